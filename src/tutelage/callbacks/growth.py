@@ -1,0 +1,186 @@
+"""Growth: after the last epoch of a stage the method is asked for new rows, and the next epoch trains on them.
+
+It happens in ``on_train_epoch_end``, keyed on the position alone: validation has just run, and Lightning builds the training loader
+anew before the next epoch (``reload_dataloaders_every_n_epochs=1``). ModelCheckpoint saves after it, so a checkpoint always holds a
+whole round. One ``Trainer.fit`` is the whole run.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from tutelage.callbacks.feedback import FeedbackDesk
+from tutelage.callbacks.ledger import RoundLedger
+from tutelage.data.growing import GrowingDataModule
+from tutelage.errors import BudgetExhausted, ConfigError
+from tutelage.methods.protocol import Method
+from tutelage.methods.view import RoundView
+from tutelage.records import Outcome
+from tutelage.student.module import StudentModule
+from tutelage.student.schedule import Position
+from tutelage.teacher.budget import BudgetedTeacher
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """How many epochs each stage has, and when growth ends.
+
+    Attributes:
+        start_epochs: on the first rows.
+        round_epochs: passes over each round's rows (EvoKD's repeated batch).
+        final_epochs: over everything accepted, after the last round; 0 for none.
+        patience: rounds without a better dev macro-F1 before growth ends; 0 never ends it.
+    """
+
+    start_epochs: int
+    round_epochs: int
+    final_epochs: int
+    patience: int
+
+
+class GrowthCallback(Callback):
+    """Moves a run from stage to stage.
+
+    Args:
+        budget: counts the method's tokens; None where no teacher is asked.
+    """
+
+    def __init__(
+        self, method: Method, timeline: Timeline, view: RoundView, desk: FeedbackDesk, ledger: RoundLedger, budget: BudgetedTeacher | None
+    ) -> None:
+        if timeline.start_epochs < 1 or timeline.round_epochs < 1 or timeline.final_epochs < 0:
+            raise ConfigError(f"method epochs must be 1 or more (final_epochs 0 or more); got {timeline}.")
+        self._method = method
+        self._timeline = timeline
+        self._view = view
+        self._desk = desk
+        self._ledger = ledger
+        self._budget = budget
+        self._epoch_began = 0.0
+        self._best: tuple[float, int] = (-1.0, 0)
+        self._dearest_round = 0
+        self.stopped_by = ""
+        self._move(Position("start", 0, 0, timeline.start_epochs))
+
+    @property
+    def position(self) -> Position:
+        """Where the run stands."""
+        return self._view.position
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the student where it stands; after a resume that is not the start."""
+        _student(pl_module).position = self.position
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the student where it stands."""
+        _student(pl_module).position = self.position
+        self._epoch_began = time.perf_counter()
+        self._ledger.training(self.position)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go to the next epoch of the stage; at its end measure, grow, and begin the next stage."""
+        position = self.position
+        self._ledger.spend("training", time.perf_counter() - self._epoch_began)
+        if not position.last:
+            self._move(Position(position.stage, position.round, position.index + 1, position.length))
+            return
+        module, data = _student(pl_module), _data(trainer)
+        dev, fresh = module.outcomes["dev"], module.outcomes["fresh"]
+        test = self._ledger.measured("testing", lambda: module.predict(data.test_dataloader(), "test"))
+        loss = trainer.callback_metrics.get("train_loss")
+        scores = self._ledger.close_stage(
+            position, trainer.current_epoch, dev, fresh, test, None if loss is None else float(loss), self._budget
+        )
+        if position.stage == "final":
+            trainer.should_stop = True
+        elif reason := self._reason_to_stop(position.round, float(scores["macro_f1"])):
+            self._finish(trainer, position.round, reason)
+        else:
+            self._grow(trainer, module, data, fresh, position.round + 1)
+
+    def _grow(self, trainer: Trainer, module: StudentModule, data: GrowingDataModule, fresh: list[Outcome], round: int) -> None:
+        billed = self._budget.usage.billed if self._budget else 0
+        feedback = self._desk.feedback(fresh, round)
+        try:
+            growth = self._method.next_rows(feedback, round)
+        except BudgetExhausted:
+            if round == 1:
+                raise self._too_small(billed) from None
+            self._finish(trainer, round - 1, "budget")
+            return
+        data.pool.append(growth.rows)
+        self._ledger.write_growth(growth)
+        self._dearest_round = max(self._dearest_round, (self._budget.usage.billed if self._budget else 0) - billed)
+        self._move(Position("round", round, 0, self._timeline.round_epochs))
+        if self._desk.predict_then_train:
+            self._desk.keep(self._ledger.measured("predicting", lambda: module.predict(data.fresh_dataloader(), "fresh")))
+
+    def _reason_to_stop(self, round: int, macro_f1: float) -> str:
+        if macro_f1 > self._best[0]:
+            self._best = (macro_f1, round)
+        if round >= self._method.rounds:
+            return "rounds"
+        if self._timeline.patience and round - self._best[1] >= self._timeline.patience:
+            return "plateau"
+        left = self._budget.left if self._budget else None
+        if left is not None and round and left < self._dearest_round:
+            return "budget"
+        return ""
+
+    def _finish(self, trainer: Trainer, round: int, reason: str) -> None:
+        self.stopped_by = reason
+        if self._timeline.final_epochs and self._method.rounds:
+            self._move(Position("final", round + 1, 0, self._timeline.final_epochs))
+        else:
+            trainer.should_stop = True
+
+    def _too_small(self, billed_before: int) -> ConfigError:
+        budget = self._budget
+        limit, billed = (budget.limit, budget.usage.billed) if budget else (0, 0)
+        return ConfigError(
+            f"budget.tokens={limit:,} is smaller than one round: {billed - billed_before:,} tokens were billed in the first one before it was "
+            f"whole, {billed:,} in all. Raise it, or ask for fewer texts a round (method.n_hard, method.n_easy); `tutelage plan` tells the cost."
+        )
+
+    def _move(self, position: Position) -> None:
+        self._view.position = position
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, as plain values."""
+        return {
+            "position": asdict(self.position),
+            "best": list(self._best),
+            "dearest_round": self._dearest_round,
+            "stopped_by": self.stopped_by,
+            "method": self._method.state_dict(),
+            "desk": self._desk.state_dict(),
+            "ledger": self._ledger.state_dict(),
+            "budget": self._budget.state_dict() if self._budget else None,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._move(Position(**state_dict["position"]))
+        self._best = (float(state_dict["best"][0]), int(state_dict["best"][1]))
+        self._dearest_round = int(state_dict["dearest_round"])
+        self.stopped_by = str(state_dict["stopped_by"])
+        self._method.load_state_dict(state_dict["method"])
+        self._desk.load_state_dict(state_dict["desk"])
+        self._ledger.load_state_dict(state_dict["ledger"])
+        if self._budget and state_dict["budget"]:
+            self._budget.load_state_dict(state_dict["budget"])
+
+
+def _student(module: LightningModule) -> StudentModule:
+    assert isinstance(module, StudentModule)
+    return module
+
+
+def _data(trainer: Trainer) -> GrowingDataModule:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, GrowingDataModule)
+    return data

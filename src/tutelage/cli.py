@@ -1,0 +1,124 @@
+"""The command line. Verbs import what they need when they run, so that ``tutelage --help`` answers at once.
+
+tutelage train [overrides]      one run; -m for a multirun
+tutelage plan [overrides]       what a run would ask and cost, before it is run
+tutelage predict RUN TEXT…      labels from a finished run's student
+tutelage report RUN             (re)draw report.html and the figures
+tutelage assets                 fetch and check the embedded models
+tutelage doctor                 what works on this machine, and what to do about the rest
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tutelage import __version__
+from tutelage.errors import TutelageError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a verb; errors that a user can mend are printed without a traceback, each kind with an exit code of its own."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in ("train", "plan"):
+        # Hydra reads the rest itself: its grammar of overrides is not argparse's.
+        sys.exit(_guarded(lambda: _hydra_verb(arguments[0], arguments[1:])))
+    options = _parser().parse_args(arguments)
+    sys.exit(_guarded(lambda: int(options.act(options))))
+
+
+def _guarded(action: object) -> int:
+    try:
+        return int(action())  # type: ignore[operator]
+    except TutelageError as error:
+        print(f"tutelage: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("tutelage: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tutelage", description="Grow a training set from a local LLM teacher while a small student learns from it."
+    )
+    parser.add_argument("--version", action="version", version=f"tutelage {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for name, text in (
+        ("train", "one run, or a multirun with -m; takes Hydra overrides"),
+        ("plan", "what a run would ask and cost; takes Hydra overrides"),
+    ):
+        verbs.add_parser(name, help=text, add_help=False)
+    predict = verbs.add_parser("predict", help="labels from a finished run's student")
+    predict.add_argument("run", type=Path, help="a run's folder, or its student/ folder")
+    predict.add_argument("texts", nargs="*", help="texts to label")
+    predict.add_argument("--file", type=Path, help="a file of texts: .txt (one a line), .jsonl or .csv with a text column")
+    predict.add_argument("--text-column", default="text")
+    predict.add_argument("--output", type=Path, help="write JSON lines here instead of to the terminal")
+    predict.set_defaults(act=_predict)
+    report = verbs.add_parser("report", help="(re)draw report.html and the figures of a run")
+    report.add_argument("run", type=Path)
+    report.set_defaults(act=_report)
+    assets = verbs.add_parser("assets", help="fetch, check and convert the embedded models")
+    assets.add_argument("--check", action="store_true", help="check only; exit code 4 when one is missing")
+    assets.set_defaults(act=_assets)
+    doctor = verbs.add_parser("doctor", help="what works on this machine, and what to do about the rest")
+    doctor.add_argument("--engine", default="vllm", choices=("vllm", "local", "server"))
+    doctor.add_argument("--model", default=None, help="a folder or hub id; the embedded teacher by default")
+    doctor.set_defaults(act=_doctor)
+    return parser
+
+
+def _hydra_verb(verb: str, overrides: list[str]) -> int:
+    from tutelage.compose import launch
+
+    return launch(verb, overrides)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from tutelage.predict import predict
+
+    return predict(options.run, options.texts, options.file, options.text_column, options.output)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from tutelage.report.html import write_report
+
+    print(write_report(options.run))
+    return 0
+
+
+def _assets(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from tutelage.assets import EMBEDDED, asset_path, asset_ready, ensure_asset
+    from tutelage.errors import AssetError
+
+    console = Console()
+    for role, asset in EMBEDDED.items():
+        if options.check and not asset_ready(role):
+            raise AssetError(f"The embedded {role} {asset.name} is not whole in {asset_path(role)}. Run `tutelage assets`.")
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(asset.name, total=1.0)
+            path = ensure_asset(
+                role, lambda message, share, progress=progress, task=task: progress.update(task, description=message, completed=share)
+            )  # type: ignore[misc]
+        console.print(f"{role}: {asset.name} ({asset.licence}) in {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from tutelage.doctor import diagnose, print_report
+
+    checks = diagnose(options.model, options.engine)
+    print_report(checks)
+    return 0 if all(check.ok is not False for check in checks) else 1
+
+
+if __name__ == "__main__":
+    main()

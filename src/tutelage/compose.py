@@ -1,0 +1,158 @@
+"""From command-line overrides to a composed configuration and a run folder; ``@hydra.main`` lives only here."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import ConfigError, TutelageError, did_you_mean
+
+
+def conf_directory() -> Path:
+    """The configuration folder: inside the package when installed from a wheel, beside ``src`` in a checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def compose_config(overrides: Sequence[str]) -> Any:
+    """Compose the configuration as a run would see it.
+
+    Raises:
+        ConfigError: an unknown option or key, or a value of the wrong type.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from tutelage.settings import register_schema
+
+    register_schema()
+    try:
+        with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+            return compose("config", list(overrides), return_hydra_config=True)
+    except MissingConfigException as error:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        if error.options:
+            raise ConfigError(did_you_mean(group or "configuration", option, error.options)) from None
+        raise ConfigError(f"There is no configuration '{error.missing_cfg_file}': {error}") from None
+    except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ if error.__cause__ is not None else error
+        lines = [line.strip() for line in (str(error) + "\n" + (str(cause) if cause is not error else "")).splitlines() if line.strip()]
+        lines = [line for line in lines if not line.startswith(("full_key", "object_type", "To append", "reference_type"))]
+        raise ConfigError(f"{' '.join(lines)} (`tutelage train --cfg job` prints every setting.)") from None
+
+
+def launch(verb: str, overrides: list[str]) -> int:
+    """Run ``train`` or ``plan`` under Hydra and return the exit code."""
+    import hydra
+
+    from tutelage.settings import register_schema
+
+    register_schema()
+    given = [word for word in overrides if not word.startswith("-")]
+    folder: Path | None = None
+    if not any(word in overrides for word in ("-m", "--multirun", "--help", "-h", "--cfg", "-c", "--info", "--hydra-help")) and not any(
+        word.startswith(("--cfg", "--config")) for word in overrides
+    ):
+        config = compose_config(given)
+        if verb == "plan":
+            from tutelage.plan import plan
+
+            return plan(config)
+        folder = folder_to_resume(config)
+        _missing(config)
+    codes: list[int] = []
+
+    @hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")
+    def job(config: Any) -> float | None:
+        from hydra.core.hydra_config import HydraConfig
+
+        try:
+            return train(config, Path(HydraConfig.get().runtime.output_dir), given)
+        except TutelageError as error:
+            print(f"tutelage: {error}", file=sys.stderr)
+            codes.append(error.exit_code)
+            return None
+
+    extra = [f"hydra.run.dir='{folder}'"] if folder else []
+    sys.argv = ["tutelage", *overrides, *extra]
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    job()
+    return max(codes, default=0)
+
+
+def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
+    """One run with its display, table and report; returns the test accuracy (what a sweeper optimises)."""
+    from tutelage.report.html import write_report
+    from tutelage.run import run
+    from tutelage.terminal import TerminalWatcher, print_result
+
+    kept = [word for word in overrides if not word.startswith(("resume=", "hydra."))]
+    command = shlex.join(["tutelage", "train", *kept, f"resume={_shown(path)}"])
+    watcher = TerminalWatcher(rounds=int(config.method.get("rounds", 0)), budget=config.budget.tokens)
+    try:
+        with watcher:
+            result = run(config, path, watcher, command, resume=bool(config.resume))
+    except TutelageError:
+        if (path / "manifest.json").is_file():
+            print(f"report   {_shown(write_report(path))}", file=sys.stderr)
+        raise
+    report = write_report(path)
+    print_result(watcher.console, result, _shown(path))
+    watcher.console.print(f"report   {_shown(report)}", highlight=False, soft_wrap=True)
+    return float(result["after"]["accuracy"])
+
+
+def folder_to_resume(config: Any) -> Path | None:
+    """The folder that ``resume`` means; None where it is false.
+
+    Raises:
+        ConfigError: no unfinished run of this configuration, or the folder is of another configuration.
+    """
+    from tutelage.tracking.manifest import config_hash
+    from tutelage.tracking.run_folder import RunFolder
+
+    if not config.resume:
+        return None
+    wanted = config_hash(config)
+    if config.resume is not True:
+        path = Path(str(config.resume)).expanduser()
+        manifest = RunFolder(path).read_json("manifest.json") if path.is_dir() else None
+        if manifest is None:
+            raise ConfigError(
+                f"resume={config.resume} is no run's folder (it has no manifest.json). Give one under outputs/, or resume=true."
+            )
+        if manifest["config_hash"] != wanted:
+            raise ConfigError(
+                f"resume={config.resume} was run with another configuration (hash {manifest['config_hash']}, this one is {wanted}). "
+                f"Give the same overrides as then; they are in {path / 'config.yaml'}."
+            )
+        return path
+    base = Path(str(config.hydra.run.dir)).parent
+    candidates = []
+    for manifest_path in base.glob("*/manifest.json"):
+        candidate = RunFolder(manifest_path.parent)
+        status = candidate.read_json("status.json") or {}
+        if candidate.read_json("manifest.json")["config_hash"] == wanted and status.get("state") != "done":
+            candidates.append((status.get("started", ""), manifest_path.parent))
+    if not candidates:
+        raise ConfigError(f"resume=true found no unfinished run of this very configuration under {base}. Leave resume out to begin one.")
+    return max(candidates)[1]
+
+
+def _missing(config: Any) -> None:
+    from omegaconf import OmegaConf
+
+    if missing := sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra")):
+        raise ConfigError(f"{missing[0]} has no value and needs one: add {missing[0]}=… to the command.")
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

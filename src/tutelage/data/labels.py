@@ -1,0 +1,63 @@
+"""The label space: inferred from the data, or listed in the config with words and descriptions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from tutelage.errors import ConfigError, DataError, did_you_mean
+from tutelage.records import Label
+
+LabelSettings = Mapping[Any, Any] | Sequence[Any]
+"""Names, or name → null, a word, or {word, description}."""
+
+
+def words_of(name: str) -> str:
+    """Split a label's name from CamelCase, snake_case or kebab-case into lower-case words ("AddToPlaylist" → "add to playlist")."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return " ".join(re.sub(r"[_\-./\s]+", " ", spaced).lower().split()) or name
+
+
+def label_space(settings: LabelSettings | None, seen: Collection[str], source: str) -> tuple[Label, ...]:
+    """Return the labels in the config's order, or the sorted names of ``seen`` where the config lists none.
+
+    Args:
+        seen: label names in the labelled training data.
+        source: what the labels come from, for messages.
+
+    Raises:
+        ConfigError: an entry of ``settings`` has an unknown key or type, or a label is listed twice.
+        DataError: fewer than two labels.
+    """
+    if settings is None:
+        labels = tuple(Label(name, words_of(name), words_of(name)) for name in sorted(seen))
+    elif isinstance(settings, Mapping):
+        labels = tuple(_label(str(name), entry) for name, entry in settings.items())
+    elif isinstance(settings, str):
+        raise ConfigError(f"data.labels is the string '{settings}'; give a list of names, or a mapping name → {{word, description}}.")
+    else:
+        labels = tuple(_label(str(name), None) for name in settings)
+    names = [label.name for label in labels]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"data.labels lists '{twice[0]}' twice. List each label once.")
+    if len(labels) < 2:
+        listed = f"only '{names[0]}'" if names else "none"
+        raise DataError(
+            f"A classifier needs two labels or more; {source} has {listed}. Check data.label_column, or list them in data.labels."
+        )
+    return labels
+
+
+def _label(name: str, entry: object) -> Label:
+    words = words_of(name)
+    if entry is None:
+        return Label(name, words, words)
+    if isinstance(entry, str):
+        return Label(name, entry, words)
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"data.labels.{name} is {entry!r}; give null, a word, or {{word: …, description: …}}.")
+    for key in entry:
+        if key not in ("word", "description"):
+            raise ConfigError(f"data.labels.{name}: {did_you_mean('key', str(key), ('word', 'description'))}")
+    return Label(name, str(entry.get("word") or words), str(entry.get("description") or words))

@@ -1,0 +1,204 @@
+"""Reads one file of texts, with or without labels, from jsonl, csv, tsv or parquet. Every complaint names the file and the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import ConfigError, DataError, did_you_mean
+
+FORMATS: dict[str, tuple[str, ...]] = {"jsonl": (".jsonl", ".ndjson"), "csv": (".csv",), "tsv": (".tsv",), "parquet": (".parquet",)}
+"""File name endings by format. A tsv has no quoting: a quote is a quote."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawExample:
+    """A text and its label (None where it has none) as the source has them, and where they stand ("train.csv:12")."""
+
+    text: str
+    label: str | None
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawSplit:
+    """The rows of one split, before any cleaning.
+
+    Attributes:
+        where: the file, or the hub's name of the split.
+        columns: the columns found, for messages.
+    """
+
+    where: str
+    columns: tuple[str, ...]
+    rows: tuple[RawExample, ...]
+
+
+def read_split(path: Path, *, text_column: str, label_column: str, need_label: bool, encoding: str = "utf-8") -> RawSplit:
+    """Read every row of ``path``; the format follows from its ending.
+
+    Args:
+        need_label: an absent label column is then an error; else the rows come without labels.
+        encoding: of a text file; parquet has its own.
+
+    Raises:
+        DataError: the file is empty, broken, not in ``encoding``, or lacks a column.
+        ConfigError: ``encoding`` is not known.
+    """
+    if path.suffix in FORMATS["parquet"]:
+        columns, records = _parquet(path)
+    else:
+        text = _decode(path, encoding)
+        columns, records = _jsonl(path, text) if path.suffix in FORMATS["jsonl"] else _separated(path, text)
+    rows = raw_examples(columns, records, where=str(path), text_column=text_column, label_column=label_column, need_label=need_label)
+    return RawSplit(str(path), tuple(columns), rows)
+
+
+def raw_examples(
+    columns: Sequence[str],
+    records: Iterator[tuple[str, dict[str, Any]]],
+    *,
+    where: str,
+    text_column: str,
+    label_column: str,
+    need_label: bool,
+) -> tuple[RawExample, ...]:
+    """Pick text and label out of ``records``, pairs of (place, values by column).
+
+    Raises:
+        DataError: a column is absent, a value has the wrong type, or there is no row.
+    """
+    _need_column(where, columns, "text_column", text_column)
+    if need_label:
+        _need_column(where, columns, "label_column", label_column)
+    rows = []
+    for place, record in records:
+        # Lines of JSON may differ in their keys.
+        _need_column(place, record, "text_column", text_column)
+        if need_label:
+            _need_column(place, record, "label_column", label_column)
+        rows.append(RawExample(_text(place, record[text_column]), _label(place, record.get(label_column)), place))
+    if not rows:
+        raise DataError(f"{where} has no rows. Fill it, or take it out of the folder.")
+    return tuple(rows)
+
+
+def _need_column(place: str, columns: Sequence[str] | dict[str, Any], setting: str, column: str) -> None:
+    if column not in columns:
+        raise DataError(f"{place}: {did_you_mean('column', column, columns)} Set data.{setting}=.")
+
+
+def _text(place: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DataError(
+            f"{place}: the text is a {type(value).__name__} ({repr(value)[:60]}), not a string. "
+            "Choose another data.text_column, or mend the row."
+        )
+    return value
+
+
+def _label(place: str, value: Any) -> str | None:
+    if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
+        value = None if math.isnan(value) else int(value)  # a column of whole numbers with gaps is read as floats
+    if value is None:
+        return None
+    if not isinstance(value, str | int):
+        raise DataError(
+            f"{place}: the label is a {type(value).__name__} ({repr(value)[:60]}), not a string or whole number. "
+            "Mend it, or choose another data.label_column."
+        )
+    return str(value).strip() or None
+
+
+def _decode(path: Path, encoding: str) -> str:
+    data = path.read_bytes()
+    if not data.strip():
+        raise DataError(f"{path} is empty. Fill it, or take it out of the folder.")
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except LookupError:
+        raise ConfigError(
+            f"Python knows no encoding '{encoding}'. Set data.encoding= to one that it knows, for instance utf-8 or cp1252."
+        ) from None
+    except UnicodeDecodeError as error:
+        # Only for the message.
+        from charset_normalizer import from_bytes
+
+        start = max(0, error.start - 50_000) // 4 * 4
+        best = from_bytes(data[start : start + 100_000]).best()
+        guess = best.encoding if best else ""
+        sentence = f"It looks like {guess}: set" if guess else "No encoding fits it well; find out which it is, and set"
+        name = guess or "<encoding>"
+        raise DataError(
+            f"{path} is not {encoding}: byte {data[error.start]:#04x} at offset {error.start}. {sentence} data.encoding={name}, "
+            f"or convert it: iconv -f {name} -t utf-8 {path.name} > converted{path.suffix}"
+        ) from None
+
+
+def _jsonl(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
+    records: list[tuple[str, dict[str, Any]]] = []
+    # Not splitlines(): it also cuts at characters that JSON strings may hold.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f'{place}: not JSON ({error}). Each line must be one object such as {{"text": …, "label": …}}; it reads {line[:60]!r}.'
+            ) from None
+        if not isinstance(record, dict):
+            raise DataError(
+                f"{place}: a line must be a JSON object with named columns, not a {type(record).__name__}; it reads {line[:60]!r}."
+            )
+        records.append((place, record))
+    return list(records[0][1]) if records else [], iter(records)
+
+
+def _separated(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
+    source = io.StringIO(text, newline="")
+    if path.suffix in FORMATS["tsv"]:
+        reader = csv.reader(source, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+    else:
+        reader = csv.reader(source, strict=True)
+    records: list[tuple[str, dict[str, Any]]] = []
+    try:
+        header = [name.strip() for name in next(reader)]
+        for values in reader:
+            if not values:
+                continue
+            place = f"{path}:{reader.line_num}"
+            if len(values) != len(header):
+                raise DataError(
+                    f"{place}: {len(values)} fields where the header has {len(header)} ({', '.join(header)}). "
+                    "Quote fields that hold separators."
+                )
+            records.append((place, dict(zip(header, values, strict=True))))
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{reader.line_num}: not a clean {path.suffix[1:]} file ({error}). Check its quotes, or write it as jsonl."
+        ) from None
+    return header, iter(records)
+
+
+def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
+    import pyarrow.parquet  # heavy, and only for this format
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as parquet ({str(error).splitlines()[0]}). Write it again, or give jsonl or csv.") from None
+    # Batch by batch, so that a large file is not held twice as Python objects.
+    rows = chain.from_iterable(batch.to_pylist() for batch in table.to_batches(max_chunksize=10_000))
+    records = ((f"{path}: row {number}", record) for number, record in enumerate(rows, start=1))
+    return list(table.column_names), records

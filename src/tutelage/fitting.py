@@ -1,0 +1,177 @@
+"""One fit: student, growing data and method under one Lightning Trainer. The run's main arm and its supervised ceiling both use it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from tutelage.callbacks.feedback import FeedbackDesk
+from tutelage.callbacks.growth import GrowthCallback, Timeline
+from tutelage.callbacks.ledger import RoundLedger, Watcher
+from tutelage.data.dataset import Dataset
+from tutelage.data.growing import GrowingDataModule
+from tutelage.data.pool import Pool
+from tutelage.errors import RunError
+from tutelage.interruption import Interruption
+from tutelage.methods.protocol import Ground, Method, OnPhase
+from tutelage.methods.view import RoundView
+from tutelage.parts import build_student, set_threads
+from tutelage.records import Example, record_id
+from tutelage.tasks.protocol import Task
+from tutelage.teacher.build import Stack
+from tutelage.teacher.protocol import Teacher
+from tutelage.tracking.run_folder import RunFolder, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a fit leaves behind; the student itself is saved by ``save``."""
+
+    pool: Pool
+    ledger: RoundLedger
+    stopped_by: str
+    rounds: int
+    truncated: int
+    calibration_labels: int
+    save: Callable[[Path], None]
+
+
+def fit(
+    config: DictConfig,
+    folder: RunFolder,
+    status: Status,
+    dataset: Dataset,
+    task: Task,
+    method: Method,
+    stack: Stack | None,
+    watcher: Watcher,
+    interruption: Interruption,
+    *,
+    resume: bool,
+) -> Fitted:
+    """Train ``method``'s student to the end of its rounds, from the last checkpoint where ``resume`` finds one.
+
+    Raises:
+        TutelageError: see the parts; whatever was answered and trained before is on disk.
+    """
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.callbacks import ModelCheckpoint
+
+    from tutelage.callbacks.reseed import Reseed
+    from tutelage.callbacks.stopping import StopWhenAsked
+    from tutelage.student.checkpoint import save_student
+
+    training = config.method.training
+    set_threads(config)
+    checkpoint = _newest_checkpoint(folder.path / "checkpoints") if resume else None
+    pool = Pool.open(folder.path / "pool" / "rows.jsonl")
+    if checkpoint is None:
+        pool.truncate(0, pool.digest(0))
+        folder.keep_lines("metrics.jsonl", 0)
+    ledger = RoundLedger(folder, status, task, pool, watcher)
+    shots = dataset.supervised() if training.gold == "pool" else dataset.shots(config.shots, config.seed)
+
+    def on_reply(reply: Any) -> None:
+        watcher.reply(reply)
+        interruption.check()
+
+    method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher if stack else None, ledger.phase, on_reply))
+    if checkpoint is None:
+        first = method.first_rows()
+        pool.append(first.rows)
+        if first.asked:
+            ledger.write_growth(first)
+    module, tokenizer = build_student(config, task)
+    view = RoundView(
+        training.train_on, training.gold_repeats, training.review_every, training.review_size, config.seed,
+        f"shots={config.shots}" if training.gold == "shots" else "the pool's gold labels",
+    )  # fmt: skip
+    data = GrowingDataModule(
+        pool,
+        task,
+        tokenizer,
+        dataset.dev,
+        dataset.test,
+        batch_size=config.student.batch_size,
+        eval_batch_size=config.student.eval_batch_size,
+        max_length=config.student.max_length,
+        seed=int(record_id("order", config.seed), 16) % 2**31,
+        view=view,
+    )
+    growth = GrowthCallback(
+        method,
+        Timeline(training.start_epochs, training.round_epochs, training.final_epochs, training.patience),
+        view,
+        FeedbackDesk(task, method, folder, training.predict_then_train),
+        ledger,
+        stack.budget if stack else None,
+    )
+    saver = ModelCheckpoint(
+        dirpath=folder.path / "checkpoints", filename="epoch-{epoch:05d}", auto_insert_metric_name=False,
+        save_top_k=1, save_on_train_epoch_end=True,
+    )  # fmt: skip
+    precision = config.trainer.precision
+    trainer = Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=1,
+        precision=_precision(config.trainer.accelerator) if precision == "auto" else precision,
+        max_epochs=-1,
+        gradient_clip_val=config.trainer.gradient_clip,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Reseed(config.seed), growth, StopWhenAsked(interruption), saver],
+    )
+    with warnings.catch_warnings():
+        # Known and harmless here: loaders of tokenised rows need no workers; the checkpoint folder is ours when resuming.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+    return Fitted(
+        pool=pool,
+        ledger=ledger,
+        stopped_by=growth.stopped_by,
+        rounds=max((row.round for row in pool.rows), default=0),
+        truncated=data.truncated,
+        calibration_labels=method.calibration_labels,
+        save=lambda path: save_student(path, module.network, tokenizer, config.student.max_length),
+    )
+
+
+def ground_of(
+    config: DictConfig,
+    dataset: Dataset,
+    task: Task,
+    pool: Pool,
+    shots: tuple[Example, ...],
+    teacher: Teacher | None,
+    on_phase: OnPhase,
+    on_reply: Callable[[Any], None],
+) -> Ground:
+    """What a method stands on; the pool's gold labels are left behind here."""
+    held_out = [(split, example.text) for split, examples in (("dev", dataset.dev), ("test", dataset.test)) for example in examples]
+    return Ground(task, pool, shots, dataset.dev, tuple(held_out), config.seed, teacher, on_phase, on_reply)
+
+
+def _precision(accelerator: str) -> Any:
+    import torch
+
+    return "bf16-mixed" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "32-true"
+
+
+def _newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint; Lightning writes each under a temporary name first, so a file that is there is whole."""
+    found = sorted(folder.glob("epoch-*.ckpt"))
+    for extra in found[:-1]:
+        extra.unlink()
+    if found and not found[-1].stat().st_size:
+        raise RunError(f"{found[-1]} is empty; the disk was full. Remove it and start with resume=true: the replies are in the cache.")
+    return found[-1] if found else None

@@ -1,0 +1,50 @@
+"""Training on gold alone: the floor (shots) and the ceiling (the whole pool, supervised)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tutelage.errors import ConfigError
+from tutelage.methods.protocol import Ground, gold_rows
+from tutelage.records import Feedback, Growth, Outcome
+
+
+class GoldOnly:
+    """First rows from the gold that the run may use, and no growth.
+
+    Args:
+        name: "shots" or "supervised"; which gold it is, is decided by ``method.training.gold``.
+    """
+
+    rounds = 0
+    asks_teacher = False
+    calibration_labels = 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def stand_on(self, ground: Ground) -> None:
+        """Keep the ground."""
+        if not ground.shots:
+            raise ConfigError(f"method={self.name} learns from gold labels alone and there are none; give shots=1 or more.")
+        self._ground = ground
+
+    def first_rows(self) -> Growth:
+        """The gold examples."""
+        return Growth(round=0, rows=tuple(gold_rows(self._ground.shots)))
+
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+        """Never asked for: there are no rounds."""
+        raise ConfigError(f"method={self.name} does not grow.")
+
+    def aimed_at(self, feedback: Feedback) -> Sequence[Outcome]:
+        """Nothing."""
+        return ()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to take up."""

@@ -1,0 +1,98 @@
+"""What the loop asks of a method, and what a method is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tutelage.data.pool import Pool
+from tutelage.records import Example, Feedback, Growth, Row
+from tutelage.tasks.protocol import Task
+from tutelage.teacher.protocol import Teacher
+
+OnPhase = Callable[[str, int], None]
+"""Called with a phase's name and how many teacher requests it will make, when the phase begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a method stands on. Gold labels of the pool are not in it.
+
+    Attributes:
+        teacher: counted and cached; None for methods that ask nothing.
+        pool: the ledger so far, read only.
+        shots: the labelled examples that the run may use.
+        held_out: (split, text) of the dev and test sets, to keep generated texts away from.
+        seed: the run's.
+    """
+
+    task: Task
+    pool: Pool
+    shots: tuple[Example, ...]
+    dev: tuple[Example, ...]
+    held_out: tuple[tuple[str, str], ...]
+    seed: int
+    teacher: Teacher | None
+    on_phase: OnPhase
+    on_reply: Callable[[Any], None]
+
+
+class Method(Protocol):
+    """A way to grow the pool."""
+
+    @property
+    def name(self) -> str:
+        """The group option's name."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds it grows at most; 0 trains on the first rows only."""
+        ...
+
+    @property
+    def asks_teacher(self) -> bool:
+        """False where no teacher has to be built."""
+        ...
+
+    @property
+    def calibration_labels(self) -> int:
+        """Gold dev labels that calibration used."""
+        ...
+
+    def stand_on(self, ground: Ground) -> None:
+        """Take the run's parts; called once, before anything else."""
+        ...
+
+    def first_rows(self) -> Growth:
+        """The rows of round 0."""
+        ...
+
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+        """The rows of ``round``, aimed by the feedback of the one before.
+
+        Raises:
+            BudgetExhausted: the tokens are spent.
+        """
+        ...
+
+    def aimed_at(self, feedback: Feedback) -> Sequence[Any]:
+        """The outcomes that ``next_rows`` would show or aim at; they are exported as the round's feedback."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values that make a resumed run go on alike."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what ``state_dict`` gave."""
+        ...
+
+
+def gold_rows(examples: Sequence[Example], round: int = 0) -> list[Row]:
+    """Rows of labelled examples."""
+    return [
+        Row(id=f"gold-{example.id}", text=example.text, target=example.label or "", source="gold", round=round, accepted=True)
+        for example in examples
+    ]

@@ -1,0 +1,115 @@
+"""From configuration nodes to objects, in one place, with errors that name the setting."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tutelage.assets import cache_directory
+from tutelage.data.dataset import Dataset
+from tutelage.errors import ConfigError, TutelageError
+from tutelage.methods.protocol import Method
+from tutelage.student.module import StudentModule
+from tutelage.tasks.protocol import Task
+from tutelage.teacher.build import Stack, build_teacher
+from tutelage.teacher.protocol import Teacher
+
+_LAYERS = ("cache", "record")
+"""Keys of conf/teacher that configure the wrappers around the engine, not the engine."""
+
+
+def build(node: Any, group: str, without: tuple[str, ...] = (), **given: Any) -> Any:
+    """Build what a node's ``_target_`` names.
+
+    Args:
+        group: the node's path, for messages.
+        without: keys that are not the target's.
+        given: arguments that are no configuration.
+
+    Raises:
+        ConfigError: the target cannot be imported or does not take these settings.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    values = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in without}  # type: ignore[union-attr]
+    try:
+        return instantiate(values, **given, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, TutelageError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, TutelageError):
+            raise cause from None
+        raise ConfigError(f"{group}={values.get('_target_')} could not be built: {cause or error}") from error
+
+
+def build_dataset(config: DictConfig) -> Dataset:
+    """The data set of conf/data."""
+    dataset: Dataset = build(config.data, "data")
+    return dataset
+
+
+def build_stack(config: DictConfig, folder: Path) -> Stack:
+    """The teacher of conf/teacher with its cache, transcript and budget; the engine starts at its first uncached request."""
+    given: dict[str, Any] = {}
+    if str(config.teacher._target_).endswith("VllmTeacher"):
+        given["log_path"] = folder / "teacher" / "engine.log"
+        given["log_path"].parent.mkdir(parents=True, exist_ok=True)
+    engine: Teacher = build(config.teacher, "teacher", _LAYERS, **given)
+    cache = config.teacher.get("cache")
+    if cache == "auto":
+        cache = cache_directory() / "replies.sqlite"
+    record = config.teacher.get("record")
+    return build_teacher(
+        engine,
+        cache=Path(cache).expanduser() if cache else None,
+        record=Path(record).expanduser() if record else None,
+        transcript=folder / "teacher" / "transcript.jsonl",
+        limit_tokens=config.budget.tokens,
+    )
+
+
+def build_method(config: DictConfig) -> Method:
+    """The method of conf/method, with prompts, acceptance and calibrator where it takes them."""
+    parts: dict[str, Any] = {}
+    if config.method.name == "evokd":
+        parts = {
+            "prompts": build(config.prompt, "prompt"),
+            "acceptance": build(config.selector, "selector"),
+            "calibrator": build(config.calibration, "calibration"),
+        }
+    method: Method = build(config.method, "method", ("training",), **parts)
+    return method
+
+
+def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
+    """The student module with fresh weights from the run's seed, and its tokenizer."""
+    import torch
+
+    from tutelage.records import record_id
+    from tutelage.student.checkpoint import load_tokenizer, new_classifier
+
+    student = config.student
+    torch.manual_seed(int(record_id("init", config.seed), 16) % 2**63)
+    network = new_classifier(student.model, task.labels, student.pooling, student.head_dropout, student.trust_remote_code)
+    module = StudentModule(
+        network,
+        task,
+        build(config.loss, "loss"),
+        build(student.schedule, "student.schedule"),
+        learning_rate=student.learning_rate,
+        head_learning_rate=student.head_learning_rate,
+        weight_decay=student.weight_decay,
+    )
+    return module, load_tokenizer(student.model, student.trust_remote_code)
+
+
+def set_threads(config: DictConfig) -> None:
+    """Torch's CPU threads as configured, or as many as cores that this process may use."""
+    import torch
+
+    torch.set_num_threads(config.trainer.threads or len(os.sched_getaffinity(0)))

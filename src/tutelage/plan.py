@@ -1,0 +1,82 @@
+"""What a run will ask and cost, before it is run: the real prompts, their tokens, and a few of them timed on the real engine."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tutelage.data.pool import Pool
+from tutelage.errors import ConfigError
+from tutelage.fitting import ground_of
+from tutelage.methods.evokd import EvoKD
+from tutelage.parts import build, build_dataset, build_method, build_stack
+
+_TIMED = 16
+"""Requests of each kind that are timed."""
+
+
+def plan(config: DictConfig) -> int:
+    """Print prompts, requests, tokens and seconds for one run of ``config``; returns the exit code.
+
+    The timed requests go through the run's own cache, so the run does not pay for them again.
+
+    Raises:
+        ConfigError: the method asks no teacher, or the budget is smaller than one round.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    method = build_method(config)
+    if not isinstance(method, EvoKD):
+        raise ConfigError(f"method={config.method.name} asks no teacher, so there is nothing to plan.")
+    dataset = build_dataset(config)
+    task = build(config.task, "task", labels=dataset.labels)
+    timed = OmegaConf.merge(config, {"budget": {"tokens": None}})
+    assert isinstance(timed, DictConfig)
+    with tempfile.TemporaryDirectory() as scratch:
+        stack = build_stack(timed, Path(scratch))
+        try:
+            pool = Pool.open(Path(scratch) / "rows.jsonl")
+            shots = dataset.shots(config.shots, config.seed)
+            method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher, lambda *_: None, lambda *_: None))
+            sample = method.sample_requests(_TIMED)
+            costs: dict[str, Any] = {}
+            for kind, requests in sample.items():
+                console.rule(kind)
+                console.print(escape(requests[0].prompt), highlight=False, soft_wrap=True)
+                before, began = stack.budget.usage, time.perf_counter()
+                stack.teacher.ask(requests[:1])
+                started = time.perf_counter() - began
+                began = time.perf_counter()
+                replies = stack.teacher.ask(requests[1:])
+                seconds = (time.perf_counter() - began) / max(1, len(replies))
+                cached = stack.budget.usage.cached - before.cached
+                tokens = (stack.budget.usage.billed - before.billed) / len(requests)
+                costs[kind] = (tokens, seconds)
+                note = f", {cached} of them from the cache, so the time is too low" if cached else ""
+                console.print(
+                    f"\n[dim]{tokens:.0f} tokens a request, {seconds:.2f} s each over {len(requests)}{note}; the first took {started:.1f} s[/dim]"
+                )
+        finally:
+            stack.close()
+    counts = method.requests_a_round()
+    tokens = sum(costs[kind][0] * count for kind, count in counts.items())
+    seconds = sum(costs[kind][1] * count for kind, count in counts.items())
+    limit = config.budget.tokens
+    rounds = method.rounds if limit is None else min(method.rounds, int(limit // max(tokens, 1)))
+    console.rule("one round")
+    console.print("requests  " + ", ".join(f"{count} {kind}" for kind, count in counts.items()), highlight=False)
+    console.print(f"cost      about {tokens:,.0f} billed tokens, {seconds:.0f} s of teacher time", highlight=False)
+    console.rule("the run")
+    console.print(f"{rounds} rounds: about {tokens * rounds:,.0f} billed tokens, {seconds * rounds / 60:.1f} min of teacher time, "
+                  f"and {config.shots * len(dataset.labels)} gold labels", highlight=False)  # fmt: skip
+    if limit is not None and tokens > limit:
+        raise ConfigError(
+            f"budget.tokens={limit:,} is smaller than one round (about {tokens:,.0f}). Raise it, or ask for fewer texts a round."
+        )
+    return 0

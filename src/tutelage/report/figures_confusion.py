@@ -1,0 +1,103 @@
+"""What the student takes for what, on test, at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tutelage.report.runs import Run
+from tutelage.report.style import Colour, figure_style, new_figure, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BESIDE = 12
+_NAMED = 30
+_LISTED = 20
+
+
+def confusion_matrix(run: Run) -> Figure | None:
+    """Confusion matrix of the test predictions after the last round, shaded by share of the row; None before they are written.
+
+    Up to 30 classes cells carry counts and axes carry names; above that the matrix shows the pattern only, and the
+    20 most frequent confusions are listed by name beside it.
+    """
+    if not run.after:
+        return None
+    extra = sorted({label for outcome in run.after for label in (outcome.target, outcome.predicted)} - set(run.labels))
+    labels = [*run.labels, *extra]
+    pairs = Counter((outcome.target, outcome.predicted) for outcome in run.after)
+    confused = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]]
+    size = len(labels)
+    with figure_style():
+        if _BESIDE < size <= _NAMED:
+            figure = new_figure(2.0 + 0.31 * size)
+            _matrix(figure.subplots(), labels, pairs, named=True)
+            return figure
+        listed = confused[: _LISTED if size > _NAMED else 10]
+        figure = new_figure(6.2 if size > _NAMED else max(3.6, 1.9 + 0.36 * size))
+        matrix, bars = figure.subplots(1, 2, width_ratios=(1.15, 1.0) if size <= _NAMED else (1.5, 1.0))
+        _matrix(matrix, labels, pairs, named=size <= _NAMED)
+        _list(bars, listed, len(confused))
+    return figure
+
+
+def _matrix(axes: Axes, labels: list[str], pairs: Counter[tuple[str, str]], named: bool) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import Rectangle
+
+    size = len(labels)
+    place = {label: index for index, label in enumerate(labels)}
+    totals = Counter[str]()
+    for (target, _), count in pairs.items():
+        totals[target] += count
+    cells: dict[Colour, list[tuple[Rectangle, float]]] = {Colour.BLUE: [], Colour.VERMILION: []}
+    for (target, predicted), count in pairs.items():
+        share = count / totals[target]
+        colour = Colour.BLUE if target == predicted else Colour.VERMILION
+        # Faint cells stay visible: one confusion in a hundred is what one looks for.
+        shade = 0.12 + 0.88 * share if target == predicted else min(1.0, 0.16 + 1.7 * share)
+        cells[colour].append((Rectangle((place[predicted] - 0.5, place[target] - 0.5), 1, 1), shade))
+        if named:
+            ink = Colour.PAPER if shade > 0.55 else Colour.INK
+            axes.text(place[predicted], place[target], str(count), ha="center", va="center", fontsize=8.5 if size <= 20 else 7.5, color=ink)
+    for colour, shaded in cells.items():
+        faces = [to_rgba(colour, shade) for _, shade in shaded]
+        axes.add_collection(PatchCollection([patch for patch, _ in shaded], facecolors=faces, edgecolors="none"))
+    axes.set_xlim(-0.5, size - 0.5)
+    axes.set_ylim(size - 0.5, -0.5)
+    if named:
+        names = [short(label, 22) for label in labels]
+        axes.set_xticks(range(size), names, rotation=35 if size <= 20 else 55, ha="right", rotation_mode="anchor", fontsize=8.5)
+        axes.set_yticks(range(size), [f"{name}  {totals[label]}" for name, label in zip(names, labels, strict=True)], fontsize=8.5)
+    axes.set_xticks([edge - 0.5 for edge in range(size + 1)], minor=True)
+    axes.set_yticks([edge - 0.5 for edge in range(size + 1)], minor=True)
+    axes.grid(which="minor", linewidth=0.8 if named else 0.3)
+    axes.tick_params(which="minor", length=0)
+    axes.tick_params(which="major", length=0 if named else 3)
+    axes.set_title(
+        "True class (with its test texts) by predicted class" if named else "True class by predicted class (numbers: label order)"
+    )
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+
+
+def _list(axes: Axes, listed: list[tuple[tuple[str, str], int]], kinds: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(f"Most frequent confusions ({len(listed)} of {kinds})" if listed else "No confusions")
+    if not listed:
+        axes.set_axis_off()
+        return
+    bars = axes.barh(range(len(listed)), [count for _, count in listed], 0.28, color=Colour.VERMILION)
+    axes.bar_label(bars, padding=3, fontsize=8.5)
+    for index, ((target, predicted), _) in enumerate(listed):
+        axes.text(0, index - 0.24, f"{short(target, 22)} → {short(predicted, 22)}", fontsize=8.5, va="bottom")
+    axes.set_ylim(len(listed) - 0.6, -0.85)
+    axes.set_xlim(0, max(count for _, count in listed) * 1.12)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.set_xlabel("test texts")

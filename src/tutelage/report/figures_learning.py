@@ -1,0 +1,123 @@
+"""Learning curves, and the F1 of each class, round by round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tutelage.report.runs import RoundMetrics, Run, Scores
+from tutelage.report.style import Colour, figure_style, label_right, new_figure, short
+from tutelage.report.summary import reference_scores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST_CLASSES = 20
+_REFERENCES = (("before", Colour.MUTED), ("supervised", Colour.GREEN), ("teacher", Colour.VERMILION))
+
+
+def learning_by_round(run: Run) -> Figure | None:
+    """Accuracy and macro-F1 on test and dev against the round; None with fewer than two rounds."""
+    return _learning(run, lambda line: line.round, "round")
+
+
+def learning_by_tokens(run: Run) -> Figure | None:
+    """The same against billed teacher tokens; None with fewer than two rounds, or where no tokens were billed."""
+    if not any(line.billed_tokens for line in run.metrics):
+        return None
+    return _learning(run, lambda line: line.billed_tokens, "billed teacher tokens (prompt + completion)")
+
+
+def _learning(run: Run, place: Callable[[RoundMetrics], int], unit: str) -> Figure | None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+    if len(run.metrics) < 2:
+        return None
+    with figure_style():
+        figure = new_figure(3.7)
+        for axes, (name, title) in zip(figure.subplots(1, 2), (("accuracy", "Accuracy"), ("macro_f1", "Macro-F1")), strict=True):
+            labels: list[tuple[float, str, str]] = []
+            values: list[float] = []
+            for split, colour in (("dev", Colour.GREY), ("test", Colour.BLUE)):
+                drawn = _line(axes, [(place(line), getattr(line, split)) for line in run.metrics], name, colour)
+                if drawn:
+                    values += drawn
+                    ink = Colour.MUTED if split == "dev" else colour
+                    labels.append((drawn[-1], f"{split} {drawn[-1]:.1%}", ink))
+            for (short_name, colour), reference in zip(_REFERENCES, reference_scores(run), strict=True):
+                value = getattr(reference.scores, name) if reference.scores else math.nan
+                if math.isfinite(value):
+                    axes.axhline(value, color=colour, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+                    values.append(value)
+                    labels.append((value, f"{short_name} {value:.1%}", colour))
+            if values:
+                room = max(0.02, 0.06 * (max(values) - min(values)))
+                axes.set_ylim(max(0.0, min(values) - room), min(1.0, max(values) + room))
+            axes.set_title(title)
+            axes.set_xlabel(unit)
+            axes.set_ylabel(f"{title[0].lower()}{title[1:]}, %")
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+            if max(place(line) for line in run.metrics) >= 1000:
+                axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+            axes.grid(axis="y")
+            label_right(axes, labels)
+    return figure
+
+
+def _line(axes: Axes, points: list[tuple[int, Scores | None]], name: str, colour: str) -> list[float]:
+    pairs = [(x, getattr(scores, name)) for x, scores in points if scores is not None]
+    if pairs:
+        axes.plot(*zip(*pairs, strict=True), color=colour, marker="o", clip_on=False, zorder=3)
+    return [y for _, y in pairs]
+
+
+def class_f1_by_round(run: Run) -> Figure | None:
+    """One small panel a class: F1 on test against the round, over the other classes in grey.
+
+    Above 20 classes the 20 that end worst are shown. None with fewer than two rounds that have class scores.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    measured = [(line.round, scores.per_class) for line in run.metrics if (scores := line.test or line.dev) and scores.per_class]
+    if len(measured) < 2:
+        return None
+    split = "test" if run.metrics[-1].test else "dev"
+    curves = {
+        label: [(number, per_class[label].f1) for number, per_class in measured if label in per_class]
+        for label in run.labels
+        if any(label in per_class for _, per_class in measured)
+    }
+    shown = sorted(curves, key=lambda label: curves[label][-1][1])[:_MOST_CLASSES] if len(curves) > _MOST_CLASSES else list(curves)
+    columns = min(len(shown), 4 if len(shown) <= 12 else 5)
+    deep = math.ceil(len(shown) / columns)
+    with figure_style():
+        figure = new_figure(0.75 + (1.75 if deep < 3 else 1.5) * deep)
+        panels = figure.subplots(deep, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, label in zip(panels, shown, strict=False):
+            for other in shown:
+                if other != label:
+                    axes.plot(*zip(*curves[other], strict=True), color=Colour.GRID, linewidth=0.9)
+            numbers, values = zip(*curves[label], strict=True)
+            axes.plot(numbers, values, color=Colour.BLUE, clip_on=False)
+            axes.plot(numbers[-1:], values[-1:], color=Colour.BLUE, marker="o", clip_on=False)
+            axes.set_title(short(label, 26 if columns <= 4 else 20), fontsize=8.5, pad=5)
+            axes.annotate(
+                f"{values[0]:.0%} → {values[-1]:.0%}", (0.98, 0.05), xycoords="axes fraction", ha="right", fontsize=8.5, color=Colour.BLUE
+            )
+            axes.grid(axis="y")
+        for axes in panels[len(shown) :]:
+            axes.set_visible(False)
+        # The last panel of a column that ends early still needs its numbers.
+        for axes in panels[max(0, len(shown) - columns) : len(shown)]:
+            axes.xaxis.set_tick_params(labelbottom=True)
+        lowest = min(score for label in shown for _, score in curves[label])
+        panels[0].set_ylim(math.floor(max(0.0, lowest - 0.05) * 10) / 10, 1.0)
+        panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
+        panels[0].yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+        panels[0].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        figure.supxlabel("round", fontsize=9, color=Colour.MUTED)
+        figure.supylabel(f"F1 on {split}, %", fontsize=9, color=Colour.MUTED)
+    return figure

@@ -1,0 +1,102 @@
+"""What the teacher wrote: rows by kind, class and round, and why rows were rejected."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tutelage.records import Row
+from tutelage.report.runs import Run
+from tutelage.report.style import Colour, figure_style, kind_colour, new_figure, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_KINDS = ("gold", "init", "easy", "hard", "pool")
+_MOST_CLASSES = 40
+_MOST_REASONS = 15
+
+
+def row_class(row: Row) -> str:
+    """The class that a row was asked for, or its target where none was asked."""
+    return row.asked or row.target
+
+
+def _stack(rows: Sequence[Row]) -> list[tuple[str, Colour, list[Row]]]:
+    """Rows split into the layers of a stacked bar: accepted by kind, then every rejected one."""
+    kinds = [kind for kind in _KINDS if any(row.source == kind and row.accepted for row in rows)]
+    layers = [(kind, kind_colour(kind), [row for row in rows if row.source == kind and row.accepted]) for kind in kinds]
+    if rejected := [row for row in rows if not row.accepted]:
+        layers.append(("rejected", Colour.GREY, rejected))
+    return layers
+
+
+def rows_by_kind(run: Run) -> Figure | None:
+    """Stacked bars of the pool by kind: by round (where there is more than one), and by class. None for an empty pool."""
+    from matplotlib.ticker import MaxNLocator
+
+    if not run.rows:
+        return None
+    totals = Counter(map(row_class, run.rows))
+    classes = [label for label in run.labels if totals[label]] + sorted(label for label in totals if label not in run.labels)
+    left_out = max(0, len(classes) - _MOST_CLASSES)
+    classes = sorted(classes, key=lambda label: -totals[label])[:_MOST_CLASSES] if left_out else classes
+    rounds = range(max(row.round for row in run.rows) + 1)
+    with figure_style():
+        figure = new_figure(max(3.4, 0.9 + 0.27 * len(classes)))
+        panels = figure.subplots(1, 2 if len(rounds) > 1 else 1, squeeze=False)[0]
+        by_round, by_class = panels[0] if len(rounds) > 1 else None, panels[-1]
+        base, start = Counter[int](), Counter[str]()
+        for name, colour, rows in _stack(run.rows):
+            in_round, in_class = Counter(row.round for row in rows), Counter(map(row_class, rows))
+            if by_round:
+                by_round.bar(rounds, [in_round[n] for n in rounds], 0.72, bottom=[base[n] for n in rounds], color=colour)
+            widths, lefts = [in_class[label] for label in classes], [start[label] for label in classes]
+            by_class.barh(range(len(classes)), widths, 0.72, left=lefts, color=colour, label=name)
+            base += in_round
+            start += in_class
+        if by_round:
+            by_round.set_title("By round")
+            by_round.set_xlabel("round")
+            by_round.set_ylabel("rows")
+            by_round.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
+            by_round.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            by_round.grid(axis="y")
+        by_class.set_title(f"By class (the {_MOST_CLASSES} with most rows of {_MOST_CLASSES + left_out})" if left_out else "By class")
+        by_class.set_xlabel("rows (rejected ones under the class asked for)")
+        by_class.set_yticks(range(len(classes)), [short(label) for label in classes])
+        by_class.set_ylim(len(classes) - 0.4, -0.6)
+        by_class.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        by_class.grid(axis="x")
+        by_class.tick_params(axis="y", length=0)
+        handles, names = by_class.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper left", ncols=len(names), handlelength=1.0, handleheight=1.0)
+    return figure
+
+
+def rejected_by_reason(run: Run) -> Figure | None:
+    """Bars of rejected rows by reason, most first; rare reasons are summed. None when nothing was rejected."""
+    from matplotlib.ticker import MaxNLocator
+
+    reasons = Counter(row.reason or "no reason given" for row in run.rows if not row.accepted)
+    if not reasons:
+        return None
+    counted = reasons.most_common()
+    if len(counted) > _MOST_REASONS:
+        rest = counted[_MOST_REASONS - 1 :]
+        counted = [*counted[: _MOST_REASONS - 1], (f"{len(rest)} other reasons", sum(count for _, count in rest))]
+    total = sum(reasons.values())
+    with figure_style():
+        figure = new_figure(0.9 + 0.3 * len(counted))
+        axes = figure.subplots()
+        bars = axes.barh(range(len(counted)), [count for _, count in counted], 0.66, color=Colour.VERMILION)
+        axes.bar_label(bars, [f"{count:,} · {count / total:.0%}" for _, count in counted], padding=4, fontsize=8.5)
+        axes.set_yticks(range(len(counted)), [short(reason, 48) for reason, _ in counted])
+        axes.set_ylim(len(counted) - 0.4, -0.6)
+        axes.set_xlim(0, counted[0][1] * 1.12)
+        axes.set_xlabel(f"rejected rows ({total:,} of {len(run.rows):,})")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    return figure

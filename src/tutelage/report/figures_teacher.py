@@ -1,0 +1,63 @@
+"""How far the teacher's confidence may be believed, before and after calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tutelage.report.calibration_metrics import expected_calibration_error, reliability_points
+from tutelage.report.runs import Run
+from tutelage.report.style import Colour, figure_style, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_BINS = 15
+
+
+def teacher_reliability(run: Run) -> Figure | None:
+    """Reliability curves with their calibration error over histograms of the confidence; None where the teacher was not evaluated."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    if not run.teacher:
+        return None
+    labels = run.labels
+    with figure_style():
+        figure = new_figure(4.4)
+        panels = figure.subplot_mosaic([["curve", "raw"], ["curve", "calibrated"]], width_ratios=[1.0, 1.15])
+        curve = panels["curve"]
+        curve.plot((0, 1), (0, 1), color=Colour.GREY, linewidth=1.0, linestyle=(0, (4, 3)))
+        curve.annotate("as sure as right", (0.06, 0.085), rotation=45, rotation_mode="anchor", color=Colour.MUTED, fontsize=8)
+        for name, colour, shape in (("raw", Colour.VERMILION, "s"), ("calibrated", Colour.BLUE, "o")):
+            opinions = [opinion.raw if name == "raw" else opinion.probabilities for opinion in run.teacher]
+            sure = [max(opinion) for opinion in opinions]
+            right = [labels[opinion.index(max(opinion))] == given.target for opinion, given in zip(opinions, run.teacher, strict=True)]
+            points = reliability_points(sure, right, _BINS)
+            error = expected_calibration_error(sure, right, _BINS)
+            curve.plot(
+                [point.confidence for point in points],
+                [point.accuracy for point in points],
+                color=colour,
+                marker=shape,
+                clip_on=False,
+                label=f"{name}: ECE {error:.3f}, accuracy {sum(right) / len(right):.1%}",
+            )
+            panel = panels[name]
+            edges = [index / _BINS for index in range(_BINS + 1)]
+            split = [[value for value, ok in zip(sure, right, strict=True) if ok is verdict] for verdict in (True, False)]
+            panel.hist(split, edges, stacked=True, color=[colour, Colour.GREY], label=["right", "wrong"])
+            panel.set_title(f"Confidence, {name}")
+            panel.set_ylabel("test texts")
+            panel.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+            panel.legend(loc="upper left" if sum(sure) / len(sure) > 0.5 else "upper right", handlelength=1.0, handleheight=1.0)
+        curve.legend(loc="best")
+        curve.set_title(f"Reliability ({len(run.teacher):,} test texts, {_BINS} bins)")
+        curve.set_ylabel("share of answers that are right, %")
+        for axes in (curve, panels["raw"], panels["calibrated"]):
+            axes.set_xlim(0, 1)
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
+            axes.grid(axis="both" if axes is curve else "y")
+        for name in ("curve", "calibrated"):
+            panels[name].set_xlabel("teacher's confidence, %")
+        curve.set_ylim(0, 1)
+        curve.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
+    return figure

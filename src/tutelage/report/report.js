@@ -1,0 +1,222 @@
+"use strict";
+// Every text of a run goes into the page by textContent: nothing here parses markup.
+(function () {
+  const island = document.getElementById("trail-data");
+  const form = document.getElementById("filters");
+  if (!island || !form) return;
+  const data = JSON.parse(island.textContent);
+  const ROWS_AT_ONCE = 50;
+  const MISTAKES_AT_ONCE = 12;
+  const LONG = 500;
+  const byId = new Map();
+
+  function element(tag, className, text) {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined && text !== null) made.textContent = text;
+    return made;
+  }
+
+  function free(tag, className, text) {
+    const made = element(tag, className, text);
+    made.dir = "auto";
+    return made;
+  }
+
+  const percent = (share) => (share === null ? "–" : (100 * share).toFixed(0) + " %");
+
+  for (const row of data.rows) {
+    byId.set(row.id, row.text);
+    row.hay = [row.text, row.why, row.asked, row.scored, row.id, ...Object.values(row.detail)].join("\n").toLowerCase();
+  }
+  for (const list of Object.values(data.mistakes)) {
+    for (const one of list) {
+      byId.set(one.id, one.text);
+      one.hay = [one.text, one.right, one.said, one.id].join("\n").toLowerCase();
+    }
+  }
+
+  const chapters = Array.from(document.querySelectorAll("details.chapter")).map((box) => {
+    const number = Number(box.dataset.round);
+    return {
+      box, number,
+      rows: data.rows.filter((row) => row.round === number),
+      mistakes: data.mistakes[String(number)] || [],
+      rowsAt: box.querySelector(".rows-here"),
+      mistakesAt: box.querySelector(".mistakes-here"),
+      found: box.querySelector(".found"),
+      fresh: false,
+    };
+  });
+  const total = data.rows.length;
+  const count = document.getElementById("count");
+
+  function chosen() {
+    const value = (name) => form.elements[name].value;
+    const label = value("label");
+    return {
+      round: value("round"), label: label === "" ? null : data.labels[Number(label)], kind: value("kind"), verdict: value("verdict"),
+      order: value("order"), words: value("search").toLowerCase().split(/\s+/).filter(Boolean),
+    };
+  }
+
+  const says = (entry, words) => words.every((word) => entry.hay.includes(word));
+
+  function fits(row, want) {
+    return (want.label === null || row.asked === want.label || row.scored === want.label)
+      && (!want.kind || row.kind === want.kind)
+      && (!want.verdict || row.ok === (want.verdict === "accepted"))
+      && says(row, want.words);
+  }
+
+  function ordered(rows, order) {
+    if (order === "written") return rows;
+    const sign = order === "surest" ? -1 : 1;
+    return rows.slice().sort((a, b) => sign * ((a.sure === null ? -1 : a.sure) - (b.sure === null ? -1 : b.sure)));
+  }
+
+  // A table that shows its first rows, with a button for the next ones.
+  function paged(place, heads, entries, line, page, nothing) {
+    place.replaceChildren();
+    if (!entries.length) {
+      place.append(element("p", "hint", nothing));
+      return;
+    }
+    const table = element("table", "rows");
+    const head = element("tr");
+    for (const [text, className] of heads) {
+      const cell = element("th", className, text);
+      cell.scope = "col";
+      head.append(cell);
+    }
+    const top = element("thead");
+    top.append(head);
+    const body = element("tbody");
+    table.append(top, body);
+    const scroll = element("div", "scroll");
+    scroll.append(table);
+    const button = element("button");
+    button.type = "button";
+    let shown = 0;
+    function next() {
+      const part = document.createDocumentFragment();
+      for (const entry of entries.slice(shown, shown + page)) part.append(line(entry));
+      shown = Math.min(entries.length, shown + page);
+      body.append(part);
+      button.hidden = shown >= entries.length;
+      button.textContent = "Show " + Math.min(page, entries.length - shown) + " more of " + (entries.length - shown);
+    }
+    button.addEventListener("click", next);
+    next();
+    place.append(scroll, button);
+  }
+
+  function labels(...names) {
+    const cell = element("td");
+    names.forEach((name, place) => cell.append(free("div", place ? "label said" : "label", name)));
+    return cell;
+  }
+
+  function textCell(text, extras) {
+    const cell = element("td", "free");
+    const long = text.length > LONG;
+    cell.append(free("bdi", "text", long ? text.slice(0, LONG) + "…" : text));
+    if (long || extras.length) {
+      const more = element("details", "more");
+      more.append(element("summary", "", long ? "whole text and origin" : "origin"));
+      if (long) more.append(free("div", "", text));
+      for (const [name, value] of extras) {
+        const entry = element("div");
+        entry.append(element("span", "muted", name + ": "), free("bdi", "", value));
+        more.append(entry);
+      }
+      cell.append(more);
+    }
+    return cell;
+  }
+
+  function rowLine(row) {
+    const line = element("tr", row.ok ? "yes" : "no");
+    const kind = element("td", "tag");
+    const swatch = element("span", "swatch");
+    if (/^[a-z]+$/.test(row.kind)) swatch.classList.add("k-" + row.kind);
+    kind.append(swatch, row.kind);
+    const extras = Object.entries(row.detail);
+    for (const parent of row.parents) extras.push(["written from", byId.has(parent) ? byId.get(parent) : parent]);
+    extras.push(["id", row.id]);
+    line.append(element("td", "tag verdict", row.ok ? "✓ kept" : "✗ rejected"), kind, labels(row.asked || "–"),
+      labels(row.scored), element("td", "num", percent(row.sure)), textCell(row.text, extras), labels(row.why));
+    return line;
+  }
+
+  function mistakeLine(one) {
+    const line = element("tr");
+    line.append(labels(one.right, one.said), element("td", "num", percent(one.sure)), textCell(one.text, []));
+    return line;
+  }
+
+  const ROW_HEADS = [["verdict"], ["kind"], ["asked for"], ["scored as"], ["teacher sure", "num"], ["text"], ["reason"]];
+  const MISTAKE_HEADS = [["right → student said"], ["sure", "num"], ["text"]];
+
+  function fill(chapter, want) {
+    if (chapter.fresh) return;
+    chapter.fresh = true;
+    paged(chapter.rowsAt, ROW_HEADS, ordered(chapter.hits, want.order), rowLine, ROWS_AT_ONCE,
+      chapter.rows.length ? "No row of this round fits the filters." : "No rows were written in this round.");
+    if (!chapter.mistakesAt) return;
+    const mistakes = chapter.mistakes.filter((one) => (want.label === null || one.right === want.label || one.said === want.label) && says(one, want.words));
+    paged(chapter.mistakesAt, MISTAKE_HEADS, mistakes, mistakeLine, MISTAKES_AT_ONCE,
+      chapter.mistakes.length ? "No mistake of this round fits the filters." : "No mistakes were fed back.");
+  }
+
+  function update() {
+    const want = chosen();
+    const filtered = want.label !== null || want.kind || want.verdict || want.words.length > 0;
+    let hits = 0;
+    for (const chapter of chapters) {
+      const here = !want.round || chapter.number === Number(want.round);
+      chapter.hits = here ? chapter.rows.filter((row) => fits(row, want)) : [];
+      hits += chapter.hits.length;
+      chapter.box.hidden = !here || (Boolean(filtered) && !chapter.hits.length && !want.round);
+      chapter.found.textContent = filtered ? chapter.hits.length + " of " + chapter.rows.length + " rows fit" : "";
+      chapter.fresh = false;
+    }
+    count.textContent = hits.toLocaleString("en") + " of " + total.toLocaleString("en") + " rows";
+    const visible = chapters.filter((chapter) => !chapter.box.hidden);
+    if ((filtered || want.round) && visible.length && !visible.some((chapter) => chapter.box.open)) visible[0].box.open = true;
+    for (const chapter of visible) if (chapter.box.open) fill(chapter, want);
+  }
+
+  let waiting = 0;
+  form.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(update, 120);
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(update, 0));
+  document.getElementById("open-all").addEventListener("click", () => {
+    for (const chapter of chapters) if (!chapter.box.hidden) chapter.box.open = true;
+  });
+  document.getElementById("close-all").addEventListener("click", () => {
+    for (const chapter of chapters) chapter.box.open = false;
+  });
+  for (const chapter of chapters) {
+    chapter.box.addEventListener("toggle", () => {
+      if (chapter.box.open) fill(chapter, chosen());
+    });
+  }
+  function openTarget() {
+    const aimed = chapters.find((chapter) => "#" + chapter.box.id === location.hash);
+    if (!aimed) return;
+    if (aimed.box.hidden) {
+      form.reset();
+      update();
+    }
+    aimed.box.open = true;
+    aimed.box.scrollIntoView();
+  }
+  window.addEventListener("hashchange", openTarget);
+  form.hidden = false;
+  update();
+  openTarget();
+})();

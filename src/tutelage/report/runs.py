@@ -1,0 +1,261 @@
+"""Read a run folder (docs/run-folder.md) into one frozen record, also while the run is going, interrupted or failed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tutelage.errors import RunError
+from tutelage.records import ClassScore, Outcome, Row, outcome_from_dict, row_from_dict
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Accuracy and macro-F1 in [0, 1], and the score of each class where it is known."""
+
+    accuracy: float
+    macro_f1: float
+    per_class: dict[str, ClassScore] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundMetrics:
+    """One line of metrics.jsonl. ``billed_tokens`` and ``spent_tokens`` count from the start of the run."""
+
+    round: int
+    billed_tokens: int
+    spent_tokens: int
+    dev: Scores | None
+    test: Scores | None
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthLog:
+    """One growth/round-NNN.json: what the teacher was asked for in a round. ``quota`` is keyed "label/kind"."""
+
+    round: int
+    analysis: str
+    quota: dict[str, int]
+    seconds: dict[str, float]
+    asked: int
+    answered: int
+    rejected: int
+    failed: int
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherOpinion:
+    """The teacher alone on one test example; probabilities in the task's label order, ``raw`` before calibration."""
+
+    id: str
+    target: str
+    probabilities: tuple[float, ...]
+    raw: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a report needs of one run.
+
+    Attributes:
+        manifest, status: as written; ``result`` is empty until the run is done.
+        metrics: a record a round, by round; of a round written twice (a resumed run) the last.
+        rows: the whole pool, in the order of writing.
+        feedback: misclassified examples by the number in the file's name.
+        growth: by round.
+        before, after: outcomes of the test examples; empty until they are written.
+        teacher: empty where the teacher was not evaluated.
+        config: the text of config.yaml, "" when there is none.
+        notes: what was tolerated while reading, for the reader of the report.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    status: dict[str, Any]
+    result: dict[str, Any]
+    metrics: tuple[RoundMetrics, ...]
+    rows: tuple[Row, ...]
+    feedback: dict[int, tuple[Outcome, ...]]
+    growth: dict[int, GrowthLog]
+    before: tuple[Outcome, ...]
+    after: tuple[Outcome, ...]
+    teacher: tuple[TeacherOpinion, ...]
+    config: str
+    notes: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in the task's order."""
+        return tuple(str(label["name"]) for label in self.manifest["labels"])
+
+    @property
+    def state(self) -> str:
+        """One of running, done, interrupted, failed."""
+        return str(self.status["state"])
+
+    def feedback_for(self, growth_round: int) -> tuple[Outcome, ...]:
+        """The mistakes that the growth of ``growth_round`` was aimed at.
+
+        The mistakes of round n feed the next growth, n + 1. Where the numbering starts at the same round in both
+        folders, a growth carries the number of the feedback it was made from, and the same number is taken.
+        """
+        same = bool(self.feedback and self.growth) and min(self.feedback) == min(self.growth)
+        return self.feedback.get(growth_round if same else growth_round - 1, ())
+
+
+def read_run(folder: Path) -> Run:
+    """Read ``folder``. Files that a run has not written yet are taken as empty, and so is a half-written last line.
+
+    Raises:
+        RunError: the folder, manifest.json or status.json is missing, or a file holds what docs/run-folder.md does not allow.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunError(f"There is no run folder {folder}. Give a folder that holds manifest.json, such as outputs/<name>/<time>.")
+    notes: list[str] = []
+    manifest = _essential(folder / "manifest.json", ("labels",))
+    if not isinstance(manifest["labels"], list) or not all(isinstance(label, dict) and "name" in label for label in manifest["labels"]):
+        raise RunError(f'{folder / "manifest.json"}: "labels" must be a list of objects with a "name". Run again to write it anew.')
+    metrics = {line.round: line for line in _lines(folder / "metrics.jsonl", _round_metrics, notes)}
+    config = folder / "config.yaml"
+    return Run(
+        folder=folder,
+        manifest=manifest,
+        status=_essential(folder / "status.json", ("state",)),
+        result=_object(folder / "result.json") or {},
+        metrics=tuple(metrics[number] for number in sorted(metrics)),
+        rows=tuple(_lines(folder / "pool" / "rows.jsonl", row_from_dict, notes)),
+        feedback={
+            number: tuple(_lines(path, outcome_from_dict, notes)) for number, path in _numbered(folder / "feedback", "jsonl").items()
+        },
+        growth={number: _growth(path) for number, path in _numbered(folder / "growth", "json").items()},
+        before=tuple(_lines(folder / "predictions" / "test-before.jsonl", outcome_from_dict, notes)),
+        after=tuple(_lines(folder / "predictions" / "test-after.jsonl", outcome_from_dict, notes)),
+        teacher=tuple(_lines(folder / "teacher" / "evaluation.jsonl", partial(_opinion, len(manifest["labels"])), notes)),
+        config=_bytes(config).decode("utf-8", errors="replace") if config.is_file() else "",
+        notes=tuple(notes),
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}. Check its permissions and the disk.") from error
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in ``path``; None where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(_bytes(path).decode("utf-8"))
+    except ValueError as error:
+        raise RunError(
+            f"{path} is not JSON ({error}). It was damaged after it was written: resume the run, or restore the file."
+        ) from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path} holds a {type(found).__name__}, expected an object. Resume the run, or restore the file.")
+    return found
+
+
+def _essential(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    found = _object(path)
+    if found is None:
+        raise RunError(
+            f"{path} is missing, so this is not a run folder, or the run ended before it began. Give another folder, or run again."
+        )
+    for key in keys:
+        if key not in found:
+            raise RunError(f'{path} has no "{key}". It was written by another version or by hand; run again to write it anew.')
+    return found
+
+
+def _lines(path: Path, parse: Callable[[dict[str, Any]], T], notes: list[str]) -> list[T]:
+    """The records of a jsonl file, [] where there is no such file. A last line that is cut short is left out and noted."""
+    if not path.is_file():
+        return []
+    # Split on bytes: str.splitlines would cut at U+2028 inside a text, and a cut character must not spoil the other lines.
+    lines = [(number, line) for number, line in enumerate(_bytes(path).split(b"\n"), 1) if line.strip()]
+    records = []
+    for position, (number, line) in enumerate(lines, 1):
+        try:
+            found = json.loads(line.decode("utf-8"))
+        except ValueError as error:
+            if position == len(lines):
+                notes.append(f"{path.parent.name}/{path.name}: the last line ({number}) is half-written and was left out.")
+                break
+            raise RunError(f"{path} line {number} is not JSON ({error}). Mend or remove that line, or resume the run.") from error
+        try:
+            records.append(parse(found))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{path} line {number} does not fit docs/run-folder.md: {type(error).__name__}: {error}. "
+                "Mend or remove that line, or read it with the version that wrote it."
+            ) from error
+    return records
+
+
+def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
+    found = {}
+    for path in sorted(folder.glob(f"round-*.{suffix}")) if folder.is_dir() else ():
+        if match := re.fullmatch(r"round-(\d+)", path.stem):
+            found[int(match[1])] = path
+    return found
+
+
+def _scores(record: dict[str, Any] | None) -> Scores | None:
+    if record is None:
+        return None
+    per_class = {label: ClassScore(**score) for label, score in record.get("per_class", {}).items()}
+    return Scores(accuracy=float(record["accuracy"]), macro_f1=float(record["macro_f1"]), per_class=per_class)
+
+
+def _round_metrics(record: dict[str, Any]) -> RoundMetrics:
+    return RoundMetrics(
+        round=int(record["round"]),
+        billed_tokens=int(record.get("billed_tokens") or 0),
+        spent_tokens=int(record.get("spent_tokens") or 0),
+        dev=_scores(record.get("dev")),
+        test=_scores(record.get("test")),
+        seconds=dict(record.get("seconds") or {}),
+    )
+
+
+def _growth(path: Path) -> GrowthLog:
+    record = _object(path) or {}
+    try:
+        return GrowthLog(
+            round=int(record["round"]),
+            analysis=str(record.get("analysis") or ""),
+            quota={str(key): int(count) for key, count in (record.get("quota") or {}).items()},
+            seconds=dict(record.get("seconds") or {}),
+            asked=int(record.get("asked") or 0),
+            answered=int(record.get("answered") or 0),
+            rejected=int(record.get("rejected") or 0),
+            failed=int(record.get("failed") or 0),
+            prompt=str(record.get("prompt") or ""),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} does not fit docs/run-folder.md: {type(error).__name__}: {error}. Resume the run, or restore it."
+        ) from error
+
+
+def _opinion(labels: int, record: dict[str, Any]) -> TeacherOpinion:
+    probabilities = tuple(map(float, record["probabilities"]))
+    raw = tuple(map(float, record.get("raw") or ())) or probabilities
+    for name, given in (("probabilities", probabilities), ("raw", raw)):
+        # A hair above 1 is what sums of float32 come to.
+        if len(given) != labels or not all(0.0 <= share <= 1.000001 for share in given):
+            raise ValueError(f'"{name}" must hold {labels} numbers in [0, 1], one a label')
+    return TeacherOpinion(id=str(record["id"]), target=str(record["target"]), probabilities=probabilities, raw=raw)

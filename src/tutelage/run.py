@@ -1,0 +1,161 @@
+"""One run, top to bottom: data, teacher, student, growth, the arms beside it, and the numbers that are quoted."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tutelage.arms import supervised_ceiling, teacher_alone
+from tutelage.callbacks.ledger import Watcher
+from tutelage.data.dataset import Dataset
+from tutelage.errors import TutelageError
+from tutelage.fitting import Fitted, fit
+from tutelage.interruption import Interrupted, Interruption
+from tutelage.methods.protocol import Method
+from tutelage.parts import build, build_dataset, build_method, build_stack
+from tutelage.records import as_dicts
+from tutelage.tasks.protocol import Task
+from tutelage.teacher.build import Stack
+from tutelage.tracking.manifest import config_hash, environment, plain_config
+from tutelage.tracking.run_folder import RunFolder, Status
+
+
+def run(config: DictConfig, path: Path, watcher: Watcher, resume_command: str, *, resume: bool) -> dict[str, Any]:
+    """Do one run in the folder ``path`` and return its result (result.json).
+
+    Raises:
+        TutelageError: what went wrong; status.json says it too, with the command that goes on.
+    """
+    began = time.perf_counter()
+    folder = RunFolder(path)
+    if resume and (finished := folder.read_json("result.json")):
+        return dict(finished)
+    status = Status(folder, resume_command)
+    stack: Stack | None = None
+    with Interruption() as interruption:
+        try:
+            folder.write_text("config.yaml", OmegaConf.to_yaml(plain_config(config)))
+            dataset = build_dataset(config)
+            task: Task = build(config.task, "task", labels=dataset.labels)
+            method = build_method(config)
+            if method.asks_teacher or config.evaluate.teacher:
+                stack = build_stack(config, path)
+            _write_manifest(folder, config, dataset, task, stack)
+            fitted = fit(
+                config, folder, status, dataset, task, method, stack if method.asks_teacher else None, watcher, interruption, resume=resume
+            )
+            fitted.save(path / "student")
+            result = _result(config, dataset, method, fitted, stack)
+            if config.evaluate.teacher and stack is not None:
+                beside = time.perf_counter()
+                status.phase("teacher alone", fitted.rounds)
+                result["teacher"] = teacher_alone(config, folder, dataset, task, stack.inner, watcher, interruption)
+                result["seconds"]["teacher alone"] = round(time.perf_counter() - beside, 2)
+            if stack is not None:
+                stack.close()
+            if config.evaluate.supervised:
+                beside = time.perf_counter()
+                result["supervised"] = supervised_ceiling(config, folder, status, dataset, task, watcher, interruption)
+                result["seconds"]["supervised ceiling"] = round(time.perf_counter() - beside, 2)
+            result["seconds"]["all"] = round(time.perf_counter() - began, 2)
+            _write_manifest(folder, config, dataset, task, stack, fitted)
+            folder.write_json("result.json", result)
+            if not config.trainer.keep_checkpoint:
+                for checkpoints in (path / "checkpoints", path / "supervised" / "checkpoints"):
+                    shutil.rmtree(checkpoints, ignore_errors=True)
+            status.end("done")
+            return result
+        except (Interrupted, KeyboardInterrupt, SystemExit) as error:
+            status.end("interrupted", "stopped by the user")
+            raise Interrupted(f"Stopped as asked. Everything that was answered is kept. Go on with:\n  {resume_command}") from error
+        except TutelageError as error:
+            status.end("failed", str(error))
+            raise
+        except BaseException as error:
+            status.end("failed", f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            if stack is not None:
+                stack.close()
+
+
+def _write_manifest(
+    folder: RunFolder, config: DictConfig, dataset: Dataset, task: Task, stack: Stack | None, fitted: Fitted | None = None
+) -> None:
+    folder.write_json(
+        "manifest.json",
+        {
+            **environment(),
+            "seed": config.seed,
+            "config_hash": config_hash(config),
+            "name": config.name,
+            "method": config.method.name,
+            "ablation": _choice("ablation"),
+            "labels": as_dicts(list(task.labels)),
+            "teacher": {
+                "engine": str(config.teacher._target_).rsplit(".", 1)[-1],
+                "model": config.teacher.get("model") or str(config.teacher.get("recording", "")),
+                "fingerprint": stack.teacher.fingerprint if stack else "",
+                "calibration": str(config.calibration._target_).rsplit(".", 1)[-1],
+            },
+            "student": {"model": config.student.model},
+            "data": {
+                "name": dataset.name,
+                "pool": len(dataset.pool),
+                "dev": len(dataset.dev),
+                "test": len(dataset.test),
+                "dropped": dataset.dropped,
+                "notes": list(dataset.notes),
+                "digest": dataset.digest,
+            },
+            "gold_labels": _gold(config, dataset, fitted),
+            "truncated": {"student": fitted.truncated if fitted else 0},
+        },
+    )
+
+
+def _choice(group: str) -> str:
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return ""
+    return str(HydraConfig.get().runtime.choices.get(group) or "")
+
+
+def _gold(config: DictConfig, dataset: Dataset, fitted: Fitted | None) -> dict[str, int]:
+    """How many gold labels were used for what; dev labels that only draw a curve are not used by the run."""
+    pool = config.method.training.gold == "pool"
+    return {
+        "shots": len(dataset.supervised()) if pool else config.shots * len(dataset.labels),
+        "dev": len(dataset.dev) if config.method.training.patience else 0,
+        "calibration": fitted.calibration_labels if fitted else 0,
+    }
+
+
+def _result(config: DictConfig, dataset: Dataset, method: Method, fitted: Fitted, stack: Stack | None) -> dict[str, Any]:
+    rows = fitted.pool.rows
+    usage = stack.budget.usage if stack and method.asks_teacher else None
+    return {
+        "before": fitted.ledger.before,
+        "after": fitted.ledger.after,
+        "supervised": None,
+        "teacher": None,
+        "tokens": {
+            "billed": usage.billed if usage else 0,
+            "spent": usage.spent if usage else 0,
+            "billed_prompt": usage.billed_prompt if usage else 0,
+            "billed_completion": usage.billed_completion if usage else 0,
+        },
+        "requests": {"all": usage.requests, "cached": usage.cached, "failed": usage.failed} if usage else None,
+        "seconds": {name: round(value, 2) for name, value in fitted.ledger.seconds.items()},
+        "rows": {"accepted": sum(row.accepted for row in rows), "rejected": sum(not row.accepted for row in rows)},
+        "rounds": fitted.rounds,
+        "stopped_by": fitted.stopped_by,
+        "pool_hash": fitted.pool.digest(),
+        "gold_labels": _gold(config, dataset, fitted),
+        "seed": config.seed,
+    }

@@ -1,0 +1,1 @@
+"""Selectors choose: here, which generated rows a run may train on."""

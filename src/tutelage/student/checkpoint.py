@@ -1,0 +1,110 @@
+"""Loading a student: from a pretrained encoder at the start of a run, from a run's ``student/`` folder afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from tutelage.assets import EMBEDDED, ensure_asset
+from tutelage.errors import ConfigError, DataError, StudentError
+from tutelage.records import Label
+
+Pooling = Literal["mean", "first"]
+
+
+def resolve_encoder(model: str) -> str:
+    """The folder or hub id behind ``student.model``: "embedded" is the packaged encoder.
+
+    Raises:
+        ConfigError: it looks like a folder and is not there, or has no config.json.
+    """
+    if model == "embedded":
+        return str(ensure_asset("student"))
+    path = Path(model).expanduser()
+    if path.exists():
+        if not (path / "config.json").is_file():
+            raise ConfigError(f"student.model={model} has no config.json, so it is no Hugging Face model folder.")
+        return str(path)
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise ConfigError(
+            f"student.model={model} does not exist. Give a folder, a hub id such as {EMBEDDED['student'].hub_id}, or embedded."
+        )
+    return model
+
+
+def _reached(model: str, action: Any) -> Any:
+    """Run a ``from_pretrained`` and turn what it raises into one clear error."""
+    try:
+        return action()
+    except (OSError, ValueError, ImportError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"student.model={model} could not be loaded: {first} Give a folder, a hub id that this machine can reach, or embedded."
+        ) from error
+
+
+def load_tokenizer(model: str, trust_remote_code: bool = False) -> Any:
+    """The tokenizer that belongs to ``student.model``."""
+    from transformers import AutoTokenizer
+
+    folder = resolve_encoder(model)
+    return _reached(model, lambda: AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code))
+
+
+def new_classifier(model: str, labels: tuple[Label, ...], pooling: Pooling, head_dropout: float, trust_remote_code: bool = False) -> Any:
+    """An encoder with a fresh head, in float32. "mean" pools all tokens; "first" is the model's own classification head."""
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
+
+    if pooling not in ("mean", "first"):
+        raise ConfigError(f"student.pooling={pooling}; give mean or first.")
+    folder = resolve_encoder(model)
+    names = {
+        "id2label": {place: label.name for place, label in enumerate(labels)},
+        "label2id": {label.name: place for place, label in enumerate(labels)},
+    }
+    options = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
+    if pooling == "first":
+        return _reached(model, lambda: AutoModelForSequenceClassification.from_pretrained(folder, **names, **options))
+    encoder_config = _reached(model, lambda: AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))
+    network = MeanPooledForSequenceClassification(MeanPooledConfig(encoder=encoder_config.to_dict(), head_dropout=head_dropout, **names))
+    network.encoder = _reached(model, lambda: AutoModel.from_pretrained(folder, **options))
+    return network
+
+
+def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) -> None:
+    """Write a Hugging Face folder: weights as safetensors, config with the label names, tokenizer."""
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "tutelage.json").write_text(json.dumps({"max_length": max_length}) + "\n", encoding="utf-8")
+
+
+def load_student(folder: Path) -> tuple[Any, Any, int]:
+    """Network (in evaluation mode), tokenizer and the length in tokens that texts were cut to, from a ``student/`` folder.
+
+    No code from the folder is run.
+
+    Raises:
+        DataError: the folder is missing or not whole.
+        StudentError: its weights do not fit.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
+
+    config_path = folder / "config.json"
+    if not config_path.is_file():
+        raise DataError(f"{folder} holds no student (no config.json). A run writes it when it is done; is this a finished run's folder?")
+    kind = json.loads(config_path.read_text(encoding="utf-8")).get("model_type")
+    loader = MeanPooledForSequenceClassification if kind == MeanPooledConfig.model_type else AutoModelForSequenceClassification
+    try:
+        network = loader.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StudentError(f"The student in {folder} could not be loaded: {error}") from error
+    marks = folder / "tutelage.json"
+    max_length = json.loads(marks.read_text(encoding="utf-8"))["max_length"] if marks.is_file() else 128
+    return network.eval(), tokenizer, int(max_length)

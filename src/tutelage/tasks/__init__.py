@@ -1,0 +1,1 @@
+"""Tasks: each knows its label space and metrics, and nothing of models or teachers."""

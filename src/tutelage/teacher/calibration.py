@@ -1,0 +1,225 @@
+"""Calibration of a teacher's label distributions: none, contextual, batch (with a prior), temperature.
+
+A small teacher favours some labels whatever the text says. Measured on SmolLM2-135M, SNIPS, 1 shot: taking that bias away
+lifts label accuracy by several points and makes the confident half nearly always right (see the README).
+All arithmetic is on natural-log probabilities of the labels, arrays of shape [texts, labels].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tutelage.errors import ConfigError
+
+Array = NDArray[np.float64]
+Prior = Literal["uniform", "estimated"] | Sequence[float]
+
+
+class Calibrator(Protocol):
+    """Turns raw label log-probabilities into calibrated probabilities."""
+
+    name: str
+    needs: Literal["", "content_free", "dev"]
+    """What ``fit`` must be given first: scores of content-free texts, scores of labelled dev texts, or nothing."""
+
+    def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
+        """Learn from scores that are not to be labelled."""
+        ...
+
+    def transform(self, logprobs: Array) -> Array:
+        """Calibrated probabilities, [texts, labels], each row summing to 1."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values that make a resumed run go on alike."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what ``state_dict`` gave."""
+        ...
+
+
+def softmax(logits: Array) -> Array:
+    """Row-wise softmax."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+
+class NoCalibration:
+    """The raw distribution, normalised over the labels."""
+
+    name = "none"
+    needs: Literal["", "content_free", "dev"] = ""
+
+    def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
+        """Nothing to learn."""
+
+    def transform(self, logprobs: Array) -> Array:
+        """Normalise over the labels."""
+        return softmax(logprobs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to take up."""
+
+
+class ContextualCalibration(NoCalibration):
+    """Divide by the distribution that content-free texts ("N/A", "", "[MASK]") get (after Zhao et al. 2021)."""
+
+    name = "contextual"
+    needs: Literal["", "content_free", "dev"] = "content_free"
+
+    def __init__(self) -> None:
+        self._bias: Array | None = None
+
+    def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
+        """Take the mean log-probabilities of the content-free texts as the bias."""
+        self._bias = logprobs.mean(axis=0)
+
+    def transform(self, logprobs: Array) -> Array:
+        """Subtract the bias and normalise."""
+        if self._bias is None:
+            raise ConfigError("contextual calibration was not fitted on content-free texts; call fit first.")
+        return softmax(logprobs - self._bias)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The bias."""
+        return {"bias": None if self._bias is None else self._bias.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the bias."""
+        self._bias = None if state["bias"] is None else np.asarray(state["bias"])
+
+
+class BatchCalibration(NoCalibration):
+    """Subtract the mean log-probability of each label over all texts scored so far (after Zhou et al. 2023).
+
+    Subtracting the mean supposes that the scored texts are balanced over the classes. On a skewed pool give the prior:
+    its logarithm is added back. "estimated" finds it from the scores themselves: expectation-maximisation over the calibrated
+    distributions (after Saerens et al. 2002), with the bias estimated again under each prior. The running mean is over every
+    batch that was transformed, so that late small rounds stand on the many texts before them.
+
+    Args:
+        prior: "uniform", "estimated", or a probability for each label.
+        iterations: of the estimation.
+
+    Raises:
+        ConfigError: the prior is unknown, has a value that is not positive, or does not sum to 1.
+    """
+
+    name = "batch"
+
+    def __init__(self, prior: Prior = "uniform", iterations: int = 50) -> None:
+        if isinstance(prior, str) and prior not in ("uniform", "estimated"):
+            raise ConfigError(f"calibration prior is '{prior}'; give uniform, estimated, or a list of one probability for each label.")
+        if not isinstance(prior, str):
+            values = np.asarray(prior, dtype=np.float64)
+            if (values <= 0).any() or not np.isclose(values.sum(), 1.0, atol=1e-3):
+                raise ConfigError(f"calibration prior {list(prior)} must be positive and sum to 1 (it sums to {values.sum():.4g}).")
+        self._prior = prior
+        self._iterations = iterations
+        self._sum: Array | None = None
+        self._count = 0
+        self._seen: list[Array] = []
+
+    def transform(self, logprobs: Array) -> Array:
+        """Add the batch to the running mean, then calibrate it."""
+        labels = logprobs.shape[1]
+        if not isinstance(self._prior, str) and len(self._prior) != labels:
+            raise ConfigError(
+                f"calibration prior has {len(self._prior)} values for {labels} labels; give one for each, in the label order."
+            )
+        self._sum = logprobs.sum(axis=0) if self._sum is None else self._sum + logprobs.sum(axis=0)
+        self._count += len(logprobs)
+        if self._prior == "estimated":
+            self._seen.append(logprobs)
+            return softmax(logprobs + self._estimate(np.concatenate(self._seen)))
+        prior = np.full(labels, 1 / labels) if self._prior == "uniform" else np.asarray(self._prior, dtype=np.float64)
+        return softmax(logprobs - self._sum / self._count + np.log(prior))
+
+    def _estimate(self, logprobs: Array) -> Array:
+        """The additive correction under which the mean calibrated probability equals the prior it supposes.
+
+        A mixture over classes: the bias of label k is its mean log-probability over the texts *not* of class k, which does not
+        move with the class shares, where the plain mean does. Responsibilities, bias and prior are settled in turn.
+        """
+        count, labels = logprobs.shape
+        prior = np.full(labels, 1 / labels)
+        share = softmax(logprobs - logprobs.mean(axis=0))
+        correction = -logprobs.mean(axis=0)
+        for _ in range(self._iterations):
+            others = 1 - share
+            bias = (others * logprobs).sum(axis=0) / np.maximum(others.sum(axis=0), 1e-9)
+            prior = (share.sum(axis=0) + 1) / (count + labels)
+            correction = np.log(prior) - bias
+            share = softmax(logprobs + correction)
+        return correction
+
+    def state_dict(self) -> dict[str, Any]:
+        """The running sum and count, and the scores seen where the prior is estimated."""
+        return {
+            "sum": None if self._sum is None else self._sum.tolist(),
+            "count": self._count,
+            "seen": [batch.tolist() for batch in self._seen],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the running mean."""
+        self._sum = None if state["sum"] is None else np.asarray(state["sum"])
+        self._count = int(state["count"])
+        self._seen = [np.asarray(batch) for batch in state["seen"]]
+
+
+class TemperatureCalibration(NoCalibration):
+    """One temperature, and one bias for each label, fitted on dev labels by log-loss (after Guo et al. 2017: "vector scaling")."""
+
+    name = "temperature"
+    needs: Literal["", "content_free", "dev"] = "dev"
+
+    def __init__(self) -> None:
+        self._scale = 1.0
+        self._bias: Array | None = None
+
+    def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
+        """Minimise the log-loss of ``targets`` with a weak pull towards scale 1 and bias 0.
+
+        Raises:
+            ConfigError: no targets.
+        """
+        from scipy.optimize import minimize
+
+        if targets is None or not len(targets):
+            raise ConfigError("temperature calibration needs labelled dev texts; this data has none. Use calibration=batch.")
+        gold = np.asarray(targets)
+        mean = logprobs.mean(axis=0)
+
+        def loss(values: Array) -> float:
+            logits = np.exp(values[0]) * (logprobs - mean) + values[1:]
+            probabilities = softmax(logits)[np.arange(len(gold)), gold]
+            return float(-np.log(probabilities + 1e-12).mean() + 1e-2 * (values**2).mean())
+
+        best = minimize(loss, np.zeros(1 + logprobs.shape[1]), method="L-BFGS-B").x
+        self._scale = float(np.exp(best[0]))
+        self._bias = best[1:] - self._scale * mean
+
+    def transform(self, logprobs: Array) -> Array:
+        """Scale, shift and normalise."""
+        if self._bias is None:
+            raise ConfigError("temperature calibration was not fitted on dev texts; call fit first.")
+        return softmax(self._scale * logprobs + self._bias)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scale and bias."""
+        return {"scale": self._scale, "bias": None if self._bias is None else self._bias.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up scale and bias."""
+        self._scale = float(state["scale"])
+        self._bias = None if state["bias"] is None else np.asarray(state["bias"])

@@ -1,0 +1,201 @@
+"""Labelling by scoring: one prefill a text, the probability of each label's first token read from it."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tutelage.errors import ConfigError, TeacherError
+from tutelage.records import Example, Label, LabelDistribution
+from tutelage.teacher.calibration import Array, Calibrator
+from tutelage.teacher.prompts import PromptSet
+from tutelage.teacher.protocol import OnReply, Reply, ScoreRequest, Teacher
+
+MAX_CHOICES = 128
+"""Token ids that one request may name (vLLM's limit); more labels are scored in groups over the same prompt."""
+
+_CONTENT_FREE = ("N/A", "[MASK]", "…")
+
+
+@dataclass(frozen=True, slots=True)
+class Verbalizer:
+    """What the teacher reads and writes for each label: its word, or a code where words collide.
+
+    Attributes:
+        words: one a label.
+        tokens: the first token of " " + word, one a label, all different.
+        coded: True when codes took the words' place.
+    """
+
+    words: tuple[str, ...]
+    tokens: tuple[int, ...]
+    coded: bool
+
+
+def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = True) -> Verbalizer:
+    """Give each label one token of its own.
+
+    Words are used when their first tokens differ; else letters, then numbers, whichever the tokenizer keeps apart.
+
+    Raises:
+        ConfigError: words collide and codes are not allowed, or no codes tell so many labels apart.
+    """
+    candidates = [tuple(label.word for label in labels)]
+    if allow_codes:
+        if len(labels) <= len(string.ascii_uppercase):
+            candidates.append(tuple(string.ascii_uppercase[: len(labels)]))
+        pairs = [first + second for first in string.ascii_lowercase for second in string.ascii_lowercase]
+        candidates.append(_distinct_codes(teacher, pairs, len(labels)))
+    for words in candidates:
+        if len(words) != len(labels):
+            continue
+        firsts = [ids[0] if ids else -1 for ids in teacher.tokenize([f" {word}" for word in words])]
+        if len(set(firsts)) == len(firsts) and -1 not in firsts:
+            return Verbalizer(words, tuple(firsts), coded=words != candidates[0])
+    clash = _first_clash(teacher, labels)
+    raise ConfigError(
+        f"The labels '{clash[0]}' and '{clash[1]}' begin with the same token for this teacher, so one prefill cannot tell them apart. "
+        "Give other words in data.labels (word: …), or allow codes (method.labelling.allow_codes=true)."
+    )
+
+
+def _distinct_codes(teacher: Teacher, codes: Sequence[str], count: int) -> tuple[str, ...]:
+    seen: set[int] = set()
+    kept: list[str] = []
+    for code, ids in zip(codes, teacher.tokenize([f" {code}" for code in codes]), strict=True):
+        if len(ids) == 1 and ids[0] not in seen:
+            seen.add(ids[0])
+            kept.append(code)
+        if len(kept) == count:
+            break
+    return tuple(kept)
+
+
+def _first_clash(teacher: Teacher, labels: Sequence[Label]) -> tuple[str, str]:
+    seen: dict[int, str] = {}
+    for label, ids in zip(labels, teacher.tokenize([f" {label.word}" for label in labels]), strict=True):
+        first = ids[0] if ids else -1
+        if first in seen:
+            return seen[first], label.name
+        seen[first] = label.name
+    return labels[0].name, labels[-1].name
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Distributions in the texts' order (None where the request failed) and the replies' errors by place."""
+
+    distributions: tuple[LabelDistribution | None, ...]
+    errors: dict[int, str]
+
+
+class LabelScorer:
+    """Scores texts against the label space of a task.
+
+    Args:
+        demonstrations: labelled examples shown before the text (the shots); their order is kept.
+        calibrator: makes probabilities of log-probabilities.
+        allow_codes: use letters for labels whose words collide.
+
+    Raises:
+        ConfigError: see :func:`verbalize`.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        labels: Sequence[Label],
+        prompts: PromptSet,
+        demonstrations: Sequence[Example],
+        calibrator: Calibrator,
+        allow_codes: bool = True,
+    ) -> None:
+        self._teacher = teacher
+        self._labels = tuple(labels)
+        self._names = tuple(label.name for label in labels)
+        self._prompts = prompts
+        self._verbalizer = verbalize(teacher, labels, allow_codes)
+        word_of = dict(zip(self._names, self._verbalizer.words, strict=True))
+        self._demonstrations = [{"text": example.text, "word": word_of[example.label or ""]} for example in demonstrations]
+        self.calibrator = calibrator
+
+    @property
+    def verbalizer(self) -> Verbalizer:
+        """The words and tokens in use."""
+        return self._verbalizer
+
+    def prompt(self, text: str) -> str:
+        """The scoring prompt of one text."""
+        legend = list(zip(self._verbalizer.words, (label.description for label in self._labels), strict=True))
+        return self._prompts.render(
+            "score",
+            text=text,
+            demonstrations=self._demonstrations,
+            coded=self._verbalizer.coded,
+            legend=[{"word": word, "description": description} for word, description in legend],
+        )
+
+    def _groups(self) -> list[tuple[int, ...]]:
+        tokens = self._verbalizer.tokens
+        return [tokens[start : start + MAX_CHOICES] for start in range(0, len(tokens), MAX_CHOICES)]
+
+    def requests(self, texts: Sequence[str]) -> list[ScoreRequest]:
+        """The scoring requests of ``texts``: one each, more where there are more labels than one request may name."""
+        return [
+            ScoreRequest(id=f"{place}.{number}", prompt=prompt, choices=group)
+            for place, prompt in enumerate(map(self.prompt, texts))
+            for number, group in enumerate(self._groups())
+        ]
+
+    def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
+        """Give the calibrator what it needs before the first text; return how many gold labels that used."""
+        if self.calibrator.needs == "content_free":
+            logprobs, _ = self._logprobs(_CONTENT_FREE, on_reply)
+            self.calibrator.fit(logprobs[~np.isnan(logprobs).any(axis=1)])
+        elif self.calibrator.needs == "dev":
+            labelled = [example for example in dev if example.label is not None]
+            logprobs, _ = self._logprobs([example.text for example in labelled], on_reply)
+            whole = ~np.isnan(logprobs).any(axis=1)
+            targets = [self._names.index(example.label or "") for example, good in zip(labelled, whole.tolist(), strict=True) if good]
+            self.calibrator.fit(logprobs[whole], targets)
+            return len(targets)
+        return 0
+
+    def score(self, texts: Sequence[str], on_reply: OnReply | None = None) -> Scored:
+        """Calibrated distributions of ``texts``; the calibrator sees the whole batch at once."""
+        if not texts:
+            return Scored((), {})
+        logprobs, errors = self._logprobs(texts, on_reply)
+        good = [place for place in range(len(texts)) if place not in errors]
+        if not good:
+            raise TeacherError(f"None of {len(texts)} scoring requests was answered; the first says: {errors[0]}")
+        raw = np.exp(logprobs[good])
+        # Rounded so that a last bit that differs between two batches of an engine does not travel on into weights and hashes.
+        calibrated = np.round(self.calibrator.transform(logprobs[good]), 6)
+        distributions: list[LabelDistribution | None] = [None] * len(texts)
+        for row, place in enumerate(good):
+            mass = float(raw[row].sum())
+            distributions[place] = LabelDistribution(
+                labels=self._names,
+                probabilities=tuple(calibrated[row].tolist()),
+                off_label_mass=round(max(0.0, 1.0 - mass), 6),
+                raw=tuple(np.round(raw[row] / max(mass, 1e-30), 6).tolist()),
+            )
+        return Scored(tuple(distributions), errors)
+
+    def _logprobs(self, texts: Sequence[str], on_reply: OnReply | None) -> tuple[Array, dict[int, str]]:
+        requests = self.requests(texts)
+        groups, tokens = self._groups(), self._verbalizer.tokens
+        replies = self._teacher.ask(requests, on_reply)
+        result = np.full((len(texts), len(tokens)), np.nan)
+        errors: dict[int, str] = {}
+        for place in range(len(texts)):
+            parts: Sequence[Reply] = replies[place * len(groups) : (place + 1) * len(groups)]
+            if failed := [reply.error for reply in parts if reply.error]:
+                errors[place] = failed[0]
+            else:
+                result[place] = np.concatenate([reply.logprobs for reply in parts])
+        return result, errors

@@ -1,0 +1,89 @@
+"""Every request with its reply, for people to read afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tutelage.errors import TeacherError
+from tutelage.teacher.contract import check_batch
+from tutelage.teacher.protocol import OnReply, Reply, Request, Teacher, request_to_dict
+
+
+class TranscriptTeacher:
+    """Appends ``{"request": …, "reply": …}`` to a file as each reply arrives, cached and failed ones included.
+
+    Requests hold prompts and settings only; keys and addresses of servers never reach this layer.
+    """
+
+    def __init__(self, inner: Teacher, path: Path) -> None:
+        """Wrap ``inner``; the file is opened at the first reply."""
+        self._inner = inner
+        self._path = path
+
+    @property
+    def fingerprint(self) -> str:
+        """The engine's own."""
+        return self._inner.fingerprint
+
+    def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
+        """Answer every request, in order.
+
+        Raises:
+            TeacherError: the engine failed, or the file cannot be written.
+            ValueError: an id occurs twice.
+        """
+        check_batch(requests)
+        if not requests:
+            return self._inner.ask(requests, on_reply)
+        unwritten = {request.id: request for request in requests}
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # A line that a killed run left half-written must not swallow the next one.
+            broken = _ends_inside_a_line(self._path)
+            with self._path.open("a", encoding="utf-8") as file:
+                if broken:
+                    file.write("\n")
+
+                def write(reply: Reply) -> None:
+                    request = unwritten.pop(reply.id, None)
+                    if request is not None:
+                        try:
+                            file.write(json.dumps({"request": request_to_dict(request), "reply": asdict(reply)}, ensure_ascii=False) + "\n")
+                            file.flush()
+                        except OSError as error:
+                            raise self._unwritable(error) from error
+                    if on_reply is not None:
+                        on_reply(reply)
+
+                replies = self._inner.ask(requests, write)
+                for reply in replies:
+                    if reply.id in unwritten:
+                        write(reply)
+                return replies
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, by the engine; not written down."""
+        return self._inner.tokenize(texts)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._inner.close()
+
+    def _unwritable(self, error: OSError) -> TeacherError:
+        return TeacherError(
+            f"the transcript {self._path} cannot be written: {error.strerror or error}. "
+            "Free some space or make the folder writable, and run again."
+        )
+
+
+def _ends_inside_a_line(path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"

@@ -1,0 +1,132 @@
+"""What a person sees while a run goes on: a live line on a terminal, plain lines elsewhere, and the table at the end."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tutelage.student.schedule import Position
+from tutelage.teacher.protocol import Reply
+
+
+class TerminalWatcher:
+    """Shows round, phase, tokens a second, cache hits, budget left and time left.
+
+    Args:
+        rounds: how many rounds there will be at most.
+        budget: billed tokens at most, or None.
+    """
+
+    def __init__(self, rounds: int, budget: int | None, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=False)
+        self._rounds = rounds
+        self._budget = budget
+        self._billed = self._spent = self._cached = self._replies = 0
+        self._phase_tokens = 0
+        self._phase_began = self._run_began = time.monotonic()
+        self._round_ends: list[float] = []
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.fields[where]}"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[count]}"),
+            TextColumn("[dim]{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._progress.add_task("starting", total=None, where="", count="", note="")
+
+    def __enter__(self) -> TerminalWatcher:
+        """Begin the display."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End the display."""
+        self._progress.stop()
+
+    def phase(self, name: str, round: int, total: int) -> None:
+        """A phase begins."""
+        self._phase_began = time.monotonic()
+        self._phase_tokens = 0
+        self._progress.reset(
+            self._task,
+            description=name,
+            total=total or None,
+            completed=0,
+            where=self._where(round),
+            count=f"0/{total}" if total else "",
+            note=self._note(),
+        )
+
+    def reply(self, reply: Reply) -> None:
+        """A reply arrived."""
+        self._replies += 1
+        self._billed += reply.tokens
+        self._cached += reply.cached
+        if not reply.cached:
+            self._spent += reply.tokens
+            self._phase_tokens += reply.tokens
+        task = self._progress.tasks[0]
+        done = int(task.completed) + 1
+        self._progress.update(self._task, completed=done, count=f"{done}/{int(task.total)}" if task.total else str(done), note=self._note())
+
+    def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
+        """A stage ended: one lasting line."""
+        self._round_ends.append(time.monotonic())
+        name = {"start": "start  ", "final": "final  "}.get(position.stage, f"round {position.round:<2d}")
+        self.console.print(
+            f"  {name} dev accuracy {dev['accuracy']:.3f}  macro-F1 {dev['macro_f1']:.3f}   "
+            f"rows {rows[0]} kept, {rows[1]} rejected   {self._billed:,} tokens billed, {self._spent:,} spent{self._time_left(position)}",
+            highlight=False,
+        )
+
+    def _where(self, round: int) -> str:
+        return f"round {min(round, self._rounds)}/{self._rounds}" if self._rounds else ""
+
+    def _note(self) -> str:
+        seconds = max(time.monotonic() - self._phase_began, 1e-6)
+        parts = [f"{self._phase_tokens / seconds:,.0f} tokens/s"] if self._phase_tokens else []
+        if self._cached:
+            parts.append(f"{self._cached}/{self._replies} from cache")
+        if self._budget is not None:
+            parts.append(f"{max(self._budget - self._billed, 0):,} tokens left")
+        return "  ".join(parts)
+
+    def _time_left(self, position: Position) -> str:
+        if position.stage == "final" or len(self._round_ends) < 2:
+            return ""
+        pace = (self._round_ends[-1] - self._round_ends[0]) / (len(self._round_ends) - 1)
+        left = pace * max(0, self._rounds - position.round)
+        return f"   about {left / 60:.1f} min left" if left else ""
+
+
+def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
+    """The table at the end of a run."""
+    table = Table(title=None, show_edge=False, pad_edge=False)
+    for name, side in (("", "left"), ("test accuracy", "right"), ("macro-F1", "right"), ("", "left")):
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    gold = result["gold_labels"]
+    rows = [("student before (first rows only)", result["before"], f"{gold['shots']} gold labels")]
+    rows.append(("student after", result["after"], f"{result['rows']['accepted']} rows in {result['rounds']} rounds"))
+    if result.get("supervised"):
+        rows.append(("supervised ceiling", result["supervised"], f"{result['supervised']['gold_labels']} gold labels"))
+    if result.get("teacher"):
+        rows.append(("teacher alone", result["teacher"], f"raw, uncalibrated: {result['teacher']['raw_accuracy']:.3f}"))
+    for name, scores, note in rows:
+        table.add_row(name, f"{scores['accuracy']:.3f}", f"{scores['macro_f1']:.3f}", note)
+    console.print()
+    console.print(table)
+    tokens = result["tokens"]
+    console.print(f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), {tokens['spent']:,} spent", highlight=False)
+    seconds = result["seconds"]
+    console.print("seconds  " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()), highlight=False)
+    console.print(f"folder   {folder}", highlight=False, soft_wrap=True)

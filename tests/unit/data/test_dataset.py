@@ -1,0 +1,68 @@
+"""What methods may draw from a data set, and what they cannot see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.data.folders import Rows, folder, rows
+from tutelage.data.sources import load_files
+from tutelage.errors import ConfigError, DataError
+
+
+def test_shots_are_drawn_from_gold_and_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    data = load_files(folder(tmp_path))
+    gold = {row["text"]: row["label"] for row in rows(0, 8)}
+    two = data.shots(2, seed=0)
+    assert [shot.label for shot in two] == ["HandTool"] * 2 + ["animal"] * 2
+    assert all(gold[shot.text] == shot.label for shot in two)
+    assert {shot.id for shot in two} <= {example.id for example in data.pool}
+    assert data.shots(2, seed=0) == two
+    assert {shot.id for shot in data.shots(1, seed=0)} <= {shot.id for shot in two}
+    assert len({data.shots(2, seed=seed) for seed in range(6)}) > 2
+    assert data.shots(0, seed=0) == ()
+    with pytest.raises(DataError, match=r"9 shots .* 'HandTool' has 8, 'animal' has 8. Ask for at most 8"):
+        data.shots(9, seed=0)
+    with pytest.raises(ConfigError, match="-1 shots"):
+        data.shots(-1, seed=0)
+
+
+def test_the_supervised_arm_has_the_whole_pool(tmp_path: Path) -> None:
+    data = load_files(folder(tmp_path))
+    assert [(e.text, e.label) for e in data.supervised()] == [(row["text"], row["label"]) for row in rows(0, 8)]
+
+
+def test_the_pool_shows_no_label(tmp_path: Path) -> None:
+    data = load_files(folder(tmp_path))
+    assert {example.label for example in data.pool} == {None}
+    assert "HandTool" not in repr(data.pool)
+    assert "pool_gold" not in repr(data)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize("empty", [True, False])
+def test_an_unlabelled_pool_takes_its_shots_from_a_file(tmp_path: Path, suffix: str, empty: bool) -> None:
+    pool = [{"text": row["text"], "label": ""} if empty else {"text": row["text"]} for row in rows(0, 6)]
+    data = load_files(folder(tmp_path, suffix, train=[*pool, {**pool[0], "text": rows(6, 7)[0]["text"]}], shots=rows(6, 8)))
+    assert {shot.text for shot in data.shots(2, seed=1)} == {row["text"] for row in rows(6, 8)}
+    assert data.pool_gold == {}
+    assert len(data.pool) == 12
+    assert data.dropped == {"duplicate of shots in pool": 1}
+    with pytest.raises(DataError, match="no gold labels"):
+        data.supervised()
+    with pytest.raises(DataError, match=r"in the shots file of .* 'HandTool' has 2"):
+        data.shots(3, seed=1)
+
+
+def test_the_digest_sees_texts_labels_and_gold(tmp_path: Path) -> None:
+    def digest(name: str, **splits: Rows | None) -> str:
+        (tmp_path / name).mkdir()
+        return load_files(folder(tmp_path / name, **splits)).digest
+
+    plain = digest("a")
+    assert digest("b") == plain
+    swapped = rows(0, 8)
+    swapped[0]["label"], swapped[1]["label"] = swapped[1]["label"], swapped[0]["label"]
+    others = {digest("c", train=swapped), digest("d", test=rows(10, 11)), digest("e", validation=rows(8, 9)), digest("f", train=rows(0, 7))}
+    assert len(others | {plain}) == 5

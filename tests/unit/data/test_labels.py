@@ -1,0 +1,48 @@
+"""Label names into words, and the label space of a config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tutelage.data.labels import label_space, words_of
+from tutelage.errors import ConfigError
+from tutelage.records import Label
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("AddToPlaylist", "add to playlist"),
+        ("card_arrival", "card arrival"),
+        ("HTMLPage", "html page"),
+        ("DESC", "desc"),
+        ("rec.sport-hockey", "rec sport hockey"),
+        ("été", "été"),
+        ("_", "_"),
+        ("3", "3"),
+    ],
+)
+def test_words_of_a_label_name(name: str, words: str) -> None:
+    assert words_of(name) == words
+
+
+def test_labels_keep_the_order_of_the_config() -> None:
+    space = label_space({"b": None, "a": {"description": "the letter a"}}, {"a", "b"}, "train")
+    assert space == (Label("b", "b", "b"), Label("a", "a", "the letter a"))
+    assert [label.name for label in label_space(["b", "a"], {"a", "b"}, "train")] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"a": {"wrod": "x"}, "b": None}, r"data.labels.a: Unknown key 'wrod'. Did you mean 'word'"),
+        ({"a": 3, "b": None}, "data.labels.a is 3"),
+        (["a", "b", "a"], "lists 'a' twice"),
+        ("a,b", "is the string 'a,b'"),
+    ],
+)
+def test_label_settings_that_make_no_sense(settings: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        label_space(settings, {"a", "b"}, "train")

@@ -1,0 +1,138 @@
+"""Each format read alike, and one clear error for each way in which a file can be broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.data.folders import Rows, folder, rows
+from tutelage.data.sources import load_files
+from tutelage.errors import ConfigError, DataError
+from tutelage.records import Label
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"])
+def test_every_format_gives_the_same_data(tmp_path: Path, suffix: str) -> None:
+    data = load_files(folder(tmp_path, suffix))
+    assert [example.text for example in data.pool] == [row["text"] for row in rows(0, 8)]
+    assert [(example.text, example.label) for example in data.test] == [(row["text"], row["label"]) for row in rows(10, 12)]
+    assert data.labels == (Label("HandTool", "hand tool", "hand tool"), Label("animal", "animal", "animal"))
+    assert data.dropped == {}
+    assert data.name == tmp_path.name
+
+
+def test_other_names_columns_and_a_byte_order_mark(tmp_path: Path) -> None:
+    for name, (start, stop) in {"pool": (0, 8), "dev": (8, 10), "test": (10, 12)}.items():
+        lines = [f'"{row["text"]}, or so",{row["label"]}' for row in rows(start, stop)]
+        (tmp_path / f"{name}.csv").write_text("\ufeffsentence, topic\r\n" + "\r\n".join(lines) + "\r\n\r\n", encoding="utf-8")
+    data = load_files(tmp_path, format="csv", text_column="sentence", label_column="topic")
+    assert len(data.pool) == 16
+    assert data.pool[0].text == "I once saw a badger, yes a badger, there, or so"
+
+
+def test_a_tsv_keeps_its_quotes(tmp_path: Path) -> None:
+    folder(tmp_path, ".tsv")
+    with (tmp_path / "train.tsv").open("a", encoding="utf-8") as handle:
+        handle.write('"open quote, never closed\tanimal\n')
+    assert load_files(tmp_path).pool[-1].text == '"open quote, never closed'
+
+
+def test_labels_may_be_numbers(tmp_path: Path) -> None:
+    def numbered(split: Rows) -> Rows:
+        return [{**row, "label": int(row["label"] == "animal")} for row in split]
+
+    path = folder(tmp_path, train=numbered(rows(0, 8)), validation=numbered(rows(8, 10)), test=numbered(rows(10, 12)))
+    data = load_files(path, labels={0: {"word": "tool", "description": "a hand tool"}, 1: "animal"})
+    assert data.labels == (Label("0", "tool", "a hand tool"), Label("1", "animal", "1"))
+    assert data.test[0].label == "1"
+
+
+@pytest.mark.parametrize(("content", "message"), [("", "is empty"), (" \n\n", "is empty"), ("text,label\n", "has no rows")])
+def test_an_empty_file(tmp_path: Path, content: str, message: str) -> None:
+    folder(tmp_path, ".csv", test=None)
+    (tmp_path / "test.csv").write_text(content)
+    with pytest.raises(DataError, match=rf"test.csv {message}"):
+        load_files(tmp_path)
+
+
+def test_an_empty_parquet_file(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder(tmp_path, ".parquet")
+    pq.write_table(pa.table({"text": pa.array([], pa.string()), "label": pa.array([], pa.string())}), tmp_path / "test.parquet")
+    with pytest.raises(DataError, match=r"test.parquet has no rows"):
+        load_files(tmp_path)
+
+
+def test_a_broken_parquet_file(tmp_path: Path) -> None:
+    folder(tmp_path, ".parquet")
+    (tmp_path / "test.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(DataError, match=r"test.parquet cannot be read as parquet"):
+        load_files(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_a_column_that_is_not_there(tmp_path: Path, suffix: str) -> None:
+    path = folder(tmp_path, suffix)
+    with pytest.raises(
+        DataError, match=r"train\.\w+: Unknown column 'txt'. Did you mean 'text'\? Available: label, text.*data.text_column="
+    ):
+        load_files(path, text_column="txt")
+    with pytest.raises(DataError, match=r"\w+: Unknown column 'labels'. Did you mean 'label'.*data.label_column="):
+        load_files(path, label_column="labels")
+
+
+def test_a_key_that_one_line_lacks(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"test.jsonl:5: Unknown column 'text'. Did you mean 'txt'"):
+        load_files(folder(tmp_path, test=[*rows(10, 12), {"txt": "a", "label": "animal"}]))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "half', "not JSON"),
+        ("[1, 2]", "must be a JSON object"),
+        ("[" * 100_000, "not JSON"),
+        ('{"text": 5, "label": "a"}', "text is a int"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = folder(tmp_path)
+    with (path / "train.jsonl").open("a") as handle:
+        handle.write("\n" + line + "\n")
+    with pytest.raises(DataError, match=rf"train.jsonl:18: .*{message}"):
+        load_files(path)
+
+
+def test_a_label_that_is_neither_text_nor_number(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train.jsonl:1: the label is a list"):
+        load_files(folder(tmp_path, train=[{"text": "a", "label": ["x"]}, *rows(0, 8)]))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("one,two,three", r"csv:18: 3 fields where the header has 2 \(text, label\)"), ('"never closed,animal', "not a clean csv file")],
+)
+def test_a_malformed_csv_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = folder(tmp_path, ".csv")
+    with (path / "train.csv").open("a") as handle:
+        handle.write(line + "\n")
+    with pytest.raises(DataError, match=message):
+        load_files(path)
+
+
+def test_another_encoding_is_recognised_and_can_be_set(tmp_path: Path) -> None:
+    path = folder(tmp_path, ".csv")
+    french = "".join(f"L'été dernier, j'ai mangé des pâtes à la crème près de la forêt n°{n} où il a neigé,animal\n" for n in range(20))
+    content = (path / "train.csv").read_bytes() + french.replace(", j", " j").encode("cp1252")
+    (path / "train.csv").write_bytes(content)
+    offset = content.index(b"\xe9")
+    with pytest.raises(
+        DataError, match=rf"not utf-8: byte 0xe9 at offset {offset}. It looks like \w+: set data.encoding=\w+, or convert it: iconv"
+    ):
+        load_files(path)
+    assert "L'été dernier" in load_files(path, encoding="cp1252").pool[-1].text
+    with pytest.raises(ConfigError, match="no encoding 'latin-seven'"):
+        load_files(path, encoding="latin-seven")

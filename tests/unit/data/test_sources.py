@@ -1,0 +1,110 @@
+"""The sample, folders and the hub: what is loaded, and one clear error for each thing that is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.unit.data.folders import folder, rows, write
+from tutelage.data.dedup import normalise
+from tutelage.data.sources import load_files, load_hub, load_sample
+from tutelage.errors import ConfigError, DataError
+
+
+def test_the_sample_is_whole_and_clean() -> None:
+    data = load_sample("snips_intent")
+    assert (len(data.pool), len(data.dev), len(data.test), len(data.labels)) == (2000, 300, 695, 7)
+    assert data.dropped == {}
+    assert data.notes == ()
+    assert all(example.label is None for example in data.pool)
+    assert len(data.pool_gold) == 2000
+    assert len({example.id for example in (*data.pool, *data.dev, *data.test)}) == 2995
+    forms = Counter(normalise(example.text) for example in (*data.pool, *data.dev, *data.test))
+    assert max(forms.values()) == 1
+    assert data.digest == load_sample("snips_intent").digest
+    assert load_sample("snips_intent", labels={label.name: "word" for label in data.labels}).digest != data.digest
+
+
+def test_an_unknown_sample_is_named() -> None:
+    with pytest.raises(DataError, match=r"Unknown sample 'snip_intent'. Did you mean 'snips_intent'.*data=files"):
+        load_sample("snip_intent")
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mydata").mkdir()
+    with pytest.raises(DataError, match=r"There is no folder .*my_data. Unknown folder 'my_data'. Did you mean 'mydata'.*data.path="):
+        load_files(tmp_path / "my_data")
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train.jsonl is a file; data.path= takes the folder"):
+        load_files(folder(tmp_path) / "train.jsonl")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_missing_split_is_named(tmp_path: Path, split: str) -> None:
+    with pytest.raises(DataError, match=rf"has no {split} file .*it holds: .*validation.jsonl"):
+        load_files(folder(tmp_path, **{split: None}))
+
+
+def test_two_files_for_a_split(tmp_path: Path) -> None:
+    folder(tmp_path)
+    write(tmp_path / "pool.csv", rows(0, 8))
+    with pytest.raises(DataError, match=r"more than one train file: train.jsonl, pool.csv"):
+        load_files(tmp_path)
+    assert len(load_files(tmp_path, format="jsonl").pool) == 16
+
+
+def test_an_unknown_format(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Unknown format 'json'. Did you mean 'jsonl'"):
+        load_files(folder(tmp_path), format="json")
+
+
+def test_the_hub_loader_reads_what_datasets_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "source"
+    source.mkdir()
+    folder(source)
+    data = load_hub(str(source))
+    assert [example.text for example in data.pool] == [row["text"] for row in rows(0, 8)]
+    assert "newest revision" in data.notes[0]
+    cut = load_hub(str(source), splits={"validation": None, "train": "train[:12]"}, validation_share=0.2)
+    assert (len(cut.pool), len(cut.dev)) == (10, 2)
+    with pytest.raises(DataError, match=r"Split 'tests' of the hub data set .* could not be loaded: .*tests"):
+        load_hub(str(source), splits={"test": "tests"})
+    with pytest.raises(DataError, match=r"\[train\]: Unknown column 'sentence'"):
+        load_hub(str(source), text_column="sentence")
+    with pytest.raises(ConfigError, match=r"data.splits: Unknown split 'dev'"):
+        load_hub(str(source), splits={"dev": "validation"})
+    with pytest.raises(DataError, match=r"data.splits.test is null"):
+        load_hub(str(source), splits={"test": None})
+
+
+def test_class_numbers_of_the_hub_become_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    spans = {"train": (0, 8), "validation": (8, 10), "test": (10, 12)}
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["animal", "HandTool"])})
+
+    def load(name: str, subset: str | None, *, split: str, revision: str | None) -> datasets.Dataset:
+        assert (name, subset, revision) == ("some/set", "plain", "abc")
+        numbered = [{**row, "label": int(row["label"] == "HandTool")} for row in rows(*spans[split])]
+        return datasets.Dataset.from_list([*numbered, {"text": "hidden", "label": -1}] if split == "train" else numbered, features=features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    data = load_hub("some/set", "plain", revision="abc")
+    assert {label.name for label in data.labels} == {"animal", "HandTool"}
+    assert data.test[0].label == "animal"
+    assert data.notes == ("1 of 17 pool texts have no label",)
+
+
+def test_a_hub_that_cannot_be_reached_points_to_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path))
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        DataError, match=r"Split 'train' of the hub data set 'someone/something' could not be loaded: .*data=files data.path="
+    ):
+        load_hub("someone/something")

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tutelage.errors import ConfigError
+from tutelage.teacher import structured
+
+SCHEMA = '{"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"], "additionalProperties": false}'
+
+
+def test_what_fits_comes_back_parsed():
+    assert structured.validate(' {"text": "a"} ', SCHEMA) == {"text": "a"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ('{"text": "a"', "not JSON"),
+        ('{"text": 3}', r"at \$\.text"),
+        ("{}", "'text' is a required"),
+        ("[" * 100_000, "nested too deeply|not JSON"),
+    ],
+)
+def test_what_does_not_fit_is_told_of(text, message):
+    with pytest.raises(ValueError, match=message):
+        structured.validate(text, SCHEMA)
+
+
+@given(st.text())
+def test_any_text_is_either_valid_or_a_value_error(text):
+    try:
+        assert set(structured.validate(text, SCHEMA)) == {"text"}
+    except ValueError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize("schema", ["{", "[]", '{"type": "nonsense"}', '{"$ref": "#/nowhere"}'])
+def test_a_wrong_schema_is_a_matter_of_the_config(schema):
+    with pytest.raises(ConfigError, match="schema"):
+        structured.validate("{}", schema)
+
+
+def test_the_fields_of_each_engine():
+    assert structured.vllm_fields(SCHEMA) == {"json": SCHEMA}
+    assert structured.server_fields(SCHEMA)["response_format"]["json_schema"]["schema"] == json.loads(SCHEMA)
