@@ -147,7 +147,8 @@ def folder_to_resume(config: Any) -> Path | None:
 def _missing(config: Any) -> None:
     from omegaconf import OmegaConf
 
-    if missing := sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra")):
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    if missing := sorted(OmegaConf.missing_keys(own)):
         raise ConfigError(f"{missing[0]} has no value and needs one: add {missing[0]}=… to the command.")
 
 

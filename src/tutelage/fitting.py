@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def fit(
     from tutelage.student.checkpoint import save_student
 
     training = config.method.training
+    _quiet()
     set_threads(config)
     checkpoint = _newest_checkpoint(folder.path / "checkpoints") if resume else None
     pool = Pool.open(folder.path / "pool" / "rows.jsonl")
@@ -159,6 +161,15 @@ def ground_of(
     """What a method stands on; the pool's gold labels are left behind here."""
     held_out = [(split, example.text) for split, examples in (("dev", dataset.dev), ("test", dataset.test)) for example in examples]
     return Ground(task, pool, shots, dataset.dev, tuple(held_out), config.seed, teacher, on_phase, on_reply)
+
+
+def _quiet() -> None:
+    """Keep Lightning's banners and transformers' bars off the terminal; warnings and errors still come through."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _precision(accelerator: str) -> Any:

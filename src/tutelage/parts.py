@@ -37,14 +37,15 @@ def build(node: Any, group: str, without: tuple[str, ...] = (), **given: Any) ->
 
     values = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in without}  # type: ignore[union-attr]
     try:
-        return instantiate(values, **given, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__
-        while cause is not None and not isinstance(cause, TutelageError) and cause.__cause__ is not None:
+        # Partial, then called here: Hydra would turn given dataclasses into plain dictionaries.
+        return instantiate({**values, "_partial_": True}, _convert_="all")(**given)
+    except (InstantiationException, TypeError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
             cause = cause.__cause__
-        if isinstance(cause, TutelageError):
-            raise cause from None
-        raise ConfigError(f"{group}={values.get('_target_')} could not be built: {cause or error}") from error
+            if isinstance(cause, TutelageError):
+                raise cause from None
+        raise ConfigError(f"{group}={values.get('_target_')} could not be built: {cause}") from error
 
 
 def build_dataset(config: DictConfig) -> Dataset:
@@ -97,7 +98,7 @@ def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
     torch.manual_seed(int(record_id("init", config.seed), 16) % 2**63)
     network = new_classifier(student.model, task.labels, student.pooling, student.head_dropout, student.trust_remote_code)
     module = StudentModule(
-        network,
+        network.train(),  # from_pretrained gives evaluation mode, and dropout would stay off
         task,
         build(config.loss, "loss"),
         build(student.schedule, "student.schedule"),

@@ -140,9 +140,13 @@ class LocalTeacher:
             return self._model
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
         self._load_tokenizer()
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self._device == "auto" else self._device
+        shown = logging.is_progress_bar_enabled()
+        # A bar of its own would tear the run's progress display.
+        logging.disable_progress_bar()
         try:
             model: Any = AutoModelForCausalLM.from_pretrained(
                 self._model_name,
@@ -157,6 +161,9 @@ class LocalTeacher:
                 f"transformers cannot load {self._model_name} on {device}: {str(error).strip()[:400]}. "
                 "Check the folder or the hub id; when memory is short take a smaller model."
             ) from error
+        finally:
+            if shown:
+                logging.enable_progress_bar()
         self._limit = min(self._limit, int(getattr(self._model.config, "max_position_embeddings", self._limit)))
         return self._model
 

@@ -27,11 +27,16 @@ _NOT_HASHED = ("resume",)
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values, with anything that looks like a secret masked."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    resolved.pop("hydra", None)
-    masked: dict[str, Any] = _mask(resolved)
+    masked: dict[str, Any] = _mask(_resolved(config))
     return masked
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    # Hydra's own node is left out first: it refers to values that exist only inside a job.
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    resolved = OmegaConf.to_container(own, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
 
 
 def _mask(node: Any) -> Any:
@@ -47,9 +52,7 @@ def _is_secret(key: str, value: object) -> bool:
 
 def config_hash(config: DictConfig) -> str:
     """SHA-256 of the settings that change what a run computes (16 hex digits); resume finds its folder by it."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    kept = {str(key): value for key, value in resolved.items() if key not in (*_NOT_HASHED, "hydra")}
+    kept = {key: value for key, value in _resolved(config).items() if key not in _NOT_HASHED}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,37 @@
+# make demo    set up, then the main job on the embedded models, ending with a table and report.html
+# make test    set up, then the whole test suite, real-vLLM tests included
+# make check   set up, then lint, format, types, import rules and configuration tests
+# make setup   the virtual environment in .venv and the embedded models; all of the above do it by themselves
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: setup demo test check format clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.tutelage-ready
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt scripts/setup.sh
+	@bash scripts/setup.sh
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/tutelage train experiment=quickstart_cls
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+check: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest tests/conf
+
+format: $(STAMP)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build

@@ -1,0 +1,137 @@
+"""Claim: our teacher layer costs at most 3 % of bare vLLM's prompts a second, and 10,000 cached requests take less than a second.
+
+    python benchmarks/teacher_overhead.py [--pairs 3]
+
+The same 500 requests (350 scores that share a prefix, 150 texts of 24 tokens) go to ``LLM.generate`` in this process (A) and through
+cache, record-keeping and budget to the engine in its own process (B), in turns A B A B. Every turn gets prompts of its own, equal in
+length and kind, so that neither the prefix cache nor our cache holds them. An idle engine does not compute, so the two do not
+disturb each other. What is timed is what a run sees: requests in, replies out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tutelage.assets import ensure_asset
+from tutelage.teacher.build import Stack, build_teacher
+from tutelage.teacher.hardware import child_environment, vllm_hardware
+from tutelage.teacher.protocol import GenerateRequest, Request, Sampling, ScoreRequest
+from tutelage.teacher.vllm_process import VllmTeacher
+
+SCORES, TEXTS, TOKENS = 350, 150, 24
+CHOICES = (500, 501, 502, 503, 504, 505, 506)
+SHOTS = "Text: play some jazz\nTopic: music\n\nText: will it rain in Paris tomorrow\nTopic: weather\n\nText: book a table for two\nTopic: food\n\n"
+
+
+def requests_of(turn: int) -> list[Request]:
+    """The 500 requests of one turn; each turn's shared prefix is its own."""
+    shots = f"Sheet {turn:03d}\n{SHOTS}"
+    batch: list[Request] = [ScoreRequest(f"s{n}", f"{shots}Text: request number {n:04d} of the day\nTopic:", CHOICES) for n in range(SCORES)]
+    sampling = Sampling(temperature=1.0, max_tokens=TOKENS)
+    batch += [GenerateRequest(f"g{n}", f"Sheet {turn:03d}. Requests that people say, number {n:04d}: 1.", sampling, seed=n) for n in range(TEXTS)]
+    return batch
+
+
+def bare(llm: Any, requests: list[Request]) -> float:
+    """Seconds for plain ``LLM.generate``, in one call."""
+    from vllm import SamplingParams
+
+    parameters = []
+    for request in requests:
+        if isinstance(request, ScoreRequest):
+            parameters.append(SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=list(request.choices)))
+        else:
+            parameters.append(SamplingParams(max_tokens=TOKENS, temperature=1.0, seed=request.seed))
+    started = time.perf_counter()
+    outputs = llm.generate([request.prompt for request in requests], parameters, use_tqdm=False)
+    seconds = time.perf_counter() - started
+    assert len(outputs) == len(requests)
+    return seconds
+
+
+def layered(stack: Stack, requests: list[Request]) -> float:
+    """Seconds through our layer, the cache empty of these requests."""
+    started = time.perf_counter()
+    replies = stack.teacher.ask(requests)
+    seconds = time.perf_counter() - started
+    assert not any(reply.error or reply.cached for reply in replies)
+    return seconds
+
+
+def fully_cached(folder: Path) -> float:
+    """Seconds for 10,000 requests that are all in the cache; the engine is never started."""
+    stack = build_teacher(VllmTeacher("embedded"), cache=folder / "ten-thousand.sqlite")
+    batch: list[Request] = [ScoreRequest(f"s{n}", f"{SHOTS}Text: request number {n:05d}\nTopic:", CHOICES) for n in range(10_000)]
+    from tutelage.teacher.cache import request_key
+    from tutelage.teacher.cache_store import CacheStore
+
+    store = CacheStore(folder / "ten-thousand.sqlite")
+    reply = {"text": "", "logprobs": [-1.5] * len(CHOICES), "prompt_tokens": 60, "completion_tokens": 1, "finish_reason": "length"}
+    for request in batch:
+        store.put(bytes.fromhex(request_key(stack.teacher.fingerprint, request)), json.dumps(reply))
+    store.close()
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        replies = stack.teacher.ask(batch)
+        seconds.append(time.perf_counter() - started)
+        assert all(reply.cached for reply in replies)
+    stack.close()
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    """Run both claims and print them as one JSON object."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=3, help="turns of each kind")
+    pairs = parser.parse_args().pairs
+    hardware, version = vllm_hardware()
+    environment = child_environment(hardware, offline=True)
+    if environment.get("LD_PRELOAD") != os.environ.get("LD_PRELOAD"):
+        # The preload counts only at exec, and the bare engine must have all that the layered one has.
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+    os.environ.update(environment)
+    from vllm import LLM
+
+    model = str(ensure_asset("teacher"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cached_seconds = fully_cached(folder)
+        engine = VllmTeacher(model, max_model_len=512, kv_cache_gb=1.0)
+        stack = build_teacher(engine, cache=folder / "cache.sqlite", record=folder / "record.jsonl", transcript=folder / "transcript.jsonl")
+        llm = LLM(**engine._engine_arguments())
+        bare(llm, requests_of(0)[::10])
+        layered(stack, requests_of(0)[::10])
+        seconds: dict[str, list[float]] = {"bare": [], "layered": []}
+        for turn in range(pairs):
+            seconds["bare"].append(bare(llm, requests_of(2 * turn + 1)))
+            seconds["layered"].append(layered(stack, requests_of(2 * turn + 2)))
+        stack.close()
+    ratios = [one / other for one, other in zip(seconds["bare"], seconds["layered"], strict=True)]
+    print(
+        json.dumps(
+            {
+                "vllm": version,
+                "device": hardware.device,
+                "prompts_per_second": {kind: round(500 / statistics.median(values), 1) for kind, values in seconds.items()},
+                "seconds": {kind: [round(value, 2) for value in values] for kind, values in seconds.items()},
+                "ratio_median": round(statistics.median(ratios), 3),
+                "ratio_aim": 0.97,
+                "cached_10000_seconds": round(cached_seconds, 3),
+                "cached_aim": 1.0,
+            },
+            indent=2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
