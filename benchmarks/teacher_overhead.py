@@ -34,9 +34,13 @@ SHOTS = "Text: play some jazz\nTopic: music\n\nText: will it rain in Paris tomor
 def requests_of(turn: int) -> list[Request]:
     """The 500 requests of one turn; each turn's shared prefix is its own."""
     shots = f"Sheet {turn:03d}\n{SHOTS}"
-    batch: list[Request] = [ScoreRequest(f"s{n}", f"{shots}Text: request number {n:04d} of the day\nTopic:", CHOICES) for n in range(SCORES)]
+    batch: list[Request] = [
+        ScoreRequest(f"s{n}", f"{shots}Text: request number {n:04d} of the day\nTopic:", CHOICES) for n in range(SCORES)
+    ]
     sampling = Sampling(temperature=1.0, max_tokens=TOKENS)
-    batch += [GenerateRequest(f"g{n}", f"Sheet {turn:03d}. Requests that people say, number {n:04d}: 1.", sampling, seed=n) for n in range(TEXTS)]
+    batch += [
+        GenerateRequest(f"g{n}", f"Sheet {turn:03d}. Requests that people say, number {n:04d}: 1.", sampling, seed=n) for n in range(TEXTS)
+    ]
     return batch
 
 
@@ -107,7 +111,7 @@ def main() -> None:
         cached_seconds = fully_cached(folder)
         engine = VllmTeacher(model, max_model_len=512, kv_cache_gb=1.0)
         stack = build_teacher(engine, cache=folder / "cache.sqlite", record=folder / "record.jsonl", transcript=folder / "transcript.jsonl")
-        llm = LLM(**engine._engine_arguments())
+        llm = LLM(**engine.engine_arguments())
         bare(llm, requests_of(0)[::10])
         layered(stack, requests_of(0)[::10])
         seconds: dict[str, list[float]] = {"bare": [], "layered": []}

@@ -33,7 +33,9 @@ def compose_config(overrides: Sequence[str]) -> Any:
     register_schema()
     try:
         with initialize_config_dir(str(conf_directory()), version_base="1.3"):
-            return compose("config", list(overrides), return_hydra_config=True)
+            config = compose("config", list(overrides), return_hydra_config=True)
+            _check_types(config, overrides)
+            return config
     except MissingConfigException as error:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         if error.options:
@@ -50,6 +52,7 @@ def launch(verb: str, overrides: list[str]) -> int:
     """Run ``train`` or ``plan`` under Hydra and return the exit code."""
     import hydra
 
+    from tutelage.interruption import Interrupted
     from tutelage.settings import register_schema
 
     register_schema()
@@ -59,20 +62,27 @@ def launch(verb: str, overrides: list[str]) -> int:
         word.startswith(("--cfg", "--config")) for word in overrides
     ):
         config = compose_config(given)
+        _missing(config)
         if verb == "plan":
             from tutelage.plan import plan
 
             return plan(config)
         folder = folder_to_resume(config)
-        _missing(config)
+    several = "-m" in overrides or "--multirun" in overrides
     codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")
     def job(config: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
 
+        words = list(HydraConfig.get().overrides.task)  # of a multirun, this job's own
         try:
-            return train(config, Path(HydraConfig.get().runtime.output_dir), given)
+            if several:
+                _missing(compose_config(words))
+            return train(config, Path(HydraConfig.get().runtime.output_dir), words)
+        except Interrupted as error:
+            print(f"tutelage: {error}", file=sys.stderr)
+            raise KeyboardInterrupt from None  # Hydra would begin a multirun's next job after any other
         except TutelageError as error:
             print(f"tutelage: {error}", file=sys.stderr)
             codes.append(error.exit_code)
@@ -142,6 +152,29 @@ def folder_to_resume(config: Any) -> Path | None:
     if not candidates:
         raise ConfigError(f"resume=true found no unfinished run of this very configuration under {base}. Leave resume out to begin one.")
     return max(candidates)[1]
+
+
+def _check_types(config: Any, overrides: Sequence[str]) -> None:
+    """Refuse a value whose type is not its default's, in the groups that the schema leaves open."""
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    groups = {path.name for path in conf_directory().iterdir() if path.is_dir()}
+    keys = {word: word.lstrip("+~").partition("=")[0] for word in overrides}
+    if not any("." in key for key in keys.values()):
+        return
+    defaults = compose("config", [word for word, key in keys.items() if key in groups])
+    for key in keys.values():
+        default, given = (OmegaConf.select(node, key, throw_on_missing=False) for node in (defaults, config))
+        for kind, takes, name in (
+            (bool, bool, "true or false"),
+            (int, int, "a whole number"),
+            (float, (int, float), "a number"),
+        ):
+            if isinstance(default, kind):
+                if not isinstance(given, takes) or isinstance(given, bool) != (kind is bool):
+                    raise ConfigError(f"{key}={given!r} is not {name}; its default is {default}.")
+                break
 
 
 def _missing(config: Any) -> None:

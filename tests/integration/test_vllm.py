@@ -64,12 +64,15 @@ def test_scores_are_the_raw_log_softmax_of_the_whole_vocabulary(engine, embedded
     replies = engine.ask([ScoreRequest(str(n), prompt, tokens) for n, prompt in enumerate(prompts())])
     tokenizer = AutoTokenizer.from_pretrained(embedded_teacher)
     model = AutoModelForCausalLM.from_pretrained(embedded_teacher, dtype=torch.float32).eval()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     for prompt, reply in zip(prompts(), replies, strict=True):
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
         with torch.inference_mode():
             expected = torch.log_softmax(model(ids).logits[0, -1].float(), -1)
         assert reply.prompt_tokens == ids.shape[1]
         assert reply.logprobs == pytest.approx([float(expected[token]) for token in tokens], abs=1e-3)
+    torch.set_num_threads(threads)
 
 
 def test_a_reply_does_not_depend_on_its_batch(engine):
@@ -88,6 +91,14 @@ def test_seeds_decide_the_draw_and_nothing_else_does(engine):
     assert texts[0] == texts[1]
     assert len(set(texts)) >= 3
     assert [reply.text for reply in engine.ask(batch)] == texts
+
+
+def test_seeded_prompts_may_fill_more_than_one_step(engine):
+    # 20 prompts of some 300 tokens: more than the 4096 that a step takes, so that one of them would be split if splitting were allowed.
+    batch = [GenerateRequest(str(n), f"{n} " + "far away " * 150, Sampling(max_tokens=2), seed=n) for n in range(20)]
+    replies = engine.ask(batch)
+    assert sum(reply.prompt_tokens for reply in replies) > 5000
+    assert not any(reply.error for reply in replies)
 
 
 def test_stop_strings_end_a_text_and_are_no_part_of_it(engine):

@@ -61,13 +61,13 @@ class _Recording:
 class ReplayTeacher:
     """Answers only from a recording. Failures that were recorded are given back as failures, so that a run goes the same way."""
 
-    def __init__(self, recording: Path) -> None:
+    def __init__(self, recording: str | Path) -> None:
         """Read ``recording``.
 
         Raises:
             TeacherError: it cannot be read.
         """
-        self._recording = _Recording(recording)
+        self._recording = _Recording(Path(recording).expanduser())
 
     @property
     def fingerprint(self) -> str:

@@ -221,7 +221,7 @@ class VllmTeacher:
             self._end()
             started = time.monotonic()
             self._process = EngineProcess(
-                {"op": "start", "engine": self._engine_arguments(), "window": self._chunk_size},
+                {"op": "start", "engine": self.engine_arguments(), "window": self._chunk_size},
                 environment=child_environment(self._hardware, offline=is_local(self._model)),
                 name=self._model,
                 start_timeout=self._start_timeout,
@@ -246,7 +246,8 @@ class VllmTeacher:
         self._process = None
         self._asleep = False
 
-    def _engine_arguments(self) -> dict[str, Any]:
+    def engine_arguments(self) -> dict[str, Any]:
+        """What vLLM's ``LLM`` is made with."""
         arguments: dict[str, Any] = {
             "model": self._model,
             "dtype": self._dtype,
@@ -260,6 +261,9 @@ class VllmTeacher:
         if self._hardware.device == "cpu":
             # The default block of 128 tokens never caches a short shared prefix; 16 is refused on a CPU.
             arguments |= {"enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": int(self._kv_cache_gb * 2**30)}
+            # vLLM 0.32 rewinds the generator of a seeded request whose prompt is split over two steps, and a CPU generator cannot be
+            # rewound: the engine dies. So no prompt is split.
+            arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, self._max_model_len)}
         else:
             arguments |= {"gpu_memory_utilization": self._gpu_memory_utilization, "enable_sleep_mode": self._lifecycle == "sleep"}
         return arguments

@@ -1,0 +1,185 @@
+"""Every shipped YAML composes, names code that exists with the settings that it takes, and shows a command that works."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from tutelage.compose import compose_config, conf_directory
+from tutelage.errors import ConfigError
+
+CONF = conf_directory()
+ROOT = Path(__file__).parents[2]
+FILES = sorted(CONF.rglob("*.yaml"))
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
+WRAPPERS = {"teacher": {"cache", "record"}, "method": {"training"}}
+"""Keys of a group that are not the target's."""
+GIVEN = {
+    "task": {"labels"},
+    "teacher": {"log_path"},
+    "method": {"prompts", "acceptance", "calibrator"},
+}
+"""Arguments that the run adds."""
+COMMAND = re.compile(r"tutelage (?:train|plan)\b([^`\n]*)")
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(CONF))
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """The overrides of each ``tutelage train|plan …``; what follows after three spaces, a comment or a dash is explanation."""
+    found = []
+    for rest in COMMAND.findall(text):
+        words = re.split(r"\s{3,}|\s+#|\s+[–—]\s", rest.rstrip(". ,)"))[0]
+        if "…" in words or "[" in words.replace("=[", "") or words.strip().startswith("-"):
+            continue
+        # A placeholder stands for any value.
+        found.append([word for word in shlex.split(re.sub(r"<[^>]*>", "anything", words)) if word not in ("\\", "--cfg", "job")])
+    return found
+
+
+def leaves(node: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(node, dict):
+        return {name: value for key, inner in node.items() for name, value in leaves(inner, f"{path}.{key}".lstrip(".")).items()}
+    return {path: node}
+
+
+def plain(*overrides: str) -> dict[str, Any]:
+    config = compose_config([*overrides])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    values = OmegaConf.to_container(own)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def targets(node: Any, path: str) -> list[tuple[str, dict[str, Any]]]:
+    if not isinstance(node, dict):
+        return []
+    inner = [found for key, value in node.items() for found in targets(value, f"{path}.{key}")]
+    return [(path, node), *inner] if "_target_" in node else inner
+
+
+def test_there_is_a_group_for_each_part_and_an_option_in_each():
+    assert {"data", "teacher", "method", "student", "prompt", "selector", "calibration", "ablation", "experiment"} <= set(GROUPS)
+    assert all(any(group == name for name, _ in OPTIONS) for group in GROUPS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_a_file_opens_with_what_it_is_and_a_command_that_composes(path: Path):
+    text = path.read_text(encoding="utf-8")
+    comments = [line for line in text.splitlines() if not line.startswith("# @package")]
+    assert re.match(r"# \S+ \S+", comments[0]), f"{path} does not open with a comment that says what it is"
+    opening = "\n".join(comments[: next(place for place, line in enumerate(comments) if not line.startswith("#"))])
+    assert COMMAND.search(opening), f"{path} shows no command in its opening comment"
+    for overrides in commands_in(text):
+        compose_config(overrides)
+    if path.parent != CONF:
+        choice = f"{path.parent.name}={path.stem}"
+        shown = [word for overrides in commands_in(text) for word in overrides]
+        default = f"  - {path.parent.name}: {path.stem}\n" in (CONF / "config.yaml").read_text(encoding="utf-8")
+        assert choice in shown or default, f"{path} shows no command that uses it ({choice})"
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: str(value))
+def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: str):
+    config = plain(f"{group}={option}", "method=evokd") if group == "ablation" else plain(f"{group}={option}")
+    found = targets(config.get(group), group)
+    assert found or group in ("budget", "trainer", "evaluate", "experiment", "ablation", "student")
+    for path, node in found:
+        module, _, name = node["_target_"].rpartition(".")
+        target = getattr(import_module(module), name)
+        parameters = inspect.signature(target).parameters
+        keys = set(node) - {"_target_"} - WRAPPERS.get(path, set())
+        takes = {key for key, value in parameters.items() if value.kind is not value.VAR_KEYWORD}
+        required = {key for key in takes if parameters[key].default is inspect.Parameter.empty}
+        if any(value.kind is value.VAR_KEYWORD for value in parameters.values()):
+            from tutelage.methods.evokd import EvoKDSettings
+
+            assert path == "method", f"{node['_target_']} takes any keyword, so that a wrong one is not noticed"
+            takes |= {field.name for field in fields(EvoKDSettings)}
+            required |= {field.name for field in fields(EvoKDSettings)}
+        assert keys <= takes, f"{path}={option} has keys that {node['_target_']} does not take"
+        assert required - GIVEN.get(path, set()) <= keys, f"{path}={option} lacks keys that {node['_target_']} needs"
+
+
+@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "ablation"])
+def test_an_ablation_changes_exactly_one_leaf(option: str):
+    whole, ablated = leaves(plain("method=evokd")), leaves(plain("method=evokd", f"ablation={option}"))
+    assert set(whole) == set(ablated)
+    changed = [key for key in whole if whole[key] != ablated[key]]
+    assert len(changed) == 1, f"ablation={option} changes {changed}"
+    assert changed[0].startswith("method.")
+
+
+def test_the_issue_s_six_ablations_are_there():
+    there = {name for group, name in OPTIONS if group == "ablation"}
+    assert there >= {"no_easy", "no_correct", "no_review", "no_separation", "no_analysis", "no_feedback"}
+
+
+@pytest.mark.parametrize("training", ["evokd", "shots", "supervised"])
+def test_every_method_has_the_same_training_settings(training: str):
+    assert set(plain(f"method={training}")["method"]["training"]) == set(plain("method=evokd")["method"]["training"])
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")), ROOT / "Makefile"], ids=lambda path: path.name)
+def test_the_commands_of_the_documents_compose(path: Path):
+    for overrides in commands_in(path.read_text(encoding="utf-8")):
+        compose_config(overrides)
+
+
+def test_commands_are_read_from_text():
+    text = "Try `tutelage train method.rounds=4 seed=2`, or\n    tutelage plan teacher.model=<id or path>   # what it costs\n`tutelage train …`"
+    assert commands_in(text) == [["method.rounds=4", "seed=2"], ["teacher.model=anything"]]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("method=evokdd", "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, shots, supervised"),
+        ("data=snip", "Unknown data 'snip'. Did you mean 'snips'? Available: "),
+        ("ablation=no_eazy", "Unknown ablation 'no_eazy'. Did you mean 'no_easy'? Available: "),
+        ("experiment=nothing_alike", "Unknown experiment 'nothing_alike'. Available: "),
+        ("methd=evokd", "methd"),
+        ("method.roundss=3", "method.roundss"),
+        ("teacher.modle=x", "teacher.modle"),
+        ("student.lerning_rate=1", "student.lerning_rate"),
+        ("seed=abc", "'abc' of type 'str' could not be converted to Integer"),
+        ("budget.tokens=many", "'many' of type 'str' could not be converted to Integer"),
+        ("shots=1.5", "'1.5' of type 'float' could not be converted to Integer"),
+        ("evaluate.teacher=perhaps", "'perhaps' is not a valid bool"),
+        ("method.rounds=abc", "method.rounds='abc' is not a whole number; its default is "),
+        ("method.rounds=2.5", "method.rounds=2.5 is not a whole number"),
+        ("method.analysis=1", "method.analysis=1 is not true or false"),
+        ("method.training.start_epochs=null", "method.training.start_epochs=None is not a whole number"),
+        ("student.learning_rate=high", "student.learning_rate='high' is not a number"),
+        ("selector.min_confidence=true", "selector.min_confidence=True is not a number"),
+        ("seed", "seed"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_when_it_is_composed(override: str, said: str):
+    with pytest.raises(ConfigError) as refused:
+        compose_config([override])
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("override", ["student.learning_rate=1", "data.name=null", "teacher.cache=null", "budget.tokens=null", "seed=0"])
+def test_a_value_of_the_right_kind_is_taken(override: str):
+    compose_config([override])
+
+
+def test_runs_and_sweeps_have_folders_of_their_own():
+    config = compose_config(["name=mine"])
+    assert re.fullmatch(r"outputs/mine/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", config.hydra.run.dir)
+    assert config.hydra.sweep.dir.startswith("multirun_sweeps/mine/")
+    assert config.hydra.job.chdir is False

@@ -1,0 +1,72 @@
+"""What tests of whole runs stand on."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.tiny_student(tmp_path_factory.mktemp("models") / "tiny-bert")
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.small_data(tmp_path_factory.mktemp("data") / "small")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of one's own, and a cache directory in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "user-cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def tutelage(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """Run a command line in this process."""
+    from tutelage.cli import main
+
+    # Both are set by the command and would outlive it.
+    monkeypatch.setattr(sys, "argv", ["tutelage"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    handlers = list(logging.getLogger().handlers)
+
+    def run(*words: str) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main([*words])
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return Ended(int(ending.value.code or 0), printed.out, printed.err)
+
+    yield run
+    # Hydra's handlers write to the standard error of this test, which is closed by now.
+    logging.getLogger().handlers[:] = handlers
+
+
+@pytest.fixture
+def overrides(student: Path, small_data: Path, workplace: Path) -> list[str]:
+    """A small EvoKD run with the scripted teacher and a cache of its own."""
+    return [*tiny.scripted(student, small_data, workplace / "replies.sqlite"), *tiny.EVOKD]

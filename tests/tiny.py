@@ -1,0 +1,105 @@
+"""A student and a data set so small that a whole run takes a second or two."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.teachers import KEYWORDS
+
+SAMPLE = Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples" / "snips_intent"
+WORDS = {
+    "AddToPlaylist": "playlist",
+    "BookRestaurant": "restaurant",
+    "GetWeather": "weather",
+    "PlayMusic": "music",
+    "RateBook": "rating",
+    "SearchCreativeWork": "search",
+    "SearchScreeningEvent": "cinema",
+}
+"""The shipped sample's labels, and the words that the small data set has for them."""
+
+
+def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def small_data(folder: Path, train: int = 12, validation: int = 4, test: int = 6) -> Path:
+    """So many texts of each class from the shipped sample; the labels are the words that the scripted teacher knows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, source, count in (("train", "pool", train), ("validation", "dev", validation), ("test", "test", test)):
+        kept: dict[str, list[dict[str, object]]] = {word: [] for word in WORDS.values()}
+        for line in (SAMPLE / f"{source}.jsonl").read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            if len(kept[WORDS[record["label"]]]) < count:
+                kept[WORDS[record["label"]]].append({"text": record["text"], "label": WORDS[record["label"]]})
+        write_jsonl(folder / f"{split}.jsonl", [record for records in kept.values() for record in records])
+    return folder
+
+
+def tiny_student(folder: Path, max_positions: int = 64) -> Path:
+    """A BERT of one layer, 16 wide, randomly initialised, with a WordPiece tokenizer over the sample's words."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words: dict[str, int] = {}
+    for line in (SAMPLE / "pool.jsonl").read_text(encoding="utf-8").splitlines():
+        for word in json.loads(line)["text"].lower().split():
+            words[word] = words.get(word, 0) + 1
+    frequent = sorted(words, key=lambda word: (-words[word], word))[:300]
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*(word for keys in KEYWORDS.values() for word in keys), *frequent])]
+    vocabulary = {name: place for place, name in enumerate(names)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=max_positions,
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(names),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=max_positions,
+        hidden_dropout_prob=0.1,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def scripted(student: Path, data: Path, cache: Path, **teacher: object) -> list[str]:
+    """Overrides of a run with the tiny student, the small data and the scripted teacher; ``teacher`` are the teacher's own settings."""
+    return [
+        "data=files",
+        f"data.path={data}",
+        "teacher=local",
+        "teacher._target_=tests.teachers.LabelWritingTeacher",
+        f"teacher.cache={cache}",
+        *(f"+teacher.{key}={value}" for key, value in teacher.items()),
+        f"student.model={student}",
+        "student.learning_rate=3e-3",
+        "student.max_length=32",
+        "trainer.accelerator=cpu",
+        "trainer.threads=1",
+    ]
+
+
+EVOKD = (
+    "method.rounds=2",
+    "method.n_hard=7",
+    "method.n_easy=7",
+    "method.training.start_epochs=2",
+    "method.training.round_epochs=1",
+    "method.training.final_epochs=1",
+)
+"""EvoKD of two small rounds."""
