@@ -78,7 +78,8 @@ def launch(verb: str, overrides: list[str]) -> int:
         words = list(HydraConfig.get().overrides.task)  # of a multirun, this job's own
         try:
             if several:
-                _missing(compose_config(words))
+                _missing(config)
+                _check_types(config, words)
             return train(config, Path(HydraConfig.get().runtime.output_dir), words)
         except Interrupted as error:
             print(f"tutelage: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 from dataclasses import fields
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,13 @@ def leaves(node: Any, path: str = "") -> dict[str, Any]:
     return {path: node}
 
 
+@cache
+def composed(*overrides: str) -> Any:
+    return compose_config([*overrides])
+
+
 def plain(*overrides: str) -> dict[str, Any]:
-    config = compose_config([*overrides])
+    config = composed(*overrides)
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     values = OmegaConf.to_container(own)
     assert isinstance(values, dict)
@@ -82,7 +88,7 @@ def test_a_file_opens_with_what_it_is_and_a_command_that_composes(path: Path):
     opening = "\n".join(comments[: next(place for place, line in enumerate(comments) if not line.startswith("#"))])
     assert COMMAND.search(opening), f"{path} shows no command in its opening comment"
     for overrides in commands_in(text):
-        compose_config(overrides)
+        composed(*overrides)
     if path.parent != CONF:
         choice = f"{path.parent.name}={path.stem}"
         shown = [word for overrides in commands_in(text) for word in overrides]
@@ -134,7 +140,7 @@ def test_every_method_has_the_same_training_settings(training: str):
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")), ROOT / "Makefile"], ids=lambda path: path.name)
 def test_the_commands_of_the_documents_compose(path: Path):
     for overrides in commands_in(path.read_text(encoding="utf-8")):
-        compose_config(overrides)
+        composed(*overrides)
 
 
 def test_commands_are_read_from_text():

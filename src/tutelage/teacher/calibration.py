@@ -102,13 +102,13 @@ class BatchCalibration(NoCalibration):
     """Subtract the mean log-probability of each label over all texts scored so far (after Zhou et al. 2023).
 
     Subtracting the mean supposes that the scored texts are balanced over the classes. On a skewed pool give the prior:
-    its logarithm is added back. "estimated" finds it from the scores themselves: expectation-maximisation over the calibrated
-    distributions (after Saerens et al. 2002), with the bias estimated again under each prior. The running mean is over every
-    batch that was transformed, so that late small rounds stand on the many texts before them.
+    its logarithm is added back. "estimated" finds it from the scores themselves, by a mixture model over them: it needs some hundred
+    texts, and a teacher whose scores tell the classes apart. The running mean is over every batch that was transformed, so that
+    late small rounds stand on the many texts before them.
 
     Args:
         prior: "uniform", "estimated", or a probability for each label.
-        iterations: of the estimation.
+        iterations: of the estimation, at most.
 
     Raises:
         ConfigError: the prior is unknown, has a value that is not positive, or does not sum to 1.
@@ -116,7 +116,7 @@ class BatchCalibration(NoCalibration):
 
     name = "batch"
 
-    def __init__(self, prior: Prior = "uniform", iterations: int = 50) -> None:
+    def __init__(self, prior: Prior = "uniform", iterations: int = 200) -> None:
         if isinstance(prior, str) and prior not in ("uniform", "estimated"):
             raise ConfigError(f"calibration prior is '{prior}'; give uniform, estimated, or a list of one probability for each label.")
         if not isinstance(prior, str):
@@ -145,22 +145,43 @@ class BatchCalibration(NoCalibration):
         return softmax(logprobs - self._sum / self._count + np.log(prior))
 
     def _estimate(self, logprobs: Array) -> Array:
-        """The additive correction under which the mean calibrated probability equals the prior it supposes.
+        """The correction log(prior) - bias, from a mixture with one Gaussian a class.
 
-        A mixture over classes: the bias of label k is its mean log-probability over the texts *not* of class k, which does not
-        move with the class shares, where the plain mean does. Responsibilities, bias and prior are settled in turn.
+        A text of class k scores bias + signal · (e_k - 1/K) + noise, each row taken about its own mean. Shares, bias, signal and the
+        noise's one variance are settled by expectation-maximisation, from a weak, a middling and a strong signal; the likeliest stays.
+        The plain mean would not do: it moves with the shares, so a skewed pool is taken for a biased teacher.
         """
-        count, labels = logprobs.shape
-        prior = np.full(labels, 1 / labels)
-        share = softmax(logprobs - logprobs.mean(axis=0))
-        correction = -logprobs.mean(axis=0)
+        centred = logprobs - logprobs.mean(axis=1, keepdims=True)
+        spread = float(((centred - centred.mean(axis=0)) ** 2).sum(axis=1).mean())
+        fits = [self._mixture(centred, spread, explained) for explained in (0.1, 0.4, 0.8)]
+        return max(fits, key=lambda fit: fit[0])[1]
+
+    def _mixture(self, centred: Array, spread: float, explained: float) -> tuple[float, Array]:
+        """Log-likelihood and correction of a fit that starts with a share ``explained`` of the spread due to the classes."""
+        count, labels = centred.shape
+        mean, prior = centred.mean(axis=0), np.full(labels, 1 / labels)
+        bias, signal = mean, float(np.sqrt(explained * spread / (1 - 1 / labels)))
+        variance = max((1 - explained) * spread / (labels - 1), 1e-6)
+        best = -np.inf
         for _ in range(self._iterations):
-            others = 1 - share
-            bias = (others * logprobs).sum(axis=0) / np.maximum(others.sum(axis=0), 1e-9)
+            distance = ((centred - bias) ** 2).sum(axis=1, keepdims=True) - 2 * signal * (centred - bias) + signal**2 * (1 - 1 / labels)
+            joint = np.log(prior) - distance / (2 * variance)
+            top = joint.max(axis=1, keepdims=True)
+            evidence = top[:, 0] + np.log(np.exp(joint - top).sum(axis=1))
+            likelihood = float(evidence.sum() - count * (labels - 1) / 2 * np.log(variance) + np.log(prior).sum())
+            if likelihood - best < 1e-6 * count:
+                break
+            best = likelihood
+            share = softmax(joint)
+            # One more text for each class, so that none dies out.
             prior = (share.sum(axis=0) + 1) / (count + labels)
-            correction = np.log(prior) - bias
-            share = softmax(logprobs + correction)
-        return correction
+            shares = share.mean(axis=0)
+            signal = max(float((share * (centred - mean)).sum() / count / max(1 - float((shares**2).sum()), 1e-9)), 1e-3)
+            bias = mean - signal * (shares - 1 / labels)
+            residual = ((centred - bias) ** 2).sum() - 2 * signal * (share * (centred - bias)).sum()
+            variance = max(float(residual / count + signal**2 * (1 - 1 / labels)) / (labels - 1), 1e-6)
+        correction: Array = np.log(prior) - bias
+        return likelihood, correction
 
     def state_dict(self) -> dict[str, Any]:
         """The running sum and count, and the scores seen where the prior is estimated."""
