@@ -28,7 +28,10 @@ from tutelage.teacher.vllm_process import VllmTeacher
 
 SCORES, TEXTS, TOKENS = 350, 150, 24
 CHOICES = (500, 501, 502, 503, 504, 505, 506)
-SHOTS = "Text: play some jazz\nTopic: music\n\nText: will it rain in Paris tomorrow\nTopic: weather\n\nText: book a table for two\nTopic: food\n\n"
+SHOTS = (
+    "Text: play some jazz\nTopic: music\n\nText: will it rain in Paris tomorrow\nTopic: weather\n\n"
+    "Text: book a table for two\nTopic: food\n\n"
+)
 
 
 def requests_of(turn: int) -> list[Request]:

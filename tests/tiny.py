@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tests.teachers import KEYWORDS
+
+if TYPE_CHECKING:
+    from tutelage.student.schedule import Position
+    from tutelage.teacher.protocol import Reply
 
 SAMPLE = Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples" / "snips_intent"
 WORDS = {
@@ -87,7 +93,8 @@ def scripted(student: Path, data: Path, cache: Path, **teacher: object) -> list[
         f"teacher.cache={cache}",
         *(f"+teacher.{key}={value}" for key, value in teacher.items()),
         f"student.model={student}",
-        "student.learning_rate=3e-3",
+        "student.learning_rate=1e-2",
+        "student.head_learning_rate=3e-2",
         "student.max_length=32",
         "trainer.accelerator=cpu",
         "trainer.threads=1",
@@ -98,8 +105,41 @@ EVOKD = (
     "method.rounds=2",
     "method.n_hard=7",
     "method.n_easy=7",
-    "method.training.start_epochs=2",
-    "method.training.round_epochs=1",
+    "method.training.start_epochs=6",
+    "method.training.round_epochs=2",
     "method.training.final_epochs=1",
 )
 """EvoKD of two small rounds."""
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def phase(self, name: str, round: int, total: int) -> None:
+        pass
+
+    def reply(self, reply: Reply) -> None:
+        pass
+
+    def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
+        pass
+
+
+def grow(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """One run in ``path`` without Hydra's job, display and report; its result."""
+    from tutelage.compose import compose_config
+    from tutelage.run import run
+
+    config = compose_config(overrides)
+    return run(config, path, Silent(), "the command that goes on", resume=bool(config.resume))
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def accuracies(folder: Path) -> list[tuple[int, float, float | None]]:
+    """Round, dev and test accuracy of each line of a run's metrics; None where test was not looked at."""
+    found = lines(folder / "metrics.jsonl")
+    return [(line["round"], line["dev"]["accuracy"], line["test"] and line["test"]["accuracy"]) for line in found]

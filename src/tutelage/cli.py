@@ -94,7 +94,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _assets(options: argparse.Namespace) -> int:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from tutelage.assets import EMBEDDED, asset_path, asset_ready, ensure_asset
     from tutelage.errors import AssetError
@@ -105,9 +105,11 @@ def _assets(options: argparse.Namespace) -> int:
             raise AssetError(f"The embedded {role} {asset.name} is not whole in {asset_path(role)}. Run `tutelage assets`.")
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(asset.name, total=1.0)
-            path = ensure_asset(
-                role, lambda message, share, progress=progress, task=task: progress.update(task, description=message, completed=share)
-            )  # type: ignore[misc]
+
+            def show(message: str, share: float, progress: Progress = progress, task: TaskID = task) -> None:
+                progress.update(task, description=message, completed=share)
+
+            path = ensure_asset(role, show)
         console.print(f"{role}: {asset.name} ({asset.licence}) in {path}", highlight=False, soft_wrap=True)
     return 0
 

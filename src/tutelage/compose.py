@@ -71,7 +71,7 @@ def launch(verb: str, overrides: list[str]) -> int:
     several = "-m" in overrides or "--multirun" in overrides
     codes: list[int] = []
 
-    @hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")
+    @hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")  # type: ignore[untyped-decorator]
     def job(config: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
 
@@ -181,9 +181,16 @@ def _check_types(config: Any, overrides: Sequence[str]) -> None:
 def _missing(config: Any) -> None:
     from omegaconf import OmegaConf
 
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    if missing := sorted(OmegaConf.missing_keys(own)):
+    # Not OmegaConf.missing_keys: it fails on a name that refers to a missing value.
+    own = OmegaConf.to_container(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+    if missing := sorted(_unset(own, "")):
         raise ConfigError(f"{missing[0]} has no value and needs one: add {missing[0]}=… to the command.")
+
+
+def _unset(node: Any, path: str) -> list[str]:
+    if isinstance(node, dict):
+        return [found for key, value in node.items() for found in _unset(value, f"{path}.{key}" if path else str(key))]
+    return [path] if node == "???" else []
 
 
 def _shown(path: Path) -> str:

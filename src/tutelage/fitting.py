@@ -11,13 +11,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from tutelage.callbacks.checkpoint import StageCheckpoint, newest_checkpoint
 from tutelage.callbacks.feedback import FeedbackDesk
 from tutelage.callbacks.growth import GrowthCallback, Timeline
 from tutelage.callbacks.ledger import RoundLedger, Watcher
 from tutelage.data.dataset import Dataset
 from tutelage.data.growing import GrowingDataModule
 from tutelage.data.pool import Pool
-from tutelage.errors import RunError
 from tutelage.interruption import Interruption
 from tutelage.methods.protocol import Ground, Method, OnPhase
 from tutelage.methods.view import RoundView
@@ -61,7 +61,6 @@ def fit(
         TutelageError: see the parts; whatever was answered and trained before is on disk.
     """
     from pytorch_lightning import Trainer
-    from pytorch_lightning.callbacks import ModelCheckpoint
 
     from tutelage.callbacks.reseed import Reseed
     from tutelage.callbacks.stopping import StopWhenAsked
@@ -70,7 +69,7 @@ def fit(
     training = config.method.training
     _quiet()
     set_threads(config)
-    checkpoint = _newest_checkpoint(folder.path / "checkpoints") if resume else None
+    checkpoint = newest_checkpoint(folder.path / "checkpoints") if resume else None
     pool = Pool.open(folder.path / "pool" / "rows.jsonl")
     if checkpoint is None:
         pool.truncate(0, pool.digest(0))
@@ -107,16 +106,13 @@ def fit(
     )
     growth = GrowthCallback(
         method,
-        Timeline(training.start_epochs, training.round_epochs, training.final_epochs, training.patience),
+        Timeline(training.start_epochs, training.round_epochs, training.final_epochs, training.patience, config.evaluate.test_every_round),
         view,
         FeedbackDesk(task, method, folder, training.predict_then_train),
         ledger,
         stack.budget if stack else None,
     )
-    saver = ModelCheckpoint(
-        dirpath=folder.path / "checkpoints", filename="epoch-{epoch:05d}", auto_insert_metric_name=False,
-        save_top_k=1, save_on_train_epoch_end=True,
-    )  # fmt: skip
+    saver = StageCheckpoint(folder.path / "checkpoints", growth)
     precision = config.trainer.precision
     trainer = Trainer(
         accelerator=config.trainer.accelerator,
@@ -127,14 +123,14 @@ def fit(
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         logger=False,
+        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[Reseed(config.seed), growth, StopWhenAsked(interruption), saver],
     )
     with warnings.catch_warnings():
-        # Known and harmless here: loaders of tokenised rows need no workers; the checkpoint folder is ours when resuming.
+        # Known and harmless here: loaders of tokenised rows need no workers.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     return Fitted(
@@ -176,13 +172,3 @@ def _precision(accelerator: str) -> Any:
     import torch
 
     return "bf16-mixed" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "32-true"
-
-
-def _newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint; Lightning writes each under a temporary name first, so a file that is there is whole."""
-    found = sorted(folder.glob("epoch-*.ckpt"))
-    for extra in found[:-1]:
-        extra.unlink()
-    if found and not found[-1].stat().st_size:
-        raise RunError(f"{found[-1]} is empty; the disk was full. Remove it and start with resume=true: the replies are in the cache.")
-    return found[-1] if found else None

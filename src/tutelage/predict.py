@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -58,15 +59,31 @@ def _label(network: Any, tokenizer: Any, max_length: int, texts: list[str]) -> I
 def _read(path: Path, column: str) -> Iterator[str]:
     if not path.is_file():
         raise DataError(f"--file {path} does not exist.")
-    with path.open(encoding="utf-8", newline="") as handle:
-        if path.suffix == ".jsonl":
-            records: Any = (json.loads(line) for line in handle if line.strip())
-        elif path.suffix == ".csv":
-            records = csv.DictReader(handle)
-        else:
-            yield from (line.rstrip("\n") for line in handle if line.strip())
-            return
-        for number, record in enumerate(records, start=1):
-            if column not in record:
-                raise DataError(f"{path}, row {number}: {did_you_mean('column', column, map(str, record))} Set it with --text-column.")
-            yield str(record[column])
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at offset {error.start}); convert it first.") from None
+    if path.suffix == ".jsonl":
+        records = list(_objects(path, text))
+    elif path.suffix == ".csv":
+        records = list(enumerate(csv.DictReader(io.StringIO(text, newline="")), start=1))
+    else:
+        yield from (line for line in text.split("\n") if line.strip())
+        return
+    for number, record in records:
+        if column not in record:
+            raise DataError(f"{path}, row {number}: {did_you_mean('column', column, map(str, record))} Set it with --text-column.")
+        yield str(record[column])
+
+
+def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error}). Each line must be one object with a text column.") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: not an object with named columns; it reads {line[:60]!r}.")
+        yield number, record

@@ -33,6 +33,7 @@ class EvaluateSettings:
     teacher: bool = MISSING
     supervised: bool = MISSING
     supervised_epochs: int = MISSING
+    test_every_round: bool = MISSING
 
 
 @dataclass

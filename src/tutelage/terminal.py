@@ -87,6 +87,7 @@ class TerminalWatcher:
             f"  {name} dev accuracy {dev['accuracy']:.3f}  macro-F1 {dev['macro_f1']:.3f}   "
             f"rows {rows[0]} kept, {rows[1]} rejected   {self._billed:,} tokens billed, {self._spent:,} spent{self._time_left(position)}",
             highlight=False,
+            soft_wrap=True,
         )
 
     def _where(self, round: int) -> str:
@@ -128,5 +129,5 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     tokens = result["tokens"]
     console.print(f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), {tokens['spent']:,} spent", highlight=False)
     seconds = result["seconds"]
-    console.print("seconds  " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()), highlight=False)
+    console.print("seconds  " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()), highlight=False, soft_wrap=True)
     console.print(f"folder   {folder}", highlight=False, soft_wrap=True)

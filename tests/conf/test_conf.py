@@ -137,7 +137,9 @@ def test_every_method_has_the_same_training_settings(training: str):
     assert set(plain(f"method={training}")["method"]["training"]) == set(plain("method=evokd")["method"]["training"])
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")), ROOT / "Makefile"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")), ROOT / "Makefile"], ids=lambda path: path.name
+)
 def test_the_commands_of_the_documents_compose(path: Path):
     for overrides in commands_in(path.read_text(encoding="utf-8")):
         composed(*overrides)

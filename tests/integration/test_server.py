@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -30,13 +31,13 @@ def free_port() -> int:
 def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: str) -> None:
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
-        assert process.poll() is None, open(log).read()[-3000:]
+        assert process.poll() is None, Path(log).read_text()[-3000:]
         try:
             if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.3)
-    pytest.fail(f"the server was not ready: {open(log).read()[-3000:]}")
+    pytest.fail(f"the server was not ready: {Path(log).read_text()[-3000:]}")
 
 
 def test_a_real_server_generates_scores_and_keeps_to_a_schema(engine, embedded_teacher, tmp_path):

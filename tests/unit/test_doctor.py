@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.doubles import ScriptedTeacher
+
 from tutelage import doctor
 from tutelage.errors import TeacherError
 from tutelage.teacher.protocol import Reply

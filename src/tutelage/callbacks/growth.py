@@ -1,8 +1,8 @@
 """Growth: after the last epoch of a stage the method is asked for new rows, and the next epoch trains on them.
 
 It happens in ``on_train_epoch_end``, keyed on the position alone: validation has just run, and Lightning builds the training loader
-anew before the next epoch (``reload_dataloaders_every_n_epochs=1``). ModelCheckpoint saves after it, so a checkpoint always holds a
-whole round. One ``Trainer.fit`` is the whole run.
+anew before the next epoch (``reload_dataloaders_every_n_epochs=1``). The checkpoint is saved after it, so it always holds a whole
+round. One ``Trainer.fit`` is the whole run.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ class Timeline:
         round_epochs: passes over each round's rows (EvoKD's repeated batch).
         final_epochs: over everything accepted, after the last round; 0 for none.
         patience: rounds without a better dev macro-F1 before growth ends; 0 never ends it.
+        test_every_round: measure on test after every round too, for a finer curve; it costs a pass over the test set.
     """
 
     start_epochs: int
     round_epochs: int
     final_epochs: int
     patience: int
+    test_every_round: bool = False
 
 
 class GrowthCallback(Callback):
@@ -76,8 +78,9 @@ class GrowthCallback(Callback):
         _student(pl_module).position = self.position
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the student where it stands."""
+        """Tell the student where it stands, and validate only where the outcomes are used: at the stage's end."""
         _student(pl_module).position = self.position
+        trainer.limit_val_batches = 1.0 if self.position.last else 0
         self._epoch_began = time.perf_counter()
         self._ledger.training(self.position)
 
@@ -90,11 +93,12 @@ class GrowthCallback(Callback):
             return
         module, data = _student(pl_module), _data(trainer)
         dev, fresh = module.outcomes["dev"], module.outcomes["fresh"]
-        test = self._ledger.measured("testing", lambda: module.predict(data.test_dataloader(), "test"))
+        # The test set is looked at where its numbers are quoted; no decision ever reads it.
+        quoted = self._timeline.test_every_round or position.stage != "round" or not self._timeline.final_epochs
+        test = self._ledger.measured("testing", lambda: module.predict(data.test_dataloader(), "test")) if quoted else None
         loss = trainer.callback_metrics.get("train_loss")
-        scores = self._ledger.close_stage(
-            position, trainer.current_epoch, dev, fresh, test, None if loss is None else float(loss), self._budget
-        )
+        train_loss = None if loss is None else float(loss)
+        scores = self._ledger.close_stage(position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget)
         if position.stage == "final":
             trainer.should_stop = True
         elif reason := self._reason_to_stop(position.round, float(scores["macro_f1"])):
@@ -104,6 +108,7 @@ class GrowthCallback(Callback):
 
     def _grow(self, trainer: Trainer, module: StudentModule, data: GrowingDataModule, fresh: list[Outcome], round: int) -> None:
         billed = self._budget.usage.billed if self._budget else 0
+        self._ledger.growing(round)
         feedback = self._desk.feedback(fresh, round)
         try:
             growth = self._method.next_rows(feedback, round)

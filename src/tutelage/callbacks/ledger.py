@@ -59,6 +59,10 @@ class RoundLedger:
         self._round = position.round
         self.phase("training")
 
+    def growing(self, round: int) -> None:
+        """Note that the growth of ``round`` begins; the method names its phases."""
+        self._round = round
+
     def spend(self, name: str, seconds: float) -> None:
         """Add to a phase's seconds."""
         for store in (self._stage_seconds, self.seconds):
@@ -78,12 +82,13 @@ class RoundLedger:
         epoch: int,
         dev: Sequence[Outcome],
         fresh: Sequence[Outcome],
-        test: Sequence[Outcome],
+        test: Sequence[Outcome] | None,
         train_loss: float | None,
         budget: BudgetedTeacher | None,
     ) -> dict[str, Any]:
         """Write the stage's line and the test predictions; return the dev metrics."""
-        dev_metrics, test_metrics = self._task.metrics(dev), self._task.metrics(test)
+        dev_metrics = self._task.metrics(dev)
+        test_metrics = None if test is None else self._task.metrics(test)
         accepted = len(self._pool.accepted())
         line = {
             "round": position.round,
@@ -102,11 +107,12 @@ class RoundLedger:
         self._folder.append_line("metrics.jsonl", line)
         self._lines += 1
         self._stage_seconds = {}
-        self.after = {"accuracy": test_metrics["accuracy"], "macro_f1": test_metrics["macro_f1"]}
-        if position.stage == "start":
-            self.before = self.after
-            self._folder.write_lines("predictions/test-before.jsonl", as_dicts(test))
-        self._folder.write_lines("predictions/test-after.jsonl", as_dicts(test))
+        if test is not None and test_metrics is not None:
+            self.after = {"accuracy": test_metrics["accuracy"], "macro_f1": test_metrics["macro_f1"]}
+            if position.stage == "start":
+                self.before = self.after
+                self._folder.write_lines("predictions/test-before.jsonl", as_dicts(test))
+            self._folder.write_lines("predictions/test-after.jsonl", as_dicts(test))
         self._watcher.stage_closed(position, dev_metrics, (accepted, len(self._pool) - accepted))
         return dev_metrics
 

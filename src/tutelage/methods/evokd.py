@@ -61,17 +61,16 @@ class EvoKDSettings:
     confident_wrong: bool
     class_report: bool
     focus: float
-    styles: dict[str, list[str]]
+    styles: dict[str, list[str]] | None
     near_duplicate: float
 
 
 class EvoKD:
     """The method. Its parts (writer, acceptance, calibrator) come from the configuration."""
 
-    name = "evokd"
-
     def __init__(
         self,
+        name: str,
         settings: EvoKDSettings,
         prompts: PromptSet,
         sampling: Sampling,
@@ -87,6 +86,7 @@ class EvoKD:
             raise ConfigError(
                 "method.n_hard and method.n_easy are both 0, so a round would ask for nothing. Set one of them, or method=shots."
             )
+        self.name = name
         self._settings = settings
         self._prompts = prompts
         self._analysis_sampling = analysis_sampling
@@ -228,7 +228,8 @@ class EvoKD:
     def _exhibits(self, feedback: Feedback, chance: random.Random) -> Exhibits:
         settings = self._settings
         return Exhibits(
-            feedback,
+            # Without feedback not even the draws may depend on the student.
+            feedback if settings.feedback else Feedback(feedback.round, (), {}),
             self._ground.shots,
             wrong=settings.n_wrong,
             correct=settings.n_correct,
@@ -333,6 +334,7 @@ def evokd(
 ) -> EvoKD:
     """Build EvoKD from the flat values of conf/method/evokd.yaml; ``settings`` are those of :class:`EvoKDSettings`."""
     return EvoKD(
+        name,
         EvoKDSettings(**settings),
         prompts,
         Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens, stop=("\n",)),

@@ -50,11 +50,12 @@ _QUOTES = "\"'“”‘’«»`"
 
 def clean(text: str) -> str:
     """Take list marks and wrapping quotes off a completion's first line."""
-    line = next((line for line in text.splitlines() if line.strip()), "")
-    line = " ".join(_NUMBERING.sub("", line).split())
-    while len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES:
-        line = line[1:-1].strip()
-    return line.strip()
+    line, before = " ".join(next((line for line in text.splitlines() if line.strip()), "").split()), ""
+    while line != before:  # marks inside quotes, quotes after marks, marks twice
+        before, line = line, _NUMBERING.sub("", line)
+        if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES:
+            line = line[1:-1].strip()
+    return line
 
 
 class Writer:

@@ -81,10 +81,12 @@ def class_f1_by_round(run: Run) -> Figure | None:
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    measured = [(line.round, scores.per_class) for line in run.metrics if (scores := line.test or line.dev) and scores.per_class]
+    every_round_tested = all(line.test for line in run.metrics)
+    chosen = [(line.round, line.test if every_round_tested else line.dev) for line in run.metrics]
+    measured = [(round, scores.per_class) for round, scores in chosen if scores and scores.per_class]
     if len(measured) < 2:
         return None
-    split = "test" if run.metrics[-1].test else "dev"
+    split = "test" if every_round_tested else "dev"
     curves = {
         label: [(number, per_class[label].f1) for number, per_class in measured if label in per_class]
         for label in run.labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tutelage.report.calibration_metrics import expected_calibration_error, reliability_points
 from tutelage.report.runs import Run
@@ -23,7 +23,7 @@ def teacher_reliability(run: Run) -> Figure | None:
     labels = run.labels
     with figure_style():
         figure = new_figure(4.4)
-        panels = figure.subplot_mosaic([["curve", "raw"], ["curve", "calibrated"]], width_ratios=[1.0, 1.15])
+        panels: dict[str, Any] = figure.subplot_mosaic([["curve", "raw"], ["curve", "calibrated"]], width_ratios=[1.0, 1.15])
         curve = panels["curve"]
         curve.plot((0, 1), (0, 1), color=Colour.GREY, linewidth=1.0, linestyle=(0, (4, 3)))
         curve.annotate("as sure as right", (0.06, 0.085), rotation=45, rotation_mode="anchor", color=Colour.MUTED, fontsize=8)

@@ -35,9 +35,11 @@ def resolve_encoder(model: str) -> str:
 
 def _reached(model: str, action: Any) -> Any:
     """Run a ``from_pretrained`` and turn what it raises into one clear error."""
+    from safetensors import SafetensorError
+
     try:
         return action()
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
             f"student.model={model} could not be loaded: {first} Give a folder, a hub id that this machine can reach, or embedded."
@@ -91,6 +93,7 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
         DataError: the folder is missing or not whole.
         StudentError: its weights do not fit.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
@@ -102,8 +105,9 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
     loader = MeanPooledForSequenceClassification if kind == MeanPooledConfig.model_type else AutoModelForSequenceClassification
     try:
         network = loader.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError) as error:
+        # With the config in hand it does not look for one itself, which would ask whether to run the folder's own code.
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=network.config)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise StudentError(f"The student in {folder} could not be loaded: {error}") from error
     marks = folder / "tutelage.json"
     max_length = json.loads(marks.read_text(encoding="utf-8"))["max_length"] if marks.is_file() else 128

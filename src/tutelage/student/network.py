@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
-class MeanPooledConfig(PretrainedConfig):
+class MeanPooledConfig(PretrainedConfig):  # type: ignore[misc]
     """Holds the encoder's configuration as ``encoder``, a dictionary with its ``model_type``."""
 
     model_type = "tutelage-mean-pooled"
@@ -26,7 +26,7 @@ class MeanPooledConfig(PretrainedConfig):
         super().__init__(**values)
 
 
-class MeanPooledForSequenceClassification(PreTrainedModel):
+class MeanPooledForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
     """Mean of the last hidden states over the real tokens → dropout → linear head, [B, L] → [B, C]."""
 
     config_class = MeanPooledConfig

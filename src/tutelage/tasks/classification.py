@@ -72,7 +72,7 @@ class ClassificationTask:
             [outcome.target for outcome in outcomes],
             [outcome.predicted for outcome in outcomes],
             labels=names,
-            zero_division=0.0,  # type: ignore[arg-type]
+            zero_division=0.0,
         )
         return {
             name: ClassScore(float(precision[place]), float(recall[place]), float(f1[place]), int(support[place]))

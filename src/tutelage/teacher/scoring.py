@@ -38,7 +38,7 @@ class Verbalizer:
 def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = True) -> Verbalizer:
     """Give each label one token of its own.
 
-    Words are used when their first tokens differ; else letters, then numbers, whichever the tokenizer keeps apart.
+    Words are used when their first tokens differ; else letters, then pairs of letters, whichever the tokenizer keeps apart.
 
     Raises:
         ConfigError: words collide and codes are not allowed, or no codes tell so many labels apart.
@@ -151,15 +151,21 @@ class LabelScorer:
         ]
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
-        """Give the calibrator what it needs before the first text; return how many gold labels that used."""
+        """Give the calibrator what it needs before the first text; return how many gold labels that used.
+
+        Raises:
+            TeacherError: no request was answered.
+        """
         if self.calibrator.needs == "content_free":
-            logprobs, _ = self._logprobs(_CONTENT_FREE, on_reply)
+            logprobs, errors = self._logprobs(_CONTENT_FREE, on_reply)
+            _some_answered(_CONTENT_FREE, errors)
             self.calibrator.fit(logprobs[~np.isnan(logprobs).any(axis=1)])
         elif self.calibrator.needs == "dev":
             labelled = [example for example in dev if example.label is not None]
-            logprobs, _ = self._logprobs([example.text for example in labelled], on_reply)
+            logprobs, errors = self._logprobs([example.text for example in labelled], on_reply)
+            _some_answered(labelled, errors)
             whole = ~np.isnan(logprobs).any(axis=1)
-            targets = [self._names.index(example.label or "") for example, good in zip(labelled, whole.tolist(), strict=True) if good]
+            targets = [self._names.index(labelled[place].label or "") for place in np.flatnonzero(whole)]
             self.calibrator.fit(logprobs[whole], targets)
             return len(targets)
         return 0
@@ -169,9 +175,8 @@ class LabelScorer:
         if not texts:
             return Scored((), {})
         logprobs, errors = self._logprobs(texts, on_reply)
+        _some_answered(texts, errors)
         good = [place for place in range(len(texts)) if place not in errors]
-        if not good:
-            raise TeacherError(f"None of {len(texts)} scoring requests was answered; the first says: {errors[0]}")
         raw = np.exp(logprobs[good])
         # Rounded so that a last bit that differs between two batches of an engine does not travel on into weights and hashes.
         calibrated = np.round(self.calibrator.transform(logprobs[good]), 6)
@@ -199,3 +204,8 @@ class LabelScorer:
             else:
                 result[place] = np.concatenate([reply.logprobs for reply in parts])
         return result, errors
+
+
+def _some_answered(texts: Sequence[object], errors: dict[int, str]) -> None:
+    if texts and len(errors) == len(texts):
+        raise TeacherError(f"None of {len(texts)} scoring requests was answered; the first says: {errors[0]}")

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.doubles import ScriptedTeacher, echo
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.doubles import ScriptedTeacher, echo
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.cache import CachedTeacher, request_key
@@ -166,7 +166,7 @@ def test_a_full_disk_says_which_file_and_loses_nothing(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TeacherError, match="name another file with teacher.cache"):
+    with pytest.raises(TeacherError, match=r"name another file with teacher\.cache"):
         CachedTeacher(ScriptedTeacher(), tmp_path / "file" / "c.sqlite")
 
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.doubles import ScriptedTeacher
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.doubles import ScriptedTeacher
 
 from tutelage.errors import ReplayMiss, TeacherError
 from tutelage.teacher.protocol import GenerateRequest, Reply, Sampling, ScoreRequest
@@ -90,5 +90,5 @@ def test_a_broken_recording_is_told_of(tmp_path, content, message):
 
 
 def test_a_recording_that_is_not_there_says_how_to_make_one(tmp_path):
-    with pytest.raises(TeacherError, match="teacher.record="):
+    with pytest.raises(TeacherError, match=r"teacher\.record="):
         ReplayTeacher(tmp_path / "none.jsonl")

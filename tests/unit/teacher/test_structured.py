@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -33,10 +34,9 @@ def test_what_does_not_fit_is_told_of(text, message):
 
 @given(st.text())
 def test_any_text_is_either_valid_or_a_value_error(text):
-    try:
+    # Any other exception fails the test.
+    with contextlib.suppress(ValueError):
         assert set(structured.validate(text, SCHEMA)) == {"text"}
-    except ValueError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize("schema", ["{", "[]", '{"type": "nonsense"}', '{"$ref": "#/nowhere"}'])

@@ -35,5 +35,5 @@ def test_a_line_that_a_killed_run_left_half_written_swallows_nothing(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(TeacherError, match="transcript .* cannot be written"):
+    with pytest.raises(TeacherError, match=r"transcript .* cannot be written"):
         TranscriptTeacher(ScriptedTeacher(), tmp_path).ask([GenerateRequest("a", "p", Sampling())])

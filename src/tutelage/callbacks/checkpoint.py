@@ -1,0 +1,49 @@
+"""Saves a checkpoint where a stage ends, after growth, and keeps the newest only.
+
+Every epoch would be safer by seconds and cost 270 MB of disk each for a 22 M student; inside a stage everything follows from the stage's
+start, so a resumed run repeats at most one stage.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from tutelage.callbacks.growth import GrowthCallback
+from tutelage.errors import RunError
+
+
+class StageCheckpoint(Callback):
+    """Must come after ``growth`` in the Trainer's callbacks.
+
+    Raises:
+        RunError: the disk did not take the checkpoint; the one before is still whole.
+    """
+
+    def __init__(self, folder: Path, growth: GrowthCallback) -> None:
+        self._folder = folder
+        self._growth = growth
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save when growth has just begun a new stage."""
+        if self._growth.position.index or trainer.should_stop:
+            return
+        target = self._folder / f"epoch-{trainer.current_epoch:05d}.ckpt"
+        scratch = target.with_suffix(".part")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            trainer.save_checkpoint(scratch)
+            scratch.replace(target)
+        except (OSError, RuntimeError) as error:
+            scratch.unlink(missing_ok=True)
+            raise RunError(f"{target} could not be written: {error}. Free some space and go on with resume=true.") from error
+        for older in self._folder.glob("epoch-*.ckpt"):
+            if older != target:
+                older.unlink()
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run, or None."""
+    found = sorted(folder.glob("epoch-*.ckpt"))
+    return found[-1] if found else None

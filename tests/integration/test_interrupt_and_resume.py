@@ -1,0 +1,231 @@
+"""Runs that are stopped, killed and resumed: they end as the undisturbed one does, and nothing is paid twice but what was in flight."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tiny
+from tests.teachers import ASKS
+from tests.tiny import accuracies, lines
+
+ROOT = Path(__file__).parents[2]
+DELAY = 0.01
+"""Seconds that a reply takes: long enough that a signal falls between two."""
+
+
+class Runs:
+    """Starts commands in children of one warm process."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._answer()
+
+    def start(self, folder: Path, *argv: str) -> int:
+        environment = {ASKS: str(folder / "asks"), "TUTELAGE_CACHE": str(folder / "user-cache")}
+        self._send({"argv": argv, "folder": str(folder), "environment": environment, "printed": str(folder / "printed.txt")})
+        return int(self._answer()["pid"])
+
+    def wait(self, pid: int) -> int:
+        self._send({"wait": pid})
+        return int(self._answer()["code"])
+
+    def close(self) -> None:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.close()
+        self._server.wait(timeout=30)
+        self._server.stdout.close()
+
+    def _send(self, command: dict[str, Any]) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.write(json.dumps(command) + "\n")
+        self._server.stdin.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._server.stdout is not None
+        answer: dict[str, Any] = json.loads(self._server.stdout.readline())
+        return answer
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    started = Runs()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def words(student: Path, small_data: Path) -> list[str]:
+    """The command of every run here; its cache lies in the working directory."""
+    given = tiny.scripted(student, small_data, Path("replies.sqlite"), delay=DELAY)
+    stages = ["method.training.final_epochs=4", "evaluate.test_every_round=true"]
+    return ["train", *given, *tiny.EVOKD, *stages, "evaluate.teacher=true", "evaluate.supervised_epochs=1"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(runs: Runs, words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("undisturbed")
+    assert runs.wait(runs.start(place, *words)) == 0, (place / "printed.txt").read_text()
+    return place
+
+
+def run_folder(place: Path) -> Path:
+    found = [path.parent for path in place.glob("outputs/files-evokd/*/status.json")]
+    assert len(found) == 1, f"{found}: a resumed run goes on in its own folder"
+    return found[0]
+
+
+def asked(place: Path) -> list[str]:
+    return (place / "asks").read_text().split() if (place / "asks").exists() else []
+
+
+def status(place: Path) -> dict[str, Any]:
+    """The status of the place's run, {} before there is one."""
+    for path in place.glob("outputs/files-evokd/*/status.json"):
+        return dict(json.loads(path.read_text()))
+    return {}
+
+
+def until(moment: Callable[[], bool], pid: int, place: Path) -> None:
+    """Wait for a moment of the run ``pid``."""
+    end = time.monotonic() + 60
+    while not moment():
+        os.kill(pid, 0)
+        assert status(place).get("state") != "done", "the run was over before the moment came"
+        assert time.monotonic() < end, f"the moment never came; the run stands at {status(place)}"
+        time.sleep(0.001)
+
+
+def ends_alike(place: Path, undisturbed: Path) -> None:
+    """The run of ``place`` is done and is the undisturbed one."""
+    mine, other = run_folder(place), run_folder(undisturbed)
+    result, wanted = (json.loads((folder / "result.json").read_text()) for folder in (mine, other))
+    assert json.loads((mine / "status.json").read_text())["state"] == "done"
+    for key in ("pool_hash", "before", "after", "rows", "rounds", "stopped_by", "gold_labels", "teacher"):
+        assert result[key] == wanted[key], key
+    assert result["tokens"]["billed"] == wanted["tokens"]["billed"]
+    assert accuracies(mine) == accuracies(other)
+    assert [line["accepted"] for line in lines(mine / "metrics.jsonl")] == [line["accepted"] for line in lines(other / "metrics.jsonl")]
+    for name in ("student/model.safetensors", "predictions/test-after.jsonl", "feedback/round-002.jsonl"):
+        assert (mine / name).read_bytes() == (other / name).read_bytes(), name
+    assert not (mine / "checkpoints").exists()
+
+
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "before the first reply": lambda place: len(asked(place)) >= 1,
+    "while round 1 is written": lambda place: len(asked(place)) >= 9,
+    "while round 1 is labelled": lambda place: len(asked(place)) >= 22,
+    "while round 2 is written": lambda place: len(asked(place)) >= 36,
+    "while the student starts": lambda place: status(place).get("phase") == "training",
+    "while the student learns round 1": lambda place: (status(place).get("phase"), status(place).get("round")) == ("training", 1),
+    "while the student learns everything": lambda place: (status(place).get("phase"), status(place).get("round")) == ("training", 3),
+    "while the teacher is measured": lambda place: status(place).get("phase") == "teacher alone",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_that_was_killed_goes_on_and_pays_for_nothing_twice(runs: Runs, words, undisturbed: Path, tmp_path: Path, moment: str):
+    pid = runs.start(tmp_path, *words)
+    until(lambda: MOMENTS[moment](tmp_path), pid, tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    assert runs.wait(pid) == -signal.SIGKILL
+    assert status(tmp_path)["state"] == "running", "a killed run cannot say so"
+    assert runs.wait(runs.start(tmp_path, *words, "resume=true")) == 0, (tmp_path / "printed.txt").read_text()
+    ends_alike(tmp_path, undisturbed)
+    again = len(asked(tmp_path)) - len(asked(undisturbed))
+    assert 0 <= again <= 1, f"{again} requests were computed twice; at most the one in flight may be"
+    assert set(asked(tmp_path)) == set(asked(undisturbed))
+
+
+def test_a_run_that_is_killed_again_and_again_still_ends_alike(runs: Runs, words, undisturbed: Path, tmp_path: Path):
+    deaths = 0
+    for count in (5, 25, 34):
+        resume = ["resume=true"] if deaths else []
+        pid = runs.start(tmp_path, *words, *resume)
+        until(lambda count=count: len(asked(tmp_path)) >= count, pid, tmp_path)
+        os.kill(pid, signal.SIGKILL)
+        runs.wait(pid)
+        deaths += 1
+    assert runs.wait(runs.start(tmp_path, *words, "resume=true")) == 0, (tmp_path / "printed.txt").read_text()
+    ends_alike(tmp_path, undisturbed)
+    assert len(asked(tmp_path)) - len(asked(undisturbed)) <= deaths
+
+
+@pytest.mark.parametrize("moment", ["while round 1 is written", "while the student learns round 1"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_says_how_to_go_on_and_the_command_works(
+    runs: Runs, words, undisturbed: Path, tmp_path: Path, moment: str, number: signal.Signals
+):
+    pid = runs.start(tmp_path, *words)
+    until(lambda: MOMENTS[moment](tmp_path), pid, tmp_path)
+    os.kill(pid, number)
+    assert runs.wait(pid) == 130
+    printed = (tmp_path / "printed.txt").read_text()
+    record = status(tmp_path)
+    assert record["state"] == "interrupted"
+    assert record["resume_command"] in printed
+    assert "Everything that was answered is kept." in printed
+    assert "Traceback" not in printed
+    assert (run_folder(tmp_path) / "report.html").is_file()
+    command = shlex.split(record["resume_command"])
+    assert command[0] == "tutelage"
+    assert runs.wait(runs.start(tmp_path, *command[1:])) == 0, (tmp_path / "printed.txt").read_text()
+    ends_alike(tmp_path, undisturbed)
+    # The request in flight was finished before the run stopped, so nothing at all is computed twice.
+    assert sorted(asked(tmp_path)) == sorted(asked(undisturbed))
+
+
+def test_a_second_ctrl_c_ends_at_once(runs: Runs, words, tmp_path: Path):
+    pid = runs.start(tmp_path, *words, "teacher.cache=slow.sqlite", "teacher.delay=30")
+    until(lambda: len(asked(tmp_path)) >= 1, pid, tmp_path)
+    began = time.monotonic()
+    os.kill(pid, signal.SIGINT)
+    time.sleep(0.2)
+    os.kill(pid, signal.SIGINT)
+    assert runs.wait(pid) == 130
+    assert time.monotonic() - began < 15
+    assert status(tmp_path)["state"] == "interrupted"
+
+
+def test_ctrl_c_ends_a_whole_multirun(runs: Runs, words, tmp_path: Path):
+    pid = runs.start(tmp_path, *words, "-m", "seed=1,2")
+    until(lambda: len(asked(tmp_path)) >= 3, pid, tmp_path)
+    os.kill(pid, signal.SIGINT)
+    assert runs.wait(pid) == 130
+    assert [path.parent.name for path in tmp_path.glob("multirun_sweeps/*/*/*/status.json")] == ["0"]
+
+
+def test_a_finished_run_is_not_run_again(runs: Runs, words, undisturbed: Path):
+    folder = run_folder(undisturbed)
+    before, count = (folder / "metrics.jsonl").read_bytes(), len(asked(undisturbed))
+    assert runs.wait(runs.start(undisturbed, *words, f"resume={folder}")) == 0
+    assert (folder / "metrics.jsonl").read_bytes() == before
+    assert len(asked(undisturbed)) == count
+    assert runs.wait(runs.start(undisturbed, *words, "resume=true")) == 2
+    assert "found no unfinished run" in (undisturbed / "printed.txt").read_text()
+
+
+def test_the_installed_command_answers_ctrl_c_too(words, tmp_path: Path):
+    """A process of its own from the first import on, as a shell starts it."""
+    environment = {**os.environ, ASKS: str(tmp_path / "asks"), "PYTHONPATH": str(ROOT), "TUTELAGE_CACHE": str(tmp_path / "user-cache")}
+    command = [str(Path(sys.executable).with_name("tutelage")), *words]
+    run = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(lambda: len(asked(tmp_path)) >= 3, run.pid, tmp_path)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert status(tmp_path)["resume_command"] in said
+    assert "Traceback" not in said

@@ -1,0 +1,67 @@
+"""What is kept, under which label, and the reasons for the rest."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tutelage.errors import ConfigError
+from tutelage.records import LabelDistribution
+from tutelage.selectors.acceptance import Acceptance, Verdict
+
+
+def opinion(*probabilities: float) -> LabelDistribution:
+    return LabelDistribution(("A", "B", "C")[: len(probabilities)], probabilities, 0.0)
+
+
+def test_agreement_keeps_what_was_asked_for() -> None:
+    judge = Acceptance(agreement=True).judge
+    assert judge("A", opinion(0.4, 0.3, 0.3)) == Verdict("A", True, "")
+    assert judge("B", opinion(0.9, 0.05, 0.05)) == Verdict("A", False, "scored label is not the one asked for")
+
+
+def test_without_agreement_the_scored_label_is_the_target() -> None:
+    assert Acceptance(agreement=False).judge("B", opinion(0.5, 0.3, 0.2)) == Verdict("A", True, "")
+
+
+@pytest.mark.parametrize("agreement", [True, False])
+def test_unsure_texts_are_rejected_first(agreement: bool) -> None:
+    judge = Acceptance(agreement=agreement, min_confidence=0.6).judge
+    assert judge("A", opinion(0.59, 0.41)).reason == judge("B", opinion(0.59, 0.41)).reason == "confidence below 0.6"
+    assert judge("A", opinion(0.6, 0.4)).accepted
+
+
+def test_a_confident_other_label_is_rescued_under_that_label() -> None:
+    judge = Acceptance(agreement=True, rescue_confidence=0.9).judge
+    assert judge("B", opinion(0.9, 0.1)) == Verdict("A", True, "")
+    assert not judge("B", opinion(0.89, 0.11)).accepted
+
+
+def test_a_rescue_confidence_of_one_never_rescues() -> None:
+    assert not Acceptance(agreement=True, rescue_confidence=1.0).judge("B", opinion(1.0, 0.0)).accepted
+
+
+def test_weights_follow_confidence_only_where_asked() -> None:
+    assert Acceptance(weighted=True).judge("A", opinion(0.7, 0.3)).weight == 0.7
+    assert Acceptance(weighted=False).judge("A", opinion(0.7, 0.3)).weight == 1.0
+
+
+@pytest.mark.parametrize("name", ["min_confidence", "rescue_confidence"])
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_confidences_are_shares(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=rf"selector\.{name}={value} must be in \[0, 1\]"):
+        Acceptance(**{name: value})
+
+
+@given(
+    st.booleans(), st.floats(0, 1), st.floats(0, 1), st.booleans(), st.sampled_from("ABC"), st.lists(st.floats(0.01, 1), min_size=3, max_size=3)
+)
+def test_a_verdict_always_has_a_target_and_a_reason_exactly_when_rejected(
+    agreement: bool, minimum: float, rescue: float, weighted: bool, asked: str, weights: list[float]
+) -> None:
+    given_opinion = opinion(*(weight / sum(weights) for weight in weights))
+    verdict = Acceptance(agreement, minimum, rescue, weighted).judge(asked, given_opinion)
+    assert verdict.target == given_opinion.top
+    assert verdict.accepted == (not verdict.reason)
+    assert 0 < verdict.weight <= 1

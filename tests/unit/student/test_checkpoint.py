@@ -1,0 +1,113 @@
+"""A student goes to its folder and back, and works where tutelage is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.classroom import NAMES
+from tests.tiny_student import tiny_network, tiny_tokenizer
+from tutelage.errors import ConfigError, DataError, StudentError
+from tutelage.student.checkpoint import load_student, load_tokenizer, new_classifier, resolve_encoder, save_student
+
+TEXTS = ["animal dune quay", "tool", "food ridge shore tide 42"]
+
+
+def logits(network: Any) -> torch.Tensor:
+    batch = tiny_tokenizer()(TEXTS, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        found: torch.Tensor = network.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return found
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_there_and_back(encoder: Path, tmp_path: Path, pooling: str, capfd: pytest.CaptureFixture[str]) -> None:
+    network = tiny_network(encoder, pooling)
+    save_student(tmp_path / "student", network, load_tokenizer(str(encoder)), 33)
+    loaded, tokenizer, max_length = load_student(tmp_path / "student")
+    assert torch.equal(logits(loaded), logits(network))
+    assert not loaded.training
+    assert max_length == 33
+    assert tokenizer(TEXTS)["input_ids"] == tiny_tokenizer()(TEXTS)["input_ids"]
+    assert [loaded.config.id2label[place] for place in range(3)] == list(NAMES)
+    assert loaded.config.label2id == {name: place for place, name in enumerate(NAMES)}
+
+
+def test_a_first_token_student_has_the_model_s_own_head(encoder: Path) -> None:
+    assert type(tiny_network(encoder, "first")).__name__ == "BertForSequenceClassification"
+
+
+def test_the_head_starts_from_the_seed(encoder: Path) -> None:
+    same = [tiny_network(encoder, seed=3).classifier.weight for _ in range(2)]
+    assert torch.equal(*same)
+    assert not torch.equal(same[0], tiny_network(encoder, seed=4).classifier.weight)
+
+
+def test_the_folder_works_where_tutelage_is_not(encoder: Path, tmp_path: Path) -> None:
+    network = tiny_network(encoder)
+    save_student(tmp_path / "student", network, load_tokenizer(str(encoder)), 33)
+    code = (
+        "import sys, json, torch\n"
+        "class Gone:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'tutelage': raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Gone())\n"
+        "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+        "folder, texts = sys.argv[1], json.loads(sys.argv[2])\n"
+        "network = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()\n"
+        "batch = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)(texts, padding=True, return_tensors='pt')\n"
+        "with torch.no_grad():\n"
+        "    found = network(input_ids=batch['input_ids'], attention_mask=batch['attention_mask']).logits\n"
+        "print(json.dumps([found.tolist(), network.config.id2label]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "student"), json.dumps(TEXTS)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    found, names = json.loads(done.stdout.strip().splitlines()[-1])
+    torch.testing.assert_close(torch.tensor(found), logits(network))
+    assert list(names.values()) == list(NAMES)
+
+
+def test_a_folder_without_a_student(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no student \(no config.json\).*is this a finished run's folder"):
+        load_student(tmp_path / "nowhere")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_broken_student_is_an_error_of_ours(encoder: Path, tmp_path: Path) -> None:
+    save_student(tmp_path / "student", tiny_network(encoder), load_tokenizer(str(encoder)), 33)
+    (tmp_path / "student" / "model.safetensors").unlink()
+    with pytest.raises(StudentError, match="could not be loaded"):
+        load_student(tmp_path / "student")
+    (tmp_path / "student" / "model.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(StudentError, match="could not be loaded"):
+        load_student(tmp_path / "student")
+
+
+def test_models_that_are_not_there(tmp_path: Path, encoder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"student.model=./nowhere does not exist. Give a folder, a hub id"):
+        resolve_encoder("./nowhere")
+    with pytest.raises(ConfigError, match="has no config.json"):
+        resolve_encoder(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"student.pooling=max; give mean or first"):
+        new_classifier(str(encoder), (), "max", 0.0)  # type: ignore[arg-type]
+    assert resolve_encoder("some/hub-id") == "some/hub-id"
+    broken = tmp_path / "broken"
+    shutil.copytree(encoder, broken)
+    (broken / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"could not be loaded: .*Give a folder, a hub id that this machine can reach, or embedded"):
+        tiny_network(broken)

@@ -1,0 +1,132 @@
+"""The command line: what it imports, its verbs, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tutelage import __version__, cli, errors
+from tutelage.interruption import Interrupted
+
+HEAVY = ("torch", "pytorch_lightning", "transformers", "vllm", "datasets", "sklearn", "matplotlib", "pandas", "pyarrow", "scipy")
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import tutelage",
+        "import tutelage.cli",
+        "import tutelage.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass",
+        "import tutelage.compose as c; c.compose_config(['seed=2', 'method.rounds=1'])",
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code: str):
+    done = python(f"{code}\nimport sys, json\nprint(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_help_answers_at_once_and_names_every_verb():
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "tutelage.cli", "--help"], capture_output=True, text=True, check=False, timeout=60)
+    took = time.perf_counter() - began
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in ("train", "plan", "predict", "report", "assets", "doctor"))
+    assert took < 1.5, f"--help took {took:.2f} s"
+
+
+def test_the_version_is_the_package_s(tutelage):
+    ended = tutelage("--version")
+    assert (ended.code, ended.out.strip()) == (0, f"tutelage {__version__}")
+
+
+@pytest.mark.parametrize("words", [(), ("trian",), ("predict",), ("doctor", "--engine", "vlm")])
+def test_a_wrong_command_line_is_code_2_with_what_there_is(tutelage, words):
+    ended = tutelage(*words)
+    assert ended.code == 2
+    assert "usage: tutelage" in ended.err
+
+
+def test_each_kind_of_error_has_an_exit_code_of_its_own(tutelage, monkeypatch):
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.TutelageError)]
+    direct = [kind for kind in kinds if errors.TutelageError in kind.__bases__]
+    codes = {kind.__name__: kind.exit_code for kind in direct}
+    assert len(set(codes.values())) == len(codes)
+    assert not {0, 1, 130} & set(codes.values())
+    for kind in (*kinds, Interrupted):
+
+        def fail(options, kind=kind):
+            raise kind("the value 7 is wrong; give 8.")
+
+        monkeypatch.setattr(cli, "_report", fail)
+        ended = tutelage("report", "somewhere")
+        assert (ended.code, ended.err) == (kind.exit_code, "tutelage: the value 7 is wrong; give 8.\n")
+
+
+def test_ctrl_c_in_any_verb_is_code_130(tutelage, monkeypatch):
+    def stopped(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_report", stopped)
+    ended = tutelage("report", "somewhere")
+    assert (ended.code, ended.err) == (130, "tutelage: stopped.\n")
+
+
+def test_a_fault_of_ours_is_not_hidden(monkeypatch):
+    def broken(options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_report", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["report", "somewhere"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("train", "method=evokdd"), 2, "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, shots, supervised."),
+        (("train", "seed=abc"), 2, "seed"),
+        (("train", "method.rounds=abc"), 2, "method.rounds='abc' is not a whole number"),
+        (("plan", "metod=evokd"), 2, "metod"),
+        (("train", "data=files"), 2, "data.path has no value and needs one: add data.path=… to the command."),
+        (("plan", "data=files"), 2, "data.path has no value and needs one"),
+        (("train", "teacher=server"), 2, "teacher.model has no value and needs one"),
+        (("train", "teacher=replay"), 2, "teacher.recording has no value and needs one"),
+        (("train", "data=hub"), 2, "data.name has no value and needs one"),
+        (("train", "data=files", "data.path=nowhere"), 3, "There is no folder nowhere."),
+        (("predict", "nowhere", "a text"), 3, "nowhere holds no student"),
+        (("report", "nowhere"), 7, "nowhere"),
+        (("train", "resume=nowhere"), 2, "resume=nowhere is no run's folder"),
+        (("train", "resume=true"), 2, "resume=true found no unfinished run of this very configuration under outputs/snips_intent-evokd"),
+        (("train", "student.model=./nowhere", "method=shots", "data=snips"), 2, "student.model=./nowhere does not exist."),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message_without_a_traceback(tutelage, words, code, said):
+    ended = tutelage(*words)
+    assert ended.code == code, ended.err
+    assert said in ended.err
+    assert ended.err.splitlines()[-1].startswith("tutelage: ")
+
+
+def test_cfg_job_prints_the_configuration_and_runs_nothing(tutelage, workplace: Path):
+    ended = tutelage("train", "--cfg", "job", "seed=7", "method.rounds=3")
+    assert ended.code == 0
+    assert "seed: 7\n" in ended.out
+    assert "rounds: 3\n" in ended.out
+    assert "_target_: tutelage.methods.evokd.evokd" in ended.out
+    assert not any(workplace.iterdir())
+
+
+def test_hydra_s_own_help_is_reached(tutelage):
+    ended = tutelage("train", "--help")
+    assert ended.code == 0
+    assert "evokd" in ended.out

@@ -1,0 +1,131 @@
+"""From overrides to runs: the folder to go on with, and several runs by one command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tutelage import compose
+from tutelage.compose import compose_config, folder_to_resume
+from tutelage.errors import ConfigError, RunError
+from tutelage.tracking.manifest import config_hash
+
+
+def run_folder(base: Path, time: str, overrides: list[str], state: str, started: str | None = None) -> Path:
+    folder = base / time
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"config_hash": config_hash(compose_config(overrides))}))
+    (folder / "status.json").write_text(json.dumps({"state": state, "started": started or time}))
+    return folder
+
+
+@pytest.fixture
+def base(workplace: Path) -> Path:
+    return workplace / "outputs" / "snips_intent-evokd"
+
+
+def test_without_resume_there_is_no_folder(base: Path):
+    assert folder_to_resume(compose_config([])) is None
+    assert folder_to_resume(compose_config(["resume=false"])) is None
+
+
+def test_resume_true_takes_the_newest_unfinished_run_of_this_configuration(base: Path):
+    run_folder(base, "1", ["seed=2"], "failed")
+    run_folder(base, "2", ["seed=2"], "interrupted")
+    run_folder(base, "3", ["seed=2"], "done")
+    run_folder(base, "4", ["seed=3"], "failed")
+    found = folder_to_resume(compose_config(["seed=2", "resume=true"]))
+    assert found is not None
+    assert found.resolve() == base / "2"
+
+
+def test_a_killed_run_is_unfinished_whatever_its_status_says(base: Path):
+    run_folder(base, "1", [], "running")
+    (run_folder(base, "2", [], "running") / "status.json").unlink()
+    found = folder_to_resume(compose_config(["resume=true"]))
+    assert found is not None
+    assert found.name == "1"
+
+
+@pytest.mark.parametrize("state", ["done", ""])
+def test_resume_true_with_nothing_to_go_on_with_says_where_it_looked(base: Path, state: str):
+    if state:
+        run_folder(base, "1", [], state)
+    with pytest.raises(ConfigError, match="no unfinished run of this very configuration under outputs/snips_intent-evokd"):
+        folder_to_resume(compose_config(["resume=true"]))
+
+
+def test_a_folder_is_taken_as_it_is_named(base: Path):
+    folder = run_folder(base, "1", ["seed=2"], "done")
+    assert folder_to_resume(compose_config(["seed=2", f"resume={folder}"])) == folder
+    assert folder_to_resume(compose_config(["seed=2", "resume=outputs/snips_intent-evokd/1"])) == Path("outputs/snips_intent-evokd/1")
+
+
+def test_a_folder_of_another_configuration_is_refused_with_both_hashes(base: Path):
+    folder = run_folder(base, "1", ["seed=2"], "failed")
+    wanted = compose_config(["seed=3", f"resume={folder}"])
+    with pytest.raises(ConfigError) as refused:
+        folder_to_resume(wanted)
+    assert config_hash(wanted) in str(refused.value)
+    assert config_hash(compose_config(["seed=2"])) in str(refused.value)
+    assert str(folder / "config.yaml") in str(refused.value)
+
+
+def test_a_folder_that_is_no_run_s_is_refused(base: Path, workplace: Path):
+    with pytest.raises(ConfigError, match=r"is no run's folder \(it has no manifest.json\)"):
+        folder_to_resume(compose_config([f"resume={workplace}"]))
+
+
+def test_an_altered_manifest_is_named(base: Path):
+    folder = run_folder(base, "1", [], "failed")
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(RunError, match=r"manifest\.json is not JSON"):
+        folder_to_resume(compose_config([f"resume={folder}"]))
+
+
+@pytest.mark.parametrize("other", [["resume=true"], ["hydra.run.dir=elsewhere"]])
+def test_where_and_how_a_run_goes_is_no_part_of_its_hash(other: list[str]):
+    assert config_hash(compose_config(other)) == config_hash(compose_config([]))
+
+
+@pytest.mark.parametrize("other", ["seed=0", "method.rounds=3", "selector=all", "data.near_threshold=0.8"])
+def test_what_changes_a_run_changes_its_hash(other: str):
+    assert config_hash(compose_config([other])) != config_hash(compose_config([]))
+
+
+def shots_only(overrides: list[str]) -> list[str]:
+    return [*(word for word in overrides if not word.startswith("method.")), "method=shots", "method.training.start_epochs=1"]
+
+
+def test_a_multirun_makes_a_folder_for_each_job(tutelage, overrides, workplace: Path):
+    ended = tutelage("train", "-m", *shots_only(overrides), "seed=1,2")
+    assert ended.code == 0, ended.err
+    jobs = sorted((workplace / "multirun_sweeps" / "files-shots").glob("*/*/result.json"))
+    assert [path.parent.name for path in jobs] == ["0", "1"]
+    assert [json.loads(path.read_text())["seed"] for path in jobs] == [1, 2]
+    assert not (workplace / "outputs").exists()
+
+
+def test_a_failing_job_does_not_end_the_others_and_is_not_forgotten(tutelage, overrides, workplace: Path):
+    ended = tutelage("train", "-m", *shots_only(overrides), "shots=99,1", "method.training.start_epochs=1")
+    assert ended.code == 3
+    assert "99 shots per class were asked for" in ended.err
+    statuses = sorted((workplace / "multirun_sweeps").glob("*/*/*/status.json"))
+    records = [json.loads(path.read_text()) for path in statuses]
+    assert [record["state"] for record in records] == ["failed", "done"]
+    # The command that goes on names this job's own values, not the sweep's.
+    assert "shots=99 " in records[0]["resume_command"]
+    assert "99,1" not in records[0]["resume_command"]
+
+
+def test_a_wrong_value_in_a_multirun_ends_only_its_job(tutelage, overrides, workplace: Path):
+    ended = tutelage("train", "-m", *shots_only(overrides), "student.batch_size=many,8")
+    assert ended.code == 2
+    assert "student.batch_size='many' is not a whole number" in ended.err
+    assert len(list((workplace / "multirun_sweeps").glob("*/*/*/result.json"))) == 1
+
+
+def test_the_configuration_lies_beside_the_code_in_a_checkout():
+    assert (compose.conf_directory() / "config.yaml").is_file()

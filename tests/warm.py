@@ -1,0 +1,64 @@
+"""A process that has imported everything and forks one child a command, so that a test can kill runs without paying for imports.
+
+    python -m tests.warm
+
+It reads JSON lines: {"argv": [...], "folder": cwd, "environment": {...}, "printed": path} starts ``tutelage argv`` and answers {"pid": n};
+{"wait": n} answers {"code": exit code, negative for a signal} once that child has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any
+
+
+def child(command: dict[str, Any]) -> None:
+    from tutelage.cli import main
+
+    os.chdir(command["folder"])
+    os.environ.update(command["environment"])
+    printed = os.open(command["printed"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
+    code = 1
+    try:
+        main(command["argv"])
+    except SystemExit as ending:
+        code = int(ending.code or 0)
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def serve() -> None:
+    import pytorch_lightning
+    import sklearn.metrics
+    import torch
+    import transformers
+
+    import tutelage.report.html
+    import tutelage.run
+
+    assert (pytorch_lightning, sklearn, torch, transformers, tutelage)
+    torch.set_num_threads(1)
+    print("{}", flush=True)
+    for line in sys.stdin:
+        command = json.loads(line)
+        if "wait" in command:
+            _, status = os.waitpid(command["wait"], 0)
+            print(json.dumps({"code": os.waitstatus_to_exitcode(status)}), flush=True)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            child(command)
+        print(json.dumps({"pid": pid}), flush=True)
+
+
+if __name__ == "__main__":
+    serve()
