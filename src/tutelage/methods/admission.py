@@ -9,7 +9,7 @@ from typing import Any
 from tutelage.data.dedup import Deduplicator
 from tutelage.methods.writing import Writer, Written
 from tutelage.records import LabelDistribution, Row, record_id
-from tutelage.selectors.acceptance import Acceptance
+from tutelage.selectors.acceptance import Judge, Verdict
 from tutelage.teacher.scoring import LabelScorer
 
 
@@ -30,7 +30,7 @@ class Admission:
         separated: label each text by scoring (EvoKD's separation). Without it the label asked for is believed.
     """
 
-    def __init__(self, scorer: LabelScorer, acceptance: Acceptance, duplicates: Deduplicator, separated: bool) -> None:
+    def __init__(self, scorer: LabelScorer, acceptance: Judge, duplicates: Deduplicator, separated: bool) -> None:
         self._scorer = scorer
         self._acceptance = acceptance
         self._duplicates = duplicates
@@ -54,10 +54,16 @@ class Admission:
             scored = self._scorer.score([written[place].text for place in open_places], on_reply)
             labelled = dict(zip(open_places, scored.distributions, strict=True))
             errors = {open_places[number]: error for number, error in scored.errors.items()}
+        certain = [(place, distribution) for place, distribution in labelled.items() if distribution is not None]
+        verdicts = self._acceptance.judge_batch(
+            [written[place].brief.label.name for place, _ in certain], [distribution for _, distribution in certain]
+        )
+        judged = {place: verdict for (place, _), verdict in zip(certain, verdicts, strict=True)}
         rows = []
         for place, (text, fault) in enumerate(zip(written, faults, strict=True)):
             reason = fault or (f"labelling failed: {errors[place]}" if place in errors else "")
-            rows.append(self._row(text, reason, labelled.get(place), writer, round))
+            verdict = judged.get(place) or Verdict(text.brief.label.name, not reason, reason)
+            rows.append(self._row(text, verdict, labelled.get(place), writer, round))
         failed = sum(text.failed for text in written) + len(errors)
         return Admitted(
             rows=tuple(rows),
@@ -73,12 +79,8 @@ class Admission:
             return ""
         return f"{found.kind} duplicate of {found.against}"
 
-    def _row(self, text: Written, reason: str, distribution: LabelDistribution | None, writer: Writer, round: int) -> Row:
+    def _row(self, text: Written, verdict: Verdict, distribution: LabelDistribution | None, writer: Writer, round: int) -> Row:
         brief = text.brief
-        target, weight = brief.label.name, 1.0
-        if not reason and distribution is not None:
-            verdict = self._acceptance.judge(brief.label.name, distribution)
-            target, weight, reason = verdict.target, verdict.weight, verdict.reason
         detail = {"prompt": writer.version(brief)}
         if brief.style:
             detail["style"] = brief.style
@@ -87,14 +89,14 @@ class Admission:
         return Row(
             id=record_id("row", round, brief.kind, text.draw, text.text),
             text=text.text,
-            target=target,
+            target=verdict.target,
             source=brief.kind,
             round=round,
-            accepted=not reason,
-            reason=reason,
+            accepted=verdict.accepted,
+            reason=verdict.reason,
             distribution=distribution,
             asked=brief.label.name,
             parents=brief.parents,
-            weight=weight,
+            weight=verdict.weight,
             detail=detail,
         )

@@ -22,7 +22,7 @@ from tutelage.methods.protocol import Ground, gold_rows
 from tutelage.methods.quota import class_quota
 from tutelage.methods.writing import Brief, Writer, clean
 from tutelage.records import Feedback, Growth, Label, Outcome, Row, record_id
-from tutelage.selectors.acceptance import Acceptance
+from tutelage.selectors.acceptance import Judge
 from tutelage.teacher.calibration import Calibrator
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import GenerateRequest, Request, Sampling, Teacher
@@ -75,7 +75,7 @@ class EvoKD:
         prompts: PromptSet,
         sampling: Sampling,
         analysis_sampling: Sampling,
-        acceptance: Acceptance,
+        acceptance: Judge,
         calibrator: Calibrator,
         *,
         min_words: int,
@@ -320,7 +320,7 @@ class EvoKD:
 def evokd(
     name: str,
     prompts: PromptSet,
-    acceptance: Acceptance,
+    acceptance: Judge,
     calibrator: Calibrator,
     *,
     temperature: float,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from tutelage.errors import ConfigError
 from tutelage.records import LabelDistribution
@@ -18,8 +20,16 @@ class Verdict:
     weight: float = 1.0
 
 
+class Judge(Protocol):
+    """What admission asks of a selector of generated rows."""
+
+    def judge_batch(self, asked: Sequence[str], distributions: Sequence[LabelDistribution]) -> list[Verdict]:
+        """A verdict for each text of a round, in order."""
+        ...
+
+
 class Acceptance:
-    """Judges one generated text.
+    """Judges each generated text by itself.
 
     Args:
         agreement: reject a text whose scored label is not the one asked for. Without it the scored label is the target, which is
@@ -41,6 +51,10 @@ class Acceptance:
         self._minimum = min_confidence
         self._rescue = rescue_confidence
         self._weighted = weighted
+
+    def judge_batch(self, asked: Sequence[str], distributions: Sequence[LabelDistribution]) -> list[Verdict]:
+        """A verdict for each text, in order."""
+        return [self.judge(label, distribution) for label, distribution in zip(asked, distributions, strict=True)]
 
     def judge(self, asked: str, distribution: LabelDistribution) -> Verdict:
         """Accept under a target, or reject with the reason."""
