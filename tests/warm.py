@@ -45,7 +45,7 @@ def serve() -> None:
     import tutelage.report.html
     import tutelage.run
 
-    assert (pytorch_lightning, sklearn, torch, transformers, tutelage)
+    del pytorch_lightning, sklearn, transformers, tutelage  # imported to be warm
     torch.set_num_threads(1)
     print("{}", flush=True)
     for line in sys.stdin:

@@ -20,6 +20,7 @@ from tutelage.parts import build, build_dataset, build_method, build_stack
 from tutelage.records import as_dicts
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.build import Stack
+from tutelage.teacher.transcript import spent_tokens
 from tutelage.tracking.manifest import config_hash, environment, plain_config
 from tutelage.tracking.run_folder import RunFolder, Status
 
@@ -49,7 +50,7 @@ def run(config: DictConfig, path: Path, watcher: Watcher, resume_command: str, *
                 config, folder, status, dataset, task, method, stack if method.asks_teacher else None, watcher, interruption, resume=resume
             )
             fitted.save(path / "student")
-            result = _result(config, dataset, method, fitted, stack)
+            result = _result(config, path, dataset, method, fitted, stack)
             if config.evaluate.teacher and stack is not None:
                 beside = time.perf_counter()
                 status.phase("teacher alone", fitted.rounds)
@@ -136,7 +137,7 @@ def _gold(config: DictConfig, dataset: Dataset, fitted: Fitted | None) -> dict[s
     }
 
 
-def _result(config: DictConfig, dataset: Dataset, method: Method, fitted: Fitted, stack: Stack | None) -> dict[str, Any]:
+def _result(config: DictConfig, path: Path, dataset: Dataset, method: Method, fitted: Fitted, stack: Stack | None) -> dict[str, Any]:
     rows = fitted.pool.rows
     usage = stack.budget.usage if stack and method.asks_teacher else None
     return {
@@ -146,7 +147,7 @@ def _result(config: DictConfig, dataset: Dataset, method: Method, fitted: Fitted
         "teacher": None,
         "tokens": {
             "billed": usage.billed if usage else 0,
-            "spent": usage.spent if usage else 0,
+            "spent": spent_tokens(path / "teacher" / "transcript.jsonl") if usage else 0,
             "billed_prompt": usage.billed_prompt if usage else 0,
             "billed_completion": usage.billed_completion if usage else 0,
         },

@@ -19,7 +19,7 @@ class Stack:
     Attributes:
         teacher: the outermost; the one to ask.
         budget: the same, as what counts the tokens.
-        inner: the same without the budget, for measurements that the run is not billed for.
+        inner: the same without budget and transcript, for measurements that the run is not billed for.
         engine: the innermost.
     """
 
@@ -57,7 +57,8 @@ def build_teacher(
         raise
     if record is not None:
         teacher = RecordingTeacher(teacher, record)
+    inner = teacher
     if transcript is not None:
         teacher = TranscriptTeacher(teacher, transcript)
     budget = BudgetedTeacher(teacher, limit_tokens)
-    return Stack(budget, budget, teacher, engine)
+    return Stack(budget, budget, inner, engine)

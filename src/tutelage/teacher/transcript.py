@@ -81,6 +81,24 @@ class TranscriptTeacher:
         )
 
 
+def spent_tokens(path: Path) -> int:
+    """Tokens of the replies in a transcript that were really computed, in every process that wrote to it.
+
+    After ``kill -9`` this is the true count: what was spent after the last checkpoint is in the transcript and in no checkpoint.
+    """
+    if not path.is_file():
+        return 0
+    total = 0
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                reply = json.loads(line)["reply"]
+            except (ValueError, KeyError):
+                continue  # a line that a killed run left half-written; at most one request's tokens
+            total += 0 if reply["cached"] else reply["prompt_tokens"] + reply["completion_tokens"]
+    return total
+
+
 def _ends_inside_a_line(path: Path) -> bool:
     if not path.is_file() or path.stat().st_size == 0:
         return False

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from typing import Any
 
@@ -43,12 +44,16 @@ def test_generation_sends_the_sampling_and_keeps_the_order(server):
 
 
 def test_no_more_requests_at_once_than_allowed(server):
-    def slow(path, body):
-        time.sleep(0.02)
+    three = threading.Barrier(3)
+
+    def together(path, body):
+        # Passes only when three are being served at once; 21 requests are seven such rounds.
+        three.wait(timeout=20)
+        time.sleep(0.01)
         return 200, completion("ok")
 
-    server.answer = slow
-    teacher(server, concurrency=3).ask([text(str(n)) for n in range(20)])
+    server.answer = together
+    teacher(server, concurrency=3, timeout=60.0).ask([text(str(n)) for n in range(21)])
     assert server.most_at_once == 3
 
 
