@@ -62,7 +62,7 @@ def run(config: DictConfig, path: Path, watcher: Watcher, resume_command: str, *
                 beside = time.perf_counter()
                 result["supervised"] = supervised_ceiling(config, folder, status, dataset, task, watcher, interruption)
                 result["seconds"]["supervised ceiling"] = round(time.perf_counter() - beside, 2)
-            result["seconds"]["all"] = round(time.perf_counter() - began, 2)
+            result["wall_seconds"] = round(time.perf_counter() - began, 2)
             _write_manifest(folder, config, dataset, task, stack, fitted)
             folder.write_json("result.json", result)
             if not config.trainer.keep_checkpoint:

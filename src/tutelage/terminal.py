@@ -129,5 +129,6 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     tokens = result["tokens"]
     console.print(f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), {tokens['spent']:,} spent", highlight=False)
     seconds = result["seconds"]
-    console.print("seconds  " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()), highlight=False, soft_wrap=True)
+    by_phase = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
+    console.print(f"seconds  {result['wall_seconds']:.0f} in all: {by_phase}", highlight=False, soft_wrap=True)
     console.print(f"folder   {folder}", highlight=False, soft_wrap=True)

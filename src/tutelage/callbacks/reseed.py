@@ -1,6 +1,12 @@
-"""Seeds torch anew at each epoch from (seed, epoch), so that a resumed run draws the same dropout as an undisturbed one."""
+"""Seeds torch anew at each batch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
+
+Once an epoch would not do: Lightning makes the training iterator after ``on_train_epoch_start``, twice in most epochs and once in the
+first one after a resume, and each draws from torch's generator.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -9,11 +15,11 @@ from tutelage.records import record_id
 
 
 class Reseed(Callback):
-    """Makes randomness inside an epoch a function of ``seed`` and the epoch's number alone."""
+    """Makes randomness inside a training batch a function of ``seed`` and the numbers of its epoch and batch alone."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed torch."""
-        torch.manual_seed(int(record_id("epoch", self._seed, trainer.current_epoch), 16) % 2**63)
+        torch.manual_seed(int(record_id("batch", self._seed, trainer.current_epoch, batch_idx), 16) % 2**63)

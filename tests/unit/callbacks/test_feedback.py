@@ -54,6 +54,8 @@ def test_feedback_is_from_before_or_after_training(tmp_path: Path, encoder: Path
     before, after = fit.record.before[1], fit.record.after[1]
     assert {one.source for one in aimed.outcomes} == {"hard"}
     assert [one.probabilities for one in before] != [one.probabilities for one in after]
-    assert list(aimed.outcomes) == (before if predict_then_train else after)
+    assert [(one.id, one.probabilities) for one in aimed.outcomes] == [
+        (one.id, one.probabilities) for one in (before if predict_then_train else after)
+    ]
     for round, given in ((1, start), (2, aimed)):
         assert [line["id"] for line in fit.lines(f"feedback/round-{round:03d}.jsonl")] == [one.id for one in given.wrong]

@@ -1,4 +1,4 @@
-"""An epoch's randomness follows from the seed and its number alone."""
+"""A batch's randomness follows from the seed, the epoch and its number alone."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 from tutelage.callbacks.reseed import Reseed
 
 
-def drawn(seed: int, epoch: int) -> list[float]:
+def drawn(seed: int, epoch: int, batch: int = 0) -> list[float]:
     module: Any = None
-    Reseed(seed).on_train_epoch_start(cast(Any, SimpleNamespace(current_epoch=epoch)), module)
+    Reseed(seed).on_train_batch_start(cast(Any, SimpleNamespace(current_epoch=epoch)), module, None, batch)
     values: list[float] = torch.rand(3).tolist()
     return values
 
 
-def test_the_same_epoch_draws_the_same() -> None:
-    first = drawn(0, 4)
+def test_the_same_batch_draws_the_same() -> None:
+    first = drawn(0, 4, 2)
     torch.rand(7)
-    assert drawn(0, 4) == first
+    assert drawn(0, 4, 2) == first
 
 
-def test_epochs_and_seeds_differ() -> None:
-    assert len({tuple(drawn(seed, epoch)) for seed in (0, 1, 2) for epoch in (0, 1)}) == 6
+def test_batches_epochs_and_seeds_differ() -> None:
+    assert len({tuple(drawn(seed, epoch, batch)) for seed in (0, 1, 2) for epoch in (0, 1) for batch in (0, 1)}) == 12

@@ -59,12 +59,10 @@ def test_predict_leaves_training_as_it_was(tmp_path: Path, encoder: Path) -> Non
     fit = run(build(tmp_path, encoder, ScriptedMethod(0), Timeline(1, 1, 0, 0)))
     for training in (True, False):
         fit.module.train(training)
-        state = torch.get_rng_state()
         first = list(fit.module.predict(fit.data.test_dataloader(), "test"))
         assert fit.module.training is training
         assert first == list(fit.module.predict(fit.data.test_dataloader(), "test"))
-        assert torch.equal(torch.get_rng_state(), state)
-    assert not any(value.requires_grad and value.grad is not None and value.grad.abs().sum() > 1e6 for value in fit.module.parameters())
+        assert not fit.module(next(iter(fit.data.test_dataloader()))).is_inference()
 
 
 def test_rates_follow_the_place_in_the_stage(tmp_path: Path, encoder: Path) -> None:
@@ -95,7 +93,7 @@ def test_a_loss_that_is_no_number_names_what_to_lower(tmp_path: Path, encoder: P
 
 
 def test_a_student_can_learn(tmp_path: Path, encoder: Path) -> None:
-    fit = run(build(tmp_path, encoder, ScriptedMethod(0), Timeline(25, 1, 0, 0), rate=2e-2))
+    fit = run(build(tmp_path, encoder, ScriptedMethod(0), Timeline(60, 1, 0, 0), rate=3e-3))
     (line,) = fit.lines()
     assert line["dev"]["accuracy"] == 1.0
     assert line["train_loss"] < 0.3

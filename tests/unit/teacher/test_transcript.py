@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.doubles import ScriptedTeacher
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.protocol import GenerateRequest, Reply, Sampling, ScoreRequest
-from tutelage.teacher.transcript import TranscriptTeacher
+from tutelage.teacher.transcript import TranscriptTeacher, spent_tokens
 
 
 def test_every_request_is_written_with_its_reply_as_it_arrives(tmp_path):
@@ -37,3 +38,11 @@ def test_a_line_that_a_killed_run_left_half_written_swallows_nothing(tmp_path):
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(TeacherError, match=r"transcript .* cannot be written"):
         TranscriptTeacher(ScriptedTeacher(), tmp_path).ask([GenerateRequest("a", "p", Sampling())])
+
+
+def test_spent_tokens_adds_what_was_really_computed_and_forgives_a_half_line(tmp_path: Path) -> None:
+    path = tmp_path / "transcript.jsonl"
+    assert spent_tokens(path) == 0
+    lines = [json.dumps({"request": {}, "reply": {"cached": cached, "prompt_tokens": 5, "completion_tokens": 2}}) for cached in (False, True, False)]
+    path.write_text("\n".join([*lines, '{"request": {"id"']), encoding="utf-8")
+    assert spent_tokens(path) == 14
