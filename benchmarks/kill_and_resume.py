@@ -73,7 +73,9 @@ def main() -> None:
         print(f"metrics     {sum(same_lines)} of {len(same_lines)} lines the same")
         spent = whole["tokens"]["spent"], cut["tokens"]["spent"]
         print(f"tokens      billed {whole['tokens']['billed']:,} and {cut['tokens']['billed']:,}; spent {spent[0]:,} and {spent[1]:,}")
-        print(f"extra       {spent[1] - spent[0]:+,} tokens in the replies that arrived; requests in flight at a kill are not counted by it")
+        print(
+            f"extra       {spent[1] - spent[0]:+,} tokens in the replies that arrived; requests in flight at a kill are not counted by it"
+        )
 
 
 if __name__ == "__main__":

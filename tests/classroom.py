@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-
 from tests.doubles import Script, ScriptedTeacher
+
 from tutelage.data.pool import Pool
 from tutelage.methods.evokd import EvoKD
 from tutelage.methods.protocol import Ground
@@ -30,9 +30,30 @@ LABELS = (
 NAMES = tuple(label.name for label in LABELS)
 TASK = ClassificationTask(LABELS)
 ANALYSIS = "cannot tell a hammer from a hamster"
-WORDS = (
-    "amber birch cedar dune ember fjord grove heath islet jetty knoll ledge marsh north oasis pier quay ridge shore tide vale wharf".split()
-)
+WORDS = [
+    "amber",
+    "birch",
+    "cedar",
+    "dune",
+    "ember",
+    "fjord",
+    "grove",
+    "heath",
+    "islet",
+    "jetty",
+    "knoll",
+    "ledge",
+    "marsh",
+    "north",
+    "oasis",
+    "pier",
+    "quay",
+    "ridge",
+    "shore",
+    "tide",
+    "vale",
+    "wharf",
+]
 
 
 def prompt_set(name: str = "completion") -> PromptSet:

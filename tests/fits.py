@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
-
 from tests.classroom import NAMES, TASK, a_text
 from tests.tiny_student import tiny_network, tiny_tokenizer
+
 from tutelage.callbacks.checkpoint import StageCheckpoint, newest_checkpoint
 from tutelage.callbacks.feedback import FeedbackDesk
 from tutelage.callbacks.growth import GrowthCallback, Timeline
@@ -212,7 +212,13 @@ def build(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Reseed(seed), growth, StopWhenAsked(interruption or Interruption()), StageCheckpoint(folder / "checkpoints", growth), record],
+        callbacks=[
+            Reseed(seed),
+            growth,
+            StopWhenAsked(interruption or Interruption()),
+            StageCheckpoint(folder / "checkpoints", growth),
+            record,
+        ],
     )
     return Fit(folder, trainer, module, data, growth, method, ledger, record, ear)
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.classroom import NAMES, WORDS
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-from tests.classroom import NAMES, WORDS
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -34,7 +33,12 @@ def tiny_encoder(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, max_position_embeddings=64
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
     )
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -44,6 +48,7 @@ def tiny_encoder(folder: Path, seed: int = 0) -> Path:
 def tiny_network(folder: Path, pooling: Any = "mean", head_dropout: float = 0.0, seed: int = 1) -> Any:
     """A classifier over the classroom's labels, from the encoder in ``folder``."""
     from tests.classroom import LABELS
+
     from tutelage.student.checkpoint import new_classifier
 
     torch.manual_seed(seed)

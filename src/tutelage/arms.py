@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,11 +12,11 @@ from tutelage.fitting import fit
 from tutelage.interruption import Interruption
 from tutelage.methods.gold import GoldOnly
 from tutelage.parts import build
-from tutelage.records import Outcome, record_id
+from tutelage.records import Outcome
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.budget import BudgetedTeacher
 from tutelage.teacher.protocol import Teacher
-from tutelage.teacher.scoring import LabelScorer
+from tutelage.teacher.scoring import LabelScorer, ordered_demonstrations
 from tutelage.tracking.run_folder import RunFolder, Status
 
 
@@ -32,8 +31,7 @@ def teacher_alone(
         accuracy, macro_f1, raw_accuracy, tokens (billed) and failed requests.
     """
     counted = BudgetedTeacher(teacher)
-    demonstrations = list(dataset.shots(config.shots, config.seed))
-    random.Random(int(record_id("demonstrations", config.seed), 16)).shuffle(demonstrations)
+    demonstrations = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
     scorer = LabelScorer(
         counted,
         task.labels,

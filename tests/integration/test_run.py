@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-
 from tests import tiny
 from tests.teachers import ASKS
 from tests.tiny import accuracies, grow, lines
+
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, ReplayMiss
 from tutelage.records import outcome_from_dict

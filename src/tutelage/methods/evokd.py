@@ -10,59 +10,24 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any, Literal
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.errors import ConfigError
 from tutelage.methods.admission import Admission, Admitted
+from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.exhibits import Exhibits
 from tutelage.methods.protocol import Ground, gold_rows
 from tutelage.methods.quota import class_quota
 from tutelage.methods.writing import Brief, Writer, clean
-from tutelage.records import Feedback, Growth, Label, Outcome, Row, record_id
+from tutelage.records import Feedback, Growth, Label, Outcome, record_id
 from tutelage.selectors.acceptance import Judge
 from tutelage.teacher.calibration import Calibrator
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import GenerateRequest, Request, Sampling, Teacher
-from tutelage.teacher.scoring import LabelScorer
-
-
-@dataclass(frozen=True, slots=True)
-class EvoKDSettings:
-    """EvoKD's switches; each ablation changes exactly one (conf/ablation).
-
-    Attributes:
-        rounds: at most so many; a token budget or a plateau may end it sooner.
-        n_hard, n_easy: texts asked for in a round.
-        n_wrong, n_correct: outcomes shown in the analysis.
-        n_init: paraphrases of the shots in the first rows (+Init, AugGPT-style); 0 for none.
-        demonstrations: texts of the class shown before a new one.
-        analysis: ask for an analysis and put it into the hard prompts.
-        feedback: aim at the student at all. Without it this is static generation: even quotas, demonstrations from the shots.
-        separated: label by a query of its own.
-        confident_wrong, class_report: PGKD's additions to the analysis; off in the paper's setting.
-        focus: share of a round that goes to classes in proportion to their weakness.
-        styles: attribute grid, name → values; one cell a text.
-        near_duplicate: similarity from which a text counts as a repeat.
-    """
-
-    rounds: int
-    n_hard: int
-    n_easy: int
-    n_wrong: int
-    n_correct: int
-    n_init: int
-    demonstrations: int
-    analysis: bool
-    feedback: bool
-    separated: bool
-    confident_wrong: bool
-    class_report: bool
-    focus: float
-    styles: dict[str, list[str]] | None
-    near_duplicate: float
+from tutelage.teacher.scoring import LabelScorer, ordered_demonstrations
 
 
 class EvoKD:
@@ -117,12 +82,11 @@ class EvoKD:
         if ground.teacher is None:
             raise ConfigError("method=evokd needs a teacher.")
         if not ground.shots:
-            raise ConfigError("method=evokd starts from labelled shots and data.shots is 0; give 1 or more.")
+            raise ConfigError("method=evokd starts from labelled shots and shots=0 gives none; give shots=1 or more.")
         self._ground = ground
         self._teacher: Teacher = ground.teacher
         self._labels: dict[str, Label] = {label.name: label for label in ground.task.labels}
-        demonstrations = list(ground.shots)
-        random.Random(int(record_id("demonstrations", ground.seed), 16)).shuffle(demonstrations)
+        demonstrations = ordered_demonstrations(ground.shots, ground.seed)
         self._scorer = LabelScorer(self._teacher, ground.task.labels, self._prompts, demonstrations, self._calibrator, self._allow_codes)
         self._gold_for_calibration = 0
         duplicates = Deduplicator(self._settings.near_duplicate)
@@ -144,10 +108,10 @@ class EvoKD:
         if not self._settings.n_init:
             return Growth(round=0, rows=tuple(shots))
         chance = self._chance(0)
+        paraphrased = [shots[number % len(shots)] for number in range(self._settings.n_init)]
         briefs = [
             Brief(self._labels[row.target], "init", (row.text,), (row.id,), style=self._style(chance))
-            for row in shots
-            for _ in range(self._share(self._settings.n_init, shots, row))
+            for row in sorted(paraphrased, key=shots.index)
         ]
         growth = self._grow(briefs, 0, "", {}, asked=0)
         return replace(growth, rows=(*shots, *growth.rows))
@@ -219,11 +183,6 @@ class EvoKD:
 
     def _style(self, chance: random.Random) -> str:
         return chance.choice(self._styles)
-
-    @staticmethod
-    def _share(total: int, shots: Sequence[Row], row: Row) -> int:
-        place = shots.index(row)
-        return total * (place + 1) // len(shots) - total * place // len(shots)
 
     def _exhibits(self, feedback: Feedback, chance: random.Random) -> Exhibits:
         settings = self._settings

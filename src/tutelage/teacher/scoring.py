@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.records import Example, Label, LabelDistribution
+from tutelage.records import Example, Label, LabelDistribution, record_id
 from tutelage.teacher.calibration import Array, Calibrator
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import OnReply, Reply, ScoreRequest, Teacher
@@ -90,6 +91,13 @@ class Scored:
 
     distributions: tuple[LabelDistribution | None, ...]
     errors: dict[int, str]
+
+
+def ordered_demonstrations(shots: Sequence[Example], seed: int) -> list[Example]:
+    """The shots in an order drawn from the run's seed: class after class would teach the order instead of the task."""
+    order = list(shots)
+    random.Random(int(record_id("demonstrations", seed), 16)).shuffle(order)
+    return order
 
 
 class LabelScorer:

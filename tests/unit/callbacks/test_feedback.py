@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.classroom import MIXED, NAMES, TASK, outcome
 from tests.fits import ScriptedMethod, build, run
+
 from tutelage.callbacks.feedback import FeedbackDesk
 from tutelage.callbacks.growth import Timeline
 from tutelage.records import as_dicts

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.doubles import ScriptedTeacher
 from tests.fits import SHOTS, TEST, Killed, ScriptedMethod, build, run
+
 from tutelage.callbacks.growth import Timeline
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import Interrupted, Interruption
@@ -39,7 +39,7 @@ def test_stages_follow_one_another_and_rows_are_trained_on(tmp_path: Path, encod
     ]
     gold = {f"gold-{shot.id}": 2 for shot in SHOTS}
     fresh = {round: {f"{round}-{n}": 1 for n in range(5)} for round in (1, 2)}
-    alone = {name: 1 for name in gold}
+    alone = dict.fromkeys(gold, 1)
     expected = [alone, alone, gold | fresh[1], gold | fresh[1], gold | fresh[2], gold | fresh[2], gold | fresh[1] | fresh[2]]
     assert [Counter(ids) for ids in fit.record.trained.values()] == expected
     assert fit.growth.stopped_by == "rounds"

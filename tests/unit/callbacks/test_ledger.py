@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-
 from tests.classroom import NAMES, TASK, outcome
 from tests.fits import Ear, ScriptedMethod
+
 from tutelage.callbacks.ledger import RoundLedger
 from tutelage.data.pool import Pool
 from tutelage.records import Growth
@@ -72,7 +72,9 @@ def test_seconds_are_by_stage_and_in_all(tmp_path: Path) -> None:
 def test_growth_is_written_without_its_rows(tmp_path: Path) -> None:
     subject, folder, _ = ledger(tmp_path)
     rows = ScriptedMethod(1).first_rows().rows
-    subject.write_growth(Growth(7, rows, "weak", "the prompt", {"Tool/hard": 3}, {"analysis": 0.12345}, asked=9, answered=8, rejected=2, failed=1))
+    subject.write_growth(
+        Growth(7, rows, "weak", "the prompt", {"Tool/hard": 3}, {"analysis": 0.12345}, asked=9, answered=8, rejected=2, failed=1)
+    )
     assert folder.read_json("growth/round-007.json") == {
         "round": 7, "analysis": "weak", "prompt": "the prompt", "quota": {"Tool/hard": 3}, "seconds": {"analysis": 0.123},
         "asked": 9, "answered": 8, "rejected": 2, "failed": 1,

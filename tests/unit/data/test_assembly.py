@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from tests.unit.data.folders import folder, rows
+
 from tutelage.data.dedup import Deduplicator
 from tutelage.data.sources import load_files
 from tutelage.errors import ConfigError, DataError

@@ -13,7 +13,30 @@ from rapidfuzz import fuzz
 from tutelage.data.dedup import Deduplicator, Duplicate, normalise
 from tutelage.errors import ConfigError
 
-WORDS = "play book rate find the a some song table movie show weather in paris tomorrow for six people called blue stars points".split()
+WORDS = [
+    "play",
+    "book",
+    "rate",
+    "find",
+    "the",
+    "a",
+    "some",
+    "song",
+    "table",
+    "movie",
+    "show",
+    "weather",
+    "in",
+    "paris",
+    "tomorrow",
+    "for",
+    "six",
+    "people",
+    "called",
+    "blue",
+    "stars",
+    "points",
+]
 
 
 def sentences(count: int, seed: int) -> list[str]:

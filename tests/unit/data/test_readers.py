@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.unit.data.folders import Rows, folder, rows
+
 from tutelage.data.sources import load_files
 from tutelage.errors import ConfigError, DataError
 from tutelage.records import Label

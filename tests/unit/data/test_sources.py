@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from tests.unit.data.folders import folder, rows, write
+
 from tutelage.data.dedup import normalise
 from tutelage.data.sources import load_files, load_hub, load_sample
 from tutelage.errors import ConfigError, DataError

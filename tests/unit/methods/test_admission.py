@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.classroom import LABELS, WordTeacher, a_text, obliging, prompt_set, scored_text
+
 from tutelage.data.dedup import Deduplicator
 from tutelage.methods.admission import Admission, Admitted
 from tutelage.methods.writing import Brief, Writer, Written
@@ -44,7 +44,15 @@ def by_text(rows: tuple[Row, ...]) -> dict[str, str]:
 def test_a_good_text_becomes_a_row() -> None:
     text = written(a_text("Tool", 1), style="polite", confused_with=ANIMAL, draw=5)
     (row,) = admit(WordTeacher(obliging), [text])[0].rows
-    assert (row.target, row.asked, row.source, row.round, row.accepted, row.reason, row.parents) == ("Tool", "Tool", "hard", 2, True, "", ("p1",))
+    assert (row.target, row.asked, row.source, row.round, row.accepted, row.reason, row.parents) == (
+        "Tool",
+        "Tool",
+        "hard",
+        2,
+        True,
+        "",
+        ("p1",),
+    )
     assert row.distribution is not None
     assert row.distribution.top == "Tool"
     assert row.detail == {"prompt": prompt_set().version("hard"), "style": "polite", "confused_with": "Animal"}

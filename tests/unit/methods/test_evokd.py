@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-
 from tests.classroom import (
     ANALYSIS,
     CONF,
@@ -25,6 +24,7 @@ from tests.classroom import (
     make_evokd,
     obliging,
 )
+
 from tutelage.errors import ConfigError
 from tutelage.methods.evokd import EvoKD
 from tutelage.records import Feedback, Growth
@@ -33,7 +33,14 @@ from tutelage.teacher.protocol import GenerateRequest, Reply, Request
 
 
 def grown(
-    folder: Path, given_feedback: Feedback = MIXED, *, round: int = 1, seed: int = 1, script: Any = obliging, heard: Heard | None = None, **changes: Any
+    folder: Path,
+    given_feedback: Feedback = MIXED,
+    *,
+    round: int = 1,
+    seed: int = 1,
+    script: Any = obliging,
+    heard: Heard | None = None,
+    **changes: Any,
 ) -> tuple[EvoKD, WordTeacher, Growth]:
     """A method that grew one round."""
     teacher = WordTeacher(script)
@@ -189,7 +196,10 @@ class TestAblations:
         assert all(any(text in request.prompt for text in shots) for request in teacher.generations())
         assert method.aimed_at(MIXED) == ()
         # Whatever the student does, the same is asked.
-        assert teacher.generations() == grown(tmp_path, feedback({"Food": 3}, {("Food", "Tool"): 9}), **ablation("no_feedback"))[1].generations()
+        assert (
+            teacher.generations()
+            == grown(tmp_path, feedback({"Food": 3}, {("Food", "Tool"): 9}), **ablation("no_feedback"))[1].generations()
+        )
 
     def test_no_review_is_the_training_view_alone(self) -> None:
         path = CONF / "ablation" / "no_review.yaml"

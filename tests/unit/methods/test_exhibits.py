@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.classroom import MIXED, NAMES, SHOTS, TASK, feedback, outcome
+
 from tutelage.methods.exhibits import Exhibits, balanced_sample
 from tutelage.records import Feedback
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.classroom import MIXED, SHOTS, ground
+
 from tutelage.errors import ConfigError
 from tutelage.methods.gold import GoldOnly
 

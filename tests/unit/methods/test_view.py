@@ -31,7 +31,14 @@ def pool(tmp_path: Path) -> Pool:
 
 
 def view(stage: Stage = "round", round: int = 3, **changes: Any) -> RoundView:
-    settings: dict[str, Any] = {"window": "batch", "gold_repeats": 2, "review_every": 0, "review_size": 0, "seed": 1, "seed_source": "shots=1"}
+    settings: dict[str, Any] = {
+        "window": "batch",
+        "gold_repeats": 2,
+        "review_every": 0,
+        "review_size": 0,
+        "seed": 1,
+        "seed_source": "shots=1",
+    }
     made = RoundView(**{**settings, **changes})
     made.position = Position(stage, round, 0, 3)
     return made

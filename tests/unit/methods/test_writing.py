@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.classroom import LABELS, WordTeacher, prompt_set
+
 from tutelage.errors import ConfigError
 from tutelage.methods.writing import Brief, Writer, clean
 from tutelage.records import Source

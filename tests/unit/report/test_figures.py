@@ -9,8 +9,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-
 from tests.run_folders import LABELS, build_run
+
 from tutelage.report.figures import FIGURES, draw_figures, figure_svg, save_figures
 from tutelage.report.runs import Run, read_run
 from tutelage.report.style import DPI, WIDTH, Colour, short

@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-
 from tests.run_folders import LABELS, build_run
+
 from tutelage.errors import RunError
 from tutelage.report import html
 from tutelage.report.html import write_report

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from tests.run_folders import LABELS, build_run
+
 from tutelage.errors import RunError
 from tutelage.report.runs import read_run
 

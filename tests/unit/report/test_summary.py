@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-
 from tests.run_folders import LABELS, build_run
+
 from tutelage.errors import RunError
 from tutelage.records import Outcome
 from tutelage.report.runs import Run, read_run

@@ -55,7 +55,12 @@ def test_confidences_are_shares(name: str, value: float) -> None:
 
 
 @given(
-    st.booleans(), st.floats(0, 1), st.floats(0, 1), st.booleans(), st.sampled_from("ABC"), st.lists(st.floats(0.01, 1), min_size=3, max_size=3)
+    st.booleans(),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.booleans(),
+    st.sampled_from("ABC"),
+    st.lists(st.floats(0.01, 1), min_size=3, max_size=3),
 )
 def test_a_verdict_always_has_a_target_and_a_reason_exactly_when_rejected(
     agreement: bool, minimum: float, rescue: float, weighted: bool, asked: str, weights: list[float]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-
 from tests.classroom import NAMES
 from tests.tiny_student import tiny_network, tiny_tokenizer
+
 from tutelage.errors import ConfigError, DataError, StudentError
 from tutelage.student.checkpoint import load_student, load_tokenizer, new_classifier, resolve_encoder, save_student
 

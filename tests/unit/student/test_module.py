@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-
 from tests.classroom import NAMES, TASK
 from tests.fits import DEV, TEST, ScriptedMethod, build, run
 from tests.tiny_student import tiny_network
+
 from tutelage.callbacks.growth import Timeline
 from tutelage.errors import StudentError
 from tutelage.student.module import StudentModule

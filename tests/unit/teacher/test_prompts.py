@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-
 from tests.classroom import CONF, LABELS, prompt_set
+
 from tutelage.errors import ConfigError
 from tutelage.records import ClassScore
 from tutelage.teacher.prompts import KINDS, PromptSet, one_line

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-
 from tests.classroom import DEV, LABELS, NAMES, SHOTS, WordTeacher, a_text, obliging, prompt_set, scored_text
 from tests.doubles import ScriptedTeacher
+
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Example, Label
 from tutelage.teacher.calibration import BatchCalibration, ContextualCalibration, NoCalibration, TemperatureCalibration

@@ -43,6 +43,9 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
 def test_spent_tokens_adds_what_was_really_computed_and_forgives_a_half_line(tmp_path: Path) -> None:
     path = tmp_path / "transcript.jsonl"
     assert spent_tokens(path) == 0
-    lines = [json.dumps({"request": {}, "reply": {"cached": cached, "prompt_tokens": 5, "completion_tokens": 2}}) for cached in (False, True, False)]
+    lines = [
+        json.dumps({"request": {}, "reply": {"cached": cached, "prompt_tokens": 5, "completion_tokens": 2}})
+        for cached in (False, True, False)
+    ]
     path.write_text("\n".join([*lines, '{"request": {"id"']), encoding="utf-8")
     assert spent_tokens(path) == 14

@@ -1,0 +1,41 @@
+"""EvoKD's settings, as conf/method/evokd.yaml gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EvoKDSettings:
+    """EvoKD's switches; each ablation changes exactly one (conf/ablation).
+
+    Attributes:
+        rounds: at most so many; a token budget or a plateau may end it sooner.
+        n_hard, n_easy: texts asked for in a round.
+        n_wrong, n_correct: outcomes shown in the analysis.
+        n_init: paraphrases of the shots in the first rows (+Init, AugGPT-style); 0 for none.
+        demonstrations: texts of the class shown before a new one.
+        analysis: ask for an analysis and put it into the hard prompts.
+        feedback: aim at the student at all. Without it this is static generation: even quotas, demonstrations from the shots.
+        separated: label by a query of its own.
+        confident_wrong, class_report: PGKD's additions to the analysis; off in the paper's setting.
+        focus: share of a round that goes to classes in proportion to their weakness.
+        styles: attribute grid, name → values; one cell a text.
+        near_duplicate: similarity from which a text counts as a repeat.
+    """
+
+    rounds: int
+    n_hard: int
+    n_easy: int
+    n_wrong: int
+    n_correct: int
+    n_init: int
+    demonstrations: int
+    analysis: bool
+    feedback: bool
+    separated: bool
+    confident_wrong: bool
+    class_report: bool
+    focus: float
+    styles: dict[str, list[str]] | None
+    near_duplicate: float
