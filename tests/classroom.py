@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from tutelage.teacher.protocol import GenerateRequest, Request, ScoreRequest
 
 CONF = Path(__file__).parents[1] / "conf"
 LABELS = (
-    Label("Animal", "animal", "talk about an animal"),
-    Label("Tool", "tool", "borrow a tool"),
-    Label("Food", "food", "order some food"),
+    Label("Animal", "animal", "questions about an animal"),
+    Label("Tool", "tool", "requests to borrow a tool"),
+    Label("Food", "food", "orders of some food"),
 )
 NAMES = tuple(label.name for label in LABELS)
 TASK = ClassificationTask(LABELS)
@@ -91,9 +91,9 @@ def a_text(name: str, seed: int) -> str:
 
 
 def asked_label(prompt: str) -> str:
-    """The class that a generation prompt asks for."""
-    request = next(line for line in prompt.splitlines() if line.startswith(("Requests that people say to", "The same request to")))
-    return next(label.name for label in LABELS if label.description in request.split(", not to")[0])
+    """The class that a generation prompt asks for: the first one that it describes."""
+    places = {label.name: prompt.find(label.description) for label in LABELS if label.description in prompt}
+    return min(places, key=places.__getitem__)
 
 
 def scored_text(prompt: str) -> str:
@@ -177,5 +177,3 @@ def feedback(right: dict[str, int], wrong: dict[tuple[str, str], int], round: in
 
 MIXED = feedback({"Animal": 6, "Food": 6, "Tool": 1}, {("Tool", "Animal"): 4, ("Animal", "Tool"): 1})
 """A student that is weak on Tool."""
-
-Grown = Callable[..., Any]

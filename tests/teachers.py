@@ -96,10 +96,12 @@ class LabelWritingTeacher:
 
     def _text(self, request: GenerateRequest) -> str:
         chance = random.Random(f"{request.seed} {request.prompt}")
-        asked = re.search(r"(?:Requests that people say to|The same request to) (\w+)", request.prompt)
-        if asked is None:
-            return f" takes one topic for another when a request says {chance.choice(_FILLERS)}"
-        name = asked[1] if asked[1] in KEYWORDS else chance.choice(sorted(KEYWORDS))
+        if re.search(r"\n\d+\.$", request.prompt) is None:
+            return f" takes one topic for another when a text says {chance.choice(_FILLERS)}"
+        # Above the numbered demonstrations stands the line that names the class.
+        heading = re.split(r"\n1\.", request.prompt)[0].splitlines()[-1]
+        asked = [word for word in re.findall(r"\w+", heading) if word in KEYWORDS]
+        name = asked[0] if asked else chance.choice(sorted(KEYWORDS))
         if chance.random() < _SLIPS:
             name = chance.choice(sorted(KEYWORDS))
         if chance.random() < _SLIPS:

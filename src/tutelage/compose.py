@@ -110,7 +110,10 @@ def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
             result = run(config, path, watcher, command, resume=bool(config.resume))
     except TutelageError:
         if (path / "manifest.json").is_file():
-            print(f"report   {_shown(write_report(path))}", file=sys.stderr)
+            try:
+                print(f"report   {_shown(write_report(path))}", file=sys.stderr)
+            except (OSError, TutelageError) as error:  # the first error is the one to tell
+                print(f"report   not drawn: {error}", file=sys.stderr)
         raise
     report = write_report(path)
     print_result(watcher.console, result, _shown(path))

@@ -170,7 +170,7 @@ def test_commands_are_read_from_text():
         ("method.analysis=1", "method.analysis=1 is not true or false"),
         ("method.training.start_epochs=null", "method.training.start_epochs=None is not a whole number"),
         ("student.learning_rate=high", "student.learning_rate='high' is not a number"),
-        ("selector.min_confidence=true", "selector.min_confidence=True is not a number"),
+        ("selector.share=true", "selector.share=True is not a number"),
         ("seed", "seed"),
     ],
 )

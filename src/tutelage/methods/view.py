@@ -28,10 +28,10 @@ class RoundView:
 
     def __init__(self, window: Window, gold_repeats: int, review_every: int, review_size: int, seed: int, seed_source: str) -> None:
         if window not in ("batch", "all"):
-            raise ConfigError(did_you_mean("method.train_on", window, ("batch", "all")))
+            raise ConfigError(did_you_mean("method.training.train_on", window, ("batch", "all")))
         if gold_repeats < 1 or review_every < 0 or review_size < 0:
             raise ConfigError(
-                f"method.gold_repeats={gold_repeats} must be 1 or more; review_every={review_every} and review_size={review_size} 0 or more."
+                f"method.training.gold_repeats={gold_repeats} must be 1 or more; review_every={review_every} and review_size={review_size} 0 or more."
             )
         self._window = window
         self._gold_repeats = gold_repeats

@@ -71,7 +71,7 @@ class Writer:
 
     def __init__(self, prompts: PromptSet, sampling: Sampling, min_words: int = 3, max_words: int = 60) -> None:
         if not 0 < min_words <= max_words:
-            raise ConfigError(f"method.writing: min_words={min_words} and max_words={max_words} leave no text possible.")
+            raise ConfigError(f"method.min_words={min_words} and method.max_words={max_words} leave no text possible.")
         self._prompts = prompts
         self._sampling = sampling
         self._limits = (min_words, max_words)

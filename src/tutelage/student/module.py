@@ -86,7 +86,7 @@ class StudentModule(LightningModule):
             raise StudentError(
                 f"The student's loss became {loss.item()} in round {self.position.round}, epoch {self.current_epoch}, batch {batch_idx}. "
                 f"Lower student.learning_rate (now {self._rates[0]:g}) or student.head_learning_rate (now {self._rates[1]:g}); "
-                "the last checkpoint is whole, so resume=true goes on from it."
+                "a new run pays for nothing that is in the teacher's cache."
             )
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["weights"]))
         return loss

@@ -59,7 +59,7 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
     clash = _first_clash(teacher, labels)
     raise ConfigError(
         f"The labels '{clash[0]}' and '{clash[1]}' begin with the same token for this teacher, so one prefill cannot tell them apart. "
-        "Give other words in data.labels (word: …), or allow codes (method.labelling.allow_codes=true)."
+        "Give other words in data.labels (word: …), or allow codes (method.allow_codes=true)."
     )
 
 

@@ -89,7 +89,7 @@ def test_a_review_is_balanced_over_classes_and_the_same_in_each_epoch(pool: Pool
 
 
 def test_what_cannot_be(pool: Pool) -> None:
-    with pytest.raises(ConfigError, match=r"Unknown method.train_on 'bath'. Did you mean 'batch'"):
+    with pytest.raises(ConfigError, match=r"Unknown method.training.train_on 'bath'. Did you mean 'batch'"):
         view(window="bath")
     for name, value in (("gold_repeats", 0), ("review_every", -1), ("review_size", -1)):
         with pytest.raises(ConfigError, match=f"{name}={value}"):

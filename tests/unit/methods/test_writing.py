@@ -70,7 +70,7 @@ def test_each_kind_has_its_prompt(kind: Source, template: str) -> None:
 
 def test_a_hard_prompt_holds_what_it_is_aimed_by() -> None:
     prompt = writer().prompt(BRIEF)
-    for part in ("hamsters", "borrow a tool", "not to talk about an animal", "polite", "lend me a saw", "a drill, please"):
+    for part in ("hamsters", "requests to borrow a tool", "not questions about an animal", "polite", "lend me a saw", "a drill, please"):
         assert part in prompt
 
 

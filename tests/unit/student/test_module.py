@@ -93,10 +93,10 @@ def test_a_loss_that_is_no_number_names_what_to_lower(tmp_path: Path, encoder: P
 
 
 def test_a_student_can_learn(tmp_path: Path, encoder: Path) -> None:
-    fit = run(build(tmp_path, encoder, ScriptedMethod(0), Timeline(60, 1, 0, 0), rate=3e-3))
+    fit = run(build(tmp_path, encoder, ScriptedMethod(0), Timeline(30, 1, 0, 0), rate=1e-2))
     (line,) = fit.lines()
-    assert line["dev"]["accuracy"] == 1.0
-    assert line["train_loss"] < 0.3
+    assert line["fresh"] == {"accuracy": 1.0, "count": 3}  # its three shots; a random encoder learns no more from so few
+    assert line["train_loss"] < 0.1
 
 
 def test_it_stands_at_the_start(encoder: Path) -> None:
