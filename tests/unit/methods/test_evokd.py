@@ -349,7 +349,7 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
         ({"n_hard": 0, "n_easy": 0}, {}, r"n_hard and method.n_easy are both 0.*method=shots"),
         ({}, {"teacher": None}, "needs a teacher"),
         ({}, {"shots": ()}, "starts from labelled shots and shots=0 gives none"),
-        ({"min_words": 9, "max_words": 3}, {}, "min_words=9 and max_words=3"),
+        ({"min_words": 9, "max_words": 3}, {}, "min_words=9 and method.max_words=3"),
     ],
 )
 def test_what_cannot_be_grown(tmp_path: Path, changes: dict[str, Any], standing: dict[str, Any], message: str) -> None:

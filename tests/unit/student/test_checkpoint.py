@@ -101,7 +101,7 @@ def test_a_broken_student_is_an_error_of_ours(encoder: Path, tmp_path: Path) -> 
 def test_models_that_are_not_there(tmp_path: Path, encoder: Path) -> None:
     with pytest.raises(ConfigError, match=r"student.model=./nowhere does not exist. Give a folder, a hub id"):
         resolve_encoder("./nowhere")
-    with pytest.raises(ConfigError, match="has no config.json"):
+    with pytest.raises(ConfigError, match=r"has no config\.json"):
         resolve_encoder(str(tmp_path))
     with pytest.raises(ConfigError, match=r"student.pooling=max; give mean or first"):
         new_classifier(str(encoder), (), "max", 0.0)  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ def test_the_label_space_keeps_its_order() -> None:
 def test_an_unknown_label_names_the_nearest() -> None:
     with pytest.raises(DataError, match=r"Unknown label 'Anmal'\. Did you mean 'Animal'\? Available: Animal, Food, Tool\."):
         TASK.label_index("Anmal")
-    with pytest.raises(DataError, match="Unknown label 'zzz'. Available"):
+    with pytest.raises(DataError, match=r"Unknown label 'zzz'\. Available"):
         TASK.target_vector(row("zzz"))
 
 

@@ -140,7 +140,7 @@ def test_an_estimated_prior_costs_little_on_a_balanced_pool(labels: int) -> None
 
 
 def test_an_estimated_prior_goes_over_every_batch() -> None:
-    scores, classes = pool([0.8, 0.15, 0.05], 3.0, 400, 1)
+    scores, _ = pool([0.8, 0.15, 0.05], 3.0, 400, 1)
     calibrator = BatchCalibration("estimated")
     calibrator.transform(scores[:380])
     np.testing.assert_allclose(calibrator.transform(scores[380:]), BatchCalibration("estimated").transform(scores)[380:])
