@@ -114,5 +114,5 @@ def test_texts_come_in_the_order_of_the_briefs() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0, 5), (6, 5), (-1, -1)])
 def test_limits_that_leave_nothing(low: int, high: int) -> None:
-    with pytest.raises(ConfigError, match=f"min_words={low} and max_words={high} leave no text possible"):
+    with pytest.raises(ConfigError, match=f"min_words={low} and method.max_words={high} leave no text possible"):
         writer(min_words=low, max_words=high)

@@ -88,7 +88,7 @@ def test_the_head_has_its_own_rate_and_nothing_is_left_out(encoder: Path, poolin
 def test_a_loss_that_is_no_number_names_what_to_lower(tmp_path: Path, encoder: Path) -> None:
     fit = build(tmp_path, encoder, ScriptedMethod(1), rate=0.5, loss=Nan())
     with pytest.raises(StudentError, match=r"became nan in round 0, epoch 0, batch 0. Lower student.learning_rate \(now 0.5\) or "
-                                           r"student.head_learning_rate \(now 1.5\).*resume=true"):  # fmt: skip
+                                           r"student.head_learning_rate \(now 1.5\)"):  # fmt: skip
         run(fit)
 
 
