@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import ConfigError, TutelageError, did_you_mean
+from tutelage.errors import ConfigError, RunError, TutelageError, did_you_mean
 
 
 def conf_directory() -> Path:
@@ -68,6 +68,7 @@ def launch(verb: str, overrides: list[str]) -> int:
 
             return plan(config)
         folder = folder_to_resume(config)
+        _make_parent(folder or Path(str(config.hydra.run.dir)))
     several = "-m" in overrides or "--multirun" in overrides
     codes: list[int] = []
 
@@ -168,7 +169,7 @@ def _check_types(config: Any, overrides: Sequence[str]) -> None:
     if not any("." in key for key in keys.values()):
         return
     defaults = compose("config", [word for word, key in keys.items() if key in groups])
-    for key in keys.values():
+    for key in (key for key in keys.values() if "." in key):
         default, given = (OmegaConf.select(node, key, throw_on_missing=False) for node in (defaults, config))
         for kind, takes, name in (
             (bool, bool, "true or false"),
@@ -194,6 +195,14 @@ def _unset(node: Any, path: str) -> list[str]:
     if isinstance(node, dict):
         return [found for key, value in node.items() for found in _unset(value, f"{path}.{key}" if path else str(key))]
     return [path] if node == "???" else []
+
+
+def _make_parent(folder: Path) -> None:
+    """Make what a run's folder lies in, so that Hydra, which makes the folder itself, cannot fail on it without advice."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The run folder {folder} cannot be made: {error.strerror}. Give another with hydra.run.dir=…") from error
 
 
 def _shown(path: Path) -> str:

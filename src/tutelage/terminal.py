@@ -131,4 +131,4 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     seconds = result["seconds"]
     by_phase = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
     console.print(f"seconds  {result['wall_seconds']:.0f} in all: {by_phase}", highlight=False, soft_wrap=True)
-    console.print(f"folder   {folder}", highlight=False, soft_wrap=True)
+    console.print(f"folder   {folder}", highlight=False, soft_wrap=True, markup=False)

