@@ -14,7 +14,7 @@ from tests.doubles import Script, ScriptedTeacher
 from tutelage.data.pool import Pool
 from tutelage.methods.evokd import EvoKD
 from tutelage.methods.protocol import Ground
-from tutelage.records import Example, Feedback, Label, Outcome
+from tutelage.records import Example, Feedback, Growth, Label, Outcome
 from tutelage.selectors.acceptance import Acceptance
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.teacher.calibration import NoCalibration
@@ -177,3 +177,20 @@ def feedback(right: dict[str, int], wrong: dict[tuple[str, str], int], round: in
 
 MIXED = feedback({"Animal": 6, "Food": 6, "Tool": 1}, {("Tool", "Animal"): 4, ("Animal", "Tool"): 1})
 """A student that is weak on Tool."""
+
+
+def grown(
+    folder: Path,
+    given_feedback: Feedback = MIXED,
+    *,
+    round: int = 1,
+    seed: int = 1,
+    script: Any = obliging,
+    heard: Heard | None = None,
+    **changes: Any,
+) -> tuple[EvoKD, WordTeacher, Growth]:
+    """A method that grew one round."""
+    teacher = WordTeacher(script)
+    method = make_evokd(**changes)
+    method.stand_on(ground(folder, teacher, seed=seed, heard=heard))
+    return method, teacher, method.next_rows(given_feedback, round)

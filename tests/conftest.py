@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests import tiny
+
+# A deadline of wall time fails on a busy machine; pytest-timeout watches over the whole.
+settings.register_profile("calm", deadline=None)
+settings.load_profile("calm")
 
 
 @dataclass(frozen=True)

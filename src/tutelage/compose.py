@@ -118,7 +118,7 @@ def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
         raise
     report = write_report(path)
     print_result(watcher.console, result, _shown(path))
-    watcher.console.print(f"report   {_shown(report)}", highlight=False, soft_wrap=True)
+    watcher.console.print(f"report   {_shown(report)}", highlight=False, soft_wrap=True, markup=False)
     return float(result["after"]["accuracy"])
 
 

@@ -43,7 +43,7 @@ class ClassShare:
         for label in sorted(set(asked)):
             places = [place for place, own in enumerate(asked) if own == label]
             places.sort(key=lambda place: (-probability[place], place))
-            kept.update(places[: math.ceil(len(places) * self._share)])
+            kept.update(places[: math.ceil(round(len(places) * self._share, 9))])
         verdicts = []
         for place, label in enumerate(asked):
             if probability[place] < self._minimum:

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from tests.classroom import (
     ANALYSIS,
-    CONF,
     DEV,
     MIXED,
     NAMES,
@@ -21,45 +19,15 @@ from tests.classroom import (
     asked_label,
     feedback,
     ground,
+    grown,
     make_evokd,
     obliging,
     prompt_set,
 )
 
 from tutelage.errors import ConfigError
-from tutelage.methods.evokd import EvoKD
-from tutelage.records import Feedback, Growth
 from tutelage.teacher.calibration import BatchCalibration, TemperatureCalibration
 from tutelage.teacher.protocol import GenerateRequest, Reply, Request
-
-
-def grown(
-    folder: Path,
-    given_feedback: Feedback = MIXED,
-    *,
-    round: int = 1,
-    seed: int = 1,
-    script: Any = obliging,
-    heard: Heard | None = None,
-    **changes: Any,
-) -> tuple[EvoKD, WordTeacher, Growth]:
-    """A method that grew one round."""
-    teacher = WordTeacher(script)
-    method = make_evokd(**changes)
-    method.stand_on(ground(folder, teacher, seed=seed, heard=heard))
-    return method, teacher, method.next_rows(given_feedback, round)
-
-
-def kinds(teacher: WordTeacher) -> Counter[str]:
-    """Requests by kind."""
-    return Counter({"analysis": len(teacher.analyses()), "generation": len(teacher.generations()), "labelling": len(teacher.scorings())})
-
-
-def ablation(name: str) -> dict[str, Any]:
-    """The method settings that an ablation file changes."""
-    path = CONF / "ablation" / f"{name}.yaml"
-    assert path.read_text(encoding="utf-8").startswith("# @package method\n"), name
-    return {str(key): value for key, value in OmegaConf.to_container(OmegaConf.load(path)).items()}  # type: ignore[union-attr]
 
 
 def test_more_samples_are_generated_for_the_classes_whose_f1_is_low(tmp_path: Path) -> None:
@@ -151,66 +119,6 @@ def test_no_outcomes_ask_for_no_analysis(tmp_path: Path) -> None:
     assert teacher.analyses() == []
     assert growth.prompt == ""
     assert len(growth.rows) == 12
-
-
-class TestAblations:
-    """Each takes exactly one thing away from what is asked."""
-
-    def test_no_analysis(self, tmp_path: Path) -> None:
-        _, whole, _ = grown(tmp_path)
-        _, less, _ = grown(tmp_path, **ablation("no_analysis"))
-        assert kinds(less) == {"analysis": 0, "generation": 12, "labelling": 12}
-        without_note = [request.prompt.removeprefix(f"Note: {ANALYSIS}.\n\n") for request in whole.generations()]
-        assert [request.prompt for request in less.generations()] == without_note
-        assert [request.seed for request in less.generations()] == [request.seed for request in whole.generations()]
-
-    def test_no_easy(self, tmp_path: Path) -> None:
-        _, whole, _ = grown(tmp_path)
-        _, less, growth = grown(tmp_path, **ablation("no_easy"))
-        assert less.analyses() == whole.analyses()
-        assert less.generations() == whole.generations()[:6]
-        assert {row.source for row in growth.rows} == {"hard"}
-
-    def test_no_correct(self, tmp_path: Path) -> None:
-        _, teacher, _ = grown(tmp_path, **ablation("no_correct"))
-        prompts = [request.prompt for request in (*teacher.analyses(), *teacher.generations())]
-        assert len(prompts) == 13
-        assert not any(one.text in prompt for prompt in prompts for one in MIXED.correct)
-        assert any(one.text in prompts[0] for one in MIXED.wrong)
-        assert kinds(teacher) == {"analysis": 1, "generation": 12, "labelling": 12}
-
-    def test_no_separation(self, tmp_path: Path) -> None:
-        _, whole, _ = grown(tmp_path)
-        method, less, growth = grown(tmp_path, **ablation("no_separation"))
-        assert less.scorings() == []
-        assert less.asked == [*whole.analyses(), *whole.generations()]
-        assert all(row.distribution is None and row.target == row.asked for row in growth.rows)
-        method.first_rows()
-        assert less.scorings() == []
-
-    def test_no_feedback_is_static_generation(self, tmp_path: Path) -> None:
-        method, teacher, growth = grown(tmp_path, **ablation("no_feedback"))
-        assert kinds(teacher) == {"analysis": 0, "generation": 12, "labelling": 12}
-        assert not any(one.text in request.prompt for request in teacher.asked for one in MIXED.outcomes)
-        assert growth.quota == {f"{name}/easy": 4 for name in NAMES}
-        shots = {shot.text for shot in SHOTS}
-        assert all(any(text in request.prompt for text in shots) for request in teacher.generations())
-        assert method.aimed_at(MIXED) == ()
-        # Whatever the student does, the same is asked.
-        assert (
-            teacher.generations()
-            == grown(tmp_path, feedback({"Food": 3}, {("Food", "Tool"): 9}), **ablation("no_feedback"))[1].generations()
-        )
-
-    def test_no_review_is_the_training_view_alone(self) -> None:
-        path = CONF / "ablation" / "no_review.yaml"
-        assert path.read_text(encoding="utf-8").startswith("# @package method.training\n")
-        assert OmegaConf.load(path) == {"review_every": 0}
-
-    def test_each_file_changes_one_setting(self) -> None:
-        files = sorted((CONF / "ablation").glob("*.yaml"))
-        assert [path.stem for path in files] == ["no_analysis", "no_correct", "no_easy", "no_feedback", "no_review", "no_separation"]
-        assert all(len(OmegaConf.load(path)) == 1 for path in files)
 
 
 def test_texts_that_repeat_dev_the_shots_or_themselves_are_rejected(tmp_path: Path) -> None:
