@@ -74,3 +74,9 @@ def tutelage(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def overrides(student: Path, small_data: Path, workplace: Path) -> list[str]:
     """A small EvoKD run with the scripted teacher and a cache of its own."""
     return [*tiny.scripted(student, small_data, workplace / "replies.sqlite"), *tiny.EVOKD]
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no figures at the end of a run."""
+    monkeypatch.setattr("tutelage.report.html.write_report", tiny.undrawn)

@@ -14,6 +14,8 @@ import os
 import sys
 from typing import Any
 
+from tests import tiny
+
 
 def child(command: dict[str, Any]) -> None:
     from tutelage.cli import main
@@ -45,8 +47,9 @@ def serve() -> None:
     import tutelage.report.html
     import tutelage.run
 
-    del pytorch_lightning, sklearn, transformers, tutelage  # imported to be warm
+    del pytorch_lightning, sklearn, transformers  # imported to be warm
     torch.set_num_threads(1)
+    tutelage.report.html.write_report = tiny.undrawn
     print("{}", flush=True)
     for line in sys.stdin:
         command = json.loads(line)

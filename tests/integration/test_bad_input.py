@@ -19,6 +19,8 @@ from tutelage.data import pool as pool_module
 from tutelage.data.pool import Pool
 from tutelage.teacher.cache_store import CacheStore
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 Records = list[dict[str, object]]
 
 MUSIC = ["play some music", "listen to an album", "play a song now", "music for tonight please", "play my favourite tune", "an old album"]
@@ -278,17 +280,19 @@ def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, 
 
 
 def test_a_disk_too_full_for_anything_still_says_so(tutelage, workplace, words, monkeypatch):
-    write_text = Path.write_text
+    write_text, full = Path.write_text, []
 
-    def full(path: Path, *given: Any, **settings: Any) -> int:
-        if path.name.startswith((".round-", ".report", "report")) or list(path.parents[0].glob("growth")):
+    def refused(path: Path, *given: Any, **settings: Any) -> int:
+        full.extend([path.name] if path.name.startswith(".round-001.json.") else [])
+        if full:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write_text(path, *given, **settings)
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_text", refused)
     ended = tutelage("train", *words)
     assert ended.code == 7
     assert "could not be written: No space left on device. Free some space" in ended.err
+    assert "report   not drawn: " in ended.err
 
 
 def test_a_run_folder_that_cannot_be_made(tutelage, workplace, words):

@@ -90,6 +90,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         cli.main(["report", "somewhere"])
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -99,6 +99,7 @@ def shots_only(overrides: list[str]) -> list[str]:
     return [*(word for word in overrides if not word.startswith("method.")), "method=shots", "method.training.start_epochs=1"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_multirun_makes_a_folder_for_each_job(tutelage, overrides, workplace: Path):
     ended = tutelage("train", "-m", *shots_only(overrides), "seed=1,2")
     assert ended.code == 0, ended.err
@@ -108,6 +109,7 @@ def test_a_multirun_makes_a_folder_for_each_job(tutelage, overrides, workplace: 
     assert not (workplace / "outputs").exists()
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_failing_job_does_not_end_the_others_and_is_not_forgotten(tutelage, overrides, workplace: Path):
     ended = tutelage("train", "-m", *shots_only(overrides), "shots=99,1", "method.training.start_epochs=1")
     assert ended.code == 3
@@ -120,6 +122,7 @@ def test_a_failing_job_does_not_end_the_others_and_is_not_forgotten(tutelage, ov
     assert "99,1" not in records[0]["resume_command"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_wrong_value_in_a_multirun_ends_only_its_job(tutelage, overrides, workplace: Path):
     ended = tutelage("train", "-m", *shots_only(overrides), "student.batch_size=many,8")
     assert ended.code == 2

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.errors import ConfigError
@@ -22,16 +22,18 @@ from tutelage.methods.exhibits import Exhibits
 from tutelage.methods.protocol import Ground, gold_rows
 from tutelage.methods.quota import class_quota
 from tutelage.methods.writing import Brief, Writer, clean
-from tutelage.records import Feedback, Growth, Label, Outcome, record_id
+from tutelage.records import Feedback, Growth, Label, Outcome, Source, record_id
 from tutelage.selectors.acceptance import Judge
 from tutelage.teacher.calibration import Calibrator
 from tutelage.teacher.prompts import PromptSet
-from tutelage.teacher.protocol import GenerateRequest, Request, Sampling, Teacher
+from tutelage.teacher.protocol import GenerateRequest, Request, Sampling
 from tutelage.teacher.scoring import LabelScorer, ordered_demonstrations
 
 
 class EvoKD:
     """The method. Its parts (writer, acceptance, calibrator) come from the configuration."""
+
+    asks_teacher = True
 
     def __init__(
         self,
@@ -68,11 +70,6 @@ class EvoKD:
         return self._settings.rounds
 
     @property
-    def asks_teacher(self) -> bool:
-        """Always."""
-        return True
-
-    @property
     def calibration_labels(self) -> int:
         """Gold dev labels that the calibrator was fitted on."""
         return self._gold_for_calibration
@@ -83,8 +80,7 @@ class EvoKD:
             raise ConfigError("method=evokd needs a teacher.")
         if not ground.shots:
             raise ConfigError("method=evokd starts from labelled shots and shots=0 gives none; give shots=1 or more.")
-        self._ground = ground
-        self._teacher: Teacher = ground.teacher
+        self._ground, self._teacher = ground, ground.teacher
         self._labels: dict[str, Label] = {label.name: label for label in ground.task.labels}
         demonstrations = ordered_demonstrations(ground.shots, ground.seed)
         self._scorer = LabelScorer(self._teacher, ground.task.labels, self._prompts, demonstrations, self._calibrator, self._allow_codes)
@@ -110,7 +106,7 @@ class EvoKD:
         chance = self._chance(0)
         paraphrased = [shots[number % len(shots)] for number in range(self._settings.n_init)]
         briefs = [
-            Brief(self._labels[row.target], "init", (row.text,), (row.id,), style=self._style(chance))
+            Brief(self._labels[row.target], "init", (row.text,), (row.id,), style=chance.choice(self._styles))
             for row in sorted(paraphrased, key=shots.index)
         ]
         growth = self._grow(briefs, 0, "", {}, asked=0)
@@ -181,9 +177,6 @@ class EvoKD:
     def _chance(self, round: int) -> random.Random:
         return random.Random(int(record_id("method", self._ground.seed, round), 16))
 
-    def _style(self, chance: random.Random) -> str:
-        return chance.choice(self._styles)
-
     def _exhibits(self, feedback: Feedback, chance: random.Random) -> Exhibits:
         settings = self._settings
         return Exhibits(
@@ -217,17 +210,17 @@ class EvoKD:
 
     def _briefs(self, feedback: Feedback, exhibits: Exhibits, analysis: str, chance: random.Random) -> list[Brief]:
         settings = self._settings
-        focus = settings.focus if settings.feedback else 0.0
-        kinds: tuple[tuple[Literal["hard", "easy"], int], ...] = (("hard", settings.n_hard), ("easy", settings.n_easy))
+        focus = settings.focus
+        totals: dict[Source, int] = {"hard": settings.n_hard, "easy": settings.n_easy}
         if not settings.feedback:
-            kinds = (("easy", settings.n_hard + settings.n_easy),)
+            focus, totals = 0.0, {"easy": settings.n_hard + settings.n_easy}
         briefs = []
-        for kind, total in kinds:
+        for kind, total in totals.items():
             for name, count in class_quota(total, list(self._labels), feedback.per_class, focus).items():
                 briefs += [self._brief(kind, name, exhibits, analysis, chance) for _ in range(count)]
         return briefs
 
-    def _brief(self, kind: Literal["hard", "easy"], name: str, exhibits: Exhibits, analysis: str, chance: random.Random) -> Brief:
+    def _brief(self, kind: Source, name: str, exhibits: Exhibits, analysis: str, chance: random.Random) -> Brief:
         count, confused = self._settings.demonstrations, ""
         if not self._settings.feedback:
             shown = exhibits.from_shots(name, count)
@@ -242,7 +235,7 @@ class EvoKD:
             parents=tuple(item.id for item in shown),
             confused_with=self._labels.get(confused),
             analysis=analysis if kind == "hard" else "",
-            style=self._style(chance),
+            style=chance.choice(self._styles),
         )
 
     def _grow(
