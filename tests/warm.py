@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pkgutil
 import sys
+from importlib import import_module
 from typing import Any
 
 from tests import tiny
@@ -39,17 +41,23 @@ def child(command: dict[str, Any]) -> None:
 
 
 def serve() -> None:
-    import pytorch_lightning
-    import sklearn.metrics
     import torch
-    import transformers
+    from transformers.models.bert import modeling_bert
 
-    import tutelage.report.html
-    import tutelage.run
+    import tutelage
+    from tutelage.compose import compose_config
+    from tutelage.report import html
 
-    del pytorch_lightning, sklearn, transformers  # imported to be warm
+    # Each child would otherwise pay for these again.
+    for module in pkgutil.walk_packages(tutelage.__path__, "tutelage."):
+        if not module.name.endswith(("vllm_child", "cli")):
+            import_module(module.name)
+    import_module("pytorch_lightning.callbacks")
+    import_module("sklearn.metrics")
+    modeling_bert.BertModel(modeling_bert.BertConfig(hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4))
+    compose_config(["seed=1", "method.rounds=1"])
     torch.set_num_threads(1)
-    tutelage.report.html.write_report = tiny.undrawn
+    html.write_report = tiny.undrawn
     print("{}", flush=True)
     for line in sys.stdin:
         command = json.loads(line)

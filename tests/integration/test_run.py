@@ -118,7 +118,7 @@ def test_asked_is_answered_and_failed_and_nothing_is_lost(finished: Path):
     assert any(not row.accepted for row in pool.rows), "the scripted teacher slips, so something must have been rejected"
     transcript = lines(finished / "teacher" / "transcript.jsonl")
     asked = sum(read(finished, f"growth/round-{round:03d}.json")["asked"] for round in (1, 2))
-    assert len(transcript) == asked + 42
+    assert len(transcript) == asked  # what is measured beside the run, the teacher alone, is not the run's
     assert asked == read(finished, "result.json")["requests"]["all"]
 
 
