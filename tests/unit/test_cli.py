@@ -105,7 +105,6 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         (("train", "data=hub"), 2, "data.name has no value and needs one"),
         (("train", "data=files", "data.path=nowhere"), 3, "There is no folder nowhere."),
         (("predict", "nowhere", "a text"), 3, "nowhere holds no student"),
-        (("report", "nowhere"), 7, "nowhere"),
         (("train", "resume=nowhere"), 2, "resume=nowhere is no run's folder"),
         (("train", "resume=true"), 2, "resume=true found no unfinished run of this very configuration under outputs/snips_intent-evokd"),
         (("train", "student.model=./nowhere", "method=shots", "data=snips"), 2, "student.model=./nowhere does not exist."),
@@ -116,6 +115,12 @@ def test_what_a_user_can_mend_is_one_message_without_a_traceback(tutelage, words
     assert ended.code == code, ended.err
     assert said in ended.err
     assert ended.err.splitlines()[-1].startswith("tutelage: ")
+
+
+def test_a_report_of_what_is_no_run_names_the_folder(tutelage):
+    ended = tutelage("report", "nowhere")
+    assert ended.code == 7
+    assert "nowhere" in ended.err
 
 
 def test_cfg_job_prints_the_configuration_and_runs_nothing(tutelage, workplace: Path):
