@@ -187,12 +187,12 @@ def test_without_codes_the_colliding_labels_are_named(tutelage, workplace, folde
     fails(tutelage, workplace, [*words, "method.allow_codes=false"], 2, *said)
 
 
-def test_more_shots_than_a_class_has(tutelage, workplace, words):
-    fails(tutelage, workplace, [*words, "shots=9"], 3, "9 shots per class were asked for", "'music' has 4", "Ask for at most 4")
-
-
-def test_no_shots_at_all(tutelage, workplace, words):
-    fails(tutelage, workplace, [*words, "shots=0"], 2, "shots=0 gives none", "give shots=1 or more")
+def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, words):
+    fails(
+        tutelage, workplace, [*words, "name=many", "shots=9"], 3, "9 shots per class were asked for", "'music' has 4", "Ask for at most 4"
+    )
+    ended = tutelage("train", *words, "name=none", "shots=0")
+    assert (ended.code, "shots=0 gives none; give shots=1 or more" in ended.err) == (2, True)
 
 
 def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, words):

@@ -143,8 +143,6 @@ def ends_alike(place: Path, undisturbed: Path) -> None:
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "before the first reply": lambda place: len(asked(place)) >= 1,
     "while round 1 is written": lambda place: len(asked(place)) >= 9,
-    "while round 1 is labelled": lambda place: len(asked(place)) >= 22,
-    "while round 2 is written": lambda place: len(asked(place)) >= 36,
     "while the student starts": lambda place: status(place).get("phase") == "training",
     "while the student learns round 1": lambda place: (status(place).get("phase"), status(place).get("round")) == ("training", 1),
     "while the student learns everything": lambda place: (status(place).get("phase"), status(place).get("round")) == ("training", 3),
