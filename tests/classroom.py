@@ -14,8 +14,8 @@ from tests.doubles import Script, ScriptedTeacher
 from tutelage.data.pool import Pool
 from tutelage.methods.evokd import EvoKD
 from tutelage.methods.protocol import Ground
-from tutelage.records import Example, Feedback, Growth, Label, Outcome
-from tutelage.selectors.acceptance import Acceptance
+from tutelage.records import Example, Feedback, Growth, Label, Outcome, Row
+from tutelage.selectors.acceptance import Acceptance, Judge
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.teacher.calibration import NoCalibration
 from tutelage.teacher.prompts import PromptSet
@@ -140,7 +140,18 @@ def ground(folder: Path, teacher: ScriptedTeacher | None, *, seed: int = 1, hear
     return Ground(**{**given, **changes})
 
 
-SMALL = {"rounds": 3, "n_hard": 6, "n_easy": 6, "n_wrong": 4, "n_correct": 4, "n_init": 0, "demonstrations": 2, "focus": 0.5, "styles": {}}
+SMALL = {
+    "rounds": 3,
+    "n_hard": 6,
+    "n_easy": 6,
+    "n_wrong": 4,
+    "n_correct": 4,
+    "n_init": 0,
+    "demonstrations": 2,
+    "focus": 0.5,
+    "mistake_margin": 0.3,
+    "styles": {},
+}
 
 
 def evokd_settings(**changes: Any) -> dict[str, Any]:
@@ -151,7 +162,7 @@ def evokd_settings(**changes: Any) -> dict[str, Any]:
     return {**kept, **SMALL, **changes}
 
 
-def make_evokd(acceptance: Acceptance | None = None, calibrator: Any = None, **changes: Any) -> EvoKD:
+def make_evokd(acceptance: Judge | None = None, calibrator: Any = None, **changes: Any) -> EvoKD:
     from tutelage.methods.evokd import evokd
 
     return evokd(
@@ -179,6 +190,12 @@ MIXED = feedback({"Animal": 6, "Food": 6, "Tool": 1}, {("Tool", "Animal"): 4, ("
 """A student that is weak on Tool."""
 
 
+def nothing_known(rows: Sequence[Row]) -> list[Outcome]:
+    """What a student that knows nothing makes of rows."""
+    even = (1 / len(NAMES),) * len(NAMES)
+    return [Outcome(row.id, row.text, row.target, NAMES[0], even, row.source, row.round) for row in rows]
+
+
 def grown(
     folder: Path,
     given_feedback: Feedback = MIXED,
@@ -193,4 +210,4 @@ def grown(
     teacher = WordTeacher(script)
     method = make_evokd(**changes)
     method.stand_on(ground(folder, teacher, seed=seed, heard=heard))
-    return method, teacher, method.next_rows(given_feedback, round)
+    return method, teacher, method.next_rows(given_feedback, round, nothing_known)

@@ -62,7 +62,7 @@ class ScriptedMethod:
     def first_rows(self) -> Growth:
         return Growth(0, tuple(gold_rows(SHOTS)))
 
-    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+    def next_rows(self, feedback: Feedback, round: int, student: Any) -> Growth:
         self.feedbacks.append(feedback)
         if self._teacher is not None:
             for part in ("first", "second"):

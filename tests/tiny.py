@@ -44,43 +44,16 @@ def small_data(folder: Path, train: int = 12, validation: int = 4, test: int = 6
     return folder
 
 
-def tiny_student(folder: Path, max_positions: int = 64) -> Path:
-    """A BERT of one layer, 16 wide, randomly initialised, with a WordPiece tokenizer over the sample's words."""
-    import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+def tiny_student(folder: Path) -> Path:
+    """A tiny BERT that knows the small data's most frequent words."""
+    from tests.tiny_student import tiny_encoder
 
     words: dict[str, int] = {}
     for line in (SAMPLE / "pool.jsonl").read_text(encoding="utf-8").splitlines():
         for word in json.loads(line)["text"].lower().split():
             words[word] = words.get(word, 0) + 1
     frequent = sorted(words, key=lambda word: (-words[word], word))[:300]
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*(word for keys in KEYWORDS.values() for word in keys), *frequent])]
-    vocabulary = {name: place for place, name in enumerate(names)}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=max_positions,
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(names),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=max_positions,
-        hidden_dropout_prob=0.1,
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
+    return tiny_encoder(folder, words=[*(word for keys in KEYWORDS.values() for word in keys), *frequent])
 
 
 def scripted(student: Path, data: Path, cache: Path, **teacher: object) -> list[str]:

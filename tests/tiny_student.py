@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +10,45 @@ import torch
 from tests.classroom import NAMES, WORDS
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789"
+CLASSROOM = (*(name.lower() for name in NAMES), *WORDS)
 
 
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """WordPiece over the classroom's words, digits and letters."""
-    pieces = [*SPECIAL, *(name.lower() for name in NAMES), *WORDS, *"abcdefghijklmnopqrstuvwxyz0123456789"]
-    vocabulary = {piece: place for place, piece in enumerate([*pieces, *(f"##{mark}" for mark in "abcdefghijklmnopqrstuvwxyz0123456789")])}
-    inner = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+def tiny_tokenizer(words: Iterable[str] = CLASSROOM, max_positions: int = 64) -> PreTrainedTokenizerFast:
+    """WordPiece over ``words``, digits and letters."""
+    pieces = dict.fromkeys([*SPECIAL, *words, *SIGNS, *(f"##{sign}" for sign in SIGNS)])
+    inner = Tokenizer(WordPiece({piece: place for place, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    inner.normalizer = BertNormalizer(lowercase=True)
     inner.pre_tokenizer = BertPreTokenizer()
     inner.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]"
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=max_positions,
     )
 
 
-def tiny_encoder(folder: Path, seed: int = 0) -> Path:
-    """Write the encoder and its tokenizer into ``folder``."""
+def tiny_encoder(folder: Path, seed: int = 0, words: Iterable[str] = CLASSROOM, max_positions: int = 64) -> Path:
+    """Write the encoder and its tokenizer into ``folder``: one layer, 16 wide, randomly initialised."""
     torch.manual_seed(seed)
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer(words, max_positions)
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=32,
-        max_position_embeddings=64,
+        max_position_embeddings=max_positions,
     )
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

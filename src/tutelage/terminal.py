@@ -29,7 +29,7 @@ class TerminalWatcher:
         self._billed = self._spent = self._cached = self._replies = 0
         self._phase_tokens = 0
         self._phase_began = self._run_began = time.monotonic()
-        self._round_ends: list[float] = []
+        self._round_ends: list[tuple[float, int]] = []
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.fields[where]}"),
@@ -81,7 +81,7 @@ class TerminalWatcher:
 
     def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
         """A stage ended: one lasting line."""
-        self._round_ends.append(time.monotonic())
+        self._round_ends.append((time.monotonic(), self._billed))
         name = {"start": "start  ", "final": "final  "}.get(position.stage, f"round {position.round:<2d}")
         self.console.print(
             f"  {name} dev accuracy {dev['accuracy']:.3f}  macro-F1 {dev['macro_f1']:.3f}   "
@@ -105,8 +105,12 @@ class TerminalWatcher:
     def _time_left(self, position: Position) -> str:
         if position.stage == "final" or len(self._round_ends) < 2:
             return ""
-        pace = (self._round_ends[-1] - self._round_ends[0]) / (len(self._round_ends) - 1)
-        left = pace * max(0, self._rounds - position.round)
+        (began, billed_then), (ended, billed_now), rounds = self._round_ends[0], self._round_ends[-1], len(self._round_ends) - 1
+        still = max(0, self._rounds - position.round)
+        if self._budget is not None and billed_now > billed_then:
+            # The tokens may end growth before the rounds do.
+            still = min(still, max(0, self._budget - billed_now) * rounds // (billed_now - billed_then))
+        left = (ended - began) / rounds * still
         return f"   about {left / 60:.1f} min left" if left else ""
 
 

@@ -17,9 +17,10 @@ from typing import Any
 from tutelage.data.dedup import Deduplicator
 from tutelage.errors import ConfigError
 from tutelage.methods.admission import Admission, Admitted
+from tutelage.methods.belief import Belief
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.exhibits import Exhibits
-from tutelage.methods.protocol import Ground, gold_rows
+from tutelage.methods.protocol import Ground, StudentView, gold_rows
 from tutelage.methods.quota import class_quota
 from tutelage.methods.writing import Brief, Writer, clean
 from tutelage.records import Feedback, Growth, Label, Outcome, Source, record_id
@@ -93,6 +94,7 @@ class EvoKD:
         for row in ground.pool.rows:
             if row.source != "gold" and (row.accepted or row.distribution or row.reason.startswith("labelling failed")):
                 duplicates.add(row.text, "pool")
+        self._belief = Belief(ground.task, self._settings.mistake_margin)
         self._admission = Admission(self._scorer, self._acceptance, duplicates, self._settings.separated)
 
     def first_rows(self) -> Growth:
@@ -109,11 +111,12 @@ class EvoKD:
             Brief(self._labels[row.target], "init", (row.text,), (row.id,), style=chance.choice(self._styles))
             for row in sorted(paraphrased, key=shots.index)
         ]
-        growth = self._grow(briefs, 0, "", {}, asked=0)
+        growth = self._grow(briefs, 0, "", {}, None, asked=0)
         return replace(growth, rows=(*shots, *growth.rows))
 
-    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+    def next_rows(self, feedback: Feedback, round: int, student: StudentView) -> Growth:
         """Analysis, then hard and easy texts, labelled and judged."""
+        feedback = self._belief.sift(feedback, self._ground.pool.rows)
         chance = self._chance(round)
         exhibits = self._exhibits(feedback, chance)
         seconds: dict[str, float] = {}
@@ -127,7 +130,8 @@ class EvoKD:
             analysis = clean(reply.text)
             seconds["analysis"] = time.perf_counter() - began
         briefs = self._briefs(feedback, exhibits, analysis, chance)
-        growth = self._grow(briefs, round, analysis, seconds, asked=asked, failed=failed)
+        view = student if self._settings.feedback else None
+        growth = self._grow(briefs, round, analysis, seconds, view, asked=asked, failed=failed)
         return replace(growth, prompt=prompt)
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
@@ -162,8 +166,8 @@ class EvoKD:
         return counts
 
     def aimed_at(self, feedback: Feedback) -> Sequence[Outcome]:
-        """The mistakes of the round."""
-        return feedback.wrong if self._settings.feedback else ()
+        """The believed mistakes of the round."""
+        return self._belief.sift(feedback, self._ground.pool.rows).wrong if self._settings.feedback else ()
 
     def state_dict(self) -> dict[str, Any]:
         """The calibrator's state."""
@@ -239,7 +243,15 @@ class EvoKD:
         )
 
     def _grow(
-        self, briefs: Sequence[Brief], round: int, analysis: str, seconds: dict[str, float], *, asked: int, failed: int = 0
+        self,
+        briefs: Sequence[Brief],
+        round: int,
+        analysis: str,
+        seconds: dict[str, float],
+        student: StudentView | None,
+        *,
+        asked: int,
+        failed: int = 0,
     ) -> Growth:
         ground = self._ground
         began = time.perf_counter()
@@ -247,7 +259,7 @@ class EvoKD:
         written = self._writer.write(self._teacher, briefs, ground.seed, round, ground.on_reply)
         middle = time.perf_counter()
         admitted: Admitted = self._admission.admit(
-            written, self._writer, round, lambda count: ground.on_phase("labelling", count), ground.on_reply
+            written, self._writer, round, lambda count: ground.on_phase("labelling", count), ground.on_reply, student
         )
         quota: dict[str, int] = {}
         for brief in briefs:

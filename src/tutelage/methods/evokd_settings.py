@@ -19,6 +19,7 @@ class EvoKDSettings:
         feedback: aim at the student at all. Without it this is static generation: even quotas, demonstrations from the shots.
         separated: label by a query of its own.
         confident_wrong, class_report: PGKD's additions to the analysis; off in the paper's setting.
+        mistake_margin: by how much the teacher must be surer of its label than of the student's for a mistake to count.
         focus: share of a round that goes to classes in proportion to their weakness.
         styles: attribute grid, name → values; one cell a text.
         near_duplicate: similarity from which a text counts as a repeat.
@@ -36,6 +37,7 @@ class EvoKDSettings:
     separated: bool
     confident_wrong: bool
     class_report: bool
+    mistake_margin: float
     focus: float
     styles: dict[str, list[str]] | None
     near_duplicate: float

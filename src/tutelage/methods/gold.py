@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tutelage.errors import ConfigError
-from tutelage.methods.protocol import Ground, gold_rows
+from tutelage.methods.protocol import Ground, StudentView, gold_rows
 from tutelage.records import Feedback, Growth, Outcome
 
 
@@ -34,7 +34,7 @@ class GoldOnly:
         """The gold examples."""
         return Growth(round=0, rows=tuple(gold_rows(self._ground.shots)))
 
-    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+    def next_rows(self, feedback: Feedback, round: int, student: StudentView) -> Growth:
         """Never asked for: there are no rounds."""
         raise ConfigError(f"method={self.name} does not grow.")
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tutelage.data.pool import Pool
-from tutelage.records import Example, Feedback, Growth, Row
+from tutelage.records import Example, Feedback, Growth, Outcome, Row
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.protocol import Teacher
 
 OnPhase = Callable[[str, int], None]
 """Called with a phase's name and how many teacher requests it will make, when the phase begins."""
+
+StudentView = Callable[[Sequence[Row]], list[Outcome]]
+"""What the student, as it stands, makes of rows it was not trained on; in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ class Method(Protocol):
         """The rows of round 0."""
         ...
 
-    def next_rows(self, feedback: Feedback, round: int) -> Growth:
-        """The rows of ``round``, aimed by the feedback of the one before.
+    def next_rows(self, feedback: Feedback, round: int, student: StudentView) -> Growth:
+        """The rows of ``round``, aimed by the feedback of the one before; ``student`` may be asked about candidates.
 
         Raises:
             BudgetExhausted: the tokens are spent.

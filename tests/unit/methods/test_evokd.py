@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from tests.classroom import (
     ground,
     grown,
     make_evokd,
+    nothing_known,
     obliging,
     prompt_set,
 )
 
 from tutelage.errors import ConfigError
+from tutelage.records import Feedback, LabelDistribution, Outcome
+from tutelage.selectors.class_share import ClassShare
 from tutelage.teacher.calibration import BatchCalibration, TemperatureCalibration
 from tutelage.teacher.protocol import GenerateRequest, Reply, Request
 
@@ -171,12 +175,12 @@ def test_a_resumed_method_rejects_the_same_duplicates(tmp_path: Path) -> None:
     method = make_evokd()
     standing = ground(tmp_path, teacher)
     method.stand_on(standing)
-    first = method.next_rows(MIXED, 1)
+    first = method.next_rows(MIXED, 1, nothing_known)
     standing.pool.append(first.rows)
-    undisturbed = method.next_rows(MIXED, 2)
+    undisturbed = method.next_rows(MIXED, 2, nothing_known)
     resumed = make_evokd()
     resumed.stand_on(ground(tmp_path, WordTeacher(repeating)))
-    again = resumed.next_rows(MIXED, 2)
+    again = resumed.next_rows(MIXED, 2, nothing_known)
     assert again.rows == undisturbed.rows
     assert {row.reason for row in again.rows} == {"exact duplicate of pool"}
     assert {row.reason for row in first.rows} >= {"", "exact duplicate of pool", "scored label is not the one asked for"}
@@ -187,13 +191,13 @@ def test_a_resumed_calibrator_goes_on_alike(tmp_path: Path) -> None:
     method = make_evokd(calibrator=BatchCalibration())
     standing = ground(tmp_path, teacher)
     method.stand_on(standing)
-    standing.pool.append(method.next_rows(MIXED, 1).rows)
+    standing.pool.append(method.next_rows(MIXED, 1, nothing_known).rows)
     state = method.state_dict()
-    undisturbed = method.next_rows(MIXED, 2)
+    undisturbed = method.next_rows(MIXED, 2, nothing_known)
     resumed = make_evokd(calibrator=BatchCalibration())
     resumed.stand_on(ground(tmp_path, WordTeacher(obliging)))
     resumed.load_state_dict(state)
-    assert resumed.next_rows(MIXED, 2).rows == undisturbed.rows
+    assert resumed.next_rows(MIXED, 2, nothing_known).rows == undisturbed.rows
 
 
 def test_the_first_rows_are_the_shots(tmp_path: Path) -> None:
@@ -263,3 +267,32 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
 def test_what_cannot_be_grown(tmp_path: Path, changes: dict[str, Any], standing: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_evokd(**changes).stand_on(ground(tmp_path, standing.pop("teacher", WordTeacher(obliging)), **standing))
+
+
+def test_mistakes_that_the_teacher_does_not_vouch_for_are_not_aimed_at(tmp_path: Path) -> None:
+    method = make_evokd(mistake_margin=0.5)
+    standing = ground(tmp_path, WordTeacher(obliging))
+    method.stand_on(standing)
+    rows = [row for row in method.next_rows(MIXED, 1, nothing_known).rows if row.target == "Tool"][:2]
+    doubtful = replace(rows[1], distribution=LabelDistribution(NAMES, (0.3, 0.4, 0.3), 0.0))
+    standing.pool.append([rows[0], doubtful])
+    mistakes = [Outcome(row.id, row.text, "Tool", "Animal", (0.6, 0.2, 0.2), "hard", 1) for row in rows]
+    given = Feedback(1, tuple(mistakes), MIXED.per_class)
+    assert [one.id for one in method.aimed_at(given)] == [rows[0].id]
+    growth = method.next_rows(given, 2, nothing_known)
+    assert rows[0].text in growth.prompt
+    assert rows[1].text not in growth.prompt
+
+
+def test_without_feedback_the_student_is_not_asked(tmp_path: Path) -> None:
+    def asked(rows: Any) -> Any:
+        raise AssertionError("static generation may not look at the student")
+
+    for feedback_on in (True, False):
+        method = make_evokd(ClassShare(hardness=1.0), feedback=feedback_on)
+        method.stand_on(ground(tmp_path / str(feedback_on), WordTeacher(obliging)))
+        if feedback_on:
+            with pytest.raises(AssertionError):
+                method.next_rows(MIXED, 1, asked)
+        else:
+            assert any(row.accepted for row in method.next_rows(MIXED, 1, asked).rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.classroom import MIXED, SHOTS, ground
+from tests.classroom import MIXED, SHOTS, ground, nothing_known
 
 from tutelage.errors import ConfigError
 from tutelage.methods.gold import GoldOnly
@@ -22,7 +22,7 @@ def test_the_first_rows_are_the_gold_and_there_are_no_others(tmp_path: Path) -> 
     assert method.aimed_at(MIXED) == ()
     method.load_state_dict(method.state_dict())
     with pytest.raises(ConfigError, match="method=shots does not grow"):
-        method.next_rows(MIXED, 1)
+        method.next_rows(MIXED, 1, nothing_known)
 
 
 def test_no_gold_is_an_error(tmp_path: Path) -> None:
