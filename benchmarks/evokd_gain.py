@@ -1,9 +1,10 @@
 """Claim: from 1 shot a class EvoKD lifts the student by 12 points or more on SNIPS, and passes static generation at equal billed tokens.
 
-    python benchmarks/evokd_gain.py [--seeds 1 2 3] [--folder outputs/bench-evokd]
+    python benchmarks/evokd_gain.py [--seeds 1 2 3] [--budget 200000] [--folder outputs/bench-evokd]
 
-For each seed: EvoKD as configured by default; the same with ``ablation=no_feedback`` (static generation) until it has billed as many
-tokens; shots only is where both begin. Runs that are in the folder already are read, not run again. Intervals are Student's t over seeds.
+For each seed: EvoKD, and the same with ``ablation=no_feedback`` (static generation), both until the next round would pass the budget of
+billed tokens; shots only is where both begin. Runs that are in the folder already are read, not run again. Intervals are Student's t
+over seeds.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ def main() -> None:
     """Run what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--budget", type=int, default=200_000)
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-evokd"))
     options = parser.parse_args()
     evokd, static = [], []
     for seed in options.seeds:
-        evokd.append(result_of(options.folder / f"evokd-{seed}", [f"seed={seed}"]))
-        budget = evokd[-1]["tokens"]["billed"]
-        overrides = [f"seed={seed}", "ablation=no_feedback", "method.rounds=40", f"budget.tokens={budget}"]
-        static.append(result_of(options.folder / f"static-{seed}", overrides))
+        overrides = [f"seed={seed}", "method.rounds=40", f"budget.tokens={options.budget}"]
+        evokd.append(result_of(options.folder / f"evokd-{seed}", overrides))
+        static.append(result_of(options.folder / f"static-{seed}", [*overrides, "ablation=no_feedback"]))
     arms = {
         "shots only": ([result["before"] for result in evokd], None),
         "static generation": ([result["after"] for result in static], static),

@@ -48,6 +48,7 @@ class ScriptedMethod:
     name = "scripted"
     asks_teacher = False
     calibration_labels = 0
+    truncated = 0
 
     def __init__(self, rounds: int, teacher: BudgetedTeacher | None = None, barren: Sequence[int] = ()) -> None:
         self.rounds = rounds

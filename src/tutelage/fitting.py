@@ -37,7 +37,7 @@ class Fitted:
     ledger: RoundLedger
     stopped_by: str
     rounds: int
-    truncated: int
+    truncated: dict[str, int]
     calibration_labels: int
     save: Callable[[Path], None]
 
@@ -138,7 +138,7 @@ def fit(
         ledger=ledger,
         stopped_by=growth.stopped_by,
         rounds=max((row.round for row in pool.rows), default=0),
-        truncated=data.truncated,
+        truncated={"student": data.truncated, "teacher": method.truncated},
         calibration_labels=method.calibration_labels,
         save=lambda path: save_student(path, module.network, tokenizer, config.student.max_length),
     )

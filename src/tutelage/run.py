@@ -114,7 +114,7 @@ def _write_manifest(
                 "digest": dataset.digest,
             },
             "gold_labels": _gold(config, dataset, fitted),
-            "truncated": {"student": fitted.truncated if fitted else 0},
+            "truncated": fitted.truncated if fitted else {},
         },
     )
 

@@ -11,19 +11,18 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.errors import ConfigError
 from tutelage.methods.admission import Admission, Admitted
 from tutelage.methods.belief import Belief
+from tutelage.methods.briefing import Briefing
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.exhibits import Exhibits
 from tutelage.methods.protocol import Ground, StudentView, gold_rows
-from tutelage.methods.quota import class_quota
 from tutelage.methods.writing import Brief, Writer, clean
-from tutelage.records import Feedback, Growth, Label, Outcome, Source, record_id
+from tutelage.records import Feedback, Growth, Label, Outcome, record_id
 from tutelage.selectors.acceptance import Judge
 from tutelage.teacher.calibration import Calibrator
 from tutelage.teacher.prompts import PromptSet
@@ -62,8 +61,6 @@ class EvoKD:
         self._calibrator = calibrator
         self._writer = Writer(prompts, sampling, min_words, max_words)
         self._allow_codes = allow_codes
-        cells = product(*settings.styles.values()) if settings.styles else [()]
-        self._styles = [", ".join(value for value in cell if value) for cell in cells]
 
     @property
     def rounds(self) -> int:
@@ -74,6 +71,11 @@ class EvoKD:
     def calibration_labels(self) -> int:
         """Gold dev labels that the calibrator was fitted on."""
         return self._gold_for_calibration
+
+    @property
+    def truncated(self) -> int:
+        """Texts cut short in the prompts."""
+        return self._prompts.truncated
 
     def stand_on(self, ground: Ground) -> None:
         """Build the scorer over the shots, and remember every text that a new one must not repeat."""
@@ -94,6 +96,7 @@ class EvoKD:
         for row in ground.pool.rows:
             if row.source != "gold" and (row.accepted or row.distribution or row.reason.startswith("labelling failed")):
                 duplicates.add(row.text, "pool")
+        self._briefing = Briefing(self._settings, self._labels, ground.shots)
         self._belief = Belief(ground.task, self._settings.mistake_margin)
         self._admission = Admission(self._scorer, self._acceptance, duplicates, self._settings.separated)
 
@@ -105,12 +108,7 @@ class EvoKD:
         shots = gold_rows(self._ground.shots)
         if not self._settings.n_init:
             return Growth(round=0, rows=tuple(shots))
-        chance = self._chance(0)
-        paraphrased = [shots[number % len(shots)] for number in range(self._settings.n_init)]
-        briefs = [
-            Brief(self._labels[row.target], "init", (row.text,), (row.id,), style=chance.choice(self._styles))
-            for row in sorted(paraphrased, key=shots.index)
-        ]
+        briefs = self._briefing.paraphrases(shots, self._chance(0))
         growth = self._grow(briefs, 0, "", {}, None, asked=0)
         return replace(growth, rows=(*shots, *growth.rows))
 
@@ -118,7 +116,7 @@ class EvoKD:
         """Analysis, then hard and easy texts, labelled and judged."""
         feedback = self._belief.sift(feedback, self._ground.pool.rows)
         chance = self._chance(round)
-        exhibits = self._exhibits(feedback, chance)
+        exhibits = self._briefing.exhibits(feedback, chance)
         seconds: dict[str, float] = {}
         analysis, prompt, failed, asked = "", "", 0, 0
         if self._settings.feedback and self._settings.analysis and (exhibits.wrong or exhibits.correct):
@@ -129,7 +127,7 @@ class EvoKD:
             asked, failed = 1, int(bool(reply.error))
             analysis = clean(reply.text)
             seconds["analysis"] = time.perf_counter() - began
-        briefs = self._briefs(feedback, exhibits, analysis, chance)
+        briefs = self._briefing.briefs(feedback, exhibits, analysis, chance)
         view = student if self._settings.feedback else None
         growth = self._grow(briefs, round, analysis, seconds, view, asked=asked, failed=failed)
         return replace(growth, prompt=prompt)
@@ -142,8 +140,8 @@ class EvoKD:
         outcomes = tuple(Outcome(shot.id, shot.text, shot.label or "", shot.label or "", (1.0,), "gold", 0) for shot in self._ground.shots)
         feedback = Feedback(0, outcomes, self._ground.task.scores(outcomes))
         chance = self._chance(0)
-        exhibits = self._exhibits(feedback, chance)
-        briefs = self._briefs(feedback, exhibits, "", chance)
+        exhibits = self._briefing.exhibits(feedback, chance)
+        briefs = self._briefing.briefs(feedback, exhibits, "", chance)
         chance.shuffle(briefs)
         requests: dict[str, list[Request]] = {
             "generation": list(self._writer.requests(briefs[:count], self._ground.seed, 1)),
@@ -181,18 +179,6 @@ class EvoKD:
     def _chance(self, round: int) -> random.Random:
         return random.Random(int(record_id("method", self._ground.seed, round), 16))
 
-    def _exhibits(self, feedback: Feedback, chance: random.Random) -> Exhibits:
-        settings = self._settings
-        return Exhibits(
-            # Without feedback not even the draws may depend on the student.
-            feedback if settings.feedback else Feedback(feedback.round, (), {}),
-            self._ground.shots,
-            wrong=settings.n_wrong,
-            correct=settings.n_correct,
-            confident_first=settings.confident_wrong,
-            chance=chance,
-        )
-
     def _render_analysis(self, feedback: Feedback, exhibits: Exhibits) -> str:
         return self._prompts.render(
             "analysis",
@@ -210,36 +196,6 @@ class EvoKD:
             prompt=prompt,
             sampling=self._analysis_sampling,
             seed=int(record_id("analysis", self._ground.seed, round), 16) % 2**31,
-        )
-
-    def _briefs(self, feedback: Feedback, exhibits: Exhibits, analysis: str, chance: random.Random) -> list[Brief]:
-        settings = self._settings
-        focus = settings.focus
-        totals: dict[Source, int] = {"hard": settings.n_hard, "easy": settings.n_easy}
-        if not settings.feedback:
-            focus, totals = 0.0, {"easy": settings.n_hard + settings.n_easy}
-        briefs = []
-        for kind, total in totals.items():
-            for name, count in class_quota(total, list(self._labels), feedback.per_class, focus).items():
-                briefs += [self._brief(kind, name, exhibits, analysis, chance) for _ in range(count)]
-        return briefs
-
-    def _brief(self, kind: Source, name: str, exhibits: Exhibits, analysis: str, chance: random.Random) -> Brief:
-        count, confused = self._settings.demonstrations, ""
-        if not self._settings.feedback:
-            shown = exhibits.from_shots(name, count)
-        elif kind == "hard":
-            shown, confused = exhibits.for_hard(name, count)
-        else:
-            shown = exhibits.for_easy(name, count)
-        return Brief(
-            label=self._labels[name],
-            kind=kind,
-            demonstrations=tuple(item.text for item in shown),
-            parents=tuple(item.id for item in shown),
-            confused_with=self._labels.get(confused),
-            analysis=analysis if kind == "hard" else "",
-            style=chance.choice(self._styles),
         )
 
     def _grow(

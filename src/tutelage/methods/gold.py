@@ -20,6 +20,7 @@ class GoldOnly:
     rounds = 0
     asks_teacher = False
     calibration_labels = 0
+    truncated = 0
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -64,6 +64,11 @@ class Method(Protocol):
         """Gold dev labels that calibration used."""
         ...
 
+    @property
+    def truncated(self) -> int:
+        """Different texts that were cut short for the teacher."""
+        ...
+
     def stand_on(self, ground: Ground) -> None:
         """Take the run's parts; called once, before anything else."""
         ...

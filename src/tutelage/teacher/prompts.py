@@ -46,7 +46,8 @@ class PromptSet:
     def __init__(self, name: str, templates: Mapping[str, str], text_limit: int = 600) -> None:
         self.name = name
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
-        environment.filters["line"] = lambda text: one_line(str(text), text_limit)
+        environment.filters["line"] = lambda text: self._line(str(text), text_limit)
+        self._cut: set[str] = set()
         for kind in templates:
             if kind not in KINDS:
                 raise ConfigError(f"prompt '{name}': {did_you_mean('template', kind, KINDS)}")
@@ -58,6 +59,11 @@ class PromptSet:
                 self._compiled[kind] = _Compiled(source, environment.from_string(source))
             except TemplateSyntaxError as error:
                 raise ConfigError(f"prompt '{name}', template '{kind}', line {error.lineno}: {error.message}") from None
+
+    @property
+    def truncated(self) -> int:
+        """How many different texts were cut to fit ``text_limit``."""
+        return len(self._cut)
 
     def version(self, kind: str) -> str:
         """A short hash of the template's source, kept with every row that was written from it."""
@@ -76,3 +82,9 @@ class PromptSet:
             raise ConfigError(f"prompt '{self.name}', template '{kind}': {error.message}. It may use: {known}.") from None
         except SecurityError as error:
             raise ConfigError(f"prompt '{self.name}', template '{kind}' is not allowed to do that: {error}") from None
+
+    def _line(self, text: str, limit: int) -> str:
+        line = one_line(text, limit)
+        if len(line) < len(" ".join(text.split())):
+            self._cut.add(record_id(text))
+        return line

@@ -57,9 +57,10 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
         if len(set(firsts)) == len(firsts) and -1 not in firsts:
             return Verbalizer(words, tuple(firsts), coded=words != candidates[0])
     clash = _first_clash(teacher, labels)
+    way_out = "; there are too many labels for codes." if allow_codes else ", or allow codes (method.allow_codes=true)."
     raise ConfigError(
         f"The labels '{clash[0]}' and '{clash[1]}' begin with the same token for this teacher, so one prefill cannot tell them apart. "
-        "Give other words in data.labels (word: …), or allow codes (method.allow_codes=true)."
+        f"Give other words in data.labels (word: …){way_out}"
     )
 
 

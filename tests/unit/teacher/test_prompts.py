@@ -156,3 +156,11 @@ def test_shipped_prompts_say_what_they_are(name: str) -> None:
     path = CONF / "prompt" / f"{name}.yaml"
     assert path.read_text(encoding="utf-8").startswith("# ")
     assert OmegaConf.load(path).name == name
+
+
+def test_cut_texts_are_counted_once_each() -> None:
+    prompts = prompt_set()
+    long = "word " * 400
+    for text in (long, "short", long, "another " + long):
+        prompts.render("score", coded=False, legend=[], demonstrations=[], text=text)
+    assert prompts.truncated == 2
