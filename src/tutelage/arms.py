@@ -13,9 +13,10 @@ from tutelage.interruption import Interruption
 from tutelage.methods.gold import GoldOnly
 from tutelage.parts import build
 from tutelage.records import Outcome
+from tutelage.student.schedule import Position
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.budget import BudgetedTeacher
-from tutelage.teacher.protocol import Teacher
+from tutelage.teacher.protocol import Reply, Teacher
 from tutelage.teacher.scoring import LabelScorer, ordered_demonstrations
 from tutelage.tracking.run_folder import RunFolder, Status
 
@@ -77,6 +78,24 @@ def teacher_alone(
     }
 
 
+class _Aside:
+    """Shows an arm beside the run as one phase: its stages are not the run's rounds."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def phase(self, name: str, round: int, total: int) -> None:
+        """A phase of the arm, under the arm's name."""
+        self._watcher.phase("supervised ceiling", round, total)
+
+    def reply(self, reply: Reply) -> None:
+        """A teacher's reply arrived."""
+        self._watcher.reply(reply)
+
+    def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
+        """The table at the end has the arm's numbers."""
+
+
 def supervised_ceiling(
     config: DictConfig, folder: RunFolder, status: Status, dataset: Dataset, task: Task, watcher: Watcher, interruption: Interruption
 ) -> dict[str, Any]:
@@ -91,5 +110,5 @@ def supervised_ceiling(
     )
     assert isinstance(arm, DictConfig)
     inner = RunFolder(folder / "supervised")
-    fitted = fit(arm, inner, status, dataset, task, GoldOnly("supervised"), None, watcher, interruption, resume=False)
+    fitted = fit(arm, inner, status, dataset, task, GoldOnly("supervised"), None, _Aside(watcher), interruption, resume=False)
     return {**fitted.ledger.after, "gold_labels": len(dataset.supervised())}

@@ -120,7 +120,7 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     for name, side in (("", "left"), ("test accuracy", "right"), ("macro-F1", "right"), ("", "left")):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     gold = result["gold_labels"]
-    rows = [("student before (first rows only)", result["before"], f"{gold['shots']} gold labels")]
+    rows = [("student before growth", result["before"], f"{gold['shots']} gold labels")]
     rows.append(("student after", result["after"], f"{result['rows']['accepted']} rows in {result['rounds']} rounds"))
     if result.get("supervised"):
         rows.append(("supervised ceiling", result["supervised"], f"{result['supervised']['gold_labels']} gold labels"))

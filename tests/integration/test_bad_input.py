@@ -151,7 +151,7 @@ def test_texts_that_repeat_or_are_empty_are_left_out_and_counted(workplace, fold
 
 def test_texts_longer_than_the_student_takes_are_cut_and_counted(workplace, folder, words):
     write_jsonl(folder / "test.jsonl", rows((" ".join(MUSIC), "music"), (" ".join(WEATHER), "weather"), ("rain", "weather")))
-    grow(workplace / "run", [*words, "student.max_length=10", "method.rounds=0"])
+    grow(workplace / "run", [*words, "student.max_length=16", "method.rounds=0"])
     assert json.loads((workplace / "run" / "manifest.json").read_text())["truncated"]["student"] == 2
     assert lines(workplace / "run" / "predictions" / "test-after.jsonl")[0]["text"] in (" ".join(MUSIC), " ".join(WEATHER), "rain")
 
