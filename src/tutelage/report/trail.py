@@ -90,8 +90,9 @@ def trail_data(run: Run) -> dict[str, Any]:
             "kind": row.source,
             "ok": row.accepted,
             "asked": row.asked,
-            "scored": row.distribution.top if row.distribution else row.target,
-            "sure": _finite(row.confidence),
+            # A row that was not scored shows the gold label that it has, or nothing.
+            "scored": row.distribution.top if row.distribution else row.target if row.source == "gold" else "–",
+            "sure": _finite(row.confidence) if row.distribution else None,
             "text": row.text,
             "why": row.reason,
             "parents": list(row.parents),

@@ -225,6 +225,21 @@ def test_numbers_that_are_not_numbers_are_shown_as_missing(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_a_row_that_was_not_scored_has_no_label_and_no_confidence(tmp_path: Path) -> None:
+    folder = build_run(tmp_path / "run")
+    lines = (folder / "pool" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    row = json.loads(lines[-1]) | {"distribution": None, "accepted": False, "reason": "exact duplicate of shots", "text": "seen before"}
+    (folder / "pool" / "rows.jsonl").write_text("\n".join([*lines[:-1], json.dumps(row)]) + "\n", encoding="utf-8")
+    html_text = write_report(folder).read_text(encoding="utf-8")
+    shown = json.loads(Page(html_text).scripts[0])["rows"]
+    assert (shown[-1]["scored"], shown[-1]["sure"]) == ("–", None)
+    assert (shown[0]["kind"], shown[0]["scored"], shown[0]["sure"]) == ("gold", LABELS[0], None)
+    (cells,) = [line for line in re.findall(r"<tr>.*?</tr>", html_text, flags=re.DOTALL) if "seen before" in line]
+    assert "100.0" not in cells
+    assert cells.count("–") >= 2
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_a_lone_surrogate_does_not_stop_the_report(tmp_path: Path) -> None:
     folder = build_run(tmp_path / "run")
     path = folder / "growth" / "round-001.json"
