@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tutelage.errors import BudgetExhausted
-from tutelage.teacher.contract import check_batch
+from tutelage.teacher.contract import ask_noting
 from tutelage.teacher.protocol import OnReply, Reply, Request, Teacher
 
 
@@ -97,25 +97,15 @@ class BudgetedTeacher:
             BudgetExhausted: the limit was reached before this batch; nothing was sent.
             ValueError: an id occurs twice.
         """
-        check_batch(requests)
         if requests and self._limit is not None and self._usage.billed >= self._limit:
             raise BudgetExhausted(
                 f"{self._usage.billed:,} tokens are billed and the limit is {self._limit:,}; raise budget.tokens to grow further."
             )
-        counted: set[str] = set()
 
-        def count(reply: Reply) -> None:
-            if reply.id not in counted:
-                counted.add(reply.id)
-                self._usage = self._usage.plus(reply)
-            if on_reply is not None:
-                on_reply(reply)
+        def count(_: Request, reply: Reply) -> None:
+            self._usage = self._usage.plus(reply)
 
-        replies = self._inner.ask(requests, count)
-        for reply in replies:
-            if reply.id not in counted:
-                count(reply)
-        return replies
+        return ask_noting(self._inner, requests, count, on_reply)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, by the engine; costs nothing."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.cache_store import CacheStore
-from tutelage.teacher.contract import check_batch, in_order
+from tutelage.teacher.contract import Inbox
 from tutelage.teacher.protocol import GenerateRequest, OnReply, Reply, Request, Teacher
 
 _RENEW_SECONDS = 30.0
@@ -68,19 +68,16 @@ class CachedTeacher:
             TeacherError: the engine or the file failed; what was answered before is in the file.
             ValueError: an id occurs twice.
         """
-        check_batch(requests)
+        inbox = Inbox(requests, on_reply)
         fingerprint = self.fingerprint
         waiting: dict[bytes, list[Request]] = {}
         for request in requests:
             waiting.setdefault(bytes.fromhex(request_key(fingerprint, request)), []).append(request)
-        replies: dict[str, Reply] = {}
 
         def deliver(key: bytes, reply: Reply) -> None:
             # Only the first of identical requests was sent.
             for position, request in enumerate(waiting.pop(key)):
-                replies[request.id] = _named(reply, request.id, cached=reply.cached or (position > 0 and not reply.error))
-                if on_reply is not None:
-                    on_reply(replies[request.id])
+                inbox.keep(_named(reply, request.id, cached=reply.cached or (position > 0 and not reply.error)))
 
         while waiting:
             found = self._store.get(list(waiting))
@@ -91,7 +88,7 @@ class CachedTeacher:
                 self._ask_inner({key: waiting[key][0] for key in mine}, deliver)
             elif waiting and not found:
                 time.sleep(_POLL_SECONDS)
-        return in_order(requests, replies)
+        return inbox.in_order()
 
     def _ask_inner(self, claimed: dict[bytes, Request], deliver: Callable[[bytes, Reply], None]) -> None:
         keys = {request.id: key for key, request in claimed.items()}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
-from tutelage.teacher.contract import check_batch, in_order
+from tutelage.teacher.contract import Inbox
 from tutelage.teacher.drawing import Draw
 from tutelage.teacher.model_files import fingerprint_of, is_local, load_tokenizer, model_identity, resolve_model, token_ids
 from tutelage.teacher.protocol import GenerateRequest, OnReply, Reply, Request, ScoreRequest
@@ -79,18 +79,11 @@ class LocalTeacher:
             TeacherError: the model cannot be loaded or run.
             ValueError: an id occurs twice.
         """
-        check_batch(requests)
+        inbox = Inbox(requests, on_reply)
         if self._closed:
             raise TeacherError("the teacher was closed and asked again; build a new one.")
         if not requests:
             return []
-        replies: dict[str, Reply] = {}
-
-        def keep(reply: Reply) -> None:
-            replies[reply.id] = reply
-            if on_reply is not None:
-                on_reply(reply)
-
         model = self._load()
         prompts: dict[str, list[int]] = dict(
             zip((request.id for request in requests), self._tokenizer([request.prompt for request in requests])["input_ids"], strict=True)
@@ -99,7 +92,7 @@ class LocalTeacher:
         texts: list[GenerateRequest] = []
         for request in requests:
             if error := self._refusal(request, len(prompts[request.id]), int(model.config.vocab_size)):
-                keep(Reply(request.id, error=error))
+                inbox.keep(Reply(request.id, error=error))
             elif isinstance(request, ScoreRequest):
                 scores.append(request)
             else:
@@ -107,11 +100,11 @@ class LocalTeacher:
         # Prompts of like length meet, so that little is padded.
         for some in _batches(sorted(scores, key=lambda request: len(prompts[request.id])), self._batch_size):
             for reply in self._score(some, [prompts[request.id] for request in some]):
-                keep(reply)
+                inbox.keep(reply)
         for group in _batches(sorted(texts, key=lambda request: len(prompts[request.id])), self._batch_size):
             for reply in self._generate(group, [prompts[request.id] for request in group]):
-                keep(reply)
-        return in_order(requests, replies)
+                inbox.keep(reply)
+        return inbox.in_order()
 
     def close(self) -> None:
         """Free the model; twice is not an error."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from tutelage.errors import ReplayMiss, TeacherError
 from tutelage.teacher.cache import request_key
-from tutelage.teacher.contract import check_batch, in_order
+from tutelage.teacher.contract import Inbox, ask_noting
 from tutelage.teacher.protocol import OnReply, Reply, Request, Teacher, reply_from_dict, request_to_dict
 
 _FORMAT = 1
@@ -81,16 +81,13 @@ class ReplayTeacher:
             ReplayMiss: the recording holds no reply; names the request and the nearest recorded prompt.
             ValueError: an id occurs twice.
         """
-        check_batch(requests)
-        replies: dict[str, Reply] = {}
+        inbox = Inbox(requests, on_reply)
         for request in requests:
             reply = self._recording.replies.get(request_key(self.fingerprint, request))
             if reply is None:
                 raise self._miss(request)
-            replies[request.id] = replace(reply, id=request.id, cached=True)
-            if on_reply is not None:
-                on_reply(replies[request.id])
-        return in_order(requests, replies)
+            inbox.keep(replace(reply, id=request.id, cached=True))
+        return inbox.in_order()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """The recorded token ids of each text.
@@ -153,21 +150,8 @@ class RecordingTeacher:
             TeacherError: the engine failed, or the file cannot be written or records another engine.
             ValueError: an id occurs twice.
         """
-        check_batch(requests)
         self._prepare()
-        unwritten = {request.id: request for request in requests}
-
-        def write(reply: Reply) -> None:
-            if (request := unwritten.pop(reply.id, None)) is not None:
-                self._record(request, reply)
-            if on_reply is not None:
-                on_reply(reply)
-
-        replies = self._inner.ask(requests, write)
-        for reply in replies:
-            if reply.id in unwritten:
-                write(reply)
-        return replies
+        return ask_noting(self._inner, requests, self._record, on_reply)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, by the engine; written down once."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
-from tutelage.teacher.contract import check_batch, in_order
+from tutelage.teacher.contract import Inbox
 from tutelage.teacher.model_files import fingerprint_of, load_tokenizer, resolve_model, token_ids
 from tutelage.teacher.protocol import GenerateRequest, OnReply, Reply, Request, ScoreRequest
 from tutelage.teacher.server_client import Refused, ServerClient, run_async
@@ -90,17 +90,11 @@ class ServerTeacher:
             TeacherError: the server cannot be reached, refuses the key or model, keeps failing, or ignores a JSON schema.
             ValueError: an id occurs twice.
         """
-        check_batch(requests)
+        inbox = Inbox(requests, on_reply)
         if self._closed:
             raise TeacherError("the teacher was closed and asked again; build a new one.")
         if not requests:
             return []
-        replies: dict[str, Reply] = {}
-
-        def keep(reply: Reply) -> None:
-            replies[reply.id] = reply
-            if on_reply is not None:
-                on_reply(reply)
 
         async def everything() -> None:
             async with ServerClient(self._root, **self._settings) as client:
@@ -108,14 +102,14 @@ class ServerTeacher:
                 tasks = [asyncio.create_task(self._answer(client, request)) for request in requests]
                 try:
                     for done in asyncio.as_completed(tasks):
-                        keep(await done)
+                        inbox.keep(await done)
                 finally:
                     for task in tasks:
                         task.cancel()
                     await asyncio.gather(*tasks, return_exceptions=True)
 
         run_async(everything)
-        return in_order(requests, replies)
+        return inbox.in_order()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, with no special tokens added; by the server where it offers that, else by the tokenizer.

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tutelage.errors import TeacherError
-from tutelage.teacher.contract import check_batch
+from tutelage.teacher.contract import ask_noting
 from tutelage.teacher.protocol import OnReply, Reply, Request, Teacher, request_to_dict
 
 
@@ -35,10 +35,8 @@ class TranscriptTeacher:
             TeacherError: the engine failed, or the file cannot be written.
             ValueError: an id occurs twice.
         """
-        check_batch(requests)
         if not requests:
             return self._inner.ask(requests, on_reply)
-        unwritten = {request.id: request for request in requests}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # A line that a killed run left half-written must not swallow the next one.
@@ -47,22 +45,14 @@ class TranscriptTeacher:
                 if broken:
                     file.write("\n")
 
-                def write(reply: Reply) -> None:
-                    request = unwritten.pop(reply.id, None)
-                    if request is not None:
-                        try:
-                            file.write(json.dumps({"request": request_to_dict(request), "reply": asdict(reply)}, ensure_ascii=False) + "\n")
-                            file.flush()
-                        except OSError as error:
-                            raise self._unwritable(error) from error
-                    if on_reply is not None:
-                        on_reply(reply)
+                def write(request: Request, reply: Reply) -> None:
+                    try:
+                        file.write(json.dumps({"request": request_to_dict(request), "reply": asdict(reply)}, ensure_ascii=False) + "\n")
+                        file.flush()
+                    except OSError as error:
+                        raise self._unwritable(error) from error
 
-                replies = self._inner.ask(requests, write)
-                for reply in replies:
-                    if reply.id in unwritten:
-                        write(reply)
-                return replies
+                return ask_noting(self._inner, requests, write, on_reply)
         except OSError as error:
             raise self._unwritable(error) from error
 

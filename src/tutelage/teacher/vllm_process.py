@@ -17,7 +17,7 @@ from typing import Any
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
-from tutelage.teacher.contract import check_batch, in_order
+from tutelage.teacher.contract import Inbox
 from tutelage.teacher.engine_process import EngineProcess
 from tutelage.teacher.hardware import Hardware, child_environment, resolve_dtype, vllm_hardware
 from tutelage.teacher.model_files import fingerprint_of, is_local, load_tokenizer, model_identity, resolve_model, token_ids
@@ -147,23 +147,16 @@ class VllmTeacher:
             TeacherError: the engine did not start, died, or went silent; every reply before that was given to ``on_reply``.
             ValueError: an id occurs twice.
         """
-        check_batch(requests)
+        inbox = Inbox(requests, on_reply)
         with self._lock:
             if self._closed:
                 raise TeacherError("the teacher was closed and asked again; build a new one.")
             if not requests:
                 return []
-            replies: dict[str, Reply] = {}
-
-            def keep(reply: Reply) -> None:
-                replies[reply.id] = reply
-                if on_reply is not None:
-                    on_reply(reply)
-
-            sent = self._split_off_refused(requests, keep)
+            sent = self._split_off_refused(requests, inbox.keep)
             if sent:
-                self._exchange(sent, keep)
-            return in_order(requests, replies)
+                self._exchange(sent, inbox.keep)
+            return inbox.in_order()
 
     def hand_over(self) -> HandOver:
         """Give memory back, as the lifecycle says, and log the process's resident memory before and after."""
