@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from tutelage.callbacks.checkpoint import StageCheckpoint, newest_checkpoint
+from tutelage.callbacks.checkpoint import StageCheckpoint, newest_checkpoint, pool_at
 from tutelage.callbacks.feedback import FeedbackDesk
 from tutelage.callbacks.growth import GrowthCallback, Timeline
 from tutelage.callbacks.ledger import RoundLedger, Watcher
@@ -74,6 +74,8 @@ def fit(
     if checkpoint is None:
         pool.truncate(0, pool.digest(0))
         folder.keep_lines("metrics.jsonl", 0)
+    else:
+        pool.truncate(*pool_at(checkpoint))
     ledger = RoundLedger(folder, status, task, pool, watcher)
     shots = dataset.supervised() if training.gold == "pool" else dataset.shots(config.shots, config.seed)
 

@@ -217,3 +217,28 @@ def test_every_engine_is_built_from_its_configuration(option, overrides, workpla
         assert (workplace / "user-cache" / "replies.sqlite").exists() is (option != "replay")
     finally:
         stack.close()
+
+
+def test_a_run_that_dies_between_growth_and_checkpoint_grows_the_same_rows_again(overrides, workplace: Path, monkeypatch):
+    """The new rows are in the pool's file by then, and must not count as duplicates of themselves."""
+    from tutelage.callbacks.feedback import FeedbackDesk
+
+    whole = grow(workplace / "whole", overrides)
+    kept: list[int] = []
+
+    def dies(self: FeedbackDesk, outcomes: Any) -> None:
+        kept.append(len(outcomes))
+        if len(kept) == 2:
+            raise MemoryError("killed")
+        keep(self, outcomes)
+
+    keep = FeedbackDesk.keep
+    with monkeypatch.context() as patched:
+        patched.setattr(FeedbackDesk, "keep", dies)
+        with pytest.raises(MemoryError):
+            grow(workplace / "cut", overrides)
+    assert max(row.round for row in Pool.open(workplace / "cut" / "pool" / "rows.jsonl").rows) == 2
+    again = grow(workplace / "cut", [*overrides, "resume=true"])
+    assert again["pool_hash"] == whole["pool_hash"]
+    assert again["tokens"]["billed"] == whole["tokens"]["billed"]
+    assert again["after"] == whole["after"]

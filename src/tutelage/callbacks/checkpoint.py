@@ -11,6 +11,7 @@ from pathlib import Path
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tutelage.callbacks.growth import GrowthCallback
+from tutelage.data.growing import GrowingDataModule
 from tutelage.errors import RunError
 
 
@@ -47,3 +48,15 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint of a run, or None."""
     found = sorted(folder.glob("epoch-*.ckpt"))
     return found[-1] if found else None
+
+
+def pool_at(checkpoint: Path) -> tuple[int, str]:
+    """Length and hash of the pool when ``checkpoint`` was saved.
+
+    A method remembers every text of the pool, so the rows that came after the checkpoint must be gone before it does: Lightning restores
+    the data module too late for that. Only the pages that are read are loaded.
+    """
+    import torch
+
+    state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)[GrowingDataModule.__qualname__]
+    return int(state["length"]), str(state["digest"])
