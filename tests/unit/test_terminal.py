@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import pytest
@@ -47,6 +48,23 @@ def test_elsewhere_plain_lines_alone() -> None:
     assert lines[1].split()[:2] == ["round", "1"]
     assert "rows 9 kept, 2 rejected   4,000 tokens billed, 2,000 spent" in lines[1]
     assert lines[2].split()[0] == "final"
+
+
+@pytest.mark.parametrize(("budget", "said"), [(None, "about 9.0 min left"), (6000, "about 2.0 min left"), (4500, "")])
+def test_the_time_left_ends_with_the_budget(budget: int | None, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round takes a minute and 1,000 tokens; ten rounds are allowed and one is over, with 4,000 tokens billed before it."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    given = console(terminal=False)
+    with TerminalWatcher(10, budget, given) as watcher:
+        watcher.reply(Reply("first", text="x", prompt_tokens=3000))
+        watcher.stage_closed(Position("start", 0, 0, 1), DEV, (7, 0))
+        now[0] = 60.0
+        watcher.reply(Reply("round", text="x", prompt_tokens=1000))
+        watcher.stage_closed(Position("round", 1, 2, 3), DEV, (9, 2))
+    line = printed(given).splitlines()[1]
+    assert line.endswith(said)
+    assert ("left" in line) == bool(said)
 
 
 def test_a_line_is_never_wrapped() -> None:
