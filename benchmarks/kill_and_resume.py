@@ -46,7 +46,7 @@ def main() -> None:
         process = start(base / "cut", base / "cut.sqlite", resume=False)
         while True:
             # Long enough to get somewhere: a start takes a third of this small run.
-            moment = chance.uniform(0.15, 0.5) * seconds
+            moment = chance.uniform(0.12, 0.4) * seconds
             try:
                 code = process.wait(timeout=moment if kills < options.kills else None)
                 if code:
