@@ -14,7 +14,7 @@ from tests.doubles import Script, ScriptedTeacher
 from tutelage.data.pool import Pool
 from tutelage.methods.evokd import EvoKD
 from tutelage.methods.protocol import Ground
-from tutelage.records import Example, Feedback, Growth, Label, Outcome, Row
+from tutelage.records import Example, Feedback, Growth, Label, Outcome
 from tutelage.selectors.acceptance import Acceptance, Judge
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.teacher.calibration import NoCalibration
@@ -190,12 +190,6 @@ MIXED = feedback({"Animal": 6, "Food": 6, "Tool": 1}, {("Tool", "Animal"): 4, ("
 """A student that is weak on Tool."""
 
 
-def nothing_known(rows: Sequence[Row]) -> list[Outcome]:
-    """What a student that knows nothing makes of rows."""
-    even = (1 / len(NAMES),) * len(NAMES)
-    return [Outcome(row.id, row.text, row.target, NAMES[0], even, row.source, row.round) for row in rows]
-
-
 def grown(
     folder: Path,
     given_feedback: Feedback = MIXED,
@@ -210,4 +204,4 @@ def grown(
     teacher = WordTeacher(script)
     method = make_evokd(**changes)
     method.stand_on(ground(folder, teacher, seed=seed, heard=heard))
-    return method, teacher, method.next_rows(given_feedback, round, nothing_known)
+    return method, teacher, method.next_rows(method.aimed_at(given_feedback), round)

@@ -63,7 +63,7 @@ class ScriptedMethod:
     def first_rows(self) -> Growth:
         return Growth(0, tuple(gold_rows(SHOTS)))
 
-    def next_rows(self, feedback: Feedback, round: int, student: Any) -> Growth:
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
         self.feedbacks.append(feedback)
         if self._teacher is not None:
             for part in ("first", "second"):
@@ -77,8 +77,8 @@ class ScriptedMethod:
             rows.append(Row(f"{round}-{n}", text, NAMES[n % 3], "hard", round, fine, "" if fine else "near"))
         return Growth(round, tuple(rows), analysis=f"analysis {round}", seconds={"generation": 0.5}, asked=2, answered=2)
 
-    def aimed_at(self, feedback: Feedback) -> Sequence[Outcome]:
-        return feedback.wrong
+    def aimed_at(self, feedback: Feedback) -> Feedback:
+        return feedback
 
     def state_dict(self) -> dict[str, Any]:
         return {"grown": self._grown}

@@ -24,14 +24,7 @@ pytestmark = pytest.mark.usefixtures("no_report")
 Records = list[dict[str, object]]
 
 MUSIC = ["play some music", "listen to an album", "play a song now", "music for tonight please", "play my favourite tune", "an old album"]
-WEATHER = [
-    "will it rain today",
-    "the forecast for paris",
-    "is it cold outside",
-    "weather in green bay",
-    "sunny tomorrow or not",
-    "rain again",
-]
+WEATHER = ["will it rain today", "the forecast for paris", "is it cold outside", "weather in bath", "sunny tomorrow or not", "rain again"]
 
 
 def rows(*pairs: tuple[str, str]) -> Records:

@@ -31,16 +31,16 @@ class FeedbackDesk:
         self._before_training = list(outcomes)
 
     def feedback(self, fresh: Sequence[Outcome], round: int) -> Feedback:
-        """Feedback for growing ``round``, exported as feedback/round-NNN.jsonl.
+        """What the method aims at when it grows ``round``; the mistakes in it are exported as feedback/round-NNN.jsonl.
 
         Args:
             fresh: outcomes of the newest rows after training on them; used in the first round, or without predict-then-train.
         """
         kept = self._before_training if self.predict_then_train and self._before_training else fresh
         outcomes = tuple(kept)
-        feedback = Feedback(round=round - 1, outcomes=outcomes, per_class=self._task.scores(outcomes))
-        self._folder.write_lines(f"feedback/round-{round:03d}.jsonl", as_dicts(list(self._method.aimed_at(feedback))))
-        return feedback
+        aimed = self._method.aimed_at(Feedback(round=round - 1, outcomes=outcomes, per_class=self._task.scores(outcomes)))
+        self._folder.write_lines(f"feedback/round-{round:03d}.jsonl", as_dicts(list(aimed.wrong)))
+        return aimed
 
     def state_dict(self) -> dict[str, Any]:
         """The kept outcomes as plain values."""

@@ -8,7 +8,6 @@ round. One ``Trainer.fit`` is the whole run.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ from tutelage.data.growing import GrowingDataModule
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.methods.protocol import Method
 from tutelage.methods.view import RoundView
-from tutelage.records import Outcome, Row
+from tutelage.records import Outcome
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import Position
 from tutelage.teacher.budget import BudgetedTeacher
@@ -111,14 +110,8 @@ class GrowthCallback(Callback):
         billed = self._budget.usage.billed if self._budget else 0
         self._ledger.growing(round)
         feedback = self._desk.feedback(fresh, round)
-
-        def student(rows: Sequence[Row]) -> list[Outcome]:
-            seen = self._ledger.measured("predicting", lambda: module.predict(data.candidate_dataloader(rows), "candidates"))
-            by_id = {outcome.id: outcome for outcome in seen}
-            return [by_id[row.id] for row in rows]
-
         try:
-            growth = self._method.next_rows(feedback, round, student)
+            growth = self._method.next_rows(feedback, round)
         except BudgetExhausted:
             if round == 1:
                 raise self._too_small(billed) from None

@@ -19,7 +19,7 @@ from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, DataError, RunError, did_you_mean
 from tutelage.records import Example, Row
 
-LOADERS = ("train", "dev", "fresh", "candidates", "test")
+LOADERS = ("train", "dev", "fresh", "test")
 """Names of the loaders; ``val_dataloader`` gives the second and third, in this order."""
 
 
@@ -141,11 +141,6 @@ class GrowingDataModule(LightningDataModule):
         fresh = [row for row in self.pool.of_round(newest) if row.accepted]
         self._items["fresh"] = tuple(self._encoder.encode(fresh))
         return self._evaluation("fresh")
-
-    def candidate_dataloader(self, rows: Sequence[Row]) -> DataLoader[tuple[int, Item]]:
-        """Rows that are not in the pool, or not yet, from short to long."""
-        self._items["candidates"] = tuple(self._encoder.encode(rows))
-        return self._evaluation("candidates")
 
     def test_dataloader(self) -> DataLoader[tuple[int, Item]]:
         """The test split, from short to long."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutelage.data.dedup import Deduplicator
-from tutelage.methods.protocol import StudentView
 from tutelage.methods.writing import Writer, Written
 from tutelage.records import LabelDistribution, Row, record_id
 from tutelage.selectors.acceptance import Judge, Verdict
@@ -44,12 +43,8 @@ class Admission:
         round: int,
         on_scoring: Callable[[int], None],
         on_reply: Callable[[Any], None] | None = None,
-        student: StudentView | None = None,
     ) -> Admitted:
-        """Rows in the texts' order. Only texts that could still be accepted are scored, so that no token is wasted.
-
-        ``student`` is asked about them where the selector wants to know; None where there is none yet, or no feedback.
-        """
+        """Rows in the texts' order. Only texts that could still be accepted are scored, so that no token is wasted."""
         faults = [text.reason or self._repeat(text.text) for text in written]
         open_places = [place for place, fault in enumerate(faults) if not fault]
         labelled: dict[int, LabelDistribution | None] = {}
@@ -60,15 +55,9 @@ class Admission:
             labelled = dict(zip(open_places, scored.distributions, strict=True))
             errors = {open_places[number]: error for number, error in scored.errors.items()}
         certain = [(place, distribution) for place, distribution in labelled.items() if distribution is not None]
-        asked = [written[place].brief.label.name for place, _ in certain]
-        outcomes = []
-        if student is not None and self._acceptance.asks_student:
-            candidates = [
-                self._row(written[place], Verdict(label, True, ""), None, writer, round)
-                for (place, _), label in zip(certain, asked, strict=True)
-            ]
-            outcomes = student(candidates)
-        verdicts = self._acceptance.judge_batch(asked, [distribution for _, distribution in certain], outcomes)
+        verdicts = self._acceptance.judge_batch(
+            [written[place].brief.label.name for place, _ in certain], [distribution for _, distribution in certain]
+        )
         judged = {place: verdict for (place, _), verdict in zip(certain, verdicts, strict=True)}
         rows = []
         for place, (text, fault) in enumerate(zip(written, faults, strict=True)):

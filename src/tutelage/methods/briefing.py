@@ -32,8 +32,7 @@ class Briefing:
         """What the teacher is shown of ``feedback``."""
         settings = self._settings
         return Exhibits(
-            # Without feedback not even the draws may depend on the student.
-            feedback if settings.feedback else Feedback(feedback.round, (), {}),
+            feedback,
             self._shots,
             wrong=settings.n_wrong,
             correct=settings.n_correct,

@@ -20,7 +20,7 @@ from tutelage.methods.belief import Belief
 from tutelage.methods.briefing import Briefing
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.exhibits import Exhibits
-from tutelage.methods.protocol import Ground, StudentView, gold_rows
+from tutelage.methods.protocol import Ground, gold_rows
 from tutelage.methods.writing import Brief, Writer, clean
 from tutelage.records import Feedback, Growth, Label, Outcome, record_id
 from tutelage.selectors.acceptance import Judge
@@ -75,7 +75,7 @@ class EvoKD:
     @property
     def truncated(self) -> int:
         """Texts cut short in the prompts."""
-        return self._prompts.truncated
+        return len(self._prompts.cut)
 
     def stand_on(self, ground: Ground) -> None:
         """Build the scorer over the shots, and remember every text that a new one must not repeat."""
@@ -109,12 +109,11 @@ class EvoKD:
         if not self._settings.n_init:
             return Growth(round=0, rows=tuple(shots))
         briefs = self._briefing.paraphrases(shots, self._chance(0))
-        growth = self._grow(briefs, 0, "", {}, None, asked=0)
+        growth = self._grow(briefs, 0, "", {}, asked=0)
         return replace(growth, rows=(*shots, *growth.rows))
 
-    def next_rows(self, feedback: Feedback, round: int, student: StudentView) -> Growth:
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
         """Analysis, then hard and easy texts, labelled and judged."""
-        feedback = self._belief.sift(feedback, self._ground.pool.rows)
         chance = self._chance(round)
         exhibits = self._briefing.exhibits(feedback, chance)
         seconds: dict[str, float] = {}
@@ -128,8 +127,7 @@ class EvoKD:
             analysis = clean(reply.text)
             seconds["analysis"] = time.perf_counter() - began
         briefs = self._briefing.briefs(feedback, exhibits, analysis, chance)
-        view = student if self._settings.feedback else None
-        growth = self._grow(briefs, round, analysis, seconds, view, asked=asked, failed=failed)
+        growth = self._grow(briefs, round, analysis, seconds, asked=asked, failed=failed)
         return replace(growth, prompt=prompt)
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
@@ -138,7 +136,7 @@ class EvoKD:
         The shots stand in for the outcomes that are not there yet.
         """
         outcomes = tuple(Outcome(shot.id, shot.text, shot.label or "", shot.label or "", (1.0,), "gold", 0) for shot in self._ground.shots)
-        feedback = Feedback(0, outcomes, self._ground.task.scores(outcomes))
+        feedback = self.aimed_at(Feedback(0, outcomes, self._ground.task.scores(outcomes)))
         chance = self._chance(0)
         exhibits = self._briefing.exhibits(feedback, chance)
         briefs = self._briefing.briefs(feedback, exhibits, "", chance)
@@ -163,18 +161,21 @@ class EvoKD:
             counts["analysis"] = 1
         return counts
 
-    def aimed_at(self, feedback: Feedback) -> Sequence[Outcome]:
-        """The believed mistakes of the round."""
-        return self._belief.sift(feedback, self._ground.pool.rows).wrong if self._settings.feedback else ()
+    def aimed_at(self, feedback: Feedback) -> Feedback:
+        """What is believed of the feedback; nothing without feedback, so that not even the draws depend on the student."""
+        if not self._settings.feedback:
+            return Feedback(feedback.round, (), {})
+        return self._belief.sift(feedback, self._ground.pool.rows)
 
     def state_dict(self) -> dict[str, Any]:
-        """The calibrator's state."""
-        return {"calibrator": self._calibrator.state_dict(), "gold": self._gold_for_calibration}
+        """The calibrator's state, and which texts were cut."""
+        return {"calibrator": self._calibrator.state_dict(), "gold": self._gold_for_calibration, "cut": sorted(self._prompts.cut)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the calibrator's state."""
+        """Take up both."""
         self._calibrator.load_state_dict(state["calibrator"])
         self._gold_for_calibration = int(state["gold"])
+        self._prompts.cut.update(state["cut"])
 
     def _chance(self, round: int) -> random.Random:
         return random.Random(int(record_id("method", self._ground.seed, round), 16))
@@ -199,15 +200,7 @@ class EvoKD:
         )
 
     def _grow(
-        self,
-        briefs: Sequence[Brief],
-        round: int,
-        analysis: str,
-        seconds: dict[str, float],
-        student: StudentView | None,
-        *,
-        asked: int,
-        failed: int = 0,
+        self, briefs: Sequence[Brief], round: int, analysis: str, seconds: dict[str, float], *, asked: int, failed: int = 0
     ) -> Growth:
         ground = self._ground
         began = time.perf_counter()
@@ -215,7 +208,7 @@ class EvoKD:
         written = self._writer.write(self._teacher, briefs, ground.seed, round, ground.on_reply)
         middle = time.perf_counter()
         admitted: Admitted = self._admission.admit(
-            written, self._writer, round, lambda count: ground.on_phase("labelling", count), ground.on_reply, student
+            written, self._writer, round, lambda count: ground.on_phase("labelling", count), ground.on_reply
         )
         quota: dict[str, int] = {}
         for brief in briefs:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from tutelage.errors import ConfigError
-from tutelage.methods.protocol import Ground, StudentView, gold_rows
-from tutelage.records import Feedback, Growth, Outcome
+from tutelage.methods.protocol import Ground, gold_rows
+from tutelage.records import Feedback, Growth
 
 
 class GoldOnly:
@@ -35,13 +34,13 @@ class GoldOnly:
         """The gold examples."""
         return Growth(round=0, rows=tuple(gold_rows(self._ground.shots)))
 
-    def next_rows(self, feedback: Feedback, round: int, student: StudentView) -> Growth:
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
         """Never asked for: there are no rounds."""
         raise ConfigError(f"method={self.name} does not grow.")
 
-    def aimed_at(self, feedback: Feedback) -> Sequence[Outcome]:
+    def aimed_at(self, feedback: Feedback) -> Feedback:
         """Nothing."""
-        return ()
+        return Feedback(feedback.round, (), {})
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing to keep."""

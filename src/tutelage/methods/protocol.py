@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tutelage.data.pool import Pool
-from tutelage.records import Example, Feedback, Growth, Outcome, Row
+from tutelage.records import Example, Feedback, Growth, Row
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.protocol import Teacher
 
 OnPhase = Callable[[str, int], None]
 """Called with a phase's name and how many teacher requests it will make, when the phase begins."""
-
-StudentView = Callable[[Sequence[Row]], list[Outcome]]
-"""What the student, as it stands, makes of rows it was not trained on; in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +74,16 @@ class Method(Protocol):
         """The rows of round 0."""
         ...
 
-    def next_rows(self, feedback: Feedback, round: int, student: StudentView) -> Growth:
-        """The rows of ``round``, aimed by the feedback of the one before; ``student`` may be asked about candidates.
+    def aimed_at(self, feedback: Feedback) -> Feedback:
+        """The part of a round's feedback that the method aims at; its mistakes are exported, and ``next_rows`` sees nothing else."""
+        ...
+
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+        """The rows of ``round``, aimed by what :meth:`aimed_at` left of the feedback of the one before.
 
         Raises:
             BudgetExhausted: the tokens are spent.
         """
-        ...
-
-    def aimed_at(self, feedback: Feedback) -> Sequence[Any]:
-        """The outcomes that ``next_rows`` would show or aim at; they are exported as the round's feedback."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tutelage.errors import ConfigError
-from tutelage.records import LabelDistribution, Outcome
+from tutelage.records import LabelDistribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,8 @@ class Verdict:
 class Judge(Protocol):
     """What admission asks of a selector of generated rows."""
 
-    @property
-    def asks_student(self) -> bool:
-        """True where the verdicts depend on what the student makes of the texts."""
-        ...
-
-    def judge_batch(self, asked: Sequence[str], distributions: Sequence[LabelDistribution], outcomes: Sequence[Outcome]) -> list[Verdict]:
-        """A verdict for each text of a round, in order; ``outcomes`` are the student's, empty where it is not asked."""
+    def judge_batch(self, asked: Sequence[str], distributions: Sequence[LabelDistribution]) -> list[Verdict]:
+        """A verdict for each text of a round, in order."""
         ...
 
 
@@ -48,8 +43,6 @@ class Acceptance:
         ConfigError: a confidence outside [0, 1].
     """
 
-    asks_student = False
-
     def __init__(self, agreement: bool = True, min_confidence: float = 0.0, rescue_confidence: float = 1.0, weighted: bool = False) -> None:
         for name, value in (("min_confidence", min_confidence), ("rescue_confidence", rescue_confidence)):
             if not 0.0 <= value <= 1.0:
@@ -59,9 +52,7 @@ class Acceptance:
         self._rescue = rescue_confidence
         self._weighted = weighted
 
-    def judge_batch(
-        self, asked: Sequence[str], distributions: Sequence[LabelDistribution], outcomes: Sequence[Outcome] = ()
-    ) -> list[Verdict]:
+    def judge_batch(self, asked: Sequence[str], distributions: Sequence[LabelDistribution]) -> list[Verdict]:
         """A verdict for each text, in order."""
         return [self.judge(label, distribution) for label, distribution in zip(asked, distributions, strict=True)]
 

@@ -2,8 +2,7 @@
 
 A small teacher is not equally sure of all classes. One threshold for all starves the classes that it is unsure of (on SNIPS, 1 shot,
 0.7 left PlayMusic one row in 450 texts), and a student without them fails. Ranking inside the class asked for is the idea of LLKD's
-class-wise thresholds (papers in the README), applied to generated texts. So is ``hardness``: what the teacher is sure of and the
-student is not teaches more than what both know.
+class-wise thresholds (papers in the README), applied to generated texts.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ import math
 from collections.abc import Sequence
 
 from tutelage.errors import ConfigError
-from tutelage.records import LabelDistribution, Outcome
+from tutelage.records import LabelDistribution
 from tutelage.selectors.acceptance import Verdict
-
-_LEAST = 1e-6
 
 
 class ClassShare:
@@ -25,50 +22,34 @@ class ClassShare:
         share: of each class's scored texts that is kept, rounded up; in (0, 1].
         min_probability: of the class asked for, below which a text is rejected whatever its rank.
         weighted: weigh a row by that probability.
-        hardness: h of the ranking by log p_teacher(class) - h log p_student(class); 0 leaves the student out of it.
 
     Raises:
         ConfigError: a number is outside its range.
     """
 
-    def __init__(self, share: float = 0.5, min_probability: float = 0.0, weighted: bool = False, hardness: float = 0.0) -> None:
+    def __init__(self, share: float = 0.5, min_probability: float = 0.0, weighted: bool = False) -> None:
         if not 0.0 < share <= 1.0:
             raise ConfigError(f"selector.share={share} must be above 0 and at most 1.")
         if not 0.0 <= min_probability <= 1.0:
             raise ConfigError(f"selector.min_probability={min_probability} must be in [0, 1].")
-        if hardness < 0.0:
-            raise ConfigError(f"selector.hardness={hardness} must be 0 or more; 0 leaves the student out of the ranking.")
         self._share = share
         self._minimum = min_probability
         self._weighted = weighted
-        self._hardness = hardness
 
-    @property
-    def asks_student(self) -> bool:
-        """True with a ``hardness``."""
-        return self._hardness > 0.0
-
-    def judge_batch(
-        self, asked: Sequence[str], distributions: Sequence[LabelDistribution], outcomes: Sequence[Outcome] = ()
-    ) -> list[Verdict]:
-        """A verdict for each text, in order; of texts that rank equally the earlier one comes first."""
+    def judge_batch(self, asked: Sequence[str], distributions: Sequence[LabelDistribution]) -> list[Verdict]:
+        """A verdict for each text, in order; of equally probable texts the earlier one ranks first."""
         probability = [distribution.probability(label) for label, distribution in zip(asked, distributions, strict=True)]
-        rank = [math.log(max(own, _LEAST)) for own in probability]
-        if outcomes:
-            labels = distributions[0].labels
-            for place, (label, outcome) in enumerate(zip(asked, outcomes, strict=True)):
-                rank[place] -= self._hardness * math.log(max(outcome.probabilities[labels.index(label)], _LEAST))
         kept: set[int] = set()
         for label in sorted(set(asked)):
             places = [place for place, own in enumerate(asked) if own == label]
-            places.sort(key=lambda place: (-rank[place], place))
+            places.sort(key=lambda place: (-probability[place], place))
             kept.update(places[: math.ceil(round(len(places) * self._share, 9))])
         verdicts = []
         for place, label in enumerate(asked):
             if probability[place] < self._minimum:
                 verdicts.append(Verdict(label, False, f"probability of the class asked for below {self._minimum:g}"))
             elif place not in kept:
-                verdicts.append(Verdict(label, False, f"not among the first {self._share:.0%} of its class"))
+                verdicts.append(Verdict(label, False, f"not among the surest {self._share:.0%} of its class"))
             else:
                 verdicts.append(Verdict(label, True, "", probability[place] if self._weighted else 1.0))
         return verdicts

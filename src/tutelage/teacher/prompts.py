@@ -39,6 +39,9 @@ class PromptSet:
         templates: source by kind (see :data:`KINDS`).
         text_limit: characters that ``line`` lets through.
 
+    Attributes:
+        cut: ids of the different texts that ``line`` cut.
+
     Raises:
         ConfigError: a kind is missing or unknown, or a template does not parse.
     """
@@ -47,7 +50,7 @@ class PromptSet:
         self.name = name
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
         environment.filters["line"] = lambda text: self._line(str(text), text_limit)
-        self._cut: set[str] = set()
+        self.cut: set[str] = set()
         for kind in templates:
             if kind not in KINDS:
                 raise ConfigError(f"prompt '{name}': {did_you_mean('template', kind, KINDS)}")
@@ -59,11 +62,6 @@ class PromptSet:
                 self._compiled[kind] = _Compiled(source, environment.from_string(source))
             except TemplateSyntaxError as error:
                 raise ConfigError(f"prompt '{name}', template '{kind}', line {error.lineno}: {error.message}") from None
-
-    @property
-    def truncated(self) -> int:
-        """How many different texts were cut to fit ``text_limit``."""
-        return len(self._cut)
 
     def version(self, kind: str) -> str:
         """A short hash of the template's source, kept with every row that was written from it."""
@@ -86,5 +84,5 @@ class PromptSet:
     def _line(self, text: str, limit: int) -> str:
         line = one_line(text, limit)
         if len(line) < len(" ".join(text.split())):
-            self._cut.add(record_id(text))
+            self.cut.add(record_id(text))
         return line

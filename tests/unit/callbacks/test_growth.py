@@ -14,6 +14,7 @@ from tests.fits import SHOTS, TEST, Killed, ScriptedMethod, build, run
 from tutelage.callbacks.growth import Timeline
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import Interrupted, Interruption
+from tutelage.records import Feedback
 from tutelage.student.schedule import Position
 from tutelage.teacher.budget import BudgetedTeacher
 from tutelage.teacher.protocol import Request
@@ -86,10 +87,10 @@ def test_a_budget_that_runs_out_inside_a_round_keeps_the_rounds_before(tmp_path:
     class Dearer(ScriptedMethod):
         """Its second round costs more than its first."""
 
-        def next_rows(self, feedback: Any, round: int, student: Any) -> Any:
+        def next_rows(self, feedback: Any, round: int) -> Any:
             if round == 2:
-                super().next_rows(feedback, round, student)
-            return super().next_rows(feedback, round, student)
+                super().next_rows(feedback, round)
+            return super().next_rows(feedback, round)
 
     teacher = counted(2 * ROUND_TOKENS + 30)
     fit = run(build(tmp_path, encoder, Dearer(6, teacher), Timeline(1, 1, 1, 0), budget=teacher))
@@ -143,8 +144,7 @@ def test_rows_and_lines_after_the_checkpoint_are_taken_back(tmp_path: Path, enco
     with pytest.raises(Killed):
         run(build(tmp_path / "killed", encoder, ScriptedMethod(2), explode_at=4))
     fit = build(tmp_path / "killed", encoder, ScriptedMethod(2), resume=True)
-    lost = ScriptedMethod(2).next_rows(fit.method.feedbacks[0] if fit.method.feedbacks else None, 9, None).rows  # type: ignore[arg-type]
-    fit.pool.append(lost)
+    fit.pool.append(ScriptedMethod(2).next_rows(Feedback(8, (), {}), 9).rows)
     with (tmp_path / "killed" / "metrics.jsonl").open("a", encoding="utf-8") as handle:
         handle.write('{"round": 9}\n{"rou')
     run(fit, resume=True)

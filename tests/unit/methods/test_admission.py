@@ -10,9 +10,8 @@ from tests.classroom import LABELS, WordTeacher, a_text, obliging, prompt_set, s
 from tutelage.data.dedup import Deduplicator
 from tutelage.methods.admission import Admission, Admitted
 from tutelage.methods.writing import Brief, Writer, Written
-from tutelage.records import Outcome, Row
+from tutelage.records import Row
 from tutelage.selectors.acceptance import Acceptance
-from tutelage.selectors.class_share import ClassShare
 from tutelage.teacher.calibration import NoCalibration
 from tutelage.teacher.protocol import Reply, Request, Sampling
 from tutelage.teacher.scoring import LabelScorer
@@ -118,23 +117,3 @@ def test_a_rejected_label_still_counts_as_a_text_that_is_there(separated: bool) 
     for round in (1, 2):
         rows = subject.admit([written(a_text("Animal", 1))], WRITER, round, lambda count: None).rows
     assert rows[0].reason == "exact duplicate of pool"
-
-
-@pytest.mark.parametrize("hardness", [0.0, 5.0])
-def test_the_student_is_shown_the_texts_that_could_be_rows(hardness: float) -> None:
-    shown: list[Row] = []
-
-    def student(rows: list[Row]) -> list[Outcome]:
-        shown.extend(rows)
-        return [
-            Outcome(row.id, row.text, row.target, "Tool", (0.0, 0.9, 0.1) if row.text[-1] == "1" else (0.0, 0.1, 0.9), "hard", 2)
-            for row in rows
-        ]
-
-    scorer = LabelScorer(WordTeacher(obliging), LABELS, prompt_set(), (), NoCalibration())
-    door = Admission(scorer, ClassShare(share=0.5, hardness=hardness), Deduplicator(0.9), separated=True)
-    texts = [written(a_text("Tool", number), draw=number) for number in (1, 2)]
-    texts.append(written("", reason="empty", draw=3))
-    rows = door.admit(texts, WRITER, 2, lambda count: None, student=student).rows  # type: ignore[arg-type]
-    assert [row.id for row in shown] == ([row.id for row in rows[:2]] if hardness else [])
-    assert [row.accepted for row in rows] == ([False, True, False] if hardness else [True, False, False])

@@ -22,14 +22,12 @@ from tests.classroom import (
     ground,
     grown,
     make_evokd,
-    nothing_known,
     obliging,
     prompt_set,
 )
 
 from tutelage.errors import ConfigError
 from tutelage.records import Feedback, LabelDistribution, Outcome
-from tutelage.selectors.class_share import ClassShare
 from tutelage.teacher.calibration import BatchCalibration, TemperatureCalibration
 from tutelage.teacher.protocol import GenerateRequest, Reply, Request
 
@@ -175,12 +173,12 @@ def test_a_resumed_method_rejects_the_same_duplicates(tmp_path: Path) -> None:
     method = make_evokd()
     standing = ground(tmp_path, teacher)
     method.stand_on(standing)
-    first = method.next_rows(MIXED, 1, nothing_known)
+    first = method.next_rows(MIXED, 1)
     standing.pool.append(first.rows)
-    undisturbed = method.next_rows(MIXED, 2, nothing_known)
+    undisturbed = method.next_rows(MIXED, 2)
     resumed = make_evokd()
     resumed.stand_on(ground(tmp_path, WordTeacher(repeating)))
-    again = resumed.next_rows(MIXED, 2, nothing_known)
+    again = resumed.next_rows(MIXED, 2)
     assert again.rows == undisturbed.rows
     assert {row.reason for row in again.rows} == {"exact duplicate of pool"}
     assert {row.reason for row in first.rows} >= {"", "exact duplicate of pool", "scored label is not the one asked for"}
@@ -191,13 +189,26 @@ def test_a_resumed_calibrator_goes_on_alike(tmp_path: Path) -> None:
     method = make_evokd(calibrator=BatchCalibration())
     standing = ground(tmp_path, teacher)
     method.stand_on(standing)
-    standing.pool.append(method.next_rows(MIXED, 1, nothing_known).rows)
+    standing.pool.append(method.next_rows(MIXED, 1).rows)
     state = method.state_dict()
-    undisturbed = method.next_rows(MIXED, 2, nothing_known)
+    undisturbed = method.next_rows(MIXED, 2)
     resumed = make_evokd(calibrator=BatchCalibration())
     resumed.stand_on(ground(tmp_path, WordTeacher(obliging)))
     resumed.load_state_dict(state)
-    assert resumed.next_rows(MIXED, 2, nothing_known).rows == undisturbed.rows
+    assert resumed.next_rows(MIXED, 2).rows == undisturbed.rows
+
+
+def test_texts_that_were_cut_are_counted_over_a_resume(tmp_path: Path) -> None:
+    long = [replace(SHOTS[0], text="animal " * 200), *SHOTS[1:]]
+    method, resumed = make_evokd(), make_evokd()
+    for one in (method, resumed):
+        one.stand_on(ground(tmp_path, WordTeacher(obliging), shots=tuple(long)))
+    method.next_rows(MIXED, 1)
+    assert method.truncated == 1
+    resumed.load_state_dict(method.state_dict())
+    assert resumed.truncated == 1
+    resumed.next_rows(MIXED, 2)
+    assert resumed.truncated == 1
 
 
 def test_the_first_rows_are_the_shots(tmp_path: Path) -> None:
@@ -273,26 +284,13 @@ def test_mistakes_that_the_teacher_does_not_vouch_for_are_not_aimed_at(tmp_path:
     method = make_evokd(mistake_margin=0.5)
     standing = ground(tmp_path, WordTeacher(obliging))
     method.stand_on(standing)
-    rows = [row for row in method.next_rows(MIXED, 1, nothing_known).rows if row.target == "Tool"][:2]
+    rows = [row for row in method.next_rows(MIXED, 1).rows if row.target == "Tool"][:2]
     doubtful = replace(rows[1], distribution=LabelDistribution(NAMES, (0.3, 0.4, 0.3), 0.0))
     standing.pool.append([rows[0], doubtful])
     mistakes = [Outcome(row.id, row.text, "Tool", "Animal", (0.6, 0.2, 0.2), "hard", 1) for row in rows]
     given = Feedback(1, tuple(mistakes), MIXED.per_class)
-    assert [one.id for one in method.aimed_at(given)] == [rows[0].id]
-    growth = method.next_rows(given, 2, nothing_known)
+    aimed = method.aimed_at(given)
+    assert [one.id for one in aimed.outcomes] == [rows[0].id]
+    growth = method.next_rows(aimed, 2)
     assert rows[0].text in growth.prompt
     assert rows[1].text not in growth.prompt
-
-
-def test_without_feedback_the_student_is_not_asked(tmp_path: Path) -> None:
-    def asked(rows: Any) -> Any:
-        raise AssertionError("static generation may not look at the student")
-
-    for feedback_on in (True, False):
-        method = make_evokd(ClassShare(hardness=1.0), feedback=feedback_on)
-        method.stand_on(ground(tmp_path / str(feedback_on), WordTeacher(obliging)))
-        if feedback_on:
-            with pytest.raises(AssertionError):
-                method.next_rows(MIXED, 1, asked)
-        else:
-            assert any(row.accepted for row in method.next_rows(MIXED, 1, asked).rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.classroom import MIXED, SHOTS, ground, nothing_known
+from tests.classroom import MIXED, SHOTS, ground
 
 from tutelage.errors import ConfigError
 from tutelage.methods.gold import GoldOnly
@@ -19,10 +19,10 @@ def test_the_first_rows_are_the_gold_and_there_are_no_others(tmp_path: Path) -> 
     assert all(row.accepted and row.source == "gold" and row.confidence == 1.0 and row.round == 0 for row in growth.rows)
     assert (growth.round, growth.asked, growth.answered, growth.failed) == (0, 0, 0, 0)
     assert (method.rounds, method.asks_teacher, method.calibration_labels) == (0, False, 0)
-    assert method.aimed_at(MIXED) == ()
+    assert method.aimed_at(MIXED).outcomes == ()
     method.load_state_dict(method.state_dict())
     with pytest.raises(ConfigError, match="method=shots does not grow"):
-        method.next_rows(MIXED, 1, nothing_known)
+        method.next_rows(MIXED, 1)
 
 
 def test_no_gold_is_an_error(tmp_path: Path) -> None:

@@ -18,9 +18,8 @@ def scores(support: int = 20, **f1: float) -> dict[str, ClassScore]:
 
 def test_weak_classes_are_asked_for_more() -> None:
     quota = class_quota(80, LABELS, scores(A=0.95, B=0.7, C=0.4, D=0.1), focus=0.5)
-    assert quota["A"] < quota["B"] < quota["C"] < quota["D"]
-    assert quota["D"] >= 1.8 * quota["A"]
-    assert quota["A"] >= 80 * 0.5 / 4
+    # Half of 80 evenly, half by weakness: F1 smoothed towards 0.5375 by 4 examples, plus the slack of 0.1.
+    assert quota == {"A": 14, "B": 18, "C": 22, "D": 26}
 
 
 def test_more_focus_leans_further_towards_the_weak() -> None:
@@ -32,7 +31,7 @@ def test_more_focus_leans_further_towards_the_weak() -> None:
 
 def test_a_single_mistake_does_not_draw_a_round_to_its_class() -> None:
     quota = class_quota(56, LABELS, scores(8, A=1.0, B=1.0, C=1.0, D=0.93), focus=0.5)
-    assert 14 < quota["D"] <= 17
+    assert quota == {"A": 14, "B": 13, "C": 13, "D": 16}
 
 
 def test_few_examples_prove_little() -> None:

@@ -163,4 +163,4 @@ def test_cut_texts_are_counted_once_each() -> None:
     long = "word " * 400
     for text in (long, "short", long, "another " + long):
         prompts.render("score", coded=False, legend=[], demonstrations=[], text=text)
-    assert prompts.truncated == 2
+    assert len(prompts.cut) == 2
