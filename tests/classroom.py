@@ -56,7 +56,7 @@ WORDS = [
 ]
 
 
-def prompt_set(name: str = "completion") -> PromptSet:
+def prompt_set(name: str = "completion_classification") -> PromptSet:
     """A shipped prompt set."""
     values = OmegaConf.to_container(OmegaConf.load(CONF / "prompt" / f"{name}.yaml"), resolve=True)
     assert isinstance(values, dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,13 +12,14 @@ from tutelage.data.dataset import Dataset
 from tutelage.fitting import fit
 from tutelage.interruption import Interruption
 from tutelage.methods.gold import GoldOnly
-from tutelage.parts import build
+from tutelage.parts import build, build_labeller
 from tutelage.records import Outcome
 from tutelage.student.schedule import Position
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.budget import BudgetedTeacher
+from tutelage.teacher.labelling import Draft
 from tutelage.teacher.protocol import Reply, Teacher
-from tutelage.teacher.scoring import LabelScorer, ordered_demonstrations
+from tutelage.teacher.scoring import ordered_demonstrations
 from tutelage.tracking.run_folder import RunFolder, Status
 
 
@@ -29,52 +31,45 @@ def teacher_alone(
     Its tokens are counted apart: they are the price of measuring, not of the student.
 
     Returns:
-        accuracy, macro_f1, raw_accuracy, tokens (billed) and failed requests.
+        the task's quoted metrics, "raw" (the first of them without calibration; None for NER), tokens (billed) and failed requests.
     """
     counted = BudgetedTeacher(teacher)
     demonstrations = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
-    scorer = LabelScorer(
-        counted,
-        task.labels,
-        build(config.prompt, "prompt"),
-        demonstrations,
-        build(config.calibration, "calibration"),
-        config.method.allow_codes,
-    )
+    labeller = build_labeller(config, build(config.prompt, "prompt"), task, counted, demonstrations)
+    drafts = [Draft(example.text) for example in dataset.test]
 
     def on_reply(reply: Any) -> None:
         watcher.reply(reply)
         interruption.check()
 
-    watcher.phase("teacher alone", 0, len(dataset.test))
-    scorer.fit(dataset.dev, on_reply)
-    scored = scorer.score([example.text for example in dataset.test], on_reply)
+    watcher.phase("teacher alone", 0, len(labeller.requests(drafts)))
+    labeller.fit(dataset.dev, on_reply)
+    labelled = labeller.label(drafts, on_reply)
     lines: list[dict[str, Any]] = []
     calibrated: list[Outcome] = []
     raw: list[Outcome] = []
-    for example, distribution in zip(dataset.test, scored.distributions, strict=True):
-        if distribution is None:
+    for example, opinion in zip(dataset.test, labelled.opinions, strict=True):
+        if opinion is None:
             continue
-        gold = example.label or ""
+        gold, distribution = example.label or "", opinion.distribution
+        said, line = opinion.target(distribution.top), {"id": example.id, "target": gold}
+        if task.level == "word":
+            sure = opinion.entity_confidence("")
+            lines.append({**line, "text": example.text, "predicted": said, "confidences": sure})
+            calibrated.append(Outcome(example.id, example.text, gold, said, (min(sure, default=1.0),), "test", 0))
+            continue
         lines.append(
-            {
-                "id": example.id,
-                "target": gold,
-                "probabilities": distribution.probabilities,
-                "raw": distribution.raw,
-                "off_label_mass": distribution.off_label_mass,
-            }
+            {**line, "probabilities": distribution.probabilities, "raw": distribution.raw, "off_label_mass": distribution.off_label_mass}
         )
-        for store, values in ((calibrated, distribution.probabilities), (raw, distribution.raw)):
-            store.append(Outcome(example.id, example.text, gold, task.decode(values), values, "test", 0))
+        calibrated.append(Outcome(example.id, example.text, gold, said, distribution.probabilities, "test", 0))
+        raw.append(replace(calibrated[-1], predicted=task.read([distribution.raw]).predicted, probabilities=distribution.raw))
     folder.write_lines("teacher/evaluation.jsonl", lines)
-    metrics = task.metrics(calibrated)
+    metrics, first = task.metrics(calibrated), task.quoted[0].key
     return {
-        "accuracy": metrics["accuracy"],
-        "macro_f1": metrics["macro_f1"],
-        "raw_accuracy": task.metrics(raw)["accuracy"],
+        **{metric.key: metrics[metric.key] for metric in task.quoted},
+        "raw": task.metrics(raw)[first] if raw else None,
         "tokens": counted.usage.billed,
-        "failed": len(scored.errors),
+        "failed": len(labelled.errors),
     }
 
 
@@ -92,7 +87,7 @@ class _Aside:
         """A teacher's reply arrived."""
         self._watcher.reply(reply)
 
-    def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
+    def stage_closed(self, position: Position, dev: dict[str, float], rows: tuple[int, int]) -> None:
         """The table at the end has the arm's numbers."""
 
 
@@ -102,7 +97,7 @@ def supervised_ceiling(
     """Train the same student on the whole pool with gold labels, in the run's folder ``supervised/``.
 
     Returns:
-        accuracy, macro_f1 and the number of gold labels.
+        the task's quoted metrics and the number of gold labels.
     """
     arm = OmegaConf.merge(
         config,

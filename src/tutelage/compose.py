@@ -98,7 +98,7 @@ def launch(verb: str, overrides: list[str]) -> int:
 
 
 def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
-    """One run with its display, table and report; returns the test accuracy (what a sweeper optimises)."""
+    """One run with its display, table and report; returns the first quoted number on test (what a sweeper optimises)."""
     from tutelage.report.html import write_report
     from tutelage.run import run
     from tutelage.terminal import TerminalWatcher, print_result
@@ -119,7 +119,7 @@ def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
     report = write_report(path)
     print_result(watcher.console, result, _shown(path))
     watcher.console.print(f"report   {_shown(report)}", highlight=False, soft_wrap=True, markup=False)
-    return float(result["after"]["accuracy"])
+    return float(result["after"][result["metrics"][0]["key"]])
 
 
 def folder_to_resume(config: Any) -> Path | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,16 @@ from tutelage.assets import cache_directory
 from tutelage.data.dataset import Dataset
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.methods.protocol import Method
+from tutelage.records import Example
 from tutelage.student.module import StudentModule
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.build import Stack, build_teacher
+from tutelage.teacher.labelling import Labeller
+from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import Teacher
 
-_LAYERS = ("cache", "record")
-"""Keys of conf/teacher that configure the wrappers around the engine, not the engine."""
+_LAYERS = ("cache", "record", "ner", "candidate_parts")
+"""Keys of conf/teacher that configure the wrappers around the engine, or how it is asked, not the engine."""
 
 
 def build(node: Any, group: str, without: tuple[str, ...] = (), **given: Any) -> Any:
@@ -49,8 +54,10 @@ def build(node: Any, group: str, without: tuple[str, ...] = (), **given: Any) ->
 
 
 def build_dataset(config: DictConfig) -> Dataset:
-    """The data set of conf/data."""
-    dataset: Dataset = build(config.data, "data")
+    """The data set of conf/data, read for the task of conf/task."""
+    from hydra.utils import get_class
+
+    dataset: Dataset = build(config.data, "data", kind=get_class(config.task._target_).name)
     return dataset
 
 
@@ -79,12 +86,26 @@ def build_method(config: DictConfig) -> Method:
     parts: dict[str, Any] = {}
     if config.method.name == "evokd":
         parts = {
-            "prompts": build(config.prompt, "prompt"),
+            "prompts": (prompts := build(config.prompt, "prompt")),
             "acceptance": build(config.selector, "selector"),
-            "calibrator": build(config.calibration, "calibration"),
+            "new_labeller": partial(build_labeller, config, prompts),
         }
-    method: Method = build(config.method, "method", ("training",), **parts)
+    method: Method = build(config.method, "method", ("training", "allow_codes"), **parts)
     return method
+
+
+def build_labeller(config: DictConfig, prompts: PromptSet, task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> Labeller:
+    """What labels texts for the run's task, with a calibrator of its own."""
+    from tutelage.teacher.candidates import Candidates
+    from tutelage.teacher.scoring import TextLabeller
+    from tutelage.teacher.span_verifier import SpanVerifier
+
+    calibrator = build(config.calibration, "calibration")
+    if task.level == "text":
+        return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator, config.method.allow_codes)
+    return SpanVerifier(
+        teacher, task.labels, prompts, demonstrations, calibrator, Candidates(config.teacher.candidate_parts), config.method.allow_codes
+    )
 
 
 def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
@@ -92,11 +113,14 @@ def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
     import torch
 
     from tutelage.records import record_id
-    from tutelage.student.checkpoint import load_tokenizer, new_classifier
+    from tutelage.student.checkpoint import load_tokenizer, new_classifier, new_tagger
 
     student = config.student
     torch.manual_seed(int(record_id("init", config.seed), 16) % 2**63)
-    network = new_classifier(student.model, task.labels, student.pooling, student.head_dropout, student.trust_remote_code)
+    if task.level == "word":
+        network = new_tagger(student.model, task.outputs, student.trust_remote_code)
+    else:
+        network = new_classifier(student.model, task.outputs, student.pooling, student.head_dropout, student.trust_remote_code)
     module = StudentModule(
         network.train(),  # from_pretrained gives evaluation mode, and dropout would stay off
         task,

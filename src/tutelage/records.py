@@ -76,8 +76,10 @@ class Row:
     """One line of the pool. It never changes once written.
 
     Attributes:
-        target: what the student is to learn; for classification a label name.
-        asked: the label that generation was asked for, where it was.
+        target: what the student is to learn; for classification a label name, for NER the marked spans (tasks/spans.py).
+        distribution: the teacher's opinion of the text; for NER, of the mention that was asked for, over the types and "O".
+        entity_confidence: for NER the teacher's probability of each entity of the target, in order.
+        asked: the label (for NER the entity type) that generation was asked for, where it was.
         parents: ids of the rows or outcomes that the text was written from.
         accepted: False for a rejected row, which is kept with its ``reason`` and never trained on.
         weight: the row's weight in the loss.
@@ -96,10 +98,13 @@ class Row:
     parents: tuple[str, ...] = ()
     weight: float = 1.0
     detail: dict[str, str] = field(default_factory=dict)
+    entity_confidence: tuple[float, ...] = ()
 
     @property
     def confidence(self) -> float:
-        """The teacher's confidence; 1 for gold."""
+        """The teacher's confidence, of its least certain entity where it marked some; 1 for gold."""
+        if self.entity_confidence:
+            return min(self.entity_confidence)
         return self.distribution.confidence if self.distribution else 1.0
 
 
@@ -108,9 +113,10 @@ class Outcome:
     """What the student made of one row or example.
 
     Attributes:
-        target: the label held to be right (gold, or the teacher's).
-        probabilities: the student's, in the task's label order.
+        target: what is held to be right (gold, or the teacher's), in the form of a row's target.
+        probabilities: the student's, in the task's label order; for NER one number, that of its least certain word.
         source: the row's source, or the split's name ("dev", "test").
+        tags: for NER the student's tags word by word, as they came.
     """
 
     id: str
@@ -120,6 +126,7 @@ class Outcome:
     probabilities: tuple[float, ...]
     source: str
     round: int
+    tags: tuple[str, ...] = ()
 
     @property
     def correct(self) -> bool:
@@ -203,13 +210,14 @@ def row_from_dict(record: dict[str, Any]) -> Row:
             off_label_mass=given["off_label_mass"],
             raw=tuple(given["raw"]),
         )
-    values["parents"] = tuple(values.get("parents", ()))
+    for key in ("parents", "entity_confidence"):
+        values[key] = tuple(values.get(key, ()))
     return Row(**values)
 
 
 def outcome_from_dict(record: dict[str, Any]) -> Outcome:
     """Read an Outcome from what :func:`dataclasses.asdict` and JSON made of it."""
-    return Outcome(**{**record, "probabilities": tuple(record["probabilities"])})
+    return Outcome(**{**record, "probabilities": tuple(record["probabilities"]), "tags": tuple(record.get("tags", ()))})
 
 
 def as_dicts(records: Sequence[Any]) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ def run(config: DictConfig, path: Path, watcher: Watcher, resume_command: str, *
                 config, folder, status, dataset, task, method, stack if method.asks_teacher else None, watcher, interruption, resume=resume
             )
             fitted.save(path / "student")
-            result = _result(config, path, dataset, method, fitted, stack)
+            result = _result(config, path, dataset, task, method, fitted, stack)
             if config.evaluate.teacher and stack is not None:
                 beside = time.perf_counter()
                 status.phase("teacher alone", fitted.rounds)
@@ -96,6 +96,8 @@ def _write_manifest(
             "name": config.name,
             "method": config.method.name,
             "ablation": _choice("ablation"),
+            "task": task.name,
+            "metrics": as_dicts(list(task.quoted)),
             "labels": as_dicts(list(task.labels)),
             "teacher": {
                 "engine": str(config.teacher._target_).rsplit(".", 1)[-1],
@@ -131,16 +133,19 @@ def _gold(config: DictConfig, dataset: Dataset, fitted: Fitted | None) -> dict[s
     """How many gold labels were used for what; dev labels that only draw a curve are not used by the run."""
     pool = config.method.training.gold == "pool"
     return {
-        "shots": len(dataset.supervised()) if pool else config.shots * len(dataset.labels),
+        "shots": len(dataset.supervised() if pool else dataset.shots(config.shots, config.seed)),
         "dev": len(dataset.dev) if config.method.training.patience else 0,
         "calibration": fitted.calibration_labels if fitted else 0,
     }
 
 
-def _result(config: DictConfig, path: Path, dataset: Dataset, method: Method, fitted: Fitted, stack: Stack | None) -> dict[str, Any]:
+def _result(
+    config: DictConfig, path: Path, dataset: Dataset, task: Task, method: Method, fitted: Fitted, stack: Stack | None
+) -> dict[str, Any]:
     rows = fitted.pool.rows
     usage = stack.budget.usage if stack and method.asks_teacher else None
     return {
+        "metrics": as_dicts(list(task.quoted)),
         "before": fitted.ledger.before,
         "after": fitted.ledger.after,
         "supervised": None,

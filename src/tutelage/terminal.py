@@ -79,12 +79,12 @@ class TerminalWatcher:
         done = int(task.completed) + 1
         self._progress.update(self._task, completed=done, count=f"{done}/{int(task.total)}" if task.total else str(done), note=self._note())
 
-    def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
+    def stage_closed(self, position: Position, dev: dict[str, float], rows: tuple[int, int]) -> None:
         """A stage ended: one lasting line."""
         self._round_ends.append((time.monotonic(), self._billed))
         name = {"start": "start  ", "final": "final  "}.get(position.stage, f"round {position.round:<2d}")
         self.console.print(
-            f"  {name} dev accuracy {dev['accuracy']:.3f}  macro-F1 {dev['macro_f1']:.3f}   "
+            f"  {name} dev {'  '.join(f'{title} {value:.3f}' for title, value in dev.items())}   "
             f"rows {rows[0]} kept, {rows[1]} rejected   {self._billed:,} tokens billed, {self._spent:,} spent{self._time_left(position)}",
             highlight=False,
             soft_wrap=True,
@@ -117,17 +117,26 @@ class TerminalWatcher:
 def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     """The table at the end of a run."""
     table = Table(title=None, show_edge=False, pad_edge=False)
-    for name, side in (("", "left"), ("test accuracy", "right"), ("macro-F1", "right"), ("", "left")):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    quoted = result["metrics"]
+    table.add_column("")
+    for place, metric in enumerate(quoted):
+        table.add_column(f"test {metric['title']}" if place == 0 else metric["title"], justify="right")
+    table.add_column("")
     gold = result["gold_labels"]
     rows = [("student before growth", result["before"], f"{gold['shots']} gold labels")]
     rows.append(("student after", result["after"], f"{result['rows']['accepted']} rows in {result['rounds']} rounds"))
     if result.get("supervised"):
         rows.append(("supervised ceiling", result["supervised"], f"{result['supervised']['gold_labels']} gold labels"))
     if result.get("teacher"):
-        rows.append(("teacher alone", result["teacher"], f"raw, uncalibrated: {result['teacher']['raw_accuracy']:.3f}"))
+        rows.append(
+            (
+                "teacher alone",
+                result["teacher"],
+                "" if result["teacher"]["raw"] is None else f"raw, uncalibrated: {result['teacher']['raw']:.3f}",
+            )
+        )
     for name, scores, note in rows:
-        table.add_row(name, f"{scores['accuracy']:.3f}", f"{scores['macro_f1']:.3f}", note)
+        table.add_row(name, *(f"{scores[metric['key']]:.3f}" for metric in quoted), note)
     console.print()
     console.print(table)
     tokens = result["tokens"]

@@ -33,7 +33,7 @@ class Timeline:
         start_epochs: on the first rows.
         round_epochs: passes over each round's rows (EvoKD's repeated batch).
         final_epochs: over everything accepted, after the last round; 0 for none.
-        patience: rounds without a better dev macro-F1 before growth ends; 0 never ends it.
+        patience: rounds without a better score on dev (the task's ``steered_by``) before growth ends; 0 never ends it.
         test_every_round: measure on test after every round too, for a finer curve; it costs a pass over the test set.
     """
 
@@ -101,7 +101,7 @@ class GrowthCallback(Callback):
         scores = self._ledger.close_stage(position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget)
         if position.stage == "final":
             trainer.should_stop = True
-        elif reason := self._reason_to_stop(position.round, float(scores["macro_f1"])):
+        elif reason := self._reason_to_stop(position.round, float(scores[self._desk.steered_by])):
             self._finish(trainer, position.round, reason)
         else:
             self._grow(trainer, module, data, fresh, position.round + 1)
@@ -124,9 +124,9 @@ class GrowthCallback(Callback):
         if self._desk.predict_then_train:
             self._desk.keep(self._ledger.measured("predicting", lambda: module.predict(data.fresh_dataloader(), "fresh")))
 
-    def _reason_to_stop(self, round: int, macro_f1: float) -> str:
-        if macro_f1 > self._best[0]:
-            self._best = (macro_f1, round)
+    def _reason_to_stop(self, round: int, score: float) -> str:
+        if score > self._best[0]:
+            self._best = (score, round)
         if round >= self._method.rounds:
             return "rounds"
         if self._timeline.patience and round - self._best[1] >= self._timeline.patience:

@@ -108,12 +108,13 @@ class RoundLedger:
         self._lines += 1
         self._stage_seconds = {}
         if test is not None and test_metrics is not None:
-            self.after = {"accuracy": test_metrics["accuracy"], "macro_f1": test_metrics["macro_f1"]}
+            self.after = {metric.key: test_metrics[metric.key] for metric in self._task.quoted}
             if position.stage == "start":
                 self.before = self.after
                 self._folder.write_lines("predictions/test-before.jsonl", as_dicts(test))
             self._folder.write_lines("predictions/test-after.jsonl", as_dicts(test))
-        self._watcher.stage_closed(position, dev_metrics, (accepted, len(self._pool) - accepted))
+        quoted = {metric.title: float(dev_metrics[metric.key]) for metric in self._task.quoted}
+        self._watcher.stage_closed(position, quoted, (accepted, len(self._pool) - accepted))
         return dev_metrics
 
     def write_growth(self, growth: Growth) -> None:

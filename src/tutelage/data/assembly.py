@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from tutelage.data.dataset import Dataset
+from tutelage.data.dataset import Dataset, Kind, classes_of
 from tutelage.data.dedup import Deduplicator, normalise
 from tutelage.data.labels import LabelSettings, label_space
 from tutelage.data.readers import RawExample, RawSplit
@@ -25,6 +25,7 @@ def assemble(
     name: str,
     splits: Mapping[str, RawSplit],
     *,
+    kind: Kind = "classification",
     labels: LabelSettings | None = None,
     near_threshold: float = 0.9,
     validation_share: float = 0.1,
@@ -34,6 +35,7 @@ def assemble(
     """Build a data set from "train" and "test", and "validation" and "shots" where they are given.
 
     Args:
+        kind: what the rows' labels are; for NER ``labels`` are the entity types.
         near_threshold: similarity from which a pool text counts as a copy of a dev or test text; 1 for none but exact and normalised ones.
         validation_share: share of each class of train that becomes dev where there is no "validation".
         split_seed: decides which rows those are; not the run's seed, so that every seed of a sweep has the same dev.
@@ -46,10 +48,10 @@ def assemble(
     kept_notes = list(notes)
     rows = {split: _with_text(_NAMES[split], raw, dropped) for split, raw in splits.items()}
     trained_on = _label_source(name, splits, rows)
-    seen = Counter(row.label for row in rows[trained_on] if row.label is not None)
-    space = label_space(labels, seen, splits[trained_on].where)
+    seen = Counter(name for row in rows[trained_on] if row.label is not None for name in classes_of(kind, row.label))
+    space = label_space(labels, seen, splits[trained_on].where, at_least=2 if kind == "classification" else 1)
     for split in splits:
-        _check_labels(split, rows[split], splits[split], space, listed=labels is not None)
+        _check_labels(split, rows[split], splits[split], space, kind, listed=labels is not None)
     kept_notes += [
         f"label '{label.name}' is listed but never seen in {splits[trained_on].where}" for label in space if label.name not in seen
     ]
@@ -61,7 +63,7 @@ def assemble(
     if "validation" in rows:
         dev = rows["validation"]
     else:
-        pool, dev = _cut_dev(pool, validation_share, split_seed, splits["train"].where)
+        pool, dev = _cut_dev(pool, validation_share, split_seed, splits["train"].where, kind)
         kept_notes.append(
             f"no validation file: {len(dev)} labelled texts were cut from train ({validation_share:.0%} of each class, seed {split_seed})"
         )
@@ -73,9 +75,9 @@ def assemble(
             f"large pool ({len(pool)} texts): near duplicates of dev and test were looked up by word pairs, which can miss a few"
         )
     held_out = Deduplicator(near_threshold, scan_limit)
-    for kind, held in (("test", rows["test"]), ("dev", dev)):
+    for against, held in (("test", rows["test"]), ("dev", dev)):
         for row in held:
-            held_out.add(row.text, kind)
+            held_out.add(row.text, against)
     shots = _without_leaks("shots", shots, held_out, dropped)
     pool = _without_known("pool", pool, {normalise(row.text): "shots" for row in shots}, dropped)
     pool = _without_leaks("pool", pool, held_out, dropped)
@@ -97,6 +99,7 @@ def assemble(
         notes=tuple(kept_notes),
         pool_gold=gold,
         given_shots=_labelled("shots", shots),
+        kind=kind,
     )
 
 
@@ -126,17 +129,19 @@ def _label_source(name: str, splits: Mapping[str, RawSplit], rows: Mapping[str, 
     return "train"
 
 
-def _check_labels(split: str, rows: Sequence[RawExample], raw: RawSplit, space: Sequence[Label], *, listed: bool) -> None:
+def _check_labels(split: str, rows: Sequence[RawExample], raw: RawSplit, space: Sequence[Label], kind: Kind, *, listed: bool) -> None:
     names = {label.name for label in space}
     for row in rows:
         if row.label is None:
             if split != "train":
                 raise DataError(f"{row.place}: the text has no label, and every row of {split} needs one. Label it, or take the row out.")
-        elif row.label not in names:
-            count = sum(other.label == row.label for other in rows)
+            continue
+        what = "label" if kind == "classification" else "entity type"
+        for unknown in (name for name in classes_of(kind, row.label) if name not in names):
+            count = sum(unknown in classes_of(kind, other.label) for other in rows if other.label is not None)
             where = "data.labels does not list it" if listed else "no training example has it"
             raise DataError(
-                f"{row.place}: {did_you_mean('label', row.label, names)} {count} of {len(rows)} rows of {raw.where} have it and {where}. "
+                f"{row.place}: {did_you_mean(what, unknown, names)} {count} of {len(rows)} rows of {raw.where} have it and {where}. "
                 "Mend the rows, add training examples of it, or list every label in data.labels."
             )
 
@@ -171,13 +176,14 @@ def _without_leaks(split: str, rows: Iterable[RawExample], held_out: Deduplicato
     return kept
 
 
-def _cut_dev(rows: Sequence[RawExample], share: float, seed: int, where: str) -> tuple[list[RawExample], list[RawExample]]:
+def _cut_dev(rows: Sequence[RawExample], share: float, seed: int, where: str, kind: Kind) -> tuple[list[RawExample], list[RawExample]]:
     if not 0.0 < share < 1.0:
         raise ConfigError(f"data.validation_share is {share}; it must lie between 0 and 1.")
     by_label: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         if row.label is not None:
-            by_label.setdefault(row.label, []).append(place)
+            # Texts with entities are drawn from all together: few have the same types.
+            by_label.setdefault(row.label if kind == "classification" else "", []).append(place)
     cut: set[int] = set()
     for label, places in sorted(by_label.items()):
         wanted = min(max(1, round(share * len(places))), len(places) - 1)  # at least one stays

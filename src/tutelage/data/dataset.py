@@ -7,9 +7,18 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from tutelage.errors import ConfigError, DataError
 from tutelage.records import Example, Label, record_id
+from tutelage.tasks.spans import read_spans
+
+Kind = Literal["classification", "ner"]
+
+
+def classes_of(kind: Kind, label: str) -> tuple[str, ...]:
+    """The classes that a gold label holds: itself, or the types of the entities that it marks."""
+    return (label,) if kind == "classification" else tuple(dict.fromkeys(span.type for span in read_spans(label)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,7 @@ class Dataset:
         notes: what a reader of the report should know (a cut validation set, labels that were never seen).
         pool_gold: label name by pool id, as far as it is known. Only :meth:`shots` and :meth:`supervised` read it; no method may.
         given_shots: labelled examples of a shots file; empty where shots are drawn from the pool's gold.
+        kind: what a label is: a class ("classification"), or a marking of entities ("ner").
     """
 
     name: str
@@ -35,6 +45,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     pool_gold: Mapping[str, str] = field(default_factory=dict, repr=False)
     given_shots: tuple[Example, ...] = ()
+    kind: Kind = "classification"
 
     @property
     def digest(self) -> str:
@@ -55,7 +66,8 @@ class Dataset:
         The draw depends on ``seed``, the class and the data alone, and the shots of a smaller ``k`` are among those of a larger one.
 
         Returns:
-            k · classes examples, class after class in the order of ``labels``.
+            For classification k · classes examples, class after class in the order of ``labels``. For NER at most as many: texts with
+            an entity of the type, none twice.
 
         Raises:
             ConfigError: ``k`` is negative.
@@ -68,8 +80,8 @@ class Dataset:
         source = self.given_shots or self._labelled_pool()
         by_label: dict[str, list[Example]] = {label.name: [] for label in self.labels}
         for example in source:
-            if example.label is not None:
-                by_label[example.label].append(example)
+            for name in classes_of(self.kind, example.label) if example.label is not None else ():
+                by_label[name].append(example)
         short = {name: len(examples) for name, examples in by_label.items() if len(examples) < k}
         if short:
             counts = ", ".join(f"'{name}' has {count}" for name, count in short.items())
@@ -78,11 +90,11 @@ class Dataset:
                 f"{k} shots per class were asked for, but in {where} of '{self.name}' {counts}. "
                 f"Ask for at most {min(short.values())}, or label more examples."
             )
-        drawn: list[Example] = []
+        drawn: dict[str, Example] = {}
         for name, examples in by_label.items():
             random.Random(int(record_id("shots", seed, name), 16)).shuffle(examples)
-            drawn += examples[:k]
-        return tuple(drawn)
+            drawn.update((example.id, example) for example in examples[:k])
+        return tuple(drawn.values())
 
     def supervised(self) -> tuple[Example, ...]:
         """Every pool example whose gold is known, with it: for the supervised ceiling only.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -12,13 +12,19 @@ from torch.utils.data import Dataset, IterableDataset
 
 from tutelage.errors import ConfigError
 from tutelage.records import Row
+from tutelage.tasks.spans import first_pieces
 
 
 class TargetEncoder(Protocol):
-    """The one thing that a loader needs of a task."""
+    """What a loader needs of a task."""
 
-    def target_vector(self, row: Row) -> Sequence[float]:
-        """The row's target over the classes, one-hot or soft."""
+    @property
+    def level(self) -> Literal["text", "word"]:
+        """What is decided about: a whole text, or each of its words."""
+        ...
+
+    def target_vectors(self, row: Row) -> Sequence[Sequence[float]]:
+        """The row's target over the classes, one-hot or soft: one distribution for the text, or for each word."""
         ...
 
 
@@ -29,7 +35,8 @@ class Item:
     Attributes:
         source: the row's source, or the split's name ("dev", "test").
         token_ids: at most the module's ``max_length``, special tokens included.
-        vector: the target over the classes.
+        vectors: the target over the classes: one for the text, or one for each word.
+        places: for words the token of each (its first sub-token; -1 where it has none); empty where a text is decided about.
     """
 
     id: str
@@ -39,7 +46,15 @@ class Item:
     round: int
     weight: float
     token_ids: tuple[int, ...]
-    vector: tuple[float, ...]
+    vectors: tuple[tuple[float, ...], ...]
+    places: tuple[int, ...] = ()
+
+    def read(self, values: torch.Tensor) -> list[list[float] | None]:
+        """The student's distributions of what is decided about, from its output for this item, [C] or [L, C]."""
+        if not self.places:
+            return [values.tolist()]
+        rows = values.tolist()
+        return [rows[place] if place >= 0 else None for place in self.places]
 
 
 class Batch(TypedDict):
@@ -47,8 +62,8 @@ class Batch(TypedDict):
 
     Keys:
         input_ids, attention_mask: long, [B, L].
-        targets: float, [B, C], soft or one-hot.
-        weights: float, [B].
+        targets: float, [B, C], soft or one-hot; for words [B, L, C], at the first sub-token of each.
+        weights: float, [B]; for words [B, L], 0 at every other token.
         index: long, [B]; place of each in ``loader.dataset.items``.
     """
 
@@ -103,7 +118,13 @@ class ItemEncoder:
         self._task = task
         self._tokenizer = tokenizer
         self._max_length = max_length
+        if task.level == "word" and not tokenizer.is_fast:
+            raise ConfigError(
+                f"The tokenizer of {tokenizer.name_or_path} cannot tell which word a token belongs to (it is not a fast one); "
+                "choose another student.model=."
+            )
         self._token_ids: dict[str, tuple[int, ...]] = {}
+        self._places: dict[str, tuple[int, ...]] = {}
         self._cut: set[str] = set()
 
     @property
@@ -113,15 +134,7 @@ class ItemEncoder:
 
     def encode(self, rows: Sequence[Row], source: str | None = None) -> list[Item]:
         """Items of ``rows``, in order; ``source`` replaces the rows' own."""
-        new = {row.id: row.text for row in rows if row.id not in self._token_ids}
-        if new:
-            # Whole first, to know which are too long; only those are tokenised again.
-            whole = self._tokenizer(list(new.values()), add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
-            for id, text, ids in zip(new, new.values(), whole, strict=True):
-                if len(ids) > self._max_length:
-                    self._cut.add(id)
-                    ids = self._tokenizer(text, truncation=True, max_length=self._max_length)["input_ids"]
-                self._token_ids[id] = tuple(ids)
+        self._tokenize({row.id: row.text for row in rows if row.id not in self._token_ids})
         return [
             Item(
                 id=row.id,
@@ -131,19 +144,60 @@ class ItemEncoder:
                 round=row.round,
                 weight=row.weight,
                 token_ids=self._token_ids[row.id],
-                vector=tuple(self._task.target_vector(row)),
+                vectors=tuple(map(tuple, self._task.target_vectors(row))),
+                places=self._places.get(row.id, ()),
             )
             for row in rows
         ]
+
+    def _tokenize(self, texts: Mapping[str, str]) -> None:
+        if not texts:
+            return
+        by_word = self._task.level == "word"
+        given: list[Any] = [text.split(" ") if by_word else text for text in texts.values()]
+        # Whole first, to know which are too long; only those are tokenised again.
+        whole = self._tokenizer(given, add_special_tokens=True, truncation=False, verbose=False, is_split_into_words=by_word)
+        for number, id in enumerate(texts):
+            encoded, place = whole, number
+            if len(whole["input_ids"][number]) > self._max_length:
+                self._cut.add(id)
+                encoded, place = (
+                    self._tokenizer(given[number : number + 1], truncation=True, max_length=self._max_length, is_split_into_words=by_word),
+                    0,
+                )
+            self._token_ids[id] = tuple(encoded["input_ids"][place])
+            if by_word:
+                self._places[id] = first_pieces(encoded.word_ids(place), len(given[number]))
 
     def collate(self, placed: Iterable[tuple[int, Item]]) -> Batch:
         """Pad items to the longest of them."""
         places, items = zip(*placed, strict=True)
         ids = [torch.tensor(item.token_ids, dtype=torch.long) for item in items]
+        targets, weights = (
+            self._by_word(items)
+            if self._task.level == "word"
+            else (
+                torch.tensor([item.vectors[0] for item in items], dtype=torch.float32),
+                torch.tensor([item.weight for item in items], dtype=torch.float32),
+            )
+        )
         return Batch(
             input_ids=pad_sequence(ids, batch_first=True, padding_value=self._tokenizer.pad_token_id),
             attention_mask=pad_sequence([torch.ones_like(row) for row in ids], batch_first=True, padding_value=0),
-            targets=torch.tensor([item.vector for item in items], dtype=torch.float32),
-            weights=torch.tensor([item.weight for item in items], dtype=torch.float32),
+            targets=targets,
+            weights=weights,
             index=torch.tensor(places, dtype=torch.long),
         )
+
+    @staticmethod
+    def _by_word(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Targets and weights at the first sub-token of each word, 0 elsewhere."""
+        length, classes = max(len(item.token_ids) for item in items), len(items[0].vectors[0])
+        targets, weights = torch.zeros(len(items), length, classes), torch.zeros(len(items), length)
+        for row, item in enumerate(items):
+            seen = [(place, vector) for place, vector in zip(item.places, item.vectors, strict=True) if place >= 0]
+            if seen:
+                columns = torch.tensor([place for place, _ in seen])
+                targets[row, columns] = torch.tensor([vector for _, vector in seen], dtype=torch.float32)
+                weights[row, columns] = item.weight
+        return targets, weights

@@ -19,16 +19,17 @@ def words_of(name: str) -> str:
     return " ".join(re.sub(r"[_\-./\s]+", " ", spaced).lower().split()) or name
 
 
-def label_space(settings: LabelSettings | None, seen: Collection[str], source: str) -> tuple[Label, ...]:
+def label_space(settings: LabelSettings | None, seen: Collection[str], source: str, at_least: int = 2) -> tuple[Label, ...]:
     """Return the labels in the config's order, or the sorted names of ``seen`` where the config lists none.
 
     Args:
         seen: label names in the labelled training data.
         source: what the labels come from, for messages.
+        at_least: labels that the task needs: two classes, or one entity type.
 
     Raises:
         ConfigError: an entry of ``settings`` has an unknown key or type, or a label is listed twice.
-        DataError: fewer than two labels.
+        DataError: fewer than ``at_least`` labels.
     """
     if settings is None:
         labels = tuple(Label(name, words_of(name), words_of(name)) for name in sorted(seen))
@@ -41,7 +42,9 @@ def label_space(settings: LabelSettings | None, seen: Collection[str], source: s
     names = [label.name for label in labels]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"data.labels lists '{twice[0]}' twice. List each label once.")
-    if len(labels) < 2:
+    if len(labels) < at_least:
+        if at_least == 1:
+            raise DataError(f"{source} marks no entity of any type. Check the tags' column, or list the types in data.labels.")
         listed = f"only '{names[0]}'" if names else "none"
         raise DataError(
             f"A classifier needs two labels or more; {source} has {listed}. Check data.label_column, or list them in data.labels."

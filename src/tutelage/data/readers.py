@@ -12,6 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tutelage.data.dataset import Kind
+from tutelage.data.markings import from_spans, from_words
 from tutelage.errors import ConfigError, DataError, did_you_mean
 
 FORMATS: dict[str, tuple[str, ...]] = {"jsonl": (".jsonl", ".ndjson"), "csv": (".csv",), "tsv": (".tsv",), "parquet": (".parquet",)}
@@ -41,11 +43,28 @@ class RawSplit:
     rows: tuple[RawExample, ...]
 
 
-def read_split(path: Path, *, text_column: str, label_column: str, need_label: bool, encoding: str = "utf-8") -> RawSplit:
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The names of the columns, or keys, that are read.
+
+    Attributes:
+        text, label: of classification; ``text`` also of NER, where ``spans`` are characters of it.
+        words, tags: of NER: lists as long as each other.
+    """
+
+    kind: Kind = "classification"
+    text: str = "text"
+    label: str = "label"
+    words: str = "tokens"
+    tags: str = "tags"
+    spans: str = "spans"
+
+
+def read_split(path: Path, columns_read: Columns, *, need_label: bool, encoding: str = "utf-8") -> RawSplit:
     """Read every row of ``path``; the format follows from its ending.
 
     Args:
-        need_label: an absent label column is then an error; else the rows come without labels.
+        need_label: an absent label is then an error; else the rows come without labels.
         encoding: of a text file; parquet has its own.
 
     Raises:
@@ -57,17 +76,16 @@ def read_split(path: Path, *, text_column: str, label_column: str, need_label: b
     else:
         text = _decode(path, encoding)
         columns, records = _jsonl(path, text) if path.suffix in FORMATS["jsonl"] else _separated(path, text)
-    rows = raw_examples(columns, records, where=str(path), text_column=text_column, label_column=label_column, need_label=need_label)
+    rows = raw_examples(columns, records, columns_read, where=str(path), need_label=need_label)
     return RawSplit(str(path), tuple(columns), rows)
 
 
 def raw_examples(
     columns: Sequence[str],
     records: Iterator[tuple[str, dict[str, Any]]],
+    read: Columns,
     *,
     where: str,
-    text_column: str,
-    label_column: str,
     need_label: bool,
 ) -> tuple[RawExample, ...]:
     """Pick text and label out of ``records``, pairs of (place, values by column).
@@ -75,19 +93,42 @@ def raw_examples(
     Raises:
         DataError: a column is absent, a value has the wrong type, or there is no row.
     """
-    _need_column(where, columns, "text_column", text_column)
-    if need_label:
-        _need_column(where, columns, "label_column", label_column)
-    rows = []
-    for place, record in records:
-        # Lines of JSON may differ in their keys.
-        _need_column(place, record, "text_column", text_column)
-        if need_label:
-            _need_column(place, record, "label_column", label_column)
-        rows.append(RawExample(_text(place, record[text_column]), _label(place, record.get(label_column)), place))
+    pick = _labelled_text if read.kind == "classification" else _marked_text
+    pick(where, dict.fromkeys(columns), read, need_label, check_only=True)
+    # Lines of JSON may differ in their keys, so each is checked again.
+    rows = [RawExample(*pick(place, record, read, need_label), place) for place, record in records]
     if not rows:
         raise DataError(f"{where} has no rows. Fill it, or take it out of the folder.")
     return tuple(rows)
+
+
+def _labelled_text(place: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False) -> tuple[str, str | None]:
+    _need_column(place, record, "text_column", read.text)
+    if need:
+        _need_column(place, record, "label_column", read.label)
+    return ("", None) if check_only else (_text(place, record[read.text]), _label(place, record.get(read.label)))
+
+
+def _marked_text(place: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False) -> tuple[str, str | None]:
+    by_words = read.words in record
+    if not by_words and read.text not in record:
+        raise DataError(
+            f"{place}: neither '{read.words}' (words, with '{read.tags}') nor '{read.text}' (with '{read.spans}') is there, but "
+            f"{', '.join(record) or 'nothing'}. Set data.words_column= or data.text_column=."
+        )
+    if need:
+        _need_column(place, record, *(("tags_column", read.tags) if by_words else ("spans_column", read.spans)))
+    if check_only:
+        return "", None
+    if by_words:
+        return from_words(place, *(_listed(place, column, record.get(column)) for column in (read.words, read.tags)))
+    return from_spans(place, _text(place, record[read.text]), _listed(place, read.spans, record.get(read.spans)))
+
+
+def _listed(place: str, column: str, value: Any) -> Any:
+    if value is not None and (not isinstance(value, Sequence) or isinstance(value, str)):
+        raise DataError(f"{place}: '{column}' is a {type(value).__name__} ({repr(value)[:60]}), not a list. Mend the row.")
+    return value
 
 
 def _need_column(place: str, columns: Sequence[str] | dict[str, Any], setting: str, column: str) -> None:

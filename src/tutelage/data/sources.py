@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.data.assembly import assemble
-from tutelage.data.dataset import Dataset
+from tutelage.data.dataset import Dataset, Kind
 from tutelage.data.labels import LabelSettings
-from tutelage.data.readers import FORMATS, RawSplit, raw_examples, read_split
+from tutelage.data.readers import FORMATS, Columns, RawSplit, raw_examples, read_split
 from tutelage.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["Dataset", "load_files", "load_hub", "load_sample"]
@@ -23,7 +23,12 @@ _FILE_NAMES = {"train": ("train", "pool"), "validation": ("validation", "dev", "
 _HUB_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 
 
-def load_sample(name: str = "snips_intent", labels: LabelSettings | None = None, near_threshold: float = 0.9) -> Dataset:
+def load_sample(
+    name: str = "snips_intent",
+    kind: Kind = "classification",
+    labels: LabelSettings | None = None,
+    near_threshold: float = 0.9,
+) -> Dataset:
     """Load a data set that is shipped with the package; its SOURCE.md says where it is from.
 
     Raises:
@@ -33,14 +38,18 @@ def load_sample(name: str = "snips_intent", labels: LabelSettings | None = None,
     available = sorted(folder.name for folder in samples.iterdir() if folder.is_dir())
     if name not in available:
         raise DataError(f"{did_you_mean('sample', name, available)} For your own data: data=files data.path=<folder>.")
-    return load_files(samples / name, labels=labels, near_threshold=near_threshold, name=name)
+    return load_files(samples / name, kind=kind, labels=labels, near_threshold=near_threshold, name=name)
 
 
 def load_files(
     path: str | Path,
+    kind: Kind = "classification",
     format: str = "auto",
     text_column: str = "text",
     label_column: str = "label",
+    words_column: str = "tokens",
+    tags_column: str = "tags",
+    spans_column: str = "spans",
     labels: LabelSettings | None = None,
     encoding: str = "utf-8",
     near_threshold: float = 0.9,
@@ -77,11 +86,15 @@ def load_files(
     for split in _FILE_NAMES:
         if (file := _file_of(folder, split, suffixes)) is not None:
             splits[split] = read_split(
-                file, text_column=text_column, label_column=label_column, need_label=split != "train", encoding=encoding
+                file,
+                Columns(kind, text_column, label_column, words_column, tags_column, spans_column),
+                need_label=split != "train",
+                encoding=encoding,
             )
     return assemble(
         name or folder.resolve().name,
         splits,
+        kind=kind,
         labels=labels,
         near_threshold=near_threshold,
         validation_share=validation_share,
@@ -104,10 +117,14 @@ def _file_of(folder: Path, split: str, suffixes: tuple[str, ...]) -> Path | None
 
 def load_hub(
     name: str,
+    kind: Kind = "classification",
     subset: str | None = None,
     splits: Mapping[str, str | None] | None = None,
     text_column: str = "text",
     label_column: str = "label",
+    words_column: str = "tokens",
+    tags_column: str = "tags",
+    spans_column: str = "spans",
     labels: LabelSettings | None = None,
     revision: str | None = None,
     near_threshold: float = 0.9,
@@ -130,8 +147,9 @@ def load_hub(
     for split in names:
         if split not in _FILE_NAMES:
             raise ConfigError(f"data.splits: {did_you_mean('split', split, _FILE_NAMES)}")
+    columns = Columns(kind, text_column, label_column, words_column, tags_column, spans_column)
     raw = {
-        split: _hub_split(name, subset, str(hub_split), revision, text_column, label_column, need_label=split != "train")
+        split: _hub_split(name, subset, str(hub_split), revision, columns, need_label=split != "train")
         for split, hub_split in names.items()
         if hub_split is not None
     }
@@ -141,6 +159,7 @@ def load_hub(
     return assemble(
         name,
         raw,
+        kind=kind,
         labels=labels,
         near_threshold=near_threshold,
         validation_share=validation_share,
@@ -149,9 +168,7 @@ def load_hub(
     )
 
 
-def _hub_split(
-    name: str, subset: str | None, split: str, revision: str | None, text_column: str, label_column: str, *, need_label: bool
-) -> RawSplit:
+def _hub_split(name: str, subset: str | None, split: str, revision: str | None, columns_read: Columns, *, need_label: bool) -> RawSplit:
     # Imported here: datasets takes seconds to import, and most runs do without it.
     import datasets
     import httpx
@@ -166,17 +183,19 @@ def _hub_split(
             "(data.splits.validation=null cuts dev from train). Where the hub cannot be reached, save the data as files "
             "and use data=files data.path=<folder>."
         ) from error
-    label = data.features.get(label_column)
-    class_names: list[str] | None = getattr(label, "names", None)
+    column = columns_read.label if columns_read.kind == "classification" else columns_read.tags
+    feature = data.features.get(column)
+    class_names: list[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
 
     def named(record: dict[str, Any]) -> dict[str, Any]:
-        if class_names is None or record[label_column] is None:
+        if class_names is None or (given := record[column]) is None:
             return record
-        number = record[label_column]
-        return {**record, label_column: class_names[number] if number >= 0 else None}  # -1 is the hub's "not published"
+        if isinstance(given, list):
+            return {**record, column: [class_names[number] for number in given]}
+        return {**record, column: class_names[given] if given >= 0 else None}  # -1 is the hub's "not published"
 
     where = f"{name}[{split}]"
     records = ((f"{where}: row {number}", named(record)) for number, record in enumerate(data, start=1))
     columns = tuple(data.column_names)
-    rows = raw_examples(columns, records, where=where, text_column=text_column, label_column=label_column, need_label=need_label)
+    rows = raw_examples(columns, records, columns_read, where=where, need_label=need_label)
     return RawSplit(where, columns, rows)

@@ -8,9 +8,10 @@ from typing import Any
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.methods.writing import Writer, Written
-from tutelage.records import LabelDistribution, Row, record_id
+from tutelage.records import Row, record_id
 from tutelage.selectors.acceptance import Judge, Verdict
-from tutelage.teacher.scoring import LabelScorer
+from tutelage.tasks.spans import write_spans
+from tutelage.teacher.labelling import Labeller, Opinion
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,13 @@ class Admission:
     """Decides about each written text, and keeps the rejected ones with their reason.
 
     Args:
-        separated: label each text by scoring (EvoKD's separation). Without it the label asked for is believed.
+        labeller: labels each text by a query of its own (EvoKD's separation). None: the label asked for is believed.
     """
 
-    def __init__(self, scorer: LabelScorer, acceptance: Judge, duplicates: Deduplicator, separated: bool) -> None:
-        self._scorer = scorer
+    def __init__(self, labeller: Labeller | None, acceptance: Judge, duplicates: Deduplicator) -> None:
+        self._labeller = labeller
         self._acceptance = acceptance
         self._duplicates = duplicates
-        self._separated = separated
 
     def admit(
         self,
@@ -47,29 +47,31 @@ class Admission:
         """Rows in the texts' order. Only texts that could still be accepted are scored, so that no token is wasted."""
         faults = [text.reason or self._repeat(text.text) for text in written]
         open_places = [place for place, fault in enumerate(faults) if not fault]
-        labelled: dict[int, LabelDistribution | None] = {}
+        opinions: dict[int, Opinion] = {}
         errors: dict[int, str] = {}
-        if self._separated and open_places:
-            on_scoring(len(open_places))
-            scored = self._scorer.score([written[place].text for place in open_places], on_reply)
-            labelled = dict(zip(open_places, scored.distributions, strict=True))
-            errors = {open_places[number]: error for number, error in scored.errors.items()}
-        certain = [(place, distribution) for place, distribution in labelled.items() if distribution is not None]
+        asked = lost = 0
+        if self._labeller is not None and open_places:
+            drafts = [written[place].draft for place in open_places]
+            on_scoring(len(self._labeller.requests(drafts)))
+            labelled = self._labeller.label(drafts, on_reply)
+            opinions = {place: one for place, one in zip(open_places, labelled.opinions, strict=True) if one is not None}
+            errors = {open_places[number]: error for number, error in labelled.errors.items()}
+            asked, lost = labelled.asked, labelled.failed
         verdicts = self._acceptance.judge_batch(
-            [written[place].brief.label.name for place, _ in certain], [distribution for _, distribution in certain]
+            [written[place].brief.label.name for place in opinions], [opinion.distribution for opinion in opinions.values()]
         )
-        judged = {place: verdict for (place, _), verdict in zip(certain, verdicts, strict=True)}
+        judged = dict(zip(opinions, verdicts, strict=True))
         rows = []
         for place, (text, fault) in enumerate(zip(written, faults, strict=True)):
             reason = fault or (f"labelling failed: {errors[place]}" if place in errors else "")
             verdict = judged.get(place) or Verdict(text.brief.label.name, not reason, reason)
-            rows.append(self._row(text, verdict, labelled.get(place), writer, round))
-        failed = sum(text.failed for text in written) + len(errors)
+            rows.append(self._row(text, verdict, opinions.get(place), writer, round))
+        failed = sum(text.failed for text in written)
         return Admitted(
             rows=tuple(rows),
-            asked=len(written) + len(labelled),
-            failed=failed,
-            rejected=sum(not row.accepted for row in rows) - failed,
+            asked=len(written) + asked,
+            failed=failed + lost,
+            rejected=sum(not row.accepted for row in rows) - failed - len(errors),
         )
 
     def _repeat(self, text: str) -> str:
@@ -79,7 +81,7 @@ class Admission:
             return ""
         return f"{found.kind} duplicate of {found.against}"
 
-    def _row(self, text: Written, verdict: Verdict, distribution: LabelDistribution | None, writer: Writer, round: int) -> Row:
+    def _row(self, text: Written, verdict: Verdict, opinion: Opinion | None, writer: Writer, round: int) -> Row:
         brief = text.brief
         detail = {"prompt": writer.version(brief)}
         if brief.style:
@@ -89,14 +91,15 @@ class Admission:
         return Row(
             id=record_id("row", round, brief.kind, text.draw, text.text),
             text=text.text,
-            target=verdict.target,
+            target=opinion.target(verdict.target) if opinion else write_spans(text.spans) if brief.mentions else verdict.target,
             source=brief.kind,
             round=round,
             accepted=verdict.accepted,
             reason=verdict.reason,
-            distribution=distribution,
+            distribution=opinion.distribution if opinion else None,
             asked=brief.label.name,
             parents=brief.parents,
             weight=verdict.weight,
             detail=detail,
+            entity_confidence=opinion.entity_confidence(verdict.target) if opinion else (),
         )

@@ -14,7 +14,8 @@ class Belief:
 
     A mistake is a disagreement of student and teacher. With a small teacher the disagreements are where its own errors gather, and a
     method that aims at them writes more of what the teacher cannot label. So a mistake counts only where the teacher's calibrated
-    probability of the label exceeds that of the student's prediction by ``margin``. Ours; not in the paper, whose teacher is large.
+    probability of the label exceeds that of the student's prediction by ``margin`` (:meth:`tutelage.tasks.protocol.Task.margin`). Ours; not
+    in the paper, whose teacher is large.
 
     Args:
         margin: in [0, 1]; 0 believes every mistake.
@@ -39,7 +40,7 @@ class Belief:
             given = distributions.get(outcome.id)
             if outcome.correct or given is None:
                 return True
-            return given.probability(outcome.target) - given.probability(outcome.predicted) >= self._margin
+            return self._task.margin(given, outcome) >= self._margin
 
         kept = tuple(outcome for outcome in feedback.outcomes if believed(outcome))
         return Feedback(feedback.round, kept, self._task.scores(kept))

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.exhibits import Exhibits
+from tutelage.methods.names import Picker, mentions_of
 from tutelage.methods.quota import class_quota
-from tutelage.methods.writing import Brief
-from tutelage.records import Example, Feedback, Label, Row, Source
+from tutelage.methods.writing import Brief, Shown
+from tutelage.records import Example, Feedback, Outcome, Row, Source
+from tutelage.tasks.protocol import Task
 
 
 class Briefing:
     """Writes the briefs of a round.
 
     Args:
-        labels: by name, in the task's order.
         shots: what may always be shown.
     """
 
-    def __init__(self, settings: EvoKDSettings, labels: Mapping[str, Label], shots: Sequence[Example]) -> None:
+    def __init__(self, task: Task, settings: EvoKDSettings, shots: Sequence[Example]) -> None:
+        self._task = task
         self._settings = settings
-        self._labels = labels
+        self._labels = {label.name: label for label in task.labels}
         self._shots = shots
         cells = product(*settings.styles.values()) if settings.styles else [()]
         self._styles = [", ".join(value for value in cell if value) for cell in cells]
@@ -32,6 +34,7 @@ class Briefing:
         """What the teacher is shown of ``feedback``."""
         settings = self._settings
         return Exhibits(
+            self._task,
             feedback,
             self._shots,
             wrong=settings.n_wrong,
@@ -43,25 +46,32 @@ class Briefing:
     def paraphrases(self, shots: Sequence[Row], chance: random.Random) -> list[Brief]:
         """Briefs for ``n_init`` paraphrases, shared evenly among the shots' rows (+Init)."""
         chosen = [shots[number % len(shots)] for number in range(self._settings.n_init)]
-        return [
-            Brief(self._labels[row.target], "init", (row.text,), (row.id,), style=chance.choice(self._styles))
-            for row in sorted(chosen, key=shots.index)
-        ]
+        briefs = []
+        for row in sorted(chosen, key=shots.index):
+            shown, label = self._shown(row.text, row.target), self._labels[self._task.classes(row.target)[0]]
+            briefs.append(Brief(label, "init", (shown,), (row.id,), mentions=shown.mentions, style=chance.choice(self._styles)))
+        return briefs
 
-    def briefs(self, feedback: Feedback, exhibits: Exhibits, analysis: str, chance: random.Random) -> list[Brief]:
-        """The briefs of a round: hard ones and then easy ones, more of both for weak classes."""
+    def quota(self, feedback: Feedback) -> dict[Source, dict[str, int]]:
+        """How many texts of each kind and class a round asks for: more of both kinds for weak classes."""
         settings = self._settings
         focus = settings.focus
         totals: dict[Source, int] = {"hard": settings.n_hard, "easy": settings.n_easy}
         if not settings.feedback:
             focus, totals = 0.0, {"easy": settings.n_hard + settings.n_easy}
+        return {kind: class_quota(total, list(self._labels), feedback.per_class, focus) for kind, total in totals.items()}
+
+    def briefs(
+        self, feedback: Feedback, exhibits: Exhibits, analysis: str, chance: random.Random, names: Picker | None = None
+    ) -> list[Brief]:
+        """The briefs of a round: hard ones and then easy ones; for NER each around a name from ``names``."""
         briefs = []
-        for kind, total in totals.items():
-            for name, count in class_quota(total, list(self._labels), feedback.per_class, focus).items():
-                briefs += [self._brief(kind, name, exhibits, analysis, chance) for _ in range(count)]
+        for kind, quota in self.quota(feedback).items():
+            for name, count in quota.items():
+                briefs += [self._brief(kind, name, exhibits, analysis, chance, names) for _ in range(count)]
         return briefs
 
-    def _brief(self, kind: Source, name: str, exhibits: Exhibits, analysis: str, chance: random.Random) -> Brief:
+    def _brief(self, kind: Source, name: str, exhibits: Exhibits, analysis: str, chance: random.Random, names: Picker | None) -> Brief:
         count, confused = self._settings.demonstrations, ""
         if not self._settings.feedback:
             shown = exhibits.from_shots(name, count)
@@ -72,9 +82,13 @@ class Briefing:
         return Brief(
             label=self._labels[name],
             kind=kind,
-            demonstrations=tuple(item.text for item in shown),
+            demonstrations=tuple(self._shown(item.text, item.target if isinstance(item, Outcome) else item.label or "") for item in shown),
             parents=tuple(item.id for item in shown),
+            mentions=(names.pick(name, kind, chance),) if names else (),
             confused_with=self._labels.get(confused),
             analysis=analysis if kind == "hard" else "",
             style=chance.choice(self._styles),
         )
+
+    def _shown(self, text: str, target: str) -> Shown:
+        return Shown(text, tuple(mention for mention, _ in mentions_of(text, target)) if self._task.level == "word" else ())

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import ceil as round_up
 from typing import Any
 
 from tutelage.data.dedup import Deduplicator
@@ -20,14 +22,19 @@ from tutelage.methods.belief import Belief
 from tutelage.methods.briefing import Briefing
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.exhibits import Exhibits
+from tutelage.methods.names import NameBook, Picker
 from tutelage.methods.protocol import Ground, gold_rows
 from tutelage.methods.writing import Brief, Writer, clean
-from tutelage.records import Feedback, Growth, Label, Outcome, record_id
+from tutelage.records import Example, Feedback, Growth, Label, Outcome, record_id
 from tutelage.selectors.acceptance import Judge
-from tutelage.teacher.calibration import Calibrator
+from tutelage.tasks.protocol import Task
+from tutelage.teacher.labelling import Draft, Labeller
 from tutelage.teacher.prompts import PromptSet
-from tutelage.teacher.protocol import GenerateRequest, Request, Sampling
-from tutelage.teacher.scoring import LabelScorer, ordered_demonstrations
+from tutelage.teacher.protocol import GenerateRequest, Request, Sampling, Teacher
+from tutelage.teacher.scoring import ordered_demonstrations
+
+NewLabeller = Callable[[Task, Teacher, Sequence[Example]], Labeller]
+"""Builds what labels the texts, over these demonstrations."""
 
 
 class EvoKD:
@@ -43,11 +50,10 @@ class EvoKD:
         sampling: Sampling,
         analysis_sampling: Sampling,
         acceptance: Judge,
-        calibrator: Calibrator,
+        new_labeller: NewLabeller,
         *,
         min_words: int,
         max_words: int,
-        allow_codes: bool,
     ) -> None:
         if settings.n_hard + settings.n_easy <= 0 and settings.rounds > 0:
             raise ConfigError(
@@ -58,9 +64,9 @@ class EvoKD:
         self._prompts = prompts
         self._analysis_sampling = analysis_sampling
         self._acceptance = acceptance
-        self._calibrator = calibrator
+        self._new_labeller = new_labeller
+        self._sampling = sampling
         self._writer = Writer(prompts, sampling, min_words, max_words)
-        self._allow_codes = allow_codes
 
     @property
     def rounds(self) -> int:
@@ -86,7 +92,7 @@ class EvoKD:
         self._ground, self._teacher = ground, ground.teacher
         self._labels: dict[str, Label] = {label.name: label for label in ground.task.labels}
         demonstrations = ordered_demonstrations(ground.shots, ground.seed)
-        self._scorer = LabelScorer(self._teacher, ground.task.labels, self._prompts, demonstrations, self._calibrator, self._allow_codes)
+        self._labeller = self._new_labeller(ground.task, self._teacher, demonstrations)
         self._gold_for_calibration = 0
         duplicates = Deduplicator(self._settings.near_duplicate)
         for split, text in ground.held_out:
@@ -96,15 +102,20 @@ class EvoKD:
         for row in ground.pool.rows:
             if row.source != "gold" and (row.accepted or row.distribution or row.reason.startswith("labelling failed")):
                 duplicates.add(row.text, "pool")
-        self._briefing = Briefing(self._settings, self._labels, ground.shots)
+        self._briefing = Briefing(ground.task, self._settings, ground.shots)
         self._belief = Belief(ground.task, self._settings.mistake_margin)
-        self._admission = Admission(self._scorer, self._acceptance, duplicates, self._settings.separated)
+        self._admission = Admission(self._labeller if self._settings.separated else None, self._acceptance, duplicates)
+        self._names = (
+            NameBook(ground.task.labels, ground.shots, self._prompts, self._sampling, self._settings.invented_names)
+            if ground.task.level == "word"
+            else None
+        )
 
     def first_rows(self) -> Growth:
         """The shots, and with ``n_init`` paraphrases of them."""
         if self._settings.separated:
             self._ground.on_phase("calibration", 0)
-            self._gold_for_calibration = self._scorer.fit(self._ground.dev, self._ground.on_reply)
+            self._gold_for_calibration = self._labeller.fit(self._ground.dev, self._ground.on_reply)
         shots = gold_rows(self._ground.shots)
         if not self._settings.n_init:
             return Growth(round=0, rows=tuple(shots))
@@ -126,7 +137,13 @@ class EvoKD:
             asked, failed = 1, int(bool(reply.error))
             analysis = clean(reply.text)
             seconds["analysis"] = time.perf_counter() - began
-        briefs = self._briefing.briefs(feedback, exhibits, analysis, chance)
+        names = None
+        if self._names is not None:
+            began = time.perf_counter()
+            names, more, lost = self._invented(self._names, feedback, round)
+            asked, failed = asked + more, failed + lost
+            seconds["names"] = time.perf_counter() - began
+        briefs = self._briefing.briefs(feedback, exhibits, analysis, chance, names)
         growth = self._grow(briefs, round, analysis, seconds, asked=asked, failed=failed)
         return replace(growth, prompt=prompt)
 
@@ -139,14 +156,17 @@ class EvoKD:
         feedback = self.aimed_at(Feedback(0, outcomes, self._ground.task.scores(outcomes)))
         chance = self._chance(0)
         exhibits = self._briefing.exhibits(feedback, chance)
-        briefs = self._briefing.briefs(feedback, exhibits, "", chance)
+        names = None if self._names is None else self._names.picker({}, (), {})
+        briefs = self._briefing.briefs(feedback, exhibits, "", chance, names)
         chance.shuffle(briefs)
         requests: dict[str, list[Request]] = {
             "generation": list(self._writer.requests(briefs[:count], self._ground.seed, 1)),
         }
+        if self._names is not None:
+            requests["names"] = [*self._names.requests(self._by_class(feedback), self._ground.seed, 1)][:count]
         if self._settings.separated:
             texts = [shot.text for shot in self._ground.shots] + [example.text for example in self._ground.dev]
-            requests["labelling"] = list(self._scorer.requests(texts[:count]))
+            requests["labelling"] = list(self._labeller.requests([Draft(text) for text in texts[:count]]))
         if self._settings.analysis and self._settings.feedback:
             requests["analysis"] = [self._analysis_request(self._render_analysis(feedback, exhibits), 1)]
         return requests
@@ -155,8 +175,11 @@ class EvoKD:
         """How many requests of each kind a round makes at most."""
         texts = self._settings.n_hard + self._settings.n_easy
         counts = {"generation": texts}
+        if self._names is not None:
+            counts["names"] = texts
         if self._settings.separated:
-            counts["labelling"] = texts
+            known = [Draft(example.text) for example in (*self._ground.shots, *self._ground.dev)]
+            counts["labelling"] = round_up(texts * len(self._labeller.requests(known)) / max(1, len(known)))
         if self._settings.analysis and self._settings.feedback:
             counts["analysis"] = 1
         return counts
@@ -169,13 +192,30 @@ class EvoKD:
 
     def state_dict(self) -> dict[str, Any]:
         """The calibrator's state, and which texts were cut."""
-        return {"calibrator": self._calibrator.state_dict(), "gold": self._gold_for_calibration, "cut": sorted(self._prompts.cut)}
+        return {"calibrator": self._labeller.calibrator.state_dict(), "gold": self._gold_for_calibration, "cut": sorted(self._prompts.cut)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up both."""
-        self._calibrator.load_state_dict(state["calibrator"])
+        self._labeller.calibrator.load_state_dict(state["calibrator"])
         self._gold_for_calibration = int(state["gold"])
         self._prompts.cut.update(state["cut"])
+
+    def _by_class(self, feedback: Feedback) -> dict[str, int]:
+        """Texts of a round by class, hard and easy together."""
+        total: Counter[str] = Counter()
+        for quota in self._briefing.quota(feedback).values():
+            total.update(quota)
+        return dict(total)
+
+    def _invented(self, book: NameBook, feedback: Feedback, round: int) -> tuple[Picker, int, int]:
+        ground, quota = self._ground, self._by_class(feedback)
+        ground.on_phase("names", sum(quota.values()))
+        new, asked, failed = book.invent(self._teacher, quota, ground.seed, round, ground.on_reply)
+        wrong: dict[str, list[str]] = {}
+        for outcome in feedback.wrong:
+            for mention, type in ground.task.missed(outcome):
+                wrong.setdefault(type, []).append(mention)
+        return book.picker(new, ground.pool.rows, wrong), asked, failed
 
     def _chance(self, round: int) -> random.Random:
         return random.Random(int(record_id("method", self._ground.seed, round), 16))
@@ -183,13 +223,10 @@ class EvoKD:
     def _render_analysis(self, feedback: Feedback, exhibits: Exhibits) -> str:
         return self._prompts.render(
             "analysis",
-            wrong=[self._shown(outcome) for outcome in exhibits.wrong],
-            correct=[self._shown(outcome) for outcome in exhibits.correct],
+            wrong=[self._ground.task.shown(outcome) for outcome in exhibits.wrong],
+            correct=[self._ground.task.shown(outcome) for outcome in exhibits.correct],
             report={self._labels[name].word: score for name, score in feedback.per_class.items()} if self._settings.class_report else {},
         )
-
-    def _shown(self, outcome: Outcome) -> dict[str, object]:
-        return {"text": outcome.text, "target": self._labels[outcome.target], "predicted": self._labels[outcome.predicted]}
 
     def _analysis_request(self, prompt: str, round: int) -> GenerateRequest:
         return GenerateRequest(
@@ -234,7 +271,7 @@ def evokd(
     name: str,
     prompts: PromptSet,
     acceptance: Judge,
-    calibrator: Calibrator,
+    new_labeller: NewLabeller,
     *,
     temperature: float,
     top_p: float,
@@ -242,7 +279,6 @@ def evokd(
     analysis_tokens: int,
     min_words: int,
     max_words: int,
-    allow_codes: bool,
     **settings: Any,
 ) -> EvoKD:
     """Build EvoKD from the flat values of conf/method/evokd.yaml; ``settings`` are those of :class:`EvoKDSettings`."""
@@ -253,8 +289,7 @@ def evokd(
         Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens, stop=("\n",)),
         Sampling(temperature=0.0, max_tokens=analysis_tokens, stop=("\n",)),
         acceptance,
-        calibrator,
+        new_labeller,
         min_words=min_words,
         max_words=max_words,
-        allow_codes=allow_codes,
     )

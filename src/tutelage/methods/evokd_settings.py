@@ -23,6 +23,7 @@ class EvoKDSettings:
         focus: share of a round that goes to classes in proportion to their weakness.
         styles: attribute grid, name → values; one cell a text.
         near_duplicate: similarity from which a text counts as a repeat.
+        invented_names: for NER, share of texts that are written around a new name.
     """
 
     rounds: int
@@ -41,3 +42,4 @@ class EvoKDSettings:
     focus: float
     styles: dict[str, list[str]] | None
     near_duplicate: float
+    invented_names: float

@@ -6,13 +6,14 @@ import random
 from collections.abc import Sequence
 
 from tutelage.records import Example, Feedback, Outcome
+from tutelage.tasks.protocol import Task
 
 
-def balanced_sample(outcomes: Sequence[Outcome], count: int, chance: random.Random) -> list[Outcome]:
+def balanced_sample(task: Task, outcomes: Sequence[Outcome], count: int, chance: random.Random) -> list[Outcome]:
     """Draw at most ``count`` outcomes, one class after the other, so that no class fills the page."""
     by_class: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        by_class.setdefault(outcome.target, []).append(outcome)
+        by_class.setdefault(task.classes(outcome.target)[0], []).append(outcome)
     for members in by_class.values():
         chance.shuffle(members)
     classes = sorted(by_class)
@@ -34,10 +35,19 @@ class Exhibits:
     """
 
     def __init__(
-        self, feedback: Feedback, shots: Sequence[Example], *, wrong: int, correct: int, confident_first: bool, chance: random.Random
+        self,
+        task: Task,
+        feedback: Feedback,
+        shots: Sequence[Example],
+        *,
+        wrong: int,
+        correct: int,
+        confident_first: bool,
+        chance: random.Random,
     ) -> None:
-        self.wrong = list(feedback.confident_wrong[:wrong]) if confident_first else balanced_sample(feedback.wrong, wrong, chance)
-        self.correct = balanced_sample(feedback.correct, correct, chance)
+        self._task = task
+        self.wrong = list(feedback.confident_wrong[:wrong]) if confident_first else balanced_sample(task, feedback.wrong, wrong, chance)
+        self.correct = balanced_sample(task, feedback.correct, correct, chance)
         self._all_wrong = feedback.wrong
         # Without correct examples on show (the ablation) none of them may come back as a demonstration either.
         self._all_correct = feedback.correct if correct else ()
@@ -49,18 +59,19 @@ class Exhibits:
 
         Mistakes first; where the class has none, what the student was least sure of; then the shots.
         """
-        missed = [outcome for outcome in self._all_wrong if outcome.target == label]
-        picked: list[Outcome | Example] = list(self._chance.sample(missed, min(count, len(missed))))
-        confused = next((outcome.predicted for outcome in picked if isinstance(outcome, Outcome)), "")
+        missed = [outcome for outcome in self._all_wrong if any(label == right for right, _ in self._task.confusions(outcome))]
+        drawn = self._chance.sample(missed, min(count, len(missed)))
+        confused = next((said for outcome in drawn for right, said in self._task.confusions(outcome) if right == label), "")
+        picked: list[Outcome | Example] = [*drawn]
         if len(picked) < count:
-            unsure = sorted((o for o in self._all_correct if o.target == label), key=lambda o: (o.confidence, o.id))
+            unsure = sorted((o for o in self._all_correct if self._holds(o.target, label)), key=lambda o: (o.confidence, o.id))
             candidates = unsure[: 2 * count]
             picked += self._chance.sample(candidates, min(count - len(picked), len(candidates)))
         return self._with_shots(picked, label, count), confused
 
     def for_easy(self, label: str, count: int) -> list[Outcome | Example]:
         """Up to ``count`` demonstrations that the student gets right, then the shots."""
-        known = [outcome for outcome in self._all_correct if outcome.target == label]
+        known = [outcome for outcome in self._all_correct if self._holds(outcome.target, label)]
         picked: list[Outcome | Example] = list(self._chance.sample(known, min(count, len(known))))
         return self._with_shots(picked, label, count)
 
@@ -68,9 +79,12 @@ class Exhibits:
         """Demonstrations from the shots alone."""
         return self._with_shots([], label, count)
 
+    def _holds(self, target: str, label: str) -> bool:
+        return label in self._task.classes(target)
+
     def _with_shots(self, picked: list[Outcome | Example], label: str, count: int) -> list[Outcome | Example]:
         texts = {item.text for item in picked}
-        spare = [shot for shot in self._shots if shot.label == label and shot.text not in texts]
+        spare = [shot for shot in self._shots if shot.label and self._holds(shot.label, label) and shot.text not in texts]
         self._chance.shuffle(spare)
         # One place is always a shot's: the only demonstration that is certain to be right.
         kept = picked[: max(0, count - 1)] if spare else picked[:count]

@@ -65,7 +65,7 @@ class RoundView:
         chance = random.Random(int(record_id("review", self._seed, self.position.round), 16))
         by_class: dict[str, list[Row]] = {}
         for row in older:
-            by_class.setdefault(row.target, []).append(row)
+            by_class.setdefault(row.asked or row.target, []).append(row)
         for members in by_class.values():
             chance.shuffle(members)
         drawn: list[Row] = []

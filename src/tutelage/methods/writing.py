@@ -9,8 +9,18 @@ from typing import Any
 
 from tutelage.errors import ConfigError
 from tutelage.records import Label, Source, record_id
+from tutelage.tasks.spans import Span, joined, split_words
+from tutelage.teacher.labelling import Draft
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import GenerateRequest, Sampling, Teacher
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A demonstration: a text and, for NER, its mentions."""
+
+    text: str
+    mentions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +30,16 @@ class Brief:
     Attributes:
         kind: the row's source, and with "init" → "paraphrase" the prompt's name.
         demonstrations: texts shown before it, of the same label; ``parents`` are their ids.
+        mentions: for NER the names that the text must hold; the first one is of the type ``label``.
         confused_with: the label that the student takes such texts for, for hard examples.
         style: one cell of the attribute grid, "" for none.
     """
 
     label: Label
     kind: Source
-    demonstrations: tuple[str, ...]
+    demonstrations: tuple[Shown, ...]
     parents: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
     confused_with: Label | None = None
     analysis: str = ""
     style: str = ""
@@ -42,6 +54,12 @@ class Written:
     reason: str
     failed: bool
     draw: int
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def draft(self) -> Draft:
+        """The text as a labeller takes it."""
+        return Draft(self.text, self.spans)
 
 
 _NUMBERING = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s+")
@@ -56,6 +74,16 @@ def clean(text: str) -> str:
         if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES:
             line = line[1:-1].strip()
     return line
+
+
+def find_mention(text: str, mention: str, type: str) -> tuple[Span, ...]:
+    """Every place of ``mention`` in ``text``, both as words joined by spaces; empty where it does not stand there."""
+    words, name = text.split(" "), joined(mention, split_words(mention)).split(" ")
+    found: list[Span] = []
+    for start in range(len(words) - len(name) + 1):
+        if words[start : start + len(name)] == name and (not found or start >= found[-1].end):
+            found.append(Span(start, start + len(name), type))
+    return tuple(found)
 
 
 class Writer:
@@ -86,6 +114,7 @@ class Writer:
             self.template(brief),
             label=brief.label,
             demonstrations=brief.demonstrations,
+            mentions=brief.mentions,
             confused_with=brief.confused_with,
             analysis=brief.analysis,
             style=brief.style,
@@ -115,8 +144,13 @@ class Writer:
             if reply.error:
                 written.append(Written(brief, "", f"request failed: {reply.error}", failed=True, draw=draw))
                 continue
-            text = clean(reply.text)
-            written.append(Written(brief, text, self._fault(text, reply.finish_reason), failed=False, draw=draw))
+            text, spans = clean(reply.text), tuple[Span, ...]()
+            fault = self._fault(text, reply.finish_reason)
+            if brief.mentions:
+                text = joined(text, split_words(text))
+                spans = find_mention(text, brief.mentions[0], brief.label.name)
+                fault = fault or ("" if spans else f"does not hold {brief.mentions[0]!r}")
+            written.append(Written(brief, text, fault, failed=False, draw=draw, spans=spans))
         return written
 
     def _fault(self, text: str, finish_reason: str) -> str:

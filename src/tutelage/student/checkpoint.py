@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from tutelage.assets import EMBEDDED, ensure_asset
 from tutelage.errors import ConfigError, DataError, StudentError
-from tutelage.records import Label
 
 Pooling = Literal["mean", "first"]
 
@@ -54,8 +54,21 @@ def load_tokenizer(model: str, trust_remote_code: bool = False) -> Any:
     return _reached(model, lambda: AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code))
 
 
-def new_classifier(model: str, labels: tuple[Label, ...], pooling: Pooling, head_dropout: float, trust_remote_code: bool = False) -> Any:
-    """An encoder with a fresh head, in float32. "mean" pools all tokens; "first" is the model's own classification head."""
+def new_tagger(model: str, outputs: Sequence[str], trust_remote_code: bool = False) -> Any:
+    """An encoder with a fresh head over every token, in float32: the model's own token classification."""
+    import torch
+    from transformers import AutoModelForTokenClassification
+
+    folder, options = resolve_encoder(model), {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
+    return _reached(model, lambda: AutoModelForTokenClassification.from_pretrained(folder, **_names(outputs), **options))
+
+
+def _names(outputs: Sequence[str]) -> dict[str, Any]:
+    return {"id2label": dict(enumerate(outputs)), "label2id": {name: place for place, name in enumerate(outputs)}}
+
+
+def new_classifier(model: str, outputs: Sequence[str], pooling: Pooling, head_dropout: float, trust_remote_code: bool = False) -> Any:
+    """An encoder with a fresh head over the text, in float32. "mean" pools all tokens; "first" is the model's own classification head."""
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
@@ -64,10 +77,7 @@ def new_classifier(model: str, labels: tuple[Label, ...], pooling: Pooling, head
     if pooling not in ("mean", "first"):
         raise ConfigError(f"student.pooling={pooling}; give mean or first.")
     folder = resolve_encoder(model)
-    names = {
-        "id2label": {place: label.name for place, label in enumerate(labels)},
-        "label2id": {label.name: place for place, label in enumerate(labels)},
-    }
+    names = _names(outputs)
     options = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
     if pooling == "first":
         return _reached(model, lambda: AutoModelForSequenceClassification.from_pretrained(folder, **names, **options))
@@ -84,6 +94,11 @@ def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) ->
     (folder / "tutelage.json").write_text(json.dumps({"max_length": max_length}) + "\n", encoding="utf-8")
 
 
+def reads_words(config: dict[str, Any]) -> bool:
+    """True where a model's config.json says that it decides about tokens."""
+    return any(name.endswith("ForTokenClassification") for name in config.get("architectures") or ())
+
+
 def load_student(folder: Path) -> tuple[Any, Any, int]:
     """Network (in evaluation mode), tokenizer and the length in tokens that texts were cut to, from a ``student/`` folder.
 
@@ -94,15 +109,19 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
         StudentError: its weights do not fit.
     """
     from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
     from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
 
     config_path = folder / "config.json"
     if not config_path.is_file():
         raise DataError(f"{folder} holds no student (no config.json). A run writes it when it is done; is this a finished run's folder?")
-    kind = json.loads(config_path.read_text(encoding="utf-8")).get("model_type")
-    loader = MeanPooledForSequenceClassification if kind == MeanPooledConfig.model_type else AutoModelForSequenceClassification
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    loader = (
+        MeanPooledForSequenceClassification
+        if config.get("model_type") == MeanPooledConfig.model_type
+        else (AutoModelForTokenClassification if reads_words(config) else AutoModelForSequenceClassification)
+    )
     try:
         network = loader.from_pretrained(folder)
         # With the config in hand it does not look for one itself, which would ask whether to run the folder's own code.

@@ -1,4 +1,4 @@
-"""Losses over [B, C] logits, soft or one-hot [B, C] targets and [B] row weights."""
+"""Losses over [B, C] logits, soft or one-hot [B, C] targets and [B] row weights; for words all three have a token axis before C."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tutelage.errors import ConfigError
 
 
 class CrossEntropyLoss(torch.nn.Module):
-    """Weighted cross-entropy against a distribution: -sum_k t_k log p_k, averaged by row weight.
+    """Weighted cross-entropy against a distribution: -sum_k t_k log p_k, averaged by weight.
 
     Args:
         label_smoothing: share of each target spread evenly over the classes.

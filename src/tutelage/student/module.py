@@ -23,7 +23,7 @@ class StudentModule(LightningModule):
     After each validation :attr:`outcomes` holds the outcomes of "dev" and "fresh", after each test those of "test".
 
     Args:
-        network: a Hugging Face model whose output has ``logits``, [B, C].
+        network: a Hugging Face model whose output has ``logits``, [B, C], or [B, L, C] for words.
         loss: (logits, targets, weights) → scalar.
         learning_rate: of the encoder, at the schedule's factor 1.
         head_learning_rate: of the new head, which starts from nothing and must move faster.
@@ -52,7 +52,7 @@ class StudentModule(LightningModule):
         self._batches = 1
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits, [B, C]."""
+        """Logits, [B, C], or [B, L, C] for words."""
         logits: torch.Tensor = self.network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         return logits
 
@@ -125,8 +125,7 @@ class StudentModule(LightningModule):
     def _collect(self, name: str, batch: dict[str, torch.Tensor]) -> None:
         probabilities = self(batch).float().softmax(dim=-1).cpu()
         items = self.trainer.datamodule.items(name, batch["index"])  # type: ignore[attr-defined]
-        for item, row in zip(items, probabilities.tolist(), strict=True):
-            values = tuple(round(value, 6) for value in row)
-            self.outcomes[name].append(
-                Outcome(item.id, item.text, item.target, self.task.decode(values), values, item.source, self.position.round)
-            )
+        for item, values in zip(items, probabilities, strict=True):
+            rounded = [row and [round(value, 6) for value in row] for row in item.read(values)]
+            predicted, kept, tags = self.task.read(rounded)
+            self.outcomes[name].append(Outcome(item.id, item.text, item.target, predicted, kept, item.source, self.position.round, tags))

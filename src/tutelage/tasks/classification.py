@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from tutelage.errors import ConfigError, DataError, did_you_mean
-from tutelage.records import ClassScore, Label, Outcome, Row
+from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
+from tutelage.tasks.protocol import Level, Metric, Reading
 
 Targets = Literal["hard", "soft"]
 
@@ -25,6 +26,9 @@ class ClassificationTask:
     """
 
     name = "classification"
+    level: Level = "text"
+    quoted = (Metric("accuracy", "accuracy"), Metric("macro_f1", "macro-F1"))
+    steered_by = "macro_f1"
 
     def __init__(self, labels: Sequence[Label], targets: Targets = "hard") -> None:
         if targets not in ("hard", "soft"):
@@ -38,6 +42,11 @@ class ClassificationTask:
         """The label space, in the order of every probability vector."""
         return self._labels
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The labels' names."""
+        return tuple(self._index)
+
     def label_index(self, name: str) -> int:
         """The place of a label.
 
@@ -49,17 +58,44 @@ class ClassificationTask:
         except KeyError:
             raise DataError(did_you_mean("label", name, self._index)) from None
 
-    def target_vector(self, row: Row) -> list[float]:
+    def target_vectors(self, row: Row) -> list[list[float]]:
         """One-hot of the row's target, or the teacher's distribution."""
         if self._targets == "soft" and row.distribution is not None:
-            return list(row.distribution.probabilities)
+            return [list(row.distribution.probabilities)]
         vector = [0.0] * len(self._labels)
         vector[self.label_index(row.target)] = 1.0
-        return vector
+        return [vector]
+
+    def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
+        """The most probable label, the first of equals, and the probabilities."""
+        (values,) = probabilities
+        assert values is not None
+        return Reading(self.decode(values), tuple(values))
 
     def decode(self, probabilities: Sequence[float]) -> str:
         """The most probable label; the first of equals."""
         return self._labels[max(range(len(probabilities)), key=lambda place: (probabilities[place], -place))].name
+
+    def classes(self, target: str) -> tuple[str, ...]:
+        """The label itself."""
+        return (target,)
+
+    def confusions(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """The right label and the wrong one, where they differ."""
+        return () if outcome.correct else ((outcome.target, outcome.predicted),)
+
+    def missed(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """Nothing: a class has no names."""
+        return ()
+
+    def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
+        """The teacher's probability of the target less that of the prediction."""
+        return distribution.probability(outcome.target) - distribution.probability(outcome.predicted)
+
+    def shown(self, outcome: Outcome) -> dict[str, object]:
+        """The text with the right and the predicted label."""
+        by_name = {label.name: label for label in self._labels}
+        return {"text": outcome.text, "target": by_name[outcome.target], "predicted": by_name[outcome.predicted]}
 
     def scores(self, outcomes: Sequence[Outcome]) -> dict[str, ClassScore]:
         """Precision, recall and F1 of each class; 0 where a class was neither predicted nor present."""

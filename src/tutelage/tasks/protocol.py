@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
-from tutelage.records import ClassScore, Label, Outcome, Row
+from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
+
+Level = Literal["text", "word"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One of the numbers that a task quotes: its key in ``metrics`` and how it is written above a column."""
+
+    key: str
+    title: str
+
+
+class Reading(NamedTuple):
+    """What the student's distributions over one text mean; the fields are those of :class:`tutelage.records.Outcome`."""
+
+    predicted: str
+    probabilities: tuple[float, ...]
+    tags: tuple[str, ...] = ()
 
 
 class Task(Protocol):
@@ -13,20 +32,60 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """The group option's name ("classification")."""
+        """The group option's name: "classification" or "ner"."""
         ...
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """The label space, in the order of every probability vector."""
+        """The label space, in the order of every probability vector; for NER the entity types."""
         ...
 
-    def target_vector(self, row: Row) -> list[float]:
-        """What the student is trained towards: one-hot or soft, one number a label."""
+    @property
+    def level(self) -> Level:
+        """What the student decides about: a whole text, or each word of it."""
         ...
 
-    def decode(self, probabilities: Sequence[float]) -> str:
-        """The target that the student's probabilities mean."""
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the student's output classes: the labels, or IOB2 tags."""
+        ...
+
+    @property
+    def quoted(self) -> tuple[Metric, Metric]:
+        """The two numbers that stand for a run; the first is the one that is compared."""
+        ...
+
+    @property
+    def steered_by(self) -> str:
+        """The metric that ``patience`` and the feedback's balance look at."""
+        ...
+
+    def target_vectors(self, row: Row) -> list[list[float]]:
+        """What the student is trained towards: one distribution over ``outputs`` for the text, or for each of its words."""
+        ...
+
+    def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
+        """The meaning of the student's distributions, as many as ``target_vectors`` gives (None for a word that it did not see)."""
+        ...
+
+    def classes(self, target: str) -> tuple[str, ...]:
+        """The classes that a target holds, the one that it is counted under first; for NER without entities ("O",)."""
+        ...
+
+    def confusions(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """Each mistake as (class, what it was taken for); "" stands for nothing: an entity missed, or one invented."""
+        ...
+
+    def missed(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """The names that the student got wrong, each as (mention, type); for a task without names nothing."""
+        ...
+
+    def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
+        """By how much the teacher is surer of its own opinion than of what the student made of the text."""
+        ...
+
+    def shown(self, outcome: Outcome) -> dict[str, object]:
+        """An outcome as variables of the analysis prompt."""
         ...
 
     def scores(self, outcomes: Sequence[Outcome]) -> dict[str, ClassScore]:
@@ -34,5 +93,5 @@ class Task(Protocol):
         ...
 
     def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """The field's metrics over ``outcomes``, plain values: "accuracy", "macro_f1" and "per_class"."""
+        """The field's metrics over ``outcomes``, plain values: those of ``quoted``, "accuracy" (outcomes right) and "per_class"."""
         ...

@@ -16,6 +16,9 @@ from tutelage.records import record_id
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
 """The templates that a prompt set must hold."""
 
+MORE_KINDS = ("names",)
+"""Templates that only some tasks need: the names that NER's sentences are written around."""
+
 
 def one_line(text: str, limit: int = 600) -> str:
     """Put untrusted text on one line and cut it to ``limit`` characters, so that it cannot pose as another part of the prompt."""
@@ -52,8 +55,8 @@ class PromptSet:
         environment.filters["line"] = lambda text: self._line(str(text), text_limit)
         self.cut: set[str] = set()
         for kind in templates:
-            if kind not in KINDS:
-                raise ConfigError(f"prompt '{name}': {did_you_mean('template', kind, KINDS)}")
+            if kind not in (*KINDS, *MORE_KINDS):
+                raise ConfigError(f"prompt '{name}': {did_you_mean('template', kind, (*KINDS, *MORE_KINDS))}")
         if missing := [kind for kind in KINDS if kind not in templates]:
             raise ConfigError(f"prompt '{name}' has no template '{missing[0]}'. It must hold: {', '.join(KINDS)}.")
         self._compiled: dict[str, _Compiled] = {}

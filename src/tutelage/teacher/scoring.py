@@ -6,14 +6,16 @@ import random
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Example, Label, LabelDistribution, record_id
 from tutelage.teacher.calibration import Array, Calibrator
+from tutelage.teacher.labelling import Draft, Labelled, Opinion
 from tutelage.teacher.prompts import PromptSet
-from tutelage.teacher.protocol import OnReply, Reply, ScoreRequest, Teacher
+from tutelage.teacher.protocol import OnReply, Reply, Request, ScoreRequest, Teacher
 
 MAX_CHOICES = 128
 """Token ids that one request may name (vLLM's limit); more labels are scored in groups over the same prompt."""
@@ -86,9 +88,16 @@ def _first_clash(teacher: Teacher, labels: Sequence[Label]) -> tuple[str, str]:
     return labels[0].name, labels[-1].name
 
 
+class Query(NamedTuple):
+    """What is scored: a text, or a mention in it."""
+
+    text: str
+    mention: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Distributions in the texts' order (None where the request failed) and the replies' errors by place."""
+    """Distributions in the queries' order (None where the request failed) and the replies' errors by place."""
 
     distributions: tuple[LabelDistribution | None, ...]
     errors: dict[int, str]
@@ -102,10 +111,10 @@ def ordered_demonstrations(shots: Sequence[Example], seed: int) -> list[Example]
 
 
 class LabelScorer:
-    """Scores texts against the label space of a task.
+    """Scores texts, or mentions in them, against a label space.
 
     Args:
-        demonstrations: labelled examples shown before the text (the shots); their order is kept.
+        demonstrations: queries with their labels' names, shown before the text; their order is kept.
         calibrator: makes probabilities of log-probabilities.
         allow_codes: use letters for labels whose words collide.
 
@@ -118,7 +127,7 @@ class LabelScorer:
         teacher: Teacher,
         labels: Sequence[Label],
         prompts: PromptSet,
-        demonstrations: Sequence[Example],
+        demonstrations: Sequence[tuple[Query, str]],
         calibrator: Calibrator,
         allow_codes: bool = True,
     ) -> None:
@@ -128,7 +137,7 @@ class LabelScorer:
         self._prompts = prompts
         self._verbalizer = verbalize(teacher, labels, allow_codes)
         word_of = dict(zip(self._names, self._verbalizer.words, strict=True))
-        self._demonstrations = [{"text": example.text, "word": word_of[example.label or ""]} for example in demonstrations]
+        self._demonstrations = [{**query._asdict(), "word": word_of[label]} for query, label in demonstrations]
         self.calibrator = calibrator
 
     @property
@@ -136,12 +145,17 @@ class LabelScorer:
         """The words and tokens in use."""
         return self._verbalizer
 
-    def prompt(self, text: str) -> str:
-        """The scoring prompt of one text."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels' names, in the order of every distribution."""
+        return self._names
+
+    def prompt(self, query: Query) -> str:
+        """The scoring prompt of one query."""
         legend = list(zip(self._verbalizer.words, (label.description for label in self._labels), strict=True))
         return self._prompts.render(
             "score",
-            text=text,
+            **query._asdict(),
             demonstrations=self._demonstrations,
             coded=self._verbalizer.coded,
             legend=[{"word": word, "description": description} for word, description in legend],
@@ -151,45 +165,45 @@ class LabelScorer:
         tokens = self._verbalizer.tokens
         return [tokens[start : start + MAX_CHOICES] for start in range(0, len(tokens), MAX_CHOICES)]
 
-    def requests(self, texts: Sequence[str]) -> list[ScoreRequest]:
-        """The scoring requests of ``texts``: one each, more where there are more labels than one request may name."""
+    def requests(self, queries: Sequence[Query]) -> list[ScoreRequest]:
+        """The scoring requests of ``queries``: one each, more where there are more labels than one request may name."""
         return [
             ScoreRequest(id=f"{place}.{number}", prompt=prompt, choices=group)
-            for place, prompt in enumerate(map(self.prompt, texts))
+            for place, prompt in enumerate(map(self.prompt, queries))
             for number, group in enumerate(self._groups())
         ]
 
-    def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
-        """Give the calibrator what it needs before the first text; return how many gold labels that used.
+    def fit(self, gold: Sequence[tuple[Query, str]] = (), on_reply: OnReply | None = None) -> int:
+        """Give the calibrator what it needs before the first text; return how many labels of ``gold`` that used.
 
         Raises:
             TeacherError: no request was answered.
         """
         if self.calibrator.needs == "content_free":
-            logprobs, errors = self._logprobs(_CONTENT_FREE, on_reply)
-            _some_answered(_CONTENT_FREE, errors)
+            queries = [Query(text, text) for text in _CONTENT_FREE]
+            logprobs, errors = self._logprobs(queries, on_reply)
+            _some_answered(queries, errors)
             self.calibrator.fit(logprobs[~np.isnan(logprobs).any(axis=1)])
         elif self.calibrator.needs == "dev":
-            labelled = [example for example in dev if example.label is not None]
-            logprobs, errors = self._logprobs([example.text for example in labelled], on_reply)
-            _some_answered(labelled, errors)
+            logprobs, errors = self._logprobs([query for query, _ in gold], on_reply)
+            _some_answered(gold, errors)
             whole = ~np.isnan(logprobs).any(axis=1)
-            targets = [self._names.index(labelled[place].label or "") for place in np.flatnonzero(whole)]
+            targets = [self._names.index(gold[place][1]) for place in np.flatnonzero(whole)]
             self.calibrator.fit(logprobs[whole], targets)
             return len(targets)
         return 0
 
-    def score(self, texts: Sequence[str], on_reply: OnReply | None = None) -> Scored:
-        """Calibrated distributions of ``texts``; the calibrator sees the whole batch at once."""
-        if not texts:
+    def score(self, queries: Sequence[Query], on_reply: OnReply | None = None) -> Scored:
+        """Calibrated distributions of ``queries``; the calibrator sees the whole batch at once."""
+        if not queries:
             return Scored((), {})
-        logprobs, errors = self._logprobs(texts, on_reply)
-        _some_answered(texts, errors)
-        good = [place for place in range(len(texts)) if place not in errors]
+        logprobs, errors = self._logprobs(queries, on_reply)
+        _some_answered(queries, errors)
+        good = [place for place in range(len(queries)) if place not in errors]
         raw = np.exp(logprobs[good])
         # Rounded so that a last bit that differs between two batches of an engine does not travel on into weights and hashes.
         calibrated = np.round(self.calibrator.transform(logprobs[good]), 6)
-        distributions: list[LabelDistribution | None] = [None] * len(texts)
+        distributions: list[LabelDistribution | None] = [None] * len(queries)
         for row, place in enumerate(good):
             mass = float(raw[row].sum())
             distributions[place] = LabelDistribution(
@@ -200,19 +214,57 @@ class LabelScorer:
             )
         return Scored(tuple(distributions), errors)
 
-    def _logprobs(self, texts: Sequence[str], on_reply: OnReply | None) -> tuple[Array, dict[int, str]]:
-        requests = self.requests(texts)
+    def _logprobs(self, queries: Sequence[Query], on_reply: OnReply | None) -> tuple[Array, dict[int, str]]:
+        requests = self.requests(queries)
         groups, tokens = self._groups(), self._verbalizer.tokens
         replies = self._teacher.ask(requests, on_reply)
-        result = np.full((len(texts), len(tokens)), np.nan)
+        result = np.full((len(queries), len(tokens)), np.nan)
         errors: dict[int, str] = {}
-        for place in range(len(texts)):
+        for place in range(len(queries)):
             parts: Sequence[Reply] = replies[place * len(groups) : (place + 1) * len(groups)]
             if failed := [reply.error for reply in parts if reply.error]:
                 errors[place] = failed[0]
             else:
                 result[place] = np.concatenate([reply.logprobs for reply in parts])
         return result, errors
+
+
+class TextLabeller:
+    """Labels whole texts, each by one scoring request.
+
+    Args:
+        shots: the demonstrations, in this order.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        labels: Sequence[Label],
+        prompts: PromptSet,
+        shots: Sequence[Example],
+        calibrator: Calibrator,
+        allow_codes: bool = True,
+    ) -> None:
+        self._scorer = LabelScorer(teacher, labels, prompts, _labelled(shots), calibrator, allow_codes)
+        self.calibrator = calibrator
+
+    def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
+        """Fit the calibrator; return how many gold labels of dev that used."""
+        return self._scorer.fit(_labelled(dev), on_reply)
+
+    def requests(self, drafts: Sequence[Draft]) -> list[Request]:
+        """One request a text, more where there are more labels than one may name."""
+        return list(self._scorer.requests([Query(draft.text) for draft in drafts]))
+
+    def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
+        """Opinions of ``drafts``."""
+        scored = self._scorer.score([Query(draft.text) for draft in drafts], on_reply)
+        opinions = tuple(None if one is None else Opinion(one) for one in scored.distributions)
+        return Labelled(opinions, scored.errors, asked=len(drafts), failed=len(scored.errors))
+
+
+def _labelled(examples: Sequence[Example]) -> list[tuple[Query, str]]:
+    return [(Query(example.text), example.label) for example in examples if example.label is not None]
 
 
 def _some_answered(texts: Sequence[object], errors: dict[int, str]) -> None:

@@ -1,0 +1,125 @@
+"""The names that NER sentences are written around: of the shots, of what the student confuses, of earlier rounds, and invented ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tutelage.errors import ConfigError
+from tutelage.methods.writing import clean
+from tutelage.records import Example, Label, Row, record_id
+from tutelage.tasks.spans import joined, read_spans, split_words
+from tutelage.teacher.prompts import PromptSet
+from tutelage.teacher.protocol import GenerateRequest, Sampling, Teacher
+
+
+def mentions_of(text: str, target: str) -> list[tuple[str, str]]:
+    """(mention, type) of every entity of a marked text, in order."""
+    words = text.split(" ")
+    return [(" ".join(words[span.start : span.end]), span.type) for span in read_spans(target)]
+
+
+class NameBook:
+    """Gives a brief its name.
+
+    A hard text is written around a name that the student got wrong, where there is one; any other around an invented name with probability
+    ``invented``, else around one of the shots or of an accepted row. Ours: the paper's NER prompts are not known.
+
+    Args:
+        labels: the entity types.
+        invented: share of texts around a new name.
+        max_words: longer names are not used.
+
+    Raises:
+        ConfigError: the share is outside [0, 1].
+    """
+
+    def __init__(
+        self, labels: Sequence[Label], shots: Sequence[Example], prompts: PromptSet, sampling: Sampling, invented: float, max_words: int = 6
+    ) -> None:
+        if not 0.0 <= invented <= 1.0:
+            raise ConfigError(f"method.invented_names={invented} must be in [0, 1].")
+        self._labels = tuple(labels)
+        self._prompts = prompts
+        self._sampling = sampling
+        self._invented = invented
+        self._max_words = max_words
+        self._gold = _by_type((shot.text, shot.label) for shot in shots if shot.label)
+
+    def requests(self, quota: Mapping[str, int], seed: int, round: int) -> list[GenerateRequest]:
+        """A request for one name of each brief, type after type; ids are "type/number"."""
+        requests = []
+        for label in self._labels:
+            prompt = self._prompts.render("names", label=label, demonstrations=self._gold.get(label.name, [])[:3])
+            for number in range(quota.get(label.name, 0)):
+                drawn = int(record_id("name", seed, round, label.name, number), 16) % 2**31
+                requests.append(GenerateRequest(f"{label.name}/{number}", prompt, self._sampling, seed=drawn))
+        return requests
+
+    def invent(
+        self, teacher: Teacher, quota: Mapping[str, int], seed: int, round: int, on_reply: Callable[[Any], None] | None
+    ) -> tuple[dict[str, list[str]], int, int]:
+        """Different new names by type, and how many requests were made and failed."""
+        requests = self.requests(quota, seed, round)
+        names: dict[str, list[str]] = {label.name: [] for label in self._labels}
+        failed = 0
+        for request, reply in zip(requests, teacher.ask(requests, on_reply), strict=True):
+            failed += bool(reply.error)
+            type, name = request.id.rsplit("/", 1)[0], self._name(reply.text)
+            if name and name not in names[type]:
+                names[type].append(name)
+        return names, len(requests), failed
+
+    def picker(self, new: Mapping[str, Sequence[str]], pool: Sequence[Row], wrong: Mapping[str, Sequence[str]]) -> Picker:
+        """What :class:`tutelage.methods.briefing.Briefing` draws the names of one round from.
+
+        Args:
+            new: invented names by type.
+            wrong: names by type that the student got wrong.
+        """
+        grown = _by_type((row.text, row.target) for row in pool if row.accepted and row.source != "gold")
+        return Picker(self._gold, grown, new, wrong, self._invented)
+
+    def _name(self, text: str) -> str:
+        line = clean(text).strip(" .,;:")
+        for cut in (" - ", ":", "(", ",", ";"):
+            line = line.split(cut)[0].strip()
+        name = joined(line, split_words(line))
+        words = name.split(" ")
+        return name if name and len(words) <= self._max_words and any(word[:1].isupper() for word in words) else ""
+
+
+class Picker:
+    """Draws the name of one brief after the other."""
+
+    def __init__(
+        self,
+        gold: Mapping[str, Sequence[str]],
+        grown: Mapping[str, Sequence[str]],
+        new: Mapping[str, Sequence[str]],
+        wrong: Mapping[str, Sequence[str]],
+        invented: float,
+    ) -> None:
+        self._known = {type: [*gold.get(type, ()), *grown.get(type, ())] for type in {*gold, *grown, *new}}
+        self._new = {type: list(names) for type, names in new.items()}
+        self._wrong = wrong
+        self._invented = invented
+
+    def pick(self, type: str, kind: str, chance: random.Random) -> str:
+        """A name of ``type`` for a text of ``kind``; "" where none is known."""
+        first = chance.random()
+        if kind == "hard" and (confused := self._wrong.get(type)) and first < 0.5:
+            return chance.choice(list(confused))
+        if (fresh := self._new.get(type)) and chance.random() < self._invented:
+            return fresh.pop(chance.randrange(len(fresh)))
+        known = self._known.get(type) or self._new.get(type)
+        return chance.choice(known) if known else ""
+
+
+def _by_type(texts: Any) -> dict[str, list[str]]:
+    found: dict[str, dict[str, None]] = {}
+    for text, target in texts:
+        for mention, type in mentions_of(text, target):
+            found.setdefault(type, {})[mention] = None
+    return {type: list(names) for type, names in found.items()}

@@ -1,0 +1,153 @@
+"""Named entity recognition: flat spans of words, one type each, learnt and read as IOB2 tags."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tutelage.errors import DataError, did_you_mean
+from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
+from tutelage.tasks.protocol import Level, Metric, Reading
+from tutelage.tasks.span_errors import SpanError, span_errors
+from tutelage.tasks.spans import Span, from_tags, read_spans, strict_tags, to_tags, write_spans
+from tutelage.tasks.tag_decoding import allowed_moves, best_tags
+
+OUTSIDE = "O"
+"""The class of a text without entities, and of a mention that is none."""
+
+
+class NerTask:
+    """Entities of the types ``labels`` in texts whose words are joined by single spaces.
+
+    A text is right when its set of (span, type) is (ours; the papers do not say).
+
+    Args:
+        labels: the entity types.
+        constrained: let the student's tags form valid IOB2 only (no I- after O or another type) when they are read. Then the strict
+            and the default mode of seqeval say the same.
+    """
+
+    name = "ner"
+    level: Level = "word"
+    quoted = (Metric("f1_strict", "entity F1"), Metric("accuracy", "texts right"))
+    steered_by = "f1_strict"
+
+    def __init__(self, labels: Sequence[Label], constrained: bool = True) -> None:
+        self._labels = tuple(labels)
+        self._tags = ("O", *(f"{mark}-{label.name}" for label in self._labels for mark in "BI"))
+        self._index = {tag: place for place, tag in enumerate(self._tags)}
+        self._moves = allowed_moves(self._tags) if constrained else None
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The entity types."""
+        return self._labels
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """IOB2 tags: O, then B- and I- of each type."""
+        return self._tags
+
+    def target_vectors(self, row: Row) -> list[list[float]]:
+        """One-hot of each word's tag.
+
+        Raises:
+            DataError: a type is not of this task.
+        """
+        vectors = []
+        for tag in to_tags(read_spans(row.target), len(row.text.split(" "))):
+            if tag not in self._index:
+                raise DataError(did_you_mean("entity type", tag[2:], [label.name for label in self._labels]))
+            vector = [0.0] * len(self._tags)
+            vector[self._index[tag]] = 1.0
+            vectors.append(vector)
+        return vectors
+
+    def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
+        """The marking of the best tags, read strictly, and the probability of the least certain one."""
+        places = best_tags(probabilities, self._tags, self._moves)
+        certain = [row[place] for row, place in zip(probabilities, places, strict=True) if row is not None]
+        tags = tuple(self._tags[place] for place in places)
+        return Reading(write_spans(from_tags(strict_tags(tags))), (round(min(certain, default=1.0), 6),), tags)
+
+    def classes(self, target: str) -> tuple[str, ...]:
+        """The types in order of their first entity; ("O",) without one."""
+        return tuple(dict.fromkeys(span.type for span in read_spans(target))) or (OUTSIDE,)
+
+    def errors(self, outcome: Outcome) -> list[SpanError]:
+        """The student's errors on one text, by kind."""
+        return span_errors(read_spans(outcome.target), read_spans(outcome.predicted))
+
+    def confusions(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """Type of the right entity and of the predicted one, for every error; "" where there is none."""
+        return tuple(
+            (error.gold.type if error.gold else "", error.predicted.type if error.predicted else "") for error in self.errors(outcome)
+        )
+
+    def missed(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """Mention and type of every entity that was missed or mistaken."""
+        words = outcome.text.split(" ")
+        return tuple((" ".join(words[one.gold.start : one.gold.end]), one.gold.type) for one in self.errors(outcome) if one.gold)
+
+    def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
+        """The teacher's probability of the type it was asked for less that of the runner-up."""
+        first, second = sorted(distribution.probabilities, reverse=True)[:2]
+        return first - second
+
+    def shown(self, outcome: Outcome) -> dict[str, object]:
+        """The text, its entities, and each error with its kind, mention and types in words."""
+        words = outcome.text.split(" ")
+        by_name = {label.name: label for label in self._labels}
+
+        def told(span: Span | None) -> dict[str, object] | None:
+            return {"mention": " ".join(words[span.start : span.end]), "label": by_name[span.type]} if span else None
+
+        return {
+            "text": outcome.text,
+            "entities": [told(span) for span in read_spans(outcome.target)],
+            "errors": [
+                {"kind": error.kind, "gold": told(error.gold), "predicted": told(error.predicted)} for error in self.errors(outcome)
+            ],
+        }
+
+    def scores(self, outcomes: Sequence[Outcome]) -> dict[str, ClassScore]:
+        """Strict precision, recall and F1 of each type: an entity counts where its words and its type are right."""
+        right: Counter[str] = Counter()
+        gold: Counter[str] = Counter()
+        predicted: Counter[str] = Counter()
+        for outcome in outcomes:
+            target, said = set(read_spans(outcome.target)), set(read_spans(outcome.predicted))
+            right.update(span.type for span in target & said)
+            gold.update(span.type for span in target)
+            predicted.update(span.type for span in said)
+        return {label.name: _score(right[label.name], predicted[label.name], gold[label.name]) for label in self._labels}
+
+    def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """seqeval's micro F1 in strict IOB2 mode (what we quote) and in its default mode, errors by kind, and each type's scores.
+
+        The default mode, which old papers quote, reads an I- that nothing begins as an entity of its own.
+        """
+        from seqeval.metrics import f1_score
+        from seqeval.scheme import IOB2
+
+        lengths = [len(outcome.text.split(" ")) for outcome in outcomes]
+        gold = [to_tags(read_spans(outcome.target), length) for outcome, length in zip(outcomes, lengths, strict=True)]
+        said = [
+            list(outcome.tags) or to_tags(read_spans(outcome.predicted), length) for outcome, length in zip(outcomes, lengths, strict=True)
+        ]
+        marked = any(tag != "O" for tags in (*gold, *said) for tag in tags)
+        kinds = Counter(error.kind for outcome in outcomes for error in self.errors(outcome))
+        return {
+            "f1_strict": float(f1_score(gold, said, mode="strict", scheme=IOB2, zero_division=0)) if marked else 0.0,
+            "f1_default": float(f1_score(gold, said, zero_division=0)) if marked else 0.0,
+            "accuracy": sum(outcome.correct for outcome in outcomes) / max(1, len(outcomes)),
+            "errors": dict(sorted(kinds.items())),
+            "per_class": {name: asdict(score) for name, score in self.scores(outcomes).items()},
+        }
+
+
+def _score(right: int, predicted: int, gold: int) -> ClassScore:
+    precision, recall = right / max(1, predicted), right / max(1, gold)
+    return ClassScore(precision, recall, 2 * precision * recall / max(precision + recall, 1e-12), gold)

@@ -1,0 +1,51 @@
+"""What is wrong with a marking, entity by entity: type, boundary, both, missed, invented (after MUC-5's categories)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from tutelage.tasks.spans import Span
+
+ErrorKind = Literal["type", "boundary", "type and boundary", "missed", "invented"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanError:
+    """One error: the right entity, what was predicted in its place, or one of them alone."""
+
+    kind: ErrorKind
+    gold: Span | None
+    predicted: Span | None
+
+
+def span_errors(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanError]:
+    """The errors in the order of the text.
+
+    Each wrong prediction is paired with the wrong gold entity that it shares the most words with, the same type first of equals;
+    what finds no partner is missed or invented.
+    """
+    right = set(gold) & set(predicted)
+    open_gold = sorted(set(gold) - right)
+    open_said = sorted(set(predicted) - right)
+    pairs = sorted(
+        (-shared, one.type != other.type, one, other)
+        for one in open_gold
+        for other in open_said
+        if (shared := min(one.end, other.end) - max(one.start, other.start)) > 0
+    )
+    errors: list[SpanError] = []
+    for _, _, one, other in pairs:
+        if one in open_gold and other in open_said:
+            open_gold.remove(one)
+            open_said.remove(other)
+            errors.append(SpanError(_kind(one, other), one, other))
+    errors += [SpanError("missed", span, None) for span in open_gold] + [SpanError("invented", None, span) for span in open_said]
+    return sorted(errors, key=lambda error: error.gold or error.predicted or Span(0, 0, ""))
+
+
+def _kind(gold: Span, predicted: Span) -> ErrorKind:
+    if gold[:2] == predicted[:2]:
+        return "type"
+    return "boundary" if gold.type == predicted.type else "type and boundary"

@@ -1,0 +1,83 @@
+"""What a labeller of texts gives back, for both tasks: an opinion, and from it the target that a row would have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tutelage.records import Example, LabelDistribution
+from tutelage.tasks.spans import Span, write_spans
+from tutelage.teacher.calibration import Calibrator
+from tutelage.teacher.protocol import OnReply, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A text to be labelled.
+
+    Attributes:
+        mentions: for NER the spans that it was written around, of the type that was asked for; empty for any other text.
+    """
+
+    text: str
+    mentions: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """The teacher's opinion of one text.
+
+    Attributes:
+        distribution: over the labels; for NER over the types and "O", of the mentions that the text was written around (their mean), or
+            where it was not, of the least certain candidate.
+        entities: for NER every entity that the teacher sees besides those mentions, with its probability.
+        mentions: those mentions.
+        marked: True for NER.
+    """
+
+    distribution: LabelDistribution
+    entities: tuple[tuple[Span, float], ...] = ()
+    mentions: tuple[Span, ...] = ()
+    marked: bool = False
+
+    def target(self, label: str) -> str:
+        """A row's target when ``label`` is believed of the text, or of its mentions."""
+        return write_spans(span for span, _ in self._all(label)) if self.marked else label
+
+    def entity_confidence(self, label: str) -> tuple[float, ...]:
+        """The probability of each entity of :meth:`target`."""
+        return tuple(probability for _, probability in sorted(self._all(label)))
+
+    def _all(self, label: str) -> list[tuple[Span, float]]:
+        if not self.marked:
+            return []
+        return [*self.entities, *((span._replace(type=label), self.distribution.probability(label)) for span in self.mentions)]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Opinions in the drafts' order (None where there is none, with the reason in ``errors`` by place), and how many requests that took."""
+
+    opinions: tuple[Opinion | None, ...]
+    errors: dict[int, str]
+    asked: int
+    failed: int
+
+
+class Labeller(Protocol):
+    """Labels texts with the teacher, each by a query of its own (or several, for NER)."""
+
+    calibrator: Calibrator
+
+    def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
+        """Give the calibrator what it needs before the first text; return how many gold labels that used."""
+        ...
+
+    def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
+        """Opinions of ``drafts``; the calibrator sees the whole batch at once."""
+        ...
+
+    def requests(self, drafts: Sequence[Draft]) -> list[Request]:
+        """What ``label`` would send."""
+        ...

@@ -1,0 +1,132 @@
+"""NER labels by *verify*: each candidate span is scored by one token over the entity types and "none", in its sentence.
+
+For small teachers, which cannot be trusted to write a marking down. The candidates of a sentence share its prompt up to the mention, so
+they are asked one after the other, for the engine's prefix cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tutelage.records import Example, Label, LabelDistribution
+from tutelage.tasks.ner import OUTSIDE
+from tutelage.tasks.spans import Span, read_spans
+from tutelage.teacher.calibration import Calibrator
+from tutelage.teacher.candidates import Candidates
+from tutelage.teacher.labelling import Draft, Labelled, Opinion
+from tutelage.teacher.prompts import PromptSet
+from tutelage.teacher.protocol import OnReply, Request, Teacher
+from tutelage.teacher.scoring import LabelScorer, Query
+
+NONE = Label(OUTSIDE, "none", "no name of these kinds")
+"""The label of a candidate that is no entity."""
+
+
+class SpanVerifier:
+    """Marks texts by scoring candidate spans.
+
+    Overlapping candidates are settled by score: the most certain entity stays. The mentions that a text was written around are candidates
+    too, and stay whatever the score: whether the row is kept is the selector's question.
+
+    Args:
+        labels: the entity types.
+        shots: marked examples. Each type's first entities, and candidates that are none, are the demonstrations.
+        a_type: demonstrations of each type, and of none.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        labels: Sequence[Label],
+        prompts: PromptSet,
+        shots: Sequence[Example],
+        calibrator: Calibrator,
+        candidates: Candidates,
+        allow_codes: bool = True,
+        a_type: int = 1,
+    ) -> None:
+        self._candidates = candidates
+        space = (*labels, NONE)
+        self._scorer = LabelScorer(teacher, space, prompts, self._demonstrations(shots, space, a_type), calibrator, allow_codes)
+        self.calibrator = calibrator
+
+    def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
+        """Fit the calibrator; with one that needs dev labels, on the candidates of the dev texts (every dev text is counted)."""
+        gold = [(query, label) for example in dev if example.label is not None for query, label in self._of_gold(example)]
+        return len(dev) if self._scorer.fit(gold, on_reply) else 0
+
+    def requests(self, drafts: Sequence[Draft]) -> list[Request]:
+        """The scoring requests of every candidate, sentence by sentence."""
+        return list(self._scorer.requests([self._query(draft, span) for draft in drafts for span in self._spans(draft)]))
+
+    def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
+        """Opinions of ``drafts``. A text with a candidate that was not answered has none: half a marking would teach that the rest is "O"."""
+        spans = [self._spans(draft) for draft in drafts]
+        queries = [self._query(draft, span) for draft, own in zip(drafts, spans, strict=True) for span in own]
+        scored = self._scorer.score(queries, on_reply)
+        opinions: list[Opinion | None] = []
+        errors: dict[int, str] = {}
+        start = 0
+        for place, (draft, own) in enumerate(zip(drafts, spans, strict=True)):
+            numbers = range(start, start + len(own))
+            start += len(own)
+            if lost := [number for number in numbers if number in scored.errors]:
+                errors[place] = scored.errors[lost[0]]
+                opinions.append(None)
+                continue
+            found = [distribution for number in numbers if (distribution := scored.distributions[number]) is not None]
+            opinions.append(self._opinion(draft, own, found))
+        return Labelled(tuple(opinions), errors, asked=len(queries), failed=len(scored.errors))
+
+    def _opinion(self, draft: Draft, spans: Sequence[tuple[int, int]], found: Sequence[LabelDistribution]) -> Opinion:
+        mentions = {span[:2] for span in draft.mentions}
+        taken: list[tuple[int, int]] = sorted(mentions)
+        entities: list[tuple[Span, float]] = []
+        for (start, end), distribution in sorted(zip(spans, found, strict=True), key=lambda pair: (-pair[1].confidence, pair[0])):
+            if distribution.top != OUTSIDE and all(end <= other[0] or start >= other[1] for other in taken):
+                taken.append((start, end))
+                entities.append((Span(start, end, distribution.top), distribution.confidence))
+        asked = [distribution for span, distribution in zip(spans, found, strict=True) if span in mentions]
+        if asked:
+            distribution = _mean(asked)
+        elif found:
+            distribution = min(found, key=lambda one: one.confidence)
+        else:
+            labels = self._scorer.names
+            distribution = LabelDistribution(labels, tuple(float(name == OUTSIDE) for name in labels), 0.0)
+        return Opinion(distribution, tuple(sorted(entities)), draft.mentions, marked=True)
+
+    def _spans(self, draft: Draft) -> list[tuple[int, int]]:
+        return sorted({*self._candidates(draft.text.split(" ")), *((span.start, span.end) for span in draft.mentions)})
+
+    @staticmethod
+    def _query(draft: Draft, span: tuple[int, int]) -> Query:
+        return Query(draft.text, " ".join(draft.text.split(" ")[span[0] : span[1]]))
+
+    def _of_gold(self, example: Example) -> list[tuple[Query, str]]:
+        """Every candidate and entity of a marked example, with its type or "O"."""
+        draft = Draft(example.text, read_spans(example.label or "[]"))
+        types = {span[:2]: span.type for span in draft.mentions}
+        return [(self._query(draft, span), types.get(span, OUTSIDE)) for span in self._spans(draft)]
+
+    def _demonstrations(self, shots: Sequence[Example], labels: Sequence[Label], a_type: int) -> list[tuple[Query, str]]:
+        left = {label.name: a_type for label in labels}
+        chosen: list[tuple[Query, str]] = []
+        for shot in shots:
+            for query, label in self._of_gold(shot):
+                if left[label]:
+                    left[label] -= 1
+                    chosen.append((query, label))
+        return chosen
+
+
+def _mean(distributions: Sequence[LabelDistribution]) -> LabelDistribution:
+    def mean(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
+        return tuple(round(sum(values) / len(values), 6) for values in zip(*rows, strict=True))
+
+    return LabelDistribution(
+        distributions[0].labels,
+        mean([one.probabilities for one in distributions]),
+        round(sum(one.off_label_mass for one in distributions) / len(distributions), 6),
+        mean([one.raw for one in distributions]),
+    )
