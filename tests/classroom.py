@@ -17,9 +17,11 @@ from tutelage.methods.protocol import Ground
 from tutelage.records import Example, Feedback, Growth, Label, Outcome
 from tutelage.selectors.acceptance import Acceptance, Judge
 from tutelage.tasks.classification import ClassificationTask
+from tutelage.tasks.protocol import Task
 from tutelage.teacher.calibration import NoCalibration
 from tutelage.teacher.prompts import PromptSet
-from tutelage.teacher.protocol import GenerateRequest, Request, ScoreRequest
+from tutelage.teacher.protocol import GenerateRequest, Request, ScoreRequest, Teacher
+from tutelage.teacher.scoring import TextLabeller
 
 CONF = Path(__file__).parents[1] / "conf"
 LABELS = (
@@ -158,16 +160,19 @@ def evokd_settings(**changes: Any) -> dict[str, Any]:
     """The flat settings of conf/method/evokd.yaml, small, with ``changes``."""
     values = OmegaConf.to_container(OmegaConf.load(CONF / "method" / "evokd.yaml"), resolve=True)
     assert isinstance(values, dict)
-    kept = {str(key): value for key, value in values.items() if key not in ("_target_", "training")}
+    kept = {str(key): value for key, value in values.items() if key not in ("_target_", "training", "allow_codes")}
     return {**kept, **SMALL, **changes}
 
 
 def make_evokd(acceptance: Judge | None = None, calibrator: Any = None, **changes: Any) -> EvoKD:
     from tutelage.methods.evokd import evokd
 
-    return evokd(
-        prompts=prompt_set(), acceptance=acceptance or Acceptance(), calibrator=calibrator or NoCalibration(), **evokd_settings(**changes)
-    )
+    prompts, allow_codes = prompt_set(), bool(changes.pop("allow_codes", True))
+
+    def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> TextLabeller:
+        return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator or NoCalibration(), allow_codes)
+
+    return evokd(prompts=prompts, acceptance=acceptance or Acceptance(), new_labeller=labeller, **evokd_settings(**changes))
 
 
 def outcome(name: str, predicted: str, number: int, sure: float = 0.8) -> Outcome:

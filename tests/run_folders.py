@@ -12,6 +12,7 @@ from typing import Any
 from tutelage.records import ClassScore, LabelDistribution, Outcome, Row, record_id
 
 LABELS = ("BookRestaurant", "AddToPlaylist", "SearchScreeningEvent")
+METRICS = [{"key": "accuracy", "title": "accuracy"}, {"key": "macro_f1", "title": "macro-F1"}]
 REASONS = ("scored as another class", "near duplicate", "too short", "confidence below 0.6")
 _OPENINGS = ("could you", "please", "i want to", "help me", "is it possible to", "hey,", "right now")
 _ENDINGS = (
@@ -81,12 +82,12 @@ def build_run(
         test = [outcome(labels[index % len(labels)], skills[number], "test", number, index) for index in range(test_count)]
         if number in (0, rounds):
             if number == rounds and state == "done":
-                _jsonl(folder / "predictions" / "test-after.jsonl", map(asdict, test))
+                write_jsonl(folder / "predictions" / "test-after.jsonl", map(asdict, test))
             if number == 0:
-                _jsonl(folder / "predictions" / "test-before.jsonl", map(asdict, test))
+                write_jsonl(folder / "predictions" / "test-before.jsonl", map(asdict, test))
         wrong = [one for one in dev if not one.correct]
         if number < rounds:
-            _jsonl(folder / "feedback" / f"round-{number:03d}.jsonl", map(asdict, wrong))
+            write_jsonl(folder / "feedback" / f"round-{number:03d}.jsonl", map(asdict, wrong))
             parents = tuple(one.id for one in wrong[:2])
             made = [row(dice.choice(labels), number + 1, dice.choice(("easy", "hard", "hard")), parents) for _ in range(rows_a_round)]
             quota: dict[str, int] = {}
@@ -104,7 +105,7 @@ def build_run(
                 "failed": 1,
                 "prompt": "Here are requests and how they were understood.\n" + say(labels[0]) + "\nWhat goes wrong?",
             }
-            _json(folder / "growth" / f"round-{number + 1:03d}.json", growth)
+            write_json(folder / "growth" / f"round-{number + 1:03d}.json", growth)
         metrics.append(
             {
                 "round": number,
@@ -123,8 +124,8 @@ def build_run(
         if number < rounds:
             rows += made
             tokens += 61 * len(made) + 240
-    _jsonl(folder / "metrics.jsonl", metrics)
-    _jsonl(folder / "pool" / "rows.jsonl", map(asdict, rows))
+    write_jsonl(folder / "metrics.jsonl", metrics)
+    write_jsonl(folder / "pool" / "rows.jsonl", map(asdict, rows))
     teacher = [
         {"id": record_id("test", index), "target": labels[index % len(labels)]}
         | {
@@ -134,9 +135,9 @@ def build_run(
         }
         for index in range(test_count)
     ]
-    _jsonl(folder / "teacher" / "evaluation.jsonl", teacher)
+    write_jsonl(folder / "teacher" / "evaluation.jsonl", teacher)
     gold = {"shots": len(labels), "dev": 40, "calibration": 0}
-    _json(
+    write_json(
         folder / "manifest.json",
         {
             "tutelage": "0.1.0",
@@ -150,6 +151,8 @@ def build_run(
             "name": spice[0] if spice else "synthetic_test",
             "method": method,
             "ablation": None,
+            "task": "classification",
+            "metrics": METRICS,
             "labels": [{"name": label, "word": label.lower(), "description": f"requests to {label}"} for label in labels],
             "teacher": {"engine": "replay", "model": "test-teacher", "fingerprint": "f00d", "calibration": "batch"},
             "student": {"model": "test-student"},
@@ -162,15 +165,16 @@ def build_run(
     status |= {"updated": "2026-01-05T10:07:31+00:00", "error": "", "resume_command": ""}
     if state in ("failed", "interrupted"):
         status |= {"error": spice[0] if spice else "The teacher died.", "resume_command": "tutelage train name=synthetic_test resume=true"}
-    _json(folder / "status.json", status)
+    write_json(folder / "status.json", status)
     (folder / "config.yaml").write_text("method: " + json.dumps(method) + "\n", encoding="utf-8")
     if state == "done":
         short_scores = [{key: line["test"][key] for key in ("accuracy", "macro_f1")} for line in metrics]
         result = {
+            "metrics": METRICS,
             "before": short_scores[0],
             "after": short_scores[-1],
             "supervised": {"accuracy": 0.93, "macro_f1": 0.925},
-            "teacher": {"accuracy": 0.74, "macro_f1": 0.73, "raw_accuracy": 0.48} if rounds else None,
+            "teacher": {"accuracy": 0.74, "macro_f1": 0.73, "raw": 0.48} if rounds else None,
             "tokens": {"billed": tokens, "spent": tokens // 3, "billed_prompt": tokens // 2, "billed_completion": tokens - tokens // 2},
             "seconds": {"teacher start": 6.1, "generation": 8.25 * rounds, "labelling": 2.0 * rounds, "training": 2.5 * (rounds + 1)},
             "rows": {"accepted": sum(one.accepted for one in rows), "rejected": sum(not one.accepted for one in rows)},
@@ -180,7 +184,7 @@ def build_run(
             "gold_labels": gold,
             "seed": seed,
         }
-        _json(folder / "result.json", result)
+        write_json(folder / "result.json", result)
     return folder
 
 
@@ -194,11 +198,11 @@ def _scored(outcomes: Sequence[Outcome], labels: Sequence[str]) -> dict[str, Any
     return {"accuracy": sum(one.correct for one in outcomes) / len(outcomes), "macro_f1": macro, "per_class": per_class}
 
 
-def _json(path: Path, record: dict[str, Any]) -> None:
+def write_json(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
 
-def _jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
+def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")

@@ -57,9 +57,7 @@ def tiny_encoder(folder: Path, seed: int = 0, words: Iterable[str] = CLASSROOM, 
 
 def tiny_network(folder: Path, pooling: Any = "mean", head_dropout: float = 0.0, seed: int = 1) -> Any:
     """A classifier over the classroom's labels, from the encoder in ``folder``."""
-    from tests.classroom import LABELS
-
     from tutelage.student.checkpoint import new_classifier
 
     torch.manual_seed(seed)
-    return new_classifier(str(folder), LABELS, pooling, head_dropout)
+    return new_classifier(str(folder), NAMES, pooling, head_dropout)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tutelage.assets import cache_directory
 from tutelage.data.dataset import Dataset
-from tutelage.errors import ConfigError, TutelageError
+from tutelage.errors import ConfigError, TutelageError, did_you_mean
 from tutelage.methods.protocol import Method
 from tutelage.records import Example
 from tutelage.student.module import StudentModule
@@ -95,17 +95,27 @@ def build_method(config: DictConfig) -> Method:
 
 
 def build_labeller(config: DictConfig, prompts: PromptSet, task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> Labeller:
-    """What labels texts for the run's task, with a calibrator of its own."""
+    """What labels texts for the run's task, with a calibrator of its own.
+
+    Raises:
+        ConfigError: for NER, ``teacher.ner`` is neither extract nor verify.
+    """
     from tutelage.teacher.candidates import Candidates
     from tutelage.teacher.scoring import TextLabeller
+    from tutelage.teacher.span_extractor import SpanExtractor
     from tutelage.teacher.span_verifier import SpanVerifier
 
     calibrator = build(config.calibration, "calibration")
     if task.level == "text":
         return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator, config.method.allow_codes)
-    return SpanVerifier(
+    if config.teacher.ner not in (ways := ("extract", "verify")):
+        raise ConfigError(did_you_mean("teacher.ner", str(config.teacher.ner), ways))
+    verifier = SpanVerifier(
         teacher, task.labels, prompts, demonstrations, calibrator, Candidates(config.teacher.candidate_parts), config.method.allow_codes
     )
+    if config.teacher.ner == "extract":
+        return SpanExtractor(teacher, task.labels, prompts, demonstrations, verifier)
+    return verifier
 
 
 def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:

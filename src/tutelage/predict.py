@@ -1,4 +1,4 @@
-"""Labels from a finished run's student, for texts on the command line or in a file."""
+"""Labels or entities from a finished run's student, for texts on the command line or in a file."""
 
 from __future__ import annotations
 
@@ -16,22 +16,26 @@ _BATCH = 64
 
 
 def predict(run: Path, texts: Sequence[str], file: Path | None, text_column: str, output: Path | None) -> int:
-    """Write one JSON object a text: text, label, confidence, probabilities. Returns the exit code.
+    """Write one JSON object a text, in order: text, label, confidence, probabilities; for NER text and entities. Returns the exit code.
+
+    A text too long for the student is cut as in training; for NER it is read in windows (:mod:`tutelage.student.tagging`).
 
     Raises:
         DataError: no texts, or a run without a student.
     """
-    from tutelage.student.checkpoint import load_student
+    from tutelage.student.checkpoint import load_student, reads_words
+    from tutelage.student.tagging import find_entities
 
     folder = run / "student" if (run / "student").is_dir() else run
     given = list(texts) + (list(_read(file, text_column)) if file else [])
     if not given:
         raise DataError('There is nothing to label: give texts (tutelage predict RUN "a text") or --file texts.txt.')
     network, tokenizer, max_length = load_student(folder)
+    label = find_entities if reads_words(network.config.to_dict()) else _label
     handle = output.open("w", encoding="utf-8") if output else sys.stdout
     try:
         for start in range(0, len(given), _BATCH):
-            for record in _label(network, tokenizer, max_length, given[start : start + _BATCH]):
+            for record in label(network, tokenizer, max_length, given[start : start + _BATCH]):
                 handle.write(json.dumps(record, ensure_ascii=False) + "\n")
     finally:
         if output:

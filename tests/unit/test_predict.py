@@ -1,4 +1,4 @@
-"""Labels from a run's student."""
+"""Labels and entities from a run's student."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from tests.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
 from tutelage.errors import DataError
 from tutelage.predict import predict
-from tutelage.student.checkpoint import load_student, save_student
+from tutelage.records import Label
+from tutelage.student.checkpoint import load_student, new_tagger, save_student
+from tutelage.tasks.ner import NerTask
+from tutelage.tasks.spans import read_spans
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +105,105 @@ def test_nothing_to_label_and_nothing_to_label_with(finished: Path, tmp_path: Pa
         predict(finished, [], tmp_path / "none.txt", "text", None)
     with pytest.raises(DataError, match=r"holds no student \(no config.json\)"):
         predict(tmp_path, ["a text"], None, "text", None)
+
+
+NER = NerTask([Label("PER", "person", "people"), Label("LOC", "place", "places")])
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of NER with nothing but its student, which sees ten tokens beside the two special ones."""
+    import torch
+
+    base = tmp_path_factory.mktemp("ner")
+    encoder = tiny_encoder(base / "encoder")
+    torch.manual_seed(3)
+    network = new_tagger(str(encoder), NER.outputs)
+    # Tags as a function of the word alone would hide a word read at the wrong place; this head looks at positions too.
+    torch.nn.init.normal_(network.classifier.weight, std=3.0)
+    save_student(base / "student", network, tiny_tokenizer(), 12)
+    return base
+
+
+def distributions(run: Path, words: list[str]) -> list[list[float] | None]:
+    """What the student says of each word of a text that it sees whole: at its first token."""
+    import torch
+
+    network, tokenizer, _ = load_student(run / "student")
+    batch = tokenizer([words], is_split_into_words=True, return_tensors="pt")
+    with torch.no_grad():
+        rows = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)[0].tolist()
+    return [rows[batch.word_ids(0).index(place)] for place in range(len(words))]
+
+
+def test_entities_have_their_characters_in_the_raw_text(tagger: Path, tmp_path: Path) -> None:
+    texts = ["animal dune, quay!", "  tool\t(quay)  shore 42\n", "naïve “amber” 🦊 birch", "Cedar's pier"]
+    split = [
+        ["animal", "dune", ",", "quay", "!"],
+        ["tool", "(", "quay", ")", "shore", "42"],
+        ["naïve", "“", "amber", "”", "🦊", "birch"],
+        ["Cedar's", "pier"],
+    ]
+    found = asked(tagger, *texts, output=tmp_path / "out.jsonl")
+    assert [record["text"] for record in found] == texts
+    seen = 0
+    for record, text, words in zip(found, texts, split, strict=True):
+        assert set(record) == {"text", "entities"}
+        rows = distributions(tagger, words)
+        predicted, _, tags = NER.read(rows)
+        spans = read_spans(predicted)
+        assert [entity["label"] for entity in record["entities"]] == [span.type for span in spans]
+        for entity, span in zip(record["entities"], spans, strict=True):
+            assert text[entity["start"] : entity["end"]] == entity["text"]
+            assert entity["text"].split() == entity["text"].strip().split()
+            assert "".join(entity["text"].split()) == "".join(words[span.start : span.end])
+            least = min(rows[place][NER.outputs.index(tags[place])] for place in range(span.start, span.end))
+            assert entity["confidence"] == pytest.approx(least, abs=1e-4)
+        seen += len(spans)
+    assert seen > 2
+
+
+def test_a_long_text_is_read_to_its_end(tagger: Path, tmp_path: Path) -> None:
+    long = " ".join(["animal dune, tool quay shore"] * 12)
+    (record,) = asked(tagger, long, output=tmp_path / "out.jsonl")
+    assert all(long[entity["start"] : entity["end"]] == entity["text"] for entity in record["entities"])
+    assert any(entity["end"] > len(long) - 20 for entity in record["entities"])
+    # Far from its ends the text repeats itself, and so do windows; the start is read as it is in training, where a text is cut.
+    words = long.replace(",", " ,").split(" ")
+    first = read_spans(NER.read(distributions(tagger, words[:10])).predicted)
+    assert record["entities"][0]["label"] == first[0].type
+
+
+@pytest.mark.parametrize("max_length", [3, 4, 5, 8, 12])
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 31])
+def test_each_token_is_read_once_with_text_on_both_sides(max_length: int, count: int) -> None:
+    from tutelage.student.tagging import _windows
+
+    ids, words = [100, *range(count), 101], [None, *range(count), None]
+    windows = _windows(0, ids, words, max_length)
+    assert [place for window in windows for place, _ in window.read] == list(range(1, count + 1))
+    room = max_length - 2
+    for window in windows:
+        assert (window.ids[0], window.ids[-1]) == (100, 101)
+        assert len(window.ids) == min(max_length, count + 2)
+        for place, column in window.read:
+            assert window.ids[column] == ids[place]
+            assert column >= min(place, room // 4)
+            assert len(window.ids) - 1 - column >= min(count + 1 - place, room // 4)
+
+
+def test_texts_without_words_have_no_entities(tagger: Path, tmp_path: Path) -> None:
+    found = asked(tagger, "", " \n ", "animal", output=tmp_path / "out.jsonl")
+    assert [record["entities"] for record in found[:2]] == [[], []]
+    assert [record["text"] for record in found] == ["", " \n ", "animal"]
+
+
+def test_many_texts_come_out_as_each_alone(tagger: Path, tmp_path: Path) -> None:
+    texts = [f"animal {'dune ' * (number % 7)}quay {number}" for number in range(130)]
+    together = asked(tagger, *texts, output=tmp_path / "out.jsonl")
+    assert [record["text"] for record in together] == texts
+    for place in (0, 5, 63, 64, 129):
+        (alone,) = asked(tagger, texts[place], output=tmp_path / "one.jsonl")
+        assert [{**entity, "confidence": 0} for entity in alone["entities"]] == [
+            {**entity, "confidence": 0} for entity in together[place]["entities"]
+        ]

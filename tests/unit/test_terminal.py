@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from typing import Any
 
@@ -13,7 +14,9 @@ from tutelage.student.schedule import Position
 from tutelage.teacher.protocol import Reply
 from tutelage.terminal import TerminalWatcher, print_result
 
-DEV = {"accuracy": 0.81234, "macro_f1": 0.7991}
+DEV = {"accuracy": 0.81234, "macro-F1": 0.7991}
+CLASSIFICATION = [{"key": "accuracy", "title": "accuracy"}, {"key": "macro_f1", "title": "macro-F1"}]
+NER = [{"key": "f1_strict", "title": "entity F1"}, {"key": "accuracy", "title": "texts right"}]
 
 
 def console(terminal: bool, width: int = 100) -> Console:
@@ -23,6 +26,11 @@ def console(terminal: bool, width: int = 100) -> Console:
 def printed(given: Console) -> str:
     assert isinstance(given.file, io.StringIO)
     return given.file.getvalue()
+
+
+def cells(text: str) -> list[list[str]]:
+    """The lines of a table, cell by cell."""
+    return [[cell.strip() for cell in re.split("[│┃]", line)] for line in text.splitlines() if re.search("[│┃]", line)]
 
 
 def go(given: Console, budget: int | None = None) -> TerminalWatcher:
@@ -105,6 +113,7 @@ def test_a_phase_of_unknown_length_counts_up() -> None:
 
 def result(**changes: Any) -> dict[str, Any]:
     return {
+        "metrics": CLASSIFICATION,
         "before": {"accuracy": 0.5, "macro_f1": 0.4},
         "after": {"accuracy": 0.75, "macro_f1": 0.7},
         "supervised": None,
@@ -122,8 +131,9 @@ def result(**changes: Any) -> dict[str, Any]:
 def test_the_table_at_the_end() -> None:
     given = console(terminal=False)
     arms = {"accuracy": 0.9, "macro_f1": 0.88}
-    print_result(given, result(supervised={**arms, "gold_labels": 2000}, teacher={**arms, "raw_accuracy": 0.35}), "outputs/a/b")
+    print_result(given, result(supervised={**arms, "gold_labels": 2000}, teacher={**arms, "raw": 0.35}), "outputs/a/b")
     text = printed(given)
+    assert cells(text)[0][1:3] == ["test accuracy", "macro-F1"]
     for part in ("0.500", "0.750", "7 gold labels", "30 rows in 3 rounds", "2000 gold labels", "raw, uncalibrated: 0.350"):
         assert part in text
     assert "12,345 billed (as if nothing were cached), 45 spent" in text
@@ -136,6 +146,31 @@ def test_the_arms_are_left_out_where_they_were_not_run() -> None:
     print_result(given, result(), "outputs/a/b")
     assert "supervised" not in printed(given)
     assert "teacher" not in printed(given)
+
+
+def test_the_table_of_entities() -> None:
+    given = console(terminal=False)
+    before, after = {"f1_strict": 0.108, "accuracy": 0.059}, {"f1_strict": 0.157, "accuracy": 0.095}
+    teacher = {"f1_strict": 0.3, "accuracy": 0.2, "raw": None, "tokens": 9, "failed": 0}
+    print_result(given, result(metrics=NER, before=before, after=after, teacher=teacher), "outputs/a/b")
+    text = printed(given)
+    heads, *rows = cells(text)
+    assert heads[1:3] == ["test entity F1", "texts right"]
+    assert rows == [
+        ["student before growth", "0.108", "0.059", "7 gold labels"],
+        ["student after", "0.157", "0.095", "30 rows in 3 rounds"],
+        ["teacher alone", "0.300", "0.200", ""],
+    ]
+    assert "raw" not in text
+
+
+def test_the_line_of_a_stage_names_what_the_task_quotes() -> None:
+    given = console(terminal=False)
+    with TerminalWatcher(3, None, given) as watcher:
+        watcher.stage_closed(Position("start", 0, 0, 1), {"entity F1": 0.1084, "texts right": 0.05}, (4, 0))
+    assert (
+        " ".join(printed(given).split()) == "start dev entity F1 0.108 texts right 0.050 rows 4 kept, 0 rejected 0 tokens billed, 0 spent"
+    )
 
 
 def test_markup_in_a_folder_s_name_is_not_interpreted() -> None:

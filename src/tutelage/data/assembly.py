@@ -47,7 +47,7 @@ def assemble(
     dropped: Counter[str] = Counter()
     kept_notes = list(notes)
     rows = {split: _with_text(_NAMES[split], raw, dropped) for split, raw in splits.items()}
-    trained_on = _label_source(name, splits, rows)
+    trained_on = _label_source(name, splits, rows, kind)
     seen = Counter(name for row in rows[trained_on] if row.label is not None for name in classes_of(kind, row.label))
     space = label_space(labels, seen, splits[trained_on].where, at_least=2 if kind == "classification" else 1)
     for split in splits:
@@ -64,8 +64,9 @@ def assemble(
         dev = rows["validation"]
     else:
         pool, dev = _cut_dev(pool, validation_share, split_seed, splits["train"].where, kind)
+        of_each = " of each class" if kind == "classification" else ""
         kept_notes.append(
-            f"no validation file: {len(dev)} labelled texts were cut from train ({validation_share:.0%} of each class, seed {split_seed})"
+            f"no validation file: {len(dev)} labelled texts were cut from train ({validation_share:.0%}{of_each}, seed {split_seed})"
         )
     dev = _without_known("dev", dev, {normalise(row.text): "test" for row in rows["test"]}, dropped)
 
@@ -117,14 +118,15 @@ def _with_text(split: str, raw: RawSplit, dropped: Counter[str]) -> list[RawExam
     return rows
 
 
-def _label_source(name: str, splits: Mapping[str, RawSplit], rows: Mapping[str, Sequence[RawExample]]) -> str:
+def _label_source(name: str, splits: Mapping[str, RawSplit], rows: Mapping[str, Sequence[RawExample]], kind: Kind) -> str:
     """The split that labelled examples are drawn from: "shots" where it is given, else "train"."""
     if "shots" in rows:
         return "shots" if all(row.label is None for row in rows["train"]) else "train"
     if all(row.label is None for row in rows["train"]):
         raise DataError(
             f"{splits['train'].where} has no labels (columns: {', '.join(splits['train'].columns)}), and '{name}' has no shots. Set "
-            "data.label_column=, or put a few labelled examples of each class into a file named shots (such as shots.jsonl) beside it."
+            f"{'data.label_column=' if kind == 'classification' else 'data.tags_column= or data.spans_column='}, or put a few labelled "
+            "examples of each class into a file named shots (such as shots.jsonl) beside it."
         )
     return "train"
 

@@ -15,18 +15,30 @@ def from_words(place: str, words: Sequence[Any], tags: Sequence[Any] | None) -> 
     Raises:
         DataError: they are not as many, a word is empty or holds a space, or a tag is not one.
     """
-    given = [str(word) for word in words]
-    for word in given:
-        if not word or " " in word or "\n" in word:
-            raise DataError(f"{place}: {word!r} is not a word: it is empty, or holds a space. Split it, or take it out.")
+    given = [checked_word(place, word) for word in words]
     if tags is None:
         return " ".join(given), None
     if len(given) != len(tags):
         raise DataError(f"{place}: {len(given)} words and {len(tags)} tags. Give every word one tag.")
+    for tag in tags:
+        if not isinstance(tag, str):
+            raise DataError(f"{place}: the tag {tag!r} is a {type(tag).__name__}, not a string such as B-PER. Write the names of the tags.")
     try:
-        return " ".join(given), write_spans(from_tags([str(tag) for tag in tags]))
+        return " ".join(given), write_spans(from_tags(tags))
     except DataError as error:
         raise DataError(f"{place}: {error}") from None
+
+
+def checked_word(place: str, given: Any) -> str:
+    """The word as a string.
+
+    Raises:
+        DataError: it is empty, or holds a space, a tab or the end of a line; other white space may be part of a word ("1 000").
+    """
+    word = str(given) if isinstance(given, str | int | float) else ""
+    if not word.strip() or " " in word or "\t" in word or word.splitlines() != [word]:
+        raise DataError(f"{place}: {given!r} is not a word: it is empty, or holds a space. Split it, or take it out.")
+    return word
 
 
 def from_spans(place: str, text: str, spans: Sequence[Any] | None) -> tuple[str, str | None]:

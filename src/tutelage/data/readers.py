@@ -1,4 +1,4 @@
-"""Reads one file of texts, with or without labels, from jsonl, csv, tsv or parquet. Every complaint names the file and the line."""
+"""Reads one file of texts, with or without labels, from jsonl, csv, tsv, parquet or conll. Every complaint names the file and the line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tutelage.data.conll import read_sentences
 from tutelage.data.dataset import Kind
 from tutelage.data.markings import from_spans, from_words
 from tutelage.errors import ConfigError, DataError, did_you_mean
 
-FORMATS: dict[str, tuple[str, ...]] = {"jsonl": (".jsonl", ".ndjson"), "csv": (".csv",), "tsv": (".tsv",), "parquet": (".parquet",)}
+FORMATS: dict[str, tuple[str, ...]] = {
+    "jsonl": (".jsonl", ".ndjson"),
+    "csv": (".csv",),
+    "tsv": (".tsv",),
+    "parquet": (".parquet",),
+    "conll": (".conll", ".iob", ".iob2", ".bio", ".txt"),
+}
 """File name endings by format. A tsv has no quoting: a quote is a quote."""
 
 
@@ -50,6 +57,7 @@ class Columns:
     Attributes:
         text, label: of classification; ``text`` also of NER, where ``spans`` are characters of it.
         words, tags: of NER: lists as long as each other.
+        word_number, tag_number: of a conll file, whose columns have no names: their places, the last one -1.
     """
 
     kind: Kind = "classification"
@@ -58,6 +66,8 @@ class Columns:
     words: str = "tokens"
     tags: str = "tags"
     spans: str = "spans"
+    word_number: int = 0
+    tag_number: int = -1
 
 
 def read_split(path: Path, columns_read: Columns, *, need_label: bool, encoding: str = "utf-8") -> RawSplit:
@@ -68,11 +78,21 @@ def read_split(path: Path, columns_read: Columns, *, need_label: bool, encoding:
         encoding: of a text file; parquet has its own.
 
     Raises:
-        DataError: the file is empty, broken, not in ``encoding``, or lacks a column.
+        DataError: the file is empty, broken, not in ``encoding``, lacks a column, or cannot hold what the task needs.
         ConfigError: ``encoding`` is not known.
     """
+    if columns_read.kind == "classification" and path.suffix in FORMATS["conll"]:
+        raise DataError(f"{path} holds words with the tags of entities, and the task is classification. Give task=ner.")
+    if columns_read.kind == "ner" and path.suffix in (*FORMATS["csv"], *FORMATS["tsv"]):
+        raise DataError(
+            f"{path}: a {path.suffix[1:]} file has no lists, so it cannot mark entities. Write jsonl or parquet with '{columns_read.words}' "
+            f"and '{columns_read.tags}', or with '{columns_read.text}' and '{columns_read.spans}', or one word a line with its tag as "
+            f"{path.stem}.conll; texts with one label each go with task=classification."
+        )
     if path.suffix in FORMATS["parquet"]:
         columns, records = _parquet(path)
+    elif path.suffix in FORMATS["conll"]:
+        columns, records = _conll(path, _decode(path, encoding), columns_read, need_label)
     else:
         text = _decode(path, encoding)
         columns, records = _jsonl(path, text) if path.suffix in FORMATS["jsonl"] else _separated(path, text)
@@ -103,6 +123,12 @@ def raw_examples(
 
 
 def _labelled_text(place: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False) -> tuple[str, str | None]:
+    lacks = read.text not in record or (need and read.label not in record)
+    if lacks and (marks := [column for column in (read.words, read.tags, read.spans) if column in record]):
+        raise DataError(
+            f"{place} marks entities ({', '.join(marks)}), and the task is classification. Give task=ner, or set data.text_column= "
+            "and data.label_column=."
+        )
     _need_column(place, record, "text_column", read.text)
     if need:
         _need_column(place, record, "label_column", read.label)
@@ -111,6 +137,11 @@ def _labelled_text(place: str, record: dict[str, Any], read: Columns, need: bool
 
 def _marked_text(place: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False) -> tuple[str, str | None]:
     by_words = read.words in record
+    if need and read.label in record and read.tags not in record and read.spans not in record:
+        raise DataError(
+            f"{place} has one label a text ('{read.label}') and no entities, and the task is ner. Give task=classification, or set "
+            "data.tags_column= or data.spans_column=."
+        )
     if not by_words and read.text not in record:
         raise DataError(
             f"{place}: neither '{read.words}' (words, with '{read.tags}') nor '{read.text}' (with '{read.spans}') is there, but "
@@ -121,7 +152,8 @@ def _marked_text(place: str, record: dict[str, Any], read: Columns, need: bool, 
     if check_only:
         return "", None
     if by_words:
-        return from_words(place, *(_listed(place, column, record.get(column)) for column in (read.words, read.tags)))
+        words, tags = (_listed(place, column, record.get(column)) for column in (read.words, read.tags))
+        return from_words(place, words or [], tags)
     return from_spans(place, _text(place, record[read.text]), _listed(place, read.spans, record.get(read.spans)))
 
 
@@ -204,6 +236,14 @@ def _jsonl(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, dict[s
             )
         records.append((place, record))
     return list(records[0][1]) if records else [], iter(records)
+
+
+def _conll(path: Path, text: str, read: Columns, need_label: bool) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
+    sentences = read_sentences(str(path), text, read.word_number, read.tag_number)
+    if need_label and any(sentence.tags is None for sentence in sentences):
+        raise DataError(f"{path} has one column, so it has words and no tags. Add the tags, a space or tab after each word.")
+    records = ((sentence.place, {read.words: sentence.words, read.tags: sentence.tags}) for sentence in sentences)
+    return [read.words, read.tags], records
 
 
 def _separated(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:

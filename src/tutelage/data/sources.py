@@ -25,9 +25,9 @@ _HUB_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 
 def load_sample(
     name: str = "snips_intent",
-    kind: Kind = "classification",
     labels: LabelSettings | None = None,
     near_threshold: float = 0.9,
+    kind: Kind = "classification",
 ) -> Dataset:
     """Load a data set that is shipped with the package; its SOURCE.md says where it is from.
 
@@ -43,26 +43,30 @@ def load_sample(
 
 def load_files(
     path: str | Path,
-    kind: Kind = "classification",
     format: str = "auto",
     text_column: str = "text",
     label_column: str = "label",
     words_column: str = "tokens",
     tags_column: str = "tags",
     spans_column: str = "spans",
+    word_column_number: int = 0,
+    tag_column_number: int = -1,
     labels: LabelSettings | None = None,
     encoding: str = "utf-8",
     near_threshold: float = 0.9,
     validation_share: float = 0.1,
     split_seed: int = 13,
     name: str | None = None,
+    kind: Kind = "classification",
 ) -> Dataset:
     """Load train (or pool), validation (or dev) and test, and shots where there is one, from a folder.
 
     Without a validation file, dev is cut from train. A train file without labels needs a shots file.
 
     Args:
-        format: "jsonl", "csv", "tsv" or "parquet"; "auto" takes what is there.
+        format: "jsonl", "csv", "tsv", "parquet" or "conll"; "auto" takes what is there.
+        words_column, tags_column, spans_column: of NER: words and their tags, or ``text_column`` with spans of characters.
+        word_column_number, tag_column_number: places of the columns of a conll file; -1 is the last.
         labels: names, or name → {word, description}; None infers them from the training labels.
         name: the data set's name in reports; the folder's by default.
 
@@ -82,15 +86,22 @@ def load_files(
     if format != "auto" and format not in FORMATS:
         raise ConfigError(f"data.format: {did_you_mean('format', format, ['auto', *FORMATS])}")
     suffixes = FORMATS[format] if format != "auto" else tuple(suffix for endings in FORMATS.values() for suffix in endings)
+    if kind != "ner":
+        suffixes = tuple(suffix for suffix in suffixes if suffix != ".txt")  # it says nothing of what the file holds
+    columns = Columns(
+        kind,
+        text=text_column,
+        label=label_column,
+        words=words_column,
+        tags=tags_column,
+        spans=spans_column,
+        word_number=word_column_number,
+        tag_number=tag_column_number,
+    )
     splits: dict[str, RawSplit] = {}
     for split in _FILE_NAMES:
         if (file := _file_of(folder, split, suffixes)) is not None:
-            splits[split] = read_split(
-                file,
-                Columns(kind, text_column, label_column, words_column, tags_column, spans_column),
-                need_label=split != "train",
-                encoding=encoding,
-            )
+            splits[split] = read_split(file, columns, need_label=split != "train", encoding=encoding)
     return assemble(
         name or folder.resolve().name,
         splits,
@@ -111,13 +122,14 @@ def _file_of(folder: Path, split: str, suffixes: tuple[str, ...]) -> Path | None
     if not found and split in ("train", "test"):
         there = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
         wanted = " or ".join(f"{stem}{{{','.join(suffixes)}}}" for stem in _FILE_NAMES[split])
-        raise DataError(f"{folder} has no {split} file ({wanted}); it holds: {there}. Add it, or set data.path= or data.format=.")
+        plain = any((folder / f"{stem}.txt").is_file() for stem in _FILE_NAMES[split]) and ".txt" not in suffixes
+        columns = " A .txt file of words and tags is read with task=ner." if plain else ""
+        raise DataError(f"{folder} has no {split} file ({wanted}); it holds: {there}.{columns} Add it, or set data.path= or data.format=.")
     return found[0] if found else None
 
 
 def load_hub(
     name: str,
-    kind: Kind = "classification",
     subset: str | None = None,
     splits: Mapping[str, str | None] | None = None,
     text_column: str = "text",
@@ -130,6 +142,7 @@ def load_hub(
     near_threshold: float = 0.9,
     validation_share: float = 0.1,
     split_seed: int = 13,
+    kind: Kind = "classification",
 ) -> Dataset:
     """Load a data set from the Hugging Face hub, or from a folder that ``datasets`` can read.
 
@@ -147,7 +160,7 @@ def load_hub(
     for split in names:
         if split not in _FILE_NAMES:
             raise ConfigError(f"data.splits: {did_you_mean('split', split, _FILE_NAMES)}")
-    columns = Columns(kind, text_column, label_column, words_column, tags_column, spans_column)
+    columns = Columns(kind, text=text_column, label=label_column, words=words_column, tags=tags_column, spans=spans_column)
     raw = {
         split: _hub_split(name, subset, str(hub_split), revision, columns, need_label=split != "train")
         for split, hub_split in names.items()
@@ -190,9 +203,10 @@ def _hub_split(name: str, subset: str | None, split: str, revision: str | None, 
     def named(record: dict[str, Any]) -> dict[str, Any]:
         if class_names is None or (given := record[column]) is None:
             return record
+        # -1 is the hub's "not published".
         if isinstance(given, list):
-            return {**record, column: [class_names[number] for number in given]}
-        return {**record, column: class_names[given] if given >= 0 else None}  # -1 is the hub's "not published"
+            return {**record, column: None if -1 in given else [class_names[number] for number in given]}
+        return {**record, column: class_names[given] if given >= 0 else None}
 
     where = f"{name}[{split}]"
     records = ((f"{where}: row {number}", named(record)) for number, record in enumerate(data, start=1))

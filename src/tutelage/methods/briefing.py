@@ -85,6 +85,7 @@ class Briefing:
             demonstrations=tuple(self._shown(item.text, item.target if isinstance(item, Outcome) else item.label or "") for item in shown),
             parents=tuple(item.id for item in shown),
             mentions=(names.pick(name, kind, chance),) if names else (),
+            lead=chance.choice(self._settings.leads) if names else None,
             confused_with=self._labels.get(confused),
             analysis=analysis if kind == "hard" else "",
             style=chance.choice(self._styles),

@@ -65,7 +65,6 @@ class EvoKD:
         self._analysis_sampling = analysis_sampling
         self._acceptance = acceptance
         self._new_labeller = new_labeller
-        self._sampling = sampling
         self._writer = Writer(prompts, sampling, min_words, max_words)
 
     @property
@@ -106,7 +105,7 @@ class EvoKD:
         self._belief = Belief(ground.task, self._settings.mistake_margin)
         self._admission = Admission(self._labeller if self._settings.separated else None, self._acceptance, duplicates)
         self._names = (
-            NameBook(ground.task.labels, ground.shots, self._prompts, self._sampling, self._settings.invented_names)
+            NameBook(ground.task.labels, ground.shots, self._prompts, self._settings.invented_names)
             if ground.task.level == "word"
             else None
         )

@@ -31,6 +31,7 @@ class Brief:
         kind: the row's source, and with "init" → "paraphrase" the prompt's name.
         demonstrations: texts shown before it, of the same label; ``parents`` are their ids.
         mentions: for NER the names that the text must hold; the first one is of the type ``label``.
+        lead: for NER the words that stand before the first name, where the text begins with both; the teacher goes on from there.
         confused_with: the label that the student takes such texts for, for hard examples.
         style: one cell of the attribute grid, "" for none.
     """
@@ -40,9 +41,15 @@ class Brief:
     demonstrations: tuple[Shown, ...]
     parents: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()
+    lead: str | None = None
     confused_with: Label | None = None
     analysis: str = ""
     style: str = ""
+
+    @property
+    def opening(self) -> str:
+        """The words that the text begins with."""
+        return "" if self.lead is None else f"{self.lead} {self.mentions[0]}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,7 @@ class Writer:
             label=brief.label,
             demonstrations=brief.demonstrations,
             mentions=brief.mentions,
+            opening=brief.opening,
             confused_with=brief.confused_with,
             analysis=brief.analysis,
             style=brief.style,
@@ -144,10 +152,11 @@ class Writer:
             if reply.error:
                 written.append(Written(brief, "", f"request failed: {reply.error}", failed=True, draw=draw))
                 continue
-            text, spans = clean(reply.text), tuple[Span, ...]()
+            # Not by words: a completion that goes on with the name's last word must be seen as another name.
+            text, spans = clean(brief.opening + reply.text), tuple[Span, ...]()
             fault = self._fault(text, reply.finish_reason)
             if brief.mentions:
-                text = joined(text, split_words(text))
+                text, fault = joined(text, split_words(text)), fault
                 spans = find_mention(text, brief.mentions[0], brief.label.name)
                 fault = fault or ("" if spans else f"does not hold {brief.mentions[0]!r}")
             written.append(Written(brief, text, fault, failed=False, draw=draw, spans=spans))

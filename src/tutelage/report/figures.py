@@ -28,12 +28,20 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True, slots=True)
 class FigureKind:
-    """A figure that the report may hold. ``name`` is its file's stem and its anchor; ``draw`` gives None without data."""
+    """A figure that the report may hold. ``name`` is its file's stem and its anchor; ``draw`` gives None without data.
+
+    ``title`` and ``caption`` are for a classification; ``for_entities`` holds both for NER where they differ.
+    """
 
     name: str
     title: str
     caption: str
     draw: Callable[[Run], Figure | None]
+    for_entities: tuple[str, str] | None = None
+
+    def words(self, run: Run) -> tuple[str, str]:
+        """Title and caption in the words of the run's task."""
+        return self.for_entities if run.by_word and self.for_entities else (self.title, self.caption)
 
 
 FIGURES = (
@@ -55,18 +63,31 @@ FIGURES = (
         "F1 of each class by round",
         "One panel a class, the others in grey; first → last round. Above 20 classes, the 20 that end worst.",
         class_f1_by_round,
+        (
+            "F1 of each entity type by round",
+            "One panel a type, the others in grey; first → last round. An entity counts where its words and its type are right.",
+        ),
     ),
     FigureKind(
         "confusion-matrix",
         "Confusions on test, after the last round",
         "Shade: share of the true class. Blue is right, orange is wrong; empty cells are zero.",
         confusion_matrix,
+        (
+            "Confusions of entity types on test, after the last round",
+            "Shade: share of the true type. Blue: the type is right, even where the boundary is not; orange: it is wrong. "
+            "Beside “none”: entities missed (column) and invented (row).",
+        ),
     ),
     FigureKind(
         "rows-by-kind",
         "Rows by kind, round and class",
         "Every row of the pool. Colour: how an accepted row came about; grey: rejected, never trained on.",
         rows_by_kind,
+        (
+            "Rows by kind, round and entity type",
+            "Every row of the pool, under the type it was asked for. Colour: how an accepted row came about; grey: rejected, never trained on.",
+        ),
     ),
     FigureKind(
         "teacher-reliability",
@@ -74,6 +95,11 @@ FIGURES = (
         "Left: on the diagonal, confidence is what it says. ECE: expected calibration error. Right: how confidences spread, "
         "right and wrong answers stacked.",
         teacher_reliability,
+        (
+            "Teacher reliability",
+            "An answer is an entity that the teacher marked. Left: on the diagonal, confidence is what it says. ECE: expected calibration "
+            "error. Right: how confidences spread, right and wrong entities stacked.",
+        ),
     ),
     FigureKind(
         "rejected-by-reason", "Rejected rows by reason", "Rejected rows stay in the pool file, with their reason.", rejected_by_reason

@@ -1,4 +1,4 @@
-"""What the student takes for what, on test, at the end."""
+"""What the student takes for what, on test, at the end: texts by class, or entities by type."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tutelage.report.runs import Run
 from tutelage.report.style import Colour, figure_style, new_figure, short
+from tutelage.tasks.spans import read_spans
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,35 +16,53 @@ if TYPE_CHECKING:
 _BESIDE = 12
 _NAMED = 30
 _LISTED = 20
+_UNITS = {"text": "test texts", "word": "test entities"}
 
 
 def confusion_matrix(run: Run) -> Figure | None:
     """Confusion matrix of the test predictions after the last round, shaded by share of the row; None before they are written.
 
     Up to 30 classes cells carry counts and axes carry names; above that the matrix shows the pattern only, and the
-    20 most frequent confusions are listed by name beside it.
+    20 most frequent confusions are listed by name beside it. For NER an entity that was missed or invented meets "none", and on the
+    diagonal is what has the right type, wherever it was thought to end.
     """
     if not run.after:
         return None
-    extra = sorted({label for outcome in run.after for label in (outcome.target, outcome.predicted)} - set(run.labels))
+    pairs = _pairs(run)
+    # "none" comes last, and no type is called "".
+    extra = sorted({label for pair in pairs for label in pair} - set(run.labels), reverse=run.by_word)
     labels = [*run.labels, *extra]
-    pairs = Counter((outcome.target, outcome.predicted) for outcome in run.after)
     confused = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]]
     size = len(labels)
     with figure_style():
         if _BESIDE < size <= _NAMED:
             figure = new_figure(2.0 + 0.31 * size)
-            _matrix(figure.subplots(), labels, pairs, named=True)
+            _matrix(figure.subplots(), run, labels, pairs, named=True)
             return figure
         listed = confused[: _LISTED if size > _NAMED else 10]
         figure = new_figure(6.2 if size > _NAMED else max(3.6, 1.9 + 0.36 * size))
         matrix, bars = figure.subplots(1, 2, width_ratios=(1.15, 1.0) if size <= _NAMED else (1.5, 1.0))
-        _matrix(matrix, labels, pairs, named=size <= _NAMED)
-        _list(bars, listed, len(confused))
+        _matrix(matrix, run, labels, pairs, named=size <= _NAMED)
+        _list(bars, run, listed, len(confused))
     return figure
 
 
-def _matrix(axes: Axes, labels: list[str], pairs: Counter[tuple[str, str]], named: bool) -> None:
+def _pairs(run: Run) -> Counter[tuple[str, str]]:
+    """How often each class was taken for which, "" standing for no entity."""
+    if not run.by_word:
+        return Counter((outcome.target, outcome.predicted) for outcome in run.after)
+    pairs: Counter[tuple[str, str]] = Counter()
+    for outcome in run.after:
+        pairs.update(run.task.confusions(outcome))
+        pairs.update((span.type, span.type) for span in set(read_spans(outcome.target)) & set(read_spans(outcome.predicted)))
+    return pairs
+
+
+def _name(label: str) -> str:
+    return short(label, 22) if label else "none"
+
+
+def _matrix(axes: Axes, run: Run, labels: list[str], pairs: Counter[tuple[str, str]], named: bool) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
@@ -69,7 +88,7 @@ def _matrix(axes: Axes, labels: list[str], pairs: Counter[tuple[str, str]], name
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
     if named:
-        names = [short(label, 22) for label in labels]
+        names = list(map(_name, labels))
         axes.set_xticks(range(size), names, rotation=35 if size <= 20 else 55, ha="right", rotation_mode="anchor", fontsize=8.5)
         axes.set_yticks(range(size), [f"{name}  {totals[label]}" for name, label in zip(names, labels, strict=True)], fontsize=8.5)
     axes.set_xticks([edge - 0.5 for edge in range(size + 1)], minor=True)
@@ -77,14 +96,17 @@ def _matrix(axes: Axes, labels: list[str], pairs: Counter[tuple[str, str]], name
     axes.grid(which="minor", linewidth=0.8 if named else 0.3)
     axes.tick_params(which="minor", length=0)
     axes.tick_params(which="major", length=0 if named else 3)
+    kind = "type" if run.by_word else "class"
     axes.set_title(
-        "True class (with its test texts) by predicted class" if named else "True class by predicted class (numbers: label order)"
+        f"True {kind} (with its {_UNITS[run.task.level]}) by predicted {kind}"
+        if named
+        else f"True {kind} by predicted {kind} (numbers: label order)"
     )
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
 
 
-def _list(axes: Axes, listed: list[tuple[tuple[str, str], int]], kinds: int) -> None:
+def _list(axes: Axes, run: Run, listed: list[tuple[tuple[str, str], int]], kinds: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_title(f"Most frequent confusions ({len(listed)} of {kinds})" if listed else "No confusions")
@@ -94,10 +116,10 @@ def _list(axes: Axes, listed: list[tuple[tuple[str, str], int]], kinds: int) -> 
     bars = axes.barh(range(len(listed)), [count for _, count in listed], 0.28, color=Colour.VERMILION)
     axes.bar_label(bars, padding=3, fontsize=8.5)
     for index, ((target, predicted), _) in enumerate(listed):
-        axes.text(0, index - 0.24, f"{short(target, 22)} → {short(predicted, 22)}", fontsize=8.5, va="bottom")
+        axes.text(0, index - 0.24, f"{_name(target)} → {_name(predicted)}", fontsize=8.5, va="bottom")
     axes.set_ylim(len(listed) - 0.6, -0.85)
     axes.set_xlim(0, max(count for _, count in listed) * 1.12)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axes.set_xlabel("test texts")
+    axes.set_xlabel(_UNITS[run.task.level])

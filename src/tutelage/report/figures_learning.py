@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tutelage.report.runs import RoundMetrics, Run, Scores
+from tutelage.report.run_records import RoundMetrics, Scores
+from tutelage.report.runs import Run
 from tutelage.report.style import Colour, figure_style, label_right, new_figure, short
 from tutelage.report.summary import reference_scores
 
@@ -19,7 +20,7 @@ _REFERENCES = (("before", Colour.MUTED), ("supervised", Colour.GREEN), ("teacher
 
 
 def learning_by_round(run: Run) -> Figure | None:
-    """Accuracy and macro-F1 on test and dev against the round; None with fewer than two rounds."""
+    """The two quoted numbers on test and dev against the round; None with fewer than two rounds."""
     return _learning(run, lambda line: line.round, "round")
 
 
@@ -37,7 +38,7 @@ def _learning(run: Run, place: Callable[[RoundMetrics], int], unit: str) -> Figu
         return None
     with figure_style():
         figure = new_figure(3.7)
-        for axes, (name, title) in zip(figure.subplots(1, 2), (("accuracy", "Accuracy"), ("macro_f1", "Macro-F1")), strict=True):
+        for axes, (name, title) in zip(figure.subplots(1, 2), ((metric.key, metric.title) for metric in run.quoted), strict=True):
             labels: list[tuple[float, str, str]] = []
             values: list[float] = []
             for split, colour in (("dev", Colour.GREY), ("test", Colour.BLUE)):
@@ -47,7 +48,7 @@ def _learning(run: Run, place: Callable[[RoundMetrics], int], unit: str) -> Figu
                     ink = Colour.MUTED if split == "dev" else colour
                     labels.append((drawn[-1], f"{split} {drawn[-1]:.1%}", ink))
             for (short_name, colour), reference in zip(_REFERENCES, reference_scores(run), strict=True):
-                value = getattr(reference.scores, name) if reference.scores else math.nan
+                value = reference.scores.value(name) if reference.scores else math.nan
                 if math.isfinite(value):
                     axes.axhline(value, color=colour, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
                     values.append(value)
@@ -55,9 +56,9 @@ def _learning(run: Run, place: Callable[[RoundMetrics], int], unit: str) -> Figu
             if values:
                 room = max(0.02, 0.06 * (max(values) - min(values)))
                 axes.set_ylim(max(0.0, min(values) - room), min(1.0, max(values) + room))
-            axes.set_title(title)
+            axes.set_title(title[:1].upper() + title[1:])
             axes.set_xlabel(unit)
-            axes.set_ylabel(f"{title[0].lower()}{title[1:]}, %")
+            axes.set_ylabel(f"{title}, %")
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
             if max(place(line) for line in run.metrics) >= 1000:
@@ -68,7 +69,7 @@ def _learning(run: Run, place: Callable[[RoundMetrics], int], unit: str) -> Figu
 
 
 def _line(axes: Axes, points: list[tuple[int, Scores | None]], name: str, colour: str) -> list[float]:
-    pairs = [(x, getattr(scores, name)) for x, scores in points if scores is not None]
+    pairs = [(x, scores.value(name)) for x, scores in points if scores is not None]
     if pairs:
         axes.plot(*zip(*pairs, strict=True), color=colour, marker="o", clip_on=False, zorder=3)
     return [y for _, y in pairs]
@@ -106,8 +107,16 @@ def class_f1_by_round(run: Run) -> Figure | None:
             axes.plot(numbers, values, color=Colour.BLUE, clip_on=False)
             axes.plot(numbers[-1:], values[-1:], color=Colour.BLUE, marker="o", clip_on=False)
             axes.set_title(short(label, 26 if columns <= 4 else 20), fontsize=8.5, pad=5)
+            # Where the curve is not: at the foot, or at the top for a class that stays low.
+            high = max(values) > 0.5
             axes.annotate(
-                f"{values[0]:.0%} → {values[-1]:.0%}", (0.98, 0.05), xycoords="axes fraction", ha="right", fontsize=8.5, color=Colour.BLUE
+                f"{values[0]:.0%} → {values[-1]:.0%}",
+                (0.98, 0.05 if high else 0.95),
+                xycoords="axes fraction",
+                ha="right",
+                va="baseline" if high else "top",
+                fontsize=8.5,
+                color=Colour.BLUE,
             )
             axes.grid(axis="y")
         for axes in panels[len(shown) :]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,9 +19,14 @@ _MOST_CLASSES = 40
 _MOST_REASONS = 15
 
 
-def row_class(row: Row) -> str:
-    """The class that a row was asked for, or its target where none was asked."""
-    return row.asked or row.target
+def row_class(run: Run, row: Row) -> str:
+    """The class that a row was asked for, or the one that its target is counted under where none was asked."""
+    return row.asked or run.task.classes(row.target)[0]
+
+
+def reason_kind(reason: str) -> str:
+    """A reason without the name that it ends with in quotes, so that rows rejected for different names count together."""
+    return re.sub(r"""(['"]).*\1$""", "…", reason, flags=re.DOTALL) or "no reason given"
 
 
 def _stack(rows: Sequence[Row]) -> list[tuple[str, Colour, list[Row]]]:
@@ -38,7 +44,7 @@ def rows_by_kind(run: Run) -> Figure | None:
 
     if not run.rows:
         return None
-    totals = Counter(map(row_class, run.rows))
+    totals = Counter(row_class(run, row) for row in run.rows)
     classes = [label for label in run.labels if totals[label]] + sorted(label for label in totals if label not in run.labels)
     left_out = max(0, len(classes) - _MOST_CLASSES)
     classes = sorted(classes, key=lambda label: -totals[label])[:_MOST_CLASSES] if left_out else classes
@@ -49,7 +55,7 @@ def rows_by_kind(run: Run) -> Figure | None:
         by_round, by_class = panels[0] if len(rounds) > 1 else None, panels[-1]
         base, start = Counter[int](), Counter[str]()
         for name, colour, rows in _stack(run.rows):
-            in_round, in_class = Counter(row.round for row in rows), Counter(map(row_class, rows))
+            in_round, in_class = Counter(row.round for row in rows), Counter(row_class(run, row) for row in rows)
             if by_round:
                 by_round.bar(rounds, [in_round[n] for n in rounds], 0.72, bottom=[base[n] for n in rounds], color=colour)
             widths, lefts = [in_class[label] for label in classes], [start[label] for label in classes]
@@ -63,8 +69,10 @@ def rows_by_kind(run: Run) -> Figure | None:
             by_round.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
             by_round.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             by_round.grid(axis="y")
-        by_class.set_title(f"By class (the {_MOST_CLASSES} with most rows of {_MOST_CLASSES + left_out})" if left_out else "By class")
-        by_class.set_xlabel("rows (rejected ones under the class asked for)")
+        by_class.set_title(
+            f"By {run.class_noun}" + (f" (the {_MOST_CLASSES} with most rows of {_MOST_CLASSES + left_out})" if left_out else "")
+        )
+        by_class.set_xlabel(f"rows (rejected ones under the {run.class_noun} asked for)")
         by_class.set_yticks(range(len(classes)), [short(label) for label in classes])
         by_class.set_ylim(len(classes) - 0.4, -0.6)
         by_class.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -79,7 +87,7 @@ def rejected_by_reason(run: Run) -> Figure | None:
     """Bars of rejected rows by reason, most first; rare reasons are summed. None when nothing was rejected."""
     from matplotlib.ticker import MaxNLocator
 
-    reasons = Counter(row.reason or "no reason given" for row in run.rows if not row.accepted)
+    reasons = Counter(reason_kind(row.reason) for row in run.rows if not row.accepted)
     if not reasons:
         return None
     counted = reasons.most_common()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tutelage.report.calibration_metrics import expected_calibration_error, reliability_points
 from tutelage.report.runs import Run
 from tutelage.report.style import Colour, figure_style, new_figure
+from tutelage.tasks.spans import read_spans
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,23 +15,52 @@ if TYPE_CHECKING:
 _BINS = 15
 
 
+class _Answers(NamedTuple):
+    """Answers of one kind: how sure the teacher was of each, and whether it was right."""
+
+    name: str
+    colour: Colour
+    marker: str
+    sure: list[float]
+    right: list[bool]
+
+
+def _answers(run: Run) -> list[_Answers]:
+    if not run.teacher:
+        return []
+    if run.by_word:
+        entities = [
+            (sure, span in read_spans(opinion.target))
+            for opinion in run.teacher
+            for span, sure in zip(read_spans(opinion.predicted), opinion.probabilities, strict=True)
+        ]
+        return [_Answers("calibrated", Colour.BLUE, "o", [sure for sure, _ in entities], [right for _, right in entities])]
+    made = []
+    for name, colour, shape in (("raw", Colour.VERMILION, "s"), ("calibrated", Colour.BLUE, "o")):
+        opinions = [opinion.raw if name == "raw" else opinion.probabilities for opinion in run.teacher]
+        right = [run.labels[said.index(max(said))] == given.target for said, given in zip(opinions, run.teacher, strict=True)]
+        made.append(_Answers(name, colour, shape, [max(said) for said in opinions], right))
+    return made
+
+
 def teacher_reliability(run: Run) -> Figure | None:
-    """Reliability curves with their calibration error over histograms of the confidence; None where the teacher was not evaluated."""
+    """Reliability curves with their calibration error over histograms of the confidence; None where the teacher was not evaluated.
+
+    A point is an answer about a text, before and after calibration; for NER an entity that was marked, after it alone.
+    """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    if not run.teacher:
+    answers = _answers(run)
+    if not answers or not answers[0].sure:
         return None
-    labels = run.labels
+    unit = "marked entities" if run.by_word else "test texts"
     with figure_style():
         figure = new_figure(4.4)
-        panels: dict[str, Any] = figure.subplot_mosaic([["curve", "raw"], ["curve", "calibrated"]], width_ratios=[1.0, 1.15])
+        panels: dict[str, Any] = figure.subplot_mosaic([["curve", given.name] for given in answers], width_ratios=[1.0, 1.15])
         curve = panels["curve"]
         curve.plot((0, 1), (0, 1), color=Colour.GREY, linewidth=1.0, linestyle=(0, (4, 3)))
         curve.annotate("as sure as right", (0.06, 0.085), rotation=45, rotation_mode="anchor", color=Colour.MUTED, fontsize=8)
-        for name, colour, shape in (("raw", Colour.VERMILION, "s"), ("calibrated", Colour.BLUE, "o")):
-            opinions = [opinion.raw if name == "raw" else opinion.probabilities for opinion in run.teacher]
-            sure = [max(opinion) for opinion in opinions]
-            right = [labels[opinion.index(max(opinion))] == given.target for opinion, given in zip(opinions, run.teacher, strict=True)]
+        for name, colour, shape, sure, right in answers:
             points = reliability_points(sure, right, _BINS)
             error = expected_calibration_error(sure, right, _BINS)
             curve.plot(
@@ -39,24 +69,24 @@ def teacher_reliability(run: Run) -> Figure | None:
                 color=colour,
                 marker=shape,
                 clip_on=False,
-                label=f"{name}: ECE {error:.3f}, accuracy {sum(right) / len(right):.1%}",
+                label=f"{name}: ECE {error:.3f}, {'right' if run.by_word else 'accuracy'} {sum(right) / len(right):.1%}",
             )
             panel = panels[name]
             edges = [index / _BINS for index in range(_BINS + 1)]
             split = [[value for value, ok in zip(sure, right, strict=True) if ok is verdict] for verdict in (True, False)]
             panel.hist(split, edges, stacked=True, color=[colour, Colour.GREY], label=["right", "wrong"])
             panel.set_title(f"Confidence, {name}")
-            panel.set_ylabel("test texts")
+            panel.set_ylabel(unit)
             panel.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
             panel.legend(loc="upper left" if sum(sure) / len(sure) > 0.5 else "upper right", handlelength=1.0, handleheight=1.0)
         curve.legend(loc="best")
-        curve.set_title(f"Reliability ({len(run.teacher):,} test texts, {_BINS} bins)")
+        curve.set_title(f"Reliability ({len(answers[0].sure):,} {unit}, {_BINS} bins)")
         curve.set_ylabel("share of answers that are right, %")
-        for axes in (curve, panels["raw"], panels["calibrated"]):
+        for axes in panels.values():
             axes.set_xlim(0, 1)
             axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
             axes.grid(axis="both" if axes is curve else "y")
-        for name in ("curve", "calibrated"):
+        for name in ("curve", answers[-1].name):
             panels[name].set_xlabel("teacher's confidence, %")
         curve.set_ylim(0, 1)
         curve.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))

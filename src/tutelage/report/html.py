@@ -18,9 +18,11 @@ from typing import Any
 
 from tutelage.errors import RunError
 from tutelage.report.figures import draw_figures, figure_svg, write_pngs
+from tutelage.report.intervals import DRAWS
+from tutelage.report.markings import TINTS, cut
 from tutelage.report.runs import Run, read_run
-from tutelage.report.summary import SummaryLine, changed_outcomes, class_lines, summary_lines
-from tutelage.report.trail import chapters, rejected_reasons, script_json, trail_data
+from tutelage.report.summary import SummaryLine, changed_outcomes, class_lines, error_lines, summary_lines
+from tutelage.report.trail import chapters, rejected_reasons, row_pieces, script_json, sureness, trail_data
 
 _HERE = Path(__file__).parent
 _TRACK = 220.0
@@ -84,7 +86,14 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _percent, "count": _count, "duration": _duration, "points": _points, "moment": _moment}
+    environment.filters |= {
+        "percent": _percent,
+        "count": _count,
+        "duration": _duration,
+        "points": _points,
+        "moment": _moment,
+        "signed": _signed,
+    }
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     lines = summary_lines(run)
@@ -101,11 +110,18 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         island=Markup(script_json(data)),
-        figures={name: (kind, Markup(svg)) for name, (kind, svg) in figures.items()},
+        figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},
+        metrics=run.quoted,
+        noun=run.class_noun,
         lines=lines,
-        scale=_scale(lines),
+        scale=_scale(run, lines),
+        draws=DRAWS,
         changed=changed_outcomes(run),
         classes=class_lines(run),
+        errors=error_lines(run),
+        pieces=lambda row: cut(row_pieces(run, row), 400),
+        sureness=sureness,
+        tint=lambda label: run.labels.index(label) % TINTS if label in run.labels else TINTS - 1,
         reasons=rejected_reasons(run),
         chapters=chapters(run),
         tokens=_tokens(run),
@@ -115,19 +131,22 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
     )
 
 
-def _scale(lines: tuple[SummaryLine, ...]) -> IntervalScale | None:
+def _scale(run: Run, lines: tuple[SummaryLine, ...]) -> IntervalScale | None:
     """Where each interval is drawn: a scale of whole tens of percent around all of them."""
-    measured = [line for line in lines if line.count]
+    measured = [line.interval for line in lines if line.interval]
     if not measured:
         return None
-    low = math.floor(min(line.low for line in measured) * 10) * 10
-    high = max(low + 10, math.ceil(max(line.high for line in measured) * 10) * 10)
+    low = math.floor(min(low for low, _ in measured) * 10) * 10
+    high = max(low + 10, math.ceil(max(high for _, high in measured) * 10) * 10)
 
     def place(share: float) -> float:
         return round((100 * share - low) / (high - low) * _TRACK, 1)
 
+    first = run.quoted[0].key
     marks = [
-        IntervalMark(place(line.low), place(line.scores.accuracy), place(line.high)) if line.count and line.scores else None
+        IntervalMark(place(line.interval[0]), place(line.scores.value(first)), place(line.interval[1]))
+        if line.interval and line.scores
+        else None
         for line in lines
     ]
     return IntervalScale(low, high, _TRACK, tuple(marks))
@@ -158,6 +177,10 @@ def _percent(value: float | None) -> str:
 
 def _points(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _signed(count: int) -> str:
+    return f"{count:+,}".replace("-", "\N{MINUS SIGN}") if count else "0"
 
 
 def _count(value: Any) -> str:

@@ -8,6 +8,7 @@
   const ROWS_AT_ONCE = 50;
   const MISTAKES_AT_ONCE = 12;
   const LONG = 500;
+  const TINTS = 8;
   const byId = new Map();
 
   function element(tag, className, text) {
@@ -27,12 +28,12 @@
 
   for (const row of data.rows) {
     byId.set(row.id, row.text);
-    row.hay = [row.text, row.why, row.asked, row.scored, row.id, ...Object.values(row.detail)].join("\n").toLowerCase();
+    row.hay = [row.text, row.why, ...row.classes, row.id, ...Object.values(row.detail)].join("\n").toLowerCase();
   }
   for (const list of Object.values(data.mistakes)) {
     for (const one of list) {
       byId.set(one.id, one.text);
-      one.hay = [one.text, one.right, one.said, one.id].join("\n").toLowerCase();
+      one.hay = [one.text, ...one.classes, ...(one.faults || []), one.id].join("\n").toLowerCase();
     }
   }
 
@@ -63,7 +64,7 @@
   const says = (entry, words) => words.every((word) => entry.hay.includes(word));
 
   function fits(row, want) {
-    return (want.label === null || row.asked === want.label || row.scored === want.label)
+    return (want.label === null || row.classes.includes(want.label))
       && (!want.kind || row.kind === want.kind)
       && (!want.verdict || row.ok === (want.verdict === "accepted"))
       && says(row, want.words);
@@ -117,14 +118,39 @@
     return cell;
   }
 
-  function textCell(text, extras) {
+  // A text in pieces (plain, or an entity with its type and what is wrong with the mark), up to so many characters.
+  function marked(pieces, limit) {
+    const place = free("bdi", "text");
+    let room = limit;
+    for (const [text, type, fault] of pieces) {
+      if (room <= 0) {
+        place.append("…");
+        break;
+      }
+      const shown = text.length > room ? text.slice(0, room) + "…" : text;
+      room -= shown.length;
+      if (type) {
+        const tint = data.labels.indexOf(type);
+        const mark = element("mark", "t" + (tint < 0 ? TINTS - 1 : tint % TINTS) + (fault ? " wrong" : ""), shown + "\u00a0");
+        mark.append(element("span", "type", fault ? type + " ✗ " + fault : type));
+        place.append(mark);
+      } else place.append(shown);
+    }
+    return place;
+  }
+
+  function textCell(text, extras, pieces) {
     const cell = element("td", "free");
     const long = text.length > LONG;
-    cell.append(free("bdi", "text", long ? text.slice(0, LONG) + "…" : text));
+    cell.append(pieces ? marked(pieces, LONG) : free("bdi", "text", long ? text.slice(0, LONG) + "…" : text));
     if (long || extras.length) {
       const more = element("details", "more");
       more.append(element("summary", "", long ? "whole text and origin" : "origin"));
-      if (long) more.append(free("div", "", text));
+      if (long && pieces) {
+        const whole = element("div");
+        whole.append(marked(pieces, Infinity));
+        more.append(whole);
+      } else if (long) more.append(free("div", "", text));
       for (const [name, value] of extras) {
         const entry = element("div");
         entry.append(element("span", "muted", name + ": "), free("bdi", "", value));
@@ -145,18 +171,30 @@
     for (const parent of row.parents) extras.push(["written from", byId.has(parent) ? byId.get(parent) : parent]);
     extras.push(["id", row.id]);
     line.append(element("td", "tag verdict", row.ok ? "✓ kept" : "✗ rejected"), kind, labels(row.asked || "–"),
-      labels(row.scored), element("td", "num", percent(row.sure)), textCell(row.text, extras), labels(row.why));
+      labels(row.scored), element("td", "num", percent(row.sure)), textCell(row.text, extras, row.pieces), labels(row.why));
     return line;
   }
 
   function mistakeLine(one) {
     const line = element("tr");
+    if (data.marked) {
+      const cell = element("td", "free");
+      for (const [who, pieces] of [["right", one.right], ["student", one.said]]) {
+        const marking = element("div", "marking");
+        marking.append(element("span", "", who), marked(pieces, Infinity));
+        cell.append(marking);
+      }
+      const faults = element("td");
+      for (const fault of one.faults) faults.append(element("div", "label", fault));
+      line.append(faults, element("td", "num", percent(one.sure)), cell);
+      return line;
+    }
     line.append(labels(one.right, one.said), element("td", "num", percent(one.sure)), textCell(one.text, []));
     return line;
   }
 
   const ROW_HEADS = [["verdict"], ["kind"], ["asked for"], ["scored as"], ["teacher sure", "num"], ["text"], ["reason"]];
-  const MISTAKE_HEADS = [["right → student said"], ["sure", "num"], ["text"]];
+  const MISTAKE_HEADS = [[data.marked ? "errors" : "right → student said"], ["sure", "num"], ["text"]];
 
   function fill(chapter, want) {
     if (chapter.fresh) return;
@@ -164,7 +202,7 @@
     paged(chapter.rowsAt, ROW_HEADS, ordered(chapter.hits, want.order), rowLine, ROWS_AT_ONCE,
       chapter.rows.length ? "No row of this round fits the filters." : "No rows were written in this round.");
     if (!chapter.mistakesAt) return;
-    const mistakes = chapter.mistakes.filter((one) => (want.label === null || one.right === want.label || one.said === want.label) && says(one, want.words));
+    const mistakes = chapter.mistakes.filter((one) => (want.label === null || one.classes.includes(want.label)) && says(one, want.words));
     paged(chapter.mistakesAt, MISTAKE_HEADS, mistakes, mistakeLine, MISTAKES_AT_ONCE,
       chapter.mistakes.length ? "No mistake of this round fits the filters." : "No mistakes were fed back.");
   }

@@ -5,61 +5,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tutelage.errors import RunError
-from tutelage.records import ClassScore, Outcome, Row, outcome_from_dict, row_from_dict
+from tutelage.records import Label, Outcome, Row
+from tutelage.report.run_records import (
+    GrowthLog,
+    RoundMetrics,
+    TeacherOpinion,
+    read_growth,
+    read_opinion,
+    read_outcome,
+    read_round,
+    read_row,
+)
+from tutelage.tasks.classification import ClassificationTask
+from tutelage.tasks.ner import NerTask
+from tutelage.tasks.protocol import Metric, Task
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Accuracy and macro-F1 in [0, 1], and the score of each class where it is known."""
-
-    accuracy: float
-    macro_f1: float
-    per_class: dict[str, ClassScore] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RoundMetrics:
-    """One line of metrics.jsonl. ``billed_tokens`` and ``spent_tokens`` count from the start of the run."""
-
-    round: int
-    billed_tokens: int
-    spent_tokens: int
-    dev: Scores | None
-    test: Scores | None
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class GrowthLog:
-    """One growth/round-NNN.json: what the teacher was asked for in a round. ``quota`` is keyed "label/kind"."""
-
-    round: int
-    analysis: str
-    quota: dict[str, int]
-    seconds: dict[str, float]
-    asked: int
-    answered: int
-    rejected: int
-    failed: int
-    prompt: str
-
-
-@dataclass(frozen=True, slots=True)
-class TeacherOpinion:
-    """The teacher alone on one test example; probabilities in the task's label order, ``raw`` before calibration."""
-
-    id: str
-    target: str
-    probabilities: tuple[float, ...]
-    raw: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -67,18 +34,22 @@ class Run:
     """Everything a report needs of one run.
 
     Attributes:
+        quoted: the two numbers that stand for the run.
         manifest, status: as written; ``result`` is empty until the run is done.
         metrics: a record a round, by round; of a round written twice (a resumed run) the last.
         rows: the whole pool, in the order of writing.
         feedback: misclassified examples by the number in the file's name.
         growth: by round.
         before, after: outcomes of the test examples; empty until they are written.
+        supervised: outcomes of the supervised ceiling; empty where it was not run.
         teacher: empty where the teacher was not evaluated.
         config: the text of config.yaml, "" when there is none.
         notes: what was tolerated while reading, for the reader of the report.
     """
 
     folder: Path
+    task: Task
+    quoted: tuple[Metric, Metric]
     manifest: dict[str, Any]
     status: dict[str, Any]
     result: dict[str, Any]
@@ -88,6 +59,7 @@ class Run:
     growth: dict[int, GrowthLog]
     before: tuple[Outcome, ...]
     after: tuple[Outcome, ...]
+    supervised: tuple[Outcome, ...]
     teacher: tuple[TeacherOpinion, ...]
     config: str
     notes: tuple[str, ...]
@@ -95,7 +67,17 @@ class Run:
     @property
     def labels(self) -> tuple[str, ...]:
         """Label names in the task's order."""
-        return tuple(str(label["name"]) for label in self.manifest["labels"])
+        return tuple(label.name for label in self.task.labels)
+
+    @property
+    def by_word(self) -> bool:
+        """True where the classes are entity types and a target is a marking."""
+        return self.task.level == "word"
+
+    @property
+    def class_noun(self) -> str:
+        """What a class is called."""
+        return "entity type" if self.by_word else "class"
 
     @property
     def state(self) -> str:
@@ -123,24 +105,26 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"There is no run folder {folder}. Give a folder that holds manifest.json, such as outputs/<name>/<time>.")
     notes: list[str] = []
     manifest = _essential(folder / "manifest.json", ("labels",))
-    if not isinstance(manifest["labels"], list) or not all(isinstance(label, dict) and "name" in label for label in manifest["labels"]):
-        raise RunError(f'{folder / "manifest.json"}: "labels" must be a list of objects with a "name". Run again to write it anew.')
-    metrics = {line.round: line for line in _lines(folder / "metrics.jsonl", _round_metrics, notes)}
+    task = _task(folder / "manifest.json", manifest)
+    quoted = _quoted(folder / "manifest.json", manifest, task)
+    outcome = partial(read_outcome, task)
+    metrics = {line.round: line for line in _lines(folder / "metrics.jsonl", partial(read_round, quoted), notes)}
     config = folder / "config.yaml"
     return Run(
         folder=folder,
+        task=task,
+        quoted=quoted,
         manifest=manifest,
         status=_essential(folder / "status.json", ("state",)),
         result=_object(folder / "result.json") or {},
         metrics=tuple(metrics[number] for number in sorted(metrics)),
-        rows=tuple(_lines(folder / "pool" / "rows.jsonl", row_from_dict, notes)),
-        feedback={
-            number: tuple(_lines(path, outcome_from_dict, notes)) for number, path in _numbered(folder / "feedback", "jsonl").items()
-        },
+        rows=tuple(_lines(folder / "pool" / "rows.jsonl", partial(read_row, task), notes)),
+        feedback={number: tuple(_lines(path, outcome, notes)) for number, path in _numbered(folder / "feedback", "jsonl").items()},
         growth={number: _growth(path) for number, path in _numbered(folder / "growth", "json").items()},
-        before=tuple(_lines(folder / "predictions" / "test-before.jsonl", outcome_from_dict, notes)),
-        after=tuple(_lines(folder / "predictions" / "test-after.jsonl", outcome_from_dict, notes)),
-        teacher=tuple(_lines(folder / "teacher" / "evaluation.jsonl", partial(_opinion, len(manifest["labels"])), notes)),
+        before=tuple(_lines(folder / "predictions" / "test-before.jsonl", outcome, notes)),
+        after=tuple(_lines(folder / "predictions" / "test-after.jsonl", outcome, notes)),
+        supervised=tuple(_lines(folder / "supervised" / "predictions" / "test-after.jsonl", outcome, notes)),
+        teacher=tuple(_lines(folder / "teacher" / "evaluation.jsonl", partial(read_opinion, task), notes)),
         config=_bytes(config).decode("utf-8", errors="replace") if config.is_file() else "",
         notes=tuple(notes),
     )
@@ -213,49 +197,33 @@ def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
     return found
 
 
-def _scores(record: dict[str, Any] | None) -> Scores | None:
-    if record is None:
-        return None
-    per_class = {label: ClassScore(**score) for label, score in record.get("per_class", {}).items()}
-    return Scores(accuracy=float(record["accuracy"]), macro_f1=float(record["macro_f1"]), per_class=per_class)
-
-
-def _round_metrics(record: dict[str, Any]) -> RoundMetrics:
-    return RoundMetrics(
-        round=int(record["round"]),
-        billed_tokens=int(record.get("billed_tokens") or 0),
-        spent_tokens=int(record.get("spent_tokens") or 0),
-        dev=_scores(record.get("dev")),
-        test=_scores(record.get("test")),
-        seconds=dict(record.get("seconds") or {}),
-    )
-
-
 def _growth(path: Path) -> GrowthLog:
-    record = _object(path) or {}
     try:
-        return GrowthLog(
-            round=int(record["round"]),
-            analysis=str(record.get("analysis") or ""),
-            quota={str(key): int(count) for key, count in (record.get("quota") or {}).items()},
-            seconds=dict(record.get("seconds") or {}),
-            asked=int(record.get("asked") or 0),
-            answered=int(record.get("answered") or 0),
-            rejected=int(record.get("rejected") or 0),
-            failed=int(record.get("failed") or 0),
-            prompt=str(record.get("prompt") or ""),
-        )
+        return read_growth(_object(path) or {})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path} does not fit docs/run-folder.md: {type(error).__name__}: {error}. Resume the run, or restore it."
         ) from error
 
 
-def _opinion(labels: int, record: dict[str, Any]) -> TeacherOpinion:
-    probabilities = tuple(map(float, record["probabilities"]))
-    raw = tuple(map(float, record.get("raw") or ())) or probabilities
-    for name, given in (("probabilities", probabilities), ("raw", raw)):
-        # A hair above 1 is what sums of float32 come to.
-        if len(given) != labels or not all(0.0 <= share <= 1.000001 for share in given):
-            raise ValueError(f'"{name}" must hold {labels} numbers in [0, 1], one a label')
-    return TeacherOpinion(id=str(record["id"]), target=str(record["target"]), probabilities=probabilities, raw=raw)
+def _task(path: Path, manifest: dict[str, Any]) -> Task:
+    """The task that a run was about; a folder written before there were two holds a classification."""
+    if not isinstance(manifest["labels"], list) or not all(isinstance(label, dict) and "name" in label for label in manifest["labels"]):
+        raise RunError(f'{path}: "labels" must be a list of objects with a "name". Run again to write it anew.')
+    labels = [Label(str(label["name"]), str(label.get("word", "")), str(label.get("description", ""))) for label in manifest["labels"]]
+    name = manifest.get("task", ClassificationTask.name)
+    if name not in (ClassificationTask.name, NerTask.name):
+        raise RunError(
+            f'{path}: "task" is {name!r}; known are classification and ner. Read it with the version that wrote it, or run again.'
+        )
+    return NerTask(labels) if name == NerTask.name else ClassificationTask(labels)
+
+
+def _quoted(path: Path, manifest: dict[str, Any], task: Task) -> tuple[Metric, Metric]:
+    if "metrics" not in manifest:
+        return task.quoted
+    try:
+        first, second = (Metric(str(given["key"]), str(given["title"])) for given in manifest["metrics"])
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f'{path}: "metrics" must be two objects with "key" and "title". Run again to write it anew.') from None
+    return first, second

@@ -8,7 +8,10 @@ from typing import Any
 
 from tutelage.errors import RunError
 from tutelage.records import ClassScore, Outcome
-from tutelage.report.runs import Run, Scores
+from tutelage.report.intervals import entity_f1_interval, wilson_interval
+from tutelage.report.markings import KINDS
+from tutelage.report.run_records import Scores, scores_of
+from tutelage.report.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +20,14 @@ class SummaryLine:
 
     Attributes:
         scores: on test; None where the run has not measured it.
-        count: test examples behind the accuracy, 0 when unknown.
-        low, high: Wilson 95 % interval of the accuracy in [0, 1]; both 0 when ``count`` is 0.
+        count: test texts behind them, 0 when unknown.
+        interval: 95 % interval of the first quoted number in [0, 1]; None where there is too little to work it out from.
     """
 
     name: str
     scores: Scores | None
     count: int = 0
-    low: float = 0.0
-    high: float = 0.0
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +40,18 @@ class ClassLine:
     after: ClassScore | None
 
 
-def wilson_interval(accuracy: float, count: int) -> tuple[float, float]:
-    """Wilson 95 % interval of a share ``accuracy`` of ``count`` independent examples, both ends in [0, 1].
+@dataclass(frozen=True, slots=True)
+class ErrorLine:
+    """How many errors of one kind there were on test, before and after; None where that was not measured."""
 
-    Raises:
-        ValueError: ``count`` is below 1 or ``accuracy`` is outside [0, 1].
-    """
-    from scipy.stats import binomtest
-
-    if count < 1 or not 0.0 <= accuracy <= 1.0:
-        raise ValueError(f"accuracy {accuracy} of {count} examples has no interval; give a share in [0, 1] and at least one example.")
-    interval = binomtest(round(accuracy * count), count).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    kind: str
+    before: int | None
+    after: int | None
 
 
-def outcome_scores(outcomes: Sequence[Outcome], labels: Sequence[str]) -> Scores:
-    """Accuracy, macro-F1 and class scores of at least one outcome over ``labels``."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    targets, predicted = [outcome.target for outcome in outcomes], [outcome.predicted for outcome in outcomes]
-    columns = precision_recall_fscore_support(targets, predicted, labels=list(labels), zero_division=0.0)
-    per_class = {
-        label: ClassScore(float(precision), float(recall), float(f1), int(support))
-        for label, precision, recall, f1, support in zip(labels, *columns, strict=True)
-    }
-    macro = sum(score.f1 for score in per_class.values()) / len(per_class)
-    return Scores(sum(outcome.correct for outcome in outcomes) / len(outcomes), macro, per_class)
+def outcome_scores(run: Run, outcomes: Sequence[Outcome]) -> Scores:
+    """The metrics of the run's task over at least one outcome."""
+    return scores_of(run.task.metrics(outcomes))
 
 
 def reference_scores(run: Run) -> tuple[SummaryLine, SummaryLine, SummaryLine]:
@@ -80,31 +68,47 @@ def summary_lines(run: Run) -> tuple[SummaryLine, ...]:
 
     The numbers are result.json's; before it is written, those of the predictions or of the latest round.
     """
-    count = _test_count(run)
     last = run.metrics[-1] if run.metrics else None
     before, ceiling, teacher = reference_scores(run)
-    after = _quoted(run, "after") or (outcome_scores(run.after, run.labels) if run.after else None)
+    after = _quoted(run, "after") or (outcome_scores(run, run.after) if run.after else None)
+    raw, opinions = _raw_teacher(run), _opinions(run, raw=False)
     lines = [
-        _line("student before", before.scores or (outcome_scores(run.before, run.labels) if run.before else None), count),
-        _line("student after", after, count) if after or not last else _line(f"student so far (round {last.round})", last.test, count),
-        _line("supervised ceiling", ceiling.scores, count),
-        _line("teacher alone, raw", _raw_teacher(run), len(run.teacher) or count),
-        _line("teacher alone, calibrated", teacher.scores, len(run.teacher) or count),
+        _line(run, "student before", before.scores or (outcome_scores(run, run.before) if run.before else None), run.before),
+        _line(run, "student after", after, run.after)
+        if after or not last
+        else _line(run, f"student so far (round {last.round})", last.test),
+        _line(run, "supervised ceiling", ceiling.scores, run.supervised),
+        _line(run, "teacher alone, raw", raw, _opinions(run, raw=True)),
+        _line(run, "teacher alone, calibrated" if raw else "teacher alone", teacher.scores, opinions),
     ]
     return tuple(line for line in lines if line.scores)
 
 
 def class_lines(run: Run) -> tuple[ClassLine, ...]:
     """Every class before and after, worst after first; empty before there are class scores."""
-    measured = [line.test for line in run.metrics if line.test and line.test.per_class]
-    before = outcome_scores(run.before, run.labels).per_class if run.before else measured[0].per_class if measured else {}
-    after = outcome_scores(run.after, run.labels).per_class if run.after else measured[-1].per_class if len(measured) > 1 else {}
+    first, last = _before_after(run)
+    before, after = first.per_class if first else {}, last.per_class if last else {}
     lines = []
     for label in run.labels:
         known = after.get(label) or before.get(label)
         if known:
             lines.append(ClassLine(label, known.support, before.get(label), after.get(label)))
     return tuple(sorted(lines, key=lambda line: (line.after or line.before or ClassScore(0, 0, 0, 0)).f1))
+
+
+def error_lines(run: Run) -> tuple[ErrorLine, ...]:
+    """For NER the errors by kind, before and after; empty for classification and before they are counted."""
+    first, last = _before_after(run)
+    if not run.by_word or first is None:
+        return ()
+    return tuple(ErrorLine(kind, first.errors.get(kind, 0), last.errors.get(kind, 0) if last else None) for kind in KINDS)
+
+
+def _before_after(run: Run) -> tuple[Scores | None, Scores | None]:
+    """Scores with their details on test at the start and at the end, from the predictions, or while there are none from the rounds."""
+    measured = [line.test for line in run.metrics if line.test and line.test.per_class]
+    before = outcome_scores(run, run.before) if run.before else measured[0] if measured else None
+    return before, outcome_scores(run, run.after) if run.after else measured[-1] if len(measured) > 1 else None
 
 
 def changed_outcomes(run: Run) -> tuple[int, int, int] | None:
@@ -118,39 +122,59 @@ def _test_count(run: Run) -> int:
     if run.after or run.before:
         return len(run.after or run.before)
     measured = next((line.test for line in run.metrics if line.test), None)
-    return sum(score.support for score in measured.per_class.values()) if measured else len(run.teacher)
+    if measured and not run.by_word:
+        return sum(score.support for score in measured.per_class.values())
+    # Supports of entity types count entities.
+    return int((run.manifest.get("data") or {}).get("test") or 0) if measured else len(run.teacher)
 
 
-def _line(name: str, scores: Scores | None, count: int) -> SummaryLine:
+def _line(run: Run, name: str, scores: Scores | None, outcomes: Sequence[Outcome] = ()) -> SummaryLine:
+    count = len(outcomes) or _test_count(run)
     if scores is None or count < 1:
         return SummaryLine(name, scores)
-    return SummaryLine(name, scores, count, *wilson_interval(scores.accuracy, count))
+    if not run.by_word:
+        return SummaryLine(name, scores, count, wilson_interval(scores.value(run.quoted[0].key), count))
+    return SummaryLine(name, scores, count, entity_f1_interval(outcomes) if outcomes else None)
 
 
 def _quoted(run: Run, name: str) -> Scores | None:
     found: dict[str, Any] | None = run.result.get(name)
-    if not found or found.get("accuracy") is None:
+    first, second = run.quoted
+    if not found or found.get(first.key) is None:
         return None
-    if not isinstance(found["accuracy"], int | float) or not 0.0 <= found["accuracy"] <= 1.0:
+    value = found[first.key]
+    if not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
         raise RunError(
-            f'{run.folder / "result.json"}: the accuracy of "{name}" is {found["accuracy"]!r}, not in [0, 1]. Run again to write it anew.'
+            f'{run.folder / "result.json"}: the {first.title} of "{name}" is {value!r}, not in [0, 1]. Run again to write it anew.'
         )
-    return Scores(float(found["accuracy"]), float("nan") if found.get("macro_f1") is None else float(found["macro_f1"]))
+    values = {first.key: float(value)}
+    if found.get(second.key) is not None:
+        values[second.key] = float(found[second.key])
+    return Scores(values)
+
+
+def _opinions(run: Run, raw: bool) -> tuple[Outcome, ...]:
+    """The teacher's opinions as outcomes; for NER there are none before calibration."""
+    outcomes = []
+    for opinion in run.teacher:
+        given, said = opinion.probabilities, opinion.predicted
+        if raw:
+            if not opinion.raw:
+                return ()
+            given, said = opinion.raw, run.labels[opinion.raw.index(max(opinion.raw))]
+        # A text without entities has no confidence to carry.
+        outcomes.append(Outcome(opinion.id, opinion.text, opinion.target, said, given or (1.0,), "test", 0))
+    return tuple(outcomes)
 
 
 def _teacher(run: Run, raw: bool) -> Scores | None:
-    if not run.teacher:
-        return None
-    outcomes = []
-    for opinion in run.teacher:
-        given = opinion.raw if raw else opinion.probabilities
-        outcomes.append(Outcome(opinion.id, "", opinion.target, run.labels[given.index(max(given))], given, "test", 0))
-    return outcome_scores(outcomes, run.labels)
+    outcomes = _opinions(run, raw)
+    return outcome_scores(run, outcomes) if outcomes else None
 
 
 def _raw_teacher(run: Run) -> Scores | None:
     computed = _teacher(run, raw=True)
-    quoted = (run.result.get("teacher") or {}).get("raw_accuracy")
-    if quoted is None:
-        return computed
-    return Scores(float(quoted), computed.macro_f1 if computed else float("nan"))
+    found = run.result.get("teacher") or {}
+    # Folders written before there were two tasks have it as "raw_accuracy".
+    quoted = found.get("raw", found.get("raw_accuracy"))
+    return computed if quoted is None else Scores({**(computed.values if computed else {}), run.quoted[0].key: float(quoted)})

@@ -8,9 +8,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from tutelage.records import Row
-from tutelage.report.figures_rows import row_class
-from tutelage.report.runs import GrowthLog, Run
+from tutelage.records import Outcome, Row
+from tutelage.report.figures_rows import reason_kind, row_class
+from tutelage.report.markings import Piece, compared, marked
+from tutelage.report.run_records import GrowthLog
+from tutelage.report.runs import Run
+from tutelage.tasks.spans import read_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +56,19 @@ def chapters(run: Run) -> tuple[Chapter, ...]:
         kept = sum(row.accepted for row in rows)
         growth = run.growth.get(number)
         mistakes = len(run.feedback_for(number)) if growth else 0
-        found.append(Chapter(number, growth, mistakes, kept, len(rows) - kept, _quota(growth, rows)))
+        found.append(Chapter(number, growth, mistakes, kept, len(rows) - kept, _quota(run, growth, rows)))
     return tuple(found)
 
 
-def _quota(growth: GrowthLog | None, rows: list[Row]) -> tuple[QuotaLine, ...]:
+def _quota(run: Run, growth: GrowthLog | None, rows: list[Row]) -> tuple[QuotaLine, ...]:
     if growth is None:
         return ()
     asked: dict[tuple[str, str], int | None] = {}
     for key, count in growth.quota.items():
         label, _, kind = key.rpartition("/")
         asked[(label, kind) if label else (key, "")] = count
-    kept = Counter((row_class(row), str(row.source)) for row in rows if row.accepted)
-    rejected = Counter((row_class(row), str(row.source)) for row in rows if not row.accepted)
+    kept = Counter((row_class(run, row), str(row.source)) for row in rows if row.accepted)
+    rejected = Counter((row_class(run, row), str(row.source)) for row in rows if not row.accepted)
     for made in (*kept, *rejected):
         asked.setdefault(made, None)
     return tuple(QuotaLine(*line, asked[line], kept[line], rejected[line]) for line in sorted(asked))
@@ -76,45 +79,71 @@ def rejected_reasons(run: Run, examples: int = 3, most: int = 30) -> tuple[Rejec
     by_reason: dict[str, list[Row]] = {}
     for row in run.rows:
         if not row.accepted:
-            by_reason.setdefault(row.reason or "no reason given", []).append(row)
+            by_reason.setdefault(reason_kind(row.reason), []).append(row)
     ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))[:most]
     return tuple(RejectedReason(reason, len(rows), tuple(rows[:examples])) for reason, rows in ordered)
 
 
+def row_pieces(run: Run, row: Row) -> tuple[Piece, ...]:
+    """The text of a row, for NER with its entities marked."""
+    return marked(row.text, read_spans(row.target) if run.by_word else ())
+
+
+def scored_as(run: Run, row: Row) -> str:
+    """What the teacher took the row for (for NER the mention that was asked for); a row that was not scored has its gold label or nothing."""
+    if row.distribution:
+        return row.distribution.top
+    return row.target if row.source == "gold" and not run.by_word else "–"
+
+
+def sureness(row: Row) -> float | None:
+    """The teacher's confidence in the row; None where it has none, or one that is no number."""
+    return _finite(row.confidence) if row.distribution or row.entity_confidence else None
+
+
 def trail_data(run: Run) -> dict[str, Any]:
-    """Rows and mistakes as plain values, for the page's script. Numbers that JSON cannot hold become null."""
-    rows = [
-        {
-            "id": row.id,
-            "round": row.round,
-            "kind": row.source,
-            "ok": row.accepted,
-            "asked": row.asked,
-            # A row that was not scored shows the gold label that it has, or nothing.
-            "scored": row.distribution.top if row.distribution else row.target if row.source == "gold" else "–",
-            "sure": _finite(row.confidence) if row.distribution else None,
-            "text": row.text,
-            "why": row.reason,
-            "parents": list(row.parents),
-            "detail": {str(key): str(value) for key, value in row.detail.items()},
-        }
-        for row in run.rows
-    ]
-    mistakes = {
-        str(number): [
-            {
-                "id": one.id,
-                "text": one.text,
-                "right": one.target,
-                "said": one.predicted,
-                "sure": _finite(one.confidence),
-                "from": one.source,
-            }
-            for one in run.feedback_for(number)
-        ]
-        for number in run.growth
+    """Rows and mistakes as plain values, for the page's script. Numbers that JSON cannot hold become null.
+
+    ``classes`` are those that an entry is found under. For NER texts come in pieces too (:class:`~tutelage.report.markings.Piece`).
+    """
+    mistakes = {str(number): [_mistake(run, one) for one in run.feedback_for(number)] for number in run.growth}
+    return {"labels": list(run.labels), "marked": run.by_word, "rows": [_row(run, row) for row in run.rows], "mistakes": mistakes}
+
+
+def _row(run: Run, row: Row) -> dict[str, Any]:
+    scored = scored_as(run, row)
+    shown: dict[str, Any] = {
+        "id": row.id,
+        "round": row.round,
+        "kind": row.source,
+        "ok": row.accepted,
+        "asked": row.asked,
+        "scored": scored,
+        "classes": [row.asked, scored],
+        "sure": sureness(row),
+        "text": row.text,
+        "why": row.reason,
+        "parents": list(row.parents),
+        "detail": {str(key): str(value) for key, value in row.detail.items()},
     }
-    return {"labels": list(run.labels), "rows": rows, "mistakes": mistakes}
+    if run.by_word:
+        shown["pieces"] = row_pieces(run, row)
+        shown["classes"] += run.task.classes(row.target)
+    return shown
+
+
+def _mistake(run: Run, one: Outcome) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": one.id, "text": one.text, "sure": _finite(one.confidence), "from": one.source}
+    if not run.by_word:
+        return {**shown, "right": one.target, "said": one.predicted, "classes": [one.target, one.predicted]}
+    marks = compared(one)
+    return {
+        **shown,
+        "right": marks.right,
+        "said": marks.said,
+        "faults": [kind if count == 1 else f"{count}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{kind}" for kind, count in marks.errors.items()],
+        "classes": [*run.task.classes(one.target), *run.task.classes(one.predicted)],
+    }
 
 
 def script_json(data: Any) -> str:

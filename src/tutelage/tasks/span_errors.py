@@ -26,9 +26,8 @@ def span_errors(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanErr
     Each wrong prediction is paired with the wrong gold entity that it shares the most words with, the same type first of equals;
     what finds no partner is missed or invented.
     """
-    right = set(gold) & set(predicted)
-    open_gold = sorted(set(gold) - right)
-    open_said = sorted(set(predicted) - right)
+    wanted, said = set(gold), set(predicted)
+    open_gold, open_said = sorted(wanted - said), sorted(said - wanted)
     pairs = sorted(
         (-shared, one.type != other.type, one, other)
         for one in open_gold

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from tutelage.errors import DataError
 
-_WORD = re.compile(r"\w+(?:[.'’\-]\w+)*|[^\w\s]", re.UNICODE)
+_MARK, _BREAK = "\u0300", "\u200b"
+_WORD = re.compile(
+    rf"[{_MARK}{_BREAK}]*(?:\w[\w{_MARK}]*(?:[.'’\-](?=\w)[\w{_MARK}]+)*|[^\w\s{_MARK}{_BREAK}])[{_MARK}{_BREAK}]*|[{_MARK}{_BREAK}]+"
+)
+"""Over a text whose marks are all ``_MARK``. A zero-width space ends a word."""
 
 
 class Span(NamedTuple):
@@ -49,8 +54,21 @@ def read_spans(target: str) -> tuple[Span, ...]:
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Where the words of a raw text lie, as [start, end) in characters: runs of letters and digits (with inner ``.'-``), and single signs."""
+    """Where the words of a raw text lie, as [start, end) in characters: runs of letters and digits (with inner ``.'-``), and single signs.
+
+    Every character but white space is in a word. What shows nothing of its own (accents, vowel signs, joiners, control characters) goes
+    with its neighbour: tokenizers drop it, so a word of it alone would tear an entity apart.
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(_MARK if _leans(sign) else sign for sign in text)
     return [match.span() for match in _WORD.finditer(text)]
+
+
+def _leans(sign: str) -> bool:
+    category = unicodedata.category(sign)
+    if category in ("Cf", "Cc"):
+        return sign != _BREAK and not sign.isspace()
+    return category[0] == "M" or "\U0001f3fb" <= sign <= "\U0001f3ff"  # the last: an emoji's colour of skin
 
 
 def joined(text: str, words: Sequence[tuple[int, int]]) -> str:

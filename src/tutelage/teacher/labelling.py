@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tutelage.records import Example, LabelDistribution
+from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, write_spans
 from tutelage.teacher.calibration import Calibrator
 from tutelage.teacher.protocol import OnReply, Request
@@ -42,7 +43,7 @@ class Opinion:
     marked: bool = False
 
     def target(self, label: str) -> str:
-        """A row's target when ``label`` is believed of the text, or of its mentions."""
+        """A row's target when ``label`` is believed of the text, or of its mentions ("O": they are no entities)."""
         return write_spans(span for span, _ in self._all(label)) if self.marked else label
 
     def entity_confidence(self, label: str) -> tuple[float, ...]:
@@ -52,7 +53,8 @@ class Opinion:
     def _all(self, label: str) -> list[tuple[Span, float]]:
         if not self.marked:
             return []
-        return [*self.entities, *((span._replace(type=label), self.distribution.probability(label)) for span in self.mentions)]
+        mentions = () if label == OUTSIDE else self.mentions
+        return [*self.entities, *((span._replace(type=label), self.distribution.probability(label)) for span in mentions)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from tutelage.records import record_id
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
 """The templates that a prompt set must hold."""
 
-MORE_KINDS = ("names",)
-"""Templates that only some tasks need: the names that NER's sentences are written around."""
+MORE_KINDS = ("names", "extract")
+"""Templates that only some tasks need: for NER the names that sentences are written around, and entities read out of a sentence."""
 
 
 def one_line(text: str, limit: int = 600) -> str:
@@ -65,6 +65,17 @@ class PromptSet:
                 self._compiled[kind] = _Compiled(source, environment.from_string(source))
             except TemplateSyntaxError as error:
                 raise ConfigError(f"prompt '{name}', template '{kind}', line {error.lineno}: {error.message}") from None
+
+    def require(self, kind: str) -> None:
+        """Refuse early what would fail at the first rendering.
+
+        Raises:
+            ConfigError: there is no template ``kind``, one of :data:`MORE_KINDS`.
+        """
+        if kind not in self._compiled:
+            raise ConfigError(
+                f"prompt '{self.name}' has no template '{kind}', which this task needs. Add it, or take prompt=completion_ner."
+            )
 
     def version(self, kind: str) -> str:
         """A short hash of the template's source, kept with every row that was written from it."""

@@ -7,6 +7,7 @@ they are asked one after the other, for the engine's prefix cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tutelage.records import Example, Label, LabelDistribution
 from tutelage.tasks.ner import OUTSIDE
@@ -20,6 +21,21 @@ from tutelage.teacher.scoring import LabelScorer, Query
 
 NONE = Label(OUTSIDE, "none", "no name of these kinds")
 """The label of a candidate that is no entity."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanScores:
+    """What was scored of each text: a distribution over the types and "O" for each of its spans, or None where a request failed.
+
+    Attributes:
+        errors: the first error of each text without distributions, by place.
+        asked, failed: scored spans.
+    """
+
+    found: tuple[tuple[LabelDistribution, ...] | None, ...]
+    errors: dict[int, str]
+    asked: int
+    failed: int
 
 
 class SpanVerifier:
@@ -62,21 +78,42 @@ class SpanVerifier:
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
         """Opinions of ``drafts``. A text with a candidate that was not answered has none: half a marking would teach that the rest is "O"."""
         spans = [self._spans(draft) for draft in drafts]
+        scores = self.score(drafts, spans, on_reply)
+        opinions = [
+            None if found is None else self._opinion(draft, own, found)
+            for draft, own, found in zip(drafts, spans, scores.found, strict=True)
+        ]
+        return Labelled(tuple(opinions), scores.errors, scores.asked, scores.failed)
+
+    def score(self, drafts: Sequence[Draft], spans: Sequence[Sequence[tuple[int, int]]], on_reply: OnReply | None = None) -> SpanScores:
+        """Score the given spans of each text, all texts as one batch of the calibrator."""
         queries = [self._query(draft, span) for draft, own in zip(drafts, spans, strict=True) for span in own]
         scored = self._scorer.score(queries, on_reply)
-        opinions: list[Opinion | None] = []
+        result: list[tuple[LabelDistribution, ...] | None] = []
         errors: dict[int, str] = {}
         start = 0
-        for place, (draft, own) in enumerate(zip(drafts, spans, strict=True)):
+        for place, own in enumerate(spans):
             numbers = range(start, start + len(own))
             start += len(own)
             if lost := [number for number in numbers if number in scored.errors]:
                 errors[place] = scored.errors[lost[0]]
-                opinions.append(None)
-                continue
-            found = [distribution for number in numbers if (distribution := scored.distributions[number]) is not None]
-            opinions.append(self._opinion(draft, own, found))
-        return Labelled(tuple(opinions), errors, asked=len(queries), failed=len(scored.errors))
+                result.append(None)
+            else:
+                result.append(tuple(one for number in numbers if (one := scored.distributions[number]) is not None))
+        return SpanScores(tuple(result), errors, asked=len(queries), failed=len(scored.errors))
+
+    def overall(self, asked: Sequence[LabelDistribution], others: Sequence[tuple[float, LabelDistribution]]) -> LabelDistribution:
+        """A text's one distribution (see :class:`Opinion`): the mean of its ``asked`` mentions, or else the least certain of the others.
+
+        Args:
+            others: each with how certain it is. Without any the text has nothing to doubt: "O".
+        """
+        if asked:
+            return _mean(asked)
+        if others:
+            return min(others, key=lambda pair: pair[0])[1]
+        labels = self._scorer.names
+        return LabelDistribution(labels, tuple(float(name == OUTSIDE) for name in labels), 0.0)
 
     def _opinion(self, draft: Draft, spans: Sequence[tuple[int, int]], found: Sequence[LabelDistribution]) -> Opinion:
         mentions = {span[:2] for span in draft.mentions}
@@ -87,13 +124,7 @@ class SpanVerifier:
                 taken.append((start, end))
                 entities.append((Span(start, end, distribution.top), distribution.confidence))
         asked = [distribution for span, distribution in zip(spans, found, strict=True) if span in mentions]
-        if asked:
-            distribution = _mean(asked)
-        elif found:
-            distribution = min(found, key=lambda one: one.confidence)
-        else:
-            labels = self._scorer.names
-            distribution = LabelDistribution(labels, tuple(float(name == OUTSIDE) for name in labels), 0.0)
+        distribution = self.overall(asked, [(one.confidence, one) for one in found])
         return Opinion(distribution, tuple(sorted(entities)), draft.mentions, marked=True)
 
     def _spans(self, draft: Draft) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.unit.data.folders import folder, rows
+from tests.unit.data.folders import ANIMALS, TOOLS, Rows, folder, rows
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.data.sources import load_files
@@ -159,3 +159,47 @@ def test_one_class_only(tmp_path: Path) -> None:
     one = [row for row in rows(0, 8) if row["label"] == "animal"]
     with pytest.raises(DataError, match=r"needs two labels or more; .*train.jsonl has only 'animal'"):
         load_files(folder(tmp_path, train=one))
+
+
+def marked(texts: dict[str, str]) -> Rows:
+    """One row a text, with the type of its first word ("O" for none)."""
+    split = [(text.split(), type) for text, type in texts.items()]
+    return [{"tokens": words, "tags": [type if type == "O" else f"B-{type}", *("O" for _ in words[1:])]} for words, type in split]
+
+
+MARKED = {
+    "train": marked(
+        {**{f"{word} is a name we heard": "PER" for word in ANIMALS[:8]}, **{f"we saw the {word} fall": "O" for word in TOOLS[:8]}}
+    ),
+    "validation": marked({"Badgerton lies north": "PER"}),
+    "test": marked({"Curlewby lies far south": "PER"}),
+}
+
+
+def test_dev_of_marked_texts_is_cut_from_all_of_them(tmp_path: Path) -> None:
+    data = load_files(folder(tmp_path, **{**MARKED, "validation": None}), kind="ner", validation_share=0.25)
+    assert (len(data.pool), len(data.dev)) == (12, 4)
+    assert not {example.text for example in data.pool} & {example.text for example in data.dev}
+    assert data.notes == ("no validation file: 4 labelled texts were cut from train (25%, seed 13)",)
+
+
+def test_an_entity_type_that_only_test_has(tmp_path: Path) -> None:
+    path = folder(tmp_path, **{**MARKED, "test": [*MARKED["test"], *marked({"Kiel is wet": "PERS", "Nobody is here": "O"})]})
+    with pytest.raises(
+        DataError, match=r"test.jsonl:2: Unknown entity type 'PERS'. Did you mean 'PER'.*1 of 3 rows .* no training example has it"
+    ):
+        load_files(path, kind="ner")
+    with pytest.raises(DataError, match=r"train.jsonl:1: Unknown entity type 'PER'.*8 of 16 rows .* data.labels does not list it"):
+        load_files(path, kind="ner", labels=["LOC"])
+
+
+def test_one_type_is_enough_and_none_is_not(tmp_path: Path) -> None:
+    assert [label.name for label in load_files(folder(tmp_path, **MARKED), kind="ner").labels] == ["PER"]
+    with pytest.raises(DataError, match=r"train.jsonl marks no entity of any type"):
+        load_files(folder(tmp_path, **{**MARKED, "train": marked({f"no names in {word}": "O" for word in TOOLS})}), kind="ner")
+
+
+def test_one_text_with_two_markings_is_a_conflict(tmp_path: Path) -> None:
+    again = marked({f"{ANIMALS[0]} is a name we heard": "O"})
+    data = load_files(folder(tmp_path, **{**MARKED, "train": [*MARKED["train"], *again, MARKED["train"][0]]}), kind="ner")
+    assert data.dropped == {"conflicting label in pool": 1, "duplicate in pool": 1}

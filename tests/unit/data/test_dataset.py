@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.data.folders import Rows, folder, rows
 
+from tutelage.data.dataset import classes_of
 from tutelage.data.sources import load_files
 from tutelage.errors import ConfigError, DataError
 
@@ -66,3 +67,30 @@ def test_the_digest_sees_texts_labels_and_gold(tmp_path: Path) -> None:
     swapped[0]["label"], swapped[1]["label"] = swapped[1]["label"], swapped[0]["label"]
     others = {digest("c", train=swapped), digest("d", test=rows(10, 11)), digest("e", validation=rows(8, 9)), digest("f", train=rows(0, 7))}
     assert len(others | {plain}) == 5
+
+
+def test_shots_of_marked_texts_are_k_of_each_type_and_nested(tmp_path: Path) -> None:
+    def sentence(number: int) -> dict[str, object]:
+        types = (("PER",), ("LOC",), ("PER", "LOC"), ())[number % 4]
+        words = [f"{type.title()}{chr(97 + number) * 5}" for type in types]
+        return {"tokens": [*words, "at", str(number**5)], "tags": [*(f"B-{type}" for type in types), "O", "O"]}
+
+    split = [sentence(number) for number in range(26)]
+    data = load_files(folder(tmp_path, train=split[:20], validation=split[20:23], test=split[23:]), kind="ner", near_threshold=1.0)
+    assert len(data.pool) == 20
+    for seed in range(5):
+        before: set[str] = set()
+        for k in range(1, 11):
+            shots = data.shots(k, seed)
+            ids = {shot.id for shot in shots}
+            assert before <= ids
+            assert len(ids) == len(shots) <= 2 * k
+            for type in ("PER", "LOC"):
+                assert sum(type in classes_of("ner", shot.label or "[]") for shot in shots) >= k
+            # A text without entities is nobody's shot.
+            assert all(shot.label not in (None, "[]") for shot in shots)
+            before = ids
+    assert data.shots(3, 0) == data.shots(3, 0)
+    assert len({data.shots(2, seed) for seed in range(6)}) > 2
+    with pytest.raises(DataError, match=r"11 shots .* 'LOC' has 10, 'PER' has 10. Ask for at most 10"):
+        data.shots(11, seed=0)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytorch_lightning as pl
@@ -37,10 +37,12 @@ WORDS = [f"w{number}" for number in range(40)]
 class SoftTask:
     """One-hot targets, or the row's distribution where it has one."""
 
-    def target_vector(self, row: Row) -> Sequence[float]:
+    level: Literal["text", "word"] = "text"
+
+    def target_vectors(self, row: Row) -> Sequence[Sequence[float]]:
         if row.distribution is not None:
-            return row.distribution.probabilities
-        return [float(name == row.target) for name in LABELS]
+            return [row.distribution.probabilities]
+        return [[float(name == row.target) for name in LABELS]]
 
 
 class AllAccepted:
@@ -100,12 +102,12 @@ def test_a_batch_holds_what_the_student_needs(pool: Pool) -> None:
             assert ids == make_tokenizer()(item.text)["input_ids"]
             assert batch["input_ids"][place][len(ids) :].tolist() == [0] * (length - len(ids))
             assert batch["weights"][place] == item.weight
-            assert batch["targets"][place].tolist() == pytest.approx(item.vector)
+            assert batch["targets"][place].tolist() == pytest.approx(item.vectors[0])
         assert length == max(len(item.token_ids) for item in items)
         seen += items
     assert sorted(item.id for item in seen) == sorted(row.id for row in pool.rows)
     fresh = next(item for item in seen if item.round == 1)
-    assert (fresh.source, fresh.target, fresh.vector) == ("hard", "A", (0.7, 0.2, 0.1))
+    assert (fresh.source, fresh.target, fresh.vectors) == ("hard", "A", ((0.7, 0.2, 0.1),))
 
 
 def test_dev_fresh_and_test(pool: Pool) -> None:

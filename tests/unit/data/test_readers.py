@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.data.folders import Rows, folder, rows
 
-from tutelage.data.sources import load_files
+from tutelage.data.sources import load_files, load_sample
 from tutelage.errors import ConfigError, DataError
 from tutelage.records import Label
 
@@ -136,3 +136,88 @@ def test_another_encoding_is_recognised_and_can_be_set(tmp_path: Path) -> None:
     assert "L'été dernier" in load_files(path, encoding="cp1252").pool[-1].text
     with pytest.raises(ConfigError, match="no encoding 'latin-seven'"):
         load_files(path, encoding="latin-seven")
+
+
+def by_words(text: str, *people: int) -> dict[str, object]:
+    words = text.split()
+    return {"tokens": words, "tags": ["B-PER" if place in people else "O" for place in range(len(words))]}
+
+
+MARKED = {"train": [by_words("Anna went home", 0), by_words("they met Olga", 2)], "validation": [by_words("see Ulla run", 1)]}
+MARKED["test"] = [by_words("is that Piet , here", 2)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_words_with_tags_and_texts_with_spans_give_the_same_data(tmp_path: Path, suffix: str) -> None:
+    def with_spans(row: dict[str, object]) -> dict[str, object]:
+        words, tags = row["tokens"], row["tags"]
+        assert isinstance(words, list)
+        assert isinstance(tags, list)
+        text = " ".join(words)
+        starts = [len(" ".join([*words[:place], ""])) for place, tag in enumerate(tags) if tag != "O"]
+        return {"text": text, "spans": [{"start": at, "end": at + len(text[at:].split()[0]), "label": "PER"} for at in starts]}
+
+    for name in ("words", "spans", "renamed"):
+        (tmp_path / name).mkdir()
+    data = load_files(folder(tmp_path / "words", suffix, **MARKED), kind="ner")
+    assert [example.text for example in data.pool] == ["Anna went home", "they met Olga"]
+    assert [(example.text, example.label) for example in data.test] == [("is that Piet , here", '[[2, 3, "PER"]]')]
+    assert data.labels == (Label("PER", "per", "per"),)
+    spans = {name: [with_spans(row) for row in split] for name, split in MARKED.items()}
+    assert load_files(folder(tmp_path / "spans", suffix, **spans), kind="ner").digest == data.digest
+    renamed = {name: [{"w": row["tokens"], "ner_tags": row["tags"]} for row in split] for name, split in MARKED.items()}
+    path = folder(tmp_path / "renamed", suffix, **renamed)
+    assert load_files(path, kind="ner", words_column="w", tags_column="ner_tags").digest == data.digest
+    with pytest.raises(DataError, match=r"Unknown column 'tags'. Did you mean 'ner_tags'.*data.tags_column="):
+        load_files(path, kind="ner", words_column="w")
+    with pytest.raises(DataError, match=r"neither 'tokens' .* nor 'text' .* is there, but w, ner_tags. Set data.words_column= or"):
+        load_files(path, kind="ner")
+
+
+def test_a_run_on_the_other_task_s_data_is_told_which_task_to_give(tmp_path: Path) -> None:
+    for name in ("words", "spans", "labels"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=r"train.jsonl marks entities \(tokens, tags\), and the task is classification. Give task=ner"):
+        load_files(folder(tmp_path / "words", **MARKED))
+    spans = {name: [{"text": "Anna", "spans": [[0, 4, "PER"]]}] for name in MARKED}
+    with pytest.raises(DataError, match=r"validation.jsonl marks entities \(spans\), and the task is classification. Give task=ner"):
+        load_files(folder(tmp_path / "spans", **spans))
+    with pytest.raises(DataError, match=r"has one label a text \('label'\) and no entities, and the task is ner. Give task=classification"):
+        load_files(folder(tmp_path / "labels"), kind="ner")
+    with pytest.raises(DataError, match=r"marks entities .* Give task=ner"):
+        load_sample("wikigold")
+    with pytest.raises(DataError, match=r"the task is ner. Give task=classification"):
+        load_sample("snips_intent", kind="ner")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_table_cannot_mark_entities(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(
+        DataError,
+        match=rf"train{suffix}: a {suffix[1:]} file has no lists.*Write jsonl or parquet with 'tokens'.*train.conll.*classification",
+    ):
+        load_files(folder(tmp_path, suffix), kind="ner")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"tokens": "Anna left", "tags": ["O"]}, r"test.jsonl:2: 'tokens' is a str \('Anna left'\), not a list"),
+        ({"tokens": ["Anna"], "tags": ["O", "O"]}, "test.jsonl:2: 1 words and 2 tags"),
+        ({"tokens": ["Anna", None], "tags": ["O", "O"]}, "test.jsonl:2: None is not a word"),
+        ({"tokens": ["Anna"], "tags": ["PER"]}, "test.jsonl:2: 'PER' is not a tag"),
+        ({"tokens": ["Anna"], "tags": None}, "test.jsonl:2: the text has no label"),
+        ({"text": "Anna", "spans": {"start": 0}}, "test.jsonl:2: 'spans' is a dict"),
+        ({"text": "Anna", "spans": [[0, 9, "PER"]]}, "test.jsonl:2: the span"),
+        ({"text": "Anna"}, "test.jsonl:2: Unknown column 'spans'.*data.spans_column="),
+    ],
+)
+def test_a_malformed_marking_is_named(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_files(folder(tmp_path, **{**MARKED, "test": [*MARKED["test"], row]}), kind="ner")
+
+
+def test_rows_without_words_are_counted_as_empty(tmp_path: Path) -> None:
+    empty = [{"tokens": None, "tags": None}, {"tokens": [], "tags": []}, {"text": " ", "spans": []}]
+    data = load_files(folder(tmp_path, **{**MARKED, "train": [*MARKED["train"], *empty]}), kind="ner")
+    assert (data.dropped, len(data.pool)) == ({"empty text in pool": 3}, 2)

@@ -11,6 +11,7 @@ from tests.unit.data.folders import folder, rows, write
 from tutelage.data.dedup import normalise
 from tutelage.data.sources import load_files, load_hub, load_sample
 from tutelage.errors import ConfigError, DataError
+from tutelage.tasks.spans import read_spans
 
 
 def test_the_sample_is_whole_and_clean() -> None:
@@ -108,3 +109,51 @@ def test_a_hub_that_cannot_be_reached_points_to_files(tmp_path: Path, monkeypatc
         DataError, match=r"Split 'train' of the hub data set 'someone/something' could not be loaded: .*data=files data.path="
     ):
         load_hub("someone/something")
+
+
+def test_wikigold_is_whole_and_clean() -> None:
+    data = load_sample("wikigold", kind="ner", labels=["PER", "LOC", "ORG", "MISC"])
+    kept = {"pool": len(data.pool), "dev": len(data.dev), "test": len(data.test)}
+    for reason, count in data.dropped.items():
+        kept[reason.rpartition(" in ")[2]] += count
+    assert kept == {"pool": 1181, "dev": 168, "test": 338}
+    assert len(data.test) == 338
+    assert len(data.pool) >= 1170
+    assert len(data.pool_gold) == len(data.pool)
+    found = Counter(span.type for label in data.pool_gold.values() for span in read_spans(label))
+    assert set(found) == {"PER", "LOC", "ORG", "MISC"}
+    for text, label in [(one.text, one.label) for one in (*data.dev, *data.test)] + [
+        (one.text, data.pool_gold[one.id]) for one in data.pool
+    ]:
+        assert label is not None
+        assert all(span.end <= len(text.split(" ")) for span in read_spans(label))
+    assert data.digest == load_sample("wikigold", kind="ner", labels=["PER", "LOC", "ORG", "MISC"]).digest
+    shots = data.shots(2, seed=1)
+    assert {span.type for shot in shots for span in read_spans(shot.label or "[]")} == set(found)
+
+
+def test_tag_numbers_of_the_hub_become_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {
+            "words": datasets.Sequence(datasets.Value("string")),
+            "ner_tags": datasets.Sequence(datasets.ClassLabel(names=["O", "B-PER", "I-PER"])),
+        }
+    )
+    content = {
+        "train": [{"words": ["Anna", "Lee", "left"], "ner_tags": [1, 2, 0]}, {"words": ["not", "told"], "ner_tags": [-1, -1]}],
+        "validation": [{"words": ["Olga", "sang"], "ner_tags": [1, 0]}],
+        "test": [{"words": ["by", "Piet"], "ner_tags": [0, 1]}],
+    }
+
+    def load(name: str, subset: str | None, *, split: str, revision: str | None) -> datasets.Dataset:
+        return datasets.Dataset.from_list(content[split], features=features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    data = load_hub("some/set", revision="abc", kind="ner", words_column="words", tags_column="ner_tags")
+    assert list(data.pool_gold.values()) == ['[[0, 2, "PER"]]']
+    assert data.notes == ("1 of 2 pool texts have no label",)
+    assert (data.test[0].text, data.test[0].label) == ("by Piet", '[[1, 2, "PER"]]')
+    with pytest.raises(DataError, match=r"some/set\[train\] marks entities \(ner_tags\).*Give task=ner"):
+        load_hub("some/set", revision="abc", tags_column="ner_tags")

@@ -9,27 +9,27 @@ from tests.classroom import LABELS, WordTeacher, a_text, obliging, prompt_set, s
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.methods.admission import Admission, Admitted
-from tutelage.methods.writing import Brief, Writer, Written
+from tutelage.methods.writing import Brief, Shown, Writer, Written
 from tutelage.records import Row
 from tutelage.selectors.acceptance import Acceptance
 from tutelage.teacher.calibration import NoCalibration
 from tutelage.teacher.protocol import Reply, Request, Sampling
-from tutelage.teacher.scoring import LabelScorer
+from tutelage.teacher.scoring import TextLabeller
 
 ANIMAL, TOOL, FOOD = LABELS
 WRITER = Writer(prompt_set(), Sampling())
 
 
 def written(text: str, label: Any = TOOL, reason: str = "", failed: bool = False, draw: int = 0, **brief: Any) -> Written:
-    return Written(Brief(label, brief.pop("kind", "hard"), ("shown",), ("p1",), **brief), text, reason, failed, draw)
+    return Written(Brief(label, brief.pop("kind", "hard"), (Shown("shown"),), ("p1",), **brief), text, reason, failed, draw)
 
 
 def admission(teacher: WordTeacher, separated: bool = True, held: tuple[tuple[str, str], ...] = (), **acceptance: Any) -> Admission:
     duplicates = Deduplicator(0.9)
     for text, kind in held:
         duplicates.add(text, kind)
-    scorer = LabelScorer(teacher, LABELS, prompt_set(), (), NoCalibration())
-    return Admission(scorer, Acceptance(**acceptance), duplicates, separated)
+    labeller = TextLabeller(teacher, LABELS, prompt_set(), (), NoCalibration())
+    return Admission(labeller if separated else None, Acceptance(**acceptance), duplicates)
 
 
 def admit(teacher: WordTeacher, texts: list[Written], **settings: Any) -> tuple[Admitted, list[int]]:

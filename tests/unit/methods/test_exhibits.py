@@ -16,19 +16,19 @@ from tutelage.records import Feedback
 
 def exhibits(given_feedback: Feedback = MIXED, seed: int = 0, **changes: Any) -> Exhibits:
     settings: dict[str, Any] = {"wrong": 4, "correct": 4, "confident_first": False, "chance": random.Random(seed), **changes}
-    return Exhibits(given_feedback, SHOTS, **settings)
+    return Exhibits(TASK, given_feedback, SHOTS, **settings)
 
 
 def test_no_class_fills_the_page() -> None:
     many = [outcome("Animal", "Tool", n) for n in range(20)] + [outcome("Food", "Tool", n) for n in range(2)]
-    drawn = balanced_sample(many, 5, random.Random(0))
+    drawn = balanced_sample(TASK, many, 5, random.Random(0))
     assert Counter(one.target for one in drawn) == {"Animal": 3, "Food": 2}
 
 
 @given(st.lists(st.sampled_from(NAMES), max_size=20), st.integers(0, 12), st.integers(0, 5))
 def test_a_balanced_sample_is_a_sample(names: list[str], count: int, seed: int) -> None:
     outcomes = [outcome(name, "Tool", n) for n, name in enumerate(names)]
-    drawn = balanced_sample(outcomes, count, random.Random(seed))
+    drawn = balanced_sample(TASK, outcomes, count, random.Random(seed))
     assert len(drawn) == min(count, len(outcomes))
     assert len({one.id for one in drawn}) == len(drawn)
     assert {one.id for one in drawn} <= {one.id for one in outcomes}

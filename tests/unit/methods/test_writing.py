@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.classroom import LABELS, WordTeacher, prompt_set
 
 from tutelage.errors import ConfigError
-from tutelage.methods.writing import Brief, Writer, clean
+from tutelage.methods.writing import Brief, Shown, Writer, clean
 from tutelage.records import Source
 from tutelage.teacher.protocol import Reply, Sampling
 
 ANIMAL, TOOL, _ = LABELS
-BRIEF = Brief(TOOL, "hard", ("lend me a saw", "a drill, please"), ("p1", "p2"), confused_with=ANIMAL, analysis="hamsters", style="polite")
+BRIEF = Brief(TOOL, "hard", (Shown("lend me a saw"), Shown("a drill, please")), ("p1", "p2"), confused_with=ANIMAL, analysis="hamsters", style="polite")
 
 
 def writer(**limits: int) -> Writer:

@@ -9,11 +9,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from tests.ner_folders import TYPES, build_ner_run
 from tests.run_folders import LABELS, build_run
 
 from tutelage.report.figures import FIGURES, draw_figures, figure_svg, save_figures
 from tutelage.report.runs import Run, read_run
 from tutelage.report.style import DPI, WIDTH, Colour, short
+from tutelage.tasks.spans import read_spans
 
 HOSTILE = ("</script><img src=x onerror=alert(1)>", r"$\frac{1}$", "שלום", "日本語")
 
@@ -75,7 +77,7 @@ def test_learning_curves_label_their_lines_directly(run: Run) -> None:
     assert "teacher 74.0%" in found
     assert any(text.startswith("before ") for text in found)
     assert run.metrics[-1].test is not None
-    assert f"test {run.metrics[-1].test.accuracy:.1%}" in found
+    assert f"test {run.metrics[-1].test.value('accuracy'):.1%}" in found
     assert {"accuracy, %", "macro-F1, %", "round"} <= set(found)
     assert "billed teacher tokens (prompt + completion)" in texts(run, "learning-by-tokens")
 
@@ -164,6 +166,53 @@ def test_hostile_labels_stay_text(tmp_path: Path) -> None:
     assert r"$\frac{1}$" in drawn
     # Letters that the fonts lack must not turn into warnings, nor stop the PNG.
     assert "rows-by-kind.png" in [path.name for path in save_figures(run)]
+
+
+@pytest.fixture(scope="module")
+def ner(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return read_run(build_ner_run(tmp_path_factory.mktemp("runs") / "run"))
+
+
+def test_every_figure_is_drawn_for_entities(ner: Run) -> None:
+    drawn = draw_figures(ner)
+    assert list(drawn) == list(FIGURES)
+    words = {kind.name: " ".join(kind.words(ner)) for kind in drawn}
+    assert "class" not in " ".join(words.values())
+    assert {"entity F1, %", "texts right, %"} <= set(texts(ner, "learning-by-round"))
+    assert f"supervised {ner.result['supervised']['f1_strict']:.1%}" in texts(ner, "learning-by-round")
+    assert set(TYPES) <= set(texts(ner, "class-f1-by-round"))
+
+
+def test_the_confusions_of_entities_meet_none(ner: Run) -> None:
+    found = texts(ner, "confusion-matrix")
+    assert "True type (with its test entities) by predicted type" in found
+    errors = ner.task.metrics(ner.after)["errors"]
+    assert f"none  {errors['invented']}" in found
+    assert "none" in found
+    assert [text for text in found if text.endswith("→ none")]
+    right = sum(target == predicted == TYPES[0] for one in ner.after for target, predicted in ner.task.confusions(one))
+    right += sum(span.type == TYPES[0] for one in ner.after for span in set(read_spans(one.target)) & set(read_spans(one.predicted)))
+    assert str(right) in found
+
+
+def test_the_reliability_of_entities_has_one_curve(ner: Run) -> None:
+    found = texts(ner, "teacher-reliability")
+    marked = [(span, one) for one in ner.teacher for span in read_spans(one.predicted)]
+    right = sum(span in read_spans(one.target) for span, one in marked)
+    assert f"Reliability ({len(marked)} marked entities, 15 bins)" in found
+    assert [text for text in found if "ECE" in text] == [
+        f"calibrated: ECE {abs(right / len(marked) - 0.8):.3f}, right {right / len(marked):.1%}"
+    ]
+    silent = tuple(dataclasses.replace(one, predicted="[]", probabilities=()) for one in ner.teacher)
+    assert "teacher-reliability" not in [kind.name for kind in draw_figures(dataclasses.replace(ner, teacher=silent))]
+
+
+def test_rows_rejected_for_different_names_count_together(ner: Run) -> None:
+    rejected = sum(not row.accepted for row in ner.rows)
+    found = texts(ner, "rejected-by-reason")
+    assert "does not hold …" in found
+    assert f"{rejected} · 100%" in found
+    assert set(TYPES) <= set(texts(ner, "rows-by-kind"))
 
 
 def test_short_keeps_both_ends() -> None:

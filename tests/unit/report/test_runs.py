@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.ner_folders import TYPES, build_ner_run
 from tests.run_folders import LABELS, build_run
 
 from tutelage.errors import RunError
 from tutelage.report.runs import read_run
+from tutelage.report.summary import summary_lines
+from tutelage.tasks.spans import read_spans
 
 
 def test_a_done_run_is_read_whole(tmp_path: Path) -> None:
@@ -146,3 +149,83 @@ def test_an_opinion_that_is_no_distribution_names_the_line(tmp_path: Path, share
     (folder / "teacher" / "evaluation.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     with pytest.raises(RunError, match=r"evaluation\.jsonl line 1 .*3 numbers in \[0, 1\]"):
         read_run(folder)
+
+
+def test_a_folder_from_before_there_were_two_tasks_is_a_classification(tmp_path: Path) -> None:
+    new, folder = read_run(build_run(tmp_path / "new")), build_run(tmp_path / "old")
+    for name, gone in (("manifest.json", ("task", "metrics")), ("result.json", ("metrics",))):
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+        for key in gone:
+            del found[key]
+        if name == "result.json":
+            found["teacher"]["raw_accuracy"] = found["teacher"].pop("raw")
+        (folder / name).write_text(json.dumps(found), encoding="utf-8")
+    old = read_run(folder)
+    assert old.task.name == "classification"
+    assert old.quoted == new.quoted
+    assert old.metrics == new.metrics
+    assert summary_lines(old) == summary_lines(new)
+
+
+def test_a_run_of_entities_is_read_whole(tmp_path: Path) -> None:
+    run = read_run(build_ner_run(tmp_path / "run"))
+    assert run.labels == TYPES
+    assert run.by_word
+    assert [metric.title for metric in run.quoted] == ["entity F1", "texts right"]
+    assert run.metrics[0].test is not None
+    assert set(run.metrics[0].test.values) == {"f1_strict", "f1_default", "accuracy"}
+    assert set(run.metrics[0].test.per_class) == set(TYPES)
+    assert run.metrics[0].test.errors
+    assert len(run.supervised) == len(run.teacher) == len(run.after) == 40
+    assert all(len(opinion.probabilities) == len(read_spans(opinion.predicted)) for opinion in run.teacher)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "parsing"}, r"\"task\" is 'parsing'; known are classification and ner"),
+        ({"metrics": [{"key": "accuracy", "title": "accuracy"}]}, r'"metrics" must be two objects'),
+        ({"metrics": [{"key": "a"}, {"key": "b"}]}, r'"metrics" must be two objects'),
+        ({"metrics": 7}, r'"metrics" must be two objects'),
+    ],
+)
+def test_a_manifest_of_another_kind_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    path = build_run(tmp_path / "run") / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    with pytest.raises(RunError, match=rf"manifest\.json.*{message}"):
+        read_run(path.parent)
+
+
+def test_a_round_without_a_quoted_number_names_the_line(tmp_path: Path) -> None:
+    path = build_ner_run(tmp_path / "run") / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    del (spoilt := json.loads(lines[1]))["dev"]["f1_strict"]
+    path.write_text("\n".join([lines[0], json.dumps(spoilt), *lines[2:]]) + "\n", encoding="utf-8")
+    with pytest.raises(RunError, match=r"metrics\.jsonl line 2 .*f1_strict"):
+        read_run(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("predictions/test-after.jsonl", {"predicted": "PER"}),
+        ("feedback/round-001.jsonl", {"target": "[[0, 1]]"}),
+        ("pool/rows.jsonl", {"target": "[1]", "accepted": True}),
+        ("teacher/evaluation.jsonl", {"confidences": [0.1] * 9}),
+        ("teacher/evaluation.jsonl", {"predicted": '[[0, 1, "PER"]]', "confidences": [float("nan")]}),
+    ],
+)
+def test_a_marking_that_is_none_names_the_line(tmp_path: Path, name: str, changes: dict[str, object]) -> None:
+    path = build_ner_run(tmp_path / "run") / name
+    first, *rest = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | changes), *rest]) + "\n", encoding="utf-8")
+    with pytest.raises(RunError, match=rf"{path.name} line 1 does not fit"):
+        read_run(path.parents[1])
+
+
+def test_a_rejected_row_that_was_never_marked_has_no_entities(tmp_path: Path) -> None:
+    path = build_ner_run(tmp_path / "run") / "pool" / "rows.jsonl"
+    first, *rest = path.read_text(encoding="utf-8").splitlines()
+    changed = json.loads(first) | {"target": "PER", "accepted": False, "reason": "empty"}
+    path.write_text("\n".join([json.dumps(changed), *rest]) + "\n", encoding="utf-8")
+    assert read_run(path.parents[1]).rows[0].target == "[]"

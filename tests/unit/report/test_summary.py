@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from tests.ner_folders import TYPES, build_ner_run
 from tests.run_folders import LABELS, build_run
 
 from tutelage.errors import RunError
-from tutelage.records import Outcome
+from tutelage.records import Label, Outcome
+from tutelage.report.intervals import entity_f1_interval, wilson_interval
 from tutelage.report.runs import Run, read_run
-from tutelage.report.summary import changed_outcomes, class_lines, outcome_scores, summary_lines, wilson_interval
+from tutelage.report.summary import changed_outcomes, class_lines, error_lines, outcome_scores, summary_lines
+from tutelage.tasks.classification import ClassificationTask
+from tutelage.tasks.spans import Span, write_spans
 
 
 @pytest.fixture(scope="module")
@@ -37,25 +41,28 @@ def test_wilson_refuses_what_is_no_share(accuracy: float, count: int) -> None:
         wilson_interval(accuracy, count)
 
 
-def test_outcomes_are_scored_by_class() -> None:
-    scores = outcome_scores([outcome("1", "a", "a"), outcome("2", "a", "b"), outcome("3", "b", "b")], ("a", "b", "c"))
-    assert scores.accuracy == pytest.approx(2 / 3)
+def test_outcomes_are_scored_by_class(run: Run) -> None:
+    asked = dataclasses.replace(run, task=ClassificationTask([Label(name, name, "") for name in "abc"]))
+    scores = outcome_scores(asked, [outcome("1", "a", "a"), outcome("2", "a", "b"), outcome("3", "b", "b")])
+    assert scores.value("accuracy") == pytest.approx(2 / 3)
     assert scores.per_class["a"].recall == 0.5
     assert scores.per_class["b"].f1 == pytest.approx(2 / 3)
     assert scores.per_class["c"].support == 0
-    assert scores.macro_f1 == pytest.approx(4 / 9)
+    # As in result.json, over the classes that are there or were predicted: c is neither.
+    assert scores.value("macro_f1") == pytest.approx(2 / 3)
 
 
 def test_the_result_is_quoted_with_its_intervals(run: Run) -> None:
     lines = {line.name: line for line in summary_lines(run)}
     after = lines["student after"]
     assert after.scores is not None
-    assert after.scores.accuracy == run.result["after"]["accuracy"]
+    assert after.scores.value("accuracy") == run.result["after"]["accuracy"]
     assert after.count == 90
-    assert after.low < after.scores.accuracy < after.high
+    assert after.interval is not None
+    assert after.interval[0] < after.scores.value("accuracy") < after.interval[1]
     raw = lines["teacher alone, raw"].scores
     assert raw is not None
-    assert raw.accuracy == 0.48
+    assert raw.value("accuracy") == 0.48
 
 
 def test_without_a_result_the_latest_round_stands_in(run: Run) -> None:
@@ -84,3 +91,64 @@ def test_changed_outcomes_are_paired_by_id(run: Run) -> None:
     after = (outcome("3", "a", "b"), outcome("1", "a", "a"), outcome("2", "a", "a"), outcome("9", "a", "a"))
     assert changed_outcomes(dataclasses.replace(run, before=before, after=after)) == (3, 1, 1)
     assert changed_outcomes(dataclasses.replace(run, after=())) is None
+
+
+@pytest.fixture(scope="module")
+def ner(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return read_run(build_ner_run(tmp_path_factory.mktemp("runs") / "run"))
+
+
+def marking(key: str, gold: list[Span], said: list[Span]) -> Outcome:
+    return Outcome(key, "a b c d", write_spans(gold), write_spans(said), (0.5,), "test", 0)
+
+
+def test_entities_are_quoted_with_their_intervals(ner: Run) -> None:
+    lines = {line.name: line for line in summary_lines(ner)}
+    assert list(lines) == ["student before", "student after", "supervised ceiling", "teacher alone"]
+    for name in ("student before", "student after", "supervised ceiling", "teacher alone"):
+        line = lines[name]
+        assert line.scores is not None
+        assert line.interval is not None
+        assert line.count == len(ner.after)
+        assert 0.0 <= line.interval[0] < line.scores.value("f1_strict") < line.interval[1] <= 1.0
+    after = lines["student after"].scores
+    assert after is not None
+    assert after.values == ner.result["after"]
+
+
+def test_without_outcomes_entity_f1_has_no_interval(ner: Run) -> None:
+    lines = summary_lines(dataclasses.replace(ner, result={}, before=(), after=(), supervised=(), teacher=()))
+    assert [(line.name, line.interval, line.count) for line in lines] == [
+        ("student before", None, ner.manifest["data"]["test"]),
+        (f"student so far (round {ner.metrics[-1].round})", None, ner.manifest["data"]["test"]),
+    ]
+
+
+def test_the_bootstrap_of_entity_f1_is_seeded_and_sane() -> None:
+    one, other = Span(0, 1, "PER"), Span(2, 4, "LOC")
+    mixed = [marking(str(number), [one, other], [one] if number % 2 else [one, other._replace(type="PER")]) for number in range(60)]
+    low, high = entity_f1_interval(mixed)
+    assert (low, high) == entity_f1_interval(mixed)
+    assert low < 2 * 60 / (120 + 90) < high
+    assert high - low < 0.1
+    assert entity_f1_interval([marking("1", [one], [one])] * 5) == (1.0, 1.0)
+    assert entity_f1_interval([marking("1", [], [])] * 5) == (0.0, 0.0)
+    with pytest.raises(ValueError, match="no outcomes"):
+        entity_f1_interval([])
+
+
+def test_entity_types_and_errors_before_and_after(ner: Run) -> None:
+    assert {line.label for line in class_lines(ner)} == set(TYPES)
+    entities = sum(outcome.target.count("[") - 1 for outcome in ner.after)
+    assert sum(line.support for line in class_lines(ner)) == entities
+    errors = {line.kind: line for line in error_lines(ner)}
+    assert list(errors) == ["type", "boundary", "type and boundary", "missed", "invented"]
+    for when in ("before", "after"):
+        counted = ner.metrics[0 if when == "before" else -1].test
+        assert counted is not None
+        assert {kind: getattr(line, when) for kind, line in errors.items() if getattr(line, when)} == counted.errors
+    assert sum(line.before or 0 for line in errors.values()) > 0
+
+
+def test_a_classification_has_no_errors_by_kind(run: Run) -> None:
+    assert error_lines(run) == ()

@@ -35,15 +35,15 @@ def test_an_unknown_label_names_the_nearest() -> None:
     with pytest.raises(DataError, match=r"Unknown label 'Anmal'\. Did you mean 'Animal'\? Available: Animal, Food, Tool\."):
         TASK.label_index("Anmal")
     with pytest.raises(DataError, match=r"Unknown label 'zzz'\. Available"):
-        TASK.target_vector(row("zzz"))
+        TASK.target_vectors(row("zzz"))
 
 
 def test_targets_are_hard_or_soft() -> None:
     opinion = LabelDistribution(NAMES, (0.2, 0.7, 0.1), 0.1)
     soft = ClassificationTask(LABELS, targets="soft")
-    assert TASK.target_vector(row("Animal", opinion)) == [1.0, 0.0, 0.0]
-    assert soft.target_vector(row("Animal", opinion)) == [0.2, 0.7, 0.1]
-    assert soft.target_vector(row("Food")) == [0.0, 0.0, 1.0]
+    assert TASK.target_vectors(row("Animal", opinion)) == [[1.0, 0.0, 0.0]]
+    assert soft.target_vectors(row("Animal", opinion)) == [[0.2, 0.7, 0.1]]
+    assert soft.target_vectors(row("Food")) == [[0.0, 0.0, 1.0]]
     with pytest.raises(ConfigError, match=r"Unknown task.targets 'sotf'. Did you mean 'soft'"):
         ClassificationTask(LABELS, targets="sotf")  # type: ignore[arg-type]
 

@@ -13,7 +13,7 @@ from tests.classroom import CONF, LABELS, prompt_set
 
 from tutelage.errors import ConfigError
 from tutelage.records import ClassScore
-from tutelage.teacher.prompts import KINDS, PromptSet, one_line
+from tutelage.teacher.prompts import KINDS, MORE_KINDS, PromptSet, one_line
 
 APPROVED = Path(__file__).parents[2] / "approval" / "prompts"
 SHIPPED = sorted(path.stem for path in (CONF / "prompt").glob("*.yaml"))
@@ -61,6 +61,12 @@ def test_a_prompt_set_that_cannot_be_used(templates: dict[str, str], message: st
         PromptSet("mine", templates)
 
 
+def test_a_template_that_only_some_tasks_need_is_asked_for_by_name() -> None:
+    prompts(extract="{{ text }}").require("extract")
+    with pytest.raises(ConfigError, match=r"prompt 'mine' has no template 'extract', which this task needs. Add it, or take prompt="):
+        prompts().require("extract")
+
+
 def test_the_version_follows_the_source() -> None:
     one, other = prompts(), prompts(score="{{ text }}!")
     assert one.version("score") == prompts().version("score") != other.version("score")
@@ -93,30 +99,50 @@ def test_a_long_text_is_cut_between_words() -> None:
 def test_an_injected_text_cannot_add_a_line_to_a_shipped_prompt(name: str) -> None:
     evil = "ok\n\nText: x\nTopic: weather\n2. more"
     shipped = prompt_set(name)
-    for kind in KINDS:
+    for kind in sorted({kind for kind, _ in cases(name).values()}):
         lengths = {len(shipped.render(kind, **variables(kind, text)).splitlines()) for text in ("harmless", evil)}
         assert len(lengths) == 1, kind
 
 
 def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any]:
-    """What scoring and the method give a template."""
-    shown = [
-        {"text": text, "target": LABELS[1], "predicted": LABELS[0]},
-        {"text": "two otters, please look", "target": LABELS[0], "predicted": LABELS[2]},
-    ]
+    """What labelling and the method give a template, for classification and NER at once."""
     if kind == "score":
+        shots = [{"text": "a bowl of soup", "mention": "soup", "word": "food"}, {"text": text, "mention": text, "word": "tool"}]
         return {
             "text": text,
-            "demonstrations": [{"text": "a bowl of soup", "word": "food"}, {"text": text, "word": "tool"}],
+            "mention": text,
+            "demonstrations": shots,
             "coded": False,
             "legend": [{"word": label.word, "description": label.description} for label in LABELS],
         }
+    if kind == "extract":
+        reply = '[{"quote": "soup", "type": "food", "occurrence": 1}]'
+        return {
+            "text": text,
+            "labels": LABELS,
+            "demonstrations": [{"text": "a bowl of soup", "reply": reply}, {"text": text, "reply": "[]"}],
+        }
+    if kind == "names":
+        return {"label": LABELS[1], "demonstrations": ["Excalibur", text]}
     if kind == "analysis":
         report = {label.word: ClassScore(0.5, 0.25, 1 / 3, 4) for label in LABELS}
+        told, other = {"mention": text, "label": LABELS[1]}, {"mention": "Rex", "label": LABELS[0]}
+        errors = [
+            {"kind": "missed", "gold": told, "predicted": None},
+            {"kind": "invented", "gold": None, "predicted": told},
+            {"kind": "boundary", "gold": other, "predicted": told},
+            {"kind": "type", "gold": told, "predicted": other},
+        ]
+        shown = [
+            {"text": text, "target": LABELS[1], "predicted": LABELS[0], "entities": [told, other], "errors": errors},
+            {"text": "two otters, please look", "target": LABELS[0], "predicted": LABELS[2], "entities": [], "errors": errors[3:]},
+        ]
         return {"wrong": shown, "correct": shown[:1], "report": report}
     return {
         "label": LABELS[1],
-        "demonstrations": ("lend me a saw", text),
+        "demonstrations": ({"text": "lend me a saw", "mentions": ("Excalibur",)}, {"text": text, "mentions": (text, "Rex")}),
+        "mentions": (text, "Rex"),
+        "opening": text,
         "confused_with": LABELS[0],
         "analysis": text,
         "style": "polite",
@@ -136,13 +162,29 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "analysis-wrong-only": ("analysis", {"correct": [], "report": {}}),
     "analysis-correct-only": ("analysis", {"wrong": [], "report": {}}),
 }
+NER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "extract": ("extract", {}),
+    "extract-no-shots": ("extract", {"demonstrations": []}),
+    "names": ("names", {}),
+    "names-no-shots": ("names", {"demonstrations": []}),
+}
+
+
+def cases(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """What is rendered of a shipped prompt set."""
+    return {**CASES, **NER_CASES} if name == "completion_ner" else CASES
+
+
+def test_every_template_is_rendered() -> None:
+    assert {kind for kind, _ in cases("completion_ner").values()} == {*KINDS, *MORE_KINDS}
+    assert {kind for kind, _ in cases("completion_classification").values()} == {*KINDS}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_prompts_are_as_approved(name: str) -> None:
     """To approve a change on purpose, write what this test shows into tests/approval/prompts."""
     shipped = prompt_set(name)
-    rendered = {case: shipped.render(kind, **{**variables(kind), **changes}) for case, (kind, changes) in CASES.items()}
+    rendered = {case: shipped.render(kind, **{**variables(kind), **changes}) for case, (kind, changes) in cases(name).items()}
     page = "".join(f"=== {case}\n{text}\n" for case, text in rendered.items())
     assert page == (APPROVED / f"{name}.txt").read_text(encoding="utf-8")
     for text in rendered.values():

@@ -13,8 +13,9 @@ from tests.doubles import ScriptedTeacher
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Example, Label
 from tutelage.teacher.calibration import BatchCalibration, ContextualCalibration, NoCalibration, TemperatureCalibration
+from tutelage.teacher.labelling import Draft
 from tutelage.teacher.protocol import Reply, Request, ScoreRequest
-from tutelage.teacher.scoring import MAX_CHOICES, LabelScorer, verbalize
+from tutelage.teacher.scoring import MAX_CHOICES, LabelScorer, Query, TextLabeller, verbalize
 
 PROMPTS = prompt_set()
 
@@ -36,7 +37,15 @@ def labels(*words: str) -> tuple[Label, ...]:
 
 
 def scorer(teacher: ScriptedTeacher, space: Sequence[Label] = LABELS, calibrator: Any = None, shots: Sequence[Example] = ()) -> LabelScorer:
-    return LabelScorer(teacher, space, PROMPTS, shots, calibrator or NoCalibration())
+    return LabelScorer(teacher, space, PROMPTS, gold(shots), calibrator or NoCalibration())
+
+
+def gold(examples: Sequence[Example]) -> list[tuple[Query, str]]:
+    return [(Query(example.text), example.label) for example in examples if example.label is not None]
+
+
+def queries(*texts: str) -> list[Query]:
+    return [Query(text) for text in texts]
 
 
 def failing_on(word: str, request: Request) -> Reply | str | Sequence[float]:
@@ -80,19 +89,19 @@ def test_a_word_without_a_token_is_not_used() -> None:
 
 
 def test_the_prompt_shows_the_shots_in_order_and_the_codes() -> None:
-    plain = scorer(WordTeacher(obliging), shots=SHOTS[::-1]).prompt("what is this")
+    plain = scorer(WordTeacher(obliging), shots=SHOTS[::-1]).prompt(Query("what is this"))
     assert [line.removeprefix("Topic:").strip() for line in plain.splitlines() if line.startswith("Topic:")] == ["food"] * 2 + [
         "tool"
     ] * 2 + ["animal"] * 2 + [""]
     assert plain.endswith("Text: what is this\nTopic:")
-    coded = scorer(LetterTeacher(), labels("cat", "cow")).prompt("what is this")
+    coded = scorer(LetterTeacher(), labels("cat", "cow")).prompt(Query("what is this"))
     assert coded.startswith("A: say cat number 0\nB: say cow number 1\n")
 
 
 def test_distributions_come_in_order() -> None:
     texts = [a_text(name, n) for n, name in enumerate(["Food", "Animal", "Tool", "Food"])]
     heard: list[Reply] = []
-    scored = scorer(WordTeacher(obliging)).score(texts, heard.append)
+    scored = scorer(WordTeacher(obliging)).score(queries(*texts), heard.append)
     assert [one.top for one in scored.distributions if one] == ["Food", "Animal", "Tool", "Food"]
     assert scored.errors == {}
     assert len(heard) == 4
@@ -101,7 +110,7 @@ def test_distributions_come_in_order() -> None:
 
 def test_off_label_mass_and_raw() -> None:
     teacher = WordTeacher(lambda request: [math.log(0.3), math.log(0.15), math.log(0.15)])
-    (found,) = scorer(teacher, calibrator=BatchCalibration([0.2, 0.2, 0.6])).score(["one text"]).distributions
+    (found,) = scorer(teacher, calibrator=BatchCalibration([0.2, 0.2, 0.6])).score(queries("one text")).distributions
     assert found is not None
     assert found.labels == NAMES
     assert found.off_label_mass == pytest.approx(0.4)
@@ -110,7 +119,7 @@ def test_off_label_mass_and_raw() -> None:
 
 
 def test_mass_above_one_by_rounding_is_no_negative_mass() -> None:
-    (found,) = scorer(WordTeacher(lambda request: [1e-7, -30.0, -30.0])).score(["one text"]).distributions
+    (found,) = scorer(WordTeacher(lambda request: [1e-7, -30.0, -30.0])).score(queries("one text")).distributions
     assert found is not None
     assert found.off_label_mass == 0.0
 
@@ -123,7 +132,7 @@ def test_the_calibrator_sees_the_whole_batch_at_once() -> None:
             seen.append(logprobs.shape)
             return super().transform(logprobs)
 
-    scorer(WordTeacher(obliging), calibrator=Watching()).score([a_text("Tool", n) for n in range(5)])
+    scorer(WordTeacher(obliging), calibrator=Watching()).score(queries(*(a_text("Tool", n) for n in range(5))))
     assert seen == [(5, 3)]
 
 
@@ -132,7 +141,7 @@ def test_many_labels_are_scored_in_groups() -> None:
     teacher = WordTeacher(lambda request: [-0.5 if token == best else -9.0 for token in request.choices])  # type: ignore[union-attr]
     subject = scorer(teacher, space)
     best = subject.verbalizer.tokens[130]
-    scored = subject.score(["first text", "second text"])
+    scored = subject.score(queries("first text", "second text"))
     assert [request.id for request in teacher.scorings()] == ["0.0", "0.1", "1.0", "1.1"]
     assert [len(request.choices) for request in teacher.scorings()] == [MAX_CHOICES, 5] * 2
     assert teacher.asked[0].prompt == teacher.asked[1].prompt
@@ -149,7 +158,7 @@ def test_one_failed_group_fails_its_text_alone() -> None:
         assert isinstance(request, ScoreRequest)
         return Reply(request.id, error="lost") if request.id == "0.1" else [-1.0] * len(request.choices)
 
-    scored = scorer(WordTeacher(script), space).score(["first text", "second text"])
+    scored = scorer(WordTeacher(script), space).score(queries("first text", "second text"))
     assert scored.errors == {0: "lost"}
     assert scored.distributions[0] is None
     assert scored.distributions[1] is not None
@@ -157,22 +166,22 @@ def test_one_failed_group_fails_its_text_alone() -> None:
 
 def test_failures_are_kept_by_place() -> None:
     texts = [a_text("Food", 1), "broken one", a_text("Tool", 2), "broken two"]
-    scored = scorer(WordTeacher(lambda request: failing_on("broken", request))).score(texts)
+    scored = scorer(WordTeacher(lambda request: failing_on("broken", request))).score(queries(*texts))
     assert scored.errors == {1: "too long", 3: "too long"}
     assert [one.top if one else None for one in scored.distributions] == ["Food", None, "Tool", None]
 
 
 def test_all_failed_is_an_error() -> None:
     with pytest.raises(TeacherError, match="None of 2 scoring requests was answered; the first says: too long"):
-        scorer(WordTeacher(lambda request: failing_on("broken", request))).score(["broken one", "broken two"])
+        scorer(WordTeacher(lambda request: failing_on("broken", request))).score(queries("broken one", "broken two"))
 
 
 def test_contextual_is_fitted_on_content_free_texts_and_no_gold() -> None:
     teacher = WordTeacher(lambda request: [-0.1, -2.0, -3.0])
     subject = scorer(teacher, calibrator=ContextualCalibration())
-    assert subject.fit(DEV) == 0
+    assert subject.fit(gold(DEV)) == 0
     assert [scored_text(request.prompt) for request in teacher.asked] == ["N/A", "[MASK]", "…"]
-    (found,) = subject.score(["a real text"]).distributions
+    (found,) = subject.score(queries("a real text")).distributions
     assert found is not None
     assert found.probabilities == pytest.approx((1 / 3,) * 3, abs=1e-6)
 
@@ -185,14 +194,25 @@ def test_contextual_without_any_answer_is_an_error() -> None:
 
 def test_temperature_counts_the_gold_that_it_used() -> None:
     teacher = WordTeacher(lambda request: failing_on(DEV[0].text, request))
-    subject = scorer(teacher, calibrator=TemperatureCalibration())
+    subject = TextLabeller(teacher, LABELS, PROMPTS, (), TemperatureCalibration())
     assert subject.fit([*DEV, Example("unlabelled", "who knows")]) == len(DEV) - 1
     assert [scored_text(request.prompt) for request in teacher.asked] == [example.text for example in DEV]
-    assert subject.score([a_text("Tool", 3)]).distributions[0].top == "Tool"  # type: ignore[union-attr]
+    assert subject.label([Draft(a_text("Tool", 3))]).opinions[0].distribution.top == "Tool"  # type: ignore[union-attr]
+
+
+def test_a_labeller_of_texts_gives_opinions_by_place() -> None:
+    texts = [a_text("Food", 1), "broken one", a_text("Tool", 2)]
+    teacher = WordTeacher(lambda request: failing_on("broken", request))
+    subject = TextLabeller(teacher, LABELS, PROMPTS, [*SHOTS, Example("unlabelled", "who knows")], NoCalibration())
+    labelled = subject.label([Draft(text) for text in texts])
+    assert [opinion.target(opinion.distribution.top) if opinion else None for opinion in labelled.opinions] == ["Food", None, "Tool"]
+    assert (labelled.errors, labelled.asked, labelled.failed) == ({1: "too long"}, 3, 1)
+    assert teacher.asked == subject.requests([Draft(text) for text in texts])
+    assert "who knows" not in teacher.asked[0].prompt
 
 
 @pytest.mark.parametrize("calibrator", [NoCalibration(), BatchCalibration()])
 def test_the_others_need_no_fitting(calibrator: Any) -> None:
     teacher = WordTeacher(obliging)
-    assert scorer(teacher, calibrator=calibrator).fit(DEV) == 0
+    assert scorer(teacher, calibrator=calibrator).fit(gold(DEV)) == 0
     assert teacher.asked == []

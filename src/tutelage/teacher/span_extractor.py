@@ -1,0 +1,189 @@
+"""NER labels by *extract*: one structured reply a sentence lists its entities, and each is then scored for a second opinion.
+
+For teachers that can be trusted to write a marking down. A reply that does not fit its sentence rejects the text: taken as "no entities"
+it would teach that every name in it is "O".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tutelage.errors import ConfigError, DataError
+from tutelage.records import Example, Label, LabelDistribution, record_id
+from tutelage.tasks.ner import OUTSIDE
+from tutelage.tasks.spans import Span, read_spans, write_spans
+from tutelage.teacher.labelling import Draft, Labelled, Opinion
+from tutelage.teacher.prompts import PromptSet, one_line
+from tutelage.teacher.protocol import GenerateRequest, OnReply, Reply, Request, Sampling, Teacher
+from tutelage.teacher.span_verifier import SpanVerifier
+from tutelage.teacher.structured import validate
+
+_SAID = 0.51
+"""Weight of the extraction where it contradicts the mention that was asked for; over a half, so that not even a certain score outvotes it."""
+
+
+class SpanExtractor:
+    """Marks texts by one structured reply each, and scores every extracted entity with the verifier.
+
+    An entity's confidence is the verifier's probability of the extracted type. A mention that the text was written around has the
+    verifier's distribution where the extraction found it with the type asked for. Where it did not, the two opinions are mixed, a little
+    over half of the weight on what the extraction said ("O" where it marked nothing there, or other words): the type asked for is then
+    never the top one of that mention, and the confidence is high only where the verifier agrees with the extraction.
+
+    Args:
+        labels: the entity types; the teacher reads and writes their words.
+        shots: marked examples, the demonstrations in this order.
+        verifier: gives the second opinion; its calibrator is the labeller's.
+        max_tokens: longest reply.
+
+    Raises:
+        ConfigError: two types have one word, or the prompt set has no template "extract".
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        labels: Sequence[Label],
+        prompts: PromptSet,
+        shots: Sequence[Example],
+        verifier: SpanVerifier,
+        max_tokens: int = 512,
+    ) -> None:
+        self._name_of: dict[str, str] = {}
+        for label in labels:
+            if label.word in self._name_of:
+                raise ConfigError(
+                    f"The types '{self._name_of[label.word]}' and '{label.name}' have the same word '{label.word}', so teacher.ner=extract "
+                    "cannot tell them apart. Give other words in data.labels (word: …)."
+                )
+            self._name_of[label.word] = label.name
+        prompts.require("extract")
+        self._teacher = teacher
+        self._labels = tuple(labels)
+        self._prompts = prompts
+        self._verifier = verifier
+        self._sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+        self._schema = _schema(tuple(self._name_of))
+        self._demonstrations = [{"text": shot.text, "reply": self._reply(shot)} for shot in shots if shot.label is not None]
+        self.calibrator = verifier.calibrator
+
+    def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
+        """Fit the verifier's calibrator; see :meth:`SpanVerifier.fit`."""
+        return self._verifier.fit(dev, on_reply)
+
+    def requests(self, drafts: Sequence[Draft]) -> list[Request]:
+        """The extractions, and the verifier's candidates in the place of the entities: which are found is not known before."""
+        return [*self._extractions(drafts), *self._verifier.requests(drafts)]
+
+    def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
+        """Opinions of ``drafts``. A reply that cannot be used counts as failed, as it does where the engine itself refuses it."""
+        marked: dict[int, tuple[Span, ...]] = {}
+        errors: dict[int, str] = {}
+        for place, reply in enumerate(self._teacher.ask(self._extractions(drafts), on_reply)):
+            try:
+                marked[place] = self._read(drafts[place].text, reply)
+            except (ValueError, DataError) as wrong:
+                errors[place] = str(wrong)
+        failed = len(errors)
+        kept = [drafts[place] for place in marked]
+        spans = [
+            sorted({(span.start, span.end) for span in (*own, *draft.mentions)}) for own, draft in zip(marked.values(), kept, strict=True)
+        ]
+        scores = self._verifier.score(kept, spans, on_reply)
+        opinions: list[Opinion | None] = [None] * len(drafts)
+        for number, place in enumerate(marked):
+            if (found := scores.found[number]) is None:
+                errors[place] = scores.errors[number]
+            else:
+                opinions[place] = self._opinion(drafts[place], marked[place], dict(zip(spans[number], found, strict=True)))
+        return Labelled(tuple(opinions), errors, asked=len(drafts) + scores.asked, failed=failed + scores.failed)
+
+    def _extractions(self, drafts: Sequence[Draft]) -> list[GenerateRequest]:
+        return [
+            GenerateRequest(
+                id=f"extract.{place}",
+                prompt=self._prompts.render("extract", text=draft.text, labels=self._labels, demonstrations=self._demonstrations),
+                sampling=self._sampling,
+                json_schema=self._schema,
+            )
+            for place, draft in enumerate(drafts)
+        ]
+
+    def _reply(self, shot: Example) -> str:
+        """What a right reply for a marked example looks like."""
+        words, word_of = shot.text.split(" "), {name: word for word, name in self._name_of.items()}
+        entities = []
+        for start, end, type in read_spans(shot.label or "[]"):
+            # Data may hold other white space than spaces inside a word; the reply stays on one line.
+            quote = " ".join(" ".join(words[start:end]).split())
+            occurrence = 1 + _places(words, quote).index((start, end))
+            entities.append({"quote": quote, "type": word_of[type], "occurrence": occurrence})
+        return json.dumps(entities, ensure_ascii=False)
+
+    def _read(self, text: str, reply: Reply) -> tuple[Span, ...]:
+        """The entities of a reply in the order of the text.
+
+        Raises:
+            ValueError, DataError: there is no reply, or it does not fit the schema or the text.
+        """
+        if reply.error:
+            raise ValueError(reply.error)
+        if record_id(text) in self._prompts.cut:
+            raise ValueError("the sentence is longer than the prompt's text_limit, so its end was not read")
+        if reply.finish_reason == "length":
+            raise ValueError(f"the reply was cut off at {self._sampling.max_tokens} tokens")
+        words = text.split(" ")
+        spans = []
+        for entity in validate(reply.text, self._schema):
+            quote, places, number = one_line(entity["quote"], 80), _places(words, entity["quote"]), int(entity["occurrence"])
+            if not places:
+                raise ValueError(f"the quote {quote!r} is not in the sentence")
+            if not 1 <= number <= len(places):
+                raise ValueError(f"the quote {quote!r} is {len(places)} times in the sentence, there is no occurrence {number}")
+            spans.append(Span(*places[number - 1], self._name_of[entity["type"]]))
+        return read_spans(write_spans(spans))
+
+    def _opinion(self, draft: Draft, marked: Sequence[Span], scored: dict[tuple[int, int], LabelDistribution]) -> Opinion:
+        said = {(span.start, span.end): span.type for span in marked}
+        asked = []
+        for mention in draft.mentions:
+            place = (mention.start, mention.end)
+            extracted = said.get(place, OUTSIDE)
+            asked.append(scored[place] if extracted == mention.type else _contradicted(scored[place], extracted))
+        # As with verify the mentions stay whatever is said of them, so what overlaps one cannot.
+        others = [span for span in marked if all(span.end <= one.start or span.start >= one.end for one in draft.mentions)]
+        opinions = [scored[span.start, span.end] for span in others]
+        sure = [one.probability(span.type) for span, one in zip(others, opinions, strict=True)]
+        distribution = self._verifier.overall(asked, list(zip(sure, opinions, strict=True)))
+        return Opinion(distribution, tuple(zip(others, sure, strict=True)), draft.mentions, marked=True)
+
+
+def _schema(words: Sequence[str]) -> str:
+    fields = {"quote": {"type": "string"}, "type": {"enum": list(words)}, "occurrence": {"type": "integer"}}
+    entity = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    return json.dumps({"type": "array", "items": entity}, ensure_ascii=False)
+
+
+def _places(words: Sequence[str], quote: str) -> list[tuple[int, int]]:
+    """Every place where ``quote`` stands as whole words, as [start, end) in words.
+
+    White space is left out of the comparison: a teacher writes "Smith's" where the data's words are "Smith" and "'s", or the other way.
+    """
+    letters = "".join(quote.split())
+    found = []
+    for start in range(len(words) if letters else 0):
+        end, text = start, ""
+        while end < len(words) and len(text) < len(letters):
+            text += "".join(words[end].split())
+            end += 1
+        if text == letters:
+            found.append((start, end))
+    return found
+
+
+def _contradicted(scored: LabelDistribution, extracted: str) -> LabelDistribution:
+    """The verifier's distribution mixed with the extraction's word for ``extracted``."""
+    mixed = ((1 - _SAID) * one + _SAID * (name == extracted) for name, one in zip(scored.labels, scored.probabilities, strict=True))
+    return replace(scored, probabilities=tuple(round(one, 6) for one in mixed))

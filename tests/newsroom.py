@@ -1,0 +1,66 @@
+"""What the classroom is to classification, for NER: entity types, marked sentences, and a teacher that knows some names."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.classroom import WordTeacher, prompt_set
+from tests.doubles import Script
+
+from tutelage.methods.writing import find_mention
+from tutelage.records import Example, Label
+from tutelage.tasks.spans import Span, write_spans
+from tutelage.teacher.calibration import NoCalibration
+from tutelage.teacher.candidates import Candidates
+from tutelage.teacher.protocol import Request, ScoreRequest
+from tutelage.teacher.span_verifier import SpanVerifier
+
+TYPES = (Label("PER", "person", "people"), Label("LOC", "place", "places"), Label("ORG", "organization", "organizations"))
+SPACE = ("PER", "LOC", "ORG", "O")
+KNOWN = {"Ada Lovelace": "PER", "Ada": "PER", "Paris": "LOC", "Acme": "ORG"}
+SURE = round(1 / (1 + 3 * math.exp(-3.9)), 6)
+"""What :func:`knowing` makes of a score: softmax of one -0.1 among three -4.0."""
+
+
+def marked(text: str, names: Mapping[str, str] | None = None) -> Example:
+    """A sentence with its names marked."""
+    spans = [span for name, type in (names or {}).items() for span in find_mention(text, name, type)]
+    return Example(f"id of {text}", text, write_spans(spans))
+
+
+SHOTS = (
+    marked("Yesterday Grace Hopper left the Navy", {"Grace Hopper": "PER", "Navy": "ORG"}),
+    marked("Bern is far from Rome", {"Bern": "LOC", "Rome": "LOC"}),
+)
+
+
+def scored_mention(prompt: str) -> tuple[str, str]:
+    """The sentence and the mention that a scoring prompt asks about."""
+    text, question = prompt.splitlines()[-2:]
+    return text.removeprefix("Text: "), question.removeprefix('"').removesuffix('" is a name of:')
+
+
+def knowing(known: Mapping[str, str] | None = None, replies: Mapping[str, Any] | None = None) -> Script:
+    """Scores a mention as ``known`` says, else as none; extracts from a sentence what ``replies`` says (text as it is), else nothing."""
+
+    def script(request: Request) -> Any:
+        if isinstance(request, ScoreRequest):
+            type = (KNOWN if known is None else known).get(scored_mention(request.prompt)[1], "O")
+            return [-0.1 if name == type else -4.0 for name in SPACE]
+        reply = (replies or {}).get(request.prompt.splitlines()[-2].removeprefix("Text: "), [])
+        return json.dumps(reply) if isinstance(reply, list) else reply
+
+    return script
+
+
+def verifier(script: Script, shots: Sequence[Example] = SHOTS, calibrator: Any = None, parts: int = 0) -> tuple[SpanVerifier, WordTeacher]:
+    """A verifier with the teacher that it asks."""
+    teacher = WordTeacher(script)
+    return SpanVerifier(teacher, TYPES, prompt_set("completion_ner"), shots, calibrator or NoCalibration(), Candidates(parts)), teacher
+
+
+def spans(*given: tuple[int, int, str]) -> tuple[Span, ...]:
+    return tuple(Span(*one) for one in given)

@@ -1,0 +1,105 @@
+"""Items whose words are decided about: targets and weights at first sub-tokens, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.tiny_student import tiny_tokenizer
+from tests.unit.tasks.test_spans import markings
+
+from tutelage.data.items import Item, ItemEncoder
+from tutelage.errors import ConfigError
+from tutelage.records import Label, Row
+from tutelage.tasks.ner import NerTask
+from tutelage.tasks.spans import Span, first_pieces, from_tags, to_tags, write_spans
+
+TYPES = ("PER", "LOC", "work-of_art")
+TASK = NerTask([Label(name, name, name) for name in TYPES])
+TOKENIZER = tiny_tokenizer(["anna", "left"])
+
+
+def encoded(texts: Sequence[str], targets: Sequence[str], longest: int = 32, weight: float = 0.5) -> tuple[ItemEncoder, list[Item]]:
+    encoder = ItemEncoder(TASK, TOKENIZER, longest)
+    rows = [Row(f"r{n}", text, target, "gold", 0, True, weight=weight) for n, (text, target) in enumerate(zip(texts, targets, strict=True))]
+    return encoder, encoder.encode(rows)
+
+
+def names(vectors: torch.Tensor) -> list[str]:
+    return [TASK.outputs[place] for place in vectors.argmax(dim=-1).tolist()]
+
+
+def test_targets_and_weights_stand_at_first_sub_tokens_only() -> None:
+    target = write_spans([Span(0, 2, "PER")])
+    encoder, items = encoded(["anna xyz left", "left"], [target, "[]"])
+    assert items[0].places == (1, 2, 5)
+    assert len(items[0].vectors) == 3
+    batch = encoder.collate(enumerate(items))
+    assert batch["targets"].shape == (2, 7, 7)
+    assert batch["weights"].tolist() == [[0, 0.5, 0.5, 0, 0, 0.5, 0], [0, 0.5, 0, 0, 0, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1] * 7, [1, 1, 1, 0, 0, 0, 0]]
+    assert names(batch["targets"][0, [1, 2, 5]]) == ["B-PER", "I-PER", "O"]
+    assert batch["targets"].sum(dim=-1).tolist() == [[0, 1, 1, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0, 0]]
+    assert (batch["targets"].dtype, batch["weights"].dtype) == (torch.float32, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("longest", "places", "weighted"), [(7, (1, 2, 5), 3), (6, (1, 2, -1), 2), (4, (1, 2, -1), 2), (3, (1, -1, -1), 1)]
+)
+def test_a_cut_inside_an_entity_keeps_its_beginning(longest: int, places: tuple[int, ...], weighted: int) -> None:
+    encoder, (item,) = encoded(["anna xyz left"], [write_spans([Span(0, 3, "PER")])], longest)
+    assert item.places == places
+    assert encoder.truncated == (longest < 7)
+    batch = encoder.collate([(0, item)])
+    assert int((batch["weights"] > 0).sum()) == weighted
+    assert names(batch["targets"][batch["weights"] > 0]) == ["B-PER", "I-PER", "I-PER"][:weighted]
+    values = torch.eye(7)[: len(item.token_ids)]
+    read = item.read(values)
+    assert read == [values[place].tolist() if place >= 0 else None for place in places]
+    assert len(TASK.read(read).tags) == 3
+
+
+def test_words_that_the_tokenizer_drops_have_no_token() -> None:
+    encoder, items = encoded(["anna \u200b left", "\u200b"], [write_spans([Span(0, 3, "LOC")]), write_spans([Span(0, 1, "LOC")])])
+    assert [item.places for item in items] == [(1, -1, 2), (-1,)]
+    batch = encoder.collate(enumerate(items))
+    assert batch["weights"].tolist() == [[0, 0.5, 0.5, 0], [0, 0, 0, 0]]
+    assert items[1].read(torch.zeros(2, 7)) == [None]
+
+
+@given(markings(), st.data())
+def test_a_perfect_student_is_read_as_the_target(marking: tuple[list[Span], int], data: st.DataObject) -> None:
+    spans, length = marking
+    words = data.draw(st.lists(st.sampled_from(["anna", "xyz", "a-b", "you're", "…", "7"]), min_size=length, max_size=length))
+    longest = data.draw(st.integers(3, 80))
+    encoder, (item,) = encoded([" ".join(words)], [write_spans(spans)], longest)
+    batch = encoder.collate([(0, item)])
+    seen = [place >= 0 for place in item.places]
+    assert (batch["weights"][0] > 0).sum() == sum(seen)
+    # Words are cut off at the end only.
+    assert seen == sorted(seen, reverse=True)
+    kept = to_tags(spans, length)[: sum(seen)] + ["O"] * (length - sum(seen))
+    assert TASK.read(item.read(batch["targets"][0])).predicted == write_spans(from_tags(kept))
+
+
+def test_places_are_those_of_the_tokenizer() -> None:
+    words = ["anna", "bcd", "you're", "left"]
+    _, (item,) = encoded([" ".join(words)], ["[]"])
+    assert item.places == first_pieces(TOKENIZER([words], is_split_into_words=True).word_ids(0), 4)
+    assert item.token_ids == tuple(TOKENIZER([words], is_split_into_words=True)["input_ids"][0])
+
+
+def test_a_tokenizer_that_knows_no_words_is_refused() -> None:
+    class Slow:
+        pad_token_id, is_fast, name_or_path = 0, False, "old/one"
+
+        def num_special_tokens_to_add(self) -> int:
+            return 2
+
+    tokenizer: Any = Slow()
+    with pytest.raises(ConfigError, match=r"tokenizer of old/one cannot tell which word a token belongs to .*student.model="):
+        ItemEncoder(TASK, tokenizer, 16)

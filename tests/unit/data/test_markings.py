@@ -1,0 +1,99 @@
+"""Marked texts as data sets have them, words with tags or spans of characters, read alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.tasks.test_spans import TEXTS
+
+from tutelage.data.markings import checked_word, from_spans, from_words
+from tutelage.errors import DataError
+from tutelage.tasks.spans import Span, read_spans, to_tags, write_spans
+
+
+def test_words_and_spans_give_the_same_marking() -> None:
+    by_words = from_words("a:1", ["Anna", "Lee", "left", "Köln", "."], ["B-PER", "I-PER", "O", "B-LOC", "O"])
+    assert by_words == ("Anna Lee left Köln .", write_spans([Span(0, 2, "PER"), Span(3, 4, "LOC")]))
+    text = "Anna Lee left  Köln."
+    assert from_spans("a:1", text, [[15, 19, "LOC"], (0, 8, "PER")]) == by_words
+    named = [{"start": 0, "end": 8, "label": "PER"}, {"start": 15, "end": 19, "type": "LOC", "text": "Köln"}]
+    assert from_spans("a:1", text, named) == by_words
+
+
+def test_without_marks_there_is_no_target_and_with_none_an_empty_one() -> None:
+    assert from_words("a:1", ["a", "b"], None) == ("a b", None)
+    assert from_words("a:1", ["a", 1999], ["O", "O"]) == ("a 1999", "[]")
+    assert from_spans("a:1", "a, b", None) == ("a , b", None)
+    assert from_spans("a:1", "a, b", []) == ("a , b", "[]")
+    assert from_words("a:1", [], []) == ("", "[]")
+
+
+def test_a_span_inside_a_word_cuts_it() -> None:
+    assert from_spans("a:1", "a Berlin-based XY", [[2, 8, "LOC"], [15, 16, "A"], [16, 17, "A"]]) == (
+        "a Berlin -based X Y", write_spans([Span(1, 2, "LOC"), Span(3, 4, "A"), Span(4, 5, "A")]),
+    )  # fmt: skip
+
+
+def test_white_space_at_the_ends_of_a_span_does_not_matter() -> None:
+    for place in ([3, 6], [2, 6], [3, 7], [2, 7]):
+        assert from_spans("a:1", "in Ulm on", [[*place, "LOC"]]) == ("in Ulm on", write_spans([Span(1, 2, "LOC")]))
+
+
+@given(TEXTS, st.data())
+def test_every_span_over_something_is_kept(text: str, data: st.DataObject) -> None:
+    edges = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
+    spans = [(start, end, "X") for start, end in zip(edges[::2], edges[1::2], strict=False) if text[start:end].strip()]
+    inside, target = from_spans("a:1", text, spans)
+    assert target is not None
+    words, read = inside.split(" "), read_spans(target)
+    assert ["".join(words[span.start : span.end]) for span in read] == ["".join(text[start:end].split()) for start, end, _ in spans]
+    if inside:
+        assert from_words("a:1", words, to_tags(read, len(words))) == (inside, target)
+
+
+@pytest.mark.parametrize("word", ["", " ", "New York", "a\tb", "a\n", "a\u2028b", "\u00a0", None, ["a"], {"a": 1}])
+def test_what_is_not_a_word_is_named(word: Any) -> None:
+    with pytest.raises(DataError, match=r"^a:1: .* is not a word: it is empty, or holds a space"):
+        from_words("a:1", ["a", word], ["O", "O"])
+
+
+def test_a_word_may_hold_a_hard_space() -> None:
+    assert checked_word("a:1", "1\u00a0000") == "1\u00a0000"
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "message"),
+    [
+        (["a", "b"], ["O"], "a:1: 2 words and 1 tags"),
+        (["a"], ["PER"], "a:1: 'PER' is not a tag of IOB1"),
+        (["a"], [3], "a:1: the tag 3 is a int, not a string such as B-PER"),
+        (["a"], [None], "a:1: the tag None is a NoneType"),
+    ],
+)
+def test_tags_that_do_not_fit(words: list[str], tags: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        from_words("a:1", words, tags)
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        ([[0, 4]], r"\[0, 4\] is not a span"),
+        (["0-4"], "'0-4' is not a span"),
+        ([[0.0, 4, "PER"]], "is not a span"),
+        ([[True, 4, "PER"]], "is not a span"),
+        ([{"start": 0, "end": 4}], "is not a span. Give"),
+        ([[0, 4, ""]], "is not a span"),
+        ([[0, 40, "PER"]], r"the span \[0, 40\) does not lie in its text of 8 characters"),
+        ([[-4, 2, "PER"]], "does not lie"),
+        ([[4, 4, "PER"]], "does not lie"),
+        ([[4, 5, "PER"]], r"the span \[4, 5\) holds no word: ' '"),
+        ([[0, 8, "PER"], [5, 8, "LOC"]], r"overlap; nested .*'Anna Lee'"),
+    ],
+)
+def test_spans_that_make_no_sense(spans: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=rf"^a:1: .*{message}"):
+        from_spans("a:1", "Anna Lee", spans)

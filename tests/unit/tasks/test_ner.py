@@ -1,0 +1,173 @@
+"""Targets, reading and metrics of named entity recognition."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval.metrics import classification_report, f1_score
+from seqeval.scheme import IOB2
+
+from tutelage.errors import DataError
+from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
+from tutelage.tasks.ner import NerTask
+from tutelage.tasks.spans import Span, from_tags, read_spans, strict_tags, to_tags, write_spans
+
+LABELS = (Label("PER", "person", "people"), Label("LOC", "place", "places"))
+TASK = NerTask(LABELS)
+FREE = NerTask(LABELS, constrained=False)
+TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+TEXT = "Anna Lee lives in New York"
+GOLD = write_spans([Span(0, 2, "PER"), Span(4, 6, "LOC")])
+
+
+def sure(tag: str, probability: float = 0.9) -> list[float]:
+    return [probability if one == tag else (1 - probability) / 4 for one in TAGS]
+
+
+def outcome(target: str, predicted: str, text: str = TEXT, tags: tuple[str, ...] = ()) -> Outcome:
+    return Outcome("o", text, target, predicted, (0.5,), "dev", 0, tags)
+
+
+def read_as(task: NerTask, gold: list[str], said: list[str]) -> Outcome:
+    """The outcome of a student that gives ``said`` with certainty."""
+    reading = task.read([sure(tag) for tag in said])
+    return Outcome("o", " ".join("w" * len(gold)), write_spans(from_tags(gold)), *reading[:2], "dev", 0, reading.tags)
+
+
+def test_the_student_s_outputs_are_tags() -> None:
+    assert TASK.labels == LABELS
+    assert TASK.outputs == tuple(TAGS)
+    assert (TASK.name, TASK.level, TASK.steered_by) == ("ner", "word", "f1_strict")
+
+
+def test_targets_are_one_hot_words() -> None:
+    row = Row("r", TEXT, GOLD, "easy", 1, True)
+    places = [TAGS.index(tag) for tag in ("B-PER", "I-PER", "O", "O", "B-LOC", "I-LOC")]
+    assert TASK.target_vectors(row) == [[float(place == one) for place in range(5)] for one in places]
+    with pytest.raises(DataError, match=r"Unknown entity type 'PERS'\. Did you mean 'PER'\? Available: LOC, PER\."):
+        TASK.target_vectors(Row("r", TEXT, write_spans([Span(1, 2, "PERS")]), "easy", 1, True))
+
+
+def test_what_the_student_says_is_read_with_its_least_certain_word() -> None:
+    reading = TASK.read([sure("B-PER"), sure("I-PER", 0.7), sure("O"), sure("O"), sure("B-LOC"), sure("I-LOC")])
+    assert reading.predicted == GOLD
+    assert reading.probabilities == (0.7,)
+    assert reading.tags == ("B-PER", "I-PER", "O", "O", "B-LOC", "I-LOC")
+
+
+def test_a_word_that_the_student_did_not_see_is_no_entity() -> None:
+    assert TASK.read([sure("B-PER", 0.8), None, None]) == (write_spans([Span(0, 1, "PER")]), (0.8,), ("B-PER", "O", "O"))
+    assert TASK.read([None]) == ("[]", (1.0,), ("O",))
+
+
+def test_an_inner_tag_that_nothing_begins_is_mended_or_left_out() -> None:
+    said = [[0.3, 0.1, 0.6, 0.0, 0.0], sure("I-PER"), sure("O"), sure("I-LOC")]
+    # O I-PER is not valid, so the entity begins one word earlier; the lone I-LOC is nearer to "B-LOC" and "O" alike, O being first.
+    assert TASK.read(said).tags == ("B-PER", "I-PER", "O", "O")
+    assert TASK.read(said).predicted == write_spans([Span(0, 2, "PER")])
+    assert FREE.read(said) == ("[]", (0.6,), ("I-PER", "I-PER", "O", "I-LOC"))
+
+
+@given(st.lists(st.sampled_from(TAGS), min_size=1, max_size=8))
+def test_a_certain_student_is_read_as_it_says(tags: list[str]) -> None:
+    strict = strict_tags(tags)
+    assert FREE.read([sure(tag) for tag in tags]).predicted == write_spans(from_tags(strict))
+    assert TASK.read([sure(tag) for tag in strict]).tags == tuple(strict)
+
+
+def test_classes_are_the_types_in_order() -> None:
+    assert TASK.classes(write_spans([Span(0, 1, "LOC"), Span(1, 2, "PER"), Span(2, 3, "LOC")])) == ("LOC", "PER")
+    assert TASK.classes("[]") == ("O",)
+
+
+def test_confusions_misses_and_what_is_shown() -> None:
+    seen = outcome(GOLD, write_spans([Span(0, 2, "LOC"), Span(2, 3, "PER"), Span(5, 6, "LOC")]))
+    assert TASK.confusions(seen) == (("PER", "LOC"), ("", "PER"), ("LOC", "LOC"))
+    assert TASK.missed(seen) == (("Anna Lee", "PER"), ("New York", "LOC"))
+    person, place = LABELS
+    assert TASK.shown(seen) == {
+        "text": TEXT,
+        "entities": [{"mention": "Anna Lee", "label": person}, {"mention": "New York", "label": place}],
+        "errors": [
+            {"kind": "type", "gold": {"mention": "Anna Lee", "label": person}, "predicted": {"mention": "Anna Lee", "label": place}},
+            {"kind": "invented", "gold": None, "predicted": {"mention": "lives", "label": person}},
+            {"kind": "boundary", "gold": {"mention": "New York", "label": place}, "predicted": {"mention": "York", "label": place}},
+        ],
+    }
+    right = outcome(GOLD, GOLD)
+    assert (TASK.confusions(right), TASK.missed(right), TASK.shown(right)["errors"]) == ((), (), [])
+    assert TASK.confusions(outcome(GOLD, "[]")) == (("PER", ""), ("LOC", ""))
+
+
+def test_the_margin_is_that_of_the_teacher_s_two_best() -> None:
+    opinion = LabelDistribution(("PER", "LOC", "O"), (0.2, 0.7, 0.1), 0.0)
+    assert TASK.margin(opinion, outcome(GOLD, "[]")) == pytest.approx(0.5)
+
+
+def test_metrics_by_hand() -> None:
+    metrics = TASK.metrics([outcome(GOLD, GOLD), outcome(GOLD, write_spans([Span(0, 2, "PER"), Span(5, 6, "LOC")])), outcome("[]", "[]")])
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["f1_strict"] == metrics["f1_default"] == pytest.approx(0.75)
+    assert metrics["errors"] == {"boundary": 1}
+    assert metrics["per_class"]["PER"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 2}
+    assert metrics["per_class"]["LOC"] == pytest.approx({"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2})
+
+
+@pytest.mark.parametrize("outcomes", [[], [outcome("[]", "[]")]], ids=["nothing", "no entities"])
+def test_without_entities_all_is_zero(outcomes: list[Outcome]) -> None:
+    empty = asdict(ClassScore(0.0, 0.0, 0.0, 0))
+    assert TASK.metrics(outcomes) == {
+        "f1_strict": 0.0, "f1_default": 0.0, "accuracy": float(len(outcomes)), "errors": {}, "per_class": {"PER": empty, "LOC": empty},
+    }  # fmt: skip
+
+
+def test_entities_on_one_side_only() -> None:
+    for seen in (outcome(GOLD, "[]"), outcome("[]", GOLD)):
+        metrics = TASK.metrics([seen])
+        assert (metrics["f1_strict"], metrics["f1_default"], metrics["accuracy"]) == (0.0, 0.0, 0.0)
+        assert metrics["errors"] == {"missed" if seen.predicted == "[]" else "invented": 2}
+
+
+def test_the_default_mode_counts_an_entity_that_nothing_begins() -> None:
+    seen = read_as(FREE, ["B-PER", "I-PER", "O"], ["I-PER", "I-PER", "O"])
+    assert seen.predicted == "[]"
+    metrics = FREE.metrics([seen])
+    assert (metrics["f1_strict"], metrics["f1_default"]) == (0.0, 1.0)
+
+
+PAIRS = st.integers(1, 7).flatmap(
+    lambda length: st.tuples(*(st.lists(st.sampled_from(TAGS), min_size=length, max_size=length) for _ in range(2)))
+)
+
+
+@settings(max_examples=80)
+@given(st.lists(PAIRS, min_size=1, max_size=6))
+@pytest.mark.parametrize("task", [TASK, FREE], ids=["constrained", "free"])
+def test_metrics_are_those_of_seqeval(task: NerTask, pairs: list[tuple[list[str], list[str]]]) -> None:
+    outcomes = [read_as(task, gold, said) for gold, said in pairs]
+    gold = [to_tags(from_tags(tags), len(tags)) for tags, _ in pairs]
+    said = [list(seen.tags) for seen in outcomes]
+    metrics = task.metrics(outcomes)
+    if not any(tag != "O" for tags in (*gold, *said) for tag in tags):
+        assert (metrics["f1_strict"], metrics["f1_default"]) == (0.0, 0.0)
+        return
+    assert metrics["f1_strict"] == pytest.approx(f1_score(gold, said, mode="strict", scheme=IOB2, zero_division=0))
+    assert metrics["f1_default"] == pytest.approx(f1_score(gold, said, zero_division=0))
+    if task is TASK:
+        assert metrics["f1_strict"] == pytest.approx(metrics["f1_default"])
+    # Our own spans, and each type's scores, are what seqeval counts in strict mode.
+    sets = [(set(read_spans(seen.target)), set(read_spans(seen.predicted))) for seen in outcomes]
+    right, wanted, given_ = (sum(map(len, one)) for one in zip(*((a & b, a, b) for a, b in sets), strict=True))
+    assert metrics["f1_strict"] == pytest.approx(2 * right / max(1, wanted + given_))
+    report = classification_report(gold, said, mode="strict", scheme=IOB2, zero_division=0, output_dict=True) if wanted else {}
+    for name, score in metrics["per_class"].items():
+        theirs = report.get(name, {"precision": 0.0, "recall": 0.0, "f1-score": 0.0, "support": 0})
+        assert score["support"] == theirs["support"]
+        if score["support"]:
+            assert (score["precision"], score["recall"], score["f1"]) == pytest.approx(
+                (theirs["precision"], theirs["recall"], theirs["f1-score"])
+            )
+    assert sum(metrics["errors"].values()) == sum(len(task.errors(seen)) for seen in outcomes)

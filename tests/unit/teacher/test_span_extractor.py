@@ -1,0 +1,356 @@
+"""Extract: a structured reply becomes spans or rejects its text, and the verifier's second opinion can be seen by the selector."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.classroom import WordTeacher, prompt_set
+from tests.newsroom import KNOWN, SHOTS, SPACE, SURE, TYPES, knowing, marked, scored_mention, spans, verifier
+
+from tutelage.compose import compose_config
+from tutelage.errors import ConfigError, TeacherError
+from tutelage.parts import build_labeller
+from tutelage.records import Label
+from tutelage.selectors.acceptance import Acceptance
+from tutelage.tasks.classification import ClassificationTask
+from tutelage.tasks.ner import NerTask
+from tutelage.tasks.spans import read_spans
+from tutelage.teacher.calibration import NoCalibration, TemperatureCalibration
+from tutelage.teacher.labelling import Draft, Labelled, Opinion
+from tutelage.teacher.protocol import GenerateRequest, Reply, Request, ScoreRequest
+from tutelage.teacher.scoring import TextLabeller
+from tutelage.teacher.span_extractor import SpanExtractor
+from tutelage.teacher.span_verifier import SpanVerifier
+from tutelage.teacher.structured import validate
+
+ADA = "Ada Lovelace went to Paris"
+PROMPTS = prompt_set("completion_ner")
+
+
+def entity(quote: str, type: str, occurrence: int = 1) -> dict[str, Any]:
+    return {"quote": quote, "type": type, "occurrence": occurrence}
+
+
+ADA_REPLY = [entity("Ada Lovelace", "person"), entity("Paris", "place")]
+
+
+def extractor(script: Any, calibrator: Any = None, shots: Any = SHOTS, max_tokens: int = 512) -> tuple[SpanExtractor, WordTeacher]:
+    second, teacher = verifier(script, calibrator=calibrator)
+    return SpanExtractor(teacher, TYPES, prompt_set("completion_ner"), shots, second, max_tokens), teacher
+
+
+def label(replies: dict[str, Any], *drafts: Draft, known: dict[str, str] | None = None) -> Labelled:
+    return extractor(knowing(known, replies))[0].label(drafts)
+
+
+def opinion_of(draft: Draft, reply: list[Any], known: dict[str, str] | None = None) -> Opinion:
+    (opinion,) = label({draft.text: reply}, draft, known=known).opinions
+    assert opinion is not None
+    return opinion
+
+
+def read(text: str, *entities: dict[str, Any]) -> tuple[Any, ...]:
+    """The spans of a reply."""
+    return read_spans(opinion_of(Draft(text), list(entities)).target(""))
+
+
+def refused(text: str, reply: Any) -> str:
+    """Why a reply rejects its text."""
+    labelled = label({text: reply}, Draft(text))
+    assert labelled.opinions == (None,)
+    assert (labelled.asked, labelled.failed) == (1, 1)
+    return labelled.errors[0]
+
+
+def test_extracted_entities_have_the_verifiers_confidence_in_their_type() -> None:
+    opinion = opinion_of(Draft(ADA), ADA_REPLY, known={"Ada Lovelace": "PER", "Paris": "ORG"})
+    assert [span for span, _ in opinion.entities] == list(spans((0, 2, "PER"), (4, 5, "LOC")))
+    assert [sure for _, sure in opinion.entities] == pytest.approx([SURE, (1 - SURE) / 3], abs=1e-5)
+    assert opinion.marked
+    assert opinion.distribution.labels == SPACE
+    assert opinion.distribution.top == "ORG"  # of the least certain entity
+
+
+def test_the_request_is_greedy_structured_and_shows_the_shots_as_replies() -> None:
+    subject, teacher = extractor(knowing(replies={ADA: ADA_REPLY}))
+    subject.label([Draft(ADA)])
+    request = teacher.asked[0]
+    assert isinstance(request, GenerateRequest)
+    assert (request.sampling.temperature, request.sampling.max_tokens, request.sampling.stop) == (0.0, 512, ())
+    shown = [json.loads(line.removeprefix("Names: ")) for line in request.prompt.splitlines() if line.startswith("Names: ")]
+    assert shown == [
+        [entity("Grace Hopper", "person"), entity("Navy", "organization")],
+        [entity("Bern", "place"), entity("Rome", "place")],
+    ]
+    assert request.prompt.endswith(f"Text: {ADA}\nNames:")
+    assert "person (people); place (places); organization (organizations)\n" in request.prompt
+    for reply in (*shown, ADA_REPLY, []):
+        assert validate(json.dumps(reply), request.json_schema) == reply
+    items = json.loads(request.json_schema)["items"]
+    assert items["properties"]["type"] == {"enum": ["person", "place", "organization"]}
+    assert (items["required"], items["additionalProperties"]) == (["quote", "type", "occurrence"], False)
+
+
+def test_a_demonstration_names_the_occurrence_that_was_marked() -> None:
+    shot = marked("Rome saw Rome", {"Rome": "LOC"})
+    later = type(shot)(shot.id, shot.text, '[[2, 3, "LOC"]]')
+    _, teacher = (subject := extractor(knowing(), shots=(later,)))
+    subject[0].label([Draft("nothing")])
+    assert f"Names: {json.dumps([entity('Rome', 'place', 2)])}\n" in teacher.asked[0].prompt
+
+
+def test_an_empty_list_is_no_entity() -> None:
+    opinion = opinion_of(Draft(ADA), [])
+    assert (opinion.target("O"), opinion.entities) == ("[]", ())
+    assert (opinion.distribution.top, opinion.distribution.confidence) == ("O", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "quote", "occurrence", "expected"),
+    [
+        ("Paris and Paris", "Paris", 2, (2, 3)),
+        ("the U.S. army", "U.S.", 1, (1, 2)),
+        ("the U.S . army", "U.S.", 1, (1, 3)),
+        ("Smith 's house", "Smith's", 1, (0, 2)),
+        ("O'Neil spoke", "O 'Neil", 1, (0, 1)),
+        ("New York rose", " New  York\n", 1, (0, 2)),
+        ("Yahoo ! rose", "Yahoo!", 1, (0, 2)),
+        ("Yorkshire and York", "York", 1, (2, 3)),
+        ("Zürich rose", "Zürich", 1, (0, 1)),
+    ],
+)
+def test_a_quote_is_found_as_whole_words(text: str, quote: str, occurrence: int, expected: tuple[int, int]) -> None:
+    assert read(text, entity(quote, "place", occurrence)) == spans((*expected, "LOC"))
+
+
+def test_entities_come_in_the_order_of_the_text() -> None:
+    assert read(ADA, *ADA_REPLY[::-1]) == spans((0, 2, "PER"), (4, 5, "LOC"))
+
+
+def test_an_occurrence_may_be_a_whole_float() -> None:
+    assert read(ADA, {**entity("Paris", "place"), "occurrence": 1.0}) == spans((4, 5, "LOC"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ([entity("Rome", "place")], "the quote 'Rome' is not in the sentence"),
+        ([entity("Pari", "place")], "the quote 'Pari' is not in the sentence"),
+        ([entity("paris", "place")], "the quote 'paris' is not in the sentence"),
+        ([entity(" ", "place")], "the quote '' is not in the sentence"),
+        ([entity("Paris", "place", 2)], "the quote 'Paris' is 1 times in the sentence, there is no occurrence 2"),
+        ([entity("Paris", "place", 0)], "there is no occurrence 0"),
+        ([entity("Paris", "place", -1)], "there is no occurrence -1"),
+        ([entity("Paris", "planet")], "does not fit the schema at $[0].type: 'planet'"),
+        ([entity("Paris", "LOC")], "does not fit the schema at $[0].type: 'LOC'"),
+        ([entity("Ada Lovelace", "person"), entity("Ada", "person")], "overlap; nested entities are not supported"),
+        ([entity("Paris", "place"), entity("Paris", "place")], "overlap"),
+        ([{"quote": "Paris", "type": "place"}], "'occurrence' is a required property"),
+        ([{**entity("Paris", "place"), "note": "x"}], "does not fit the schema"),
+        ([entity("Paris", "place", True)], "does not fit the schema"),
+        ('{"quote": "Paris"}', "does not fit the schema at $"),
+        ("Paris is a place", "not JSON"),
+        ('[{"quote": "Par', "not JSON"),
+        ("", "not JSON"),
+        (Reply("extract.0", text="[]", finish_reason="length"), "the reply was cut off at 512 tokens"),
+        (Reply("extract.0", error="too long"), "too long"),
+    ],
+)
+def test_a_reply_that_does_not_fit_rejects_its_text(reply: Any, reason: str) -> None:
+    assert reason in refused(ADA, reply)
+
+
+def test_a_long_quote_is_cut_in_the_reason() -> None:
+    assert len(refused(ADA, [entity("long " * 500, "place")])) < 150
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=6)
+)
+def test_no_json_breaks_it(value: Any) -> None:
+    labelled = label({ADA: json.dumps(value)}, Draft(ADA))
+    assert (labelled.opinions[0] is None) == bool(labelled.errors) == (value != [])
+
+
+def test_a_sentence_that_the_prompt_cut_is_rejected() -> None:
+    text = "Paris " + "word " * 200 + "Rome"
+    assert "longer than the prompt's text_limit" in refused(text, [])
+
+
+def test_a_rejected_text_leaves_the_others_alone() -> None:
+    drafts = [Draft(ADA), Draft("Rome fell"), Draft("nothing"), Draft("Acme rose")]
+    replies = {ADA: ADA_REPLY, "Rome fell": [entity("Roma", "place")], "Acme rose": [entity("Acme", "organization")]}
+    labelled = label(replies, *drafts)
+    assert [opinion.target("") if opinion else None for opinion in labelled.opinions] == [
+        '[[0, 2, "PER"], [4, 5, "LOC"]]', None, "[]", '[[0, 1, "ORG"]]',
+    ]  # fmt: skip
+    assert labelled.errors == {1: "the quote 'Roma' is not in the sentence"}
+    assert (labelled.asked, labelled.failed) == (4 + 3, 1)
+
+
+def test_a_lost_second_opinion_rejects_its_text() -> None:
+    def script(request: Request) -> Any:
+        if isinstance(request, ScoreRequest) and scored_mention(request.prompt)[1] == "Acme":
+            return Reply(request.id, error="lost")
+        return knowing(replies={ADA: ADA_REPLY, "Acme rose": [entity("Acme", "organization")]})(request)
+
+    labelled = extractor(script)[0].label([Draft("Rome fell"), Draft("Acme rose"), Draft(ADA)])
+    assert [opinion is None for opinion in labelled.opinions] == [False, True, False]
+    assert (labelled.errors, labelled.asked, labelled.failed) == ({1: "lost"}, 3 + 3, 1)
+
+
+def test_no_second_opinion_at_all_is_an_error() -> None:
+    def script(request: Request) -> Any:
+        return Reply(request.id, error="lost") if isinstance(request, ScoreRequest) else json.dumps(ADA_REPLY)
+
+    with pytest.raises(TeacherError, match="None of 2 scoring requests was answered; the first says: lost"):
+        extractor(script)[0].label([Draft(ADA)])
+
+
+PARIS = Draft("she saw Paris with Ada Lovelace", spans((2, 3, "LOC")))
+
+
+def judged(reply: list[Any], known: dict[str, str] | None = None, **settings: Any) -> tuple[str, bool, Opinion]:
+    opinion = opinion_of(PARIS, reply, known)
+    verdict = Acceptance(**settings).judge("LOC", opinion.distribution)
+    return verdict.target, verdict.accepted, opinion
+
+
+def test_both_opinions_agree_on_the_mention() -> None:
+    target, accepted, opinion = judged([entity("Ada Lovelace", "person"), entity("Paris", "place")])
+    assert (target, accepted) == ("LOC", True)
+    assert opinion.distribution.confidence == pytest.approx(SURE)  # the verifier's own
+    assert [span for span, _ in opinion.entities] == list(spans((4, 6, "PER")))
+    assert read_spans(opinion.target(target)) == spans((2, 3, "LOC"), (4, 6, "PER"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ([entity("Ada Lovelace", "person")], "O"),
+        ([], "O"),
+        ([entity("Paris", "organization")], "ORG"),
+        ([entity("saw Paris", "place")], "O"),
+        ([entity("Paris with Ada Lovelace", "organization")], "O"),
+    ],
+)
+@pytest.mark.parametrize("known", [{"Paris": "LOC"}, {"Paris": "ORG"}, {}])
+def test_a_mention_that_was_not_extracted_as_asked_is_rejected(reply: list[Any], said: str, known: dict[str, str]) -> None:
+    _, accepted, opinion = judged(reply, known)
+    second = known.get("Paris", "O")
+    assert not accepted
+    assert opinion.distribution.top == said
+    assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (SURE if second == said else (1 - SURE) / 3), abs=1e-5)
+    assert sum(opinion.distribution.probabilities) == pytest.approx(1, abs=1e-5)
+    assert opinion.distribution.raw[SPACE.index(second)] == pytest.approx(SURE, abs=1e-5)
+    assert all(span.end <= 2 or span.start >= 3 for span, _ in opinion.entities)
+
+
+def test_not_even_a_certain_verifier_outvotes_the_extraction() -> None:
+    def script(request: Request) -> Any:
+        return [-999.0, 0.0, -999.0, -999.0] if isinstance(request, ScoreRequest) else "[]"
+
+    (opinion,) = extractor(script)[0].label([PARIS]).opinions
+    assert opinion is not None
+    assert opinion.distribution.probabilities == (0.0, 0.49, 0.0, 0.51)
+
+
+def test_a_verifier_of_another_opinion_is_seen_too() -> None:
+    target, accepted, opinion = judged([entity("Paris", "place")], known={"Paris": "ORG"})
+    assert (target, accepted) == ("ORG", False)
+    assert opinion.distribution.confidence == pytest.approx(SURE)
+
+
+def test_a_rescue_from_the_extraction_needs_the_verifier_too() -> None:
+    assert judged([entity("Paris", "organization")], {"Paris": "ORG"}, rescue_confidence=0.9)[:2] == ("ORG", True)
+    assert judged([entity("Paris", "organization")], {"Paris": "LOC"}, rescue_confidence=0.9)[1] is False
+
+
+def test_without_agreement_an_unfound_mention_is_no_entity() -> None:
+    target, accepted, opinion = judged([entity("Ada Lovelace", "person")], {"Ada Lovelace": "PER"}, agreement=False)
+    assert (target, accepted) == ("O", True)
+    assert read_spans(opinion.target(target)) == spans((4, 6, "PER"))
+
+
+def test_each_place_of_the_mention_is_judged_by_itself() -> None:
+    draft = Draft("Paris , Paris", spans((0, 1, "LOC"), (2, 3, "LOC")))
+    once = opinion_of(draft, [entity("Paris", "place")]).distribution
+    assert once.probability("LOC") == pytest.approx((SURE + 0.49 * SURE) / 2, abs=1e-5)
+    assert opinion_of(draft, [entity("Paris", "place"), entity("Paris", "place", 2)]).distribution.probability("LOC") == pytest.approx(SURE)
+
+
+def test_the_calibrator_is_the_verifiers_and_sees_one_batch() -> None:
+    seen = []
+
+    class Watching(NoCalibration):
+        def transform(self, logprobs: Any) -> Any:
+            seen.append(logprobs.shape)
+            return super().transform(logprobs)
+
+    calibrator = Watching()
+    subject, _ = extractor(knowing(replies={ADA: ADA_REPLY, "Rome": "?"}), calibrator)
+    assert subject.calibrator is calibrator
+    subject.label([Draft(ADA), Draft("Rome"), PARIS])
+    assert seen == [(3, 4)]
+
+
+def test_fitting_is_the_verifiers() -> None:
+    subject, teacher = extractor(knowing(), TemperatureCalibration())
+    assert subject.fit([marked(ADA, {"Paris": "LOC"}), marked("nothing")]) == 2
+    assert [scored_mention(request.prompt)[1] for request in teacher.scorings()] == ["Ada Lovelace", "Paris"]
+
+
+def test_the_requests_that_can_be_foreseen() -> None:
+    subject, teacher = extractor(knowing(replies={ADA: ADA_REPLY}))
+    drafts = [Draft(ADA), Draft("nothing")]
+    requests = subject.requests(drafts)
+    assert len({request.id for request in requests}) == len(requests)
+    subject.label(drafts)
+    assert teacher.asked == requests
+
+
+def test_every_reply_is_heard() -> None:
+    heard: list[Reply] = []
+    extractor(knowing(replies={ADA: ADA_REPLY}))[0].label([Draft(ADA)], heard.append)
+    assert len(heard) == 3
+
+
+def test_types_with_one_word_are_refused() -> None:
+    second, teacher = verifier(knowing())
+    twins = (Label("GPE", "place", "states"), Label("LOC", "place", "rivers"))
+    with pytest.raises(ConfigError, match=r"'GPE' and 'LOC' have the same word 'place'.* data\.labels"):
+        SpanExtractor(teacher, twins, PROMPTS, (), second)
+
+
+def test_a_prompt_set_without_the_template_is_refused_at_once() -> None:
+    second, teacher = verifier(knowing())
+    with pytest.raises(ConfigError, match=r"'completion_classification' has no template 'extract'.*prompt=completion_ner"):
+        SpanExtractor(teacher, TYPES, prompt_set(), (), second)
+
+
+@pytest.mark.parametrize(("way", "kind"), [("extract", SpanExtractor), ("verify", SpanVerifier)])
+def test_the_way_is_configured(way: str, kind: type) -> None:
+    config = compose_config(["task=ner", "data=wikigold", f"teacher.ner={way}"])
+    teacher = WordTeacher(knowing(replies={ADA: ADA_REPLY}))
+    labeller = build_labeller(config, PROMPTS, NerTask(TYPES), teacher, SHOTS)
+    assert type(labeller) is kind
+    (opinion,) = labeller.label([Draft(ADA)]).opinions
+    assert opinion is not None
+    assert isinstance(teacher.asked[0], GenerateRequest) == (way == "extract")
+    assert "Ada Lovelace" in KNOWN
+
+
+def test_an_unknown_way_is_refused() -> None:
+    config = compose_config(["task=ner", "data=wikigold", "teacher.ner=extrct"])
+    with pytest.raises(ConfigError, match=r"Unknown teacher\.ner 'extrct'\. Did you mean 'extract'\? Available: extract, verify\."):
+        build_labeller(config, PROMPTS, NerTask(TYPES), WordTeacher(knowing()), SHOTS)
+
+
+def test_whole_texts_are_not_extracted_from() -> None:
+    config = compose_config(["teacher.ner=extract"])
+    labeller = build_labeller(config, prompt_set(), ClassificationTask(TYPES), WordTeacher(knowing()), ())
+    assert type(labeller) is TextLabeller
