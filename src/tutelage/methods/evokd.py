@@ -162,7 +162,7 @@ class EvoKD:
             "generation": list(self._writer.requests(briefs[:count], self._ground.seed, 1)),
         }
         if self._names is not None:
-            requests["names"] = [*self._names.requests(self._by_class(feedback), self._ground.seed, 1)][:count]
+            requests["names"] = list[Request](self._names.requests(self._by_class(feedback), self._ground.seed, 1))[:count]
         if self._settings.separated:
             texts = [shot.text for shot in self._ground.shots] + [example.text for example in self._ground.dev]
             requests["labelling"] = list(self._labeller.requests([Draft(text) for text in texts[:count]]))

@@ -38,9 +38,7 @@ class NameBook:
         ConfigError: the share is outside [0, 1].
     """
 
-    def __init__(
-        self, labels: Sequence[Label], shots: Sequence[Example], prompts: PromptSet, invented: float, max_words: int = 6
-    ) -> None:
+    def __init__(self, labels: Sequence[Label], shots: Sequence[Example], prompts: PromptSet, invented: float, max_words: int = 6) -> None:
         if not 0.0 <= invented <= 1.0:
             raise ConfigError(f"method.invented_names={invented} must be in [0, 1].")
         self._labels = tuple(labels)
