@@ -1,10 +1,11 @@
 # make demo    set up, then the main job on the embedded models, ending with a table and report.html
+# make demo-ner  the same for named entities
 # make test    set up, then the whole test suite, real-vLLM tests included
 # make check   set up, then lint, format, types, import rules and configuration tests
 # make setup   the virtual environment in .venv and the embedded models; all of the above do it by themselves
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: setup demo test check format clean
+.PHONY: setup demo demo-ner test check format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,6 +19,9 @@ $(STAMP): pyproject.toml constraints.txt scripts/setup.sh
 
 demo: $(STAMP)
 	@$(BIN)/tutelage train experiment=quickstart_cls
+
+demo-ner: $(STAMP)
+	@$(BIN)/tutelage train experiment=quickstart_ner
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest
