@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tests import tiny
+from tests import tiny, tiny_ner
 
 # A deadline of wall time fails on a busy machine; pytest-timeout watches over the whole.
 settings.register_profile("calm", deadline=None)
@@ -37,6 +37,16 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.small_data(tmp_path_factory.mktemp("data") / "small")
+
+
+@pytest.fixture(scope="session")
+def ner_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_ner.ner_student(tmp_path_factory.mktemp("models") / "tiny-tagger")
+
+
+@pytest.fixture(scope="session")
+def ner_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_ner.ner_data(tmp_path_factory.mktemp("data") / "names")
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from tutelage.records import Example, Feedback, Growth, Outcome, Row
 from tutelage.student.losses import CrossEntropyLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import Position, RateSchedule
+from tutelage.tasks.protocol import Task
 from tutelage.teacher.budget import BudgetedTeacher
 from tutelage.teacher.protocol import GenerateRequest, Sampling
 from tutelage.tracking.run_folder import RunFolder, Status
@@ -50,8 +51,11 @@ class ScriptedMethod:
     calibration_labels = 0
     truncated = 0
 
-    def __init__(self, rounds: int, teacher: BudgetedTeacher | None = None, barren: Sequence[int] = ()) -> None:
+    def __init__(
+        self, rounds: int, teacher: BudgetedTeacher | None = None, barren: Sequence[int] = (), shots: Sequence[Example] = SHOTS
+    ) -> None:
         self.rounds = rounds
+        self._shots = shots
         self.feedbacks: list[Feedback] = []
         self._teacher = teacher
         self._barren = barren
@@ -61,7 +65,7 @@ class ScriptedMethod:
         raise AssertionError("a fit does not call it")
 
     def first_rows(self) -> Growth:
-        return Growth(0, tuple(gold_rows(SHOTS)))
+        return Growth(0, tuple(gold_rows(self._shots)))
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
         self.feedbacks.append(feedback)
@@ -181,22 +185,26 @@ def build(
     explode_at: int | None = None,
     interruption: Interruption | None = None,
     loss: Any = None,
+    task: Task = TASK,
+    network: Any = None,
+    dev: Sequence[Example] = DEV,
+    test: Sequence[Example] = TEST,
 ) -> Fit:
-    """Everything of a fit, ready to :func:`run`."""
+    """Everything of a fit, ready to :func:`run`; the classroom's, unless another task is given with its network and texts."""
     run_folder = RunFolder(folder)
     ear = Ear()
     pool = Pool.open(folder / "pool" / "rows.jsonl")
     if not resume:
         pool.append(method.first_rows().rows)
-    ledger = RoundLedger(run_folder, Status(run_folder, "resume me"), TASK, pool, ear)
+    ledger = RoundLedger(run_folder, Status(run_folder, "resume me"), task, pool, ear)
     view = RoundView(window, 2, 0, 0, seed, "shots=1")
-    data = GrowingDataModule(pool, TASK, tiny_tokenizer(), DEV, TEST, batch_size=4, eval_batch_size=8, max_length=32, seed=seed, view=view)
+    data = GrowingDataModule(pool, task, tiny_tokenizer(), dev, test, batch_size=4, eval_batch_size=8, max_length=32, seed=seed, view=view)
     growth = GrowthCallback(
-        method, timeline or Timeline(2, 2, 1, 0), view, FeedbackDesk(TASK, method, run_folder, predict_then_train), ledger, budget
+        method, timeline or Timeline(2, 2, 1, 0), view, FeedbackDesk(task, method, run_folder, predict_then_train), ledger, budget
     )
     module = StudentModule(
-        tiny_network(encoder, head_dropout=0.1, seed=seed).train(),
-        TASK,
+        (network or tiny_network(encoder, head_dropout=0.1, seed=seed)).train(),
+        task,
         loss or CrossEntropyLoss(),
         RateSchedule(),
         learning_rate=rate,

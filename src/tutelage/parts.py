@@ -84,7 +84,7 @@ def build_stack(config: DictConfig, folder: Path) -> Stack:
 def build_method(config: DictConfig) -> Method:
     """The method of conf/method, with prompts, acceptance and calibrator where it takes them."""
     parts: dict[str, Any] = {}
-    if config.method.name == "evokd":
+    if config.method.name in ("evokd", "llm_da"):
         parts = {
             "prompts": (prompts := build(config.prompt, "prompt")),
             "acceptance": build(config.selector, "selector"),
@@ -140,7 +140,7 @@ def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
         head_learning_rate=student.head_learning_rate,
         weight_decay=student.weight_decay,
     )
-    return module, load_tokenizer(student.model, student.trust_remote_code)
+    return module, load_tokenizer(student.model, student.trust_remote_code, by_word=task.level == "word")
 
 
 def set_threads(config: DictConfig) -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError
 from tutelage.fitting import ground_of
-from tutelage.methods.evokd import EvoKD
+from tutelage.methods.protocol import Plannable
 from tutelage.parts import build, build_dataset, build_method, build_stack
 
 _TIMED = 16
@@ -32,7 +32,7 @@ def plan(config: DictConfig) -> int:
 
     console = Console()
     method = build_method(config)
-    if not isinstance(method, EvoKD):
+    if not (isinstance(method, Plannable) and method.asks_teacher):
         raise ConfigError(f"method={config.method.name} asks no teacher, so there is nothing to plan.")
     dataset = build_dataset(config)
     task = build(config.task, "task", labels=dataset.labels)

@@ -16,20 +16,24 @@ from omegaconf import OmegaConf
 
 from tutelage.compose import compose_config, conf_directory
 from tutelage.errors import ConfigError
+from tutelage.methods.evokd_settings import EvoKDSettings
+from tutelage.methods.llm_da_settings import LLMDASettings
 
 CONF = conf_directory()
 ROOT = Path(__file__).parents[2]
 FILES = sorted(CONF.rglob("*.yaml"))
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
-WRAPPERS = {"teacher": {"cache", "record"}, "method": {"training"}}
-"""Keys of a group that are not the target's."""
+WRAPPERS = {"teacher": {"cache", "record", "ner", "candidate_parts"}, "method": {"training", "allow_codes"}}
+"""Keys of a group that are not the target's: the run takes them for what stands around it."""
 GIVEN = {
     "task": {"labels"},
     "teacher": {"log_path"},
-    "method": {"prompts", "acceptance", "calibrator"},
+    "method": {"prompts", "acceptance", "new_labeller"},
 }
 """Arguments that the run adds."""
+SETTINGS: dict[str, Any] = {"evokd": EvoKDSettings, "llm_da": LLMDASettings}
+"""What stands behind a method's ``**settings``."""
 COMMAND = re.compile(r"tutelage (?:train|plan)\b([^`\n]*)")
 
 
@@ -90,10 +94,8 @@ def test_a_file_opens_with_what_it_is_and_a_command_that_composes(path: Path):
     for overrides in commands_in(text):
         composed(*overrides)
     if path.parent != CONF:
-        choice = f"{path.parent.name}={path.stem}"
-        shown = [word for overrides in commands_in(text) for word in overrides]
-        default = f"  - {path.parent.name}: {path.stem}\n" in (CONF / "config.yaml").read_text(encoding="utf-8")
-        assert choice in shown or default, f"{path} shows no command that uses it ({choice})"
+        chosen = {composed(*overrides).hydra.runtime.choices.get(path.parent.name) for overrides in [[], *commands_in(text)]}
+        assert path.stem in chosen, f"{path} shows no command that uses it"
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: str(value))
@@ -109,11 +111,10 @@ def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: st
         takes = {key for key, value in parameters.items() if value.kind is not value.VAR_KEYWORD}
         required = {key for key in takes if parameters[key].default is inspect.Parameter.empty}
         if any(value.kind is value.VAR_KEYWORD for value in parameters.values()):
-            from tutelage.methods.evokd import EvoKDSettings
-
             assert path == "method", f"{node['_target_']} takes any keyword, so that a wrong one is not noticed"
-            takes |= {field.name for field in fields(EvoKDSettings)}
-            required |= {field.name for field in fields(EvoKDSettings)}
+            settings = {field.name for field in fields(SETTINGS[option])}
+            takes |= settings
+            required |= settings
         assert keys <= takes, f"{path}={option} has keys that {node['_target_']} does not take"
         assert required - GIVEN.get(path, set()) <= keys, f"{path}={option} lacks keys that {node['_target_']} needs"
 
@@ -132,7 +133,7 @@ def test_the_issue_s_six_ablations_are_there():
     assert there >= {"no_easy", "no_correct", "no_review", "no_separation", "no_analysis", "no_feedback"}
 
 
-@pytest.mark.parametrize("training", ["evokd", "shots", "supervised"])
+@pytest.mark.parametrize("training", ["evokd", "llm_da", "shots", "supervised"])
 def test_every_method_has_the_same_training_settings(training: str):
     assert set(plain(f"method={training}")["method"]["training"]) == set(plain("method=evokd")["method"]["training"])
 
@@ -153,7 +154,7 @@ def test_commands_are_read_from_text():
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("method=evokdd", "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, shots, supervised"),
+        ("method=evokdd", "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, llm_da, shots, supervised"),
         ("data=snip", "Unknown data 'snip'. Did you mean 'snips'? Available: "),
         ("ablation=no_eazy", "Unknown ablation 'no_eazy'. Did you mean 'no_easy'? Available: "),
         ("experiment=nothing_alike", "Unknown experiment 'nothing_alike'. Available: "),

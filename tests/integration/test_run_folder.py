@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 from tests import tiny
+from tests.documented import documented, missing_and_unknown
 from tests.tiny import grow, lines
 
 from tutelage.data.pool import Pool
 from tutelage.records import outcome_from_dict
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "run-folder.md"
 
 
 @pytest.fixture(scope="module")
@@ -40,23 +39,8 @@ def keys_of(value: Any) -> set[str]:
     return {key for inner in value for key in keys_of(inner)} if isinstance(value, list) else set()
 
 
-def documented() -> dict[str, str]:
-    """What docs/run-folder.md says of each file, by name; "NNN" stands for a number."""
-    found: dict[str, str] = {}
-    for cells in re.findall(r"^\| (`.*`) \| (.*) \|$", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE):
-        for name in re.findall(r"`([^`]+)`", cells[0]):
-            found["predictions/" + name if name.startswith("test-") else name] = cells[1]
-    return found
-
-
 def test_every_documented_file_is_there_and_no_other(finished: Path):
-    patterns = {re.escape(name).replace("NNN", r"\d{3}").replace(r"\*", r"[\w-]+") for name in documented()}
-    there = [str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()]
-    # The ceiling's own run lies inside, in the same form.
-    for pattern in patterns - {"checkpoints/"}:
-        assert any(re.match(pattern, name) for name in there), f"{pattern} is documented and not there"
-    unknown = [name for name in there if not name.startswith("supervised/") and not any(re.match(pattern, name) for pattern in patterns)]
-    assert not unknown, f"{unknown} are not in docs/run-folder.md"
+    assert missing_and_unknown(finished) == ([], [])
     assert not (finished / "checkpoints").exists()
 
 

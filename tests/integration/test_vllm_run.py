@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from tests.tiny import accuracies, lines, undrawn
+from tests.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
 
-from tutelage.cli import main
 from tutelage.compose import conf_directory
 
 pytestmark = pytest.mark.vllm
-
-
-def train(folder: Path, *words: str) -> int:
-    with pytest.raises(SystemExit) as ending:
-        main(["train", f"hydra.run.dir='{folder}'", *words])
-    return int(ending.value.code or 0)
 
 
 def snips(folder: Path) -> list[str]:
@@ -34,9 +25,8 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(small_data: Pa
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     words = [
         *snips(small_data),
+        *SMALL_ENGINE,
         f"teacher.cache={tmp_path / 'replies.sqlite'}",
-        "teacher.max_model_len=1024",
-        "teacher.kv_cache_gb=1",
         "method.rounds=1",
         "method.n_hard=7",
         "method.n_easy=7",
@@ -44,30 +34,9 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(small_data: Pa
         "method.training.round_epochs=1",
         "method.training.final_epochs=1",
     ]
-    assert train(tmp_path / "first", *words) == 0
-    first = json.loads((tmp_path / "first" / "result.json").read_text())
-    assert first["tokens"]["spent"] == first["tokens"]["billed"] > 0
-    assert first["requests"]["failed"] == 0
+    first = train(tmp_path / "first", *words)
+    paid_for(tmp_path / "first", first)
     assert first["rows"]["accepted"] > 7
     assert first["rows"]["accepted"] + first["rows"]["rejected"] == 7 + 14
     assert first["after"]["accuracy"] > 0.3, "a pretrained student that saw a text of each class does better than chance (0.14)"
-    assert (tmp_path / "first" / "report.html").is_file()
-    assert (tmp_path / "first" / "teacher" / "engine.log").is_file()
-    replies = [line["reply"] for line in lines(tmp_path / "first" / "teacher" / "transcript.jsonl")]
-    assert all(reply["prompt_tokens"] > 0 and not reply["error"] for reply in replies)
-
-    # From the cache no engine is needed, so a second one must not even be started.
-    def started(*given: object, **settings: object) -> None:
-        raise AssertionError("the engine was started")
-
-    monkeypatch.setattr("tutelage.teacher.vllm_process.EngineProcess", started)
-    monkeypatch.setattr("tutelage.report.html.write_report", undrawn)
-    began = time.monotonic()
-    assert train(tmp_path / "second", *words) == 0
-    print(f"first {first['seconds']}, second {time.monotonic() - began:.1f} s in all")
-    second = json.loads((tmp_path / "second" / "result.json").read_text())
-    assert second["tokens"]["spent"] == 0
-    assert second["tokens"]["billed"] == first["tokens"]["billed"]
-    assert second["pool_hash"] == first["pool_hash"]
-    assert accuracies(tmp_path / "second") == accuracies(tmp_path / "first")
-    assert not (tmp_path / "second" / "teacher" / "engine.log").exists()
+    same_from_the_cache(tmp_path / "first", tmp_path / "second", words, monkeypatch)

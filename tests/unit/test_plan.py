@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.tiny import scripted
+from tests.tiny_ner import ner_data, scripted_ner
 
 from tutelage.compose import compose_config
 from tutelage.errors import ConfigError
@@ -68,6 +69,24 @@ def test_a_budget_smaller_than_a_round_is_an_error(small_data: Path, tmp_path: P
 def test_ablations_are_in_the_plan(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan(config(small_data, tmp_path / "replies.sqlite", "ablation=no_separation"))
     assert "8 generation, 1 analysis" in capsys.readouterr().out
+
+
+def llm_da(tmp_path: Path, *more: str) -> Any:
+    data = ner_data(tmp_path / "data")
+    return compose_config([*scripted_ner(tmp_path / "no-student", data, tmp_path / "replies.sqlite"), "method=llm_da", *more])
+
+
+def test_another_method_s_requests_are_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan(llm_da(tmp_path, "method.n_texts=40", "method.rounds=2", "method.invented_names=0.5")) == 0
+    text = capsys.readouterr().out
+    assert "Keep these names as they are: " in text
+    assert int(number(text, r"requests  20 generation, (\d+) names")) in range(10, 25)
+    assert "2 rounds: about" in text
+
+
+def test_noise_alone_has_no_plan(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="method=llm_da asks no teacher, so there is nothing to plan"):
+        plan(llm_da(tmp_path, "method.modes=[noise]"))
 
 
 def test_a_method_that_asks_nothing_has_no_plan(small_data: Path, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tutelage.data.dedup import Deduplicator
+from tutelage.methods.protocol import Ground
+from tutelage.methods.repeats import Duplicates
 from tutelage.methods.writing import Writer, Written
-from tutelage.records import Row, record_id
+from tutelage.records import Growth, Row, record_id
 from tutelage.selectors.acceptance import Judge, Verdict
 from tutelage.tasks.spans import write_spans
 from tutelage.teacher.labelling import Labeller, Opinion
@@ -31,7 +34,7 @@ class Admission:
         labeller: labels each text by a query of its own (EvoKD's separation). None: the label asked for is believed.
     """
 
-    def __init__(self, labeller: Labeller | None, acceptance: Judge, duplicates: Deduplicator) -> None:
+    def __init__(self, labeller: Labeller | None, acceptance: Judge, duplicates: Duplicates) -> None:
         self._labeller = labeller
         self._acceptance = acceptance
         self._duplicates = duplicates
@@ -69,9 +72,41 @@ class Admission:
         failed = sum(text.failed for text in written)
         return Admitted(
             rows=tuple(rows),
-            asked=len(written) + asked,
+            asked=sum(not text.free for text in written) + asked,
             failed=failed + lost,
             rejected=sum(not row.accepted for row in rows) - failed - len(errors),
+        )
+
+    def grow(
+        self,
+        ground: Ground,
+        written: Sequence[Written],
+        writer: Writer,
+        round: int,
+        seconds: dict[str, float],
+        *,
+        asked: int = 0,
+        failed: int = 0,
+        analysis: str = "",
+    ) -> Growth:
+        """The texts' rows as what a method gives back.
+
+        Args:
+            seconds, asked, failed: of the round so far.
+        """
+        began = time.perf_counter()
+        admitted = self.admit(written, writer, round, lambda count: ground.on_phase("labelling", count), ground.on_reply)
+        requests, lost = asked + admitted.asked, failed + admitted.failed
+        return Growth(
+            round=round,
+            rows=admitted.rows,
+            analysis=analysis,
+            quota=dict(Counter(f"{text.brief.label.name}/{text.brief.kind}" for text in written)),
+            seconds={**seconds, "labelling": time.perf_counter() - began},
+            asked=requests,
+            answered=requests - lost,
+            rejected=admitted.rejected,
+            failed=lost,
         )
 
     def _repeat(self, text: str) -> str:
@@ -83,7 +118,7 @@ class Admission:
 
     def _row(self, text: Written, verdict: Verdict, opinion: Opinion | None, writer: Writer, round: int) -> Row:
         brief = text.brief
-        detail = {"prompt": writer.version(brief)}
+        detail = dict(brief.detail) if text.free else {"prompt": writer.version(brief), **dict(brief.detail)}
         if brief.style:
             detail["style"] = brief.style
         if brief.confused_with is not None:
@@ -91,7 +126,7 @@ class Admission:
         return Row(
             id=record_id("row", round, brief.kind, text.draw, text.text),
             text=text.text,
-            target=opinion.target(verdict.target) if opinion else write_spans(text.spans) if brief.mentions else verdict.target,
+            target=opinion.target(verdict.target) if opinion else write_spans(text.draft.fixed) if brief.mentions else verdict.target,
             source=brief.kind,
             round=round,
             accepted=verdict.accepted,

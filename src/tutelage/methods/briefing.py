@@ -49,7 +49,9 @@ class Briefing:
         briefs = []
         for row in sorted(chosen, key=shots.index):
             shown, label = self._shown(row.text, row.target), self._labels[self._task.classes(row.target)[0]]
-            briefs.append(Brief(label, "init", (shown,), (row.id,), mentions=shown.mentions, style=chance.choice(self._styles)))
+            types = tuple(type for _, type in mentions_of(row.text, row.target)) if shown.mentions else ()
+            style = chance.choice(self._styles)
+            briefs.append(Brief(label, "init", (shown,), (row.id,), mentions=shown.mentions, types=types, style=style))
         return briefs
 
     def quota(self, feedback: Feedback) -> dict[Source, dict[str, int]]:

@@ -10,31 +10,27 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil as round_up
 from typing import Any
 
-from tutelage.data.dedup import Deduplicator
 from tutelage.errors import ConfigError
-from tutelage.methods.admission import Admission, Admitted
+from tutelage.methods.admission import Admission
 from tutelage.methods.belief import Belief
 from tutelage.methods.briefing import Briefing
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.exhibits import Exhibits
 from tutelage.methods.names import NameBook, Picker
 from tutelage.methods.protocol import Ground, gold_rows
+from tutelage.methods.repeats import Repeats
 from tutelage.methods.writing import Brief, Writer, clean
-from tutelage.records import Example, Feedback, Growth, Label, Outcome, record_id
+from tutelage.records import Feedback, Growth, Label, Outcome, record_id
 from tutelage.selectors.acceptance import Judge
-from tutelage.tasks.protocol import Task
-from tutelage.teacher.labelling import Draft, Labeller
+from tutelage.teacher.labelling import Draft, NewLabeller
 from tutelage.teacher.prompts import PromptSet
-from tutelage.teacher.protocol import GenerateRequest, Request, Sampling, Teacher
+from tutelage.teacher.protocol import GenerateRequest, Request, Sampling
 from tutelage.teacher.scoring import ordered_demonstrations
-
-NewLabeller = Callable[[Task, Teacher, Sequence[Example]], Labeller]
-"""Builds what labels the texts, over these demonstrations."""
 
 
 class EvoKD:
@@ -93,14 +89,7 @@ class EvoKD:
         demonstrations = ordered_demonstrations(ground.shots, ground.seed)
         self._labeller = self._new_labeller(ground.task, self._teacher, demonstrations)
         self._gold_for_calibration = 0
-        duplicates = Deduplicator(self._settings.near_duplicate)
-        for split, text in ground.held_out:
-            duplicates.add(text, split)
-        for shot in ground.shots:
-            duplicates.add(shot.text, "shots")
-        for row in ground.pool.rows:
-            if row.source != "gold" and (row.accepted or row.distribution or row.reason.startswith("labelling failed")):
-                duplicates.add(row.text, "pool")
+        duplicates = Repeats(ground, self._settings.near_duplicate)
         self._briefing = Briefing(ground.task, self._settings, ground.shots)
         self._belief = Belief(ground.task, self._settings.mistake_margin)
         self._admission = Admission(self._labeller if self._settings.separated else None, self._acceptance, duplicates)
@@ -242,28 +231,8 @@ class EvoKD:
         began = time.perf_counter()
         ground.on_phase("generation", len(briefs))
         written = self._writer.write(self._teacher, briefs, ground.seed, round, ground.on_reply)
-        middle = time.perf_counter()
-        admitted: Admitted = self._admission.admit(
-            written, self._writer, round, lambda count: ground.on_phase("labelling", count), ground.on_reply
-        )
-        quota: dict[str, int] = {}
-        for brief in briefs:
-            key = f"{brief.label.name}/{brief.kind}"
-            quota[key] = quota.get(key, 0) + 1
-        seconds = {**seconds, "generation": middle - began, "labelling": time.perf_counter() - middle}
-        lost = failed + admitted.failed
-        requests = asked + admitted.asked
-        return Growth(
-            round=round,
-            rows=admitted.rows,
-            analysis=analysis,
-            quota=quota,
-            seconds=seconds,
-            asked=requests,
-            answered=requests - lost,
-            rejected=admitted.rejected,
-            failed=lost,
-        )
+        seconds = {**seconds, "generation": time.perf_counter() - began}
+        return self._admission.grow(ground, written, self._writer, round, seconds, asked=asked, failed=failed, analysis=analysis)
 
 
 def evokd(

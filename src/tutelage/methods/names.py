@@ -85,6 +85,7 @@ class NameBook:
         line = clean(text).strip(" .,;:")
         for cut in (" - ", ":", "(", ",", ";"):
             line = line.split(cut)[0].strip()
+        line = clean(line)  # quotes that only wrapped the name
         name = joined(line, split_words(line))
         words = name.split(" ")
         return name if name and len(words) <= self._max_words and any(word[:1].isupper() for word in words) else ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tutelage.data.pool import Pool
 from tutelage.records import Example, Feedback, Growth, Row
 from tutelage.tasks.protocol import Task
-from tutelage.teacher.protocol import Teacher
+from tutelage.teacher.protocol import Request, Teacher
 
 OnPhase = Callable[[str, int], None]
 """Called with a phase's name and how many teacher requests it will make, when the phase begins."""
@@ -92,6 +92,19 @@ class Method(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what ``state_dict`` gave."""
+        ...
+
+
+@runtime_checkable
+class Plannable(Protocol):
+    """What ``tutelage plan`` asks besides of a method that stands on its ground."""
+
+    def sample_requests(self, count: int) -> dict[str, list[Request]]:
+        """Real requests of each kind, at most ``count`` of each, as a first round would send them."""
+        ...
+
+    def requests_a_round(self) -> dict[str, int]:
+        """How many requests of each kind a round makes at most."""
         ...
 
 

@@ -31,9 +31,12 @@ class Brief:
         kind: the row's source, and with "init" → "paraphrase" the prompt's name.
         demonstrations: texts shown before it, of the same label; ``parents`` are their ids.
         mentions: for NER the names that the text must hold; the first one is of the type ``label``.
+        types: the type of each, where the text must hold all of them; without types it must hold the first.
         lead: for NER the words that stand before the first name, where the text begins with both; the teacher goes on from there.
         confused_with: the label that the student takes such texts for, for hard examples.
         style: one cell of the attribute grid, "" for none.
+        template: the prompt's name where it does not follow from the kind; ``instruction`` is what it says to do.
+        detail: more of why the row looks as it does, as (name, value).
     """
 
     label: Label
@@ -41,10 +44,14 @@ class Brief:
     demonstrations: tuple[Shown, ...]
     parents: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
     lead: str | None = None
     confused_with: Label | None = None
     analysis: str = ""
     style: str = ""
+    template: str = ""
+    instruction: str = ""
+    detail: tuple[tuple[str, str], ...] = ()
 
     @property
     def opening(self) -> str:
@@ -54,7 +61,12 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A brief with what came of it: a text, or why there is none."""
+    """A brief with what came of it: a text, or why there is none.
+
+    Attributes:
+        spans: for NER the mentions of the brief's type; ``kept`` are those of the other types.
+        free: made without a request.
+    """
 
     brief: Brief
     text: str
@@ -62,14 +74,17 @@ class Written:
     failed: bool
     draw: int
     spans: tuple[Span, ...] = ()
+    kept: tuple[Span, ...] = ()
+    free: bool = False
 
     @property
     def draft(self) -> Draft:
         """The text as a labeller takes it."""
-        return Draft(self.text, self.spans)
+        return Draft(self.text, self.spans, self.kept)
 
 
 _NUMBERING = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s+")
+_SENTENCE_END = re.compile(r"\w{3,}[\"')\]]*[.!?][\"')\]]*(?=\s|$)")
 _QUOTES = "\"'“”‘’«»`"
 
 
@@ -83,6 +98,12 @@ def clean(text: str) -> str:
     return line
 
 
+def first_sentence(text: str) -> str:
+    """The text up to its first sentence end, "" where there is none: a stop after three letters or more ("St." and "J." end nothing)."""
+    found = _SENTENCE_END.search(text)
+    return text[: found.end()] if found else ""
+
+
 def find_mention(text: str, mention: str, type: str) -> tuple[Span, ...]:
     """Every place of ``mention`` in ``text``, both as words joined by spaces; empty where it does not stand there."""
     words, name = text.split(" "), joined(mention, split_words(mention)).split(" ")
@@ -91,6 +112,28 @@ def find_mention(text: str, mention: str, type: str) -> tuple[Span, ...]:
         if words[start : start + len(name)] == name and (not found or start >= found[-1].end):
             found.append(Span(start, start + len(name), type))
     return tuple(found)
+
+
+def find_mentions(text: str, wanted: Sequence[tuple[str, str]]) -> tuple[list[Span], list[str]]:
+    """Every place of every (mention, type), and the mentions that stand nowhere.
+
+    Longer ones are found first, so that a name is not seen inside another one.
+    """
+    found: list[Span] = []
+    missing = []
+    for mention, type in sorted(dict.fromkeys(wanted), key=lambda pair: -len(pair[0])):
+        places = [
+            span for span in find_mention(text, mention, type) if all(span.end <= one.start or span.start >= one.end for one in found)
+        ]
+        found += places
+        if not places:
+            missing.append(mention)
+    return sorted(found), missing
+
+
+def by_type(spans: Sequence[Span], type: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """The spans of ``type``, and the others."""
+    return tuple(span for span in spans if span.type == type), tuple(span for span in spans if span.type != type)
 
 
 class Writer:
@@ -113,7 +156,7 @@ class Writer:
 
     def template(self, brief: Brief) -> str:
         """The prompt's name."""
-        return "paraphrase" if brief.kind == "init" else str(brief.kind)
+        return brief.template or ("paraphrase" if brief.kind == "init" else str(brief.kind))
 
     def prompt(self, brief: Brief) -> str:
         """The rendered prompt of a brief."""
@@ -126,6 +169,7 @@ class Writer:
             confused_with=brief.confused_with,
             analysis=brief.analysis,
             style=brief.style,
+            instruction=brief.instruction,
         )
 
     def version(self, brief: Brief) -> str:
@@ -153,13 +197,18 @@ class Writer:
                 written.append(Written(brief, "", f"request failed: {reply.error}", failed=True, draw=draw))
                 continue
             # Not by words: a completion that goes on with the name's last word must be seen as another name.
-            text, spans = clean(brief.opening + reply.text), tuple[Span, ...]()
-            fault = self._fault(text, reply.finish_reason)
+            text, spans = clean(brief.opening + reply.text), list[Span]()
+            # One sentence, as the data has them; what was cut off after its end is no loss.
+            ended = first_sentence(text) if brief.opening else ""
+            text = ended or text
+            fault = self._fault(text, "" if ended else reply.finish_reason)
             if brief.mentions:
-                text, fault = joined(text, split_words(text)), fault
-                spans = find_mention(text, brief.mentions[0], brief.label.name)
-                fault = fault or ("" if spans else f"does not hold {brief.mentions[0]!r}")
-            written.append(Written(brief, text, fault, failed=False, draw=draw, spans=spans))
+                text = joined(text, split_words(text))
+                spans, missing = find_mentions(text, list(zip(brief.mentions, brief.types or [brief.label.name], strict=False)))
+                if missing and not fault:
+                    fault = f"{missing[0]!r} did not survive" if brief.types else f"does not hold {missing[0]!r}"
+            asked, kept = by_type(spans, brief.label.name)
+            written.append(Written(brief, text, fault, failed=False, draw=draw, spans=asked, kept=kept))
         return written
 
     def _fault(self, text: str, finish_reason: str) -> str:

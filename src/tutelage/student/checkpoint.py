@@ -46,12 +46,14 @@ def _reached(model: str, action: Any) -> Any:
         ) from error
 
 
-def load_tokenizer(model: str, trust_remote_code: bool = False) -> Any:
-    """The tokenizer that belongs to ``student.model``."""
+def load_tokenizer(model: str, trust_remote_code: bool = False, *, by_word: bool = False) -> Any:
+    """The tokenizer that belongs to ``student.model``; ``by_word`` for texts that come as words."""
     from transformers import AutoTokenizer
 
     folder = resolve_encoder(model)
-    return _reached(model, lambda: AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code))
+    # RoBERTa's kind marks the space before a word, and would take single words for the beginnings of texts.
+    options = {"trust_remote_code": trust_remote_code, **({"add_prefix_space": True} if by_word else {})}
+    return _reached(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
 
 
 def new_tagger(model: str, outputs: Sequence[str], trust_remote_code: bool = False) -> Any:
@@ -60,7 +62,28 @@ def new_tagger(model: str, outputs: Sequence[str], trust_remote_code: bool = Fal
     from transformers import AutoModelForTokenClassification
 
     folder, options = resolve_encoder(model), {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
-    return _reached(model, lambda: AutoModelForTokenClassification.from_pretrained(folder, **_names(outputs), **options))
+    return _reached(model, lambda: _under_new_head(AutoModelForTokenClassification, folder, **_names(outputs), **options))
+
+
+def _under_new_head(loader: Any, folder: str, **options: Any) -> Any:
+    """A pretrained encoder under a fresh head, without transformers' long report that the head is fresh.
+
+    Raises:
+        ValueError: what is missing is not the head alone.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        network, found = loader.from_pretrained(folder, output_loading_info=True, **options)
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    # A pooler is a part of the head: encoders trained on masked words have none.
+    body = f"{network.base_model_prefix}."
+    if lost := sorted(name for name in found["missing_keys"] if name.startswith(body) and ".pooler." not in name):
+        raise ValueError(f"its weights lack {len(lost)} of the encoder's ({lost[0]}, …).")
+    return network
 
 
 def _names(outputs: Sequence[str]) -> dict[str, Any]:
@@ -80,7 +103,7 @@ def new_classifier(model: str, outputs: Sequence[str], pooling: Pooling, head_dr
     names = _names(outputs)
     options = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
     if pooling == "first":
-        return _reached(model, lambda: AutoModelForSequenceClassification.from_pretrained(folder, **names, **options))
+        return _reached(model, lambda: _under_new_head(AutoModelForSequenceClassification, folder, **names, **options))
     encoder_config = _reached(model, lambda: AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))
     network = MeanPooledForSequenceClassification(MeanPooledConfig(encoder=encoder_config.to_dict(), head_dropout=head_dropout, **names))
     network.encoder = _reached(model, lambda: AutoModel.from_pretrained(folder, **options))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tutelage.records import Example, LabelDistribution
 from tutelage.tasks.ner import OUTSIDE
+from tutelage.tasks.protocol import Task
 from tutelage.tasks.spans import Span, write_spans
 from tutelage.teacher.calibration import Calibrator
-from tutelage.teacher.protocol import OnReply, Request
+from tutelage.teacher.protocol import OnReply, Request, Teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,17 @@ class Draft:
 
     Attributes:
         mentions: for NER the spans that it was written around, of the type that was asked for; empty for any other text.
+        kept: for NER the other entities that it had to hold. They stay as they are; their scores only say how sure the teacher is.
     """
 
     text: str
     mentions: tuple[Span, ...] = ()
+    kept: tuple[Span, ...] = ()
+
+    @property
+    def fixed(self) -> tuple[Span, ...]:
+        """Both kinds: what no other entity may overlap."""
+        return (*self.mentions, *self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class Opinion:
     Attributes:
         distribution: over the labels; for NER over the types and "O", of the mentions that the text was written around (their mean), or
             where it was not, of the least certain candidate.
-        entities: for NER every entity that the teacher sees besides those mentions, with its probability.
+        entities: for NER every other entity, kept or seen by the teacher, with its probability.
         mentions: those mentions.
         marked: True for NER.
     """
@@ -83,3 +91,7 @@ class Labeller(Protocol):
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
         """What ``label`` would send."""
         ...
+
+
+NewLabeller = Callable[[Task, Teacher, Sequence[Example]], Labeller]
+"""Builds what labels a method's texts, over these demonstrations."""

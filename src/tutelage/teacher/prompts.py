@@ -16,8 +16,9 @@ from tutelage.records import record_id
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
 """The templates that a prompt set must hold."""
 
-MORE_KINDS = ("names", "extract")
-"""Templates that only some tasks need: for NER the names that sentences are written around, and entities read out of a sentence."""
+MORE_KINDS = ("names", "extract", "rewrite")
+"""Templates that only some tasks need: for NER the names that sentences are written around, entities read out of a sentence, and a
+sentence rewritten around its entities."""
 
 
 def one_line(text: str, limit: int = 600) -> str:

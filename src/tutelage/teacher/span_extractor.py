@@ -89,7 +89,7 @@ class SpanExtractor:
         failed = len(errors)
         kept = [drafts[place] for place in marked]
         spans = [
-            sorted({(span.start, span.end) for span in (*own, *draft.mentions)}) for own, draft in zip(marked.values(), kept, strict=True)
+            sorted({(span.start, span.end) for span in (*own, *draft.fixed)}) for own, draft in zip(marked.values(), kept, strict=True)
         ]
         scores = self._verifier.score(kept, spans, on_reply)
         opinions: list[Opinion | None] = [None] * len(drafts)
@@ -153,7 +153,8 @@ class SpanExtractor:
             extracted = said.get(place, OUTSIDE)
             asked.append(scored[place] if extracted == mention.type else _contradicted(scored[place], extracted))
         # As with verify the mentions stay whatever is said of them, so what overlaps one cannot.
-        others = [span for span in marked if all(span.end <= one.start or span.start >= one.end for one in draft.mentions)]
+        seen = (span for span in marked if all(span.end <= one.start or span.start >= one.end for one in draft.fixed))
+        others = sorted([*draft.kept, *seen])
         opinions = [scored[span.start, span.end] for span in others]
         sure = [one.probability(span.type) for span, one in zip(others, opinions, strict=True)]
         distribution = self._verifier.overall(asked, list(zip(sure, opinions, strict=True)))

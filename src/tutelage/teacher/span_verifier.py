@@ -117,18 +117,19 @@ class SpanVerifier:
 
     def _opinion(self, draft: Draft, spans: Sequence[tuple[int, int]], found: Sequence[LabelDistribution]) -> Opinion:
         mentions = {span[:2] for span in draft.mentions}
-        taken: list[tuple[int, int]] = sorted(mentions)
-        entities: list[tuple[Span, float]] = []
-        for (start, end), distribution in sorted(zip(spans, found, strict=True), key=lambda pair: (-pair[1].confidence, pair[0])):
+        taken: list[tuple[int, int]] = sorted(span[:2] for span in draft.fixed)
+        scored = dict(zip(spans, found, strict=True))
+        entities = [(span, scored[span[:2]].probability(span.type)) for span in draft.kept]
+        for (start, end), distribution in sorted(scored.items(), key=lambda pair: (-pair[1].confidence, pair[0])):
             if distribution.top != OUTSIDE and all(end <= other[0] or start >= other[1] for other in taken):
                 taken.append((start, end))
                 entities.append((Span(start, end, distribution.top), distribution.confidence))
-        asked = [distribution for span, distribution in zip(spans, found, strict=True) if span in mentions]
+        asked = [distribution for span, distribution in scored.items() if span in mentions]
         distribution = self.overall(asked, [(one.confidence, one) for one in found])
         return Opinion(distribution, tuple(sorted(entities)), draft.mentions, marked=True)
 
     def _spans(self, draft: Draft) -> list[tuple[int, int]]:
-        return sorted({*self._candidates(draft.text.split(" ")), *((span.start, span.end) for span in draft.mentions)})
+        return sorted({*self._candidates(draft.text.split(" ")), *((span.start, span.end) for span in draft.fixed)})
 
     @staticmethod
     def _query(draft: Draft, span: tuple[int, int]) -> Query:

@@ -83,6 +83,7 @@ def test_a_type_without_shots_is_asked_for_by_its_description() -> None:
         ("2. Alan Turing", "Alan Turing"),
         ('"Alan Turing"', "Alan Turing"),
         ("Alan Turing - a mathematician", "Alan Turing"),
+        ('"Alan Turing" - a mathematician', "Alan Turing"),
         ("Alan Turing (1912)", "Alan Turing"),
         ("Alan Turing, a mathematician", "Alan Turing"),
         ("Alan Turing: mathematician; codebreaker", "Alan Turing"),

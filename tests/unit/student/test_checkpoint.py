@@ -7,16 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.classroom import NAMES
 from tests.tiny_student import tiny_network, tiny_tokenizer
 
 from tutelage.errors import ConfigError, DataError, StudentError
-from tutelage.student.checkpoint import load_student, load_tokenizer, new_classifier, resolve_encoder, save_student
+from tutelage.student.checkpoint import load_student, load_tokenizer, new_classifier, new_tagger, resolve_encoder, save_student
 
 TEXTS = ["animal dune quay", "tool", "food ridge shore tide 42"]
 
@@ -96,6 +98,20 @@ def test_a_broken_student_is_an_error_of_ours(encoder: Path, tmp_path: Path) -> 
     (tmp_path / "student" / "model.safetensors").write_bytes(b"no weights at all")
     with pytest.raises(StudentError, match="could not be loaded"):
         load_student(tmp_path / "student")
+
+
+@pytest.mark.parametrize("build", [new_tagger, partial(new_classifier, pooling="first", head_dropout=0.0)])
+def test_a_fresh_head_is_no_news_and_a_torn_encoder_is_an_error(
+    build: Any, encoder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    build(str(encoder), ("a", "b"))
+    assert "LOAD REPORT" not in caplog.text + capfd.readouterr().err
+    torn = tmp_path / "torn"
+    shutil.copytree(encoder, torn)
+    weights = load_file(torn / "model.safetensors")
+    save_file({name: value for name, value in weights.items() if "query" not in name}, torn / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match=r"could not be loaded: its weights lack 2 of the encoder's \(bert\.encoder\.layer\.0\S+query"):
+        build(str(torn), ("a", "b"))
 
 
 def test_models_that_are_not_there(tmp_path: Path, encoder: Path) -> None:

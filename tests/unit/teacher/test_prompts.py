@@ -146,6 +146,7 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
         "confused_with": LABELS[0],
         "analysis": text,
         "style": "polite",
+        "instruction": "Make the sentence longer.",
     }
 
 
@@ -167,6 +168,7 @@ NER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "extract-no-shots": ("extract", {"demonstrations": []}),
     "names": ("names", {}),
     "names-no-shots": ("names", {"demonstrations": []}),
+    "rewrite": ("rewrite", {}),
 }
 
 

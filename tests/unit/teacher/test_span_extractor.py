@@ -66,6 +66,13 @@ def refused(text: str, reply: Any) -> str:
     return labelled.errors[0]
 
 
+def test_a_kept_entity_stays_as_it_is_with_the_verifiers_confidence() -> None:
+    draft = Draft(ADA, spans((0, 2, "PER")), kept=spans((4, 5, "ORG")))
+    opinion = opinion_of(draft, ADA_REPLY)
+    assert read_spans(opinion.target("PER")) == spans((0, 2, "PER"), (4, 5, "ORG"))
+    assert opinion.entity_confidence("PER") == pytest.approx([SURE, (1 - SURE) / 3], abs=1e-5)
+
+
 def test_extracted_entities_have_the_verifiers_confidence_in_their_type() -> None:
     opinion = opinion_of(Draft(ADA), ADA_REPLY, known={"Ada Lovelace": "PER", "Paris": "ORG"})
     assert [span for span, _ in opinion.entities] == list(spans((0, 2, "PER"), (4, 5, "LOC")))

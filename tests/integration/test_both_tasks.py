@@ -1,0 +1,196 @@
+"""Everything that a run is made of, for each task alike: methods, selectors, resuming, the folder, the report and the other verbs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.documented import missing_and_unknown
+from tests.tiny import EVOKD, accuracies, grow, lines, scripted
+from tests.tiny_ner import EVOKD_NER, scripted_ner
+
+from tutelage.data.pool import Pool
+from tutelage.errors import TeacherError
+from tutelage.records import Row
+from tutelage.tasks.spans import read_spans, strict_tags
+
+NAMED = "then left with Clara Dune near Port Ember"
+"""A text with a person and a place of the scripted teacher's."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A task, and the overrides of a run of it: data, teacher and student, given the settings of the teacher; with ``evokd`` its rounds."""
+
+    task: str
+    base: Callable[..., list[str]]
+    evokd: tuple[str, ...]
+    gold: int
+    pool: int
+
+
+@pytest.fixture(scope="module", params=["classification", "ner"])
+def kind(
+    request: Any, student: Path, small_data: Path, ner_student: Path, ner_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Kind:
+    shared = tmp_path_factory.mktemp("cache") / "replies.sqlite"
+
+    if request.param == "ner":
+        return Kind("ner", partial(scripted_ner, ner_student, ner_data, shared), EVOKD_NER, gold=3, pool=24)
+    return Kind("classification", partial(scripted, student, small_data, shared), EVOKD, gold=7, pool=84)
+
+
+@pytest.fixture(scope="module")
+def finished(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one run of EvoKD with everything beside it."""
+    from tutelage.report.html import write_report
+
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    grow(folder, [*kind.base(), *kind.evokd, "evaluate=full", "evaluate.supervised_epochs=10"])
+    write_report(folder)
+    return folder
+
+
+def read(folder: Path, name: str) -> Any:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def rows(folder: Path) -> tuple[Row, ...]:
+    return tuple(Pool.open(folder / "pool" / "rows.jsonl").rows)
+
+
+def test_every_documented_file_is_there_and_no_other(finished: Path):
+    assert missing_and_unknown(finished) == ([], [])
+    assert not (finished / "checkpoints").exists()
+
+
+def test_the_numbers_are_the_task_s_own(kind: Kind, finished: Path):
+    manifest, result = read(finished, "manifest.json"), read(finished, "result.json")
+    first, second = (metric["key"] for metric in result["metrics"])
+    assert manifest["task"] == kind.task
+    assert manifest["metrics"] == result["metrics"]
+    assert {first, second} == ({"f1_strict", "accuracy"} if kind.task == "ner" else {"accuracy", "macro_f1"})
+    for record in (result["before"], result["after"], result["supervised"], result["teacher"]):
+        assert {first, second} <= set(record)
+        assert all(0.0 <= record[key] <= 1.0 for key in (first, second))
+    assert (result["teacher"]["raw"] is None) is (kind.task == "ner")
+    assert result["teacher"]["failed"] == 0
+    assert result["supervised"]["gold_labels"] == kind.pool
+    measured = lines(finished / "metrics.jsonl")
+    assert [line["round"] for line in measured] == [0, 1, 2, 3]
+    assert result["after"] == {key: measured[-1]["test"][key] for key in (first, second)}
+    assert result["teacher"][first] > 0.5, "the scripted teacher knows its words but for its slips"
+    if kind.task == "ner":
+        assert all(line["dev"]["f1_strict"] == line["dev"]["f1_default"] for line in measured), "constrained tags read alike in both modes"
+
+
+def test_rows_keep_what_was_asked_and_every_rejection_its_reason(kind: Kind, finished: Path):
+    grown = [row for row in rows(finished) if row.source != "gold"]
+    assert len(grown) == 28
+    assert all(bool(row.reason) is not row.accepted for row in grown)
+    for row in grown:
+        if kind.task == "ner" and row.accepted:
+            spans = read_spans(row.target)
+            assert row.asked in {span.type for span in spans}
+            assert len(row.entity_confidence) == len(spans)
+            assert spans[-1].end <= len(row.text.split(" "))
+    for round in (1, 2):
+        growth = read(finished, f"growth/round-{round:03d}.json")
+        assert growth["asked"] == growth["answered"] + growth["failed"]
+        assert ("names" in growth["seconds"]) is (kind.task == "ner")
+        assert growth["rejected"] == sum(not row.accepted for row in grown if row.round == round)
+
+
+def test_the_report_is_drawn(kind: Kind, finished: Path):
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "entity F1" in page if kind.task == "ner" else "macro-F1" in page
+    assert len(list((finished / "figures").glob("*.png"))) >= 5
+
+
+def test_the_student_labels_texts(kind: Kind, finished: Path, tutelage):
+    ended = tutelage("predict", str(finished), NAMED)
+    assert ended.code == 0, ended.err
+    (said,) = [json.loads(line) for line in ended.out.splitlines()]
+    assert said["text"] == NAMED
+    if kind.task == "ner":
+        assert said["entities"], "a student of this folder finds names"
+        assert all(NAMED[entity["start"] : entity["end"]] == entity["text"] for entity in said["entities"])
+        assert {entity["label"] for entity in said["entities"]} <= {"PER", "LOC", "ORG"}
+    else:
+        assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_plan_tells_what_a_round_asks(kind: Kind, tutelage):
+    ended = tutelage("plan", *kind.base(), *kind.evokd)
+    assert ended.code == 0, ended.err
+    flat = " ".join(ended.out.split())
+    assert "14 generation" in flat
+    assert "1 analysis" in flat
+    assert ("14 names" in flat) is (kind.task == "ner")
+    assert f"and {kind.gold} gold labels" in flat
+
+
+@pytest.mark.parametrize("method", ["shots", "supervised"])
+def test_the_floor_and_the_ceiling_ask_no_teacher(kind: Kind, workplace: Path, method: str):
+    result = grow(workplace / "run", [*kind.base(), "teacher.cache=none.sqlite", f"method={method}", "method.training.start_epochs=2"])
+    assert result["rows"] == {"accepted": kind.gold if method == "shots" else kind.pool, "rejected": 0}
+    assert result["tokens"]["billed"] == result["rounds"] == 0
+    assert not (workplace / "none.sqlite").exists()
+
+
+@pytest.mark.parametrize("selector", ["all", "agreement", "class_share"])
+def test_each_selector_judges_what_was_labelled(kind: Kind, workplace: Path, selector: str):
+    grow(workplace / "run", [*kind.base(), *kind.evokd, f"selector={selector}"])
+    judged = [row for row in rows(workplace / "run") if row.distribution is not None]
+    agreed = {row.distribution.top == row.asked for row in judged if row.accepted and row.distribution}
+    reasons = {row.reason for row in judged if not row.accepted}
+    assert len(judged) > 10
+    if selector == "all":
+        assert agreed == {True, False}
+        assert reasons == set()
+    if selector == "agreement":
+        assert agreed == {True}
+        assert reasons == {"scored label is not the one asked for"}
+    if selector == "class_share":
+        assert reasons == {"not among the surest 50% of its class"}
+
+
+@pytest.mark.parametrize("left", [5, 30])
+def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(kind: Kind, finished: Path, workplace: Path, left: int):
+    whole, folder = read(finished, "result.json"), workplace / "run"
+    words = [*kind.evokd, "teacher.cache=replies.sqlite"]
+    computed = whole["requests"]["all"] - whole["requests"]["cached"]
+    with pytest.raises(TeacherError, match="the engine died"):
+        grow(folder, [*kind.base(dies_after=computed - left), *words])
+    assert read(folder, "status.json")["state"] == "failed"
+    again = grow(folder, [*kind.base(), *words, "resume=true"])
+    for key in ("pool_hash", "before", "after", "rows", "rounds", "stopped_by"):
+        assert again[key] == whole[key], key
+    assert again["tokens"]["billed"] == whole["tokens"]["billed"]
+    assert accuracies(folder) == accuracies(finished)
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+def test_without_constraint_the_tags_are_read_as_they_come(ner_student: Path, ner_data: Path, workplace: Path, constrained: bool):
+    base = scripted_ner(ner_student, ner_data, workplace / "replies.sqlite")
+    words = ["method=supervised", "method.training.start_epochs=15", f"task.constrained={str(constrained).lower()}"]
+    result = grow(workplace / "run", [*base, *words])
+    (measured,) = lines(workplace / "run" / "metrics.jsonl")
+    assert result["after"]["f1_strict"] > 0
+    assert (measured["test"]["f1_strict"] == measured["test"]["f1_default"]) is constrained
+    seen = [outcome["tags"] for outcome in lines(workplace / "run" / "predictions" / "test-after.jsonl")]
+    assert all(strict_tags(tags) == tags for tags in seen) is constrained
+
+
+def test_a_teacher_that_extracts_is_asked_for_markings(ner_student: Path, ner_data: Path, workplace: Path):
+    base = [*scripted_ner(ner_student, ner_data, workplace / "replies.sqlite"), *EVOKD_NER, "method.rounds=1"]
+    result = grow(workplace / "run", [*base, "teacher.ner=extract", "evaluate.teacher=true"])
+    assert result["rows"]["accepted"] > 3
+    assert result["teacher"]["failed"] == 0
+    said = [line["request"] for line in lines(workplace / "run" / "teacher" / "transcript.jsonl")]
+    assert any(request.get("json_schema") for request in said)

@@ -1,0 +1,257 @@
+"""EvoKD on NER: sentences that go on from a name, what aims them, and what is marked in them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.classroom import WordTeacher, evokd_settings, ground, prompt_set
+from tests.ner_teacher import DESCRIPTIONS, WORDS, a_name, type_of
+from tests.newsroom import TYPES, marked, scored_mention
+
+from tutelage.methods.evokd import EvoKD, evokd
+from tutelage.methods.names import mentions_of
+from tutelage.records import Example, Feedback, Growth, Outcome
+from tutelage.selectors.acceptance import Acceptance
+from tutelage.tasks.ner import NerTask
+from tutelage.tasks.protocol import Task
+from tutelage.tasks.spans import read_spans
+from tutelage.teacher.calibration import BatchCalibration
+from tutelage.teacher.candidates import Candidates
+from tutelage.teacher.protocol import Request, ScoreRequest, Teacher
+from tutelage.teacher.span_verifier import SpanVerifier
+
+TASK = NerTask(TYPES)
+WORD_OF = {label.name: label.word for label in TYPES}
+MISSED = ("Xanadu", "Avalon")
+"""Places that the teacher knows and that it invents nowhere."""
+
+SHOTS = (
+    marked("then Clara Dune left the group", {"Clara Dune": "PER"}),
+    marked("a river near Lake Quay", {"Lake Quay": "LOC"}),
+    marked("the friends of Royal Pier", {"Royal Pier": "ORG"}),
+)
+LEADS = ["", "He met", "In 1998 ,"]
+
+
+def obliging(request: Request) -> str | list[float]:
+    """Invents and knows the names of tests.ner_teacher; its sentences have no second name."""
+    if isinstance(request, ScoreRequest):
+        mention = scored_mention(request.prompt)[1]
+        said = "place" if mention in MISSED else type_of(mention)
+        return [-0.1 if word == said else -4.0 for word in (*WORD_OF.values(), "none")]
+    chance = random.Random(request.seed)
+    if request.id == "analysis":
+        return " misses places that stand alone.\n"
+    if "/" in request.id:
+        return " " + a_name(WORD_OF[request.id.split("/")[0]], chance)
+    return " " + " ".join(chance.sample(WORDS, 6))
+
+
+def going_on(*endings: str) -> Any:
+    """An obliging teacher whose sentences end in these ways, one after the other; what stands in braces is the sentence's number."""
+    return lambda request: (
+        endings[int(request.id) % len(endings)].replace("{}", " ".join(random.Random(request.seed).sample(WORDS, 4)))
+        if request.id.isdigit() and not isinstance(request, ScoreRequest)
+        else obliging(request)
+    )
+
+
+def seen(number: int, name: str, type: str, said: str) -> Outcome:
+    """What a student made of a sentence with one name: ``said`` is the type that it gave, "" for none."""
+    text = f"number {number} was {name} of old"
+    gold, predicted = (marked(text, {name: given} if given else {}).label or "" for given in (type, said))
+    return Outcome(f"seen {number} {name}", text, gold, predicted, (0.6,), "easy", 1)
+
+
+def feedback(outcomes: Sequence[Outcome]) -> Feedback:
+    return Feedback(0, tuple(outcomes), TASK.scores(outcomes))
+
+
+RIGHT = [seen(n, name, type, type) for n in range(6) for name, type in (("Ada Birch", "PER"), ("First Marsh", "ORG"))]
+WEAK = feedback([*RIGHT, *(seen(n, name, "LOC", "") for n in range(3) for name in MISSED)])
+"""A student that misses places."""
+
+
+def method(**changes: Any) -> EvoKD:
+    prompts = prompt_set("completion_ner")
+
+    def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> SpanVerifier:
+        return SpanVerifier(teacher, task.labels, prompts, demonstrations, BatchCalibration(), Candidates())
+
+    settings = evokd_settings(**{"leads": LEADS, **changes})
+    return evokd(prompts=prompts, acceptance=Acceptance(), new_labeller=labeller, **settings)
+
+
+def grown(folder: Path, given: Feedback = WEAK, script: Any = obliging, **changes: Any) -> tuple[WordTeacher, Growth]:
+    """What a round asked and gave."""
+    teacher, one = WordTeacher(script), method(**changes)
+    one.stand_on(ground(folder, teacher, task=TASK, shots=SHOTS, dev=(), held_out=()))
+    return teacher, one.next_rows(one.aimed_at(given), 1)
+
+
+def sentences(teacher: WordTeacher) -> list[tuple[str, str]]:
+    """Kind and opening of every sentence that was asked for."""
+    return [
+        ("hard" if ", with " in request.prompt else "easy", request.prompt.splitlines()[-1].removeprefix("- "))
+        for request in teacher.generations()
+        if request.id.isdigit()
+    ]
+
+
+def test_more_sentences_and_names_are_asked_for_the_types_whose_f1_is_low(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, n_hard=20, n_easy=20)
+    assert growth.quota["LOC/hard"] > growth.quota["PER/hard"] >= 1
+    assert growth.quota["LOC/easy"] > growth.quota["ORG/easy"] >= 1
+    asked = Counter(row.asked for row in growth.rows)
+    assert asked == Counter(request.id.split("/")[0] for request in teacher.generations() if "/" in request.id)
+    assert asked["LOC"] == growth.quota["LOC/hard"] + growth.quota["LOC/easy"]
+    assert sum(asked.values()) == len(sentences(teacher)) == 40
+
+
+def test_the_analysis_is_told_what_was_missed(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path)
+    (request,) = teacher.analyses()
+    assert any(f"it missed {name} (place)" in request.prompt for name in MISSED)
+    assert growth.analysis == "misses places that stand alone."
+    hard = [one.prompt for one in teacher.generations() if ", with " in one.prompt]
+    assert hard
+    assert all("Note: misses places that stand alone." in prompt for prompt in hard)
+
+
+def test_half_of_the_hard_sentences_are_written_around_what_the_student_got_wrong(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, n_hard=120, n_easy=60)
+    hard, easy = ([opening for kind, opening in sentences(teacher) if kind == wanted] for wanted in ("hard", "easy"))
+    about_missed = [opening for opening in hard if opening.endswith(MISSED)]
+    assert (len(hard), len(easy)) == (120, 60)
+    assert 0.35 < len(about_missed) / growth.quota["LOC/hard"] < 0.65
+    assert {opening.split(" ")[-1] for opening in about_missed} == set(MISSED)
+    assert not any(opening.endswith(MISSED) for opening in easy)
+
+
+def test_every_text_begins_with_a_lead_and_its_name(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, n_hard=20, n_easy=20)
+    for row, (kind, opening) in zip(growth.rows, sentences(teacher), strict=True):
+        assert row.source == kind
+        assert row.text.startswith(f"{opening} ")
+    leads = {next(lead for lead in reversed(LEADS) if opening.startswith(lead)) for _, opening in sentences(teacher)}
+    assert leads == set(LEADS)
+
+
+def test_a_text_that_lost_its_name_is_rejected_with_the_reason_and_not_scored(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, script=going_on("son {} years", " {} years"))
+    names = [opening for _, opening in sentences(teacher)]
+    lost, kept = growth.rows[::2], growth.rows[1::2]
+    for row, opening in zip(lost, names[::2], strict=True):
+        name = next(opening.removeprefix(lead).strip() for lead in reversed(LEADS) if opening.startswith(lead))
+        assert (row.accepted, row.reason, row.target) == (False, f"does not hold {name!r}", "[]")
+        assert row.distribution is None
+    assert not any("son " in scored_mention(request.prompt)[0] for request in teacher.scorings())
+    assert all(row.accepted for row in kept)
+    assert growth.rejected == len(lost)
+
+
+def test_spans_are_the_name_s_words_at_every_place(tmp_path: Path) -> None:
+    def script(request: Request) -> Any:
+        if "/" in request.id and not isinstance(request, ScoreRequest) and request.id != "analysis":
+            return f' "Jean-Luc O\'Neil {request.seed % 97}" - a name'
+        return going_on(', old friends ({}), and "{}"!')(request)
+
+    # What the teacher thinks of these names is no matter here.
+    _, growth = grown(tmp_path, feedback([]), script, separated=False, invented_names=1.0, n_hard=0)
+    spelt = 0
+    for row in growth.rows:
+        assert row.accepted, row.reason
+        (span,) = read_spans(row.target)
+        words = row.text.split(" ")
+        mention = " ".join(words[span.start : span.end])
+        assert span.type == row.asked
+        if words[span.start] == "Jean-Luc":
+            spelt += 1
+            assert mention.startswith("Jean-Luc O'Neil ")
+            assert span.end - span.start == 3
+    assert spelt > 0
+
+
+def test_a_name_that_comes_twice_is_marked_twice(tmp_path: Path) -> None:
+    def script(request: Request) -> Any:
+        # Without a lead the opening is the name.
+        return going_on(f" {{}} , and {request.prompt.splitlines()[-1].removeprefix('- ')} again")(request)
+
+    _, growth = grown(tmp_path, script=script, leads=[""])
+    for row in growth.rows:
+        (first, type), second = mentions_of(row.text, row.target)
+        assert second == (first, type) == (first, row.asked)
+        assert row.text.count(first) == 2
+
+
+def test_verify_completes_the_other_entities(tmp_path: Path) -> None:
+    _, growth = grown(tmp_path, script=going_on(" {} Greta Heath near Port Amber ."))
+    accepted = [row for row in growth.rows if row.accepted]
+    assert len(accepted) >= 10
+    for row in accepted:
+        found = mentions_of(row.text, row.target)
+        assert {("Greta Heath", "PER"), ("Port Amber", "LOC")} <= set(found)
+        assert row.asked in {type for name, type in found if name not in ("Greta Heath", "Port Amber")}
+        assert len(row.entity_confidence) == len(found)
+        assert row.distribution is not None
+        assert row.distribution.labels == ("PER", "LOC", "ORG", "O")
+
+
+def test_without_separation_only_the_name_that_was_asked_for_is_marked(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, script=going_on(" {} Greta Heath near Port Amber ."), separated=False)
+    assert teacher.scorings() == []
+    for row, (_, opening) in zip(growth.rows, sentences(teacher), strict=True):
+        ((name, type),) = mentions_of(row.text, row.target)
+        assert opening.endswith(name)
+        assert type == row.asked
+        assert row.distribution is None
+        assert row.entity_confidence == ()
+
+
+def test_static_generation_does_not_look_at_the_student(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, feedback([]), feedback=False)
+    assert teacher.analyses() == []
+    assert growth.quota == {f"{label.name}/easy": 4 for label in TYPES}
+    other, _ = grown(tmp_path, WEAK, feedback=False)
+    assert other.asked == teacher.asked
+    shown = {shot.text for shot in SHOTS}
+    for request in other.generations():
+        if request.id.isdigit():
+            assert any(f"- {text}\n" in request.prompt for text in shown)
+            assert not any(name in request.prompt for name in MISSED)
+
+
+def test_every_request_is_accounted_for(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path)
+    assert growth.asked == growth.answered == len(teacher.asked)
+    assert growth.failed == 0
+    assert set(growth.seconds) == {"analysis", "names", "generation", "labelling"}
+
+
+def test_types_are_asked_for_by_their_descriptions(tmp_path: Path) -> None:
+    teacher, _ = grown(tmp_path)
+    headings = {request.prompt.splitlines()[0] for request in teacher.generations() if "/" in request.id}
+    assert headings == {f"A random list of names of {said}:" for said in DESCRIPTIONS.values()}
+
+
+def test_a_resumed_method_grows_the_same_rows(tmp_path: Path) -> None:
+    def standing(one: EvoKD) -> Any:
+        place = ground(tmp_path, WordTeacher(obliging), task=TASK, shots=SHOTS, dev=(), held_out=())
+        one.stand_on(place)
+        return place
+
+    whole, resumed = method(), method()
+    place = standing(whole)
+    place.pool.append([*whole.first_rows().rows, *whole.next_rows(WEAK, 1).rows])
+    state = whole.state_dict()
+    undisturbed = whole.next_rows(whole.aimed_at(WEAK), 2)
+    standing(resumed)
+    resumed.load_state_dict(state)
+    again = resumed.next_rows(resumed.aimed_at(WEAK), 2)
+    assert again.rows == undisturbed.rows
+    assert any(row.accepted for row in again.rows)
+    assert {row.id for row in again.rows}.isdisjoint(row.id for row in place.pool.rows)

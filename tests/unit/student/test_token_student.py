@@ -1,0 +1,129 @@
+"""The student that decides about words: it learns marked sentences, and its folder is an ordinary token classification model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.fits import Fit, ScriptedMethod, build, run
+from tests.newsroom import TYPES, marked
+from tests.tiny_student import tiny_tokenizer
+
+from tutelage.callbacks.growth import Timeline
+from tutelage.predict import predict
+from tutelage.student.checkpoint import load_student, load_tokenizer, new_tagger, reads_words, save_student
+from tutelage.student.module import StudentModule
+from tutelage.student.schedule import RateSchedule
+from tutelage.tasks.ner import NerTask
+from tutelage.tasks.spans import read_spans
+
+TASK = NerTask(TYPES)
+SHOTS = (
+    marked("amber birch met cedar at dune", {"amber birch": "PER", "dune": "LOC"}),
+    marked("the ember grove club left fjord", {"ember grove club": "ORG", "fjord": "LOC"}),
+    marked("nothing was said of it"),
+)
+LONG = marked(" ".join(["amber birch met cedar at dune"] * 20), {"dune": "LOC"})
+"""Longer than what the student sees."""
+
+
+def tagger(encoder: Path, seed: int = 1) -> Any:
+    torch.manual_seed(seed)
+    return new_tagger(str(encoder), TASK.outputs)
+
+
+@pytest.fixture(scope="module")
+def learnt(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    """A student after sixty epochs of the three sentences."""
+    method = ScriptedMethod(0, shots=SHOTS)
+    folder = tmp_path_factory.mktemp("learnt")
+    parts: dict[str, Any] = {"task": TASK, "network": tagger(encoder), "dev": (*SHOTS, LONG), "test": SHOTS}
+    return run(build(folder, encoder, method, Timeline(60, 1, 0, 0), rate=1e-2, **parts))
+
+
+def test_it_learns_three_marked_sentences(learnt: Fit) -> None:
+    (line,) = learnt.lines()
+    assert line["fresh"] == {"accuracy": 1.0, "count": 3}
+    assert line["train_loss"] < 0.1
+    assert line["test"]["f1_strict"] == line["test"]["f1_default"] == 1.0
+    assert [one.predicted for one in sorted(learnt.module.outcomes["test"], key=lambda one: one.id)] == [
+        shot.label for shot in sorted(SHOTS, key=lambda shot: shot.id)
+    ]
+
+
+def test_an_outcome_has_a_tag_for_each_word_and_one_probability(learnt: Fit) -> None:
+    outcomes = {one.id: one for one in learnt.module.outcomes["dev"]}
+    assert set(outcomes) == {example.id for example in (*SHOTS, LONG)}
+    for one in outcomes.values():
+        assert len(one.tags) == len(one.text.split(" "))
+        assert set(one.tags) <= set(TASK.outputs)
+        (probability,) = one.probabilities
+        assert 0.0 < probability <= 1.0
+        assert one.correct is (one.predicted == one.target)
+    assert outcomes[SHOTS[0].id].tags == ("B-PER", "I-PER", "O", "O", "O", "B-LOC")
+
+
+def test_words_beyond_the_student_s_length_are_outside(learnt: Fit) -> None:
+    (long,) = (one for one in learnt.module.outcomes["dev"] if one.id == LONG.id)
+    assert read_spans(long.predicted), "the beginning is read"
+    assert not long.correct
+    assert set(long.tags[40:]) == {"O"}
+
+
+def test_the_head_has_its_own_rate_and_nothing_is_left_out(encoder: Path) -> None:
+    network = tagger(encoder)
+    module = StudentModule(
+        network, TASK, torch.nn.Identity(), RateSchedule(), learning_rate=1e-3, head_learning_rate=1e-1, weight_decay=0.01
+    )
+    body, head = module.configure_optimizers().param_groups
+    assert (body["lr"], head["lr"]) == (1e-3, 1e-1)
+    assert {id(value) for value in head["params"]} == {id(value) for value in network.classifier.parameters()}
+    assert len(body["params"]) + len(head["params"]) == len(list(network.parameters()))
+
+
+def test_the_head_starts_from_the_seed(encoder: Path) -> None:
+    first, same, other = (tagger(encoder, seed).classifier.weight for seed in (3, 3, 4))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+@pytest.fixture
+def saved(learnt: Fit, encoder: Path, tmp_path: Path) -> Path:
+    save_student(tmp_path / "student", learnt.module.network, load_tokenizer(str(encoder)), 32)
+    return tmp_path / "student"
+
+
+def test_there_and_back_it_predicts_the_same(learnt: Fit, saved: Path, tmp_path: Path) -> None:
+    network, tokenizer, max_length = load_student(saved)
+    assert (max_length, network.training) == (32, False)
+    for name, value in learnt.module.network.state_dict().items():
+        assert torch.equal(network.state_dict()[name], value), name
+    texts = [shot.text for shot in SHOTS]
+    assert tokenizer(texts)["input_ids"] == tiny_tokenizer()(texts)["input_ids"]
+    assert predict(tmp_path, texts, None, "text", tmp_path / "said.jsonl") == 0
+    said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text(encoding="utf-8").splitlines()]
+    for record, shot in zip(said, SHOTS, strict=True):
+        words = shot.text.split(" ")
+        expected = [(" ".join(words[span.start : span.end]), span.type) for span in read_spans(shot.label or "")]
+        assert [(entity["text"], entity["label"]) for entity in record["entities"]] == expected
+
+
+def test_the_folder_is_a_plain_token_classification_model(learnt: Fit, saved: Path) -> None:
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    assert reads_words(config)
+    assert config["architectures"] == ["BertForTokenClassification"]
+    assert "auto_map" not in config
+    assert not list(saved.glob("*.py"))
+    network, tokenizer = AutoModelForTokenClassification.from_pretrained(saved).eval(), AutoTokenizer.from_pretrained(saved)
+    assert [network.config.id2label[place] for place in range(len(TASK.outputs))] == list(TASK.outputs)
+    words = SHOTS[0].text.split(" ")
+    batch = tokenizer([words], is_split_into_words=True, return_tensors="pt")
+    with torch.no_grad():
+        best = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[0].argmax(-1).tolist()
+    places = [batch.word_ids(0).index(word) for word in range(len(words))]
+    assert [network.config.id2label[best[place]] for place in places] == ["B-PER", "I-PER", "O", "O", "O", "B-LOC"]
