@@ -23,6 +23,8 @@ def predict(run: Path, texts: Sequence[str], file: Path | None, text_column: str
     Raises:
         DataError: no texts, or a run without a student.
     """
+    from transformers.utils import logging
+
     from tutelage.student.checkpoint import load_student, reads_words
     from tutelage.student.tagging import find_entities
 
@@ -30,6 +32,7 @@ def predict(run: Path, texts: Sequence[str], file: Path | None, text_column: str
     given = list(texts) + (list(_read(file, text_column)) if file else [])
     if not given:
         raise DataError('There is nothing to label: give texts (tutelage predict RUN "a text") or --file texts.txt.')
+    logging.disable_progress_bar()
     network, tokenizer, max_length = load_student(folder)
     label = find_entities if reads_words(network.config.to_dict()) else _label
     handle = output.open("w", encoding="utf-8") if output else sys.stdout

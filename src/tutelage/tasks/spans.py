@@ -17,7 +17,8 @@ from tutelage.errors import DataError
 
 _MARK, _BREAK = "\u0300", "\u200b"
 _WORD = re.compile(
-    rf"[{_MARK}{_BREAK}]*(?:\w[\w{_MARK}]*(?:[.'’\-](?=\w)[\w{_MARK}]+)*|[^\w\s{_MARK}{_BREAK}])[{_MARK}{_BREAK}]*|[{_MARK}{_BREAK}]+"
+    rf"[{_MARK}{_BREAK}]*(?:\w[\w{_MARK}]*(?:(?!['’]s(?!\w))[.'’\-](?=\w)[\w{_MARK}]+)*|['’]s(?!\w)|[^\w\s{_MARK}{_BREAK}])[{_MARK}{_BREAK}]*"
+    rf"|[{_MARK}{_BREAK}]+"
 )
 """Over a text whose marks are all ``_MARK``. A zero-width space ends a word."""
 
@@ -54,7 +55,8 @@ def read_spans(target: str) -> tuple[Span, ...]:
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Where the words of a raw text lie, as [start, end) in characters: runs of letters and digits (with inner ``.'-``), and single signs.
+    """Where the words of a raw text lie, as [start, end) in characters: runs of letters and digits (with inner ``.'-``), the genitive
+    's, and single signs.
 
     Every character but white space is in a word. What shows nothing of its own (accents, vowel signs, joiners, control characters) goes
     with its neighbour: tokenizers drop it, so a word of it alone would tear an entity apart.

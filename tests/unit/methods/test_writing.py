@@ -15,7 +15,15 @@ from tutelage.records import Source
 from tutelage.teacher.protocol import Reply, Sampling
 
 ANIMAL, TOOL, _ = LABELS
-BRIEF = Brief(TOOL, "hard", (Shown("lend me a saw"), Shown("a drill, please")), ("p1", "p2"), confused_with=ANIMAL, analysis="hamsters", style="polite")
+BRIEF = Brief(
+    TOOL,
+    "hard",
+    (Shown("lend me a saw"), Shown("a drill, please")),
+    ("p1", "p2"),
+    confused_with=ANIMAL,
+    analysis="hamsters",
+    style="polite",
+)
 
 
 def writer(**limits: int) -> Writer:
