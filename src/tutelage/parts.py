@@ -50,7 +50,11 @@ def build(node: Any, group: str, without: tuple[str, ...] = (), **given: Any) ->
             cause = cause.__cause__
             if isinstance(cause, TutelageError):
                 raise cause from None
-        raise ConfigError(f"{group}={values.get('_target_')} could not be built: {cause}") from error
+        hint = ""
+        if "unexpected keyword argument" in str(cause):
+            # An experiment's or ablation's values stay when its group is exchanged on the command line.
+            hint = f" An experiment or ablation sets it for another {group}; give values with that {group}'s own keys, or leave it out."
+        raise ConfigError(f"{group}={values.get('_target_')} could not be built: {cause}.{hint}") from error
 
 
 def build_dataset(config: DictConfig) -> Dataset:
