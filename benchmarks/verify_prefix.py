@@ -1,4 +1,4 @@
-"""Claim: asked sentence by sentence, verify labels more candidates a second than in a shuffled order, by the engine's prefix cache.
+"""Claim: the order of verify's requests does not matter: the engine's prefix cache holds the sentences of a whole batch.
 
     python benchmarks/verify_prefix.py [--turns 5] [--sentences 100] [--parts 0] [teacher.model=embedded]
 
