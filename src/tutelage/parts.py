@@ -110,12 +110,14 @@ def build_labeller(config: DictConfig, prompts: PromptSet, task: Task, teacher: 
     from tutelage.teacher.span_verifier import SpanVerifier
 
     calibrator = build(config.calibration, "calibration")
+    # Methods that never ask the teacher have no such setting, and the teacher may still be measured beside them.
+    allow_codes = bool(config.method.get("allow_codes", True))
     if task.level == "text":
-        return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator, config.method.allow_codes)
+        return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator, allow_codes)
     if config.teacher.ner not in (ways := ("extract", "verify")):
         raise ConfigError(did_you_mean("teacher.ner", str(config.teacher.ner), ways))
     verifier = SpanVerifier(
-        teacher, task.labels, prompts, demonstrations, calibrator, Candidates(config.teacher.candidate_parts), config.method.allow_codes
+        teacher, task.labels, prompts, demonstrations, calibrator, Candidates(config.teacher.candidate_parts), allow_codes
     )
     if config.teacher.ner == "extract":
         return SpanExtractor(teacher, task.labels, prompts, demonstrations, verifier)

@@ -74,7 +74,7 @@ def plan(config: DictConfig) -> int:
     console.print(f"cost      about {tokens:,.0f} billed tokens, {seconds:.0f} s of teacher time", highlight=False)
     console.rule("the run")
     console.print(f"{rounds} rounds: about {tokens * rounds:,.0f} billed tokens, {seconds * rounds / 60:.1f} min of teacher time, "
-                  f"and {config.shots * len(dataset.labels)} gold labels", highlight=False)  # fmt: skip
+                  f"and {len(shots)} gold labels", highlight=False)  # fmt: skip
     if limit is not None and tokens > limit:
         raise ConfigError(
             f"budget.tokens={limit:,} is smaller than one round (about {tokens:,.0f}). Raise it, or ask for fewer texts a round."

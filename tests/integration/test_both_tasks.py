@@ -175,6 +175,13 @@ def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(kind: Kind, finishe
     assert accuracies(folder) == accuracies(finished)
 
 
+def test_the_teacher_is_measured_beside_a_method_that_never_asks_it(kind: Kind, finished: Path, workplace: Path):
+    words = ["method=shots", "method.training.start_epochs=1", "evaluate.teacher=true"]
+    result = grow(workplace / "run", [*kind.base(), *words])
+    assert result["teacher"] == read(finished, "result.json")["teacher"]
+    assert result["tokens"]["billed"] == 0, "measuring is not the run's price"
+
+
 @pytest.mark.parametrize("constrained", [True, False])
 def test_without_constraint_the_tags_are_read_as_they_come(ner_student: Path, ner_data: Path, workplace: Path, constrained: bool):
     base = scripted_ner(ner_student, ner_data, workplace / "replies.sqlite")

@@ -26,11 +26,6 @@ class FeedbackDesk:
         self.predict_then_train = predict_then_train
         self._before_training: list[Outcome] = []
 
-    @property
-    def steered_by(self) -> str:
-        """The metric that growth goes by."""
-        return self._task.steered_by
-
     def keep(self, outcomes: Sequence[Outcome]) -> None:
         """Keep the outcomes of rows that were not trained on yet."""
         self._before_training = list(outcomes)

@@ -101,7 +101,7 @@ class GrowthCallback(Callback):
         scores = self._ledger.close_stage(position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget)
         if position.stage == "final":
             trainer.should_stop = True
-        elif reason := self._reason_to_stop(position.round, float(scores[self._desk.steered_by])):
+        elif reason := self._reason_to_stop(position.round, float(scores[module.task.steered_by])):
             self._finish(trainer, position.round, reason)
         else:
             self._grow(trainer, module, data, fresh, position.round + 1)

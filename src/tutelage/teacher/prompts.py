@@ -42,6 +42,7 @@ class PromptSet:
         name: the group option's name.
         templates: source by kind (see :data:`KINDS`).
         text_limit: characters that ``line`` lets through.
+        genre: what the texts are from, for the templates that name it.
 
     Attributes:
         cut: ids of the different texts that ``line`` cut.
@@ -50,9 +51,10 @@ class PromptSet:
         ConfigError: a kind is missing or unknown, or a template does not parse.
     """
 
-    def __init__(self, name: str, templates: Mapping[str, str], text_limit: int = 600) -> None:
+    def __init__(self, name: str, templates: Mapping[str, str], text_limit: int = 600, genre: str = "") -> None:
         self.name = name
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+        environment.globals["genre"] = genre
         environment.filters["line"] = lambda text: self._line(str(text), text_limit)
         self.cut: set[str] = set()
         for kind in templates:

@@ -1,7 +1,7 @@
 """NER labels by *verify*: each candidate span is scored by one token over the entity types and "none", in its sentence.
 
-For small teachers, which cannot be trusted to write a marking down. The candidates of a sentence share its prompt up to the mention, so
-they are asked one after the other, for the engine's prefix cache.
+For small teachers, which cannot be trusted to write a marking down. The candidates of a sentence share its prompt up to the mention, which
+the engine's prefix cache makes use of; their order does not matter (benchmarks/verify_prefix.py).
 """
 
 from __future__ import annotations

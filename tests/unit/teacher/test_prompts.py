@@ -208,3 +208,12 @@ def test_cut_texts_are_counted_once_each() -> None:
     for text in (long, "short", long, "another " + long):
         prompts.render("score", coded=False, legend=[], demonstrations=[], text=text)
     assert len(prompts.cut) == 2
+
+
+def test_a_prompt_set_says_what_its_texts_are_from() -> None:
+    values = OmegaConf.to_container(OmegaConf.load(CONF / "prompt" / "completion_ner.yaml"))
+    assert isinstance(values, dict)
+    news = PromptSet("news", values["templates"], genre="news reports")
+    given = {"label": None, "demonstrations": [], "style": "", "opening": "He met Ann"}
+    assert news.render("easy", **given) == "Sentences from different news reports:\n- He met Ann"
+    assert prompt_set("completion_ner").render("easy", **given).startswith("Sentences from different articles of an encyclopedia:\n")
