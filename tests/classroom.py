@@ -58,11 +58,11 @@ WORDS = [
 ]
 
 
-def prompt_set(name: str = "completion_classification") -> PromptSet:
+def prompt_set(name: str = "completion_classification", **changes: Any) -> PromptSet:
     """A shipped prompt set."""
     values = OmegaConf.to_container(OmegaConf.load(CONF / "prompt" / f"{name}.yaml"), resolve=True)
     assert isinstance(values, dict)
-    return PromptSet(**{str(key): value for key, value in values.items() if key != "_target_"})
+    return PromptSet(**{str(key): value for key, value in {**values, **changes}.items() if key != "_target_"})
 
 
 class WordTeacher(ScriptedTeacher):

@@ -20,9 +20,11 @@ class Briefing:
 
     Args:
         shots: what may always be shown.
+        leads: for NER, what may stand before a text's name.
     """
 
-    def __init__(self, task: Task, settings: EvoKDSettings, shots: Sequence[Example]) -> None:
+    def __init__(self, task: Task, settings: EvoKDSettings, shots: Sequence[Example], leads: Sequence[str]) -> None:
+        self._leads = leads
         self._task = task
         self._settings = settings
         self._labels = {label.name: label for label in task.labels}
@@ -87,7 +89,7 @@ class Briefing:
             demonstrations=tuple(self._shown(item.text, item.target if isinstance(item, Outcome) else item.label or "") for item in shown),
             parents=tuple(item.id for item in shown),
             mentions=(names.pick(name, kind, chance),) if names else (),
-            lead=chance.choice(self._settings.leads) if names else None,
+            lead=chance.choice(self._leads) if names else None,
             confused_with=self._labels.get(confused),
             analysis=analysis if kind == "hard" else "",
             style=chance.choice(self._styles),

@@ -90,7 +90,7 @@ class EvoKD:
         self._labeller = self._new_labeller(ground.task, self._teacher, demonstrations)
         self._gold_for_calibration = 0
         duplicates = Repeats(ground, self._settings.near_duplicate)
-        self._briefing = Briefing(ground.task, self._settings, ground.shots)
+        self._briefing = Briefing(ground.task, self._settings, ground.shots, self._prompts.leads)
         self._belief = Belief(ground.task, self._settings.mistake_margin)
         self._admission = Admission(self._labeller if self._settings.separated else None, self._acceptance, duplicates)
         self._names = (

@@ -24,7 +24,6 @@ class EvoKDSettings:
         styles: attribute grid, name → values; one cell a text.
         near_duplicate: similarity from which a text counts as a repeat.
         invented_names: for NER, share of texts that are written around a new name.
-        leads: for NER, words of which one is drawn to stand before the name at a text's beginning.
     """
 
     rounds: int
@@ -44,4 +43,3 @@ class EvoKDSettings:
     styles: dict[str, list[str]] | None
     near_duplicate: float
     invented_names: float
-    leads: list[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,7 @@ class PromptSet:
         templates: source by kind (see :data:`KINDS`).
         text_limit: characters that ``line`` lets through.
         genre: what the texts are from, for the templates that name it.
+        leads: for NER, words of which some are drawn to stand before the name at a text's beginning.
 
     Attributes:
         cut: ids of the different texts that ``line`` cut.
@@ -51,8 +52,11 @@ class PromptSet:
         ConfigError: a kind is missing or unknown, or a template does not parse.
     """
 
-    def __init__(self, name: str, templates: Mapping[str, str], text_limit: int = 600, genre: str = "") -> None:
+    def __init__(
+        self, name: str, templates: Mapping[str, str], text_limit: int = 600, genre: str = "", leads: Sequence[str] = ("",)
+    ) -> None:
         self.name = name
+        self.leads = tuple(leads)
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
         environment.globals["genre"] = genre
         environment.filters["line"] = lambda text: self._line(str(text), text_limit)

@@ -76,14 +76,13 @@ WEAK = feedback([*RIGHT, *(seen(n, name, "LOC", "") for n in range(3) for name i
 """A student that misses places."""
 
 
-def method(**changes: Any) -> EvoKD:
-    prompts = prompt_set("completion_ner")
+def method(leads: Sequence[str] = LEADS, **changes: Any) -> EvoKD:
+    prompts = prompt_set("completion_ner", leads=leads)
 
     def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> SpanVerifier:
         return SpanVerifier(teacher, task.labels, prompts, demonstrations, BatchCalibration(), Candidates())
 
-    settings = evokd_settings(**{"leads": LEADS, **changes})
-    return evokd(prompts=prompts, acceptance=Acceptance(), new_labeller=labeller, **settings)
+    return evokd(prompts=prompts, acceptance=Acceptance(), new_labeller=labeller, **evokd_settings(**changes))
 
 
 def grown(folder: Path, given: Feedback = WEAK, script: Any = obliging, **changes: Any) -> tuple[WordTeacher, Growth]:
