@@ -5,6 +5,7 @@ tutelage plan [overrides]       what a run would ask and cost, before it is run
 tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage report RUN             (re)draw report.html and the figures
 tutelage assets                 fetch and check the embedded models
+tutelage serve                  keep the teacher's engine loaded for the runs of this machine
 tutelage doctor                 what works on this machine, and what to do about the rest
 """
 
@@ -66,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     assets = verbs.add_parser("assets", help="fetch, check and convert the embedded models")
     assets.add_argument("--check", action="store_true", help="check only; exit code 4 when one is missing")
     assets.set_defaults(act=_assets)
+    serve = verbs.add_parser("serve", help="keep the teacher's engine loaded for the runs of this machine, until Ctrl-C")
+    serve.set_defaults(act=_serve)
     doctor = verbs.add_parser("doctor", help="what works on this machine, and what to do about the rest")
     doctor.add_argument("--engine", default="vllm", choices=("vllm", "local", "server"))
     doctor.add_argument("--model", default=None, help="a folder or hub id; the embedded teacher by default")
@@ -111,6 +114,21 @@ def _assets(options: argparse.Namespace) -> int:
 
             path = ensure_asset(role, show)
         console.print(f"{role}: {asset.name} ({asset.licence}) in {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _serve(_: argparse.Namespace) -> int:
+    import signal
+
+    from tutelage.teacher.shared_engine import ADDRESS, EngineHost
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with EngineHost() as host:
+        print(f"export {ADDRESS}={host.address}", flush=True)
+        print(
+            "Run that line where the runs are started; each engine is loaded by the first run that asks. Ctrl-C ends it.", file=sys.stderr
+        )
+        signal.pause()
     return 0
 
 

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,19 +17,14 @@ from typing import Any, NoReturn
 import psutil
 
 from tutelage.errors import TeacherError
-from tutelage.teacher.channel import Channel, ChannelClosed
+from tutelage.teacher.channel import Channel
+from tutelage.teacher.engine_link import MEMORY_ADVICE, EngineLink
 
-_POLL_SECONDS = 0.5
 _CLOSE_SECONDS = 5.0
 _TAIL_LINES = 12
-_MEMORY_ADVICE = (
-    "It is short of memory: lower teacher.kv_cache_gb (GPU: teacher.gpu_memory_utilization) or teacher.max_model_len, "
-    "or take a smaller model."
-)
-_SLOW_ADVICE = "For long texts on a slow machine raise teacher.reply_timeout."
 
 
-class EngineProcess:
+class EngineProcess(EngineLink):
     """One running child. Every way in which it can fail becomes one :class:`TeacherError`, and the child is ended then.
 
     Args:
@@ -54,7 +48,6 @@ class EngineProcess:
         log_path: Path | None = None,
         module: str = "tutelage.teacher.vllm_child",
     ) -> None:
-        self._name = name
         self._temporary = log_path is None
         if log_path is None:
             handle, made = tempfile.mkstemp(prefix="tutelage-teacher-", suffix=".log")
@@ -70,17 +63,9 @@ class EngineProcess:
             self._process = subprocess.Popen(
                 command, env=dict(environment), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self._channel = Channel(ours)
+        super().__init__(Channel(ours), name)
         atexit.register(self.end)
-        try:
-            self.send(dict(start), "at its start")
-            message = self.receive(start_timeout, "at its start", slow="Raise teacher.start_timeout, or take a smaller model.")
-            if message["op"] != "ready":
-                reason = str(message.get("message"))
-                raise TeacherError(f"the teacher's engine did not start for {name}: {reason}. {_advice(reason)}{self._tail()}")
-        except BaseException:
-            self.end(kill=True)
-            raise
+        self._handshake(start, start_timeout)
 
     @property
     def pid(self) -> int | None:
@@ -93,45 +78,6 @@ class EngineProcess:
             return int(psutil.Process(self._process.pid).memory_info().rss) if self.pid is not None else 0
         except psutil.NoSuchProcess:
             return 0
-
-    def send(self, message: dict[str, Any], progress: str = "") -> None:
-        """Send one message.
-
-        Raises:
-            TeacherError: the process has gone.
-        """
-        try:
-            self._channel.send(message)
-        except ChannelClosed:
-            self._raise_dead(progress)
-
-    def receive(self, timeout: float, progress: str, slow: str = _SLOW_ADVICE) -> dict[str, Any]:
-        """The next message.
-
-        Raises:
-            TeacherError: the process is dead, its engine broke, or it was silent for ``timeout`` seconds; it is ended then.
-        """
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                message = self._channel.receive(min(_POLL_SECONDS, max(deadline - time.monotonic(), 0.01)))
-            except ChannelClosed:
-                self._raise_dead(progress)
-            if message is not None and message["op"] == "broken":
-                self.end(kill=True)
-                reason = str(message["message"])
-                raise TeacherError(
-                    f"the teacher's engine broke ({progress}): {reason}. What was answered is kept; run again to go on. "
-                    f"{_advice(reason)}{self._tail()}"
-                )
-            if message is not None:
-                return message
-            if time.monotonic() >= deadline:
-                self.end(kill=True)
-                raise TeacherError(
-                    f"the teacher's process sent nothing for {timeout:g} seconds ({progress}) and was ended. What was answered is kept; "
-                    f"run again to go on. {slow}{self._tail()}"
-                )
 
     def end(self, *, kill: bool = False) -> None:
         """End the process for certain: by the end of its stream, then by SIGTERM, then by SIGKILL. Twice is not an error."""
@@ -156,7 +102,7 @@ class EngineProcess:
             how = "closed its channel"
         else:
             how = f"ended with exit code {code}" if code >= 0 else f"was ended by {_signal_name(-code)}"
-        memory = " If nobody ended it, the system did, for want of memory. " + _MEMORY_ADVICE if code == -signal.SIGKILL else ""
+        memory = " If nobody ended it, the system did, for want of memory. " + MEMORY_ADVICE if code == -signal.SIGKILL else ""
         raise TeacherError(
             f"the teacher's process {how} ({progress}). What was answered is kept; run again to go on.{memory}{self._tail()}"
         )
@@ -177,23 +123,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _advice(reason: str) -> str:
-    """What to do about an engine's own words."""
-    low = reason.lower()
-    if "no module named" in low or "importerror" in low:
-        from tutelage.teacher.hardware import INSTALL_ADVICE
-
-        return INSTALL_ADVICE
-    if "architecture" in low or "model type" in low:
-        return "This vLLM cannot run the model's architecture: take another model, or teacher=local."
-    if "trust_remote_code" in low:
-        return "The model brings its own code: set teacher.trust_remote_code=true if you trust it, or take another model."
-    if "max_model_len" in low or "max seq len" in low:
-        return "Lower teacher.max_model_len or raise teacher.kv_cache_gb."
-    if any(word in low for word in ("memory", "alloc", "kv cache")):
-        return _MEMORY_ADVICE
-    if any(word in low for word in ("repository", "couldn't connect", "huggingface.co", "is not a local folder", "repo id")):
-        return "Is teacher.model spelt as on the hub, and can this machine reach it? A local folder works without a network."
-    return "See its output below; `tutelage doctor` checks the engine with one request."

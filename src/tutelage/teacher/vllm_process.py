@@ -18,10 +18,12 @@ from typing import Any
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
 from tutelage.teacher.contract import Inbox
+from tutelage.teacher.engine_link import EngineLink
 from tutelage.teacher.engine_process import EngineProcess
 from tutelage.teacher.hardware import Hardware, child_environment, resolve_dtype, vllm_hardware
 from tutelage.teacher.model_files import fingerprint_of, is_local, load_tokenizer, model_identity, resolve_model, token_ids
 from tutelage.teacher.protocol import GenerateRequest, OnReply, Reply, Request
+from tutelage.teacher.shared_engine import SharedEngine, shared_address
 
 _LOG = logging.getLogger(__name__)
 _LIFECYCLES = ("resident", "sleep", "restart")
@@ -103,7 +105,7 @@ class VllmTeacher:
         self._lifecycle = lifecycle
         self._fingerprint = ""
         self._tokenizer: Any = None
-        self._process: EngineProcess | None = None
+        self._process: EngineLink | None = None
         self._asleep = False
         self._closed = False
         self._batch = 0
@@ -208,19 +210,23 @@ class VllmTeacher:
                 with contextlib.suppress(TeacherError):
                     process.send({"op": "abort"})
 
-    def _running(self) -> EngineProcess:
+    def _running(self) -> EngineLink:
         """The engine's process, started or woken when need be."""
         if self._process is None or self._process.pid is None:
             self._end()
             started = time.monotonic()
-            self._process = EngineProcess(
-                {"op": "start", "engine": self.engine_arguments(), "window": self._chunk_size},
-                environment=child_environment(self._hardware, offline=is_local(self._model)),
-                name=self._model,
-                start_timeout=self._start_timeout,
-                log_path=self._log_path,
-                module=self.child_module,
-            )
+            start = {"op": "start", "engine": self.engine_arguments(), "window": self._chunk_size}
+            if host := shared_address():
+                self._process = SharedEngine(host, start, name=self._model, start_timeout=self._start_timeout)
+            else:
+                self._process = EngineProcess(
+                    start,
+                    environment=child_environment(self._hardware, offline=is_local(self._model)),
+                    name=self._model,
+                    start_timeout=self._start_timeout,
+                    log_path=self._log_path,
+                    module=self.child_module,
+                )
             _LOG.info("teacher %s is ready after %.1f s (process %s)", self._model, time.monotonic() - started, self._process.pid)
         if self._asleep:
             self._command("wake", "woke")
