@@ -23,7 +23,7 @@ _ARMS = {
     "shots": ["method=shots"],
     "static": [*_GROWN, "ablation=no_feedback"],
     "evokd": _GROWN,
-    "llm_da": ["method=llm_da", "method.rounds=60", "method.n_texts=28"],
+    "llm_da": ["method=llm_da", "method.rounds=20"],
 }
 
 
@@ -43,7 +43,7 @@ def run(dataset: str, shots: int, arm: str, seed: int, options: argparse.Namespa
     if arm == "shots":
         # The ceiling does not depend on the shots.
         overrides += ["evaluate.teacher=true"]
-        overrides += ["evaluate.supervised=true", "evaluate.supervised_epochs=3"] if shots == min(options.shots) else []
+        overrides += ["evaluate.supervised=true", "evaluate.supervised_epochs=3"] if shots == 1 else []
     else:
         overrides = [*overrides, f"budget.tokens={options.budget}"]
     return result_of(folder, [*overrides, *_ARMS[arm], f"seed={seed}", f"shots={shots}"])

@@ -18,6 +18,7 @@ from tutelage.callbacks.feedback import FeedbackDesk
 from tutelage.callbacks.growth import GrowthCallback, Timeline
 from tutelage.callbacks.ledger import RoundLedger
 from tutelage.callbacks.reseed import Reseed
+from tutelage.callbacks.selection import SelectionLedger
 from tutelage.callbacks.stopping import StopWhenAsked
 from tutelage.data.growing import GrowingDataModule
 from tutelage.data.pool import Pool
@@ -25,7 +26,8 @@ from tutelage.interruption import Interruption
 from tutelage.methods.protocol import gold_rows
 from tutelage.methods.view import RoundView
 from tutelage.records import Example, Feedback, Growth, Outcome, Row
-from tutelage.student.losses import CrossEntropyLoss
+from tutelage.selectors.every_row import EveryRow
+from tutelage.student.losses.cross_entropy import CrossEntropyLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import Position, RateSchedule
 from tutelage.tasks.protocol import Task
@@ -185,6 +187,9 @@ def build(
     explode_at: int | None = None,
     interruption: Interruption | None = None,
     loss: Any = None,
+    selector: Any = None,
+    pool_size: int = 0,
+    gold: dict[str, str] | None = None,
     task: Task = TASK,
     network: Any = None,
     dev: Sequence[Example] = DEV,
@@ -198,7 +203,9 @@ def build(
         pool.append(method.first_rows().rows)
     ledger = RoundLedger(run_folder, Status(run_folder, "resume me"), task, pool, ear)
     view = RoundView(window, 2, 0, 0, seed, "shots=1")
-    data = GrowingDataModule(pool, task, tiny_tokenizer(), dev, test, batch_size=4, eval_batch_size=8, max_length=32, seed=seed, view=view)
+    data = GrowingDataModule(
+        pool, task, tiny_tokenizer(), dev, test, SHOTS, batch_size=4, eval_batch_size=8, max_length=32, seed=seed, view=view
+    )
     growth = GrowthCallback(
         method, timeline or Timeline(2, 2, 1, 0), view, FeedbackDesk(task, method, run_folder, predict_then_train), ledger, budget
     )
@@ -207,6 +214,8 @@ def build(
         task,
         loss or CrossEntropyLoss(),
         RateSchedule(),
+        selector or EveryRow(),
+        batch_size=4,
         learning_rate=rate,
         head_learning_rate=3 * rate,
         weight_decay=0.0,
@@ -224,6 +233,7 @@ def build(
         callbacks=[
             Reseed(seed),
             growth,
+            SelectionLedger(run_folder, pool_size, gold or {}),
             StopWhenAsked(interruption or Interruption()),
             StageCheckpoint(folder / "checkpoints", growth),
             record,
@@ -238,6 +248,7 @@ def run(fit: Fit, resume: bool = False) -> Fit:
     assert checkpoint or not resume
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*returned `None`.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         fit.trainer.fit(fit.module, datamodule=fit.data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     return fit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tutelage.methods.protocol import Ground, Method, OnPhase
 from tutelage.methods.view import RoundView
 from tutelage.parts import build_student, set_threads
 from tutelage.records import Example, record_id
+from tutelage.selectors.protocol import PoolView
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.build import Stack
 from tutelage.teacher.protocol import Teacher
@@ -39,6 +40,7 @@ class Fitted:
     rounds: int
     truncated: dict[str, int]
     calibration_labels: int
+    shares: dict[str, Any]
     save: Callable[[Path], None]
 
 
@@ -63,7 +65,9 @@ def fit(
     from pytorch_lightning import Trainer
 
     from tutelage.callbacks.reseed import Reseed
+    from tutelage.callbacks.selection import SelectionLedger
     from tutelage.callbacks.stopping import StopWhenAsked
+    from tutelage.data.sight import PoolSight
     from tutelage.student.checkpoint import save_student
 
     training = config.method.training
@@ -74,6 +78,7 @@ def fit(
     if checkpoint is None:
         pool.truncate(0, pool.digest(0))
         folder.keep_lines("metrics.jsonl", 0)
+        folder.keep_lines("selection.jsonl", 0)
     else:
         pool.truncate(*pool_at(checkpoint))
     ledger = RoundLedger(folder, status, task, pool, watcher)
@@ -83,12 +88,6 @@ def fit(
         watcher.reply(reply)
         interruption.check()
 
-    method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher if stack else None, ledger.phase, on_reply))
-    if checkpoint is None:
-        first = method.first_rows()
-        pool.append(first.rows)
-        if first.asked:
-            ledger.write_growth(first)
     module, tokenizer = build_student(config, task)
     view = RoundView(
         training.train_on, training.gold_repeats, training.review_every, training.review_size, config.seed,
@@ -100,20 +99,49 @@ def fit(
         tokenizer,
         dataset.dev,
         dataset.test,
+        dataset.shots(config.shots, config.seed),
         batch_size=config.student.batch_size,
         eval_batch_size=config.student.eval_batch_size,
         max_length=config.student.max_length,
         seed=int(record_id("order", config.seed), 16) % 2**31,
         view=view,
     )
+
+    def look(texts: Sequence[str], learnt: Sequence[str]) -> PoolView:
+        return PoolSight(
+            module,
+            tokenizer,
+            texts,
+            learnt,
+            max_length=config.student.max_length,
+            seed=config.seed,
+            batch_size=config.student.eval_batch_size,
+        )
+
+    method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher if stack else None, ledger.phase, on_reply, look))
+    if checkpoint is None:
+        first = method.first_rows()
+        pool.append(first.rows)
+        if first.asked:
+            ledger.write_growth(first)
     growth = GrowthCallback(
         method,
-        Timeline(training.start_epochs, training.round_epochs, training.final_epochs, training.patience, config.evaluate.test_every_round),
+        Timeline(
+            training.start_epochs,
+            training.round_epochs,
+            training.final_epochs,
+            training.patience,
+            config.evaluate.test_every_round,
+            training.start_updates,
+            training.round_updates,
+            training.final_updates,
+        ),  # fmt: skip
         view,
         FeedbackDesk(task, method, folder, training.predict_then_train),
         ledger,
         stack.budget if stack else None,
     )
+    selection = SelectionLedger(folder, drawn_from(config, dataset), dataset.pool_gold)
     saver = StageCheckpoint(folder.path / "checkpoints", growth)
     precision = config.trainer.precision
     trainer = Trainer(
@@ -128,11 +156,12 @@ def fit(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Reseed(config.seed), growth, StopWhenAsked(interruption), saver],
+        callbacks=[Reseed(config.seed), growth, selection, StopWhenAsked(interruption), saver],
     )
     with warnings.catch_warnings():
         # Known and harmless here: loaders of tokenised rows need no workers.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*`training_step` returned `None`.*")  # a batch of which nothing is kept
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     return Fitted(
@@ -142,6 +171,7 @@ def fit(
         rounds=max((row.round for row in pool.rows), default=0),
         truncated={"student": data.truncated, "teacher": method.truncated},
         calibration_labels=method.calibration_labels,
+        shares=selection.shares,
         save=lambda path: save_student(path, module.network, tokenizer, config.student.max_length),
     )
 
@@ -155,10 +185,18 @@ def ground_of(
     teacher: Teacher | None,
     on_phase: OnPhase,
     on_reply: Callable[[Any], None],
+    look: Callable[[Sequence[str], Sequence[str]], PoolView],
 ) -> Ground:
     """What a method stands on; the pool's gold labels are left behind here."""
     held_out = [(split, example.text) for split, examples in (("dev", dataset.dev), ("test", dataset.test)) for example in examples]
-    return Ground(task, pool, shots, dataset.dev, tuple(held_out), config.seed, teacher, on_phase, on_reply)
+    return Ground(task, pool, shots, dataset.pool, dataset.dev, tuple(held_out), config.seed, teacher, on_phase, on_reply, look)
+
+
+def drawn_from(config: DictConfig, dataset: Dataset) -> int:
+    """Texts of the pool that the method may draw from; 0 where it draws from none."""
+    if "pool_size" not in config.method:
+        return 0
+    return min(len(dataset.pool), config.method.pool_size or len(dataset.pool))
 
 
 def _quiet() -> None:

@@ -26,6 +26,10 @@ _LAYERS = ("cache", "record", "ner", "candidate_parts")
 """Keys of conf/teacher that configure the wrappers around the engine, or how it is asked, not the engine."""
 
 
+_STAGES = {"acquire": "chooses texts of the pool", "accept": "judges generated texts", "train": "chooses rows to learn from"}
+"""Places that a method may have for a selector, and what one does there."""
+
+
 def build(node: Any, group: str, without: tuple[str, ...] = (), **given: Any) -> Any:
     """Build what a node's ``_target_`` names.
 
@@ -88,14 +92,35 @@ def build_stack(config: DictConfig, folder: Path) -> Stack:
 def build_method(config: DictConfig) -> Method:
     """The method of conf/method, with prompts, acceptance and calibrator where it takes them."""
     parts: dict[str, Any] = {}
-    if config.method.name in ("evokd", "llm_da"):
-        parts = {
-            "prompts": (prompts := build(config.prompt, "prompt")),
-            "acceptance": build(config.selector, "selector"),
-            "new_labeller": partial(build_labeller, config, prompts),
-        }
-    method: Method = build(config.method, "method", ("training", "allow_codes"), **parts)
+    for stage, argument in (("accept", "acceptance"), ("acquire", "acquirer")):
+        if stage in config.method:
+            parts[argument] = build_selector(config, stage)
+    if parts:
+        prompts = build(config.prompt, "prompt")
+        parts |= {"prompts": prompts, "new_labeller": partial(build_labeller, config, prompts)}
+    method: Method = build(config.method, "method", ("training", "allow_codes", *_STAGES), **parts)
     return method
+
+
+def build_selector(config: DictConfig, stage: str) -> Any:
+    """The selector of a stage: that of conf/selector where it is of the stage, else the method's own.
+
+    Raises:
+        ConfigError: the selector of conf/selector is of a stage that the method does not have.
+    """
+    from hydra.utils import get_class
+
+    if config.selector.get("_target_"):
+        own = str(get_class(config.selector._target_).stage)
+        if own not in config.method:
+            has = ", ".join(name for name in _STAGES if name in config.method)
+            raise ConfigError(
+                f"The selector {str(config.selector._target_).rsplit('.', 1)[-1]} {_STAGES[own]} (stage {own}), and method={config.method.name} "
+                f"has no such stage. Give a selector of one of its stages ({has}), or selector=own."
+            )
+        if own == stage:
+            return build(config.selector, "selector")
+    return build(config.method[stage], f"method.{stage}")
 
 
 def build_labeller(config: DictConfig, prompts: PromptSet, task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> Labeller:
@@ -142,6 +167,8 @@ def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
         task,
         build(config.loss, "loss"),
         build(student.schedule, "student.schedule"),
+        build_selector(config, "train"),
+        batch_size=student.batch_size,
         learning_rate=student.learning_rate,
         head_learning_rate=student.head_learning_rate,
         weight_decay=student.weight_decay,

@@ -19,6 +19,10 @@ _TIMED = 16
 """Requests of each kind that are timed."""
 
 
+def _not_looked(*_: object) -> Any:
+    raise ConfigError("A plan trains no student, so it cannot ask one.")
+
+
 def plan(config: DictConfig) -> int:
     """Print prompts, requests, tokens and seconds for one run of ``config``; returns the exit code.
 
@@ -43,7 +47,7 @@ def plan(config: DictConfig) -> int:
         try:
             pool = Pool.open(Path(scratch) / "rows.jsonl")
             shots = dataset.shots(config.shots, config.seed)
-            method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher, lambda *_: None, lambda *_: None))
+            method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher, lambda *_: None, lambda *_: None, _not_looked))
             sample = method.sample_requests(_TIMED)
             costs: dict[str, Any] = {}
             for kind, requests in sample.items():

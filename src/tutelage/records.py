@@ -107,6 +107,11 @@ class Row:
             return min(self.entity_confidence)
         return self.distribution.confidence if self.distribution else 1.0
 
+    @property
+    def mean_confidence(self) -> float:
+        """The same, but the mean over the entities."""
+        return sum(self.entity_confidence) / len(self.entity_confidence) if self.entity_confidence else self.confidence
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

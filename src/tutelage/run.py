@@ -159,6 +159,7 @@ def _result(
         "requests": {"all": usage.requests, "cached": usage.cached, "failed": usage.failed} if usage else None,
         "seconds": {name: round(value, 2) for name, value in fitted.ledger.seconds.items()},
         "rows": {"accepted": sum(row.accepted for row in rows), "rejected": sum(not row.accepted for row in rows)},
+        "share_of_data": fitted.shares,
         "rounds": fitted.rounds,
         "stopped_by": fitted.stopped_by,
         "pool_hash": fitted.pool.digest(),

@@ -8,7 +8,7 @@ round. One ``Trainer.fit`` is the whole run.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -33,6 +33,7 @@ class Timeline:
         start_epochs: on the first rows.
         round_epochs: passes over each round's rows (EvoKD's repeated batch).
         final_epochs: over everything accepted, after the last round; 0 for none.
+        start_updates, round_updates, final_updates: optimizer steps after which such a stage ends even so; 0 for no such limit.
         patience: rounds without a better score on dev (the task's ``steered_by``) before growth ends; 0 never ends it.
         test_every_round: measure on test after every round too, for a finer curve; it costs a pass over the test set.
     """
@@ -42,6 +43,9 @@ class Timeline:
     final_epochs: int
     patience: int
     test_every_round: bool = False
+    start_updates: int = 0
+    round_updates: int = 0
+    final_updates: int = 0
 
 
 class GrowthCallback(Callback):
@@ -66,7 +70,7 @@ class GrowthCallback(Callback):
         self._best: tuple[float, int] = (-1.0, 0)
         self._dearest_round = 0
         self.stopped_by = ""
-        self._move(Position("start", 0, 0, timeline.start_epochs))
+        self._move(Position("start", 0, 0, timeline.start_epochs, timeline.start_updates))
 
     @property
     def position(self) -> Position:
@@ -86,12 +90,15 @@ class GrowthCallback(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go to the next epoch of the stage; at its end measure, grow, and begin the next stage."""
-        position = self.position
+        position, module, data = self.position, _student(pl_module), _data(trainer)
         self._ledger.spend("training", time.perf_counter() - self._epoch_began)
         if not position.last:
-            self._move(Position(position.stage, position.round, position.index + 1, position.length))
-            return
-        module, data = _student(pl_module), _data(trainer)
+            if not position.spent(module.updates):
+                self._move(replace(position, index=position.index + 1))
+                return
+            # The stage's updates are made and Lightning was told not to validate in this epoch.
+            self._ledger.measured("testing", lambda: module.predict(data.dev_dataloader(), "dev"))
+            self._ledger.measured("testing", lambda: module.predict(data.fresh_dataloader(), "fresh"))
         dev, fresh = module.outcomes["dev"], module.outcomes["fresh"]
         # The test set is looked at where its numbers are quoted; no decision ever reads it.
         quoted = self._timeline.test_every_round or position.stage != "round" or not self._timeline.final_epochs
@@ -102,7 +109,7 @@ class GrowthCallback(Callback):
         if position.stage == "final":
             trainer.should_stop = True
         elif reason := self._reason_to_stop(position.round, float(scores[module.task.steered_by])):
-            self._finish(trainer, position.round, reason)
+            self._finish(trainer, module, position.round, reason)
         else:
             self._grow(trainer, module, data, fresh, position.round + 1)
 
@@ -115,12 +122,12 @@ class GrowthCallback(Callback):
         except BudgetExhausted:
             if round == 1:
                 raise self._too_small(billed) from None
-            self._finish(trainer, round - 1, "budget")
+            self._finish(trainer, module, round - 1, "budget")
             return
         data.pool.append(growth.rows)
         self._ledger.write_growth(growth)
         self._dearest_round = max(self._dearest_round, (self._budget.usage.billed if self._budget else 0) - billed)
-        self._move(Position("round", round, 0, self._timeline.round_epochs))
+        self._move(Position("round", round, 0, self._timeline.round_epochs, self._timeline.round_updates, module.updates))
         if self._desk.predict_then_train:
             self._desk.keep(self._ledger.measured("predicting", lambda: module.predict(data.fresh_dataloader(), "fresh")))
 
@@ -136,10 +143,10 @@ class GrowthCallback(Callback):
             return "budget"
         return ""
 
-    def _finish(self, trainer: Trainer, round: int, reason: str) -> None:
+    def _finish(self, trainer: Trainer, module: StudentModule, round: int, reason: str) -> None:
         self.stopped_by = reason
         if self._timeline.final_epochs and self._method.rounds:
-            self._move(Position("final", round + 1, 0, self._timeline.final_epochs))
+            self._move(Position("final", round + 1, 0, self._timeline.final_epochs, self._timeline.final_updates, module.updates))
         else:
             trainer.should_stop = True
 

@@ -14,7 +14,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from tutelage.data.batching import BucketBatchSampler
-from tutelage.data.items import EmptyDataset, Item, ItemDataset, ItemEncoder, TargetEncoder
+from tutelage.data.items import Batch, EmptyDataset, Item, ItemDataset, ItemEncoder, TargetEncoder
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, DataError, RunError, did_you_mean
 from tutelage.records import Example, Row
@@ -42,6 +42,7 @@ class GrowingDataModule(LightningDataModule):
     Args:
         task: turns a row into its target vector.
         tokenizer: the student's.
+        trusted: labelled examples (the shots) that a reweighting loss looks at; see :meth:`guide`.
         view: which rows an epoch trains on.
         max_length: longer texts are cut and counted in :attr:`truncated`.
         seed: with the epoch, decides the order of the batches.
@@ -58,6 +59,7 @@ class GrowingDataModule(LightningDataModule):
         tokenizer: Any,
         dev: Sequence[Example],
         test: Sequence[Example],
+        trusted: Sequence[Example] = (),
         *,
         batch_size: int,
         eval_batch_size: int = 64,
@@ -72,6 +74,7 @@ class GrowingDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self._encoder = ItemEncoder(task, tokenizer, max_length)
+        self._trusted = tuple(trusted)
         self._items: dict[str, tuple[Item, ...]] = {
             "dev": tuple(self._encoder.encode(_gold_rows("dev", dev), source="dev")),
             "test": tuple(self._encoder.encode(_gold_rows("test", test), source="test")),
@@ -92,6 +95,38 @@ class GrowingDataModule(LightningDataModule):
             raise ConfigError(f"{did_you_mean('loader', loader, LOADERS)} Built so far: {', '.join(sorted(self._items))}.")
         places = indices.tolist() if isinstance(indices, torch.Tensor) else indices
         return [self._items[loader][place] for place in places]
+
+    @property
+    def train_items(self) -> tuple[Item, ...]:
+        """The items of the training loader as it was last built."""
+        return self._items.get("train", ())
+
+    @property
+    def encoder(self) -> ItemEncoder:
+        """What turns rows into items and items into batches."""
+        return self._encoder
+
+    def collate(self, loader: str, places: Iterable[int]) -> Batch:
+        """A batch of the items at ``places`` of a loader."""
+        places = list(places)
+        return self._encoder.collate(zip(places, self.items(loader, places), strict=True))
+
+    def guide(self) -> Batch:
+        """The trusted examples as one batch, at most one evaluation batch of them.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if not self._trusted:
+            raise ConfigError("The loss reweighs rows by what they do to the shots, and shots=0 gives none; give shots=1 or another loss.")
+        if "guide" not in self._items:
+            rows = _gold_rows("shots", self._trusted[: self.eval_batch_size])
+            self._items["guide"] = tuple(self._encoder.encode(rows))
+        return self.collate("guide", range(len(self._items["guide"])))
+
+    def dev_dataloader(self) -> DataLoader[tuple[int, Item]]:
+        """The dev split, from short to long."""
+        return self._evaluation("dev")
 
     def setup(self, stage: str) -> None:
         """Refuse a Trainer that would go on training on the first rows only.
@@ -133,7 +168,7 @@ class GrowingDataModule(LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[tuple[int, Item]]]:
         """Two loaders: dev, and the accepted rows of the newest round that has rows; the second may be empty."""
-        return [self._evaluation("dev"), self.fresh_dataloader()]
+        return [self.dev_dataloader(), self.fresh_dataloader()]
 
     def fresh_dataloader(self) -> DataLoader[tuple[int, Item]]:
         """The accepted rows of the newest round that has rows, from short to long."""

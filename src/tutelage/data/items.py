@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypedDict
@@ -24,7 +25,19 @@ class TargetEncoder(Protocol):
         ...
 
     def target_vectors(self, row: Row) -> Sequence[Sequence[float]]:
-        """The row's target over the classes, one-hot or soft: one distribution for the text, or for each word."""
+        """The row's target over the classes, one-hot: one distribution for the text, or for each word."""
+        ...
+
+    def teacher_vectors(self, row: Row) -> Sequence[Sequence[float]]:
+        """The teacher's distribution over the classes, as many as ``target_vectors`` gives, which it is where the teacher said nothing."""
+        ...
+
+    def classes(self, target: str) -> tuple[str, ...]:
+        """The classes that a target holds."""
+        ...
+
+    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+        """Place among the labels of the class that the row is counted under, the rarest by ``counts``; their number where it has none."""
         ...
 
 
@@ -36,6 +49,11 @@ class Item:
         source: the row's source, or the split's name ("dev", "test").
         token_ids: at most the module's ``max_length``, special tokens included.
         vectors: the target over the classes: one for the text, or one for each word.
+        teacher: the teacher's distributions, as many.
+        confidence: the teacher's; for words the mean over the entities.
+        least_confidence: the same; for words of the least certain entity.
+        off_label: share of the teacher's probability that fell on no label.
+        key: the class that the row is counted under, by place; the number of labels for a text without entities.
         places: for words the token of each (its first sub-token; -1 where it has none); empty where a text is decided about.
     """
 
@@ -48,6 +66,16 @@ class Item:
     token_ids: tuple[int, ...]
     vectors: tuple[tuple[float, ...], ...]
     places: tuple[int, ...] = ()
+    teacher: tuple[tuple[float, ...], ...] = ()
+    confidence: float = 1.0
+    least_confidence: float = 1.0
+    off_label: float = 0.0
+    key: int = 0
+
+    @property
+    def gold(self) -> bool:
+        """True where the target is a gold label."""
+        return self.source == "gold"
 
     def read(self, values: torch.Tensor) -> list[list[float] | None]:
         """The student's distributions of what is decided about, from its output for this item, [C] or [L, C]."""
@@ -62,7 +90,9 @@ class Batch(TypedDict):
 
     Keys:
         input_ids, attention_mask: long, [B, L].
-        targets: float, [B, C], soft or one-hot; for words [B, L, C], at the first sub-token of each.
+        targets: float, [B, C], one-hot; for words [B, L, C], at the first sub-token of each.
+        teacher: the teacher's distributions, of the same shape.
+        off_label: float, [B]; share of the teacher's probability that fell on no label.
         weights: float, [B]; for words [B, L], 0 at every other token.
         index: long, [B]; place of each in ``loader.dataset.items``.
     """
@@ -70,6 +100,8 @@ class Batch(TypedDict):
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
     targets: torch.Tensor
+    teacher: torch.Tensor
+    off_label: torch.Tensor
     weights: torch.Tensor
     index: torch.Tensor
 
@@ -132,9 +164,16 @@ class ItemEncoder:
         """How many different rows were longer than ``max_length``."""
         return len(self._cut)
 
+    @property
+    def blank(self) -> tuple[int, ...]:
+        """Token ids of the empty text, special tokens included."""
+        return tuple(self._tokenizer("")["input_ids"])
+
     def encode(self, rows: Sequence[Row], source: str | None = None) -> list[Item]:
         """Items of ``rows``, in order; ``source`` replaces the rows' own."""
         self._tokenize({row.id: row.text for row in rows if row.id not in self._token_ids})
+        # Over the rows that stand in it together: what is rare in an epoch.
+        counts = Counter(name for row in rows for name in self._task.classes(row.target))
         return [
             Item(
                 id=row.id,
@@ -146,6 +185,11 @@ class ItemEncoder:
                 token_ids=self._token_ids[row.id],
                 vectors=tuple(map(tuple, self._task.target_vectors(row))),
                 places=self._places.get(row.id, ()),
+                teacher=tuple(map(tuple, self._task.teacher_vectors(row))),
+                confidence=row.mean_confidence,
+                least_confidence=row.confidence,
+                off_label=row.distribution.off_label_mass if row.distribution else 0.0,
+                key=self._task.key(row, counts),
             )
             for row in rows
         ]
@@ -173,11 +217,12 @@ class ItemEncoder:
         """Pad items to the longest of them."""
         places, items = zip(*placed, strict=True)
         ids = [torch.tensor(item.token_ids, dtype=torch.long) for item in items]
-        targets, weights = (
+        targets, teacher, weights = (
             self._by_word(items)
             if self._task.level == "word"
             else (
                 torch.tensor([item.vectors[0] for item in items], dtype=torch.float32),
+                torch.tensor([item.teacher[0] for item in items], dtype=torch.float32),
                 torch.tensor([item.weight for item in items], dtype=torch.float32),
             )
         )
@@ -185,19 +230,23 @@ class ItemEncoder:
             input_ids=pad_sequence(ids, batch_first=True, padding_value=self._tokenizer.pad_token_id),
             attention_mask=pad_sequence([torch.ones_like(row) for row in ids], batch_first=True, padding_value=0),
             targets=targets,
+            teacher=teacher,
+            off_label=torch.tensor([item.off_label for item in items], dtype=torch.float32),
             weights=weights,
             index=torch.tensor(places, dtype=torch.long),
         )
 
     @staticmethod
-    def _by_word(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Targets and weights at the first sub-token of each word, 0 elsewhere."""
+    def _by_word(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Targets, the teacher's distributions and weights at the first sub-token of each word, 0 elsewhere."""
         length, classes = max(len(item.token_ids) for item in items), len(items[0].vectors[0])
         targets, weights = torch.zeros(len(items), length, classes), torch.zeros(len(items), length)
+        teacher = torch.zeros_like(targets)
         for row, item in enumerate(items):
-            seen = [(place, vector) for place, vector in zip(item.places, item.vectors, strict=True) if place >= 0]
+            seen = [found for found in zip(item.places, item.vectors, item.teacher, strict=True) if found[0] >= 0]
             if seen:
-                columns = torch.tensor([place for place, _ in seen])
-                targets[row, columns] = torch.tensor([vector for _, vector in seen], dtype=torch.float32)
+                columns, own, said = (torch.tensor(part) for part in zip(*seen, strict=True))
+                targets[row, columns] = own
+                teacher[row, columns] = said
                 weights[row, columns] = item.weight
-        return targets, weights
+        return targets, teacher, weights

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from tutelage.data.pool import Pool
 from tutelage.records import Example, Feedback, Growth, Row
+from tutelage.selectors.protocol import PoolView
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.protocol import Request, Teacher
 
@@ -23,6 +24,8 @@ class Ground:
         teacher: counted and cached; None for methods that ask nothing.
         pool: the ledger so far, read only.
         shots: the labelled examples that the run may use.
+        unlabelled: the data set's pool, without labels.
+        look: how the student sees texts at this moment, beside the texts that it has learnt from.
         held_out: (split, text) of the dev and test sets, to keep generated texts away from.
         seed: the run's.
     """
@@ -30,12 +33,14 @@ class Ground:
     task: Task
     pool: Pool
     shots: tuple[Example, ...]
+    unlabelled: tuple[Example, ...]
     dev: tuple[Example, ...]
     held_out: tuple[tuple[str, str], ...]
     seed: int
     teacher: Teacher | None
     on_phase: OnPhase
     on_reply: Callable[[Any], None]
+    look: Callable[[Sequence[str], Sequence[str]], PoolView]
 
 
 class Method(Protocol):

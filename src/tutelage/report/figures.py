@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tutelage.report.figures_confusion import confusion_matrix
 from tutelage.report.figures_learning import class_f1_by_round, learning_by_round, learning_by_tokens
 from tutelage.report.figures_rows import rejected_by_reason, rows_by_kind
+from tutelage.report.figures_selection import selection_by_step
 from tutelage.report.figures_teacher import teacher_reliability
 from tutelage.report.runs import Run
 from tutelage.report.style import DPI, Colour, figure_style
@@ -100,6 +101,13 @@ FIGURES = (
             "An answer is an entity that the teacher marked. Left: on the diagonal, confidence is what it says. ECE: expected calibration "
             "error. Right: how confidences spread, right and wrong entities stacked.",
         ),
+    ),
+    FigureKind(
+        "selection-by-step",
+        "What the selector kept",
+        "Against the training step, neighbouring steps together. A row passes where the teacher's confidence and the student's uncertainty both "
+        "reach their thresholds. Gold labels of the pool are used for the last panel only.",
+        selection_by_step,
     ),
     FigureKind(
         "rejected-by-reason", "Rejected rows by reason", "Rejected rows stay in the pool file, with their reason.", rejected_by_reason

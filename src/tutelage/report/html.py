@@ -126,6 +126,7 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
         chapters=chapters(run),
         tokens=_tokens(run),
         seconds=_seconds(run),
+        shares={"unique": None, "selections": None, **(result.get("share_of_data") or {})},
         gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
         kinds=sorted({row["kind"] for row in data["rows"]}),
     )

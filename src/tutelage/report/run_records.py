@@ -59,6 +59,24 @@ class GrowthLog:
 
 
 @dataclass(frozen=True, slots=True)
+class SelectionStep:
+    """A line of selection.jsonl: what the train selector made of one batch.
+
+    Attributes:
+        seen, kept: rows without gold, by the place of their class (for NER the number of types where there is no entity).
+        right_of_seen, right_of_kept: how many of them carry their gold target, and of how many it is known.
+        tau_teacher, tau_student: LLKD's thresholds by class, None for a class not seen yet; empty for other selectors.
+    """
+
+    seen: dict[int, int]
+    kept: dict[int, int]
+    right_of_seen: tuple[int, int]
+    right_of_kept: tuple[int, int]
+    tau_teacher: tuple[float | None, ...]
+    tau_student: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TeacherOpinion:
     """The teacher alone on one test example.
 
@@ -103,6 +121,23 @@ def read_round(quoted: Sequence[Metric], record: dict[str, Any]) -> RoundMetrics
         dev=_scores(quoted, record.get("dev")),
         test=_scores(quoted, record.get("test")),
         seconds=dict(record.get("seconds") or {}),
+    )
+
+
+def read_selection(record: dict[str, Any]) -> SelectionStep:
+    """A line of selection.jsonl."""
+
+    def pair(name: str) -> tuple[int, int]:
+        right, known = record[name]
+        return int(right), int(known)
+
+    return SelectionStep(
+        seen={int(key): int(count) for key, count in record["seen"].items()},
+        kept={int(key): int(count) for key, count in record["kept"].items()},
+        right_of_seen=pair("right_of_seen"),
+        right_of_kept=pair("right_of_kept"),
+        tau_teacher=tuple(record.get("tau_teacher") or ()),
+        tau_student=tuple(record.get("tau_student") or ()),
     )
 
 

@@ -15,12 +15,14 @@ from tutelage.records import Label, Outcome, Row
 from tutelage.report.run_records import (
     GrowthLog,
     RoundMetrics,
+    SelectionStep,
     TeacherOpinion,
     read_growth,
     read_opinion,
     read_outcome,
     read_round,
     read_row,
+    read_selection,
 )
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
@@ -40,6 +42,7 @@ class Run:
         rows: the whole pool, in the order of writing.
         feedback: misclassified examples by the number in the file's name.
         growth: by round.
+        selection: what the train selector chose, step by step; empty where it chose nothing.
         before, after: outcomes of the test examples; empty until they are written.
         supervised: outcomes of the supervised ceiling; empty where it was not run.
         teacher: empty where the teacher was not evaluated.
@@ -57,6 +60,7 @@ class Run:
     rows: tuple[Row, ...]
     feedback: dict[int, tuple[Outcome, ...]]
     growth: dict[int, GrowthLog]
+    selection: tuple[SelectionStep, ...]
     before: tuple[Outcome, ...]
     after: tuple[Outcome, ...]
     supervised: tuple[Outcome, ...]
@@ -121,6 +125,7 @@ def read_run(folder: Path) -> Run:
         rows=tuple(_lines(folder / "pool" / "rows.jsonl", partial(read_row, task), notes)),
         feedback={number: tuple(_lines(path, outcome, notes)) for number, path in _numbered(folder / "feedback", "jsonl").items()},
         growth={number: _growth(path) for number, path in _numbered(folder / "growth", "json").items()},
+        selection=tuple(_lines(folder / "selection.jsonl", read_selection, notes)),
         before=tuple(_lines(folder / "predictions" / "test-before.jsonl", outcome, notes)),
         after=tuple(_lines(folder / "predictions" / "test-after.jsonl", outcome, notes)),
         supervised=tuple(_lines(folder / "supervised" / "predictions" / "test-after.jsonl", outcome, notes)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tutelage.errors import ConfigError
 from tutelage.records import LabelDistribution
@@ -42,6 +42,8 @@ class Acceptance:
     Raises:
         ConfigError: a confidence outside [0, 1].
     """
+
+    stage: Literal["accept"] = "accept"
 
     def __init__(self, agreement: bool = True, min_confidence: float = 0.0, rescue_confidence: float = 1.0, weighted: bool = False) -> None:
         for name, value in (("min_confidence", min_confidence), ("rescue_confidence", rescue_confidence)):

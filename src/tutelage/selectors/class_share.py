@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from tutelage.errors import ConfigError
 from tutelage.records import LabelDistribution
@@ -26,6 +27,8 @@ class ClassShare:
     Raises:
         ConfigError: a number is outside its range.
     """
+
+    stage: Literal["accept"] = "accept"
 
     def __init__(self, share: float = 0.5, min_probability: float = 0.0, weighted: bool = False) -> None:
         if not 0.0 < share <= 1.0:

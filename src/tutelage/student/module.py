@@ -1,8 +1,13 @@
-"""The student: an ordinary LightningModule whose validation hooks collect one outcome for every example."""
+"""The student: an ordinary LightningModule whose validation hooks collect one outcome for every example.
+
+Each training step: the selector weighs the batch's rows (LLKD's gates are one), the loss gives each unit its value, and the weighted sum is
+divided as the selector says. A batch of which nothing is kept makes no step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +15,10 @@ from pytorch_lightning import LightningModule
 
 from tutelage.errors import StudentError
 from tutelage.records import Outcome
+from tutelage.selectors.protocol import TrainSelector
+from tutelage.student.losses.protocol import Targets, UnitLoss
 from tutelage.student.schedule import Position, RateSchedule
+from tutelage.student.selection import Selected, select
 from tutelage.tasks.protocol import Task
 
 VALIDATION_LOADERS = ("dev", "fresh")
@@ -24,7 +32,9 @@ class StudentModule(LightningModule):
 
     Args:
         network: a Hugging Face model whose output has ``logits``, [B, C], or [B, L, C] for words.
-        loss: (logits, targets, weights) → scalar.
+        loss: a value for each unit.
+        selector: which rows of a batch count, and how much.
+        batch_size: rows that a refilled batch must gather.
         learning_rate: of the encoder, at the schedule's factor 1.
         head_learning_rate: of the new head, which starts from nothing and must move faster.
     """
@@ -33,9 +43,11 @@ class StudentModule(LightningModule):
         self,
         network: torch.nn.Module,
         task: Task,
-        loss: torch.nn.Module,
+        loss: UnitLoss,
         schedule: RateSchedule,
+        selector: TrainSelector,
         *,
+        batch_size: int,
         learning_rate: float,
         head_learning_rate: float,
         weight_decay: float,
@@ -46,6 +58,11 @@ class StudentModule(LightningModule):
         self.task = task
         self.position = Position("start", 0, 0, 1)
         self.outcomes: dict[str, list[Outcome]] = {}
+        self.selector = selector
+        self.selected: Selected | None = None
+        self.updates = 0
+        self._batch_size = batch_size
+        self._gathered: list[tuple[int, float]] = []
         self._schedule = schedule
         self._rates = (learning_rate, head_learning_rate)
         self._weight_decay = weight_decay
@@ -68,28 +85,90 @@ class StudentModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Note how many batches this epoch has; the set has grown since the last one."""
         self._batches = int(self.trainer.num_training_batches)
+        if self.position.index == 0:
+            self._gathered = []  # places of another stage's rows
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rates from the place in the stage: a pure function of it, so that a resumed run goes on alike."""
-        factor = self._schedule.factor(self.position.progress(batch_idx, self._batches))
+        factor = self._schedule.factor(self.position.progress(batch_idx, self._batches, self.updates))
         for group, rate in zip(self.trainer.optimizers[0].param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
 
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        """One loss.
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor | None:
+        """One loss, or None where nothing is kept, a refilled batch is not full yet, or the stage has had its updates.
 
         Raises:
             StudentError: it is not a number.
         """
-        loss: torch.Tensor = self.loss(self(batch), batch["targets"], batch["weights"])
+        self.selected = None
+        if self.position.spent(self.updates):
+            return None
+        with torch.set_grad_enabled(not self.selector.refill):
+            logits = self(batch)
+        self.selected = select(self.selector, self._items("train", batch["index"]), logits, self.task)
+        weights = torch.from_numpy(self.selected.weights).to(logits)
+        if self.selector.refill:
+            kept = weights.nonzero().flatten().tolist()
+            self._gathered += [(int(batch["index"][row]), float(weights[row])) for row in kept]
+            if len(self._gathered) < self._batch_size:
+                return None
+            full, self._gathered = self._gathered[: self._batch_size], self._gathered[self._batch_size :]
+            places, values = zip(*full, strict=True)
+            batch = self._on_device(self.trainer.datamodule.collate("train", places))  # type: ignore[attr-defined]
+            logits, weights = self(batch), torch.tensor(values).to(logits)
+        loss = self._mean_loss(batch, logits, weights)
+        if loss is None:
+            return None
         if not torch.isfinite(loss):
             raise StudentError(
                 f"The student's loss became {loss.item()} in round {self.position.round}, epoch {self.current_epoch}, batch {batch_idx}. "
                 f"Lower student.learning_rate (now {self._rates[0]:g}) or student.head_learning_rate (now {self._rates[1]:g}); "
                 "a new run pays for nothing that is in the teacher's cache."
             )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["weights"]))
+        self.updates += 1
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(weights))
         return loss
+
+    def _mean_loss(self, batch: dict[str, torch.Tensor], logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
+        """The weighted losses of the units, divided as the selector says; ``rows`` are its weights, [B]. None where no unit has any."""
+        if not rows.any():
+            return None
+        targets = self._targets(batch, tuple(item.id for item in self._items("train", batch["index"])))
+        losses = self.loss(logits, targets)
+        if self.loss.needs_guide:
+            guide = self._on_device(self.trainer.datamodule.guide())  # type: ignore[attr-defined]
+            rows = rows * self.loss.reweigh(self.network, batch, targets, guide, self._targets(guide, ()))
+        per_unit = rows if losses.ndim == 1 else rows.unsqueeze(-1)
+        weights = targets.weights * per_unit
+        weights = weights * self.loss.keep(losses.detach(), replace(targets, weights=weights))
+        if not weights.any():
+            return None
+        divisor = {
+            "weights": weights.sum().clamp(min=1e-8),
+            "kept": (targets.weights * (weights > 0)).sum().clamp(min=1.0),
+            "batch": targets.weights.sum().clamp(min=1.0),
+        }[self.selector.normaliser]
+        mean: torch.Tensor = (losses * weights).sum() / divisor
+        return mean
+
+    def _targets(self, batch: dict[str, torch.Tensor], ids: tuple[str, ...]) -> Targets:
+        progress = self.position.progress(0, self._batches, self.updates)
+        return Targets(batch["targets"], batch["teacher"], batch["off_label"], batch["weights"], ids, progress)
+
+    def _items(self, name: str, index: torch.Tensor) -> list[Any]:
+        return self.trainer.datamodule.items(name, index)  # type: ignore[attr-defined,no-any-return]
+
+    def _on_device(self, batch: Any) -> Any:
+        return {key: value.to(self.device) for key, value in batch.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The selector's state and how many steps were made."""
+        checkpoint["student"] = {"selector": self.selector.state_dict(), "updates": self.updates}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up both."""
+        self.selector.load_state_dict(checkpoint["student"]["selector"])
+        self.updates = int(checkpoint["student"]["updates"])
 
     def on_validation_epoch_start(self) -> None:
         """Begin new lists of outcomes."""
@@ -117,14 +196,13 @@ class StudentModule(LightningModule):
         self.outcomes[items_of] = []
         with torch.no_grad():
             for batch in loader:
-                moved = {key: value.to(self.device) for key, value in batch.items()}
-                self._collect(items_of, moved)
+                self._collect(items_of, self._on_device(batch))
         self.train(training)
         return self.outcomes[items_of]
 
     def _collect(self, name: str, batch: dict[str, torch.Tensor]) -> None:
         probabilities = self(batch).float().softmax(dim=-1).cpu()
-        items = self.trainer.datamodule.items(name, batch["index"])  # type: ignore[attr-defined]
+        items = self._items(name, batch["index"])
         for item, values in zip(items, probabilities, strict=True):
             rounded = [row and [round(value, 6) for value in row] for row in item.read(values)]
             predicted, kept, tags = self.task.read(rounded)

@@ -24,20 +24,30 @@ class Position:
         round: 0 for the start, then 1, 2, …
         index: the epoch inside the stage, from 0.
         length: epochs of the stage.
+        updates: optimizer steps after which the stage ends even so; 0 for no such limit.
+        made: optimizer steps of the run before the stage began.
     """
 
     stage: Stage
     round: int
     index: int
     length: int
+    updates: int = 0
+    made: int = 0
 
     @property
     def last(self) -> bool:
         """True in the stage's last epoch."""
         return self.index + 1 >= self.length
 
-    def progress(self, batch: int, batches: int) -> float:
-        """Share of the stage done before ``batch`` of ``batches``, in [0, 1)."""
+    def spent(self, made: int) -> bool:
+        """True when the stage has had its optimizer steps, with ``made`` of the whole run."""
+        return bool(self.updates) and made - self.made >= self.updates
+
+    def progress(self, batch: int, batches: int, made: int = 0) -> float:
+        """Share of the stage done before ``batch`` of ``batches``, or by the steps where they limit it, in [0, 1)."""
+        if self.updates:
+            return min((made - self.made) / self.updates, 1 - 1e-9)
         return (self.index + batch / max(1, batches)) / max(1, self.length)
 
 

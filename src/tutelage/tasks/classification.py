@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
-from tutelage.errors import ConfigError, DataError, did_you_mean
+from tutelage.errors import DataError, did_you_mean
 from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
 from tutelage.tasks.protocol import Level, Metric, Reading
-
-Targets = Literal["hard", "soft"]
 
 
 class ClassificationTask:
@@ -18,11 +16,6 @@ class ClassificationTask:
 
     Args:
         labels: the label space.
-        targets: "hard" trains towards the row's target; "soft" towards the teacher's calibrated distribution where the row
-            has one (after Hinton et al. 2015, temperature 1).
-
-    Raises:
-        ConfigError: ``targets`` is neither.
     """
 
     name = "classification"
@@ -30,12 +23,9 @@ class ClassificationTask:
     quoted = (Metric("accuracy", "accuracy"), Metric("macro_f1", "macro-F1"))
     steered_by = "macro_f1"
 
-    def __init__(self, labels: Sequence[Label], targets: Targets = "hard") -> None:
-        if targets not in ("hard", "soft"):
-            raise ConfigError(did_you_mean("task.targets", targets, ("hard", "soft")))
+    def __init__(self, labels: Sequence[Label]) -> None:
         self._labels = tuple(labels)
         self._index = {label.name: place for place, label in enumerate(self._labels)}
-        self._targets = targets
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -59,12 +49,18 @@ class ClassificationTask:
             raise DataError(did_you_mean("label", name, self._index)) from None
 
     def target_vectors(self, row: Row) -> list[list[float]]:
-        """One-hot of the row's target, or the teacher's distribution."""
-        if self._targets == "soft" and row.distribution is not None:
-            return [list(row.distribution.probabilities)]
+        """One-hot of the row's target."""
         vector = [0.0] * len(self._labels)
         vector[self.label_index(row.target)] = 1.0
         return [vector]
+
+    def teacher_vectors(self, row: Row) -> list[list[float]]:
+        """The teacher's calibrated distribution, or one-hot where the row has none."""
+        return [list(row.distribution.probabilities)] if row.distribution is not None else self.target_vectors(row)
+
+    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+        """The place of the row's label."""
+        return self.label_index(row.target)
 
     def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
         """The most probable label, the first of equals, and the probabilities."""

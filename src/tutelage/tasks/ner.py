@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -64,6 +64,27 @@ class NerTask:
             vector[self._index[tag]] = 1.0
             vectors.append(vector)
         return vectors
+
+    def teacher_vectors(self, row: Row) -> list[list[float]]:
+        """One-hot outside entities; in an entity its tag has the entity's confidence, and O the rest."""
+        vectors = self.target_vectors(row)
+        spans = read_spans(row.target)
+        if len(row.entity_confidence) != len(spans):
+            return vectors
+        for span, sure in zip(spans, row.entity_confidence, strict=True):
+            for place in range(span.start, span.end):
+                vectors[place] = [sure * value for value in vectors[place]]
+                vectors[place][0] += 1.0 - sure
+        return vectors
+
+    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+        """The place of the row's rarest type (ours; LLKD is about classification); the number of types for a text without entities."""
+        names = [label.name for label in self._labels]
+        return min(
+            (names.index(name) for name in self.classes(row.target) if name != OUTSIDE),
+            key=lambda place: (counts.get(names[place], 0), place),
+            default=len(names),
+        )
 
     def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
         """The marking of the best tags, read strictly, and the probability of the least certain one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -62,6 +62,14 @@ class Task(Protocol):
 
     def target_vectors(self, row: Row) -> list[list[float]]:
         """What the student is trained towards: one distribution over ``outputs`` for the text, or for each of its words."""
+        ...
+
+    def teacher_vectors(self, row: Row) -> list[list[float]]:
+        """The teacher's distribution over ``outputs``, as many as ``target_vectors`` gives, which it is where the teacher said nothing."""
+        ...
+
+    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+        """Place in ``labels`` of the class that a row is counted under, the rarest by ``counts``; their number where it has none."""
         ...
 
     def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,15 +34,22 @@ LABELS = ("A", "B", "C")
 WORDS = [f"w{number}" for number in range(40)]
 
 
-class SoftTask:
-    """One-hot targets, or the row's distribution where it has one."""
+class OneLabelTask:
+    """One-hot targets, and the row's distribution where it has one."""
 
     level: Literal["text", "word"] = "text"
 
     def target_vectors(self, row: Row) -> Sequence[Sequence[float]]:
-        if row.distribution is not None:
-            return [row.distribution.probabilities]
         return [[float(name == row.target) for name in LABELS]]
+
+    def teacher_vectors(self, row: Row) -> Sequence[Sequence[float]]:
+        return [row.distribution.probabilities] if row.distribution is not None else self.target_vectors(row)
+
+    def classes(self, target: str) -> tuple[str, ...]:
+        return (target,)
+
+    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+        return LABELS.index(row.target)
 
 
 class AllAccepted:
@@ -77,7 +84,7 @@ def examples(split: str, count: int) -> list[Example]:
 
 def module(pool: Pool, **settings: Any) -> GrowingDataModule:
     given: dict[str, Any] = {"batch_size": 4, "eval_batch_size": 3, "seed": 0, "view": AllAccepted(), "max_length": 16, **settings}
-    return GrowingDataModule(pool, SoftTask(), make_tokenizer(), examples("dev", 7), examples("test", 5), **given)
+    return GrowingDataModule(pool, OneLabelTask(), make_tokenizer(), examples("dev", 7), examples("test", 5), **given)
 
 
 @pytest.fixture
@@ -86,7 +93,7 @@ def pool(tmp_path: Path) -> Pool:
 
 
 def test_a_batch_holds_what_the_student_needs(pool: Pool) -> None:
-    soft = LabelDistribution(LABELS, (0.7, 0.2, 0.1), 0.0)
+    soft = LabelDistribution(LABELS, (0.7, 0.2, 0.1), 0.25)
     pool.append([*rows(9, weight=0.5), replace(rows(1, round=1)[0], distribution=soft)])
     data = module(pool)
     seen = []
@@ -103,11 +110,16 @@ def test_a_batch_holds_what_the_student_needs(pool: Pool) -> None:
             assert batch["input_ids"][place][len(ids) :].tolist() == [0] * (length - len(ids))
             assert batch["weights"][place] == item.weight
             assert batch["targets"][place].tolist() == pytest.approx(item.vectors[0])
+            assert batch["teacher"][place].tolist() == pytest.approx(item.teacher[0])
+            assert batch["off_label"][place] == item.off_label
         assert length == max(len(item.token_ids) for item in items)
         seen += items
     assert sorted(item.id for item in seen) == sorted(row.id for row in pool.rows)
     fresh = next(item for item in seen if item.round == 1)
-    assert (fresh.source, fresh.target, fresh.vectors) == ("hard", "A", ((0.7, 0.2, 0.1),))
+    assert (fresh.source, fresh.target, fresh.vectors) == ("hard", "A", ((1.0, 0.0, 0.0),))
+    assert (fresh.teacher, fresh.confidence, fresh.off_label, fresh.key, fresh.gold) == (((0.7, 0.2, 0.1),), 0.7, 0.25, 0, False)
+    gold = next(item for item in seen if item.target == "C")
+    assert (gold.teacher, gold.confidence, gold.off_label, gold.key, gold.gold) == (gold.vectors, 1.0, 0.0, 2, True)
 
 
 def test_dev_fresh_and_test(pool: Pool) -> None:
@@ -144,7 +156,7 @@ def test_each_row_is_tokenised_once_and_cuts_are_counted_once(pool: Pool) -> Non
             calls.extend([texts] if isinstance(texts, str) else texts)
             return tokenizer(texts, **settings)
 
-    encoder = ItemEncoder(SoftTask(), Counting(), 6)
+    encoder = ItemEncoder(OneLabelTask(), Counting(), 6)
     short, long = Row("s", "w1 w2", "A", "gold", 0, True), Row("l", "w1 w2 w3 w4 w5", "A", "gold", 0, True)
     for _ in range(3):
         items = encoder.encode([short, long, short])
@@ -186,14 +198,14 @@ def test_a_view_that_gives_nothing_is_named(pool: Pool) -> None:
 
 def test_a_dev_example_without_label_is_refused(pool: Pool) -> None:
     with pytest.raises(DataError, match=r"dev example 'x' .* has no label"):
-        GrowingDataModule(pool, SoftTask(), make_tokenizer(), [Example("x", "w1")], [], batch_size=1, seed=0, view=AllAccepted())
+        GrowingDataModule(pool, OneLabelTask(), make_tokenizer(), [Example("x", "w1")], [], batch_size=1, seed=0, view=AllAccepted())
 
 
 def test_settings_that_cannot_work_are_refused(pool: Pool) -> None:
     with pytest.raises(ConfigError, match="max_length=2 leaves no room beside 2 special tokens"):
         module(pool, max_length=2)
     with pytest.raises(ConfigError, match="no padding token"):
-        ItemEncoder(SoftTask(), make_tokenizer(pad_token=None), 16)
+        ItemEncoder(OneLabelTask(), make_tokenizer(pad_token=None), 16)
     pool.append(rows(2))
     with pytest.raises(ConfigError, match="batch size is 0"):
         module(pool, batch_size=0).train_dataloader()

@@ -5,26 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.classroom import NAMES, TASK
-from tests.fits import DEV, TEST, ScriptedMethod, build, run
+from tests.fits import DEV, TEST, Killed, ScriptedMethod, build, run
 from tests.tiny_student import tiny_network
 
 from tutelage.callbacks.growth import Timeline
 from tutelage.errors import StudentError
+from tutelage.selectors.every_row import EveryRow
+from tutelage.selectors.protocol import Step, Weighed
+from tutelage.student.losses.protocol import Targets, UnitLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import Position, RateSchedule
 
 
-class Nan(torch.nn.Module):
-    def forward(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        return logits.sum() * float("nan")
+class Nan(UnitLoss):
+    def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        return logits.sum(-1) * float("nan")
 
 
 def student(encoder: Path, pooling: str = "mean") -> StudentModule:
     network = tiny_network(encoder, pooling)
-    return StudentModule(network, TASK, torch.nn.Identity(), RateSchedule(), learning_rate=1e-3, head_learning_rate=1e-1, weight_decay=0.01)
+    return StudentModule(
+        network, TASK, UnitLoss(), RateSchedule(), EveryRow(), batch_size=4, learning_rate=1e-3, head_learning_rate=1e-1, weight_decay=0.01
+    )
 
 
 def test_outcomes_of_dev_and_fresh_are_collected(tmp_path: Path, encoder: Path) -> None:
@@ -103,3 +109,89 @@ def test_it_stands_at_the_start(encoder: Path) -> None:
     module: Any = student(encoder)
     assert module.position == Position("start", 0, 0, 1)
     assert module.outcomes == {}
+
+
+class Half:
+    """Keeps every other row of a batch, with weight 2, and remembers what it saw."""
+
+    stage = "train"
+    needs: frozenset[str] = frozenset()
+    state: list[int]
+
+    def __init__(self, normaliser: str = "kept", refill: bool = False, none: bool = False) -> None:
+        self.normaliser, self.refill, self._none = normaliser, refill, none
+        self.state = []
+
+    def begin(self, view: Any) -> None:
+        raise AssertionError("it needs nothing")
+
+    def weigh(self, step: Step) -> Weighed:
+        self.state.append(len(step.ids))
+        weights = np.array([0.0 if place % 2 or self._none else 2.0 for place in range(len(step.ids))])
+        return Weighed(weights, {"kept": int((weights > 0).sum())})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": list(self.state)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.state = list(state["state"])
+
+
+def test_rows_that_the_selector_leaves_out_teach_nothing_and_the_mean_is_divided_as_it_says(tmp_path: Path, encoder: Path) -> None:
+    fit = build(tmp_path, encoder, ScriptedMethod(0), Timeline(1, 1, 0, 0))
+    data, module = fit.data, fit.module
+    data.trainer = fit.trainer
+    fit.trainer.datamodule = data
+    module.trainer = fit.trainer
+    batch = next(iter(data.train_dataloader()))
+    logits = torch.randn(len(batch["index"]), len(NAMES), generator=torch.Generator().manual_seed(0))
+    rows = torch.tensor([2.0] + [0.0] * (len(logits) - 1))
+    one = torch.nn.functional.cross_entropy(logits, batch["targets"], reduction="none")[0]
+    for normaliser, wanted in (("weights", one), ("kept", 2 * one), ("batch", 2 * one / len(logits))):
+        module.selector = Half(normaliser)  # type: ignore[assignment]
+        torch.testing.assert_close(module._mean_loss(batch, logits, rows), wanted)
+    assert module._mean_loss(batch, logits, torch.zeros(len(logits))) is None
+
+
+def test_a_batch_of_which_nothing_is_kept_makes_no_step(tmp_path: Path, encoder: Path) -> None:
+    fit = build(tmp_path, encoder, ScriptedMethod(1), Timeline(2, 2, 0, 0), rate=0.1, selector=Half(none=True))
+    before = {name: value.clone() for name, value in fit.module.network.state_dict().items()}
+    run(fit)
+    assert fit.module.updates == 0
+    assert all(torch.equal(before[name], value) for name, value in fit.module.network.state_dict().items())
+    assert fit.lines()[0]["train_loss"] is None
+    assert {(line["kept"], line["updates"]) for line in fit.lines("selection.jsonl")} == {(0, 0)}
+
+
+def test_kept_rows_are_gathered_until_a_batch_is_full(tmp_path: Path, encoder: Path) -> None:
+    fit = run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(2, 4, 0, 0), selector=Half(refill=True)))
+    # 3 shots an epoch give one batch of 3, of which 2 are kept: a batch of 4 is full after two epochs. Then 5 rows and 6 shots (each shot
+    # twice): batches of 4, 4 and 3 keep 2 each, so two batches make a step; 4 epochs of 3 are 12 batches.
+    assert fit.module.updates == 1 + 6
+    assert sum(fit.module.selector.state) == 2 * 3 + 4 * 11  # type: ignore[attr-defined]
+
+
+def test_a_stage_ends_when_its_updates_are_made(tmp_path: Path, encoder: Path) -> None:
+    fit = run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(50, 50, 50, 0, False, 5, 7, 4)))
+    assert fit.module.updates == 5 + 7 + 4
+    assert [(stage, round) for stage, round, _ in fit.ear.stages] == [("start", 0), ("round", 1), ("final", 2)]
+    positions = list(fit.record.positions.values())
+    # 1, 3 and 2 batches an epoch: the last one of a stage may be cut short.
+    assert [sum(one.stage == stage for one in positions) for stage in ("start", "round", "final")] == [5, 3, 2]
+    assert all(line["dev"] for line in fit.lines())
+    assert sorted(one.id for one in fit.module.outcomes["dev"]) == sorted(example.id for example in DEV)
+
+
+def test_updates_and_the_selector_s_state_survive_a_resume(tmp_path: Path, encoder: Path) -> None:
+    timeline = Timeline(3, 9, 9, 0, False, 0, 7, 4)
+    whole = run(build(tmp_path / "whole", encoder, ScriptedMethod(2), timeline, selector=Half()))
+    killed = build(tmp_path / "killed", encoder, ScriptedMethod(2), timeline, selector=Half(), explode_at=8)
+    with pytest.raises(Killed):
+        run(killed)
+    again = run(build(tmp_path / "killed", encoder, ScriptedMethod(2), timeline, selector=Half(), resume=True), resume=True)
+    assert again.numbers() == whole.numbers()
+    assert again.lines("selection.jsonl") == whole.lines("selection.jsonl")
+    assert again.module.updates == whole.module.updates
+    assert again.module.selector.state == whole.module.selector.state  # type: ignore[attr-defined]
+    for name, value in whole.module.network.state_dict().items():
+        assert torch.equal(value, again.module.network.state_dict()[name])

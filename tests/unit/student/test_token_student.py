@@ -14,7 +14,9 @@ from tests.tiny_student import tiny_tokenizer
 
 from tutelage.callbacks.growth import Timeline
 from tutelage.predict import predict
+from tutelage.selectors.every_row import EveryRow
 from tutelage.student.checkpoint import load_student, load_tokenizer, new_tagger, reads_words, save_student
+from tutelage.student.losses.protocol import UnitLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
@@ -76,7 +78,7 @@ def test_words_beyond_the_student_s_length_are_outside(learnt: Fit) -> None:
 def test_the_head_has_its_own_rate_and_nothing_is_left_out(encoder: Path) -> None:
     network = tagger(encoder)
     module = StudentModule(
-        network, TASK, torch.nn.Identity(), RateSchedule(), learning_rate=1e-3, head_learning_rate=1e-1, weight_decay=0.01
+        network, TASK, UnitLoss(), RateSchedule(), EveryRow(), batch_size=4, learning_rate=1e-3, head_learning_rate=1e-1, weight_decay=0.01
     )
     body, head = module.configure_optimizers().param_groups
     assert (body["lr"], head["lr"]) == (1e-3, 1e-1)

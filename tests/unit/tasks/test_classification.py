@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import DataError
 from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
 from tutelage.tasks.classification import ClassificationTask
 
@@ -38,14 +38,12 @@ def test_an_unknown_label_names_the_nearest() -> None:
         TASK.target_vectors(row("zzz"))
 
 
-def test_targets_are_hard_or_soft() -> None:
+def test_the_target_and_the_teacher_s_opinion() -> None:
     opinion = LabelDistribution(NAMES, (0.2, 0.7, 0.1), 0.1)
-    soft = ClassificationTask(LABELS, targets="soft")
     assert TASK.target_vectors(row("Animal", opinion)) == [[1.0, 0.0, 0.0]]
-    assert soft.target_vectors(row("Animal", opinion)) == [[0.2, 0.7, 0.1]]
-    assert soft.target_vectors(row("Food")) == [[0.0, 0.0, 1.0]]
-    with pytest.raises(ConfigError, match=r"Unknown task.targets 'sotf'. Did you mean 'soft'"):
-        ClassificationTask(LABELS, targets="sotf")  # type: ignore[arg-type]
+    assert TASK.teacher_vectors(row("Animal", opinion)) == [[0.2, 0.7, 0.1]]
+    assert TASK.teacher_vectors(row("Food")) == [[0.0, 0.0, 1.0]]
+    assert [TASK.key(row(name), {}) for name in NAMES] == [0, 1, 2]
 
 
 def test_the_first_of_equals_is_taken() -> None:

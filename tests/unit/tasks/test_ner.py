@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +49,24 @@ def test_targets_are_one_hot_words() -> None:
     assert TASK.target_vectors(row) == [[float(place == one) for place in range(5)] for one in places]
     with pytest.raises(DataError, match=r"Unknown entity type 'PERS'\. Did you mean 'PER'\? Available: LOC, PER\."):
         TASK.target_vectors(Row("r", TEXT, write_spans([Span(1, 2, "PERS")]), "easy", 1, True))
+
+
+def test_the_teacher_s_opinion_of_a_word_is_that_of_its_entity_and_the_rest_is_outside() -> None:
+    row = Row("r", TEXT, GOLD, "pool", 1, True, entity_confidence=(0.75, 0.5))
+    shares = [("B-PER", 0.75), ("I-PER", 0.75), ("O", 1.0), ("O", 1.0), ("B-LOC", 0.5), ("I-LOC", 0.5)]
+    wanted = [[share if tag == own else (1 - share) * (tag == "O") for tag in TAGS] for own, share in shares]
+    assert TASK.teacher_vectors(row) == wanted
+    assert TASK.teacher_vectors(replace(row, entity_confidence=())) == TASK.target_vectors(row)
+    assert (row.confidence, row.mean_confidence) == (0.5, 0.625)
+
+
+def test_a_text_is_counted_under_its_rarest_type() -> None:
+    row = Row("r", TEXT, GOLD, "pool", 1, True)
+    names = [label.name for label in LABELS]
+    assert TASK.key(row, {"PER": 3, "LOC": 2}) == names.index("LOC")
+    assert TASK.key(row, {"PER": 1, "LOC": 2}) == names.index("PER")
+    assert TASK.key(row, {}) == 0  # equals: the first in the label space
+    assert TASK.key(replace(row, target="[]"), {"PER": 1}) == len(LABELS)
 
 
 def test_what_the_student_says_is_read_with_its_least_certain_word() -> None:

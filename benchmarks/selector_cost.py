@@ -1,0 +1,178 @@
+"""Claim: each acquisition chooses 100 of a million texts in less than two minutes on two cores, with at most 3 GB above the embeddings.
+
+    pip install --no-deps --target /tmp/small-text small-text==1.4.1
+    python benchmarks/selector_cost.py --small-text /tmp/small-text [--sizes 10000 100000 1000000] [--limit 300]
+
+Synthetic probabilities (7 classes), embeddings (384 wide, in 50 clusters) and 100 labelled rows, the same for both libraries. Every measurement
+is a process of its own: seconds of one choice, and the peak of its memory above what it held before (arrays and imports). small-text
+1.4.1 gets the same arrays through a classifier that says them, so neither library runs a model; "same" is how many of its 100 texts we
+choose too. small-text cannot be a development dependency: its wheel brings a top-level package ``tests``, which would hide ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CLASSES, WIDTH, LABELLED, WANTED, CLUSTERS = 7, 384, 100, 100, 50
+OURS = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge", "dropout", "accept_reject", "mixed")
+SHARED = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center")
+CONF = Path(__file__).parents[1] / "conf" / "selector"
+
+
+class Arrays:
+    """A pool view of arrays; the dropout passes cost a model nothing here, so only the choice is timed."""
+
+    def __init__(self, total: int) -> None:
+        chance = np.random.default_rng(17)
+        logits = chance.standard_normal((total, CLASSES), dtype=np.float32) * chance.uniform(0.2, 4, (total, 1)).astype(np.float32)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=1, keepdims=True)
+        self._probabilities = logits
+        centres = chance.standard_normal((CLUSTERS, WIDTH), dtype=np.float32)
+        self._embeddings = np.empty((total, WIDTH), dtype=np.float32)
+        for start in range(0, total, 10_000):
+            block = self._embeddings[start : start + 10_000]
+            chance.standard_normal(dtype=np.float32, out=block)
+            block += centres[chance.integers(CLUSTERS, size=len(block))]
+        self._labelled = chance.standard_normal((LABELLED, WIDTH), dtype=np.float32)
+        self.texts = range(total)
+
+    def probabilities(self) -> Any:
+        return self._probabilities
+
+    def uncertainty(self, kind: Any) -> Any:
+        from tutelage.selectors.uncertainty import uncertainty_of
+
+        return uncertainty_of(self._probabilities, kind)
+
+    def embeddings(self) -> Any:
+        return self._embeddings
+
+    def labelled_embeddings(self) -> Any:
+        return self._labelled
+
+    def disagreement(self, passes: int) -> Any:
+        return self._probabilities[:, 0]
+
+
+class Said:
+    """A classifier and a data set of small-text in one: it says the arrays, and any part of it is itself."""
+
+    def __init__(self, view: Arrays) -> None:
+        self._view = view
+
+    def predict_proba(self, dataset: Any) -> Any:
+        return self._view.probabilities()
+
+    def __getitem__(self, places: Any) -> Said:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._view.texts)
+
+
+def ours(name: str, view: Arrays) -> Any:
+    """One choice, ready to be made."""
+    import sklearn.cluster  # noqa: F401
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    selector = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
+    return lambda: selector.query(view, WANTED, np.random.default_rng(5)).places
+
+
+def theirs(name: str, view: Arrays) -> Any:
+    """small-text's choice, ready to be made."""
+    import sklearn.cluster  # noqa: F401
+    from small_text import query_strategies as all_of_them
+
+    strategies = {
+        "random": lambda: all_of_them.RandomSampling(),
+        "entropy": lambda: all_of_them.PredictionEntropy(),
+        "margin": lambda: all_of_them.BreakingTies(),
+        "least_confidence": lambda: all_of_them.LeastConfidence(),
+        "k_means": lambda: all_of_them.EmbeddingKMeans(normalize=False),
+        "k_center": lambda: all_of_them.GreedyCoreset(distance_metric="euclidean", normalize=False),
+    }
+    np.random.seed(5)
+    strategy, said, pool = strategies[name](), Said(view), np.arange(len(view.texts))
+    if name not in ("k_means", "k_center"):
+        return lambda: strategy.query(said, said, pool, np.array([], dtype=int), np.array([]), n=WANTED)
+    both = np.concatenate([view.embeddings(), view.labelled_embeddings()])  # before the clock and the count start
+    labelled = np.arange(len(pool), len(pool) + LABELLED)
+    return lambda: strategy.query(said, said, pool, labelled, np.zeros(LABELLED), n=WANTED, embeddings=both)
+
+
+def resident() -> int:
+    """Bytes that this process holds now."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure(library: str, name: str, total: int) -> None:
+    """What a child does: one choice, as a line of JSON."""
+    warnings.simplefilter("ignore")
+    choose = (ours if library == "tutelage" else theirs)(name, Arrays(total))
+    before, started = resident(), time.perf_counter()
+    places = choose()
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # A long choice can have its peak below the peak of making the arrays; then the count is an upper bound.
+    print(json.dumps({"seconds": seconds, "gigabytes": (peak - before) / 1e9, "places": [int(place) for place in places]}))
+
+
+def measured(library: str, name: str, total: int, limit: float, folder: str) -> dict[str, Any] | None:
+    """A child's result; None where it took too long."""
+    path = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])]) if library == "small-text" else None
+    environment = {**os.environ, **({"PYTHONPATH": path} if path else {})}
+    command = [sys.executable, __file__, "--child", library, name, str(total)]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        raise SystemExit(f"{library} {name} at {total} failed:\n{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure everything and print a table, a line as soon as it is known."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--small-text", default="", help="folder with small-text 1.4.1; without it only ours is measured")
+    parser.add_argument("--limit", type=float, default=300, help="seconds after which a measurement is given up, arrays included")
+    parser.add_argument("--only", nargs="+", default=list(OURS), help="strategies")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        measure(given.child[0], given.child[1], int(given.child[2]))
+        return
+    print(f"| texts | selector | seconds | GB above | small-text: seconds | GB above | same of {WANTED} |\n|--:|---|--:|--:|--:|--:|--:|")
+    for total in given.sizes:
+        for name in given.only:
+            own = measured("tutelage", name, total, given.limit, "")
+            other = measured("small-text", name, total, given.limit, given.small_text) if given.small_text and name in SHARED else {}
+            same = len({*own["places"]} & {*other["places"]}) if own and other else "–"
+            print(f"| {total:,} | {name} | {cells(own, given.limit)} | {cells(other, given.limit)} | {same} |", flush=True)
+
+
+def cells(found: dict[str, Any] | None, limit: float) -> str:
+    """Seconds and gigabytes; {} was not measured, None took too long."""
+    if found is None:
+        return f"over {limit:g} | –"
+    return f"{found['seconds']:.2f} | {found['gigabytes']:.2f}" if found else "– | –"
+
+
+if __name__ == "__main__":
+    main()

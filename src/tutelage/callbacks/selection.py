@@ -1,0 +1,112 @@
+"""Shows the train selector the epoch's rows, and writes down what it chose: selection.jsonl and the shares of data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from tutelage.data.epoch_sight import epoch_view
+from tutelage.data.growing import GrowingDataModule
+from tutelage.student.module import StudentModule
+from tutelage.student.selection import Selected
+from tutelage.tracking.run_folder import RunFolder
+
+
+class SelectionLedger(Callback):
+    """Must come after the growth callback in the Trainer's callbacks.
+
+    LLKD's two readings of "share of data" are both kept: (a) different pool texts ever trained on, of the pool; (b) rows selected, of the
+    rows that passed by in all steps (papers in the README).
+
+    Args:
+        pool_size: texts that the method may draw from; 0 where it draws from no pool.
+        gold: gold target by pool id, for the report only; no selector sees it.
+    """
+
+    def __init__(self, folder: RunFolder, pool_size: int, gold: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._pool_size = pool_size
+        self._gold = gold
+        self._sources: dict[str, str] = {}
+        self._used: set[str] = set()
+        self._passed = self._kept = self._lines = 0
+
+    @property
+    def shares(self) -> dict[str, Any]:
+        """Both shares of data with what they are made of; "unique" is None without a pool."""
+        return {
+            "unique": len(self._used) / self._pool_size if self._pool_size else None,
+            "selections": self._kept / self._passed if self._passed else None,
+            "unique_rows": len(self._used),
+            "pool": self._pool_size,
+            "kept": self._kept,
+            "passed": self._passed,
+        }
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the selector the rows of the epoch, where it asks for them."""
+        module, data = _parts(trainer, pl_module)
+        self._sources = {row.id: row.parents[0] for row in data.pool.rows if row.source == "pool"}
+        if module.selector.needs:
+            classes = len(module.task.labels) + (module.task.level == "word")
+            needs, encoder = module.selector.needs, data.encoder
+            view = epoch_view(module, data.train_items, encoder.collate, classes=classes, needs=needs, blank=encoder.blank)
+            module.selector.begin(view)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Write the step's line: counts by class, what the selector reports, and how many kept labels are right where gold is known."""
+        module, _ = _parts(trainer, pl_module)
+        if (selected := module.selected) is None:
+            return
+        asked = [place for place, item in enumerate(selected.items) if not item.gold]
+        kept = [place for place in asked if selected.weights[place] > 0]
+        self._passed += len(asked)
+        self._kept += len(kept)
+        self._used.update(source for place in kept if (source := self._sources.get(selected.items[place].id)))
+        if not selected.report:
+            return  # a selector that keeps everything has nothing to tell
+        line = {
+            "epoch": trainer.current_epoch,
+            "updates": module.updates,
+            "seen": _by_class(selected, asked),
+            "kept": _by_class(selected, kept),
+            "right_of_seen": self._right(selected, asked),
+            "right_of_kept": self._right(selected, kept),
+            "weight": round(float(np.mean(selected.weights[kept])), 4) if kept else None,
+            **selected.report,
+        }
+        self._folder.append_line("selection.jsonl", line)
+        self._lines += 1
+
+    def _right(self, selected: Selected, places: list[int]) -> list[int]:
+        """How many of the rows carry their gold target, and of how many it is known."""
+        items = [selected.items[place] for place in places]
+        sources = [self._sources.get(item.id, "") for item in items]
+        known = [(item.target, self._gold[source]) for item, source in zip(items, sources, strict=True) if source in self._gold]
+        return [sum(said == gold for said, gold in known), len(known)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts, and how many lines were written."""
+        return {"used": sorted(self._used), "passed": self._passed, "kept": self._kept, "lines": self._lines}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint; lines written after it are taken back."""
+        self._used = set(state_dict["used"])
+        self._passed, self._kept, self._lines = (int(state_dict[name]) for name in ("passed", "kept", "lines"))
+        self._folder.keep_lines("selection.jsonl", self._lines)
+
+
+def _by_class(selected: Selected, places: list[int]) -> dict[str, int]:
+    """Rows by the place of their class."""
+    return {str(key): count for key, count in sorted(Counter(int(selected.keys[place]) for place in places).items())}
+
+
+def _parts(trainer: Trainer, module: LightningModule) -> tuple[StudentModule, GrowingDataModule]:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(module, StudentModule)
+    assert isinstance(data, GrowingDataModule)
+    return module, data

@@ -1,0 +1,177 @@
+"""Methods that label an unlabelled pool: all of it at once, or on demand, what an acquisition selector asks for round by round.
+
+LLKD (after Li et al. 2025) is this with its train selector; static and full_pool are its controls; LLMaAA and FreeAL change whom the teacher
+is shown. What a row is worth is the train selector's business: here every answered text becomes an accepted row.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tutelage.errors import BudgetExhausted, ConfigError
+from tutelage.methods.pool_settings import PoolSettings
+from tutelage.methods.protocol import Ground, gold_rows
+from tutelage.records import Example, Feedback, Growth, Row, record_id
+from tutelage.selectors.protocol import Acquirer
+from tutelage.teacher.labelling import Draft, Labeller, NewLabeller
+from tutelage.teacher.prompts import PromptSet
+from tutelage.teacher.protocol import Request
+from tutelage.teacher.scoring import ordered_demonstrations
+
+
+class PoolLabelling:
+    """The method. Its labeller is built over the shots, which are the teacher's demonstrations.
+
+    Args:
+        acquirer: chooses what to label in each round.
+    """
+
+    asks_teacher = True
+
+    def __init__(self, name: str, settings: PoolSettings, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller) -> None:
+        self.name = name
+        self.settings = settings
+        self._prompts = prompts
+        self._acquirer = acquirer
+        self._new_labeller = new_labeller
+        self._gold_for_calibration = 0
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of acquisition."""
+        return self.settings.rounds
+
+    @property
+    def calibration_labels(self) -> int:
+        """Gold dev labels that the calibrator was fitted on."""
+        return self._gold_for_calibration
+
+    @property
+    def truncated(self) -> int:
+        """Texts cut short in the prompts."""
+        return len(self._prompts.cut)
+
+    def stand_on(self, ground: Ground) -> None:
+        """Draw the pool that the run may use, and build the labeller.
+
+        Raises:
+            ConfigError: there is no teacher or no pool.
+        """
+        if ground.teacher is None:
+            raise ConfigError(f"method={self.name} needs a teacher.")
+        if not ground.unlabelled:
+            raise ConfigError(f"method={self.name} labels a pool, and the data set has no pool text.")
+        self._ground, self._teacher = ground, ground.teacher
+        self._pool = list(ground.unlabelled)
+        if self.settings.pool_size is not None:
+            self._pool = self._shuffled("pool", self._pool)[: self.settings.pool_size]
+        self._labeller: Labeller = self._new_labeller(ground.task, self._teacher, ordered_demonstrations(ground.shots, ground.seed))
+
+    def first_rows(self) -> Growth:
+        """The shots where they are trained on, and the texts that are labelled before there is a student."""
+        self._ground.on_phase("calibration", 0)
+        self._gold_for_calibration = self._labeller.fit(self._ground.dev, self._ground.on_reply)
+        gold = gold_rows(self._ground.shots) if self.settings.train_on_shots else []
+        first = self._pool if self.settings.first is None else self._shuffled("first", self._pool)[: self.settings.first]
+        try:
+            growth = self._label(first, [""] * len(first), 0)
+        except BudgetExhausted:
+            raise ConfigError(
+                f"budget.tokens is smaller than what the first {len(first)} texts of the pool take. Raise it, or label fewer of them "
+                "(method.first, or method.pool_size)."
+            ) from None
+        return replace(growth, rows=(*gold, *growth.rows))
+
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+        """Ask the selector for texts that have no label yet, and the teacher for their labels.
+
+        Raises:
+            BudgetExhausted: the tokens are spent.
+        """
+        began = time.perf_counter()
+        rows = [row for row in self._ground.pool.rows if row.source == "pool"]
+        done = {row.parents[0] for row in rows}
+        left = [example for example in self._pool if example.id not in done]
+        self._ground.on_phase("acquisition", 0)
+        view = self._ground.look([example.text for example in left], [row.text for row in self._ground.pool.accepted()])
+        chance = np.random.default_rng(int(record_id("acquire", self._ground.seed, round), 16))
+        acquired = self._acquirer.query(view, min(self.settings.n_texts, len(left)), chance)
+        chosen = [left[place] for place in acquired.places]
+        seconds = time.perf_counter() - began
+        growth = self._label(chosen, [f"{score:.6g}" for score in acquired.scores], round)
+        return replace(growth, seconds={**growth.seconds, "acquisition": seconds})
+
+    def aimed_at(self, feedback: Feedback) -> Feedback:
+        """The feedback as it is: its mistakes are worth a look in the report, though acquisition asks the student anew."""
+        return feedback
+
+    def sample_requests(self, count: int) -> dict[str, list[Request]]:
+        """Real labelling requests of the pool's first texts; for planning."""
+        return {"labelling": list(self._labeller.requests([Draft(example.text) for example in self._pool[:count]]))[:count]}
+
+    def requests_a_round(self) -> dict[str, int]:
+        """Requests of the largest round: the first one, or one of acquisition."""
+        first = len(self._pool) if self.settings.first is None else min(self.settings.first, len(self._pool))
+        sample = [Draft(example.text) for example in self._pool[:100]]
+        each = len(self._labeller.requests(sample)) / max(1, len(sample))
+        return {"labelling": round(max(first, self.settings.n_texts if self.settings.rounds else 0) * each)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The calibrator's state, and which texts were cut."""
+        return {"calibrator": self._labeller.calibrator.state_dict(), "gold": self._gold_for_calibration, "cut": sorted(self._prompts.cut)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up both."""
+        self._labeller.calibrator.load_state_dict(state["calibrator"])
+        self._gold_for_calibration = int(state["gold"])
+        self._prompts.cut.update(state["cut"])
+
+    def _label(self, examples: Sequence[Example], scores: Sequence[str], round: int, labeller: Labeller | None = None) -> Growth:
+        """Rows of ``examples``, in order; one that the teacher did not answer is rejected with the reason."""
+        labeller = labeller or self._labeller
+        began = time.perf_counter()
+        drafts = [Draft(example.text) for example in examples]
+        self._ground.on_phase("labelling", len(labeller.requests(drafts)))
+        labelled = labeller.label(drafts, self._ground.on_reply)
+        rows = []
+        for place, (example, score, opinion) in enumerate(zip(examples, scores, labelled.opinions, strict=True)):
+            rows.append(
+                Row(
+                    id=record_id("pool row", round, example.id),
+                    text=example.text,
+                    target=opinion.target(opinion.distribution.top) if opinion else "",
+                    source="pool",
+                    round=round,
+                    accepted=opinion is not None,
+                    reason="" if opinion else f"labelling failed: {labelled.errors[place]}",
+                    distribution=opinion.distribution if opinion else None,
+                    parents=(example.id,),
+                    detail={"acquisition": score} if score else {},
+                    entity_confidence=opinion.entity_confidence("") if opinion else (),
+                )
+            )
+        return Growth(
+            round=round,
+            rows=tuple(rows),
+            seconds={"labelling": time.perf_counter() - began},
+            asked=labelled.asked,
+            answered=labelled.asked - labelled.failed,
+            rejected=0,
+            failed=labelled.failed,
+        )
+
+    def _shuffled(self, what: str, examples: Sequence[Example]) -> list[Example]:
+        order = list(examples)
+        random.Random(int(record_id(what, self._ground.seed), 16)).shuffle(order)
+        return order
+
+
+def pool_labelling(name: str, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller, **settings: Any) -> PoolLabelling:
+    """Build the method from the flat values of its conf/method file; ``settings`` are those of :class:`PoolSettings`."""
+    return PoolLabelling(name, PoolSettings(**settings), prompts, acquirer, new_labeller)

@@ -1,0 +1,118 @@
+"""What a train selector kept: LLKD's thresholds by class, the share kept of each class, and how right the kept labels are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tutelage.report.run_records import SelectionStep
+from tutelage.report.runs import Run
+from tutelage.report.style import Colour, figure_style, label_right, new_figure, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_POINTS = 12
+"""Steps are gathered into at most so many points: one step keeps a row or two, and its accuracy says nothing."""
+_MOST_CLASSES = 7
+_CURVES = (Colour.BLUE, Colour.VERMILION, Colour.GREEN, Colour.PURPLE, Colour.AMBER, Colour.SKY, Colour.MUTED)
+
+
+def selection_by_step(run: Run) -> Figure | None:
+    """Four panels against the training step; None where no selector chose.
+
+    Thresholds of the teacher and of the student by class (LLKD only), the share of rows kept by class, and the
+    accuracy of the teacher's labels on kept rows against all rows, where gold is known. Above 7 classes, the 7 with the most rows.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    steps = run.selection
+    if not any(sum(step.seen.values()) for step in steps):
+        return None
+    total: dict[int, int] = {}
+    for step in steps:
+        for key, count in step.seen.items():
+            total[key] = total.get(key, 0) + count
+    shown = sorted(sorted(total, key=lambda key: (-total[key], key))[:_MOST_CLASSES])
+    colours = dict(zip(shown, _CURVES, strict=False))
+    groups = _grouped(steps)
+    panels = [("teacher's threshold", "tau_teacher"), ("student's threshold", "tau_student")] if steps[-1].tau_teacher else []
+    with figure_style():
+        figure = new_figure(6.4 if panels else 3.4)
+        grid = figure.subplots(2 if panels else 1, 2, squeeze=False)
+        for axes, (title, name) in zip(grid[0], panels, strict=False):
+            axes.set_title(f"The {title} by class")
+            axes.set_ylabel("confidence" if name == "tau_teacher" else "uncertainty")
+            curves = {
+                key: [(group.end, value) for group in groups if (value := _at(getattr(group.steps[-1], name), key)) is not None]
+                for key in shown
+            }
+            _draw(axes, run, curves, colours)
+        kept, right = grid[-1]
+        kept.set_title("Rows kept of each class, %")
+        for place, key in enumerate(reversed(shown)):
+            chosen, seen = (sum(rows.get(key, 0) for rows in found) for found in ([one.kept for one in steps], [one.seen for one in steps]))
+            kept.barh(place, chosen / seen, color=colours[key], height=0.62)
+            kept.annotate(f" {chosen / seen:.1%} of {seen:,}", (chosen / seen, place), va="center", fontsize=8.5)
+        kept.set_yticks(range(len(shown)), [short(_name(run, key), 18) for key in reversed(shown)])
+        kept.set_xlim(0, 1.25 * max(0.01, *(bar.get_width() for bar in kept.patches)))
+        kept.xaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
+        kept.set_xlabel("share of the rows that passed by in all steps, %")
+        right.set_title("Teacher's labels that are right, %")
+        ends = []
+        for name, colour, pairs in (
+            ("all rows", Colour.MUTED, [[step.right_of_seen for step in group.steps] for group in groups]),
+            ("kept rows", Colour.BLUE, [[step.right_of_kept for step in group.steps] for group in groups]),
+        ):
+            sums = [
+                (group.end, sum(one[0] for one in found), sum(one[1] for one in found)) for group, found in zip(groups, pairs, strict=True)
+            ]
+            points = [(end, hits / known) for end, hits, known in sums if known]
+            if points:
+                right.plot(*zip(*points, strict=True), color=colour, marker="o", clip_on=False)
+                mean = sum(hits for _, hits, _ in sums) / sum(known for *_, known in sums)
+                ends.append((points[-1][1], f"{name}: {mean:.1%} in all", colour))
+        right.set_ylim(0, 1)
+        label_right(right, ends)
+        if not ends:
+            right.annotate("gold labels of the pool are not known", (0.5, 0.5), xycoords="axes fraction", ha="center", color=Colour.MUTED)
+        right.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
+        for axes in grid.ravel():
+            if axes is not kept:
+                axes.grid(axis="y")
+                axes.set_xlabel("training step")
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    return figure
+
+
+class _Group:
+    """Neighbouring steps that make one point, and the number of the last one."""
+
+    def __init__(self, steps: Sequence[SelectionStep], end: int) -> None:
+        self.steps = steps
+        self.end = end
+
+
+def _grouped(steps: Sequence[SelectionStep]) -> list[_Group]:
+    size = -(-len(steps) // _POINTS)
+    return [_Group(steps[start : start + size], min(start + size, len(steps))) for start in range(0, len(steps), size)]
+
+
+def _at(values: Sequence[float | None], key: int) -> float | None:
+    return values[key] if key < len(values) else None
+
+
+def _draw(axes: Axes, run: Run, curves: dict[int, list[tuple[int, float]]], colours: dict[int, Any]) -> None:
+    ends = []
+    for key, points in curves.items():
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colours[key], clip_on=False, linewidth=1.3)
+            ends.append((points[-1][1], short(_name(run, key), 16), colours[key]))
+    axes.set_ylim(0, max([value for points in curves.values() for _, value in points] + [0.05]) * 1.05)
+    label_right(axes, ends, gap=0.09)
+
+
+def _name(run: Run, key: int) -> str:
+    """A class by its place; for NER texts without entities have the place after the last type."""
+    return run.labels[key] if key < len(run.labels) else "no entity"

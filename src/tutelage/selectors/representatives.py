@@ -1,0 +1,59 @@
+"""Rows that stand for all rows: the nearest one to each centre of a mini-batch k-means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tutelage.selectors.distances import Distances
+from tutelage.selectors.protocol import Floats, Places
+
+_BATCH = 1024
+_FLOOR = 1e-6
+"""Of the largest weight: what a weight counts at least, so that no centre is left without a row."""
+
+
+def representatives(
+    embeddings: NDArray[Any], n: int, chance: np.random.Generator, weights: NDArray[Any] | None = None
+) -> tuple[Places, Floats]:
+    """``n`` different places, and the distance of each row to the centre that it stands for; in no special order.
+
+    Sculley's mini-batch k-means (2010) by scikit-learn, then for each centre the nearest row that no other centre has.
+
+    Args:
+        embeddings: [N, D], all finite, N at least ``n``.
+        weights: of the rows in the clustering, [N], at least 0; even ones where they are all 0 or not given.
+    """
+    if n == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
+    if n == len(embeddings):
+        return np.arange(n, dtype=np.int64), np.zeros(n)
+    from sklearn.cluster import MiniBatchKMeans
+
+    if weights is not None:
+        highest = float(weights.max())
+        weights = np.maximum(weights / highest, _FLOOR) if highest > 0 else None
+    clustering = MiniBatchKMeans(
+        n_clusters=n,
+        batch_size=max(_BATCH, 2 * n),
+        n_init=1,
+        compute_labels=False,
+        random_state=int(chance.integers(2**31 - 1)),
+    ).fit(embeddings, sample_weight=weights)
+    return _different(Distances(embeddings), np.asarray(clustering.cluster_centers_))
+
+
+def _different(distances: Distances, centres: NDArray[Any]) -> tuple[Places, Floats]:
+    """The nearest row to each centre; where two centres have the same one, the second takes its nearest that is free."""
+    places, squared = distances.nearest_rows(centres)
+    first = np.unique(places, return_index=True)[1]
+    taken = np.zeros(len(distances), dtype=bool)
+    taken[places[first]] = True
+    for centre in np.setdiff1d(np.arange(len(centres)), first):
+        own = np.where(taken, np.inf, distances.to_nearest(centres[centre : centre + 1]))
+        places[centre] = int(own.argmin())
+        squared[centre] = own[places[centre]]
+        taken[places[centre]] = True
+    return places, np.sqrt(squared)

@@ -1,0 +1,73 @@
+"""What the train selector makes of one batch: the student's view of it in plain numbers, and the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from tutelage.selectors.protocol import Floats, Places, Step, TrainSelector
+from tutelage.tasks.protocol import Task
+
+
+class SelectableItem(Protocol):
+    """What is asked of a batch's item (:class:`tutelage.data.items.Item`)."""
+
+    id: str
+    target: str
+    key: int
+    confidence: float
+    least_confidence: float
+    places: tuple[int, ...]
+
+    @property
+    def gold(self) -> bool:
+        """True where the target is a gold label."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The selector's decision about one batch, with what it was decided about.
+
+    Attributes:
+        items: the batch's, in order.
+        keys: their classes, [B].
+        weights: [B]; 0 where a row was left out.
+        report: what the selector tells of the step.
+    """
+
+    items: tuple[Any, ...]
+    keys: Places
+    weights: Floats
+    report: dict[str, Any]
+
+
+def select(selector: TrainSelector, items: Sequence[SelectableItem], logits: torch.Tensor, task: Task) -> Selected:
+    """Ask ``selector`` about a batch.
+
+    Args:
+        logits: the student's, [B, C], or [B, L, C] for words.
+    """
+    keys = np.array([item.key for item in items], dtype=np.int64)
+    probabilities = logits.detach().float().softmax(dim=-1).cpu().numpy().astype(np.float64)
+    owners = np.arange(len(items))
+    if task.level == "word":
+        seen = [(row, place) for row, item in enumerate(items) for place in item.places if place >= 0]
+        owners = np.array([row for row, _ in seen], dtype=np.int64)
+        probabilities = probabilities[owners, [place for _, place in seen]]
+    step = Step(
+        ids=tuple(item.id for item in items),
+        keys=keys,
+        confidence=np.array([item.confidence for item in items]),
+        least_confidence=np.array([item.least_confidence for item in items]),
+        gold=np.array([item.gold for item in items]),
+        probabilities=probabilities,
+        owners=owners,
+        classes=len(task.labels) + (task.level == "word"),
+    )
+    weighed = selector.weigh(step)
+    return Selected(tuple(items), keys, weighed.weights, weighed.report)

@@ -1,0 +1,82 @@
+"""What holds for every loss of conf/loss: it is made from its file, both shapes work, and nothing extreme breaks it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from tests.loss_targets import EXTREME, Lesson, targets
+
+from tutelage.student.losses.protocol import Targets, UnitLoss
+
+FILES = sorted((Path(__file__).parents[4] / "conf" / "loss").glob("*.yaml"))
+
+
+@pytest.fixture(params=FILES, ids=[path.stem for path in FILES])
+def loss(request: pytest.FixtureRequest) -> UnitLoss:
+    return instantiate(OmegaConf.load(request.param))
+
+
+def test_there_is_a_file_for_each() -> None:
+    assert {path.stem for path in FILES} >= {
+        *("cross_entropy", "soft_targets", "soft_mix", "generalised", "symmetric", "truncated", "early_learning", "meta")
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_a_file_says_what_it_is_and_how_to_use_it(path: Path) -> None:
+    first, second, *_ = path.read_text(encoding="utf-8").splitlines()
+    assert first.startswith("# ")
+    assert second.startswith("#   tutelage train ")
+    assert f" loss={path.stem}" in second
+
+
+def test_extreme_logits_and_empty_tokens_give_finite_losses_and_gradients(loss: UnitLoss) -> None:
+    for dtype in (torch.float64, torch.float32):
+        logits = EXTREME.logits.to(dtype, copy=True).requires_grad_()
+        cast = Targets(
+            **{name: getattr(EXTREME.targets, name).to(dtype) for name in ("hard", "teacher", "off_label", "weights")},
+            ids=EXTREME.targets.ids,
+            progress=0.5,
+        )
+        for _ in range(3):  # what remembers has something to remember
+            losses = loss(logits, cast)
+        assert losses.shape == cast.weights.shape
+        assert losses.isfinite().all()
+        losses.sum().backward()
+        assert logits.grad is not None
+        assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("hard", [[0, 2, 1], [[0, 2, 1], [1, 1, -1]]], ids=["texts", "words"])
+def test_shapes_follow_the_weights(loss: UnitLoss, hard: list[int]) -> None:
+    lesson = Lesson(torch.zeros(*torch.tensor(hard).shape, 3, dtype=torch.float64, requires_grad=True), targets(hard, 3))
+    losses = loss(lesson.logits, lesson.targets)
+    assert losses.shape == lesson.targets.weights.shape
+    factors = loss.keep(losses.detach(), lesson.targets)
+    assert factors.shape == losses.shape
+    assert factors.dtype == losses.dtype
+    assert set(factors.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_a_step_along_the_gradient_makes_the_target_likelier(loss: UnitLoss) -> None:
+    logits = torch.tensor([[0.3, -0.2, 0.1], [0.0, 0.5, 0.2]], dtype=torch.float64, requires_grad=True)
+    taught = targets([1, 0], 3)
+    loss(logits, taught).sum().backward()
+    assert logits.grad is not None
+    before, after = logits.detach().softmax(-1), (logits.detach() - 0.1 * logits.grad).softmax(-1)
+    assert ((after - before) * taught.hard).sum(-1).min() > 0
+
+
+def test_only_meta_reweighting_asks_for_a_guide() -> None:
+    assert [path.stem for path in FILES if instantiate(OmegaConf.load(path)).needs_guide] == ["meta"]
+
+
+def test_a_loss_without_a_guide_cannot_reweigh() -> None:
+    with pytest.raises(NotImplementedError):
+        UnitLoss().reweigh(torch.nn.Identity(), {}, EXTREME.targets, {}, EXTREME.targets)
+    with pytest.raises(NotImplementedError):
+        UnitLoss()(EXTREME.logits, EXTREME.targets)
