@@ -49,20 +49,25 @@ class Arrays:
         self.texts = range(total)
 
     def probabilities(self) -> Any:
+        """The distributions, [N, C]."""
         return self._probabilities
 
     def uncertainty(self, kind: Any) -> Any:
+        """Computed anew for each choice, as part of what is timed."""
         from tutelage.selectors.uncertainty import uncertainty_of
 
         return uncertainty_of(self._probabilities, kind)
 
     def embeddings(self) -> Any:
+        """The embeddings, [N, D]."""
         return self._embeddings
 
     def labelled_embeddings(self) -> Any:
+        """Those of the labelled rows, [M, D]."""
         return self._labelled
 
     def disagreement(self, passes: int) -> Any:
+        """Any numbers, [N]."""
         return self._probabilities[:, 0]
 
 
@@ -73,12 +78,15 @@ class Said:
         self._view = view
 
     def predict_proba(self, dataset: Any) -> Any:
+        """The distributions, [N, C]."""
         return self._view.probabilities()
 
     def __getitem__(self, places: Any) -> Said:
+        """Itself."""
         return self
 
     def __len__(self) -> int:
+        """N."""
         return len(self._view.texts)
 
 

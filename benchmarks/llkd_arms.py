@@ -1,0 +1,109 @@
+"""Claim: LLKD beats the best baseline with under 25 % of the pool. On six sets, every arm on 1,000 pool texts and the same training steps.
+
+    python benchmarks/llkd_arms.py --data ../data [--sets snips trec6 sst2 ag_news emotion csabstruct] [--seeds 1 2 3] [--only ARM …]
+
+``--data`` holds trec6/, sst2/, ag_news/, emotion/ and csabstruct/, each with train, validation and test.jsonl; SNIPS is in the package. Two
+shots a class are the teacher's demonstrations; only the floor learns from them. Every arm makes as many optimizer steps as three passes over
+1,000 texts (``llkd`` makes three passes, of which few rows count; ``llkd_full_steps`` refills its batches and makes all the steps). Runs that
+are in the folder already are read, not run again. Tests are paired over seeds and sets, with Holm's correction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from evokd_gain import interval, result_of
+from scipy import stats
+
+_POOL, _STEPS, _SHARE = 1000, 189, 250
+_LIMIT = f"method.training.start_updates={_STEPS}"
+_STAGES = [f"method.training.{stage}_{what}" for stage in ("start", "round") for what in ("epochs=80", f"updates={_STEPS // 5}")]
+_ARMS = {
+    "floor": ["method=shots"],
+    "random": ["method=static", f"method.first={_SHARE}", "method.training.start_epochs=80", _LIMIT],
+    "entropy": ["method=static", "selector=entropy", "method.first=50", "method.rounds=4", "method.n_texts=50", *_STAGES],
+    "teacher_confidence": [
+        "method=full_pool",
+        "selector=surest",
+        f"selector.share={_SHARE / _POOL}",
+        "selector.refill=true",
+        "method.training.start_epochs=80",
+        _LIMIT,
+    ],
+    "freematch": ["method=llkd", "selector=llkd", "selector.student_gate=false", "selector.combine=none", _LIMIT],
+    "llkd": ["method=llkd", "selector=llkd", _LIMIT],
+    "llkd_full_steps": ["method=llkd", "selector=llkd", "selector.refill=true", "method.training.start_epochs=40", _LIMIT],
+    "full_pool": ["method=full_pool", _LIMIT],
+    "ceiling": ["method=supervised", "method.training.start_epochs=80", _LIMIT],
+}
+
+
+def run(dataset: str, arm: str, seed: int, options: argparse.Namespace) -> dict[str, Any] | None:
+    """One run's result; None where it is not there and not asked for."""
+    folder = options.folder / f"{dataset}-{arm}-{seed}"
+    if options.only and arm not in options.only and not (folder / "result.json").exists():
+        return None
+    data = ["data=snips"] if dataset == "snips" else [f"data={dataset}", f"data.path={options.data / dataset}"]
+    pool = [f"method.pool_size={_POOL}"] if arm not in ("floor", "ceiling") else []
+    # The teacher alone is measured once a set and seed, beside the full pool.
+    teacher = ["evaluate.teacher=true"] if arm == "full_pool" else []
+    return result_of(folder, [*data, *_ARMS[arm], *pool, *teacher, f"seed={seed}", f"shots={options.shots}"])
+
+
+def main() -> None:
+    """Run what is missing, then print a table for each set, and the claim's tests over all of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", default=["snips", "trec6", "sst2", "ag_news", "emotion", "csabstruct"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--shots", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=[], choices=list(_ARMS))
+    parser.add_argument("--folder", type=Path, default=Path("outputs/bench-llkd"))
+    options = parser.parse_args()
+    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for dataset in options.sets:
+        for seed in options.seeds:
+            for arm in _ARMS:
+                if (result := run(dataset, arm, seed, options)) is not None:
+                    found[dataset, arm, seed] = result
+        print(f"\n{dataset}: test accuracy and macro-F1, %; share of the pool and of the rows that passed by; billed tokens")
+        for arm in _ARMS:
+            results = [found[key] for key in found if key[:2] == (dataset, arm)]
+            if results:
+                accuracy, f1 = ([result["after"][key] for result in results] for key in ("accuracy", "macro_f1"))
+                shares = [result["share_of_data"] for result in results]
+                share = [statistics.mean(one[key] or 0.0 for one in shares) for key in ("unique", "selections")]
+                billed = statistics.mean(result["tokens"]["billed"] for result in results)
+                by_seed = " ".join(f"{100 * value:.1f}" for value in accuracy)
+                print(
+                    f"{arm:19s} {interval(accuracy)}  {interval(f1)}   {100 * share[0]:5.1f} {100 * share[1]:5.1f}   {billed:9,.0f}   {by_seed}"
+                )
+        alone = [found[key]["teacher"] for key in found if key[0] == dataset and found[key]["teacher"]]
+        if alone:
+            print(f"{'teacher alone':19s} {interval([one['accuracy'] for one in alone])}  {interval([one['macro_f1'] for one in alone])}")
+    _claim(found)
+
+
+def _claim(found: dict[tuple[str, str, int], dict[str, Any]]) -> None:
+    """LLKD less each baseline, paired over every set and seed that both have (macro-F1, the paper's number)."""
+    for ours in ("llkd", "llkd_full_steps"):
+        lines = []
+        for arm in ("random", "entropy", "teacher_confidence", "freematch", "full_pool"):
+            pairs = [(dataset, seed) for dataset, one, seed in found if one == ours and (dataset, arm, seed) in found]
+            gains = [found[d, ours, s]["after"]["macro_f1"] - found[d, arm, s]["after"]["macro_f1"] for d, s in pairs]
+            if len(gains) > 2:
+                lines.append((arm, gains, float(stats.ttest_1samp(gains, 0.0).pvalue)))
+        # Holm: the smallest p times the number of tests, the next times one less, never falling.
+        order = sorted(range(len(lines)), key=lambda place: lines[place][2])
+        corrected = np.maximum.accumulate([min(1.0, lines[place][2] * (len(lines) - rank)) for rank, place in enumerate(order)])
+        print(f"\n{ours} less …, macro-F1 points (t-test paired over {len(lines[0][1]) if lines else 0} runs, p by Holm)")
+        for place, p in zip(order, corrected, strict=True):
+            print(f"  {lines[place][0]:19s} {interval(lines[place][1])}   p {p:.3f}")
+
+
+if __name__ == "__main__":
+    main()
