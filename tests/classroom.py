@@ -125,6 +125,11 @@ SHOTS = tuple(Example(f"shot-{name}-{n}", a_text(name, 5000 + n), name) for name
 DEV = tuple(Example(f"dev-{name}-{n}", a_text(name, 6000 + n), name) for name in NAMES for n in range(2))
 
 
+def not_looked(*_: object) -> Any:
+    """The sight of a ground whose method has no business to look at a student."""
+    raise AssertionError("the student was looked at")
+
+
 def ground(folder: Path, teacher: ScriptedTeacher | None, *, seed: int = 1, heard: Heard | None = None, **changes: Any) -> Ground:
     """A ground over an empty (or reopened) pool in ``folder``."""
     ear = heard or Heard()
@@ -132,12 +137,14 @@ def ground(folder: Path, teacher: ScriptedTeacher | None, *, seed: int = 1, hear
         "task": TASK,
         "pool": Pool.open(folder / "rows.jsonl"),
         "shots": SHOTS,
+        "unlabelled": (),
         "dev": DEV,
         "held_out": tuple(("dev", example.text) for example in DEV),
         "seed": seed,
         "teacher": teacher,
         "on_phase": lambda name, count: ear.phases.append((name, count)),
         "on_reply": ear.replies.append,
+        "look": not_looked,
     }
     return Ground(**{**given, **changes})
 

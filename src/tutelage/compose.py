@@ -166,10 +166,12 @@ def _check_types(config: Any, overrides: Sequence[str]) -> None:
 
     groups = {path.name for path in conf_directory().iterdir() if path.is_dir()}
     keys = {word: word.lstrip("+~").partition("=")[0] for word in overrides}
-    if not any("." in key for key in keys.values()):
+    # "selector@method.accept" chooses an option too.
+    options = {word for word, key in keys.items() if key.partition("@")[0] in groups}
+    if not any("." in key for word, key in keys.items() if word not in options):
         return
-    defaults = compose("config", [word for word, key in keys.items() if key in groups])
-    for key in (key for key in keys.values() if "." in key):
+    defaults = compose("config", [word for word in keys if word in options])
+    for key in (key for word, key in keys.items() if word not in options and "." in key):
         default, given = (OmegaConf.select(node, key, throw_on_missing=False) for node in (defaults, config))
         for kind, takes, name in (
             (bool, bool, "true or false"),

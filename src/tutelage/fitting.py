@@ -18,6 +18,7 @@ from tutelage.callbacks.ledger import RoundLedger, Watcher
 from tutelage.data.dataset import Dataset
 from tutelage.data.growing import GrowingDataModule
 from tutelage.data.pool import Pool
+from tutelage.errors import ConfigError, did_you_mean
 from tutelage.interruption import Interruption
 from tutelage.methods.protocol import Ground, Method, OnPhase
 from tutelage.methods.view import RoundView
@@ -82,7 +83,7 @@ def fit(
     else:
         pool.truncate(*pool_at(checkpoint))
     ledger = RoundLedger(folder, status, task, pool, watcher)
-    shots = dataset.supervised() if training.gold == "pool" else dataset.shots(config.shots, config.seed)
+    shots = shots_of(config, dataset)
 
     def on_reply(reply: Any) -> None:
         watcher.reply(reply)
@@ -91,7 +92,7 @@ def fit(
     module, tokenizer = build_student(config, task)
     view = RoundView(
         training.train_on, training.gold_repeats, training.review_every, training.review_size, config.seed,
-        f"shots={config.shots}" if training.gold == "shots" else "the pool's gold labels",
+        {"shots": f"shots={config.shots}", "pool": "the pool's gold labels"}.get(training.gold, f"method={method.name}"),
     )  # fmt: skip
     data = GrowingDataModule(
         pool,
@@ -99,7 +100,7 @@ def fit(
         tokenizer,
         dataset.dev,
         dataset.test,
-        dataset.shots(config.shots, config.seed),
+        () if training.gold == "none" else dataset.shots(config.shots, config.seed),
         batch_size=config.student.batch_size,
         eval_batch_size=config.student.eval_batch_size,
         max_length=config.student.max_length,
@@ -174,6 +175,20 @@ def fit(
         shares=selection.shares,
         save=lambda path: save_student(path, module.network, tokenizer, config.student.max_length),
     )
+
+
+def shots_of(config: DictConfig, dataset: Dataset) -> tuple[Example, ...]:
+    """The gold labels that a run's method may use: the shots, those of the whole pool, or none.
+
+    Raises:
+        ConfigError: ``method.training.gold`` is none of the three.
+    """
+    gold = str(config.method.training.gold)
+    if gold not in (ways := ("none", "pool", "shots")):
+        raise ConfigError(did_you_mean("method.training.gold", gold, ways))
+    if gold == "none":
+        return ()
+    return dataset.supervised() if gold == "pool" else dataset.shots(config.shots, config.seed)
 
 
 def ground_of(

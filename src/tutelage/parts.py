@@ -18,7 +18,7 @@ from tutelage.records import Example
 from tutelage.student.module import StudentModule
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.build import Stack, build_teacher
-from tutelage.teacher.labelling import Labeller
+from tutelage.teacher.labelling import Labeller, Nearest
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import Teacher
 
@@ -123,8 +123,15 @@ def build_selector(config: DictConfig, stage: str) -> Any:
     return build(config.method[stage], f"method.{stage}")
 
 
-def build_labeller(config: DictConfig, prompts: PromptSet, task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> Labeller:
-    """What labels texts for the run's task, with a calibrator of its own.
+def build_labeller(
+    config: DictConfig,
+    prompts: PromptSet,
+    task: Task,
+    teacher: Teacher,
+    demonstrations: Sequence[Example],
+    nearest: Nearest | None = None,
+) -> Labeller:
+    """What labels texts for the run's task, with a calibrator of its own; see :class:`tutelage.teacher.labelling.NewLabeller`.
 
     Raises:
         ConfigError: for NER, ``teacher.ner`` is neither extract nor verify.
@@ -138,14 +145,13 @@ def build_labeller(config: DictConfig, prompts: PromptSet, task: Task, teacher: 
     # Methods that never ask the teacher have no such setting, and the teacher may still be measured beside them.
     allow_codes = bool(config.method.get("allow_codes", True))
     if task.level == "text":
-        return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator, allow_codes)
+        return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator, allow_codes, nearest)
     if config.teacher.ner not in (ways := ("extract", "verify")):
         raise ConfigError(did_you_mean("teacher.ner", str(config.teacher.ner), ways))
-    verifier = SpanVerifier(
-        teacher, task.labels, prompts, demonstrations, calibrator, Candidates(config.teacher.candidate_parts), allow_codes
-    )
+    candidates = Candidates(config.teacher.candidate_parts)
+    verifier = SpanVerifier(teacher, task.labels, prompts, demonstrations, calibrator, candidates, allow_codes, nearest=nearest)
     if config.teacher.ner == "extract":
-        return SpanExtractor(teacher, task.labels, prompts, demonstrations, verifier)
+        return SpanExtractor(teacher, task.labels, prompts, demonstrations, verifier, nearest=nearest)
     return verifier
 
 

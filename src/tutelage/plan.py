@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError
-from tutelage.fitting import ground_of
+from tutelage.fitting import ground_of, shots_of
 from tutelage.methods.protocol import Plannable
 from tutelage.parts import build, build_dataset, build_method, build_stack
 
@@ -46,7 +46,7 @@ def plan(config: DictConfig) -> int:
         stack = build_stack(timed, Path(scratch))
         try:
             pool = Pool.open(Path(scratch) / "rows.jsonl")
-            shots = dataset.shots(config.shots, config.seed)
+            shots = shots_of(config, dataset)
             method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher, lambda *_: None, lambda *_: None, _not_looked))
             sample = method.sample_requests(_TIMED)
             costs: dict[str, Any] = {}
@@ -72,7 +72,8 @@ def plan(config: DictConfig) -> int:
     tokens = sum(costs[kind][0] * count for kind, count in counts.items())
     seconds = sum(costs[kind][1] * count for kind, count in counts.items())
     limit = config.budget.tokens
-    rounds = method.rounds if limit is None else min(method.rounds, int(limit // max(tokens, 1)))
+    whole = method.rounds or 1  # without rounds everything is asked at once, before the student begins
+    rounds = whole if limit is None else min(whole, int(limit // max(tokens, 1)))
     console.rule("one round")
     console.print("requests  " + ", ".join(f"{count} {kind}" for kind, count in counts.items()), highlight=False)
     console.print(f"cost      about {tokens:,.0f} billed tokens, {seconds:.0f} s of teacher time", highlight=False)

@@ -156,11 +156,18 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a round tells the method: every outcome, and the score of each class over them."""
+    """What a round tells the method.
+
+    Attributes:
+        outcomes: of the rows that it is aimed by.
+        per_class: the score of each class over them.
+        on_dev: the same over the dev set; a method that uses it uses the dev labels.
+    """
 
     round: int
     outcomes: tuple[Outcome, ...]
     per_class: dict[str, ClassScore]
+    on_dev: dict[str, ClassScore] = field(default_factory=dict)
 
     @property
     def correct(self) -> tuple[Outcome, ...]:

@@ -13,7 +13,7 @@ from tutelage.arms import supervised_ceiling, teacher_alone
 from tutelage.callbacks.ledger import Watcher
 from tutelage.data.dataset import Dataset
 from tutelage.errors import TutelageError
-from tutelage.fitting import Fitted, fit
+from tutelage.fitting import Fitted, fit, shots_of
 from tutelage.interruption import Interrupted, Interruption
 from tutelage.methods.protocol import Method
 from tutelage.parts import build, build_dataset, build_method, build_stack
@@ -131,10 +131,10 @@ def _choice(group: str) -> str:
 
 def _gold(config: DictConfig, dataset: Dataset, fitted: Fitted | None) -> dict[str, int]:
     """How many gold labels were used for what; dev labels that only draw a curve are not used by the run."""
-    pool = config.method.training.gold == "pool"
+    steered = config.method.training.patience or config.method.get("scores_from") == "dev"
     return {
-        "shots": len(dataset.supervised() if pool else dataset.shots(config.shots, config.seed)),
-        "dev": len(dataset.dev) if config.method.training.patience else 0,
+        "shots": len(shots_of(config, dataset)),
+        "dev": len(dataset.dev) if steered else 0,
         "calibration": fitted.calibration_labels if fitted else 0,
     }
 

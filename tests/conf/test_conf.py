@@ -18,22 +18,35 @@ from tutelage.compose import compose_config, conf_directory
 from tutelage.errors import ConfigError
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.llm_da_settings import LLMDASettings
+from tutelage.methods.pool_settings import PoolSettings
 
 CONF = conf_directory()
 ROOT = Path(__file__).parents[2]
 FILES = sorted(CONF.rglob("*.yaml"))
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
-WRAPPERS = {"teacher": {"cache", "record", "ner", "candidate_parts"}, "method": {"training", "allow_codes"}}
+WRAPPERS = {"teacher": {"cache", "record", "ner", "candidate_parts"}, "method": {"training", "allow_codes", "acquire", "accept", "train"}}
 """Keys of a group that are not the target's: the run takes them for what stands around it."""
 GIVEN = {
     "task": {"labels"},
     "teacher": {"log_path"},
-    "method": {"prompts", "acceptance", "new_labeller"},
+    "method": {"prompts", "acceptance", "acquirer", "new_labeller"},
 }
 """Arguments that the run adds."""
-SETTINGS: dict[str, Any] = {"evokd": EvoKDSettings, "llm_da": LLMDASettings}
-"""What stands behind a method's ``**settings``."""
+SETTINGS: dict[str, Any] = {
+    "evokd": EvoKDSettings,
+    "llm_da": LLMDASettings,
+    "pool_labelling": PoolSettings,
+    "llmaaa": PoolSettings,
+    "freeal": PoolSettings,
+}
+"""What stands behind a method's ``**settings``, by its target."""
+LLKD = ("method=llkd", "selector=llkd")
+ABLATED = {
+    **dict.fromkeys(("no_teacher_gate", "no_student_gate", "no_weights", "global_thresholds"), (LLKD, "selector.")),
+    "fixed_share": (("method=llkd", "selector=surest"), "selector."),
+}
+"""What an ablation is taken from, and where it changes it; the others are EvoKD's."""
 COMMAND = re.compile(r"tutelage (?:train|plan)\b([^`\n]*)")
 
 
@@ -102,7 +115,9 @@ def test_a_file_opens_with_what_it_is_and_a_command_that_composes(path: Path):
 def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: str):
     config = plain(f"{group}={option}", "method=evokd") if group == "ablation" else plain(f"{group}={option}")
     found = targets(config.get(group), group)
-    assert found or group in ("budget", "trainer", "evaluate", "experiment", "ablation", "student")
+    assert (
+        found or group in ("budget", "trainer", "evaluate", "experiment", "ablation", "student") or (group, option) == ("selector", "own")
+    )
     for path, node in found:
         module, _, name = node["_target_"].rpartition(".")
         target = getattr(import_module(module), name)
@@ -112,7 +127,7 @@ def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: st
         required = {key for key in takes if parameters[key].default is inspect.Parameter.empty}
         if any(value.kind is value.VAR_KEYWORD for value in parameters.values()):
             assert path == "method", f"{node['_target_']} takes any keyword, so that a wrong one is not noticed"
-            settings = {field.name for field in fields(SETTINGS[option])}
+            settings = {field.name for field in fields(SETTINGS[name])}
             takes |= settings
             required |= settings
         assert keys <= takes, f"{path}={option} has keys that {node['_target_']} does not take"
@@ -121,11 +136,17 @@ def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: st
 
 @pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "ablation"])
 def test_an_ablation_changes_exactly_one_leaf(option: str):
-    whole, ablated = leaves(plain("method=evokd")), leaves(plain("method=evokd", f"ablation={option}"))
+    base, place = ABLATED.get(option, (("method=evokd",), "method."))
+    whole, ablated = leaves(plain(*base)), leaves(plain(*base, f"ablation={option}"))
     assert set(whole) == set(ablated)
     changed = [key for key in whole if whole[key] != ablated[key]]
     assert len(changed) == 1, f"ablation={option} changes {changed}"
-    assert changed[0].startswith("method.")
+    assert changed[0].startswith(place)
+
+
+@pytest.mark.parametrize("option", sorted(set(ABLATED) - {"fixed_share"}))
+def test_llkd_s_ablations_hold_whether_its_selector_is_named_or_not(option: str):
+    assert plain("method=llkd", f"ablation={option}") == plain("method=llkd", "selector=llkd", f"ablation={option}")
 
 
 def test_the_issue_s_six_ablations_are_there():
@@ -133,7 +154,7 @@ def test_the_issue_s_six_ablations_are_there():
     assert there >= {"no_easy", "no_correct", "no_review", "no_separation", "no_analysis", "no_feedback"}
 
 
-@pytest.mark.parametrize("training", ["evokd", "llm_da", "shots", "supervised"])
+@pytest.mark.parametrize("training", [name for group, name in OPTIONS if group == "method"])
 def test_every_method_has_the_same_training_settings(training: str):
     assert set(plain(f"method={training}")["method"]["training"]) == set(plain("method=evokd")["method"]["training"])
 
@@ -154,7 +175,7 @@ def test_commands_are_read_from_text():
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("method=evokdd", "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, llm_da, shots, supervised"),
+        ("method=evokdd", "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, "),
         ("data=snip", "Unknown data 'snip'. Did you mean 'snips'? Available: "),
         ("ablation=no_eazy", "Unknown ablation 'no_eazy'. Did you mean 'no_easy'? Available: "),
         ("experiment=nothing_alike", "Unknown experiment 'nothing_alike'. Available: "),
@@ -171,13 +192,15 @@ def test_commands_are_read_from_text():
         ("method.analysis=1", "method.analysis=1 is not true or false"),
         ("method.training.start_epochs=null", "method.training.start_epochs=None is not a whole number"),
         ("student.learning_rate=high", "student.learning_rate='high' is not a number"),
-        ("selector.share=true", "selector.share=True is not a number"),
+        ("method.accept.share=true", "method.accept.share=True is not a number"),
+        ("selector=surest selector.share=true", "selector.share=True is not a number"),
+        ("selector@method.accept=scord", "Unknown selector 'scord'. Did you mean 'scored'?"),
         ("seed", "seed"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_when_it_is_composed(override: str, said: str):
     with pytest.raises(ConfigError) as refused:
-        compose_config([override])
+        compose_config(override.split())
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
 

@@ -153,7 +153,7 @@ def test_more_labels_than_one_request_may_name_are_scored_in_groups(workplace, f
     names = [f"topic{number:03d}" for number in range(140)]
     for split, texts in (("train", ("ask about", "say more of")), ("validation", ("a word on",)), ("test", ("tell me of",))):
         write_jsonl(folder / f"{split}.jsonl", rows(*((f"{text} {name} {name[::-1]}", name) for name in names for text in texts)))
-    result = grow(workplace / "run", [*words, "selector=all", "method.rounds=1", "data.near_threshold=1"])
+    result = grow(workplace / "run", [*words, "selector=scored", "method.rounds=1", "data.near_threshold=1"])
     scores = [line["request"] for line in lines(workplace / "run" / "teacher" / "transcript.jsonl") if line["request"]["kind"] == "score"]
     assert sorted({len(request["choices"]) for request in scores}) == [12, 128]
     assert result["rows"]["accepted"] > 140
@@ -168,7 +168,7 @@ def colliding(folder: Path) -> None:
 
 def test_labels_whose_words_collide_get_codes(workplace, folder, words):
     colliding(folder)
-    result = grow(workplace / "run", [*words, "selector=all", "method.rounds=1"])
+    result = grow(workplace / "run", [*words, "selector=scored", "method.rounds=1"])
     prompts = [line["request"]["prompt"] for line in lines(workplace / "run" / "teacher" / "transcript.jsonl")]
     assert any(prompt.startswith("A: play music\nB: play weather\n") for prompt in prompts)
     assert result["rows"]["accepted"] > 2

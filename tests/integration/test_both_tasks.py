@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.documented import missing_and_unknown
-from tests.tiny import EVOKD, accuracies, grow, lines, scripted
+from tests.kinds import Kind
+from tests.tiny import accuracies, grow, lines
 from tests.tiny_ner import EVOKD_NER, scripted_ner
 
 from tutelage.data.pool import Pool
@@ -21,28 +19,6 @@ from tutelage.tasks.spans import read_spans, strict_tags
 
 NAMED = "then left with Clara Dune near Port Ember"
 """A text with a person and a place of the scripted teacher's."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A task, and the overrides of a run of it: data, teacher and student, given the settings of the teacher; with ``evokd`` its rounds."""
-
-    task: str
-    base: Callable[..., list[str]]
-    evokd: tuple[str, ...]
-    gold: int
-    pool: int
-
-
-@pytest.fixture(scope="module", params=["classification", "ner"])
-def kind(
-    request: Any, student: Path, small_data: Path, ner_student: Path, ner_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Kind:
-    shared = tmp_path_factory.mktemp("cache") / "replies.sqlite"
-
-    if request.param == "ner":
-        return Kind("ner", partial(scripted_ner, ner_student, ner_data, shared), EVOKD_NER, gold=3, pool=24)
-    return Kind("classification", partial(scripted, student, small_data, shared), EVOKD, gold=7, pool=84)
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +119,14 @@ def test_the_floor_and_the_ceiling_ask_no_teacher(kind: Kind, workplace: Path, m
     assert not (workplace / "none.sqlite").exists()
 
 
-@pytest.mark.parametrize("selector", ["all", "agreement", "class_share"])
+@pytest.mark.parametrize("selector", ["scored", "agreement", "class_share"])
 def test_each_selector_judges_what_was_labelled(kind: Kind, workplace: Path, selector: str):
     grow(workplace / "run", [*kind.base(), *kind.evokd, f"selector={selector}"])
     judged = [row for row in rows(workplace / "run") if row.distribution is not None]
     agreed = {row.distribution.top == row.asked for row in judged if row.accepted and row.distribution}
     reasons = {row.reason for row in judged if not row.accepted}
     assert len(judged) > 10
-    if selector == "all":
+    if selector == "scored":
         assert agreed == {True, False}
         assert reasons == set()
     if selector == "agreement":

@@ -173,7 +173,7 @@ def test_every_calibration_runs_and_its_labels_are_counted(words, labels, studen
 
 def test_selector_all_keeps_what_agreement_rejects(student, small_data, shared_cache, workplace: Path):
     base = [*tiny.scripted(student, small_data, shared_cache), *tiny.EVOKD]
-    grow(workplace / "all", [*base, "selector=all"])
+    grow(workplace / "all", [*base, "selector=scored"])
     grow(workplace / "agreed", [*base, "selector=agreement", "selector.min_confidence=0"])
     everything, agreed = (Pool.open(workplace / name / "pool" / "rows.jsonl") for name in ("all", "agreed"))
     assert any(row.accepted and row.target != row.asked for row in everything.rows if row.asked)

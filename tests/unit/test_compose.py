@@ -90,7 +90,7 @@ def test_where_and_how_a_run_goes_is_no_part_of_its_hash(other: list[str]):
     assert config_hash(compose_config(other)) == config_hash(compose_config([]))
 
 
-@pytest.mark.parametrize("other", ["seed=0", "method.rounds=3", "selector=all", "data.near_threshold=0.8"])
+@pytest.mark.parametrize("other", ["seed=0", "method.rounds=3", "selector=scored", "data.near_threshold=0.8"])
 def test_what_changes_a_run_changes_its_hash(other: str):
     assert config_hash(compose_config([other])) != config_hash(compose_config([]))
 

@@ -30,15 +30,17 @@ class FeedbackDesk:
         """Keep the outcomes of rows that were not trained on yet."""
         self._before_training = list(outcomes)
 
-    def feedback(self, fresh: Sequence[Outcome], round: int) -> Feedback:
+    def feedback(self, fresh: Sequence[Outcome], round: int, dev: Sequence[Outcome] = ()) -> Feedback:
         """What the method aims at when it grows ``round``; the mistakes in it are exported as feedback/round-NNN.jsonl.
 
         Args:
             fresh: outcomes of the newest rows after training on them; used in the first round, or without predict-then-train.
+            dev: outcomes of the dev set; of them a method is told the scores of the classes alone.
         """
         kept = self._before_training if self.predict_then_train and self._before_training else fresh
         outcomes = tuple(kept)
-        aimed = self._method.aimed_at(Feedback(round=round - 1, outcomes=outcomes, per_class=self._task.scores(outcomes)))
+        scores, on_dev = self._task.scores(outcomes), self._task.scores(dev) if dev else {}
+        aimed = self._method.aimed_at(Feedback(round - 1, outcomes, scores, on_dev))
         self._folder.write_lines(f"feedback/round-{round:03d}.jsonl", as_dicts(list(aimed.wrong)))
         return aimed
 

@@ -19,7 +19,7 @@ from tutelage.data.growing import GrowingDataModule
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.methods.protocol import Method
 from tutelage.methods.view import RoundView
-from tutelage.records import Outcome
+from tutelage.records import Feedback
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import Position
 from tutelage.teacher.budget import BudgetedTeacher
@@ -111,12 +111,11 @@ class GrowthCallback(Callback):
         elif reason := self._reason_to_stop(position.round, float(scores[module.task.steered_by])):
             self._finish(trainer, module, position.round, reason)
         else:
-            self._grow(trainer, module, data, fresh, position.round + 1)
+            self._grow(trainer, module, data, self._desk.feedback(fresh, position.round + 1, dev), position.round + 1)
 
-    def _grow(self, trainer: Trainer, module: StudentModule, data: GrowingDataModule, fresh: list[Outcome], round: int) -> None:
+    def _grow(self, trainer: Trainer, module: StudentModule, data: GrowingDataModule, feedback: Feedback, round: int) -> None:
         billed = self._budget.usage.billed if self._budget else 0
         self._ledger.growing(round)
-        feedback = self._desk.feedback(fresh, round)
         try:
             growth = self._method.next_rows(feedback, round)
         except BudgetExhausted:

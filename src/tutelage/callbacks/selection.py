@@ -70,6 +70,7 @@ class SelectionLedger(Callback):
         if not selected.report:
             return  # a selector that keeps everything has nothing to tell
         line = {
+            **selected.report,
             "epoch": trainer.current_epoch,
             "updates": module.updates,
             "seen": _by_class(selected, asked),
@@ -77,7 +78,6 @@ class SelectionLedger(Callback):
             "right_of_seen": self._right(selected, asked),
             "right_of_kept": self._right(selected, kept),
             "weight": round(float(np.mean(selected.weights[kept])), 4) if kept else None,
-            **selected.report,
         }
         self._folder.append_line("selection.jsonl", line)
         self._lines += 1

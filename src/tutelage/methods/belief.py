@@ -43,4 +43,4 @@ class Belief:
             return self._task.margin(given, outcome) >= self._margin
 
         kept = tuple(outcome for outcome in feedback.outcomes if believed(outcome))
-        return Feedback(feedback.round, kept, self._task.scores(kept))
+        return Feedback(feedback.round, kept, self._task.scores(kept), feedback.on_dev)

@@ -65,6 +65,15 @@ class Briefing:
             focus, totals = 0.0, {"easy": settings.n_hard + settings.n_easy}
         return {kind: class_quota(total, list(self._labels), feedback.per_class, focus) for kind, total in totals.items()}
 
+    def even(self, count: int) -> dict[str, int]:
+        """``count`` texts shared evenly by the classes."""
+        return class_quota(count, list(self._labels), {}, focus=0.0)
+
+    def unaimed(self, count: int, chance: random.Random, names: Picker | None = None) -> list[Brief]:
+        """Briefs for ``count`` easy texts that look at no student: evenly shared by the classes, with demonstrations of the shots alone."""
+        exhibits = self.exhibits(Feedback(0, (), {}), chance)
+        return [self._brief("easy", name, exhibits, "", chance, names) for name, number in self.even(count).items() for _ in range(number)]
+
     def briefs(
         self, feedback: Feedback, exhibits: Exhibits, analysis: str, chance: random.Random, names: Picker | None = None
     ) -> list[Brief]:

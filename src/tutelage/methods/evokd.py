@@ -15,7 +15,7 @@ from dataclasses import replace
 from math import ceil as round_up
 from typing import Any
 
-from tutelage.errors import ConfigError
+from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.methods.admission import Admission
 from tutelage.methods.belief import Belief
 from tutelage.methods.briefing import Briefing
@@ -31,6 +31,9 @@ from tutelage.teacher.labelling import Draft, NewLabeller
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import GenerateRequest, Request, Sampling
 from tutelage.teacher.scoring import ordered_demonstrations
+
+NOTHING = Feedback(0, (), {})
+"""What is known of a student that there is not yet."""
 
 
 class EvoKD:
@@ -51,10 +54,6 @@ class EvoKD:
         min_words: int,
         max_words: int,
     ) -> None:
-        if settings.n_hard + settings.n_easy <= 0 and settings.rounds > 0:
-            raise ConfigError(
-                "method.n_hard and method.n_easy are both 0, so a round would ask for nothing. Set one of them, or method=shots."
-            )
         self.name = name
         self._settings = settings
         self._prompts = prompts
@@ -80,35 +79,50 @@ class EvoKD:
 
     def stand_on(self, ground: Ground) -> None:
         """Build the scorer over the shots, and remember every text that a new one must not repeat."""
+        settings = self._settings
         if ground.teacher is None:
-            raise ConfigError("method=evokd needs a teacher.")
-        if not ground.shots:
-            raise ConfigError("method=evokd starts from labelled shots and shots=0 gives none; give shots=1 or more.")
+            raise ConfigError(f"method={self.name} needs a teacher.")
+        if not ground.shots and (settings.n_init or not settings.n_first):
+            raise ConfigError(
+                f"method={self.name} starts from labelled shots and shots=0 (or method.training.gold=none) gives none; give shots=1 or more. "
+                "Without any it needs method.n_first=1 or more and method.n_init=0."
+            )
         self._ground, self._teacher = ground, ground.teacher
         self._labels: dict[str, Label] = {label.name: label for label in ground.task.labels}
         demonstrations = ordered_demonstrations(ground.shots, ground.seed)
         self._labeller = self._new_labeller(ground.task, self._teacher, demonstrations)
         self._gold_for_calibration = 0
-        duplicates = Repeats(ground, self._settings.near_duplicate)
-        self._briefing = Briefing(ground.task, self._settings, ground.shots, self._prompts.leads)
-        self._belief = Belief(ground.task, self._settings.mistake_margin)
-        self._admission = Admission(self._labeller if self._settings.separated else None, self._acceptance, duplicates)
+        duplicates = Repeats(ground, settings.near_duplicate)
+        self._briefing = Briefing(ground.task, settings, ground.shots, self._prompts.leads)
+        self._belief = Belief(ground.task, settings.mistake_margin)
+        self._admission = Admission(self._labeller if settings.separated else None, self._acceptance, duplicates)
         self._names = (
-            NameBook(ground.task.labels, ground.shots, self._prompts, self._settings.invented_names)
-            if ground.task.level == "word"
-            else None
+            NameBook(ground.task.labels, ground.shots, self._prompts, settings.invented_names) if ground.task.level == "word" else None
         )
 
     def first_rows(self) -> Growth:
-        """The shots, and with ``n_init`` paraphrases of them."""
-        if self._settings.separated:
+        """The shots, with ``n_init`` paraphrases of them, and with ``n_first`` texts that look at no student.
+
+        Raises:
+            ConfigError: the budget does not cover them.
+        """
+        settings, chance = self._settings, self._chance(0)
+        if settings.separated:
             self._ground.on_phase("calibration", 0)
             self._gold_for_calibration = self._labeller.fit(self._ground.dev, self._ground.on_reply)
         shots = gold_rows(self._ground.shots)
-        if not self._settings.n_init:
+        if not settings.n_init and not settings.n_first:
             return Growth(round=0, rows=tuple(shots))
-        briefs = self._briefing.paraphrases(shots, self._chance(0))
-        growth = self._grow(briefs, 0, "", {}, asked=0)
+        try:
+            briefs = self._briefing.paraphrases(shots, chance)
+            names, asked, failed, seconds = self._invented_for(self._briefing.even(settings.n_first), NOTHING, 0)
+            briefs += self._briefing.unaimed(settings.n_first, chance, names)
+            growth = self._grow(briefs, 0, "", seconds, asked=asked, failed=failed)
+        except BudgetExhausted:
+            raise ConfigError(
+                f"budget.tokens is smaller than what the first {settings.n_init + settings.n_first} texts take. Raise it, or ask for fewer "
+                "of them (method.n_init, method.n_first)."
+            ) from None
         return replace(growth, rows=(*shots, *growth.rows))
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
@@ -125,14 +139,9 @@ class EvoKD:
             asked, failed = 1, int(bool(reply.error))
             analysis = clean(reply.text)
             seconds["analysis"] = time.perf_counter() - began
-        names = None
-        if self._names is not None:
-            began = time.perf_counter()
-            names, more, lost = self._invented(self._names, feedback, round)
-            asked, failed = asked + more, failed + lost
-            seconds["names"] = time.perf_counter() - began
+        names, more, lost, spent = self._invented_for(self._by_class(feedback), feedback, round)
         briefs = self._briefing.briefs(feedback, exhibits, analysis, chance, names)
-        growth = self._grow(briefs, round, analysis, seconds, asked=asked, failed=failed)
+        growth = self._grow(briefs, round, analysis, {**seconds, **spent}, asked=asked + more, failed=failed + lost)
         return replace(growth, prompt=prompt)
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
@@ -141,42 +150,46 @@ class EvoKD:
         The shots stand in for the outcomes that are not there yet.
         """
         outcomes = tuple(Outcome(shot.id, shot.text, shot.label or "", shot.label or "", (1.0,), "gold", 0) for shot in self._ground.shots)
-        feedback = self.aimed_at(Feedback(0, outcomes, self._ground.task.scores(outcomes)))
+        scores = self._ground.task.scores(outcomes)
+        feedback = self.aimed_at(Feedback(0, outcomes, scores, scores))
         chance = self._chance(0)
         exhibits = self._briefing.exhibits(feedback, chance)
         names = None if self._names is None else self._names.picker({}, (), {})
         briefs = self._briefing.briefs(feedback, exhibits, "", chance, names)
+        briefs = briefs if self._settings.rounds else self._briefing.unaimed(self._settings.n_first, chance, names)
         chance.shuffle(briefs)
         requests: dict[str, list[Request]] = {
             "generation": list(self._writer.requests(briefs[:count], self._ground.seed, 1)),
         }
         if self._names is not None:
-            requests["names"] = list[Request](self._names.requests(self._by_class(feedback), self._ground.seed, 1))[:count]
+            quota = self._by_class(feedback) if self._settings.rounds else self._briefing.even(self._settings.n_first)
+            requests["names"] = list[Request](self._names.requests(quota, self._ground.seed, 1))[:count]
         if self._settings.separated:
             texts = [shot.text for shot in self._ground.shots] + [example.text for example in self._ground.dev]
             requests["labelling"] = list(self._labeller.requests([Draft(text) for text in texts[:count]]))
-        if self._settings.analysis and self._settings.feedback:
+        if self._settings.rounds and self._settings.analysis and self._settings.feedback:
             requests["analysis"] = [self._analysis_request(self._render_analysis(feedback, exhibits), 1)]
-        return requests
+        return {kind: some for kind, some in requests.items() if some}
 
     def requests_a_round(self) -> dict[str, int]:
-        """How many requests of each kind a round makes at most."""
-        texts = self._settings.n_hard + self._settings.n_easy
+        """How many requests of each kind a round makes at most; without rounds, what the first rows take."""
+        texts = self._settings.n_hard + self._settings.n_easy if self._settings.rounds else self._settings.n_first
         counts = {"generation": texts}
         if self._names is not None:
             counts["names"] = texts
         if self._settings.separated:
             known = [Draft(example.text) for example in (*self._ground.shots, *self._ground.dev)]
             counts["labelling"] = round_up(texts * len(self._labeller.requests(known)) / max(1, len(known)))
-        if self._settings.analysis and self._settings.feedback:
+        if self._settings.rounds and self._settings.analysis and self._settings.feedback:
             counts["analysis"] = 1
-        return counts
+        return {kind: number for kind, number in counts.items() if number}
 
     def aimed_at(self, feedback: Feedback) -> Feedback:
         """What is believed of the feedback; nothing without feedback, so that not even the draws depend on the student."""
         if not self._settings.feedback:
             return Feedback(feedback.round, (), {})
-        return self._belief.sift(feedback, self._ground.pool.rows)
+        believed = self._belief.sift(feedback, self._ground.pool.rows)
+        return replace(believed, per_class=feedback.on_dev) if self._settings.scores_from == "dev" else believed
 
     def state_dict(self) -> dict[str, Any]:
         """The calibrator's state, and which texts were cut."""
@@ -195,15 +208,18 @@ class EvoKD:
             total.update(quota)
         return dict(total)
 
-    def _invented(self, book: NameBook, feedback: Feedback, round: int) -> tuple[Picker, int, int]:
-        ground, quota = self._ground, self._by_class(feedback)
+    def _invented_for(self, quota: dict[str, int], feedback: Feedback, round: int) -> tuple[Picker | None, int, int, dict[str, float]]:
+        """For NER the names of a round with the requests made and failed for them and the seconds that took; for other tasks nothing."""
+        ground, began = self._ground, time.perf_counter()
+        if self._names is None or not any(quota.values()):
+            return None, 0, 0, {}
         ground.on_phase("names", sum(quota.values()))
-        new, asked, failed = book.invent(self._teacher, quota, ground.seed, round, ground.on_reply)
+        new, asked, failed = self._names.invent(self._teacher, quota, ground.seed, round, ground.on_reply)
         wrong: dict[str, list[str]] = {}
         for outcome in feedback.wrong:
             for mention, type in ground.task.missed(outcome):
                 wrong.setdefault(type, []).append(mention)
-        return book.picker(new, ground.pool.rows, wrong), asked, failed
+        return self._names.picker(new, ground.pool.rows, wrong), asked, failed, {"names": time.perf_counter() - began}
 
     def _chance(self, round: int) -> random.Random:
         return random.Random(int(record_id("method", self._ground.seed, round), 16))

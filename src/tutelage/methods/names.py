@@ -104,6 +104,7 @@ class Picker:
     ) -> None:
         self._known = {type: [*gold.get(type, ()), *grown.get(type, ())] for type in {*gold, *grown, *new}}
         self._new = {type: list(names) for type, names in new.items()}
+        self._invented_so_far = {type: tuple(names) for type, names in new.items()}
         self._wrong = wrong
         self._invented = invented
 
@@ -114,7 +115,8 @@ class Picker:
             return chance.choice(list(confused))
         if (fresh := self._new.get(type)) and chance.random() < self._invented:
             return fresh.pop(chance.randrange(len(fresh)))
-        known = self._known.get(type) or self._new.get(type)
+        # Without gold the names that were drawn already serve again, when no other is left.
+        known = self._known.get(type) or self._new.get(type) or self._invented_so_far.get(type)
         return chance.choice(known) if known else ""
 
 

@@ -19,6 +19,7 @@ from tutelage.methods.pool_settings import PoolSettings
 from tutelage.methods.protocol import Ground, gold_rows
 from tutelage.records import Example, Feedback, Growth, Row, record_id
 from tutelage.selectors.protocol import Acquirer
+from tutelage.teacher.budget import BudgetedTeacher
 from tutelage.teacher.labelling import Draft, Labeller, NewLabeller
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import Request
@@ -71,7 +72,12 @@ class PoolLabelling:
         self._pool = list(ground.unlabelled)
         if self.settings.pool_size is not None:
             self._pool = self._shuffled("pool", self._pool)[: self.settings.pool_size]
-        self._labeller: Labeller = self._new_labeller(ground.task, self._teacher, ordered_demonstrations(ground.shots, ground.seed))
+        self._shots = ordered_demonstrations(ground.shots, ground.seed)
+        self._labeller = self._build_labeller()
+
+    def _build_labeller(self) -> Labeller:
+        """What labels the pool, over the shots."""
+        return self._new_labeller(self._ground.task, self._teacher, self._shots)
 
     def first_rows(self) -> Growth:
         """The shots where they are trained on, and the texts that are labelled before there is a student."""
@@ -81,9 +87,9 @@ class PoolLabelling:
         first = self._pool if self.settings.first is None else self._shuffled("first", self._pool)[: self.settings.first]
         try:
             growth = self._label(first, [""] * len(first), 0)
-        except BudgetExhausted:
+        except BudgetExhausted as error:
             raise ConfigError(
-                f"budget.tokens is smaller than what the first {len(first)} texts of the pool take. Raise it, or label fewer of them "
+                f"budget.tokens is smaller than what the first {len(first)} texts of the pool take: {error} Raise it, or label fewer of them "
                 "(method.first, or method.pool_size)."
             ) from None
         return replace(growth, rows=(*gold, *growth.rows))
@@ -95,16 +101,10 @@ class PoolLabelling:
             BudgetExhausted: the tokens are spent.
         """
         began = time.perf_counter()
-        rows = [row for row in self._ground.pool.rows if row.source == "pool"]
-        done = {row.parents[0] for row in rows}
-        left = [example for example in self._pool if example.id not in done]
-        self._ground.on_phase("acquisition", 0)
-        view = self._ground.look([example.text for example in left], [row.text for row in self._ground.pool.accepted()])
-        chance = np.random.default_rng(int(record_id("acquire", self._ground.seed, round), 16))
-        acquired = self._acquirer.query(view, min(self.settings.n_texts, len(left)), chance)
-        chosen = [left[place] for place in acquired.places]
+        done = {row.parents[0] for row in self._ground.pool.rows if row.source == "pool"}
+        chosen, scores = self._acquire([example for example in self._pool if example.id not in done], round)
         seconds = time.perf_counter() - began
-        growth = self._label(chosen, [f"{score:.6g}" for score in acquired.scores], round)
+        growth = self._label(chosen, scores, round)
         return replace(growth, seconds={**growth.seconds, "acquisition": seconds})
 
     def aimed_at(self, feedback: Feedback) -> Feedback:
@@ -120,7 +120,8 @@ class PoolLabelling:
         first = len(self._pool) if self.settings.first is None else min(self.settings.first, len(self._pool))
         sample = [Draft(example.text) for example in self._pool[:100]]
         each = len(self._labeller.requests(sample)) / max(1, len(sample))
-        return {"labelling": round(max(first, self.settings.n_texts if self.settings.rounds else 0) * each)}
+        later = len(self._pool) if self.settings.n_texts is None else self.settings.n_texts
+        return {"labelling": round(max(first, later if self.settings.rounds else 0) * each)}
 
     def state_dict(self) -> dict[str, Any]:
         """The calibrator's state, and which texts were cut."""
@@ -132,12 +133,25 @@ class PoolLabelling:
         self._gold_for_calibration = int(state["gold"])
         self._prompts.cut.update(state["cut"])
 
+    def _acquire(self, left: Sequence[Example], round: int) -> tuple[list[Example], list[str]]:
+        """What the selector chooses of ``left``, with its scores as text."""
+        if not left:
+            return [], []
+        self._ground.on_phase("acquisition", 0)
+        view = self._ground.look([example.text for example in left], [row.text for row in self._ground.pool.accepted()])
+        chance = np.random.default_rng(int(record_id("acquire", self._ground.seed, round), 16))
+        wanted = len(left) if self.settings.n_texts is None else min(self.settings.n_texts, len(left))
+        acquired = self._acquirer.query(view, wanted, chance)
+        return [left[place] for place in acquired.places], [f"{score:.6g}" for score in acquired.scores]
+
     def _label(self, examples: Sequence[Example], scores: Sequence[str], round: int, labeller: Labeller | None = None) -> Growth:
         """Rows of ``examples``, in order; one that the teacher did not answer is rejected with the reason."""
         labeller = labeller or self._labeller
         began = time.perf_counter()
         drafts = [Draft(example.text) for example in examples]
-        self._ground.on_phase("labelling", len(labeller.requests(drafts)))
+        requests = labeller.requests(drafts)
+        self._check_budget(requests, len(examples))
+        self._ground.on_phase("labelling", len(requests))
         labelled = labeller.label(drafts, self._ground.on_reply)
         rows = []
         for place, (example, score, opinion) in enumerate(zip(examples, scores, labelled.opinions, strict=True)):
@@ -165,6 +179,19 @@ class PoolLabelling:
             rejected=0,
             failed=labelled.failed,
         )
+
+    def _check_budget(self, requests: Sequence[Request], texts: int) -> None:
+        """Refuse a batch that would pass the limit: a whole pool may cost many times what is left.
+
+        Raises:
+            BudgetExhausted: it would.
+        """
+        left = self._teacher.left if isinstance(self._teacher, BudgetedTeacher) else None
+        if left is None:
+            return
+        cost = sum(len(ids) + 1 for ids in self._teacher.tokenize([request.prompt for request in requests]))
+        if cost > left:
+            raise BudgetExhausted(f"labelling {texts:,} texts takes about {cost:,} tokens and {left:,} are left.")
 
     def _shuffled(self, what: str, examples: Sequence[Example]) -> list[Example]:
         order = list(examples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Literal
 
 from tutelage.data.pool import Pool
@@ -11,6 +12,12 @@ from tutelage.records import Row, record_id
 from tutelage.student.schedule import Position
 
 Window = Literal["batch", "all"]
+
+
+def newest_of_each_text(rows: Sequence[Row]) -> list[Row]:
+    """``rows`` without those of pool texts that have a later row among them (FreeAL labels texts anew; the ledger keeps every row)."""
+    newest = {row.parents[0]: row.id for row in rows if row.source == "pool"}
+    return [row for row in rows if row.source != "pool" or newest[row.parents[0]] == row.id]
 
 
 class RoundView:
@@ -46,10 +53,10 @@ class RoundView:
         return self._seed_source
 
     def rows(self, pool: Pool, epoch: int) -> list[Row]:
-        """The rows of this epoch; gold shots are always among them."""
+        """The rows of this epoch; gold shots are always among them, and of a pool text that was labelled anew only its newest row."""
         accepted = pool.accepted()
         gold = [row for row in accepted if row.source == "gold"]
-        grown = [row for row in accepted if row.source != "gold"]
+        grown = newest_of_each_text([row for row in accepted if row.source != "gold"])
         # Gold alone (shots, supervised) needs no repeats: there is nothing to stand out from.
         repeated = gold * self._gold_repeats if grown else gold
         if self.position.stage != "round" or self._window == "all":

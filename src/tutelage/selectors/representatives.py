@@ -11,6 +11,10 @@ from tutelage.selectors.distances import Distances
 from tutelage.selectors.protocol import Floats, Places
 
 _BATCH = 1024
+_STEPS = 500
+"""Of a batch each, about: mini-batch k-means settles within some hundreds (Sculley 2010)."""
+_SAMPLE = 100_000
+"""Rows that centres are learnt from where there are more; the rows that stand for them are looked for among all."""
 _FLOOR = 1e-6
 """Of the largest weight: what a weight counts at least, so that no centre is left without a row."""
 
@@ -35,13 +39,19 @@ def representatives(
     if weights is not None:
         highest = float(weights.max())
         weights = np.maximum(weights / highest, _FLOOR) if highest > 0 else None
+    size = max(_BATCH, 2 * n)
+    learnt = embeddings
+    if len(embeddings) > (most := max(_SAMPLE, 10 * n)):
+        rows = np.sort(chance.choice(len(embeddings), size=most, replace=False))
+        learnt, weights = embeddings[rows], None if weights is None else weights[rows]
     clustering = MiniBatchKMeans(
         n_clusters=n,
-        batch_size=max(_BATCH, 2 * n),
+        batch_size=size,
+        max_iter=min(100, max(1, _STEPS * size // len(learnt))),
         n_init=1,
         compute_labels=False,
         random_state=int(chance.integers(2**31 - 1)),
-    ).fit(embeddings, sample_weight=weights)
+    ).fit(learnt, sample_weight=weights)
     return _different(Distances(embeddings), np.asarray(clustering.cluster_centers_))
 
 

@@ -93,5 +93,18 @@ class Labeller(Protocol):
         ...
 
 
-NewLabeller = Callable[[Task, Teacher, Sequence[Example]], Labeller]
-"""Builds what labels a method's texts, over these demonstrations."""
+Nearest = Callable[[str], Sequence[Example]]
+"""The labelled examples that the teacher is shown beside one text, the most similar last."""
+
+
+class NewLabeller(Protocol):
+    """Builds what labels a method's texts."""
+
+    def __call__(self, task: Task, teacher: Teacher, demonstrations: Sequence[Example], nearest: Nearest | None = None, /) -> Labeller:
+        """A labeller with a calibrator of its own.
+
+        Args:
+            demonstrations: shown beside every text.
+            nearest: gives each text demonstrations of its own instead.
+        """
+        ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Example, Label, LabelDistribution, record_id
 from tutelage.teacher.calibration import Array, Calibrator
-from tutelage.teacher.labelling import Draft, Labelled, Opinion
+from tutelage.teacher.labelling import Draft, Labelled, Nearest, Opinion
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import OnReply, Reply, Request, ScoreRequest, Teacher
 
@@ -117,6 +117,7 @@ class LabelScorer:
         demonstrations: queries with their labels' names, shown before the text; their order is kept.
         calibrator: makes probabilities of log-probabilities.
         allow_codes: use letters for labels whose words collide.
+        nearest: gives a query demonstrations of its own, which take the place of the others; the calibrator stays one for all.
 
     Raises:
         ConfigError: see :func:`verbalize`.
@@ -130,14 +131,16 @@ class LabelScorer:
         demonstrations: Sequence[tuple[Query, str]],
         calibrator: Calibrator,
         allow_codes: bool = True,
+        nearest: Callable[[Query], Sequence[tuple[Query, str]]] | None = None,
     ) -> None:
         self._teacher = teacher
         self._labels = tuple(labels)
         self._names = tuple(label.name for label in labels)
         self._prompts = prompts
         self._verbalizer = verbalize(teacher, labels, allow_codes)
-        word_of = dict(zip(self._names, self._verbalizer.words, strict=True))
-        self._demonstrations = [{**query._asdict(), "word": word_of[label]} for query, label in demonstrations]
+        self._word_of = dict(zip(self._names, self._verbalizer.words, strict=True))
+        self._demonstrations = self._worded(demonstrations)
+        self._nearest = nearest
         self.calibrator = calibrator
 
     @property
@@ -156,10 +159,13 @@ class LabelScorer:
         return self._prompts.render(
             "score",
             **query._asdict(),
-            demonstrations=self._demonstrations,
+            demonstrations=self._demonstrations if self._nearest is None else self._worded(self._nearest(query)),
             coded=self._verbalizer.coded,
             legend=[{"word": word, "description": description} for word, description in legend],
         )
+
+    def _worded(self, demonstrations: Sequence[tuple[Query, str]]) -> list[dict[str, str]]:
+        return [{**query._asdict(), "word": self._word_of[label]} for query, label in demonstrations]
 
     def _groups(self) -> list[tuple[int, ...]]:
         tokens = self._verbalizer.tokens
@@ -234,6 +240,7 @@ class TextLabeller:
 
     Args:
         shots: the demonstrations, in this order.
+        nearest: gives a text demonstrations of its own instead.
     """
 
     def __init__(
@@ -244,8 +251,10 @@ class TextLabeller:
         shots: Sequence[Example],
         calibrator: Calibrator,
         allow_codes: bool = True,
+        nearest: Nearest | None = None,
     ) -> None:
-        self._scorer = LabelScorer(teacher, labels, prompts, _labelled(shots), calibrator, allow_codes)
+        own = None if nearest is None else lambda query: _labelled(nearest(query.text))
+        self._scorer = LabelScorer(teacher, labels, prompts, _labelled(shots), calibrator, allow_codes, own)
         self.calibrator = calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:

@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError, DataError
 from tutelage.records import Example, Label, LabelDistribution, record_id
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, read_spans, write_spans
-from tutelage.teacher.labelling import Draft, Labelled, Opinion
+from tutelage.teacher.labelling import Draft, Labelled, Nearest, Opinion
 from tutelage.teacher.prompts import PromptSet, one_line
 from tutelage.teacher.protocol import GenerateRequest, OnReply, Reply, Request, Sampling, Teacher
 from tutelage.teacher.span_verifier import SpanVerifier
@@ -37,6 +37,7 @@ class SpanExtractor:
         shots: marked examples, the demonstrations in this order.
         verifier: gives the second opinion; its calibrator is the labeller's.
         max_tokens: longest reply.
+        nearest: gives a text demonstrations of its own instead; the verifier has them for itself.
 
     Raises:
         ConfigError: two types have one word, or the prompt set has no template "extract".
@@ -50,6 +51,7 @@ class SpanExtractor:
         shots: Sequence[Example],
         verifier: SpanVerifier,
         max_tokens: int = 512,
+        nearest: Nearest | None = None,
     ) -> None:
         self._name_of: dict[str, str] = {}
         for label in labels:
@@ -66,7 +68,8 @@ class SpanExtractor:
         self._verifier = verifier
         self._sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
         self._schema = _schema(tuple(self._name_of))
-        self._demonstrations = [{"text": shot.text, "reply": self._reply(shot)} for shot in shots if shot.label is not None]
+        self._demonstrations = self._shown(shots)
+        self._nearest = nearest
         self.calibrator = verifier.calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
@@ -102,14 +105,16 @@ class SpanExtractor:
 
     def _extractions(self, drafts: Sequence[Draft]) -> list[GenerateRequest]:
         return [
-            GenerateRequest(
-                id=f"extract.{place}",
-                prompt=self._prompts.render("extract", text=draft.text, labels=self._labels, demonstrations=self._demonstrations),
-                sampling=self._sampling,
-                json_schema=self._schema,
-            )
+            GenerateRequest(id=f"extract.{place}", prompt=self._prompt(draft.text), sampling=self._sampling, json_schema=self._schema)
             for place, draft in enumerate(drafts)
         ]
+
+    def _prompt(self, text: str) -> str:
+        shown = self._demonstrations if self._nearest is None else self._shown(self._nearest(text))
+        return self._prompts.render("extract", text=text, labels=self._labels, demonstrations=shown)
+
+    def _shown(self, shots: Sequence[Example]) -> list[dict[str, str]]:
+        return [{"text": shot.text, "reply": self._reply(shot)} for shot in shots if shot.label is not None]
 
     def _reply(self, shot: Example) -> str:
         """What a right reply for a marked example looks like."""

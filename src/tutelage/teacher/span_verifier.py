@@ -14,7 +14,7 @@ from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, read_spans
 from tutelage.teacher.calibration import Calibrator
 from tutelage.teacher.candidates import Candidates
-from tutelage.teacher.labelling import Draft, Labelled, Opinion
+from tutelage.teacher.labelling import Draft, Labelled, Nearest, Opinion
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import OnReply, Request, Teacher
 from tutelage.teacher.scoring import LabelScorer, Query
@@ -48,6 +48,7 @@ class SpanVerifier:
         labels: the entity types.
         shots: marked examples. Each type's first entities, and candidates that are none, are the demonstrations.
         a_type: demonstrations of each type, and of none.
+        nearest: gives a text marked examples of its own instead. The demonstrations are picked from its most similar one first, and shown last.
     """
 
     def __init__(
@@ -60,10 +61,13 @@ class SpanVerifier:
         candidates: Candidates,
         allow_codes: bool = True,
         a_type: int = 1,
+        nearest: Nearest | None = None,
     ) -> None:
         self._candidates = candidates
         space = (*labels, NONE)
-        self._scorer = LabelScorer(teacher, space, prompts, self._demonstrations(shots, space, a_type), calibrator, allow_codes)
+        shown = self._demonstrations(shots, space, a_type)
+        own = None if nearest is None else lambda query: self._demonstrations(nearest(query.text)[::-1], space, a_type)[::-1]
+        self._scorer = LabelScorer(teacher, space, prompts, shown, calibrator, allow_codes, own)
         self.calibrator = calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:

@@ -154,6 +154,15 @@ def test_representatives_are_different_rows_even_of_copies(seed: int, n: int, co
     assert (distances >= 0).all()
 
 
+def test_centres_learnt_from_a_sample_find_rows_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tutelage.selectors.representatives._SAMPLE", 60)
+    cluster = np.arange(600) % 3
+    rows = ((np.eye(3) * 30)[cluster] + chance(2).normal(size=(600, 3))).astype(np.float32)
+    found = [representatives(rows, 3, chance(seed), weights)[0] for seed in range(5) for weights in (None, np.ones(600))]
+    assert all(sorted(cluster[places].tolist()) == [0, 1, 2] for places in found)
+    assert len({int(place) for places in found for place in places}) > 6
+
+
 def test_k_means_takes_the_middle_of_each_cluster() -> None:
     generator = chance(2)
     cluster = np.repeat(np.arange(4), 100)

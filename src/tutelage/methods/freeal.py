@@ -1,0 +1,169 @@
+"""FreeAL: teacher and student clean each other's labels, without human ones (after Xiao et al. 2023, arXiv 2311.15614).
+
+The teacher labels the whole pool. The student learns from it, through the small-loss filter where selector@train is small_loss. In each
+further round the pool texts whose label the student fits with a small loss count as clean: they become the teacher's demonstrations, and
+it labels the others anew. A text labelled anew has a second row with the same parent, and training takes the newest
+(:func:`tutelage.methods.view.newest_of_each_text`). Ours: the first round's demonstrations are the shots, or none, where the paper lets the
+teacher write some; k-means finds the typical clean texts of a class; no step of learning on the unclean ones without their labels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tutelage.errors import ConfigError
+from tutelage.methods.neighbours import Neighbours
+from tutelage.methods.pool_labelling import PoolLabelling
+from tutelage.methods.pool_settings import PoolSettings
+from tutelage.methods.view import newest_of_each_text
+from tutelage.records import Example, Feedback, Growth, Row, record_id
+from tutelage.selectors.protocol import Acquirer, EpochView, Floats, PoolView
+from tutelage.selectors.representatives import representatives
+from tutelage.selectors.small_loss import SmallLoss
+from tutelage.teacher.labelling import Labeller, Nearest, NewLabeller
+from tutelage.teacher.prompts import PromptSet
+from tutelage.teacher.scoring import ordered_demonstrations
+
+
+class FreeAL(PoolLabelling):
+    """The method, for both tasks. All that the teacher is shown are its own labels, and the shots where there are any.
+
+    For NER the loss of a sentence is not known outside training. Its stand-in is the student's mean entropy over the words, and a sentence
+    of the newest rows that the student marks otherwise than its row is never clean.
+
+    Args:
+        a_class: clean texts of each class that may be demonstrations; the typical ones (k-means) where there are more.
+        nearest: so many of them are shown beside a text, those most like it; 0 shows all of them beside every text.
+        threshold: probability of the small-loss component from which a row counts as clean.
+
+    Raises:
+        ConfigError: a number is outside its range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: PoolSettings,
+        prompts: PromptSet,
+        acquirer: Acquirer,
+        new_labeller: NewLabeller,
+        *,
+        a_class: int,
+        nearest: int,
+        threshold: float,
+    ) -> None:
+        if a_class < 1 or nearest < 0:
+            raise ConfigError(f"method.a_class={a_class} must be 1 or more, and method.nearest={nearest} 0 or more.")
+        if settings.first is not None:
+            raise ConfigError(
+                f"method.first={settings.first}: FreeAL labels the whole pool at first; leave it null, or set method.pool_size."
+            )
+        if not 0.0 < threshold <= 1.0:
+            raise ConfigError(f"method.threshold={threshold} must be above 0 and at most 1.")
+        super().__init__(name, settings, prompts, acquirer, new_labeller)
+        self._a_class = a_class
+        self._count = nearest
+        self._filter = SmallLoss(threshold)
+
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+        """Demonstrations from the clean rows, and new labels for the other texts (those that the selector chooses of them).
+
+        Raises:
+            BudgetExhausted: the tokens are spent.
+        """
+        began = time.perf_counter()
+        self._ground.on_phase("filtering", 0)
+        texts = [example.text for example in self._pool]
+        view = self._ground.look(texts, [shot.text for shot in self._shots])
+        row_of = {row.parents[0]: row for row in newest_of_each_text(self._ground.pool.accepted()) if row.source == "pool"}
+        clean = self._clean(view, row_of, feedback)
+        labeller = self._taught(view, {place: row_of[self._pool[place].id] for place in clean}, round)
+        chosen, scores = self._acquire([example for place, example in enumerate(self._pool) if place not in clean], round)
+        seconds = time.perf_counter() - began
+        growth = self._label(chosen, scores, round, labeller)
+        return replace(growth, seconds={**growth.seconds, "filtering": seconds})
+
+    def _clean(self, view: PoolView, row_of: Mapping[str, Row], feedback: Feedback) -> set[int]:
+        """Places in the pool of the texts whose label looks right."""
+        task = self._ground.task
+        places = [place for place, example in enumerate(self._pool) if example.id in row_of]
+        if not places:
+            return set()
+        rows = [row_of[self._pool[place].id] for place in places]
+        counts = Counter(name for row in rows for name in task.classes(row.target))
+        losses = self._losses(view, places, rows, feedback)
+        kept = self._filter.choose(
+            EpochView(
+                ids=tuple(row.id for row in rows),
+                texts=tuple(row.text for row in rows),
+                keys=np.array([task.key(row, counts) for row in rows], dtype=np.int64),
+                confidence=np.array([row.mean_confidence for row in rows]),
+                least_confidence=np.array([row.confidence for row in rows]),
+                gold=np.zeros(len(rows), dtype=np.bool_),
+                probabilities=view.probabilities()[places].astype(np.float64),
+                losses=losses,
+                gradients=None,
+                prior_losses=None,
+                classes=len(task.labels) + (task.level == "word"),
+            )
+        )
+        return {place for place, sure in zip(places, kept, strict=True) if sure}
+
+    def _losses(self, view: PoolView, places: Sequence[int], rows: Sequence[Row], feedback: Feedback) -> Floats:
+        """Cross-entropy of each row's target, or its stand-in for NER, [M]; not a number for a row that must not count as clean."""
+        task = self._ground.task
+        if task.level == "text":
+            names = [label.name for label in task.labels]
+            own = view.probabilities()[list(places), [names.index(row.target) for row in rows]]
+            losses: Floats = -np.log(np.maximum(own.astype(np.float64), 1e-12))
+            return losses
+        losses = view.uncertainty("entropy")[list(places)].astype(np.float64)
+        wrong = {outcome.id for outcome in feedback.wrong}
+        losses[[row.id in wrong for row in rows]] = np.nan
+        return losses
+
+    def _taught(self, view: PoolView, clean: Mapping[int, Row], round: int) -> Labeller:
+        """What labels the rest of a round: with the clean rows and the shots for demonstrations."""
+        embeddings = view.embeddings()
+        chance = np.random.default_rng(int(record_id("clean", self._ground.seed, round), 16))
+        by_class: dict[str, list[int]] = {}
+        for place in clean:
+            by_class.setdefault(self._ground.task.classes(clean[place].target)[0], []).append(place)
+        typical = [
+            members[number]
+            for _, members in sorted(by_class.items())
+            for number in sorted(representatives(embeddings[members], min(self._a_class, len(members)), chance)[0])
+        ]
+        shown = [Example(clean[place].id, clean[place].text, clean[place].target) for place in typical]
+        nearest: Nearest | None = None
+        if self._count:
+            texts, known = [example.text for example in self._pool], np.concatenate([view.labelled_embeddings(), embeddings[typical]])
+            if self._labeller.calibrator.needs == "dev":
+                dev = [example.text for example in self._ground.dev]
+                texts, embeddings = [*texts, *dev], np.concatenate([embeddings, self._ground.look(dev, []).embeddings()])
+            nearest = Neighbours([*self._shots, *shown], known, texts, embeddings, self._count)
+        demonstrations = ordered_demonstrations([*self._shots, *shown], self._ground.seed)
+        labeller = self._new_labeller(self._ground.task, self._teacher, demonstrations, nearest)
+        labeller.fit(self._ground.dev, self._ground.on_reply)
+        return labeller
+
+
+def freeal(
+    name: str,
+    prompts: PromptSet,
+    acquirer: Acquirer,
+    new_labeller: NewLabeller,
+    *,
+    a_class: int,
+    nearest: int,
+    threshold: float,
+    **settings: Any,
+) -> FreeAL:
+    """Build FreeAL from the flat values of conf/method/freeal.yaml; ``settings`` are those of :class:`PoolSettings`."""
+    return FreeAL(name, PoolSettings(**settings), prompts, acquirer, new_labeller, a_class=a_class, nearest=nearest, threshold=threshold)

@@ -1,0 +1,136 @@
+"""Methods that label a pool, every selector and every loss, for each task alike, as whole runs with the scripted teacher."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kinds import Kind
+from tests.tiny import grow, lines
+
+from tutelage.compose import conf_directory
+from tutelage.data.pool import Pool
+from tutelage.errors import ConfigError, TeacherError
+from tutelage.records import Row
+
+SHORT = ("method.training.start_epochs=2",)
+ON_DEMAND = ("method=llkd_on_demand", "method.first=8", "method.rounds=2", "method.n_texts=4", *SHORT, "method.training.round_epochs=1")
+ACQUIRE = ["random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge", "dropout", "accept_reject", "mixed"]
+TRAIN = ["every_row", "llkd", "surest", "confident_uncertain", "small_loss", "gradient_similarity", "answer_difficulty"]
+LOSSES = sorted(path.stem for path in (conf_directory() / "loss").glob("*.yaml"))
+
+
+def rows(folder: Path) -> tuple[Row, ...]:
+    return tuple(Pool.open(folder / "pool" / "rows.jsonl").rows)
+
+
+def read(folder: Path, name: str) -> Any:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: Kind, workplace: Path):
+    folder = workplace / "run"
+    result = grow(folder, [*kind.base(), "method=llkd", "selector=llkd", *SHORT])
+    shares = result["share_of_data"]
+    assert {row.source for row in rows(folder)} == {"pool"}
+    assert len({row.parents[0] for row in rows(folder)}) == len(rows(folder)) == shares["pool"]
+    assert result["rounds"] == 0
+    steps = lines(folder / "selection.jsonl")
+    assert sum(sum(step["seen"].values()) for step in steps) == shares["passed"] == 2 * shares["pool"]
+    assert sum(sum(step["kept"].values()) for step in steps) == shares["kept"]
+    assert 0 < shares["unique_rows"] <= shares["kept"] < shares["passed"]
+    assert shares["unique"] == shares["unique_rows"] / shares["pool"]
+    known = [step["right_of_seen"][1] for step in steps]
+    assert sum(known) == shares["passed"], "the pool's gold is known here, for the report"
+    assert all(len(step["tau_teacher"]) == len(step["tau_student"]) for step in steps)
+
+
+def test_the_report_of_a_selecting_run_shows_what_was_kept(kind: Kind, workplace: Path):
+    from tutelage.report.html import write_report
+
+    folder = workplace / "run"
+    grow(folder, [*kind.base(), "method=llkd", "selector=llkd", *SHORT])
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert (folder / "figures" / "selection-by-step.png").is_file()
+    assert 'id="selection"' in page
+    assert "share of the pool ever trained on" in page
+
+
+@pytest.mark.parametrize("method", ["full_pool", "static"])
+def test_controls_learn_from_all_that_was_labelled(kind: Kind, workplace: Path, method: str):
+    words = ["method.first=9"] if method == "static" else []
+    result = grow(workplace / "run", [*kind.base(), f"method={method}", *words, *SHORT])
+    shares = result["share_of_data"]
+    assert shares["selections"] == 1.0
+    assert shares["unique_rows"] == (9 if method == "static" else shares["pool"])
+    assert not (workplace / "run" / "selection.jsonl").exists()
+
+
+@pytest.mark.parametrize("selector", ACQUIRE)
+def test_each_acquisition_chooses_texts_without_a_label(kind: Kind, workplace: Path, selector: str):
+    folder = workplace / "run"
+    result = grow(folder, [*kind.base(), *ON_DEMAND, f"selector@method.acquire={selector}"])
+    made = rows(folder)
+    assert [sum(row.round == round for row in made) for round in (0, 1, 2)] == [8, 4, 4]
+    assert len({row.parents[0] for row in made}) == 16
+    assert all(float(row.detail["acquisition"]) == float(row.detail["acquisition"]) for row in made if row.round)
+    assert result["share_of_data"]["unique"] <= 16 / result["share_of_data"]["pool"]
+
+
+@pytest.mark.parametrize("selector", TRAIN)
+def test_each_train_selector_chooses_among_pool_rows_and_shots(kind: Kind, workplace: Path, selector: str):
+    words = ["method=full_pool", "method.train_on_shots=true", f"selector={selector}", *SHORT]
+    result = grow(workplace / "run", [*kind.base(), *words])
+    shares = result["share_of_data"]
+    assert 0 < shares["kept"] <= shares["passed"] == 2 * shares["pool"]
+    assert (shares["kept"] == shares["passed"]) is (selector == "every_row")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_trains_on_the_teacher_s_labels(kind: Kind, workplace: Path, loss: str):
+    result = grow(workplace / "run", [*kind.base(), "method=full_pool", f"loss={loss}", *SHORT])
+    (measured,) = lines(workplace / "run" / "metrics.jsonl")
+    assert measured["train_loss"] == measured["train_loss"]
+    assert result["share_of_data"]["unique"] == 1.0
+
+
+def test_llkd_s_gates_choose_among_generated_rows(kind: Kind, workplace: Path):
+    words = ["selector=llkd", "selector@method.accept=scored"]
+    result = grow(workplace / "run", [*kind.base(), *kind.evokd, *words])
+    shares = result["share_of_data"]
+    assert shares["unique"] is None, "EvoKD draws from no pool"
+    assert 0 < shares["kept"] < shares["passed"]
+
+
+def test_full_batches_are_gathered_from_what_is_kept(kind: Kind, workplace: Path):
+    words = ["method=llkd", "selector=llkd", "selector.refill=true", "method.training.start_epochs=300", "method.training.start_updates=3"]
+    grow(workplace / "run", [*kind.base(), *words])
+    assert max(step["updates"] for step in lines(workplace / "run" / "selection.jsonl")) == 3
+
+
+def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Path):
+    words = [*ON_DEMAND, "selector@method.acquire=entropy"]
+    whole = grow(workplace / "whole", [*kind.base(), *words, "teacher.cache=a.sqlite"])
+    with pytest.raises(TeacherError, match="the engine died"):
+        grow(workplace / "run", [*kind.base(dies_after=whole["requests"]["all"] - 2), *words, "teacher.cache=b.sqlite"])
+    again = grow(workplace / "run", [*kind.base(), *words, "teacher.cache=b.sqlite", "resume=true"])
+    for key in ("pool_hash", "after", "rows", "share_of_data"):
+        assert again[key] == whole[key], key
+    assert lines(workplace / "run" / "selection.jsonl") == lines(workplace / "whole" / "selection.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["method=llkd", "selector=class_share"], r"ClassShare judges generated texts \(stage accept\), and method=llkd has no such stage"),
+        (["method=evokd", "selector=entropy"], r"chooses texts of the pool \(stage acquire\), and method=evokd has no such stage"),
+        (["method=static", "method.first=0"], "leave the student nothing to begin with"),
+        (["method=llkd_on_demand", "method.n_texts=0"], "method.n_texts=0 would label nothing"),
+        (["method=llkd", "budget.tokens=500"], "budget.tokens is smaller than what the first"),
+    ],
+)
+def test_what_cannot_work_is_told(kind: Kind, workplace: Path, words: list[str], said: str):
+    with pytest.raises(ConfigError, match=said):
+        grow(workplace / "run", [*kind.base(), *words])
