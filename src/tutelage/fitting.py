@@ -136,7 +136,7 @@ def fit(
             training.start_updates,
             training.round_updates,
             training.final_updates,
-        ),  # fmt: skip
+        ),
         view,
         FeedbackDesk(task, method, folder, training.predict_then_train),
         ledger,
