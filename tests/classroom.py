@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +60,22 @@ WORDS = [
 ]
 
 
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    assert isinstance(values, dict)
+    # What a file builds on is Hydra's business.
+    return {str(key): value for key, value in values.items() if key != "defaults"}
+
+
+def shipped(group: str, name: str) -> dict[str, Any]:
+    """The values of a shipped option, read once."""
+    return deepcopy(_read(CONF / group / f"{name}.yaml"))
+
+
 def prompt_set(name: str = "completion_classification", **changes: Any) -> PromptSet:
     """A shipped prompt set."""
-    values = OmegaConf.to_container(OmegaConf.load(CONF / "prompt" / f"{name}.yaml"), resolve=True)
-    assert isinstance(values, dict)
-    return PromptSet(**{str(key): value for key, value in {**values, **changes}.items() if key != "_target_"})
+    return PromptSet(**{key: value for key, value in {**shipped("prompt", name), **changes}.items() if key != "_target_"})
 
 
 class WordTeacher(ScriptedTeacher):
@@ -165,9 +178,7 @@ SMALL = {
 
 def evokd_settings(**changes: Any) -> dict[str, Any]:
     """The flat settings of conf/method/evokd.yaml, small, with ``changes``."""
-    values = OmegaConf.to_container(OmegaConf.load(CONF / "method" / "evokd.yaml"), resolve=True)
-    assert isinstance(values, dict)
-    kept = {str(key): value for key, value in values.items() if key not in ("_target_", "training", "allow_codes")}
+    kept = {key: value for key, value in shipped("method", "evokd").items() if key not in ("_target_", "training", "allow_codes")}
     return {**kept, **SMALL, **changes}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from tests import tiny, tiny_ner
+from tests.composing import compose_defaults_once
 
 # A deadline of wall time fails on a busy machine; pytest-timeout watches over the whole.
 settings.register_profile("calm", deadline=None)
@@ -27,6 +28,11 @@ class Ended:
 
 
 Command = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_defaults() -> None:
+    compose_defaults_once()
 
 
 @pytest.fixture(scope="session")

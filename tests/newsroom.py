@@ -15,7 +15,9 @@ from tutelage.records import Example, Label
 from tutelage.tasks.spans import Span, write_spans
 from tutelage.teacher.calibration import NoCalibration
 from tutelage.teacher.candidates import Candidates
+from tutelage.teacher.labelling import Draft, Opinion
 from tutelage.teacher.protocol import Request, ScoreRequest
+from tutelage.teacher.span_extractor import SpanExtractor
 from tutelage.teacher.span_verifier import SpanVerifier
 
 TYPES = (Label("PER", "person", "people"), Label("LOC", "place", "places"), Label("ORG", "organization", "organizations"))
@@ -64,3 +66,25 @@ def verifier(script: Script, shots: Sequence[Example] = SHOTS, calibrator: Any =
 
 def spans(*given: tuple[int, int, str]) -> tuple[Span, ...]:
     return tuple(Span(*one) for one in given)
+
+
+def entity(quote: str, type: str, occurrence: int = 1) -> dict[str, Any]:
+    """An entity as an extracting teacher says it."""
+    return {"quote": quote, "type": type, "occurrence": occurrence}
+
+
+ADA = "Ada Lovelace went to Paris"
+ADA_REPLY = [entity("Ada Lovelace", "person"), entity("Paris", "place")]
+
+
+def extractor(script: Any, calibrator: Any = None, shots: Any = SHOTS, max_tokens: int = 512) -> tuple[SpanExtractor, WordTeacher]:
+    """An extractor, with the verifier beside it, and the teacher that both ask."""
+    second, teacher = verifier(script, calibrator=calibrator)
+    return SpanExtractor(teacher, TYPES, prompt_set("completion_ner"), shots, second, max_tokens), teacher
+
+
+def opinion_of(draft: Draft, reply: list[Any], known: dict[str, str] | None = None) -> Opinion:
+    """What comes of a draft whose text is answered by ``reply``."""
+    (opinion,) = extractor(knowing(known, {draft.text: reply}))[0].label([draft]).opinions
+    assert opinion is not None
+    return opinion

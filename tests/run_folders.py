@@ -126,6 +126,7 @@ def build_run(
             tokens += 61 * len(made) + 240
     write_jsonl(folder / "metrics.jsonl", metrics)
     write_jsonl(folder / "pool" / "rows.jsonl", map(asdict, rows))
+    write_jsonl(folder / "selection.jsonl", [_selected(step, len(labels), dice) for step in range(60)] if rounds else [])
     teacher = [
         {"id": record_id("test", index), "target": labels[index % len(labels)]}
         | {
@@ -201,6 +202,25 @@ def _scored(outcomes: Sequence[Outcome], labels: Sequence[str]) -> dict[str, Any
 def write_json(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+
+
+def _selected(step: int, classes: int, dice: random.Random) -> dict[str, Any]:
+    """A step of a selector whose student grows sure, with a class that is seen late and one that never is."""
+    seen = {str(key): dice.randint(1, 4) for key in range(classes - 1) if key or step > 20}
+    kept = {key: count // 2 for key, count in seen.items() if count > 1}
+    every, few = sum(seen.values()), sum(kept.values())
+    sure = [None if (key == 0 and step <= 20) or key == classes - 1 else 0.5 + key / classes / 3 for key in range(classes)]
+    return {
+        "epoch": step // 20,
+        "updates": step,
+        "seen": seen,
+        "kept": kept,
+        "right_of_seen": [every * 3 // 4, every],
+        "right_of_kept": [few - few // 4, few],
+        "weight": 0.5,
+        "tau_teacher": sure,
+        "tau_student": [value and value * (1 - step / 90) for value in sure],
+    }
 
 
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from tests import tiny
+from tests.composing import compose_defaults_once
 
 
 def child(command: dict[str, Any]) -> None:
@@ -55,7 +56,8 @@ def serve() -> None:
     import_module("pytorch_lightning.callbacks")
     import_module("sklearn.metrics")
     modeling_bert.BertModel(modeling_bert.BertConfig(hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4))
-    compose_config(["seed=1", "method.rounds=1"])
+    compose_defaults_once()
+    compose_config(["data=files", "teacher=local", "seed=1", "method.rounds=1"])
     torch.set_num_threads(1)
     html.write_report = tiny.undrawn
     print("{}", flush=True)

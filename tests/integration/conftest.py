@@ -1,4 +1,7 @@
-"""One real engine for the whole session (a test that needs one of its own hands this one's memory over first), and the two kinds of task."""
+"""One real engine for the whole session (a test that needs one of its own hands this one's memory over first), and the two kinds of task.
+
+A handed-over engine starts again when it is asked, which takes half a minute: files that share it come before those that end it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pytest
 from tests.kinds import Kind, kind_of
 
 from tutelage.assets import ensure_asset
+from tutelage.teacher.protocol import GenerateRequest, Reply, Request, Sampling, ScoreRequest
 from tutelage.teacher.vllm_process import VllmTeacher
 
 
@@ -23,6 +27,16 @@ def engine(embedded_teacher: str) -> Iterator[VllmTeacher]:
     teacher = VllmTeacher(embedded_teacher, max_model_len=512, kv_cache_gb=1.0, lifecycle="restart")
     yield teacher
     teacher.close()
+
+
+@pytest.fixture(scope="session")
+def reference(engine: VllmTeacher) -> tuple[list[Request], list[Reply]]:
+    """A score and a text, and what the engine says to them; asked for while it is there, for tests that run without it."""
+    prompt = "Text: play some jazz\nTopic: music\n\nText: will it rain\nTopic:"
+    choices = tuple(ids[0] for ids in engine.tokenize([" music", " weather"]))
+    greedy = Sampling(temperature=0.0, max_tokens=6)
+    batch: list[Request] = [ScoreRequest("s", prompt, choices), GenerateRequest("g", "The capital of France is", greedy)]
+    return batch, engine.ask(batch)
 
 
 @pytest.fixture(scope="module", params=["classification", "ner"])

@@ -234,7 +234,8 @@ def test_a_finished_run_is_not_run_again(runs: Runs, words, undisturbed: Path):
 
 def test_the_installed_command_answers_ctrl_c_too(words, tmp_path: Path):
     """A process of its own from the first import on, as a shell starts it."""
-    environment = {**os.environ, ASKS: str(tmp_path / "asks"), "PYTHONPATH": str(ROOT), "TUTELAGE_CACHE": str(tmp_path / "user-cache")}
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    environment = {**os.environ, ASKS: str(tmp_path / "asks"), "PYTHONPATH": path, "TUTELAGE_CACHE": str(tmp_path / "user-cache")}
     command = [str(Path(sys.executable).with_name("tutelage")), *words]
     run = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(lambda: len(asked(tmp_path)) >= 3, tmp_path)

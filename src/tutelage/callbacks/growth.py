@@ -119,7 +119,7 @@ class GrowthCallback(Callback):
         try:
             growth = self._method.next_rows(feedback, round)
         except BudgetExhausted:
-            if round == 1:
+            if round == 1 and not any(row.source != "gold" for row in data.pool.rows):
                 raise self._too_small(billed) from None
             self._finish(trainer, module, round - 1, "budget")
             return

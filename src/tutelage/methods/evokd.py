@@ -84,8 +84,8 @@ class EvoKD:
             raise ConfigError(f"method={self.name} needs a teacher.")
         if not ground.shots and (settings.n_init or not settings.n_first):
             raise ConfigError(
-                f"method={self.name} starts from labelled shots and shots=0 (or method.training.gold=none) gives none; give shots=1 or more. "
-                "Without any it needs method.n_first=1 or more and method.n_init=0."
+                f"method={self.name} starts from labelled shots and shots=0 gives none; give shots=1 or more with method.training.gold=shots, "
+                "or let it start from texts of its own (method.n_first=1 or more with method.n_init=0)."
             )
         self._ground, self._teacher = ground, ground.teacher
         self._labels: dict[str, Label] = {label.name: label for label in ground.task.labels}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.doubles import ScriptedTeacher
-from tests.fits import SHOTS, TEST, Killed, ScriptedMethod, build, run
+from tests.fits import SHOTS, TEST, Fit, Killed, ScriptedMethod, build, run
 
 from tutelage.callbacks.growth import Timeline
 from tutelage.errors import ConfigError, RunError
@@ -121,9 +121,14 @@ def test_test_is_looked_at_where_its_numbers_are_quoted(tmp_path: Path, encoder:
     assert fit.ledger.after == {key: fit.lines()[-1]["test"][key] for key in ("accuracy", "macro_f1")}
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Fit:
+    """The run that nothing disturbed."""
+    return run(build(tmp_path_factory.mktemp("whole"), encoder, ScriptedMethod(2)))
+
+
 @pytest.mark.parametrize("explode_at", [1, 3, 4, 6])
-def test_a_killed_run_resumes_to_the_same_pool_and_numbers(tmp_path: Path, encoder: Path, explode_at: int) -> None:
-    whole = run(build(tmp_path / "whole", encoder, ScriptedMethod(2)))
+def test_a_killed_run_resumes_to_the_same_pool_and_numbers(whole: Fit, tmp_path: Path, encoder: Path, explode_at: int) -> None:
     with pytest.raises(Killed):
         run(build(tmp_path / "killed", encoder, ScriptedMethod(2), explode_at=explode_at))
     began_anew = explode_at < 2  # before the first stage's end there is no checkpoint
@@ -139,9 +144,8 @@ def test_a_killed_run_resumes_to_the_same_pool_and_numbers(tmp_path: Path, encod
     assert not list((tmp_path / "killed").rglob("*.part"))
 
 
-def test_rows_and_lines_after_the_checkpoint_are_taken_back(tmp_path: Path, encoder: Path) -> None:
+def test_rows_and_lines_after_the_checkpoint_are_taken_back(whole: Fit, tmp_path: Path, encoder: Path) -> None:
     """A kill between the pool's growth and the checkpoint leaves rows that the checkpoint does not know."""
-    whole = run(build(tmp_path / "whole", encoder, ScriptedMethod(2)))
     with pytest.raises(Killed):
         run(build(tmp_path / "killed", encoder, ScriptedMethod(2), explode_at=4))
     fit = build(tmp_path / "killed", encoder, ScriptedMethod(2), resume=True)

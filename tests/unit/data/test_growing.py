@@ -1,90 +1,20 @@
-"""The growing loaders, alone and under a real Trainer: what is trained on, in which order, and after a resume."""
+"""The growing loaders alone: what they give, what they count, and what they refuse."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
+from tests.unit.data.loaders import LABELS, AllAccepted, OneLabelTask, examples, make_tokenizer, module, rows
 
 from tutelage.data.growing import GrowingDataModule
 from tutelage.data.items import ItemEncoder
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, DataError, RunError
 from tutelage.records import Example, LabelDistribution, Row
-
-# Workers are not needed, as rows are tokenised already; and Lightning 2.6 uses a name that torch 2.13 deprecates.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning"),
-]
-
-LABELS = ("A", "B", "C")
-WORDS = [f"w{number}" for number in range(40)]
-
-
-class OneLabelTask:
-    """One-hot targets, and the row's distribution where it has one."""
-
-    level: Literal["text", "word"] = "text"
-
-    def target_vectors(self, row: Row) -> Sequence[Sequence[float]]:
-        return [[float(name == row.target) for name in LABELS]]
-
-    def teacher_vectors(self, row: Row) -> Sequence[Sequence[float]]:
-        return [row.distribution.probabilities] if row.distribution is not None else self.target_vectors(row)
-
-    def classes(self, target: str) -> tuple[str, ...]:
-        return (target,)
-
-    def key(self, row: Row, counts: Mapping[str, int]) -> int:
-        return LABELS.index(row.target)
-
-
-class AllAccepted:
-    seed_source = "method.shots=0"
-
-    def rows(self, pool: Pool, epoch: int) -> list[Row]:
-        return list(pool.accepted())
-
-
-def make_tokenizer(**settings: Any) -> PreTrainedTokenizerFast:
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
-    inner = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
-    inner.pre_tokenizer = Whitespace()
-    inner.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", **settings}
-    return PreTrainedTokenizerFast(tokenizer_object=inner, **special)
-
-
-def text(number: int) -> str:
-    draw = random.Random(number)
-    return " ".join(draw.choices(WORDS, k=draw.randint(2, 12)))
-
-
-def rows(count: int, round: int = 0, **changes: Any) -> list[Row]:
-    made = (Row(f"{round}-{n}", text(100 * round + n), LABELS[n % 3], "gold" if round == 0 else "hard", round, True) for n in range(count))
-    return [replace(row, **changes) for row in made]
-
-
-def examples(split: str, count: int) -> list[Example]:
-    return [Example(f"{split}-{n}", text(5000 + n + len(split)), LABELS[n % 3]) for n in range(count)]
-
-
-def module(pool: Pool, **settings: Any) -> GrowingDataModule:
-    given: dict[str, Any] = {"batch_size": 4, "eval_batch_size": 3, "seed": 0, "view": AllAccepted(), "max_length": 16, **settings}
-    return GrowingDataModule(pool, OneLabelTask(), make_tokenizer(), examples("dev", 7), examples("test", 5), **given)
 
 
 @pytest.fixture
@@ -225,90 +155,3 @@ def test_state_goes_back_to_the_checkpoint(pool: Pool) -> None:
         data.load_state_dict({"length": 3, "digest": state["digest"]})
     with pytest.raises(RunError, match="not of a tutelage run"):
         data.load_state_dict({})
-
-
-class Student(pl.LightningModule):
-    """Notes the batches that it sees, and grows the pool at the end of each epoch."""
-
-    def __init__(self, data: GrowingDataModule) -> None:
-        super().__init__()
-        self.layer = torch.nn.Embedding(50, 3)
-        self.data = data
-        self.trained: dict[int, list[list[str]]] = {}
-        self.validated: dict[tuple[int, str], list[str]] = {}
-
-    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
-        ids = [item.id for item in self.data.items("train", batch["index"])]
-        self.trained.setdefault(self.current_epoch, []).append(ids)
-        scores = self.layer(batch["input_ids"]).mean(dim=1)
-        return (torch.nn.functional.cross_entropy(scores, batch["targets"], reduction="none") * batch["weights"]).mean()
-
-    def validation_step(self, batch: dict[str, torch.Tensor], _: int, dataloader_idx: int = 0) -> None:
-        name = ("dev", "fresh")[dataloader_idx]
-        ids = [item.id for item in self.data.items(name, batch["index"])]
-        self.validated.setdefault((self.current_epoch, name), []).extend(ids)
-
-    def on_train_epoch_end(self) -> None:
-        self.data.pool.append(rows(5 if self.current_epoch != 1 else 0, round=self.current_epoch + 1))
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def fit(pool: Pool, folder: Path, epochs: int, resume: Path | None = None, reload: int = 1) -> Student:
-    data = module(pool)
-    student = Student(data)
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=reload,
-        callbacks=[ModelCheckpoint(folder / "checkpoints", filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)],
-        default_root_dir=folder,
-    )
-    trainer.fit(student, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
-    return student
-
-
-def test_lightning_trains_on_the_grown_pool(pool: Pool, tmp_path: Path) -> None:
-    pool.append(rows(6))
-    student = fit(pool, tmp_path, 4)
-    assert {epoch: sum(map(len, batches)) for epoch, batches in student.trained.items()} == {0: 6, 1: 11, 2: 11, 3: 16}
-    assert student.trained[1] != student.trained[2]  # the same rows in another order
-    assert student.validated[0, "fresh"] != []
-    assert sorted(student.validated[1, "fresh"]) == [f"1-{n}" for n in range(5)]
-    assert all(len(student.validated[epoch, "dev"]) == 7 for epoch in range(4))
-
-
-def test_lightning_accepts_an_empty_fresh_loader(pool: Pool, tmp_path: Path) -> None:
-    pool.append([*rows(6), *rows(2, round=9, accepted=False, reason="near")])
-    student = fit(pool, tmp_path, 1)
-    assert (0, "fresh") not in student.validated
-    assert len(student.validated[0, "dev"]) == 7
-
-
-@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-def test_a_resumed_run_repeats_the_batches_exactly(tmp_path: Path) -> None:
-    whole = Pool.open(tmp_path / "whole" / "rows.jsonl")
-    whole.append(rows(6))
-    undisturbed = fit(whole, tmp_path / "whole", 4)
-
-    broken = Pool.open(tmp_path / "broken" / "rows.jsonl")
-    broken.append(rows(6))
-    fit(broken, tmp_path / "broken", 2)
-    broken.append([replace(row, id=f"lost {row.id}") for row in rows(3, round=2)])  # after the last checkpoint, before the kill
-    reopened = Pool.open(tmp_path / "broken" / "rows.jsonl")
-    resumed = fit(reopened, tmp_path / "broken", 4, resume=tmp_path / "broken" / "checkpoints" / "epoch=1.ckpt")
-    assert set(resumed.trained) == {2, 3}
-    assert all(resumed.trained[epoch] == undisturbed.trained[epoch] for epoch in (2, 3))
-    assert resumed.validated == {key: value for key, value in undisturbed.validated.items() if key[0] >= 2}
-    assert reopened.digest() == whole.digest()
-
-
-def test_a_trainer_that_never_reloads_is_refused(pool: Pool, tmp_path: Path) -> None:
-    pool.append(rows(6))
-    with pytest.raises(ConfigError, match="reload_dataloaders_every_n_epochs=0"):
-        fit(pool, tmp_path, 1, reload=0)

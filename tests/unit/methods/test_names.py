@@ -156,7 +156,7 @@ def test_half_of_the_hard_texts_are_about_what_the_student_got_wrong() -> None:
 def test_without_any_name_there_is_none() -> None:
     assert picks(book(shots=()).picker({}, (), {}), "LOC", count=3) == ["", "", ""]
     assert picks(book(invented=0.0, shots=()).picker({"LOC": ["Oslo"]}, (), {}), "LOC", count=3) == ["Oslo"] * 3
-    assert picks(book(invented=1.0, shots=()).picker({"LOC": ["Oslo"]}, (), {}), "LOC", count=2) == ["Oslo", ""]
+    assert picks(book(invented=1.0, shots=()).picker({"LOC": ["Oslo"]}, (), {}), "LOC", count=2) == ["Oslo", "Oslo"]
 
 
 def test_the_same_chance_draws_the_same_names() -> None:

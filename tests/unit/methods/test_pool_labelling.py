@@ -16,7 +16,7 @@ from tutelage.methods.pool_labelling import PoolLabelling, pool_labelling
 from tutelage.methods.protocol import Ground
 from tutelage.records import Example, Feedback
 from tutelage.teacher.budget import BudgetedTeacher
-from tutelage.teacher.calibration import BatchCalibration, ContextualCalibration, TemperatureCalibration
+from tutelage.teacher.calibration import BatchCalibration, TemperatureCalibration
 from tutelage.teacher.protocol import Reply, Request
 
 NOTHING = Feedback(0, (), {})
@@ -133,14 +133,13 @@ def test_a_fitted_calibrator_counts_its_gold(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_the_first_texts_do_not_fit_into_is_said(tmp_path: Path) -> None:
-    poor = BudgetedTeacher(WordTeacher(obliging), 50)
-    method, _ = standing(tmp_path, poor, calibrator=ContextualCalibration)
+    method, _ = standing(tmp_path, BudgetedTeacher(WordTeacher(obliging), 50))
     with pytest.raises(ConfigError, match=r"smaller than what the first 12 texts of the pool take.*method.pool_size"):
         method.first_rows()
 
 
 def test_a_budget_spent_in_a_round_ends_growth(tmp_path: Path) -> None:
-    method, place = standing(tmp_path, BudgetedTeacher(WordTeacher(obliging), 50), **ON_DEMAND)
+    method, place = standing(tmp_path, BudgetedTeacher(WordTeacher(obliging), 400), **ON_DEMAND)
     place.pool.append(method.first_rows().rows)
     with pytest.raises(BudgetExhausted):
         method.next_rows(NOTHING, 1)

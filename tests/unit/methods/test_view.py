@@ -95,3 +95,23 @@ def test_what_cannot_be(pool: Pool) -> None:
         with pytest.raises(ConfigError, match=f"{name}={value}"):
             view(**{name: value})
     assert view().seed_source == "shots=1"
+
+
+def pool_row(name: str, parent: str, round: int, accepted: bool = True) -> Row:
+    return Row(name, f"text {parent}", "A", "pool", round, accepted, "" if accepted else "labelling failed", parents=(parent,))
+
+
+@pytest.mark.parametrize(("window", "stage"), [("all", "round"), ("all", "start"), ("batch", "final"), ("batch", "round")])
+def test_of_a_text_that_was_labelled_anew_only_the_newest_accepted_row_is_trained_on(tmp_path: Path, window: Any, stage: Stage) -> None:
+    pool = Pool.open(tmp_path / "anew.jsonl")
+    pool.append([row("g1", 0, "gold"), pool_row("a0", "a", 0), pool_row("b0", "b", 0), pool_row("c0", "c", 0)])
+    pool.append([pool_row("a1", "a", 1), pool_row("b1", "b", 1, accepted=False), row("h1", 1)])
+    pool.append([pool_row("a2", "a", 2)])
+    seen = ids(view(stage, 2, window=window, gold_repeats=1, review_every=2, review_size=9).rows(pool, 0))
+    assert seen == dict.fromkeys(["g1", "a2", "b0", "c0", "h1"], 1)
+
+
+def test_written_rows_of_one_parent_all_stay(tmp_path: Path) -> None:
+    pool = Pool.open(tmp_path / "written.jsonl")
+    pool.append([Row(name, f"text {name}", "A", "hard", 1, True, parents=("g1",)) for name in ("w1", "w2")])
+    assert ids(view(window="all").rows(pool, 0)) == {"w1": 1, "w2": 1}

@@ -6,7 +6,10 @@ import dataclasses
 import re
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.ner_folders import TYPES, build_ner_run
@@ -18,6 +21,15 @@ from tutelage.report.style import DPI, WIDTH, Colour, short
 from tutelage.tasks.spans import read_spans
 
 HOSTILE = ("</script><img src=x onerror=alert(1)>", r"$\frac{1}$", "שלום", "日本語")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What :func:`save_figures` gave, with matplotlib's settings before and after it."""
+
+    paths: Sequence[Path]
+    settings_before: dict[str, Any]
+    settings_after: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +49,22 @@ def texts(run: Run, name: str) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", figure_svg(figure, name))
 
 
-def test_every_figure_is_saved_at_1280_px(run: Run) -> None:
+@pytest.fixture(scope="module")
+def saved(run: Run) -> Saved:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
     paths = save_figures(run)
-    assert [path.name for path in paths] == [f"{kind.name}.png" for kind in FIGURES]
-    for path in paths:
+    return Saved(paths, before, dict(matplotlib.rcParams))
+
+
+def test_every_figure_is_saved_at_1280_px(run: Run, saved: Saved) -> None:
+    assert [path.name for path in saved.paths] == [f"{kind.name}.png" for kind in FIGURES]
+    for path in saved.paths:
         content = path.read_bytes()
         assert content.startswith(b"\x89PNG")
         assert int.from_bytes(content[16:20], "big") == int(WIDTH * DPI) == 1280
-    assert sorted(path.name for path in (run.folder / "figures").iterdir()) == sorted(path.name for path in paths)
+    assert sorted(path.name for path in (run.folder / "figures").iterdir()) == sorted(path.name for path in saved.paths)
 
 
 def test_a_figure_without_data_any_more_is_removed(tmp_path: Path) -> None:
@@ -63,12 +83,8 @@ def test_pyplot_is_never_imported(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(draw_figures(run)) == len(FIGURES)
 
 
-def test_settings_of_matplotlib_are_left_as_they_were(run: Run) -> None:
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    save_figures(run)
-    assert dict(matplotlib.rcParams) == before
+def test_settings_of_matplotlib_are_left_as_they_were(saved: Saved) -> None:
+    assert saved.settings_after == saved.settings_before
 
 
 def test_learning_curves_label_their_lines_directly(run: Run) -> None:
@@ -132,7 +148,7 @@ def test_rare_reasons_are_summed(run: Run) -> None:
 
 
 def test_nothing_to_draw_gives_none(run: Run) -> None:
-    empty = dataclasses.replace(run, metrics=run.metrics[:1], rows=(), before=(), after=(), teacher=())
+    empty = dataclasses.replace(run, metrics=run.metrics[:1], rows=(), selection=(), before=(), after=(), teacher=())
     assert [kind.name for kind in FIGURES if kind.draw(empty) is not None] == []
     assert draw_figures(empty) == {}
 

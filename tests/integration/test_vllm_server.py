@@ -40,11 +40,9 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: str) -> N
     pytest.fail(f"the server was not ready: {Path(log).read_text()[-3000:]}")
 
 
-def test_a_real_server_generates_scores_and_keeps_to_a_schema(engine, embedded_teacher, tmp_path):
-    prompt = "Text: play some jazz\nTopic: music\n\nText: will it rain\nTopic:"
-    choices = tuple(ids[0] for ids in engine.tokenize([" music", " weather"]))
-    batch = [ScoreRequest("s", prompt, choices), GenerateRequest("g", "The capital of France is", Sampling(temperature=0.0, max_tokens=6))]
-    expected = engine.ask(batch)
+def test_a_real_server_generates_scores_and_keeps_to_a_schema(engine, reference, embedded_teacher, tmp_path):
+    batch, expected = reference
+    prompt, choices = batch[0].prompt, batch[0].choices
     engine.hand_over()
 
     environment = child_environment(vllm_hardware()[0], offline=True)

@@ -1,0 +1,77 @@
+"""ZeroGen, PGKD, LLMaAA and FreeAL as whole runs with the scripted teacher, for each task."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kinds import Kind
+from tests.tiny import grow
+
+from tutelage.data.pool import Pool
+from tutelage.records import Row
+
+SHORT = ("method.training.start_epochs=2", "method.training.round_epochs=1")
+
+
+def rows(folder: Path) -> tuple[Row, ...]:
+    return Pool.open(folder / "pool" / "rows.jsonl").rows
+
+
+def growth(folder: Path, round: int) -> dict[str, Any]:
+    return dict(json.loads((folder / "growth" / f"round-{round:03d}.json").read_text(encoding="utf-8")))
+
+
+def test_zerogen_writes_everything_up_front_without_gold(kind: Kind, workplace: Path):
+    folder = workplace / "run"
+    result = grow(folder, [*kind.base(), "method=zerogen", "method.n_first=28", *SHORT])
+    assert Counter(row.source for row in rows(folder)) == {"easy": 28}
+    assert all(row.round == 0 and row.distribution is None for row in rows(folder))
+    assert result["rows"]["accepted"] > 0
+    assert result["gold_labels"] == {"shots": 0, "dev": 0, "calibration": 0}
+    assert (result["rounds"], result["stopped_by"]) == (0, "rounds")
+    assert growth(folder, 0)["asked"] == (56 if kind.task == "ner" else 28)
+
+
+def test_pgkd_is_steered_by_dev(kind: Kind, workplace: Path):
+    folder = workplace / "run"
+    result = grow(folder, [*kind.base(), "method=pgkd", "method.rounds=2", "method.n_hard=4", "method.n_easy=4", *SHORT])
+    assert result["rounds"] == 2
+    assert result["gold_labels"]["shots"] == kind.gold
+    assert result["gold_labels"]["dev"] > 0
+    assert "Its F1 by" in growth(folder, 1)["prompt"] + growth(folder, 2)["prompt"]
+
+
+def test_llmaaa_labels_what_the_student_asks_for(kind: Kind, workplace: Path):
+    folder = workplace / "run"
+    small = ("method.first=6", "method.rounds=2", "method.n_texts=4", "method.demonstrations=2")
+    result = grow(folder, [*kind.base(), "method=llmaaa", *small, *SHORT])
+    assert Counter(row.round for row in rows(folder)) == {0: 6, 1: 4, 2: 4}
+    assert {row.source for row in rows(folder)} == {"pool"}
+    assert len({row.parents[0] for row in rows(folder)}) == 14
+    assert all(row.detail["acquisition"] for row in rows(folder) if row.round)
+    assert result["gold_labels"]["shots"] == kind.gold
+
+
+@pytest.mark.parametrize("gold", ["shots", "none"])
+def test_freeal_labels_anew_what_is_not_clean(kind: Kind, workplace: Path, gold: str):
+    folder = workplace / "run"
+    result = grow(folder, [*kind.base(), "method=freeal", "method.rounds=1", f"method.training.gold={gold}", *SHORT])
+    first, anew = ([row for row in rows(folder) if row.round == round] for round in (0, 1))
+    assert len(first) == kind.pool
+    assert {row.parents[0] for row in anew} < {row.parents[0] for row in first}
+    assert result["gold_labels"]["shots"] == (kind.gold if gold == "shots" else 0)
+    assert growth(folder, 1)["seconds"].keys() == {"filtering", "labelling"}
+    # Every text passes by once an epoch, whether it was labelled once or twice.
+    assert result["share_of_data"]["passed"] == 3 * kind.pool
+
+
+def test_a_budget_that_ends_after_the_first_labels_ends_growth_and_not_the_run(kind: Kind, workplace: Path):
+    small = ["method=llmaaa", "method.first=6", "method.n_texts=4", "method.demonstrations=2", *SHORT]
+    billed = grow(workplace / "first", [*kind.base(), *small, "method.rounds=0"])["tokens"]["billed"]
+    result = grow(workplace / "run", [*kind.base(), *small, "method.rounds=2", f"budget.tokens={billed + 30}"])
+    assert (result["rounds"], result["stopped_by"]) == (0, "budget")
+    assert len(rows(workplace / "run")) == 6

@@ -1,0 +1,38 @@
+"""What labellers make of a real engine's replies."""
+
+from __future__ import annotations
+
+import pytest
+from tests.classroom import prompt_set
+from tests.newsroom import SHOTS, TYPES
+
+from tutelage.teacher.calibration import NoCalibration
+from tutelage.teacher.candidates import Candidates
+from tutelage.teacher.labelling import Draft
+from tutelage.teacher.span_extractor import SpanExtractor
+from tutelage.teacher.span_verifier import SpanVerifier
+from tutelage.teacher.vllm_process import VllmTeacher
+
+pytestmark = pytest.mark.vllm
+
+
+def test_a_small_model_s_markings_are_valid_or_refused_with_the_reason(engine: VllmTeacher):
+    prompts = prompt_set("completion_ner")
+    verifier = SpanVerifier(engine, TYPES, prompts, SHOTS, NoCalibration(), Candidates())
+    extractor = SpanExtractor(engine, TYPES, prompts, SHOTS, verifier, max_tokens=128)
+    drafts = [
+        Draft("Marie Curie was born in Warsaw and worked in Paris ."),
+        Draft("The engine was built by Rolls Royce near Derby ."),
+        Draft("it rained for three days and nobody went out"),
+    ]
+    labelled = extractor.label(drafts)
+    assert labelled.asked >= 3
+    for place, (draft, opinion) in enumerate(zip(drafts, labelled.opinions, strict=True)):
+        assert (opinion is None) is (place in labelled.errors)
+        if opinion is None:
+            assert labelled.errors[place]
+            continue
+        assert sum(opinion.distribution.probabilities) == pytest.approx(1, abs=1e-4)
+        assert all(0.0 <= probability <= 1.0 for _, probability in opinion.entities)
+        ends = [0, *(end for span, _ in opinion.entities for end in span[:2]), len(draft.text.split(" "))]
+        assert ends == sorted(ends), "spans are words of the sentence and share none"
