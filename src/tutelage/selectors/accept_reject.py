@@ -16,8 +16,9 @@ class AcceptReject:
 
     M-RARU (arXiv 2511.11574; reconstructed from its summary). Where a walk accepts too few, the rest is walked again. The walks are not
     carried out: in how many a text is rejected before it is accepted has a geometric distribution, so one draw a text gives the walk, and
-    the order of walks and places gives the choice, with the same probabilities. So certain texts cost no endless walks: those of uncertainty 0 come last, in random
-    order, and after them those without a number, by place. The score is the uncertainty; scores need not fall.
+    the order of walks and places gives the choice, with the same probabilities. So certain texts cost no endless walks: those of
+    uncertainty 0 come last, in random order, and after them those without a number, by place. The score is the uncertainty; scores need
+    not fall.
 
     Args:
         kind: entropy (over log C), margin or least_confidence.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -70,5 +71,7 @@ class Channel:
             self._rest += data
 
     def close(self) -> None:
-        """Close this end; twice is not an error."""
+        """Close this end, also under a thread that is reading from it; twice is not an error."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()

@@ -118,6 +118,8 @@ class EngineHost:
         self._environment = environment
         self._engines: dict[str, _Engine] = {}
         self._starting = threading.Lock()
+        self._channels: set[Channel] = set()
+        self._closed = False
         self._folder = Path(tempfile.mkdtemp(prefix="tutelage-engine-"))
         self.address = str(self._folder / "socket")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -135,7 +137,13 @@ class EngineHost:
 
     def close(self) -> None:
         """Stop listening and end every engine; twice is not an error."""
+        self._closed = True
+        # accept() does not wake up when the listener is closed under it; a last visitor wakes it.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
+            visitor.connect(self.address)
         self._listener.close()
+        for channel in list(self._channels):
+            channel.close()
         for engine in self._engines.values():
             engine.process.end()
         self._engines.clear()
@@ -152,7 +160,12 @@ class EngineHost:
                 end, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(Channel(end),), daemon=True).start()
+            if self._closed:
+                end.close()
+                return
+            channel = Channel(end)
+            self._channels.add(channel)
+            threading.Thread(target=self._serve, args=(channel,), daemon=True).start()
 
     def _serve(self, channel: Channel) -> None:
         """One run, until it closes its end."""
@@ -169,7 +182,9 @@ class EngineHost:
                         # Another run may need the engine at this moment, so it stays awake.
                         channel.send({"op": {"sleep": "slept", "wake": "woke"}[message["op"]]})
             except TeacherError as error:
-                channel.send({"op": "broken", "message": str(error)})
+                # The client adds what to do.
+                channel.send({"op": "broken", "message": str(error).split(" What was answered")[0]})
+        self._channels.discard(channel)
         channel.close()
 
     def _engine(self, start: dict[str, Any]) -> _Engine:
