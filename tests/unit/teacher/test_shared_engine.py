@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -148,3 +151,16 @@ def test_an_address_without_a_host_is_told(new: New, monkeypatch: pytest.MonkeyP
         ConfigError, match=r"no host listens there \(No such file or directory\). Start `tutelage serve`, or unset TUTELAGE_ENGINE"
     ):
         new().ask(texts("a"))
+
+
+def test_the_verb_tells_its_address_and_cleans_up() -> None:
+    serving = subprocess.Popen([sys.executable, "-m", "tutelage.cli", "serve"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert serving.stdout is not None
+    name, _, address = serving.stdout.readline().strip().removeprefix("export ").partition("=")
+    assert name == ADDRESS
+    assert Path(address).is_socket()
+    serving.send_signal(signal.SIGTERM)
+    _, told = serving.communicate(timeout=20)
+    assert serving.returncode == 130
+    assert "each engine is loaded by the first run that asks" in told
+    assert not Path(address).parent.exists()
