@@ -165,7 +165,8 @@ def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
     student = config.student
     torch.manual_seed(int(record_id("init", config.seed), 16) % 2**63)
     if task.level == "word":
-        network = new_tagger(student.model, task.outputs, student.trust_remote_code)
+        constrained = bool(getattr(task, "constrained", True))
+        network = new_tagger(student.model, task.outputs, student.trust_remote_code, constrained=constrained)
     else:
         network = new_classifier(student.model, task.outputs, student.pooling, student.head_dropout, student.trust_remote_code)
     module = StudentModule(

@@ -169,6 +169,7 @@ def test_without_constraint_the_tags_are_read_as_they_come(ner_student: Path, ne
     assert (measured["test"]["f1_strict"] == measured["test"]["f1_default"]) is constrained
     seen = [outcome["tags"] for outcome in lines(workplace / "run" / "predictions" / "test-after.jsonl")]
     assert all(strict_tags(tags) == tags for tags in seen) is constrained
+    assert read(workplace / "run", "student/config.json")["constrained_tags"] is constrained, "predict reads raw texts in the same way"
 
 
 def test_a_teacher_that_extracts_is_asked_for_markings(ner_student: Path, ner_data: Path, workplace: Path):

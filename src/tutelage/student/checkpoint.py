@@ -56,13 +56,18 @@ def load_tokenizer(model: str, trust_remote_code: bool = False, *, by_word: bool
     return _reached(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
 
 
-def new_tagger(model: str, outputs: Sequence[str], trust_remote_code: bool = False) -> Any:
-    """An encoder with a fresh head over every token, in float32: the model's own token classification."""
+def new_tagger(model: str, outputs: Sequence[str], trust_remote_code: bool = False, *, constrained: bool = True) -> Any:
+    """An encoder with a fresh head over every token, in float32: the model's own token classification.
+
+    ``constrained`` goes into its config.json as ``constrained_tags``, so that raw texts are read as the run reads its own.
+    """
     import torch
     from transformers import AutoModelForTokenClassification
 
     folder, options = resolve_encoder(model), {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
-    return _reached(model, lambda: _under_new_head(AutoModelForTokenClassification, folder, **_names(outputs), **options))
+    network = _reached(model, lambda: _under_new_head(AutoModelForTokenClassification, folder, **_names(outputs), **options))
+    network.config.constrained_tags = constrained
+    return network
 
 
 def _under_new_head(loader: Any, folder: str, **options: Any) -> Any:

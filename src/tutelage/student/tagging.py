@@ -35,7 +35,7 @@ class _Encoded(NamedTuple):
 def find_entities(network: Any, tokenizer: Any, max_length: int, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
     """For each text ``{"text", "entities": [{"start", "end", "text", "label", "confidence"}]}``, characters of the text as given.
 
-    Words are cut by :func:`~tutelage.tasks.spans.split_words` and tags form valid IOB2. A text of more than ``max_length`` tokens is seen
+    Words are cut by :func:`~tutelage.tasks.spans.split_words`; tags form valid IOB2 where the run's did (``constrained_tags``). A text of more than ``max_length`` tokens is seen
     through windows that overlap by half, and each word is read where it has the most text around it. ``confidence`` is the probability
     of the least certain tag of the entity.
 
@@ -44,7 +44,7 @@ def find_entities(network: Any, tokenizer: Any, max_length: int, texts: Sequence
         tokenizer: a fast one.
     """
     tags = [network.config.id2label[place] for place in range(network.config.num_labels)]
-    moves = allowed_moves(tags)
+    moves = allowed_moves(tags) if getattr(network.config, "constrained_tags", True) else None
     encoded: list[_Encoded] = []
     windows: list[_Window] = []
     for number, text in enumerate(texts):

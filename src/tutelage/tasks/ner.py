@@ -38,6 +38,7 @@ class NerTask:
         self._labels = tuple(labels)
         self._tags = ("O", *(f"{mark}-{label.name}" for label in self._labels for mark in "BI"))
         self._index = {tag: place for place, tag in enumerate(self._tags)}
+        self.constrained = constrained
         self._moves = allowed_moves(self._tags) if constrained else None
 
     @property

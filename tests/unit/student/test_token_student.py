@@ -19,6 +19,7 @@ from tutelage.student.checkpoint import load_student, load_tokenizer, new_tagger
 from tutelage.student.losses.protocol import UnitLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import RateSchedule
+from tutelage.student.tagging import find_entities
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import read_spans
 
@@ -129,3 +130,17 @@ def test_the_folder_is_a_plain_token_classification_model(learnt: Fit, saved: Pa
         best = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[0].argmax(-1).tolist()
     places = [batch.word_ids(0).index(word) for word in range(len(words))]
     assert [network.config.id2label[best[place]] for place in places] == ["B-PER", "I-PER", "O", "O", "O", "B-LOC"]
+
+
+def test_tags_are_constrained_as_the_run_s_were(encoder: Path) -> None:
+    """A head that gives every word I-PER: no entity may begin so."""
+    tokenizer = load_tokenizer(str(encoder), by_word=True)
+    found = {}
+    for constrained in (True, False):
+        network = new_tagger(str(encoder), TASK.outputs, constrained=constrained).eval()
+        with torch.no_grad():
+            network.classifier.weight.zero_()
+            network.classifier.bias.copy_(torch.tensor([5.0 * (name == "I-PER") + 1.0 * (name == "B-PER") for name in TASK.outputs]))
+        (found[constrained],) = find_entities(network, tokenizer, 32, [SHOTS[0].text])
+    assert found[False]["entities"] == [], "strictly read, I- without B- is nothing"
+    assert [entity["label"] for entity in found[True]["entities"]] == ["PER"], "constrained, the whole text is one name"
