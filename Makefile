@@ -24,7 +24,8 @@ demo-ner: $(STAMP)
 	@$(BIN)/tutelage train experiment=quickstart_ner
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not vllm"
+	@$(BIN)/python -m pytest -m vllm
 
 check: $(STAMP)
 	@$(BIN)/ruff check .
