@@ -106,6 +106,9 @@ class Ear:
     def reply(self, reply: Any) -> None:
         raise AssertionError("no replies here")
 
+    def progress(self, done: int, total: int) -> None:
+        raise AssertionError("no pool here")
+
     def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
         self.stages.append((position.stage, position.round, rows))
 

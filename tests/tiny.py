@@ -94,6 +94,9 @@ class Silent:
     def reply(self, reply: Reply) -> None:
         pass
 
+    def progress(self, done: int, total: int) -> None:
+        pass
+
     def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
         pass
 

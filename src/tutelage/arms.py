@@ -89,6 +89,9 @@ class _Aside:
         """A teacher's reply arrived."""
         self._watcher.reply(reply)
 
+    def progress(self, done: int, total: int) -> None:
+        """No arm beside the run looks at a pool."""
+
     def stage_closed(self, position: Position, dev: dict[str, float], rows: tuple[int, int]) -> None:
         """The table at the end has the arm's numbers."""
 

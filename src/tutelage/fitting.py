@@ -117,6 +117,7 @@ def fit(
             max_length=config.student.max_length,
             seed=config.seed,
             batch_size=config.student.eval_batch_size,
+            on_chunk=lambda _, done, total: watcher.progress(done, total),
         )
 
     method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher if stack else None, ledger.phase, on_reply, look))

@@ -79,6 +79,10 @@ class TerminalWatcher:
         done = int(task.completed) + 1
         self._progress.update(self._task, completed=done, count=f"{done}/{int(task.total)}" if task.total else str(done), note=self._note())
 
+    def progress(self, done: int, total: int) -> None:
+        """So many of the phase's texts were looked at by the student."""
+        self._progress.update(self._task, completed=done, total=total, count=f"{done:,}/{total:,}")
+
     def stage_closed(self, position: Position, dev: dict[str, float], rows: tuple[int, int]) -> None:
         """A stage ended: one lasting line."""
         self._round_ends.append((time.monotonic(), self._billed))
@@ -123,8 +127,11 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
         table.add_column(f"test {metric['title']}" if place == 0 else metric["title"], justify="right")
     table.add_column("")
     gold = result["gold_labels"]
-    rows = [("student before growth", result["before"], f"{gold['shots']} gold labels")]
-    rows.append(("student after", result["after"], f"{result['rows']['accepted']} rows in {result['rounds']} rounds"))
+    if result["rounds"]:
+        rows = [("student before growth", result["before"], f"{gold['shots']} gold labels")]
+        rows.append(("student after", result["after"], f"{result['rows']['accepted']} rows in {result['rounds']} rounds"))
+    else:
+        rows = [("student", result["after"], f"{result['rows']['accepted']} rows, {gold['shots']} gold labels")]
     if result.get("supervised"):
         rows.append(("supervised ceiling", result["supervised"], f"{result['supervised']['gold_labels']} gold labels"))
     if result.get("teacher"):
@@ -141,6 +148,12 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     console.print(table)
     tokens = result["tokens"]
     console.print(f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), {tokens['spent']:,} spent", highlight=False)
+    shares = result.get("share_of_data") or {}
+    if shares.get("unique") is not None:
+        console.print(
+            f"data     {shares['unique']:.1%} of the pool ever trained on, {shares['selections'] or 0.0:.1%} of the rows in all steps",
+            highlight=False,
+        )
     seconds = result["seconds"]
     by_phase = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
     console.print(f"seconds  {result['wall_seconds']:.0f} in all: {by_phase}", highlight=False, soft_wrap=True)

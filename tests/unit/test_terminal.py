@@ -178,3 +178,22 @@ def test_markup_in_a_folder_s_name_is_not_interpreted() -> None:
     name = "outputs/[bold]mine[/bold]/[/red] " + "long " * 10
     print_result(given, result(), name)
     assert f"folder   {name}" in printed(given)
+
+
+def test_without_rounds_there_is_one_student_and_its_shares_of_the_pool() -> None:
+    given = console(terminal=False)
+    shares = {"unique": 0.12, "selections": 0.041, "unique_rows": 120, "pool": 1000, "kept": 123, "passed": 3000}
+    print_result(given, result(rounds=0, share_of_data=shares), "outputs/a/b")
+    text = printed(given)
+    assert [row[0] for row in cells(text)[1:]] == ["student"]
+    assert "30 rows, 7 gold labels" in text
+    assert "12.0% of the pool ever trained on, 4.1% of the rows in all steps" in text
+
+
+def test_a_look_at_the_pool_is_counted_on_a_terminal() -> None:
+    given = console(terminal=True)
+    with TerminalWatcher(3, None, given) as watcher:
+        watcher.phase("acquisition", 1, 0)
+        watcher.progress(4096, 1_000_000)
+        watcher._progress.refresh()
+    assert "4,096/1,000,000" in printed(given)

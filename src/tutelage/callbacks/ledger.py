@@ -28,6 +28,10 @@ class Watcher(Protocol):
         """A teacher's reply arrived."""
         ...
 
+    def progress(self, done: int, total: int) -> None:
+        """So many of the phase's texts were looked at by the student."""
+        ...
+
     def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
         """A stage ended with these dev metrics and so many (accepted, rejected) rows."""
         ...

@@ -70,7 +70,7 @@ def test_a_running_run_says_so(tmp_path: Path) -> None:
 def test_a_run_without_growth_is_sensible(tmp_path: Path, method: str) -> None:
     page = Page(write_report(build_run(tmp_path / "run", rounds=0, method=method)).read_text(encoding="utf-8"))
     assert f"No round of growth was made (method {method})" in page.text
-    assert "Without any growth, the student reached" in page.text
+    assert "Without rounds of growth, the student reached" in page.text
     assert "Learning curve" not in page.text
     assert "mistakes fed back" not in page.text
     assert "Confusions on test" in page.text
