@@ -35,9 +35,9 @@ class _Encoded(NamedTuple):
 def find_entities(network: Any, tokenizer: Any, max_length: int, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
     """For each text ``{"text", "entities": [{"start", "end", "text", "label", "confidence"}]}``, characters of the text as given.
 
-    Words are cut by :func:`~tutelage.tasks.spans.split_words`; tags form valid IOB2 where the run's did (``constrained_tags``). A text of more than ``max_length`` tokens is seen
-    through windows that overlap by half, and each word is read where it has the most text around it. ``confidence`` is the probability
-    of the least certain tag of the entity.
+    Words are cut by :func:`~tutelage.tasks.spans.split_words`; tags form valid IOB2 where the run's did (``constrained_tags``). A text of
+    more than ``max_length`` tokens is seen through windows that overlap by half, and each word is read where it has the most text around it.
+    ``confidence`` is the probability of the least certain tag of the entity.
 
     Args:
         network: token classification, its outputs IOB2 tags.
