@@ -184,7 +184,7 @@ def test_selector_all_keeps_what_agreement_rejects(student, small_data, shared_c
 @pytest.mark.parametrize(
     "words",
     [
-        ["task.targets=soft", "selector.weighted=true"],
+        ["loss=soft_targets", "selector=class_share", "selector.weighted=true"],
         ["method.n_init=7"],
         ["method.confident_wrong=true", "method.class_report=true"],
         ["method.training.predict_then_train=false"],
