@@ -124,10 +124,9 @@ def _serve(_: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with EngineHost() as host:
+        advice = "Run the next line where the runs are started; each engine is loaded by the first run that asks. Ctrl-C ends it."
+        print(advice, file=sys.stderr, flush=True)
         print(f"export {ADDRESS}={host.address}", flush=True)
-        print(
-            "Run that line where the runs are started; each engine is loaded by the first run that asks. Ctrl-C ends it.", file=sys.stderr
-        )
         signal.pause()
     return 0
 
