@@ -13,8 +13,10 @@ from hypothesis import settings
 from tests import tiny, tiny_ner
 from tests.composing import compose_defaults_once
 
-# A deadline of wall time fails on a busy machine; pytest-timeout watches over the whole.
-settings.register_profile("calm", deadline=None)
+# A deadline of wall time fails on a busy machine; pytest-timeout watches over the whole. The same examples every time, so that a red run can be
+# run again; `pytest --hypothesis-profile=explore --hypothesis-seed=N` looks at others.
+settings.register_profile("calm", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("calm")
 
 

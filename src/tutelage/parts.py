@@ -118,6 +118,11 @@ def build_selector(config: DictConfig, stage: str) -> Any:
                 f"The selector {str(config.selector._target_).rsplit('.', 1)[-1]} {_STAGES[own]} (stage {own}), and method={config.method.name} "
                 f"has no such stage. Give a selector of one of its stages ({has}), or selector=own."
             )
+        if own == "acquire" and not config.method.rounds:
+            raise ConfigError(
+                f"method={config.method.name} has 0 rounds, so it labels its texts before there is a student, and the selector would never be "
+                "asked. Give method.rounds=4 method.n_texts=50 (and method.first=50), or method=llkd_on_demand."
+            )
         if own == stage:
             return build(config.selector, "selector")
     return build(config.method[stage], f"method.{stage}")

@@ -126,6 +126,7 @@ def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Pa
     [
         (["method=llkd", "selector=class_share"], r"ClassShare judges generated texts \(stage accept\), and method=llkd has no such stage"),
         (["method=evokd", "selector=entropy"], r"chooses texts of the pool \(stage acquire\), and method=evokd has no such stage"),
+        (["method=static", "selector=entropy"], r"method=static has 0 rounds.*Give method\.rounds=4"),
         (["method=static", "method.first=0"], "leave the student nothing to begin with"),
         (["method=llkd_on_demand", "method.n_texts=0"], "method.n_texts=0 would label nothing"),
         (["method=llkd", "budget.tokens=500"], "budget.tokens is smaller than what the first"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tutelage.methods.protocol import Method
-from tutelage.records import Feedback, Outcome, as_dicts, outcome_from_dict
+from tutelage.records import ClassScore, Feedback, Outcome, as_dicts, outcome_from_dict
 from tutelage.tasks.protocol import Task
 from tutelage.tracking.run_folder import RunFolder
 
@@ -30,17 +30,17 @@ class FeedbackDesk:
         """Keep the outcomes of rows that were not trained on yet."""
         self._before_training = list(outcomes)
 
-    def feedback(self, fresh: Sequence[Outcome], round: int, dev: Sequence[Outcome] = ()) -> Feedback:
+    def feedback(self, fresh: Sequence[Outcome], round: int, on_dev: Mapping[str, Any] | None = None) -> Feedback:
         """What the method aims at when it grows ``round``; the mistakes in it are exported as feedback/round-NNN.jsonl.
 
         Args:
             fresh: outcomes of the newest rows after training on them; used in the first round, or without predict-then-train.
-            dev: outcomes of the dev set; of them a method is told the scores of the classes alone.
+            on_dev: the scores of each class on dev, as the task's metrics give them under "per_class".
         """
         kept = self._before_training if self.predict_then_train and self._before_training else fresh
         outcomes = tuple(kept)
-        scores, on_dev = self._task.scores(outcomes), self._task.scores(dev) if dev else {}
-        aimed = self._method.aimed_at(Feedback(round - 1, outcomes, scores, on_dev))
+        dev = {name: ClassScore(**score) for name, score in (on_dev or {}).items()}
+        aimed = self._method.aimed_at(Feedback(round - 1, outcomes, self._task.scores(outcomes), dev))
         self._folder.write_lines(f"feedback/round-{round:03d}.jsonl", as_dicts(list(aimed.wrong)))
         return aimed
 

@@ -111,7 +111,7 @@ class GrowthCallback(Callback):
         elif reason := self._reason_to_stop(position.round, float(scores[module.task.steered_by])):
             self._finish(trainer, module, position.round, reason)
         else:
-            self._grow(trainer, module, data, self._desk.feedback(fresh, position.round + 1, dev), position.round + 1)
+            self._grow(trainer, module, data, self._desk.feedback(fresh, position.round + 1, scores["per_class"]), position.round + 1)
 
     def _grow(self, trainer: Trainer, module: StudentModule, data: GrowingDataModule, feedback: Feedback, round: int) -> None:
         billed = self._budget.usage.billed if self._budget else 0

@@ -32,6 +32,7 @@ class SelectionLedger(Callback):
         self._pool_size = pool_size
         self._gold = gold
         self._sources: dict[str, str] = {}
+        self._read = 0
         self._used: set[str] = set()
         self._passed = self._kept = self._lines = 0
 
@@ -50,12 +51,12 @@ class SelectionLedger(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the selector the rows of the epoch, where it asks for them."""
         module, data = _parts(trainer, pl_module)
-        self._sources = {row.id: row.parents[0] for row in data.pool.rows if row.source == "pool"}
+        if len(data.pool) != self._read:
+            self._sources = {row.id: row.parents[0] for row in data.pool.rows if row.source == "pool"}
+            self._read = len(data.pool)
         if module.selector.needs:
-            classes = len(module.task.labels) + (module.task.level == "word")
-            needs, encoder = module.selector.needs, data.encoder
-            view = epoch_view(module, data.train_items, encoder.collate, classes=classes, needs=needs, blank=encoder.blank)
-            module.selector.begin(view)
+            encoder = data.encoder
+            module.selector.begin(epoch_view(module, data.train_items, encoder.collate, needs=module.selector.needs, blank=encoder.blank))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write the step's line: counts by class, what the selector reports, and how many kept labels are right where gold is known."""

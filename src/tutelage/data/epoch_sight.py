@@ -7,9 +7,7 @@ averaged by row.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from tutelage.data.items import Batch, Item
 from tutelage.errors import ConfigError
 from tutelage.selectors.protocol import EpochView, Floats, Places
 from tutelage.student.module import StudentModule
+from tutelage.student.observing import evaluating, logits_and_states, mean_state
 
 DIRECTIONS = 64
 """P: what gradients are projected to. Cosines are kept to about 1/8, as by Johnson and Lindenstrauss."""
@@ -33,7 +32,6 @@ def epoch_view(
     items: Sequence[Item],
     collate: Collate,
     *,
-    classes: int,
     needs: Collection[str],
     blank: Sequence[int] = (),
     at_once: int = 64,
@@ -51,14 +49,14 @@ def epoch_view(
 
     Args:
         collate: of the :class:`~tutelage.data.items.ItemEncoder` that made the items.
-        classes: how many keys there are.
         needs: the selector's. "gradients" and "prior_losses" are computed only where they are in it. Where nothing but "rows" is, the
             student is not asked, and ``probabilities`` and ``losses`` are NaN.
         blank: token ids of the empty text, special tokens included; only "prior_losses" of texts needs them.
         at_once: rows in a chunk; each chunk has rows of like length.
 
     Raises:
-        ConfigError: there is no encoder to take hidden states from, or the tokenizer gives an empty text no tokens.
+        ConfigError: the tokenizer gives an empty text no tokens.
+        StudentError: gradients are asked for, and there is no encoder to take hidden states from.
     """
     rows = list({item.id: item for item in items}.values())
     outputs = len(module.task.outputs)
@@ -67,7 +65,7 @@ def epoch_view(
     losses, gradients = np.full(len(rows), np.nan), np.full((len(rows), DIRECTIONS), np.nan)
     total, units = np.zeros(outputs), 0
     prior = np.full(outputs, np.nan)
-    with _evaluating(module):
+    with evaluating(module):
         for chunk in _by_length(rows, at_once) if set(needs) - {"rows"} else ():
             seen = _look(module, [rows[place] for place in chunk], collate, projection)
             probabilities[chunk] = seen.least_certain()
@@ -92,7 +90,7 @@ def epoch_view(
         gradients=None if projection is None else gradients,
         # Cross-entropy is linear in the target, so the mean over words is that of the mean target.
         prior_losses=-(targets * prior).sum(axis=1) if "prior_losses" in needs else None,
-        classes=classes,
+        classes=module.task.keys,
     )
 
 
@@ -158,15 +156,12 @@ def _look(module: StudentModule, items: Sequence[Item], collate: Collate, projec
     vectors = [item.vectors[place] for item, own in zip(items, places, strict=True) for place in own]
     targets = torch.tensor(vectors, dtype=torch.float32, device=module.device).view(len(owners), len(module.task.outputs))
     batch = _moved(collate(enumerate(items)), module.device)
-    with _hidden_states(module.network, projection is not None) as states:
-        logits = module(batch).float()
+    logits, states = (module(batch).float(), None) if projection is None else logits_and_states(module, batch)
     columns = np.array([items[row].places[place] for row, own in enumerate(places) for place in own if by_word], dtype=np.int64)
     logs = (logits[owners, columns] if by_word else logits).log_softmax(dim=-1)
     gradients = np.full((len(owners), DIRECTIONS), np.nan)
-    if projection is not None:
-        (hidden,) = states
-        mask = batch["attention_mask"].unsqueeze(-1).float()
-        own = hidden[owners, columns] if by_word else (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+    if projection is not None and states is not None:
+        own = states[owners, columns] if by_word else mean_state(states, batch["attention_mask"])
         gradients = projection(logs.exp() - targets, own)
     return _Units(len(items), owners, _plain(logs), _plain(targets), gradients)
 
@@ -181,44 +176,6 @@ def _of_empty_text(module: StudentModule, item: Item, collate: Collate, blank: S
     batch = _moved(collate([(0, replace(item, token_ids=tuple(blank)))]), module.device)
     found: Floats = _plain(module(batch).float().log_softmax(dim=-1))[0]
     return found
-
-
-@contextmanager
-def _hidden_states(network: Any, wanted: bool) -> Iterator[list[torch.Tensor]]:
-    """A list that receives the encoder's last hidden states, [B, L, D], when the network runs; empty where they are not wanted."""
-    caught: list[torch.Tensor] = []
-    if not wanted:
-        yield caught
-        return
-
-    def catch(_module: Any, _inputs: Any, output: Any) -> None:
-        if (states := getattr(output, "last_hidden_state", None)) is not None:
-            caught.append(states.float())
-
-    hook = getattr(network, "base_model", network).register_forward_hook(catch)
-    try:
-        yield caught
-    finally:
-        hook.remove()
-    if len(caught) != 1:
-        raise ConfigError(
-            f"The student ({type(network).__name__}) shows no last hidden states, from which selector=gradient_similarity computes "
-            "gradients. Choose another student.model= or another selector=."
-        )
-
-
-@contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards each part's mode and the random numbers are what they were."""
-    modes = [(part, part.training) for part in module.modules()]
-    devices = sorted({value.device.index for value in module.parameters() if value.device.type == "cuda"})
-    module.eval()
-    try:
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _by_length(items: Sequence[Item], at_once: int) -> Iterator[Places]:

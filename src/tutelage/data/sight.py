@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
-from tutelage.errors import ConfigError, StudentError
+from tutelage.errors import ConfigError
 from tutelage.selectors.protocol import Uncertainty
 from tutelage.selectors.uncertainty import KINDS, checked_kind, mutual_information, uncertainty_of
 from tutelage.student.module import StudentModule
+from tutelage.student.observing import evaluating, logits_and_states, mean_state
 from tutelage.tasks.spans import first_pieces
 
 Progress = Callable[[str, int, int], None]
@@ -145,12 +146,10 @@ class PoolSight:
         uncertainties = {kind: np.full(total, np.nan, dtype=np.float32) for kind in KINDS}
         probabilities = np.full((total, classes), np.nan, dtype=np.float32)
         embeddings = np.zeros((total, self._width()), dtype=np.float32)
-        with _as_it_was(self._module), torch.no_grad():
-            self._module.eval()
+        with evaluating(self._module):
             for batch in self._batches(name, texts):
-                logits, hidden = self._forward(batch.inputs)
-                mask = batch.inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-                embeddings[batch.places] = ((hidden * mask).sum(1) / mask.sum(1).clamp(min=1)).cpu().numpy()
+                logits, states = logits_and_states(self._module, batch.inputs)
+                embeddings[batch.places] = mean_state(states, batch.inputs["attention_mask"]).cpu().numpy()
                 found = logits.softmax(dim=-1).cpu().numpy()
                 if not self._by_word:
                     probabilities[batch.places] = found
@@ -172,8 +171,7 @@ class PoolSight:
                 "The student has no dropout, so its passes over a text never disagree. Give student.head_dropout=0.1, or another selector=."
             )
         found = np.full(len(self._texts), np.nan, dtype=np.float32)
-        with _as_it_was(self._module), torch.no_grad(), _seeded(self._module.device, self._seed):
-            self._module.eval()
+        with evaluating(self._module), _seeded(self._module.device, self._seed):
             for one in droppers:
                 one.train()
             for batch in self._batches("dropout", self._texts):
@@ -195,31 +193,7 @@ class PoolSight:
 
     def _width(self) -> int:
         """D. Asked of the configuration, since there may be no text to see it on."""
-        return int(self._encoder.config.hidden_size)
-
-    @property
-    def _encoder(self) -> Any:
-        return self._module.network.base_model
-
-    def _forward(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits and last hidden states of one pass, float32.
-
-        Raises:
-            StudentError: the encoder gave no hidden state for each token.
-        """
-        caught: list[Any] = []
-        handle = self._encoder.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
-        try:
-            logits = self._module(inputs)
-        finally:
-            handle.remove()
-        hidden = getattr(caught[0], "last_hidden_state", None) if caught else None
-        if hidden is None or hidden.shape[:2] != inputs["input_ids"].shape:
-            raise StudentError(
-                f"The encoder of {type(self._module.network).__name__} gives no last hidden state for each token, which a selector's "
-                "embeddings are made of. Choose another student.model=."
-            )
-        return logits.float(), hidden.float()
+        return int(self._module.network.base_model.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
     def _batches(self, name: str, texts: Sequence[str]) -> Iterator[_Batch]:
         """All texts, chunk by chunk, each chunk from short to long."""
@@ -248,17 +222,6 @@ class PoolSight:
                 yield _Batch(np.array(own, dtype=np.int64) + start, moved, read)
             if self._on_chunk is not None:
                 self._on_chunk(name, min(start + self._chunk, len(texts)), len(texts))
-
-
-@contextmanager
-def _as_it_was(module: torch.nn.Module) -> Iterator[None]:
-    """Give each module its own mode back."""
-    modes = [(one, one.training) for one in module.modules()]
-    try:
-        yield
-    finally:
-        for one, training in modes:
-            one.training = training
 
 
 @contextmanager

@@ -110,7 +110,7 @@ class FreeAL(PoolLabelling):
                 losses=losses,
                 gradients=None,
                 prior_losses=None,
-                classes=len(task.labels) + (task.level == "word"),
+                classes=task.keys,
             )
         )
         return {place for place, sure in zip(places, kept, strict=True) if sure}

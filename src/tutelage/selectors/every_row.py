@@ -16,6 +16,7 @@ class EveryRow:
     needs: frozenset[str] = frozenset()
     normaliser: Normaliser = "weights"
     refill = False
+    watches = False
 
     def begin(self, view: EpochView) -> None:
         """Nothing to decide; it is not called."""

@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tutelage.errors import ConfigError, did_you_mean
+from tutelage.selectors.confidence import TeacherConfidence
 from tutelage.selectors.protocol import EpochView, Floats, Normaliser, Step, Uncertainty, Weighed
-from tutelage.selectors.uncertainty import uncertainty_of
+from tutelage.selectors.uncertainty import checked_kind, uncertainty_of
 
 Combine = Literal["product", "sum", "mix", "none"]
 _COMBINE = ("product", "sum", "mix", "none")
@@ -99,6 +100,7 @@ class LLKD:
     """
 
     stage: Literal["train"] = "train"
+    watches = True
 
     def __init__(
         self,
@@ -116,10 +118,8 @@ class LLKD:
     ) -> None:
         for name, value, known in (
             ("combine", combine, _COMBINE),
-            ("uncertainty", uncertainty, ("entropy", "least_confidence", "margin")),
             ("start", start, ("means", "uniform")),
             ("normaliser", normaliser, ("kept", "weights", "batch")),
-            ("confidence", confidence, ("mean", "least")),
         ):
             if value not in known:
                 raise ConfigError(did_you_mean(f"selector.{name}", value, known))
@@ -128,10 +128,10 @@ class LLKD:
                 raise ConfigError(f"selector.{name}={number} must be in [0, 1].")
         self._combine: Combine = combine
         self._alpha = alpha
-        self._uncertainty: Uncertainty = uncertainty
+        self._uncertainty = checked_kind(uncertainty)
         self._gates = (teacher_gate, student_gate)
         self._start = start
-        self._least = confidence == "least"
+        self._confidence = TeacherConfidence(confidence)
         self._teacher, self._student = _Thresholds(momentum, per_class), _Thresholds(momentum, per_class)
         self.normaliser: Normaliser = normaliser
         self.refill = refill
@@ -141,12 +141,11 @@ class LLKD:
         """Start the teacher's side from all its opinions, once."""
         asked = ~view.gold
         if not self._teacher.started and asked.any():
-            sure = view.least_confidence if self._least else view.confidence
-            self._teacher.start(sure[asked], view.keys[asked], view.classes)
+            self._teacher.start(self._confidence.of(view)[asked], view.keys[asked], view.classes)
 
     def weigh(self, step: Step) -> Weighed:
         """Move the thresholds, then gate and weigh the batch's rows by them."""
-        sure = step.least_confidence if self._least else step.confidence
+        sure = self._confidence.of(step)
         units = uncertainty_of(step.probabilities, self._uncertainty)
         counts = np.bincount(step.owners, minlength=len(sure))
         # A text with no word that the student sees has nothing to be unsure of.

@@ -25,6 +25,7 @@ class OnceAnEpoch(ABC):
     stage: Literal["train"] = "train"
     needs: frozenset[str] = frozenset({"epoch"})
     normaliser: Normaliser = "weights"
+    watches = False
 
     def __init__(self, refill: bool = False) -> None:
         self.refill = refill

@@ -86,7 +86,7 @@ class Step:
         confidence: the teacher's, [B]; for NER the mean over the row's entities.
         least_confidence: the same for classification; for NER of the least certain entity.
         gold: True for rows with a gold label, which no selector leaves out, [B].
-        probabilities: the student's, before this step, [N, C].
+        probabilities: the student's, before this step, [N, C]; NaN where the selector does not watch and the student was not asked.
         owners: the row of each unit, [N].
         classes: how many keys there are.
     """
@@ -151,6 +151,8 @@ class TrainSelector(Protocol):
     """What the summed loss is divided by: the sum of the weights, the number of kept rows (at least 1), or of all in the batch."""
     refill: bool
     """Gather kept rows over several batches until one is full, and step then."""
+    watches: bool
+    """Whether ``weigh`` looks at the student's probabilities. Where it does not, a refilled batch costs no pass over rows that are left out."""
 
     def begin(self, view: EpochView) -> None:
         """See the rows of the epoch that begins."""

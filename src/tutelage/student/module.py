@@ -17,6 +17,7 @@ from tutelage.errors import StudentError
 from tutelage.records import Outcome
 from tutelage.selectors.protocol import TrainSelector
 from tutelage.student.losses.protocol import Targets, UnitLoss
+from tutelage.student.observing import evaluating
 from tutelage.student.schedule import Position, RateSchedule
 from tutelage.student.selection import Selected, select
 from tutelage.tasks.protocol import Task
@@ -103,11 +104,13 @@ class StudentModule(LightningModule):
         self.selected = None
         if self.position.spent(self.updates):
             return None
-        with torch.set_grad_enabled(not self.selector.refill):
-            logits = self(batch)
+        refill = self.selector.refill
+        with torch.set_grad_enabled(not refill):
+            # Rows that are left out need no pass, unless the selector decides by it.
+            logits = None if refill and not self.selector.watches else self(batch)
         self.selected = select(self.selector, self._items("train", batch["index"]), logits, self.task)
-        weights = torch.from_numpy(self.selected.weights).to(logits)
-        if self.selector.refill:
+        weights = torch.from_numpy(self.selected.weights)
+        if logits is None or refill:
             kept = weights.nonzero().flatten().tolist()
             self._gathered += [(int(batch["index"][row]), float(weights[row])) for row in kept]
             if len(self._gathered) < self._batch_size:
@@ -115,8 +118,8 @@ class StudentModule(LightningModule):
             full, self._gathered = self._gathered[: self._batch_size], self._gathered[self._batch_size :]
             places, values = zip(*full, strict=True)
             batch = self._on_device(self.trainer.datamodule.collate("train", places))  # type: ignore[attr-defined]
-            logits, weights = self(batch), torch.tensor(values).to(logits)
-        loss = self._mean_loss(batch, logits, weights)
+            logits, weights = self(batch), torch.tensor(values)
+        loss = self._mean_loss(batch, logits, weights.to(logits))
         if loss is None:
             return None
         if not torch.isfinite(loss):
@@ -191,13 +194,10 @@ class StudentModule(LightningModule):
 
         Growth needs the student's view of new rows *before* it trains on them.
         """
-        training = self.training
-        self.eval()
         self.outcomes[items_of] = []
-        with torch.no_grad():
+        with evaluating(self):
             for batch in loader:
                 self._collect(items_of, self._on_device(batch))
-        self.train(training)
         return self.outcomes[items_of]
 
     def _collect(self, name: str, batch: dict[str, torch.Tensor]) -> None:

@@ -46,19 +46,20 @@ class Selected:
     report: dict[str, Any]
 
 
-def select(selector: TrainSelector, items: Sequence[SelectableItem], logits: torch.Tensor, task: Task) -> Selected:
+def select(selector: TrainSelector, items: Sequence[SelectableItem], logits: torch.Tensor | None, task: Task) -> Selected:
     """Ask ``selector`` about a batch.
 
     Args:
-        logits: the student's, [B, C], or [B, L, C] for words.
+        logits: the student's, [B, C], or [B, L, C] for words; None for a selector that does not look at them.
     """
     keys = np.array([item.key for item in items], dtype=np.int64)
-    probabilities = logits.detach().float().softmax(dim=-1).cpu().numpy().astype(np.float64)
-    owners = np.arange(len(items))
-    if task.level == "word":
-        seen = [(row, place) for row, item in enumerate(items) for place in item.places if place >= 0]
-        owners = np.array([row for row, _ in seen], dtype=np.int64)
-        probabilities = probabilities[owners, [place for _, place in seen]]
+    seen = [(row, place) for row, item in enumerate(items) for place in (item.places if task.level == "word" else (0,)) if place >= 0]
+    owners, places = np.array(seen, dtype=np.int64).reshape(-1, 2).T
+    if logits is None:
+        probabilities = np.full((len(seen), len(task.outputs)), np.nan)
+    else:
+        probabilities = logits.detach().float().softmax(dim=-1).cpu().numpy().astype(np.float64)
+        probabilities = probabilities[owners, places] if task.level == "word" else probabilities
     step = Step(
         ids=tuple(item.id for item in items),
         keys=keys,
@@ -67,7 +68,7 @@ def select(selector: TrainSelector, items: Sequence[SelectableItem], logits: tor
         gold=np.array([item.gold for item in items]),
         probabilities=probabilities,
         owners=owners,
-        classes=len(task.labels) + (task.level == "word"),
+        classes=task.keys,
     )
     weighed = selector.weigh(step)
     return Selected(tuple(items), keys, weighed.weights, weighed.report)

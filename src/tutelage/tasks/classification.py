@@ -58,6 +58,11 @@ class ClassificationTask:
         """The teacher's calibrated distribution, or one-hot where the row has none."""
         return [list(row.distribution.probabilities)] if row.distribution is not None else self.target_vectors(row)
 
+    @property
+    def keys(self) -> int:
+        """One a label."""
+        return len(self._labels)
+
     def key(self, row: Row, counts: Mapping[str, int]) -> int:
         """The place of the row's label."""
         return self.label_index(row.target)

@@ -78,6 +78,11 @@ class NerTask:
                 vectors[place][0] += 1.0 - sure
         return vectors
 
+    @property
+    def keys(self) -> int:
+        """One a type, and one for texts without entities."""
+        return len(self._labels) + 1
+
     def key(self, row: Row, counts: Mapping[str, int]) -> int:
         """The place of the row's rarest type (ours; LLKD is about classification); the number of types for a text without entities."""
         names = [label.name for label in self._labels]

@@ -68,6 +68,11 @@ class Task(Protocol):
         """The teacher's distribution over ``outputs``, as many as ``target_vectors`` gives, which it is where the teacher said nothing."""
         ...
 
+    @property
+    def keys(self) -> int:
+        """How many values :meth:`key` has."""
+        ...
+
     def key(self, row: Row, counts: Mapping[str, int]) -> int:
         """Place in ``labels`` of the class that a row is counted under, the rarest by ``counts``; their number where it has none."""
         ...

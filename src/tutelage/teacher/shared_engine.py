@@ -169,23 +169,25 @@ class EngineHost:
 
     def _serve(self, channel: Channel) -> None:
         """One run, until it closes its end."""
-        with contextlib.suppress(ChannelClosed):
-            try:
-                start = channel.receive()
-                assert start is not None
-                engine = self._engine(start)
-                channel.send({"op": "ready", "pid": engine.process.pid or 0})
-                while message := channel.receive():
-                    if message["op"] == "ask":
-                        self._relay(engine, channel, message)
-                    elif message["op"] in ("sleep", "wake"):
-                        # Another run may need the engine at this moment, so it stays awake.
-                        channel.send({"op": {"sleep": "slept", "wake": "woke"}[message["op"]]})
-            except TeacherError as error:
-                # The client adds what to do.
+        try:
+            start = channel.receive()
+            assert start is not None
+            engine = self._engine(start)
+            channel.send({"op": "ready", "pid": engine.process.pid or 0})
+            while message := channel.receive():
+                if message["op"] == "ask":
+                    self._relay(engine, channel, message)
+                elif message["op"] in ("sleep", "wake"):
+                    # Another run may need the engine at this moment, so it stays awake.
+                    channel.send({"op": {"sleep": "slept", "wake": "woke"}[message["op"]]})
+        except ChannelClosed:
+            pass
+        except TeacherError as error:
+            with contextlib.suppress(ChannelClosed):  # the client adds what to do
                 channel.send({"op": "broken", "message": str(error).split(" What was answered")[0]})
-        self._channels.discard(channel)
-        channel.close()
+        finally:
+            self._channels.discard(channel)
+            channel.close()
 
     def _engine(self, start: dict[str, Any]) -> _Engine:
         key = json.dumps(start, sort_keys=True)
@@ -222,9 +224,12 @@ class EngineHost:
                 elif message is None and (word := channel.receive(0)) is not None and word["op"] == "abort":
                     return
         finally:
-            if left and engine.process.pid is not None:
-                engine.process.send({"op": "abort"})
-            engine.turn.release()
+            # Whatever becomes of the engine here, the next run must get its turn.
+            try:
+                if left and engine.process.pid is not None:
+                    engine.process.send({"op": "abort"})
+            finally:
+                engine.turn.release()
 
 
 def shared_address() -> str:

@@ -17,7 +17,7 @@ from tests.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
 from tutelage.data.epoch_sight import DIRECTIONS, epoch_view
 from tutelage.data.items import Item, ItemEncoder
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, StudentError
 from tutelage.records import LabelDistribution, Row
 from tutelage.selectors.every_row import EveryRow
 from tutelage.selectors.protocol import EpochView
@@ -54,9 +54,8 @@ class Sight:
         self.task = task
 
     def view(self, needs: set[str], items: Sequence[Item] | None = None, at_once: int = 64, blank: Sequence[int] = (2, 3)) -> EpochView:
-        classes = len(self.task.labels) + (self.task.level == "word")
         given = self.items if items is None else items
-        return epoch_view(self.module, given, self.encoder.collate, classes=classes, needs=needs, blank=blank, at_once=at_once)
+        return epoch_view(self.module, given, self.encoder.collate, needs=needs, blank=blank, at_once=at_once)
 
     def alone(self, item: Item) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The logits, targets and hidden states of one item's units, [N, C], [N, C] and [N, D], the item in a batch of its own."""
@@ -257,7 +256,7 @@ def test_a_network_without_hidden_states_is_named(encoder: Path) -> None:
     sight = topics(encoder)
     sight.module.network = Headless(sight.module.network)
     assert not np.isnan(sight.view({"epoch"}).losses).any()
-    with pytest.raises(ConfigError, match=r"The student \(Headless\) shows no last hidden states"):
+    with pytest.raises(StudentError, match="The encoder of Headless gives no last hidden state for each token"):
         sight.view({"epoch", "gradients"})
     assert len(sight.module.network._forward_hooks) == 0
 

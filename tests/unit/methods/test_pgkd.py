@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,9 @@ def test_the_desk_tells_a_method_the_scores_of_dev_and_not_its_texts(tmp_path: P
             return feedback
 
     desk = FeedbackDesk(TASK, Asking(), RunFolder(tmp_path), predict_then_train=False)  # type: ignore[arg-type]
-    dev = [replace(outcome("Food", "Animal", 900), source="dev")]
-    desk.feedback(MIXED.outcomes, 1, dev)
+    desk.feedback(MIXED.outcomes, 1, {name: asdict(score) for name, score in ON_DEV.items()})
     desk.feedback(MIXED.outcomes, 2)
-    assert given[0].on_dev == TASK.scores(dev)
+    assert given[0].on_dev == ON_DEV
     assert given[0].outcomes == MIXED.outcomes
     assert given[1].on_dev == {}
 

@@ -118,8 +118,8 @@ class Half:
     needs: frozenset[str] = frozenset()
     state: list[int]
 
-    def __init__(self, normaliser: str = "kept", refill: bool = False, none: bool = False) -> None:
-        self.normaliser, self.refill, self._none = normaliser, refill, none
+    def __init__(self, normaliser: str = "kept", refill: bool = False, none: bool = False, watches: bool = True) -> None:
+        self.normaliser, self.refill, self._none, self.watches = normaliser, refill, none, watches
         self.state = []
 
     def begin(self, view: Any) -> None:
@@ -127,6 +127,7 @@ class Half:
 
     def weigh(self, step: Step) -> Weighed:
         self.state.append(len(step.ids))
+        assert np.isnan(step.probabilities).any() != self.watches or not self.refill
         weights = np.array([0.0 if place % 2 or self._none else 2.0 for place in range(len(step.ids))])
         return Weighed(weights, {"kept": int((weights > 0).sum())})
 
@@ -169,6 +170,19 @@ def test_kept_rows_are_gathered_until_a_batch_is_full(tmp_path: Path, encoder: P
     # twice): batches of 4, 4 and 3 keep 2 each, so two batches make a step; 4 epochs of 3 are 12 batches.
     assert fit.module.updates == 1 + 6
     assert sum(fit.module.selector.state) == 2 * 3 + 4 * 11  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("watches", [True, False])
+def test_a_refilled_batch_costs_no_pass_over_what_is_left_out_unless_the_selector_watches(
+    tmp_path: Path, encoder: Path, watches: bool
+) -> None:
+    fit = build(tmp_path, encoder, ScriptedMethod(0), Timeline(4, 4, 0, 0), selector=Half(refill=True, watches=watches))
+    seen: list[int] = []
+    fit.module.network.register_forward_hook(lambda module, _inputs, output: seen.append(len(output.logits)) if module.training else None)
+    run(fit)
+    # 4 epochs of a batch of 3, of which 2 are kept: two steps of 4.
+    assert fit.module.updates == 2
+    assert sorted(seen) == ([3, 3, 3, 3, 4, 4] if watches else [4, 4])
 
 
 def test_a_stage_ends_when_its_updates_are_made(tmp_path: Path, encoder: Path) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.teacher.test_vllm_process import CHILD, CPU
@@ -19,7 +20,7 @@ from tests.unit.teacher.test_vllm_process import CHILD, CPU
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.teacher import vllm_process
 from tutelage.teacher.protocol import GenerateRequest, Sampling, ScoreRequest
-from tutelage.teacher.shared_engine import ADDRESS, EngineHost
+from tutelage.teacher.shared_engine import ADDRESS, EngineHost, _Engine
 from tutelage.teacher.vllm_process import VllmTeacher
 
 New = Callable[..., VllmTeacher]
@@ -114,6 +115,19 @@ def test_a_client_that_breaks_off_leaves_the_engine_to_the_others(host: EngineHo
     assert [reply.text for reply in other.ask(texts("d", "e"))] == ["d!!", "e!!"]
     assert [reply.text for reply in one.ask(texts("f"))] == ["f!"], "and it may ask again"
     assert len(host.pids) == 1
+
+
+def test_a_batch_that_the_engine_cannot_be_sent_leaves_the_turn_to_the_next(host: EngineHost) -> None:
+    class Gone:
+        pid = 1
+
+        def send(self, message: dict[str, Any]) -> None:
+            raise TeacherError(f"gone before {message['op']}")
+
+    engine = _Engine(Gone())  # type: ignore[arg-type]
+    with pytest.raises(TeacherError, match="gone before"):
+        host._relay(engine, None, {"op": "ask", "requests": [{}]})  # type: ignore[arg-type]
+    assert not engine.turn.locked()
 
 
 def test_a_dead_engine_is_told_and_started_again(host: EngineHost, new: New) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any, Literal, get_args
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
 from tutelage.student.losses.protocol import Targets
+from tutelage.student.observing import evaluating
 
 Parameters = Literal["head", "all"]
 Values = dict[str, torch.Tensor]
@@ -79,9 +80,9 @@ class MetaReweightedLoss(CrossEntropyLoss):
 
         first = next(iter(values.values()))
         with ExitStack() as stack:
-            stack.enter_context(torch.no_grad())  # the gradients of torch.func are not concerned; autograd's own would keep a graph
             stack.enter_context(torch.autocast(first.device.type, enabled=False))  # half precision loses the small differences between rows
-            stack.enter_context(_evaluating(network))
+            # Its no_grad does not concern the gradients of torch.func; autograd's own would keep a graph.
+            stack.enter_context(evaluating(network))
             if self._stepping == "all":
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # fused attention has no second derivative
             helps = -grad(guide_after)(torch.zeros(len(targets.ids), dtype=first.dtype, device=first.device))
@@ -118,15 +119,3 @@ def _normalised(helps: torch.Tensor, taking_part: torch.Tensor) -> torch.Tensor:
     factors = helps.clamp(min=0)
     total = factors.sum()
     return factors * (taking_part.sum() / total) if total > 0 else factors
-
-
-@contextmanager
-def _evaluating(network: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards each module's own mode again: parts of a network may be kept in another than the whole."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
