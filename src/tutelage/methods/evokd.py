@@ -17,6 +17,7 @@ from typing import Any
 
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.methods.admission import Admission
+from tutelage.methods.asking import AskingMethod
 from tutelage.methods.belief import Belief
 from tutelage.methods.briefing import Briefing
 from tutelage.methods.evokd_settings import EvoKDSettings
@@ -27,7 +28,7 @@ from tutelage.methods.repeats import Repeats
 from tutelage.methods.writing import Brief, Writer, clean
 from tutelage.records import Feedback, Growth, Label, Outcome, record_id
 from tutelage.selectors.acceptance import Judge
-from tutelage.teacher.labelling import Draft, NewLabeller
+from tutelage.teacher.labelling import Draft, Labeller, NewLabeller
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import GenerateRequest, Request, Sampling
 from tutelage.teacher.scoring import ordered_demonstrations
@@ -36,10 +37,10 @@ NOTHING = Feedback(0, (), {})
 """What is known of a student that there is not yet."""
 
 
-class EvoKD:
+class EvoKD(AskingMethod):
     """The method. Its parts (writer, acceptance, calibrator) come from the configuration."""
 
-    asks_teacher = True
+    _labeller: Labeller
 
     def __init__(
         self,
@@ -54,28 +55,16 @@ class EvoKD:
         min_words: int,
         max_words: int,
     ) -> None:
-        self.name = name
+        super().__init__(name, prompts, new_labeller)
         self._settings = settings
-        self._prompts = prompts
         self._analysis_sampling = analysis_sampling
         self._acceptance = acceptance
-        self._new_labeller = new_labeller
         self._writer = Writer(prompts, sampling, min_words, max_words)
 
     @property
     def rounds(self) -> int:
         """How many rounds it grows at most."""
         return self._settings.rounds
-
-    @property
-    def calibration_labels(self) -> int:
-        """Gold dev labels that the calibrator was fitted on."""
-        return self._gold_for_calibration
-
-    @property
-    def truncated(self) -> int:
-        """Texts cut short in the prompts."""
-        return len(self._prompts.cut)
 
     def stand_on(self, ground: Ground) -> None:
         """Build the scorer over the shots, and remember every text that a new one must not repeat."""
@@ -91,7 +80,6 @@ class EvoKD:
         self._labels: dict[str, Label] = {label.name: label for label in ground.task.labels}
         demonstrations = ordered_demonstrations(ground.shots, ground.seed)
         self._labeller = self._new_labeller(ground.task, self._teacher, demonstrations)
-        self._gold_for_calibration = 0
         duplicates = Repeats(ground, settings.near_duplicate)
         self._briefing = Briefing(ground.task, settings, ground.shots, self._prompts.leads)
         self._belief = Belief(ground.task, settings.mistake_margin)
@@ -108,8 +96,7 @@ class EvoKD:
         """
         settings, chance = self._settings, self._chance(0)
         if settings.separated:
-            self._ground.on_phase("calibration", 0)
-            self._gold_for_calibration = self._labeller.fit(self._ground.dev, self._ground.on_reply)
+            self._calibrate()
         shots = gold_rows(self._ground.shots)
         if not settings.n_init and not settings.n_first:
             return Growth(round=0, rows=tuple(shots))
@@ -190,16 +177,6 @@ class EvoKD:
             return Feedback(feedback.round, (), {})
         believed = self._belief.sift(feedback, self._ground.pool.rows)
         return replace(believed, per_class=feedback.on_dev) if self._settings.scores_from == "dev" else believed
-
-    def state_dict(self) -> dict[str, Any]:
-        """The calibrator's state, and which texts were cut."""
-        return {"calibrator": self._labeller.calibrator.state_dict(), "gold": self._gold_for_calibration, "cut": sorted(self._prompts.cut)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up both."""
-        self._labeller.calibrator.load_state_dict(state["calibrator"])
-        self._gold_for_calibration = int(state["gold"])
-        self._prompts.cut.update(state["cut"])
 
     def _by_class(self, feedback: Feedback) -> dict[str, int]:
         """Texts of a round by class, hard and easy together."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from tutelage.errors import ConfigError
 from tutelage.methods.admission import Admission
+from tutelage.methods.asking import AskingMethod
 from tutelage.methods.llm_da_settings import REPLACED, REWRITTEN, LLMDASettings
 from tutelage.methods.names import NameBook, Picker
 from tutelage.methods.protocol import Ground, gold_rows
@@ -25,7 +26,7 @@ from tutelage.methods.variants import Marked, marked, noised, renamed
 from tutelage.methods.writing import Brief, Shown, Writer, Written, by_type, find_mention
 from tutelage.records import Feedback, Growth, Row, record_id
 from tutelage.selectors.acceptance import Judge
-from tutelage.teacher.labelling import Draft, Labeller, NewLabeller
+from tutelage.teacher.labelling import Draft, NewLabeller
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import Request, Sampling
 from tutelage.teacher.scoring import ordered_demonstrations
@@ -43,7 +44,7 @@ class _Turn:
     strategy: str = ""
 
 
-class LLMDA:
+class LLMDA(AskingMethod):
     """The method. It has no calibrator unless ``separated`` asks for labels."""
 
     def __init__(
@@ -58,12 +59,9 @@ class LLMDA:
         min_words: int,
         max_words: int,
     ) -> None:
-        self.name = name
-        self.calibration_labels = 0
+        super().__init__(name, prompts, new_labeller)
         self._settings = settings
-        self._prompts = prompts
         self._acceptance = acceptance
-        self._new_labeller = new_labeller
         self._writer = Writer(prompts, sampling, min_words, max_words)
         each, more = divmod(settings.n_texts, len(settings.modes))
         self._shares = {mode: each + (place < more) for place, mode in enumerate(settings.modes)}
@@ -78,11 +76,6 @@ class LLMDA:
         """False for noise alone, and for names of the shots alone."""
         inventing = self._settings.invented_names > 0 and any(mode in REPLACED for mode in self._shares)
         return self._settings.separated or inventing or any(mode in REWRITTEN for mode in self._shares)
-
-    @property
-    def truncated(self) -> int:
-        """Texts cut short in the prompts."""
-        return len(self._prompts.cut)
 
     def stand_on(self, ground: Ground) -> None:
         """Take the shots as the sentences to vary.
@@ -104,7 +97,6 @@ class LLMDA:
         if not self._sentences:
             raise ConfigError("method=llm_da keeps the entities of the shots, and none of them has one. Give shots with marked entities.")
         self._book = NameBook(ground.task.labels, ground.shots, self._prompts, self._settings.invented_names)
-        self._labeller: Labeller | None = None
         if self._settings.separated and ground.teacher is not None:
             self._labeller = self._new_labeller(ground.task, ground.teacher, ordered_demonstrations(ground.shots, ground.seed))
         repeats = Repeats(ground, self._settings.near_duplicate, self._settings.near_own)
@@ -112,9 +104,7 @@ class LLMDA:
 
     def first_rows(self) -> Growth:
         """The shots."""
-        if self._labeller is not None:
-            self._ground.on_phase("calibration", 0)
-            self.calibration_labels = self._labeller.fit(self._ground.dev, self._ground.on_reply)
+        self._calibrate()
         return Growth(round=0, rows=tuple(gold_rows(self._ground.shots)))
 
     def aimed_at(self, feedback: Feedback) -> Feedback:
@@ -165,18 +155,6 @@ class LLMDA:
             known = [Draft(one.text, one.spans) for one in self._sentences]
             counts["labelling"] = round_up(self._settings.n_texts * len(self._labeller.requests(known)) / len(known))
         return {kind: number for kind, number in counts.items() if number}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Which texts were cut, and the calibrator's state where there is one; the rest follows from the pool."""
-        state = {"cut": sorted(self._prompts.cut), "gold": self.calibration_labels}
-        return state if self._labeller is None else {**state, "calibrator": self._labeller.calibrator.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up both."""
-        self._prompts.cut.update(state["cut"])
-        self.calibration_labels = int(state["gold"])
-        if self._labeller is not None:
-            self._labeller.calibrator.load_state_dict(state["calibrator"])
 
     def _chance(self, *parts: object) -> random.Random:
         return random.Random(int(record_id("llm_da", self._ground.seed, *parts), 16))

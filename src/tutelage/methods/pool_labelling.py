@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tutelage.errors import BudgetExhausted, ConfigError
+from tutelage.methods.asking import AskingMethod
 from tutelage.methods.pool_settings import PoolSettings
 from tutelage.methods.protocol import Ground, gold_rows
 from tutelage.records import Example, Feedback, Growth, Row, record_id
@@ -26,37 +27,24 @@ from tutelage.teacher.protocol import Request
 from tutelage.teacher.scoring import ordered_demonstrations
 
 
-class PoolLabelling:
+class PoolLabelling(AskingMethod):
     """The method. Its labeller is built over the shots, which are the teacher's demonstrations.
 
     Args:
         acquirer: chooses what to label in each round.
     """
 
-    asks_teacher = True
+    _labeller: Labeller
 
     def __init__(self, name: str, settings: PoolSettings, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller) -> None:
-        self.name = name
+        super().__init__(name, prompts, new_labeller)
         self.settings = settings
-        self._prompts = prompts
         self._acquirer = acquirer
-        self._new_labeller = new_labeller
-        self._gold_for_calibration = 0
 
     @property
     def rounds(self) -> int:
         """Rounds of acquisition."""
         return self.settings.rounds
-
-    @property
-    def calibration_labels(self) -> int:
-        """Gold dev labels that the calibrator was fitted on."""
-        return self._gold_for_calibration
-
-    @property
-    def truncated(self) -> int:
-        """Texts cut short in the prompts."""
-        return len(self._prompts.cut)
 
     def stand_on(self, ground: Ground) -> None:
         """Draw the pool that the run may use, and build the labeller.
@@ -81,8 +69,7 @@ class PoolLabelling:
 
     def first_rows(self) -> Growth:
         """The shots where they are trained on, and the texts that are labelled before there is a student."""
-        self._ground.on_phase("calibration", 0)
-        self._gold_for_calibration = self._labeller.fit(self._ground.dev, self._ground.on_reply)
+        self._calibrate()
         gold = gold_rows(self._ground.shots) if self.settings.train_on_shots else []
         first = self._pool if self.settings.first is None else self._shuffled("first", self._pool)[: self.settings.first]
         try:
@@ -122,16 +109,6 @@ class PoolLabelling:
         each = len(self._labeller.requests(sample)) / max(1, len(sample))
         later = len(self._pool) if self.settings.n_texts is None else self.settings.n_texts
         return {"labelling": round(max(first, later if self.settings.rounds else 0) * each)}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The calibrator's state, and which texts were cut."""
-        return {"calibrator": self._labeller.calibrator.state_dict(), "gold": self._gold_for_calibration, "cut": sorted(self._prompts.cut)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up both."""
-        self._labeller.calibrator.load_state_dict(state["calibrator"])
-        self._gold_for_calibration = int(state["gold"])
-        self._prompts.cut.update(state["cut"])
 
     def _acquire(self, left: Sequence[Example], round: int) -> tuple[list[Example], list[str]]:
         """What the selector chooses of ``left``, with its scores as text."""

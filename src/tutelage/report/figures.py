@@ -105,8 +105,8 @@ FIGURES = (
     FigureKind(
         "selection-by-step",
         "What the selector kept",
-        "Against the training step, neighbouring steps together. A row passes where the teacher's confidence and the student's uncertainty both "
-        "reach their thresholds. Gold labels of the pool are used for the last panel only.",
+        "Against the training step, neighbouring steps together. Where there are thresholds (LLKD), a row passes if the teacher's confidence "
+        "and the student's uncertainty both reach theirs. Gold labels of the pool are used for the last panel only.",
         selection_by_step,
     ),
     FigureKind(

@@ -20,10 +20,10 @@ _CURVES = (Colour.BLUE, Colour.VERMILION, Colour.GREEN, Colour.PURPLE, Colour.AM
 
 
 def selection_by_step(run: Run) -> Figure | None:
-    """Four panels against the training step; None where no selector chose.
+    """What was kept; None where no selector chose.
 
-    Thresholds of the teacher and of the student by class (LLKD only), the share of rows kept by class, and the
-    accuracy of the teacher's labels on kept rows against all rows, where gold is known. Above 7 classes, the 7 with the most rows.
+    Two panels: the share of rows kept of each class, and the accuracy of the teacher's labels on kept rows against all rows, where gold is
+    known. LLKD has two more above: the thresholds of the teacher and of the student by class. Above 7 classes, the 7 with the most rows.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 

@@ -66,22 +66,24 @@ def reference_scores(run: Run) -> tuple[SummaryLine, SummaryLine, SummaryLine]:
 def summary_lines(run: Run) -> tuple[SummaryLine, ...]:
     """Student before and after, supervised ceiling, teacher raw and calibrated; those not measured are left out.
 
-    The numbers are result.json's; before it is written, those of the predictions or of the latest round.
+    Without rounds the student before is the one after, and stands there once. The numbers are result.json's; before it is written, those of the
+    predictions or of the latest round.
     """
     last = run.metrics[-1] if run.metrics else None
     before, ceiling, teacher = reference_scores(run)
     after = _quoted(run, "after") or (outcome_scores(run, run.after) if run.after else None)
     raw, opinions = _raw_teacher(run), _opinions(run, raw=False)
+    grew = bool(run.result.get("rounds", True))
     lines = [
         _line(run, "student before", before.scores or (outcome_scores(run, run.before) if run.before else None), run.before),
-        _line(run, "student after", after, run.after)
+        _line(run, "student after" if grew else "student", after, run.after)
         if after or not last
         else _line(run, f"student so far (round {last.round})", last.test),
         _line(run, "supervised ceiling", ceiling.scores, run.supervised),
         _line(run, "teacher alone, raw", raw, _opinions(run, raw=True)),
         _line(run, "teacher alone, calibrated" if raw else "teacher alone", teacher.scores, opinions),
     ]
-    return tuple(line for line in lines if line.scores)
+    return tuple(line for line in (lines if grew else lines[1:]) if line.scores)
 
 
 def class_lines(run: Run) -> tuple[ClassLine, ...]:

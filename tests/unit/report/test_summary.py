@@ -116,6 +116,11 @@ def test_entities_are_quoted_with_their_intervals(ner: Run) -> None:
     assert after.values == ner.result["after"]
 
 
+def test_without_rounds_the_student_stands_there_once(ner: Run) -> None:
+    lines = summary_lines(dataclasses.replace(ner, result={**ner.result, "rounds": 0}))
+    assert [line.name for line in lines] == ["student", "supervised ceiling", "teacher alone"]
+
+
 def test_without_outcomes_entity_f1_has_no_interval(ner: Run) -> None:
     lines = summary_lines(dataclasses.replace(ner, result={}, before=(), after=(), supervised=(), teacher=()))
     assert [(line.name, line.interval, line.count) for line in lines] == [
