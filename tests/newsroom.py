@@ -58,10 +58,13 @@ def knowing(known: Mapping[str, str] | None = None, replies: Mapping[str, Any] |
     return script
 
 
-def verifier(script: Script, shots: Sequence[Example] = SHOTS, calibrator: Any = None, parts: int = 0) -> tuple[SpanVerifier, WordTeacher]:
+def verifier(
+    script: Script, shots: Sequence[Example] = SHOTS, calibrator: Any = None, parts: int = 0, **settings: Any
+) -> tuple[SpanVerifier, WordTeacher]:
     """A verifier with the teacher that it asks."""
     teacher = WordTeacher(script)
-    return SpanVerifier(teacher, TYPES, prompt_set("completion_ner"), shots, calibrator or NoCalibration(), Candidates(parts)), teacher
+    made = SpanVerifier(teacher, TYPES, prompt_set("completion_ner"), shots, calibrator or NoCalibration(), Candidates(parts), **settings)
+    return made, teacher
 
 
 def spans(*given: tuple[int, int, str]) -> tuple[Span, ...]:

@@ -12,6 +12,7 @@ tutelage doctor                 what works on this machine, and what to do about
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,8 +79,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _hydra_verb(verb: str, overrides: list[str]) -> int:
     from tutelage.compose import launch
+    from tutelage.interruption import FOLLOWED, follow
 
+    if verb == "train" and _is_multirun(overrides):
+        from tutelage.sweep.multirun import multirun
+
+        return multirun(overrides)
+    if parent := os.environ.pop(FOLLOWED, ""):
+        follow(int(parent))
     return launch(verb, overrides)
+
+
+def _is_multirun(words: Sequence[str]) -> bool:
+    """Whether a command line of ``train`` asks for many runs: by -m, or by naming a sweep."""
+    asks = any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in words)
+    # With these Hydra shows something, and runs nothing.
+    return asks and not any(word.startswith(("--cfg", "-c", "--help", "-h", "--info", "--hydra-help", "--config")) for word in words)
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -49,10 +49,9 @@ def compose_config(overrides: Sequence[str]) -> Any:
 
 
 def launch(verb: str, overrides: list[str]) -> int:
-    """Run ``train`` or ``plan`` under Hydra and return the exit code."""
+    """Do one run (``train``), or show one (``plan``), under Hydra, and return the exit code; many runs are :mod:`tutelage.sweep.multirun`'s."""
     import hydra
 
-    from tutelage.interruption import Interrupted
     from tutelage.settings import register_schema
 
     register_schema()
@@ -62,29 +61,21 @@ def launch(verb: str, overrides: list[str]) -> int:
         word.startswith(("--cfg", "--config")) for word in overrides
     ):
         config = compose_config(given)
-        _missing(config)
+        require_values(config)
         if verb == "plan":
             from tutelage.plan import plan
 
             return plan(config)
         folder = folder_to_resume(config)
         _make_parent(folder or Path(str(config.hydra.run.dir)))
-    several = "-m" in overrides or "--multirun" in overrides
     codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")  # type: ignore[untyped-decorator]
     def job(config: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
 
-        words = list(HydraConfig.get().overrides.task)  # of a multirun, this job's own
         try:
-            if several:
-                _missing(config)
-                _check_types(config, words)
-            return train(config, Path(HydraConfig.get().runtime.output_dir), words)
-        except Interrupted as error:
-            print(f"tutelage: {error}", file=sys.stderr)
-            raise KeyboardInterrupt from None  # Hydra would begin a multirun's next job after any other
+            return train(config, Path(HydraConfig.get().runtime.output_dir), list(HydraConfig.get().overrides.task))
         except TutelageError as error:
             print(f"tutelage: {error}", file=sys.stderr)
             codes.append(error.exit_code)
@@ -184,7 +175,12 @@ def _check_types(config: Any, overrides: Sequence[str]) -> None:
                 break
 
 
-def _missing(config: Any) -> None:
+def require_values(config: Any) -> None:
+    """Refuse a configuration that lacks a value.
+
+    Raises:
+        ConfigError: it does; the message names the first one.
+    """
     from omegaconf import OmegaConf
 
     # Not OmegaConf.missing_keys: it fails on a name that refers to a missing value.

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 from tutelage.errors import TutelageError
+
+FOLLOWED = "TUTELAGE_FOLLOWS"
+"""Environment variable: the process that this one must not outlive, a sweep's."""
+
+_FOLLOW_SECONDS = 1.0
 
 
 class Interrupted(TutelageError):
@@ -46,3 +54,14 @@ class Interruption:
         """
         if self.asked:
             raise Interrupted("Stopped as asked. Everything that was answered is kept.")
+
+
+def follow(parent: int) -> None:
+    """Stop this process, as Ctrl-C would, when its parent is gone: nobody would wait for it any more, and a rerun would work beside it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_FOLLOW_SECONDS)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()

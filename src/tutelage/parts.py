@@ -22,7 +22,7 @@ from tutelage.teacher.labelling import Labeller, Nearest
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import Teacher
 
-_LAYERS = ("cache", "record", "ner", "candidate_parts")
+_LAYERS = ("cache", "record", "ner", "candidate_parts", "shown_words")
 """Keys of conf/teacher that configure the wrappers around the engine, or how it is asked, not the engine."""
 
 
@@ -154,7 +154,17 @@ def build_labeller(
     if config.teacher.ner not in (ways := ("extract", "verify")):
         raise ConfigError(did_you_mean("teacher.ner", str(config.teacher.ner), ways))
     candidates = Candidates(config.teacher.candidate_parts)
-    verifier = SpanVerifier(teacher, task.labels, prompts, demonstrations, calibrator, candidates, allow_codes, nearest=nearest)
+    verifier = SpanVerifier(
+        teacher,
+        task.labels,
+        prompts,
+        demonstrations,
+        calibrator,
+        candidates,
+        allow_codes,
+        nearest=nearest,
+        shown_words=config.teacher.shown_words,
+    )
     if config.teacher.ner == "extract":
         return SpanExtractor(teacher, task.labels, prompts, demonstrations, verifier, nearest=nearest)
     return verifier

@@ -37,6 +37,17 @@ class EvaluateSettings:
 
 
 @dataclass
+class SweepSettings:
+    """conf/sweep."""
+
+    name: str = MISSING
+    fail_fast: bool = MISSING
+    share_teacher: str = MISSING
+    metric: str | None = None
+    reuse: bool = MISSING
+
+
+@dataclass
 class TutelageSettings:
     """The top level of conf/config.yaml; groups with a ``_target_`` are checked by the signature that they call."""
 
@@ -52,6 +63,7 @@ class TutelageSettings:
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    sweep: SweepSettings = field(default_factory=SweepSettings)
     name: str = MISSING
     seed: int = MISSING
     shots: int = MISSING

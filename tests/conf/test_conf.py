@@ -25,7 +25,10 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted(CONF.rglob("*.yaml"))
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
-WRAPPERS = {"teacher": {"cache", "record", "ner", "candidate_parts"}, "method": {"training", "allow_codes", "acquire", "accept", "train"}}
+WRAPPERS = {
+    "teacher": {"cache", "record", "ner", "candidate_parts", "shown_words"},
+    "method": {"training", "allow_codes", "acquire", "accept", "train"},
+}
 """Keys of a group that are not the target's: the run takes them for what stands around it."""
 GIVEN = {
     "task": {"labels"},

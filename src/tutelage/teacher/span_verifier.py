@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tutelage.errors import ConfigError
 from tutelage.records import Example, Label, LabelDistribution
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, read_spans
@@ -48,7 +49,12 @@ class SpanVerifier:
         labels: the entity types.
         shots: marked examples. Each type's first entities, and candidates that are none, are the demonstrations.
         a_type: demonstrations of each type, and of none.
+        shown_words: what a demonstration shows of its sentence: the mention and so many words on either side; None for all of it. Demonstrations
+            are most of what *verify* costs, and a few words around a mention tell as much of its type (benchmarks/verify_window.py).
         nearest: gives a text marked examples of its own instead. The demonstrations are picked from its most similar one first, and shown last.
+
+    Raises:
+        ConfigError: ``shown_words`` is negative.
     """
 
     def __init__(
@@ -62,8 +68,12 @@ class SpanVerifier:
         allow_codes: bool = True,
         a_type: int = 1,
         nearest: Nearest | None = None,
+        shown_words: int | None = None,
     ) -> None:
+        if shown_words is not None and shown_words < 0:
+            raise ConfigError(f"teacher.shown_words={shown_words} must be 0 or more words, or null for whole sentences.")
         self._candidates = candidates
+        self._shown_words = shown_words
         space = (*labels, NONE)
         shown = self._demonstrations(shots, space, a_type)
         own = None if nearest is None else lambda query: self._demonstrations(nearest(query.text)[::-1], space, a_type)[::-1]
@@ -136,20 +146,23 @@ class SpanVerifier:
         return sorted({*self._candidates(draft.text.split(" ")), *((span.start, span.end) for span in draft.fixed)})
 
     @staticmethod
-    def _query(draft: Draft, span: tuple[int, int]) -> Query:
-        return Query(draft.text, " ".join(draft.text.split(" ")[span[0] : span[1]]))
+    def _query(draft: Draft, span: tuple[int, int], around: int | None = None) -> Query:
+        """The question about a span of a text, or of so many words around it."""
+        words = draft.text.split(" ")
+        text = draft.text if around is None else " ".join(words[max(0, span[0] - around) : span[1] + around])
+        return Query(text, " ".join(words[span[0] : span[1]]))
 
-    def _of_gold(self, example: Example) -> list[tuple[Query, str]]:
+    def _of_gold(self, example: Example, around: int | None = None) -> list[tuple[Query, str]]:
         """Every candidate and entity of a marked example, with its type or "O"."""
         draft = Draft(example.text, read_spans(example.label or "[]"))
         types = {span[:2]: span.type for span in draft.mentions}
-        return [(self._query(draft, span), types.get(span, OUTSIDE)) for span in self._spans(draft)]
+        return [(self._query(draft, span, around), types.get(span, OUTSIDE)) for span in self._spans(draft)]
 
     def _demonstrations(self, shots: Sequence[Example], labels: Sequence[Label], a_type: int) -> list[tuple[Query, str]]:
         left = {label.name: a_type for label in labels}
         chosen: list[tuple[Query, str]] = []
         for shot in shots:
-            for query, label in self._of_gold(shot):
+            for query, label in self._of_gold(shot, self._shown_words):
                 if left[label]:
                     left[label] -= 1
                     chosen.append((query, label))

@@ -21,7 +21,7 @@ PACKAGES = (
 
 _SECRET = ("key", "token", "secret", "password", "authorization")
 _NOT_SECRET = ("tokens", "max_tokens", "analysis_tokens", "api_key_env")
-_NOT_HASHED = ("resume",)
+_NOT_HASHED = ("resume", "sweep")
 """Settings that do not change what a run computes."""
 
 

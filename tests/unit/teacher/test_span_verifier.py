@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.newsroom import KNOWN, SHOTS, SPACE, SURE, TYPES, knowing, marked, scored_mention, spans, verifier
 
-from tutelage.errors import TeacherError
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.tasks.spans import read_spans
 from tutelage.teacher.calibration import ContextualCalibration, NoCalibration, TemperatureCalibration
 from tutelage.teacher.labelling import Draft, Opinion
@@ -59,6 +59,24 @@ def test_the_prompt_asks_about_one_mention_after_demonstrations_of_each_type_and
         '"Paris" is a name of:',
     ]
     assert (NONE.name, NONE.word) == ("O", "none")
+
+
+def test_demonstrations_show_a_few_words_around_their_mention_and_the_question_its_whole_sentence() -> None:
+    shown = {}
+    for around in (None, 0, 1, 9):
+        (request,) = verifier(knowing(), shown_words=around)[0].requests([Draft("they all see Paris today")])
+        shown[around] = [line for line in request.prompt.splitlines() if line.startswith("Text: ")]
+    assert shown[1] == [
+        "Text: Yesterday Grace Hopper left",
+        "Text: Yesterday Grace Hopper left",
+        "Text: the Navy",
+        "Text: Bern is",
+        "Text: they all see Paris today",
+    ]
+    assert shown[0][:3] == ["Text: Yesterday Grace Hopper", "Text: Grace Hopper", "Text: Navy"]
+    assert shown[9] == shown[None]
+    with pytest.raises(ConfigError, match=r"teacher.shown_words=-1 must be 0 or more"):
+        verifier(knowing(), shown_words=-1)
 
 
 def test_requests_go_sentence_by_sentence_and_share_their_prompt_up_to_the_mention() -> None:

@@ -1,0 +1,130 @@
+"""One job of a sweep: a run in a fresh process, or the one that an earlier time of the sweep has done already."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import ConfigError, RunError, did_you_mean
+from tutelage.interruption import FOLLOWED
+from tutelage.sweep.record import JobRecord, SweepFolder
+from tutelage.tracking.manifest import config_hash
+from tutelage.tracking.run_folder import RunFolder
+
+
+def do_job(config: Any, sweep: SweepFolder, number: int, words: Sequence[str]) -> JobRecord:
+    """Do a job of ``sweep``, or find it done; its folder there is a link where the run lies in an earlier time's folder.
+
+    Args:
+        config: the job's whole configuration.
+        words: its overrides.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the sweep; the run has been told, and has ended where it can be resumed.
+    """
+    own = sweep.path / str(number)
+    words = tuple(word for word in words if not word.lstrip("+~").startswith(("sweep=", "sweep.", "resume=")))
+    key = config_hash(config)
+    record = JobRecord(number, words, key, own.name, "running", began=time.time())
+    earlier = sweep.earlier(key) if config.sweep.reuse else None
+    if config.sweep.fail_fast and any(job.state == "failed" for job in sweep.jobs()):
+        record = replace(record, state="left out", ended=time.time())
+    elif earlier is not None and earlier != own:
+        record = replace(
+            record, folder=os.path.relpath(earlier, sweep.path), found="done" if (earlier / "result.json").is_file() else "unfinished"
+        )
+        _link(own, earlier)
+    sweep.write(record)
+    if record.state == "running" and record.found != "done":
+        code = _run(record, sweep, resume=record.found == "unfinished")
+        record = _ended(record, sweep, code)
+    elif record.found == "done":
+        record = _ended(record, sweep, 0)
+    with contextlib.suppress(ConfigError):
+        record = replace(record, score=score_of(sweep.run_of(record), config.sweep.metric))
+    sweep.write(record)
+    return record
+
+
+def score_of(run: Path, metric: str | None) -> float | None:
+    """A metric of a finished run on test, its first one where ``metric`` is None; None while there is no result.
+
+    Raises:
+        ConfigError: the run has no such metric.
+    """
+    result = RunFolder(run).read_json("result.json")
+    if result is None:
+        return None
+    wanted = metric or result["metrics"][0]["key"]
+    if wanted not in result["after"]:
+        raise ConfigError(did_you_mean("sweep.metric", wanted, result["after"]))
+    return float(result["after"][wanted])
+
+
+def _run(record: JobRecord, sweep: SweepFolder, *, resume: bool) -> int:
+    """The exit code of the run's process; what it prints is in the run's console.log."""
+    folder = sweep.run_of(record)
+    folder.mkdir(parents=True, exist_ok=True)
+    where = f"resume='{folder}'" if resume else f"hydra.run.dir='{folder}'"
+    with (folder / "console.log").open("ab") as log:
+        # A session of its own: the terminal's Ctrl-C would reach it beside ours, and a run that is told twice ends at once.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tutelage.cli", "train", *record.words, where],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, FOLLOWED: str(os.getpid())},
+        )
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(KeyboardInterrupt):
+                    process.wait()
+                if process.poll() is None:
+                    continue
+                sweep.write(_ended(record, sweep, 130))
+                raise
+
+
+def _ended(record: JobRecord, sweep: SweepFolder, code: int) -> JobRecord:
+    """The record of a job whose process is gone."""
+    folder = RunFolder(sweep.run_of(record))
+    result = folder.read_json("result.json")
+    if code == 0 and result is not None:
+        return replace(record, state="done", ended=time.time(), tokens=result["tokens"]["billed"])
+    status = folder.read_json("status.json") or {}
+    if code < 0:
+        error = f"its process was killed (signal {-code}, {signal.Signals(-code).name}); the same sweep goes on with it"
+    else:
+        error = (
+            (status.get("error") if status.get("state") != "running" else "") or _last_line(folder / "console.log") or f"exit code {code}"
+        )
+    return replace(record, state="failed", ended=time.time(), code=max(1, code), error=" ".join(str(error).split()))
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+    return next((line.removeprefix("tutelage: ") for line in reversed(lines) if line.strip()), "")
+
+
+def _link(own: Path, earlier: Path) -> None:
+    """Let the job's folder in this sweep be the earlier run's."""
+    if own.is_symlink():
+        own.unlink()
+    elif own.exists():
+        if any(own.iterdir()):
+            raise RunError(f"{own} is not empty, so it cannot become a link to {earlier}. Start the sweep again.")
+        shutil.rmtree(own)
+    own.symlink_to(os.path.relpath(earlier, own.parent))

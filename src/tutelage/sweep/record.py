@@ -1,0 +1,94 @@
+"""What is known of a sweep's jobs: one small file each, so that jobs of any launcher can write theirs at the same time."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tutelage.errors import RunError
+from tutelage.tracking.run_folder import RunFolder
+
+State = Literal["running", "done", "failed", "left out"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One job of a sweep.
+
+    Attributes:
+        number: Hydra's, from 0.
+        words: its overrides, those of the sweep itself left out.
+        config_hash: of its configuration (:func:`tutelage.tracking.manifest.config_hash`).
+        folder: of its run, relative to the sweep's folder; that of an earlier time where ``found`` is not "".
+        found: "" for a run of this sweep's own, "done" for one that an earlier time of the sweep had done already, "unfinished" for one that it
+            had begun and this one goes on with.
+        state: "left out" where a job before it failed and the sweep is ``fail_fast``.
+        began, ended: seconds since the epoch; ``ended`` is 0 while it runs.
+        code: the exit code of its process; 1 where a signal killed it.
+        error: what went wrong, in one line.
+        score: the metric of the sweep on test.
+        tokens: billed.
+    """
+
+    number: int
+    words: tuple[str, ...]
+    config_hash: str
+    folder: str
+    state: State
+    found: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+    code: int = 0
+    error: str = ""
+    score: float | None = None
+    tokens: int = 0
+
+    def title(self, swept: frozenset[str]) -> str:
+        """What tells it from the others: its values of the keys that are ``swept``."""
+        return "  ".join(word for word in self.words if word.partition("=")[0] in swept) or " ".join(self.words)
+
+
+class SweepFolder:
+    """A sweep's folder: jobs/NNN.json for each job that has begun, and the runs' folders beside it.
+
+    Args:
+        path: multirun_sweeps/<name>/<time>.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, record: JobRecord) -> None:
+        """Replace what is known of a job."""
+        RunFolder(self.path).write_json(f"jobs/{record.number:03d}.json", asdict(record))
+
+    def jobs(self) -> tuple[JobRecord, ...]:
+        """What is known of the jobs that have begun, by number.
+
+        Raises:
+            RunError: a file was altered.
+        """
+        found = []
+        for path in sorted((self.path / "jobs").glob("*.json")):
+            fields: dict[str, Any] = RunFolder(self.path).read_json(f"jobs/{path.name}") or {}
+            try:
+                found.append(JobRecord(**{**fields, "words": tuple(fields["words"])}))
+            except (TypeError, KeyError) as error:
+                raise RunError(f"{path} is no job's record ({error}); it was altered. Remove it and start the sweep again.") from error
+        return tuple(sorted(found, key=lambda job: job.number))
+
+    def run_of(self, record: JobRecord) -> Path:
+        """The folder of a job's run."""
+        return self.path / record.folder
+
+    def earlier(self, config_hash: str) -> Path | None:
+        """The run of this configuration that an earlier time of the sweep has made: a finished one, or else the newest that was begun."""
+        begun: list[tuple[bool, str, Path]] = []
+        for manifest in self.path.parent.glob("*/*/manifest.json"):
+            folder = RunFolder(manifest.parent)
+            if manifest.parent.is_symlink() or folder.read_json("manifest.json").get("config_hash") != config_hash:
+                continue
+            status = folder.read_json("status.json") or {}
+            begun.append(((folder / "result.json").is_file(), str(status.get("started", "")), manifest.parent))
+        return max(begun)[2] if begun else None
