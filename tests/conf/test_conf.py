@@ -19,6 +19,7 @@ from tutelage.errors import ConfigError
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.llm_da_settings import LLMDASettings
 from tutelage.methods.pool_settings import PoolSettings
+from tutelage.sweep.expected import expected_jobs
 
 CONF = conf_directory()
 ROOT = Path(__file__).parents[2]
@@ -58,14 +59,14 @@ def named(path: Path) -> str:
 
 
 def commands_in(text: str) -> list[list[str]]:
-    """The overrides of each ``tutelage train|plan …``; what follows after three spaces, a comment or a dash is explanation."""
+    """The overrides of each ``tutelage train|plan …``, multiruns too; what follows after three spaces, a comment or a dash is explanation."""
     found = []
     for rest in COMMAND.findall(text):
         words = re.split(r"\s{3,}|\s+#|\s+[–—]\s", rest.rstrip(". ,)"))[0]
-        if "…" in words or "[" in words.replace("=[", "") or words.strip().startswith("-"):
+        if "…" in words or "[" in words.replace("=[", "") or words.strip().startswith("--"):
             continue
         # A placeholder stands for any value.
-        found.append([word for word in shlex.split(re.sub(r"<[^>]*>", "anything", words)) if word not in ("\\", "--cfg", "job")])
+        found.append([word for word in shlex.split(re.sub(r"<[^>]*>", "anything", words)) if word not in ("\\", "--cfg", "job", "-m")])
     return found
 
 
@@ -77,7 +78,8 @@ def leaves(node: Any, path: str = "") -> dict[str, Any]:
 
 @cache
 def composed(*overrides: str) -> Any:
-    return compose_config([*overrides])
+    """The configuration of a command; of a multirun's first job."""
+    return expected_jobs([*overrides]).config
 
 
 def plain(*overrides: str) -> dict[str, Any]:
@@ -119,7 +121,9 @@ def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: st
     config = plain(f"{group}={option}", "method=evokd") if group == "ablation" else plain(f"{group}={option}")
     found = targets(config.get(group), group)
     assert (
-        found or group in ("budget", "trainer", "evaluate", "experiment", "ablation", "student") or (group, option) == ("selector", "own")
+        found
+        or group in ("budget", "trainer", "evaluate", "experiment", "ablation", "student", "sweep")
+        or (group, option) == ("selector", "own")
     )
     for path, node in found:
         module, _, name = node["_target_"].rpartition(".")
@@ -137,7 +141,21 @@ def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: st
         assert required - GIVEN.get(path, set()) <= keys, f"{path}={option} lacks keys that {node['_target_']} needs"
 
 
-@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "ablation"])
+@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "sweep" and name != "custom"])
+def test_a_sweep_names_its_folder_and_each_of_its_values_composes(option: str):
+    config = composed(f"sweep={option}")
+    assert config.sweep.name == option
+    lists = {key: value.split(",") for key, value in config.hydra.sweeper.params.items()}
+    first = [f"{key}={values[0]}" for key, values in lists.items()]
+    for place, (key, values) in enumerate(lists.items()):
+        for value in values[1:] if key != "seed" else ():
+            composed(*first[:place], f"{key}={value}", *first[place + 1 :])
+    # A job is told nothing but its overrides, so a sweep sets nothing else.
+    plainly, swept = plain(*first), plain(f"sweep={option}")
+    assert {**swept, "sweep": None} == {**plainly, "sweep": None}
+
+
+@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "ablation" and name != "none"])
 def test_an_ablation_changes_exactly_one_leaf(option: str):
     base, place = ABLATED.get(option, (("method=evokd",), "method."))
     whole, ablated = leaves(plain(*base)), leaves(plain(*base, f"ablation={option}"))

@@ -95,40 +95,5 @@ def test_what_changes_a_run_changes_its_hash(other: str):
     assert config_hash(compose_config([other])) != config_hash(compose_config([]))
 
 
-def shots_only(overrides: list[str]) -> list[str]:
-    return [*(word for word in overrides if not word.startswith("method.")), "method=shots", "method.training.start_epochs=1"]
-
-
-@pytest.mark.usefixtures("no_report")
-def test_a_multirun_makes_a_folder_for_each_job(tutelage, overrides, workplace: Path):
-    ended = tutelage("train", "-m", *shots_only(overrides), "seed=1,2")
-    assert ended.code == 0, ended.err
-    jobs = sorted((workplace / "multirun_sweeps" / "files-shots").glob("*/*/result.json"))
-    assert [path.parent.name for path in jobs] == ["0", "1"]
-    assert [json.loads(path.read_text())["seed"] for path in jobs] == [1, 2]
-    assert not (workplace / "outputs").exists()
-
-
-@pytest.mark.usefixtures("no_report")
-def test_a_failing_job_does_not_end_the_others_and_is_not_forgotten(tutelage, overrides, workplace: Path):
-    ended = tutelage("train", "-m", *shots_only(overrides), "shots=99,1", "method.training.start_epochs=1")
-    assert ended.code == 3
-    assert "99 shots per class were asked for" in ended.err
-    statuses = sorted((workplace / "multirun_sweeps").glob("*/*/*/status.json"))
-    records = [json.loads(path.read_text()) for path in statuses]
-    assert [record["state"] for record in records] == ["failed", "done"]
-    # The command that goes on names this job's own values, not the sweep's.
-    assert "shots=99 " in records[0]["resume_command"]
-    assert "99,1" not in records[0]["resume_command"]
-
-
-@pytest.mark.usefixtures("no_report")
-def test_a_wrong_value_in_a_multirun_ends_only_its_job(tutelage, overrides, workplace: Path):
-    ended = tutelage("train", "-m", *shots_only(overrides), "student.batch_size=many,8")
-    assert ended.code == 2
-    assert "student.batch_size='many' is not a whole number" in ended.err
-    assert len(list((workplace / "multirun_sweeps").glob("*/*/*/result.json"))) == 1
-
-
 def test_the_configuration_lies_beside_the_code_in_a_checkout():
     assert (compose.conf_directory() / "config.yaml").is_file()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tutelage.compose import compose_config, require_values
+from tutelage.compose import compose_config
 from tutelage.errors import ConfigError
 
 
@@ -39,7 +39,6 @@ def expected_jobs(words: Sequence[str]) -> Expected:
     of_sweep, more = _first_job([f"{key}={value}" for key, value in params.items() if key not in counts])
     if of_sweep:
         config = compose_config([*firsts, *of_sweep])
-    require_values(config)
     counts |= more
     grid = str(config.hydra.sweeper._target_).endswith("BasicSweeper")
     total = math.prod(counts.values()) if grid else config.hydra.sweeper.get("n_trials")

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tutelage.compose import conf_directory
+from tutelage.compose import conf_directory, require_values
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.sweep.board import Board
 from tutelage.sweep.expected import expected_jobs
@@ -38,6 +38,7 @@ def multirun(words: Sequence[str]) -> int:
 
     expected = expected_jobs([word for word in words if not word.startswith("-")])
     folder = Path(str(expected.config.hydra.sweep.dir)).resolve()
+    require_values(expected.config)
     _check_metric(expected.config)
     sweep = SweepFolder(folder)
     try:

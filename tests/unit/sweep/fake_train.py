@@ -1,0 +1,46 @@
+"""Stands in for ``python -m tutelage.cli train …``: leaves a run's files, and ends as the word ``method.end=…`` says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+FAKE = Path(__file__)
+
+
+def main(words: list[str]) -> int:
+    """Do as told."""
+    values = dict(word.partition("=")[::2] for word in words)
+    folder = Path((values.get("hydra.run.dir") or values["resume"]).strip("'"))
+    end = values.get("method.end", "done")
+    (folder / "words.json").write_text(json.dumps(words))
+    status = {"state": "running", "started": "1", "round": 2, "phase": "labelling", "error": ""}
+    (folder / "status.json").write_text(json.dumps(status))
+    (folder / "manifest.json").write_text(json.dumps({"config_hash": os.environ["FAKE_HASH"]}))
+    print("a line")
+    if end == "killed" and "resume" not in values:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if end == "slow":
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+        (folder / "ready").touch()
+        time.sleep(60)
+    if end == "failed":
+        (folder / "status.json").write_text(json.dumps({**status, "state": "failed", "error": "it went\nwrong"}))
+        return 5
+    if end == "broken":
+        print("tutelage: there is no such thing")
+        return 2
+    score = float(values.get("seed", 1)) / 10
+    result = {"metrics": [{"key": "accuracy"}], "after": {"accuracy": score, "macro_f1": score / 2}, "tokens": {"billed": 1000}}
+    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "status.json").write_text(json.dumps({**status, "state": "done"}))
+    return 0
+
+
+if __name__ == "__main__":
+    # -m tutelage.cli train …
+    sys.exit(main(sys.argv[4:]))

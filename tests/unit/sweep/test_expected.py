@@ -1,0 +1,41 @@
+"""How many jobs a command line comes to."""
+
+from __future__ import annotations
+
+import pytest
+
+from tutelage.errors import ConfigError
+from tutelage.sweep.expected import expected_jobs
+
+
+def test_the_product_of_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = expected_jobs(["seed=1,2,3", "method=shots,evokd", "shots=2"])
+    assert (found.total, found.swept) == (6, {"seed", "method"})
+    assert (found.config.seed, found.config.method.name, found.config.shots) == (1, "shots", 2)
+    assert str(found.config.hydra.sweep.dir).startswith("multirun_sweeps/snips_intent-shots/")
+
+
+def test_a_named_sweep_brings_its_lists_and_the_command_line_has_the_last_word() -> None:
+    found = expected_jobs(["sweep=ablate_evokd", "seed=range(0,5)"])
+    assert (found.total, found.swept) == (7 * 5, {"ablation", "seed"})
+    assert found.config.budget.tokens == 200_000
+    assert str(found.config.hydra.sweep.dir).startswith("multirun_sweeps/ablate_evokd/")
+
+
+def test_optuna_decides_as_it_goes_and_says_how_often() -> None:
+    found = expected_jobs(["hydra/sweeper=optuna", "hydra.sweeper.n_trials=7", "student.learning_rate=interval(1e-5,1e-3)", "seed=1"])
+    assert (found.total, found.swept) == (7, {"student.learning_rate"})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seed=1,2", "method=evokt"], "Did you mean 'evokd'"),
+        (["sweep=seedz"], "Did you mean 'seeds'"),
+        (["seed=1,,2"], "seed=1,,2"),
+        (["sweep.fail_fast=perhaps", "seed=1,2"], "fail_fast"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_starts(words: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        expected_jobs(words)

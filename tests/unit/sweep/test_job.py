@@ -1,0 +1,135 @@
+"""One job of a sweep, with a process that leaves a run's files and trains nothing."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from tests.unit.sweep.fake_train import FAKE
+
+from tutelage.errors import ConfigError
+from tutelage.sweep.job import do_job, score_of
+from tutelage.sweep.record import JobRecord, SweepFolder
+from tutelage.tracking.manifest import config_hash
+
+
+@pytest.fixture(autouse=True)
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr("tutelage.sweep.job.sys.executable", str(script))
+
+
+class Sweep:
+    """A sweep's folder of some time, whose jobs are told how to end."""
+
+    def __init__(self, base: Path, time: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = SweepFolder(base / "mine" / time)
+        self.monkeypatch = monkeypatch
+
+    def do(self, number: int, seed: int = 1, end: str = "done", **settings: Any) -> JobRecord:
+        config = OmegaConf.create(
+            {"seed": seed, "sweep": {"reuse": True, "fail_fast": False, "metric": None, **settings}, "method": {"training": {}}}
+        )
+        self.monkeypatch.setenv("FAKE_HASH", config_hash(config))
+        # As Hydra does before it calls its task.
+        (self.folder.path / str(number)).mkdir(parents=True)
+        return do_job(config, self.folder, number, [f"seed={seed}", f"method.end={end}", "sweep=seeds", "sweep.reuse=true"])
+
+
+@pytest.fixture
+def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    return Sweep(tmp_path, "1", monkeypatch)
+
+
+@pytest.fixture
+def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    return Sweep(tmp_path, "2", monkeypatch)
+
+
+def words_of(run: Path) -> list[str]:
+    found: list[str] = json.loads((run / "words.json").read_text())
+    return found
+
+
+def test_a_job_is_a_run_in_a_process_of_its_own(first: Sweep) -> None:
+    record = first.do(3, seed=4)
+    assert (record.state, record.code, record.score, record.tokens, record.found) == ("done", 0, 0.4, 1000, "")
+    run = first.folder.run_of(record)
+    assert run == first.folder.path / "3"
+    assert words_of(run) == ["seed=4", "method.end=done", f"hydra.run.dir='{run}'"]
+    assert (run / "console.log").read_text() == "a line\n"
+    assert first.folder.jobs() == (record,)
+    assert record.ended >= record.began > 0
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "error"),
+    [("failed", 5, "it went wrong"), ("broken", 2, "there is no such thing"), ("killed", 1, "its process was killed (signal 9, SIGKILL)")],
+)
+def test_a_failure_is_written_down_with_its_reason(first: Sweep, end: str, code: int, error: str) -> None:
+    record = first.do(0, end=end)
+    assert (record.state, record.code, record.score) == ("failed", code, None)
+    assert error in record.error
+    assert first.do(1).state == "done"
+    assert [job.state for job in first.folder.jobs()] == ["failed", "done"]
+
+
+def test_what_is_done_is_found_and_what_was_killed_goes_on(first: Sweep, second: Sweep) -> None:
+    done, killed = first.do(0, seed=1), first.do(1, seed=2, end="killed")
+    again = second.do(0, seed=2, end="killed")
+    assert (again.state, again.found) == ("done", "unfinished")
+    assert second.folder.run_of(again).resolve() == first.folder.run_of(killed)
+    assert words_of(second.folder.run_of(again))[-1].startswith("resume=")
+    found = second.do(1, seed=1)
+    assert (found.state, found.found, found.score, found.tokens) == ("done", "done", done.score, 1000)
+    # The newest time's folder shows the whole sweep.
+    links = [second.folder.path / str(number) for number in (0, 1)]
+    assert all(link.is_symlink() and (link / "result.json").is_file() for link in links)
+    assert not links[0].readlink().is_absolute()
+
+
+def test_another_configuration_is_another_run(first: Sweep, second: Sweep) -> None:
+    first.do(0, seed=1)
+    assert second.do(0, seed=2).found == ""
+
+
+def test_all_is_done_again_on_request(first: Sweep, second: Sweep) -> None:
+    first.do(0)
+    record = second.do(0, reuse=False)
+    assert (record.state, record.found) == ("done", "")
+    assert not (second.folder.path / "0").is_symlink()
+
+
+def test_fail_fast_leaves_out_what_comes_after_a_failure(first: Sweep) -> None:
+    first.do(0, end="failed")
+    record = first.do(1, seed=2, fail_fast=True)
+    assert (record.state, record.code, record.error) == ("left out", 0, "")
+    assert not list((first.folder.path / "1").iterdir())
+
+
+def test_ctrl_c_is_handed_on_and_ends_the_sweep(first: Sweep) -> None:
+    def press() -> None:
+        while not (first.folder.path / "0" / "ready").exists():
+            time.sleep(0.02)
+        _thread.interrupt_main()
+
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        first.do(0, end="slow")
+    (record,) = first.folder.jobs()
+    assert (record.state, record.code) == ("failed", 130)
+
+
+def test_the_score_is_the_metric_asked_for(first: Sweep) -> None:
+    assert first.do(0, seed=4, metric="macro_f1").score == 0.2
+    with pytest.raises(ConfigError, match=r"Unknown sweep.metric 'macro'. Did you mean 'macro_f1'\?"):
+        score_of(first.folder.path / "0", "macro")
