@@ -65,7 +65,7 @@ def build_dataset(config: DictConfig) -> Dataset:
     """The data set of conf/data, read for the task of conf/task."""
     from hydra.utils import get_class
 
-    dataset: Dataset = build(config.data, "data", kind=get_class(config.task._target_).name)
+    dataset: Dataset = build(config.data, "data", ("cue",), kind=get_class(config.task._target_).name)
     return dataset
 
 

@@ -27,6 +27,7 @@ FILES = sorted(CONF.rglob("*.yaml"))
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
 WRAPPERS = {
+    "data": {"cue"},
     "teacher": {"cache", "record", "ner", "candidate_parts", "shown_words"},
     "method": {"training", "allow_codes", "acquire", "accept", "train"},
 }

@@ -214,14 +214,6 @@ def test_a_second_ctrl_c_ends_at_once(runs: Runs, words, tmp_path: Path):
     assert status(tmp_path)["state"] == "interrupted"
 
 
-def test_ctrl_c_ends_a_whole_multirun(runs: Runs, words, tmp_path: Path):
-    pid = runs.start(tmp_path, *words, "seed=1,2", "-m")
-    until(lambda: len(asked(tmp_path)) >= 3, tmp_path)
-    os.kill(pid, signal.SIGINT)
-    assert runs.wait(pid) == 130
-    assert [path.parent.name for path in tmp_path.glob("multirun_sweeps/*/*/*/status.json")] == ["0"]
-
-
 def test_a_finished_run_is_not_run_again(runs: Runs, words, undisturbed: Path):
     folder = run_folder(undisturbed)
     before, count = (folder / "metrics.jsonl").read_bytes(), len(asked(undisturbed))

@@ -43,6 +43,7 @@ class PromptSet:
         templates: source by kind (see :data:`KINDS`).
         text_limit: characters that ``line`` lets through.
         genre: what the texts are from, for the templates that name it.
+        cue: what stands before a label, for the templates that name it.
         leads: for NER, words of which some are drawn to stand before the name at a text's beginning.
 
     Attributes:
@@ -53,12 +54,12 @@ class PromptSet:
     """
 
     def __init__(
-        self, name: str, templates: Mapping[str, str], text_limit: int = 600, genre: str = "", leads: Sequence[str] = ("",)
+        self, name: str, templates: Mapping[str, str], text_limit: int = 600, genre: str = "", leads: Sequence[str] = ("",), cue: str = ""
     ) -> None:
         self.name = name
         self.leads = tuple(leads)
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
-        environment.globals["genre"] = genre
+        environment.globals |= {"genre": genre, "cue": one_line(cue)}
         environment.filters["line"] = lambda text: self._line(str(text), text_limit)
         self.cut: set[str] = set()
         for kind in templates:
