@@ -49,7 +49,7 @@ class SpanVerifier:
         labels: the entity types.
         shots: marked examples. Each type's first entities, and candidates that are none, are the demonstrations.
         a_type: demonstrations of each type, and of none.
-        shown_words: what a demonstration shows of its sentence: the mention and so many words on either side; None for all of it. Demonstrations
+        shown_words: what a demonstration shows of its sentence: the mention and so many words on either side; 0 for all of it. Demonstrations
             are most of what *verify* costs, and a few words around a mention tell as much of its type (benchmarks/verify_window.py).
         nearest: gives a text marked examples of its own instead. The demonstrations are picked from its most similar one first, and shown last.
 
@@ -68,10 +68,10 @@ class SpanVerifier:
         allow_codes: bool = True,
         a_type: int = 1,
         nearest: Nearest | None = None,
-        shown_words: int | None = None,
+        shown_words: int = 0,
     ) -> None:
-        if shown_words is not None and shown_words < 0:
-            raise ConfigError(f"teacher.shown_words={shown_words} must be 0 or more words, or null for whole sentences.")
+        if shown_words < 0:
+            raise ConfigError(f"teacher.shown_words={shown_words} must be 1 or more words, or 0 for whole sentences.")
         self._candidates = candidates
         self._shown_words = shown_words
         space = (*labels, NONE)
@@ -146,13 +146,13 @@ class SpanVerifier:
         return sorted({*self._candidates(draft.text.split(" ")), *((span.start, span.end) for span in draft.fixed)})
 
     @staticmethod
-    def _query(draft: Draft, span: tuple[int, int], around: int | None = None) -> Query:
+    def _query(draft: Draft, span: tuple[int, int], around: int = 0) -> Query:
         """The question about a span of a text, or of so many words around it."""
         words = draft.text.split(" ")
-        text = draft.text if around is None else " ".join(words[max(0, span[0] - around) : span[1] + around])
+        text = " ".join(words[max(0, span[0] - around) : span[1] + around]) if around else draft.text
         return Query(text, " ".join(words[span[0] : span[1]]))
 
-    def _of_gold(self, example: Example, around: int | None = None) -> list[tuple[Query, str]]:
+    def _of_gold(self, example: Example, around: int = 0) -> list[tuple[Query, str]]:
         """Every candidate and entity of a marked example, with its type or "O"."""
         draft = Draft(example.text, read_spans(example.label or "[]"))
         types = {span[:2]: span.type for span in draft.mentions}

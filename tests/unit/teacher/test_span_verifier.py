@@ -63,7 +63,7 @@ def test_the_prompt_asks_about_one_mention_after_demonstrations_of_each_type_and
 
 def test_demonstrations_show_a_few_words_around_their_mention_and_the_question_its_whole_sentence() -> None:
     shown = {}
-    for around in (None, 0, 1, 9):
+    for around in (0, 1, 9):
         (request,) = verifier(knowing(), shown_words=around)[0].requests([Draft("they all see Paris today")])
         shown[around] = [line for line in request.prompt.splitlines() if line.startswith("Text: ")]
     assert shown[1] == [
@@ -73,9 +73,9 @@ def test_demonstrations_show_a_few_words_around_their_mention_and_the_question_i
         "Text: Bern is",
         "Text: they all see Paris today",
     ]
-    assert shown[0][:3] == ["Text: Yesterday Grace Hopper", "Text: Grace Hopper", "Text: Navy"]
-    assert shown[9] == shown[None]
-    with pytest.raises(ConfigError, match=r"teacher.shown_words=-1 must be 0 or more"):
+    assert shown[9] == shown[0]
+    assert shown[0][0] == "Text: Yesterday Grace Hopper left the Navy"
+    with pytest.raises(ConfigError, match=r"teacher.shown_words=-1 must be 1 or more"):
         verifier(knowing(), shown_words=-1)
 
 
