@@ -3,7 +3,7 @@
 tutelage train [overrides]      one run; -m for a multirun
 tutelage plan [overrides]       what a run would ask and cost, before it is run
 tutelage predict RUN TEXT…      labels from a finished run's student
-tutelage report RUN             (re)draw report.html and the figures
+tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
 tutelage assets                 fetch and check the embedded models
 tutelage serve                  keep the teacher's engine loaded for the runs of this machine
 tutelage doctor                 what works on this machine, and what to do about the rest
@@ -62,8 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--text-column", default="text")
     predict.add_argument("--output", type=Path, help="write JSON lines here instead of to the terminal")
     predict.set_defaults(act=_predict)
-    report = verbs.add_parser("report", help="(re)draw report.html and the figures of a run")
-    report.add_argument("run", type=Path)
+    report = verbs.add_parser("report", help="(re)draw report.html and the figures of a run, or of a sweep")
+    report.add_argument("run", type=Path, help="a run's folder; or a sweep's, multirun_sweeps/<name>[/<time>]")
+    report.add_argument("--metric", default=None, help="of a sweep: what its arms are compared by")
+    report.add_argument("--target", type=float, default=None, help="of a sweep: the value on dev, in [0, 1], to which tokens are counted")
     report.set_defaults(act=_report)
     assets = verbs.add_parser("assets", help="fetch, check and convert the embedded models")
     assets.add_argument("--check", action="store_true", help="check only; exit code 4 when one is missing")
@@ -106,7 +108,12 @@ def _predict(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from tutelage.report.html import write_report
 
-    print(write_report(options.run))
+    if any((folder / "jobs").is_dir() for folder in (options.run, *options.run.glob("*"))):
+        from tutelage.sweep.page import write_sweep_report
+
+        print(write_sweep_report(options.run, options.metric, options.target))
+    else:
+        print(write_report(options.run))
     return 0
 
 

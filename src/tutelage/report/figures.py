@@ -150,14 +150,24 @@ def write_pngs(folder: Path, drawn: Mapping[FigureKind, Figure]) -> list[Path]:
     written = []
     for kind, figure in drawn.items():
         path = folder / f"{kind.name}.png"
-        with _saving(), tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
-            made = Path(scratch) / path.name
-            figure.savefig(made, dpi=DPI, facecolor=str(Colour.PAPER), metadata={"Software": None})
-            os.replace(made, path)
-        # Laying out takes as long as drawing; what is saved after this keeps the places found here.
-        figure.set_layout_engine("none")
+        save_png(figure, path)
         written.append(path)
     return written
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write ``figure`` to ``path``, 1280 px wide, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(exist_ok=True)
+    with _saving(), tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
+        made = Path(scratch) / path.name
+        figure.savefig(made, dpi=DPI, facecolor=str(Colour.PAPER), metadata={"Software": None})
+        os.replace(made, path)
+    # Laying out takes as long as drawing; what is saved after this keeps the places found here.
+    figure.set_layout_engine("none")
 
 
 def figure_svg(figure: Figure, name: str) -> str:

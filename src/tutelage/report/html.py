@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -86,14 +87,7 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "percent": _percent,
-        "count": _count,
-        "duration": _duration,
-        "points": _points,
-        "moment": _moment,
-        "signed": _signed,
-    }
+    environment.filters |= page_filters()
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     lines = summary_lines(run)
@@ -130,6 +124,11 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
         gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
         kinds=sorted({row["kind"] for row in data["rows"]}),
     )
+
+
+def page_filters() -> dict[str, Callable[[Any], str]]:
+    """How numbers are written on a page."""
+    return {"percent": _percent, "count": _count, "duration": _duration, "points": _points, "moment": _moment, "signed": _signed}
 
 
 def _scale(run: Run, lines: tuple[SummaryLine, ...]) -> IntervalScale | None:

@@ -1,0 +1,141 @@
+"""The figures of a sweep's report: arms with their intervals, and learning curves with bands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tutelage.report.style import Colour, figure_style, label_right, new_figure, short
+from tutelage.sweep.results import ArmRun, Point, SweepResults
+from tutelage.sweep.statistics import Ranks, summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CURVES = (Colour.BLUE, Colour.VERMILION, Colour.GREEN, Colour.PURPLE, Colour.AMBER, Colour.SKY, Colour.MUTED)
+_PLACES = 60
+"""Points at which curves of several seeds are averaged."""
+
+
+def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, str, str, Figure]]:
+    """Name, title, caption and figure of what there is to draw."""
+    title = dict(results.metrics)[results.metric]
+    several = len(results.data) > 1
+    for number, data in enumerate(results.data):
+        on = f" on {data}" if several else ""
+        tag = f"-{number}" if several else ""
+        yield (
+            f"arms{tag}",
+            f"Test {title}{on}",
+            "A ring is a run; the dot is the mean, the line its 95 % bootstrap interval over the runs.",
+            _arms(results, data, title),
+        )
+        for name, unit, place in (
+            ("tokens", "billed teacher tokens", lambda point: point.tokens),
+            ("round", "round", lambda point: point.round),
+            ("share", "accepted rows, as a share of the pool", lambda point: point.share),
+        ):
+            figure = _curves(results, data, place, unit, title)
+            if figure is not None:
+                yield (
+                    f"curve-{name}{tag}",
+                    f"Dev {title} by {unit}{on}",
+                    "The mean over the runs that had come so far; the band is from the worst to the best of them.",
+                    figure,
+                )
+    if ranked is not None:
+        yield (
+            "ranks",
+            "Mean ranks",
+            f"1 is best; over {ranked.blocks} {'data sets' if several else 'seeds'}. "
+            "Arms within a bar of the critical difference (Nemenyi, 5 %) are not told apart.",
+            _ranks(ranked),
+        )
+
+
+def _arms(results: SweepResults, data: str, title: str) -> Figure:
+    from matplotlib.ticker import PercentFormatter
+
+    arms = [arm for arm in results.arms if results.of(arm, data)]
+    with figure_style():
+        figure = new_figure(0.9 + 0.36 * len(arms))
+        axes = figure.subplots()
+        for place, arm in enumerate(reversed(arms)):
+            values = [run.scores[results.metric] for run in results.of(arm, data)]
+            found = summary(values)
+            axes.plot(values, [place] * len(values), "o", mfc="none", mec=Colour.MUTED, markersize=8, clip_on=False)
+            if math.isfinite(found.low):
+                axes.plot([found.low, found.high], [place, place], color=Colour.BLUE)
+            axes.plot([found.mean], [place], "o", color=Colour.BLUE, markersize=6, clip_on=False)
+            axes.annotate(f"{found.mean:.1%}", (1.01, place), xycoords=axes.get_yaxis_transform(), va="center", annotation_clip=False)
+        axes.set_yticks(range(len(arms)), [short(arm, 44) for arm in reversed(arms)])
+        axes.set_ylim(-0.6, len(arms) - 0.4)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+        axes.set_xlabel(f"{title} on test, %")
+        axes.grid(axis="x")
+    return figure
+
+
+def _curves(results: SweepResults, data: str, place: Callable[[Point], float], unit: str, title: str) -> Figure | None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+    bands = {arm: band for arm in results.arms if (band := _band(results.of(arm, data), place))}
+    if not bands:
+        return None
+    with figure_style():
+        figure = new_figure(3.9)
+        axes = figure.subplots()
+        labels = []
+        for number, (arm, (places, mean, low, high)) in enumerate(bands.items()):
+            colour = _CURVES[number % len(_CURVES)]
+            axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+            axes.plot(places, mean, color=colour, linestyle=("-", (0, (4, 2)))[number // len(_CURVES) % 2])
+            labels.append((float(mean[-1]), f"{short(arm, 30)} {mean[-1]:.1%}", str(colour)))
+        axes.set_xlabel(unit)
+        axes.set_ylabel(f"{title} on dev, %")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+        if all(float(at).is_integer() for band in bands.values() for at in (band[0][0], band[0][-1])):
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        if max(band[0][-1] for band in bands.values()) >= 1000:
+            axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.grid(axis="y")
+        label_right(axes, labels)
+    return figure
+
+
+_Band = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _band(runs: Sequence[ArmRun], place: Callable[[Point], float]) -> _Band | None:
+    """Places, mean, worst and best of several curves; None where none goes anywhere. Between its points a curve is a straight line."""
+    curves = [sorted((place(point), point.dev) for point in run.curve) for run in runs]
+    curves = [curve for curve in curves if len(curve) > 1 and curve[-1][0] > curve[0][0]]
+    if not curves:
+        return None
+    # As far as every run has come: further on the mean would be of fewer.
+    places = np.linspace(max(curve[0][0] for curve in curves), min(curve[-1][0] for curve in curves), _PLACES)
+    values = np.array([np.interp(places, *np.array(curve).T) for curve in curves])
+    return places, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
+
+
+def _ranks(found: Ranks) -> Figure:
+    order = sorted(found.mean, key=lambda arm: found.mean[arm])
+    with figure_style():
+        figure = new_figure(1.1 + 0.3 * len(order))
+        axes = figure.subplots()
+        for place, arm in enumerate(reversed(order)):
+            axes.plot([found.mean[arm]], [place], "o", color=Colour.BLUE, markersize=6, clip_on=False)
+        best = found.mean[order[0]]
+        axes.plot([best, best + found.critical], [len(order) - 0.3] * 2, color=Colour.VERMILION, clip_on=False)
+        axes.annotate(
+            "critical difference", (best, len(order) - 0.2), color=Colour.VERMILION, fontsize=8.5, va="bottom", annotation_clip=False
+        )
+        axes.set_yticks(range(len(order)), [short(arm, 44) for arm in reversed(order)])
+        axes.set_ylim(-0.6, len(order) + 0.4)
+        axes.set_xlim(0.8, max(len(order) + 0.2, best + found.critical + 0.1))
+        axes.set_xlabel("mean rank")
+        axes.grid(axis="x")
+    return figure

@@ -1,0 +1,86 @@
+"""A sweep's report: one self-contained report.html, PNG figures, CSV and LaTeX tables, in the sweep's folder."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from tutelage.report.figures import figure_svg, save_png
+from tutelage.report.html import page_filters
+from tutelage.sweep.figures import drawn
+from tutelage.sweep.results import read_sweep
+from tutelage.sweep.statistics import comparisons, ranks, summary, tokens_to_reach
+from tutelage.sweep.tables import arms_csv, arms_latex, comparisons_csv, runs_csv
+from tutelage.tracking.run_folder import RunFolder
+
+_HERE = Path(__file__).parent
+_REACHED = 0.95
+"""The target where none is given, as a share of the best arm's mean at the end of its runs."""
+
+
+def write_sweep_report(folder: Path, metric: str | None = None, target: float | None = None) -> Path:
+    """Write report.html, figures/*.png and tables/* into the sweep's folder, and return the path of report.html.
+
+    Args:
+        folder: multirun_sweeps/<name>/<time>, or multirun_sweeps/<name> for its newest time.
+        metric: what arms are compared by; the task's first one where it is None.
+        target: of "tokens to reach", on dev, in [0, 1]; None: 95 % of the best arm's last mean.
+
+    Raises:
+        RunError: it is no sweep's folder, nothing in it is done, or it cannot be written.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    results = read_sweep(folder, metric)
+    compared, ranked = comparisons(results), ranks(results)
+    files = RunFolder(results.folder)
+    for name, text in (
+        ("runs.csv", runs_csv(results)),
+        ("arms.csv", arms_csv(results)),
+        ("comparisons.csv", comparisons_csv(compared)),
+        ("arms.tex", arms_latex(results)),
+    ):
+        files.write_text(f"tables/{name}", text)
+    figures = []
+    for name, title, caption, figure in drawn(results, ranked):
+        save_png(figure, results.folder / "figures" / f"{name}.png")
+        figures.append((name, title, caption, Markup(figure_svg(figure, name))))
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= page_filters() | {"p": _p}
+    groups = [(data, arm, runs) for data in results.data for arm in results.arms if (runs := results.of(arm, data))]
+    last = [sum(run.curve[-1].dev for run in runs) / len(runs) for _, _, runs in groups if all(run.curve and run.tokens for run in runs)]
+    aim = target if target is not None else _REACHED * max(last, default=math.nan)
+    page = environment.get_template("sweep.html.j2").render(
+        results=results,
+        name=results.folder.parent.name,
+        time=results.folder.name,
+        metrics=results.metrics,
+        csp="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';",
+        style=Markup((_HERE.parent / "report" / "report.css").read_text(encoding="utf-8")),
+        arms=[
+            (
+                data,
+                arm,
+                runs,
+                [summary([run.scores[key] for run in runs]) for key, _ in results.metrics],
+                sum(run.tokens for run in runs) / len(runs),
+            )
+            for data, arm, runs in groups
+        ],
+        comparisons=compared,
+        ranks=ranked,
+        figures=figures,
+        target=aim,
+        reached=[(data, arm, tokens_to_reach(results, arm, data, aim)) for data, arm, runs in groups if any(run.tokens for run in runs)],
+        link=lambda run: os.path.relpath(run.folder / "report.html", results.folder),
+    )
+    files.write_text("report.html", page.encode("utf-8", errors="replace").decode("utf-8"))
+    return results.folder / "report.html"
+
+
+def _p(value: float) -> str:
+    return "\N{EN DASH}" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

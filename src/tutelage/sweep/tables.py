@@ -1,0 +1,78 @@
+"""A sweep's tables as CSV, for other tools, and as LaTeX, for a paper."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from tutelage.sweep.results import SweepResults
+from tutelage.sweep.statistics import Comparison, summary
+
+_LATEX = str.maketrans(
+    {char: "\\" + char for char in "_%&#${}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+
+
+def runs_csv(results: SweepResults) -> str:
+    """A line a run: data set, arm, seed, the quoted metrics on test, billed tokens, and where it lies."""
+    keys = [key for key, _ in results.metrics]
+    return _csv(
+        ["data", "arm", "seed", *keys, "billed_tokens", "folder"],
+        [[run.data, run.arm, run.seed, *(run.scores[key] for key in keys), run.tokens, run.folder.as_posix()] for run in results.runs],
+    )
+
+
+def arms_csv(results: SweepResults) -> str:
+    """A line an arm and data set: runs, mean, standard deviation and interval of each metric, mean of billed tokens."""
+    keys = [key for key, _ in results.metrics]
+    lines = []
+    for data in results.data:
+        for arm in results.arms:
+            if runs := results.of(arm, data):
+                found = [summary([run.scores[key] for run in runs]) for key in keys]
+                cells = [value for one in found for value in (one.mean, one.deviation, one.low, one.high)]
+                lines.append([data, arm, len(runs), *cells, sum(run.tokens for run in runs) / len(runs)])
+    return _csv(
+        ["data", "arm", "runs", *(f"{key}_{part}" for key in keys for part in ("mean", "sd", "low", "high")), "billed_tokens"], lines
+    )
+
+
+def comparisons_csv(found: Sequence[Comparison]) -> str:
+    """A line a pair of arms: see :class:`~tutelage.sweep.statistics.Comparison`."""
+    return _csv([*Comparison.__dataclass_fields__], [list(asdict(one).values()) for one in found])
+
+
+def arms_latex(results: SweepResults) -> str:
+    """Arms by data sets, mean and standard deviation of the sweep's metric in %, the best mean of each data set in bold (booktabs)."""
+    means = {
+        (arm, data): summary([run.scores[results.metric] for run in runs])
+        for arm in results.arms
+        for data in results.data
+        if (runs := results.of(arm, data))
+    }
+    head = " & ".join(["", *(data.translate(_LATEX) for data in results.data)])
+    lines = [rf"\begin{{tabular}}{{l{'r' * len(results.data)}}}", r"\toprule", head + r" \\", r"\midrule"]
+    for arm in results.arms:
+        cells = [arm.translate(_LATEX)]
+        for data in results.data:
+            found = means.get((arm, data))
+            if found is None:
+                cells.append("--")
+                continue
+            best = found.mean == max(one.mean for (_, on), one in means.items() if on == data)
+            number = f"{100 * found.mean:.1f}"
+            spread = "" if math.isnan(found.deviation) else rf" {{\scriptsize $\pm$ {100 * found.deviation:.1f}}}"
+            cells.append((rf"\textbf{{{number}}}" if best else number) + spread)
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _csv(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in line] for line in lines])
+    return text.getvalue()

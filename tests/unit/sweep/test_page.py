@@ -1,0 +1,87 @@
+"""A sweep's report and tables, from its folder."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from tests.pages import Page
+from tests.unit.sweep.sweeps import build_sweep, results_of
+
+from tutelage.errors import RunError
+from tutelage.sweep.page import write_sweep_report
+from tutelage.sweep.results import read_sweep
+from tutelage.sweep.tables import arms_latex
+
+ARMS = {"shots": (0.5, 0.55, 0.6), "evokd": (0.7, 0.8, None)}
+
+
+def test_arms_are_configurations_without_their_seed_and_their_data(tmp_path: Path) -> None:
+    results = results_of(tmp_path, ARMS, ("snips", "trec6"))
+    assert results.arms == ("shots", "evokd")
+    assert results.data == ("snips", "trec6")
+    assert results.blocks("evokd") == {("snips", 1): 0.7, ("snips", 2): 0.8, ("trec6", 1): 0.7, ("trec6", 2): 0.8}
+
+
+def test_what_is_missing_failed_or_unequal_is_said(tmp_path: Path) -> None:
+    results = results_of(tmp_path / "a", ARMS)
+    assert results.notes == (
+        "Job 5 failed (evokd): <b>it</b> went wrong",
+        "evokd on snips lacks seed 3: it is compared on the seeds that both arms have.",
+    )
+    folder = build_sweep(tmp_path / "b", {"one": (0.5,)})
+    build_sweep(tmp_path / "c", {"one": (0.5,), "two": (0.6,)}, tokens=150)
+    assert read_sweep(folder).notes == ()
+    path = next((tmp_path / "c").glob("*/*/1/result.json"))
+    path.write_text(path.read_text().replace("150", "300"))
+    assert read_sweep(tmp_path / "c" / "mine").notes == ("Budgets on snips differ: one billed 150 tokens a run, two 300.",)
+
+
+def test_the_report_is_one_page_with_figures_and_tables(tmp_path: Path) -> None:
+    folder = build_sweep(tmp_path, ARMS, ("snips", "trec6"))
+    path = write_sweep_report(folder.parent, target=0.4)
+    assert path == folder / "report.html"
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "Job 5 failed (evokd): <b>it</b> went wrong" in page.text
+    assert "went wrong</b>" not in path.read_text()
+    for word in ("lacks seed 3", "55.0", "+22.5", "paired t-test", "Holm", "Friedman", "Nemenyi", "40.0 % accuracy on dev"):
+        assert word in page.text, word
+    assert not [
+        attributes
+        for tag, attributes in page.tags
+        if tag in ("script", "link") and "href" in attributes and "data:" not in str(attributes["href"])
+    ]
+    names = {figure.stem for figure in (folder / "figures").glob("*.png")}
+    assert names == {f"{kind}-{number}" for kind in ("arms", "curve-tokens", "curve-round", "curve-share") for number in (0, 1)} | {"ranks"}
+    with (folder / "tables" / "arms.csv").open() as table:
+        lines = list(csv.DictReader(table))
+    assert [(line["data"], line["arm"], line["runs"]) for line in lines] == [
+        (data, arm, runs) for data in ("snips", "trec6") for arm, runs in (("shots", "3"), ("evokd", "2"))
+    ]
+    assert float(lines[1]["accuracy_mean"]) == pytest.approx(0.75)
+    assert len((folder / "tables" / "runs.csv").read_text().splitlines()) == 1 + 10
+    assert len((folder / "tables" / "comparisons.csv").read_text().splitlines()) == 1 + 1
+
+
+def test_another_metric_on_request(tmp_path: Path) -> None:
+    folder = build_sweep(tmp_path, ARMS)
+    write_sweep_report(folder, metric="macro_f1")
+    assert (folder / "tables" / "arms.csv").read_text().splitlines()[0].startswith("data,arm,runs,macro_f1_mean")
+    with pytest.raises(RunError, match="quote accuracy, macro_f1 and not f1_strict"):
+        read_sweep(folder, "f1_strict")
+
+
+def test_latex_marks_the_best_and_escapes_names(tmp_path: Path) -> None:
+    table = arms_latex(results_of(tmp_path, {"a_b": (0.5, 0.7), "c": (0.9, 0.9)}))
+    assert r"a\_b & 60.0 {\scriptsize $\pm$ 14.1} \\" in table
+    assert r"c & \textbf{90.0} {\scriptsize $\pm$ 0.0} \\" in table
+    assert table.startswith(r"\begin{tabular}{lr}")
+
+
+def test_a_folder_without_jobs_or_without_any_done_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"is no sweep's folder \(it has no jobs/\)"):
+        read_sweep(tmp_path)
+    folder = build_sweep(tmp_path, {"a": (None, None)})
+    with pytest.raises(RunError, match=r"None of the 2 jobs .* The first error: <b>it</b> went wrong"):
+        read_sweep(folder)
