@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +83,32 @@ def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
     assert first["share_of_data"]["pool"] == 84
     assert 0 < first["share_of_data"]["unique"] <= 35 / 84
     assert not (tmp_path / "first" / "teacher" / "engine.log").exists(), "its own engine was never started"
+
+
+def test_a_sweep_loads_its_teacher_once(small_data: Path, student: Path, tmp_path: Path):
+    words = [
+        "data=files",
+        f"data.path={small_data}",
+        f"student.model={student}",
+        "student.max_length=32",
+        "trainer.accelerator=cpu",
+        "trainer.threads=1",
+    ]
+    words += [
+        "method=full_pool",
+        "method.pool_size=6",
+        "method.training.start_epochs=1",
+        "teacher.max_model_len=512",
+        "teacher.kv_cache_gb=1",
+    ]
+    words += [f"teacher.cache={tmp_path / 'replies.sqlite'}", "sweep.name=mine", "seed=1,2"]
+    environment = {name: value for name, value in os.environ.items() if name != "TUTELAGE_ENGINE"}
+    command = [sys.executable, "-m", "tutelage.cli", "train", "-m", *words]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (folder,) = (tmp_path / "multirun_sweeps" / "mine").iterdir()
+    results = [json.loads((folder / name / "result.json").read_text()) for name in ("0", "1")]
+    assert all(result["requests"]["all"] == 6 and result["requests"]["failed"] == 0 for result in results)
+    assert sum(result["tokens"]["spent"] for result in results) > 0
+    assert (folder / "engine.log").read_text().count("Loading safetensors checkpoint shards:   0% Completed") == 1
+    assert not list(folder.glob("*/teacher/engine.log"))

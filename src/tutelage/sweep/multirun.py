@@ -16,6 +16,7 @@ from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.sweep.board import Board
 from tutelage.sweep.expected import expected_jobs
 from tutelage.sweep.job import do_job
+from tutelage.sweep.page import write_sweep_report
 from tutelage.sweep.record import SweepFolder
 
 _ON_THIS_MACHINE = ("BasicLauncher", "JoblibLauncher", "LocalLauncher", "RayLauncher")
@@ -65,6 +66,8 @@ def multirun(words: Sequence[str]) -> int:
     )
     if count["failed"]:
         console.print("the same command goes on with what is missing or failed", highlight=False)
+    if count["done"]:
+        console.print(f"report   {_shown(write_sweep_report(folder, expected.config.sweep.metric))}", highlight=False, soft_wrap=True)
     return max((one.code for one in jobs), default=0)
 
 
