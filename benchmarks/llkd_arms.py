@@ -17,9 +17,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from evokd_gain import interval, result_of
-from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from tutelage.sweep.statistics import compare
 
 _POOL, _STEPS, _SHARE = 1000, 189, 250
 _ROWS = {"train": 2000, "validation": 200, "test": 500}
@@ -105,19 +106,20 @@ def main() -> None:
 
 def _claim(found: dict[tuple[str, str, int], dict[str, Any]]) -> None:
     """LLKD less each baseline, paired over every set and seed that both have (macro-F1, the paper's number)."""
+    blocks: dict[str, dict[tuple[str, int], float]] = {}
+    for (dataset, arm, seed), result in found.items():
+        blocks.setdefault(arm, {})[dataset, seed] = result["after"]["macro_f1"]
     for ours in ("llkd", "llkd_full_steps"):
-        lines = []
-        for arm in ("random", "entropy", "teacher_confidence", "freematch", "full_pool"):
-            pairs = [(dataset, seed) for dataset, one, seed in found if one == ours and (dataset, arm, seed) in found]
-            gains = [found[d, ours, s]["after"]["macro_f1"] - found[d, arm, s]["after"]["macro_f1"] for d, s in pairs]
-            if len(gains) > 2:
-                lines.append((arm, gains, float(stats.ttest_1samp(gains, 0.0).pvalue)))
-        # Holm: the smallest p times the number of tests, the next times one less, never falling.
-        order = sorted(range(len(lines)), key=lambda place: lines[place][2])
-        corrected = np.maximum.accumulate([min(1.0, lines[place][2] * (len(lines) - rank)) for rank, place in enumerate(order)])
-        print(f"\n{ours} less …, macro-F1 points (t-test paired over {len(lines[0][1]) if lines else 0} runs, p by Holm)")
-        for place, p in zip(order, corrected, strict=True):
-            print(f"  {lines[place][0]:19s} {interval(lines[place][1])}   p {p:.3f}")
+        others = ("random", "entropy", "teacher_confidence", "freematch", "full_pool")
+        made = [compare(ours, blocks.get(ours, {}), other, blocks.get(other, {})) for other in others]
+        lines = [one for one in made if one is not None and one.p == one.p]
+        if not lines:
+            continue
+        corrected = multipletests([one.p for one in lines], method="holm")[1]
+        print(f"\n{ours} less …, macro-F1 points (t-test in pairs of set and seed; 95 % bootstrap interval; p by Holm)")
+        for p, one in sorted(zip(corrected, lines, strict=True), key=lambda pair: pair[0]):
+            gain = f"{100 * one.gain:+5.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+            print(f"  {one.other:19s} {gain:26s} {one.count:2d} pairs   p {p:.3f}")
 
 
 if __name__ == "__main__":
