@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tutelage import __version__
-from tutelage.errors import TutelageError
+from tutelage.errors import ConfigError, TutelageError
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,7 +83,9 @@ def _hydra_verb(verb: str, overrides: list[str]) -> int:
     from tutelage.compose import launch
     from tutelage.interruption import FOLLOWED, follow
 
-    if verb == "train" and _is_multirun(overrides):
+    if verb == "plan" and _is_multirun(overrides):
+        raise ConfigError("tutelage plan shows one run: leave -m and sweep= out, and give one value of each list.")
+    if _is_multirun(overrides):
         from tutelage.sweep.multirun import multirun
 
         return multirun(overrides)
@@ -96,7 +98,7 @@ def _is_multirun(words: Sequence[str]) -> bool:
     """Whether a command line of ``train`` asks for many runs: by -m, or by naming a sweep."""
     asks = any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in words)
     # With these Hydra shows something, and runs nothing.
-    return asks and not any(word.startswith(("--cfg", "-c", "--help", "-h", "--info", "--hydra-help", "--config")) for word in words)
+    return asks and not any(word in ("-c", "-h") or word.startswith(("--cfg", "--help", "--info", "--hydra-help")) for word in words)
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -81,7 +81,7 @@ def launch(verb: str, overrides: list[str]) -> int:
             codes.append(error.exit_code)
             return None
 
-    extra = [f"hydra.run.dir='{folder}'"] if folder else []
+    extra = [f"hydra.run.dir={quoted(folder)}"] if folder else []
     sys.argv = ["tutelage", *overrides, *extra]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     job()
@@ -193,6 +193,11 @@ def _unset(node: Any, path: str) -> list[str]:
     if isinstance(node, dict):
         return [found for key, value in node.items() for found in _unset(value, f"{path}.{key}" if path else str(key))]
     return [path] if node == "???" else []
+
+
+def quoted(path: Path) -> str:
+    """A path as a value of an override, whatever is in its name."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _make_parent(folder: Path) -> None:

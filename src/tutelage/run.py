@@ -31,10 +31,15 @@ def run(config: DictConfig, path: Path, watcher: Watcher, resume_command: str, *
     Raises:
         TutelageError: what went wrong; status.json says it too, with the command that goes on.
     """
-    began = time.perf_counter()
     folder = RunFolder(path)
     if resume and (finished := folder.read_json("result.json")):
         return dict(finished)
+    with folder.lock():
+        return _run(config, path, folder, watcher, resume_command, resume=resume)
+
+
+def _run(config: DictConfig, path: Path, folder: RunFolder, watcher: Watcher, resume_command: str, *, resume: bool) -> dict[str, Any]:
+    began = time.perf_counter()
     status = Status(folder, resume_command)
     stack: Stack | None = None
     with Interruption() as interruption:

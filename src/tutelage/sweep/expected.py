@@ -33,12 +33,12 @@ def expected_jobs(words: Sequence[str]) -> Expected:
         ConfigError: an override or the first job's configuration is wrong.
     """
     firsts, counts = _first_job(words)
-    config = compose_config(firsts)
-    params: Mapping[str, str] = config.hydra.sweeper.get("params") or {}
+    # The sweep alone first: what the command line says may need what the sweep sets, a method for instance.
+    sweep = compose_config([word for word in firsts if word.startswith(("sweep=", "hydra"))])
+    params: Mapping[str, str] = sweep.hydra.sweeper.get("params") or {}
     # Like Hydra's sweeper: what the command line says of a key takes the place of what the sweep says.
     of_sweep, more = _first_job([f"{key}={value}" for key, value in params.items() if key not in counts])
-    if of_sweep:
-        config = compose_config([*firsts, *of_sweep])
+    config = compose_config([*of_sweep, *firsts])
     counts |= more
     grid = str(config.hydra.sweeper._target_).endswith("BasicSweeper")
     total = math.prod(counts.values()) if grid else config.hydra.sweeper.get("n_trials")
@@ -63,7 +63,10 @@ def _first_job(words: Sequence[str]) -> tuple[list[str], dict[str, int]]:
             counts[key] = 1
             firsts.append(word)
         elif override.is_discrete_sweep():
-            values = list(override.sweep_string_iterator())
+            try:
+                values = list(override.sweep_string_iterator())
+            except HydraException:  # a glob, whose options only Hydra's own parser of a command line knows
+                raise ConfigError(f"{word} lists nothing that could be counted; name the options, separated by commas.") from None
             counts[key] = len(values)
             firsts.append(f"{key}={values[0]}")
         else:

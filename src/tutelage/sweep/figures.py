@@ -43,7 +43,7 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
                 yield (
                     f"curve-{name}{tag}",
                     f"Dev {title} by {unit}{on}",
-                    "The mean over the runs that had come so far; the band is from the worst to the best of them.",
+                    "The mean over the runs, as far as all of them came; the band is from the worst to the best of them.",
                     figure,
                 )
     if ranked is not None:
@@ -111,7 +111,8 @@ _Band = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 def _band(runs: Sequence[ArmRun], place: Callable[[Point], float]) -> _Band | None:
     """Places, mean, worst and best of several curves; None where none goes anywhere. Between its points a curve is a straight line."""
-    curves = [sorted((place(point), point.dev) for point in run.curve) for run in runs]
+    # Of points at one place, as the last round's and the final one's, the last counts.
+    curves = [sorted({place(point): point.dev for point in run.curve}.items()) for run in runs]
     curves = [curve for curve in curves if len(curve) > 1 and curve[-1][0] > curve[0][0]]
     if not curves:
         return None

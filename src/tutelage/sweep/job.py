@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tutelage.compose import quoted
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.interruption import FOLLOWED
 from tutelage.sweep.record import JobRecord, SweepFolder
@@ -36,12 +38,12 @@ def do_job(config: Any, sweep: SweepFolder, number: int, words: Sequence[str]) -
     key = config_hash(config)
     record = JobRecord(number, words, key, own.name, "running", began=time.time())
     earlier = sweep.earlier(key) if config.sweep.reuse else None
-    if config.sweep.fail_fast and any(job.state == "failed" for job in sweep.jobs()):
+    if earlier is not None:
+        found = "done" if (earlier / "result.json").is_file() else "unfinished"
+        record = replace(record, folder=os.path.relpath(earlier, sweep.path), found=found)
+    if record.found != "done" and config.sweep.fail_fast and any(job.state == "failed" for job in sweep.jobs()):
         record = replace(record, state="left out", ended=time.time())
     elif earlier is not None and earlier != own:
-        record = replace(
-            record, folder=os.path.relpath(earlier, sweep.path), found="done" if (earlier / "result.json").is_file() else "unfinished"
-        )
         _link(own, earlier)
     sweep.write(record)
     if record.state == "running" and record.found != "done":
@@ -74,7 +76,7 @@ def _run(record: JobRecord, sweep: SweepFolder, *, resume: bool) -> int:
     """The exit code of the run's process; what it prints is in the run's console.log."""
     folder = sweep.run_of(record)
     folder.mkdir(parents=True, exist_ok=True)
-    where = f"resume='{folder}'" if resume else f"hydra.run.dir='{folder}'"
+    where = f"{'resume' if resume else 'hydra.run.dir'}={quoted(folder)}"
     with (folder / "console.log").open("ab") as log:
         # A session of its own: the terminal's Ctrl-C would reach it beside ours, and a run that is told twice ends at once.
         process = subprocess.Popen(
@@ -85,33 +87,43 @@ def _run(record: JobRecord, sweep: SweepFolder, *, resume: bool) -> int:
             start_new_session=True,
             env={**os.environ, FOLLOWED: str(os.getpid())},
         )
+        asked = False
         while True:
             try:
-                return process.wait()
+                code = process.wait()
             except KeyboardInterrupt:
+                # Each one is handed on: the run ends where it can be resumed at the first, and at once at the second.
+                asked = True
                 process.send_signal(signal.SIGINT)
-                with contextlib.suppress(KeyboardInterrupt):
-                    process.wait()
-                if process.poll() is None:
-                    continue
+                continue
+            if asked:
                 sweep.write(_ended(record, sweep, 130))
-                raise
+                raise KeyboardInterrupt
+            return code
 
 
 def _ended(record: JobRecord, sweep: SweepFolder, code: int) -> JobRecord:
     """The record of a job whose process is gone."""
     folder = RunFolder(sweep.run_of(record))
     result = folder.read_json("result.json")
+    manifest = folder.read_json("manifest.json") or {}
+    if code == 0 and manifest.get("config_hash") != record.config_hash:
+        error = "the run was done with another configuration than the sweep's: a file of conf/sweep may set nothing but sweep and hydra.sweeper.params"
+        return replace(record, state="failed", ended=time.time(), code=ConfigError.exit_code, error=error)
     if code == 0 and result is not None:
         return replace(record, state="done", ended=time.time(), tokens=result["tokens"]["billed"])
     status = folder.read_json("status.json") or {}
     if code < 0:
         error = f"its process was killed (signal {-code}, {signal.Signals(-code).name}); the same sweep goes on with it"
     else:
-        error = (
-            (status.get("error") if status.get("state") != "running" else "") or _last_line(folder / "console.log") or f"exit code {code}"
-        )
+        # A process that died before it wrote anything leaves the words of the time before.
+        said = status.get("error") if status.get("state") != "running" and _since(status, record.began) else ""
+        error = said or _last_line(folder / "console.log") or f"exit code {code}"
     return replace(record, state="failed", ended=time.time(), code=max(1, code), error=" ".join(str(error).split()))
+
+
+def _since(status: dict[str, Any], began: float) -> bool:
+    return datetime.fromisoformat(status["updated"]).timestamp() >= int(began)
 
 
 def _last_line(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tutelage.compose import conf_directory, require_values
+from tutelage.compose import conf_directory, quoted, require_values
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.sweep.board import Board
 from tutelage.sweep.expected import expected_jobs
@@ -36,26 +36,36 @@ def multirun(words: Sequence[str]) -> int:
         TutelageError: nothing could be started.
     """
     import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     expected = expected_jobs([word for word in words if not word.startswith("-")])
-    folder = Path(str(expected.config.hydra.sweep.dir)).resolve()
     require_values(expected.config)
     _check_metric(expected.config)
+    named = any(word.startswith("hydra.sweep.dir=") for word in words)
+    folder = _make_folder(Path(str(expected.config.hydra.sweep.dir)).resolve(), named=named)
     sweep = SweepFolder(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"The sweep's folder {folder} cannot be made: {error.strerror}. Give another with hydra.sweep.dir=…") from error
     metric = expected.config.sweep.metric or _quoted(expected.config)[0]
     console = Console()
     console.print(
-        f"sweep {expected.config.sweep.name}: {expected.total or 'some'} jobs in {_shown(folder)}", highlight=False, soft_wrap=True
+        f"sweep {expected.config.sweep.name}: {expected.total or 'some'} jobs in {_shown(folder)}",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
     )
-    sys.argv = ["tutelage", *words, *([] if {"-m", "--multirun"} & set(words) else ["-m"]), f"hydra.sweep.dir='{folder}'"]
+    own = [*([] if {"-m", "--multirun"} & set(words) else ["-m"]), f"hydra.sweep.dir={quoted(folder)}"]
+    if str(expected.config.hydra.sweeper._target_).endswith("OptunaSweeper") and not any("max_failure_rate" in word for word in words):
+        own.append("hydra.sweeper.max_failure_rate=1.0")  # a trial that fails ends no other
+    sys.argv = ["tutelage", *words, *own]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    failure: RunError | None = None
     decorated = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)
     with _one_teacher(expected.config, folder), Board(sweep, expected.total, expected.swept, metric, console):
-        decorated()
+        try:
+            decorated()
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            # A job that cannot be composed, or a search without a single trial that worked.
+            failure = RunError(f"The sweep ended early: {' '.join(str(error).split())}")
     jobs = sweep.jobs()
     count = {state: sum(one.state == state for one in jobs) for state in ("done", "failed", "left out")}
     before = sum(one.found == "done" for one in jobs)
@@ -63,11 +73,18 @@ def multirun(words: Sequence[str]) -> int:
         f"{count['done']} done ({before} of them before), {count['failed']} failed, {count['left out']} left out   {_shown(folder)}",
         highlight=False,
         soft_wrap=True,
+        markup=False,
     )
     if count["failed"]:
         console.print("the same command goes on with what is missing or failed", highlight=False)
     if count["done"]:
-        console.print(f"report   {_shown(write_sweep_report(folder, expected.config.sweep.metric))}", highlight=False, soft_wrap=True)
+        try:
+            said = _shown(write_sweep_report(folder, expected.config.sweep.metric))
+        except (RunError, KeyError) as error:  # arms of two tasks, say, which no number compares
+            said = f"not drawn: {error}"
+        console.print(f"report   {said}", highlight=False, soft_wrap=True, markup=False)
+    if failure is not None:
+        raise failure
     return max((one.code for one in jobs), default=0)
 
 
@@ -100,6 +117,13 @@ def _one_teacher(config: Any, folder: Path) -> Iterator[None]:
         raise ConfigError(did_you_mean("sweep.share_teacher", choice, ("auto", "true", "false")))
     near = str(config.hydra.launcher._target_).rsplit(".", 1)[-1] in _ON_THIS_MACHINE
     wanted = choice == "true" or (choice == "auto" and near)
+    if not near and choice != "true" and (address := os.environ.pop(ADDRESS, "")):
+        # Jobs elsewhere inherit the environment and cannot reach a socket of this machine.
+        try:
+            yield
+        finally:
+            os.environ[ADDRESS] = address
+        return
     if not wanted or shared_address() or not str(config.teacher._target_).endswith("VllmTeacher"):
         yield
         return
@@ -109,6 +133,28 @@ def _one_teacher(config: Any, folder: Path) -> Iterator[None]:
             yield
         finally:
             del os.environ[ADDRESS]
+
+
+def _make_folder(folder: Path, *, named: bool) -> Path:
+    """The sweep's folder; another where a sweep of the same second has it, and the very one that was named, emptied of its jobs' records.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        if named:
+            folder.mkdir(parents=True, exist_ok=True)
+            for record in folder.glob("jobs/*.json"):
+                record.unlink()
+            return folder
+        for number in range(1, 100):
+            wanted = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                wanted.mkdir(parents=True)
+                return wanted
+    except OSError as error:
+        raise RunError(f"The sweep's folder {folder} cannot be made: {error.strerror}. Give another with hydra.sweep.dir=…") from error
+    raise RunError(f"A hundred sweeps have begun in this second under {folder.parent}. Wait a little.")
 
 
 def _quoted(config: Any) -> tuple[str, ...]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from tutelage.report.figures import figure_svg, save_png
 from tutelage.report.html import page_filters
 from tutelage.sweep.figures import drawn
-from tutelage.sweep.results import read_sweep
+from tutelage.sweep.results import ArmRun, read_sweep
 from tutelage.sweep.statistics import comparisons, ranks, summary, tokens_to_reach
 from tutelage.sweep.tables import arms_csv, arms_latex, comparisons_csv, runs_csv
 from tutelage.tracking.run_folder import RunFolder
 
 _HERE = Path(__file__).parent
 _REACHED = 0.95
-"""The target where none is given, as a share of the best arm's mean at the end of its runs."""
+"""The target where none is given, as a share of what the best arm came to."""
 
 
 def write_sweep_report(folder: Path, metric: str | None = None, target: float | None = None) -> Path:
@@ -25,7 +26,7 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
     Args:
         folder: multirun_sweeps/<name>/<time>, or multirun_sweeps/<name> for its newest time.
         metric: what arms are compared by; the task's first one where it is None.
-        target: of "tokens to reach", on dev, in [0, 1]; None: 95 % of the best arm's last mean.
+        target: of "tokens to reach", on dev, in [0, 1]; None: 95 % of the best arm's last mean on each data set.
 
     Raises:
         RunError: it is no sweep's folder, nothing in it is done, or it cannot be written.
@@ -52,8 +53,7 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
     )
     environment.filters |= page_filters() | {"p": _p}
     groups = [(data, arm, runs) for data in results.data for arm in results.arms if (runs := results.of(arm, data))]
-    last = [sum(run.curve[-1].dev for run in runs) / len(runs) for _, _, runs in groups if all(run.curve and run.tokens for run in runs)]
-    aim = target if target is not None else _REACHED * max(last, default=math.nan)
+    aims = {data: target if target is not None else _aim([runs for on, _, runs in groups if on == data]) for data in results.data}
     page = environment.get_template("sweep.html.j2").render(
         results=results,
         name=results.folder.parent.name,
@@ -74,12 +74,21 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
         comparisons=compared,
         ranks=ranked,
         figures=figures,
-        target=aim,
-        reached=[(data, arm, tokens_to_reach(results, arm, data, aim)) for data, arm, runs in groups if any(run.tokens for run in runs)],
+        reached=[
+            (data, arm, aims[data], tokens_to_reach(results, arm, data, aims[data]))
+            for data, arm, runs in groups
+            if any(run.tokens for run in runs)
+        ],
         link=lambda run: os.path.relpath(run.folder / "report.html", results.folder),
     )
     files.write_text("report.html", page.encode("utf-8", errors="replace").decode("utf-8"))
     return results.folder / "report.html"
+
+
+def _aim(arms: Sequence[Sequence[ArmRun]]) -> float:
+    """95 % of the best arm's mean at the end of its runs."""
+    ends = [sum(run.curve[-1].dev for run in runs) / len(runs) for runs in arms if all(run.curve and run.tokens for run in runs)]
+    return _REACHED * max(ends, default=math.nan)
 
 
 def _p(value: float) -> str:

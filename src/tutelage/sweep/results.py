@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from tutelage.errors import RunError
 from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.tracking.run_folder import RunFolder
@@ -95,7 +97,9 @@ def read_sweep(folder: Path, metric: str | None = None) -> SweepResults:
             f"None of the {len(jobs)} jobs of {sweep.path} is done, so there is nothing to report. The first error: {jobs[0].error}"
         )
     words = _differing([job.words for job in jobs])
-    runs = tuple(_run(sweep.run_of(job), _arm(job.words, words), metric) for job in done)
+    if metric is None and (composed := sweep.path / "multirun.yaml").is_file():
+        metric = OmegaConf.select(OmegaConf.load(composed), "sweep.metric")
+    runs = tuple(_run(sweep.run_of(job), job, words, metric) for job in done)
     found: dict[str, Any] = RunFolder(sweep.run_of(done[0])).read_json("result.json")
     titles = {one["key"]: one["title"] for one in found["metrics"]}
     first = metric or next(iter(titles))
@@ -106,9 +110,17 @@ def read_sweep(folder: Path, metric: str | None = None) -> SweepResults:
     return SweepResults(sweep.path, jobs, runs, metrics, arms, data, tuple(_notes(jobs, runs, words)))
 
 
-def _run(folder: Path, arm: str, metric: str | None) -> ArmRun:
+def _run(folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None) -> ArmRun:
+    if not (folder / "result.json").is_file():
+        raise RunError(f"{folder} has no result.json: the run that job {job.number} found there is gone. Start the sweep again.")
     files = RunFolder(folder)
     result, manifest = files.read_json("result.json"), files.read_json("manifest.json")
+    if metric and metric not in result["after"]:
+        raise RunError(f"The runs of {folder.parent} quote {', '.join(result['after'])} and not {metric}.")
+    # Folders of own data are all called "files".
+    own = [Path(word.partition("=")[2].strip("'")).name for word in job.words if word in differing and word.startswith("data.path=")]
+    data = " ".join([manifest["data"]["name"], *own])
+    arm = _arm(job.words, differing) or str(manifest.get("method") or "all runs")
     first = metric or result["metrics"][0]["key"]
     pool = max(1, manifest["data"]["pool"])
     # A round is measured after its stages; the last line of a number is the one that counts.
@@ -118,9 +130,7 @@ def _run(folder: Path, arm: str, metric: str | None) -> ArmRun:
         for line in lines.values()
         if first in line["dev"]
     ]
-    return ArmRun(
-        arm, manifest["data"]["name"], int(result["seed"]), folder, dict(result["after"]), result["tokens"]["billed"], tuple(curve)
-    )
+    return ArmRun(arm, data, int(result["seed"]), folder, dict(result["after"]), result["tokens"]["billed"], tuple(curve))
 
 
 def _differing(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
@@ -130,15 +140,15 @@ def _differing(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
 
 
 def _arm(words: Sequence[str], differing: frozenset[str]) -> str:
-    kept = [
-        word for word in words if word in differing and word != "ablation=none" and not word.startswith(("seed=", "data=", "data.path="))
-    ]
+    """What tells an arm from the others; "" for the one that every choice leaves as it is."""
+    unsaid = ("seed=", "data=", "data.path=", "data.name=")
+    kept = [word for word in words if word in differing and word != "ablation=none" and not word.startswith(unsaid)]
     # The group's name says nothing where its option does.
-    return " ".join(word.removeprefix("ablation=").removeprefix("method=") for word in kept) or "all runs"
+    return " ".join(word.removeprefix("ablation=").removeprefix("method=") for word in kept)
 
 
 def _notes(jobs: Sequence[JobRecord], runs: Sequence[ArmRun], differing: frozenset[str]) -> list[str]:
-    notes = [f"Job {job.number} failed ({_arm(job.words, differing)}): {job.error}" for job in jobs if job.state == "failed"]
+    notes = [f"Job {job.number} failed ({_arm(job.words, differing) or 'as it is'}): {job.error}" for job in jobs if job.state == "failed"]
     if left := [job for job in jobs if job.state in ("running", "left out")]:
         notes.append(f"{len(left)} of {len(jobs)} jobs were not done when this was drawn.")
     arms = dict.fromkeys(run.arm for run in runs)
@@ -146,7 +156,12 @@ def _notes(jobs: Sequence[JobRecord], runs: Sequence[ArmRun], differing: frozens
     for data in dict.fromkeys(run.data for run in runs):
         for arm in arms:
             if missing := sorted(seeds - {run.seed for run in runs if (run.arm, run.data) == (arm, data)}):
-                notes.append(f"{arm} on {data} lacks seed {', '.join(map(str, missing))}: it is compared on the seeds that both arms have.")
+                notes.append(
+                    f"{arm} on {data} lacks seed {', '.join(map(str, missing))}: pairs are of the seeds that both have, means of all."
+                )
+            seen = [run.seed for run in runs if (run.arm, run.data) == (arm, data)]
+            if len(seen) > len(set(seen)):
+                notes.append(f"{arm} on {data} has several runs of one seed; the last of each counts in comparisons.")
         tokens = {arm: [run.tokens for run in runs if (run.arm, run.data) == (arm, data)] for arm in arms}
         means = {arm: sum(found) / len(found) for arm, found in tokens.items() if found and sum(found)}
         if means and max(means.values()) > 1.1 * min(means.values()):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,30 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"The run folder {path} cannot be made: {error.strerror}. Give another with hydra.run.dir=…") from error
+
+    @contextmanager
+    def lock(self, wait: float = 10.0) -> Iterator[None]:
+        """Be the only process that works in this folder; it is free again when the process ends, however it ends.
+
+        Args:
+            wait: seconds; a run whose sweep was killed needs a moment to notice.
+
+        Raises:
+            RunError: another process works in it still.
+        """
+        with (self.path / ".lock").open("a") as handle:
+            end = time.monotonic() + wait
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise RunError(
+                            f"Another process works in {self.path}. Wait until it has ended, or stop it, and go on with resume=true."
+                        ) from None
+                    time.sleep(0.2)
+            yield
 
     def __truediv__(self, name: str) -> Path:
         """The path of a file of this run."""

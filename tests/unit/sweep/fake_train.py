@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 FAKE = Path(__file__)
@@ -17,17 +18,25 @@ def main(words: list[str]) -> int:
     values = dict(word.partition("=")[::2] for word in words)
     folder = Path((values.get("hydra.run.dir") or values["resume"]).strip("'"))
     end = values.get("method.end", "done")
+    if end == "mute":
+        print("a line")
+        return 1
     (folder / "words.json").write_text(json.dumps(words))
-    status = {"state": "running", "started": "1", "round": 2, "phase": "labelling", "error": ""}
+    status = {"state": "running", "started": "1", "round": 2, "phase": "labelling", "error": "", "updated": datetime.now(UTC).isoformat()}
     (folder / "status.json").write_text(json.dumps(status))
     (folder / "manifest.json").write_text(json.dumps({"config_hash": os.environ["FAKE_HASH"]}))
     print("a line")
     if end == "killed" and "resume" not in values:
         os.kill(os.getpid(), signal.SIGKILL)
     if end == "slow":
-        signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+        presses = int(values.get("method.presses", 1))
         (folder / "ready").touch()
-        time.sleep(60)
+        for _ in range(presses):
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                (folder / "told").touch()
+        return 130
     if end == "failed":
         (folder / "status.json").write_text(json.dumps({**status, "state": "failed", "error": "it went\nwrong"}))
         return 5

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, RunError
 from tutelage.sweep.expected import expected_jobs
+from tutelage.sweep.multirun import _make_folder
 
 
 def test_the_product_of_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +25,11 @@ def test_a_named_sweep_brings_its_lists_and_the_command_line_has_the_last_word()
     assert str(found.config.hydra.sweep.dir).startswith("multirun_sweeps/ablate_evokd/")
 
 
+def test_what_the_sweep_sets_may_be_changed_further() -> None:
+    found = expected_jobs(["sweep=selectors", "method.pool_size=500", "seed=1"])
+    assert (found.total, found.config.method.name, found.config.method.pool_size) == (10, "llkd_on_demand", 500)
+
+
 def test_optuna_decides_as_it_goes_and_says_how_often() -> None:
     found = expected_jobs(["hydra/sweeper=optuna", "hydra.sweeper.n_trials=7", "student.learning_rate=interval(1e-5,1e-3)", "seed=1"])
     assert (found.total, found.swept) == (7, {"student.learning_rate"})
@@ -33,9 +41,22 @@ def test_optuna_decides_as_it_goes_and_says_how_often() -> None:
         (["seed=1,2", "method=evokt"], "Did you mean 'evokd'"),
         (["sweep=seedz"], "Did you mean 'seeds'"),
         (["seed=1,,2"], "seed=1,,2"),
+        (["ablation=glob(no_*)"], "lists nothing that could be counted"),
         (["sweep.fail_fast=perhaps", "seed=1,2"], "fail_fast"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_starts(words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         expected_jobs(words)
+
+
+def test_two_sweeps_of_one_second_have_folders_of_their_own_and_a_named_one_begins_anew(tmp_path: Path) -> None:
+    first, second = (_make_folder(tmp_path / "mine" / "now", named=False) for _ in range(2))
+    assert (first.name, second.name) == ("now", "now-2")
+    (first / "jobs").mkdir()
+    (first / "jobs" / "000.json").write_text("{}")
+    assert _make_folder(first, named=True) == first
+    assert not list(first.glob("jobs/*"))
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"The sweep's folder .* cannot be made"):
+        _make_folder(tmp_path / "file" / "now", named=False)

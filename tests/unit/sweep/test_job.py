@@ -35,14 +35,25 @@ class Sweep:
         self.folder = SweepFolder(base / "mine" / time)
         self.monkeypatch = monkeypatch
 
-    def do(self, number: int, seed: int = 1, end: str = "done", **settings: Any) -> JobRecord:
+    def do(self, number: int, seed: int = 1, end: str = "done", presses: int = 1, **settings: Any) -> JobRecord:
         config = OmegaConf.create(
             {"seed": seed, "sweep": {"reuse": True, "fail_fast": False, "metric": None, **settings}, "method": {"training": {}}}
         )
         self.monkeypatch.setenv("FAKE_HASH", config_hash(config))
         # As Hydra does before it calls its task.
-        (self.folder.path / str(number)).mkdir(parents=True)
-        return do_job(config, self.folder, number, [f"seed={seed}", f"method.end={end}", "sweep=seeds", "sweep.reuse=true"])
+        (self.folder.path / str(number)).mkdir(parents=True, exist_ok=True)
+        return do_job(
+            config,
+            self.folder,
+            number,
+            [
+                f"seed={seed}",
+                f"method.end={end}",
+                *([f"method.presses={presses}"] if presses > 1 else []),
+                "sweep=seeds",
+                "sweep.reuse=true",
+            ],
+        )
 
 
 @pytest.fixture
@@ -109,6 +120,30 @@ def test_all_is_done_again_on_request(first: Sweep, second: Sweep) -> None:
     assert not (second.folder.path / "0").is_symlink()
 
 
+def test_a_job_that_finds_its_own_folder_goes_on_with_it(first: Sweep) -> None:
+    assert first.do(0, end="killed").state == "failed"
+    again = first.do(0, end="killed")
+    assert (again.state, again.found) == ("done", "unfinished")
+    assert words_of(first.folder.path / "0")[-1].startswith("resume=")
+    assert first.do(0).found == "done"
+
+
+def test_a_run_of_another_configuration_is_no_job_of_this_sweep(first: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tutelage.sweep.job.config_hash", lambda config: "another")
+    record = first.do(0)
+    assert (record.state, record.code) == ("failed", 2)
+    assert "another configuration than the sweep's" in record.error
+
+
+def test_an_old_reason_is_not_told_again(first: Sweep, second: Sweep) -> None:
+    old = first.folder.run_of(first.do(0, end="failed"))
+    path = old / "status.json"
+    path.write_text(path.read_text().replace('"updated": "20', '"updated": "19'))
+    (old / "result.json").unlink(missing_ok=True)
+    record = second.do(0, end="mute")
+    assert record.error == "a line"
+
+
 def test_fail_fast_leaves_out_what_comes_after_a_failure(first: Sweep) -> None:
     first.do(0, end="failed")
     record = first.do(1, seed=2, fail_fast=True)
@@ -116,15 +151,17 @@ def test_fail_fast_leaves_out_what_comes_after_a_failure(first: Sweep) -> None:
     assert not list((first.folder.path / "1").iterdir())
 
 
-def test_ctrl_c_is_handed_on_and_ends_the_sweep(first: Sweep) -> None:
+@pytest.mark.parametrize("presses", [1, 2])
+def test_each_ctrl_c_is_handed_on_and_the_sweep_ends(first: Sweep, presses: int) -> None:
     def press() -> None:
-        while not (first.folder.path / "0" / "ready").exists():
-            time.sleep(0.02)
-        _thread.interrupt_main()
+        for name in ("ready", "told")[:presses]:
+            while not (first.folder.path / "0" / name).exists():
+                time.sleep(0.02)
+            _thread.interrupt_main()
 
     threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        first.do(0, end="slow")
+        first.do(0, end="slow", presses=presses)
     (record,) = first.folder.jobs()
     assert (record.state, record.code) == ("failed", 130)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,21 @@ def test_arms_are_configurations_without_their_seed_and_their_data(tmp_path: Pat
     assert results.blocks("evokd") == {("snips", 1): 0.7, ("snips", 2): 0.8, ("trec6", 1): 0.7, ("trec6", 2): 0.8}
 
 
+def test_the_arm_that_every_choice_leaves_as_it_is_has_its_method_s_name_and_folders_of_own_data_their_own(tmp_path: Path) -> None:
+    folder = build_sweep(tmp_path, {"none": (0.5, 0.6), "no_easy": (0.4, 0.5)}, ("a", "b"))
+    for path in (folder / "jobs").glob("*.json"):
+        path.write_text(path.read_text().replace('"method=', '"ablation=').replace('"data=', '"data.path=some/'))
+    for path in folder.glob("*/manifest.json"):
+        path.write_text(json.dumps({"data": {"name": "files", "pool": 100}, "method": "evokd"}))
+    results = read_sweep(folder)
+    assert (results.arms, results.data) == (("evokd", "no_easy"), ("files a", "files b"))
+
+
 def test_what_is_missing_failed_or_unequal_is_said(tmp_path: Path) -> None:
     results = results_of(tmp_path / "a", ARMS)
     assert results.notes == (
         "Job 5 failed (evokd): <b>it</b> went wrong",
-        "evokd on snips lacks seed 3: it is compared on the seeds that both arms have.",
+        "evokd on snips lacks seed 3: pairs are of the seeds that both have, means of all.",
     )
     folder = build_sweep(tmp_path / "b", {"one": (0.5,)})
     build_sweep(tmp_path / "c", {"one": (0.5,), "two": (0.6,)}, tokens=150)
@@ -45,7 +56,16 @@ def test_the_report_is_one_page_with_figures_and_tables(tmp_path: Path) -> None:
     page = Page(path.read_text(encoding="utf-8"))
     assert "Job 5 failed (evokd): <b>it</b> went wrong" in page.text
     assert "went wrong</b>" not in path.read_text()
-    for word in ("lacks seed 3", "55.0", "+22.5", "paired t-test", "Holm", "Friedman", "Nemenyi", "40.0 % accuracy on dev"):
+    for word in (
+        "lacks seed 3",
+        "55.0",
+        "+22.5",
+        "paired t-test",
+        "Holm",
+        "Friedman",
+        "Nemenyi",
+        "first stood at the target, accuracy on dev",
+    ):
         assert word in page.text, word
     assert not [
         attributes
