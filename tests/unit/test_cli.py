@@ -136,3 +136,10 @@ def test_hydra_s_own_help_is_reached(tutelage):
     ended = tutelage("train", "--help")
     assert ended.code == 0
     assert "evokd" in ended.out
+
+
+@pytest.mark.parametrize("words", [["-m", "seed=1,2"], ["sweep=seeds"]])
+def test_a_plan_is_of_one_run(tutelage, words):
+    ended = tutelage("plan", *words)
+    assert ended.code == 2
+    assert "tutelage plan shows one run" in ended.err

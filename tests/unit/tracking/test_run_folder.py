@@ -119,3 +119,11 @@ def test_the_status_is_true_from_start_to_end(tmp_path: Path) -> None:
     assert (status(tmp_path)["state"], status(tmp_path)["error"], status(tmp_path)["started"]) == ("running", "", began["started"])
     again.end("done")
     assert (status(tmp_path)["state"], status(tmp_path)["resume_command"]) == ("done", "")
+
+
+def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.lock(), pytest.raises(RunError, match="Another process works in"), RunFolder(folder.path).lock(wait=0.3):
+        pass
+    with RunFolder(folder.path).lock(wait=0.0):
+        pass
