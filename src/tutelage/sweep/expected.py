@@ -34,8 +34,8 @@ def expected_jobs(words: Sequence[str]) -> Expected:
     """
     firsts, counts = _first_job(words)
     # The sweep alone first: what the command line says may need what the sweep sets, a method for instance.
-    sweep = compose_config([word for word in firsts if word.startswith(("sweep=", "hydra"))])
-    params: Mapping[str, str] = sweep.hydra.sweeper.get("params") or {}
+    named = [word for word in firsts if word.startswith(("sweep=", "hydra"))]
+    params: Mapping[str, str] = (compose_config(named).hydra.sweeper.get("params") if named else None) or {}
     # Like Hydra's sweeper: what the command line says of a key takes the place of what the sweep says.
     of_sweep, more = _first_job([f"{key}={value}" for key, value in params.items() if key not in counts])
     config = compose_config([*of_sweep, *firsts])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def multirun(words: Sequence[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     failure: RunError | None = None
     decorated = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)
-    with _one_teacher(expected.config, folder), Board(sweep, expected.total, expected.swept, metric, console):
+    with _stoppable(), _one_teacher(expected.config, folder), Board(sweep, expected.total, expected.swept, metric, console):
         try:
             decorated()
         except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -105,6 +106,17 @@ def job(config: Any) -> float | None:
     if record.score is None and not str(hydra_config.sweeper._target_).endswith("BasicSweeper"):
         raise RunError(f"job {record.number} ({' '.join(record.words)}) has no {config.sweep.metric or 'score'}: {record.error}")
     return record.score
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGINT and SIGTERM end the sweep as Ctrl-C does, in the background too, where a shell has SIGINT ignored."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager

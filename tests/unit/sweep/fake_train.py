@@ -29,6 +29,7 @@ def main(words: list[str]) -> int:
     if end == "killed" and "resume" not in values:
         os.kill(os.getpid(), signal.SIGKILL)
     if end == "slow":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as a run does, whatever it inherits
         presses = int(values.get("method.presses", 1))
         (folder / "ready").touch()
         for _ in range(presses):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import _thread
 import json
+import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,15 @@ def test_fail_fast_leaves_out_what_comes_after_a_failure(first: Sweep) -> None:
     assert not list((first.folder.path / "1").iterdir())
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT is heard, also where a shell that started the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("presses", [1, 2])
 def test_each_ctrl_c_is_handed_on_and_the_sweep_ends(first: Sweep, presses: int) -> None:
     def press() -> None:
