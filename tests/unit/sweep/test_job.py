@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
 import json
+import os
 import signal
 import sys
 import threading
@@ -168,7 +168,7 @@ def test_each_ctrl_c_is_handed_on_and_the_sweep_ends(first: Sweep, presses: int)
         for name in ("ready", "told")[:presses]:
             while not (first.folder.path / "0" / name).exists():
                 time.sleep(0.02)
-            _thread.interrupt_main()
+            os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
