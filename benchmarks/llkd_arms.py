@@ -12,6 +12,7 @@ that are in the folder already are read, not run again. Tests are paired over se
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 from pathlib import Path
@@ -70,6 +71,19 @@ def run(dataset: str, arm: str, seed: int, options: argparse.Namespace) -> dict[
     return result_of(folder, [*data, *_ARMS[arm], *pool, *teacher, f"seed={seed}", f"shots={options.shots}"])
 
 
+def selection(folder: Path, dataset: str, arm: str, seeds: list[int]) -> str:
+    """Steps and right labels of an arm's runs, as selection.jsonl has them; "" where no selector chose."""
+    paths = [path for seed in seeds if (path := folder / f"{dataset}-{arm}-{seed}" / "selection.jsonl").exists()]
+    lines = [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
+    if not any(lines):
+        return ""
+    steps = "/".join(str(run[-1]["updates"]) for run in lines if run)
+    right = {
+        name: [sum(line[name][place] for run in lines for line in run) for place in (0, 1)] for name in ("right_of_seen", "right_of_kept")
+    }
+    return f"{steps} steps   " + " ".join(f"{100 * good / max(1, known):5.1f}" for good, known in right.values())
+
+
 def main() -> None:
     """Run what is missing, then print a table for each set, and the claim's tests over all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -86,7 +100,10 @@ def main() -> None:
             for arm in _ARMS:
                 if (result := run(dataset, arm, seed, options)) is not None:
                     found[dataset, arm, seed] = result
-        print(f"\n{dataset}: test accuracy and macro-F1, %; share of the pool and of the rows that passed by; billed tokens")
+        print(
+            f"\n{dataset}: test accuracy and macro-F1, %; share of the pool and of the rows that passed by; billed tokens; accuracy by seed; "
+            "with a selector steps made, labels right of the rows seen and of those kept, %"
+        )
         for arm in _ARMS:
             results = [found[key] for key in found if key[:2] == (dataset, arm)]
             if results:
@@ -95,9 +112,9 @@ def main() -> None:
                 share = [statistics.mean(one[key] or 0.0 for one in shares) for key in ("unique", "selections")]
                 billed = statistics.mean(result["tokens"]["billed"] for result in results)
                 by_seed = " ".join(f"{100 * value:.1f}" for value in accuracy)
-                print(
-                    f"{arm:19s} {interval(accuracy)}  {interval(f1)}   {100 * share[0]:5.1f} {100 * share[1]:5.1f}   {billed:9,.0f}   {by_seed}"
-                )
+                chosen = selection(options.folder, dataset, arm, options.seeds)
+                share_of = f"{100 * share[0]:5.1f} {100 * share[1]:5.1f}"
+                print(f"{arm:19s} {interval(accuracy)}  {interval(f1)}   {share_of}   {billed:9,.0f}   {by_seed}   {chosen}")
         alone = [found[key]["teacher"] for key in found if key[0] == dataset and found[key]["teacher"]]
         if alone:
             print(f"{'teacher alone':19s} {interval([one['accuracy'] for one in alone])}  {interval([one['macro_f1'] for one in alone])}")

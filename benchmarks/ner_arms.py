@@ -85,7 +85,8 @@ def main() -> None:
             print(f"\n{dataset}, {shots} shot{'s' if shots > 1 else ''} a type: strict entity F1 on test, %; gain over the shots, points")
             floor = [result["after"]["f1_strict"] for result in arms["shots"]]
             gold = ", ".join(str(result["gold_labels"]["shots"]) for result in arms["shots"])
-            print(line("shots only", floor, floor, f"{gold} sentences"))
+            if floor:
+                print(line("shots only", floor, floor, f"{gold} sentences"))
             for arm, title in (("static", "static generation"), ("evokd", "EvoKD"), ("llm_da", "LLM-DA")):
                 if results := arms[arm]:
                     billed = statistics.mean(result["tokens"]["billed"] for result in results)
@@ -94,8 +95,10 @@ def main() -> None:
                     note = f"{billed:,.0f} billed tokens, rounds {rounds}, rows {rows}"
                     print(line(title, [result["after"]["f1_strict"] for result in results], floor, note))
             teachers = [result["teacher"] for result in arms["shots"] if result["teacher"]]
-            print(line("teacher alone", [one["f1_strict"] for one in teachers], floor, "labels every test text itself"))
-            print(line("ceiling", [one["f1_strict"] for one in ceiling], [], f"{ceiling[0]['gold_labels']:,} gold sentences"))
+            if teachers:
+                print(line("teacher alone", [one["f1_strict"] for one in teachers], floor, "labels every test text itself"))
+            if ceiling:
+                print(line("ceiling", [one["f1_strict"] for one in ceiling], [], f"{ceiling[0]['gold_labels']:,} gold sentences"))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from tutelage.teacher.labelling import Draft
 from tutelage.teacher.scoring import ordered_demonstrations
 
 
-def measured(overrides: list[str], sentences: int, folder: Path) -> tuple[float, int]:
-    """Strict entity F1 of the teacher alone on dev, and the tokens that it took."""
+def measured(overrides: list[str], texts: int, folder: Path) -> tuple[float, int]:
+    """The task's first metric (accuracy, or strict entity F1) of the teacher alone on the first dev texts, and the tokens that it took."""
     config = compose_config(overrides)
     dataset = build_dataset(config)
     task = build(config.task, "task", labels=dataset.labels)
@@ -32,13 +32,21 @@ def measured(overrides: list[str], sentences: int, folder: Path) -> tuple[float,
         shots = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
         labeller = build_labeller(config, build(config.prompt, "prompt"), task, stack.teacher, shots)
         labeller.fit(dataset.dev)
-        dev = dataset.dev[:sentences]
+        dev = dataset.dev[:texts]
         opinions = labeller.label([Draft(example.text) for example in dev]).opinions
         outcomes = [
-            Outcome(example.id, example.text, example.label or "[]", opinion.target("") if opinion else "[]", (1.0,), "dev", 0)
+            Outcome(
+                example.id,
+                example.text,
+                example.label or "[]",
+                opinion.target(opinion.distribution.top) if opinion else "[]",
+                (1.0,),
+                "dev",
+                0,
+            )
             for example, opinion in zip(dev, opinions, strict=True)
         ]
-        return float(task.metrics(outcomes)["f1_strict"]), stack.budget.usage.billed
+        return float(task.metrics(outcomes)[task.quoted[0].key]), stack.budget.usage.billed
     finally:
         stack.close()
 

@@ -80,25 +80,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _hydra_verb(verb: str, overrides: list[str]) -> int:
-    from tutelage.compose import launch
+    from tutelage.compose import launch, shows_only
     from tutelage.interruption import FOLLOWED, follow
 
-    if verb == "plan" and _is_multirun(overrides):
+    many = not shows_only(overrides) and any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in overrides)
+    if verb == "plan" and many:
         raise ConfigError("tutelage plan shows one run: leave -m and sweep= out, and give one value of each list.")
-    if _is_multirun(overrides):
+    if many:
         from tutelage.sweep.multirun import multirun
 
         return multirun(overrides)
     if parent := os.environ.pop(FOLLOWED, ""):
         follow(int(parent))
     return launch(verb, overrides)
-
-
-def _is_multirun(words: Sequence[str]) -> bool:
-    """Whether a command line of ``train`` asks for many runs: by -m, or by naming a sweep."""
-    asks = any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in words)
-    # With these Hydra shows something, and runs nothing.
-    return asks and not any(word in ("-c", "-h") or word.startswith(("--cfg", "--help", "--info", "--hydra-help")) for word in words)
 
 
 def _predict(options: argparse.Namespace) -> int:

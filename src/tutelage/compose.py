@@ -48,6 +48,11 @@ def compose_config(overrides: Sequence[str]) -> Any:
         raise ConfigError(f"{' '.join(lines)} (`tutelage train --cfg job` prints every setting.)") from None
 
 
+def shows_only(words: Sequence[str]) -> bool:
+    """Whether a command line asks Hydra to show something, so that nothing is run."""
+    return any(word in ("-c", "-h") or word.startswith(("--cfg", "--help", "--info", "--hydra-help")) for word in words)
+
+
 def launch(verb: str, overrides: list[str]) -> int:
     """Do one run (``train``), or show one (``plan``), under Hydra, and return the exit code; many runs are :mod:`tutelage.sweep.multirun`'s."""
     import hydra
@@ -55,12 +60,10 @@ def launch(verb: str, overrides: list[str]) -> int:
     from tutelage.settings import register_schema
 
     register_schema()
-    given = [word for word in overrides if not word.startswith("-")]
     folder: Path | None = None
-    if not any(word in overrides for word in ("-m", "--multirun", "--help", "-h", "--cfg", "-c", "--info", "--hydra-help")) and not any(
-        word.startswith(("--cfg", "--config")) for word in overrides
-    ):
-        config = compose_config(given)
+    # With another configuration folder only Hydra knows what the words mean.
+    if not shows_only(overrides) and not any(word.startswith("--config") for word in overrides):
+        config = compose_config([word for word in overrides if not word.startswith("-")])
         require_values(config)
         if verb == "plan":
             from tutelage.plan import plan
@@ -95,7 +98,7 @@ def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
     from tutelage.terminal import TerminalWatcher, print_result
 
     kept = [word for word in overrides if not word.startswith(("resume=", "hydra."))]
-    command = shlex.join(["tutelage", "train", *kept, f"resume={_shown(path)}"])
+    command = shlex.join(["tutelage", "train", *kept, f"resume={shown(path)}"])
     watcher = TerminalWatcher(rounds=int(config.method.get("rounds", 0)), budget=config.budget.tokens)
     try:
         with watcher:
@@ -103,13 +106,13 @@ def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
     except TutelageError:
         if (path / "manifest.json").is_file():
             try:
-                print(f"report   {_shown(write_report(path))}", file=sys.stderr)
+                print(f"report   {shown(write_report(path))}", file=sys.stderr)
             except (OSError, TutelageError) as error:  # the first error is the one to tell
                 print(f"report   not drawn: {error}", file=sys.stderr)
         raise
     report = write_report(path)
-    print_result(watcher.console, result, _shown(path))
-    watcher.console.print(f"report   {_shown(report)}", highlight=False, soft_wrap=True, markup=False)
+    print_result(watcher.console, result, shown(path))
+    watcher.console.print(f"report   {shown(report)}", highlight=False, soft_wrap=True, markup=False)
     return float(result["after"][result["metrics"][0]["key"]])
 
 
@@ -120,7 +123,7 @@ def folder_to_resume(config: Any) -> Path | None:
         ConfigError: no unfinished run of this configuration, or the folder is of another configuration.
     """
     from tutelage.tracking.manifest import config_hash
-    from tutelage.tracking.run_folder import RunFolder
+    from tutelage.tracking.run_folder import RunFolder, runs_of
 
     if not config.resume:
         return None
@@ -139,12 +142,8 @@ def folder_to_resume(config: Any) -> Path | None:
             )
         return path
     base = Path(str(config.hydra.run.dir)).parent
-    candidates = []
-    for manifest_path in base.glob("*/manifest.json"):
-        candidate = RunFolder(manifest_path.parent)
-        status = candidate.read_json("status.json") or {}
-        if candidate.read_json("manifest.json")["config_hash"] == wanted and status.get("state") != "done":
-            candidates.append((status.get("started", ""), manifest_path.parent))
+    begun = runs_of(wanted, base.glob("*"))
+    candidates = [(started, run.path) for started, run in begun if (run.read_json("status.json") or {}).get("state") != "done"]
     if not candidates:
         raise ConfigError(f"resume=true found no unfinished run of this very configuration under {base}. Leave resume out to begin one.")
     return max(candidates)[1]
@@ -208,7 +207,8 @@ def _make_parent(folder: Path) -> None:
         raise RunError(f"The run folder {folder} cannot be made: {error.strerror}. Give another with hydra.run.dir=…") from error
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
+    """A path as a person types it: from the working folder where it lies below."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

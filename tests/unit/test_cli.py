@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,12 +36,14 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str):
 
 
 def test_help_answers_at_once_and_names_every_verb():
-    began = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-m", "tutelage.cli", "--help"], capture_output=True, text=True, check=False, timeout=60)
-    took = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Of its own work: what else this machine does at the time is not its doing.
+    took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert done.returncode == 0
     assert all(verb in done.stdout for verb in ("train", "plan", "predict", "report", "assets", "doctor"))
-    assert took < 1.5, f"--help took {took:.2f} s"
+    assert took < 1.0, f"--help took {took:.2f} s of processor time"
 
 
 def test_the_version_is_the_package_s(tutelage):
@@ -143,3 +145,10 @@ def test_a_plan_is_of_one_run(tutelage, words):
     ended = tutelage("plan", *words)
     assert ended.code == 2
     assert "tutelage plan shows one run" in ended.err
+
+
+def test_a_multirun_refuses_a_flag_that_its_jobs_would_not_see(tutelage, workplace: Path):
+    ended = tutelage("train", "-m", "seed=1,2", "--config-dir=elsewhere")
+    assert ended.code == 2
+    assert "not --config-dir=elsewhere" in ended.err
+    assert not any(workplace.iterdir())

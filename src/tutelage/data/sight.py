@@ -193,7 +193,8 @@ class PoolSight:
 
     def _width(self) -> int:
         """D. Asked of the configuration, since there may be no text to see it on."""
-        return int(self._module.network.base_model.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        encoder: Any = self._module.network.base_model
+        return int(encoder.config.hidden_size)
 
     def _batches(self, name: str, texts: Sequence[str]) -> Iterator[_Batch]:
         """All texts, chunk by chunk, each chunk from short to long."""

@@ -6,18 +6,15 @@ Every text of a run is hostile until shown otherwise. The template escapes by de
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tutelage.errors import RunError
+from tutelage.report.environment import content_security_policy, page_environment
 from tutelage.report.figures import draw_figures, figure_svg, write_pngs
 from tutelage.report.intervals import DRAWS
 from tutelage.report.markings import TINTS, cut
@@ -27,7 +24,6 @@ from tutelage.report.trail import chapters, rejected_reasons, row_pieces, script
 
 _HERE = Path(__file__).parent
 _TRACK = 220.0
-_MISSING = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,54 +77,46 @@ def write_report(folder: Path) -> Path:
 
 
 def _render(run: Run, figures: dict[str, Any]) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= page_filters()
     script = (_HERE / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     lines = summary_lines(run)
     data = trail_data(run)
     result = run.result
-    return environment.get_template("report.html.j2").render(
-        run=run,
-        manifest=run.manifest,
-        status=run.status,
-        result=result,
-        name=str(run.manifest.get("name") or run.folder.name),
-        csp="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-        f"script-src 'sha256-{digest}';",
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        island=Markup(script_json(data)),
-        figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},
-        metrics=run.quoted,
-        noun=run.class_noun,
-        lines=lines,
-        scale=_scale(run, lines),
-        draws=DRAWS,
-        changed=changed_outcomes(run),
-        classes=class_lines(run),
-        errors=error_lines(run),
-        pieces=lambda row: cut(row_pieces(run, row), 400),
-        sureness=sureness,
-        tint=lambda label: run.labels.index(label) % TINTS if label in run.labels else TINTS - 1,
-        reasons=rejected_reasons(run),
-        chapters=chapters(run),
-        tokens=_tokens(run),
-        seconds=_seconds(run),
-        shares={"unique": None, "selections": None, **(result.get("share_of_data") or {})},
-        gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
-        kinds=sorted({row["kind"] for row in data["rows"]}),
+    return (
+        page_environment(_HERE)
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            manifest=run.manifest,
+            status=run.status,
+            result=result,
+            name=str(run.manifest.get("name") or run.folder.name),
+            csp=content_security_policy(script),
+            style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+            script=Markup(script),
+            island=Markup(script_json(data)),
+            figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},
+            metrics=run.quoted,
+            noun=run.class_noun,
+            lines=lines,
+            scale=_scale(run, lines),
+            draws=DRAWS,
+            changed=changed_outcomes(run),
+            classes=class_lines(run),
+            errors=error_lines(run),
+            pieces=lambda row: cut(row_pieces(run, row), 400),
+            sureness=sureness,
+            tint=lambda label: run.labels.index(label) % TINTS if label in run.labels else TINTS - 1,
+            reasons=rejected_reasons(run),
+            chapters=chapters(run),
+            tokens=_tokens(run),
+            seconds=_seconds(run),
+            shares={"unique": None, "selections": None, **(result.get("share_of_data") or {})},
+            gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
+            kinds=sorted({row["kind"] for row in data["rows"]}),
+        )
     )
-
-
-def page_filters() -> dict[str, Callable[[Any], str]]:
-    """How numbers are written on a page."""
-    return {"percent": _percent, "count": _count, "duration": _duration, "points": _points, "moment": _moment, "signed": _signed}
 
 
 def _scale(run: Run, lines: tuple[SummaryLine, ...]) -> IntervalScale | None:
@@ -169,34 +157,3 @@ def _seconds(run: Run) -> dict[str, float]:
             for phase, spent in line.seconds.items():
                 total[phase] = total.get(phase, 0.0) + spent
     return dict(sorted(total.items(), key=lambda item: -item[1]))
-
-
-def _percent(value: float | None) -> str:
-    return _MISSING if value is None or not math.isfinite(value) else f"{100 * value:.1f}"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _signed(count: int) -> str:
-    return f"{count:+,}".replace("-", "\N{MINUS SIGN}") if count else "0"
-
-
-def _count(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else _MISSING if value is None else str(value)
-
-
-def _moment(value: Any) -> str:
-    """An ISO time without its T and its fractions of a second; anything else as it is."""
-    try:
-        return datetime.fromisoformat(str(value)).strftime("%Y-%m-%d %H:%M:%S %Z").strip()
-    except ValueError:
-        return str(value or "")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

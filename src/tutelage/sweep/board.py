@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tutelage.report.environment import duration
 from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.tracking.run_folder import RunFolder
 
@@ -96,7 +97,7 @@ class Board:
         if job.found == "done":
             text.append("   done before", style="dim")
         elif job.ended:
-            text.append(f"   {_length(job.ended - job.began)}", style="dim")
+            text.append(f"   {duration(job.ended - job.began)}", style="dim")
         if job.state == "left out":
             text.append("   left out: a job before it failed, and sweep.fail_fast=true", style="dim")
         if job.error:
@@ -110,10 +111,10 @@ class Board:
         if waiting is not None:
             head.append(f", {waiting} left")
         if seconds is not None and (waiting or count["running"]):
-            head.append(f", about {_length(seconds)} to go", style="dim")
+            head.append(f", about {duration(seconds)} to go", style="dim")
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for job in [job for job in jobs if job.state == "running"][:_SHOWN]:
-            table.add_row(f"job {job.number}", job.title(self._swept), _where(self._sweep.run_of(job)), _length(now - job.began))
+            table.add_row(f"job {job.number}", job.title(self._swept), _where(self._sweep.run_of(job)), duration(now - job.began))
         return Group(head, table)
 
 
@@ -121,8 +122,3 @@ def _where(run: Path) -> str:
     """What a run is at, as its status.json has it."""
     status = RunFolder(run).read_json("status.json") or {}
     return f"round {status['round']}, {status['phase']}" if status.get("state") == "running" else "starting"
-
-
-def _length(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 1.5 else f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.compose import quoted
-from tutelage.errors import ConfigError, RunError, did_you_mean
+from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import FOLLOWED
 from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.tracking.manifest import config_hash
@@ -46,30 +45,21 @@ def do_job(config: Any, sweep: SweepFolder, number: int, words: Sequence[str]) -
     elif earlier is not None and earlier != own:
         _link(own, earlier)
     sweep.write(record)
-    if record.state == "running" and record.found != "done":
-        code = _run(record, sweep, resume=record.found == "unfinished")
+    if record.state == "running":
+        code = 0 if record.found == "done" else _run(record, sweep, resume=record.found == "unfinished")
         record = _ended(record, sweep, code)
-    elif record.found == "done":
-        record = _ended(record, sweep, 0)
-    with contextlib.suppress(ConfigError):
-        record = replace(record, score=score_of(sweep.run_of(record), config.sweep.metric))
-    sweep.write(record)
+        record = replace(record, score=_score(sweep.run_of(record), config.sweep.metric))
+        sweep.write(record)
     return record
 
 
-def score_of(run: Path, metric: str | None) -> float | None:
-    """A metric of a finished run on test, its first one where ``metric`` is None; None while there is no result.
-
-    Raises:
-        ConfigError: the run has no such metric.
-    """
+def _score(run: Path, metric: str | None) -> float | None:
+    """A metric of a finished run on test, its first one where ``metric`` is None; None where there is no result, or none of that name."""
     result = RunFolder(run).read_json("result.json")
     if result is None:
         return None
-    wanted = metric or result["metrics"][0]["key"]
-    if wanted not in result["after"]:
-        raise ConfigError(did_you_mean("sweep.metric", wanted, result["after"]))
-    return float(result["after"][wanted])
+    score: float | None = result["after"].get(metric or result["metrics"][0]["key"])
+    return score
 
 
 def _run(record: JobRecord, sweep: SweepFolder, *, resume: bool) -> int:

@@ -12,15 +12,14 @@ from typing import Any
 
 from rich.console import Console
 
-from tutelage.compose import conf_directory, quoted, require_values
+from tutelage.compose import conf_directory, quoted, require_values, shown
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.sweep.board import Board
 from tutelage.sweep.expected import expected_jobs
 from tutelage.sweep.job import do_job
-from tutelage.sweep.page import write_sweep_report
 from tutelage.sweep.record import SweepFolder
 
-_ON_THIS_MACHINE = ("BasicLauncher", "JoblibLauncher", "LocalLauncher", "RayLauncher")
+_ON_THIS_MACHINE = ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
 """Launchers whose jobs can reach this process's socket."""
 
 
@@ -40,21 +39,27 @@ def multirun(words: Sequence[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    expected = expected_jobs([word for word in words if not word.startswith("-")])
+    flags = [word for word in words if word.startswith("-")]
+    if unknown := [flag for flag in flags if flag not in ("-m", "--multirun")]:
+        raise ConfigError(
+            f"A multirun takes overrides and -m, not {unknown[0]}: its jobs are processes of their own, which would not see it."
+        )
+    expected = expected_jobs([word for word in words if word not in flags])
     require_values(expected.config)
     _check_metric(expected.config)
     named = any(word.startswith("hydra.sweep.dir=") for word in words)
     folder = _make_folder(Path(str(expected.config.hydra.sweep.dir)).resolve(), named=named)
     sweep = SweepFolder(folder)
+    sweep.expect(expected.total)
     metric = expected.config.sweep.metric or _quoted(expected.config)[0]
     console = Console()
     console.print(
-        f"sweep {expected.config.sweep.name}: {expected.total or 'some'} jobs in {_shown(folder)}",
+        f"sweep {expected.config.sweep.name}: {expected.total or 'some'} jobs in {shown(folder)}",
         highlight=False,
         soft_wrap=True,
         markup=False,
     )
-    own = [*([] if {"-m", "--multirun"} & set(words) else ["-m"]), f"hydra.sweep.dir={quoted(folder)}"]
+    own = [*([] if flags else ["-m"]), f"hydra.sweep.dir={quoted(folder)}"]
     if str(expected.config.hydra.sweeper._target_).endswith("OptunaSweeper") and not any("max_failure_rate" in word for word in words):
         own.append("hydra.sweeper.max_failure_rate=1.0")  # a trial that fails ends no other
     sys.argv = ["tutelage", *words, *own]
@@ -71,7 +76,7 @@ def multirun(words: Sequence[str]) -> int:
     count = {state: sum(one.state == state for one in jobs) for state in ("done", "failed", "left out")}
     before = sum(one.found == "done" for one in jobs)
     console.print(
-        f"{count['done']} done ({before} of them before), {count['failed']} failed, {count['left out']} left out   {_shown(folder)}",
+        f"{count['done']} done ({before} of them before), {count['failed']} failed, {count['left out']} left out   {shown(folder)}",
         highlight=False,
         soft_wrap=True,
         markup=False,
@@ -79,8 +84,11 @@ def multirun(words: Sequence[str]) -> int:
     if count["failed"]:
         console.print("the same command goes on with what is missing or failed", highlight=False)
     if count["done"]:
+        # Not above: this module is what a launcher's workers import.
+        from tutelage.sweep.page import write_sweep_report
+
         try:
-            said = _shown(write_sweep_report(folder, expected.config.sweep.metric))
+            said = shown(write_sweep_report(folder, expected.config.sweep.metric))
         except (RunError, KeyError) as error:  # arms of two tasks, say, which no number compares
             said = f"not drawn: {error}"
         console.print(f"report   {said}", highlight=False, soft_wrap=True, markup=False)
@@ -184,7 +192,3 @@ def _check_metric(config: Any) -> None:
     known = _quoted(config)
     if config.sweep.metric and config.sweep.metric not in known:
         raise ConfigError(did_you_mean("sweep.metric", str(config.sweep.metric), known))
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tutelage.errors import RunError
-from tutelage.tracking.run_folder import RunFolder
+from tutelage.tracking.run_folder import RunFolder, runs_of
 
 State = Literal["running", "done", "failed", "left out"]
 
@@ -50,7 +50,7 @@ class JobRecord:
 
 
 class SweepFolder:
-    """A sweep's folder: jobs/NNN.json for each job that has begun, and the runs' folders beside it.
+    """A sweep's folder: sweep.json, jobs/NNN.json for each job that has begun, and the runs' folders beside them.
 
     Args:
         path: multirun_sweeps/<name>/<time>.
@@ -58,6 +58,16 @@ class SweepFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def expect(self, jobs: int | None) -> None:
+        """Note how many jobs there will be; None where the sweeper decides as it goes."""
+        RunFolder(self.path).write_json("sweep.json", {"jobs": jobs})
+
+    @property
+    def expected(self) -> int | None:
+        """How many jobs there were to be; None where that is not known."""
+        found = RunFolder(self.path).read_json("sweep.json") or {}
+        return int(found["jobs"]) if found.get("jobs") else None
 
     def write(self, record: JobRecord) -> None:
         """Replace what is known of a job."""
@@ -84,11 +94,5 @@ class SweepFolder:
 
     def earlier(self, config_hash: str) -> Path | None:
         """The run of this configuration that an earlier time of the sweep has made: a finished one, or else the newest that was begun."""
-        begun: list[tuple[bool, str, Path]] = []
-        for manifest in self.path.parent.glob("*/*/manifest.json"):
-            folder = RunFolder(manifest.parent)
-            if manifest.parent.is_symlink() or folder.read_json("manifest.json").get("config_hash") != config_hash:
-                continue
-            status = folder.read_json("status.json") or {}
-            begun.append(((folder / "result.json").is_file(), str(status.get("started", "")), manifest.parent))
-        return max(begun)[2] if begun else None
+        begun = runs_of(config_hash, self.path.parent.glob("*/*"))
+        return max((((run / "result.json").is_file(), started, run.path) for started, run in begun), default=(None, None, None))[2]

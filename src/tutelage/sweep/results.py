@@ -107,7 +107,7 @@ def read_sweep(folder: Path, metric: str | None = None) -> SweepResults:
         raise RunError(f"The runs of {sweep.path} quote {', '.join(titles)} and not {first}.")
     metrics = ((first, titles[first]), *((key, title) for key, title in titles.items() if key != first))
     arms, data = tuple(dict.fromkeys(run.arm for run in runs)), tuple(dict.fromkeys(run.data for run in runs))
-    return SweepResults(sweep.path, jobs, runs, metrics, arms, data, tuple(_notes(jobs, runs, words)))
+    return SweepResults(sweep.path, jobs, runs, metrics, arms, data, tuple(_notes(jobs, sweep.expected or len(jobs), runs, words)))
 
 
 def _run(folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None) -> ArmRun:
@@ -147,10 +147,12 @@ def _arm(words: Sequence[str], differing: frozenset[str]) -> str:
     return " ".join(word.removeprefix("ablation=").removeprefix("method=") for word in kept)
 
 
-def _notes(jobs: Sequence[JobRecord], runs: Sequence[ArmRun], differing: frozenset[str]) -> list[str]:
+def _notes(jobs: Sequence[JobRecord], expected: int, runs: Sequence[ArmRun], differing: frozenset[str]) -> list[str]:
     notes = [f"Job {job.number} failed ({_arm(job.words, differing) or 'as it is'}): {job.error}" for job in jobs if job.state == "failed"]
     if left := [job for job in jobs if job.state in ("running", "left out")]:
         notes.append(f"{len(left)} of {len(jobs)} jobs were not done when this was drawn.")
+    if never := max(0, expected - len(jobs)):
+        notes.append(f"{never} of {expected} jobs were never begun; the same command does them.")
     arms = dict.fromkeys(run.arm for run in runs)
     seeds = {run.seed for run in runs}
     for data in dict.fromkeys(run.data for run in runs):

@@ -121,6 +121,16 @@ class RunFolder:
         return [json.loads(line) for line in whole.splitlines() if line.strip()]
 
 
+def runs_of(config_hash: str, places: Iterable[Path]) -> Iterator[tuple[str, RunFolder]]:
+    """The runs of one configuration among folders, links left out, each with the ISO time at which it was started ("" where not known)."""
+    for place in places:
+        if place.is_symlink() or not (place / "manifest.json").is_file():
+            continue
+        folder = RunFolder(place)
+        if folder.read_json("manifest.json").get("config_hash") == config_hash:
+            yield str((folder.read_json("status.json") or {}).get("started", "")), folder
+
+
 def _disk(path: Path, error: OSError) -> RunError:
     return RunError(f"{path} could not be written: {error.strerror}. Free some space (or name another folder) and add resume=true.")
 

@@ -42,8 +42,8 @@ def test_a_line_for_each_job_that_ended_with_what_tells_it_from_the_others(folde
     folder.write(job(3, found="done", score=0.5, began=1.0, ended=1.0))
     folder.write(job(4, "running", began=time.time()))
     lines = told(folder).splitlines()
-    assert lines[0] == "✓ job 0  seed=0  ablation=no_feedback   accuracy 0.812   4 min"
-    assert lines[1] == "✗ job 1  seed=1  ablation=no_feedback   30 s"
+    assert lines[0] == "✓ job 0  seed=0  ablation=no_feedback   accuracy 0.812   4 min 0 s"
+    assert lines[1] == "✗ job 1  seed=1  ablation=no_feedback   30.0 s"
     assert lines[2:4] == ["  it went wrong", f"  see {folder.path / '1' / 'console.log'}"]
     assert "left out: a job before it failed" in lines[4]
     assert lines[5].endswith("accuracy 0.500   done before")
@@ -56,7 +56,7 @@ def test_a_terminal_has_a_table_of_what_runs(folder: SweepFolder) -> None:
     run = RunFolder(folder.path / "1")
     run.write_json("status.json", {"state": "running", "round": 3, "phase": "training"})
     shown = told(folder, terminal=True)
-    assert "1 done, 1 running, 0 failed, 2 left, about 3 min to go" in shown
+    assert "1 done, 1 running, 0 failed, 2 left, about 2 min 40 s to go" in shown
     assert "round 3, training" in shown
 
 

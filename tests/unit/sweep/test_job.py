@@ -16,8 +16,7 @@ import pytest
 from omegaconf import OmegaConf
 from tests.unit.sweep.fake_train import FAKE
 
-from tutelage.errors import ConfigError
-from tutelage.sweep.job import do_job, score_of
+from tutelage.sweep.job import do_job
 from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.tracking.manifest import config_hash
 
@@ -179,5 +178,3 @@ def test_each_ctrl_c_is_handed_on_and_the_sweep_ends(first: Sweep, presses: int)
 
 def test_the_score_is_the_metric_asked_for(first: Sweep) -> None:
     assert first.do(0, seed=4, metric="macro_f1").score == 0.2
-    with pytest.raises(ConfigError, match=r"Unknown sweep.metric 'macro'. Did you mean 'macro_f1'\?"):
-        score_of(first.folder.path / "0", "macro")

@@ -12,6 +12,7 @@ from tests.unit.sweep.sweeps import build_sweep, results_of
 
 from tutelage.errors import RunError
 from tutelage.sweep.page import write_sweep_report
+from tutelage.sweep.record import SweepFolder
 from tutelage.sweep.results import read_sweep
 from tutelage.sweep.tables import arms_latex
 
@@ -44,6 +45,9 @@ def test_what_is_missing_failed_or_unequal_is_said(tmp_path: Path) -> None:
     folder = build_sweep(tmp_path / "b", {"one": (0.5,)})
     build_sweep(tmp_path / "c", {"one": (0.5,), "two": (0.6,)}, tokens=150)
     assert read_sweep(folder).notes == ()
+    SweepFolder(folder).expect(5)
+    (note,) = read_sweep(folder).notes
+    assert note.endswith("of 5 jobs were never begun; the same command does them.")
     path = next((tmp_path / "c").glob("*/*/1/result.json"))
     path.write_text(path.read_text().replace("150", "300"))
     assert read_sweep(tmp_path / "c" / "mine").notes == ("Budgets on snips differ: one billed 150 tokens a run, two 300.",)
