@@ -79,6 +79,11 @@ class Run:
         return self.task.level == "word"
 
     @property
+    def grew(self) -> bool:
+        """Whether there is a student before and another after; also while that is not known yet."""
+        return bool(self.result.get("rounds", True))
+
+    @property
     def class_noun(self) -> str:
         """What a class is called."""
         return "entity type" if self.by_word else "class"

@@ -73,17 +73,16 @@ def summary_lines(run: Run) -> tuple[SummaryLine, ...]:
     before, ceiling, teacher = reference_scores(run)
     after = _quoted(run, "after") or (outcome_scores(run, run.after) if run.after else None)
     raw, opinions = _raw_teacher(run), _opinions(run, raw=False)
-    grew = bool(run.result.get("rounds", True))
     lines = [
         _line(run, "student before", before.scores or (outcome_scores(run, run.before) if run.before else None), run.before),
-        _line(run, "student after" if grew else "student", after, run.after)
+        _line(run, "student after" if run.grew else "student", after, run.after)
         if after or not last
         else _line(run, f"student so far (round {last.round})", last.test),
         _line(run, "supervised ceiling", ceiling.scores, run.supervised),
         _line(run, "teacher alone, raw", raw, _opinions(run, raw=True)),
         _line(run, "teacher alone, calibrated" if raw else "teacher alone", teacher.scores, opinions),
     ]
-    return tuple(line for line in (lines if grew else lines[1:]) if line.scores)
+    return tuple(line for line in (lines if run.grew else lines[1:]) if line.scores)
 
 
 def class_lines(run: Run) -> tuple[ClassLine, ...]:

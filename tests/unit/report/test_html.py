@@ -74,6 +74,9 @@ def test_a_run_without_growth_is_sensible(tmp_path: Path, method: str) -> None:
     assert "Learning curve" not in page.text
     assert "mistakes fed back" not in page.text
     assert "Confusions on test" in page.text
+    assert "Each class on test" in page.text
+    assert "before and after" not in page.text
+    assert "F1 before" not in page.text
 
 
 @pytest.mark.usefixtures("no_figures")
