@@ -75,7 +75,7 @@ def test_a_run_without_growth_is_sensible(tmp_path: Path, method: str) -> None:
     assert "mistakes fed back" not in page.text
     assert "Confusions on test" in page.text
     assert "Each class on test" in page.text
-    assert "before and after" not in page.text
+    assert "on test, before and after" not in page.text
     assert "F1 before" not in page.text
 
 
