@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import RunError
 from tutelage.report.figures import draw_figures, figure_svg, write_pngs
@@ -25,9 +25,13 @@ from tutelage.report.runs import Run, read_run
 from tutelage.report.summary import SummaryLine, changed_outcomes, class_lines, error_lines, summary_lines
 from tutelage.report.trail import chapters, rejected_reasons, row_pieces, script_json, sureness, trail_data
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 _HERE = Path(__file__).parent
 _TRACK = 220.0
 _MISSING = "\N{EN DASH}"
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,54 +85,72 @@ def write_report(folder: Path) -> Path:
 
 
 def _render(run: Run, figures: dict[str, Any]) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= page_filters()
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     lines = summary_lines(run)
     data = trail_data(run)
     result = run.result
-    return environment.get_template("report.html.j2").render(
-        run=run,
-        manifest=run.manifest,
-        status=run.status,
-        result=result,
-        name=str(run.manifest.get("name") or run.folder.name),
-        csp="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-        f"script-src 'sha256-{digest}';",
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        island=Markup(script_json(data)),
-        figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},
-        metrics=run.quoted,
-        noun=run.class_noun,
-        lines=lines,
-        scale=_scale(run, lines),
-        draws=DRAWS,
-        changed=changed_outcomes(run),
-        classes=class_lines(run),
-        errors=error_lines(run),
-        pieces=lambda row: cut(row_pieces(run, row), 400),
-        sureness=sureness,
-        tint=lambda label: run.labels.index(label) % TINTS if label in run.labels else TINTS - 1,
-        reasons=rejected_reasons(run),
-        chapters=chapters(run),
-        tokens=_tokens(run),
-        seconds=_seconds(run),
-        shares={"unique": None, "selections": None, **(result.get("share_of_data") or {})},
-        gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
-        kinds=sorted({row["kind"] for row in data["rows"]}),
+    return (
+        page_environment(_HERE)
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            manifest=run.manifest,
+            status=run.status,
+            result=result,
+            name=str(run.manifest.get("name") or run.folder.name),
+            csp=f"{_POLICY} script-src 'sha256-{digest}';",
+            script=Markup(script),
+            island=Markup(script_json(data)),
+            figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},
+            metrics=run.quoted,
+            noun=run.class_noun,
+            lines=lines,
+            scale=_scale(run, lines),
+            draws=DRAWS,
+            changed=changed_outcomes(run),
+            classes=class_lines(run),
+            errors=error_lines(run),
+            pieces=lambda row: cut(row_pieces(run, row), 400),
+            sureness=sureness,
+            tint=lambda label: run.labels.index(label) % TINTS if label in run.labels else TINTS - 1,
+            reasons=rejected_reasons(run),
+            chapters=chapters(run),
+            tokens=_tokens(run),
+            seconds=_seconds(run),
+            shares={"unique": None, "selections": None, **(result.get("share_of_data") or {})},
+            gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
+            kinds=sorted({row["kind"] for row in data["rows"]}),
+        )
     )
+
+
+def page_environment(templates: Path) -> Environment:
+    """Jinja for a page whose template lies in ``templates``: escaping, the ways that numbers are written, ``style`` and ``csp``, which allows no script."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= page_filters()
+    environment.globals |= {"csp": _POLICY, "style": Markup((_HERE / "report.css").read_text(encoding="utf-8"))}
+    return environment
 
 
 def page_filters() -> dict[str, Callable[[Any], str]]:
     """How numbers are written on a page."""
-    return {"percent": _percent, "count": _count, "duration": _duration, "points": _points, "moment": _moment, "signed": _signed}
+    return {
+        "percent": _percent,
+        "count": _count,
+        "duration": _duration,
+        "points": _points,
+        "moment": _moment,
+        "signed": _signed,
+        "p": _p,
+    }
 
 
 def _scale(run: Run, lines: tuple[SummaryLine, ...]) -> IntervalScale | None:
@@ -200,3 +222,7 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _p(value: float) -> str:
+    return _MISSING if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

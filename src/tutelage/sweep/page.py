@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tutelage.report.figures import figure_svg, save_png
-from tutelage.report.html import page_filters
+from tutelage.report.html import page_environment
 from tutelage.sweep.figures import drawn
 from tutelage.sweep.results import ArmRun, read_sweep
 from tutelage.sweep.statistics import comparisons, ranks, summary, tokens_to_reach
@@ -31,7 +31,6 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
     Raises:
         RunError: it is no sweep's folder, nothing in it is done, or it cannot be written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     results = read_sweep(folder, metric)
@@ -48,38 +47,36 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
     for name, title, caption, figure in drawn(results, ranked):
         save_png(figure, results.folder / "figures" / f"{name}.png")
         figures.append((name, title, caption, Markup(figure_svg(figure, name))))
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= page_filters() | {"p": _p}
     groups = [(data, arm, runs) for data in results.data for arm in results.arms if (runs := results.of(arm, data))]
     aims = {data: target if target is not None else _aim([runs for on, _, runs in groups if on == data]) for data in results.data}
-    page = environment.get_template("sweep.html.j2").render(
-        results=results,
-        name=results.folder.parent.name,
-        time=results.folder.name,
-        metrics=results.metrics,
-        csp="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';",
-        style=Markup((_HERE.parent / "report" / "report.css").read_text(encoding="utf-8")),
-        arms=[
-            (
-                data,
-                arm,
-                runs,
-                [summary([run.scores[key] for run in runs]) for key, _ in results.metrics],
-                sum(run.tokens for run in runs) / len(runs),
-            )
-            for data, arm, runs in groups
-        ],
-        comparisons=compared,
-        ranks=ranked,
-        figures=figures,
-        reached=[
-            (data, arm, aims[data], tokens_to_reach(results, arm, data, aims[data]))
-            for data, arm, runs in groups
-            if any(run.tokens for run in runs)
-        ],
-        link=lambda run: os.path.relpath(run.folder / "report.html", results.folder),
+    page = (
+        page_environment(_HERE)
+        .get_template("sweep.html.j2")
+        .render(
+            results=results,
+            name=results.folder.parent.name,
+            time=results.folder.name,
+            metrics=results.metrics,
+            arms=[
+                (
+                    data,
+                    arm,
+                    runs,
+                    [summary([run.scores[key] for run in runs]) for key, _ in results.metrics],
+                    sum(run.tokens for run in runs) / len(runs),
+                )
+                for data, arm, runs in groups
+            ],
+            comparisons=compared,
+            ranks=ranked,
+            figures=figures,
+            reached=[
+                (data, arm, aims[data], tokens_to_reach(results, arm, data, aims[data]))
+                for data, arm, runs in groups
+                if any(run.tokens for run in runs)
+            ],
+            link=lambda run: os.path.relpath(run.folder / "report.html", results.folder),
+        )
     )
     files.write_text("report.html", page.encode("utf-8", errors="replace").decode("utf-8"))
     return results.folder / "report.html"
@@ -89,7 +86,3 @@ def _aim(arms: Sequence[Sequence[ArmRun]]) -> float:
     """95 % of the best arm's mean at the end of its runs."""
     ends = [sum(run.curve[-1].dev for run in runs) / len(runs) for runs in arms if all(run.curve and run.tokens for run in runs)]
     return _REACHED * max(ends, default=math.nan)
-
-
-def _p(value: float) -> str:
-    return "\N{EN DASH}" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
