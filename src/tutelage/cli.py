@@ -4,6 +4,7 @@ tutelage train [overrides]      one run; -m for a multirun
 tutelage plan [overrides]       what a run would ask and cost, before it is run
 tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
+tutelage reproduce PAPER        do what shows a paper's claims, and a verdict on each
 tutelage assets                 fetch and check the embedded models
 tutelage serve                  keep the teacher's engine loaded for the runs of this machine
 tutelage doctor                 what works on this machine, and what to do about the rest
@@ -67,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--metric", default=None, help="of a sweep: what its arms are compared by")
     report.add_argument("--target", type=float, default=None, help="of a sweep: the value on dev, in [0, 1], to which tokens are counted")
     report.set_defaults(act=_report)
+    reproduce = verbs.add_parser("reproduce", help="do the runs that would show a paper's claims, and give a verdict on each")
+    reproduce.add_argument("paper", help="evokd or llkd")
+    reproduce.add_argument("--scale", default="cpu", help="cpu: small models and the shipped data; full: the papers' (a GPU, the hub)")
+    reproduce.add_argument("--only", nargs="+", default=[], metavar="CLAIM", help="claims to check; the others are told as not run")
+    reproduce.add_argument("--dry-run", action="store_true", help="print the commands and the estimate, run nothing")
+    reproduce.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="overrides of every run")
+    reproduce.set_defaults(act=_reproduce)
     assets = verbs.add_parser("assets", help="fetch, check and convert the embedded models")
     assets.add_argument("--check", action="store_true", help="check only; exit code 4 when one is missing")
     assets.set_defaults(act=_assets)
@@ -111,6 +119,12 @@ def _report(options: argparse.Namespace) -> int:
     else:
         print(write_report(options.run))
     return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from tutelage.reproduce.check import reproduce
+
+    return reproduce(options.paper, options.scale, options.only, options.overrides, dry_run=options.dry_run)
 
 
 def _assets(options: argparse.Namespace) -> int:

@@ -152,7 +152,6 @@ def folder_to_resume(config: Any) -> Path | None:
 def _check_types(config: Any, overrides: Sequence[str]) -> None:
     """Refuse a value whose type is not its default's, in the groups that the schema leaves open."""
     from hydra import compose
-    from omegaconf import OmegaConf
 
     groups = {path.name for path in conf_directory().iterdir() if path.is_dir()}
     keys = {word: word.lstrip("+~").partition("=")[0] for word in overrides}
@@ -162,7 +161,7 @@ def _check_types(config: Any, overrides: Sequence[str]) -> None:
         return
     defaults = compose("config", [word for word in keys if word in options])
     for key in (key for word, key in keys.items() if word not in options and "." in key):
-        default, given = (OmegaConf.select(node, key, throw_on_missing=False) for node in (defaults, config))
+        default, given = (_selected(node, key) for node in (defaults, config))
         for kind, takes, name in (
             (bool, bool, "true or false"),
             (int, int, "a whole number"),
@@ -172,6 +171,16 @@ def _check_types(config: Any, overrides: Sequence[str]) -> None:
                 if not isinstance(given, takes) or isinstance(given, bool) != (kind is bool):
                     raise ConfigError(f"{key}={given!r} is not {name}; its default is {default}.")
                 break
+
+
+def _selected(node: Any, key: str) -> Any:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationToMissingValueError
+
+    try:
+        return OmegaConf.select(node, key, throw_on_missing=False)
+    except InterpolationToMissingValueError:  # sweep.name, say, before data=hub has a name
+        return None
 
 
 def require_values(config: Any) -> None:

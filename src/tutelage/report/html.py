@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import RunError
-from tutelage.report.environment import content_security_policy, page_environment
+from tutelage.report.environment import page_environment
 from tutelage.report.figures import draw_figures, figure_svg, write_pngs
 from tutelage.report.intervals import DRAWS
 from tutelage.report.markings import TINTS, cut
@@ -92,8 +92,6 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
             status=run.status,
             result=result,
             name=str(run.manifest.get("name") or run.folder.name),
-            csp=content_security_policy(script),
-            style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
             script=Markup(script),
             island=Markup(script_json(data)),
             figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tutelage.report.environment import content_security_policy, page_environment
+from tutelage.report.environment import page_environment
 from tutelage.report.figures import figure_svg, save_png
 from tutelage.sweep.figures import drawn
 from tutelage.sweep.results import ArmRun, read_sweep
@@ -57,8 +57,6 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
             name=results.folder.parent.name,
             time=results.folder.name,
             metrics=results.metrics,
-            csp=content_security_policy(),
-            style=Markup((_HERE.parent / "report" / "report.css").read_text(encoding="utf-8")),
             arms=[
                 (
                     data,

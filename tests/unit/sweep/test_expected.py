@@ -8,7 +8,7 @@ import pytest
 
 from tutelage.errors import ConfigError, RunError
 from tutelage.sweep.expected import expected_jobs
-from tutelage.sweep.multirun import _make_folder
+from tutelage.sweep.session import make_folder
 
 
 def test_the_product_of_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,12 +51,12 @@ def test_what_is_wrong_is_told_before_anything_starts(words: list[str], said: st
 
 
 def test_two_sweeps_of_one_second_have_folders_of_their_own_and_a_named_one_begins_anew(tmp_path: Path) -> None:
-    first, second = (_make_folder(tmp_path / "mine" / "now", named=False) for _ in range(2))
+    first, second = (make_folder(tmp_path / "mine" / "now", named=False) for _ in range(2))
     assert (first.name, second.name) == ("now", "now-2")
     (first / "jobs").mkdir()
     (first / "jobs" / "000.json").write_text("{}")
-    assert _make_folder(first, named=True) == first
+    assert make_folder(first, named=True) == first
     assert not list(first.glob("jobs/*"))
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"The sweep's folder .* cannot be made"):
-        _make_folder(tmp_path / "file" / "now", named=False)
+        make_folder(tmp_path / "file" / "now", named=False)

@@ -1,0 +1,122 @@
+"""The verdicts on a paper's claims: a table in the terminal, verdicts.json, and one self-contained verdicts.html."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tutelage.compose import shown
+from tutelage.report.environment import page_environment
+from tutelage.reproduce.claims import Paper, Scale
+from tutelage.reproduce.measures import measured
+from tutelage.reproduce.runs import PlannedRun, check_command, commands
+from tutelage.reproduce.verdicts import LEFT_OUT, Finding, Verdict
+from tutelage.sweep.session import tell
+from tutelage.tracking.manifest import environment
+from tutelage.tracking.run_folder import RunFolder
+
+_STYLES = {"reproduced": "green", "not reproduced": "yellow", "not run": "dim"}
+
+
+def write_verdicts(
+    folder: Path,
+    paper: Paper,
+    scale: Scale,
+    verdicts: Sequence[Verdict],
+    extra: Sequence[str],
+    runs: Mapping[PlannedRun, Path],
+    console: Console,
+) -> None:
+    """Write verdicts.json and verdicts.html into ``folder``, and print the table.
+
+    Args:
+        extra: overrides that every run was given besides its claim's.
+        runs: the finished ones, and where they lie.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    files = RunFolder(folder)
+    record = _record(folder, paper, scale, verdicts, extra, runs)
+    files.write_json("verdicts.json", record)
+    page = page_environment(Path(__file__).parent).get_template("verdicts.html.j2")
+    text = page.render(paper=paper, scale=scale, verdicts=[(one, _findings(one)) for one in verdicts], record=record, extra=list(extra))
+    files.write_text("verdicts.html", text.encode("utf-8", errors="replace").decode("utf-8"))
+    _print(paper, scale, verdicts, console)
+    tell(console, f"report   {shown(folder / 'verdicts.html')}")
+
+
+def _record(
+    folder: Path, paper: Paper, scale: Scale, verdicts: Sequence[Verdict], extra: Sequence[str], runs: Mapping[PlannedRun, Path]
+) -> dict[str, Any]:
+    return {
+        **{key: value for key, value in environment().items() if key in ("tutelage", "commit", "hardware")},
+        "paper": paper.name,
+        "scale": scale.name,
+        "overrides": list(extra),
+        "claims": [
+            {
+                "id": one.claim.id,
+                "table": one.claim.table,
+                "says": one.claim.says,
+                "mark": one.claim.mark,
+                "expected": one.claim.expected,
+                "verdict": one.state,
+                "why": one.why,
+                "findings": [_plain(asdict(finding)) for finding in one.findings],
+                "command": check_command(paper, scale, [one.claim]),
+                "runs": list(commands(paper, scale, [one.claim], extra)),
+                "chosen": list(one.claim.chosen),
+            }
+            for one in verdicts
+        ],
+        "runs": [
+            {
+                "arm": run.arm,
+                "title": paper.arms[run.arm].title,
+                "data": run.data,
+                "seed": run.seed,
+                "metric": scale.sets[run.data].metric,
+                "score": measured(path, "score", scale.sets[run.data].metric),
+                "tokens": (RunFolder(path).read_json("result.json") or {})["tokens"]["billed"],
+                "folder": os.path.relpath(path, folder),
+            }
+            for run, path in runs.items()
+        ],
+    }
+
+
+def _plain(finding: dict[str, Any]) -> dict[str, Any]:
+    # JSON has no NaN.
+    return {key: None if isinstance(value, float) and not isfinite(value) else value for key, value in finding.items()}
+
+
+def _findings(verdict: Verdict) -> list[tuple[Finding, str, str]]:
+    """Each finding with its figure and its interval as they are written."""
+    say = verdict.claim.shown
+    return [(one, say(one.mean), f"{say(one.low)} to {say(one.high)}" if isfinite(one.low) else "–") for one in verdict.findings]
+
+
+def _print(paper: Paper, scale: Scale, verdicts: Sequence[Verdict], console: Console) -> None:
+    table = Table(title=f"{paper.title}, {scale.name} scale", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("claim", "expected", "here (95 %)", "verdict"):
+        table.add_column(name, overflow="fold")
+    told = [one for one in verdicts if one.why != LEFT_OUT]
+    for one in told:
+        found = _findings(one)
+        figure = f"{found[0][1]} ({found[0][2]})" if found else ""
+        verdict = Text(one.state, style=_STYLES[one.state])
+        if one.why:
+            verdict.append(f": {one.why}", style="default")
+        table.add_row(one.claim.id, Text(one.claim.expected), Text(figure), verdict)
+    console.print(table)
+    if len(told) < len(verdicts):
+        tell(console, f"{len(verdicts) - len(told)} claims {LEFT_OUT}")

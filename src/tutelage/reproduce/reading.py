@@ -1,0 +1,160 @@
+"""claims.yaml, read and checked: a claim that names an arm, a measure or a data set that there is not never starts a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from tutelage.errors import ConfigError, did_you_mean
+from tutelage.reproduce.claims import KINDS, MARKS, MEASURES, Arm, Claim, DataSet, Kind, Mark, Measure, Paper, Scale, Side
+
+CLAIMS = Path(__file__).parent / "claims.yaml"
+TABLES = ("main", "ablations")
+
+
+def read_papers(path: Path = CLAIMS) -> dict[str, Paper]:
+    """The papers of a file of claims, by name.
+
+    Raises:
+        ConfigError: the file is not what claims.yaml's opening says; the message names the place and the value.
+    """
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"The claims in {path} cannot be read: {' '.join(str(error).split())}") from error
+    return {name: _paper(str(name), node) for name, node in _mapping(found, str(path)).items()}
+
+
+def _paper(name: str, given: Any) -> Paper:
+    node = _mapping(given, name, needs=("title", "scales", "arms", "claims"))
+    scales = {key: _scale(key, one, f"{name}.scales.{key}") for key, one in _mapping(node["scales"], f"{name}.scales").items()}
+    arms: dict[str, Arm] = {}
+    for key, one in _mapping(node["arms"], f"{name}.arms").items():
+        arms[key] = _arm(key, one, f"{name}.arms.{key}", arms, tuple(scales))
+    claims = tuple(
+        _claim(one, f"{name}.claims[{place}]", arms, scales) for place, one in enumerate(_list(node["claims"], f"{name}.claims"))
+    )
+    ids = [claim.id for claim in claims]
+    if twice := sorted({one for one in ids if ids.count(one) > 1}):
+        raise ConfigError(f"{name}.claims: two claims have the id '{twice[0]}'. Give each its own.")
+    return Paper(name, str(node["title"]), scales, arms, claims)
+
+
+def _scale(name: str, given: Any, at: str) -> Scale:
+    node = _mapping(given, at, needs=("words", "seeds", "sets"), may=("minutes", "gpu"))
+    seeds = _list(node["seeds"], f"{at}.seeds")
+    if not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise ConfigError(f"{at}.seeds is {seeds}; give a list of whole numbers.")
+    sets = {}
+    for key, one in _mapping(node["sets"], f"{at}.sets").items():
+        one = _mapping(one, f"{at}.sets.{key}", needs=("words", "metric"))
+        sets[key] = DataSet(key, _words(one["words"], f"{at}.sets.{key}.words"), str(one["metric"]))
+    minutes = None if node.get("minutes") is None else _number(node["minutes"], f"{at}.minutes")
+    return Scale(name, _words(node["words"], f"{at}.words"), tuple(seeds), minutes, str(node.get("gpu", "")), sets)
+
+
+def _arm(name: str, given: Any, at: str, before: Mapping[str, Arm], scales: tuple[str, ...]) -> Arm:
+    node = _mapping(given, at, needs=("title",), may=("words", "like", *scales))
+    like = node.get("like")
+    if like is not None and like not in before:
+        raise ConfigError(f"{at}.like: {did_you_mean('arm', str(like), before)} (An arm is like one that stands above it.)")
+    own = _words(node.get("words", []), f"{at}.words")
+    words = {
+        # The scale's words of the arm that it is like come first, so that an ablation has the last word.
+        scale: (*(before[like].words[scale] if like else ()), *own, *_words(node.get(scale, []), f"{at}.{scale}"))
+        for scale in scales
+    }
+    return Arm(name, str(node["title"]), words)
+
+
+def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Scale]) -> Claim:
+    may = ("worse", "times", "at_least", "at_most", "skipped")
+    node = _mapping(given, at, needs=("id", "says", "mark", "table", "kind", "better", "sets", "chosen"), may=may)
+    at = f"claim {node['id']}"
+    kind = _one_of(node["kind"], KINDS, f"{at}: kind")
+    better, worse = (tuple(_side(one, at, arms) for one in _list(node.get(key, []), f"{at}: {key}")) for key in ("better", "worse"))
+    if not better or bool(worse) == (kind == "value"):
+        raise ConfigError(f"{at} is a {kind} with {len(better)} better and {len(worse)} worse; a value has no worse, the others have both.")
+    bounds = [key for key in ("at_least", "at_most", "times") if key in node]
+    if bad := [key for key in bounds if key not in {"gap": ("at_least", "times"), "value": ("at_least", "at_most")}.get(kind, ())]:
+        raise ConfigError(f"{at}: a {kind} has no {bad[0]}; remove it.")
+    low, high = (_number(node[key], f"{at}: {key}") if key in node else None for key in ("at_least", "at_most"))
+    if kind == "value" and low is None and high is None:
+        raise ConfigError(f"{at} is a value without a band; give at_least, at_most or both.")
+    low = (0.0 if kind == "gap" else -math.inf) if low is None else low
+    high = (0.0 if kind == "spread" else math.inf) if high is None else high
+    if low >= high:
+        raise ConfigError(f"{at}: at_least={low:g} is not below at_most={high:g}.")
+    sets = {}
+    for scale, names in _mapping(node["sets"], f"{at}: sets").items():
+        known = scales[_one_of(scale, scales, f"{at}: scale")].sets
+        sets[scale] = tuple(_one_of(name, known, f"{at}: data set") for name in _list(names, f"{at}: sets.{scale}"))
+    skipped = {key: str(why) for key, why in _mapping(node.get("skipped", {}), f"{at}: skipped").items()}
+    for scale in scales:
+        if bool(sets.get(scale)) == bool(skipped.get(scale)):
+            raise ConfigError(f"{at}: give data sets for scale {scale} under sets, or under skipped why there are none; not both.")
+    return Claim(
+        id=str(node["id"]),
+        says=str(node["says"]),
+        mark=cast(Mark, _one_of(node["mark"], MARKS, f"{at}: mark")),
+        table=_one_of(node["table"], TABLES, f"{at}: table"),
+        kind=cast(Kind, kind),
+        better=better,
+        worse=worse,
+        times=_number(node.get("times", 1.0), f"{at}: times"),
+        low=low,
+        high=high,
+        sets=sets,
+        skipped=skipped,
+        chosen=tuple(map(str, _list(node["chosen"], f"{at}: chosen"))),
+    )
+
+
+def _side(given: Any, at: str, arms: Mapping[str, Arm]) -> Side:
+    arm, _, measure = str(given).partition(":")
+    return Side(_one_of(arm, arms, f"{at}: arm"), cast(Measure, _one_of(measure or "score", MEASURES, f"{at}: measure")))
+
+
+def _one_of(given: Any, known: Iterable[str], at: str) -> str:
+    place, _, what = at.rpartition(": ")
+    known = list(known)
+    if given not in known:
+        raise ConfigError(f"{place}: {did_you_mean(what, str(given), known)}")
+    return str(given)
+
+
+def _mapping(given: Any, at: str, needs: Iterable[str] | None = None, may: Iterable[str] = ()) -> dict[str, Any]:
+    """``given`` where it is a mapping with the keys that it needs and no other than it may have; any keys where ``needs`` is None."""
+    if not isinstance(given, dict):
+        raise ConfigError(f"{at} is {given!r}; it has to be a mapping.")
+    if needs is not None:
+        needs = tuple(needs)
+        for key in given:
+            if key not in (*needs, *may):
+                raise ConfigError(f"{at}: {did_you_mean('key', str(key), (*needs, *may))}")
+        if missing := [key for key in needs if key not in given]:
+            raise ConfigError(f"{at} lacks {missing[0]}.")
+    return given
+
+
+def _list(given: Any, at: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise ConfigError(f"{at} is {given!r}; it has to be a list.")
+    return given
+
+
+def _words(given: Any, at: str) -> tuple[str, ...]:
+    words = _list(given, at)
+    if bad := [word for word in words if not isinstance(word, str) or "=" not in word]:
+        raise ConfigError(f"{at} has {bad[0]!r}, which is no override (key=value).")
+    return tuple(words)
+
+
+def _number(given: Any, at: str) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+        raise ConfigError(f"{at} is {given!r}; it has to be a number.")
+    return float(given)

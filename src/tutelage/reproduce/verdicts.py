@@ -1,0 +1,153 @@
+"""A verdict on a claim, from the measures of its runs.
+
+A claim is *reproduced* only where both the 95 % bootstrap interval of its figure and Student's t test at 5 % (for spreads that of Pitman and
+Morgan) put the figure inside the band; of several comparisons every one. Everything else is *not reproduced*: outside the band by the same two
+measures, or not shown either way. A claim of which any run is missing is *not run*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tutelage.reproduce.claims import Claim, Side
+from tutelage.sweep.results import Block
+from tutelage.sweep.statistics import compare, summary
+
+State = Literal["reproduced", "not reproduced", "not run"]
+Place = Literal["inside", "outside", "unclear"]
+LEFT_OUT = "not chosen by --only"
+LEVEL = 0.05
+_DRAWS = 9999
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One figure of a claim: a measure, or one side less another.
+
+    Attributes:
+        what: what it is of.
+        count: runs, or pairs of data set and seed.
+        mean, low, high: the figure and its 95 % bootstrap interval, in the metric's own unit; NaN where one run has none.
+        p: of the test against the band's nearer bound; NaN below two runs, or where all are alike.
+        place: where the figure lies, as far as interval and test show it.
+    """
+
+    what: str
+    count: int
+    mean: float
+    low: float
+    high: float
+    p: float
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a claim; the first finding is the one furthest from the claimed side. ``why`` tells what the state does not."""
+
+    claim: Claim
+    state: State
+    findings: tuple[Finding, ...]
+    why: str
+
+
+def not_run(claim: Claim, why: str) -> Verdict:
+    """The verdict on a claim whose runs are not there."""
+    return Verdict(claim, "not run", (), why)
+
+
+def judge(claim: Claim, values: Mapping[Side, Mapping[Block, float]]) -> Verdict:
+    """The verdict on a claim.
+
+    Args:
+        values: for each of its sides the measure by data set and seed; every side has the same blocks.
+
+    Raises:
+        ValueError: a side has no value.
+    """
+    if any(not values[side] for side in (*claim.better, *claim.worse)):
+        raise ValueError(f"Claim {claim.id} has a side without values.")
+    if claim.kind == "value":
+        findings = [_value(claim, side, values[side]) for side in claim.better]
+    else:
+        pairs = [(one, values[one], two, values[two]) for one in claim.better for two in claim.worse]
+        findings = [_gap(claim, *pair) if claim.kind == "gap" else _spread(*pair) for pair in pairs]
+    sign = -1 if claim.kind == "spread" or not math.isfinite(claim.low) else 1
+    findings.sort(key=lambda one: sign * one.mean)
+    if all(one.place == "inside" for one in findings):
+        return Verdict(claim, "reproduced", tuple(findings), "")
+    if outside := sum(one.place == "outside" for one in findings):
+        many = f" in {outside} of {len(findings)} comparisons" if len(findings) > 1 else ""
+        return Verdict(claim, "not reproduced", tuple(findings), f"the figure lies outside the band{many}")
+    unclear = sum(one.place == "unclear" for one in findings)
+    many = f" ({unclear} of {len(findings)} comparisons)" if len(findings) > 1 else ""
+    lone = "; one run has no interval" if max(one.count for one in findings) < 2 else ""
+    return Verdict(claim, "not reproduced", tuple(findings), f"not shown either way{many}{lone}")
+
+
+def _gap(claim: Claim, one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]) -> Finding:
+    """``one`` less ``two`` times the factor, in pairs."""
+    bound = {block: claim.times * value + claim.low for block, value in theirs.items()}
+    found = compare(str(one), ours, str(two), bound)
+    assert found is not None
+    factor = f" × {claim.times:g}" if claim.times != 1 else ""
+    place = _place(found.low, found.high, found.p)
+    shift = claim.low
+    return Finding(f"{one} − {two}{factor}", found.count, found.gain + shift, found.low + shift, found.high + shift, found.p, place)
+
+
+def _value(claim: Claim, side: Side, values: Mapping[Block, float]) -> Finding:
+    """A measure against each end of the band that there is."""
+    found = summary(list(values.values()))
+    places, ps = [], []
+    for bound, sign in ((claim.low, 1), (claim.high, -1)):
+        if math.isfinite(bound):
+            less = compare("", {block: sign * value for block, value in values.items()}, "", dict.fromkeys(values, sign * bound))
+            assert less is not None
+            places.append(_place(less.low, less.high, less.p))
+            ps.append(less.p)
+    place: Place = "outside" if "outside" in places else "inside" if set(places) == {"inside"} else "unclear"
+    return Finding(str(side), found.count, found.mean, found.low, found.high, max(ps), place)
+
+
+def _spread(one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]) -> Finding:
+    """The standard deviation of ``one`` over seeds less that of ``two``; means of data sets are taken out first."""
+    from scipy.stats import bootstrap, pearsonr
+
+    blocks = [block for block in ours if block in theirs]
+    first, second = (_centred(values, blocks) for values in (ours, theirs))
+    what, mean = f"sd of {one} − sd of {two}", _deviation(first) - _deviation(second)
+    if len(blocks) < 3 or np.ptp(first + second) == 0 or np.ptp(first - second) == 0:
+        return Finding(what, len(blocks), mean, math.nan, math.nan, math.nan, "unclear")
+    drawn = bootstrap(
+        (first, second),
+        lambda a, b, axis=-1: a.std(axis=axis, ddof=1) - b.std(axis=axis, ddof=1),
+        paired=True, vectorized=True, n_resamples=_DRAWS, method="percentile", rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    # Two paired samples have one variance where their sum and their difference do not correlate (Pitman 1939, Morgan 1939).
+    p = float(pearsonr(first + second, first - second).pvalue)
+    low, high = float(drawn.low), float(drawn.high)
+    return Finding(what, len(blocks), mean, low, high, p, _place(-high, -low, p))
+
+
+def _place(low: float, high: float, p: float) -> Place:
+    """Where a figure lies whose band is above 0, by its interval and its test."""
+    if not p < LEVEL:  # a NaN shows nothing
+        return "unclear"
+    return "inside" if low > 0 else "outside" if high < 0 else "unclear"
+
+
+def _centred(values: Mapping[Block, float], blocks: Sequence[Block]) -> np.ndarray:
+    by_set: dict[str, list[float]] = {}
+    for data, seed in blocks:
+        by_set.setdefault(data, []).append(values[data, seed])
+    return np.array([values[block] - np.mean(by_set[block[0]]) for block in blocks])
+
+
+def _deviation(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else math.nan

@@ -1,0 +1,112 @@
+"""What stands around the jobs of a sweep: its folder, the one teacher, the table of jobs, and what is said at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tutelage.compose import shown
+from tutelage.errors import ConfigError, RunError, did_you_mean
+from tutelage.sweep.board import Board
+from tutelage.sweep.record import SweepFolder
+
+_ON_THIS_MACHINE = ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
+"""Launchers whose jobs can reach this process's socket."""
+
+
+@contextlib.contextmanager
+def session(config: Any, sweep: SweepFolder, total: int | None, swept: frozenset[str], metric: str, console: Console) -> Iterator[None]:
+    """Everything that jobs need around them, for as long as they are done.
+
+    Args:
+        config: the first job's configuration, composed with Hydra's own node.
+        total, swept, metric: as :class:`~tutelage.sweep.board.Board` takes them.
+    """
+    with _stoppable(), _one_teacher(config, sweep.path), Board(sweep, total, swept, metric, console):
+        yield
+
+
+def tell(console: Console, words: str) -> None:
+    """Print a line as it is, however long: paths in it can be copied."""
+    console.print(words, highlight=False, soft_wrap=True, markup=False)
+
+
+def tell_end(sweep: SweepFolder, console: Console) -> dict[str, int]:
+    """Say how many jobs came to what, and return it."""
+    jobs = sweep.jobs()
+    count = {state: sum(one.state == state for one in jobs) for state in ("done", "failed", "left out")}
+    before = sum(one.found == "done" for one in jobs)
+    tell(
+        console,
+        f"{count['done']} done ({before} of them before), {count['failed']} failed, {count['left out']} left out   {shown(sweep.path)}",
+    )
+    if count["failed"]:
+        tell(console, "the same command goes on with what is missing or failed")
+    return count
+
+
+def make_folder(folder: Path, *, named: bool) -> Path:
+    """The sweep's folder; another where a sweep of the same second has it, and the very one that was named, emptied of its jobs' records.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        if named:
+            folder.mkdir(parents=True, exist_ok=True)
+            for record in folder.glob("jobs/*.json"):
+                record.unlink()
+            return folder
+        for number in range(1, 100):
+            wanted = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                wanted.mkdir(parents=True)
+                return wanted
+    except OSError as error:
+        raise RunError(f"The sweep's folder {folder} cannot be made: {error.strerror}. Give another with hydra.sweep.dir=…") from error
+    raise RunError(f"A hundred sweeps have begun in this second under {folder.parent}. Wait a little.")
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGINT and SIGTERM end the sweep as Ctrl-C does, in the background too, where a shell has SIGINT ignored."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _one_teacher(config: Any, folder: Path) -> Iterator[None]:
+    """One engine for every job of this machine, loaded by the first that asks; the jobs find it by their environment."""
+    from tutelage.teacher.shared_engine import ADDRESS, EngineHost, shared_address
+
+    choice = str(config.sweep.share_teacher).lower()
+    if choice not in ("auto", "true", "false"):
+        raise ConfigError(did_you_mean("sweep.share_teacher", choice, ("auto", "true", "false")))
+    near = str(config.hydra.launcher._target_).rsplit(".", 1)[-1] in _ON_THIS_MACHINE
+    wanted = choice == "true" or (choice == "auto" and near)
+    if not near and choice != "true" and (address := os.environ.pop(ADDRESS, "")):
+        # Jobs elsewhere inherit the environment and cannot reach a socket of this machine.
+        try:
+            yield
+        finally:
+            os.environ[ADDRESS] = address
+        return
+    if not wanted or shared_address() or not str(config.teacher._target_).endswith("VllmTeacher"):
+        yield
+        return
+    with EngineHost(folder / "engine.log") as host:
+        os.environ[ADDRESS] = host.address
+        try:
+            yield
+        finally:
+            del os.environ[ADDRESS]
