@@ -84,7 +84,7 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
     data = trail_data(run)
     result = run.result
     return (
-        page_environment(_HERE)
+        page_environment(_HERE, script)
         .get_template("report.html.j2")
         .render(
             run=run,
