@@ -22,8 +22,9 @@ def compose_config(overrides: Sequence[str]) -> Any:
     """Compose the configuration as a run would see it.
 
     Raises:
-        ConfigError: an unknown option or key, or a value of the wrong type.
+        ConfigError: an unknown option or key, a value of the wrong type, or a secret.
     """
+    _refuse_secrets(overrides)
     from hydra import compose, initialize_config_dir
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
@@ -148,6 +149,19 @@ def folder_to_resume(config: Any) -> Path | None:
     if not candidates:
         raise ConfigError(f"resume=true found no unfinished run of this very configuration under {base}. Leave resume out to begin one.")
     return max(candidates)[1]
+
+
+def _refuse_secrets(overrides: Sequence[str]) -> None:
+    """Refuse a secret on the command line: status.json and a sweep's files hold the command."""
+    from tutelage.tracking.manifest import looks_secret
+
+    for word in overrides:
+        key, _, value = word.lstrip("+~").partition("=")
+        if looks_secret(key.rpartition(".")[2], value) and value not in ("", "null") and "${oc.env:" not in value:
+            raise ConfigError(
+                f"{key}=… looks like a secret, and the command is written down with the run. Put the value into an environment variable and "
+                f"name that one: '{key}=${{oc.env:NAME}}'."
+            )
 
 
 def _check_types(config: Any, overrides: Sequence[str]) -> None:

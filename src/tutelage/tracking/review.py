@@ -99,7 +99,7 @@ def summary(run: Run, metric: str | None) -> dict[str, Any]:
         "metric": chosen,
         "score": run.result["after"].get(chosen),
         "rounds": run.result["rounds"],
-        "seconds": run.result["wall_seconds"],
+        "wall_seconds": run.result["wall_seconds"],
     }
     for name in ("before", "after", "supervised", "teacher"):
         found |= {f"{name}/{one.key}": run.result[name].get(one.key) for one in run.quoted if run.result.get(name)}

@@ -89,7 +89,7 @@ class WandbRun:
 
     def _log(self, run: Run, line: dict[str, Any], step: int) -> None:
         shown: dict[str, Any] = dict(curves(line))
-        if line["stage"] == "round" and (found := mistakes(run, line["round"], self._settings["table_rows"])):
+        if found := mistakes(run, line["round"], self._settings["table_rows"]):
             shown["mistakes"] = wandb.Table(columns=list(COLUMNS), data=found)
         self._run.log(shown, step=step)
         pool = self._folder / "pool" / "rows.jsonl"
@@ -148,7 +148,10 @@ def main() -> None:
     """Follow the folder of the command line."""
     os.nice(10)
     try:
-        problem = follow(RunFolder(Path(sys.argv[1])), json.loads(sys.argv[2]))
+        folder = RunFolder(Path(sys.argv[1]))
+        # The mirror of a run that was killed a moment ago may still be finishing.
+        with RunFolder(folder / "wandb").lock(wait=60.0):
+            problem = follow(folder, json.loads(sys.argv[2]))
     except Exception as error:  # whatever it is, the run's process tells it in one line
         problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if problem:
