@@ -4,6 +4,7 @@ tutelage train [overrides]      one run; -m for a multirun
 tutelage plan [overrides]       what a run would ask and cost, before it is run
 tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
+tutelage wandb-dashboard WHERE  a report layout for the wandb runs of a run, a sweep or a group
 tutelage assets                 fetch and check the embedded models
 tutelage serve                  keep the teacher's engine loaded for the runs of this machine
 tutelage doctor                 what works on this machine, and what to do about the rest
@@ -67,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--metric", default=None, help="of a sweep: what its arms are compared by")
     report.add_argument("--target", type=float, default=None, help="of a sweep: the value on dev, in [0, 1], to which tokens are counted")
     report.set_defaults(act=_report)
+    dashboard = verbs.add_parser("wandb-dashboard", help="a report layout for the wandb runs of a run, a sweep or a group")
+    dashboard.add_argument("where", help="a run's folder, a sweep's (multirun_sweeps/<name>[/<time>]), or the name of a wandb group")
+    dashboard.add_argument("--output", type=Path, help="write the layout here; wandb-dashboard.json in the folder by default")
+    dashboard.add_argument("--save", action="store_true", help="save it to the wandb account that is logged in, too")
+    dashboard.set_defaults(act=_dashboard)
     assets = verbs.add_parser("assets", help="fetch, check and convert the embedded models")
     assets.add_argument("--check", action="store_true", help="check only; exit code 4 when one is missing")
     assets.set_defaults(act=_assets)
@@ -116,6 +122,17 @@ def _report(options: argparse.Namespace) -> int:
         print(write_sweep_report(options.run, options.metric, options.target))
     else:
         print(write_report(options.run))
+    return 0
+
+
+def _dashboard(options: argparse.Namespace) -> int:
+    from tutelage.tracking.dashboard import reviewed, save_dashboard, write_dashboard
+
+    shown = reviewed(options.where)
+    folder = Path(options.where) if Path(options.where).is_dir() else Path()
+    print(write_dashboard(shown, options.output or folder / "wandb-dashboard.json"))
+    if options.save:
+        print(save_dashboard(shown))
     return 0
 
 

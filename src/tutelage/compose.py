@@ -76,7 +76,7 @@ def launch(verb: str, overrides: list[str]) -> int:
         from hydra.core.hydra_config import HydraConfig
 
         try:
-            return train(config, Path(HydraConfig.get().runtime.output_dir), list(HydraConfig.get().overrides.task))
+            return train(config, Path(HydraConfig.get().runtime.output_dir), words_of_job())
         except TutelageError as error:
             print(f"tutelage: {error}", file=sys.stderr)
             codes.append(error.exit_code)
@@ -87,6 +87,16 @@ def launch(verb: str, overrides: list[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     job()
     return max(codes, default=0)
+
+
+def words_of_job() -> list[str]:
+    """The overrides of Hydra's job as they were typed: what they name of the environment may be a secret, and is not put in its place."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
 
 
 def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
@@ -157,7 +167,7 @@ def _refuse_secrets(overrides: Sequence[str]) -> None:
 
     for word in overrides:
         key, _, value = word.lstrip("+~").partition("=")
-        if looks_secret(key.rpartition(".")[2], value) and value not in ("", "null") and "${oc.env:" not in value:
+        if looks_secret(key.rpartition(".")[2], value) and value not in ("", "null") and "${oc.env:" not in value.replace("\\", ""):
             raise ConfigError(
                 f"{key}=… looks like a secret, and the command is written down with the run. Put the value into an environment variable and "
                 f"name that one: '{key}=${{oc.env:NAME}}'."

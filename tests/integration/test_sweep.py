@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny
+from tests import canaries, tiny
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,12 +21,18 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def words(student: Path, small_data: Path, workplace: Path) -> list[str]:
     """A run of a few seconds without a teacher."""
-    return [*tiny.scripted(student, small_data, workplace / "replies.sqlite"), "method=shots", "method.training.start_epochs=1"]
+    return [
+        *tiny.scripted(student, small_data, workplace / "replies.sqlite"),
+        "method=shots",
+        "method.training.start_epochs=1",
+        *canaries.CONFIGURED,
+    ]
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    canaries.plant(monkeypatch)
     return dict(os.environ)
 
 
@@ -77,6 +83,7 @@ def test_a_failing_job_ends_no_other_and_a_rerun_does_what_is_missing(sweep: Swe
     assert '<th scope="row" class="free" dir="auto">shots</th>' in report
     assert f"report   {second.relative_to(workplace)}/report.html" in ended.stdout
     assert "Job 0 failed (shots=99)" in (first / "report.html").read_text()
+    assert canaries.leaks(workplace, ended.stdout, ended.stderr) == []
 
 
 def started(command: list[str], environment: dict[str, str], workplace: Path) -> subprocess.Popen[str]:
