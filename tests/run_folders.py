@@ -167,7 +167,7 @@ def build_run(
     if state in ("failed", "interrupted"):
         status |= {"error": spice[0] if spice else "The teacher died.", "resume_command": "tutelage train name=synthetic_test resume=true"}
     write_json(folder / "status.json", status)
-    (folder / "config.yaml").write_text("method: " + json.dumps(method) + "\nsweep: {metric: null}\n", encoding="utf-8")
+    (folder / "config.yaml").write_text("method: " + json.dumps(method) + "\n", encoding="utf-8")
     if state == "done":
         short_scores = [{key: line["test"][key] for key in ("accuracy", "macro_f1")} for line in metrics]
         result = {

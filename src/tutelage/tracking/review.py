@@ -86,16 +86,14 @@ def pool_at(path: Path, rows: int, limit: int) -> dict[str, Any]:
 
 
 def summary(run: Run, metric: str | None) -> dict[str, Any]:
-    """The numbers that a run is compared by; before its end only how it stands.
+    """The numbers that a run is compared by, once it is done.
 
     Args:
         metric: the one that is optimised (sweep.metric); None: the first one quoted.
     """
-    found: dict[str, Any] = {"state": run.state}
-    if not run.result:
-        return found
     chosen = metric or run.quoted[0].key
-    found |= {
+    found: dict[str, Any] = {
+        "state": run.state,
         "metric": chosen,
         "score": run.result["after"].get(chosen),
         "rounds": run.result["rounds"],

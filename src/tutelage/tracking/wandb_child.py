@@ -9,7 +9,6 @@ run. Its standard input is the run's end: when the run's process is gone, howeve
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import select
 import sys
@@ -40,7 +39,8 @@ class WandbRun:
         self._folder = folder
         self._settings = settings
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        manifest = folder.read_json("manifest.json")
+        # A run that failed at its very start has none.
+        manifest = folder.read_json("manifest.json") or {}
         self._metric = config["sweep"]["metric"]
         self._state = folder.read_json(STATE) or {"id": secrets.token_hex(4), "lines": 0}
         self.kept_offline = ""
@@ -49,10 +49,10 @@ class WandbRun:
             "entity": settings["entity"],
             "id": self._state["id"],
             "resume": "allow",
-            "name": f"{manifest['name']}-{folder.path.resolve().name}",
-            "group": group_of(folder.path, manifest["name"])[:128],
-            "job_type": manifest["method"],
-            "tags": tags(manifest),
+            "name": f"{config['name']}-{folder.path.resolve().name}",
+            "group": group_of(folder.path, config["name"])[:128],
+            "job_type": config["method"]["name"],
+            "tags": tags(manifest) if manifest else [],
             "config": {**config, "manifest": manifest},
             "dir": str(folder.path),
         }
@@ -101,9 +101,9 @@ class WandbRun:
 
     def finish(self) -> None:
         """Write the summary and end the wandb run as the run ended."""
-        run = read_run(self._folder.path)
-        self._run.summary.update(summary(run, self._metric))
-        self._run.finish(exit_code=_EXIT_CODES.get(run.state, 1))
+        state = self._folder.read_json("status.json")["state"]
+        self._run.summary.update(summary(read_run(self._folder.path), self._metric) if state == "done" else {"state": state})
+        self._run.finish(exit_code=_EXIT_CODES.get(state, 1))
 
 
 def _settings(*, online: bool, wait: float) -> wandb.Settings:
@@ -134,19 +134,19 @@ def follow(folder: RunFolder, settings: dict[str, Any]) -> str:
     ended = False
     while not ended:
         ended = bool(select.select([sys.stdin], [], [], _LOOK_SECONDS)[0])
-        # Until then the folder may still hold what an earlier run left in it.
-        if mirrored is None and (folder.read_json("status.json") or {}).get("phase") != "starting":
+        # Until it has started, the folder may still hold the lines of an earlier run.
+        started = (folder.read_json("status.json") or {}).get("phase", "starting") != "starting"
+        if mirrored is None and (started or ended):
             mirrored = WandbRun(folder, settings)
-        if mirrored is not None:
+        if mirrored is not None and started:
             mirrored.catch_up()
-    if mirrored is not None:
-        mirrored.finish()
-    return mirrored.kept_offline if mirrored else ""
+    assert mirrored is not None
+    mirrored.finish()
+    return mirrored.kept_offline
 
 
 def main() -> None:
     """Follow the folder of the command line."""
-    os.nice(10)
     try:
         folder = RunFolder(Path(sys.argv[1]))
         # The mirror of a run that was killed a moment ago may still be finishing.

@@ -19,6 +19,7 @@ from types import TracebackType
 from tutelage.tracking.manifest import looks_secret
 
 _LOG = logging.getLogger(__name__)
+_NICE = 10
 
 
 class WandbMirror:
@@ -68,6 +69,8 @@ class WandbMirror:
                     # A Ctrl-C is the run's; this process hears of it when the run has ended.
                     start_new_session=True,
                 )
+            # What the run computes comes first.
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICE))
         except OSError as error:
             self._warn(f"its process could not be started: {error}")
         return self

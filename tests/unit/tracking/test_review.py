@@ -65,10 +65,6 @@ def test_the_summary_names_the_optimised_metric(run: Run) -> None:
     assert None not in shown.values()
 
 
-def test_a_run_that_failed_has_a_state_and_no_numbers(tmp_path: Path) -> None:
-    assert summary(read_run(build_run(tmp_path / "run", state="failed", rounds=1)), None) == {"state": "failed"}
-
-
 def test_tags_and_the_group_of_a_single_run_and_of_a_sweep_s_job(tmp_path: Path, run: Run) -> None:
     found = tags({**run.manifest, "selector": "badge", "ablation": "no_easy", "student": {"model": "models/MiniLM/"}})
     assert found == ["task:classification", "data:synthetic", "method:evokd", "selector:badge", "ablation:no_easy", "student:MiniLM"]

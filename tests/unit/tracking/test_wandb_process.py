@@ -32,13 +32,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folders(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Runs that ended in two ways, mirrored; "running" is one whose process was killed."""
+    """Runs that ended in three ways, mirrored: "running" is one whose process was killed, "failed" one whose data could not be read."""
     base = tmp_path_factory.mktemp("mirrored")
-    given = {"done": {}, "running": {"table_rows": 2, "pool_mb": 0.0}}
+    given = {"done": {}, "running": {"table_rows": 2, "pool_mb": 0.0}, "failed": {}}
     with pytest.MonkeyPatch.context() as patch, ExitStack() as together:
         patch.setenv("HOME", str(home))
         for state, settings in given.items():
-            together.enter_context(mirror(build_run(base / state, state=state, rounds=2), **settings))
+            folder = build_run(base / state, state=state, rounds=2)
+            (folder / "config.yaml").write_text("name: synthetic_test\nmethod: {name: evokd}\nsweep: {metric: null}\n")
+            if state == "failed":
+                # The rest is of an earlier run in the same folder.
+                (folder / "manifest.json").unlink()
+                (folder / "status.json").write_text('{"state": "failed", "phase": "starting"}')
+            together.enter_context(mirror(folder, **settings))
     return {state: base / state for state in given}
 
 
@@ -48,8 +54,13 @@ def mirrored(folders: dict[str, Path]) -> dict[str, OfflineRun]:
 
 
 def test_the_exit_code_is_how_the_run_ended(mirrored: dict[str, OfflineRun]) -> None:
-    assert {state: run.exit_code for state, run in mirrored.items()} == {"done": 0, "running": 1}
+    assert {state: run.exit_code for state, run in mirrored.items()} == {"done": 0, "running": 1, "failed": 1}
     assert {state: run.summary["state"] for state, run in mirrored.items()} == {state: state for state in mirrored}
+
+
+def test_a_run_that_never_began_is_there_without_lines_of_an_earlier_one(mirrored: dict[str, OfflineRun]) -> None:
+    failed = mirrored["failed"]
+    assert (failed.group, failed.job_type, failed.history, failed.artifacts) == ("synthetic_test", "evokd", [], [])
 
 
 def test_a_step_a_stage_and_a_table_and_a_version_a_round(mirrored: dict[str, OfflineRun]) -> None:
@@ -118,6 +129,7 @@ def test_online_without_an_account_is_kept_offline_and_said(tmp_path: Path, monk
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     folder = build_run(tmp_path / "run", rounds=1)
+    (folder / "config.yaml").write_text("name: n\nmethod: {name: evokd}\nsweep: {metric: null}\n")
     with caplog.at_level(logging.WARNING), mirror(folder, online=True, wait=5.0):
         pass
     (record,) = caplog.records
