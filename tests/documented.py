@@ -20,7 +20,11 @@ def documented() -> dict[str, str]:
 def missing_and_unknown(folder: Path) -> tuple[list[str], list[str]]:
     """Documented files that a finished run's folder does not hold, and files in it that are not documented."""
     every = {re.escape(name).replace("NNN", r"\d{3}").replace(r"\*", r"[\w-]+"): name for name in documented()}
-    patterns = {pattern: name for pattern, name in every.items() if name not in ("checkpoints/", "selection.jsonl")}
+    patterns = {
+        pattern: name
+        for pattern, name in every.items()
+        if name not in ("checkpoints/", "selection.jsonl", "wandb/", "wandb-dashboard.json")
+    }
     there = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     missing = [name for pattern, name in patterns.items() if not any(re.match(pattern, one) for one in there)]
     # The ceiling's own run lies inside, in the same form.

@@ -51,7 +51,7 @@ def serve() -> None:
 
     # Each child would otherwise pay for these again.
     for module in pkgutil.walk_packages(tutelage.__path__, "tutelage."):
-        if not module.name.endswith(("vllm_child", "cli")):
+        if not module.name.endswith(("vllm_child", "wandb_child", "cli")):
             import_module(module.name)
     import_module("pytorch_lightning.callbacks")
     import_module("sklearn.metrics")

@@ -5,6 +5,7 @@ tutelage plan [overrides]       what a run would ask and cost, before it is run
 tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
 tutelage reproduce PAPER        do what shows a paper's claims, and a verdict on each
+tutelage wandb-dashboard WHERE  a report layout for the wandb runs of a run, a sweep or a group
 tutelage assets                 fetch and check the embedded models
 tutelage serve                  keep the teacher's engine loaded for the runs of this machine
 tutelage doctor                 what works on this machine, and what to do about the rest
@@ -75,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--dry-run", action="store_true", help="print the commands and the estimate, run nothing")
     reproduce.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="overrides of every run")
     reproduce.set_defaults(act=_reproduce)
+    dashboard = verbs.add_parser("wandb-dashboard", help="a report layout for the wandb runs of a run, a sweep or a group")
+    dashboard.add_argument("where", help="a run's folder, a sweep's (multirun_sweeps/<name>[/<time>]), or the name of a wandb group")
+    dashboard.add_argument("--output", type=Path, help="write the layout here; wandb-dashboard.json in the folder by default")
+    dashboard.add_argument("--save", action="store_true", help="save it to the wandb account that is logged in, too")
+    dashboard.set_defaults(act=_dashboard)
     assets = verbs.add_parser("assets", help="fetch, check and convert the embedded models")
     assets.add_argument("--check", action="store_true", help="check only; exit code 4 when one is missing")
     assets.set_defaults(act=_assets)
@@ -125,6 +131,17 @@ def _reproduce(options: argparse.Namespace) -> int:
     from tutelage.reproduce.check import reproduce
 
     return reproduce(options.paper, options.scale, options.only, options.overrides, dry_run=options.dry_run)
+
+
+def _dashboard(options: argparse.Namespace) -> int:
+    from tutelage.tracking.dashboard import reviewed, save_dashboard, write_dashboard
+
+    shown = reviewed(options.where)
+    folder = Path(options.where) if Path(options.where).is_dir() else Path()
+    print(write_dashboard(shown, options.output or folder / "wandb-dashboard.json"))
+    if options.save:
+        print(save_dashboard(shown))
+    return 0
 
 
 def _assets(options: argparse.Namespace) -> int:

@@ -22,8 +22,9 @@ def compose_config(overrides: Sequence[str]) -> Any:
     """Compose the configuration as a run would see it.
 
     Raises:
-        ConfigError: an unknown option or key, or a value of the wrong type.
+        ConfigError: an unknown option or key, a value of the wrong type, or a secret.
     """
+    _refuse_secrets(overrides)
     from hydra import compose, initialize_config_dir
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
@@ -78,7 +79,7 @@ def launch(verb: str, overrides: list[str]) -> int:
         from hydra.core.hydra_config import HydraConfig
 
         try:
-            return train(config, Path(HydraConfig.get().runtime.output_dir), list(HydraConfig.get().overrides.task))
+            return train(config, Path(HydraConfig.get().runtime.output_dir), words_of_job())
         except TutelageError as error:
             print(f"tutelage: {error}", file=sys.stderr)
             codes.append(error.exit_code)
@@ -89,6 +90,16 @@ def launch(verb: str, overrides: list[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     job()
     return max(codes, default=0)
+
+
+def words_of_job() -> list[str]:
+    """The overrides of Hydra's job as they were typed: what they name of the environment may be a secret, and is not put in its place."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
 
 
 def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
@@ -147,6 +158,19 @@ def folder_to_resume(config: Any) -> Path | None:
     if not candidates:
         raise ConfigError(f"resume=true found no unfinished run of this very configuration under {base}. Leave resume out to begin one.")
     return max(candidates)[1]
+
+
+def _refuse_secrets(overrides: Sequence[str]) -> None:
+    """Refuse a secret on the command line: status.json and a sweep's files hold the command."""
+    from tutelage.tracking.manifest import looks_secret
+
+    for word in overrides:
+        key, _, value = word.lstrip("+~").partition("=")
+        if looks_secret(key.rpartition(".")[2], value) and value not in ("", "null") and "${oc.env:" not in value.replace("\\", ""):
+            raise ConfigError(
+                f"{key}=… looks like a secret, and the command is written down with the run. Put the value into an environment variable and "
+                f"name that one: '{key}=${{oc.env:NAME}}'."
+            )
 
 
 def _check_types(config: Any, overrides: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ def build_stack(config: DictConfig, folder: Path) -> Stack:
         transcript=folder / "teacher" / "transcript.jsonl",
         limit_tokens=config.budget.tokens,
     )
+
+
+def build_mirror(config: DictConfig, folder: Path, *, resume: bool) -> AbstractContextManager[object]:
+    """What mirrors the run elsewhere while it is open (conf/logger); nothing for logger=none."""
+    if not config.logger.get("_target_"):
+        return nullcontext()
+    mirror: AbstractContextManager[object] = build(config.logger, "logger", folder=folder, resume=resume)
+    return mirror
 
 
 def build_method(config: DictConfig) -> Method:

@@ -16,7 +16,7 @@ from tutelage.errors import TutelageError
 from tutelage.fitting import Fitted, fit, shots_of
 from tutelage.interruption import Interrupted, Interruption
 from tutelage.methods.protocol import Method
-from tutelage.parts import build, build_dataset, build_method, build_stack
+from tutelage.parts import build, build_dataset, build_method, build_mirror, build_stack
 from tutelage.records import as_dicts
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.build import Stack
@@ -42,7 +42,7 @@ def _run(config: DictConfig, path: Path, folder: RunFolder, watcher: Watcher, re
     began = time.perf_counter()
     status = Status(folder, resume_command)
     stack: Stack | None = None
-    with Interruption() as interruption:
+    with Interruption() as interruption, build_mirror(config, path, resume=resume):
         try:
             folder.write_text("config.yaml", OmegaConf.to_yaml(plain_config(config)))
             dataset = build_dataset(config)
@@ -100,6 +100,7 @@ def _write_manifest(
             "config_hash": config_hash(config),
             "name": config.name,
             "method": config.method.name,
+            "selector": _choice("selector"),
             "ablation": _choice("ablation"),
             "task": task.name,
             "metrics": as_dicts(list(task.quoted)),

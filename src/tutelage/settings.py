@@ -60,6 +60,7 @@ class TutelageSettings:
     selector: Any = MISSING
     student: Any = MISSING
     loss: Any = MISSING
+    logger: Any = MISSING
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)

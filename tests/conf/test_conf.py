@@ -36,6 +36,7 @@ GIVEN = {
     "task": {"labels"},
     "teacher": {"log_path"},
     "method": {"prompts", "acceptance", "acquirer", "new_labeller"},
+    "logger": {"folder", "resume"},
 }
 """Arguments that the run adds."""
 SETTINGS: dict[str, Any] = {
@@ -124,7 +125,7 @@ def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: st
     assert (
         found
         or group in ("budget", "trainer", "evaluate", "experiment", "ablation", "student", "sweep")
-        or (group, option) == ("selector", "own")
+        or (group, option) in (("selector", "own"), ("logger", "none"))
     )
     for path, node in found:
         module, _, name = node["_target_"].rpartition(".")
@@ -230,6 +231,11 @@ def test_what_cannot_be_meant_is_refused_when_it_is_composed(override: str, said
 @pytest.mark.parametrize("override", ["student.learning_rate=1", "data.name=null", "teacher.cache=null", "budget.tokens=null", "seed=0"])
 def test_a_value_of_the_right_kind_is_taken(override: str):
     compose_config([override])
+
+
+def test_nothing_is_mirrored_unless_it_is_asked_for_and_then_offline():
+    assert plain()["logger"] == {}
+    assert plain("logger=wandb")["logger"]["online"] is False
 
 
 def test_runs_and_sweeps_have_folders_of_their_own():

@@ -9,16 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests import tiny
+from tests import canaries, tiny
 from tests.multirun import command, environment, jobs, times
 
 Sweep = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def sweep(student: Path, small_data: Path, workplace: Path) -> Sweep:
-    """Runs of a few seconds without a teacher."""
-    words = [*tiny.scripted(student, small_data, workplace / "replies.sqlite"), "method=shots", "method.training.start_epochs=1"]
+def sweep(student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    """Runs of a few seconds without a teacher, with secrets about."""
+    canaries.plant(monkeypatch)
+    given = tiny.scripted(student, small_data, workplace / "replies.sqlite")
+    words = [*given, "method=shots", "method.training.start_epochs=1", *canaries.CONFIGURED]
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -55,6 +57,7 @@ def test_a_failing_job_ends_no_other_and_a_rerun_does_what_is_missing(sweep: Swe
     assert '<th scope="row" class="free" dir="auto">shots</th>' in report
     assert f"report   {second.relative_to(workplace)}/report.html" in ended.stdout
     assert "Job 0 failed (shots=99)" in (first / "report.html").read_text()
+    assert canaries.leaks(workplace, ended.stdout, ended.stderr) == []
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])

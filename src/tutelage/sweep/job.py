@@ -107,7 +107,7 @@ def _ended(record: JobRecord, sweep: SweepFolder, code: int) -> JobRecord:
         error = f"its process was killed (signal {-code}, {signal.Signals(-code).name}); the same sweep goes on with it"
     else:
         # A process that died before it wrote anything leaves the words of the time before.
-        said = status.get("error") if status.get("state") != "running" and _since(status, record.began) else ""
+        said = status.get("error") if status.get("state", "running") != "running" and _since(status, record.began) else ""
         error = said or _last_line(folder / "console.log") or f"exit code {code}"
     return replace(record, state="failed", ended=time.time(), code=max(1, code), error=" ".join(str(error).split()))
 

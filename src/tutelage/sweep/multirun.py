@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tutelage.compose import conf_directory, quoted, require_values, shown
+from tutelage.compose import conf_directory, quoted, require_values, shown, words_of_job
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.sweep.expected import expected_jobs
 from tutelage.sweep.job import do_job
@@ -89,7 +89,7 @@ def job(config: Any) -> float | None:
 
     hydra_config = HydraConfig.get()
     sweep = SweepFolder(Path(str(hydra_config.sweep.dir)))
-    record = do_job(config, sweep, int(hydra_config.job.num), list(hydra_config.overrides.task))
+    record = do_job(config, sweep, int(hydra_config.job.num), words_of_job())
     if record.score is None and not str(hydra_config.sweeper._target_).endswith("BasicSweeper"):
         raise RunError(f"job {record.number} ({' '.join(record.words)}) has no {config.sweep.metric or 'score'}: {record.error}")
     return record.score

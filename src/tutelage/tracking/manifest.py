@@ -21,7 +21,7 @@ PACKAGES = (
 
 _SECRET = ("key", "token", "secret", "password", "authorization")
 _NOT_SECRET = ("tokens", "max_tokens", "analysis_tokens", "api_key_env")
-_NOT_HASHED = ("resume", "sweep")
+_NOT_HASHED = ("resume", "sweep", "logger")
 """Settings that do not change what a run computes."""
 
 
@@ -41,11 +41,12 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 def _mask(node: Any) -> Any:
     if isinstance(node, dict):
-        return {key: "***" if value and _is_secret(str(key), value) else _mask(value) for key, value in node.items()}
+        return {key: "***" if value and looks_secret(str(key), value) else _mask(value) for key, value in node.items()}
     return [_mask(value) for value in node] if isinstance(node, list) else node
 
 
-def _is_secret(key: str, value: object) -> bool:
+def looks_secret(key: str, value: object) -> bool:
+    """Whether what ``key`` names, a setting or a variable of the environment, must not be written down."""
     lowered = key.lower()
     return isinstance(value, str) and lowered not in _NOT_SECRET and any(word in lowered for word in _SECRET)
 

@@ -42,10 +42,16 @@ def test_interpolations_are_resolved_and_hydra_s_own_node_is_left_out() -> None:
     assert "hydra" not in plain
 
 
-def test_the_hash_ignores_resume_alone() -> None:
+def test_the_hash_ignores_what_changes_no_result() -> None:
     same = config_hash(config())
     assert len(same) == 16
-    for ignored in ({"resume": True}, {"resume": "outputs/a/b"}, {"hydra": {"job": {"num": 3}}}):
+    for ignored in (
+        {"resume": True},
+        {"logger": {"online": True}},
+        {"sweep": {"name": "mine"}},
+        {"resume": "outputs/a/b"},
+        {"hydra": {"job": {"num": 3}}},
+    ):
         assert config_hash(config(**ignored)) == same
     for counted in ({"seed": 1}, {"method": {"name": "evokd", "rounds": 4}}, {"name": "other"}, {"shots": 1}):
         assert config_hash(config(**counted)) != same

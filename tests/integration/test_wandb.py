@@ -1,0 +1,83 @@
+"""Runs that are mirrored to wandb, offline: stopped and resumed, in a sweep, of both tasks; read back from what wandb kept. No secret is anywhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import canaries, tiny
+from tests.kinds import Kind
+from tests.offline_wandb import offline_runs
+from tests.tiny import lines
+
+from tutelage.compose import compose_config
+from tutelage.interruption import Interrupted
+from tutelage.records import row_from_dict
+from tutelage.run import run
+from tutelage.student.schedule import Position
+
+
+class StopsInRoundOne(tiny.Silent):
+    def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
+        if position.round == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_goes_on_with_its_wandb_run(kind: Kind, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    canaries.plant(monkeypatch)
+    # Whoever imports it in the run's own process fails.
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    words, folder = [*kind.base(), *kind.evokd, *canaries.CONFIGURED, "logger=wandb"], workplace / "run"
+    with pytest.raises(Interrupted):
+        run(compose_config(words), folder, StopsInRoundOne(), "go on", resume=False)
+    assert [line["round"] for line in lines(folder / "metrics.jsonl")] == [0, 1]
+    result = run(compose_config(words), folder, tiny.Silent(), "go on", resume=True)
+    monkeypatch.undo()
+
+    metrics, (first, second) = lines(folder / "metrics.jsonl"), offline_runs(folder)
+    assert first.id == second.id
+    assert (first.exit_code, second.exit_code) == (130, 0)
+    # Round 1 was closed before the checkpoint and came again; it is mirrored once.
+    history = [*first.history, *second.history]
+    assert [line["_step"] for line in history] == list(range(len(metrics)))
+    for line, shown in zip(metrics, history, strict=True):
+        assert shown["dev/accuracy"] == line["dev"]["accuracy"]
+        assert (shown["round"], shown["samples"], shown["billed_tokens"]) == (line["round"], line["accepted"], line["billed_tokens"])
+        assert {name for name in shown if name.startswith("dev_f1/")} == {f"dev_f1/{label}" for label in line["dev"]["per_class"]}
+        assert ("test/accuracy" in shown) is (line["test"] is not None)
+
+    assert (second.group, second.job_type) == (second.config["name"], "evokd")
+    assert {f"task:{kind.task}", "method:evokd", "data:files"} <= set(second.tags)
+    assert second.config["manifest"]["labels"]
+    assert second.config["student"]["hub_token"] == second.config["method"]["training"]["api_key"] == "***"
+    quoted = result["metrics"][0]["key"]
+    assert (second.summary["metric"], second.summary["score"]) == (quoted, result["after"][quoted])
+    assert second.summary["tokens/billed"] == result["tokens"]["billed"]
+    pool = [row_from_dict(record) for record in lines(folder / "pool" / "rows.jsonl")]
+    versions = [one for each in (first, second) for one in each.artifacts if one.type == "dataset"]
+    assert versions[-1].manifest.contents[0].ref == (folder / "pool" / "rows.jsonl").as_uri()
+    assert versions[-1].manifest.contents[0].path == f"rows-{len(pool)}.jsonl"
+    assert canaries.leaks(folder) == []
+
+
+def test_a_sweep_s_job_is_in_the_sweep_s_group(
+    tutelage: Any, overrides: list[str], workplace: Path, monkeypatch: Any, no_report: None
+) -> None:
+    canaries.plant(monkeypatch)
+    sweep = workplace / "multirun_sweeps" / "mine" / "today"
+    (sweep / "jobs").mkdir(parents=True)
+    words = [*overrides, *canaries.CONFIGURED, "logger=wandb", "method.rounds=1", f"hydra.run.dir={sweep / '0'}"]
+    ended = tutelage("train", *words)
+    assert ended.code == 0, ended.err
+    (mirrored,) = offline_runs(sweep / "0")
+    assert (mirrored.group, mirrored.job_type, mirrored.exit_code) == ("mine/today", "evokd", 0)
+    assert canaries.leaks(workplace, ended.out, ended.err) == []
+
+
+def test_a_secret_on_the_command_line_is_refused_without_being_told(tutelage: Any) -> None:
+    ended = tutelage("train", "+teacher.api_key=canary-5f3a")
+    assert ended.code == 2
+    assert "teacher.api_key=${oc.env:NAME}" in ended.err
+    assert "canary" not in ended.out + ended.err
