@@ -40,7 +40,7 @@ def test_help_answers_at_once_and_names_every_verb():
     done = subprocess.run([sys.executable, "-m", "tutelage.cli", "--help"], capture_output=True, text=True, check=False, timeout=60)
     took = time.perf_counter() - began
     assert done.returncode == 0
-    assert all(verb in done.stdout for verb in ("train", "plan", "predict", "report", "assets", "doctor"))
+    assert all(verb in done.stdout for verb in ("train", "plan", "predict", "report", "reproduce", "assets", "doctor"))
     assert took < 1.5, f"--help took {took:.2f} s"
 
 
