@@ -53,8 +53,8 @@ def verdicts(folder: Path) -> dict[str, tuple[str, str]]:
 def test_runs_are_done_once_and_each_claim_gets_its_verdict(claims: Path, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert reproduce("mine", "cpu", ["gain", "aim"], claims=claims) == 0
     out = capsys.readouterr().out
-    assert "1 runs of 1 arms on small, 0 of them done before, about 0 min" in out
-    assert "2 claims not chosen by --only" in out
+    assert "1 run of 1 arm on small, 0 of them done before, about 0 min" in out
+    assert "not chosen by --only: 2 of 4" in out
     (first,) = (workplace / "multirun_sweeps" / "reproduce-mine-cpu").iterdir()
     found = verdicts(first)
     assert found["perfect"] == ("not run", "not chosen by --only")

@@ -116,10 +116,10 @@ def _verdict(
     sweep: SweepFolder,
     without: str,
 ) -> Verdict:
-    if why := claim.skipped.get(scale.name):
-        return not_run(claim, why)
     if claim not in wanted:
         return not_run(claim, LEFT_OUT)
+    if why := claim.skipped.get(scale.name):
+        return not_run(claim, why)
     if without:
         return not_run(claim, without)
     runs = runs_of(paper, scale, (claim,), extra)
@@ -152,7 +152,11 @@ def _estimate(paper: Paper, scale: Scale, runs: Sequence[PlannedRun], done: int 
     """What is to come, in a line; ``done`` is None where nobody has looked."""
     arms, sets = (dict.fromkeys(getattr(run, key) for run in runs) for key in ("arm", "data"))
     left = len(runs) - (done or 0)
-    parts = [f"{len(runs)} runs of {len(arms)} arms on {', '.join(sets) or 'no data'}"]
+    parts = [f"{_count(len(runs), 'run')} of {_count(len(arms), 'arm')} on {', '.join(sets) or 'no data'}"]
     parts += [] if done is None else [f"{done} of them done before"]
     parts += [] if scale.minutes is None else [f"about {left * scale.minutes:.0f} min on two quiet cores"]
     return f"{paper.name} at {scale.name} scale: {', '.join(parts)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

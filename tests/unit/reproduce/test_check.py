@@ -48,7 +48,6 @@ def test_what_this_machine_cannot_do_is_not_run_and_says_why(
     found = {one["id"]: (one["verdict"], one["why"]) for one in json.loads((folder / "verdicts.json").read_text())["claims"]}
     assert found == {"more": ("not run", "needs a GPU (a large one); this machine has none"), "little": ("not run", "nobody told how")}
     said = " ".join(capsys.readouterr().out.split())
-    assert "mine at full scale: 1 runs" not in said
     assert "2 runs of 2 arms on a" in said
     assert "needs a GPU" in said
 

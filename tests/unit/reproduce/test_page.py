@@ -82,4 +82,4 @@ def test_the_table_leaves_out_what_was_not_chosen(written: tuple[Path, str]) -> 
     assert "little" in first
     assert "-20.0 (-20.0 to -20.0)" in first
     assert "little " not in second
-    assert f"1 claims {LEFT_OUT}" in second
+    assert f"{LEFT_OUT}: 1 of 2" in second
