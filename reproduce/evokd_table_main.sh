@@ -10,9 +10,9 @@ PATH="$PWD/.venv/bin:$PATH"
 case $SCALE in
 cpu)
   tutelage train -m shots=1 data=snips budget.tokens=60000 method=evokd method.rounds=40 method.n_hard=28 method.n_easy=28 method.max_tokens=56 method.training.review_every=2 seed=1,2,3 sweep.name=reproduce-evokd-cpu
-  tutelage train -m shots=1 task=ner data=wikigold budget.tokens=100000 method=evokd method.rounds=40 method.n_hard=28 method.n_easy=28 method.max_tokens=56 method.training.review_every=2 seed=1,2,3 sweep.name=reproduce-evokd-cpu
+  tutelage train -m shots=1 task=ner data=wikigold budget.tokens=100000 method=evokd method.rounds=40 method.n_hard=14 method.n_easy=14 method.max_tokens=56 method.training.review_every=2 seed=1,2,3 sweep.name=reproduce-evokd-cpu
   tutelage train -m shots=1 data=snips budget.tokens=60000 method=evokd method.rounds=40 method.n_hard=28 method.n_easy=28 method.max_tokens=56 method.training.review_every=2 ablation=no_feedback seed=1,2,3 sweep.name=reproduce-evokd-cpu
-  tutelage train -m shots=1 task=ner data=wikigold budget.tokens=100000 method=evokd method.rounds=40 method.n_hard=28 method.n_easy=28 method.max_tokens=56 method.training.review_every=2 ablation=no_feedback seed=1,2,3 sweep.name=reproduce-evokd-cpu
+  tutelage train -m shots=1 task=ner data=wikigold budget.tokens=100000 method=evokd method.rounds=40 method.n_hard=14 method.n_easy=14 method.max_tokens=56 method.training.review_every=2 ablation=no_feedback seed=1,2,3 sweep.name=reproduce-evokd-cpu
   tutelage train -m shots=1 data=snips budget.tokens=60000 method=evokd method.rounds=0 method.n_hard=28 method.n_easy=28 method.max_tokens=56 method.training.review_every=2 method.training.start_epochs=10 method.n_init=224 seed=1,2,3 sweep.name=reproduce-evokd-cpu
   tutelage train -m shots=1 data=snips budget.tokens=60000 method=supervised seed=1,2,3 sweep.name=reproduce-evokd-cpu
   tutelage reproduce evokd --scale cpu --only one_shot_gain one_shot_gain_ner over_static over_static_ner over_augmentation near_full_shot steadier aims_at_weak_classes
@@ -35,7 +35,7 @@ full)
   tutelage train -m shots=1 teacher.model=Qwen/Qwen2.5-14B-Instruct student.model=FacebookAI/roberta-base student.head_learning_rate=2e-5 data=hub data.name=fancyzhx/amazon_polarity data.text_column=content 'data.splits.train="train[:20000]"' data.splits.validation=null 'data.splits.test="test[:2000]"' data.cue=Sentiment student.pooling=first budget.tokens=500000 method=supervised seed=1,2,3,4,5 sweep.name=reproduce-evokd-full
   tutelage train -m shots=1 teacher.model=Qwen/Qwen2.5-14B-Instruct student.model=FacebookAI/roberta-base student.head_learning_rate=2e-5 data=hub data.name=stanfordnlp/imdb data.splits.validation=null data.cue=Sentiment student.pooling=first budget.tokens=500000 method=supervised seed=1,2,3,4,5 sweep.name=reproduce-evokd-full
   tutelage train -m shots=1 teacher.model=Qwen/Qwen2.5-14B-Instruct student.model=FacebookAI/roberta-base student.head_learning_rate=2e-5 data=files data.name=inshorts data.path=data/inshorts student.pooling=first budget.tokens=500000 method=supervised seed=1,2,3,4,5 sweep.name=reproduce-evokd-full
-  tutelage reproduce evokd --scale full --only one_shot_gain one_shot_gain_ner over_static over_static_ner over_augmentation few_tokens near_full_shot steadier aims_at_weak_classes f1_amazon f1_inshorts f1_imdb f1_conll04
+  tutelage reproduce evokd --scale full --only one_shot_gain one_shot_gain_ner over_static over_static_ner over_augmentation over_augmentation_ner few_tokens near_full_shot steadier aims_at_weak_classes f1_amazon f1_inshorts f1_imdb f1_conll04
   ;;
 *)
   echo "SCALE=$SCALE is neither cpu nor full." >&2
