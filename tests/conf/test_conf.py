@@ -228,9 +228,19 @@ def test_what_cannot_be_meant_is_refused_when_it_is_composed(override: str, said
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("override", ["student.learning_rate=1", "data.name=null", "teacher.cache=null", "budget.tokens=null", "seed=0"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "student.learning_rate=1",
+        "data.name=null",
+        "teacher.cache=null",
+        "budget.tokens=null",
+        "seed=0",
+        "data=hub data.name=a/b sweep.name=mine",
+    ],
+)
 def test_a_value_of_the_right_kind_is_taken(override: str):
-    compose_config([override])
+    compose_config(override.split())
 
 
 def test_nothing_is_mirrored_unless_it_is_asked_for_and_then_offline():

@@ -54,7 +54,7 @@ def test_the_wheel_holds_what_a_run_needs_and_nothing_else(wheel: Path):
     shipped = {name for name in names if name.startswith("tutelage/conf/")}
     assert shipped == {f"tutelage/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     package = ROOT / "src" / "tutelage"
-    for pattern in ("data/samples/*/*", "report/*.j2", "report/*.css", "report/*.js", "py.typed", "**/*.py"):
+    for pattern in ("data/samples/*/*", "**/*.j2", "reproduce/*.yaml", "report/*.css", "report/*.js", "py.typed", "**/*.py"):
         there = {f"tutelage/{path.relative_to(package)}" for path in package.glob(pattern) if path.is_file()}
         assert there
         assert there <= set(names), pattern

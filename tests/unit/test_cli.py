@@ -42,7 +42,7 @@ def test_help_answers_at_once_and_names_every_verb():
     # Of its own work: what else this machine does at the time is not its doing.
     took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert done.returncode == 0
-    assert all(verb in done.stdout for verb in ("train", "plan", "predict", "report", "assets", "doctor"))
+    assert all(verb in done.stdout for verb in ("train", "plan", "predict", "report", "reproduce", "wandb-dashboard", "assets", "doctor"))
     assert took < 1.0, f"--help took {took:.2f} s of processor time"
 
 

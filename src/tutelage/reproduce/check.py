@@ -58,34 +58,30 @@ def reproduce(
     chosen = papers[paper]
     size, wanted = chosen.scale(scale), chosen.only(only)
     console = Console()
+    runs = runs_of(chosen, size, wanted, extra)
     if dry_run:
         for line in commands(chosen, size, wanted, extra):
             tell(console, line)
-    without = _lacks(size)
-    if dry_run or without:
-        tell(console, _estimate(chosen, size, runs_of(chosen, size, wanted, extra), None))
-    if dry_run:
+        tell(console, _estimate(chosen, size, runs, None))
         return 0
-    folder = make_folder(Path("multirun_sweeps", sweep_name(chosen, size), time.strftime("%Y-%m-%d_%H-%M-%S")).resolve(), named=False)
-    sweep = SweepFolder(folder)
-    records: dict[PlannedRun, JobRecord] = {} if without else _do(chosen, size, wanted, extra, sweep, console)
+    begun = Path("multirun_sweeps", sweep_name(chosen, size), time.strftime("%Y-%m-%d_%H-%M-%S")).resolve()
+    without = _lacks(size)
+    jobs = [] if without else _composed(chosen, size, runs, SweepFolder(begun))
+    tell(console, _estimate(chosen, size, runs, sum(job.done for job in jobs)))
+    sweep = SweepFolder(make_folder(begun, named=False))
+    records = _do(jobs, sweep, console)
     verdicts = [_verdict(claim, chosen, size, wanted, extra, records, sweep, without) for claim in chosen.claims]
-    write_verdicts(
-        folder, chosen, size, verdicts, extra, {run: sweep.run_of(one) for run, one in records.items() if one.state == "done"}, console
-    )
+    done = {run: sweep.run_of(record) for run, record in records.items() if record.state == "done"}
+    write_verdicts(sweep.path, chosen, size, verdicts, extra, done, console)
     return max((record.code for record in records.values()), default=0)
 
 
-def _do(
-    paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str], sweep: SweepFolder, console: Console
-) -> dict[PlannedRun, JobRecord]:
-    """Do the runs of ``claims`` as the jobs of a sweep: in processes of their own, by one teacher, nothing twice."""
-    jobs = _composed(paper, scale, runs_of(paper, scale, claims, extra), sweep)
-    tell(console, _estimate(paper, scale, [job.run for job in jobs], sum(job.done for job in jobs)))
+def _do(jobs: Sequence[_Job], sweep: SweepFolder, console: Console) -> dict[PlannedRun, JobRecord]:
+    """Do the runs as the jobs of a sweep: in processes of their own, by one teacher, nothing twice."""
     if not jobs:
         return {}
-    every = jobs[0].run.words
-    differing = frozenset(word.partition("=")[0] for job in jobs for word in set(job.run.words) ^ set(every))
+    first = set(jobs[0].run.words)
+    differing = frozenset(word.partition("=")[0] for job in jobs for word in first.symmetric_difference(job.run.words))
     records = {}
     with session(jobs[0].config, sweep, len(jobs), differing, "score", console):
         for number, job in enumerate(jobs):
@@ -120,10 +116,10 @@ def _verdict(
     sweep: SweepFolder,
     without: str,
 ) -> Verdict:
-    if why := claim.skipped.get(scale.name):
-        return not_run(claim, why)
     if claim not in wanted:
         return not_run(claim, LEFT_OUT)
+    if why := claim.skipped.get(scale.name):
+        return not_run(claim, why)
     if without:
         return not_run(claim, without)
     runs = runs_of(paper, scale, (claim,), extra)
@@ -156,7 +152,11 @@ def _estimate(paper: Paper, scale: Scale, runs: Sequence[PlannedRun], done: int 
     """What is to come, in a line; ``done`` is None where nobody has looked."""
     arms, sets = (dict.fromkeys(getattr(run, key) for run in runs) for key in ("arm", "data"))
     left = len(runs) - (done or 0)
-    parts = [f"{len(runs)} runs of {len(arms)} arms on {', '.join(sets) or 'no data'}"]
+    parts = [f"{_count(len(runs), 'run')} of {_count(len(arms), 'arm')} on {', '.join(sets) or 'no data'}"]
     parts += [] if done is None else [f"{done} of them done before"]
     parts += [] if scale.minutes is None else [f"about {left * scale.minutes:.0f} min on two quiet cores"]
     return f"{paper.name} at {scale.name} scale: {', '.join(parts)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

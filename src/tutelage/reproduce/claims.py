@@ -118,7 +118,7 @@ class Claim:
     def expected(self) -> str:
         """The band in words."""
         if self.kind == "spread":
-            return "standard deviation lower: difference below 0 points"
+            return f"standard deviation of {_listed(self.better)} less that of {_listed(self.worse)}: below 0 points"
         if self.kind == "gap":
             factor = f" × {self.times:g}" if self.times != 1 else ""
             return f"{_listed(self.better)} less {_listed(self.worse)}{factor}: above {100 * self.low:g} points"

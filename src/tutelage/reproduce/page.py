@@ -107,7 +107,8 @@ def _findings(verdict: Verdict) -> list[tuple[Finding, str, str]]:
 
 def _print(paper: Paper, scale: Scale, verdicts: Sequence[Verdict], console: Console) -> None:
     table = Table(title=f"{paper.title}, {scale.name} scale", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("claim", "expected", "here (95 %)", "verdict"):
+    table.add_column("claim", no_wrap=True)
+    for name in ("expected", "here (95 %)", "verdict"):
         table.add_column(name, overflow="fold")
     told = [one for one in verdicts if one.why != LEFT_OUT]
     for one in told:
@@ -119,4 +120,4 @@ def _print(paper: Paper, scale: Scale, verdicts: Sequence[Verdict], console: Con
         table.add_row(one.claim.id, Text(one.claim.expected), Text(figure), verdict)
     console.print(table)
     if len(told) < len(verdicts):
-        tell(console, f"{len(verdicts) - len(told)} claims {LEFT_OUT}")
+        tell(console, f"{LEFT_OUT}: {len(verdicts) - len(told)} of {len(verdicts)}")

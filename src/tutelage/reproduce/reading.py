@@ -93,7 +93,9 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
     for scale, names in _mapping(node["sets"], f"{at}: sets").items():
         known = scales[_one_of(scale, scales, f"{at}: scale")].sets
         sets[scale] = tuple(_one_of(name, known, f"{at}: data set") for name in _list(names, f"{at}: sets.{scale}"))
-    skipped = {key: str(why) for key, why in _mapping(node.get("skipped", {}), f"{at}: skipped").items()}
+    skipped = {
+        _one_of(scale, scales, f"{at}: scale"): str(why) for scale, why in _mapping(node.get("skipped", {}), f"{at}: skipped").items()
+    }
     for scale in scales:
         if bool(sets.get(scale)) == bool(skipped.get(scale)):
             raise ConfigError(f"{at}: give data sets for scale {scale} under sets, or under skipped why there are none; not both.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from tutelage.sweep.results import ArmRun, Point, SweepResults
 from tutelage.sweep.statistics import Ranks, summary
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _CURVES = (Colour.BLUE, Colour.VERMILION, Colour.GREEN, Colour.PURPLE, Colour.AMBER, Colour.SKY, Colour.MUTED)
@@ -57,26 +58,35 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
 
 
 def _arms(results: SweepResults, data: str, title: str) -> Figure:
+    values = {arm: [run.scores[results.metric] for run in runs] for arm in results.arms if (runs := results.of(arm, data))}
+    with figure_style():
+        figure = new_figure(0.9 + 0.36 * len(values))
+        draw_arms(figure.subplots(), values, title)
+    return figure
+
+
+def draw_arms(axes: Axes, values: Mapping[str, Sequence[float]], title: str) -> None:
+    """Draw arms under each other: a ring a run, the mean, and its 95 % bootstrap interval.
+
+    Args:
+        values: of the runs of each arm, in [0, 1].
+        title: of the metric.
+    """
     from matplotlib.ticker import PercentFormatter
 
-    arms = [arm for arm in results.arms if results.of(arm, data)]
-    with figure_style():
-        figure = new_figure(0.9 + 0.36 * len(arms))
-        axes = figure.subplots()
-        for place, arm in enumerate(reversed(arms)):
-            values = [run.scores[results.metric] for run in results.of(arm, data)]
-            found = summary(values)
-            axes.plot(values, [place] * len(values), "o", mfc="none", mec=Colour.MUTED, markersize=8, clip_on=False)
-            if math.isfinite(found.low):
-                axes.plot([found.low, found.high], [place, place], color=Colour.BLUE)
-            axes.plot([found.mean], [place], "o", color=Colour.BLUE, markersize=6, clip_on=False)
-            axes.annotate(f"{found.mean:.1%}", (1.01, place), xycoords=axes.get_yaxis_transform(), va="center", annotation_clip=False)
-        axes.set_yticks(range(len(arms)), [short(arm, 44) for arm in reversed(arms)])
-        axes.set_ylim(-0.6, len(arms) - 0.4)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-        axes.set_xlabel(f"{title} on test, %")
-        axes.grid(axis="x")
-    return figure
+    for place, arm in enumerate(reversed(list(values))):
+        scores = values[arm]
+        found = summary(scores)
+        axes.plot(scores, [place] * len(scores), "o", mfc="none", mec=Colour.MUTED, markersize=8, clip_on=False)
+        if math.isfinite(found.low):
+            axes.plot([found.low, found.high], [place, place], color=Colour.BLUE)
+        axes.plot([found.mean], [place], "o", color=Colour.BLUE, markersize=6, clip_on=False)
+        axes.annotate(f"{found.mean:.1%}", (1.01, place), xycoords=axes.get_yaxis_transform(), va="center", annotation_clip=False)
+    axes.set_yticks(range(len(values)), [short(arm, 44) for arm in reversed(list(values))])
+    axes.set_ylim(-0.6, len(values) - 0.4)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+    axes.set_xlabel(f"{title} on test, %")
+    axes.grid(axis="x")
 
 
 def _curves(results: SweepResults, data: str, place: Callable[[Point], float], unit: str, title: str) -> Figure | None:

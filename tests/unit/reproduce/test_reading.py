@@ -60,6 +60,7 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         ("mine/claims/0/sets", {"cpu": ["c"], "full": ["a"]}, "claim more: Unknown data set 'c'."),
         ("mine/claims/0/sets", {"cup": ["a"]}, "claim more: Unknown scale 'cup'. Did you mean 'cpu'?"),
         ("mine/claims/1/skipped", None, "claim little: give data sets for scale full under sets, or under skipped why there are none"),
+        ("mine/claims/1/skipped", {"full": "it takes 10", "000 tokens": None}, "claim little: Unknown scale '000 tokens'."),
         ("mine/claims/0/skipped", {"cpu": "no"}, "claim more: give data sets for scale cpu"),
     ],
 )

@@ -1,0 +1,9 @@
+"""Draws the ablations of EvoKD from the verdicts that evokd_ablations.sh leaves.
+
+python reproduce/evokd_ablations.py [multirun_sweeps/reproduce-evokd-cpu]
+"""
+
+from tutelage.reproduce.figures import main
+
+if __name__ == "__main__":
+    main("evokd", "ablations")

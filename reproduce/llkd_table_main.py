@@ -1,0 +1,9 @@
+"""Draws the main results of LLKD from the verdicts that llkd_table_main.sh leaves.
+
+python reproduce/llkd_table_main.py [multirun_sweeps/reproduce-llkd-cpu]
+"""
+
+from tutelage.reproduce.figures import main
+
+if __name__ == "__main__":
+    main("llkd", "main")

@@ -1,0 +1,80 @@
+"""A small file of claims, whose runs are really done (a tiny student, a scripted teacher), gone on with and judged."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests import tiny
+
+from tutelage.reproduce.check import reproduce
+
+ROOT = Path(__file__).parents[2]
+
+
+def claim(id: str, kind: str, better: str, **more: Any) -> dict[str, Any]:
+    said = {"table": "main", "says": "So it is.", "mark": "known", "chosen": ["all"], "sets": {"cpu": ["small"]}}
+    return {"id": id, "kind": kind, "better": [better], **said, **more}
+
+
+@pytest.fixture
+def claims(student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    base = tiny.scripted(student, small_data, workplace / "replies.sqlite")
+    scale = {
+        "words": [*base, "shots=1"],
+        "seeds": [1],
+        "minutes": 0.1,
+        "sets": {"small": {"words": ["name=small"], "metric": "macro_f1"}},
+    }
+    arms = {
+        "grown": {"title": "EvoKD", "words": ["method=evokd", *tiny.EVOKD, "method.rounds=1"]},
+        "broken": {"title": "too many shots", "words": ["method=shots", "shots=99"]},
+    }
+    listed = [
+        claim("gain", "gap", "grown", worse=["grown:before"], at_least=-1.0),
+        claim("perfect", "value", "grown", at_least=1.5),
+        claim("aim", "value", "grown:aim", at_most=2.0),
+        claim("never", "gap", "broken", worse=["grown"]),
+    ]
+    path = workplace / "claims.yaml"
+    path.write_text(yaml.safe_dump({"mine": {"title": "Mine", "scales": {"cpu": scale}, "arms": arms, "claims": listed}}))
+    return path
+
+
+def verdicts(folder: Path) -> dict[str, tuple[str, str]]:
+    return {one["id"]: (one["verdict"], one["why"]) for one in json.loads((folder / "verdicts.json").read_text())["claims"]}
+
+
+def test_runs_are_done_once_and_each_claim_gets_its_verdict(claims: Path, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce("mine", "cpu", ["gain", "aim"], claims=claims) == 0
+    out = capsys.readouterr().out
+    assert "1 run of 1 arm on small, 0 of them done before, about 0 min" in out
+    assert "not chosen by --only: 2 of 4" in out
+    (first,) = (workplace / "multirun_sweeps" / "reproduce-mine-cpu").iterdir()
+    found = verdicts(first)
+    assert found["perfect"] == ("not run", "not chosen by --only")
+    record = json.loads((first / "verdicts.json").read_text())
+    (finding,) = record["claims"][0]["findings"]
+    result = json.loads((first / "0" / "result.json").read_text())
+    assert finding["mean"] == pytest.approx(result["after"]["macro_f1"] - result["before"]["macro_f1"])
+    assert (finding["count"], finding["low"], found["gain"][1]) == (1, None, "not shown either way; one run has no interval")
+
+    # All claims now: what is done is found, what fails is told and ends nothing.
+    assert reproduce("mine", "cpu", claims=claims) == 3
+    out = capsys.readouterr().out
+    assert "2 runs of 2 arms on small, 1 of them done before" in out
+    assert "1 done (1 of them before), 1 failed" in out
+    second = next(path for path in first.parent.iterdir() if path != first)
+    found = verdicts(second)
+    state, why = found["never"]
+    assert state == "not run"
+    assert why.startswith("1 of its 2 runs failed; the first, broken on small, seed 1: ")
+    assert "99 shots per class were asked for" in why
+    assert found["gain"] == verdicts(first)["gain"]
+    assert found["perfect"][0] == "not reproduced"
+    assert (second / "0" / "result.json").samefile(first / "0" / "result.json")
