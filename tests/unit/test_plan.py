@@ -34,7 +34,7 @@ def test_a_plan_shows_prompts_tokens_and_the_whole_cost(
     assert plan(config(small_data, tmp_path / "replies.sqlite")) == 0
     text = capsys.readouterr().out
     assert re.search("^─+ generation ─+$", text, flags=re.MULTILINE)
-    assert "Topic:\n" in text
+    assert "Answer:\n" in text
     assert "8 generation, 8 labelling, 1 analysis" in text
     each = [float(share) for share in re.findall(r"^(\d+) tokens a request", text, flags=re.MULTILINE)]
     assert len(each) == 3

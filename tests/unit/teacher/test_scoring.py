@@ -90,10 +90,10 @@ def test_a_word_without_a_token_is_not_used() -> None:
 
 def test_the_prompt_shows_the_shots_in_order_and_the_codes() -> None:
     plain = scorer(WordTeacher(obliging), shots=SHOTS[::-1]).prompt(Query("what is this"))
-    assert [line.removeprefix("Topic:").strip() for line in plain.splitlines() if line.startswith("Topic:")] == ["food"] * 2 + [
+    assert [line.removeprefix("Answer:").strip() for line in plain.splitlines() if line.startswith("Answer:")] == ["food"] * 2 + [
         "tool"
     ] * 2 + ["animal"] * 2 + [""]
-    assert plain.endswith("Text: what is this\nTopic:")
+    assert plain.endswith("Text: what is this\nAnswer:")
     coded = scorer(LetterTeacher(), labels("cat", "cow")).prompt(Query("what is this"))
     assert coded.startswith("A: say cat number 0\nB: say cow number 1\n")
 
