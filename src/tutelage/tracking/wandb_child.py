@@ -95,7 +95,9 @@ class WandbRun:
     def finish(self) -> None:
         """Write the summary and end the wandb run as the run ended."""
         state = self._folder.read_json("status.json")["state"]
-        self._run.summary.update(summary(read_run(self._folder.path), self._metric) if state == "done" else {"state": state})
+        # Nobody writes down that a run was killed.
+        ended = {"state": "killed" if state == "running" else state}
+        self._run.summary.update(summary(read_run(self._folder.path), self._metric) if state == "done" else ended)
         self._run.finish(exit_code=_EXIT_CODES.get(state, 1))
 
 
