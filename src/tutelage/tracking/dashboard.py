@@ -50,11 +50,13 @@ def reviewed(where: str) -> Reviewed:
     found = [state.parents[1].resolve() for depth in ("", "*/", "*/*/") for state in sorted(folder.glob(f"{depth}wandb/mirror.json"))]
     if not found:
         raise RunError(f"No run in {where} was mirrored to wandb. Run it with logger=wandb.")
-    manifests = {run: RunFolder(run).read_json("manifest.json") for run in found}
-    groups = dict.fromkeys(group_of(run, manifest["name"]) for run, manifest in manifests.items())
-    metrics = dict.fromkeys(metric["key"] for manifest in manifests.values() for metric in manifest["metrics"])
-    logger = yaml.safe_load((found[0] / "config.yaml").read_text(encoding="utf-8"))["logger"]
-    return Reviewed(tuple(groups), tuple(metrics), logger["project"], logger["entity"] or "")
+    configs = {run: yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) for run in found}
+    groups = dict.fromkeys(group_of(run, config["name"]) for run, config in configs.items())
+    # A run that failed at its very start has no manifest.
+    manifests = filter(None, (RunFolder(run).read_json("manifest.json") for run in configs))
+    metrics = dict.fromkeys(metric["key"] for manifest in manifests for metric in manifest["metrics"])
+    logger = next(iter(configs.values()))["logger"]
+    return Reviewed(tuple(groups), tuple(metrics) or _EVERY_METRIC, logger["project"], logger["entity"] or "")
 
 
 def layout(shown: Reviewed) -> Any:

@@ -16,6 +16,12 @@ from tutelage.tasks.spans import read_spans
 AXES = ("round", "samples", "billed_tokens")
 """What a curve can be drawn against: rounds, accepted samples, billed teacher tokens."""
 
+FAMILIES = {
+    **dict.fromkeys(("dev", "test", "dev_f1", "test_f1"), "billed_tokens"),
+    **dict.fromkeys(("dev_errors", "test_errors", "rows", "seconds", "train", "fresh"), "round"),
+}
+"""Of curves by the beginning of their names, with the axis that is shown where no other is chosen."""
+
 COLUMNS = ("round", "mistake", "right", "said", "sure", "next text", "next target", "kept", "reason", "written for")
 """Of the table of mistakes: a line for each text that the teacher wrote after a mistake."""
 

@@ -19,7 +19,7 @@ import wandb
 import yaml
 
 from tutelage.report.runs import Run, read_run
-from tutelage.tracking.review import AXES, COLUMNS, curves, group_of, mistakes, pool_at, summary, tags
+from tutelage.tracking.review import AXES, COLUMNS, FAMILIES, curves, group_of, mistakes, pool_at, summary, tags
 from tutelage.tracking.run_folder import RunFolder
 
 _LOOK_SECONDS = 1.0
@@ -66,15 +66,8 @@ class WandbRun:
         folder.write_json(STATE, self._state)
         for axis in AXES:
             self._run.define_metric(axis, hidden=True)
-        for family, axis in (
-            ("dev", "billed_tokens"),
-            ("test", "billed_tokens"),
-            ("dev_f1", "billed_tokens"),
-            ("test_f1", "billed_tokens"),
-        ):
+        for family, axis in FAMILIES.items():
             self._run.define_metric(f"{family}/*", step_metric=axis)
-        for family in ("dev_errors", "test_errors", "rows", "seconds", "train", "fresh"):
-            self._run.define_metric(f"{family}/*", step_metric="round")
 
     def catch_up(self) -> None:
         """Mirror the stages that have closed since. A line that was mirrored before a resume is not mirrored again."""
@@ -102,7 +95,9 @@ class WandbRun:
     def finish(self) -> None:
         """Write the summary and end the wandb run as the run ended."""
         state = self._folder.read_json("status.json")["state"]
-        self._run.summary.update(summary(read_run(self._folder.path), self._metric) if state == "done" else {"state": state})
+        # Nobody writes down that a run was killed.
+        ended = {"state": "killed" if state == "running" else state}
+        self._run.summary.update(summary(read_run(self._folder.path), self._metric) if state == "done" else ended)
         self._run.finish(exit_code=_EXIT_CODES.get(state, 1))
 
 

@@ -18,7 +18,7 @@ def mirrored(folder: Path, project: str = "mine") -> Path:
     """A run that was mirrored to ``project``."""
     build_run(folder, rounds=1)
     with (folder / "config.yaml").open("a") as config:
-        config.write(f"logger: {{project: {project}, entity: null}}\n")
+        config.write(f"name: synthetic_test\nlogger: {{project: {project}, entity: null}}\n")
     (folder / "wandb").mkdir()
     (folder / "wandb" / "mirror.json").write_text('{"id": "abc", "lines": 2}')
     return folder
