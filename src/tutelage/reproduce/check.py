@@ -80,10 +80,9 @@ def _do(jobs: Sequence[_Job], sweep: SweepFolder, console: Console) -> dict[Plan
     """Do the runs as the jobs of a sweep: in processes of their own, by one teacher, nothing twice."""
     if not jobs:
         return {}
-    first = set(jobs[0].run.words)
-    differing = frozenset(word.partition("=")[0] for job in jobs for word in first.symmetric_difference(job.run.words))
+    titles = [f"{job.run.arm} on {job.run.data}, seed {job.run.seed}" for job in jobs]
     records = {}
-    with session(jobs[0].config, sweep, len(jobs), differing, "score", console):
+    with session(jobs[0].config, sweep, len(jobs), lambda record: titles[record.number], "score", console):
         for number, job in enumerate(jobs):
             records[job.run] = do_job(job.config, sweep, number, job.run.words)
     tell_end(sweep, console)

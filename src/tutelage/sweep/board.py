@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -27,15 +28,20 @@ class Board:
     Args:
         sweep: the sweep's folder.
         total: how many jobs there will be; None where the sweeper decides as it goes.
-        swept: the keys that tell jobs from each other.
+        title: what tells a job from the others.
         metric: what the scores are.
     """
 
     def __init__(
-        self, sweep: SweepFolder, total: int | None, swept: frozenset[str], metric: str = "score", console: Console | None = None
+        self,
+        sweep: SweepFolder,
+        total: int | None,
+        title: Callable[[JobRecord], str],
+        metric: str = "score",
+        console: Console | None = None,
     ) -> None:
         self.console = console or Console()
-        self._swept = swept
+        self._title = title
         self._sweep = sweep
         self._total = total
         self._metric = metric
@@ -91,7 +97,7 @@ class Board:
     def _line(self, job: JobRecord) -> Text:
         mark, style = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "left out": ("–", "dim")}[job.state]
         text = Text(f"{mark} job {job.number}  ", style=style)
-        text.append(job.title(self._swept), style="default")
+        text.append(self._title(job), style="default")
         if job.score is not None:
             text.append(f"   {self._metric} {job.score:.3f}", style="bold")
         if job.found == "done":
@@ -114,7 +120,7 @@ class Board:
             head.append(f", about {duration(seconds)} to go", style="dim")
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for job in [job for job in jobs if job.state == "running"][:_SHOWN]:
-            table.add_row(f"job {job.number}", job.title(self._swept), _where(self._sweep.run_of(job)), duration(now - job.began))
+            table.add_row(f"job {job.number}", self._title(job), _where(self._sweep.run_of(job)), duration(now - job.began))
         return Group(head, table)
 
 

@@ -56,7 +56,7 @@ def multirun(words: Sequence[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     failure: RunError | None = None
     decorated = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)
-    with session(expected.config, sweep, expected.total, expected.swept, metric, console):
+    with session(expected.config, sweep, expected.total, lambda job: job.title(expected.swept), metric, console):
         try:
             decorated()
         except (HydraException, OmegaConfBaseException, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,23 @@ from rich.console import Console
 from tutelage.compose import shown
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.sweep.board import Board
-from tutelage.sweep.record import SweepFolder
+from tutelage.sweep.record import JobRecord, SweepFolder
 
 _ON_THIS_MACHINE = ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
 """Launchers whose jobs can reach this process's socket."""
 
 
 @contextlib.contextmanager
-def session(config: Any, sweep: SweepFolder, total: int | None, swept: frozenset[str], metric: str, console: Console) -> Iterator[None]:
+def session(
+    config: Any, sweep: SweepFolder, total: int | None, title: Callable[[JobRecord], str], metric: str, console: Console
+) -> Iterator[None]:
     """Everything that jobs need around them, for as long as they are done.
 
     Args:
         config: the first job's configuration, composed with Hydra's own node.
-        total, swept, metric: as :class:`~tutelage.sweep.board.Board` takes them.
+        total, title, metric: as :class:`~tutelage.sweep.board.Board` takes them.
     """
-    with _stoppable(), _one_teacher(config, sweep.path), Board(sweep, total, swept, metric, console):
+    with _stoppable(), _one_teacher(config, sweep.path), Board(sweep, total, title, metric, console):
         yield
 
 

@@ -14,7 +14,9 @@ from tutelage.sweep.board import Board
 from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.tracking.run_folder import RunFolder
 
-SWEPT = frozenset({"seed", "ablation"})
+
+def title(job: JobRecord) -> str:
+    return job.title(frozenset({"seed", "ablation"}))
 
 
 def job(number: int, state: str = "done", **more: object) -> JobRecord:
@@ -29,7 +31,7 @@ def folder(tmp_path: Path) -> SweepFolder:
 
 def told(folder: SweepFolder, *, terminal: bool = False, total: int | None = 4) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200, color_system=None)
-    with Board(folder, total, SWEPT, "accuracy", console):
+    with Board(folder, total, title, "accuracy", console):
         pass
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return str(text)
@@ -61,14 +63,14 @@ def test_a_terminal_has_a_table_of_what_runs(folder: SweepFolder) -> None:
 
 
 def test_the_time_that_is_left_is_the_mean_job_s(folder: SweepFolder) -> None:
-    board = Board(folder, 10, SWEPT)
+    board = Board(folder, 10, title)
     assert board.left((), 0.0) == (10, None)
     ended = tuple(job(number, began=0.0, ended=100.0) for number in range(2))
     found = (job(2, found="done", began=5.0, ended=5.0),)
     running = tuple(job(number, "running", began=900.0) for number in (3, 4))
     # 5 are waiting, 100 s each; two that run have 60 s to go each; two at once.
     assert board.left((*ended, *found, *running), 940.0) == (5, (5 * 100 + 2 * 60) / 2)
-    assert Board(folder, None, SWEPT).left(ended, 0.0) == (None, None)
+    assert Board(folder, None, title).left(ended, 0.0) == (None, None)
 
 
 def test_a_record_that_was_altered_is_named(folder: SweepFolder) -> None:
