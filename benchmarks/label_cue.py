@@ -1,9 +1,9 @@
 """Claim: a small teacher hangs on the one word that stands before a label in its prompt.
 
-    python benchmarks/label_cue.py --data ../data [--sets sst2 emotion trec6] [--cues Topic Sentiment Emotion Answer] [--texts 150]
+    python benchmarks/label_cue.py --data ../data [--sets sst2 emotion ag_news trec6] [--cues Topic Sentiment Emotion Answer] [--texts 150]
 
 The teacher alone labels the first dev texts, batch-calibrated on all of dev, with two shots a class as demonstrations, once for each
-``data.cue``; accuracy, mean over the seeds and by seed. ``--data`` holds sst2/, emotion/ and trec6/, of which the rows are used that
+``data.cue``; accuracy, mean over the seeds and by seed. ``--data`` holds sst2/, emotion/, ag_news/ and trec6/, of which the rows are used that
 llkd_arms.py draws; SNIPS (``--sets snips``) is in the package.
 """
 
@@ -22,7 +22,7 @@ def main() -> None:
     """Measure, and print a line a word."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--sets", nargs="+", default=["sst2", "emotion", "trec6"])
+    parser.add_argument("--sets", nargs="+", default=["sst2", "emotion", "ag_news", "trec6"])
     parser.add_argument("--cues", nargs="+", default=["Topic", "Sentiment", "Emotion", "Answer"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--texts", type=int, default=150)

@@ -1,4 +1,4 @@
-"""Claim: with logger=wandb a run waits 2 % longer at most.
+"""Claim: with logger=wandb a run waits for its mirror at its start and its end alone, which is less than 2 % of a default run.
 
     python benchmarks/wandb_overhead.py [--pairs 3] [-- OVERRIDES…]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -55,11 +56,16 @@ def shows_only(words: Sequence[str]) -> bool:
 
 
 def launch(verb: str, overrides: list[str]) -> int:
-    """Do one run (``train``), or show one (``plan``), under Hydra, and return the exit code; many runs are :mod:`tutelage.sweep.multirun`'s."""
+    """Do one run (``train``), or show one (``plan``), under Hydra, and return the exit code; many runs are :mod:`tutelage.sweep.multirun`'s.
+
+    Raises:
+        ConfigError: an override is wrong, or holds a secret.
+    """
     import hydra
 
     from tutelage.settings import register_schema
 
+    _refuse_secrets(overrides)
     register_schema()
     folder: Path | None = None
     # With another configuration folder only Hydra knows what the words mean.
@@ -134,7 +140,7 @@ def folder_to_resume(config: Any) -> Path | None:
         ConfigError: no unfinished run of this configuration, or the folder is of another configuration.
     """
     from tutelage.tracking.manifest import config_hash
-    from tutelage.tracking.run_folder import RunFolder, runs_of
+    from tutelage.tracking.run_folder import RunFolder, runs_with
 
     if not config.resume:
         return None
@@ -153,11 +159,16 @@ def folder_to_resume(config: Any) -> Path | None:
             )
         return path
     base = Path(str(config.hydra.run.dir)).parent
-    begun = runs_of(wanted, base.glob("*"))
+    begun = runs_with(wanted, base.glob("*"))
     candidates = [(started, run.path) for started, run in begun if (run.read_json("status.json") or {}).get("state") != "done"]
     if not candidates:
         raise ConfigError(f"resume=true found no unfinished run of this very configuration under {base}. Leave resume out to begin one.")
     return max(candidates)[1]
+
+
+_IN_A_DICTIONARY = re.compile(r"[{,]\s*(\w+)\s*:\s*([^,{}]+)")
+_A_REFERENCE = re.compile(r"['\"]?\$\{[\w.:]+(,\s*null)?\}['\"]?")
+"""To a variable of the environment, or to another setting; a default in it would be a secret again."""
 
 
 def _refuse_secrets(overrides: Sequence[str]) -> None:
@@ -166,11 +177,17 @@ def _refuse_secrets(overrides: Sequence[str]) -> None:
 
     for word in overrides:
         key, _, value = word.lstrip("+~").partition("=")
-        if looks_secret(key.rpartition(".")[2], value) and value not in ("", "null") and "${oc.env:" not in value.replace("\\", ""):
-            raise ConfigError(
-                f"{key}=… looks like a secret, and the command is written down with the run. Put the value into an environment variable and "
-                f"name that one: '{key}=${{oc.env:NAME}}'."
-            )
+        # A dictionary may hold one under a name of its own: student.hub={token: …}.
+        for name, given in [(key.rpartition(".")[2], value), *_IN_A_DICTIONARY.findall(value)]:
+            if (
+                looks_secret(name, given)
+                and given.strip() not in ("", "null")
+                and not _A_REFERENCE.fullmatch(given.replace("\\", "").strip())
+            ):
+                raise ConfigError(
+                    f"{key}=… looks like a secret, and the command is written down with the run. Put the value into an environment variable "
+                    f"and name that one: '{key}=${{oc.env:NAME}}'."
+                )
 
 
 def _check_types(config: Any, overrides: Sequence[str]) -> None:

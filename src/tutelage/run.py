@@ -42,7 +42,7 @@ def _run(config: DictConfig, path: Path, folder: RunFolder, watcher: Watcher, re
     began = time.perf_counter()
     status = Status(folder, resume_command)
     stack: Stack | None = None
-    with Interruption() as interruption, build_mirror(config, path, resume=resume):
+    with build_mirror(config, path, resume=resume), Interruption() as interruption:
         try:
             folder.write_text("config.yaml", OmegaConf.to_yaml(plain_config(config)))
             dataset = build_dataset(config)

@@ -66,6 +66,10 @@ def test_a_script_does_the_runs_of_its_claims(paper: str, table: str) -> None:
         claims = claims_of(found, table, name)
         wanted = [*commands(found, scale, claims), check_command(found, scale, claims)]
         lines = [line.strip() for line in body[1].splitlines()]
-        assert lines == wanted, f"{stem}.sh is not what `tutelage reproduce {paper} --scale {name} --dry-run` prints for its claims"
+        # A run that fails ends no other.
+        assert all(line.endswith(" || failed=1") for line in lines)
+        said = f"{stem}.sh is not what `tutelage reproduce {paper} --scale {name} --dry-run` prints for its claims"
+        assert [line.removesuffix(" || failed=1") for line in lines] == wanted, said
     assert f'main("{paper}", "{table}")' in (SCRIPTS / f"{stem}.py").read_text(encoding="utf-8")
     assert f"python reproduce/{stem}.py" in script
+    assert script.endswith('exit "$failed"\n')

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tests import tiny
 
+from tutelage.reproduce import check
 from tutelage.reproduce.check import reproduce
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,9 @@ def verdicts(folder: Path) -> dict[str, tuple[str, str]]:
     return {one["id"]: (one["verdict"], one["why"]) for one in json.loads((folder / "verdicts.json").read_text())["claims"]}
 
 
-def test_runs_are_done_once_and_each_claim_gets_its_verdict(claims: Path, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_done_once_and_each_claim_gets_its_verdict(
+    claims: Path, workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert reproduce("mine", "cpu", ["gain", "aim"], claims=claims) == 0
     out = capsys.readouterr().out
     assert "1 run of 1 arm on small, 0 of them done before, about 0 min" in out
@@ -78,3 +81,13 @@ def test_runs_are_done_once_and_each_claim_gets_its_verdict(claims: Path, workpl
     assert found["gain"] == verdicts(first)["gain"]
     assert found["perfect"][0] == "not reproduced"
     assert (second / "0" / "result.json").samefile(first / "0" / "result.json")
+
+    # Where it cannot be done, what was done elsewhere is judged all the same.
+    spec = yaml.safe_load(claims.read_text())
+    spec["mine"]["scales"]["cpu"]["gpu"] = "a large one"
+    claims.write_text(yaml.safe_dump(spec))
+    monkeypatch.setattr(check, "hardware", lambda: {"gpu": None})
+    assert reproduce("mine", "cpu", claims=claims) == 0
+    found = verdicts(max(first.parent.iterdir(), key=lambda path: path.stat().st_mtime))
+    assert found["gain"] == verdicts(first)["gain"]
+    assert found["never"] == ("not run", "needs a GPU (a large one); this machine has none")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.multirun import command, environment, jobs, times
+from tests.offline_wandb import offline_runs
 
 
 def until(true: Callable[[], bool], seconds: float = 90.0) -> None:
@@ -59,13 +60,16 @@ def at_work(workplace: Path) -> bool:
 
 
 def test_a_killed_job_is_told_and_the_same_sweep_goes_on_with_it(slow: Any, workplace: Path) -> None:
-    process = slow("+teacher.delay=0.02")
-    until(lambda: at_work(workplace))
+    process = slow("+teacher.delay=0.02", "logger=wandb")
+    until(lambda: at_work(workplace) and any(workplace.glob("multirun_sweeps/mine/*/0/wandb/offline-run-*")))
     os.kill(run_processes(workplace)[0], signal.SIGKILL)
     out, _ = process.communicate(timeout=180)
     (first,) = times(workplace)
     assert [(job["state"], job["code"]) for job in jobs(first)] == [("failed", 1), ("done", 0)], out
     assert "its process was killed (signal 9, SIGKILL)" in out
+    # The mirror of the killed run has noticed, and says so to wandb.
+    assert [run.exit_code for run in offline_runs(first / "0")] == [1]
+    assert [run.exit_code for run in offline_runs(first / "1")] == [0]
     out, _ = slow("+teacher.delay=0.02").communicate(timeout=180)
     assert [(job["state"], job["found"]) for job in jobs(times(workplace)[1])] == [("done", "unfinished"), ("done", "done")], out
 

@@ -76,8 +76,13 @@ def test_a_sweep_s_job_is_in_the_sweep_s_group(
     assert canaries.leaks(workplace, ended.out, ended.err) == []
 
 
-def test_a_secret_on_the_command_line_is_refused_without_being_told(tutelage: Any) -> None:
-    ended = tutelage("train", "+teacher.api_key=canary-5f3a")
+@pytest.mark.parametrize(
+    "word",
+    ["+teacher.api_key=canary-5f3a", "+teacher.hub={token: canary-5f3a}", "+teacher.api_key=${oc.env:NAME,canary-5f3a}"],
+)
+@pytest.mark.parametrize("more", [[], ["--config-dir=elsewhere"]])
+def test_a_secret_on_the_command_line_is_refused_without_being_told(tutelage: Any, word: str, more: list[str]) -> None:
+    ended = tutelage("train", word, *more)
     assert ended.code == 2
-    assert "teacher.api_key=${oc.env:NAME}" in ended.err
+    assert "=${oc.env:NAME}" in ended.err
     assert "canary" not in ended.out + ended.err

@@ -20,6 +20,7 @@ from tutelage.reproduce.reading import CLAIMS, read_papers
 from tutelage.reproduce.runs import PlannedRun, commands, runs_of, sweep_name
 from tutelage.reproduce.verdicts import LEFT_OUT, Verdict, judge, not_run
 from tutelage.sweep.job import do_job
+from tutelage.sweep.multirun import check_metric
 from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.sweep.session import make_folder, session, tell, tell_end
 from tutelage.tracking.manifest import config_hash, hardware
@@ -57,6 +58,8 @@ def reproduce(
         raise ConfigError(did_you_mean("paper", paper, papers))
     chosen = papers[paper]
     size, wanted = chosen.scale(scale), chosen.only(only)
+    if own := [word for word in extra if word.lstrip("+~").startswith(("seed=", "sweep", "hydra"))]:
+        raise ConfigError(f"--set {own[0]}: the seeds and the sweep are those of the claims. Leave it out.")
     console = Console()
     runs = runs_of(chosen, size, wanted, extra)
     if dry_run:
@@ -66,10 +69,11 @@ def reproduce(
         return 0
     begun = Path("multirun_sweeps", sweep_name(chosen, size), time.strftime("%Y-%m-%d_%H-%M-%S")).resolve()
     without = _lacks(size)
-    jobs = [] if without else _composed(chosen, size, runs, SweepFolder(begun))
+    jobs = _composed(chosen, size, runs, SweepFolder(begun))
     tell(console, _estimate(chosen, size, runs, sum(job.done for job in jobs)))
     sweep = SweepFolder(make_folder(begun, named=False))
-    records = _do(jobs, sweep, console)
+    # What was done elsewhere is judged here, too.
+    records = _do([job for job in jobs if job.done or not without], sweep, console)
     verdicts = [_verdict(claim, chosen, size, wanted, extra, records, sweep, without) for claim in chosen.claims]
     done = {run: sweep.run_of(record) for run, record in records.items() if record.state == "done"}
     write_verdicts(sweep.path, chosen, size, verdicts, extra, done, console)
@@ -90,13 +94,24 @@ def _do(jobs: Sequence[_Job], sweep: SweepFolder, console: Console) -> dict[Plan
 
 
 def _composed(paper: Paper, scale: Scale, runs: Sequence[PlannedRun], sweep: SweepFolder) -> list[_Job]:
-    """The runs with their configurations, those of one arm and data set composed once: their seeds are all that differs."""
+    """The runs with their configurations, those of one arm and data set composed once: their seeds are all that differs.
+
+    Raises:
+        ConfigError: one does not compose, or two arms come to the same.
+    """
     found: dict[tuple[str, str], Any] = {}
+    arms: dict[str, str] = {}
     jobs = []
     for run in runs:
         if (run.arm, run.data) not in found:
             config = compose_config([*run.words, f"sweep.name={sweep_name(paper, scale)}", f"sweep.metric={scale.sets[run.data].metric}"])
             require_values(config)
+            check_metric(config)
+            if (other := arms.setdefault(config_hash(config), run.arm)) != run.arm:
+                raise ConfigError(
+                    f"On {run.data} the arms {other} and {run.arm} come to the same configuration: an override takes back what tells them "
+                    f"apart. Leave it out of --set, or choose other claims with --only."
+                )
             found[run.arm, run.data] = config
         config = copy.deepcopy(found[run.arm, run.data])
         config.seed = run.seed
@@ -119,15 +134,13 @@ def _verdict(
         return not_run(claim, LEFT_OUT)
     if why := claim.skipped.get(scale.name):
         return not_run(claim, why)
-    if without:
-        return not_run(claim, without)
     runs = runs_of(paper, scale, (claim,), extra)
+    if any(run not in records for run in runs):
+        return not_run(claim, without)
     if failed := [run for run in runs if records[run].state != "done"]:
-        first = failed[0]
-        return not_run(
-            claim,
-            f"{len(failed)} of its {len(runs)} runs failed; the first, {first.arm} on {first.data}, seed {first.seed}: {records[first].error}",
-        )
+        first, record = failed[0], records[failed[0]]
+        where = f"the first, {first.arm} on {first.data}, seed {first.seed}: {record.error or record.state}"
+        return not_run(claim, f"{len(failed)} of its {len(runs)} runs failed; {where}")
     try:
         values = {
             side: {

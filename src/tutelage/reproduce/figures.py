@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from tutelage.errors import RunError
@@ -27,8 +28,9 @@ def draw_table(paper: str, table: str, folder: Path) -> Path:
     if written is None:
         raise RunError(f"{folder} has no verdicts.json. Do `tutelage reproduce {paper}` first.")
     record = RunFolder(written.parent).read_json("verdicts.json") or {}
-    arms = {arm for claim in read_papers()[paper].claims if claim.table == table for arm in claim.arms}
-    runs = [run for run in record["runs"] if run["arm"] in arms]
+    claims = [claim for claim in read_papers()[paper].claims if claim.table == table]
+    drawn = {(arm, data) for claim in claims for data in claim.sets.get(record["scale"], ()) for arm in claim.arms}
+    runs = [run for run in record["runs"] if (run["arm"], run["data"]) in drawn]
     if not runs:
         raise RunError(f"{written} has no run of {paper}'s {table} table; leave --only out, or choose claims of that table.")
     scores: dict[tuple[str, str], dict[str, list[float]]] = {}
@@ -50,4 +52,7 @@ def main(paper: str, table: str) -> None:
     """The command line of the scripts beside reproduce/*.sh: the folder to draw from."""
     parser = argparse.ArgumentParser(description=f"Draw {paper}'s {table} table from its verdicts.")
     parser.add_argument("folder", type=Path, nargs="?", default=Path(f"multirun_sweeps/reproduce-{paper}-cpu"))
-    print(draw_table(paper, table, parser.parse_args().folder))
+    try:
+        print(draw_table(paper, table, parser.parse_args().folder))
+    except RunError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")

@@ -72,7 +72,7 @@ def _record(
                 "verdict": one.state,
                 "why": one.why,
                 "findings": [_plain(asdict(finding)) for finding in one.findings],
-                "command": check_command(paper, scale, [one.claim]),
+                "command": check_command(paper, scale, [one.claim], extra),
                 "runs": list(commands(paper, scale, [one.claim], extra)),
                 "chosen": list(one.claim.chosen),
             }
@@ -87,6 +87,8 @@ def _record(
                 "metric": scale.sets[run.data].metric,
                 "score": measured(path, "score", scale.sets[run.data].metric),
                 "tokens": (RunFolder(path).read_json("result.json") or {})["tokens"]["billed"],
+                # A run may be of an earlier time, or of another machine.
+                **{key: (RunFolder(path).read_json("manifest.json") or {}).get(key) for key in ("commit", "hardware")},
                 "folder": os.path.relpath(path, folder),
             }
             for run, path in runs.items()

@@ -40,9 +40,10 @@ def commands(paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequenc
     return tuple(shlex.join(["tutelage", "train", "-m", *words, seeds, name]) for _, _, words in _groups(paper, scale, claims, extra))
 
 
-def check_command(paper: Paper, scale: Scale, claims: Sequence[Claim]) -> str:
+def check_command(paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()) -> str:
     """The command that gives the verdicts on ``claims``, and does what is missing for them."""
-    return shlex.join(["tutelage", "reproduce", paper.name, "--scale", scale.name, "--only", *(claim.id for claim in claims)])
+    given = ["--set", *extra] if extra else []
+    return shlex.join(["tutelage", "reproduce", paper.name, "--scale", scale.name, "--only", *(claim.id for claim in claims), *given])
 
 
 def _groups(paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str]) -> list[tuple[str, str, tuple[str, ...]]]:

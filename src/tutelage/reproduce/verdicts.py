@@ -118,11 +118,15 @@ def _value(claim: Claim, side: Side, values: Mapping[Block, float]) -> Finding:
 def _spread(one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]) -> Finding:
     """The standard deviation of ``one`` over seeds less that of ``two``; means of data sets are taken out first."""
     from scipy.stats import bootstrap, pearsonr
+    from scipy.stats import t as student
 
     blocks = [block for block in ours if block in theirs]
+    sets = len({data for data, _ in blocks})
     first, second = (_centred(values, blocks) for values in (ours, theirs))
-    what, mean = f"sd of {one} − sd of {two}", _deviation(first) - _deviation(second)
-    if len(blocks) < 3 or np.ptp(first + second) == 0 or np.ptp(first - second) == 0:
+    what, mean = f"sd of {one} − sd of {two}", _deviation(first, sets) - _deviation(second, sets)
+    # A mean was taken out of each data set, so each takes a degree of freedom.
+    freedom = len(blocks) - sets - 1
+    if freedom < 1 or np.ptp(first + second) == 0 or np.ptp(first - second) == 0:
         return Finding(what, len(blocks), mean, math.nan, math.nan, math.nan, "unclear")
     drawn = bootstrap(
         (first, second),
@@ -130,7 +134,8 @@ def _spread(one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[B
         paired=True, vectorized=True, n_resamples=_DRAWS, method="percentile", rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
     # Two paired samples have one variance where their sum and their difference do not correlate (Pitman 1939, Morgan 1939).
-    p = float(pearsonr(first + second, first - second).pvalue)
+    r = float(pearsonr(first + second, first - second).statistic)
+    p = 2 * float(student.sf(abs(r) * math.sqrt(freedom / max(1e-12, 1 - r * r)), freedom))
     low, high = float(drawn.low), float(drawn.high)
     return Finding(what, len(blocks), mean, low, high, p, _place(-high, -low, p))
 
@@ -149,5 +154,5 @@ def _centred(values: Mapping[Block, float], blocks: Sequence[Block]) -> np.ndarr
     return np.array([values[block] - np.mean(by_set[block[0]]) for block in blocks])
 
 
-def _deviation(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+def _deviation(values: np.ndarray, sets: int) -> float:
+    return float(values.std(ddof=sets)) if len(values) > sets else math.nan

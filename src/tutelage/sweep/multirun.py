@@ -41,7 +41,7 @@ def multirun(words: Sequence[str]) -> int:
         )
     expected = expected_jobs([word for word in words if word not in flags])
     require_values(expected.config)
-    _check_metric(expected.config)
+    check_metric(expected.config)
     named = any(word.startswith("hydra.sweep.dir=") for word in words)
     folder = make_folder(Path(str(expected.config.hydra.sweep.dir)).resolve(), named=named)
     sweep = SweepFolder(folder)
@@ -101,7 +101,7 @@ def _quoted(config: Any) -> tuple[str, ...]:
     return tuple(metric.key for metric in get_class(str(config.task._target_)).quoted)
 
 
-def _check_metric(config: Any) -> None:
+def check_metric(config: Any) -> None:
     """Refuse a metric that no job will have, before the first one starts.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tutelage.errors import RunError
-from tutelage.tracking.run_folder import RunFolder, runs_of
+from tutelage.tracking.run_folder import RunFolder, runs_with
 
 State = Literal["running", "done", "failed", "left out"]
 
@@ -94,5 +94,5 @@ class SweepFolder:
 
     def earlier(self, config_hash: str) -> Path | None:
         """The run of this configuration that an earlier time of the sweep has made: a finished one, or else the newest that was begun."""
-        begun = runs_of(config_hash, self.path.parent.glob("*/*"))
+        begun = runs_with(config_hash, self.path.parent.glob("*/*"))
         return max((((run / "result.json").is_file(), started, run.path) for started, run in begun), default=(None, None, None))[2]

@@ -71,7 +71,9 @@ def make_folder(folder: Path, *, named: bool) -> Path:
                 wanted.mkdir(parents=True)
                 return wanted
     except OSError as error:
-        raise RunError(f"The sweep's folder {folder} cannot be made: {error.strerror}. Give another with hydra.sweep.dir=…") from error
+        raise RunError(
+            f"The sweep's folder {folder} cannot be made: {error.strerror}. Start it from a folder that takes one; a multirun takes hydra.sweep.dir=…, too."
+        ) from error
     raise RunError(f"A hundred sweeps have begun in this second under {folder.parent}. Wait a little.")
 
 

@@ -41,7 +41,8 @@ def reviewed(where: str) -> Reviewed:
     """
     folder = Path(where)
     if not folder.is_dir():
-        if len(folder.parts) > 2:
+        # A group of ours is <sweep>/<time>, or a run's name.
+        if len(folder.parts) > 2 or (folder.parent.is_dir() and folder.parent != Path()):
             raise RunError(
                 f"There is no folder {where}. Give a run's, a sweep's (multirun_sweeps/<name>[/<time>]), or the name of a group."
             )
@@ -55,8 +56,9 @@ def reviewed(where: str) -> Reviewed:
     # A run that failed at its very start has no manifest.
     manifests = filter(None, (RunFolder(run).read_json("manifest.json") for run in configs))
     metrics = dict.fromkeys(metric["key"] for manifest in manifests for metric in manifest["metrics"])
-    logger = next(iter(configs.values()))["logger"]
-    return Reviewed(tuple(groups), tuple(metrics) or _EVERY_METRIC, logger["project"], logger["entity"] or "")
+    # A run that went on with logger=none has nothing there.
+    logger: dict[str, Any] = next((config["logger"] for config in configs.values() if config["logger"]), {})
+    return Reviewed(tuple(groups), tuple(metrics) or _EVERY_METRIC, logger.get("project", "tutelage"), logger.get("entity") or "")
 
 
 def layout(shown: Reviewed) -> Any:

@@ -79,7 +79,7 @@ def _plain(run: Run, target: str, text: str) -> str:
     return "; ".join(f"{piece.text} [{piece.type}]" for piece in marked(text, read_spans(target)) if piece.type)
 
 
-def pool_at(path: Path, rows: int, limit: int) -> dict[str, Any]:
+def pool_version(path: Path, rows: int, limit: int) -> dict[str, Any]:
     """Which state of the pool a version is: its first ``rows`` lines, with their size and SHA-256 (None above ``limit`` bytes).
 
     The pool only ever grows, so this is enough to have any version back.

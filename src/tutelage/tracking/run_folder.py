@@ -121,7 +121,7 @@ class RunFolder:
         return [json.loads(line) for line in whole.splitlines() if line.strip()]
 
 
-def runs_of(config_hash: str, places: Iterable[Path]) -> Iterator[tuple[str, RunFolder]]:
+def runs_with(config_hash: str, places: Iterable[Path]) -> Iterator[tuple[str, RunFolder]]:
     """The runs of one configuration among folders, links left out, each with the ISO time at which it was started ("" where not known)."""
     for place in places:
         if place.is_symlink() or not (place / "manifest.json").is_file():

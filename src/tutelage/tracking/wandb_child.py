@@ -19,7 +19,7 @@ import wandb
 import yaml
 
 from tutelage.report.runs import Run, read_run
-from tutelage.tracking.review import AXES, COLUMNS, FAMILIES, curves, group_of, mistakes, pool_at, summary, tags
+from tutelage.tracking.review import AXES, COLUMNS, FAMILIES, curves, group_of, mistakes, pool_version, summary, tags
 from tutelage.tracking.run_folder import RunFolder
 
 _LOOK_SECONDS = 1.0
@@ -86,7 +86,7 @@ class WandbRun:
             shown["mistakes"] = wandb.Table(columns=list(COLUMNS), data=found)
         self._run.log(shown, step=step)
         pool = self._folder / "pool" / "rows.jsonl"
-        version = pool_at(pool, line["accepted"] + line["rejected"], int(self._settings["pool_mb"] * 2**20))
+        version = pool_version(pool, line["accepted"] + line["rejected"], int(self._settings["pool_mb"] * 2**20))
         artifact = wandb.Artifact(f"pool-{self._state['id']}", "dataset", metadata={**version, **{axis: shown[axis] for axis in AXES}})
         # By the number of its rows a version differs from the one before; the file itself will have grown when somebody looks at it.
         artifact.add_reference(pool.resolve().as_uri(), name=f"rows-{version['rows']}.jsonl", checksum=False)
@@ -115,6 +115,8 @@ def _settings(*, online: bool, wait: float) -> wandb.Settings:
         host="",
         init_timeout=wait,
         finish_timeout=wait,
+        # Given up is said: what was not sent is in the folder.
+        finish_timeout_raises=True,
         x_disable_machine_info=True,
         x_disable_meta=True,
         x_disable_stats=True,

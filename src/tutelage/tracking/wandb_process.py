@@ -87,10 +87,12 @@ class WandbMirror:
             if process.wait(3 * self._wait):
                 said = (self._folder / "wandb" / "mirror.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
                 self._warn(said[-1] if said else f"exit code {process.returncode}")
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as ended:
+            # A Ctrl-C here is of somebody who has waited enough: the run itself is over.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            self._warn(f"it was not finished after {3 * self._wait:.0f} seconds (logger.wait={self._wait:g})")
+            late = f"it was not finished after {3 * self._wait:.0f} seconds (logger.wait={self._wait:g})"
+            self._warn("it was stopped" if isinstance(ended, KeyboardInterrupt) else late)
 
     def _environment(self, own: Path) -> dict[str, str]:
         """This process's environment without its secrets but wandb's own, where it goes online; its files stay in the run's folder."""

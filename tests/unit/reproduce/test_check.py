@@ -56,3 +56,26 @@ def test_a_run_that_does_not_compose_ends_it_before_the_first(workplace: Path) -
     with pytest.raises(ConfigError, match=r"method\.roundss"):
         reproduce("mine", "cpu", extra=["method.roundss=1"], claims=claims_file(workplace))
     assert not list(workplace.glob("multirun_sweeps/*/*/jobs"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("ablation=none", "On a the arms base and less come to the same configuration"),
+        ("seed=4", "the seeds and the sweep are those of the claims"),
+        ("sweep.reuse=false", "the seeds and the sweep are those of the claims"),
+        ("+teacher.api_key=abc", "looks like a secret"),
+    ],
+)
+@pytest.mark.parametrize("scale", ["cpu", "full"])
+def test_an_override_of_every_run_that_spoils_the_comparison_is_refused(workplace: Path, scale: str, given: str, said: str) -> None:
+    extra = [given, "shots=3"]  # which the arms differ in besides
+    with pytest.raises(ConfigError, match=said):
+        reproduce("mine", scale, extra=extra, claims=claims_file(workplace))
+    assert not (workplace / "multirun_sweeps").exists()
+
+
+def test_a_metric_that_the_task_has_not_ends_it_before_the_first(workplace: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Unknown sweep\.metric 'macro_F1'\. Did you mean 'macro_f1'"):
+        reproduce("mine", "cpu", claims=claims_file(workplace, "mine/scales/cpu/sets/a/metric", "macro_F1"))
+    assert not (workplace / "multirun_sweeps").exists()

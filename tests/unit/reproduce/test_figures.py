@@ -15,7 +15,7 @@ def record(folder: Path, arm: str) -> Path:
     folder.mkdir(parents=True)
     run = {"arm": arm, "title": arm.upper(), "metric": "macro_f1"}
     runs = [{**run, "data": data, "seed": seed, "score": 0.5 + seed / 10} for data in ("snips", "wikigold") for seed in (1, 2)]
-    (folder / "verdicts.json").write_text(json.dumps({"runs": runs}))
+    (folder / "verdicts.json").write_text(json.dumps({"scale": "cpu", "runs": runs}))
     return folder
 
 
@@ -33,3 +33,12 @@ def test_what_cannot_be_drawn_is_told(tmp_path: Path) -> None:
     record(tmp_path / "1", "static")
     with pytest.raises(RunError, match="has no run of evokd's ablations table"):
         draw_table("evokd", "ablations", tmp_path)
+
+
+def test_an_arm_s_runs_for_another_table_are_left_out(tmp_path: Path) -> None:
+    folder = record(tmp_path / "1", "llkd")
+    verdicts = json.loads((folder / "verdicts.json").read_text())
+    elsewhere = {**verdicts, "runs": [run for run in verdicts["runs"] if run["data"] != "snips"]}
+    (folder / "verdicts.json").write_text(json.dumps(elsewhere))
+    with pytest.raises(RunError, match="has no run of llkd's ablations table"):
+        draw_table("llkd", "ablations", tmp_path)

@@ -45,7 +45,7 @@ def test_the_record_holds_claims_and_runs_without_nan(written: tuple[Path, str])
     assert (little["why"], little["findings"], little["command"]) == (
         "<script>alert(1)</script>",
         [],
-        "tutelage reproduce mine --scale cpu --only little",
+        "tutelage reproduce mine --scale cpu --only little --set method.top_p=0.5",
     )
     assert [(run["arm"], run["seed"], run["score"], run["folder"]) for run in record["runs"][:3]] == [
         ("base", 1, 0.5, "0"),
@@ -70,7 +70,7 @@ def test_the_page_says_everything_and_runs_nothing(written: tuple[Path, str]) ->
         "What we had to choose: all of it.",
         "overrides that are not its claim's: method.top_p=0.5",
         "full text was not at hand",
-        "tutelage reproduce mine --scale cpu --only more",
+        "tutelage reproduce mine --scale cpu --only more --set method.top_p=0.5",
     ):
         assert word in page.text, word
     links = {str(attributes["href"]) for tag, attributes in page.tags if tag == "a"}

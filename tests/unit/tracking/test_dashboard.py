@@ -44,7 +44,10 @@ def test_a_sweep_s_dashboard_shows_the_groups_that_its_jobs_are_in(sweep: Path) 
 def test_a_run_s_and_a_group_s(tmp_path: Path) -> None:
     assert reviewed(str(mirrored(tmp_path / "run"))).groups == ("synthetic_test",)
     assert reviewed("seeds/monday").groups == ("seeds/monday",)
-    for where, said in ((str(tmp_path / "no" / "where"), "There is no folder"), (str(build_run(tmp_path / "plain")), "logger=wandb")):
+    with (went_on := mirrored(tmp_path / "went-on")).joinpath("config.yaml").open("a") as config:
+        config.write("logger: {}\n")  # resumed with logger=none
+    assert reviewed(str(went_on)).project == "tutelage"
+    for where, said in ((str(tmp_path / "nowhere"), "There is no folder"), (str(build_run(tmp_path / "plain")), "logger=wandb")):
         with pytest.raises(RunError, match=said):
             reviewed(where)
 

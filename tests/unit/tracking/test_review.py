@@ -11,7 +11,7 @@ from tests.run_folders import build_run
 from tests.tiny import lines
 
 from tutelage.report.runs import Run, read_run
-from tutelage.tracking.review import AXES, COLUMNS, curves, group_of, mistakes, pool_at, summary, tags
+from tutelage.tracking.review import AXES, COLUMNS, curves, group_of, mistakes, pool_version, summary, tags
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def test_a_mistake_stands_beside_what_was_written_from_it_and_then_for_its_class
 def test_a_version_of_the_pool_is_its_first_rows_whatever_came_after(run: Run) -> None:
     path = run.folder / "pool" / "rows.jsonl"
     first = b"".join(path.read_bytes().splitlines(keepends=True)[:9])
-    assert pool_at(path, 9, 10**6) == {"rows": 9, "bytes": len(first), "sha256": hashlib.sha256(first).hexdigest()}
-    assert pool_at(path, 9, 100)["sha256"] is None
+    assert pool_version(path, 9, 10**6) == {"rows": 9, "bytes": len(first), "sha256": hashlib.sha256(first).hexdigest()}
+    assert pool_version(path, 9, 100)["sha256"] is None
 
 
 def test_the_summary_names_the_optimised_metric(run: Run) -> None:

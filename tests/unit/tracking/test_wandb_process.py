@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -121,6 +123,17 @@ def test_whatever_happens_to_the_mirror_is_one_line_of_warning(
     (record,) = caplog.records
     assert said in record.getMessage()
     assert "\n" not in record.getMessage()
+
+
+def test_a_ctrl_c_while_the_mirror_ends_ends_the_mirror_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setattr("sys.executable", stub(tmp_path, "sleep 60"))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+    try:
+        with caplog.at_level(logging.WARNING), mirror(tmp_path / "run", wait=20.0):
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "it was stopped" in caplog.text
 
 
 def test_online_without_an_account_is_kept_offline_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
