@@ -179,7 +179,7 @@ def build_run(
             "tokens": {"billed": tokens, "spent": tokens // 3, "billed_prompt": tokens // 2, "billed_completion": tokens - tokens // 2},
             "seconds": {"teacher start": 6.1, "generation": 8.25 * rounds, "labelling": 2.0 * rounds, "training": 2.5 * (rounds + 1)},
             "rows": {"accepted": sum(one.accepted for one in rows), "rejected": sum(not one.accepted for one in rows)},
-            "share_of_data": {"unique": 0.25, "selections": None},
+            "share_of_data": {"unique": 0.25, "selections": None, "unique_rows": 25, "pool": 100, "kept": None, "passed": None},
             "wall_seconds": 451.0,
             "rounds": rounds,
             "stopped_by": "rounds",

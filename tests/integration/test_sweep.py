@@ -72,16 +72,25 @@ def test_other_launchers(sweep: Sweep, workplace: Path, launcher: str) -> None:
 
 
 def test_optuna_optimises_the_metric_and_outlives_a_failing_trial(sweep: Sweep, workplace: Path) -> None:
-    search = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
-    ended = sweep(*search, "hydra.sweeper.direction=maximize", "sweep.metric=macro_f1", "shots=choice(99,1)")
+    # With this seed the failing trial comes first.
+    search = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=10", "hydra.sweeper.n_trials=2"]
+    ended = sweep(*search, "hydra.sweeper.n_jobs=1", "hydra.sweeper.direction=maximize", "sweep.metric=macro_f1", "shots=choice(99,1)")
     assert ended.returncode == 3, ended.stdout + ended.stderr
     (folder,) = times(workplace)
-    assert sorted(job["state"] for job in jobs(folder)) == ["done", "failed"]
-    (score,) = (job["score"] for job in jobs(folder) if job["state"] == "done")
+    assert [job["state"] for job in jobs(folder)] == ["failed", "done"]
     (result,) = folder.glob("*/result.json")
-    assert json.loads(result.read_text())["after"]["macro_f1"] == score
+    score = json.loads(result.read_text())["after"]["macro_f1"]
+    assert jobs(folder)[1]["score"] == score
     assert f"best_value: {score}" in (folder / "optimization_results.yaml").read_text()
     assert "report   " in ended.stdout
+
+
+def test_a_grid_whose_last_trial_fails_is_told_as_such(sweep: Sweep, workplace: Path) -> None:
+    search = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=1", "shots=choice(99)"]
+    ended = sweep(*search)
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert "The last trial of the grid failed" in ended.stdout
+    assert "0 done (0 of them before), 1 failed" in ended.stdout
 
 
 def test_a_metric_that_no_job_will_have_ends_it_before_the_first(sweep: Sweep, workplace: Path) -> None:

@@ -62,6 +62,11 @@ def multirun(words: Sequence[str]) -> int:
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             # A job that cannot be composed, or a search without a single trial that worked.
             failure = RunError(f"The sweep ended early: {' '.join(str(error).split())}")
+        except RuntimeError as error:
+            # The last trial of a grid failed: Optuna's grid ends the study where Hydra's sweeper does not expect it. Every trial is done.
+            if "Study.stop" not in str(error):
+                raise
+            tell(console, "The last trial of the grid failed, so Optuna wrote no optimization_results.yaml; the report has every trial.")
     if tell_end(sweep, console)["done"]:
         # Not above: this module is what a launcher's workers import.
         from tutelage.sweep.page import write_sweep_report
