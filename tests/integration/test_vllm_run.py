@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from tests.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
+from tests.tiny import undrawn
 
 from tutelage.compose import conf_directory
 from tutelage.teacher.shared_engine import ADDRESS, EngineHost
@@ -53,6 +54,7 @@ def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
     """Two runs are clients of one host, which loads the model once; on demand, and all at once."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr("tutelage.report.html.write_report", undrawn)
     with EngineHost(tmp_path / "engine.log") as host:
         monkeypatch.setenv(ADDRESS, host.address)
         short = [
