@@ -207,7 +207,7 @@ def test_a_second_ctrl_c_ends_at_once(runs: Runs, words, tmp_path: Path):
     until(lambda: len(asked(tmp_path)) >= 1, tmp_path)
     began = time.monotonic()
     os.kill(pid, signal.SIGINT)
-    time.sleep(0.2)
+    time.sleep(1.5)  # two that a busy machine delivers together are one
     os.kill(pid, signal.SIGINT)
     assert runs.wait(pid) == 130
     assert time.monotonic() - began < 25
