@@ -1,4 +1,4 @@
-"""Claim: with logger=wandb a run waits for its mirror at its start and its end alone, which is less than 2 % of a default run.
+"""Claim: with logger=wandb a run waits for its mirror at its start and its end alone; half a second of processor a round goes beside it.
 
     python benchmarks/wandb_overhead.py [--pairs 3] [-- OVERRIDES…]
 
