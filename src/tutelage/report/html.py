@@ -83,37 +83,34 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
     lines = summary_lines(run)
     data = trail_data(run)
     result = run.result
-    return (
-        page_environment(_HERE, script)
-        .get_template("report.html.j2")
-        .render(
-            run=run,
-            manifest=run.manifest,
-            status=run.status,
-            result=result,
-            name=str(run.manifest.get("name") or run.folder.name),
-            script=Markup(script),
-            island=Markup(script_json(data)),
-            figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},
-            metrics=run.quoted,
-            noun=run.class_noun,
-            lines=lines,
-            scale=_scale(run, lines),
-            draws=DRAWS,
-            changed=changed_outcomes(run),
-            classes=class_lines(run),
-            errors=error_lines(run),
-            pieces=lambda row: cut(row_pieces(run, row), 400),
-            sureness=sureness,
-            tint=lambda label: run.labels.index(label) % TINTS if label in run.labels else TINTS - 1,
-            reasons=rejected_reasons(run),
-            chapters=chapters(run),
-            tokens=_tokens(run),
-            seconds=_seconds(run),
-            shares={"unique": None, "selections": None, **(result.get("share_of_data") or {})},
-            gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
-            kinds=sorted({row["kind"] for row in data["rows"]}),
-        )
+    template = page_environment(_HERE, script).get_template("report.html.j2")
+    return template.render(
+        run=run,
+        manifest=run.manifest,
+        status=run.status,
+        result=result,
+        name=str(run.manifest.get("name") or run.folder.name),
+        script=Markup(script),
+        island=Markup(script_json(data)),
+        figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},
+        metrics=run.quoted,
+        noun=run.class_noun,
+        lines=lines,
+        scale=_scale(run, lines),
+        draws=DRAWS,
+        changed=changed_outcomes(run),
+        classes=class_lines(run),
+        errors=error_lines(run),
+        pieces=lambda row: cut(row_pieces(run, row), 400),
+        sureness=sureness,
+        tint=lambda label: run.labels.index(label) % TINTS if label in run.labels else TINTS - 1,
+        reasons=rejected_reasons(run),
+        chapters=chapters(run),
+        tokens=_tokens(run),
+        seconds=_seconds(run),
+        shares={"unique": None, "selections": None, **(result.get("share_of_data") or {})},
+        gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
+        kinds=sorted({row["kind"] for row in data["rows"]}),
     )
 
 

@@ -49,34 +49,31 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
         figures.append((name, title, caption, Markup(figure_svg(figure, name))))
     groups = [(data, arm, runs) for data in results.data for arm in results.arms if (runs := results.of(arm, data))]
     aims = {data: target if target is not None else _aim([runs for on, _, runs in groups if on == data]) for data in results.data}
-    page = (
-        page_environment(_HERE)
-        .get_template("sweep.html.j2")
-        .render(
-            results=results,
-            name=results.folder.parent.name,
-            time=results.folder.name,
-            metrics=results.metrics,
-            arms=[
-                (
-                    data,
-                    arm,
-                    runs,
-                    [summary([run.scores[key] for run in runs]) for key, _ in results.metrics],
-                    sum(run.tokens for run in runs) / len(runs),
-                )
-                for data, arm, runs in groups
-            ],
-            comparisons=compared,
-            ranks=ranked,
-            figures=figures,
-            reached=[
-                (data, arm, aims[data], tokens_to_reach(results, arm, data, aims[data]))
-                for data, arm, runs in groups
-                if any(run.tokens for run in runs)
-            ],
-            link=lambda run: os.path.relpath(run.folder / "report.html", results.folder),
-        )
+    template = page_environment(_HERE).get_template("sweep.html.j2")
+    page = template.render(
+        results=results,
+        name=results.folder.parent.name,
+        time=results.folder.name,
+        metrics=results.metrics,
+        arms=[
+            (
+                data,
+                arm,
+                runs,
+                [summary([run.scores[key] for run in runs]) for key, _ in results.metrics],
+                sum(run.tokens for run in runs) / len(runs),
+            )
+            for data, arm, runs in groups
+        ],
+        comparisons=compared,
+        ranks=ranked,
+        figures=figures,
+        reached=[
+            (data, arm, aims[data], tokens_to_reach(results, arm, data, aims[data]))
+            for data, arm, runs in groups
+            if any(run.tokens for run in runs)
+        ],
+        link=lambda run: os.path.relpath(run.folder / "report.html", results.folder),
     )
     files.write_text("report.html", page.encode("utf-8", errors="replace").decode("utf-8"))
     return results.folder / "report.html"

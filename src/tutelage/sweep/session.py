@@ -30,6 +30,7 @@ def session(
         config: the first job's configuration, composed with Hydra's own node.
         total, title, metric: as :class:`~tutelage.sweep.board.Board` takes them.
     """
+    sweep.expect(total)
     with _stoppable(), _one_teacher(config, sweep.path), Board(sweep, total, title, metric, console):
         yield
 

@@ -31,10 +31,11 @@ def written(tmp_path: Path) -> tuple[Path, str]:
     more, little = paper.claims
     values = {Side("base"): {("a", 1): 0.5, ("a", 2): 0.6}, Side("less"): {("a", 1): 0.7, ("a", 2): 0.8}}
     verdicts = [judge(more, values), not_run(little, "<script>alert(1)</script>")]
-    out = Console(file=io.StringIO(), width=200)
+    stream = io.StringIO()
+    out = Console(file=stream, width=200)
     write_verdicts(folder, paper, cpu, verdicts, ["method.top_p=0.5"], runs, out)
     write_verdicts(tmp_path / "other", paper, cpu, [verdicts[0], not_run(little, LEFT_OUT)], [], {}, out)
-    said = out.file.getvalue()  # type: ignore[attr-defined]
+    said = stream.getvalue()
     return folder, said
 
 
