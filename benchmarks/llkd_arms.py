@@ -1,12 +1,14 @@
 """Claim: LLKD beats the best baseline with under 25 % of the pool. On six sets, every arm on 1,000 pool texts and the same training steps.
 
     python benchmarks/llkd_arms.py --data ../data [--sets snips trec6 sst2 ag_news emotion csabstruct] [--seeds 1 2 3] [--only ARM …]
+    python benchmarks/llkd_arms.py --data ../data --choices [--sets snips trec6]
 
 ``--data`` holds trec6/, sst2/, ag_news/, emotion/ and csabstruct/, each with train, validation and test.jsonl; SNIPS is in the package. Of each
 2,000, 200 and at most 500 rows are used, drawn with seed 13. Two shots a class are the teacher's demonstrations; only the floor learns from
 them, in the 40 passes of ``method=shots``. Every other arm makes as many optimizer steps as three passes over 1,000 texts (``llkd`` makes three
 passes, of which few rows count; ``llkd_full_steps`` refills its batches and makes all the steps), the ceiling over the 2,000 gold labels. Runs
-that are in the folder already are read, not run again. Tests are paired over seeds and sets, with Holm's correction.
+that are in the folder already are read, not run again. Tests are paired over seeds and sets, with Holm's correction. FOLDER/arms gets what
+``tutelage report FOLDER/arms`` reads, which ranks the arms over the sets. ``--choices`` runs LLKD with one of our values changed at a time.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ import argparse
 import json
 import random
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from evokd_gain import interval, result_of
 from statsmodels.stats.multitest import multipletests
 
+from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.sweep.statistics import compare
 
+_SETS = ("snips", "trec6", "sst2", "ag_news", "emotion", "csabstruct")
 _POOL, _STEPS, _SHARE = 1000, 189, 250
 _ROWS = {"train": 2000, "validation": 200, "test": 500}
 _LIMIT = f"method.training.start_updates={_STEPS}"
@@ -45,6 +50,17 @@ _ARMS = {
     "full_pool": ["method=full_pool", _LIMIT],
     "ceiling": ["method=supervised", "method.training.start_epochs=80", _LIMIT],
 }
+_CHANGED = {
+    "momentum": ("0.9", "0.999"),
+    "combine": ("sum", "mix", "none"),
+    "uncertainty": ("least_confidence", "margin"),
+    "start": ("uniform",),
+}
+"""Values of conf/selector/llkd.yaml that are ours, and what else they could be."""
+_CHOICES = {
+    "llkd": _ARMS["llkd"],
+    **{f"{key}_{value}": [*_ARMS["llkd"], f"selector.{key}={value}"] for key, values in _CHANGED.items() for value in values},
+}
 
 
 def cut(dataset: str, options: argparse.Namespace) -> Path:
@@ -64,11 +80,23 @@ def run(dataset: str, arm: str, seed: int, options: argparse.Namespace) -> dict[
     folder = options.folder / f"{dataset}-{arm}-{seed}"
     if options.only and arm not in options.only and not (folder / "result.json").exists():
         return None
+    words = (_CHOICES if options.choices else _ARMS)[arm]
     data = ["data=snips"] if dataset == "snips" else [f"data={dataset}", f"data.path={cut(dataset, options)}"]
     pool = [f"method.pool_size={_POOL}"] if arm not in ("floor", "ceiling") else []
     # The teacher alone is measured once a set and seed, beside the full pool.
     teacher = ["evaluate.teacher=true"] if arm == "full_pool" else []
-    return result_of(folder, [*data, *_ARMS[arm], *pool, *teacher, f"seed={seed}", f"shots={options.shots}"])
+    result = result_of(folder, [*data, *words, *pool, *teacher, f"seed={seed}", f"shots={options.shots}"])
+    note(dataset, arm, seed, options)
+    return result
+
+
+def note(dataset: str, arm: str, seed: int, options: argparse.Namespace) -> None:
+    """Write the record that ``tutelage report`` knows a sweep's jobs by; its words name the arm, not the overrides."""
+    arms, part = (_CHOICES, "choices") if options.choices else (_ARMS, "arms")
+    number = 1000 * _SETS.index(dataset) + 10 * list(arms).index(arm) + seed
+    run = f"{dataset}-{arm}-{seed}"
+    key = json.loads((options.folder / run / "manifest.json").read_text())["config_hash"]
+    SweepFolder(options.folder / part).write(JobRecord(number, (f"data={dataset}", f"arm={arm}", f"seed={seed}"), key, f"../{run}", "done"))
 
 
 def selection(folder: Path, dataset: str, arm: str, seeds: list[int]) -> str:
@@ -88,23 +116,25 @@ def main() -> None:
     """Run what is missing, then print a table for each set, and the claim's tests over all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--sets", nargs="+", default=["snips", "trec6", "sst2", "ag_news", "emotion", "csabstruct"])
+    parser.add_argument("--sets", nargs="+", default=_SETS, choices=_SETS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--shots", type=int, default=2)
-    parser.add_argument("--only", nargs="+", default=[], choices=list(_ARMS))
+    parser.add_argument("--choices", action="store_true")
+    parser.add_argument("--only", nargs="+", default=[], choices=[*_ARMS, *_CHOICES])
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-llkd"))
     options = parser.parse_args()
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    arms = list(_CHOICES if options.choices else _ARMS)
     for dataset in options.sets:
         for seed in options.seeds:
-            for arm in _ARMS:
+            for arm in arms:
                 if (result := run(dataset, arm, seed, options)) is not None:
                     found[dataset, arm, seed] = result
         print(
             f"\n{dataset}: test accuracy and macro-F1, %; share of the pool and of the rows that passed by; billed tokens; accuracy by seed; "
             "with a selector steps made, labels right of the rows seen and of those kept, %"
         )
-        for arm in _ARMS:
+        for arm in arms:
             results = [found[key] for key in found if key[:2] == (dataset, arm)]
             if results:
                 accuracy, f1 = ([result["after"][key] for result in results] for key in ("accuracy", "macro_f1"))
@@ -118,16 +148,18 @@ def main() -> None:
         alone = [found[key]["teacher"] for key in found if key[0] == dataset and found[key]["teacher"]]
         if alone:
             print(f"{'teacher alone':19s} {interval([one['accuracy'] for one in alone])}  {interval([one['macro_f1'] for one in alone])}")
-    _claim(found)
+    if options.choices:
+        _claim(found, ("llkd",), arms[1:])
+    else:
+        _claim(found, ("llkd", "llkd_full_steps"), ("random", "entropy", "teacher_confidence", "freematch", "full_pool"))
 
 
-def _claim(found: dict[tuple[str, str, int], dict[str, Any]]) -> None:
-    """LLKD less each baseline, paired over every set and seed that both have (macro-F1, the paper's number)."""
+def _claim(found: dict[tuple[str, str, int], dict[str, Any]], arms: Sequence[str], others: Sequence[str]) -> None:
+    """Each arm less each of the others, paired over every set and seed that both have (macro-F1, the paper's number)."""
     blocks: dict[str, dict[tuple[str, int], float]] = {}
     for (dataset, arm, seed), result in found.items():
         blocks.setdefault(arm, {})[dataset, seed] = result["after"]["macro_f1"]
-    for ours in ("llkd", "llkd_full_steps"):
-        others = ("random", "entropy", "teacher_confidence", "freematch", "full_pool")
+    for ours in arms:
         made = [compare(ours, blocks.get(ours, {}), other, blocks.get(other, {})) for other in others]
         lines = [one for one in made if one is not None and one.p == one.p]
         if not lines:

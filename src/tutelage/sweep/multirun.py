@@ -58,8 +58,8 @@ def multirun(words: Sequence[str]) -> int:
     with session(expected.config, sweep, expected.total, lambda job: job.title(expected.swept), metric, console):
         try:
             decorated()
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            # A job that cannot be composed, or a search without a single trial that worked.
+        except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+            # A job that cannot be composed, a folder that cannot be made, or a search without a single trial that worked.
             failure = RunError(f"The sweep ended early: {' '.join(str(error).split())}")
         except RuntimeError as error:
             # The last trial of a grid failed: Optuna's grid ends the study where Hydra's sweeper does not expect it. Every trial is done.

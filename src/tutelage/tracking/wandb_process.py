@@ -19,7 +19,7 @@ from types import TracebackType
 from tutelage.tracking.manifest import looks_secret
 
 _LOG = logging.getLogger(__name__)
-_NICE = 10
+_NICE = 19
 
 
 class WandbMirror:
@@ -66,11 +66,12 @@ class WandbMirror:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=self._environment(own),
-                    # A Ctrl-C is the run's; this process hears of it when the run has ended.
-                    start_new_session=True,
+                    # A Ctrl-C is the run's; this process hears of it when the run has ended. Not a session of its own: between
+                    # sessions Linux shares the processors evenly, whatever their niceness (sched_autogroup).
+                    process_group=0,
                 )
             # What the run computes comes first.
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICE))
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
         except OSError as error:
             self._warn(f"its process could not be started: {error}")
         return self

@@ -125,6 +125,16 @@ def test_whatever_happens_to_the_mirror_is_one_line_of_warning(
     assert "\n" not in record.getMessage()
 
 
+def test_the_run_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", stub(tmp_path, f"cat > {tmp_path}/input; ps -o sid=,pgid=,ni= -p $$ > {tmp_path}/process"))
+    with mirror(tmp_path / "run"):
+        pass
+    session, group, niceness = map(int, (tmp_path / "process").read_text().split())
+    assert session == os.getsid(0), "between sessions, Linux ignores niceness"
+    assert group != os.getpgrp(), "a Ctrl-C is the run's"
+    assert niceness == 19
+
+
 def test_a_ctrl_c_while_the_mirror_ends_ends_the_mirror_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     monkeypatch.setattr("sys.executable", stub(tmp_path, "sleep 60"))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
