@@ -173,10 +173,12 @@ _A_REFERENCE = re.compile(r"['\"]?\$\{[\w.:]+(,\s*null)?\}['\"]?")
 
 def _refuse_secrets(overrides: Sequence[str]) -> None:
     """Refuse a secret on the command line: status.json and a sweep's files hold the command."""
-    from tutelage.tracking.manifest import looks_secret
+    from tutelage.tracking.manifest import CLASSES, looks_secret
 
     for word in overrides:
         key, _, value = word.lstrip("+~").partition("=")
+        if CLASSES in key.split("."):
+            continue
         # A dictionary may hold one under a name of its own: student.hub={token: …}.
         for name, given in [(key.rpartition(".")[2], value), *_IN_A_DICTIONARY.findall(value)]:
             if (

@@ -95,5 +95,12 @@ def test_what_changes_a_run_changes_its_hash(other: str):
     assert config_hash(compose_config([other])) != config_hash(compose_config([]))
 
 
+def test_a_class_that_sounds_secret_may_be_on_the_command_line():
+    config = compose_config(["data=files", "data.path=mine", "+data.labels={password_reset: password, monkey: ape}"])
+    assert config.data.labels["password_reset"] == "password"
+    with pytest.raises(ConfigError, match="looks like a secret"):
+        compose_config(["+teacher.api_key=monkey"])
+
+
 def test_the_configuration_lies_beside_the_code_in_a_checkout():
     assert (compose.conf_directory() / "config.yaml").is_file()

@@ -21,6 +21,8 @@ PACKAGES = (
 
 _SECRET = ("key", "token", "secret", "password", "authorization")
 _NOT_SECRET = ("tokens", "max_tokens", "analysis_tokens", "api_key_env")
+CLASSES = "labels"
+"""The setting whose keys are the names of classes: a class "token" or "password reset" is no secret."""
 _NOT_HASHED = ("resume", "sweep", "logger")
 """Settings that do not change what a run computes."""
 
@@ -41,7 +43,8 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 def _mask(node: Any) -> Any:
     if isinstance(node, dict):
-        return {key: "***" if value and looks_secret(str(key), value) else _mask(value) for key, value in node.items()}
+        masked = {key: "***" if value and looks_secret(str(key), value) else _mask(value) for key, value in node.items()}
+        return {**masked, CLASSES: node[CLASSES]} if CLASSES in node else masked
     return [_mask(value) for value in node] if isinstance(node, list) else node
 
 

@@ -36,6 +36,11 @@ def test_what_only_sounds_secret_stays() -> None:
     assert plain_config(config(teacher=kept))["teacher"] == kept
 
 
+def test_a_class_that_sounds_secret_stays() -> None:
+    classes = {"labels": {"password_reset": "password", "monkey": {"word": "monkey", "keyword": "ape"}}}
+    assert plain_config(config(data={**classes, "hub_token": CANARY}))["data"] == {**classes, "hub_token": "***"}
+
+
 def test_interpolations_are_resolved_and_hydra_s_own_node_is_left_out() -> None:
     plain = plain_config(config(hydra={"run": {"dir": "${oc.env:NOT_THERE_AT_ALL}"}}))
     assert plain["name"] == "evokd-run"
