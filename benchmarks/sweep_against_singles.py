@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 _METHODS, _ABLATIONS, _SEEDS = ("evokd", "pgkd"), ("none", "no_analysis", "no_easy", "no_separation"), (1, 2, 3)
-_SMALL = ["method.rounds=2", "method.n_hard=14", "method.n_easy=14"]
+_SMALL = ["method.rounds=1", "method.n_hard=14", "method.n_easy=14"]
 
 
 def command(*words: str) -> list[str]:

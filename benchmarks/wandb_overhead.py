@@ -81,7 +81,7 @@ def main() -> None:
     print(f"a round without   {statistics.median(plain):.2f} s   with {statistics.median(mirrored):.2f} s   (medians of {options.pairs})")
     print(f"ratio             {statistics.median(ratios):.3f}   pairs {', '.join(f'{ratio:.3f}' for ratio in ratios)}")
     print(f"the run waits     {1e3 * statistics.median(starts):.0f} ms at its start, {1e3 * statistics.median(ends):.0f} ms at its end")
-    print(f"mirror's process  {1e3 * statistics.median(beside):.0f} ms of processor a round, beside the run, nice 10 below it")
+    print(f"mirror's process  {1e3 * statistics.median(beside):.0f} ms of processor a round, beside the run, at the lowest priority")
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores")
 
 
