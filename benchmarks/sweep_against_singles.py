@@ -1,6 +1,6 @@
 """Claim: a sweep of 24 jobs, of which one is killed and one fails, is whole after the same command again, in less time than 24 single runs.
 
-    python benchmarks/sweep_against_singles.py --folder FOLDER [--kill 5] [--fail 14] [-- OVERRIDES…]
+    python benchmarks/sweep_against_singles.py --folder FOLDER [--kill 23] [--fail 14] [-- OVERRIDES…]
 
 Two methods, four ablations, three seeds. First the sweep: job ``--kill`` is killed (``kill -9``) while it works; into the folder that job
 ``--fail`` is to have, a file is put that cannot be there. Then the same command again, with that file removed. Then the 24 runs one by one, as
@@ -22,8 +22,8 @@ from typing import Any
 
 import psutil
 
-_METHODS, _ABLATIONS, _SEEDS = ("evokd", "pgkd"), ("none", "no_analysis", "no_easy", "no_separation"), (1, 2, 3)
-_SMALL = ["method.rounds=1", "method.n_hard=14", "method.n_easy=14"]
+_METHODS, _ABLATIONS, _SEEDS = ("evokd", "pgkd"), ("none", "no_analysis", "no_correct", "no_separation"), (1, 2, 3)
+_SMALL = ["method.rounds=1", "method.n_hard=14", "method.n_easy=14", "method.training.start_epochs=10", "method.training.final_epochs=1"]
 
 
 def command(*words: str) -> list[str]:
@@ -37,7 +37,7 @@ def records(sweep: Path) -> list[dict[str, Any]]:
 def process_of(run: Path) -> psutil.Process | None:
     """The process whose command line names a run's folder."""
     for process in psutil.process_iter(["cmdline"]):
-        if f"hydra.run.dir={run}" in (process.info["cmdline"] or []):
+        if f"hydra.run.dir='{run}'" in (process.info["cmdline"] or []):
             return process
     return None
 
@@ -51,8 +51,7 @@ def spoilt(process: subprocess.Popen[bytes], sweep: Path, kill: int, fail: int) 
     killed = False
     while process.poll() is None:
         time.sleep(0.5)
-        status = sweep / str(kill) / "status.json"
-        working = status.exists() and json.loads(status.read_text())["round"] == 1
+        working = (sweep / str(kill) / "metrics.jsonl").exists()  # round 0 is measured, round 1 under way
         if not killed and working and (found := process_of(sweep / str(kill))):
             found.kill()
             killed = True
@@ -101,7 +100,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=lambda text: Path(text).resolve(), required=True)
-    parser.add_argument("--kill", type=int, default=5)
+    parser.add_argument("--kill", type=int, default=23)
     parser.add_argument("--fail", type=int, default=14)
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()

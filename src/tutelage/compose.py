@@ -36,7 +36,7 @@ def compose_config(overrides: Sequence[str]) -> Any:
     try:
         with initialize_config_dir(str(conf_directory()), version_base="1.3"):
             config = compose("config", list(overrides), return_hydra_config=True)
-            _check_types(config, overrides)
+            _check_values(config, overrides)
             return config
     except MissingConfigException as error:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
@@ -192,8 +192,8 @@ def _refuse_secrets(overrides: Sequence[str]) -> None:
                 )
 
 
-def _check_types(config: Any, overrides: Sequence[str]) -> None:
-    """Refuse a value whose type is not its default's, in the groups that the schema leaves open."""
+def _check_values(config: Any, overrides: Sequence[str]) -> None:
+    """Refuse a value whose type is not its default's, in the groups that the schema leaves open, and one that undoes the ablation."""
     from hydra import compose
 
     groups = {path.name for path in conf_directory().iterdir() if path.is_dir()}
@@ -203,8 +203,14 @@ def _check_types(config: Any, overrides: Sequence[str]) -> None:
     if not any("." in key for word, key in keys.items() if word not in options):
         return
     defaults = compose("config", [word for word in keys if word in options])
+    whole = compose("config", [word for word in keys if word in options and keys[word] != "ablation"])
     for key in (key for word, key in keys.items() if word not in options and "." in key):
-        default, given = (_selected(node, key) for node in (defaults, config))
+        default, given, unablated = (_selected(node, key) for node in (defaults, config, whole))
+        if unablated != default != given:
+            raise ConfigError(
+                f"ablation={config.hydra.runtime.choices.ablation} sets {key}={default}, and {key}={given} on the command line is stronger, so "
+                "nothing would be taken away. Leave one of the two out."
+            )
         for kind, takes, name in (
             (bool, bool, "true or false"),
             (int, int, "a whole number"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from tests.documented import missing_and_unknown
 from tests.kinds import Kind
 from tests.tiny import accuracies, grow, lines
@@ -88,6 +89,14 @@ def test_the_report_is_drawn(kind: Kind, finished: Path):
     assert len(list((finished / "figures").glob("*.png"))) >= 5
 
 
+def test_the_report_is_drawn_again_by_its_verb(kind: Kind, finished: Path, tutelage):
+    before = (finished / "report.html").read_text(encoding="utf-8")
+    (finished / "report.html").unlink()
+    ended = tutelage("report", str(finished))
+    assert ended.code == 0, ended.err
+    assert (finished / "report.html").read_text(encoding="utf-8") == before
+
+
 def test_the_student_labels_texts(kind: Kind, finished: Path, tutelage):
     ended = tutelage("predict", str(finished), NAMED)
     assert ended.code == 0, ended.err
@@ -135,6 +144,59 @@ def test_each_selector_judges_what_was_labelled(kind: Kind, workplace: Path, sel
         assert reasons == {"scored label is not the one asked for"}
     if selector == "class_share":
         assert reasons == {"not among the surest 50% of its class"}
+
+
+@pytest.mark.parametrize("name", ["no_analysis", "no_correct", "no_easy", "no_feedback", "no_review", "no_separation"])
+def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: Path):
+    folder = workplace / "run"
+    # A value on the command line wins over the ablation's, so the one that it changes is left out.
+    small = [word for word in kind.evokd if not (name == "no_easy" and word.startswith("method.n_easy"))]
+    review = [] if name == "no_review" else ["method.training.review_every=1"]
+    # So that some is wrong and some right: an encoder that has seen nothing marks nothing.
+    few = ["method.training.round_epochs=1", f"method.training.start_epochs={15 if kind.task == 'ner' else 1}"]
+    grow(folder, [*kind.base(), *small, *review, *few, f"ablation={name}"])
+    growth = [read(folder, f"growth/round-{round:03d}.json") for round in (1, 2)]
+    grown = [row for row in rows(folder) if row.source != "gold"]
+    transcript = (folder / "teacher" / "transcript.jsonl").read_text()
+    config = OmegaConf.load(folder / "config.yaml")
+    assert any(record["analysis"] for record in growth) is (name not in ("no_analysis", "no_feedback"))
+    assert ("Note: " in transcript) is (name not in ("no_analysis", "no_feedback"))
+    assert ("gets these right" in transcript) is (name not in ("no_correct", "no_analysis", "no_feedback"))
+    assert any(row.source == "hard" for row in grown) is (name != "no_feedback")
+    assert any(row.source == "easy" for row in grown) is (name != "no_easy")
+    assert any(row.distribution for row in grown) is (name != "no_separation")
+    assert any(lines(folder / "feedback" / f"round-{round:03d}.jsonl") for round in (1, 2)) is (name != "no_feedback")
+    assert (config.method.training.review_every == 0) is (name == "no_review")
+    if name == "no_feedback":
+        shares = growth[0]["quota"].values()
+        assert max(shares) - min(shares) <= 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["loss=soft_targets", "selector=class_share", "selector.weighted=true"],
+        ["method.n_init=7"],
+        ["method.confident_wrong=true", "method.class_report=true"],
+        ["method.training.predict_then_train=false"],
+        ["method.training.train_on=all", "method.training.final_epochs=0"],
+        ["method.styles={tone:[polite,blunt],length:[short,'']}"],
+        ["loss.label_smoothing=0.1", "student.schedule.shape=constant"],
+    ],
+    ids=str,
+)
+def test_the_settings_that_are_off_by_default_run(kind: Kind, words: list[str], workplace: Path):
+    result = grow(workplace / "run", [*kind.base(), *kind.evokd, "method.training.start_epochs=1", *words])
+    assert result["rounds"] == 2
+    assert result["rows"]["accepted"] > kind.gold
+
+
+def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(kind: Kind, workplace: Path):
+    rates = ["student.learning_rate=1e-9", "student.head_learning_rate=1e-9"]
+    result = grow(workplace / "run", [*kind.base(), *kind.evokd, *rates, "method.rounds=4", "method.training.patience=1"])
+    assert result["stopped_by"] == "plateau"
+    assert result["rounds"] < 4
+    assert result["gold_labels"]["dev"] == kind.dev
 
 
 @pytest.mark.parametrize("left", [5, 30])

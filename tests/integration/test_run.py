@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from tests import tiny
 from tests.teachers import ASKS
 from tests.tiny import accuracies, grow, lines
@@ -78,30 +77,6 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache") / "replies.sqlite"
 
 
-@pytest.mark.parametrize("name", ["no_analysis", "no_correct", "no_easy", "no_feedback", "no_review", "no_separation"])
-def test_an_ablation_takes_away_its_one_thing(name, student, small_data, shared_cache, workplace: Path):
-    folder = workplace / "run"
-    # A value on the command line wins over the ablation's, so the one that it changes is left out.
-    small = [word for word in tiny.EVOKD if not (name == "no_easy" and word.startswith("method.n_easy"))]
-    review = [] if name == "no_review" else ["method.training.review_every=1"]
-    few = ["method.training.start_epochs=1", "method.training.round_epochs=1"]  # so that there are mistakes
-    grow(folder, [*tiny.scripted(student, small_data, shared_cache), *small, *review, *few, f"ablation={name}"])
-    growth = [read(folder, f"growth/round-{round:03d}.json") for round in (1, 2)]
-    grown = [row for row in Pool.open(folder / "pool" / "rows.jsonl").rows if row.source != "gold"]
-    transcript = (folder / "teacher" / "transcript.jsonl").read_text()
-    config = OmegaConf.load(folder / "config.yaml")
-    assert any(record["analysis"] for record in growth) is (name not in ("no_analysis", "no_feedback"))
-    assert ("Note: " in transcript) is (name not in ("no_analysis", "no_feedback"))
-    assert ("gets these right" in transcript) is (name not in ("no_correct", "no_analysis", "no_feedback"))
-    assert any(row.source == "hard" for row in grown) is (name != "no_feedback")
-    assert any(row.source == "easy" for row in grown) is (name != "no_easy")
-    assert any(row.distribution for row in grown) is (name != "no_separation")
-    assert bool(lines(folder / "feedback" / "round-001.jsonl")) is (name != "no_feedback")
-    assert (config.method.training.review_every == 0) is (name == "no_review")
-    if name == "no_feedback":
-        assert len(set(growth[0]["quota"].values())) == 1
-
-
 def test_a_recording_plays_the_run_again_without_an_engine(overrides, workplace: Path):
     recorded = grow(workplace / "recorded", [*overrides, "teacher.record=run.jsonl"])
     played = [word for word in overrides if not word.startswith(("teacher", "+teacher"))] + [
@@ -143,14 +118,6 @@ def test_a_budget_stops_before_the_round_that_would_pass_it(overrides, workplace
     assert [line[1] for line in accuracies(workplace / "stopped")][:3] == [line[1] for line in accuracies(workplace / "whole")][:3]
 
 
-def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(overrides, workplace: Path):
-    rates = ["student.learning_rate=1e-9", "student.head_learning_rate=1e-9"]
-    result = grow(workplace / "run", [*overrides, *rates, "method.rounds=4", "method.training.patience=1"])
-    assert result["stopped_by"] == "plateau"
-    assert result["rounds"] < 4
-    assert result["gold_labels"]["dev"] == 28
-
-
 @pytest.mark.parametrize(
     ("words", "labels"),
     [
@@ -179,27 +146,6 @@ def test_selector_all_keeps_what_agreement_rejects(student, small_data, shared_c
     assert any(row.accepted and row.target != row.asked for row in everything.rows if row.asked)
     assert all(row.target == row.asked for row in agreed.accepted() if row.asked)
     assert any(row.reason == "scored label is not the one asked for" for row in agreed.rows)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["loss=soft_targets", "selector=class_share", "selector.weighted=true"],
-        ["method.n_init=7"],
-        ["method.confident_wrong=true", "method.class_report=true"],
-        ["method.training.predict_then_train=false"],
-        ["method.training.train_on=all", "method.training.final_epochs=0"],
-        ["method.styles={tone:[polite,blunt],length:[short,'']}"],
-        ["student.pooling=first"],
-        ["loss.label_smoothing=0.1", "student.schedule.shape=constant"],
-    ],
-    ids=str,
-)
-def test_the_settings_that_are_off_by_default_run(words, student, small_data, shared_cache, workplace: Path):
-    base = [*tiny.scripted(student, small_data, shared_cache), *tiny.EVOKD, "method.training.start_epochs=1"]
-    result = grow(workplace / "run", [*base, *words])
-    assert result["rounds"] == 2
-    assert result["rows"]["accepted"] > 7
 
 
 @pytest.mark.parametrize("option", ["vllm", "local", "server", "replay"])

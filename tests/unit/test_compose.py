@@ -95,6 +95,12 @@ def test_what_changes_a_run_changes_its_hash(other: str):
     assert config_hash(compose_config([other])) != config_hash(compose_config([]))
 
 
+def test_a_value_that_undoes_the_ablation_is_refused():
+    with pytest.raises(ConfigError, match=r"ablation=no_easy sets method\.n_easy=0, and method\.n_easy=28 on the command line"):
+        compose_config(["ablation=no_easy", "method.n_easy=28"])
+    assert compose_config(["ablation=no_easy", "method.n_easy=0", "method.n_hard=28"]).method.n_hard == 28
+
+
 def test_a_class_that_sounds_secret_may_be_on_the_command_line():
     config = compose_config(["data=files", "data.path=mine", "+data.labels={password_reset: password, monkey: ape}"])
     assert config.data.labels["password_reset"] == "password"
