@@ -72,8 +72,9 @@ def sweep_twice(folder: Path, words: list[str], kill: int, fail: int) -> list[di
             with (folder / f"sweep-{turn}.log").open("wb") as log:
                 process = subprocess.Popen(whole, stdout=log, stderr=log, cwd=folder)
                 code = spoilt(process, sweep, kill, fail) if turn == "first" else process.wait()
+            if turn == "first":
+                (sweep / str(fail) / "pool").unlink()
             times.append({"seconds": time.monotonic() - began, "code": code, "jobs": records(sweep)})
-            (folder / "sweep" / "first" / str(fail) / "pool").unlink(missing_ok=True)
         kept.write_text(json.dumps(times))
     found: list[dict[str, Any]] = json.loads(kept.read_text())
     return found

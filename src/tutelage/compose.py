@@ -47,7 +47,21 @@ def compose_config(overrides: Sequence[str]) -> Any:
         cause = error.__cause__ if error.__cause__ is not None else error
         lines = [line.strip() for line in (str(error) + "\n" + (str(cause) if cause is not error else "")).splitlines() if line.strip()]
         lines = [line for line in lines if not line.startswith(("full_key", "object_type", "To append", "reference_type"))]
-        raise ConfigError(f"{' '.join(lines)} (`tutelage train --cfg job` prints every setting.)") from None
+        raise ConfigError(f"{' '.join(lines)}{_elsewhere(str(error))} (`tutelage train --cfg job` prints every setting.)") from None
+
+
+_NO_SETTING = re.compile(r"Could not override '(\w+)\.(\w+)")
+
+
+def _elsewhere(message: str) -> str:
+    """In Hydra's words about a setting that the chosen option of a group lacks: the options that have it."""
+    from omegaconf import OmegaConf
+
+    if not (found := _NO_SETTING.match(message)):
+        return ""
+    group, key = found.groups()
+    having = [path.stem for path in sorted((conf_directory() / group).glob("*.yaml")) if key in set(OmegaConf.load(path))]
+    return f". It is a setting of {group}={', '.join(having)}." if having else ""
 
 
 def shows_only(words: Sequence[str]) -> bool:

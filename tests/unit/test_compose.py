@@ -57,6 +57,13 @@ def test_resume_true_with_nothing_to_go_on_with_says_where_it_looked(base: Path,
         folder_to_resume(compose_config(["resume=true"]))
 
 
+def test_a_setting_of_another_option_is_refused_with_where_it_is_one(workplace: Path):
+    with pytest.raises(ConfigError, match=r"'task\.word_weights'.* is not in struct\. It is a setting of task=ner\. "):
+        compose_config(["task.word_weights=confidence"])
+    with pytest.raises(ConfigError, match=r"'task\.word_wights'.* is not in struct \("):
+        compose_config(["task=ner", "task.word_wights=confidence"])
+
+
 def test_a_folder_is_taken_as_it_is_named(base: Path):
     folder = run_folder(base, "1", ["seed=2"], "done")
     assert folder_to_resume(compose_config(["seed=2", f"resume={folder}"])) == folder

@@ -32,6 +32,10 @@ class TargetEncoder(Protocol):
         """The teacher's distribution over the classes, as many as ``target_vectors`` gives, which it is where the teacher said nothing."""
         ...
 
+    def unit_weights(self, row: Row) -> Sequence[float]:
+        """Weights in the loss, one for each of ``target_vectors``."""
+        ...
+
     def classes(self, target: str) -> tuple[str, ...]:
         """The classes that a target holds."""
         ...
@@ -49,6 +53,7 @@ class Item:
         source: the row's source, or the split's name ("dev", "test").
         token_ids: at most the module's ``max_length``, special tokens included.
         vectors: the target over the classes: one for the text, or one for each word.
+        weights: in the loss, as many.
         teacher: the teacher's distributions, as many.
         confidence: the teacher's; for words the mean over the entities.
         least_confidence: the same; for words of the least certain entity.
@@ -62,9 +67,9 @@ class Item:
     target: str
     source: str
     round: int
-    weight: float
     token_ids: tuple[int, ...]
     vectors: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
     places: tuple[int, ...] = ()
     teacher: tuple[tuple[float, ...], ...] = ()
     confidence: float = 1.0
@@ -181,9 +186,9 @@ class ItemEncoder:
                 target=row.target,
                 source=source or row.source,
                 round=row.round,
-                weight=row.weight,
                 token_ids=self._token_ids[row.id],
                 vectors=tuple(map(tuple, self._task.target_vectors(row))),
+                weights=tuple(self._task.unit_weights(row)),
                 places=self._places.get(row.id, ()),
                 teacher=tuple(map(tuple, self._task.teacher_vectors(row))),
                 confidence=row.mean_confidence,
@@ -223,7 +228,7 @@ class ItemEncoder:
             else (
                 torch.tensor([item.vectors[0] for item in items], dtype=torch.float32),
                 torch.tensor([item.teacher[0] for item in items], dtype=torch.float32),
-                torch.tensor([item.weight for item in items], dtype=torch.float32),
+                torch.tensor([item.weights[0] for item in items], dtype=torch.float32),
             )
         )
         return Batch(
@@ -243,10 +248,10 @@ class ItemEncoder:
         targets, weights = torch.zeros(len(items), length, classes), torch.zeros(len(items), length)
         teacher = torch.zeros_like(targets)
         for row, item in enumerate(items):
-            seen = [found for found in zip(item.places, item.vectors, item.teacher, strict=True) if found[0] >= 0]
+            seen = [found for found in zip(item.places, item.vectors, item.teacher, item.weights, strict=True) if found[0] >= 0]
             if seen:
-                columns, own, said = (torch.tensor(part) for part in zip(*seen, strict=True))
+                columns, own, said, weighed = (torch.tensor(part) for part in zip(*seen, strict=True))
                 targets[row, columns] = own
                 teacher[row, columns] = said
-                weights[row, columns] = item.weight
+                weights[row, columns] = weighed
         return targets, teacher, weights

@@ -58,6 +58,10 @@ class ClassificationTask:
         """The teacher's calibrated distribution, or one-hot where the row has none."""
         return [list(row.distribution.probabilities)] if row.distribution is not None else self.target_vectors(row)
 
+    def unit_weights(self, row: Row) -> list[float]:
+        """The row's weight."""
+        return [row.weight]
+
     @property
     def keys(self) -> int:
         """One a label."""

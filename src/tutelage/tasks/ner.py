@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal, get_args
 
-from tutelage.errors import DataError, did_you_mean
+from tutelage.errors import ConfigError, DataError, did_you_mean
 from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
 from tutelage.tasks.protocol import Level, Metric, Reading
 from tutelage.tasks.span_errors import SpanError, span_errors
@@ -16,6 +16,8 @@ from tutelage.tasks.tag_decoding import allowed_moves, best_tags
 
 OUTSIDE = "O"
 """The class of a text without entities, and of a mention that is none."""
+
+WordWeights = Literal["row", "confidence"]
 
 
 class NerTask:
@@ -27,6 +29,12 @@ class NerTask:
         labels: the entity types.
         constrained: let the student's tags form valid IOB2 only (no I- after O or another type) when they are read. Then the strict
             and the default mode of seqeval say the same.
+        word_weights: what a word weighs in the loss: "row" the row's weight, "confidence" that times the teacher's confidence in the
+            entity that it is of (1 for the other words, and where the teacher gave none: gold). Ours; the papers weigh texts. A loss that
+            learns the teacher's distribution has that confidence in it already. Selectors look at rows and words unweighted.
+
+    Raises:
+        ConfigError: ``word_weights`` is unknown.
     """
 
     name = "ner"
@@ -34,8 +42,11 @@ class NerTask:
     quoted = (Metric("f1_strict", "entity F1"), Metric("accuracy", "texts right"))
     steered_by = "f1_strict"
 
-    def __init__(self, labels: Sequence[Label], constrained: bool = True) -> None:
+    def __init__(self, labels: Sequence[Label], constrained: bool = True, word_weights: WordWeights = "row") -> None:
+        if word_weights not in get_args(WordWeights):
+            raise ConfigError(did_you_mean("task.word_weights", word_weights, get_args(WordWeights)))
         self._labels = tuple(labels)
+        self._by_confidence = word_weights == "confidence"
         self._tags = ("O", *(f"{mark}-{label.name}" for label in self._labels for mark in "BI"))
         self._index = {tag: place for place, tag in enumerate(self._tags)}
         self.constrained = constrained
@@ -69,14 +80,17 @@ class NerTask:
     def teacher_vectors(self, row: Row) -> list[list[float]]:
         """One-hot outside entities; in an entity its tag has the entity's confidence, and O the rest."""
         vectors = self.target_vectors(row)
-        spans = read_spans(row.target)
-        if len(row.entity_confidence) != len(spans):
-            return vectors
-        for span, sure in zip(spans, row.entity_confidence, strict=True):
-            for place in range(span.start, span.end):
-                vectors[place] = [sure * value for value in vectors[place]]
-                vectors[place][0] += 1.0 - sure
+        for place, sure in _confidences(row):
+            vectors[place] = [sure * value for value in vectors[place]]
+            vectors[place][0] += 1.0 - sure
         return vectors
+
+    def unit_weights(self, row: Row) -> list[float]:
+        """What each word weighs; see ``word_weights``."""
+        weights = [row.weight] * len(row.text.split(" "))
+        for place, sure in _confidences(row) if self._by_confidence else ():
+            weights[place] *= sure
+        return weights
 
     @property
     def keys(self) -> int:
@@ -173,6 +187,14 @@ class NerTask:
             "errors": dict(sorted(kinds.items())),
             "per_class": {name: asdict(score) for name, score in self.scores(outcomes).items()},
         }
+
+
+def _confidences(row: Row) -> list[tuple[int, float]]:
+    """The words that are in entities, by place, with the teacher's confidence in theirs; nothing where it gave none."""
+    spans = read_spans(row.target)
+    if len(row.entity_confidence) != len(spans):
+        return []
+    return [(place, sure) for span, sure in zip(spans, row.entity_confidence, strict=True) for place in range(span.start, span.end)]
 
 
 def _score(right: int, predicted: int, gold: int) -> ClassScore:

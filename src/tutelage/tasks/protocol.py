@@ -68,6 +68,10 @@ class Task(Protocol):
         """The teacher's distribution over ``outputs``, as many as ``target_vectors`` gives, which it is where the teacher said nothing."""
         ...
 
+    def unit_weights(self, row: Row) -> list[float]:
+        """Weights in the loss, one for each of ``target_vectors``: the row's own, unless the task tells its words apart."""
+        ...
+
     @property
     def keys(self) -> int:
         """How many values :meth:`key` has."""

@@ -25,6 +25,12 @@ def span_errors(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanErr
 
     Each wrong prediction is paired with the wrong gold entity that it shares the most words with, the same type first of equals;
     what finds no partner is missed or invented.
+
+    Where no span overlaps two of the other marking, these are the counts of MUC-5 as nervaluate has them (a test compares them): strict's
+    incorrect are type, boundary and both; exact's incorrect and partial's partial are boundary and both; of the type alone, incorrect
+    are type and both. Elsewhere the totals are still the same, and the correct ones but for those of the type alone. The pairs are not,
+    on purpose: nervaluate lets each prediction in turn take the first free entity that it touches, and pairs anew for the type; here the
+    words decide, as for a reader of the errors, and every kind has the same pairs. That can leave more spans without a partner.
     """
     wanted, said = set(gold), set(predicted)
     open_gold, open_said = sorted(wanted - said), sorted(said - wanted)

@@ -32,6 +32,9 @@ class OneLabelTask:
     def teacher_vectors(self, row: Row) -> Sequence[Sequence[float]]:
         return [row.distribution.probabilities] if row.distribution is not None else self.target_vectors(row)
 
+    def unit_weights(self, row: Row) -> Sequence[float]:
+        return [row.weight]
+
     def classes(self, target: str) -> tuple[str, ...]:
         return (target,)
 

@@ -38,7 +38,7 @@ def test_a_batch_holds_what_the_student_needs(pool: Pool) -> None:
             ids = batch["input_ids"][place][batch["attention_mask"][place].bool()].tolist()
             assert ids == make_tokenizer()(item.text)["input_ids"]
             assert batch["input_ids"][place][len(ids) :].tolist() == [0] * (length - len(ids))
-            assert batch["weights"][place] == item.weight
+            assert batch["weights"][place] == item.weights[0]
             assert batch["targets"][place].tolist() == pytest.approx(item.vectors[0])
             assert batch["teacher"][place].tolist() == pytest.approx(item.teacher[0])
             assert batch["off_label"][place] == item.off_label

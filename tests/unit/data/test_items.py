@@ -47,6 +47,14 @@ def test_targets_and_weights_stand_at_first_sub_tokens_only() -> None:
     assert (batch["targets"].dtype, batch["weights"].dtype) == (torch.float32, torch.float32)
 
 
+def test_words_have_weights_of_their_own() -> None:
+    encoder = ItemEncoder(NerTask(TASK.labels, word_weights="confidence"), TOKENIZER, 5)
+    target = write_spans([Span(0, 1, "PER"), Span(2, 4, "LOC")])
+    row = Row("r", "anna \u200b left xyz", target, "hard", 1, True, weight=0.5, entity_confidence=(0.25, 0.5))
+    # One word is dropped by the tokenizer, and of the last only the first sub-token is seen.
+    assert encoder.collate(enumerate(encoder.encode([row])))["weights"].tolist() == [[0, 0.125, 0.25, 0.25, 0]]
+
+
 @pytest.mark.parametrize(
     ("longest", "places", "weighted"), [(7, (1, 2, 5), 3), (6, (1, 2, -1), 2), (4, (1, 2, -1), 2), (3, (1, -1, -1), 1)]
 )

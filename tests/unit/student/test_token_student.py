@@ -13,10 +13,12 @@ from tests.newsroom import TYPES, marked
 from tests.tiny_student import tiny_tokenizer
 
 from tutelage.callbacks.growth import Timeline
+from tutelage.data.items import ItemEncoder
 from tutelage.predict import predict
+from tutelage.records import Row
 from tutelage.selectors.every_row import EveryRow
 from tutelage.student.checkpoint import load_student, load_tokenizer, new_tagger, reads_words, save_student
-from tutelage.student.losses.protocol import UnitLoss
+from tutelage.student.losses.protocol import Targets, UnitLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import RateSchedule
 from tutelage.student.tagging import find_entities
@@ -74,6 +76,44 @@ def test_words_beyond_the_student_s_length_are_outside(learnt: Fit) -> None:
     assert read_spans(long.predicted), "the beginning is read"
     assert not long.correct
     assert set(long.tags[40:]) == {"O"}
+
+
+class Numbered(UnitLoss):
+    """The losses 1, 2, 3 … in the order of the batch's tokens."""
+
+    def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        return torch.arange(1.0, targets.weights.numel() + 1).view(targets.weights.shape)
+
+
+def test_words_of_their_own_weight_are_averaged_with_the_selector_s_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = NerTask(TYPES, word_weights="confidence")
+    encoder = ItemEncoder(task, tiny_tokenizer(["amber", "birch", "met"]), 8)
+    shot = marked("amber birch met", {"amber birch": "PER"})
+    rows = [
+        Row(id, shot.text, str(shot.label), "hard", 1, True, entity_confidence=(sure,)) for id, sure in (("a", 0.5), ("b", 0.25), ("c", 1))
+    ]
+    items = encoder.encode(rows)
+    batch: Any = encoder.collate(enumerate(items))
+    assert batch["weights"].tolist() == [[0, 0.5, 0.5, 1, 0], [0, 0.25, 0.25, 1, 0], [0, 1, 1, 1, 0]]
+    selector = EveryRow()
+    module = StudentModule(
+        torch.nn.Identity(),
+        task,
+        Numbered(),
+        RateSchedule(),
+        selector,
+        batch_size=3,
+        learning_rate=1.0,
+        head_learning_rate=1.0,
+        weight_decay=0.0,
+    )
+    monkeypatch.setattr(module, "_items", lambda name, index: items)
+    # Words are tokens 2 to 4 of row a, 7 to 9 of b; c is left out, and b counts twice.
+    summed = 0.5 * (2 + 3) + 4 + 2 * (0.25 * (7 + 8) + 9)
+    for normaliser, divisor in (("weights", 2 + 2 * 1.5), ("kept", 2 + 1.5), ("batch", 2 + 1.5 + 3)):
+        monkeypatch.setattr(selector, "normaliser", normaliser)
+        mean = module._mean_loss(batch, torch.zeros(3, 5, len(task.outputs)), torch.tensor([1.0, 2.0, 0.0]))
+        torch.testing.assert_close(mean, torch.tensor(summed / divisor))
 
 
 def test_the_head_has_its_own_rate_and_nothing_is_left_out(encoder: Path) -> None:

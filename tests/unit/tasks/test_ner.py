@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from seqeval.metrics import classification_report, f1_score
 from seqeval.scheme import IOB2
 
-from tutelage.errors import DataError
-from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
+from tutelage.errors import ConfigError, DataError
+from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row, row_from_dict
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import Span, from_tags, read_spans, strict_tags, to_tags, write_spans
 
@@ -58,6 +59,23 @@ def test_the_teacher_s_opinion_of_a_word_is_that_of_its_entity_and_the_rest_is_o
     assert TASK.teacher_vectors(row) == wanted
     assert TASK.teacher_vectors(replace(row, entity_confidence=())) == TASK.target_vectors(row)
     assert (row.confidence, row.mean_confidence) == (0.5, 0.625)
+
+
+def test_words_weigh_their_row_s_weight_or_the_teacher_s_confidence_in_their_entity_too() -> None:
+    row = Row("r", TEXT, GOLD, "pool", 1, True, weight=0.5, entity_confidence=(0.75, 0.1))
+    again = row_from_dict(json.loads(json.dumps(asdict(row))))  # as a resumed run reads it
+    by_confidence = NerTask(LABELS, word_weights="confidence")
+    assert TASK.unit_weights(again) == [0.5] * 6
+    assert by_confidence.unit_weights(again) == [0.375, 0.375, 0.5, 0.5, 0.05, 0.05]
+    assert by_confidence.unit_weights(replace(row, entity_confidence=())) == [0.5] * 6  # gold, say
+    assert by_confidence.unit_weights(replace(row, target="[]", entity_confidence=())) == [0.5] * 6
+
+
+def test_unknown_word_weights_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"Unknown task\.word_weights 'confident'\. Did you mean 'confidence'\? Available: confidence, row\."
+    ):
+        NerTask(LABELS, word_weights="confident")  # type: ignore[arg-type]
 
 
 def test_a_text_is_counted_under_its_rarest_type() -> None:

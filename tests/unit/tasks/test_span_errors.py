@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
-from tests.unit.tasks.test_spans import markings
+from hypothesis import strategies as st
+from nervaluate import Evaluator
+from tests.unit.tasks.test_spans import TYPES, markings
 
 from tutelage.tasks.span_errors import SpanError, span_errors
-from tutelage.tasks.spans import Span
+from tutelage.tasks.spans import Span, to_tags
 
 PER, LOC = Span(0, 2, "PER"), Span(4, 6, "LOC")
 
@@ -63,3 +67,63 @@ def test_every_wrong_span_is_in_exactly_one_error(one: tuple[list[Span], int], o
                 error.kind == {(True, False): "type", (False, True): "boundary", (False, False): "type and boundary"}[same_words, same_type]
             )
     assert span_errors(reversed(gold), reversed(predicted)) == errors
+
+
+def muc(gold: list[Span], predicted: list[Span]) -> dict[str, list[int]]:
+    """Correct, incorrect, partial, missed and spurious by each of the four ways of counting, from our kinds."""
+    kinds = Counter(error.kind for error in span_errors(gold, predicted))
+    right, type, boundary, both = len(set(gold) & set(predicted)), kinds["type"], kinds["boundary"], kinds["type and boundary"]
+    alone = [kinds["missed"], kinds["invented"]]
+    return {
+        "strict": [right, type + boundary + both, 0, *alone],
+        "exact": [right + type, boundary + both, 0, *alone],
+        "partial": [right + type, 0, boundary + both, *alone],
+        "ent_type": [right + boundary, type + both, 0, *alone],
+    }
+
+
+def nervaluated(gold: list[Span], predicted: list[Span]) -> dict[str, list[int]]:
+    """The same, counted by nervaluate from tags."""
+    counted = Evaluator([to_tags(gold, 12)], [to_tags(predicted, 12)], tags=list(TYPES), loader="list").evaluate()["overall"]
+    return {way: [one.correct, one.incorrect, one.partial, one.missed, one.spurious] for way, one in counted.items()}
+
+
+def uncontested(spans: list[Span], others: list[Span]) -> list[Span]:
+    return [one for one in spans if sum(one.start < other.end and other.start < one.end for other in others) < 2]
+
+
+@st.composite
+def seen_otherwise(draw: st.DrawFn) -> tuple[list[Span], list[Span]]:
+    """Spans, and the same ones with edges moved and types mistaken."""
+    gold, length = draw(markings())
+    predicted: list[Span] = []
+    for span in gold:
+        free = predicted[-1].end if predicted else 0
+        start, end = max(free, span.start + draw(st.integers(-1, 2))), min(length, span.end + draw(st.integers(-1, 2)))
+        if start < end:
+            predicted.append(Span(start, end, draw(st.sampled_from(TYPES))))
+    return gold, predicted
+
+
+@given(seen_otherwise())
+def test_counts_are_those_of_nervaluate(both: tuple[list[Span], list[Span]]) -> None:
+    gold, predicted = both
+    alone = uncontested(gold, predicted), uncontested(predicted, gold)
+    assert muc(*alone) == nervaluated(*alone)
+    ours, theirs = muc(gold, predicted), nervaluated(gold, predicted)
+    for way in ours:
+        if way != "ent_type":  # which it pairs anew
+            assert ours[way][0] == theirs[way][0]
+            assert ours[way][3] >= theirs[way][3], "more may be left without a partner, never fewer"
+        for count in (ours[way], theirs[way]):
+            assert (sum(count[:4]), sum(count[:3]) + count[4]) == (len(gold), len(predicted))
+
+
+def test_where_spans_are_contested_ours_are_the_pairs_that_share_most() -> None:
+    gold, predicted = [Span(0, 2, "PER"), Span(2, 9, "LOC")], [Span(1, 8, "LOC"), Span(8, 9, "LOC")]
+    assert [(error.kind, error.gold) for error in span_errors(gold, predicted) if error.gold] == [
+        ("missed", gold[0]),
+        ("boundary", gold[1]),
+    ]
+    assert muc(gold, predicted)["strict"] == [0, 1, 0, 1, 1]
+    assert nervaluated(gold, predicted)["strict"] == [0, 2, 0, 0, 0]

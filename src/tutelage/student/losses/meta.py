@@ -58,8 +58,8 @@ class MetaReweightedLoss(CrossEntropyLoss):
         """Factors of the batch's rows, [B], not negative and without gradient.
 
         Their mean is 1 over the rows that have a unit of weight above 0 (others get 0). Where no row helps the guide all are 0: such a
-        batch teaches nothing. A row's loss is the mean over its units of weight above 0; the guide's is the mean over all its units by
-        weight. The network's gradients, mode and random state are left as they were; dropout is off meanwhile.
+        batch teaches nothing. A row's loss is the mean over its units by weight, and so is the guide's over all of its units.
+        The network's gradients, mode and random state are left as they were; dropout is off meanwhile.
 
         Raises:
             ConfigError: the network has no parameter to step on.
@@ -109,9 +109,11 @@ def _logits(network: torch.nn.Module, parameters: Values, batch: Mapping[str, An
 
 
 def _row_means(losses: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Mean loss of each row over its units of weight above 0, [B]; 0 for a row of none."""
-    decided = (weights > 0).to(losses.dtype).view(len(weights), -1)
-    return (losses.view(len(weights), -1) * decided).sum(dim=1) / decided.sum(dim=1).clamp(min=1)
+    """Mean loss of each row over its units by weight, [B]; 0 for a row without any."""
+    weights = weights.view(len(weights), -1)
+    # Relative to the heaviest, so that what all of a row's units have in common does not matter, to the last bit.
+    shares = (weights / weights.amax(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)).to(losses.dtype)
+    return (losses.view(len(weights), -1) * shares).sum(dim=1) / shares.sum(dim=1).clamp(min=1)
 
 
 def _normalised(helps: torch.Tensor, taking_part: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,16 @@ def test_shapes_follow_the_weights(loss: UnitLoss, hard: list[int]) -> None:
     assert factors.shape == losses.shape
     assert factors.dtype == losses.dtype
     assert set(factors.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_losses_are_not_weighted_so_words_may_weigh_what_they_like(loss: UnitLoss) -> None:
+    logits = torch.randn(2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    even, other = targets([[0, 2, 1], [1, 1, -1]], 3, progress=0.5), deepcopy(loss)
+    uneven = replace(even, weights=even.weights * torch.tensor([[0.1, 2.0, 0.5], [0.3, 1.0, 1.0]]))
+    for _ in range(2):  # what remembers has something to remember
+        losses = loss(logits, even)
+        assert torch.equal(other(logits, uneven), losses)
+    assert torch.equal(other.keep(losses, uneven), loss.keep(losses, even))
 
 
 def test_a_step_along_the_gradient_makes_the_target_likelier(loss: UnitLoss) -> None:
