@@ -53,7 +53,7 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
         for name, unit, place, more in _AXES:
             figure = _curves(results, data, place, unit, title)
             if figure is not None:
-                yield f"curve-{name}{tag}", f"Dev {title} by {unit}{on}", _CURVE + more, figure
+                yield f"curve-{name}{tag}", f"Dev {title} by {unit.removesuffix(', %')}{on}", _CURVE + more, figure
     if ranked is not None:
         yield (
             "ranks",

@@ -163,17 +163,20 @@ def _of_names(candidates: Sequence[Candidate], names: Sequence[str]) -> Iterator
 
 
 def _of_runs(runs: Sequence[ArmRun]) -> Iterator[str]:
-    arms = dict.fromkeys(run.arm for run in runs)
     seeds = {run.seed for run in runs}
-    for data in dict.fromkeys(run.data for run in runs):
-        for arm in arms:
-            if missing := sorted(seeds - {run.seed for run in runs if (run.arm, run.data) == (arm, data)}):
+    there: dict[str, dict[str, list[ArmRun]]] = {run.data: {} for run in runs}
+    for run in runs:
+        there[run.data].setdefault(run.arm, []).append(run)
+    for arm in dict.fromkeys(run.arm for run in runs):
+        if without := [data for data, arms in there.items() if arm not in arms]:
+            yield f"{arm} has no run on {', '.join(without)}."
+    for data, arms in there.items():
+        for arm, found in arms.items():
+            if missing := sorted(seeds - {run.seed for run in found}):
                 yield f"{arm} on {data} lacks seed {', '.join(map(str, missing))}: pairs are of the seeds that both have, means of all."
-            seen = [run.seed for run in runs if (run.arm, run.data) == (arm, data)]
-            if len(seen) > len(set(seen)):
+            if len(found) > len({run.seed for run in found}):
                 yield f"{arm} on {data} has several runs of one seed; the last of each counts in comparisons."
-        means = {arm: mean_tokens(found) for arm in arms if (found := [run for run in runs if (run.arm, run.data) == (arm, data)])}
-        paid = {arm: mean for arm, mean in means.items() if mean}
+        paid = {arm: mean for arm, found in arms.items() if (mean := mean_tokens(found))}
         if paid and max(paid.values()) > 1.1 * min(paid.values()):
             low, high = min(paid, key=lambda arm: paid[arm]), max(paid, key=lambda arm: paid[arm])
             yield f"Budgets on {data} differ: {low} billed {paid[low]:,.0f} tokens a run, {high} {paid[high]:,.0f}."

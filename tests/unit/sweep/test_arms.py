@@ -56,4 +56,8 @@ def test_a_sweep_says_that_one_name_stands_for_two_configurations(tmp_path: Path
     path.write_text(path.read_text().replace('"evokd"', '"evokd", "n_hard": 3'))
     results = read_sweep(folder)
     assert results.arms == ("all runs", "all runs (2)")
-    assert "all runs (2) on snips has the words of all runs and another configuration: method.n_hard." in results.notes
+    assert results.notes[1:] == tuple(
+        f"{arm} on snips lacks seed {seed}: pairs are of the seeds that both have, means of all."
+        for arm, seed in (("all runs", 2), ("all runs (2)", 1))
+    )
+    assert results.notes[0] == "all runs (2) on snips has the words of all runs and another configuration: method.n_hard."

@@ -51,6 +51,9 @@ def test_what_is_missing_failed_or_unequal_is_said(tmp_path: Path) -> None:
     path = next((tmp_path / "c").glob("*/*/1/result.json"))
     path.write_text(path.read_text().replace("150", "300"))
     assert read_sweep(tmp_path / "c" / "mine").notes == ("Budgets on snips differ: one billed 150 tokens a run, two 300.",)
+    build_sweep(tmp_path / "d", {"one": (0.5,), "two": (0.6,)}, ("snips", "trec6"))
+    (tmp_path / "d" / "mine" / "2026-01-01_00-00-00" / "jobs" / "003.json").unlink()
+    assert read_sweep(tmp_path / "d" / "mine").notes == ("two has no run on trec6.",)
 
 
 def test_the_report_is_one_page_with_figures_and_tables(tmp_path: Path) -> None:
