@@ -42,6 +42,7 @@ def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: Kind, workplace:
     assert sum(sum(step["kept"].values()) for step in steps) == shares["kept"]
     assert 0 < shares["unique_rows"] <= shares["kept"] < shares["passed"]
     assert shares["unique"] == shares["unique_rows"] / shares["pool"]
+    assert steps[-1]["unique_rows"] == shares["unique_rows"] >= steps[0]["unique_rows"]
     known = [step["right_of_seen"][1] for step in steps]
     assert sum(known) == shares["passed"], "the pool's gold is known here, for the report"
     assert all(len(step["tau_teacher"]) == len(step["tau_student"]) for step in steps)

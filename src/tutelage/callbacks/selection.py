@@ -79,6 +79,7 @@ class SelectionLedger(Callback):
             "right_of_seen": self._right(selected, asked),
             "right_of_kept": self._right(selected, kept),
             "weight": round(float(np.mean(selected.weights[kept])), 4) if kept else None,
+            "unique_rows": len(self._used),
         }
         self._folder.append_line("selection.jsonl", line)
         self._lines += 1

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tutelage.report.style import Colour, figure_style, label_right, new_figure, short
-from tutelage.sweep.results import ArmRun, Point, SweepResults
+from tutelage.sweep.curve import Point
+from tutelage.sweep.results import ArmRun, SweepResults
 from tutelage.sweep.statistics import Ranks, summary
 
 if TYPE_CHECKING:
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 _CURVES = (Colour.BLUE, Colour.VERMILION, Colour.GREEN, Colour.PURPLE, Colour.AMBER, Colour.SKY, Colour.MUTED)
 _PLACES = 60
 """Points at which curves of several seeds are averaged."""
+_CURVE = (
+    "The mean over the runs, as far as all of them came; the band is from the worst to the best of them. "
+    "An arm that was measured at one place is a dot; its lines go from the least to the most of its runs."
+)
+_AXES: tuple[tuple[str, str, Callable[[Point], float | None], str], ...] = (
+    ("tokens", "billed teacher tokens", lambda point: point.tokens, ""),
+    ("round", "round", lambda point: point.round, ""),
+    (
+        "share",
+        "share of the pool, %",
+        lambda point: None if point.share is None else 100 * point.share,
+        " The share: different pool texts that a step has learnt from; of methods that draw from no pool, their rows.",
+    ),
+)
+"""Name, unit, place of a point (None: not known) and what else the caption says."""
 
 
 def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, str, str, Figure]]:
@@ -34,19 +50,10 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
             "A ring is a run; the dot is the mean, the line its 95 % bootstrap interval over the runs.",
             _arms(results, data, title),
         )
-        for name, unit, place in (
-            ("tokens", "billed teacher tokens", lambda point: point.tokens),
-            ("round", "round", lambda point: point.round),
-            ("share", "accepted rows, as a share of the pool", lambda point: point.share),
-        ):
+        for name, unit, place, more in _AXES:
             figure = _curves(results, data, place, unit, title)
             if figure is not None:
-                yield (
-                    f"curve-{name}{tag}",
-                    f"Dev {title} by {unit}{on}",
-                    "The mean over the runs, as far as all of them came; the band is from the worst to the best of them.",
-                    figure,
-                )
+                yield f"curve-{name}{tag}", f"Dev {title} by {unit.removesuffix(', %')}{on}", _CURVE + more, figure
     if ranked is not None:
         yield (
             "ranks",
@@ -89,46 +96,62 @@ def draw_arms(axes: Axes, values: Mapping[str, Sequence[float]], title: str) -> 
     axes.grid(axis="x")
 
 
-def _curves(results: SweepResults, data: str, place: Callable[[Point], float], unit: str, title: str) -> Figure | None:
+def _curves(results: SweepResults, data: str, place: Callable[[Point], float | None], unit: str, title: str) -> Figure | None:
     from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
-    bands = {arm: band for arm in results.arms if (band := _band(results.of(arm, data), place))}
-    if not bands:
+    curves = {arm: _known(results.of(arm, data), place) for arm in results.arms}
+    places = [at for found in curves.values() for curve in found for at in curve]
+    if len(set(places)) < 2:
         return None
     with figure_style():
         figure = new_figure(3.9)
         axes = figure.subplots()
         labels = []
-        for number, (arm, (places, mean, low, high)) in enumerate(bands.items()):
-            colour = _CURVES[number % len(_CURVES)]
-            axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
-            axes.plot(places, mean, color=colour, linestyle=("-", (0, (4, 2)))[number // len(_CURVES) % 2])
-            labels.append((float(mean[-1]), f"{short(arm, 30)} {mean[-1]:.1%}", str(colour)))
+        for number, (arm, found) in enumerate((arm, found) for arm, found in curves.items() if found):
+            colour, again = _CURVES[number % len(_CURVES)], number // len(_CURVES) % 2
+            if band := _band(found):
+                axes.fill_between(band[0], band[2], band[3], color=colour, alpha=0.13, linewidth=0)
+                axes.plot(band[0], band[1], color=colour, linestyle=("-", (0, (4, 2)))[again])
+                end, sign = float(band[1][-1]), ""
+            else:
+                ends = np.array([[*curve.items()][-1] for curve in found])
+                middle = ends.mean(axis=0)
+                across, up = np.abs(np.array([ends.min(axis=0), ends.max(axis=0)]) - middle).T[..., None]
+                axes.errorbar(
+                    [middle[0]], [middle[1]], up, across, fmt="os"[again], color=colour, markersize=6, elinewidth=1.0, clip_on=False
+                )
+                end, sign = float(middle[1]), "●■"[again] + " "
+            labels.append((end, f"{sign}{short(arm, 30)} {end:.1%}", str(colour)))
         axes.set_xlabel(unit)
         axes.set_ylabel(f"{title} on dev, %")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-        if all(float(at).is_integer() for band in bands.values() for at in (band[0][0], band[0][-1])):
+        if all(float(at).is_integer() for at in places):
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-        if max(band[0][-1] for band in bands.values()) >= 1000:
+        if max(places) >= 1000:
             axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.grid(axis="y")
         label_right(axes, labels)
     return figure
 
 
+def _known(runs: Sequence[ArmRun], place: Callable[[Point], float | None]) -> list[dict[float, float]]:
+    """The curves of runs, dev by place, as far as places are known; of points at one place, as the last round's and the final one's, the last."""
+    found = [{at: point.dev for point in run.curve if (at := place(point)) is not None} for run in runs]
+    return [dict(sorted(curve.items())) for curve in found if curve]
+
+
 _Band = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _band(runs: Sequence[ArmRun], place: Callable[[Point], float]) -> _Band | None:
-    """Places, mean, worst and best of several curves; None where none goes anywhere. Between its points a curve is a straight line."""
-    # Of points at one place, as the last round's and the final one's, the last counts.
-    curves = [sorted({place(point): point.dev for point in run.curve}.items()) for run in runs]
-    curves = [curve for curve in curves if len(curve) > 1 and curve[-1][0] > curve[0][0]]
-    if not curves:
-        return None
+def _band(curves: Sequence[Mapping[float, float]]) -> _Band | None:
+    """Places, mean, worst and best of several curves; None where they have no stretch in common. Between its points a curve is a straight line."""
+    moving = [[*curve.items()] for curve in curves if len(curve) > 1]
     # As far as every run has come: further on the mean would be of fewer.
-    places = np.linspace(max(curve[0][0] for curve in curves), min(curve[-1][0] for curve in curves), _PLACES)
-    values = np.array([np.interp(places, *np.array(curve).T) for curve in curves])
+    start, end = max((curve[0][0] for curve in moving), default=0.0), min((curve[-1][0] for curve in moving), default=0.0)
+    if start >= end:
+        return None
+    places = np.linspace(start, end, _PLACES)
+    values = np.array([np.interp(places, *np.array(curve).T) for curve in moving])
     return places, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tutelage.report.environment import page_environment
 from tutelage.report.figures import figure_svg, save_png
 from tutelage.sweep.figures import drawn
-from tutelage.sweep.results import ArmRun, read_sweep
+from tutelage.sweep.results import ArmRun, mean_share, mean_tokens, read_sweep
 from tutelage.sweep.statistics import comparisons, ranks, summary, tokens_to_reach
 from tutelage.sweep.tables import arms_csv, arms_latex, comparisons_csv, runs_csv
 from tutelage.tracking.run_folder import RunFolder
@@ -61,7 +61,8 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
                 arm,
                 runs,
                 [summary([run.scores[key] for run in runs]) for key, _ in results.metrics],
-                sum(run.tokens for run in runs) / len(runs),
+                mean_tokens(runs),
+                [mean_share(runs, key) for key in results.shares],
             )
             for data, arm, runs in groups
         ],

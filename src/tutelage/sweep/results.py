@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from tutelage.errors import RunError
+from tutelage.sweep.arms import Candidate, arm_words, configuration_of, differing_words, name_arms, namesakes
+from tutelage.sweep.curve import Point, read_curve
 from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.tracking.run_folder import RunFolder
 
@@ -17,14 +19,8 @@ Block = tuple[str, int]
 """A data set and a seed: what two arms are compared within."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """Where a run stood after a round: billed tokens, accepted rows as a share of the pool, and the metric on dev, in [0, 1]."""
-
-    round: int
-    tokens: int
-    share: float
-    dev: float
+SHARES = {"unique": "pool used", "selections": "rows kept"}
+"""The two shares of data: different pool texts that a step has learnt from, of the pool; rows kept, of those that passed by in all steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +28,10 @@ class ArmRun:
     """A finished run.
 
     Attributes:
-        arm: its overrides that are neither seed nor data set, as far as they differ in the sweep.
+        arm: the configuration without its seed, by the words that tell it from the sweep's others (:func:`~tutelage.sweep.arms.name_arms`).
         scores: the quoted metrics on test, in [0, 1].
         tokens: billed.
+        shares: those of :data:`SHARES` that it has.
         curve: on dev, from round 0 to the end.
     """
 
@@ -44,6 +41,7 @@ class ArmRun:
     folder: Path
     scores: dict[str, float]
     tokens: int
+    shares: dict[str, float]
     curve: tuple[Point, ...]
 
 
@@ -75,6 +73,11 @@ class SweepResults:
         """The runs of an arm, on one data set or on all."""
         return tuple(run for run in self.runs if run.arm == arm and data in (None, run.data))
 
+    @property
+    def shares(self) -> dict[str, str]:
+        """Key and title of the shares of data that any run has."""
+        return {key: title for key, title in SHARES.items() if any(key in run.shares for run in self.runs)}
+
     def blocks(self, arm: str) -> dict[Block, float]:
         """The metric of an arm by data set and seed."""
         return {(run.data, run.seed): run.scores[self.metric] for run in self.of(arm)}
@@ -96,10 +99,13 @@ def read_sweep(folder: Path, metric: str | None = None) -> SweepResults:
         raise RunError(
             f"None of the {len(jobs)} jobs of {sweep.path} is done, so there is nothing to report. The first error: {jobs[0].error}"
         )
-    words = _differing([job.words for job in jobs])
+    differing = differing_words([job.words for job in jobs])
     if metric is None and (composed := sweep.path / "multirun.yaml").is_file():
         metric = OmegaConf.select(OmegaConf.load(composed), "sweep.metric")
-    runs = tuple(_run(sweep.run_of(job), job, words, metric) for job in done)
+    read = [_run(sweep.run_of(job), job, differing, metric) for job in done]
+    candidates = [candidate for _, candidate in read]
+    names = name_arms(candidates)
+    runs = tuple(replace(run, arm=arm) for (run, _), arm in zip(read, names, strict=True))
     found: dict[str, Any] = RunFolder(sweep.run_of(done[0])).read_json("result.json")
     titles = {one["key"]: one["title"] for one in found["metrics"]}
     first = metric or next(iter(titles))
@@ -107,10 +113,22 @@ def read_sweep(folder: Path, metric: str | None = None) -> SweepResults:
         raise RunError(f"The runs of {sweep.path} quote {', '.join(titles)} and not {first}.")
     metrics = ((first, titles[first]), *((key, title) for key, title in titles.items() if key != first))
     arms, data = tuple(dict.fromkeys(run.arm for run in runs)), tuple(dict.fromkeys(run.data for run in runs))
-    return SweepResults(sweep.path, jobs, runs, metrics, arms, data, tuple(_notes(jobs, sweep.expected or len(jobs), runs, words)))
+    notes = [*_of_jobs(jobs, sweep.expected or len(jobs), differing), *_of_names(candidates, names), *_of_runs(runs)]
+    return SweepResults(sweep.path, jobs, runs, metrics, arms, data, tuple(notes))
 
 
-def _run(folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None) -> ArmRun:
+def mean_tokens(runs: Sequence[ArmRun]) -> float:
+    """The mean of billed tokens."""
+    return sum(run.tokens for run in runs) / len(runs)
+
+
+def mean_share(runs: Sequence[ArmRun], key: str) -> float | None:
+    """The mean of one of :data:`SHARES` over the runs that have it; None where none has."""
+    found = [run.shares[key] for run in runs if key in run.shares]
+    return sum(found) / len(found) if found else None
+
+
+def _run(folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None) -> tuple[ArmRun, Candidate]:
     if not (folder / "result.json").is_file():
         raise RunError(f"{folder} has no result.json: the run that job {job.number} found there is gone. Start the sweep again.")
     files = RunFolder(folder)
@@ -120,53 +138,45 @@ def _run(folder: Path, job: JobRecord, differing: frozenset[str], metric: str | 
     # Folders of own data are all called "files".
     own = [Path(word.partition("=")[2].strip("'")).name for word in job.words if word in differing and word.startswith("data.path=")]
     data = " ".join([manifest["data"]["name"], *own])
-    arm = _arm(job.words, differing) or str(manifest.get("method") or "all runs")
-    first = metric or result["metrics"][0]["key"]
-    pool = max(1, manifest["data"]["pool"])
-    # A round is measured after its stages; the last line of a number is the one that counts.
-    lines = {line["round"]: line for line in files.read_lines("metrics.jsonl") if line.get("dev")}
-    curve = [
-        Point(line["round"], line["billed_tokens"], line["accepted"] / pool, float(line["dev"][first]))
-        for line in lines.values()
-        if first in line["dev"]
-    ]
-    return ArmRun(arm, data, int(result["seed"]), folder, dict(result["after"]), result["tokens"]["billed"], tuple(curve))
+    words = arm_words(job.words, differing) or str(manifest.get("method") or "all runs")
+    curve = read_curve(files, metric or result["metrics"][0]["key"], manifest["data"]["pool"])
+    told = result.get("share_of_data") or {}
+    shares = {key: float(told[key]) for key in SHARES if told.get(key) is not None}
+    run = ArmRun(words, data, int(result["seed"]), folder, dict(result["after"]), result["tokens"]["billed"], shares, curve)
+    return run, Candidate(data, words, configuration_of(files))
 
 
-def _differing(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
-    """The overrides that not every job has."""
-    every = set(jobs[0]).intersection(*jobs)
-    return frozenset(word for words in jobs for word in words if word not in every)
-
-
-def _arm(words: Sequence[str], differing: frozenset[str]) -> str:
-    """What tells an arm from the others; "" for the one that every choice leaves as it is."""
-    unsaid = ("seed=", "data=", "data.path=", "data.name=")
-    kept = [word for word in words if word in differing and word != "ablation=none" and not word.startswith(unsaid)]
-    # The group's name says nothing where its option does.
-    return " ".join(word.removeprefix("ablation=").removeprefix("method=") for word in kept)
-
-
-def _notes(jobs: Sequence[JobRecord], expected: int, runs: Sequence[ArmRun], differing: frozenset[str]) -> list[str]:
-    notes = [f"Job {job.number} failed ({_arm(job.words, differing) or 'as it is'}): {job.error}" for job in jobs if job.state == "failed"]
+def _of_jobs(jobs: Sequence[JobRecord], expected: int, differing: frozenset[str]) -> Iterator[str]:
+    for job in jobs:
+        if job.state == "failed":
+            yield f"Job {job.number} failed ({arm_words(job.words, differing) or 'as it is'}): {job.error}"
     if left := [job for job in jobs if job.state in ("running", "left out")]:
-        notes.append(f"{len(left)} of {len(jobs)} jobs were not done when this was drawn.")
+        yield f"{len(left)} of {len(jobs)} jobs were not done when this was drawn."
     if never := max(0, expected - len(jobs)):
-        notes.append(f"{never} of {expected} jobs were never begun; the same command does them.")
-    arms = dict.fromkeys(run.arm for run in runs)
+        yield f"{never} of {expected} jobs were never begun; the same command does them."
+
+
+def _of_names(candidates: Sequence[Candidate], names: Sequence[str]) -> Iterator[str]:
+    for arm, other, data, keys in namesakes(candidates, names):
+        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+        yield f"{arm} on {data} has the words of {other} and another configuration: {', '.join(keys[:3])}{more}."
+
+
+def _of_runs(runs: Sequence[ArmRun]) -> Iterator[str]:
     seeds = {run.seed for run in runs}
-    for data in dict.fromkeys(run.data for run in runs):
-        for arm in arms:
-            if missing := sorted(seeds - {run.seed for run in runs if (run.arm, run.data) == (arm, data)}):
-                notes.append(
-                    f"{arm} on {data} lacks seed {', '.join(map(str, missing))}: pairs are of the seeds that both have, means of all."
-                )
-            seen = [run.seed for run in runs if (run.arm, run.data) == (arm, data)]
-            if len(seen) > len(set(seen)):
-                notes.append(f"{arm} on {data} has several runs of one seed; the last of each counts in comparisons.")
-        tokens = {arm: [run.tokens for run in runs if (run.arm, run.data) == (arm, data)] for arm in arms}
-        means = {arm: sum(found) / len(found) for arm, found in tokens.items() if found and sum(found)}
-        if means and max(means.values()) > 1.1 * min(means.values()):
-            low, high = min(means, key=lambda arm: means[arm]), max(means, key=lambda arm: means[arm])
-            notes.append(f"Budgets on {data} differ: {low} billed {means[low]:,.0f} tokens a run, {high} {means[high]:,.0f}.")
-    return notes
+    there: dict[str, dict[str, list[ArmRun]]] = {run.data: {} for run in runs}
+    for run in runs:
+        there[run.data].setdefault(run.arm, []).append(run)
+    for arm in dict.fromkeys(run.arm for run in runs):
+        if without := [data for data, arms in there.items() if arm not in arms]:
+            yield f"{arm} has no run on {', '.join(without)}."
+    for data, arms in there.items():
+        for arm, found in arms.items():
+            if missing := sorted(seeds - {run.seed for run in found}):
+                yield f"{arm} on {data} lacks seed {', '.join(map(str, missing))}: pairs are of the seeds that both have, means of all."
+            if len(found) > len({run.seed for run in found}):
+                yield f"{arm} on {data} has several runs of one seed; the last of each counts in comparisons."
+        paid = {arm: mean for arm, found in arms.items() if (mean := mean_tokens(found))}
+        if paid and max(paid.values()) > 1.1 * min(paid.values()):
+            low, high = min(paid, key=lambda arm: paid[arm]), max(paid, key=lambda arm: paid[arm])
+            yield f"Budgets on {data} differ: {low} billed {paid[low]:,.0f} tokens a run, {high} {paid[high]:,.0f}."

@@ -8,25 +8,28 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from tutelage.sweep.results import SweepResults
+from tutelage.sweep.results import SHARES, SweepResults, mean_share, mean_tokens
 from tutelage.sweep.statistics import Comparison, summary
 
 _LATEX = str.maketrans(
     {char: "\\" + char for char in "_%&#${}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 )
 
+_SHARES = [f"share_{key}" for key in SHARES]
+
 
 def runs_csv(results: SweepResults) -> str:
-    """A line a run: data set, arm, seed, the quoted metrics on test, billed tokens, and where it lies."""
+    """A line a run: data set, arm, seed, the quoted metrics on test, billed tokens, both shares of data, and where it lies."""
     keys = [key for key, _ in results.metrics]
-    return _csv(
-        ["data", "arm", "seed", *keys, "billed_tokens", "folder"],
-        [[run.data, run.arm, run.seed, *(run.scores[key] for key in keys), run.tokens, run.folder.as_posix()] for run in results.runs],
-    )
+    lines = [
+        [run.data, run.arm, run.seed, *(run.scores[key] for key in keys), run.tokens, *map(run.shares.get, SHARES), run.folder.as_posix()]
+        for run in results.runs
+    ]
+    return _csv(["data", "arm", "seed", *keys, "billed_tokens", *_SHARES, "folder"], lines)
 
 
 def arms_csv(results: SweepResults) -> str:
-    """A line an arm and data set: runs, mean, standard deviation and interval of each metric, mean of billed tokens."""
+    """A line an arm and data set: runs, mean, standard deviation and interval of each metric, means of billed tokens and of both shares."""
     keys = [key for key, _ in results.metrics]
     lines = []
     for data in results.data:
@@ -34,10 +37,9 @@ def arms_csv(results: SweepResults) -> str:
             if runs := results.of(arm, data):
                 found = [summary([run.scores[key] for run in runs]) for key in keys]
                 cells = [value for one in found for value in (one.mean, one.deviation, one.low, one.high)]
-                lines.append([data, arm, len(runs), *cells, sum(run.tokens for run in runs) / len(runs)])
-    return _csv(
-        ["data", "arm", "runs", *(f"{key}_{part}" for key in keys for part in ("mean", "sd", "low", "high")), "billed_tokens"], lines
-    )
+                lines.append([data, arm, len(runs), *cells, mean_tokens(runs), *(mean_share(runs, key) for key in SHARES)])
+    parts = [f"{key}_{part}" for key in keys for part in ("mean", "sd", "low", "high")]
+    return _csv(["data", "arm", "runs", *parts, "billed_tokens", *_SHARES], lines)
 
 
 def comparisons_csv(found: Sequence[Comparison]) -> str:
@@ -46,15 +48,23 @@ def comparisons_csv(found: Sequence[Comparison]) -> str:
 
 
 def arms_latex(results: SweepResults) -> str:
-    """Arms by data sets, mean and standard deviation of the sweep's metric in %, the best mean of each data set in bold (booktabs)."""
+    """Arms by data sets, mean and standard deviation of the sweep's metric in %, the best mean of each data set in bold (booktabs).
+
+    Then what the arm cost a run: the means, over all data sets, of billed tokens and of the shares of data that any run has, in %.
+    """
     means = {
         (arm, data): summary([run.scores[results.metric] for run in runs])
         for arm in results.arms
         for data in results.data
         if (runs := results.of(arm, data))
     }
-    head = " & ".join(["", *(data.translate(_LATEX) for data in results.data)])
-    lines = [rf"\begin{{tabular}}{{l{'r' * len(results.data)}}}", r"\toprule", head + r" \\", r"\midrule"]
+    head = [
+        "",
+        *(data.translate(_LATEX) for data in results.data),
+        "billed tokens",
+        *(rf"{title}, \%" for title in results.shares.values()),
+    ]
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
     for arm in results.arms:
         cells = [arm.translate(_LATEX)]
         for data in results.data:
@@ -66,6 +76,9 @@ def arms_latex(results: SweepResults) -> str:
             number = f"{100 * found.mean:.1f}"
             spread = "" if math.isnan(found.deviation) else rf" {{\scriptsize $\pm$ {100 * found.deviation:.1f}}}"
             cells.append((rf"\textbf{{{number}}}" if best else number) + spread)
+        runs = results.of(arm)
+        shares = [mean_share(runs, key) for key in results.shares]
+        cells += [f"{mean_tokens(runs):,.0f}", *("--" if share is None else f"{100 * share:.1f}" for share in shares)]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 

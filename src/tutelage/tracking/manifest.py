@@ -26,7 +26,7 @@ _SIGNED_IN = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 """An address with a user's password in it."""
 CLASSES = "labels"
 """The setting whose keys are the names of classes: a class "token" or "password reset" is no secret."""
-_NOT_HASHED = ("resume", "sweep", "logger")
+NOT_HASHED = ("resume", "sweep", "logger")
 """Settings that do not change what a run computes."""
 
 
@@ -60,7 +60,7 @@ def looks_secret(key: str, value: object) -> bool:
 
 def config_hash(config: DictConfig) -> str:
     """SHA-256 of the settings that change what a run computes (16 hex digits); resume finds its folder by it."""
-    kept = {key: value for key, value in _resolved(config).items() if key not in _NOT_HASHED}
+    kept = {key: value for key, value in _resolved(config).items() if key not in NOT_HASHED}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -27,22 +27,36 @@ def build_sweep(base: Path, arms: Mapping[str, Sequence[float | None]], data: Se
                     )
                 )
                 if score is not None:
-                    _write_run(sweep.path / str(number), name, seed, score, tokens)
+                    _write_run(sweep.path / str(number), name, arm, seed, score, tokens)
                 number += 1
     return sweep.path
 
 
-def _write_run(folder: Path, data: str, seed: int, score: float, tokens: int) -> None:
+def _write_run(folder: Path, data: str, arm: str, seed: int, score: float, tokens: int) -> None:
     folder.mkdir()
     after = {"accuracy": score, "macro_f1": score / 2}
     result = {"metrics": METRICS, "after": after, "tokens": {"billed": tokens}, "seed": seed}
     (folder / "result.json").write_text(json.dumps(result))
     (folder / "manifest.json").write_text(json.dumps({"data": {"name": data, "pool": 100}}))
+    # As a data set's files set them: its name, and a cue that the prompt takes over.
+    config = {"data": {"name": data, "cue": data.title()}, "prompt": {"cue": data.title()}, "method": {"name": arm}, "seed": seed}
+    (folder / "config.yaml").write_text(json.dumps(config))
     lines = [
         {"round": round, "billed_tokens": tokens * round // 2, "accepted": 10 * round, "dev": {"accuracy": dev, "macro_f1": dev / 2}}
         for round, dev in enumerate((0.2, score / 2, score))
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def give_shares(run: Path, unique: float, selections: float, used: Sequence[int | None] = ()) -> None:
+    """Let a run draw from a pool of 50; ``used``: a line of selection.jsonl for each of its three rounds, with so many rows used so far."""
+    result = json.loads((run / "result.json").read_text())
+    result["share_of_data"] = {"unique": unique, "selections": selections, "pool": 50}
+    (run / "result.json").write_text(json.dumps(result))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (run / "metrics.jsonl").write_text("".join(json.dumps({**line, "epoch": 3 * line["round"]}) + "\n" for line in lines))
+    steps = [{"epoch": 3 * round, **({} if rows is None else {"unique_rows": rows})} for round, rows in enumerate(used)]
+    (run / "selection.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
 
 
 def results_of(base: Path, arms: Mapping[str, Sequence[float | None]], data: Sequence[str] = ("snips",)) -> SweepResults:

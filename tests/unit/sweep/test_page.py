@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.pages import Page
-from tests.unit.sweep.sweeps import build_sweep, results_of
+from tests.unit.sweep.sweeps import build_sweep, give_shares, results_of
 
 from tutelage.errors import RunError
 from tutelage.sweep.page import write_sweep_report
@@ -51,6 +51,9 @@ def test_what_is_missing_failed_or_unequal_is_said(tmp_path: Path) -> None:
     path = next((tmp_path / "c").glob("*/*/1/result.json"))
     path.write_text(path.read_text().replace("150", "300"))
     assert read_sweep(tmp_path / "c" / "mine").notes == ("Budgets on snips differ: one billed 150 tokens a run, two 300.",)
+    build_sweep(tmp_path / "d", {"one": (0.5,), "two": (0.6,)}, ("snips", "trec6"))
+    (tmp_path / "d" / "mine" / "2026-01-01_00-00-00" / "jobs" / "003.json").unlink()
+    assert read_sweep(tmp_path / "d" / "mine").notes == ("two has no run on trec6.",)
 
 
 def test_the_report_is_one_page_with_figures_and_tables(tmp_path: Path) -> None:
@@ -98,9 +101,30 @@ def test_another_metric_on_request(tmp_path: Path) -> None:
 
 def test_latex_marks_the_best_and_escapes_names(tmp_path: Path) -> None:
     table = arms_latex(results_of(tmp_path, {"a_b": (0.5, 0.7), "c": (0.9, 0.9)}))
-    assert r"a\_b & 60.0 {\scriptsize $\pm$ 14.1} \\" in table
-    assert r"c & \textbf{90.0} {\scriptsize $\pm$ 0.0} \\" in table
-    assert table.startswith(r"\begin{tabular}{lr}")
+    assert r"a\_b & 60.0 {\scriptsize $\pm$ 14.1} & 200 \\" in table
+    assert r"c & \textbf{90.0} {\scriptsize $\pm$ 0.0} & 200 \\" in table
+    assert table.startswith(r"\begin{tabular}{lrr}")
+
+
+def test_both_shares_stand_beside_the_tokens_and_an_arm_of_one_point_is_drawn(tmp_path: Path) -> None:
+    folder = build_sweep(tmp_path, {"llkd": (0.5, 0.7), "shots": (0.4, 0.4)})
+    for number, unique in enumerate((0.1, 0.3)):
+        give_shares(folder / str(number), unique, 0.05)
+        (last,) = (folder / str(number) / "metrics.jsonl").read_text().splitlines()[2:]
+        (folder / str(number) / "metrics.jsonl").write_text(last + "\n")
+    page = Page(write_sweep_report(folder).read_text(encoding="utf-8"))
+    assert "pool used, % rows kept, %" in " ".join(page.text.split())
+    with (folder / "tables" / "arms.csv").open() as table:
+        shares = [(line["arm"], line["share_unique"], line["share_selections"]) for line in csv.DictReader(table)]
+    assert shares == [("llkd", "0.2", "0.05"), ("shots", "", "")]
+    with (folder / "tables" / "runs.csv").open() as table:
+        assert [line["share_unique"] for line in csv.DictReader(table)] == ["0.1", "0.3", "", ""]
+    latex = (folder / "tables" / "arms.tex").read_text()
+    assert r"billed tokens & pool used, \% & rows kept, \% \\" in latex
+    assert r"& 200 & 20.0 & 5.0 \\" in latex
+    assert r"& 200 & -- & -- \\" in latex
+    # The two runs of llkd are one dot at 20 % of the pool, labelled with its mean on dev.
+    assert "● llkd 60.0%" in page.text
 
 
 def test_a_folder_without_jobs_or_without_any_done_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""Which runs of a sweep are one arm: those of one configuration but for its seed, named by the words of the first of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from tutelage.errors import RunError
+from tutelage.tracking.manifest import NOT_HASHED
+from tutelage.tracking.run_folder import RunFolder
+
+_OF_NO_ARM = (*NOT_HASHED, "seed", "name")
+_OF_THE_DATA = ("name", "path")
+_UNSAID = ("seed=", "data=", "data.path=", "data.name=")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is known of a run before arms are told apart.
+
+    Attributes:
+        data: its data set.
+        words: of its job, as :func:`arm_words` leaves them.
+        configuration: as :func:`configuration_of` reads it.
+    """
+
+    data: str
+    words: str
+    configuration: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The same for two runs of one arm on one data set."""
+        return self.data, json.dumps(self.configuration, sort_keys=True, default=str)
+
+
+def differing_words(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
+    """The overrides that not every job has."""
+    every = set(jobs[0]).intersection(*jobs)
+    return frozenset(word for words in jobs for word in words if word not in every)
+
+
+def arm_words(words: Sequence[str], differing: frozenset[str]) -> str:
+    """What a job's words say of its arm; "" for the one that every choice leaves as it is."""
+    kept = [word for word in words if word in differing and word != "ablation=none" and not word.startswith(_UNSAID)]
+    # The group's name says nothing where its option does.
+    return " ".join(word.removeprefix("ablation=").removeprefix("method=") for word in kept)
+
+
+def configuration_of(run: RunFolder) -> dict[str, Any]:
+    """A run's config.yaml without its seed, its names, where its data lie, and what does not change what it computes.
+
+    Raises:
+        RunError: the file is gone or altered.
+    """
+    try:
+        found = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        kept = {key: value for key, value in found.items() if key not in _OF_NO_ARM}
+    except (OSError, yaml.YAMLError, AttributeError) as error:
+        raise RunError(
+            f"{run / 'config.yaml'} cannot be read ({type(error).__name__}): it is gone or altered. Do the run again."
+        ) from error
+    if "data" in kept:
+        kept["data"] = {key: value for key, value in kept["data"].items() if key not in _OF_THE_DATA}
+    return kept
+
+
+def name_arms(runs: Sequence[Candidate]) -> tuple[str, ...]:
+    """The arm of each run.
+
+    On one data set an arm is one configuration, however it was said, and has the words of its first run. Arms of several data sets are one
+    where their words are: a data set brings settings of its own, so configurations cannot tell. A second configuration with the same words on
+    a data set has a number behind them.
+    """
+    first: dict[tuple[str, str], str] = {}
+    called: dict[str, str] = {}
+    for run in runs:
+        called.setdefault(run.words, first.setdefault(run.key, run.words))
+    names: dict[tuple[str, str], str] = {}
+    for key, words in first.items():
+        taken = {name for (data, _), name in names.items() if data == key[0]}
+        wanted = (called[words], words, *(f"{words} ({number})" for number in range(2, len(first) + 2)))
+        names[key] = next(name for name in wanted if name not in taken)
+    return tuple(names[run.key] for run in runs)
+
+
+def namesakes(runs: Sequence[Candidate], arms: Sequence[str]) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Arm, its namesake on the same data set, the data set, and the settings that differ, for arms that the same words would name."""
+    firsts: dict[tuple[str, str], Candidate] = {}
+    for run, arm in zip(runs, arms, strict=True):
+        if (run.data, arm) in firsts:
+            continue
+        firsts[run.data, arm] = run
+        for (data, other), before in firsts.items():
+            if data == run.data and other != arm and before.words == run.words:
+                ours, theirs = _leaves(run.configuration), _leaves(before.configuration)
+                missing = object()
+                keys = sorted({*ours, *theirs})
+                yield arm, other, data, [key for key in keys if ours.get(key, missing) != theirs.get(key, missing)]
+                break
+
+
+def _leaves(node: Any, path: str = "") -> dict[str, Any]:
+    """Settings by their dotted names."""
+    if not isinstance(node, Mapping):
+        return {path: node}
+    return {name: value for key, inner in node.items() for name, value in _leaves(inner, f"{path}.{key}".lstrip(".")).items()}
