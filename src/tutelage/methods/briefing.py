@@ -12,6 +12,7 @@ from tutelage.methods.names import Picker, mentions_of
 from tutelage.methods.quota import class_quota
 from tutelage.methods.writing import Brief, Shown
 from tutelage.records import Example, Feedback, Outcome, Row, Source
+from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.protocol import Task
 
 
@@ -92,14 +93,17 @@ class Briefing:
             shown, confused = exhibits.for_hard(name, count)
         else:
             shown = exhibits.for_easy(name, count)
+        picked = names.pick(name, kind, chance) if names else None
+        no_name = picked is not None and picked.type == OUTSIDE
         return Brief(
             label=self._labels[name],
             kind=kind,
             demonstrations=tuple(self._shown(item.text, item.target if isinstance(item, Outcome) else item.label or "") for item in shown),
             parents=tuple(item.id for item in shown),
-            mentions=(names.pick(name, kind, chance),) if names else (),
+            mentions=(picked.words,) if picked else (),
+            types=(OUTSIDE,) if no_name else (),
             lead=chance.choice(self._leads) if names else None,
-            confused_with=self._labels.get(confused),
+            confused_with=None if no_name else self._labels.get(confused),
             analysis=analysis if kind == "hard" else "",
             style=chance.choice(self._styles),
         )

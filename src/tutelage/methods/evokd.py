@@ -141,7 +141,7 @@ class EvoKD(AskingMethod):
         feedback = self.aimed_at(Feedback(0, outcomes, scores, scores))
         chance = self._chance(0)
         exhibits = self._briefing.exhibits(feedback, chance)
-        names = None if self._names is None else self._names.picker({}, (), {})
+        names = None if self._names is None else self._names.picker({}, ())
         briefs = self._briefing.briefs(feedback, exhibits, "", chance, names)
         briefs = briefs if self._settings.rounds else self._briefing.unaimed(self._settings.n_first, chance, names)
         chance.shuffle(briefs)
@@ -192,11 +192,8 @@ class EvoKD(AskingMethod):
             return None, 0, 0, {}
         ground.on_phase("names", sum(quota.values()))
         new, asked, failed = self._names.invent(self._teacher, quota, ground.seed, round, ground.on_reply)
-        wrong: dict[str, list[str]] = {}
-        for outcome in feedback.wrong:
-            for mention, type in ground.task.missed(outcome):
-                wrong.setdefault(type, []).append(mention)
-        return self._names.picker(new, ground.pool.rows, wrong), asked, failed, {"names": time.perf_counter() - began}
+        mistakes = (one for outcome in feedback.wrong for one in ground.task.mistakes(outcome))
+        return self._names.picker(new, ground.pool.rows, mistakes), asked, failed, {"names": time.perf_counter() - began}
 
     def _chance(self, round: int) -> random.Random:
         return random.Random(int(record_id("method", self._ground.seed, round), 16))

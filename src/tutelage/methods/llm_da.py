@@ -135,7 +135,7 @@ class LLMDA(AskingMethod):
         """
         ground, chance = self._ground, self._chance("method", 1)
         turns = self._turns(1, (), chance)
-        briefs, _ = self._drafts(turns, self._book.picker({}, (), {}), chance)
+        briefs, _ = self._drafts(turns, self._book.picker({}, ()), chance)
         kinds: dict[str, list[Request]] = {
             "generation": list(self._writer.requests(briefs[:count], ground.seed, 1)),
             "names": list[Request](self._book.requests(self._wanted(turns), ground.seed, 1))[:count],
@@ -182,10 +182,10 @@ class LLMDA(AskingMethod):
     def _names(self, turns: Sequence[_Turn], round: int) -> tuple[Picker, int, int]:
         ground, wanted = self._ground, self._wanted(turns)
         if not any(wanted.values()) or ground.teacher is None:
-            return self._book.picker({}, ground.pool.rows, {}), 0, 0
+            return self._book.picker({}, ground.pool.rows), 0, 0
         ground.on_phase("names", sum(wanted.values()))
         new, asked, failed = self._book.invent(ground.teacher, wanted, ground.seed, round, ground.on_reply)
-        return self._book.picker(new, ground.pool.rows, {}), asked, failed
+        return self._book.picker(new, ground.pool.rows), asked, failed
 
     def _drafts(self, turns: Sequence[_Turn], names: Picker, chance: random.Random) -> tuple[list[Brief], list[Written]]:
         """Briefs for what the teacher has to write, and the texts that are made already, or could not be."""
@@ -214,7 +214,7 @@ class LLMDA(AskingMethod):
         for mention, type in sentence.mentions:
             # With few shots a type may have no other known name; then one that another sentence got serves again.
             again = chance.sample(known := used.setdefault(type, []), len(known))
-            drawn = chain((names.pick(type, "easy", chance) for _ in range(_TRIES)), again)
+            drawn = chain((names.pick(type, "easy", chance).words for _ in range(_TRIES)), again)
             other = (name for name in drawn if name and name not in chosen.values() and not find_mention(sentence.text, name, type))
             if not (name := next(other, "")):
                 return sentence, f"no other name for {mention!r}"
