@@ -290,7 +290,7 @@ def test_a_resumed_method_grows_the_same_rows(tmp_path: Path) -> None:
         one.stand_on(place)
         return place
 
-    whole, resumed = method(), method()
+    whole, resumed = method(n_init=9), method(n_init=9)
     place = standing(whole)
     place.pool.append([*whole.first_rows().rows, *whole.next_rows(WEAK, 1).rows])
     state = whole.state_dict()
