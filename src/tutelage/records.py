@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Source = Literal["gold", "init", "easy", "hard", "pool"]
-"""Where a row came from: a gold shot, a paraphrase of one (+Init), a generated easy or hard example, the unlabelled pool."""
+"""Where a row came from: a gold shot, a text made from one (+Init), a generated easy or hard example, the unlabelled pool."""
 
 
 def record_id(*parts: object) -> str:

@@ -73,7 +73,8 @@ def test_rows_keep_what_was_asked_and_every_rejection_its_reason(kind: Kind, fin
     for row in grown:
         if kind.task == "ner" and row.accepted:
             spans = read_spans(row.target)
-            assert row.asked in {span.type for span in spans}
+            # A text about words that are no name need not hold one.
+            assert row.asked in {span.type for span in spans} or "no_name" in row.detail
             assert len(row.entity_confidence) == len(spans)
             assert spans[-1].end <= len(row.text.split(" "))
     for round in (1, 2):

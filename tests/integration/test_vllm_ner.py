@@ -52,7 +52,8 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(tmp_path: Path
         assert bool(row.reason) is not row.accepted
         if row.accepted:
             spans = read_spans(row.target)
-            assert row.asked in {type for _, type in mentions_of(row.text, row.target)}
+            # A text about words that are no name need not hold one.
+            assert row.asked in {type for _, type in mentions_of(row.text, row.target)} or "no_name" in row.detail
             assert len(row.entity_confidence) == len(spans)
             assert row.distribution is not None
             assert row.distribution.labels == ("PER", "LOC", "ORG", "MISC", "O")

@@ -61,13 +61,13 @@ class Admission:
             errors = {open_places[number]: error for number, error in labelled.errors.items()}
             asked, lost = labelled.asked, labelled.failed
         verdicts = self._acceptance.judge_batch(
-            [written[place].brief.label.name for place in opinions], [opinion.distribution for opinion in opinions.values()]
+            [written[place].brief.asked for place in opinions], [opinion.distribution for opinion in opinions.values()]
         )
         judged = dict(zip(opinions, verdicts, strict=True))
         rows = []
         for place, (text, fault) in enumerate(zip(written, faults, strict=True)):
             reason = fault or (f"labelling failed: {errors[place]}" if place in errors else "")
-            verdict = judged.get(place) or Verdict(text.brief.label.name, not reason, reason)
+            verdict = judged.get(place) or Verdict(text.brief.asked, not reason, reason)
             rows.append(self._row(text, verdict, opinions.get(place), writer, round))
         failed = sum(text.failed for text in written)
         return Admitted(
@@ -123,10 +123,12 @@ class Admission:
             detail["style"] = brief.style
         if brief.confused_with is not None:
             detail["confused_with"] = brief.confused_with.name
+        if brief.no_name:
+            detail["no_name"] = brief.no_name
         return Row(
             id=record_id("row", round, brief.kind, text.draw, text.text),
             text=text.text,
-            target=opinion.target(verdict.target) if opinion else write_spans(text.draft.fixed) if brief.mentions else verdict.target,
+            target=opinion.target(verdict.target) if opinion else write_spans(text.entities) if brief.mentions else verdict.target,
             source=brief.kind,
             round=round,
             accepted=verdict.accepted,

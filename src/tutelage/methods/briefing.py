@@ -6,29 +6,36 @@ import random
 from collections.abc import Sequence
 from itertools import product
 
+from tutelage.errors import ConfigError
+from tutelage.methods.augmentation import Augmentation
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.exhibits import Exhibits
 from tutelage.methods.names import Picker, mentions_of
+from tutelage.methods.protocol import Ground
 from tutelage.methods.quota import class_quota
-from tutelage.methods.writing import Brief, Shown
-from tutelage.records import Example, Feedback, Outcome, Row, Source
-from tutelage.tasks.protocol import Task
+from tutelage.methods.writing import Brief, Shown, Written
+from tutelage.records import Feedback, Outcome, Row, Source
+from tutelage.tasks.ner import OUTSIDE
+from tutelage.teacher.prompts import PromptSet
+
+INIT_MODES = ("rewrite", "replace", "both")
+"""LLM-DA's ways of making a text that +Init takes: all but noise."""
 
 
 class Briefing:
-    """Writes the briefs of a round.
+    """Writes the briefs of a round, and those of the first rows.
 
-    Args:
-        shots: what may always be shown.
-        leads: for NER, what may stand before a text's name.
+    Raises:
+        ConfigError: +Init is to be made by LLM-DA and the task, the shots or the prompts do not allow it.
     """
 
-    def __init__(self, task: Task, settings: EvoKDSettings, shots: Sequence[Example], leads: Sequence[str]) -> None:
-        self._leads = leads
-        self._task = task
+    def __init__(self, ground: Ground, settings: EvoKDSettings, prompts: PromptSet) -> None:
+        self._leads = prompts.leads
+        self._task = ground.task
         self._settings = settings
-        self._labels = {label.name: label for label in task.labels}
-        self._shots = shots
+        self._labels = {label.name: label for label in ground.task.labels}
+        self._shots = ground.shots
+        self._augmentation = self._new_augmentation(ground, prompts)
         cells = product(*settings.styles.values()) if settings.styles else [()]
         self._styles = [", ".join(value for value in cell if value) for cell in cells]
 
@@ -45,8 +52,32 @@ class Briefing:
             chance=chance,
         )
 
-    def paraphrases(self, shots: Sequence[Row], chance: random.Random) -> list[Brief]:
-        """Briefs for ``n_init`` paraphrases, shared evenly among the shots' rows (+Init)."""
+    @property
+    def augments(self) -> bool:
+        """True where +Init's texts are LLM-DA's variants of the shots."""
+        return self._augmentation is not None
+
+    def init_names(self, chance: random.Random) -> dict[str, int]:
+        """How many names of each type +Init wants invented."""
+        return {} if self._augmentation is None else self._augmentation.wanted(self._augmentation.turns(1, (), chance))
+
+    def init(self, shots: Sequence[Row], chance: random.Random, names: Picker | None) -> tuple[list[Brief], list[Written]]:
+        """Briefs for ``n_init`` texts made from the shots' rows (+Init), and those of the texts that need no teacher."""
+        if self._augmentation is None or names is None:
+            return self._paraphrases(shots, chance), []
+        return self._augmentation.drafts(self._augmentation.turns(1, (), chance), names, chance)
+
+    def _new_augmentation(self, ground: Ground, prompts: PromptSet) -> Augmentation | None:
+        settings, by_word = self._settings, ground.task.level == "word"
+        if settings.init == "llm_da" and not by_word:
+            raise ConfigError("method.init=llm_da keeps the entities of sentences, and this task has none. Take method.init=paraphrase.")
+        if not settings.n_init or not by_word or settings.init == "paraphrase":
+            return None
+        prompts.require("rewrite")
+        return Augmentation(ground, "init", settings.n_init, INIT_MODES, prompts.strategies, settings.invented_names)
+
+    def _paraphrases(self, shots: Sequence[Row], chance: random.Random) -> list[Brief]:
+        """Shared evenly among the shots."""
         chosen = [shots[number % len(shots)] for number in range(self._settings.n_init)]
         briefs = []
         for row in sorted(chosen, key=shots.index):
@@ -92,14 +123,17 @@ class Briefing:
             shown, confused = exhibits.for_hard(name, count)
         else:
             shown = exhibits.for_easy(name, count)
+        picked = names.pick(name, kind, chance) if names else None
+        no_name = picked is not None and picked.type == OUTSIDE
         return Brief(
             label=self._labels[name],
             kind=kind,
             demonstrations=tuple(self._shown(item.text, item.target if isinstance(item, Outcome) else item.label or "") for item in shown),
             parents=tuple(item.id for item in shown),
-            mentions=(names.pick(name, kind, chance),) if names else (),
+            mentions=(picked.words,) if picked else (),
+            types=(OUTSIDE,) if no_name else (),
             lead=chance.choice(self._leads) if names else None,
-            confused_with=self._labels.get(confused),
+            confused_with=None if no_name else self._labels.get(confused),
             analysis=analysis if kind == "hard" else "",
             style=chance.choice(self._styles),
         )

@@ -25,7 +25,7 @@ from tutelage.methods.exhibits import Exhibits
 from tutelage.methods.names import NameBook, Picker
 from tutelage.methods.protocol import Ground, gold_rows
 from tutelage.methods.repeats import Repeats
-from tutelage.methods.writing import Brief, Writer, clean
+from tutelage.methods.writing import Brief, Writer, Written, clean
 from tutelage.records import Feedback, Growth, Label, Outcome, record_id
 from tutelage.selectors.acceptance import Judge
 from tutelage.teacher.labelling import Draft, Labeller, NewLabeller
@@ -80,16 +80,15 @@ class EvoKD(AskingMethod):
         self._labels: dict[str, Label] = {label.name: label for label in ground.task.labels}
         demonstrations = ordered_demonstrations(ground.shots, ground.seed)
         self._labeller = self._new_labeller(ground.task, self._teacher, demonstrations)
-        duplicates = Repeats(ground, settings.near_duplicate)
-        self._briefing = Briefing(ground.task, settings, ground.shots, self._prompts.leads)
+        self._briefing = Briefing(ground, settings, self._prompts)
         self._belief = Belief(ground.task, settings.mistake_margin)
-        self._admission = Admission(self._labeller if settings.separated else None, self._acceptance, duplicates)
+        self._repeats = Repeats(ground, settings.near_duplicate)
         self._names = (
             NameBook(ground.task.labels, ground.shots, self._prompts, settings.invented_names) if ground.task.level == "word" else None
         )
 
     def first_rows(self) -> Growth:
-        """The shots, with ``n_init`` paraphrases of them, and with ``n_first`` texts that look at no student.
+        """The shots, with ``n_init`` texts made from them, and with ``n_first`` texts that look at no student.
 
         Raises:
             ConfigError: the budget does not cover them.
@@ -100,11 +99,16 @@ class EvoKD(AskingMethod):
         shots = gold_rows(self._ground.shots)
         if not settings.n_init and not settings.n_first:
             return Growth(round=0, rows=tuple(shots))
+        briefing = self._briefing
         try:
-            briefs = self._briefing.paraphrases(shots, chance)
-            names, asked, failed, seconds = self._invented_for(self._briefing.even(settings.n_first), NOTHING, 0)
-            briefs += self._briefing.unaimed(settings.n_first, chance, names)
-            growth = self._grow(briefs, 0, "", seconds, asked=asked, failed=failed)
+            quota = Counter(briefing.even(settings.n_first)) + Counter(briefing.init_names(chance))
+            names, asked, failed, seconds = self._invented_for(quota, NOTHING, 0)
+            briefs, free = briefing.init(shots, chance, names)
+            briefs += briefing.unaimed(settings.n_first, chance, names)
+            # Variants of a shot are meant to be near to it. Later texts keep their distance from them as from all others.
+            repeats = Repeats(self._ground, settings.near_duplicate, settings.near_own) if briefing.augments else self._repeats
+            growth = self._grow(briefs, 0, "", seconds, asked=asked, failed=failed, free=free, repeats=repeats)
+            self._repeats.hold(growth.rows)
         except BudgetExhausted:
             raise ConfigError(
                 f"budget.tokens is smaller than what the first {settings.n_init + settings.n_first} texts take. Raise it, or ask for fewer "
@@ -141,7 +145,7 @@ class EvoKD(AskingMethod):
         feedback = self.aimed_at(Feedback(0, outcomes, scores, scores))
         chance = self._chance(0)
         exhibits = self._briefing.exhibits(feedback, chance)
-        names = None if self._names is None else self._names.picker({}, (), {})
+        names = None if self._names is None else self._names.picker({}, ())
         briefs = self._briefing.briefs(feedback, exhibits, "", chance, names)
         briefs = briefs if self._settings.rounds else self._briefing.unaimed(self._settings.n_first, chance, names)
         chance.shuffle(briefs)
@@ -188,15 +192,14 @@ class EvoKD(AskingMethod):
     def _invented_for(self, quota: dict[str, int], feedback: Feedback, round: int) -> tuple[Picker | None, int, int, dict[str, float]]:
         """For NER the names of a round with the requests made and failed for them and the seconds that took; for other tasks nothing."""
         ground, began = self._ground, time.perf_counter()
-        if self._names is None or not any(quota.values()):
+        if self._names is None:
             return None, 0, 0, {}
+        mistakes = (one for outcome in feedback.wrong for one in ground.task.mistakes(outcome))
+        if not any(quota.values()):
+            return self._names.picker({}, ground.pool.rows, mistakes), 0, 0, {}
         ground.on_phase("names", sum(quota.values()))
         new, asked, failed = self._names.invent(self._teacher, quota, ground.seed, round, ground.on_reply)
-        wrong: dict[str, list[str]] = {}
-        for outcome in feedback.wrong:
-            for mention, type in ground.task.missed(outcome):
-                wrong.setdefault(type, []).append(mention)
-        return self._names.picker(new, ground.pool.rows, wrong), asked, failed, {"names": time.perf_counter() - began}
+        return self._names.picker(new, ground.pool.rows, mistakes), asked, failed, {"names": time.perf_counter() - began}
 
     def _chance(self, round: int) -> random.Random:
         return random.Random(int(record_id("method", self._ground.seed, round), 16))
@@ -218,14 +221,24 @@ class EvoKD(AskingMethod):
         )
 
     def _grow(
-        self, briefs: Sequence[Brief], round: int, analysis: str, seconds: dict[str, float], *, asked: int, failed: int = 0
+        self,
+        briefs: Sequence[Brief],
+        round: int,
+        analysis: str,
+        seconds: dict[str, float],
+        *,
+        asked: int,
+        failed: int,
+        free: Sequence[Written] = (),
+        repeats: Repeats | None = None,
     ) -> Growth:
         ground = self._ground
         began = time.perf_counter()
         ground.on_phase("generation", len(briefs))
         written = self._writer.write(self._teacher, briefs, ground.seed, round, ground.on_reply)
         seconds = {**seconds, "generation": time.perf_counter() - began}
-        return self._admission.grow(ground, written, self._writer, round, seconds, asked=asked, failed=failed, analysis=analysis)
+        admission = Admission(self._labeller if self._settings.separated else None, self._acceptance, repeats or self._repeats)
+        return admission.grow(ground, [*written, *free], self._writer, round, seconds, asked=asked, failed=failed, analysis=analysis)
 
 
 def evokd(

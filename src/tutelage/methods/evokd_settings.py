@@ -16,7 +16,9 @@ class EvoKDSettings:
         rounds: at most so many; a token budget or a plateau may end it sooner.
         n_hard, n_easy: texts asked for in a round.
         n_wrong, n_correct: outcomes shown in the analysis.
-        n_init: paraphrases of the shots in the first rows (+Init, AugGPT-style); 0 for none.
+        n_init: texts made from the shots in the first rows (+Init); 0 for none.
+        init: how they are made: "paraphrase" (AugGPT-style), or for NER "llm_da" (:mod:`tutelage.methods.augmentation`). None: "llm_da" for
+            NER, "paraphrase" for other tasks.
         n_first: texts in the first rows that are written before there is a student to aim at, evenly shared by the classes; 0 for none.
         demonstrations: texts of the class shown before a new one.
         analysis: ask for an analysis and put it into the hard prompts.
@@ -29,10 +31,11 @@ class EvoKDSettings:
         focus: share of a round that goes to classes in proportion to their weakness.
         styles: attribute grid, name → values; one cell a text.
         near_duplicate: similarity from which a text counts as a repeat.
+        near_own: the same against the run's own texts for +Init by LLM-DA, whose variants are meant to be near to their sentence.
         invented_names: for NER, share of texts that are written around a new name.
 
     Raises:
-        ConfigError: ``scores_from`` is unknown, ``n_first`` is negative, or there are rounds with nothing to write in them.
+        ConfigError: ``init`` or ``scores_from`` is unknown, ``n_first`` is negative, or there are rounds with nothing to write in them.
     """
 
     rounds: int
@@ -41,6 +44,7 @@ class EvoKDSettings:
     n_wrong: int
     n_correct: int
     n_init: int
+    init: Literal["paraphrase", "llm_da"] | None
     n_first: int
     demonstrations: int
     analysis: bool
@@ -53,10 +57,13 @@ class EvoKDSettings:
     focus: float
     styles: dict[str, list[str]] | None
     near_duplicate: float
+    near_own: float
     invented_names: float
 
     def __post_init__(self) -> None:
         """Check what would show late."""
+        if self.init not in (None, "paraphrase", "llm_da"):
+            raise ConfigError(did_you_mean("method.init", self.init, ("paraphrase", "llm_da")))
         if self.scores_from not in ("fresh", "dev"):
             raise ConfigError(did_you_mean("method.scores_from", self.scores_from, ("fresh", "dev")))
         if self.n_first < 0:

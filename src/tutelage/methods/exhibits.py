@@ -59,9 +59,11 @@ class Exhibits:
 
         Mistakes first; where the class has none, what the student was least sure of; then the shots.
         """
-        missed = [outcome for outcome in self._all_wrong if any(label == right for right, _ in self._task.confusions(outcome))]
+        missed = [outcome for outcome in self._all_wrong if any(one.right == label for one in self._task.mistakes(outcome))]
         drawn = self._chance.sample(missed, min(count, len(missed)))
-        confused = next((said for outcome in drawn for right, said in self._task.confusions(outcome) if right == label), "")
+        # What was missed was taken for nothing, and a wrong boundary is no confusion of two classes.
+        mistakes = (one for outcome in drawn for one in self._task.mistakes(outcome) if one.right == label)
+        confused = next((one.said for one in mistakes if one.said not in ("", label)), "")
         picked: list[Outcome | Example] = [*drawn]
         if len(picked) < count:
             unsure = sorted((o for o in self._all_correct if self._holds(o.target, label)), key=lambda o: (o.confidence, o.id))

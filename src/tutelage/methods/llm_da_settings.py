@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tutelage.errors import ConfigError, did_you_mean
-
-MODES = ("rewrite", "replace", "both", "noise")
-REWRITTEN, REPLACED = ("rewrite", "both"), ("replace", "both")
-"""The modes that ask for a text, and those that give the entities other names."""
+from tutelage.methods.augmentation import MODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +15,6 @@ class LLMDASettings:
     Attributes:
         rounds: at most so many; a token budget or a plateau may end it sooner.
         n_texts: texts of a round, shared evenly over ``modes`` (of :data:`MODES`).
-        strategies: what a rewrite is asked for, name → instruction.
         invented_names: share of the other names that are new.
         noise_words: share of the words outside the entities that noise changes.
         separated: label by a query of its own.
@@ -28,7 +24,6 @@ class LLMDASettings:
     rounds: int
     n_texts: int
     modes: list[str]
-    strategies: dict[str, str]
     invented_names: float
     noise_words: float
     separated: bool
@@ -48,9 +43,5 @@ class LLMDASettings:
             raise ConfigError(f"method.modes={self.modes} must name at least one of {', '.join(MODES)}, and none twice.")
         if self.n_texts <= 0:
             raise ConfigError(f"method.n_texts={self.n_texts}, so a round would make nothing. Give 1 or more, or take method=shots.")
-        if not self.strategies and {*self.modes} & {*REWRITTEN}:
-            raise ConfigError(
-                "method.strategies is empty, so there is nothing to rewrite by. Name one, or take rewrite and both out of modes."
-            )
         if not 0.0 < self.noise_words <= 1.0:
             raise ConfigError(f"method.noise_words={self.noise_words} must be in (0, 1].")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tutelage.errors import ConfigError
 from tutelage.methods.writing import clean
 from tutelage.records import Example, Label, Row, record_id
+from tutelage.tasks.ner import OUTSIDE
+from tutelage.tasks.protocol import Mistake
 from tutelage.tasks.spans import joined, read_spans, split_words
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import GenerateRequest, Sampling, Teacher
@@ -23,11 +25,19 @@ def mentions_of(text: str, target: str) -> list[tuple[str, str]]:
     return [(" ".join(words[span.start : span.end]), span.type) for span in read_spans(target)]
 
 
+class Name(NamedTuple):
+    """The words that a text is written around, and what they are: a type, or "O" where the student took them for a name and they are none."""
+
+    words: str
+    type: str
+
+
 class NameBook:
     """Gives a brief its name.
 
-    A hard text is written around a name that the student got wrong, where there is one; any other around an invented name with probability
-    ``invented``, else around one of the shots or of an accepted row. Ours: the paper's NER prompts are not known.
+    Half of the hard texts are written around what the student got wrong, where there is something: a name that it missed, cut off or took
+    for another type, or words that it took for a name of the type asked for. Any other text is written around an invented name with
+    probability ``invented``, else around one of the shots or of an accepted row. Ours: the paper's NER prompts are not known.
 
     Args:
         labels: the entity types.
@@ -71,15 +81,27 @@ class NameBook:
                 names[type].append(name)
         return names, len(requests), failed
 
-    def picker(self, new: Mapping[str, Sequence[str]], pool: Sequence[Row], wrong: Mapping[str, Sequence[str]]) -> Picker:
+    def picker(self, new: Mapping[str, Sequence[str]], pool: Sequence[Row], mistakes: Iterable[Mistake] = ()) -> Picker:
         """What :class:`tutelage.methods.briefing.Briefing` draws the names of one round from.
 
         Args:
             new: invented names by type.
-            wrong: names by type that the student got wrong.
+            mistakes: what the student got wrong.
         """
         grown = _by_type((row.text, row.target) for row in pool if row.accepted and row.source != "gold")
+        known = {name for names in (*self._gold.values(), *grown.values(), *new.values()) for name in names}
+        wrong: dict[str, list[Name]] = {}
+        for one in mistakes:
+            if one.right:
+                wrong.setdefault(one.right, []).append(Name(one.words, one.right))
+            # What is a name elsewhere was perhaps overlooked by the teacher here.
+            elif one.words not in known and self._may_be_none(one.words):
+                wrong.setdefault(one.said, []).append(Name(one.words, OUTSIDE))
         return Picker(self._gold, grown, new, wrong, self._invented)
+
+    def _may_be_none(self, words: str) -> bool:
+        """False for what no sentence can go on from."""
+        return any(letter.isalpha() for letter in words) and len(words.split(" ")) <= self._max_words
 
     def _name(self, text: str) -> str:
         line = clean(text).strip(" .,;:")
@@ -99,7 +121,7 @@ class Picker:
         gold: Mapping[str, Sequence[str]],
         grown: Mapping[str, Sequence[str]],
         new: Mapping[str, Sequence[str]],
-        wrong: Mapping[str, Sequence[str]],
+        wrong: Mapping[str, Sequence[Name]],
         invented: float,
     ) -> None:
         self._known = {type: [*gold.get(type, ()), *grown.get(type, ())] for type in {*gold, *grown, *new}}
@@ -108,16 +130,16 @@ class Picker:
         self._wrong = wrong
         self._invented = invented
 
-    def pick(self, type: str, kind: str, chance: random.Random) -> str:
-        """A name of ``type`` for a text of ``kind``; "" where none is known."""
+    def pick(self, type: str, kind: str, chance: random.Random) -> Name:
+        """What a text of ``kind`` that is asked for ``type`` is written around; no words where no name is known."""
         first = chance.random()
-        if kind == "hard" and (confused := self._wrong.get(type)) and first < 0.5:
-            return chance.choice(list(confused))
+        if kind == "hard" and (wrong := self._wrong.get(type)) and first < 0.5:
+            return chance.choice(wrong)
         if (fresh := self._new.get(type)) and chance.random() < self._invented:
-            return fresh.pop(chance.randrange(len(fresh)))
+            return Name(fresh.pop(chance.randrange(len(fresh))), type)
         # Without gold the names that were drawn already serve again, when no other is left.
         known = self._known.get(type) or self._new.get(type) or self._invented_so_far.get(type)
-        return chance.choice(known) if known else ""
+        return Name(chance.choice(known) if known else "", type)
 
 
 def _by_type(texts: Any) -> dict[str, list[str]]:

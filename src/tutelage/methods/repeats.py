@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from tutelage.data.dedup import Deduplicator, Duplicate
 from tutelage.methods.protocol import Ground
+from tutelage.records import Row
 
 
 class Duplicates(Protocol):
@@ -36,7 +38,11 @@ class Repeats:
             held_out.add(text, split)
         for shot in ground.shots:
             self._own.add(shot.text, "shots")
-        for row in ground.pool.rows:
+        self.hold(ground.pool.rows)
+
+    def hold(self, rows: Iterable[Row]) -> None:
+        """Hold generated rows of the run, as a resumed run does those of its pool."""
+        for row in rows:
             # What was rejected before it was labelled was never held, so it is not held now.
             if row.source != "gold" and (row.accepted or row.distribution or row.reason.startswith("labelling failed")):
                 self._own.add(row.text, "pool")

@@ -9,6 +9,7 @@ from typing import Any
 
 from tutelage.errors import ConfigError
 from tutelage.records import Label, Source, record_id
+from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, joined, split_words
 from tutelage.teacher.labelling import Draft
 from tutelage.teacher.prompts import PromptSet
@@ -31,7 +32,8 @@ class Brief:
         kind: the row's source, and with "init" → "paraphrase" the prompt's name.
         demonstrations: texts shown before it, of the same label; ``parents`` are their ids.
         mentions: for NER the names that the text must hold; the first one is of the type ``label``.
-        types: the type of each, where the text must hold all of them; without types it must hold the first.
+        types: the type of each, where the text must hold all of them; without types it must hold the first. "O" stands for words that the
+            student took for a name of ``label`` and that are none.
         lead: for NER the words that stand before the first name, where the text begins with both; the teacher goes on from there.
         confused_with: the label that the student takes such texts for, for hard examples.
         style: one cell of the attribute grid, "" for none.
@@ -54,6 +56,16 @@ class Brief:
     detail: tuple[tuple[str, str], ...] = ()
 
     @property
+    def asked(self) -> str:
+        """What the text, or for NER its first mention, is to be labelled as."""
+        return self.types[0] if self.types else self.label.name
+
+    @property
+    def no_name(self) -> str:
+        """The words that the text is written around where they are no name, else ""."""
+        return self.mentions[0] if OUTSIDE in self.types else ""
+
+    @property
     def opening(self) -> str:
         """The words that the text begins with."""
         return "" if self.lead is None else f"{self.lead} {self.mentions[0]}".strip()
@@ -64,7 +76,7 @@ class Written:
     """A brief with what came of it: a text, or why there is none.
 
     Attributes:
-        spans: for NER the mentions of the brief's type; ``kept`` are those of the other types.
+        spans: for NER the places of what the brief asks for; ``kept`` are the mentions of other types.
         free: made without a request.
     """
 
@@ -81,6 +93,11 @@ class Written:
     def draft(self) -> Draft:
         """The text as a labeller takes it."""
         return Draft(self.text, self.spans, self.kept)
+
+    @property
+    def entities(self) -> tuple[Span, ...]:
+        """The text's entities where the brief is believed."""
+        return tuple(span for span in self.draft.fixed if span.type != OUTSIDE)
 
 
 _NUMBERING = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s+")
@@ -166,6 +183,7 @@ class Writer:
             demonstrations=brief.demonstrations,
             mentions=brief.mentions,
             opening=brief.opening,
+            no_name=brief.no_name,
             confused_with=brief.confused_with,
             analysis=brief.analysis,
             style=brief.style,
@@ -204,10 +222,10 @@ class Writer:
             fault = self._fault(text, "" if ended else reply.finish_reason)
             if brief.mentions:
                 text = joined(text, split_words(text))
-                spans, missing = find_mentions(text, list(zip(brief.mentions, brief.types or [brief.label.name], strict=False)))
+                spans, missing = find_mentions(text, list(zip(brief.mentions, brief.types or [brief.asked], strict=False)))
                 if missing and not fault:
                     fault = f"{missing[0]!r} did not survive" if brief.types else f"does not hold {missing[0]!r}"
-            asked, kept = by_type(spans, brief.label.name)
+            asked, kept = by_type(spans, brief.asked)
             written.append(Written(brief, text, fault, failed=False, draw=draw, spans=asked, kept=kept))
         return written
 

@@ -53,7 +53,7 @@ def _pairs(run: Run) -> Counter[tuple[str, str]]:
         return Counter((outcome.target, outcome.predicted) for outcome in run.after)
     pairs: Counter[tuple[str, str]] = Counter()
     for outcome in run.after:
-        pairs.update(run.task.confusions(outcome))
+        pairs.update((one.right, one.said) for one in run.task.mistakes(outcome))
         pairs.update((span.type, span.type) for span in set(read_spans(outcome.target)) & set(read_spans(outcome.predicted)))
     return pairs
 

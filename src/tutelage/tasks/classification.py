@@ -8,7 +8,7 @@ from typing import Any
 
 from tutelage.errors import DataError, did_you_mean
 from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
-from tutelage.tasks.protocol import Level, Metric, Reading
+from tutelage.tasks.protocol import Level, Metric, Mistake, Reading
 
 
 class ClassificationTask:
@@ -85,13 +85,9 @@ class ClassificationTask:
         """The label itself."""
         return (target,)
 
-    def confusions(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+    def mistakes(self, outcome: Outcome) -> tuple[Mistake, ...]:
         """The right label and the wrong one, where they differ."""
-        return () if outcome.correct else ((outcome.target, outcome.predicted),)
-
-    def missed(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
-        """Nothing: a class has no names."""
-        return ()
+        return () if outcome.correct else (Mistake(outcome.target, outcome.predicted),)
 
     def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
         """The teacher's probability of the target less that of the prediction."""

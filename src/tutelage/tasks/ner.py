@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from tutelage.errors import ConfigError, DataError, did_you_mean
 from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
-from tutelage.tasks.protocol import Level, Metric, Reading
+from tutelage.tasks.protocol import Level, Metric, Mistake, Reading
 from tutelage.tasks.span_errors import SpanError, span_errors
 from tutelage.tasks.spans import Span, from_tags, read_spans, strict_tags, to_tags, write_spans
 from tutelage.tasks.tag_decoding import allowed_moves, best_tags
@@ -121,16 +121,21 @@ class NerTask:
         """The student's errors on one text, by kind."""
         return span_errors(read_spans(outcome.target), read_spans(outcome.predicted))
 
-    def confusions(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
-        """Type of the right entity and of the predicted one, for every error; "" where there is none."""
-        return tuple(
-            (error.gold.type if error.gold else "", error.predicted.type if error.predicted else "") for error in self.errors(outcome)
-        )
+    def mistakes(self, outcome: Outcome) -> tuple[Mistake, ...]:
+        """Every error: the types on both sides, and the words."""
+        words, gold = outcome.text.split(" "), read_spans(outcome.target)
 
-    def missed(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
-        """Mention and type of every entity that was missed or mistaken."""
-        words = outcome.text.split(" ")
-        return tuple((" ".join(words[one.gold.start : one.gold.end]), one.gold.type) for one in self.errors(outcome) if one.gold)
+        def told(error: SpanError) -> str:
+            span = error.gold or error.predicted
+            # What was marked beside an entity and in a part of it is no example of words that are none.
+            if span is None or (error.gold is None and any(span.start < one.end and one.start < span.end for one in gold)):
+                return ""
+            return " ".join(words[span.start : span.end])
+
+        return tuple(
+            Mistake(error.gold.type if error.gold else "", error.predicted.type if error.predicted else "", told(error))
+            for error in self.errors(outcome)
+        )
 
     def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
         """The teacher's probability of the type it was asked for less that of the runner-up."""

@@ -27,6 +27,20 @@ class Reading(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
+class Mistake(NamedTuple):
+    """One thing that the student got wrong; each of the classes is "" where there is none.
+
+    Attributes:
+        right: the class; "" for an entity that was invented.
+        said: what it was taken for; "" for an entity that was missed. The class itself where only the entity's boundary is wrong.
+        words: for NER those of the entity, or what was marked where there is none.
+    """
+
+    right: str
+    said: str
+    words: str = ""
+
+
 class Task(Protocol):
     """A label space with its encoding, decoding and metrics."""
 
@@ -89,12 +103,8 @@ class Task(Protocol):
         """The classes that a target holds, the one that it is counted under first; for NER without entities ("O",)."""
         ...
 
-    def confusions(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
-        """Each mistake as (class, what it was taken for); "" stands for nothing: an entity missed, or one invented."""
-        ...
-
-    def missed(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
-        """The names that the student got wrong, each as (mention, type); for a task without names nothing."""
+    def mistakes(self, outcome: Outcome) -> tuple[Mistake, ...]:
+        """What the student got wrong in one text."""
         ...
 
     def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:

@@ -45,6 +45,7 @@ class PromptSet:
         genre: what the texts are from, for the templates that name it.
         cue: what stands before a label, for the templates that name it.
         leads: for NER, words of which some are drawn to stand before the name at a text's beginning.
+        strategies: for NER, what a rewrite is asked for, name → instruction.
 
     Attributes:
         cut: ids of the different texts that ``line`` cut.
@@ -54,10 +55,18 @@ class PromptSet:
     """
 
     def __init__(
-        self, name: str, templates: Mapping[str, str], text_limit: int = 600, genre: str = "", leads: Sequence[str] = ("",), cue: str = ""
+        self,
+        name: str,
+        templates: Mapping[str, str],
+        text_limit: int = 600,
+        genre: str = "",
+        leads: Sequence[str] = ("",),
+        cue: str = "",
+        strategies: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.leads = tuple(leads)
+        self.strategies = dict(strategies or {})
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
         environment.globals |= {"genre": genre, "cue": one_line(cue)}
         environment.filters["line"] = lambda text: self._line(str(text), text_limit)

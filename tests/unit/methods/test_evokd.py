@@ -272,6 +272,8 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
         ({"n_hard": 0, "n_easy": 0}, {}, r"n_hard and method.n_easy are both 0.*method=shots"),
         ({}, {"teacher": None}, "needs a teacher"),
         ({}, {"shots": ()}, "starts from labelled shots and shots=0 gives none"),
+        ({"init": "llm_da"}, {}, "method.init=llm_da keeps the entities of sentences, and this task has none"),
+        ({"init": "llmda"}, {}, "Unknown method.init 'llmda'. Did you mean 'llm_da'"),
         ({"min_words": 9, "max_words": 3}, {}, "min_words=9 and method.max_words=3"),
     ],
 )

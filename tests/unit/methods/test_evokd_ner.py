@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.classroom import WordTeacher, evokd_settings, ground, prompt_set
 from tests.ner_teacher import DESCRIPTIONS, WORDS, a_name, type_of
 from tests.newsroom import TYPES, marked, scored_mention
@@ -18,7 +20,7 @@ from tutelage.records import Example, Feedback, Growth, Outcome
 from tutelage.selectors.acceptance import Acceptance
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.protocol import Task
-from tutelage.tasks.spans import read_spans
+from tutelage.tasks.spans import Span, read_spans, write_spans
 from tutelage.teacher.calibration import BatchCalibration
 from tutelage.teacher.candidates import Candidates
 from tutelage.teacher.protocol import Request, ScoreRequest, Teacher
@@ -129,6 +131,51 @@ def test_half_of_the_hard_sentences_are_written_around_what_the_student_got_wron
     assert 0.35 < len(about_missed) / growth.quota["LOC/hard"] < 0.65
     assert {opening.split(" ")[-1] for opening in about_missed} == set(MISSED)
     assert not any(opening.endswith(MISSED) for opening in easy)
+
+
+def test_a_wrong_boundary_is_told_as_such_and_never_as_a_confusion_of_a_type_with_itself(tmp_path: Path) -> None:
+    cut = [replace(seen(n, "Lake Quay", "LOC", "LOC"), predicted=write_spans([Span(3, 4, "LOC")])) for n in range(3)]
+    taken = [seen(n, "Avalon", "LOC", "ORG") for n in range(3)]
+    for errors, confused in ((cut, set()), ([*cut, *taken], {"ORG"})):
+        teacher, growth = grown(tmp_path, feedback([*RIGHT, *errors]), n_hard=30, demonstrations=2)
+        assert "it marked Lake instead of Lake Quay" in teacher.analyses()[0].prompt
+        hard = [request.prompt for request in teacher.generations() if ", with " in request.prompt]
+        assert any(prompt.splitlines()[-1].endswith("Lake Quay") for prompt in hard)
+        assert not any(f"with {said}, not {said}" in prompt for prompt in hard for said in DESCRIPTIONS.values())
+        assert {row.detail["confused_with"] for row in growth.rows if "confused_with" in row.detail} == confused
+
+
+INVENTS = feedback([*RIGHT, *(seen(n, name, "", "PER") for n in range(3) for name in ("Amber Tide", "Clara Dune"))])
+"""A student that takes words for persons. Clara Dune is one, whom the teacher overlooked: a shot names her."""
+
+
+@pytest.mark.parametrize("separated", [True, False])
+def test_words_that_the_student_took_for_a_name_come_back_as_none(tmp_path: Path, separated: bool) -> None:
+    teacher, growth = grown(tmp_path, INVENTS, going_on(" {} Greta Heath ."), n_hard=60, separated=separated)
+    hard = [request.prompt for request in teacher.generations() if ", with " in request.prompt]
+    about = [row for row in growth.rows if row.detail.get("no_name") == "Amber Tide"]
+    assert 0.3 < len(about) / growth.quota["PER/hard"] < 0.7
+    assert len([prompt for prompt in hard if ', with people, and "Amber Tide" is none of them:' in prompt]) == len(about)
+    assert not any('"Clara Dune" is none' in prompt for prompt in hard)
+    kept = [row for row in about if row.accepted]
+    assert kept
+    for row in kept:
+        assert (row.asked, row.source) == ("PER", "hard")
+        assert "Amber Tide" in row.text
+        assert mentions_of(row.text, row.target) == ([("Greta Heath", "PER")] if separated else [])
+        assert row.distribution is None if not separated else row.distribution is not None and row.distribution.top == "O"
+
+
+def test_where_the_teacher_takes_the_words_for_a_name_too_the_text_is_rejected(tmp_path: Path) -> None:
+    def sure(request: Request) -> Any:
+        if isinstance(request, ScoreRequest) and scored_mention(request.prompt)[1] == "Amber Tide":
+            return [-0.1, -4.0, -4.0, -4.0]
+        return obliging(request)
+
+    _, growth = grown(tmp_path, INVENTS, sure, n_hard=20)
+    about = [row for row in growth.rows if "no_name" in row.detail]
+    assert about
+    assert {row.reason for row in about} == {"scored label is not the one asked for"}
 
 
 def test_every_text_begins_with_a_lead_and_its_name(tmp_path: Path) -> None:
@@ -243,7 +290,7 @@ def test_a_resumed_method_grows_the_same_rows(tmp_path: Path) -> None:
         one.stand_on(place)
         return place
 
-    whole, resumed = method(), method()
+    whole, resumed = method(n_init=9), method(n_init=9)
     place = standing(whole)
     place.pool.append([*whole.first_rows().rows, *whole.next_rows(WEAK, 1).rows])
     state = whole.state_dict()

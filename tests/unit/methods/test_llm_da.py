@@ -19,7 +19,7 @@ from tutelage.teacher.protocol import Reply, Request, ScoreRequest
 
 
 def test_there_are_fourteen_strategies_of_four_families() -> None:
-    strategies = settings()["strategies"]
+    strategies = prompt_set("completion_ner").strategies
     assert len(strategies) == len(set(strategies.values())) == 14
     assert {"shorter", "synonyms", "voice", "news"} <= set(strategies)
 
@@ -129,14 +129,13 @@ def test_the_first_rows_are_the_shots_and_phases_are_told(tmp_path: Path) -> Non
         ({"modes": []}, {}, "must name at least one of rewrite, replace, both, noise"),
         ({"modes": ["noise", "noise"]}, {}, "none twice"),
         ({"n_texts": 0}, {}, "method.n_texts=0, so a round would make nothing"),
-        ({"strategies": {}}, {}, "method.strategies is empty"),
+        ({"prompts": prompt_set("completion_ner", strategies={})}, {}, "prompt.strategies is empty, so LLM-DA has nothing to rewrite by"),
         ({"noise_words": 0.0}, {}, r"method.noise_words=0.0 must be in \(0, 1\]"),
         ({"invented_names": 2.0}, {}, "method.invented_names=2.0"),
     ],
 )
 def test_what_cannot_be_grown(tmp_path: Path, changes: dict[str, Any], stood: dict[str, Any], message: str) -> None:
     given = {"teacher": WordTeacher(obliging), "task": NER, "shots": SHOTS, "dev": (), **stood}
+    made_of = {"prompts": prompt_set("completion_ner"), "acceptance": Acceptance(), "new_labeller": labeller, **settings(**changes)}
     with pytest.raises(ConfigError, match=message):
-        llm_da(prompts=prompt_set("completion_ner"), acceptance=Acceptance(), new_labeller=labeller, **settings(**changes)).stand_on(
-            ground(tmp_path, given.pop("teacher"), **given)
-        )
+        llm_da(**made_of).stand_on(ground(tmp_path, given.pop("teacher"), **given))

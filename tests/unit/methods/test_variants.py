@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.augmentation import NER, NOTHING, SHOTS, grown, labeller, names_of, obliging, parts, settings, shot_of, standing, types_of
+from tests.augmentation import NER, NOTHING, SHOTS, grown, labeller, names_of, obliging, parts, shot_of, standing, types_of
 from tests.classroom import WordTeacher, evokd_settings, ground, prompt_set
 
 from tutelage.methods.evokd import evokd
 from tutelage.methods.names import mentions_of
 from tutelage.methods.variants import Marked, noised, renamed
 from tutelage.methods.writing import find_mentions
-from tutelage.records import Row
+from tutelage.records import Growth, Row
 from tutelage.selectors.acceptance import Acceptance
 from tutelage.tasks.spans import Span
 from tutelage.teacher.protocol import Request, ScoreRequest
@@ -33,7 +33,7 @@ def test_a_rewrite_keeps_every_entity_at_every_new_place(tmp_path: Path) -> None
         assert set(names_of(row)) == set(mentions_of(shot.text, shot.label or ""))
         assert max(Counter(names_of(row)).values()) == 2
         assert row.accepted
-        assert row.detail["strategy"] in settings()["strategies"]
+        assert row.detail["strategy"] in prompt_set("completion_ner").strategies
         assert row.detail["prompt"] == prompt_set("completion_ner").version("rewrite")
 
 
@@ -126,6 +126,33 @@ def test_a_name_inside_a_longer_one_has_not_survived() -> None:
     assert find_mentions("Paris Hilton left Paris", wanted) == ([Span(0, 2, "PER"), Span(3, 4, "LOC")], [])
 
 
+def of_the_shots(folder: Path, script: Any, **changes: Any) -> tuple[WordTeacher, Growth]:
+    """The first rows of EvoKD with +Init."""
+    teacher = WordTeacher(script)
+    method = evokd(prompts=prompt_set("completion_ner"), acceptance=Acceptance(), new_labeller=labeller, **evokd_settings(**changes))
+    method.stand_on(ground(folder, teacher, task=NER, shots=SHOTS, dev=(), held_out=()))
+    return teacher, method.first_rows()
+
+
+@pytest.mark.parametrize("separated", [False, True])
+def test_evokd_s_first_texts_are_these_variants_and_only_those_that_keep_every_entity(tmp_path: Path, separated: bool) -> None:
+    def script(request: Request) -> Any:
+        return " so nobody was left there for many years ." if request.id == "0" else obliging(request)
+
+    teacher, growth = of_the_shots(tmp_path, script, n_init=17, separated=separated)
+    rows = [row for row in growth.rows if row.source == "init"]
+    assert Counter(row.detail["mode"] for row in rows) == {"rewrite": 6, "replace": 6, "both": 5}
+    assert [row.reason.split("' ")[1] for row in rows if not row.accepted] == ["did not survive"]
+    for row in (row for row in rows if row.accepted):
+        shot = shot_of(row)
+        before, after = set(mentions_of(shot.text, shot.label or "")), set(names_of(row))
+        assert Counter(type for _, type in after) == Counter(type for _, type in before)
+        assert (after == before) == (row.detail["mode"] == "rewrite")
+        assert (row.distribution is not None) == separated
+    assert len({row.detail["strategy"] for row in rows if row.detail["mode"] == "rewrite"}) > 2
+    assert growth.asked == growth.answered == len(teacher.asked)
+
+
 @pytest.mark.parametrize("separated", [False, True])
 def test_evokd_s_paraphrases_keep_every_entity_of_the_shot(tmp_path: Path, separated: bool) -> None:
     def script(request: Request) -> Any:
@@ -134,14 +161,8 @@ def test_evokd_s_paraphrases_keep_every_entity_of_the_shot(tmp_path: Path, separ
         names = request.prompt.splitlines()[0].removeprefix("Names: ").split(" ; ")
         return f" once {' or '.join(names[: 1 if request.id == '0' else None])} {request.seed} ."
 
-    method = evokd(
-        prompts=prompt_set("completion_ner"),
-        acceptance=Acceptance(),
-        new_labeller=labeller,
-        **evokd_settings(n_init=3, separated=separated),
-    )
-    method.stand_on(ground(tmp_path, WordTeacher(script), task=NER, shots=SHOTS, dev=(), held_out=()))
-    lost, *kept = (row for row in method.first_rows().rows if row.source == "init")
+    _, growth = of_the_shots(tmp_path, script, n_init=3, init="paraphrase", separated=separated)
+    lost, *kept = (row for row in growth.rows if row.source == "init")
     assert lost.reason == "'Lake Quay' did not survive"
     for row in kept:
         assert row.accepted

@@ -206,7 +206,7 @@ def test_the_confusions_of_entities_meet_none(ner: Run) -> None:
     assert f"none  {errors['invented']}" in found
     assert "none" in found
     assert [text for text in found if text.endswith("→ none")]
-    right = sum(target == predicted == TYPES[0] for one in ner.after for target, predicted in ner.task.confusions(one))
+    right = sum(error.right == error.said == TYPES[0] for one in ner.after for error in ner.task.mistakes(one))
     right += sum(span.type == TYPES[0] for one in ner.after for span in set(read_spans(one.target)) & set(read_spans(one.predicted)))
     assert str(right) in found
 

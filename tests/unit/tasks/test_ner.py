@@ -119,10 +119,9 @@ def test_classes_are_the_types_in_order() -> None:
     assert TASK.classes("[]") == ("O",)
 
 
-def test_confusions_misses_and_what_is_shown() -> None:
+def test_mistakes_and_what_is_shown() -> None:
     seen = outcome(GOLD, write_spans([Span(0, 2, "LOC"), Span(2, 3, "PER"), Span(5, 6, "LOC")]))
-    assert TASK.confusions(seen) == (("PER", "LOC"), ("", "PER"), ("LOC", "LOC"))
-    assert TASK.missed(seen) == (("Anna Lee", "PER"), ("New York", "LOC"))
+    assert TASK.mistakes(seen) == (("PER", "LOC", "Anna Lee"), ("", "PER", "lives"), ("LOC", "LOC", "New York"))
     person, place = LABELS
     assert TASK.shown(seen) == {
         "text": TEXT,
@@ -134,8 +133,13 @@ def test_confusions_misses_and_what_is_shown() -> None:
         ],
     }
     right = outcome(GOLD, GOLD)
-    assert (TASK.confusions(right), TASK.missed(right), TASK.shown(right)["errors"]) == ((), (), [])
-    assert TASK.confusions(outcome(GOLD, "[]")) == (("PER", ""), ("LOC", ""))
+    assert (TASK.mistakes(right), TASK.shown(right)["errors"]) == ((), [])
+    assert TASK.mistakes(outcome(GOLD, "[]")) == (("PER", "", "Anna Lee"), ("LOC", "", "New York"))
+
+
+def test_a_part_of_an_entity_is_no_example_of_words_that_are_none() -> None:
+    torn = outcome(write_spans([Span(4, 6, "LOC")]), write_spans([Span(4, 5, "PER"), Span(5, 6, "LOC")]))
+    assert TASK.mistakes(torn) == (("", "PER", ""), ("LOC", "LOC", "New York"))
 
 
 def test_the_margin_is_that_of_the_teacher_s_two_best() -> None:

@@ -144,6 +144,7 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
         "mentions": (text, "Rex"),
         "opening": text,
         "confused_with": LABELS[0],
+        "no_name": "",
         "analysis": text,
         "style": "polite",
         "instruction": "Make the sentence longer.",
@@ -169,6 +170,9 @@ NER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "names": ("names", {}),
     "names-no-shots": ("names", {"demonstrations": []}),
     "rewrite": ("rewrite", {}),
+    # What a wrong boundary leaves to tell: the analysis names it, and there is nothing that the type was taken for.
+    "hard-wrong-boundary": ("hard", {"confused_with": None}),
+    "hard-no-name": ("hard", {"no_name": "is a hammer in the shed"}),
 }
 
 

@@ -1,0 +1,153 @@
+"""LLM-DA's augmentation of marked sentences, for the rounds of method=llm_da and for EvoKD's +Init (after Ye et al. 2024, arXiv 2402.14568).
+
+Reconstructed. A sentence is rewritten around its entities by one of 14 strategies, gets other names of the same types, both in turn, or noise
+outside its entities. A rewrite in which one of them is lost is rejected by :class:`tutelage.methods.writing.Writer`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, product
+from math import ceil as round_up
+
+from tutelage.errors import ConfigError
+from tutelage.methods.names import Picker
+from tutelage.methods.protocol import Ground, gold_rows
+from tutelage.methods.variants import Marked, marked, noised, renamed
+from tutelage.methods.writing import Brief, Shown, Written, by_type, find_mention
+from tutelage.records import Row, Source, record_id
+
+MODES = ("rewrite", "replace", "both", "noise")
+REWRITTEN, REPLACED = ("rewrite", "both"), ("replace", "both")
+"""The modes that ask for a text, and those that give the entities other names."""
+
+_TRIES = 8
+"""Names drawn for an entity until one is new to the sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one text is made from, and how."""
+
+    mode: str
+    sentence: Marked
+    strategy: str = ""
+
+
+class Augmentation:
+    """Makes texts from the shots of a ground, and writes the briefs of those that the teacher has to write.
+
+    Args:
+        source: the rows' source.
+        n_texts: texts of a round, shared evenly over ``modes`` (of :data:`MODES`).
+        strategies: what a rewrite is asked for, name → instruction.
+        invented_names: share of the other names that are new.
+        noise_words: share of the words outside the entities that noise changes.
+
+    Attributes:
+        sentences: the shots that have entities.
+
+    Raises:
+        ConfigError: no shot has one, or there is nothing to rewrite by.
+    """
+
+    def __init__(
+        self,
+        ground: Ground,
+        source: Source,
+        n_texts: int,
+        modes: Sequence[str],
+        strategies: Mapping[str, str],
+        invented_names: float,
+        noise_words: float = 0.0,
+    ) -> None:
+        if not strategies and {*modes} & {*REWRITTEN}:
+            raise ConfigError("prompt.strategies is empty, so LLM-DA has nothing to rewrite by. Name one, or take prompt=completion_ner.")
+        self.sentences = [one for row in gold_rows(ground.shots) if (one := marked(row)).spans]
+        if not self.sentences:
+            raise ConfigError("LLM-DA keeps the entities of the shots, and none of them has one. Give shots with marked entities.")
+        self._labels = {label.name: label for label in ground.task.labels}
+        self._seed = ground.seed
+        self._source = source
+        each, more = divmod(n_texts, len(modes))
+        self._shares = {mode: each + (place < more) for place, mode in enumerate(modes)}
+        self._strategies = strategies
+        self._invented_names = invented_names
+        self._noise_words = noise_words
+
+    def turns(self, round: int, pool: Sequence[Row], chance: random.Random) -> list[Turn]:
+        """Every mode goes through all of its (sentence, strategy) pairs before one comes again.
+
+        Args:
+            round: from 1.
+            pool, chance: for noise alone, which falls on any of the sentences and of the accepted rows.
+        """
+        grown = [marked(row) for row in pool if row.accepted and row.source != "gold" and row.detail.get("mode") != "noise"]
+        turns = []
+        for mode, count in self._shares.items():
+            if mode == "noise":
+                sources = [*self.sentences, *(one for one in grown if one.spans)]
+                turns += [Turn(mode, chance.choice(sources)) for _ in range(count)]
+                continue
+            pairs = list(product(self.sentences, self._strategies if mode in REWRITTEN else ("",)))
+            random.Random(int(record_id("llm_da", self._seed, "order", mode), 16)).shuffle(pairs)
+            begin = (round - 1) * count
+            turns += [Turn(mode, *pairs[place % len(pairs)]) for place in range(begin, begin + count)]
+        return turns
+
+    def wanted(self, turns: Sequence[Turn]) -> dict[str, int]:
+        """How many names of each type are to be invented."""
+        total = Counter(type for turn in turns if turn.mode in REPLACED for _, type in turn.sentence.mentions)
+        return {type: round_up(self._invented_names * count) for type, count in total.items()}
+
+    def drafts(self, turns: Sequence[Turn], names: Picker, chance: random.Random) -> tuple[list[Brief], list[Written]]:
+        """Briefs for what the teacher has to write, and after them the texts that are made already, or could not be."""
+        briefs: list[Brief] = []
+        free: list[Written] = []
+        used: dict[str, list[str]] = {}
+        for turn in turns:
+            sentence, fault = turn.sentence, ""
+            if turn.mode in REPLACED:
+                sentence, fault = self._with_other_names(turn.sentence, names, used, chance)
+            elif turn.mode == "noise":
+                changed = noised(sentence, self._noise_words, chance)
+                sentence, fault = changed or sentence, "" if changed else "no word outside the entities"
+            brief = self._brief(turn, sentence)
+            if turn.mode in REWRITTEN and not fault:
+                briefs.append(brief)
+            else:
+                spans, kept = by_type(sentence.spans, brief.asked)
+                free.append(Written(brief, sentence.text, fault, failed=False, draw=0, spans=spans, kept=kept, free=True))
+        return briefs, [replace(text, draw=len(briefs) + number) for number, text in enumerate(free)]
+
+    @staticmethod
+    def _with_other_names(sentence: Marked, names: Picker, used: dict[str, list[str]], chance: random.Random) -> tuple[Marked, str]:
+        """The sentence with another name for every entity, or as it was with the reason; ``used`` are the round's names by type."""
+        chosen: dict[tuple[str, str], str] = {}
+        for mention, type in sentence.mentions:
+            # With few shots a type may have no other known name; then one that another sentence got serves again.
+            again = chance.sample(known := used.setdefault(type, []), len(known))
+            drawn = chain((names.pick(type, "easy", chance).words for _ in range(_TRIES)), again)
+            other = (name for name in drawn if name and name not in chosen.values() and not find_mention(sentence.text, name, type))
+            if not (name := next(other, "")):
+                return sentence, f"no other name for {mention!r}"
+            chosen[mention, type] = name
+            known.append(name)
+        return renamed(sentence, chosen), ""
+
+    def _brief(self, turn: Turn, sentence: Marked) -> Brief:
+        mentions, types = zip(*sentence.mentions, strict=True)
+        return Brief(
+            label=self._labels[types[0]],
+            kind=self._source,
+            demonstrations=(Shown(sentence.text, mentions),),
+            parents=(sentence.id,),
+            mentions=mentions,
+            types=types,
+            template="rewrite",
+            instruction=self._strategies[turn.strategy] if turn.strategy else "",
+            detail=(("mode", turn.mode), *([("strategy", turn.strategy)] if turn.strategy else [])),
+        )
