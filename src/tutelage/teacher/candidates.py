@@ -95,8 +95,11 @@ class Candidates:
         return found
 
     def _ngrams(self, words: Sequence[str]) -> Iterator[Place]:
-        edges = [place for place, word in enumerate(words) if self._holds(word)]
-        return ((first, last + 1) for first in edges for last in edges if first <= last < first + self._width)
+        holds = [self._holds(word) for word in words]
+        for first in (place for place, may in enumerate(holds) if may):
+            for end in range(first + 1, min(first + self._width, len(words)) + 1):
+                if holds[end - 1]:
+                    yield first, end
 
     def _near(self, words: Sequence[str], proposed: Sequence[Place]) -> Iterator[Place]:
         """The proposed spans, and each with one of its ends a word off. No end is punctuation, and none is moved to a stop word."""
