@@ -59,11 +59,18 @@ def knowing(known: Mapping[str, str] | None = None, replies: Mapping[str, Any] |
 
 
 def verifier(
-    script: Script, shots: Sequence[Example] = SHOTS, calibrator: Any = None, parts: int = 0, **settings: Any
+    script: Script,
+    shots: Sequence[Example] = SHOTS,
+    calibrator: Any = None,
+    parts: int = 0,
+    sources: Sequence[str] = ("capitals",),
+    **settings: Any,
 ) -> tuple[SpanVerifier, WordTeacher]:
     """A verifier with the teacher that it asks."""
     teacher = WordTeacher(script)
-    made = SpanVerifier(teacher, TYPES, prompt_set("completion_ner"), shots, calibrator or NoCalibration(), Candidates(parts), **settings)
+    made = SpanVerifier(
+        teacher, TYPES, prompt_set("completion_ner"), shots, calibrator or NoCalibration(), Candidates(parts, sources), **settings
+    )
     return made, teacher
 
 

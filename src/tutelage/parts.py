@@ -23,7 +23,7 @@ from tutelage.teacher.labelling import Labeller, Nearest
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import Teacher
 
-_LAYERS = ("cache", "record", "ner", "candidate_parts", "shown_words")
+_LAYERS = ("cache", "record", "ner", "candidates", "candidate_width", "candidate_parts", "shown_words")
 """Keys of conf/teacher that configure the wrappers around the engine, or how it is asked, not the engine."""
 
 
@@ -162,7 +162,7 @@ def build_labeller(
         return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator, allow_codes, nearest)
     if config.teacher.ner not in (ways := ("extract", "verify")):
         raise ConfigError(did_you_mean("teacher.ner", str(config.teacher.ner), ways))
-    candidates = Candidates(config.teacher.candidate_parts)
+    candidates = Candidates(config.teacher.candidate_parts, config.teacher.candidates, config.teacher.candidate_width)
     verifier = SpanVerifier(
         teacher,
         task.labels,

@@ -112,7 +112,7 @@ def test_full_batches_are_gathered_from_what_is_kept(kind: Kind, workplace: Path
 
 
 def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Path):
-    words = [*ON_DEMAND, "selector@method.acquire=entropy"]
+    words = [*ON_DEMAND, "selector@method.acquire=entropy", "teacher.candidates=[capitals,student]"]
     whole = grow(workplace / "whole", [*kind.base(), *words, "teacher.cache=a.sqlite"])
     with pytest.raises(TeacherError, match="the engine died"):
         grow(workplace / "run", [*kind.base(dies_after=whole["requests"]["all"] - 2), *words, "teacher.cache=b.sqlite"])
@@ -120,6 +120,8 @@ def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Pa
     for key in ("pool_hash", "after", "rows", "share_of_data"):
         assert again[key] == whole[key], key
     assert lines(workplace / "run" / "selection.jsonl") == lines(workplace / "whole" / "selection.jsonl")
+    asked = [line["request"]["prompt"].rpartition('\n"')[2] for line in lines(workplace / "whole" / "teacher" / "transcript.jsonl")]
+    assert any(mention[0].islower() for mention in asked) is (kind.task == "ner"), "what the student marks is asked about too"
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,16 @@ Progress = Callable[[str, int, int], None]
 
 
 class _Batch(NamedTuple):
-    """B texts of similar length: their places among all, the student's inputs, and for words the tokens that are read of each."""
+    """B texts of similar length: their places among all, the student's inputs, and for words the token of each (-1 where it has none)."""
 
     places: NDArray[np.int64]
     inputs: dict[str, torch.Tensor]
-    read: tuple[tuple[int, ...], ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    @property
+    def read(self) -> list[list[int]]:
+        """For words the tokens that are read of each text."""
+        return [[token for token in own if token >= 0] for own in self.tokens]
 
 
 class _Sights(NamedTuple):
@@ -136,6 +141,16 @@ class PoolSight:
             self._disagreements[passes] = self._disagree(passes)
         return self._disagreements[passes]
 
+    def proposed(self) -> list[tuple[tuple[int, int], ...]]:
+        """For each text where the student sees a name or nearly does, as [start, end) in words, by a pass of its own; see the task."""
+        found: list[tuple[tuple[int, int], ...]] = [() for _ in self._texts]
+        with evaluating(self._module):
+            for batch in self._batches("pool", self._texts) if self._by_word else ():
+                seen = self._module(batch.inputs).float().softmax(dim=-1).cpu().numpy()
+                for place, rows, tokens in zip(batch.places, seen, batch.tokens, strict=True):
+                    found[place] = self._module.task.proposed([rows[token] if token >= 0 else None for token in tokens])
+        return found
+
     def _pool(self) -> _Sights:
         if self._pool_sights is None:
             self._pool_sights = self._look("pool", self._texts)
@@ -158,7 +173,7 @@ class PoolSight:
                     continue
                 for place, rows, read in zip(batch.places, found, batch.read, strict=True):
                     if read:
-                        words = rows[list(read)]
+                        words = rows[read]
                         probabilities[place] = words[words.max(axis=1).argmin()]
                         for kind, values in uncertainties.items():
                             values[place] = uncertainty_of(words, kind).mean()
@@ -188,7 +203,7 @@ class PoolSight:
                     continue
                 for place, row, read in zip(batch.places, values, batch.read, strict=True):
                     if read:
-                        found[place] = row[list(read)].mean()
+                        found[place] = row[read].mean()
         return found
 
     def _width(self) -> int:
@@ -213,14 +228,9 @@ class PoolSight:
                     "input_ids": pad_sequence(rows, batch_first=True, padding_value=self._tokenizer.pad_token_id),
                     "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_value=0),
                 }
-                read = tuple(
-                    tuple(piece for piece in first_pieces(encoded.word_ids(place), len(given[place])) if piece >= 0)
-                    if self._by_word
-                    else ()
-                    for place in own
-                )
+                tokens = tuple(first_pieces(encoded.word_ids(place), len(given[place])) if self._by_word else () for place in own)
                 moved = {key: value.to(self._module.device) for key, value in inputs.items()}
-                yield _Batch(np.array(own, dtype=np.int64) + start, moved, read)
+                yield _Batch(np.array(own, dtype=np.int64) + start, moved, tokens)
             if self._on_chunk is not None:
                 self._on_chunk(name, min(start + self._chunk, len(texts)), len(texts))
 

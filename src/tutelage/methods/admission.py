@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tutelage.methods.proposals import with_proposals
 from tutelage.methods.protocol import Ground
 from tutelage.methods.repeats import Duplicates
 from tutelage.methods.writing import Writer, Written
@@ -46,8 +47,13 @@ class Admission:
         round: int,
         on_scoring: Callable[[int], None],
         on_reply: Callable[[Any], None] | None = None,
+        ground: Ground | None = None,
     ) -> Admitted:
-        """Rows in the texts' order. Only texts that could still be accepted are scored, so that no token is wasted."""
+        """Rows in the texts' order. Only texts that could still be accepted are scored, so that no token is wasted.
+
+        Args:
+            ground: where the student can be asked; None asks the teacher alone.
+        """
         faults = [text.reason or self._repeat(text.text) for text in written]
         open_places = [place for place, fault in enumerate(faults) if not fault]
         opinions: dict[int, Opinion] = {}
@@ -55,6 +61,8 @@ class Admission:
         asked = lost = 0
         if self._labeller is not None and open_places:
             drafts = [written[place].draft for place in open_places]
+            if ground is not None:
+                drafts = with_proposals(drafts, self._labeller, ground, round)
             on_scoring(len(self._labeller.requests(drafts)))
             labelled = self._labeller.label(drafts, on_reply)
             opinions = {place: one for place, one in zip(open_places, labelled.opinions, strict=True) if one is not None}
@@ -95,7 +103,7 @@ class Admission:
             seconds, asked, failed: of the round so far.
         """
         began = time.perf_counter()
-        admitted = self.admit(written, writer, round, lambda count: ground.on_phase("labelling", count), ground.on_reply)
+        admitted = self.admit(written, writer, round, lambda count: ground.on_phase("labelling", count), ground.on_reply, ground)
         requests, lost = asked + admitted.asked, failed + admitted.failed
         return Growth(
             round=round,

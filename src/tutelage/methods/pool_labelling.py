@@ -17,6 +17,7 @@ import numpy as np
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.methods.asking import AskingMethod
 from tutelage.methods.pool_settings import PoolSettings
+from tutelage.methods.proposals import with_proposals
 from tutelage.methods.protocol import Ground, gold_rows
 from tutelage.records import Example, Feedback, Growth, Row, record_id
 from tutelage.selectors.protocol import Acquirer
@@ -125,7 +126,7 @@ class PoolLabelling(AskingMethod):
         """Rows of ``examples``, in order; one that the teacher did not answer is rejected with the reason."""
         labeller = labeller or self._labeller
         began = time.perf_counter()
-        drafts = [Draft(example.text) for example in examples]
+        drafts = with_proposals([Draft(example.text) for example in examples], labeller, self._ground, round)
         requests = labeller.requests(drafts)
         self._check_budget(requests, len(examples))
         self._ground.on_phase("labelling", len(requests))

@@ -44,6 +44,10 @@ class PoolView(Protocol):
         """Those of the rows that the run has already, [M, D]; M may be 0."""
         ...
 
+    def proposed(self) -> Sequence[tuple[tuple[int, int], ...]]:
+        """For each text where the student sees a name or nearly does, as [start, end) in words; nothing for a task without names."""
+        ...
+
     def disagreement(self, passes: int) -> NDArray[np.float32]:
         """Mutual information between prediction and dropout mask over so many passes, in nats, [N]; for words the mean."""
         ...

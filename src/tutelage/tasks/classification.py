@@ -81,6 +81,10 @@ class ClassificationTask:
         """The most probable label; the first of equals."""
         return self._labels[max(range(len(probabilities)), key=lambda place: (probabilities[place], -place))].name
 
+    def proposed(self, probabilities: Sequence[Sequence[float] | None]) -> tuple[tuple[int, int], ...]:
+        """Nothing: a class has no place."""
+        return ()
+
     def classes(self, target: str) -> tuple[str, ...]:
         """The label itself."""
         return (target,)

@@ -12,7 +12,7 @@ from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
 from tutelage.tasks.protocol import Level, Metric, Mistake, Reading
 from tutelage.tasks.span_errors import SpanError, span_errors
 from tutelage.tasks.spans import Span, from_tags, read_spans, strict_tags, to_tags, write_spans
-from tutelage.tasks.tag_decoding import allowed_moves, best_tags
+from tutelage.tasks.tag_decoding import allowed_moves, best_tags, two_best_tags
 
 OUTSIDE = "O"
 """The class of a text without entities, and of a mention that is none."""
@@ -112,6 +112,11 @@ class NerTask:
         certain = [row[place] for row, place in zip(probabilities, places, strict=True) if row is not None]
         tags = tuple(self._tags[place] for place in places)
         return Reading(write_spans(from_tags(strict_tags(tags))), (round(min(certain, default=1.0), 6),), tags)
+
+    def proposed(self, probabilities: Sequence[Sequence[float] | None]) -> tuple[tuple[int, int], ...]:
+        """Where the best reading or the second-best one has an entity, each place once."""
+        readings = two_best_tags(probabilities, self._tags, self._moves)
+        return tuple(sorted({span[:2] for path in readings for span in from_tags(strict_tags([self._tags[place] for place in path]))}))
 
     def classes(self, target: str) -> tuple[str, ...]:
         """The types in order of their first entity; ("O",) without one."""

@@ -99,6 +99,10 @@ class Task(Protocol):
         """The meaning of the student's distributions, as many as ``target_vectors`` gives (None for a word that it did not see)."""
         ...
 
+    def proposed(self, probabilities: Sequence[Sequence[float] | None]) -> tuple[tuple[int, int], ...]:
+        """Where the student's distributions see a name or nearly do, as [start, end) in words; for a task without names nothing."""
+        ...
+
     def classes(self, target: str) -> tuple[str, ...]:
         """The classes that a target holds, the one that it is counted under first; for NER without entities ("O",)."""
         ...

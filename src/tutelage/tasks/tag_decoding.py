@@ -29,24 +29,41 @@ def best_tags(probabilities: Sequence[Sequence[float] | None], tags: Sequence[st
     Returns:
         As many places in ``tags`` as words.
     """
+    rows = _rows(probabilities, tags)
+    return [int(row.argmax()) for row in rows] if moves is None else _likeliest(rows, moves, 1)[0]
+
+
+def two_best_tags(probabilities: Sequence[Sequence[float] | None], tags: Sequence[str], moves: NDArray[np.bool_] | None) -> list[list[int]]:
+    """The most probable sequence of tags and the next one, as of :func:`best_tags`; without ``moves`` every sequence is valid."""
+    every = np.ones((len(tags) + 1, len(tags)), dtype=bool)
+    return _likeliest(_rows(probabilities, tags), every if moves is None else moves, 2)
+
+
+def _rows(probabilities: Sequence[Sequence[float] | None], tags: Sequence[str]) -> list[NDArray[np.float64]]:
     outside = np.zeros(len(tags))
     outside[list(tags).index("O")] = 1.0
-    rows = [np.asarray(row, dtype=np.float64) if row is not None else outside for row in probabilities]
-    if moves is None:
-        return [int(row.argmax()) for row in rows]
-    barred = np.where(moves, 0.0, -np.inf)
-    score, back = barred[-1], []
-    for number, row in enumerate(rows):
-        own = np.log(np.maximum(row, _LEAST))
-        if number == 0:
-            score = score + own
-            continue
-        through = score[:, None] + barred[:-1]
-        back.append(through.argmax(axis=0))
-        score = through.max(axis=0) + own
+    return [np.asarray(row, dtype=np.float64) if row is not None else outside for row in probabilities]
+
+
+def _likeliest(rows: Sequence[NDArray[np.float64]], moves: NDArray[np.bool_], count: int) -> list[list[int]]:
+    """The ``count`` most probable valid sequences, best first; fewer where there are no more."""
     if not rows:
-        return []
-    path = [int(score.argmax())]
-    for step in reversed(back):
-        path.append(int(step[path[-1]]))
-    return path[::-1]
+        return [[]]
+    barred, classes = np.where(moves, 0.0, -np.inf), moves.shape[1]
+    # [paths kept, C]: the likeliest ways to each tag, best first.
+    score, back = (barred[-1] + np.log(np.maximum(rows[0], _LEAST)))[None], []
+    for row in rows[1:]:
+        through = (score[:, :, None] + barred[:-1]).reshape(-1, classes)
+        back.append(np.argsort(-through, axis=0, kind="stable")[:count])
+        score = np.take_along_axis(through, back[-1], axis=0) + np.log(np.maximum(row, _LEAST))
+    ends = score.ravel()
+    paths = []
+    for end in np.argsort(-ends, kind="stable")[:count]:
+        if np.isinf(ends[end]):
+            break
+        rank, path = end // classes, [int(end % classes)]
+        for step in reversed(back):
+            rank, tag = divmod(int(step[rank, path[-1]]), classes)
+            path.append(tag)
+        paths.append(path[::-1])
+    return paths

@@ -1,10 +1,16 @@
-"""Where an entity could be: runs of capitalised words, with and without small words inside, and parts of them."""
+"""Where an entity could be: capitalised runs, chunks and n-grams of the words, and what the student marks or nearly does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, did_you_mean
+
+Place = tuple[int, int]
+"""A span of words, [start, end)."""
+
+SOURCES = ("capitals", "chunks", "ngrams", "student")
+"""Where candidates may come from."""
 
 _INNER = frozenset(
     {"of", "the", "and", "de", "la", "le", "les", "di", "du", "del", "der", "von", "van", "den", "for", "in", "on", "to", "at", "a", "an"}
@@ -16,36 +22,101 @@ _BEFORE_A_SENTENCE = frozenset({".", '"', "“", "''", "``", "!", "?", ":"})
 
 
 class Candidates:
-    """Candidate spans of a text, as [start, end) in words.
+    """Candidate spans of a text, as [start, end) in words, from one source or several; no span comes twice.
 
-    Measured on Wikigold's dev (168 sentences, 338 entities): runs with and without small words inside, at the beginning of a
-    sentence from the first word that is no stop word, find 88 % of the entities with 3.0 candidates a sentence.
+    - "capitals": runs of capitalised words with and without small words inside, at the beginning of a sentence from the first word that is no
+      stop word.
+    - "chunks": noun chunks by rule: the runs of words that are neither stop words nor punctuation, and all their parts.
+    - "ngrams": every run of words that neither begins nor ends in a stop word or punctuation.
+    - "student": what the student marks in its best or second-best reading, and the same with a word more or less on either side.
+
+    What each finds of real data, and with how many candidates: README, "What we had to choose" (benchmarks/candidate_recall.py).
 
     Args:
-        parts: longest part of a run that is a candidate of its own, in words; 0 for whole runs only.
+        parts: longest part of a capitalised run that is a candidate of its own, in words; 0 for whole runs only.
+        sources: of :data:`SOURCES`.
+        width: longest candidate of every source but "capitals", in words.
 
     Raises:
-        ConfigError: ``parts`` is negative.
+        ConfigError: ``parts`` is negative, ``width`` is below 1, a source is unknown, or none is there before the student is.
     """
 
-    def __init__(self, parts: int = 0) -> None:
+    def __init__(self, parts: int = 0, sources: Sequence[str] = ("capitals",), width: int = 4) -> None:
         if parts < 0:
             raise ConfigError(f"teacher.candidate_parts={parts} must be 0 or more words.")
+        if width < 1:
+            raise ConfigError(f"teacher.candidate_width={width} must be 1 or more words.")
+        if isinstance(sources, str):
+            raise ConfigError(f"teacher.candidates={sources} is no list. Give teacher.candidates=[{sources}].")
+        for source in sources:
+            if source not in SOURCES:
+                raise ConfigError(did_you_mean("teacher.candidates", str(source), SOURCES))
+        if not set(sources) - {"student"}:
+            raise ConfigError(
+                f"teacher.candidates={list(sources)} gives no candidate before there is a student, so every text would be without entities. "
+                "Name another source too: capitals, chunks or ngrams."
+            )
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
         self._parts = parts
+        self._sources = frozenset(sources)
+        self._width = width
         self._stop_words = frozenset(ENGLISH_STOP_WORDS)
 
-    def __call__(self, words: Sequence[str]) -> list[tuple[int, int]]:
-        """The candidates in the order of the text."""
+    @property
+    def asks_student(self) -> bool:
+        """True where the student's own spans are a source."""
+        return "student" in self._sources
+
+    def __call__(self, words: Sequence[str], proposed: Sequence[Place] = ()) -> list[Place]:
+        """The candidates in the order of the text.
+
+        Args:
+            proposed: the spans that the student's readings have.
+        """
+        found: set[Place] = set()
+        if "capitals" in self._sources:
+            found.update(self._capitals(words))
+        if "chunks" in self._sources:
+            found.update(place for place in self._ngrams(words) if all(self._holds(word) for word in words[slice(*place)]))
+        if "ngrams" in self._sources:
+            found.update(self._ngrams(words))
+        if "student" in self._sources:
+            found.update(self._near(words, proposed))
+        return sorted(found)
+
+    def _capitals(self, words: Sequence[str]) -> set[Place]:
         loose = _runs(words, inner=True)
-        found = {self._name(words, run) for run in (*loose, *_runs(words, inner=False))} - {None}
+        names = (self._name(words, run) for run in (*loose, *_runs(words, inner=False)))
+        found = {name for name in names if name is not None}
         for start, end in loose if self._parts else ():
             capital = [place for place in range(start, end) if _capital(words[place])]
             found.update((one, last + 1) for one in capital for last in capital if one <= last < one + self._parts)
-        return sorted(run for run in found if run is not None)
+        return found
 
-    def _name(self, words: Sequence[str], run: tuple[int, int]) -> tuple[int, int] | None:
+    def _ngrams(self, words: Sequence[str]) -> Iterator[Place]:
+        holds = [self._holds(word) for word in words]
+        for first in (place for place, may in enumerate(holds) if may):
+            for end in range(first + 1, min(first + self._width, len(words)) + 1):
+                if holds[end - 1]:
+                    yield first, end
+
+    def _near(self, words: Sequence[str], proposed: Sequence[Place]) -> Iterator[Place]:
+        """The proposed spans, and each with one of its ends a word off. No end is punctuation, and none is moved to a stop word."""
+        for start, end in proposed:
+            for first, last in ((start, end), (start - 1, end), (start + 1, end), (start, end - 1), (start, end + 1)):
+                if not (0 <= first < last <= len(words) and last - first <= self._width):
+                    continue
+                begins = _spoken(words[first]) if first == start else self._holds(words[first])
+                ends = _spoken(words[last - 1]) if last == end else self._holds(words[last - 1])
+                if begins and ends:
+                    yield first, last
+
+    def _holds(self, word: str) -> bool:
+        """Whether a name may begin or end with ``word``."""
+        return _spoken(word) and not _stops(word, self._stop_words)
+
+    def _name(self, words: Sequence[str], run: Place) -> Place | None:
         """The run from its first word that a name can begin with: "The", "In" or "He" at the beginning of a sentence is none."""
         start, end = run
         if start == 0 or words[start - 1] in _BEFORE_A_SENTENCE:
@@ -54,13 +125,17 @@ class Candidates:
         return (start, end) if start < end else None
 
 
+def _spoken(word: str) -> bool:
+    return any(sign.isalnum() for sign in word)
+
+
 def _stops(word: str, stop_words: frozenset[str]) -> bool:
     return word.lower() in stop_words and not (len(word) > 1 and word.isupper())  # "US" and "IT" are names
 
 
-def _runs(words: Sequence[str], *, inner: bool) -> list[tuple[int, int]]:
+def _runs(words: Sequence[str], *, inner: bool) -> list[Place]:
     """Longest runs of capitalised words; with ``inner`` up to two small words may stand between them."""
-    runs: list[tuple[int, int]] = []
+    runs: list[Place] = []
     place = 0
     while place < len(words):
         if not _capital(words[place]):

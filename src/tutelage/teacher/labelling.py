@@ -21,11 +21,13 @@ class Draft:
     Attributes:
         mentions: for NER the spans that it was written around, of the type that was asked for; empty for any other text.
         kept: for NER the other entities that it had to hold. They stay as they are; their scores only say how sure the teacher is.
+        proposed: for NER where the student sees a name or nearly does, as [start, end) in words; empty where it was not asked.
     """
 
     text: str
     mentions: tuple[Span, ...] = ()
     kept: tuple[Span, ...] = ()
+    proposed: tuple[tuple[int, int], ...] = ()
 
     @property
     def fixed(self) -> tuple[Span, ...]:
@@ -79,6 +81,11 @@ class Labeller(Protocol):
     """Labels texts with the teacher, each by a query of its own (or several, for NER)."""
 
     calibrator: Calibrator
+
+    @property
+    def asks_student(self) -> bool:
+        """True where drafts should say what the student has ``proposed``."""
+        ...
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
         """Give the calibrator what it needs before the first text; return how many gold labels that used."""

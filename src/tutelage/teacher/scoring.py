@@ -243,6 +243,8 @@ class TextLabeller:
         nearest: gives a text demonstrations of its own instead.
     """
 
+    asks_student = False
+
     def __init__(
         self,
         teacher: Teacher,

@@ -43,6 +43,8 @@ class SpanExtractor:
         ConfigError: two types have one word, or the prompt set has no template "extract".
     """
 
+    asks_student = False
+
     def __init__(
         self,
         teacher: Teacher,

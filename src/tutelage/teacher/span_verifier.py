@@ -73,6 +73,7 @@ class SpanVerifier:
         if shown_words < 0:
             raise ConfigError(f"teacher.shown_words={shown_words} must be 1 or more words, or 0 for whole sentences.")
         self._candidates = candidates
+        self.asks_student = candidates.asks_student
         self._shown_words = shown_words
         space = (*labels, NONE)
         shown = self._demonstrations(shots, space, a_type)
@@ -143,7 +144,7 @@ class SpanVerifier:
         return Opinion(distribution, tuple(sorted(entities)), draft.mentions, marked=True)
 
     def _spans(self, draft: Draft) -> list[tuple[int, int]]:
-        return sorted({*self._candidates(draft.text.split(" ")), *((span.start, span.end) for span in draft.fixed)})
+        return sorted({*self._candidates(draft.text.split(" "), draft.proposed), *((span.start, span.end) for span in draft.fixed)})
 
     @staticmethod
     def _query(draft: Draft, span: tuple[int, int], around: int = 0) -> Query:

@@ -105,6 +105,16 @@ def test_words_are_seen_by_the_least_certain_of_them(tagger: StudentModule) -> N
             assert view.uncertainty(kind)[place] == pytest.approx(float(uncertainty_of(words, kind).mean()), abs=1e-5)
 
 
+def test_the_places_that_the_student_proposes_are_those_of_its_words_in_order(tagger: StudentModule) -> None:
+    long = " ".join(WORDS * 3)
+    texts = [*SENTENCES, long]
+    found = sight(tagger, texts, batch_size=4, chunk=6).proposed()
+    for text, proposed in zip(texts, found, strict=True):
+        rows, _, read = alone(tagger, text.split(" "), by_word=True)
+        assert proposed == TAGS.proposed([rows[token] if token >= 0 else None for token in read])
+    assert any(found)
+
+
 def test_a_text_without_words_has_no_numbers_and_is_chosen_last(tagger: StudentModule) -> None:
     view = sight(tagger, ["", *SENTENCES[:4]])
     assert np.isnan(view.probabilities()).any(axis=1).tolist() == [True, False, False, False, False]

@@ -211,3 +211,10 @@ def test_metrics_are_those_of_seqeval(task: NerTask, pairs: list[tuple[list[str]
                 (theirs["precision"], theirs["recall"], theirs["f1-score"])
             )
     assert sum(metrics["errors"].values()) == sum(len(task.errors(seen)) for seen in outcomes)
+
+
+def test_proposed_are_the_places_of_the_best_and_the_second_reading() -> None:
+    torn, unsure = [0.05, 0.6, 0.01, 0.33, 0.01], [0.5, 0.02, 0.02, 0.45, 0.01]
+    assert TASK.proposed([sure("O"), torn, sure("O"), None]) == ((1, 2),)  # the second reading has another type there
+    assert TASK.proposed([sure("O"), torn, unsure, None]) == ((1, 2), (2, 3))
+    assert TASK.proposed([]) == ()

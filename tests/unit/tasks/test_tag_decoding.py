@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.tasks.spans import strict_tags
-from tutelage.tasks.tag_decoding import allowed_moves, best_tags
+from tutelage.tasks.tag_decoding import allowed_moves, best_tags, two_best_tags
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 MOVES = allowed_moves(TAGS)
@@ -57,9 +57,23 @@ def test_without_moves_each_word_has_its_own_best_tag(rows: list[list[float] | N
         assert best_tags(rows, TAGS, MOVES) == found
 
 
+@settings(max_examples=40)
+@given(ROWS.filter(bool), st.booleans())
+def test_the_second_sequence_is_that_of_brute_force(rows: list[list[float] | None], constrained: bool) -> None:
+    first, second = two_best_tags(rows, TAGS, MOVES if constrained else None)
+    assert first != second
+    if constrained:
+        assert first == best_tags(rows, TAGS, MOVES)
+        assert valid(tuple(second))
+    every = [score(path, rows) for path in product(range(5), repeat=len(rows)) if not constrained or valid(path)]
+    assert [score(first, rows), score(second, rows)] == pytest.approx(sorted(every)[:-3:-1])
+
+
 def test_a_probability_of_nothing_is_survived() -> None:
     assert best_tags([[0.0, 0.0, 1.0, 0.0, 0.0]], TAGS, MOVES) == [0]
     assert best_tags([[0.0, 0.0, 1.0, 0.0, 0.0]], TAGS, None) == [2]
     assert best_tags([[0.0, 0.4, 0.6, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0]], TAGS, MOVES) == [1, 2]
     assert best_tags([None, None], TAGS, MOVES) == [0, 0]
     assert best_tags([], TAGS, MOVES) == []
+    assert two_best_tags([], TAGS, MOVES) == [[]]
+    assert two_best_tags([[1.0]], ("O",), None) == [[0]]

@@ -1,18 +1,22 @@
-"""Candidates: where a name could be, by capital letters alone."""
+"""Candidates: where a name could be, by capital letters, by runs of words, and by what the student marks."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage.errors import ConfigError
-from tutelage.teacher.candidates import Candidates
+from tutelage.teacher.candidates import SOURCES, Candidates, Place
 
 
-def found(text: str, parts: int = 0) -> list[str]:
+def found(text: str, parts: int = 0, sources: Sequence[str] = ("capitals",), width: int = 4, proposed: Sequence[Place] = ()) -> list[str]:
     words = text.split(" ")
-    return [" ".join(words[start:end]) for start, end in Candidates(parts)(words)]
+    return [" ".join(words[start:end]) for start, end in Candidates(parts, sources, width)(words, proposed)]
 
 
 @pytest.mark.parametrize(
@@ -63,9 +67,49 @@ def test_a_part_begins_and_ends_with_a_capital() -> None:
     assert sorted(found("Bank of England", parts=3)) == sorted(["Bank of England", "Bank", "England"])
 
 
-def test_negative_parts_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"teacher.candidate_parts=-1 must be 0 or more words"):
-        Candidates(-1)
+def test_chunks_hold_no_stop_word_and_ngrams_do() -> None:
+    text = "we saw lord of war , live"
+    assert found(text, sources=["chunks"], width=3) == ["saw", "saw lord", "lord", "war", "live"]
+    assert found(text, sources=["ngrams"], width=3) == ["saw", "saw lord", "lord", "lord of war", "war", "war , live", "live"]
+    assert found("new york city hall", sources=["chunks"], width=2) == ["new", "new york", "york", "york city", "city", "city hall", "hall"]
+
+
+def test_sources_add_up() -> None:
+    both = found("rihanna and Bank of England", sources=["capitals", "ngrams"], width=2)
+    assert both == ["rihanna", "Bank", "Bank of England", "England"]
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ((3, 5), ["new", "new york", "new york times", "york"]),  # "the" begins no name that the student does not mark
+        ((2, 5), ["left the new york", "the new", "the new york", "the new york times", "new york"]),
+        ((6, 8), ["today"]),  # no name ends in a full stop
+        ((3, 7), ["new york times", "new york times today", "york times today"]),
+    ],
+)
+def test_the_students_spans_and_those_a_word_off(place: Place, names: list[str]) -> None:
+    text = "they left the new york times today ."
+    words = text.split(" ")
+    asked = [" ".join(words[slice(*one)]) for one in Candidates(0, ["capitals", "student"])(words, [place])]
+    assert sorted(asked) == sorted(names)
+    assert found(text, proposed=[place]) == []  # where the student is no source
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ((-1,), "teacher.candidate_parts=-1 must be 0 or more words"),
+        ((0, ["ngrams"], 0), "teacher.candidate_width=0 must be 1 or more words"),
+        ((0, ["ngram"]), "Unknown teacher.candidates 'ngram'. Did you mean 'ngrams'?"),
+        ((0, "ngrams"), "Give teacher.candidates=[ngrams]"),
+        ((0, ["student"]), "gives no candidate before there is a student"),
+        ((0, []), "gives no candidate before there is a student"),
+    ],
+)
+def test_what_cannot_work_is_refused(settings: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        Candidates(*settings)
 
 
 _WORDS = st.lists(st.sampled_from(["Ada", "of", "the", "The", "In", "went", "3M", "7", "&", ".", "É", ""]), max_size=12)
@@ -84,3 +128,31 @@ def test_every_candidate_is_words_of_the_text_from_a_capital_to_a_capital(words:
 @given(_WORDS, st.integers(0, 2))
 def test_more_parts_only_add(words: list[str], parts: int) -> None:
     assert set(Candidates(parts)(words)) <= set(Candidates(parts + 1)(words))
+
+
+_SPOKEN = st.sampled_from(["Ada", "of", "the", "The", "ada", "went", "7", "iphone", "&", ".", "…", "'s", ""])
+_PROPOSED = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 10)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=3)
+
+
+@given(st.lists(_SPOKEN, max_size=10), _PROPOSED, st.lists(st.sampled_from(SOURCES[1:]), min_size=1, unique=True), st.integers(1, 4))
+def test_candidates_are_unique_as_wide_as_allowed_and_begin_and_end_in_no_punctuation(
+    words: list[str], proposed: list[Place], sources: list[str], width: int
+) -> None:
+    sources = sources if set(sources) - {"student"} else [*sources, "chunks"]
+    places = Candidates(0, sources, width)(words, proposed)
+    assert places == sorted(set(places))
+    for start, end in places:
+        assert 0 <= start < end <= len(words)
+        assert end - start <= width
+        assert all(any(sign.isalnum() for sign in word) for word in (words[start], words[end - 1]))
+    both = set(Candidates(1, ["capitals", *sources], width)(words, proposed))
+    assert both == {*places, *Candidates(1)(words)}
+
+
+@given(st.lists(_SPOKEN, max_size=10), st.integers(1, 4))
+def test_ngrams_are_every_span_between_words_that_may_be_an_end(words: list[str], width: int) -> None:
+    ends = {"Ada", "ada", "went", "7", "iphone", "'s"}
+    spans = [(start, end) for start in range(len(words)) for end in range(start + 1, min(start + width, len(words)) + 1)]
+    ngrams = [(start, end) for start, end in spans if words[start] in ends and words[end - 1] in ends]
+    assert Candidates(0, ["ngrams"], width)(words) == ngrams
+    assert Candidates(0, ["chunks"], width)(words) == [(start, end) for start, end in ngrams if ends.issuperset(words[start:end])]

@@ -160,6 +160,17 @@ def test_longer_candidates_on_request() -> None:
     assert [scored_mention(request.prompt)[1] for request in subject.requests([Draft(ADA)])] == ["Ada", "Ada Lovelace", "Lovelace", "Paris"]
 
 
+def test_what_the_student_proposes_is_asked_about_where_it_is_a_source() -> None:
+    draft = Draft("met acme in Paris", proposed=((1, 2),))
+    for sources, asked in ((["capitals"], ["Paris"]), (["capitals", "student"], ["met acme", "acme", "Paris"])):
+        subject, teacher = verifier(knowing({"acme": "ORG"}), sources=sources)
+        assert subject.asks_student == ("student" in sources)
+        (opinion,) = subject.label([draft]).opinions
+        assert [scored_mention(request.prompt)[1] for request in teacher.asked] == asked
+        assert opinion is not None
+        assert (spans((1, 2, "ORG"))[0] in dict(opinion.entities)) == subject.asks_student
+
+
 def test_the_calibrator_sees_the_candidates_of_all_texts_at_once() -> None:
     seen = []
 
