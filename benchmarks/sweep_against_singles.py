@@ -92,7 +92,7 @@ def singles(folder: Path, words: list[str]) -> list[dict[str, Any]]:
             began = time.monotonic()
             subprocess.run(command(*own, *words, f"hydra.run.dir={run}"), check=True, capture_output=True)
             seconds = time.monotonic() - began
-            kept.write_text(json.dumps({"seconds": seconds, "score": json.loads((run / "result.json").read_text())["after"]["macro_f1"]}))
+            kept.write_text(json.dumps({"seconds": seconds, "score": json.loads((run / "result.json").read_text())["after"]["accuracy"]}))
         done.append(json.loads(kept.read_text()))
     return done
 
