@@ -95,7 +95,7 @@ def run(dataset: str, arm: str, seed: int, options: argparse.Namespace) -> dict[
 def note(dataset: str, arm: str, seed: int, options: argparse.Namespace) -> None:
     """Write the record that ``tutelage report`` knows a sweep's jobs by; its words name the arm, not the overrides."""
     arms, part = (_CHOICES, "choices") if options.choices else (_ARMS, "arms")
-    number = 1000 * _SETS.index(dataset) + 10 * list(arms).index(arm) + seed
+    number = (_SETS.index(dataset) * len(arms) + list(arms).index(arm)) * 1000 + seed
     run = f"{dataset}-{arm}-{seed}"
     key = json.loads((options.folder / run / "manifest.json").read_text())["config_hash"]
     SweepFolder(options.folder / part).write(JobRecord(number, (f"data={dataset}", f"arm={arm}", f"seed={seed}"), key, f"../{run}", "done"))
@@ -125,6 +125,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], choices=[*_ARMS, *_CHOICES])
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-llkd"))
     options = parser.parse_args()
+    if unknown := {*options.only} - {*(_CHOICES if options.choices else _ARMS)}:
+        parser.error(f"--only {' '.join(sorted(unknown))}: {'--choices has' if options.choices else 'there are'} no such arms")
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
     arms = list(_CHOICES if options.choices else _ARMS)
     for dataset in options.sets:

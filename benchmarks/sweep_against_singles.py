@@ -27,10 +27,12 @@ _SMALL = ["method.rounds=1", "method.n_hard=14", "method.n_easy=14", "method.tra
 
 
 def command(*words: str) -> list[str]:
+    """A command line of the program."""
     return [sys.executable, "-m", "tutelage.cli", "train", *words]
 
 
 def records(sweep: Path) -> list[dict[str, Any]]:
+    """What a sweep has written down of its jobs."""
     return [json.loads(path.read_text()) for path in sorted(sweep.glob("jobs/*.json"))]
 
 
@@ -45,6 +47,8 @@ def process_of(run: Path) -> psutil.Process | None:
 def spoilt(process: subprocess.Popen[bytes], sweep: Path, kill: int, fail: int) -> int:
     """Wait for a sweep, and spoil two of its jobs; its exit code."""
     while not sweep.is_dir():
+        if process.poll() is not None:
+            sys.exit(f"the sweep ended before it began; its words are beside {sweep.parent}")
         time.sleep(0.1)
     (sweep / str(fail)).mkdir()
     (sweep / str(fail) / "pool").write_text("a file where a folder has to be\n")

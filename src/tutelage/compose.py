@@ -50,17 +50,23 @@ def compose_config(overrides: Sequence[str]) -> Any:
         raise ConfigError(f"{' '.join(lines)}{_elsewhere(str(error))} (`tutelage train --cfg job` prints every setting.)") from None
 
 
-_NO_SETTING = re.compile(r"Could not override '(\w+)\.(\w+)")
+_NO_SETTING = re.compile(r"Could not override '((\w+)\.[\w.]+)'")
 
 
 def _elsewhere(message: str) -> str:
     """In Hydra's words about a setting that the chosen option of a group lacks: the options that have it."""
+    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     if not (found := _NO_SETTING.match(message)):
         return ""
-    group, key = found.groups()
-    having = [path.stem for path in sorted((conf_directory() / group).glob("*.yaml")) if key in set(OmegaConf.load(path))]
+    key, group = found.groups()
+    options = [path.stem for path in sorted((conf_directory() / group).glob("*.yaml"))]
+    with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        nothing = object()
+        having = [
+            option for option in options if OmegaConf.select(compose("config", [f"{group}={option}"]), key, default=nothing) is not nothing
+        ]
     return f". It is a setting of {group}={', '.join(having)}." if having else ""
 
 
@@ -217,13 +223,16 @@ def _check_values(config: Any, overrides: Sequence[str]) -> None:
     if not any("." in key for word, key in keys.items() if word not in options):
         return
     defaults = compose("config", [word for word in keys if word in options])
-    whole = compose("config", [word for word in keys if word in options and keys[word] != "ablation"])
+    others = [word for word in keys if word in options and keys[word] != "ablation"]
+    # An ablation may choose the selector; what that one's file says is not the ablation's.
+    chosen = [] if "selector" in keys.values() else [f"selector={config.hydra.runtime.choices.selector}"]
+    whole = compose("config", [*others, *chosen])
     for key in (key for word, key in keys.items() if word not in options and "." in key):
         default, given, unablated = (_selected(node, key) for node in (defaults, config, whole))
         if unablated != default != given:
             raise ConfigError(
                 f"ablation={config.hydra.runtime.choices.ablation} sets {key}={default}, and {key}={given} on the command line is stronger, so "
-                "nothing would be taken away. Leave one of the two out."
+                "it would not be that ablation. Leave one of the two out."
             )
         for kind, takes, name in (
             (bool, bool, "true or false"),

@@ -150,7 +150,7 @@ def test_each_selector_judges_what_was_labelled(kind: Kind, workplace: Path, sel
 @pytest.mark.parametrize("name", ["no_analysis", "no_correct", "no_easy", "no_feedback", "no_review", "no_separation"])
 def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: Path):
     folder = workplace / "run"
-    # A value on the command line wins over the ablation's, so the one that it changes is left out.
+    # A value that undoes the ablation is refused, so the one that it changes is left out.
     small = [word for word in kind.evokd if not (name == "no_easy" and word.startswith("method.n_easy"))]
     review = [] if name == "no_review" else ["method.training.review_every=1"]
     # So that some is wrong and some right: an encoder that has seen nothing marks nothing.

@@ -138,6 +138,11 @@ def test_every_calibration_runs_and_its_labels_are_counted(words, labels, studen
     assert result["rows"]["accepted"] > 7
 
 
+def test_a_student_that_reads_its_first_token_runs(overrides, workplace: Path):
+    result = grow(workplace / "run", [*overrides, "student.pooling=first", "method.training.start_epochs=1"])
+    assert result["rounds"] == 2
+
+
 def test_selector_all_keeps_what_agreement_rejects(student, small_data, shared_cache, workplace: Path):
     base = [*tiny.scripted(student, small_data, shared_cache), *tiny.EVOKD]
     grow(workplace / "all", [*base, "selector=scored"])

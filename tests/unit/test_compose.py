@@ -62,6 +62,12 @@ def test_a_setting_of_another_option_is_refused_with_where_it_is_one(workplace: 
         compose_config(["task.word_weights=confidence"])
     with pytest.raises(ConfigError, match=r"'task\.word_wights'.* is not in struct \("):
         compose_config(["task=ner", "task.word_wights=confidence"])
+    with pytest.raises(
+        ConfigError, match=r"'method\.pool_size'.* It is a setting of method=freeal, full_pool, llkd, llkd_on_demand, llmaaa, static\. "
+    ):
+        compose_config(["method.pool_size=100"])
+    with pytest.raises(ConfigError, match=r"'method\.training\.bogus'.* is not in struct \("):
+        compose_config(["method.training.bogus=3"])
 
 
 def test_a_folder_is_taken_as_it_is_named(base: Path):
@@ -106,6 +112,10 @@ def test_a_value_that_undoes_the_ablation_is_refused():
     with pytest.raises(ConfigError, match=r"ablation=no_easy sets method\.n_easy=0, and method\.n_easy=28 on the command line"):
         compose_config(["ablation=no_easy", "method.n_easy=28"])
     assert compose_config(["ablation=no_easy", "method.n_easy=0", "method.n_hard=28"]).method.n_hard == 28
+    # One that chooses a selector sets what its own file says, and no more.
+    with pytest.raises(ConfigError, match=r"ablation=no_weights sets selector\.combine=none"):
+        compose_config(["method=llkd", "ablation=no_weights", "selector.combine=sum"])
+    assert compose_config(["method=llkd", "ablation=no_weights", "selector.refill=true"]).selector.refill is True
 
 
 def test_a_class_that_sounds_secret_may_be_on_the_command_line():

@@ -65,10 +65,15 @@ class Augmentation:
         noise_words: float = 0.0,
     ) -> None:
         if not strategies and {*modes} & {*REWRITTEN}:
-            raise ConfigError("prompt.strategies is empty, so LLM-DA has nothing to rewrite by. Name one, or take prompt=completion_ner.")
+            raise ConfigError(
+                "prompt.strategies is empty, so LLM-DA has nothing to rewrite by. Name one, take prompt=completion_ner, "
+                "or do without: rewrite and both out of method.modes, or method.init=paraphrase."
+            )
         self.sentences = [one for row in gold_rows(ground.shots) if (one := marked(row)).spans]
         if not self.sentences:
-            raise ConfigError("LLM-DA keeps the entities of the shots, and none of them has one. Give shots with marked entities.")
+            raise ConfigError(
+                "LLM-DA keeps the entities of the shots, and none of them has one. Give shots with marked entities, or take method.init=paraphrase."
+            )
         self._labels = {label.name: label for label in ground.task.labels}
         self._seed = ground.seed
         self._source = source

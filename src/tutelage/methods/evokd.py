@@ -194,7 +194,8 @@ class EvoKD(AskingMethod):
         ground, began = self._ground, time.perf_counter()
         if self._names is None:
             return None, 0, 0, {}
-        mistakes = (one for outcome in feedback.wrong for one in ground.task.mistakes(outcome))
+        # A text that goes on from words that are none speaks of names, too: without a query of its own they would be taught as none.
+        mistakes = (one for outcome in feedback.wrong for one in ground.task.mistakes(outcome) if one.right or self._settings.separated)
         if not any(quota.values()):
             return self._names.picker({}, ground.pool.rows, mistakes), 0, 0, {}
         ground.on_phase("names", sum(quota.values()))

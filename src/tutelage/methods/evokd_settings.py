@@ -31,7 +31,8 @@ class EvoKDSettings:
         focus: share of a round that goes to classes in proportion to their weakness.
         styles: attribute grid, name → values; one cell a text.
         near_duplicate: similarity from which a text counts as a repeat.
-        near_own: the same against the run's own texts for +Init by LLM-DA, whose variants are meant to be near to their sentence.
+        near_own: the same against the run's own texts for the first rows with +Init by LLM-DA, whose variants are meant to be near to their
+            sentence.
         invented_names: for NER, share of texts that are written around a new name.
 
     Raises:

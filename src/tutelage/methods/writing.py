@@ -224,7 +224,7 @@ class Writer:
                 text = joined(text, split_words(text))
                 spans, missing = find_mentions(text, list(zip(brief.mentions, brief.types or [brief.asked], strict=False)))
                 if missing and not fault:
-                    fault = f"{missing[0]!r} did not survive" if brief.types else f"does not hold {missing[0]!r}"
+                    fault = f"{missing[0]!r} did not survive" if brief.types and not brief.no_name else f"does not hold {missing[0]!r}"
             asked, kept = by_type(spans, brief.asked)
             written.append(Written(brief, text, fault, failed=False, draw=draw, spans=asked, kept=kept))
         return written

@@ -72,14 +72,21 @@ def configuration_of(run: RunFolder) -> dict[str, Any]:
 def name_arms(runs: Sequence[Candidate]) -> tuple[str, ...]:
     """The arm of each run.
 
-    On one data set an arm is one configuration, however it was said, and has the words of its first run. Arms of several data sets are one
-    where their words are: a data set brings settings of its own, so configurations cannot tell. A second configuration with the same words on
-    a data set has a number behind them.
+    On one data set an arm is one configuration, however it was said. Arms of several data sets are one where their words are: a data set
+    brings settings of its own, so configurations cannot tell. Words that mean the same on every data set that has both are one arm, with the
+    first one's name. A second configuration with the same words on a data set has a number behind them.
     """
     first: dict[tuple[str, str], str] = {}
-    called: dict[str, str] = {}
+    meant: dict[str, dict[str, str]] = {}
     for run in runs:
-        called.setdefault(run.words, first.setdefault(run.key, run.words))
+        first.setdefault(run.key, run.words)
+        meant.setdefault(run.words, {}).setdefault(run.data, run.key[1])
+    called: dict[str, str] = {}
+    for words, by_data in meant.items():
+        same = (
+            other for other in called if (both := by_data.keys() & meant[other]) and all(by_data[one] == meant[other][one] for one in both)
+        )
+        called[words] = called.get(next(same, ""), words)
     names: dict[tuple[str, str], str] = {}
     for key, words in first.items():
         taken = {name for (data, _), name in names.items() if data == key[0]}

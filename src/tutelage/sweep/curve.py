@@ -45,9 +45,11 @@ def _learnt(lines: Sequence[Mapping[str, Any]], shares: Mapping[str, Any], run: 
     """Shares of the pool after each of ``lines``; result.json has the last, selection.jsonl those before it where a selector chose."""
     found: list[float | None] = []
     steps = run.read_lines("selection.jsonl") if len(lines) > 1 else ()
+    rows = run.read_lines("pool/rows.jsonl") if len(lines) > 1 and not steps else ()
+    pooled = [row for row in rows if row["accepted"] and row["source"] == "pool"]
     for line in lines[:-1]:
         # Nobody chose, so every row was learnt from.
-        used = line["accepted"] if not steps else 0
+        used = 0 if steps else len({row["parents"][0] for row in pooled if row["round"] <= line["round"]})
         for step in steps:
             if step["epoch"] <= line["epoch"]:
                 used = step.get("unique_rows")

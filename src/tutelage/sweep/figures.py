@@ -113,6 +113,11 @@ def _curves(results: SweepResults, data: str, place: Callable[[Point], float | N
                 axes.fill_between(band[0], band[2], band[3], color=colour, alpha=0.13, linewidth=0)
                 axes.plot(band[0], band[1], color=colour, linestyle=("-", (0, (4, 2)))[again])
                 end, sign = float(band[1][-1]), ""
+            elif any(len(curve) > 1 for curve in found):
+                # Curves without a stretch in common have no mean.
+                for curve in found:
+                    axes.plot([*curve], [*curve.values()], color=colour, linewidth=0.8)
+                end, sign = float(np.mean([[*curve.values()][-1] for curve in found])), ""
             else:
                 ends = np.array([[*curve.items()][-1] for curve in found])
                 middle = ends.mean(axis=0)

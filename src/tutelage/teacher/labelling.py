@@ -19,7 +19,8 @@ class Draft:
     """A text to be labelled.
 
     Attributes:
-        mentions: for NER the spans that it was written around, of the type that was asked for; empty for any other text.
+        mentions: for NER the spans that it was written around, of the type that was asked for, or "O": words that are to be no name. Empty
+            for any other text.
         kept: for NER the other entities that it had to hold. They stay as they are; their scores only say how sure the teacher is.
         proposed: for NER where the student sees a name or nearly does, as [start, end) in words; empty where it was not asked.
     """
@@ -31,8 +32,13 @@ class Draft:
 
     @property
     def fixed(self) -> tuple[Span, ...]:
-        """Both kinds: what no other entity may overlap."""
+        """Both kinds."""
         return (*self.mentions, *self.kept)
+
+    def leaves(self, start: int, end: int) -> bool:
+        """Whether an entity may be seen there: it overlaps none that is fixed. Words that are no name may be part of one."""
+        overlapped = [span for span in self.fixed if start < span.end and span.start < end]
+        return all(span.type == OUTSIDE and (span.start, span.end) != (start, end) for span in overlapped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,9 @@ class Opinion:
     def _all(self, label: str) -> list[tuple[Span, float]]:
         if not self.marked:
             return []
-        mentions = () if label == OUTSIDE else self.mentions
+        taken = [span for span, _ in self.entities]
+        free = [span for span in self.mentions if all(span.end <= other.start or other.end <= span.start for other in taken)]
+        mentions = () if label == OUTSIDE else free
         return [*self.entities, *((span._replace(type=label), self.distribution.probability(label)) for span in mentions)]
 
 

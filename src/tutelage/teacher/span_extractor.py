@@ -160,7 +160,7 @@ class SpanExtractor:
             extracted = said.get(place, OUTSIDE)
             asked.append(scored[place] if extracted == mention.type else _contradicted(scored[place], extracted))
         # As with verify the mentions stay whatever is said of them, so what overlaps one cannot.
-        seen = (span for span in marked if all(span.end <= one.start or span.start >= one.end for one in draft.fixed))
+        seen = (span for span in marked if draft.leaves(span.start, span.end))
         others = sorted([*draft.kept, *seen])
         opinions = [scored[span.start, span.end] for span in others]
         sure = [one.probability(span.type) for span, one in zip(others, opinions, strict=True)]

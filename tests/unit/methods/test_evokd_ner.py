@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.classroom import WordTeacher, evokd_settings, ground, prompt_set
 from tests.ner_teacher import DESCRIPTIONS, WORDS, a_name, type_of
 from tests.newsroom import TYPES, marked, scored_mention
@@ -149,9 +148,8 @@ INVENTS = feedback([*RIGHT, *(seen(n, name, "", "PER") for n in range(3) for nam
 """A student that takes words for persons. Clara Dune is one, whom the teacher overlooked: a shot names her."""
 
 
-@pytest.mark.parametrize("separated", [True, False])
-def test_words_that_the_student_took_for_a_name_come_back_as_none(tmp_path: Path, separated: bool) -> None:
-    teacher, growth = grown(tmp_path, INVENTS, going_on(" {} Greta Heath ."), n_hard=60, separated=separated)
+def test_words_that_the_student_took_for_a_name_come_back_as_none(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, INVENTS, going_on(" {} Greta Heath ."), n_hard=60)
     hard = [request.prompt for request in teacher.generations() if ", with " in request.prompt]
     about = [row for row in growth.rows if row.detail.get("no_name") == "Amber Tide"]
     assert 0.3 < len(about) / growth.quota["PER/hard"] < 0.7
@@ -162,8 +160,14 @@ def test_words_that_the_student_took_for_a_name_come_back_as_none(tmp_path: Path
     for row in kept:
         assert (row.asked, row.source) == ("PER", "hard")
         assert "Amber Tide" in row.text
-        assert mentions_of(row.text, row.target) == ([("Greta Heath", "PER")] if separated else [])
-        assert row.distribution is None if not separated else row.distribution is not None and row.distribution.top == "O"
+        assert mentions_of(row.text, row.target) == [("Greta Heath", "PER")]
+        assert row.distribution is not None
+        assert row.distribution.top == "O"
+
+
+def test_they_do_not_where_nobody_labels_the_names_beside_them(tmp_path: Path) -> None:
+    _, growth = grown(tmp_path, INVENTS, going_on(" {} Greta Heath ."), n_hard=30, separated=False)
+    assert not [row for row in growth.rows if "no_name" in row.detail]
 
 
 def test_where_the_teacher_takes_the_words_for_a_name_too_the_text_is_rejected(tmp_path: Path) -> None:

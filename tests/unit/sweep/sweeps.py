@@ -57,6 +57,11 @@ def give_shares(run: Path, unique: float, selections: float, used: Sequence[int 
     (run / "metrics.jsonl").write_text("".join(json.dumps({**line, "epoch": 3 * line["round"]}) + "\n" for line in lines))
     steps = [{"epoch": 3 * round, **({} if rows is None else {"unique_rows": rows})} for round, rows in enumerate(used)]
     (run / "selection.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    # Two gold shots, and ten texts of the pool a round, of which one is labelled twice.
+    gold = [{"source": "gold", "round": 0, "accepted": True, "parents": []}] * 2
+    pool = [{"source": "pool", "round": 1 + number // 10, "accepted": True, "parents": [str(number)]} for number in range(20)]
+    (run / "pool").mkdir()
+    (run / "pool" / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (*gold, *pool, pool[3])))
 
 
 def results_of(base: Path, arms: Mapping[str, Sequence[float | None]], data: Sequence[str] = ("snips",)) -> SweepResults:

@@ -30,6 +30,7 @@ def test_arms_meet_over_data_sets_by_their_words_though_a_data_set_brings_settin
 
 def test_one_configuration_here_and_two_there_keep_their_own_words_there() -> None:
     assert name_arms([run("x", n=1), run("y", n=1), run("x", "b", n=1), run("y", "b", n=2)]) == ("x", "x", "x", "y")
+    assert name_arms([run("x", n=1), run("y", n=1), run("y", "b", n=2), run("x", "b", n=1)]) == ("x", "x", "y", "x")
 
 
 def test_two_configurations_with_one_name_are_numbered_and_what_differs_is_said() -> None:

@@ -119,6 +119,14 @@ def test_what_overlaps_a_mention_is_no_entity_however_certain() -> None:
     assert opinion.distribution.top == "PER"
 
 
+def test_words_that_are_no_name_may_be_part_of_one_and_are_none_themselves() -> None:
+    whole = {"Bank of Paris": [-4.0, -4.0, -0.1, -4.0], "Bank": [-0.1, -4.0, -4.0, -4.0], "Paris": [-4.0, -1.0, -4.0, -4.0]}
+    opinion = opinion_of(Draft("Bank of Paris", spans((0, 1, "O"))), scores(whole))
+    assert opinion.distribution.top == "PER"
+    for believed in ("O", "PER"):
+        assert read_spans(opinion.target(believed)) == spans((0, 3, "ORG"))
+
+
 def test_several_mentions_are_judged_by_their_mean() -> None:
     script = scores({"Ada": [0.0, -9.0, -9.0, -9.0], "Bob": [-9.0, -9.0, -9.0, 0.0]})
     opinion = opinion_of(Draft("Ada , Bob , Ada", spans((0, 1, "PER"), (2, 3, "PER"), (4, 5, "PER"))), script)
