@@ -1,4 +1,4 @@
-"""Claim: a sweep of 24 jobs, of which one is killed and one fails, is whole after the same command again, in less time than 24 single runs.
+"""Claim: a sweep of 24 jobs, of which one is killed and one fails, is whole after the same command again, with the results of 24 single runs.
 
     python benchmarks/sweep_against_singles.py --folder FOLDER [--kill 23] [--fail 14] [-- OVERRIDES…]
 
