@@ -67,7 +67,8 @@ def test_a_killed_job_is_told_and_the_same_sweep_goes_on_with_it(slow: Any, work
     (first,) = times(workplace)
     assert [(job["state"], job["code"]) for job in jobs(first)] == [("failed", 1), ("done", 0)], out
     assert "its process was killed (signal 9, SIGKILL)" in out
-    # The mirror of the killed run has noticed, and says so to wandb.
+    # The mirror of the killed run has noticed, and says so to wandb; nobody waits for it.
+    until(lambda: [run.exit_code for run in offline_runs(first / "0")] == [1])
     assert [run.exit_code for run in offline_runs(first / "0")] == [1]
     assert [run.exit_code for run in offline_runs(first / "1")] == [0]
     out, _ = slow("+teacher.delay=0.02").communicate(timeout=180)

@@ -70,8 +70,11 @@ class Opinion:
         if not self.marked:
             return []
         taken = [span for span, _ in self.entities]
-        free = [span for span in self.mentions if all(span.end <= other.start or other.end <= span.start for other in taken)]
-        mentions = () if label == OUTSIDE else free
+        # Words that were to be no name, and are part of one.
+        part = {
+            span for span in self.mentions if span.type == OUTSIDE and any(span.start < one.end and one.start < span.end for one in taken)
+        }
+        mentions = [] if label == OUTSIDE else [span for span in self.mentions if span not in part]
         return [*self.entities, *((span._replace(type=label), self.distribution.probability(label)) for span in mentions)]
 
 
