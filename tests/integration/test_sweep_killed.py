@@ -61,7 +61,7 @@ def at_work(workplace: Path) -> bool:
 
 def test_a_killed_job_is_told_and_the_same_sweep_goes_on_with_it(slow: Any, workplace: Path) -> None:
     process = slow("+teacher.delay=0.02", "logger=wandb")
-    until(lambda: at_work(workplace) and any(workplace.glob("multirun_sweeps/mine/*/0/wandb/offline-run-*")))
+    until(lambda: at_work(workplace))
     os.kill(run_processes(workplace)[0], signal.SIGKILL)
     out, _ = process.communicate(timeout=180)
     (first,) = times(workplace)
