@@ -223,10 +223,12 @@ def _check_values(config: Any, overrides: Sequence[str]) -> None:
     if not any("." in key for word, key in keys.items() if word not in options):
         return
     defaults = compose("config", [word for word in keys if word in options])
-    others = [word for word in keys if word in options and keys[word] != "ablation"]
-    # An ablation may choose the selector; what that one's file says is not the ablation's.
-    chosen = [] if "selector" in keys.values() else [f"selector={config.hydra.runtime.choices.selector}"]
-    whole = compose("config", [*others, *chosen])
+    whole = defaults
+    if config.hydra.runtime.choices.ablation != "none":
+        others = [word for word in keys if word in options and keys[word] != "ablation"]
+        # An ablation may choose the selector; what that one's file says is not the ablation's.
+        chosen = [] if "selector" in keys.values() else [f"selector={config.hydra.runtime.choices.selector}"]
+        whole = compose("config", [*others, *chosen])
     for key in (key for word, key in keys.items() if word not in options and "." in key):
         default, given, unablated = (_selected(node, key) for node in (defaults, config, whole))
         if unablated != default != given:
