@@ -30,6 +30,10 @@ class Span(NamedTuple):
     end: int
     type: str
 
+    def shares_a_word(self, start: int, end: int) -> bool:
+        """Whether it overlaps the words from ``start`` up to, not with, ``end``."""
+        return start < self.end and self.start < end
+
 
 def write_spans(spans: Iterable[Span]) -> str:
     """The target of a marking: canonical JSON, "[]" for no entity.

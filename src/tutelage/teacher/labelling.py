@@ -37,8 +37,8 @@ class Draft:
 
     def leaves(self, start: int, end: int) -> bool:
         """Whether an entity may be seen there: it overlaps none that is fixed. Words that are no name may be part of one."""
-        overlapped = [span for span in self.fixed if start < span.end and span.start < end]
-        return all(span.type == OUTSIDE and (span.start, span.end) != (start, end) for span in overlapped)
+        overlapped = [span for span in self.fixed if span.shares_a_word(start, end)]
+        return all(span.type == OUTSIDE and span[:2] != (start, end) for span in overlapped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,8 @@ class Opinion:
     def _all(self, label: str) -> list[tuple[Span, float]]:
         if not self.marked:
             return []
-        taken = [span for span, _ in self.entities]
-        # Words that were to be no name, and are part of one.
-        part = {
-            span for span in self.mentions if span.type == OUTSIDE and any(span.start < one.end and one.start < span.end for one in taken)
-        }
+        # Words that were to be no name may be part of one; then that one stands.
+        part = {span for span in self.mentions if span.type == OUTSIDE and any(one.shares_a_word(*span[:2]) for one, _ in self.entities)}
         mentions = [] if label == OUTSIDE else [span for span in self.mentions if span not in part]
         return [*self.entities, *((span._replace(type=label), self.distribution.probability(label)) for span in mentions)]
 

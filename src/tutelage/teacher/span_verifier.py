@@ -132,13 +132,11 @@ class SpanVerifier:
 
     def _opinion(self, draft: Draft, spans: Sequence[tuple[int, int]], found: Sequence[LabelDistribution]) -> Opinion:
         mentions = {span[:2] for span in draft.mentions}
-        taken: list[tuple[int, int]] = []
         scored = dict(zip(spans, found, strict=True))
         entities = [(span, scored[span[:2]].probability(span.type)) for span in draft.kept]
         for (start, end), distribution in sorted(scored.items(), key=lambda pair: (-pair[1].confidence, pair[0])):
-            free = draft.leaves(start, end) and all(end <= other[0] or start >= other[1] for other in taken)
+            free = draft.leaves(start, end) and not any(one.shares_a_word(start, end) for one, _ in entities)
             if distribution.top != OUTSIDE and free:
-                taken.append((start, end))
                 entities.append((Span(start, end, distribution.top), distribution.confidence))
         asked = [distribution for span, distribution in scored.items() if span in mentions]
         distribution = self.overall(asked, [(one.confidence, one) for one in found])

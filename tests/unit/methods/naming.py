@@ -1,0 +1,98 @@
+"""EvoKD on NER with a teacher of a few names: its method, outcomes of a student, and what it grew."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.classroom import WordTeacher, evokd_settings, ground, prompt_set
+from tests.ner_teacher import WORDS, a_name, type_of
+from tests.newsroom import TYPES, marked, scored_mention
+
+from tutelage.methods.evokd import EvoKD, evokd
+from tutelage.records import Example, Feedback, Growth, Outcome
+from tutelage.selectors.acceptance import Acceptance
+from tutelage.tasks.ner import NerTask
+from tutelage.tasks.protocol import Task
+from tutelage.teacher.calibration import BatchCalibration
+from tutelage.teacher.candidates import Candidates
+from tutelage.teacher.protocol import Request, ScoreRequest, Teacher
+from tutelage.teacher.span_verifier import SpanVerifier
+
+TASK = NerTask(TYPES)
+WORD_OF = {label.name: label.word for label in TYPES}
+MISSED = ("Xanadu", "Avalon")
+"""Places that the teacher knows and that it invents nowhere."""
+
+SHOTS = (
+    marked("then Clara Dune left the group", {"Clara Dune": "PER"}),
+    marked("a river near Lake Quay", {"Lake Quay": "LOC"}),
+    marked("the friends of Royal Pier", {"Royal Pier": "ORG"}),
+)
+LEADS = ["", "He met", "In 1998 ,"]
+
+
+def obliging(request: Request) -> str | list[float]:
+    """Invents and knows the names of tests.ner_teacher; its sentences have no second name."""
+    if isinstance(request, ScoreRequest):
+        mention = scored_mention(request.prompt)[1]
+        said = "place" if mention in MISSED else type_of(mention)
+        return [-0.1 if word == said else -4.0 for word in (*WORD_OF.values(), "none")]
+    chance = random.Random(request.seed)
+    if request.id == "analysis":
+        return " misses places that stand alone.\n"
+    if "/" in request.id:
+        return " " + a_name(WORD_OF[request.id.split("/")[0]], chance)
+    return " " + " ".join(chance.sample(WORDS, 6))
+
+
+def going_on(*endings: str) -> Any:
+    """An obliging teacher whose sentences end in these ways, one after the other; what stands in braces is the sentence's number."""
+    return lambda request: (
+        endings[int(request.id) % len(endings)].replace("{}", " ".join(random.Random(request.seed).sample(WORDS, 4)))
+        if request.id.isdigit() and not isinstance(request, ScoreRequest)
+        else obliging(request)
+    )
+
+
+def seen(number: int, name: str, type: str, said: str) -> Outcome:
+    """What a student made of a sentence with one name: ``said`` is the type that it gave, "" for none."""
+    text = f"number {number} was {name} of old"
+    gold, predicted = (marked(text, {name: given} if given else {}).label or "" for given in (type, said))
+    return Outcome(f"seen {number} {name}", text, gold, predicted, (0.6,), "easy", 1)
+
+
+def feedback(outcomes: Sequence[Outcome]) -> Feedback:
+    return Feedback(0, tuple(outcomes), TASK.scores(outcomes))
+
+
+RIGHT = [seen(n, name, type, type) for n in range(6) for name, type in (("Ada Birch", "PER"), ("First Marsh", "ORG"))]
+WEAK = feedback([*RIGHT, *(seen(n, name, "LOC", "") for n in range(3) for name in MISSED)])
+"""A student that misses places."""
+
+
+def method(leads: Sequence[str] = LEADS, **changes: Any) -> EvoKD:
+    prompts = prompt_set("completion_ner", leads=leads)
+
+    def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> SpanVerifier:
+        return SpanVerifier(teacher, task.labels, prompts, demonstrations, BatchCalibration(), Candidates())
+
+    return evokd(prompts=prompts, acceptance=Acceptance(), new_labeller=labeller, **evokd_settings(**changes))
+
+
+def grown(folder: Path, given: Feedback = WEAK, script: Any = obliging, **changes: Any) -> tuple[WordTeacher, Growth]:
+    """What a round asked and gave."""
+    teacher, one = WordTeacher(script), method(**changes)
+    one.stand_on(ground(folder, teacher, task=TASK, shots=SHOTS, dev=(), held_out=()))
+    return teacher, one.next_rows(one.aimed_at(given), 1)
+
+
+def sentences(teacher: WordTeacher) -> list[tuple[str, str]]:
+    """Kind and opening of every sentence that was asked for."""
+    return [
+        ("hard" if ", with " in request.prompt else "easy", request.prompt.splitlines()[-1].removeprefix("- "))
+        for request in teacher.generations()
+        if request.id.isdigit()
+    ]
