@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from tests.documented import missing_and_unknown
 from tests.kinds import Kind
+from tests.multirun import command, environment, jobs, times
 from tests.tiny import accuracies, grow, lines
 from tests.tiny_ner import EVOKD_NER, scripted_ner
 
@@ -109,6 +112,21 @@ def test_the_student_labels_texts(kind: Kind, finished: Path, tutelage):
         assert {entity["label"] for entity in said["entities"]} <= {"PER", "LOC", "ORG"}
     else:
         assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: Kind, workplace: Path):
+    words = [*kind.base(), "teacher.cache=none.sqlite", "method.training.start_epochs=15", "method=shots,supervised"]
+    ended = subprocess.run(command(*words), cwd=workplace, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (folder,) = times(workplace)
+    assert [job["state"] for job in jobs(folder)] == ["done", "done"]
+    first, _ = (metric["key"] for metric in read(folder, "0/result.json")["metrics"])
+    with (folder / "tables" / "arms.csv").open(encoding="utf-8") as file:
+        told = {row["arm"]: float(row[f"{first}_mean"]) for row in csv.DictReader(file)}
+    measured = {name: read(folder, f"{number}/result.json")["after"][first] for number, name in enumerate(("shots", "supervised"))}
+    assert told == measured
+    assert told["supervised"] > 0
+    assert ("entity F1" in (folder / "report.html").read_text(encoding="utf-8")) is (kind.task == "ner")
 
 
 def test_a_plan_tells_what_a_round_asks(kind: Kind, tutelage):
