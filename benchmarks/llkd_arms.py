@@ -1,6 +1,6 @@
 """Claim: LLKD beats the best baseline with under 25 % of the pool. On six sets, every arm on 1,000 pool texts and the same training steps.
 
-    python benchmarks/llkd_arms.py --data ../data [--sets snips trec6 sst2 ag_news emotion csabstruct] [--seeds 1 2 3] [--only ARM …]
+    python benchmarks/llkd_arms.py --data ../data [--sets snips trec6 sst2 ag_news emotion csabstruct] [--seeds 1 2 3] [--only ARM …] [-- OVERRIDES…]
     python benchmarks/llkd_arms.py --data ../data --choices [--sets snips trec6]
 
 ``--data`` holds trec6/, sst2/, ag_news/, emotion/ and csabstruct/, each with train, validation and test.jsonl; SNIPS is in the package. Of each
@@ -9,7 +9,7 @@ them, in the 40 passes of ``method=shots``. Every other arm makes as many optimi
 passes, of which few rows count; ``llkd_full_steps`` refills its batches and makes all the steps; ``llkd_on_demand`` has 300 texts labelled),
 the ceiling over the 2,000 gold labels. Runs that are in the folder already are read, not run again. Tests are paired over seeds and sets, with
 Holm's correction. FOLDER/arms gets what ``tutelage report FOLDER/arms`` reads, which ranks the arms over the sets. ``--choices`` runs LLKD with
-one of our values changed at a time.
+one of our values changed at a time. Overrides are of every run, as ``teacher.model=…``; give them a folder of their own.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def run(dataset: str, arm: str, seed: int, options: argparse.Namespace) -> dict[
     pool = [f"method.pool_size={_POOL}"] if arm not in ("floor", "ceiling") else []
     # The teacher alone is measured once a set and seed, beside the full pool.
     teacher = ["evaluate.teacher=true"] if arm == "full_pool" else []
-    result = result_of(folder, [*data, *words, *pool, *teacher, f"seed={seed}", f"shots={options.shots}"])
+    result = result_of(folder, [*data, *words, *pool, *teacher, f"seed={seed}", f"shots={options.shots}", *options.overrides])
     note(dataset, arm, seed, options)
     return result
 
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--choices", action="store_true")
     parser.add_argument("--only", nargs="+", default=[], choices=[*_ARMS, *_CHOICES])
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-llkd"))
+    parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     if unknown := {*options.only} - {*(_CHOICES if options.choices else _ARMS)}:
         parser.error(f"--only {' '.join(sorted(unknown))}: {'--choices has' if options.choices else 'there are'} no such arms")

@@ -1,10 +1,11 @@
 """Claim: on named entities EvoKD and LLM-DA lift the shots-only student at equal billed tokens; by how much, on three data sets.
 
-    python benchmarks/ner_arms.py --data ../data [--budget 100000] [--seeds 1 2 3] [--shots 1 5] [--sets wikigold conll04 wnut17]
+    python benchmarks/ner_arms.py --data ../data [--budget 100000] [--seeds 1 2 3] [--shots 1 5] [--sets wikigold conll04 wnut17] [-- OVERRIDES…]
 
 ``--data`` holds conll2004/ and wnut17/, each with train, validation and test.jsonl; Wikigold is in the package. Arms: the shots alone
 (with the teacher alone and the supervised ceiling measured beside it), static generation, EvoKD and LLM-DA, each until its next round would
-pass the budget. Runs that are in the folder already are read, not run again; ``--only`` names the arms to run now.
+pass the budget. Runs that are in the folder already are read, not run again; ``--only`` names the arms to run now. Overrides are of every run,
+as ``teacher.model=…``; give them a folder of their own.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def run(dataset: str, shots: int, arm: str, seed: int, options: argparse.Namespa
         overrides += ["evaluate.supervised=true", "evaluate.supervised_epochs=3"] if beside and shots == 1 else []
     else:
         overrides = [*overrides, f"budget.tokens={options.budget}"]
-    return result_of(folder, [*overrides, *_ARMS[arm], f"seed={seed}", f"shots={shots}"])
+    return result_of(folder, [*overrides, *_ARMS[arm], f"seed={seed}", f"shots={shots}", *options.overrides])
 
 
 def line(name: str, values: list[float], floor: list[float], note: str) -> str:
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], choices=list(_ARMS))
     parser.add_argument("--budget", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-ner-arms"))
+    parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     found = {}
     for seed in options.seeds:  # a whole table of one seed comes before the next seed
