@@ -32,6 +32,7 @@ _SETS = ("snips", "trec6", "sst2", "ag_news", "emotion", "csabstruct")
 _POOL, _STEPS, _SHARE = 1000, 189, 250
 _ROWS = {"train": 2000, "validation": 200, "test": 500}
 _LIMIT = f"method.training.start_updates={_STEPS}"
+_SLOW = "selector.momentum=0.99"
 _STAGES = [f"method.training.{stage}_{what}" for stage in ("start", "round") for what in ("epochs=80", f"updates={_STEPS // 5}")]
 _ARMS = {
     "floor": ["method=shots"],
@@ -45,23 +46,25 @@ _ARMS = {
         "method.training.start_epochs=80",
         _LIMIT,
     ],
-    "freematch": ["method=llkd", "selector=llkd", "selector.student_gate=false", "selector.combine=none", _LIMIT],
+    "freematch": ["method=llkd", "selector=llkd", "selector.student_gate=false", "selector.combine=none", _SLOW, _LIMIT],
     "llkd": ["method=llkd", "selector=llkd", _LIMIT],
+    "llkd_slow": ["method=llkd", "selector=llkd", _SLOW, _LIMIT],
     "llkd_full_steps": ["method=llkd", "selector=llkd", "selector.refill=true", "method.training.start_epochs=40", _LIMIT],
     "llkd_on_demand": ["method=llkd_on_demand", *_STAGES],
     "full_pool": ["method=full_pool", _LIMIT],
     "ceiling": ["method=supervised", "method.training.start_epochs=80", _LIMIT],
 }
 _CHANGED = {
-    "momentum": ("0.9", "0.999"),
+    "momentum": ("0.9", "0.95", "0.999"),
     "combine": ("sum", "mix", "none"),
     "uncertainty": ("least_confidence", "margin"),
     "start": ("uniform",),
 }
-"""Values of conf/selector/llkd.yaml that are ours, and what else they could be."""
+"""Values of conf/selector/llkd.yaml that are ours, and what else they could be; the study began from a momentum of 0.99."""
 _CHOICES = {
-    "llkd": _ARMS["llkd"],
-    **{f"{key}_{value}": [*_ARMS["llkd"], f"selector.{key}={value}"] for key, values in _CHANGED.items() for value in values},
+    "llkd_slow": _ARMS["llkd_slow"],
+    **{f"{key}_{value}": [*_ARMS["llkd_slow"], f"selector.{key}={value}"] for key, values in _CHANGED.items() for value in values},
+    **{f"faster_{value}": [*_ARMS["llkd"], f"selector.combine={value}"] for value in ("mix", "none")},
 }
 
 
@@ -154,9 +157,9 @@ def main() -> None:
         if alone:
             print(f"{'teacher alone':19s} {interval([one['accuracy'] for one in alone])}  {interval([one['macro_f1'] for one in alone])}")
     if options.choices:
-        _claim(found, ("llkd",), arms[1:])
+        _claim(found, arms[1:], ("llkd_slow",))
     else:
-        _claim(found, ("llkd", "llkd_full_steps"), ("random", "entropy", "teacher_confidence", "freematch", "full_pool"))
+        _claim(found, ("llkd", "llkd_slow", "llkd_full_steps"), ("random", "entropy", "teacher_confidence", "freematch", "full_pool"))
 
 
 def _claim(found: dict[tuple[str, str, int], dict[str, Any]], arms: Sequence[str], others: Sequence[str]) -> None:

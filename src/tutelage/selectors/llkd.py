@@ -104,7 +104,7 @@ class LLKD:
 
     def __init__(
         self,
-        momentum: float = 0.99,
+        momentum: float = 0.95,
         combine: Combine = "product",
         alpha: float = 0.5,
         uncertainty: Uncertainty = "entropy",
