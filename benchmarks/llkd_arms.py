@@ -157,26 +157,26 @@ def main() -> None:
         if alone:
             print(f"{'teacher alone':19s} {interval([one['accuracy'] for one in alone])}  {interval([one['macro_f1'] for one in alone])}")
     if options.choices:
-        _claim(found, arms[1:], ("llkd_slow",))
-    else:
-        _claim(found, ("llkd", "llkd_slow", "llkd_full_steps"), ("random", "entropy", "teacher_confidence", "freematch", "full_pool"))
+        _claim(found, [(arm, arms[0]) for arm in arms[1:]])
+        return
+    for ours in ("llkd", "llkd_slow", "llkd_full_steps"):
+        _claim(found, [(ours, other) for other in ("random", "entropy", "teacher_confidence", "freematch", "full_pool")])
 
 
-def _claim(found: dict[tuple[str, str, int], dict[str, Any]], arms: Sequence[str], others: Sequence[str]) -> None:
-    """Each arm less each of the others, paired over every set and seed that both have (macro-F1, the paper's number)."""
+def _claim(found: dict[tuple[str, str, int], dict[str, Any]], pairs: Sequence[tuple[str, str]]) -> None:
+    """The first of each pair less the second, over every set and seed that both have (macro-F1, the paper's number)."""
     blocks: dict[str, dict[tuple[str, int], float]] = {}
     for (dataset, arm, seed), result in found.items():
         blocks.setdefault(arm, {})[dataset, seed] = result["after"]["macro_f1"]
-    for ours in arms:
-        made = [compare(ours, blocks.get(ours, {}), other, blocks.get(other, {})) for other in others]
-        lines = [one for one in made if one is not None and one.p == one.p]
-        if not lines:
-            continue
-        corrected = multipletests([one.p for one in lines], method="holm")[1]
-        print(f"\n{ours} less …, macro-F1 points (t-test in pairs of set and seed; 95 % bootstrap interval; p by Holm)")
-        for p, one in sorted(zip(corrected, lines, strict=True), key=lambda pair: pair[0]):
-            gain = f"{100 * one.gain:+5.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
-            print(f"  {one.other:19s} {gain:26s} {one.count:2d} pairs   p {p:.3f}")
+    made = [compare(ours, blocks.get(ours, {}), other, blocks.get(other, {})) for ours, other in pairs]
+    lines = [one for one in made if one is not None and one.p == one.p]
+    if not lines:
+        return
+    corrected = multipletests([one.p for one in lines], method="holm")[1]
+    print("\nmacro-F1 points (t-test in pairs of set and seed; 95 % bootstrap interval; p by Holm)")
+    for p, one in sorted(zip(corrected, lines, strict=True), key=lambda pair: pair[0]):
+        gain = f"{100 * one.gain:+5.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+        print(f"  {one.arm} less {one.other:19s} {gain:26s} {one.count:2d} pairs   p {p:.3f}")
 
 
 if __name__ == "__main__":
