@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("run", type=Path, help="a run's folder; or a sweep's, multirun_sweeps/<name>[/<time>]")
     report.add_argument("--metric", default=None, help="of a sweep: what its arms are compared by")
     report.add_argument("--target", type=float, default=None, help="of a sweep: the value on dev, in [0, 1], to which tokens are counted")
+    report.add_argument(
+        "--by-words", action="store_true", help="of a sweep: arms by their words, though configurations differ (two versions)"
+    )
     report.set_defaults(act=_report)
     reproduce = verbs.add_parser("reproduce", help="do the runs that would show a paper's claims, and give a verdict on each")
     reproduce.add_argument("paper", help="evokd or llkd")
@@ -121,7 +124,7 @@ def _report(options: argparse.Namespace) -> int:
     if any((folder / "jobs").is_dir() for folder in (options.run, *options.run.glob("*"))):
         from tutelage.sweep.page import write_sweep_report
 
-        print(write_sweep_report(options.run, options.metric, options.target))
+        print(write_sweep_report(options.run, options.metric, options.target, options.by_words))
     else:
         print(write_report(options.run))
     return 0

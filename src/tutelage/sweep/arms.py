@@ -104,11 +104,26 @@ def namesakes(runs: Sequence[Candidate], arms: Sequence[str]) -> Iterator[tuple[
         firsts[run.data, arm] = run
         for (data, other), before in firsts.items():
             if data == run.data and other != arm and before.words == run.words:
-                ours, theirs = _leaves(run.configuration), _leaves(before.configuration)
-                missing = object()
-                keys = sorted({*ours, *theirs})
-                yield arm, other, data, [key for key in keys if ours.get(key, missing) != theirs.get(key, missing)]
+                yield arm, other, data, _differing_settings(run, before)
                 break
+
+
+def joined(runs: Sequence[Candidate]) -> Iterator[tuple[str, str, list[str]]]:
+    """Words, the data set, and the settings that differ, where runs of one arm by its words have several configurations."""
+    firsts: dict[tuple[str, str], Candidate] = {}
+    differing: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        first = firsts.setdefault((run.words, run.data), run)
+        if settings := _differing_settings(run, first):
+            differing.setdefault((run.words, run.data), set()).update(settings)
+    for (words, data), settings_of_it in differing.items():
+        yield words, data, sorted(settings_of_it)
+
+
+def _differing_settings(run: Candidate, other: Candidate) -> list[str]:
+    ours, theirs = _leaves(run.configuration), _leaves(other.configuration)
+    missing = object()
+    return [key for key in sorted({*ours, *theirs}) if ours.get(key, missing) != theirs.get(key, missing)]
 
 
 def _leaves(node: Any, path: str = "") -> dict[str, Any]:

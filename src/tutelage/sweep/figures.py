@@ -58,7 +58,7 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
         yield (
             "ranks",
             "Mean ranks",
-            f"1 is best; over {ranked.blocks} {'data sets' if several else 'seeds'}. "
+            f"1 is best; over {ranked.blocks} {'data sets; arms without a run on each are left out' if several else 'seeds'}. "
             "Arms within a bar of the critical difference (Nemenyi, 5 %) are not told apart.",
             _ranks(ranked),
         )

@@ -20,20 +20,21 @@ _REACHED = 0.95
 """The target where none is given, as a share of what the best arm came to."""
 
 
-def write_sweep_report(folder: Path, metric: str | None = None, target: float | None = None) -> Path:
+def write_sweep_report(folder: Path, metric: str | None = None, target: float | None = None, by_words: bool = False) -> Path:
     """Write report.html, figures/*.png and tables/* into the sweep's folder, and return the path of report.html.
 
     Args:
         folder: multirun_sweeps/<name>/<time>, or multirun_sweeps/<name> for its newest time.
         metric: what arms are compared by; the task's first one where it is None.
         target: of "tokens to reach", on dev, in [0, 1]; None: 95 % of the best arm's last mean on each data set.
+        by_words: arms by their jobs' words alone (:func:`~tutelage.sweep.results.read_sweep`).
 
     Raises:
         RunError: it is no sweep's folder, nothing in it is done, or it cannot be written.
     """
     from markupsafe import Markup
 
-    results = read_sweep(folder, metric)
+    results = read_sweep(folder, metric, by_words)
     compared, ranked = comparisons(results), ranks(results)
     files = RunFolder(results.folder)
     for name, text in (

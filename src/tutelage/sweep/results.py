@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tutelage.errors import RunError
-from tutelage.sweep.arms import Candidate, arm_words, configuration_of, differing_words, name_arms, namesakes
+from tutelage.sweep.arms import Candidate, arm_words, configuration_of, differing_words, joined, name_arms, namesakes
 from tutelage.sweep.curve import Point, read_curve
 from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.tracking.run_folder import RunFolder
@@ -83,8 +83,13 @@ class SweepResults:
         return {(run.data, run.seed): run.scores[self.metric] for run in self.of(arm)}
 
 
-def read_sweep(folder: Path, metric: str | None = None) -> SweepResults:
+def read_sweep(folder: Path, metric: str | None = None, by_words: bool = False) -> SweepResults:
     """Read ``folder``: multirun_sweeps/<name>/<time>, or multirun_sweeps/<name> for its newest time.
+
+    Args:
+        folder: the sweep's.
+        metric: what arms are compared by; the sweep's own, or the task's first one, where it is None.
+        by_words: an arm is what its jobs' words say, even where its runs' configurations differ, as those of two versions do.
 
     Raises:
         RunError: it is no sweep's folder, or none of its jobs is done.
@@ -104,7 +109,7 @@ def read_sweep(folder: Path, metric: str | None = None) -> SweepResults:
         metric = OmegaConf.select(OmegaConf.load(composed), "sweep.metric")
     read = [_run(sweep.run_of(job), job, differing, metric) for job in done]
     candidates = [candidate for _, candidate in read]
-    names = name_arms(candidates)
+    names = tuple(one.words for one in candidates) if by_words else name_arms(candidates)
     runs = tuple(replace(run, arm=arm) for (run, _), arm in zip(read, names, strict=True))
     found: dict[str, Any] = RunFolder(sweep.run_of(done[0])).read_json("result.json")
     titles = {one["key"]: one["title"] for one in found["metrics"]}
@@ -113,7 +118,11 @@ def read_sweep(folder: Path, metric: str | None = None) -> SweepResults:
         raise RunError(f"The runs of {sweep.path} quote {', '.join(titles)} and not {first}.")
     metrics = ((first, titles[first]), *((key, title) for key, title in titles.items() if key != first))
     arms, data = tuple(dict.fromkeys(run.arm for run in runs)), tuple(dict.fromkeys(run.data for run in runs))
-    notes = [*_of_jobs(jobs, sweep.expected or len(jobs), differing), *_of_names(candidates, names), *_of_runs(runs)]
+    notes = [
+        *_of_jobs(jobs, sweep.expected or len(jobs), differing),
+        *(_of_joined(candidates) if by_words else _of_names(candidates, names)),
+        *_of_runs(runs),
+    ]
     return SweepResults(sweep.path, jobs, runs, metrics, arms, data, tuple(notes))
 
 
@@ -162,6 +171,14 @@ def _of_names(candidates: Sequence[Candidate], names: Sequence[str]) -> Iterator
         yield f"{arm} on {data} has the words of {other} and another configuration: {', '.join(keys[:3])}{more}."
 
 
+def _of_joined(candidates: Sequence[Candidate]) -> Iterator[str]:
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for arm, data, keys in joined(candidates):
+        alike.setdefault(tuple(keys), []).append(f"{arm} on {data}")
+    for settings, arms in alike.items():
+        yield f"One arm by its words, of configurations that differ in {', '.join(settings)}: {'; '.join(arms)}."
+
+
 def _of_runs(runs: Sequence[ArmRun]) -> Iterator[str]:
     seeds = {run.seed for run in runs}
     there: dict[str, dict[str, list[ArmRun]]] = {run.data: {} for run in runs}
@@ -170,10 +187,16 @@ def _of_runs(runs: Sequence[ArmRun]) -> Iterator[str]:
     for arm in dict.fromkeys(run.arm for run in runs):
         if without := [data for data, arms in there.items() if arm not in arms]:
             yield f"{arm} has no run on {', '.join(without)}."
+    lacking: dict[tuple[int, ...], list[str]] = {}
     for data, arms in there.items():
         for arm, found in arms.items():
             if missing := sorted(seeds - {run.seed for run in found}):
-                yield f"{arm} on {data} lacks seed {', '.join(map(str, missing))}: pairs are of the seeds that both have, means of all."
+                lacking.setdefault(tuple(missing), []).append(f"{arm} on {data}")
+    for missing_seeds, which in lacking.items():
+        seed = ", ".join(map(str, missing_seeds))
+        yield f"Without seed {seed}: {'; '.join(which)}. Pairs are of the seeds that both have, means of all."
+    for data, arms in there.items():
+        for arm, found in arms.items():
             if len(found) > len({run.seed for run in found}):
                 yield f"{arm} on {data} has several runs of one seed; the last of each counts in comparisons."
         paid = {arm: mean for arm, found in arms.items() if (mean := mean_tokens(found))}

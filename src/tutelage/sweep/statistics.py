@@ -52,6 +52,7 @@ class Ranks:
     """Mean ranks of arms over blocks that all have (1 the best), after Demsar 2006.
 
     Attributes:
+        mean: of each arm that was ranked.
         blocks: data sets, or seeds where there is one data set.
         p: of Friedman's test; NaN below three arms.
         critical: two mean ranks that differ by less are not told apart (Nemenyi, 5 %).
@@ -110,13 +111,18 @@ def comparisons(results: SweepResults) -> tuple[Comparison, ...]:
 
 
 def ranks(results: SweepResults) -> Ranks | None:
-    """Mean ranks over data sets (means of their seeds), or over seeds where there is one data set; None below two arms or two blocks."""
+    """Mean ranks over data sets (means of their seeds) of the arms that have them all, or over seeds where there is one data set.
+
+    None below two arms or two blocks.
+    """
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
     by_arm: dict[str, dict[str | int, list[float]]] = {}
     for arm in results.arms:
         for (data, seed), value in results.blocks(arm).items():
             by_arm.setdefault(arm, {}).setdefault(data if len(results.data) > 1 else seed, []).append(value)
+    if len(results.data) > 1:
+        by_arm = {arm: found for arm, found in by_arm.items() if len(found) == len(results.data)}
     shared = sorted(set.intersection(*(set(found) for found in by_arm.values())), key=str) if by_arm else []
     if len(by_arm) < 2 or len(shared) < 2:
         return None

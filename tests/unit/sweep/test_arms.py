@@ -58,7 +58,18 @@ def test_a_sweep_says_that_one_name_stands_for_two_configurations(tmp_path: Path
     results = read_sweep(folder)
     assert results.arms == ("all runs", "all runs (2)")
     assert results.notes[1:] == tuple(
-        f"{arm} on snips lacks seed {seed}: pairs are of the seeds that both have, means of all."
+        f"Without seed {seed}: {arm} on snips. Pairs are of the seeds that both have, means of all."
         for arm, seed in (("all runs", 2), ("all runs (2)", 1))
     )
     assert results.notes[0] == "all runs (2) on snips has the words of all runs and another configuration: method.n_hard."
+
+
+def test_arms_by_their_words_alone_join_configurations_and_say_so(tmp_path: Path) -> None:
+    folder = build_sweep(tmp_path, {"shots": (0.4, 0.5), "evokd": (0.5, 0.6)})
+    path = folder / "3" / "config.yaml"
+    path.write_text(path.read_text().replace('"evokd"', '"evokd", "n_hard": 3'))
+    results = read_sweep(folder, by_words=True)
+    assert results.arms == ("shots", "evokd")
+    assert results.blocks("evokd") == {("snips", 1): 0.5, ("snips", 2): 0.6}
+    assert results.notes == ("One arm by its words, of configurations that differ in method.n_hard: evokd on snips.",)
+    assert "evokd (2)" in read_sweep(folder).arms

@@ -40,7 +40,7 @@ def test_what_is_missing_failed_or_unequal_is_said(tmp_path: Path) -> None:
     results = results_of(tmp_path / "a", ARMS)
     assert results.notes == (
         "Job 5 failed (evokd): <b>it</b> went wrong",
-        "evokd on snips lacks seed 3: pairs are of the seeds that both have, means of all.",
+        "Without seed 3: evokd on snips. Pairs are of the seeds that both have, means of all.",
     )
     folder = build_sweep(tmp_path / "b", {"one": (0.5,)})
     build_sweep(tmp_path / "c", {"one": (0.5,), "two": (0.6,)}, tokens=150)
@@ -64,7 +64,7 @@ def test_the_report_is_one_page_with_figures_and_tables(tmp_path: Path) -> None:
     assert "Job 5 failed (evokd): <b>it</b> went wrong" in page.text
     assert "went wrong</b>" not in path.read_text()
     for word in (
-        "lacks seed 3",
+        "Without seed 3: evokd on snips; evokd on trec6.",
         "55.0",
         "+22.5",
         "paired t-test",

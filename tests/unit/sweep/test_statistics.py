@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from scipy import stats
-from tests.unit.sweep.sweeps import results_of
+from tests.unit.sweep.sweeps import build_sweep, results_of
 
+from tutelage.sweep.results import read_sweep
 from tutelage.sweep.statistics import compare, comparisons, ranks, summary, tokens_to_reach
 
 HERE = "snips"
@@ -69,6 +70,14 @@ def test_ranks_over_seeds_of_one_set_and_over_sets(tmp_path: Path) -> None:
     assert found.p == pytest.approx(stats.friedmanchisquare((0.5, 0.7, 0.5), (0.6, 0.6, 0.6), (0.9, 0.9, 0.9)).pvalue)
     assert ranks(results_of(tmp_path / "two", {"a": (0.5, 0.6)})) is None
     assert ranks(results_of(tmp_path / "three", {"a": (0.5,), "b": (0.6,)})) is None
+
+
+def test_an_arm_without_a_run_on_each_data_set_is_left_out_of_the_ranks(tmp_path: Path) -> None:
+    folder = build_sweep(tmp_path, {"a": (0.5,), "b": (0.6,), "c": (0.9,)}, ("snips", "trec6"))
+    (folder / "jobs" / "005.json").unlink()
+    found = ranks(read_sweep(folder))
+    assert found is not None
+    assert (found.mean, found.blocks) == ({"a": 2.0, "b": 1.0}, 2)
 
 
 def test_ties_share_their_rank(tmp_path: Path) -> None:
