@@ -7,13 +7,13 @@ class-wise thresholds (papers in the README), applied to generated texts.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
 from tutelage.errors import ConfigError
 from tutelage.records import LabelDistribution
 from tutelage.selectors.acceptance import Verdict
+from tutelage.selectors.ranked import first_of
 
 
 class ClassShare:
@@ -46,7 +46,7 @@ class ClassShare:
         for label in sorted(set(asked)):
             places = [place for place, own in enumerate(asked) if own == label]
             places.sort(key=lambda place: (-probability[place], place))
-            kept.update(places[: math.ceil(round(len(places) * self._share, 9))])
+            kept.update(places[: first_of(len(places), self._share)])
         verdicts = []
         for place, label in enumerate(asked):
             if probability[place] < self._minimum:

@@ -20,6 +20,7 @@ import numpy as np
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.selectors.confidence import TeacherConfidence
 from tutelage.selectors.protocol import EpochView, Floats, Normaliser, Step, Uncertainty, Weighed
+from tutelage.selectors.ranked import first_of
 from tutelage.selectors.uncertainty import checked_kind, uncertainty_of
 
 Combine = Literal["product", "sum", "mix", "none"]
@@ -89,6 +90,9 @@ class LLKD:
         uncertainty: how u is measured.
         teacher_gate, student_gate: switch one off to have it pass everything; the teacher's alone is FreeMatch's.
         per_class: False keeps the global thresholds only.
+        teacher_share: the teacher's gate passes this share of each class's rows (of all, without ``per_class``), the surest of the epoch, in
+            place of what reaches the moving threshold; None: that. Ours: a moving mean passes about half of a class, and of these the
+            student's gate picks what the teacher gets wrong (README).
         start: "means": the teacher's side starts at the means over all rows of the first epoch; "uniform": at FreeMatch's 1/C, which passes
             everything for thousands of steps. The student's side starts at the first batch's means, or at 1/C too.
         normaliser: what the weighted losses are divided by: "kept" rows, "weights", or "batch".
@@ -111,6 +115,7 @@ class LLKD:
         teacher_gate: bool = True,
         student_gate: bool = True,
         per_class: bool = True,
+        teacher_share: float | None = None,
         start: Literal["means", "uniform"] = "means",
         normaliser: Normaliser = "kept",
         refill: bool = False,
@@ -126,6 +131,8 @@ class LLKD:
         for name, number in (("momentum", momentum), ("alpha", alpha)):
             if not 0.0 <= number <= 1.0:
                 raise ConfigError(f"selector.{name}={number} must be in [0, 1].")
+        if teacher_share is not None and not 0.0 < teacher_share <= 1.0:
+            raise ConfigError(f"selector.teacher_share={teacher_share} must be above 0 and at most 1, or null for the moving threshold.")
         self._combine: Combine = combine
         self._alpha = alpha
         self._uncertainty = checked_kind(uncertainty)
@@ -135,13 +142,22 @@ class LLKD:
         self._teacher, self._student = _Thresholds(momentum, per_class), _Thresholds(momentum, per_class)
         self.normaliser: Normaliser = normaliser
         self.refill = refill
-        self.needs = frozenset({"rows"}) if start == "means" else frozenset[str]()
+        self._per_class = per_class
+        self._teacher_share = teacher_share
+        self._fixed: Floats | None = None
+        self.needs = frozenset({"rows"}) if start == "means" or teacher_share is not None else frozenset[str]()
 
     def begin(self, view: EpochView) -> None:
-        """Start the teacher's side from all its opinions, once."""
+        """Start the teacher's side from all its opinions, once; with ``teacher_share`` set its thresholds for the epoch."""
         asked = ~view.gold
-        if not self._teacher.started and asked.any():
-            self._teacher.start(self._confidence.of(view)[asked], view.keys[asked], view.classes)
+        if not asked.any():
+            return
+        sure, keys = self._confidence.of(view)[asked], view.keys[asked]
+        if not self._teacher.started and self._start == "means":
+            self._teacher.start(sure, keys, view.classes)
+        if self._teacher_share is not None:
+            groups = [sure[keys == key] if self._per_class else sure for key in range(view.classes)]
+            self._fixed = np.array([_least_of_surest(group, self._teacher_share) for group in groups])
 
     def weigh(self, step: Step) -> Weighed:
         """Move the thresholds, then gate and weigh the batch's rows by them."""
@@ -157,12 +173,15 @@ class LLKD:
             self._teacher.update(sure[asked], step.keys[asked])
             self._student.update(unsure[asked], step.keys[asked])
             passes = asked.copy()
-            for gate, side, values in zip(self._gates, (self._teacher, self._student), (sure, unsure), strict=True):
+            for gate, thresholds, values in zip(self._gates, (self._teacher_thresholds(), self._student.values()), (sure, unsure), strict=True):
                 if gate:
-                    passes &= values >= side.values()[step.keys]
+                    passes &= values >= thresholds[step.keys]
             weights[asked] = np.where(passes, _combined(self._combine, self._alpha, sure, unsure), 0.0)[asked]
-        report = {"tau_teacher": _plain(self._teacher.values()), "tau_student": _plain(self._student.values())}
+        report = {"tau_teacher": _plain(self._teacher_thresholds()), "tau_student": _plain(self._student.values())}
         return Weighed(weights, report)
+
+    def _teacher_thresholds(self) -> Floats:
+        return self._teacher.values() if self._fixed is None else self._fixed
 
     def _prepare(self, sure: Floats, unsure: Floats, keys: np.ndarray[Any, Any], classes: int, outputs: int) -> None:
         for side, values in ((self._teacher, sure), (self._student, unsure)):
@@ -179,6 +198,11 @@ class LLKD:
         """Take them up."""
         self._teacher.load_state_dict(state["teacher"])
         self._student.load_state_dict(state["student"])
+
+
+def _least_of_surest(values: Floats, share: float) -> float:
+    """The smallest of the first values that a share keeps, largest first; NaN of none."""
+    return float(np.sort(values)[-first_of(len(values), share)]) if len(values) else float("nan")
 
 
 def _plain(values: Floats) -> list[float | None]:

@@ -16,6 +16,12 @@ NEVER = -math.inf
 """The score of a row that is left out whatever the share."""
 
 
+def first_of(rows: int, share: float) -> int:
+    """How many of ``rows`` a share keeps: ceil(share * rows)."""
+    # Rounded first: 0.07 * 100 is a little more than 7.
+    return math.ceil(round(rows * share, 9))
+
+
 class Ranked(OnceAnEpoch):
     """Keeps the first ceil(share * m) rows by :meth:`scores`, where m counts the rows without a gold label.
 
@@ -50,9 +56,7 @@ class Ranked(OnceAnEpoch):
         judged = np.flatnonzero(~view.gold)
         groups = [judged[view.keys[judged] == key] for key in np.unique(view.keys[judged])] if self._per_class else [judged]
         for group in groups:
-            # Rounded first: 0.07 * 100 is a little more than 7.
-            count = math.ceil(round(len(group) * self._share, 9))
             wanted = group[scores[group] != NEVER]
             # A stable sort ranks equals by place, and NumPy puts what is not a number last.
-            kept[wanted[np.argsort(-scores[wanted], kind="stable")][:count]] = True
+            kept[wanted[np.argsort(-scores[wanted], kind="stable")][: first_of(len(group), self._share)]] = True
         return kept

@@ -90,7 +90,7 @@ class Candidates:
         names = (self._name(words, run) for run in (*loose, *_runs(words, inner=False)))
         found = {name for name in names if name is not None}
         for start, end in loose if self._parts else ():
-            capital = [place for place in range(start, end) if _capital(words[place])]
+            capital = [place for place in range(start, end) if capitalised(words[place])]
             found.update((one, last + 1) for one in capital for last in capital if one <= last < one + self._parts)
         return found
 
@@ -120,7 +120,7 @@ class Candidates:
         """The run from its first word that a name can begin with: "The", "In" or "He" at the beginning of a sentence is none."""
         start, end = run
         if start == 0 or words[start - 1] in _BEFORE_A_SENTENCE:
-            while start < end and (_stops(words[start], self._stop_words) or not _capital(words[start])):
+            while start < end and (_stops(words[start], self._stop_words) or not capitalised(words[start])):
                 start += 1
         return (start, end) if start < end else None
 
@@ -138,15 +138,15 @@ def _runs(words: Sequence[str], *, inner: bool) -> list[Place]:
     runs: list[Place] = []
     place = 0
     while place < len(words):
-        if not _capital(words[place]):
+        if not capitalised(words[place]):
             place += 1
             continue
         end = place + 1
         while end < len(words):
             after = end
-            while inner and after < len(words) and after - end < 2 and words[after].lower() in _INNER and not _capital(words[after]):
+            while inner and after < len(words) and after - end < 2 and words[after].lower() in _INNER and not capitalised(words[after]):
                 after += 1
-            if after >= len(words) or not _capital(words[after]):
+            if after >= len(words) or not capitalised(words[after]):
                 break
             end = after + 1
         runs.append((place, end))
@@ -154,5 +154,6 @@ def _runs(words: Sequence[str], *, inner: bool) -> list[Place]:
     return runs
 
 
-def _capital(word: str) -> bool:
+def capitalised(word: str) -> bool:
+    """Whether a word looks like a part of a name: "Rome", "US", or a number with a capital after it, as "4X"."""
     return word[:1].isupper() or (word[:1].isdigit() and any(sign.isupper() for sign in word))

@@ -165,9 +165,39 @@ def test_the_words_of_a_sentence_are_averaged_and_its_least_entity_may_count() -
     assert LLKD(teacher_gate=False, student_gate=False, confidence="least").weigh(one).weights == pytest.approx([0.2 * 0.5, 0.5])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(0, CLASSES - 1)), min_size=1, max_size=30, unique_by=lambda pair: pair[0]),
+    st.sampled_from([0.07, 0.25, 0.5, 1.0]),
+    st.booleans(),
+)  # fmt: skip
+def test_the_teachers_gate_may_pass_a_fixed_share_of_each_class(rows: list[tuple[int, int]], share: float, per_class: bool) -> None:
+    confidence, keys = [number / 1000 for number, _ in rows], [key for _, key in rows]
+    selector = LLKD(teacher_share=share, per_class=per_class, student_gate=False, combine="none", start="uniform")
+    selector.begin(epoch(confidence, keys))
+    weighed = selector.weigh(step(confidence, keys, [[0.5, 0.3, 0.2]] * len(keys)))
+    for group in [[one for one in rows if one[1] == key] for key in range(CLASSES)] if per_class else [rows]:
+        surest = sorted(group, reverse=True)[: math.ceil(round(share * len(group), 9))]
+        assert {one for one, weight in zip(rows, weighed.weights, strict=True) if weight and one in group} == set(surest)
+        for key in {key for _, key in group}:
+            assert weighed.report["tau_teacher"][key] == surest[-1][0] / 1000
+
+
+def test_a_fixed_share_is_that_of_the_epoch_and_gold_counts_in_it_for_nothing() -> None:
+    selector = LLKD(teacher_share=0.5, student_gate=False)
+    assert selector.needs
+    selector.begin(epoch([0.9, 0.4], [0, 0]))
+    student = [[0.5, 0.25, 0.25]] * 2
+    assert (selector.weigh(step([0.9, 0.8], [0, 0], student)).weights > 0).tolist() == [True, False]
+    selector.begin(epoch([1.0, 0.8, 0.4], [0, 0, 0], gold=(0,)))
+    assert (selector.weigh(step([0.9, 0.8], [0, 0], student)).weights > 0).tolist() == [True, True]
+    assert selector.weigh(step([0.3], [2], student[:1])).report["tau_teacher"] == [0.8, None, None]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"teacher_share": 0.0}, r"selector.teacher_share=0.0 must be above 0 and at most 1, or null"),
         ({"momentum": 1.5}, r"selector.momentum=1.5 must be in \[0, 1\]"),
         ({"alpha": -1.0}, r"selector.alpha=-1.0 must be in"),
         ({"combine": "produkt"}, r"Did you mean 'product'"),
