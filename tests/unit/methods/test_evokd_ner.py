@@ -156,6 +156,16 @@ def test_spans_are_the_name_s_words_at_every_place(tmp_path: Path) -> None:
     assert spelt > 0
 
 
+def test_a_name_that_goes_on_is_the_whole_of_it(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, script=going_on(" Park {} ."))
+    asked = [scored_mention(request.prompt)[1] for request in teacher.scorings()]
+    for row, (_, opening) in zip(growth.rows, sentences(teacher), strict=True):
+        ((name, _),) = mentions_of(row.text, row.target)
+        assert name.endswith(" Park")
+        assert opening.endswith(name.removesuffix(" Park"))
+        assert name in asked
+
+
 def test_a_name_that_comes_twice_is_marked_twice(tmp_path: Path) -> None:
     def script(request: Request) -> Any:
         # Without a lead the opening is the name.

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.classroom import LABELS, WordTeacher, prompt_set
 
 from tutelage.errors import ConfigError
-from tutelage.methods.writing import Brief, Shown, Writer, clean
+from tutelage.methods.writing import Brief, Shown, Writer, clean, whole_names
 from tutelage.records import Source
+from tutelage.tasks.spans import Span
 from tutelage.teacher.protocol import Reply, Sampling
 
 ANIMAL, TOOL, _ = LABELS
@@ -55,6 +56,27 @@ def writer(**limits: int) -> Writer:
 )
 def test_clean(raw: str, expected: str) -> None:
     assert clean(raw) == expected
+
+
+@given(
+    st.lists(st.sampled_from(["Rome", "US", "4X", "9", "met", ",", "é", "Élan"]), min_size=1, max_size=8),
+    st.lists(st.tuples(st.integers(0, 7), st.integers(1, 2), st.sampled_from(["PER", "LOC", "O"])), max_size=4),
+)
+def test_a_name_has_the_capitalised_words_that_follow_it(words: list[str], drawn: list[tuple[int, int, str]]) -> None:
+    spans: list[Span] = []
+    for start, length, type in sorted(drawn):
+        if start + length <= len(words) and (not spans or spans[-1].end <= start):
+            spans.append(Span(start, start + length, type))
+    whole = whole_names(words, spans)
+    for number, (before, after) in enumerate(zip(spans, whole, strict=True)):
+        assert (after.start, after.type) == (before.start, before.type)
+        limit = spans[number + 1].start if number + 1 < len(spans) else len(words)
+        if before.type == "O":
+            assert after == before
+            continue
+        added = words[before.end : after.end]
+        assert all(word in ("Rome", "US", "4X", "Élan") for word in added)
+        assert after.end == limit or words[after.end] in ("9", "met", ",", "é")
 
 
 _MARKS = st.sampled_from(["1. ", "2) ", "- ", "* ", '"', "'", "“", "”", "\n", " ", "a", "saw", "`", "(3) "])
