@@ -51,6 +51,7 @@ _ARMS = {
     "llkd_slow": ["method=llkd", "selector=llkd", _SLOW, _LIMIT],
     "llkd_half": ["method=llkd", "selector=llkd", "selector.teacher_share=0.5", _LIMIT],
     "llkd_quarter": ["method=llkd", "selector=llkd", "selector.teacher_share=0.25", _LIMIT],
+    "llkd_quarter_steps": ["method=llkd", "selector=llkd", "selector.teacher_share=0.25", "method.training.start_epochs=40", _LIMIT],
     "llkd_full_steps": ["method=llkd", "selector=llkd", "selector.refill=true", "method.training.start_epochs=40", _LIMIT],
     "llkd_on_demand": ["method=llkd_on_demand", *_STAGES],
     "full_pool": ["method=full_pool", _LIMIT],

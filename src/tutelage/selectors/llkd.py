@@ -92,7 +92,7 @@ class LLKD:
         per_class: False keeps the global thresholds only.
         teacher_share: the teacher's gate passes this share of each class's rows (of all, without ``per_class``), the surest of the epoch, in
             place of what reaches the moving threshold; None: that. Ours: a moving mean passes about half of a class, and of these the
-            student's gate picks what the teacher gets wrong (README).
+            student's gate picks what the teacher gets wrong (docs/results.md).
         start: "means": the teacher's side starts at the means over all rows of the first epoch; "uniform": at FreeMatch's 1/C, which passes
             everything for thousands of steps. The student's side starts at the first batch's means, or at 1/C too.
         normaliser: what the weighted losses are divided by: "kept" rows, "weights", or "batch".
@@ -173,7 +173,9 @@ class LLKD:
             self._teacher.update(sure[asked], step.keys[asked])
             self._student.update(unsure[asked], step.keys[asked])
             passes = asked.copy()
-            for gate, thresholds, values in zip(self._gates, (self._teacher_thresholds(), self._student.values()), (sure, unsure), strict=True):
+            for gate, thresholds, values in zip(
+                self._gates, (self._teacher_thresholds(), self._student.values()), (sure, unsure), strict=True
+            ):
                 if gate:
                     passes &= values >= thresholds[step.keys]
             weights[asked] = np.where(passes, _combined(self._combine, self._alpha, sure, unsure), 0.0)[asked]

@@ -1,7 +1,7 @@
 """Calibration of a teacher's label distributions: none, contextual, batch (with a prior), temperature.
 
 A small teacher favours some labels whatever the text says. Measured on SmolLM2-135M, SNIPS, 1 shot: taking that bias away
-lifts label accuracy by several points and makes the confident half nearly always right (see the README).
+lifts label accuracy by several points and makes the confident half nearly always right (docs/results.md).
 All arithmetic is on natural-log probabilities of the labels, arrays of shape [texts, labels].
 """
 

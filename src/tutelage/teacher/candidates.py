@@ -30,7 +30,7 @@ class Candidates:
     - "ngrams": every run of words that neither begins nor ends in a stop word or punctuation.
     - "student": what the student marks in its best or second-best reading, and the same with a word more or less on either side.
 
-    What each finds of real data, and with how many candidates: README, "What we had to choose" (benchmarks/candidate_recall.py).
+    What each finds of real data, and with how many candidates: docs/results.md (benchmarks/candidate_recall.py).
 
     Args:
         parts: longest part of a capitalised run that is a candidate of its own, in words; 0 for whole runs only.
