@@ -14,6 +14,7 @@ from tutelage.methods.repeats import Duplicates
 from tutelage.methods.writing import Writer, Written
 from tutelage.records import Growth, Row, record_id
 from tutelage.selectors.acceptance import Judge, Verdict
+from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import write_spans
 from tutelage.teacher.labelling import Labeller, Opinion
 
@@ -68,13 +69,17 @@ class Admission:
             opinions = {place: one for place, one in zip(open_places, labelled.opinions, strict=True) if one is not None}
             errors = {open_places[number]: error for number, error in labelled.errors.items()}
             asked, lost = labelled.asked, labelled.failed
+        # A selector ranks a class's texts among themselves, so it would keep the best of those whose words are a name after all.
+        names = {place for place, one in opinions.items() if written[place].brief.no_name and one.distribution.top != OUTSIDE}
+        open_to_judge = [place for place in opinions if place not in names]
         verdicts = self._acceptance.judge_batch(
-            [written[place].brief.asked for place in opinions], [opinion.distribution for opinion in opinions.values()]
+            [written[place].brief.asked for place in open_to_judge], [opinions[place].distribution for place in open_to_judge]
         )
-        judged = dict(zip(opinions, verdicts, strict=True))
+        judged = dict(zip(open_to_judge, verdicts, strict=True))
         rows = []
         for place, (text, fault) in enumerate(zip(written, faults, strict=True)):
-            reason = fault or (f"labelling failed: {errors[place]}" if place in errors else "")
+            taken = f"{text.brief.no_name!r} is a name, says the labelling query" if place in names else ""
+            reason = fault or taken or (f"labelling failed: {errors[place]}" if place in errors else "")
             verdict = judged.get(place) or Verdict(text.brief.asked, not reason, reason)
             rows.append(self._row(text, verdict, opinions.get(place), writer, round))
         failed = sum(text.failed for text in written)

@@ -109,7 +109,8 @@ def test_where_the_teacher_takes_the_words_for_a_name_too_the_text_is_rejected(t
     _, growth = grown(tmp_path, INVENTS, sure, n_hard=20)
     about = [row for row in growth.rows if "no_name" in row.detail]
     assert about
-    assert {row.reason for row in about} == {"scored label is not the one asked for"}
+    assert {row.reason for row in about} == {"'Amber Tide' is a name, says the labelling query"}
+    assert {row.accepted for row in about} == {False}
 
 
 def test_every_text_begins_with_a_lead_and_its_name(tmp_path: Path) -> None:
