@@ -49,6 +49,34 @@ def softmax(logits: Array) -> Array:
     return shifted / shifted.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
+def check_prior(prior: str | Sequence[float], words: Sequence[str]) -> None:
+    """Refuse a prior that is neither one of ``words`` nor positive numbers that sum to 1.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if isinstance(prior, str):
+        if prior not in words:
+            raise ConfigError(f"calibration prior is '{prior}'; give {', '.join(words)}, or a list of one probability for each label.")
+        return
+    values = np.asarray(prior, dtype=np.float64)
+    if (values <= 0).any() or not np.isclose(values.sum(), 1.0, atol=1e-3):
+        raise ConfigError(f"calibration prior {list(prior)} must be positive and sum to 1 (it sums to {values.sum():.4g}).")
+
+
+def prior_of(prior: str | Sequence[float], labels: int) -> Array:
+    """A checked prior as one number for each label; even shares for a word.
+
+    Raises:
+        ConfigError: it has another number of values.
+    """
+    if isinstance(prior, str):
+        return np.full(labels, 1 / labels)
+    if len(prior) != labels:
+        raise ConfigError(f"calibration prior has {len(prior)} values for {labels} labels; give one for each, in the label order.")
+    return np.asarray(prior, dtype=np.float64)
+
+
 class NoCalibration:
     """The raw distribution, normalised over the labels."""
 
@@ -117,12 +145,7 @@ class BatchCalibration(NoCalibration):
     name = "batch"
 
     def __init__(self, prior: Prior = "uniform", iterations: int = 200) -> None:
-        if isinstance(prior, str) and prior not in ("uniform", "estimated"):
-            raise ConfigError(f"calibration prior is '{prior}'; give uniform, estimated, or a list of one probability for each label.")
-        if not isinstance(prior, str):
-            values = np.asarray(prior, dtype=np.float64)
-            if (values <= 0).any() or not np.isclose(values.sum(), 1.0, atol=1e-3):
-                raise ConfigError(f"calibration prior {list(prior)} must be positive and sum to 1 (it sums to {values.sum():.4g}).")
+        check_prior(prior, ("uniform", "estimated"))
         self._prior = prior
         self._iterations = iterations
         self._sum: Array | None = None
@@ -131,17 +154,12 @@ class BatchCalibration(NoCalibration):
 
     def transform(self, logprobs: Array) -> Array:
         """Add the batch to the running mean, then calibrate it."""
-        labels = logprobs.shape[1]
-        if not isinstance(self._prior, str) and len(self._prior) != labels:
-            raise ConfigError(
-                f"calibration prior has {len(self._prior)} values for {labels} labels; give one for each, in the label order."
-            )
+        prior = prior_of(self._prior, logprobs.shape[1])
         self._sum = logprobs.sum(axis=0) if self._sum is None else self._sum + logprobs.sum(axis=0)
         self._count += len(logprobs)
         if self._prior == "estimated":
             self._seen.append(logprobs)
             return softmax(logprobs + self._estimate(np.concatenate(self._seen)))
-        prior = np.full(labels, 1 / labels) if self._prior == "uniform" else np.asarray(self._prior, dtype=np.float64)
         return softmax(logprobs - self._sum / self._count + np.log(prior))
 
     def _estimate(self, logprobs: Array) -> Array:

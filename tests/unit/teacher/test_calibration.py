@@ -20,6 +20,7 @@ from tutelage.teacher.calibration import (
     TemperatureCalibration,
     softmax,
 )
+from tutelage.teacher.prior_matching import PriorMatching
 
 BIAS = np.array([1.5, -0.5, -2.0])
 SCORES = arrays(np.float64, st.tuples(st.integers(2, 12), st.just(3)), elements=st.floats(-20, 0))
@@ -50,11 +51,11 @@ def made(kind: str) -> Any:
         fitted.fit(scores, classes.tolist())
     else:
         fitted = {"none": NoCalibration(), "batch": BatchCalibration(), "prior": BatchCalibration([0.6, 0.3, 0.1])}.get(kind)
-        fitted = fitted or BatchCalibration("estimated")
+        fitted = fitted or (PriorMatching() if kind == "matched" else BatchCalibration("estimated"))
     return fitted
 
 
-KINDS = ("none", "contextual", "temperature", "batch", "prior", "estimated")
+KINDS = ("none", "contextual", "temperature", "batch", "prior", "estimated", "matched")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -182,7 +183,7 @@ def test_state_goes_through_json_and_back(kind: str) -> None:
     np.testing.assert_array_equal(fresh.transform(scores[30:]), one.transform(scores[30:]))
 
 
-@pytest.mark.parametrize("empty", [ContextualCalibration, BatchCalibration, TemperatureCalibration])
+@pytest.mark.parametrize("empty", [ContextualCalibration, BatchCalibration, PriorMatching, TemperatureCalibration])
 def test_an_unused_state_goes_back_too(empty: Any) -> None:
     fresh = empty()
     fresh.load_state_dict(json.loads(json.dumps(empty().state_dict())))
@@ -198,17 +199,19 @@ def test_an_unfitted_calibrator_says_so(calibrator: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        ("evn", "prior is 'evn'; give uniform, estimated, or a list"),
+        ("evn", "prior is 'evn'; give uniform, .*or a list"),
         ([0.5, 0.6], r"sum to 1 \(it sums to 1.1\)"),
         ([1.0, 0.0], "must be positive"),
         ([1.5, -0.5], "must be positive"),
     ],
 )
 def test_a_prior_that_cannot_be(prior: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        BatchCalibration(prior)
+    for kind in (BatchCalibration, PriorMatching):
+        with pytest.raises(ConfigError, match=message):
+            kind(prior)
 
 
 def test_a_prior_of_another_length() -> None:
-    with pytest.raises(ConfigError, match="prior has 2 values for 3 labels"):
-        BatchCalibration([0.5, 0.5]).transform(np.zeros((2, 3)))
+    for kind in (BatchCalibration, PriorMatching):
+        with pytest.raises(ConfigError, match="prior has 2 values for 3 labels"):
+            kind([0.5, 0.5]).transform(np.zeros((2, 3)))
