@@ -122,6 +122,7 @@ def test_a_budget_stops_before_the_round_that_would_pass_it(overrides, workplace
     ("words", "labels"),
     [
         (["calibration=none"], 0),
+        (["calibration=matched"], 0),
         (["calibration=contextual"], 0),
         (["calibration=batch"], 0),
         (["calibration=batch", "calibration.prior=estimated"], 0),

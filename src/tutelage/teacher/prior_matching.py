@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tutelage.errors import ConfigError
 from tutelage.teacher.calibration import Array, NoCalibration, check_prior, prior_of, softmax
 
 
@@ -29,6 +30,8 @@ class PriorMatching(NoCalibration):
     name = "matched"
 
     def __init__(self, prior: Literal["uniform"] | Sequence[float] = "uniform", iterations: int = 500, tolerance: float = 1e-4) -> None:
+        if prior == "estimated":
+            raise ConfigError("calibration=matched makes the labels' shares what its prior says and cannot estimate it; calibration=batch can.")
         check_prior(prior, ("uniform",))
         self._prior = prior
         self._iterations = iterations

@@ -61,5 +61,5 @@ def test_a_label_that_no_text_can_have_ends_the_iteration_and_nothing_else() -> 
 
 
 def test_an_estimated_prior_is_refused() -> None:
-    with pytest.raises(ConfigError, match="calibration prior is 'estimated'; give uniform, or a list"):
+    with pytest.raises(ConfigError, match="cannot estimate it; calibration=batch can"):
         PriorMatching("estimated")  # type: ignore[arg-type]
