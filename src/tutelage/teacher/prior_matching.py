@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tutelage.errors import ConfigError
-from tutelage.teacher.calibration import Array, NoCalibration, check_prior, prior_of, softmax
+from tutelage.teacher.calibration import Array, NoCalibration, Prior, check_prior, prior_of, softmax
 
 
 class PriorMatching(NoCalibration):
@@ -29,9 +28,11 @@ class PriorMatching(NoCalibration):
 
     name = "matched"
 
-    def __init__(self, prior: Literal["uniform"] | Sequence[float] = "uniform", iterations: int = 500, tolerance: float = 1e-4) -> None:
+    def __init__(self, prior: Prior = "uniform", iterations: int = 500, tolerance: float = 1e-4) -> None:
         if prior == "estimated":
-            raise ConfigError("calibration=matched makes the labels' shares what its prior says and cannot estimate it; calibration=batch can.")
+            raise ConfigError(
+                "calibration=matched makes the labels' shares what its prior says and cannot estimate it; calibration=batch can."
+            )
         check_prior(prior, ("uniform",))
         self._prior = prior
         self._iterations = iterations

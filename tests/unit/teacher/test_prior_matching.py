@@ -18,7 +18,7 @@ PRIORS = st.sampled_from(["uniform", (0.6, 0.3, 0.1), (0.05, 0.05, 0.9)])
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.float64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.floats(-4, 0)), PRIORS)
 def test_the_mean_probability_of_each_label_is_its_prior(scores: np.ndarray, prior: object) -> None:
-    calibrated = PriorMatching(prior).transform(scores)  # type: ignore[arg-type]
+    calibrated = PriorMatching(prior).transform(scores)
     wanted = [1 / 3] * 3 if prior == "uniform" else prior
     np.testing.assert_allclose(calibrated.mean(axis=0), wanted, rtol=2e-4)
 
@@ -62,4 +62,4 @@ def test_a_label_that_no_text_can_have_ends_the_iteration_and_nothing_else() -> 
 
 def test_an_estimated_prior_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot estimate it; calibration=batch can"):
-        PriorMatching("estimated")  # type: ignore[arg-type]
+        PriorMatching("estimated")
