@@ -21,6 +21,8 @@ class PriorMatching(NoCalibration):
         prior: "uniform", or a probability for each label.
         iterations: at most; each multiplies a label's weight by what it lacks.
         tolerance: of the shares, relative, at which the iteration ends.
+        keep: texts that the bias is found over, at most: so many say what the shares are, and a checkpoint holds their scores. Of a batch with
+            more it takes some at even distances, since a pool may be sorted.
 
     Raises:
         ConfigError: the prior is unknown, has a value that is not positive, or does not sum to 1.
@@ -28,20 +30,25 @@ class PriorMatching(NoCalibration):
 
     name = "matched"
 
-    def __init__(self, prior: Prior = "uniform", iterations: int = 500, tolerance: float = 1e-4) -> None:
+    def __init__(self, prior: Prior = "uniform", iterations: int = 500, tolerance: float = 1e-4, keep: int = 50_000) -> None:
         if prior == "estimated":
             raise ConfigError(
                 "calibration=matched makes the labels' shares what its prior says and cannot estimate it; calibration=batch can."
             )
         check_prior(prior, ("uniform",))
+        if keep < 1:
+            raise ConfigError(f"calibration.keep={keep} must be 1 text or more.")
         self._prior = prior
         self._iterations = iterations
         self._tolerance = tolerance
+        self._keep = keep
         self._seen: list[Array] = []
 
     def transform(self, logprobs: Array) -> Array:
         """Add the batch to the texts seen, find the bias over all of them, and calibrate the batch."""
-        self._seen.append(logprobs)
+        room = min(len(logprobs), self._keep - sum(map(len, self._seen)))
+        if room > 0:
+            self._seen.append(logprobs[np.linspace(0, len(logprobs) - 1, room).round().astype(int)])
         return softmax(logprobs + self._bias(np.concatenate(self._seen)))
 
     def _bias(self, logprobs: Array) -> Array:

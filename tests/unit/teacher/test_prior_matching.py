@@ -53,6 +53,19 @@ def test_the_shares_are_of_every_batch_and_a_late_text_stands_on_those_before_it
     np.testing.assert_allclose(PriorMatching().transform(scores[59:]), [[1 / 3] * 3], atol=1e-4)
 
 
+def test_a_large_pool_is_sampled_from_end_to_end_and_a_full_memory_learns_no_more() -> None:
+    scores = np.random.default_rng(3).normal(size=(900, 3))
+    scores[300:, 0] += 4.0  # sorted: the last two thirds are the first label's
+    whole, sampled = PriorMatching().transform(scores), PriorMatching(keep=90)
+    assert np.abs(sampled.transform(scores) - whole).max() < 0.2
+    before = sampled.state_dict()
+    assert sum(map(len, before["seen"])) == 90
+    sampled.transform(scores[:10])
+    assert sampled.state_dict() == before
+    with pytest.raises(ConfigError, match=r"calibration.keep=0 must be 1 text or more"):
+        PriorMatching(keep=0)
+
+
 def test_a_label_that_no_text_can_have_ends_the_iteration_and_nothing_else() -> None:
     scores = np.array([[0.0, -1e4, -1e4]] * 3)
     calibrated = PriorMatching(iterations=5).transform(scores)
