@@ -1,8 +1,8 @@
 """Claim: a small teacher hangs on the one word that stands before a label in its prompt.
 
-    python benchmarks/label_cue.py --data ../data [--sets sst2 emotion ag_news trec6] [--cues Topic Sentiment Emotion Answer] [--texts 150]
+    python benchmarks/label_cue.py --data ../data [--sets sst2 emotion ag_news trec6] [--cues Topic Sentiment Emotion Answer] [--texts 150] [-- OVERRIDES…]
 
-The teacher alone labels the first dev texts, batch-calibrated on all of dev, with two shots a class as demonstrations, once for each
+The teacher alone labels the first dev texts, calibrated over them, with two shots a class as demonstrations, once for each
 ``data.cue``; accuracy, mean over the seeds and by seed. ``--data`` holds sst2/, emotion/, ag_news/ and trec6/, of which the rows are used that
 llkd_arms.py draws; SNIPS (``--sets snips``) is in the package.
 """
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--texts", type=int, default=150)
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-llkd"))
+    parser.add_argument("overrides", nargs="*", help="of every measurement, for instance calibration=batch")
     options = parser.parse_args()
     for dataset in options.sets:
         data = ["data=snips"] if dataset == "snips" else [f"data={dataset}", f"data.path={cut(dataset, options)}"]
@@ -34,7 +35,9 @@ def main() -> None:
             right = []
             for seed in options.seeds:
                 with tempfile.TemporaryDirectory() as folder:
-                    right.append(measured([*data, f"data.cue={cue}", f"seed={seed}", "shots=2"], options.texts, Path(folder))[0])
+                    right.append(
+                        measured([*data, f"data.cue={cue}", f"seed={seed}", "shots=2", *options.overrides], options.texts, Path(folder))[0]
+                    )
             by_seed = " ".join(f"{100 * one:5.1f}" for one in right)
             print(f"{dataset:10s} {cue + ':':12s} accuracy {100 * statistics.mean(right):5.1f}   {by_seed}", flush=True)
 

@@ -6,7 +6,8 @@
 ``--data`` holds trec6/, sst2/, ag_news/, emotion/ and csabstruct/, each with train, validation and test.jsonl; SNIPS is in the package. Of each
 2,000, 200 and at most 500 rows are used, drawn with seed 13. Two shots a class are the teacher's demonstrations; only the floor learns from
 them, in the 40 passes of ``method=shots``. Every other arm makes as many optimizer steps as three passes over 1,000 texts (``llkd`` makes three
-passes, of which few rows count; ``llkd_full_steps`` refills its batches and makes all the steps; ``llkd_on_demand`` has 300 texts labelled),
+passes, of which few rows count; ``llkd_full_steps`` refills its batches and makes all the steps; ``llkd_on_demand`` has 300 texts labelled;
+``llkd_half`` and ``llkd_quarter`` have a teacher's gate that passes a fixed share of each class),
 the ceiling over the 2,000 gold labels. Runs that are in the folder already are read, not run again. Tests are paired over seeds and sets, with
 Holm's correction. FOLDER/arms gets what ``tutelage report FOLDER/arms`` reads, which ranks the arms over the sets. ``--choices`` runs LLKD with
 one of our values changed at a time. Overrides are of every run, as ``teacher.model=…``; give them a folder of their own.

@@ -91,8 +91,8 @@ class LLKD:
         teacher_gate, student_gate: switch one off to have it pass everything; the teacher's alone is FreeMatch's.
         per_class: False keeps the global thresholds only.
         teacher_share: the teacher's gate passes this share of each class's rows (of all, without ``per_class``), the surest of the epoch, in
-            place of what reaches the moving threshold; None: that. Ours: a moving mean passes about half of a class, and of these the
-            student's gate picks what the teacher gets wrong (docs/results.md).
+            place of what reaches the moving threshold; None: that. Ours: a moving mean passes about half of a class or more, and of these
+            the labels that the student is unsure of are less often right (docs/results.md).
         start: "means": the teacher's side starts at the means over all rows of the first epoch; "uniform": at FreeMatch's 1/C, which passes
             everything for thousands of steps. The student's side starts at the first batch's means, or at 1/C too.
         normaliser: what the weighted losses are divided by: "kept" rows, "weights", or "batch".
