@@ -7,7 +7,8 @@
 2,000, 200 and at most 500 rows are used, drawn with seed 13. Two shots a class are the teacher's demonstrations; only the floor learns from
 them, in the 40 passes of ``method=shots``. Every other arm makes as many optimizer steps as three passes over 1,000 texts (``llkd`` makes three
 passes, of which few rows count; ``llkd_full_steps`` refills its batches and makes all the steps; ``llkd_on_demand`` has 300 texts labelled;
-``llkd_half`` and ``llkd_quarter`` have a teacher's gate that passes a fixed share of each class),
+``llkd_half`` and ``llkd_quarter`` have a teacher's gate that passes a fixed share of each class; ``freematch`` is the teacher's gate alone with
+a momentum of 0.99, ``teacher_gate`` the same with LLKD's own),
 the ceiling over the 2,000 gold labels. Runs that are in the folder already are read, not run again. Tests are paired over seeds and sets, with
 Holm's correction. FOLDER/arms gets what ``tutelage report FOLDER/arms`` reads, which ranks the arms over the sets. ``--choices`` runs LLKD with
 one of our values changed at a time. Overrides are of every run, as ``teacher.model=…``; give them a folder of their own.
@@ -48,6 +49,7 @@ _ARMS = {
         _LIMIT,
     ],
     "freematch": ["method=llkd", "selector=llkd", "selector.student_gate=false", "selector.combine=none", _SLOW, _LIMIT],
+    "teacher_gate": ["method=llkd", "selector=llkd", "selector.student_gate=false", "selector.combine=none", _LIMIT],
     "llkd": ["method=llkd", "selector=llkd", _LIMIT],
     "llkd_slow": ["method=llkd", "selector=llkd", _SLOW, _LIMIT],
     "llkd_half": ["method=llkd", "selector=llkd", "selector.teacher_share=0.5", _LIMIT],
@@ -164,7 +166,7 @@ def main() -> None:
         _claim(found, [(arm, arms[0]) for arm in arms[1:]])
         return
     for ours in ("llkd", "llkd_slow", "llkd_full_steps"):
-        _claim(found, [(ours, other) for other in ("random", "entropy", "teacher_confidence", "freematch", "full_pool")])
+        _claim(found, [(ours, other) for other in ("random", "entropy", "teacher_confidence", "freematch", "teacher_gate", "full_pool")])
 
 
 def _claim(found: dict[tuple[str, str, int], dict[str, Any]], pairs: Sequence[tuple[str, str]]) -> None:

@@ -49,6 +49,11 @@ def plan(config: DictConfig) -> int:
             shots = shots_of(config, dataset)
             method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher, lambda *_: None, lambda *_: None, _not_looked))
             sample = method.sample_requests(_TIMED)
+            if not sample:
+                raise ConfigError(
+                    "None of the texts gives a request: nothing in them could be a name. Where names are written in small letters, or in a "
+                    "script without capitals, give teacher.candidates=[chunks] (or [ngrams])."
+                )
             costs: dict[str, Any] = {}
             for kind, requests in sample.items():
                 console.rule(kind)
@@ -68,7 +73,7 @@ def plan(config: DictConfig) -> int:
                 )
         finally:
             stack.close()
-    counts = method.requests_a_round()
+    counts = {kind: count for kind, count in method.requests_a_round().items() if kind in costs}
     tokens = sum(costs[kind][0] * count for kind, count in counts.items())
     seconds = sum(costs[kind][1] * count for kind, count in counts.items())
     limit = config.budget.tokens

@@ -114,7 +114,7 @@ def test_the_student_labels_texts(kind: Kind, finished: Path, tutelage):
         assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: Kind, workplace: Path):
+def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: Kind, workplace: Path, tutelage):
     words = [*kind.base(), "teacher.cache=none.sqlite", "method.training.start_epochs=15", "method=shots,supervised"]
     ended = subprocess.run(command(*words), cwd=workplace, env=environment(), capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -127,6 +127,10 @@ def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: Kind, workplace: Pat
     assert told == measured
     assert told["supervised"] > 0
     assert ("entity F1" in (folder / "report.html").read_text(encoding="utf-8")) is (kind.task == "ner")
+    (folder / "tables" / "arms.csv").unlink()
+    ended = tutelage("report", str(folder))
+    assert ended.code == 0, ended.err
+    assert (folder / "tables" / "arms.csv").is_file()
 
 
 def test_a_plan_tells_what_a_round_asks(kind: Kind, tutelage):

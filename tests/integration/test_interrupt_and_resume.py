@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny
+from tests import tiny, tiny_ner
 from tests.teachers import ASKS
 from tests.tiny import accuracies, lines
 
@@ -96,6 +96,19 @@ def words(student: Path, small_data: Path) -> list[str]:
 def undisturbed(all_runs: Runs, words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("undisturbed")
     assert all_runs.wait(all_runs.start(place, *words)) == 0, (place / "printed.txt").read_text()
+    return place
+
+
+@pytest.fixture(scope="module")
+def ner_words(ner_student: Path, ner_data: Path) -> list[str]:
+    """The same for named entities."""
+    return ["train", *tiny_ner.scripted_ner(ner_student, ner_data, Path("replies.sqlite"), delay=DELAY), *tiny_ner.EVOKD_NER]
+
+
+@pytest.fixture(scope="module")
+def undisturbed_ner(all_runs: Runs, ner_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("undisturbed-ner")
+    assert all_runs.wait(all_runs.start(place, *ner_words)) == 0, (place / "printed.txt").read_text()
     return place
 
 
@@ -200,6 +213,17 @@ def test_ctrl_c_says_how_to_go_on_and_the_command_works(
     ends_alike(tmp_path, undisturbed)
     # The request in flight was finished before the run stopped, so nothing at all is computed twice.
     assert sorted(asked(tmp_path)) == sorted(asked(undisturbed))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_named_entities_go_on_alike_too(runs: Runs, ner_words, undisturbed_ner: Path, tmp_path: Path, number: signal.Signals):
+    pid = runs.start(tmp_path, *ner_words)
+    until(lambda: MOMENTS["while the student learns round 1"](tmp_path), tmp_path)
+    os.kill(pid, number)
+    assert runs.wait(pid) == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+    assert runs.wait(runs.start(tmp_path, *ner_words, "resume=true")) == 0, (tmp_path / "printed.txt").read_text()
+    ends_alike(tmp_path, undisturbed_ner)
+    assert sorted(asked(tmp_path)) == sorted(asked(undisturbed_ner))
 
 
 def test_a_second_ctrl_c_ends_at_once(runs: Runs, words, tmp_path: Path):

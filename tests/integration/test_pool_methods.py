@@ -19,6 +19,8 @@ SHORT = ("method.training.start_epochs=2",)
 ON_DEMAND = ("method=llkd_on_demand", "method.first=8", "method.rounds=2", "method.n_texts=4", *SHORT, "method.training.round_epochs=1")
 ACQUIRE = ["random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge", "dropout", "accept_reject", "mixed"]
 TRAIN = ["every_row", "llkd", "surest", "confident_uncertain", "small_loss", "gradient_similarity", "answer_difficulty"]
+ACCEPT = ["scored", "agreement", "class_share"]
+"""Held by test_both_tasks.py."""
 LOSSES = sorted(path.stem for path in (conf_directory() / "loss").glob("*.yaml"))
 
 
@@ -28,6 +30,10 @@ def rows(folder: Path) -> tuple[Row, ...]:
 
 def read(folder: Path, name: str) -> Any:
     return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def test_every_selector_is_here_or_beside():
+    assert {path.stem for path in (conf_directory() / "selector").glob("*.yaml")} == {*ACQUIRE, *TRAIN, *ACCEPT, "own"}  # own: the method's
 
 
 def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: Kind, workplace: Path):

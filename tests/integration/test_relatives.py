@@ -1,7 +1,8 @@
-"""ZeroGen, PGKD, LLMaAA and FreeAL as whole runs with the scripted teacher, for each task."""
+"""ZeroGen, PGKD, LLMaAA, FreeAL and LLM-DA as whole runs with the scripted teacher, for each task; and that no method is without such a run."""
 
 from __future__ import annotations
 
+import ast
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from tests.kinds import Kind
 from tests.tiny import grow
 
+from tutelage.compose import conf_directory
 from tutelage.data.pool import Pool
+from tutelage.errors import ConfigError
 from tutelage.records import Row
 
 SHORT = ("method.training.start_epochs=2", "method.training.round_epochs=1")
@@ -67,6 +70,34 @@ def test_freeal_labels_anew_what_is_not_clean(kind: Kind, workplace: Path, gold:
     assert growth(folder, 1)["seconds"].keys() == {"filtering", "labelling"}
     # Every text passes by once an epoch, whether it was labelled once or twice.
     assert result["share_of_data"]["passed"] == 3 * kind.pool
+
+
+def test_llm_da_varies_marked_sentences_and_has_nothing_to_do_without(kind: Kind, workplace: Path):
+    folder = workplace / "run"
+    words = [*kind.base(), "method=llm_da", "method.rounds=1", "method.n_texts=16", *SHORT]
+    if kind.task == "classification":
+        with pytest.raises(ConfigError, match="method=llm_da keeps the entities of sentences, and this task has none"):
+            grow(folder, words)
+        return
+    result = grow(folder, words)
+    grown = [row for row in rows(folder) if row.source != "gold"]
+    assert Counter(row.detail["mode"] for row in grown) == {"rewrite": 4, "replace": 4, "both": 4, "noise": 4}
+    assert any(row.accepted for row in grown)
+    assert all(row.distribution is None and row.parents for row in grown)
+    assert (result["rounds"], result["gold_labels"]["shots"]) == (1, kind.gold)
+
+
+def test_every_method_is_run_for_both_tasks():
+    """Somewhere among the tests that take each task in turn."""
+    held = set()
+    for path in Path(__file__).parent.glob("test_*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and any(getattr(arg.annotation, "id", "") == "Kind" for arg in node.args.args):
+                held |= {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    by_name = {word for text in held for word in text.replace("method=", "").split(",")}
+    methods = {path.stem for path in (conf_directory() / "method").glob("*.yaml")}
+    # EvoKD is the default, and Kind.evokd its settings.
+    assert methods - by_name - {"evokd"} == set()
 
 
 def test_a_budget_that_ends_after_the_first_labels_ends_growth_and_not_the_run(kind: Kind, workplace: Path):

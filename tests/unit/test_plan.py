@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,29 @@ def test_another_method_s_requests_are_planned(tmp_path: Path, capsys: pytest.Ca
     assert "Keep these names as they are: " in text
     assert int(number(text, r"requests  20 generation, (\d+) names")) in range(10, 25)
     assert "2 rounds: about" in text
+
+
+def lower(folder: Path, lines: slice) -> Path:
+    """The small data whose train texts of these lines have no capital."""
+    data = ner_data(folder)
+    train = data / "train.jsonl"
+    texts = [json.loads(text) for text in train.read_text().splitlines()]
+    for text in texts[lines]:
+        text["tokens"] = [word.lower() for word in text["tokens"]]
+    train.write_text("".join(json.dumps(text) + "\n" for text in texts))
+    return data
+
+
+def test_a_pool_s_first_texts_may_give_no_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*scripted_ner(tmp_path / "no-student", lower(tmp_path / "data", slice(20)), tmp_path / "replies.sqlite"), "method=llkd"]
+    assert plan(compose_config(words)) == 0
+    assert "is a name of:" in capsys.readouterr().out
+
+
+def test_a_pool_without_a_candidate_is_said(tmp_path: Path) -> None:
+    words = [*scripted_ner(tmp_path / "no-student", lower(tmp_path / "data", slice(None)), tmp_path / "replies.sqlite"), "method=llkd"]
+    with pytest.raises(ConfigError, match=r"None of the texts gives a request.* teacher\.candidates=\[chunks\]"):
+        plan(compose_config(words))
 
 
 def test_noise_alone_has_no_plan(tmp_path: Path) -> None:

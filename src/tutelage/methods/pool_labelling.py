@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -100,8 +101,10 @@ class PoolLabelling(AskingMethod):
         return feedback
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
-        """Real labelling requests of the pool's first texts; for planning."""
-        return {"labelling": list(self._labeller.requests([Draft(example.text) for example in self._pool[:count]]))[:count]}
+        """Real labelling requests of the pool's first texts that give any (for NER one without a candidate gives none); for planning."""
+        asking = (draft for example in self._pool if self._labeller.requests([draft := Draft(example.text)]))
+        requests = self._labeller.requests(list(islice(asking, count)))
+        return {"labelling": requests[:count]} if requests else {}
 
     def requests_a_round(self) -> dict[str, int]:
         """Requests of the largest round: the first one, or one of acquisition."""

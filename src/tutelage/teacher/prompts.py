@@ -48,6 +48,7 @@ class PromptSet:
         strategies: for NER, what a rewrite is asked for, name → instruction.
 
     Attributes:
+        text_limit: as given.
         cut: ids of the different texts that ``line`` cut.
 
     Raises:
@@ -65,6 +66,7 @@ class PromptSet:
         strategies: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
+        self.text_limit = text_limit
         self.leads = tuple(leads)
         self.strategies = dict(strategies or {})
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)

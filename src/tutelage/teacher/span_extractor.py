@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import ConfigError, DataError, TeacherError
 from tutelage.records import Example, Label, LabelDistribution, record_id
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, read_spans, write_spans
@@ -20,14 +20,18 @@ from tutelage.teacher.protocol import GenerateRequest, OnReply, Reply, Request, 
 from tutelage.teacher.span_verifier import SpanVerifier
 from tutelage.teacher.structured import validate
 
+_ENOUGH = 8
+"""Texts of which one at least must be marked usably. Fewer may all fail by chance."""
+
 _SAID = 0.51
 """Weight of the extraction where it contradicts the mention that was asked for; over a half, so that not even a certain score outvotes it."""
 
 
 class SpanExtractor:
-    """Marks texts by one structured reply each, and scores every extracted entity with the verifier.
+    """Marks texts by one structured reply each, and scores every extracted entity, and every candidate beside them, with the verifier.
 
-    An entity's confidence is the verifier's probability of the extracted type. A mention that the text was written around has the
+    An entity's confidence is the verifier's probability of the extracted type. A candidate that the reply passes over stays "O"; where the
+    verifier takes it for a name, it makes the text less certain. A mention that the text was written around has the
     verifier's distribution where the extraction found it with the type asked for. Where it did not, the two opinions are mixed, a little
     over half of the weight on what the extraction said ("O" where it marked nothing there, or other words): the type asked for is then
     never the top one of that mention, and the confidence is high only where the verifier agrees with the extraction.
@@ -79,11 +83,15 @@ class SpanExtractor:
         return self._verifier.fit(dev, on_reply)
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
-        """The extractions, and the verifier's candidates in the place of the entities: which are found is not known before."""
+        """The extractions, and the verifier's candidates: which entities are found beside or in the place of them is not known before."""
         return [*self._extractions(drafts), *self._verifier.requests(drafts)]
 
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
-        """Opinions of ``drafts``. A reply that cannot be used counts as failed, as it does where the engine itself refuses it."""
+        """Opinions of ``drafts``. A reply that cannot be used counts as failed, as it does where the engine itself refuses it.
+
+        Raises:
+            TeacherError: no reply of several could be used.
+        """
         marked: dict[int, tuple[Span, ...]] = {}
         errors: dict[int, str] = {}
         for place, reply in enumerate(self._teacher.ask(self._extractions(drafts), on_reply)):
@@ -92,10 +100,13 @@ class SpanExtractor:
             except (ValueError, DataError) as wrong:
                 errors[place] = str(wrong)
         failed = len(errors)
+        if len(errors) == len(drafts) >= _ENOUGH:
+            raise TeacherError(
+                f"None of {len(drafts)} replies could be used as a marking; the first: {errors[0]}. A small teacher cannot write one down: "
+                "take teacher.ner=verify, or a more capable teacher.model."
+            )
         kept = [drafts[place] for place in marked]
-        spans = [
-            sorted({(span.start, span.end) for span in (*own, *draft.fixed)}) for own, draft in zip(marked.values(), kept, strict=True)
-        ]
+        spans = [self._scored(draft, own) for draft, own in zip(kept, marked.values(), strict=True)]
         scores = self._verifier.score(kept, spans, on_reply)
         opinions: list[Opinion | None] = [None] * len(drafts)
         for number, place in enumerate(marked):
@@ -104,6 +115,12 @@ class SpanExtractor:
             else:
                 opinions[place] = self._opinion(drafts[place], marked[place], dict(zip(spans[number], found, strict=True)))
         return Labelled(tuple(opinions), errors, asked=len(drafts) + scores.asked, failed=failed + scores.failed)
+
+    def _scored(self, draft: Draft, marked: Sequence[Span]) -> list[tuple[int, int]]:
+        """What the verifier is asked about: what was extracted or has to be there, and the candidates that overlap none of it."""
+        said = [*marked, *draft.fixed]
+        others = (place for place in self._verifier.places(draft) if not any(span.shares_a_word(*place) for span in said))
+        return sorted({*(span[:2] for span in said), *others})
 
     def _extractions(self, drafts: Sequence[Draft]) -> list[GenerateRequest]:
         return [
@@ -140,7 +157,7 @@ class SpanExtractor:
         if record_id(text) in self._prompts.cut:
             raise ValueError("the sentence is longer than the prompt's text_limit, so its end was not read")
         if reply.finish_reason == "length":
-            raise ValueError(f"the reply was cut off at {self._sampling.max_tokens} tokens")
+            raise ValueError(f"the reply was cut off at {self._sampling.max_tokens} tokens (teacher.reply_tokens)")
         words = text.split(" ")
         spans = []
         for entity in validate(reply.text, self._schema):
@@ -158,13 +175,15 @@ class SpanExtractor:
         for mention in draft.mentions:
             place = (mention.start, mention.end)
             extracted = said.get(place, OUTSIDE)
-            asked.append(scored[place] if extracted == mention.type else _contradicted(scored[place], extracted))
+            asked.append(scored[place] if extracted == mention.type else _mixed(scored[place], extracted))
         # As with verify the mentions stay whatever is said of them, so what overlaps one cannot.
         seen = (span for span in marked if draft.leaves(span.start, span.end))
         others = sorted([*draft.kept, *seen])
         opinions = [scored[span.start, span.end] for span in others]
         sure = [one.probability(span.type) for span, one in zip(others, opinions, strict=True)]
-        distribution = self._verifier.overall(asked, list(zip(sure, opinions, strict=True)))
+        known = {span[:2] for span in (*marked, *draft.fixed)}
+        passed_over = [(one.probability(OUTSIDE), _mixed(one, OUTSIDE)) for place, one in scored.items() if place not in known]
+        distribution = self._verifier.overall(asked, [*zip(sure, opinions, strict=True), *passed_over])
         return Opinion(distribution, tuple(zip(others, sure, strict=True)), draft.mentions, marked=True)
 
 
@@ -191,7 +210,7 @@ def _places(words: Sequence[str], quote: str) -> list[tuple[int, int]]:
     return found
 
 
-def _contradicted(scored: LabelDistribution, extracted: str) -> LabelDistribution:
+def _mixed(scored: LabelDistribution, extracted: str) -> LabelDistribution:
     """The verifier's distribution mixed with the extraction's word for ``extracted``."""
     mixed = ((1 - _SAID) * one + _SAID * (name == extracted) for name, one in zip(scored.labels, scored.probabilities, strict=True))
     return replace(scored, probabilities=tuple(round(one, 6) for one in mixed))

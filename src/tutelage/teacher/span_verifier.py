@@ -6,6 +6,7 @@ the engine's prefix cache makes use of; their order does not matter (benchmarks/
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,11 @@ from tutelage.teacher.labelling import Draft, Labelled, Nearest, Opinion
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import OnReply, Request, Teacher
 from tutelage.teacher.scoring import LabelScorer, Query
+
+_LOG = logging.getLogger(__name__)
+
+_MANY, _MOST = 20, 0.75
+"""Texts, and the share of them that must be without a candidate, before that is worth a warning."""
 
 NONE = Label(OUTSIDE, "none", "no name of these kinds")
 """The label of a candidate that is no entity."""
@@ -75,6 +81,7 @@ class SpanVerifier:
         self._candidates = candidates
         self.asks_student = candidates.asks_student
         self._shown_words = shown_words
+        self._limit = prompts.text_limit
         space = (*labels, NONE)
         shown = self._demonstrations(shots, space, a_type)
         own = None if nearest is None else lambda query: self._demonstrations(nearest(query.text)[::-1], space, a_type)[::-1]
@@ -88,11 +95,19 @@ class SpanVerifier:
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
         """The scoring requests of every candidate, sentence by sentence."""
-        return list(self._scorer.requests([self._query(draft, span) for draft in drafts for span in self._spans(draft)]))
+        return list(self._scorer.requests([self._query(draft.text, span) for draft in drafts for span in self.places(draft)]))
 
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
         """Opinions of ``drafts``. A text with a candidate that was not answered has none: half a marking would teach that the rest is "O"."""
-        spans = [self._spans(draft) for draft in drafts]
+        spans = [self.places(draft) for draft in drafts]
+        without = sum(not own for own in spans)
+        if len(drafts) >= _MANY and without > _MOST * len(drafts):
+            _LOG.warning(
+                "%d of %d texts have nothing in them that could be a name, so they are held to be without one and the teacher is not asked. Where "
+                "names are written in small letters, or in a script without capitals, give teacher.candidates=[chunks] (or [ngrams]).",
+                without,
+                len(drafts),
+            )
         scores = self.score(drafts, spans, on_reply)
         opinions = [
             None if found is None else self._opinion(draft, own, found)
@@ -102,7 +117,7 @@ class SpanVerifier:
 
     def score(self, drafts: Sequence[Draft], spans: Sequence[Sequence[tuple[int, int]]], on_reply: OnReply | None = None) -> SpanScores:
         """Score the given spans of each text, all texts as one batch of the calibrator."""
-        queries = [self._query(draft, span) for draft, own in zip(drafts, spans, strict=True) for span in own]
+        queries = [self._query(draft.text, span) for draft, own in zip(drafts, spans, strict=True) for span in own]
         scored = self._scorer.score(queries, on_reply)
         result: list[tuple[LabelDistribution, ...] | None] = []
         errors: dict[int, str] = {}
@@ -142,21 +157,32 @@ class SpanVerifier:
         distribution = self.overall(asked, [(one.confidence, one) for one in found])
         return Opinion(distribution, tuple(sorted(entities)), draft.mentions, marked=True)
 
-    def _spans(self, draft: Draft) -> list[tuple[int, int]]:
+    def places(self, draft: Draft) -> list[tuple[int, int]]:
+        """Where a draft may hold an entity: its candidates and what it was written around, as [start, end) in words."""
         return sorted({*self._candidates(draft.text.split(" "), draft.proposed), *((span.start, span.end) for span in draft.fixed)})
 
-    @staticmethod
-    def _query(draft: Draft, span: tuple[int, int], around: int = 0) -> Query:
-        """The question about a span of a text, or of so many words around it."""
-        words = draft.text.split(" ")
-        text = " ".join(words[max(0, span[0] - around) : span[1] + around]) if around else draft.text
+    def _query(self, text: str, span: tuple[int, int], around: int = 0) -> Query:
+        """The question about a span of a text, or of so many words around it.
+
+        A prompt shows the beginning of a long text. So that the mention is in it, the text begins later where the mention comes later.
+        """
+        words = text.split(" ")
+        if around:
+            text = " ".join(words[max(0, span[0] - around) : span[1] + around])
+        elif len(" ".join(words[: span[1]])) > self._limit:
+            first, last = span
+            while first and len(" ".join(words[first - 1 : last])) <= self._limit // 2:
+                first -= 1
+            while last < len(words) and len(" ".join(words[first : last + 1])) <= self._limit:
+                last += 1
+            text = " ".join(words[first:last])
         return Query(text, " ".join(words[span[0] : span[1]]))
 
     def _of_gold(self, example: Example, around: int = 0) -> list[tuple[Query, str]]:
         """Every candidate and entity of a marked example, with its type or "O"."""
         draft = Draft(example.text, read_spans(example.label or "[]"))
         types = {span[:2]: span.type for span in draft.mentions}
-        return [(self._query(draft, span, around), types.get(span, OUTSIDE)) for span in self._spans(draft)]
+        return [(self._query(draft.text, span, around), types.get(span, OUTSIDE)) for span in self.places(draft)]
 
     def _demonstrations(self, shots: Sequence[Example], labels: Sequence[Label], a_type: int) -> list[tuple[Query, str]]:
         left = {label.name: a_type for label in labels}

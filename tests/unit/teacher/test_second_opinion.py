@@ -44,6 +44,20 @@ def test_extracted_entities_have_the_verifiers_confidence_in_their_type() -> Non
     assert opinion.distribution.top == "ORG"  # of the least certain entity
 
 
+def test_a_name_that_was_passed_over_makes_its_text_less_certain() -> None:
+    opinion = opinion_of(Draft(ADA), [])
+    assert (opinion.target("O"), opinion.distribution.top) == ("[]", "O")
+    assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (1 - SURE) / 3, abs=1e-5)
+    agreed = opinion_of(Draft(ADA), [], known={}).distribution
+    assert (agreed.top, agreed.confidence) == ("O", pytest.approx(0.51 + 0.49 * SURE, abs=1e-5))
+
+
+def test_what_overlaps_an_extracted_entity_is_not_asked_about() -> None:
+    subject, teacher = extractor(knowing(replies={"Bank of Paris": [entity("Bank of Paris", "organization")]}))
+    subject.label([Draft("Bank of Paris")])
+    assert [scored_mention(request.prompt)[1] for request in teacher.scorings()] == ["Bank of Paris"]
+
+
 def test_a_lost_second_opinion_rejects_its_text() -> None:
     def script(request: Request) -> Any:
         if isinstance(request, ScoreRequest) and scored_mention(request.prompt)[1] == "Acme":
@@ -52,7 +66,7 @@ def test_a_lost_second_opinion_rejects_its_text() -> None:
 
     labelled = extractor(script)[0].label([Draft("Rome fell"), Draft("Acme rose"), Draft(ADA)])
     assert [opinion is None for opinion in labelled.opinions] == [False, True, False]
-    assert (labelled.errors, labelled.asked, labelled.failed) == ({1: "lost"}, 3 + 3, 1)
+    assert (labelled.errors, labelled.asked, labelled.failed) == ({1: "lost"}, 3 + 4, 1)
 
 
 def test_no_second_opinion_at_all_is_an_error() -> None:
@@ -147,7 +161,7 @@ def test_the_calibrator_is_the_verifiers_and_sees_one_batch() -> None:
     subject, _ = extractor(knowing(replies={ADA: ADA_REPLY, "Rome": "?"}), calibrator)
     assert subject.calibrator is calibrator
     subject.label([Draft(ADA), Draft("Rome"), PARIS])
-    assert seen == [(3, 4)]
+    assert seen == [(4, 4)]
 
 
 def test_fitting_is_the_verifiers() -> None:

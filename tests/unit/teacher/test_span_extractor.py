@@ -26,12 +26,12 @@ from tests.newsroom import (
 )
 
 from tutelage.compose import compose_config
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.parts import build_labeller
-from tutelage.records import Label
+from tutelage.records import Example, Label
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
-from tutelage.tasks.spans import read_spans
+from tutelage.tasks.spans import Span, read_spans, write_spans
 from tutelage.teacher.labelling import Draft, Labelled
 from tutelage.teacher.protocol import GenerateRequest, Reply
 from tutelage.teacher.scoring import TextLabeller
@@ -88,7 +88,7 @@ def test_a_demonstration_names_the_occurrence_that_was_marked() -> None:
 
 
 def test_an_empty_list_is_no_entity() -> None:
-    opinion = opinion_of(Draft(ADA), [])
+    opinion = opinion_of(Draft("nothing to see"), [])
     assert (opinion.target("O"), opinion.entities) == ("[]", ())
     assert (opinion.distribution.top, opinion.distribution.confidence) == ("O", 1.0)
 
@@ -140,7 +140,7 @@ def test_an_occurrence_may_be_a_whole_float() -> None:
         ("Paris is a place", "not JSON"),
         ('[{"quote": "Par', "not JSON"),
         ("", "not JSON"),
-        (Reply("extract.0", text="[]", finish_reason="length"), "the reply was cut off at 512 tokens"),
+        (Reply("extract.0", text="[]", finish_reason="length"), "the reply was cut off at 512 tokens (teacher.reply_tokens)"),
         (Reply("extract.0", error="too long"), "too long"),
     ],
 )
@@ -170,6 +170,32 @@ def test_no_json_breaks_it(value: Any) -> None:
     assert (labelled.opinions[0] is None) == bool(labelled.errors) == (value != [])
 
 
+@given(
+    st.sampled_from(["Ada", "Ada Ada", "Ada 's", "New York", "U.S .", "1\u00a0000"]),
+    st.lists(st.sampled_from(["", "in", "Ada", "York", "Adams", "'s", ", and"]), min_size=3, max_size=4),
+    st.data(),
+)
+def test_a_repeated_mention_is_quoted_with_its_occurrence_and_found_again(mention: str, between: list[str], data: st.DataObject) -> None:
+    text = f" {mention} ".join(between).strip().replace("  ", " ")
+    words, length = text.split(" "), len(mention.split(" "))
+    places = [(start, start + length) for start in range(len(words)) if words[start : start + length] == mention.split(" ")]
+    assert len(places) >= 2
+    start, end = data.draw(st.sampled_from(places))
+    # Beside it another name, that may share words with the mention or be the mention again.
+    others = [(one, one + 1) for one in range(len(words)) if not start <= one < end]
+    spans = [(start, end, "PER"), *((*place, "LOC") for place in (data.draw(st.sampled_from(others)),) if others)]
+    target = write_spans(Span(*span) for span in spans)
+    subject = one_extractor()
+    shown = " ".join(text.split())  # a prompt has no other white space
+    answers[shown] = subject._reply(Example("shot", text, target))
+    for said in json.loads(answers[shown]):
+        assert said["occurrence"] >= 1
+        assert "".join(said["quote"].split()) in "".join(text.split())
+    (opinion,) = subject.label([Draft(text)]).opinions
+    assert opinion is not None
+    assert opinion.target("") == target
+
+
 def test_a_sentence_that_the_prompt_cut_is_rejected() -> None:
     text = "Paris " + "word " * 200 + "Rome"
     assert "longer than the prompt's text_limit" in refused(text, [])
@@ -184,6 +210,16 @@ def test_a_rejected_text_leaves_the_others_alone() -> None:
     ]  # fmt: skip
     assert labelled.errors == {1: "the quote 'Roma' is not in the sentence"}
     assert (labelled.asked, labelled.failed) == (4 + 3, 1)
+
+
+def test_where_no_reply_can_be_used_the_teacher_is_not_asked_on() -> None:
+    subject, teacher = extractor(lambda request: "a place")
+    with pytest.raises(
+        TeacherError, match=r"None of 8 replies could be used as a marking; the first: .*not JSON.* take teacher.ner=verify"
+    ):
+        subject.label([Draft(f"Paris {number}") for number in range(8)])
+    assert len(teacher.asked) == 8
+    assert subject.label([Draft("Paris")] * 7).opinions == (None,) * 7
 
 
 def test_the_requests_that_can_be_foreseen() -> None:

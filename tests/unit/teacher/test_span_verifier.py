@@ -151,6 +151,28 @@ def test_a_text_without_candidates_is_asked_nothing_and_has_no_entities() -> Non
     assert (labelled.asked, labelled.failed, teacher.asked) == (0, 0, [])
 
 
+@pytest.mark.parametrize(("empty", "warned"), [(16, True), (15, False)])
+def test_many_texts_without_a_candidate_are_worth_a_warning(empty: int, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    verifier(knowing())[0].label([Draft(f"nothing here {number}") for number in range(empty)] + [Draft(ADA)] * (20 - empty))
+    assert ("16 of 20 texts have nothing in them" in caplog.text) is warned
+    assert ("give teacher.candidates=[chunks]" in caplog.text) is warned
+
+
+def test_a_mention_beyond_what_a_prompt_shows_is_asked_about_in_its_own_surroundings() -> None:
+    words = ["Ada Lovelace", *["word"] * 200, "Paris", *["after"] * 200]
+    subject, _ = verifier(knowing())
+    first, second = (scored_mention(request.prompt) for request in subject.requests([Draft(" ".join(words))]))
+    assert first[1] == "Ada Lovelace"
+    assert first[0].startswith("Ada Lovelace word")
+    assert second[1] == "Paris"
+    assert " word Paris after " in second[0]
+    assert len(second[0]) <= 600
+    assert "…" not in second[0], "it is shown as it is, so it is not counted as cut"
+    (opinion,) = subject.label([Draft(" ".join(words))]).opinions
+    assert opinion is not None
+    assert [span for span, _ in opinion.entities] == list(spans((0, 2, "PER"), (202, 203, "LOC")))
+
+
 def test_one_lost_candidate_loses_its_text_alone() -> None:
     subject, _ = verifier(failing_on("Paris"))
     labelled = subject.label([Draft("Acme rose"), Draft(ADA), Draft("nothing"), Draft("Ada Lovelace spoke")])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ner_folders import build_ner_run
 from tests.run_folders import build_run
 
 from tutelage.cli import main
@@ -14,9 +15,12 @@ from tutelage.errors import RunError
 from tutelage.tracking.dashboard import reviewed
 
 
-def mirrored(folder: Path, project: str = "mine") -> Path:
+def mirrored(folder: Path, project: str = "mine", task: str = "classification") -> Path:
     """A run that was mirrored to ``project``."""
-    build_run(folder, rounds=1)
+    if task == "ner":
+        build_ner_run(folder)
+    else:
+        build_run(folder, rounds=1)
     with (folder / "config.yaml").open("a") as config:
         config.write(f"name: synthetic_test\nlogger: {{project: {project}, entity: null}}\n")
     (folder / "wandb").mkdir()
@@ -39,6 +43,10 @@ def test_a_sweep_s_dashboard_shows_the_groups_that_its_jobs_are_in(sweep: Path) 
     shown = reviewed(str(sweep))
     assert set(shown.groups) == set(reviewed(str(sweep.parent)).groups) == {"seeds/monday", "seeds/tuesday"}
     assert (shown.metrics, shown.project, shown.entity) == (("accuracy", "macro_f1"), "mine", "")
+
+
+def test_named_entities_are_shown_by_their_own_metrics(tmp_path: Path) -> None:
+    assert reviewed(str(mirrored(tmp_path / "run", task="ner"))).metrics == ("f1_strict", "accuracy")
 
 
 def test_a_run_s_and_a_group_s(tmp_path: Path) -> None:
