@@ -14,6 +14,7 @@ from tests import tiny
 from tests.conftest import Command, Ended
 from tests.teachers import ASKS
 from tests.tiny import grow, lines, write_jsonl
+from tests.tiny_ner import scripted_ner
 
 from tutelage.data import pool as pool_module
 from tutelage.data.pool import Pool
@@ -113,6 +114,36 @@ def test_a_file_that_cannot_be_used(tutelage, workplace, folder, words, name, co
             write_jsonl(folder / f"{split}.jsonl", rows((f"a {split} text", "music")))
         said = ("A classifier needs two labels or more", "only 'music'", "Check data.label_column")
     fails(tutelage, workplace, words, 3, *said)
+    assert not (workplace / "replies.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "said"),
+    [
+        (
+            "train.jsonl",
+            {"text": "Bank of Rome fell", "spans": [[0, 12, "ORG"], [8, 12, "LOC"]]},
+            ("train.jsonl:1: the spans [0, 12) 'Bank of Rome' (ORG) and [8, 12) 'Rome' (LOC) overlap", "Keep one of them"),
+        ),
+        ("train.jsonl", {"tokens": ["Rome", "fell"], "tags": ["LOC", "O"]}, ("train.jsonl:1: 'LOC' is not a tag of IOB1, IOB2 or BIOES",)),
+        (
+            "train.jsonl",
+            {"text": "Rome fell", "spans": [[0, 4, 2]]},
+            ("the type 2 of the span [0, 4) is an integer", "Write the types by name"),
+        ),
+        (
+            "test.jsonl",
+            {"tokens": ["Rome", "fell"], "tags": ["B-GPE", "O"]},
+            ("test.jsonl:1: Unknown entity type 'GPE'.", "data.labels does not list it"),
+        ),
+    ],
+    ids=["nested", "no tag", "numbered type", "type only in test"],
+)
+def test_a_marking_that_cannot_be_used(tutelage, workplace, folder, ner_student, name, row, said):
+    for split, who in (("train", "Ada"), ("validation", "Olga"), ("test", "Piet")):
+        write_jsonl(folder / f"{split}.jsonl", [{"tokens": [who, "left"], "tags": ["B-PER", "O"]}])
+    write_jsonl(folder / name, [row])
+    fails(tutelage, workplace, scripted_ner(ner_student, folder, workplace / "replies.sqlite"), 3, *said)
     assert not (workplace / "replies.sqlite").exists()
 
 

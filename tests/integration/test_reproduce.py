@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests import tiny
+from tests import tiny, tiny_ner
 
 from tutelage.reproduce import check
 from tutelage.reproduce.check import reproduce
@@ -91,3 +91,19 @@ def test_runs_are_done_once_and_each_claim_gets_its_verdict(
     found = verdicts(max(first.parent.iterdir(), key=lambda path: path.stat().st_mtime))
     assert found["gain"] == verdicts(first)["gain"]
     assert found["never"] == ("not run", "needs a GPU (a large one); this machine has none")
+
+
+def test_a_claim_about_named_entities_is_judged_by_their_own_metric(
+    ner_student: Path, ner_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    base = tiny_ner.scripted_ner(ner_student, ner_data, workplace / "replies.sqlite")
+    scale = {"words": base, "seeds": [1], "minutes": 0.1, "sets": {"small": {"words": ["name=small"], "metric": "f1_strict"}}}
+    arms = {"grown": {"title": "EvoKD", "words": ["method=evokd", *tiny_ner.EVOKD_NER, "method.rounds=1"]}}
+    spec = {"title": "Mine", "scales": {"cpu": scale}, "arms": arms, "claims": [claim("high", "value", "grown", at_least=0.0)]}
+    path = workplace / "claims.yaml"
+    path.write_text(yaml.safe_dump({"mine": spec}))
+    assert reproduce("mine", "cpu", claims=path) == 0
+    (folder,) = (workplace / "multirun_sweeps" / "reproduce-mine-cpu").iterdir()
+    (finding,) = json.loads((folder / "verdicts.json").read_text())["claims"][0]["findings"]
+    assert finding["mean"] == json.loads((folder / "0" / "result.json").read_text())["after"]["f1_strict"]

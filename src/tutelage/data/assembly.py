@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tutelage.data.dataset import Dataset, Kind, classes_of
 from tutelage.data.dedup import Deduplicator, normalise
 from tutelage.data.labels import LabelSettings, label_space
-from tutelage.data.readers import RawExample, RawSplit
+from tutelage.data.raw import RawExample, RawSplit
 from tutelage.errors import ConfigError, DataError, did_you_mean
 from tutelage.records import Example, Label, record_id
 

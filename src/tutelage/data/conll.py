@@ -24,7 +24,8 @@ class Sentence:
 def read_sentences(where: str, text: str, word_number: int = 0, tag_number: int = -1) -> list[Sentence]:
     """The sentences of a column file; columns are split at tabs where a line has them, else at spaces.
 
-    Lines of -DOCSTART- and comments ("# …" that is not the word "#" with a tag) are passed over. A file of one column has no tags.
+    Lines of -DOCSTART- and comments are passed over: those that begin with "#" and are no row, for want of the columns of the others or of
+    a tag. "#tag O" is a word. A file of one column has no tags.
 
     Args:
         where: the file's name, for messages.
@@ -75,17 +76,18 @@ def _columns(line: str) -> list[str]:
 
 
 def _may_be_comment(line: list[str]) -> bool:
-    return (line[0] == "#" and len(line) > 1) or line[0].startswith(("# ", "-DOCSTART-"))
+    return line[0].startswith(("#", "-DOCSTART-"))
 
 
 def _is_comment(line: list[str], width: int, tag_number: int) -> bool:
-    """Whether a line is a remark: as a word "#" it would have the columns of the others, and a tag."""
-    if not line or line[0].startswith("-DOCSTART-") or not _may_be_comment(line):
+    """Whether a line that begins with "#" is a remark: read as a row it would have other columns than ``width``, or no tag."""
+    if not line or not line[0].startswith("#"):
         return False
-    if line[0] != "#" or (width and len(line) != width):
+    if line[0].startswith("# ") or (width and len(line) != width):
         return True
     try:
-        _tag("", _cell("", line, "tag", tag_number))
+        if width != 1:
+            _tag("", _cell("", line, "tag", tag_number))
     except DataError:
         return True
     return False

@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tutelage.data.conll import read_sentences
-from tutelage.data.dataset import Kind
-from tutelage.data.markings import from_spans, from_words
-from tutelage.errors import ConfigError, DataError, did_you_mean
+from tutelage.data.feature_names import names_in_parquet
+from tutelage.data.raw import Columns, RawSplit, raw_examples
+from tutelage.errors import ConfigError, DataError
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "jsonl": (".jsonl", ".ndjson"),
@@ -25,49 +24,6 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "conll": (".conll", ".iob", ".iob2", ".bio", ".txt"),
 }
 """File name endings by format. A tsv has no quoting: a quote is a quote."""
-
-
-@dataclass(frozen=True, slots=True)
-class RawExample:
-    """A text and its label (None where it has none) as the source has them, and where they stand ("train.csv:12")."""
-
-    text: str
-    label: str | None
-    place: str
-
-
-@dataclass(frozen=True, slots=True)
-class RawSplit:
-    """The rows of one split, before any cleaning.
-
-    Attributes:
-        where: the file, or the hub's name of the split.
-        columns: the columns found, for messages.
-    """
-
-    where: str
-    columns: tuple[str, ...]
-    rows: tuple[RawExample, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The names of the columns, or keys, that are read.
-
-    Attributes:
-        text, label: of classification; ``text`` also of NER, where ``spans`` are characters of it.
-        words, tags: of NER: lists as long as each other.
-        word_number, tag_number: of a conll file, whose columns have no names: their places, the last one -1.
-    """
-
-    kind: Kind = "classification"
-    text: str = "text"
-    label: str = "label"
-    words: str = "tokens"
-    tags: str = "tags"
-    spans: str = "spans"
-    word_number: int = 0
-    tag_number: int = -1
 
 
 def read_split(path: Path, columns_read: Columns, *, need_label: bool, encoding: str = "utf-8") -> RawSplit:
@@ -90,7 +46,8 @@ def read_split(path: Path, columns_read: Columns, *, need_label: bool, encoding:
             f"{path.stem}.conll; texts with one label each go with task=classification."
         )
     if path.suffix in FORMATS["parquet"]:
-        columns, records = _parquet(path)
+        columns, records, names = _parquet(path)
+        columns_read = replace(columns_read, classes=names)
     elif path.suffix in FORMATS["conll"]:
         columns, records = _conll(path, _decode(path, encoding), columns_read, need_label)
     else:
@@ -98,98 +55,6 @@ def read_split(path: Path, columns_read: Columns, *, need_label: bool, encoding:
         columns, records = _jsonl(path, text) if path.suffix in FORMATS["jsonl"] else _separated(path, text)
     rows = raw_examples(columns, records, columns_read, where=str(path), need_label=need_label)
     return RawSplit(str(path), tuple(columns), rows)
-
-
-def raw_examples(
-    columns: Sequence[str],
-    records: Iterator[tuple[str, dict[str, Any]]],
-    read: Columns,
-    *,
-    where: str,
-    need_label: bool,
-) -> tuple[RawExample, ...]:
-    """Pick text and label out of ``records``, pairs of (place, values by column).
-
-    Raises:
-        DataError: a column is absent, a value has the wrong type, or there is no row.
-    """
-    pick = _labelled_text if read.kind == "classification" else _marked_text
-    pick(where, dict.fromkeys(columns), read, need_label, check_only=True)
-    # Lines of JSON may differ in their keys, so each is checked again.
-    rows = [RawExample(*pick(place, record, read, need_label), place) for place, record in records]
-    if not rows:
-        raise DataError(f"{where} has no rows. Fill it, or take it out of the folder.")
-    return tuple(rows)
-
-
-def _labelled_text(place: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False) -> tuple[str, str | None]:
-    lacks = read.text not in record or (need and read.label not in record)
-    if lacks and (marks := [column for column in (read.words, read.tags, read.spans) if column in record]):
-        raise DataError(
-            f"{place} marks entities ({', '.join(marks)}), and the task is classification. Give task=ner, or set data.text_column= "
-            "and data.label_column=."
-        )
-    _need_column(place, record, "text_column", read.text)
-    if need:
-        _need_column(place, record, "label_column", read.label)
-    return ("", None) if check_only else (_text(place, record[read.text]), _label(place, record.get(read.label)))
-
-
-def _marked_text(place: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False) -> tuple[str, str | None]:
-    by_words = read.words in record
-    if need and read.label in record and read.tags not in record and read.spans not in record:
-        raise DataError(
-            f"{place} has one label a text ('{read.label}') and no entities, and the task is ner. Give task=classification, or set "
-            "data.tags_column= or data.spans_column=."
-        )
-    if not by_words and read.text not in record:
-        raise DataError(
-            f"{place}: neither '{read.words}' (words, with '{read.tags}') nor '{read.text}' (with '{read.spans}') is there, but "
-            f"{', '.join(record) or 'nothing'}. Set data.words_column= or data.text_column=."
-        )
-    if need:
-        _need_column(place, record, *(("tags_column", read.tags) if by_words else ("spans_column", read.spans)))
-    if check_only:
-        return "", None
-    if by_words:
-        words, tags = (_listed(place, column, record.get(column)) for column in (read.words, read.tags))
-        return from_words(place, words or [], tags)
-    return from_spans(place, _text(place, record[read.text]), _listed(place, read.spans, record.get(read.spans)))
-
-
-def _listed(place: str, column: str, value: Any) -> Any:
-    if value is not None and (not isinstance(value, Sequence) or isinstance(value, str)):
-        raise DataError(f"{place}: '{column}' is a {type(value).__name__} ({repr(value)[:60]}), not a list. Mend the row.")
-    return value
-
-
-def _need_column(place: str, columns: Sequence[str] | dict[str, Any], setting: str, column: str) -> None:
-    if column not in columns:
-        raise DataError(f"{place}: {did_you_mean('column', column, columns)} Set data.{setting}=.")
-
-
-def _text(place: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise DataError(
-            f"{place}: the text is a {type(value).__name__} ({repr(value)[:60]}), not a string. "
-            "Choose another data.text_column, or mend the row."
-        )
-    return value
-
-
-def _label(place: str, value: Any) -> str | None:
-    if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
-        value = None if math.isnan(value) else int(value)  # a column of whole numbers with gaps is read as floats
-    if value is None:
-        return None
-    if not isinstance(value, str | int):
-        raise DataError(
-            f"{place}: the label is a {type(value).__name__} ({repr(value)[:60]}), not a string or whole number. "
-            "Mend it, or choose another data.label_column."
-        )
-    return str(value).strip() or None
 
 
 def _decode(path: Path, encoding: str) -> str:
@@ -272,7 +137,7 @@ def _separated(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, di
     return header, iter(records)
 
 
-def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
+def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]], Mapping[str, Sequence[str]]]:
     import pyarrow.parquet  # heavy, and only for this format
 
     try:
@@ -282,4 +147,4 @@ def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]
     # Batch by batch, so that a large file is not held twice as Python objects.
     rows = chain.from_iterable(batch.to_pylist() for batch in table.to_batches(max_chunksize=10_000))
     records = ((f"{path}: row {number}", record) for number, record in enumerate(rows, start=1))
-    return list(table.column_names), records
+    return list(table.column_names), records, names_in_parquet(table.schema.metadata)

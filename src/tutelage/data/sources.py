@@ -7,14 +7,16 @@ a cleaned :class:`Dataset` (what cleaning does: :mod:`tutelage.data.assembly`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from tutelage.data.assembly import assemble
 from tutelage.data.dataset import Dataset, Kind
+from tutelage.data.feature_names import class_names
 from tutelage.data.labels import LabelSettings
-from tutelage.data.readers import FORMATS, Columns, RawSplit, raw_examples, read_split
+from tutelage.data.raw import Columns, RawSplit, raw_examples
+from tutelage.data.readers import FORMATS, read_split
 from tutelage.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["Dataset", "load_files", "load_hub", "load_sample"]
@@ -196,20 +198,9 @@ def _hub_split(name: str, subset: str | None, split: str, revision: str | None, 
             "(data.splits.validation=null cuts dev from train). Where the hub cannot be reached, save the data as files "
             "and use data=files data.path=<folder>."
         ) from error
-    column = columns_read.label if columns_read.kind == "classification" else columns_read.tags
-    feature = data.features.get(column)
-    class_names: list[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
-
-    def named(record: dict[str, Any]) -> dict[str, Any]:
-        if class_names is None or (given := record[column]) is None:
-            return record
-        # -1 is the hub's "not published".
-        if isinstance(given, list):
-            return {**record, column: None if -1 in given else [class_names[number] for number in given]}
-        return {**record, column: class_names[given] if given >= 0 else None}
-
+    columns_read = replace(columns_read, classes=class_names(data.features.to_dict()))
     where = f"{name}[{split}]"
-    records = ((f"{where}: row {number}", named(record)) for number, record in enumerate(data, start=1))
+    records = ((f"{where}: row {number}", record) for number, record in enumerate(data, start=1))
     columns = tuple(data.column_names)
     rows = raw_examples(columns, records, columns_read, where=where, need_label=need_label)
     return RawSplit(where, columns, rows)

@@ -48,6 +48,16 @@ def test_remarks_and_document_starts_are_passed_over() -> None:
     assert read_sentences("f", "# only remarks\n\n") == []
 
 
+def test_a_remark_needs_no_space_after_its_sign() -> None:
+    text = "#id 1\n#sent_id = 2 x\n#\nAnna B-PER\n#hashtag O\n#hashtag B-MISC\n#note 2\n#hashtag\n##\n\n#id 3\nUlm B-LOC\n"
+    assert read_sentences("f", text) == [
+        Sentence(["Anna", "#hashtag", "#hashtag"], ["B-PER", "O", "B-MISC"], "f:4"), Sentence(["Ulm"], ["B-LOC"], "f:12"),
+    ]  # fmt: skip
+    assert read_sentences("f", "#id\t1\n1\tUlm\tB-LOC\n#text of it\n2\t#x\tO\n", 1) == [Sentence(["Ulm", "#x"], ["B-LOC", "O"], "f:2")]
+    assert read_sentences("f", "#x O\n#id 1\n") == [Sentence(["#x"], ["O"], "f:1")]
+    assert read_sentences("f", "#id 1\nAnna\n#tag\n") == [Sentence(["Anna", "#tag"], None, "f:2")]
+
+
 def test_a_file_of_one_column_has_no_tags() -> None:
     assert read_sentences("f", "# a remark\nAnna\n#\n\nUlm\n") == [Sentence(["Anna", "#"], None, "f:2"), Sentence(["Ulm"], None, "f:5")]
 

@@ -13,10 +13,11 @@ from tests.tiny_student import tiny_tokenizer
 from tests.unit.tasks.test_spans import markings
 
 from tutelage.data.items import Item, ItemEncoder
+from tutelage.data.markings import from_spans
 from tutelage.errors import ConfigError
 from tutelage.records import Label, Row
 from tutelage.tasks.ner import NerTask
-from tutelage.tasks.spans import Span, first_pieces, from_tags, to_tags, write_spans
+from tutelage.tasks.spans import Span, cut_at, first_pieces, from_tags, read_spans, split_words, to_characters, to_tags, write_spans
 
 TYPES = ("PER", "LOC", "work-of_art")
 TASK = NerTask([Label(name, name, name) for name in TYPES])
@@ -92,6 +93,33 @@ def test_a_perfect_student_is_read_as_the_target(marking: tuple[list[Span], int]
     assert seen == sorted(seen, reverse=True)
     kept = to_tags(spans, length)[: sum(seen)] + ["O"] * (length - sum(seen))
     assert TASK.read(item.read(batch["targets"][0])).predicted == write_spans(from_tags(kept))
+
+
+GAPS = ("", " ", ", ", " left \u200b ", "\u200b", "\u200e ", " \u200e", " 7 ")
+
+
+@given(
+    st.sampled_from(["anna", "anna xyz", "a-b", "anna\u200bxyz", "Anna…"]),
+    st.lists(st.tuples(st.sampled_from(GAPS), st.booleans()), min_size=2, max_size=4),
+    st.sampled_from(GAPS),
+)
+def test_a_repeated_mention_goes_from_characters_to_sub_tokens_and_back(mention: str, parts: list[tuple[str, bool]], last: str) -> None:
+    text, places = "", []
+    for gap, marked in parts:
+        text += gap
+        places += [(len(text), len(text) + len(mention))] if marked else []
+        text += mention
+    text += last
+    inside, target = from_spans("a:1", text, [[*place, "PER"] for place in places])
+    assert target is not None
+    encoder, (item,) = encoded([inside], [target], longest=100)
+    # What the tokenizer drops has no sub-token, so it is never learnt; here it stands outside of every entity.
+    assert {word for word, place in zip(inside.split(" "), item.places, strict=True) if place < 0} <= {"\u200b", "\u200e"}
+    batch = encoder.collate([(0, item)])
+    found = TASK.read(item.read(batch["targets"][0])).predicted
+    assert found == target
+    words = cut_at(split_words(text), [edge for place in places for edge in place])
+    assert [to_characters(words, span) for span in read_spans(found)] == places
 
 
 def test_places_are_those_of_the_tokenizer() -> None:

@@ -23,6 +23,34 @@ def test_words_and_spans_give_the_same_marking() -> None:
     assert from_spans("a:1", text, named) == by_words
 
 
+def test_a_type_may_stand_under_the_second_key_where_the_first_is_null() -> None:
+    rows = [{"start": 0, "end": 4, "label": None, "type": "PER"}, {"start": 9, "end": 13, "label": "LOC", "type": None}]
+    assert from_spans("a:1", "Anna saw Köln", rows)[1] == write_spans([Span(0, 1, "PER"), Span(2, 3, "LOC")])
+
+
+def test_a_span_that_is_there_twice_counts_once() -> None:
+    once = from_spans("a:1", "in Ulm on", [[3, 6, "LOC"]])
+    assert from_spans("a:1", "in Ulm on", [[3, 6, "LOC"], {"start": 3, "end": 6, "label": "LOC"}, [2, 7, "LOC"]]) == once
+
+
+def test_a_long_span_is_cut_in_the_message() -> None:
+    with pytest.raises(DataError, match="overlap") as raised:
+        from_spans("a:1", "long " * 500, [[0, 2499, "A"], [5, 2000, "B"]])
+    assert len(str(raised.value)) < 300
+
+
+def test_numbers_have_the_names_that_the_data_set_gives() -> None:
+    assert from_words("a:1", ["Anna", "Lee"], [1, 2], ["O", "B-PER", "I-PER"])[1] == write_spans([Span(0, 2, "PER")])
+    assert from_words("a:1", ["Anna", "Lee"], [-1, -1], ["O", "B-PER", "I-PER"]) == ("Anna Lee", None)
+    assert from_spans("a:1", "Anna Lee", [[0, 8, 1]], ["LOC", "PER"])[1] == write_spans([Span(0, 2, "PER")])
+    assert from_spans("a:1", "Anna Lee", [[0, 4, 0], [5, 8, -1]], ["LOC", "PER"]) == ("Anna Lee", None)
+    with pytest.raises(DataError, match=r"^a:1: there is no class 2: the data names 2 classes"):
+        from_spans("a:1", "Anna Lee", [[0, 8, 2]], ["LOC", "PER"])
+    # What datasets.ClassLabel(num_classes=2) makes up.
+    with pytest.raises(DataError, match=r"^a:1: the type 1 of the span \[0, 8\) is an integer"):
+        from_spans("a:1", "Anna Lee", [[0, 8, 1]], ["0", "1"])
+
+
 def test_without_marks_there_is_no_target_and_with_none_an_empty_one() -> None:
     assert from_words("a:1", ["a", "b"], None) == ("a b", None)
     assert from_words("a:1", ["a", 1999], ["O", "O"]) == ("a 1999", "[]")
@@ -69,7 +97,7 @@ def test_a_word_may_hold_a_hard_space() -> None:
     [
         (["a", "b"], ["O"], "a:1: 2 words and 1 tags"),
         (["a"], ["PER"], "a:1: 'PER' is not a tag of IOB1"),
-        (["a"], [3], "a:1: the tag 3 is a int, not a string such as B-PER"),
+        (["a"], [3], "a:1: the tag 3 is an integer, not a string such as B-PER"),
         (["a"], [None], "a:1: the tag None is a NoneType"),
     ],
 )
@@ -91,7 +119,17 @@ def test_tags_that_do_not_fit(words: list[str], tags: list[Any], message: str) -
         ([[-4, 2, "PER"]], "does not lie"),
         ([[4, 4, "PER"]], "does not lie"),
         ([[4, 5, "PER"]], r"the span \[4, 5\) holds no word: ' '"),
-        ([[0, 8, "PER"], [5, 8, "LOC"]], r"overlap; nested .*'Anna Lee'"),
+        ([[0, 4, " "]], "is not a span"),
+        ([[0, 4, None]], "is not a span"),
+        ([[0, 4, ["PER"]]], "is not a span"),
+        ([[0, 4, True]], "is not a span"),
+        ([[0, 4, 1.5]], "is not a span"),
+        ([{"start": 0, "end": 4, "label": None, "type": None}], "is not a span"),
+        ([[0, 4, 1]], r"the type 1 of the span \[0, 4\) is an integer, and nothing says which type it means. Write the types by name"),
+        ([{"start": 0, "end": 4, "label": 0}], r"the type 0 of the span \[0, 4\) is an integer"),
+        ([[0, 8, "PER"], [5, 8, "LOC"]], r"the spans \[0, 8\) 'Anna Lee' \(PER\) and \[5, 8\) 'Lee' \(LOC\) overlap; nested .*Keep one"),
+        ([[5, 8, "LOC"], [0, 8, "LOC"]], r"the spans \[0, 8\) 'Anna Lee' \(LOC\) and \[5, 8\) 'Lee' \(LOC\) overlap; nested"),
+        ([[5, 8, "PER"], [0, 4, "PER"], [5, 8, "LOC"]], r"the span \[5, 8\) 'Lee' has two types, LOC and PER. Keep one"),
     ],
 )
 def test_spans_that_make_no_sense(spans: list[Any], message: str) -> None:

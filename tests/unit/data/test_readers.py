@@ -95,7 +95,7 @@ def test_a_key_that_one_line_lacks(tmp_path: Path) -> None:
         ('{"text": "half', "not JSON"),
         ("[1, 2]", "must be a JSON object"),
         ("[" * 100_000, "not JSON"),
-        ('{"text": 5, "label": "a"}', "text is a int"),
+        ('{"text": 5, "label": "a"}', "text is an integer"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -215,6 +215,65 @@ def test_a_table_cannot_mark_entities(tmp_path: Path, suffix: str) -> None:
 def test_a_malformed_marking_is_named(tmp_path: Path, row: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_files(folder(tmp_path, **{**MARKED, "test": [*MARKED["test"], row]}), kind="ner")
+
+
+SPLITS = {"train": "Anna", "validation": "Olga", "test": "Piet"}
+
+
+def exported(path: Path, features: dict[str, object], content: dict[str, list[dict[str, object]]]) -> Path:
+    """A folder of parquet files as `datasets` writes them."""
+    import datasets
+
+    for name, split in content.items():
+        datasets.Dataset.from_list(split, features=datasets.Features(features)).to_parquet(str(path / f"{name}.parquet"))
+    return path
+
+
+def test_parquet_of_datasets_keeps_the_names_of_its_tags(tmp_path: Path) -> None:
+    import datasets
+    import pyarrow.parquet as pq
+
+    content = {name: [{"tokens": [who, "left"], "tags": [1, 0]}] for name, who in SPLITS.items()}
+    content["train"].append({"tokens": ["not", "told"], "tags": [-1, -1]})
+    features = {"tokens": datasets.List(datasets.Value("string")), "tags": datasets.List(datasets.ClassLabel(names=["O", "B-PER"]))}
+    data = load_files(exported(tmp_path, features, content), kind="ner")
+    assert (list(data.pool_gold.values()), data.test[0].label) == (['[[0, 1, "PER"]]'], '[[0, 1, "PER"]]')
+    assert data.notes == ("1 of 2 pool texts have no label",)
+    for file in tmp_path.iterdir():
+        pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
+    with pytest.raises(DataError, match=r"train.parquet: row 1: the tag 1 is an integer, not a string such as B-PER. Write the names"):
+        load_files(tmp_path, kind="ner")
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+def test_parquet_of_datasets_keeps_the_names_of_its_spans_types(tmp_path: Path, by_key: bool) -> None:
+    import datasets
+    import pyarrow.parquet as pq
+
+    span = {"start": datasets.Value("int32"), "end": datasets.Value("int32"), "label": datasets.ClassLabel(names=["LOC", "PER"])}
+    values: object = {"start": [0], "end": [4], "label": [1]} if by_key else [{"start": 0, "end": 4, "label": 1}]
+    content = {name: [{"text": f"{who} left", "spans": values}] for name, who in SPLITS.items()}
+    features = {"text": datasets.Value("string"), "spans": datasets.Sequence(span) if by_key else datasets.List(span)}
+    data = load_files(exported(tmp_path, features, content), kind="ner")
+    assert (data.test[0].label, [label.name for label in data.labels]) == ('[[0, 1, "PER"]]', ["PER"])
+    for file in tmp_path.iterdir():
+        pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
+    with pytest.raises(DataError, match=r"train.parquet: row 1: the type 1 of the span \[0, 4\) is an integer"):
+        load_files(tmp_path, kind="ner")
+
+
+def test_parquet_of_datasets_keeps_the_names_of_its_labels(tmp_path: Path) -> None:
+    import datasets
+
+    numbered = {
+        name: [{**row, "label": int(row["label"] == "HandTool")} for row in rows(*span)]
+        for name, span in {"train": (0, 8), "validation": (8, 10), "test": (10, 12)}.items()
+    }
+    numbered["train"].append({"text": "hidden", "label": -1})
+    features = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["animal", "HandTool"])}
+    data = load_files(exported(tmp_path, features, numbered))
+    assert [label.name for label in data.labels] == ["HandTool", "animal"]
+    assert data.notes == ("1 of 17 pool texts have no label",)
 
 
 def test_rows_without_words_are_counted_as_empty(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from tests.unit.data.folders import folder, rows, write
 
+from tutelage import data as data_package
 from tutelage.data.dedup import normalise
 from tutelage.data.sources import load_files, load_hub, load_sample
 from tutelage.errors import ConfigError, DataError
@@ -26,6 +28,20 @@ def test_the_sample_is_whole_and_clean() -> None:
     assert max(forms.values()) == 1
     assert data.digest == load_sample("snips_intent").digest
     assert load_sample("snips_intent", labels={label.name: "word" for label in data.labels}).digest != data.digest
+
+
+SAMPLES = sorted(path for path in (Path(data_package.__file__).parent / "samples").iterdir() if path.is_dir())
+
+
+def test_there_are_samples() -> None:
+    assert {folder.name for folder in SAMPLES} >= {"snips_intent", "wikigold"}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_a_sample_says_where_it_is_from_and_under_which_licence(sample: Path) -> None:
+    said = (sample / "SOURCE.md").read_text(encoding="utf-8")
+    assert re.search(r"^- Source: https://\S+\.\S+", said, re.MULTILINE)
+    assert re.search(r"^- Licence: (CC0 1\.0|CC BY(-SA)? [34]\.0|MIT|Apache-2\.0)\b", said, re.MULTILINE)
 
 
 def test_an_unknown_sample_is_named() -> None:
@@ -99,6 +115,40 @@ def test_class_numbers_of_the_hub_become_names(monkeypatch: pytest.MonkeyPatch) 
     assert {label.name for label in data.labels} == {"animal", "HandTool"}
     assert data.test[0].label == "animal"
     assert data.notes == ("1 of 17 pool texts have no label",)
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+def test_type_numbers_of_the_hub_s_spans_become_names(monkeypatch: pytest.MonkeyPatch, by_key: bool) -> None:
+    import datasets
+
+    def spans(numbers: list[int]) -> object:
+        rows = [{"start": 5 * place, "end": 5 * place + 4, "label": number} for place, number in enumerate(numbers)]
+        return {key: [row[key] for row in rows] for key in ("start", "end", "label")} if by_key else rows
+
+    content = {
+        "train": [{"text": "Anna Köln", "spans": spans([1, 0])}, {"text": "Ulla said", "spans": spans([-1])}],
+        "validation": [{"text": "Olga sang", "spans": spans([1])}],
+        "test": [{"text": "Rome fell", "spans": spans([0])}, {"text": "no name", "spans": spans([])}],
+    }
+    kinds = {"label": datasets.ClassLabel(names=["LOC", "PER"])}
+
+    def load(name: str, subset: str | None, *, split: str, revision: str | None) -> datasets.Dataset:
+        span = {"start": datasets.Value("int64"), "end": datasets.Value("int64"), **kinds}
+        features = {"text": datasets.Value("string"), "spans": datasets.Sequence(span) if by_key else datasets.List(span)}
+        return datasets.Dataset.from_list(content[split], features=datasets.Features(features))
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    data = load_hub("some/set", revision="abc", kind="ner")
+    assert [label.name for label in data.labels] == ["LOC", "PER"]
+    assert list(data.pool_gold.values()) == ['[[0, 1, "PER"], [1, 2, "LOC"]]']
+    assert data.notes == ("1 of 2 pool texts have no label",)
+    assert [one.label for one in data.test] == ['[[0, 1, "LOC"]]', "[]"]
+    for nameless in (datasets.Value("int64"), datasets.ClassLabel(num_classes=2)):
+        kinds["label"] = nameless
+        with pytest.raises(
+            DataError, match=r"some/set\[train\]: row 1: the type 1 of the span \[0, 4\) is an integer.* Write the types by name"
+        ):
+            load_hub("some/set", revision="abc", kind="ner")
 
 
 def test_a_hub_that_cannot_be_reached_points_to_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

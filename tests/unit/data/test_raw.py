@@ -1,0 +1,141 @@
+"""Which columns of a row are read for NER: what is really there decides, and no gold is lost without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.data.folders import folder
+
+from tutelage.data.raw import Columns, RawExample, raw_examples
+from tutelage.data.sources import load_files
+from tutelage.errors import DataError
+from tutelage.tasks.spans import Span, write_spans
+
+WORDS, TAGS, TEXT, SPANS = ["Anna", "left"], ["B-PER", "O"], "Anna left!", [[0, 4, "PER"]]
+BY_WORDS = ("Anna left", write_spans([Span(0, 1, "PER")]))
+BY_SPANS = ("Anna left !", write_spans([Span(0, 1, "PER")]))
+PRODIGY = [{"text": "Anna", "start": 0, "end": 4, "id": 0}, {"text": "left", "start": 5, "end": 9, "id": 1}]
+REST: dict[str, Any] = {
+    name: [{"text": f"{who} ran", "spans": [[0, 4, "PER"]]}] for name, who in (("validation", "Olga"), ("test", "Piet"))
+}
+
+
+def picked(row: dict[str, Any], need: bool = False) -> tuple[str, str | None]:
+    (example,) = raw_examples(list(row), iter([("f:1", row)]), Columns("ner"), where="f", need_label=need)
+    assert example == RawExample(example.text, example.label, "f:1")
+    return example.text, example.label
+
+
+@pytest.mark.parametrize("need", [False, True])
+@pytest.mark.parametrize(
+    ("row", "read"),
+    [
+        ({"tokens": WORDS, "tags": TAGS}, BY_WORDS),
+        ({"text": TEXT, "spans": SPANS}, BY_SPANS),
+        ({"text": TEXT, "tokens": WORDS, "spans": SPANS}, BY_SPANS),
+        ({"text": TEXT, "tokens": WORDS, "tags": None, "spans": SPANS}, BY_SPANS),
+        ({"text": TEXT, "tokens": None, "tags": None, "spans": SPANS}, BY_SPANS),
+        ({"text": TEXT, "tokens": None, "spans": SPANS}, BY_SPANS),
+        ({"text": TEXT, "tokens": [], "tags": [], "spans": SPANS}, BY_SPANS),
+        ({"text": TEXT, "tokens": 2, "spans": SPANS}, BY_SPANS),
+        ({"text": TEXT, "tags": ["news"], "spans": SPANS}, BY_SPANS),
+        ({"text": TEXT, "tokens": PRODIGY, "spans": [{**PRODIGY[0], "token_start": 0, "token_end": 0, "label": "PER"}]}, BY_SPANS),
+        ({"text": TEXT, "tokens": WORDS, "tags": TAGS, "spans": None}, BY_WORDS),
+        ({"text": None, "tokens": WORDS, "tags": TAGS, "spans": None}, BY_WORDS),
+        ({"text": TEXT, "tokens": WORDS, "tags": TAGS, "spans": []}, BY_WORDS),
+        ({"tokens": WORDS, "tags": TAGS, "spans": SPANS}, BY_WORDS),
+        ({"text": TEXT, "tokens": WORDS, "tags": None, "spans": None}, ("Anna left", None)),
+        ({"text": TEXT, "tokens": None, "tags": None, "spans": None}, ("Anna left !", None)),
+        ({"text": None, "tokens": None, "tags": None, "spans": None}, ("", None)),
+    ],
+)
+def test_what_is_there_decides(row: dict[str, Any], read: tuple[str, str | None], need: bool) -> None:
+    assert picked(row, need) == read
+
+
+@pytest.mark.parametrize(
+    ("row", "read"),
+    [
+        ({"tokens": WORDS}, "Anna left"),
+        ({"text": TEXT}, "Anna left !"),
+        ({"text": TEXT, "tokens": WORDS}, "Anna left"),
+        ({"text": TEXT, "tokens": PRODIGY}, "Anna left !"),
+        ({"text": TEXT, "tags": []}, "Anna left !"),
+    ],
+)
+def test_a_pool_may_have_no_marks(row: dict[str, Any], read: str) -> None:
+    assert picked(row) == (read, None)
+    with pytest.raises(DataError, match=r"^f(:| has) .*data\.(tags|spans)_column="):
+        picked(row if "tags" not in row else {"text": TEXT}, need=True)
+
+
+def test_with_both_kinds_of_text_and_no_marks_both_are_named() -> None:
+    with pytest.raises(
+        DataError, match=r"^f has neither 'tags' \(of 'tokens'\) nor 'spans' \(of 'text'\), but text, tokens, ner. Set data"
+    ):
+        picked({"text": TEXT, "tokens": WORDS, "ner": TAGS}, need=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"tokens": WORDS, "spans": SPANS}, r"'spans' marks characters of a 'text', and there is none.*data.text_column="),
+        ({"text": None, "tokens": WORDS, "spans": SPANS}, r"'spans' marks characters of a 'text', and there is none"),
+        ({"text": TEXT, "tags": TAGS}, r"'tags' \(\['B-PER', 'O'\]\) marks words, and there are none in 'tokens'.*data.words_column="),
+        ({"text": TEXT, "tokens": PRODIGY, "tags": TAGS}, r"'tags' .* marks words, and there are none in 'tokens'"),
+        ({"tokens": [], "tags": ["O"]}, r"'tags' .* marks words, and there are none in 'tokens'"),
+        ({"tokens": WORDS, "tags": []}, r"2 words and 0 tags"),
+        ({"text": 5, "spans": []}, r"the text is an integer \(5\), not a string"),
+        ({"text": None, "spans": SPANS}, r"the span \[0, 4\) does not lie in its text of 0 characters"),
+    ],
+)
+def test_marks_without_what_they_mark_are_errors(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=rf"^f:1: {message}"):
+        picked(row)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_the_gold_of_a_pool_with_both_forms_is_kept(tmp_path: Path, suffix: str) -> None:
+    train = [
+        {"text": "Anna left!", "tokens": None, "tags": None, "spans": [{"start": 0, "end": 4, "label": "PER"}]},
+        {"text": "Ulla stayed.", "tokens": ["Ulla", "stayed."], "tags": None, "spans": [{"start": 0, "end": 4, "label": "PER"}]},
+        {"text": None, "tokens": ["see", "Jan"], "tags": ["O", "B-PER"], "spans": None},
+    ]
+    rest = {
+        name: [
+            {"text": row["text"], "spans": [dict(zip(("start", "end", "label"), span, strict=True)) for span in row["spans"]]}
+            for row in rows
+        ]
+        for name, rows in REST.items()
+    }
+    data = load_files(folder(tmp_path, suffix, train=train, **rest), kind="ner")
+    assert [(one.text, data.pool_gold[one.id]) for one in data.pool] == [
+        ("Anna left !", '[[0, 1, "PER"]]'), ("Ulla stayed .", '[[0, 1, "PER"]]'), ("see Jan", '[[1, 2, "PER"]]'),
+    ]  # fmt: skip
+    assert data.dropped == {}
+
+
+@pytest.mark.parametrize("key", ["label", "type"])
+def test_spans_may_be_an_object_of_lists(tmp_path: Path, key: str) -> None:
+    train = [
+        {"text": "Anna met Olga", "spans": {"start": [0, 9], "end": [4, 13], key: ["PER", "PER"], "text": ["Anna", "Olga"]}},
+        {"text": "no one", "spans": {"start": [], "end": [], key: []}},
+    ]
+    data = load_files(folder(tmp_path, train=train, **REST), kind="ner")
+    assert [data.pool_gold[one.id] for one in data.pool] == ['[[0, 1, "PER"], [2, 3, "PER"]]', "[]"]
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        ({"start": [0, 5], "end": [4], "label": ["PER"]}, r"lists in 'spans' differ in length: 2 of 'start', 1 of 'end', 1 of 'label'"),
+        ({"start": [0], "end": [4]}, r"\{'start': 0, 'end': 4\} is not a span"),
+        ({"start": 0, "end": 4, "label": "PER"}, r"'spans' is a dict"),
+        ({}, r"'spans' is a dict \(\{\}\), not a list"),
+    ],
+)
+def test_an_object_of_lists_that_makes_no_spans(spans: Any, message: str) -> None:
+    with pytest.raises(DataError, match=rf"^f:1: .*{message}"):
+        picked({"text": TEXT, "spans": spans})
