@@ -1,9 +1,10 @@
 """Claim: five words around a mention tell the teacher as much in a demonstration as its whole sentence, for two thirds of the tokens.
 
     python benchmarks/verify_window.py [--sets wikigold] [--seeds 1 2] [--shown 0 5] [--sentences 80] [--data ../data] [teacher.model=embedded]
+    python benchmarks/verify_window.py --shots 5 --per-type 1 3 5 --shown 5      the same of how many demonstrations of each type are shown
 
-The teacher alone marks the first dev sentences by *verify*, with the shots of each seed as demonstrations, once for each ``teacher.shown_words``;
-strict entity F1 and billed tokens. ``--data`` holds conll2004/ and wnut17/ for ``--sets conll04 wnut17``; Wikigold is in the package.
+The teacher alone marks the first dev sentences by *verify*, with the shots of each seed as demonstrations, once for each ``teacher.shown_words``
+and ``teacher.shown_per_type``; strict entity F1 and billed tokens. ``--data`` holds conll2004/ and wnut17/ for ``--sets conll04 wnut17``; Wikigold is in the package.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from itertools import product
 from pathlib import Path
 
 from ner_arms import overrides_of
@@ -57,23 +59,24 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["wikigold"], choices=("wikigold", "conll04", "wnut17"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shown", nargs="+", type=int, default=[0, 5])
+    parser.add_argument("--per-type", nargs="+", type=int, default=[1])
+    parser.add_argument("--shots", type=int, default=1)
     parser.add_argument("--sentences", type=int, default=80)
     parser.add_argument("--data", type=Path, default=Path("../data"))
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
-    found: dict[int, list[tuple[float, int]]] = {shown: [] for shown in options.shown}
+    found: dict[str, list[tuple[float, int]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for dataset in options.sets:
-            for seed in options.seeds:
-                for shown in options.shown:
-                    overrides = [*overrides_of(dataset, options.data), f"seed={seed}", f"teacher.shown_words={shown}", *options.overrides]
-                    f1, tokens = measured(overrides, options.sentences, Path(folder))
-                    found[shown].append((f1, tokens))
-                    print(f"{dataset:9s} seed {seed}  shown_words {shown}  F1 {100 * f1:5.1f}  {tokens:9,} tokens", flush=True)
-    for shown, pairs in found.items():
-        print(
-            f"mean       shown_words {shown}  F1 {100 * statistics.mean(f1 for f1, _ in pairs):5.1f}  {sum(tokens for _, tokens in pairs):9,} tokens in all"
-        )
+        for dataset, seed in product(options.sets, options.seeds):
+            for shown, each in product(options.shown, options.per_type):
+                given = [f"seed={seed}", f"shots={options.shots}", f"teacher.shown_words={shown}", f"teacher.shown_per_type={each}"]
+                f1, tokens = measured([*overrides_of(dataset, options.data), *given, *options.overrides], options.sentences, Path(folder))
+                variant = f"shown_words {shown}  per type {each}"
+                found.setdefault(variant, []).append((f1, tokens))
+                print(f"{dataset:9s} seed {seed}  {variant}  F1 {100 * f1:5.1f}  {tokens:9,} tokens", flush=True)
+    for variant, pairs in found.items():
+        f1, tokens = statistics.mean(f1 for f1, _ in pairs), sum(tokens for _, tokens in pairs)
+        print(f"mean              {variant}  F1 {100 * f1:5.1f}  {tokens:9,} tokens in all")
 
 
 if __name__ == "__main__":

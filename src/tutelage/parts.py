@@ -23,7 +23,7 @@ from tutelage.teacher.labelling import Labeller, Nearest
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import Teacher
 
-_LAYERS = ("cache", "record", "ner", "candidates", "candidate_width", "candidate_parts", "shown_words", "reply_tokens")
+_LAYERS = ("cache", "record", "ner", "candidates", "candidate_width", "candidate_parts", "shown_words", "shown_per_type", "reply_tokens")
 """Keys of conf/teacher that configure the wrappers around the engine, or how it is asked, not the engine."""
 
 
@@ -171,8 +171,9 @@ def build_labeller(
         calibrator,
         candidates,
         allow_codes,
-        nearest=nearest,
-        shown_words=config.teacher.shown_words,
+        config.teacher.shown_per_type,
+        nearest,
+        config.teacher.shown_words,
     )
     if config.teacher.ner == "extract":
         return SpanExtractor(teacher, task.labels, prompts, demonstrations, verifier, config.teacher.reply_tokens, nearest)

@@ -28,7 +28,7 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
 WRAPPERS = {
     "data": {"cue"},
-    "teacher": {"cache", "record", "ner", "candidates", "candidate_width", "candidate_parts", "shown_words", "reply_tokens"},
+    "teacher": {"cache", "record", "ner", "candidates", "candidate_width", "candidate_parts", "shown_words", "shown_per_type", "reply_tokens"},
     "method": {"training", "allow_codes", "acquire", "accept", "train"},
 }
 """Keys of a group that are not the target's: the run takes them for what stands around it."""

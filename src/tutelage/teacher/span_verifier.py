@@ -54,13 +54,13 @@ class SpanVerifier:
     Args:
         labels: the entity types.
         shots: marked examples. Each type's first entities, and candidates that are none, are the demonstrations.
-        a_type: demonstrations of each type, and of none.
+        shown_per_type: demonstrations of each type, and of none, where the shots have so many.
         shown_words: what a demonstration shows of its sentence: the mention and so many words on either side; 0 for all of it. Demonstrations
             are most of what *verify* costs, and a few words around a mention tell as much of its type (benchmarks/verify_window.py).
         nearest: gives a text marked examples of its own instead. The demonstrations are picked from its most similar one first, and shown last.
 
     Raises:
-        ConfigError: ``shown_words`` is negative.
+        ConfigError: ``shown_words`` is negative, or ``shown_per_type`` below 1.
     """
 
     def __init__(
@@ -72,19 +72,22 @@ class SpanVerifier:
         calibrator: Calibrator,
         candidates: Candidates,
         allow_codes: bool = True,
-        a_type: int = 1,
+        shown_per_type: int = 1,
         nearest: Nearest | None = None,
         shown_words: int = 0,
     ) -> None:
         if shown_words < 0:
             raise ConfigError(f"teacher.shown_words={shown_words} must be 1 or more words, or 0 for whole sentences.")
+        if shown_per_type < 1:
+            raise ConfigError(f"teacher.shown_per_type={shown_per_type} must be 1 or more demonstrations.")
         self._candidates = candidates
         self.asks_student = candidates.asks_student
         self._shown_words = shown_words
+        self._shown_per_type = shown_per_type
         self._limit = prompts.text_limit
         space = (*labels, NONE)
-        shown = self._demonstrations(shots, space, a_type)
-        own = None if nearest is None else lambda query: self._demonstrations(nearest(query.text)[::-1], space, a_type)[::-1]
+        shown = self._demonstrations(shots, space)
+        own = None if nearest is None else lambda query: self._demonstrations(nearest(query.text)[::-1], space)[::-1]
         self._scorer = LabelScorer(teacher, space, prompts, shown, calibrator, allow_codes, own)
         self.calibrator = calibrator
 
@@ -184,8 +187,8 @@ class SpanVerifier:
         types = {span[:2]: span.type for span in draft.mentions}
         return [(self._query(draft.text, span, around), types.get(span, OUTSIDE)) for span in self.places(draft)]
 
-    def _demonstrations(self, shots: Sequence[Example], labels: Sequence[Label], a_type: int) -> list[tuple[Query, str]]:
-        left = {label.name: a_type for label in labels}
+    def _demonstrations(self, shots: Sequence[Example], labels: Sequence[Label]) -> list[tuple[Query, str]]:
+        left = {label.name: self._shown_per_type for label in labels}
         chosen: list[tuple[Query, str]] = []
         for shot in shots:
             for query, label in self._of_gold(shot, self._shown_words):
