@@ -3,8 +3,9 @@
     python benchmarks/verify_window.py [--sets wikigold] [--seeds 1 2] [--shown 0 5] [--sentences 80] [--data ../data] [teacher.model=embedded]
     python benchmarks/verify_window.py --shots 5 --per-type 1 3 5 --shown 5      the same of how many demonstrations of each type are shown
 
-The teacher alone marks the first dev sentences by *verify*, with the shots of each seed as demonstrations, once for each ``teacher.shown_words``
-and ``teacher.shown_per_type``; strict entity F1 and billed tokens. ``--data`` holds conll2004/ and wnut17/ for ``--sets conll04 wnut17``; Wikigold is in the package.
+The teacher alone marks the first dev sentences by *verify*, with the shots of each seed as demonstrations, once for each
+``teacher.shown_words`` and ``teacher.shown_per_type``; strict entity F1 and billed tokens. ``--data`` holds conll2004/ and wnut17/ for
+``--sets conll04 wnut17``; Wikigold is in the package.
 """
 
 from __future__ import annotations
