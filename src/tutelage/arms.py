@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,11 +12,13 @@ from tutelage.fitting import fit
 from tutelage.interruption import Interruption
 from tutelage.methods.gold import GoldOnly
 from tutelage.parts import build, build_labeller
-from tutelage.records import Outcome
+from tutelage.records import Example
+from tutelage.report.run_records import DEFAULT_MODE, read_opinion
+from tutelage.report.teacher_alone import teacher_metrics
 from tutelage.student.schedule import Position
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.budget import BudgetedTeacher
-from tutelage.teacher.labelling import Draft
+from tutelage.teacher.labelling import Draft, Opinion
 from tutelage.teacher.protocol import Reply, Teacher
 from tutelage.teacher.scoring import ordered_demonstrations
 from tutelage.tracking.run_folder import RunFolder, Status
@@ -26,12 +27,16 @@ from tutelage.tracking.run_folder import RunFolder, Status
 def teacher_alone(
     config: DictConfig, folder: RunFolder, dataset: Dataset, task: Task, teacher: Teacher, watcher: Watcher, interruption: Interruption
 ) -> dict[str, Any]:
-    """Label the test set by scoring, calibrated on itself as a batch, and write teacher/evaluation.jsonl.
+    """Label the test set by scoring, calibrated on itself as a batch, and write teacher/evaluation.jsonl, a line a test text.
+
+    Every test text is in the scores: one that the teacher could not label counts as wrong, as it would where its label is needed. Scores
+    of the answered ones alone would be better the more a teacher refuses, and not of the texts that the student is measured on.
 
     Its tokens are counted apart: they are the price of measuring, not of the student.
 
     Returns:
-        the task's quoted metrics, "raw" (the first of them without calibration; None for NER), tokens (billed) and failed requests.
+        the task's quoted metrics, for NER "f1_default" beside them, "raw" (the first of them without calibration; None for NER), tokens
+        (billed) and how many texts failed.
     """
     counted = BudgetedTeacher(teacher)
     demonstrations = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
@@ -45,34 +50,33 @@ def teacher_alone(
     watcher.phase("teacher alone", 0, len(labeller.requests(drafts)))
     labeller.fit(dataset.dev, on_reply)
     labelled = labeller.label(drafts, on_reply)
-    lines: list[dict[str, Any]] = []
-    calibrated: list[Outcome] = []
-    raw: list[Outcome] = []
-    for example, opinion in zip(dataset.test, labelled.opinions, strict=True):
-        if opinion is None:
-            if task.level == "word":  # no usable reply finds no entity
-                calibrated.append(Outcome(example.id, example.text, example.label or "", "[]", (1.0,), "test", 0))
-            continue
-        gold, distribution = example.label or "", opinion.distribution
-        said, line = opinion.target(distribution.top), {"id": example.id, "target": gold}
-        if task.level == "word":
-            sure = opinion.entity_confidence("")
-            lines.append({**line, "text": example.text, "predicted": said, "confidences": sure})
-            calibrated.append(Outcome(example.id, example.text, gold, said, (min(sure, default=1.0),), "test", 0))
-            continue
-        lines.append(
-            {**line, "probabilities": distribution.probabilities, "raw": distribution.raw, "off_label_mass": distribution.off_label_mass}
-        )
-        calibrated.append(Outcome(example.id, example.text, gold, said, distribution.probabilities, "test", 0))
-        raw.append(replace(calibrated[-1], predicted=task.read([distribution.raw]).predicted, probabilities=distribution.raw))
+    lines = [
+        _evaluated(task, example, opinion, labelled.errors.get(place, "no reply"))
+        for place, (example, opinion) in enumerate(zip(dataset.test, labelled.opinions, strict=True))
+    ]
     folder.write_lines("teacher/evaluation.jsonl", lines)
-    metrics, first = task.metrics(calibrated), task.quoted[0].key
+    # Scored from the lines, so that whoever reads them finds the same numbers.
+    opinions = [read_opinion(task, line) for line in lines]
+    metrics, first = teacher_metrics(task, opinions), task.quoted[0].key
+    beside = (DEFAULT_MODE,) if task.level == "word" else ()
     return {
-        **{metric.key: metrics[metric.key] for metric in task.quoted},
-        "raw": task.metrics(raw)[first] if raw else None,
+        **{key: metrics[key] for key in (*(metric.key for metric in task.quoted), *beside)},
+        "raw": teacher_metrics(task, opinions, raw=True)[first] if task.level == "text" else None,
         "tokens": counted.usage.billed,
-        "failed": len(labelled.errors),
+        "failed": sum(bool(opinion.error) for opinion in opinions),
     }
+
+
+def _evaluated(task: Task, example: Example, opinion: Opinion | None, error: str) -> dict[str, Any]:
+    """A line of teacher/evaluation.jsonl; for NER with the text, which its spans are counted in."""
+    line = {"id": example.id, "target": example.label or "", **({"text": example.text} if task.level == "word" else {})}
+    if opinion is None:
+        return {**line, "error": error}
+    distribution = opinion.distribution
+    if task.level == "word":
+        said = opinion.target(distribution.top)
+        return {**line, "predicted": said, "confidences": opinion.entity_confidence("")}
+    return {**line, "probabilities": distribution.probabilities, "raw": distribution.raw, "off_label_mass": distribution.off_label_mass}
 
 
 class _Aside:

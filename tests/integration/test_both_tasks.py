@@ -63,7 +63,8 @@ def test_the_numbers_are_the_task_s_own(kind: Kind, finished: Path):
     assert result["supervised"]["gold_labels"] == kind.pool
     measured = lines(finished / "metrics.jsonl")
     assert [line["round"] for line in measured] == [0, 1, 2, 3]
-    assert result["after"] == {key: measured[-1]["test"][key] for key in (first, second)}
+    assert set(result["after"]) - {first, second} == ({"f1_default"} if kind.task == "ner" else set())
+    assert result["after"] == {key: measured[-1]["test"][key] for key in result["after"]}
     assert result["teacher"][first] > 0.5, "the scripted teacher knows its words but for its slips"
     if kind.task == "ner":
         assert all(line["dev"]["f1_strict"] == line["dev"]["f1_default"] for line in measured), "constrained tags read alike in both modes"

@@ -112,7 +112,7 @@ class RoundLedger:
         self._lines += 1
         self._stage_seconds = {}
         if test is not None and test_metrics is not None:
-            self.after = {metric.key: test_metrics[metric.key] for metric in self._task.quoted}
+            self.after = {key: value for key, value in test_metrics.items() if isinstance(value, float)}
             if position.stage == "start":
                 self.before = self.after
                 self._folder.write_lines("predictions/test-before.jsonl", as_dicts(test))

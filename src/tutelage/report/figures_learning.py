@@ -55,7 +55,10 @@ def _learning(run: Run, place: Callable[[RoundMetrics], int], unit: str) -> Figu
                     labels.append((value, f"{short_name} {value:.1%}", colour))
             if values:
                 room = max(0.02, 0.06 * (max(values) - min(values)))
-                axes.set_ylim(max(0.0, min(values) - room), min(1.0, max(values) + room))
+                low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
+                axes.set_ylim(low, high)
+                # Ticks are whole percents: a step of 2.5 would be written 18, 20, 23.
+                axes.yaxis.set_major_locator(MaxNLocator(nbins=max(1, min(8, int(100 * (high - low)))), steps=[1, 2, 4, 5, 10]))
             axes.set_title(title[:1].upper() + title[1:])
             axes.set_xlabel(unit)
             axes.set_ylabel(f"{title}, %")

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 _KINDS = ("gold", "init", "easy", "hard", "pool")
 _MOST_CLASSES = 40
 _MOST_REASONS = 15
+_QUOTED = re.compile(
+    r"""(?<!\w)                          # an apostrophe inside a word opens nothing
+    (?:'(?:[^'\\]|\\.)*(?:'|\Z)        # as repr writes a name, which may be cut off by the reason's end
+    |"(?:[^"\\]|\\.)*(?:"|\Z))         # a name with an apostrophe
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_NUMBER = re.compile(r"\d+")
 
 
 def row_class(run: Run, row: Row) -> str:
@@ -25,8 +33,14 @@ def row_class(run: Run, row: Row) -> str:
 
 
 def reason_kind(reason: str) -> str:
-    """A reason without the name that it ends with in quotes, so that rows rejected for different names count together."""
-    return re.sub(r"""(['"]).*\1$""", "…", reason, flags=re.DOTALL) or "no reason given"
+    """A reason without the names that it quotes, so that rows rejected for different names count together.
+
+    Beside a name, and in what an engine says of a request that failed, numbers are of that one row too (which occurrence, which column).
+    """
+    kind = _QUOTED.sub("…", reason)
+    if kind != reason or " failed: " in kind:
+        kind = _NUMBER.sub("…", kind)
+    return kind or "no reason given"
 
 
 def _stack(rows: Sequence[Row]) -> list[tuple[str, Colour, list[Row]]]:

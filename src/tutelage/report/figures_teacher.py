@@ -26,19 +26,20 @@ class _Answers(NamedTuple):
 
 
 def _answers(run: Run) -> list[_Answers]:
-    if not run.teacher:
+    answered = [opinion for opinion in run.teacher if not opinion.error]
+    if not answered:
         return []
     if run.by_word:
         entities = [
             (sure, span in read_spans(opinion.target))
-            for opinion in run.teacher
+            for opinion in answered
             for span, sure in zip(read_spans(opinion.predicted), opinion.probabilities, strict=True)
         ]
         return [_Answers("calibrated", Colour.BLUE, "o", [sure for sure, _ in entities], [right for _, right in entities])]
     made = []
     for name, colour, shape in (("raw", Colour.VERMILION, "s"), ("calibrated", Colour.BLUE, "o")):
-        opinions = [opinion.raw if name == "raw" else opinion.probabilities for opinion in run.teacher]
-        right = [run.labels[said.index(max(said))] == given.target for said, given in zip(opinions, run.teacher, strict=True)]
+        opinions = [opinion.raw if name == "raw" else opinion.probabilities for opinion in answered]
+        right = [run.labels[said.index(max(said))] == given.target for said, given in zip(opinions, answered, strict=True)]
         made.append(_Answers(name, colour, shape, [max(said) for said in opinions], right))
     return made
 
@@ -46,14 +47,15 @@ def _answers(run: Run) -> list[_Answers]:
 def teacher_reliability(run: Run) -> Figure | None:
     """Reliability curves with their calibration error over histograms of the confidence; None where the teacher was not evaluated.
 
-    A point is an answer about a text, before and after calibration; for NER an entity that was marked, after it alone.
+    A point is an answer about a text, before and after calibration; for NER an entity that was marked, after it alone. Texts that the
+    teacher could not label have no confidence, so they are not among them.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     answers = _answers(run)
     if not answers or not answers[0].sure:
         return None
-    unit = "marked entities" if run.by_word else "test texts"
+    unit = "marked entities" if run.by_word else "answered test texts" if any(one.error for one in run.teacher) else "test texts"
     with figure_style():
         figure = new_figure(4.4)
         panels: dict[str, Any] = figure.subplot_mosaic([["curve", given.name] for given in answers], width_ratios=[1.0, 1.15])

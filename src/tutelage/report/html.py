@@ -17,7 +17,8 @@ from tutelage.errors import RunError
 from tutelage.report.environment import page_environment
 from tutelage.report.figures import draw_figures, figure_svg, write_pngs
 from tutelage.report.intervals import DRAWS
-from tutelage.report.markings import TINTS, cut
+from tutelage.report.markings import cut
+from tutelage.report.mistakes import wrong_on_test
 from tutelage.report.runs import Run, read_run
 from tutelage.report.summary import SummaryLine, changed_outcomes, class_lines, error_lines, summary_lines
 from tutelage.report.trail import chapters, rejected_reasons, row_pieces, script_json, sureness, trail_data
@@ -103,7 +104,8 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
         errors=error_lines(run),
         pieces=lambda row: cut(row_pieces(run, row), 400),
         sureness=sureness,
-        tint=lambda label: run.labels.index(label) % TINTS if label in run.labels else TINTS - 1,
+        tints=data["tints"],
+        wrong=wrong_on_test(run),
         reasons=rejected_reasons(run),
         chapters=chapters(run),
         tokens=_tokens(run),

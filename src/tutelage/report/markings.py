@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tutelage.records import Outcome
@@ -14,7 +14,7 @@ KINDS = ("type", "boundary", "type and boundary", "missed", "invented")
 """The kinds of :class:`~tutelage.tasks.span_errors.SpanError`, in the order they are shown."""
 
 TINTS = 8
-"""How many colours the marks have (report.css); above, types share one, and the type is written beside each mark."""
+"""How many colours the marks have (``.t0`` … in report.css)."""
 
 
 class Piece(NamedTuple):
@@ -63,6 +63,15 @@ def compared(outcome: Outcome) -> ComparedMarks:
     return ComparedMarks(
         marked(outcome.text, gold, missed), marked(outcome.text, said, wrong), {kind: counts[kind] for kind in KINDS if counts[kind]}
     )
+
+
+def tints(labels: Sequence[str], others: Iterable[str] = ()) -> dict[str, int]:
+    """The colour of each type, below :data:`TINTS`: of the run's entity types by their place, so that those of a task differ.
+
+    Types beyond the eighth share colours with the first ones, and ``others``, which are none of the run's, all have the last; the type is
+    written beside each mark.
+    """
+    return {**dict.fromkeys(sorted(others), TINTS - 1), **{label: place % TINTS for place, label in enumerate(labels)}}
 
 
 def cut(pieces: Iterable[Piece], length: int) -> tuple[Piece, ...]:

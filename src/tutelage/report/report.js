@@ -3,12 +3,13 @@
 (function () {
   const island = document.getElementById("trail-data");
   const form = document.getElementById("filters");
-  if (!island || !form) return;
+  const testForm = document.getElementById("mistake-filters");
+  if (!island) return;
   const data = JSON.parse(island.textContent);
+  const tints = new Map(Object.entries(data.tints));
   const ROWS_AT_ONCE = 50;
   const MISTAKES_AT_ONCE = 12;
   const LONG = 500;
-  const TINTS = 8;
   const byId = new Map();
 
   function element(tag, className, text) {
@@ -30,7 +31,7 @@
     byId.set(row.id, row.text);
     row.hay = [row.text, row.why, ...row.classes, row.id, ...Object.values(row.detail)].join("\n").toLowerCase();
   }
-  for (const list of Object.values(data.mistakes)) {
+  for (const list of [...Object.values(data.mistakes), data.test]) {
     for (const one of list) {
       byId.set(one.id, one.text);
       one.hay = [one.text, ...one.classes, ...(one.faults || []), one.id].join("\n").toLowerCase();
@@ -52,22 +53,26 @@
   const total = data.rows.length;
   const count = document.getElementById("count");
 
-  function chosen() {
-    const value = (name) => form.elements[name].value;
-    const label = value("label");
+  // What both forms ask for: a class, and words.
+  function sought(from) {
+    const label = from.elements.label.value;
     return {
-      round: value("round"), label: label === "" ? null : data.labels[Number(label)], kind: value("kind"), verdict: value("verdict"),
-      order: value("order"), words: value("search").toLowerCase().split(/\s+/).filter(Boolean),
+      label: label === "" ? null : data.labels[Number(label)],
+      words: from.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean),
     };
   }
 
-  const says = (entry, words) => words.every((word) => entry.hay.includes(word));
+  function chosen() {
+    const value = (name) => form.elements[name].value;
+    return { ...sought(form), round: value("round"), kind: value("kind"), verdict: value("verdict"), order: value("order") };
+  }
+
+  function says(entry, want) {
+    return (want.label === null || entry.classes.includes(want.label)) && want.words.every((word) => entry.hay.includes(word));
+  }
 
   function fits(row, want) {
-    return (want.label === null || row.classes.includes(want.label))
-      && (!want.kind || row.kind === want.kind)
-      && (!want.verdict || row.ok === (want.verdict === "accepted"))
-      && says(row, want.words);
+    return (!want.kind || row.kind === want.kind) && (!want.verdict || row.ok === (want.verdict === "accepted")) && says(row, want);
   }
 
   function ordered(rows, order) {
@@ -130,8 +135,7 @@
       const shown = text.length > room ? text.slice(0, room) + "…" : text;
       room -= shown.length;
       if (type) {
-        const tint = data.labels.indexOf(type);
-        const mark = element("mark", "t" + (tint < 0 ? TINTS - 1 : tint % TINTS) + (fault ? " wrong" : ""), shown + "\u00a0");
+        const mark = element("mark", "t" + tints.get(type) + (fault ? " wrong" : ""), shown + "\u00a0");
         mark.append(element("span", "type", fault ? type + " ✗ " + fault : type));
         place.append(mark);
       } else place.append(shown);
@@ -196,15 +200,26 @@
   const ROW_HEADS = [["verdict"], ["kind"], ["asked for"], ["scored as"], ["teacher sure", "num"], ["text"], ["reason"]];
   const MISTAKE_HEADS = [[data.marked ? "errors" : "right → student said"], ["sure", "num"], ["text"]];
 
+  // The mistakes that are sought; how many there are of them.
+  function listMistakes(place, mistakes, want, none, without) {
+    const found = mistakes.filter((one) => says(one, want));
+    paged(place, MISTAKE_HEADS, found, mistakeLine, MISTAKES_AT_ONCE, mistakes.length ? none : without);
+    return found.length;
+  }
+
   function fill(chapter, want) {
     if (chapter.fresh) return;
     chapter.fresh = true;
     paged(chapter.rowsAt, ROW_HEADS, ordered(chapter.hits, want.order), rowLine, ROWS_AT_ONCE,
       chapter.rows.length ? "No row of this round fits the filters." : "No rows were written in this round.");
     if (!chapter.mistakesAt) return;
-    const mistakes = chapter.mistakes.filter((one) => (want.label === null || one.classes.includes(want.label)) && says(one, want.words));
-    paged(chapter.mistakesAt, MISTAKE_HEADS, mistakes, mistakeLine, MISTAKES_AT_ONCE,
-      chapter.mistakes.length ? "No mistake of this round fits the filters." : "No mistakes were fed back.");
+    listMistakes(chapter.mistakesAt, chapter.mistakes, want, "No mistake of this round fits the filters.", "No mistakes were fed back.");
+  }
+
+  function listTest() {
+    const want = sought(testForm);
+    const found = listMistakes(document.getElementById("mistakes-on-test"), data.test, want, "No mistake fits the filters.", "");
+    document.getElementById("mistake-count").textContent = found + " of " + data.test.length + " mistakes";
   }
 
   function update() {
@@ -225,13 +240,22 @@
     for (const chapter of visible) if (chapter.box.open) fill(chapter, want);
   }
 
-  let waiting = 0;
-  form.addEventListener("input", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(update, 120);
-  });
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(update, 0));
+  // Shows a form, and does what it asks for, now and whenever it changes.
+  function heed(asking, answer) {
+    let waiting = 0;
+    asking.addEventListener("input", () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(answer, 120);
+    });
+    asking.addEventListener("submit", (event) => event.preventDefault());
+    asking.addEventListener("reset", () => setTimeout(answer, 0));
+    asking.hidden = false;
+    answer();
+  }
+
+  if (testForm) heed(testForm, listTest);
+  if (!form) return;
+  heed(form, update);
   document.getElementById("open-all").addEventListener("click", () => {
     for (const chapter of chapters) if (!chapter.box.hidden) chapter.box.open = true;
   });
@@ -254,7 +278,5 @@
     aimed.box.scrollIntoView();
   }
   window.addEventListener("hashchange", openTarget);
-  form.hidden = false;
-  update();
   openTarget();
 })();

@@ -11,6 +11,9 @@ from tutelage.records import ClassScore, Outcome, Row, outcome_from_dict, row_fr
 from tutelage.tasks.protocol import Metric, Task
 from tutelage.tasks.spans import read_spans
 
+DEFAULT_MODE = "f1_default"
+"""NER's F1 in seqeval's default mode: shown beside what is quoted, for a reader of papers that quote it; no run is compared by it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -81,9 +84,10 @@ class TeacherOpinion:
     """The teacher alone on one test example.
 
     Attributes:
-        predicted: the target that it gave.
-        probabilities: in the task's label order; for NER one an entity of ``predicted``, in order.
+        predicted: the target that it gave; where it gave none "", for NER a marking without entities.
+        probabilities: in the task's label order; for NER one an entity of ``predicted``, in order. Empty where it gave no target.
         raw: the same before calibration; empty for NER.
+        error: why it gave no target, "" where it did.
     """
 
     id: str
@@ -92,6 +96,7 @@ class TeacherOpinion:
     predicted: str
     probabilities: tuple[float, ...]
     raw: tuple[float, ...]
+    error: str = ""
 
 
 def scores_of(metrics: dict[str, Any]) -> Scores:
@@ -180,6 +185,11 @@ def read_outcome(task: Task, record: dict[str, Any]) -> Outcome:
 def read_opinion(task: Task, record: dict[str, Any]) -> TeacherOpinion:
     """A line of teacher/evaluation.jsonl."""
     by_word = task.level == "word"
+    target, text = str(record["target"]), str(record.get("text", ""))
+    if by_word:
+        read_spans(target)
+    if record.get("error"):
+        return TeacherOpinion(str(record["id"]), text, target, "[]" if by_word else "", (), (), str(record["error"]))
     probabilities = tuple(map(float, record["confidences" if by_word else "probabilities"]))
     raw = () if by_word else tuple(map(float, record.get("raw") or ())) or probabilities
     count, each = (len(read_spans(str(record["predicted"]))), "an entity") if by_word else (len(task.labels), "a label")
@@ -187,8 +197,5 @@ def read_opinion(task: Task, record: dict[str, Any]) -> TeacherOpinion:
         # A hair above 1 is what sums of float32 come to.
         if len(given) != count or not all(0.0 <= share <= 1.000001 for share in given):
             raise ValueError(f'"{name}" must hold {count} numbers in [0, 1], one {each}')
-    target = str(record["target"])
-    if by_word:
-        read_spans(target)
     predicted = str(record["predicted"]) if by_word else task.labels[probabilities.index(max(probabilities))].name
-    return TeacherOpinion(str(record["id"]), str(record.get("text", "")), target, predicted, probabilities, raw)
+    return TeacherOpinion(str(record["id"]), text, target, predicted, probabilities, raw)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage.errors import RunError
 from tutelage.records import ClassScore, Outcome
 from tutelage.report.intervals import entity_f1_interval, wilson_interval
 from tutelage.report.markings import KINDS
-from tutelage.report.run_records import Scores, scores_of
+from tutelage.report.run_records import DEFAULT_MODE, Scores, scores_of
 from tutelage.report.runs import Run
+from tutelage.report.teacher_alone import teacher_metrics, teacher_outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,16 @@ class SummaryLine:
         scores: on test; None where the run has not measured it.
         count: test texts behind them, 0 when unknown.
         interval: 95 % interval of the first quoted number in [0, 1]; None where there is too little to work it out from.
+        failed: how many of those texts the teacher could not label; they count as wrong.
+        default_mode: for NER the entity F1 in seqeval's default mode, where it is known.
     """
 
     name: str
     scores: Scores | None
     count: int = 0
     interval: tuple[float, float] | None = None
+    failed: int = 0
+    default_mode: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +77,15 @@ def summary_lines(run: Run) -> tuple[SummaryLine, ...]:
     last = run.metrics[-1] if run.metrics else None
     before, ceiling, teacher = reference_scores(run)
     after = _quoted(run, "after") or (outcome_scores(run, run.after) if run.after else None)
-    raw, opinions = _raw_teacher(run), _opinions(run, raw=False)
+    raw = _raw_teacher(run)
     lines = [
         _line(run, "student before", before.scores or (outcome_scores(run, run.before) if run.before else None), run.before),
         _line(run, "student after" if run.grew else "student", after, run.after)
         if after or not last
         else _line(run, f"student so far (round {last.round})", last.test),
         _line(run, "supervised ceiling", ceiling.scores, run.supervised),
-        _line(run, "teacher alone, raw", raw, _opinions(run, raw=True)),
-        _line(run, "teacher alone, calibrated" if raw else "teacher alone", teacher.scores, opinions),
+        _teacher_line(run, "teacher alone, raw", raw, raw=True),
+        _teacher_line(run, "teacher alone, calibrated" if raw else "teacher alone", teacher.scores, raw=False),
     ]
     return tuple(line for line in (lines if run.grew else lines[1:]) if line.scores)
 
@@ -135,7 +140,19 @@ def _line(run: Run, name: str, scores: Scores | None, outcomes: Sequence[Outcome
         return SummaryLine(name, scores)
     if not run.by_word:
         return SummaryLine(name, scores, count, wilson_interval(scores.value(run.quoted[0].key), count))
-    return SummaryLine(name, scores, count, entity_f1_interval(outcomes) if outcomes else None)
+    default_mode = scores if DEFAULT_MODE in scores.values or not outcomes else outcome_scores(run, outcomes)
+    interval = entity_f1_interval(outcomes) if outcomes else None
+    return SummaryLine(name, scores, count, interval, default_mode=default_mode.values.get(DEFAULT_MODE))
+
+
+def _teacher_line(run: Run, name: str, scores: Scores | None, *, raw: bool) -> SummaryLine:
+    line = _line(run, name, scores, teacher_outcomes(run.task, run.teacher, raw=raw))
+    failed = sum(bool(opinion.error) for opinion in run.teacher)
+    unwritten = int((run.result.get("teacher") or {}).get("failed") or 0) - failed
+    if run.by_word and run.teacher and unwritten > 0:
+        # Older folders have no lines of the failed texts, which the score is of as well: an interval of the others would be of another number.
+        return replace(line, count=line.count + unwritten, interval=None, failed=failed + unwritten)
+    return replace(line, failed=failed)
 
 
 def _quoted(run: Run, name: str) -> Scores | None:
@@ -149,28 +166,16 @@ def _quoted(run: Run, name: str) -> Scores | None:
             f'{run.folder / "result.json"}: the {first.title} of "{name}" is {value!r}, not in [0, 1]. Run again to write it anew.'
         )
     values = {first.key: float(value)}
-    if found.get(second.key) is not None:
-        values[second.key] = float(found[second.key])
+    for key in (second.key, *((DEFAULT_MODE,) if run.by_word else ())):
+        if found.get(key) is not None:
+            values[key] = float(found[key])
     return Scores(values)
 
 
-def _opinions(run: Run, raw: bool) -> tuple[Outcome, ...]:
-    """The teacher's opinions as outcomes; for NER there are none before calibration."""
-    outcomes = []
-    for opinion in run.teacher:
-        given, said = opinion.probabilities, opinion.predicted
-        if raw:
-            if not opinion.raw:
-                return ()
-            given, said = opinion.raw, run.labels[opinion.raw.index(max(opinion.raw))]
-        # A text without entities has no confidence to carry.
-        outcomes.append(Outcome(opinion.id, opinion.text, opinion.target, said, given or (1.0,), "test", 0))
-    return tuple(outcomes)
-
-
 def _teacher(run: Run, raw: bool) -> Scores | None:
-    outcomes = _opinions(run, raw)
-    return outcome_scores(run, outcomes) if outcomes else None
+    if not run.teacher or (raw and run.by_word):
+        return None
+    return scores_of(teacher_metrics(run.task, run.teacher, raw=raw))
 
 
 def _raw_teacher(run: Run) -> Scores | None:

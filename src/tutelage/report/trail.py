@@ -1,16 +1,16 @@
-"""The trail of a run, round by round: mistakes, analysis, quota, what the teacher wrote; and its form for the page's script."""
+"""The trail of a run, round by round: mistakes, analysis, quota, what the teacher wrote; and everything that the page's script lists."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from tutelage.records import Outcome, Row
+from tutelage.records import Row
 from tutelage.report.figures_rows import reason_kind, row_class
-from tutelage.report.markings import Piece, compared, marked
+from tutelage.report.markings import Piece, marked, tints
+from tutelage.report.mistakes import finite, mistake_entry, wrong_on_test
 from tutelage.report.run_records import GrowthLog
 from tutelage.report.runs import Run
 from tutelage.tasks.spans import read_spans
@@ -98,16 +98,25 @@ def scored_as(run: Run, row: Row) -> str:
 
 def sureness(row: Row) -> float | None:
     """The teacher's confidence in the row; None where it has none, or one that is no number."""
-    return _finite(row.confidence) if row.distribution or row.entity_confidence else None
+    return finite(row.confidence) if row.distribution or row.entity_confidence else None
 
 
 def trail_data(run: Run) -> dict[str, Any]:
-    """Rows and mistakes as plain values, for the page's script. Numbers that JSON cannot hold become null.
+    """Rows and mistakes (by growth, and on test) as plain values, for the page's script. Numbers that JSON cannot hold become null.
 
-    ``classes`` are those that an entry is found under. For NER texts come in pieces too (:class:`~tutelage.report.markings.Piece`).
+    ``classes`` are those that an entry is found under. For NER texts come in pieces too (:class:`~tutelage.report.markings.Piece`), and
+    ``tints`` has the colour of every type in them.
     """
-    mistakes = {str(number): [_mistake(run, one) for one in run.feedback_for(number)] for number in run.growth}
-    return {"labels": list(run.labels), "marked": run.by_word, "rows": [_row(run, row) for row in run.rows], "mistakes": mistakes}
+    rows = [_row(run, row) for row in run.rows]
+    mistakes = {str(number): [mistake_entry(run, one) for one in run.feedback_for(number)] for number in run.growth}
+    wrong = wrong_on_test(run)
+    test = [mistake_entry(run, one) for one in wrong.surest] if wrong else []
+    colours: dict[str, int] = {}
+    if run.by_word:
+        markings = [row["pieces"] for row in rows]
+        markings += [one[side] for entries in (*mistakes.values(), test) for one in entries for side in ("right", "said")]
+        colours = tints(run.labels, {piece.type for pieces in markings for piece in pieces if piece.type})
+    return {"labels": list(run.labels), "marked": run.by_word, "tints": colours, "rows": rows, "mistakes": mistakes, "test": test}
 
 
 def _row(run: Run, row: Row) -> dict[str, Any]:
@@ -132,20 +141,6 @@ def _row(run: Run, row: Row) -> dict[str, Any]:
     return shown
 
 
-def _mistake(run: Run, one: Outcome) -> dict[str, Any]:
-    shown: dict[str, Any] = {"id": one.id, "text": one.text, "sure": _finite(one.confidence), "from": one.source}
-    if not run.by_word:
-        return {**shown, "right": one.target, "said": one.predicted, "classes": [one.target, one.predicted]}
-    marks = compared(one)
-    return {
-        **shown,
-        "right": marks.right,
-        "said": marks.said,
-        "faults": [kind if count == 1 else f"{count}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{kind}" for kind, count in marks.errors.items()],
-        "classes": [*run.task.classes(one.target), *run.task.classes(one.predicted)],
-    }
-
-
 def script_json(data: Any) -> str:
     """``data`` as JSON that is safe inside ``<script type="application/json">``: pure ASCII without ``<``, ``>`` and ``&``.
 
@@ -155,7 +150,3 @@ def script_json(data: Any) -> str:
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     # ensure_ascii has already escaped U+2028 and U+2029, which older scripts read as line ends.
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _finite(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None

@@ -16,6 +16,8 @@ from tests.ner_folders import TYPES, build_ner_run
 from tests.run_folders import LABELS, build_run
 
 from tutelage.report.figures import FIGURES, draw_figures, figure_svg, save_figures
+from tutelage.report.figures_learning import learning_by_round
+from tutelage.report.run_records import Scores
 from tutelage.report.runs import Run, read_run
 from tutelage.report.style import DPI, WIDTH, Colour, short
 from tutelage.tasks.spans import read_spans
@@ -96,6 +98,18 @@ def test_learning_curves_label_their_lines_directly(run: Run) -> None:
     assert f"test {run.metrics[-1].test.value('accuracy'):.1%}" in found
     assert {"accuracy, %", "macro-F1, %", "round"} <= set(found)
     assert "billed teacher tokens (prompt + completion)" in texts(run, "learning-by-tokens")
+
+
+@pytest.mark.parametrize("end", [0.21, 0.343, 0.6, 1.0])
+def test_learning_curves_have_ticks_at_whole_percents(run: Run, end: float) -> None:
+    ends = Scores({"accuracy": 0.178, "macro_f1": end - 0.01}), Scores({"accuracy": end, "macro_f1": end})
+    lines = [dataclasses.replace(line, dev=one, test=None) for line, one in zip(run.metrics[:2], ends, strict=True)]
+    figure = learning_by_round(dataclasses.replace(run, metrics=tuple(lines), result={}, teacher=()))
+    assert figure is not None
+    for axes in figure.axes:
+        percents = [100 * tick for tick in axes.get_yticks()]
+        assert percents == pytest.approx([round(tick) for tick in percents])
+        assert len(percents) >= 3
 
 
 def test_class_panels_name_every_class(run: Run) -> None:

@@ -21,7 +21,7 @@ def test_the_report_has_every_section(done: Path) -> None:
     page = Page(done.read_text(encoding="utf-8"))
     ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
-    for section in ("summary", "learning", "classes", "teacher", "rows", "rejected", "trail", "run"):
+    for section in ("summary", "learning", "classes", "mistakes", "teacher", "rows", "rejected", "trail", "run"):
         assert section in ids
     targets = {str(attributes["href"])[1:] for tag, attributes in page.tags if tag == "a"}
     assert targets <= set(ids)

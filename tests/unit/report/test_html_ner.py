@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from tests.ner_folders import TYPES, build_ner_run
 from tests.pages import HOSTILE, Page
 
+from tutelage.report import html
 from tutelage.report.html import write_report
+from tutelage.report.markings import TINTS
 from tutelage.report.runs import read_run
 
 
@@ -17,7 +20,7 @@ def test_a_run_of_entities_has_every_section_in_its_own_words(ner: Path) -> None
     page = Page(ner.read_text(encoding="utf-8"))
     ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
-    for section in ("summary", "learning", "classes", "errors", "teacher", "rows", "rejected", "trail", "run"):
+    for section in ("summary", "learning", "classes", "errors", "mistakes", "teacher", "rows", "rejected", "trail", "run"):
         assert section in ids
     result = read_run(ner.parent).result
     assert (
@@ -29,6 +32,7 @@ def test_a_run_of_entities_has_every_section_in_its_own_words(ner: Path) -> None
         "Each entity type on test",
         "type and boundary",
         "test entities",
+        "default-mode F1, %",
     ):
         assert words in page.text
     assert "macro-F1" not in page.text
@@ -80,3 +84,49 @@ def test_an_unfinished_run_of_entities_has_a_report(tmp_path: Path, state: str) 
     text = Page(write_report(build_ner_run(tmp_path / "run", state=state)).read_text(encoding="utf-8")).text
     assert "student so far (round 2)" in text
     assert "Errors on test by kind" in text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_type_has_one_colour_and_another_type_another(tmp_path: Path) -> None:
+    folder = build_ner_run(tmp_path / "run")
+    path = folder / "pool" / "rows.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Rejected rows with a marking are drawn by the template, as the legends are; "DATE" is none of the task's types.
+    rejected = {"accepted": False, "reason": "near duplicate", "entity_confidence": [], "distribution": None, "text": "Ada met Acme in May"}
+    targets = ('[[0, 1, "PER"], [2, 3, "ORG"]]', '[[0, 1, "PER"], [4, 5, "DATE"]]')
+    lines += [lines[-1] | rejected | {"id": f"marked-{place}", "target": target} for place, target in enumerate(targets)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    source = write_report(folder).read_text(encoding="utf-8")
+    drawn = re.findall(r'<mark class="(t\d+)">[^<]*<span class="type">([^<]*)</span>', source)
+    assert [type for _, type in drawn].count("PER") == 4
+    classes = {type: {tint for tint, named in drawn if named == type} for type in (*TYPES, "DATE")}
+    assert all(len(tints) == 1 for tints in classes.values())
+    assert len(set.union(*classes.values())) == len(classes)
+    # The script draws with the same numbers.
+    data = json.loads(Page(source).scripts[0])
+    assert {type: {f"t{data['tints'][type]}"} for type in classes} == classes
+    shown = [pieces for row in data["rows"] for pieces in row["pieces"]]
+    shown += [pieces for one in (*data["test"], *data["mistakes"]["1"]) for side in ("right", "said") for pieces in one[side]]
+    assert {type for _, type, _ in shown if type} <= set(data["tints"])
+
+
+def test_every_tint_has_a_colour() -> None:
+    style = (Path(html.__file__).parent / "report.css").read_text(encoding="utf-8")
+    colours = dict(re.findall(r"\.t(\d+) \{ --tint: (var\(--f-\w+\)); \}", style))
+    assert sorted(colours) == [str(number) for number in range(TINTS)]
+    assert len(set(colours.values())) == TINTS
+
+
+def test_the_default_mode_stands_beside_what_is_quoted(ner: Path) -> None:
+    source = ner.read_text(encoding="utf-8")
+    (table,) = re.findall(r"<table.*?</table>", source[source.index('id="summary"') : source.index("Teacher tokens")], flags=re.DOTALL)
+    cells = {
+        name: re.findall(r"<td[^>]*>(.*?)</td>", line)
+        for name, line in re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', table, re.DOTALL)
+    }
+    assert list(cells) == ["student before", "student after", "supervised ceiling", "teacher alone"]
+    # Of the folder's markings, which are no tags, the two are the same.
+    assert all(found[0] == found[4] for found in cells.values())
+    page = Page(source).text
+    assert "(task.constrained=true) the two are equal by construction" in page
+    assert "it is not what runs are compared by" in page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tutelage.records import Outcome
-from tutelage.report.markings import Piece, compared, cut, marked
+from tutelage.report.markings import TINTS, Piece, compared, cut, marked, tints
 from tutelage.tasks.spans import Span, write_spans
 
 TEXT = "Ada  met 🦊 Lena Curie ."
@@ -47,3 +47,11 @@ def test_a_cut_says_so_and_keeps_the_types() -> None:
     assert cut(pieces, 12) == (Piece("Ada", "PER"), Piece(" met "), Piece("Lena…", "PER"))
     assert cut(pieces, 8) == (Piece("Ada", "PER"), Piece(" met "), Piece("…"))
     assert cut(pieces, 5) == (Piece("Ada", "PER"), Piece(" m…"))
+
+
+def test_types_of_a_task_differ_in_colour_and_others_share_the_last() -> None:
+    labels = [f"type {number}" for number in range(TINTS + 2)]
+    found = tints(labels, ["stray", "other", labels[0]])
+    assert [found[label] for label in labels] == [*range(TINTS), 0, 1]
+    assert (found["stray"], found["other"]) == (TINTS - 1, TINTS - 1)
+    assert set(found) == {*labels, "stray", "other"}

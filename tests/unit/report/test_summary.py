@@ -116,6 +116,22 @@ def test_entities_are_quoted_with_their_intervals(ner: Run) -> None:
     assert after.values == ner.result["after"]
 
 
+def test_the_default_mode_is_read_or_worked_out(ner: Run) -> None:
+    # What begins inside an entity is one in the default mode alone.
+    loose = [dataclasses.replace(one, tags=("I-PER",) * len(one.text.split(" "))) for one in ner.after]
+    lines = {line.name: line for line in summary_lines(dataclasses.replace(ner, after=tuple(loose)))}
+    assert lines["student after"].default_mode == ner.task.metrics(loose)["f1_default"]
+    assert lines["student before"].default_mode == ner.task.metrics(ner.before)["f1_default"]
+    assert ner.metrics[0].test is not None
+    assert lines["student before"].default_mode == ner.metrics[0].test.value("f1_default")
+    told = {**ner.result, "after": {**ner.result["after"], "f1_default": 0.125}}
+    assert {line.name: line for line in summary_lines(dataclasses.replace(ner, result=told))}["student after"].default_mode == 0.125
+
+
+def test_a_classification_has_no_default_mode(run: Run) -> None:
+    assert {line.default_mode for line in summary_lines(run)} == {None}
+
+
 def test_without_rounds_the_student_stands_there_once(ner: Run) -> None:
     lines = summary_lines(dataclasses.replace(ner, result={**ner.result, "rounds": 0}))
     assert [line.name for line in lines] == ["student", "supervised ceiling", "teacher alone"]
