@@ -16,8 +16,9 @@ from tutelage.callbacks.feedback import FeedbackDesk
 from tutelage.callbacks.growth import GrowthCallback, Timeline
 from tutelage.callbacks.ledger import RoundLedger, Watcher
 from tutelage.data.dataset import Dataset
-from tutelage.data.growing import GrowingDataModule
+from tutelage.data.growing import NO_GUIDE, GrowingDataModule
 from tutelage.data.pool import Pool
+from tutelage.data.sight import PoolSight, SeenTexts
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.interruption import Interruption
 from tutelage.methods.protocol import Ground, Method, OnPhase
@@ -25,6 +26,7 @@ from tutelage.methods.view import RoundView
 from tutelage.parts import build_student, set_threads
 from tutelage.records import Example, record_id
 from tutelage.selectors.protocol import PoolView
+from tutelage.student.module import StudentModule
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.build import Stack
 from tutelage.teacher.protocol import Teacher
@@ -64,11 +66,11 @@ def fit(
         TutelageError: see the parts; whatever was answered and trained before is on disk.
     """
     from pytorch_lightning import Trainer
+    from pytorch_lightning.callbacks import LambdaCallback
 
     from tutelage.callbacks.reseed import Reseed
     from tutelage.callbacks.selection import SelectionLedger
     from tutelage.callbacks.stopping import StopWhenAsked
-    from tutelage.data.sight import PoolSight
     from tutelage.student.checkpoint import save_student
 
     training = config.method.training
@@ -90,6 +92,7 @@ def fit(
         interruption.check()
 
     module, tokenizer = build_student(config, task)
+    check_gold(config, module, shots, asks_teacher=stack is not None)
     view = RoundView(
         training.train_on, training.gold_repeats, training.review_every, training.review_size, config.seed,
         {"shots": f"shots={config.shots}", "pool": "the pool's gold labels"}.get(training.gold, f"method={method.name}"),
@@ -108,18 +111,8 @@ def fit(
         view=view,
     )
 
-    def look(texts: Sequence[str], learnt: Sequence[str]) -> PoolView:
-        return PoolSight(
-            module,
-            tokenizer,
-            texts,
-            learnt,
-            max_length=config.student.max_length,
-            seed=config.seed,
-            batch_size=config.student.eval_batch_size,
-            on_chunk=lambda _, done, total: watcher.progress(done, total),
-        )
-
+    seen = SeenTexts()
+    look = student_look(config, module, tokenizer, seen, watcher, interruption)
     method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher if stack else None, ledger.phase, on_reply, look))
     if checkpoint is None:
         first = method.first_rows()
@@ -158,7 +151,14 @@ def fit(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Reseed(config.seed), growth, selection, StopWhenAsked(interruption), saver],
+        callbacks=[
+            Reseed(config.seed),
+            growth,
+            selection,
+            StopWhenAsked(interruption),
+            saver,
+            LambdaCallback(on_train_epoch_start=lambda *_: seen.forget()),
+        ],
     )
     with warnings.catch_warnings():
         # Known and harmless here: loaders of tokenised rows need no workers.
@@ -176,6 +176,54 @@ def fit(
         shares=selection.shares,
         save=lambda path: save_student(path, module.network, tokenizer, config.student.max_length),
     )
+
+
+def student_look(
+    config: DictConfig, module: StudentModule, tokenizer: Any, seen: SeenTexts, watcher: Watcher, interruption: Interruption
+) -> Callable[[Sequence[str], Sequence[str]], PoolView]:
+    """How a method's selectors see texts: a sight of the student as it stands, which shows its progress and stops where the run is to stop."""
+
+    def on_chunk(_: str, done: int, total: int) -> None:
+        watcher.progress(done, total)
+        interruption.check()
+
+    def look(texts: Sequence[str], learnt: Sequence[str]) -> PoolView:
+        return PoolSight(
+            module,
+            tokenizer,
+            texts,
+            learnt,
+            max_length=config.student.max_length,
+            seed=config.seed,
+            batch_size=config.student.eval_batch_size,
+            on_chunk=on_chunk,
+            seen=seen,
+        )
+
+    return look
+
+
+def check_gold(config: DictConfig, module: StudentModule, shots: Sequence[Example], *, asks_teacher: bool) -> None:
+    """Refuse a selector or a loss that compares with gold rows where there will be none, before the teacher is paid for the others.
+
+    Raises:
+        ConfigError: there will be none.
+    """
+    if module.loss.needs_guide and (config.method.training.gold == "none" or not config.shots):
+        raise ConfigError(NO_GUIDE)
+    if not asks_teacher or "gradients" not in module.selector.needs:
+        return
+    if not shots:
+        why = "method.training.gold=none keeps them from the run" if config.method.training.gold == "none" else "shots=0 gives none"
+        raise ConfigError(
+            f"selector=gradient_similarity compares rows with gold ones, and {why}; give shots=1 or more and method.training.gold=shots, "
+            "or choose another selector=."
+        )
+    if not config.method.get("train_on_shots", True):
+        raise ConfigError(
+            f"selector=gradient_similarity compares rows with the gold ones that are trained on, and method={config.method.name} trains on "
+            "none; give method.train_on_shots=true, or choose another selector=."
+        )
 
 
 def shots_of(config: DictConfig, dataset: Dataset) -> tuple[Example, ...]:

@@ -102,10 +102,16 @@ class Row:
 
     @property
     def confidence(self) -> float:
-        """The teacher's confidence, of its least certain entity where it marked some; 1 for gold."""
+        """The teacher's confidence in the target; 1 for gold.
+
+        Of marked entities that of the least certain one; else the probability of the target's label, which need not be the most probable
+        one (class_share keeps a text under the label that it was asked for); of a target that is no label the largest probability.
+        """
         if self.entity_confidence:
             return min(self.entity_confidence)
-        return self.distribution.confidence if self.distribution else 1.0
+        if self.distribution is None:
+            return 1.0
+        return self.distribution.probability(self.target) if self.target in self.distribution.labels else self.distribution.confidence
 
     @property
     def mean_confidence(self) -> float:

@@ -118,6 +118,16 @@ class TerminalWatcher:
         return f"   about {left / 60:.1f} min left" if left else ""
 
 
+def _data_line(shares: dict[str, Any]) -> str:
+    """How much of its data a run learnt from; "" where there is nothing to tell, since no pool was drawn from and nothing left out."""
+    kept = f"{shares.get('selections') or 0.0:.1%} of the rows in all steps"
+    if shares.get("unique") is not None:
+        return f"{shares['unique']:.1%} of the pool ever trained on, {kept}"
+    if shares.get("used_of_offered") is None or shares.get("selections") == 1.0:
+        return ""
+    return f"{shares['used_of_offered']:.1%} of the method's texts ever trained on, {kept}"
+
+
 def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     """The table at the end of a run."""
     table = Table(title=None, show_edge=False, pad_edge=False)
@@ -149,11 +159,8 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     tokens = result["tokens"]
     console.print(f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), {tokens['spent']:,} spent", highlight=False)
     shares = result.get("share_of_data") or {}
-    if shares.get("unique") is not None:
-        console.print(
-            f"data     {shares['unique']:.1%} of the pool ever trained on, {shares['selections'] or 0.0:.1%} of the rows in all steps",
-            highlight=False,
-        )
+    if told := _data_line(shares):
+        console.print(f"data     {told}", highlight=False)
     seconds = result["seconds"]
     by_phase = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
     console.print(f"seconds  {result['wall_seconds']:.0f} in all: {by_phase}", highlight=False, soft_wrap=True)

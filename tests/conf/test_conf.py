@@ -28,7 +28,17 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
 WRAPPERS = {
     "data": {"cue"},
-    "teacher": {"cache", "record", "ner", "candidates", "candidate_width", "candidate_parts", "shown_words", "shown_per_type", "reply_tokens"},
+    "teacher": {
+        "cache",
+        "record",
+        "ner",
+        "candidates",
+        "candidate_width",
+        "candidate_parts",
+        "shown_words",
+        "shown_per_type",
+        "reply_tokens",
+    },
     "method": {"training", "allow_codes", "acquire", "accept", "train"},
 }
 """Keys of a group that are not the target's: the run takes them for what stands around it."""
@@ -48,11 +58,8 @@ SETTINGS: dict[str, Any] = {
 }
 """What stands behind a method's ``**settings``, by its target."""
 LLKD = ("method=llkd", "selector=llkd")
-ABLATED = {
-    **dict.fromkeys(("no_teacher_gate", "no_student_gate", "no_weights", "global_thresholds"), (LLKD, "selector.")),
-    "fixed_share": (("method=llkd", "selector=surest"), "selector."),
-}
-"""What an ablation is taken from, and where it changes it; the others are EvoKD's."""
+ABLATED = dict.fromkeys(("no_teacher_gate", "no_student_gate", "no_weights", "global_thresholds"), (LLKD, "selector."))
+"""What an ablation is taken from, and where it changes it; the others are EvoKD's. "fixed_share" is of another selector, so of many leaves."""
 COMMAND = re.compile(r"tutelage (?:train|plan)\b([^`\n]*)")
 
 
@@ -157,7 +164,7 @@ def test_a_sweep_names_its_folder_and_each_of_its_values_composes(option: str):
     assert {**swept, "sweep": None} == {**plainly, "sweep": None}
 
 
-@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "ablation" and name != "none"])
+@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "ablation" and name not in ("none", "fixed_share")])
 def test_an_ablation_changes_exactly_one_leaf(option: str):
     base, place = ABLATED.get(option, (("method=evokd",), "method."))
     whole, ablated = leaves(plain(*base)), leaves(plain(*base, f"ablation={option}"))
@@ -167,7 +174,17 @@ def test_an_ablation_changes_exactly_one_leaf(option: str):
     assert changed[0].startswith(place)
 
 
-@pytest.mark.parametrize("option", sorted(set(ABLATED) - {"fixed_share"}))
+def test_a_fixed_share_instead_of_llkd_s_thresholds_changes_what_decides_and_nothing_else():
+    whole, ablated = leaves(plain(*LLKD)), leaves(plain("method=llkd", "ablation=fixed_share"))
+    thresholds = {f"selector.{key}" for key in ("momentum", "start", "teacher_gate", "student_gate", "teacher_share")}
+    # What neither has to be told: u is the entropy, and no mix is weighed.
+    assert whole.keys() - ablated.keys() == thresholds | {"selector.uncertainty", "selector.alpha"}
+    assert (whole["selector.uncertainty"], whole["selector.combine"]) == ("entropy", "product")
+    assert ablated.keys() - whole.keys() == {"selector.share"}
+    assert {key for key in whole.keys() & ablated.keys() if whole[key] != ablated[key]} == {"selector._target_"}
+
+
+@pytest.mark.parametrize("option", sorted(ABLATED))
 def test_llkd_s_ablations_hold_whether_its_selector_is_named_or_not(option: str):
     assert plain("method=llkd", f"ablation={option}") == plain("method=llkd", "selector=llkd", f"ablation={option}")
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.kinds import Kind
 from tests.tiny import grow, lines
 
 from tutelage.compose import conf_directory
 from tutelage.data.pool import Pool
+from tutelage.data.sight import SeenTexts
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Row
 
@@ -86,6 +88,15 @@ def test_each_acquisition_chooses_texts_without_a_label(kind: Kind, workplace: P
     assert result["share_of_data"]["unique"] <= 16 / result["share_of_data"]["pool"]
 
 
+def test_the_student_that_chooses_is_the_one_that_has_just_trained(kind: Kind, workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    words = [*kind.base(), *ON_DEMAND, "selector@method.acquire=entropy", "selector@method.train=every_row"]
+    grow(workplace / "run", words)
+    # What was seen of a text is shared by the looks of a round, and by no others.
+    monkeypatch.setattr(SeenTexts, "look", lambda self, texts, run: run(texts))
+    grow(workplace / "apart", words)
+    assert rows(workplace / "run") == rows(workplace / "apart")
+
+
 @pytest.mark.parametrize("selector", TRAIN)
 def test_each_train_selector_chooses_among_pool_rows_and_shots(kind: Kind, workplace: Path, selector: str):
     words = ["method=full_pool", "method.train_on_shots=true", f"selector={selector}", *SHORT]
@@ -109,12 +120,20 @@ def test_llkd_s_gates_choose_among_generated_rows(kind: Kind, workplace: Path):
     shares = result["share_of_data"]
     assert shares["unique"] is None, "EvoKD draws from no pool"
     assert 0 < shares["kept"] < shares["passed"]
+    assert 0 < shares["unique_rows"] <= shares["offered"] <= result["rows"]["accepted"]
+    assert shares["used_of_offered"] == shares["unique_rows"] / shares["offered"]
 
 
 def test_full_batches_are_gathered_from_what_is_kept(kind: Kind, workplace: Path):
     words = ["method=llkd", "selector=llkd", "selector.refill=true", "method.training.start_epochs=300", "method.training.start_updates=3"]
     grow(workplace / "run", [*kind.base(), *words])
-    assert max(step["updates"] for step in lines(workplace / "run" / "selection.jsonl")) == 3
+    size = yaml.safe_load((workplace / "run" / "config.yaml").read_text(encoding="utf-8"))["student"]["batch_size"]
+    gathered, steps = 0, lines(workplace / "run" / "selection.jsonl")
+    for step in steps:
+        gathered += sum(step["kept"].values())
+        assert step["updates"] == min(gathered // size, 3), "a step is made when a batch is full, and not before"
+    assert steps[-1]["updates"] == 3
+    assert len(steps) > 3, "one batch is not enough for a step"
 
 
 def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Path):

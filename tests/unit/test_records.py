@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, asdict, replace
 from typing import Any
 
 import pytest
@@ -75,6 +75,25 @@ def test_records_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         row.text = "other"  # type: ignore[misc]
     assert row.confidence == 1.0
+
+
+def test_the_confidence_of_a_row_is_that_of_its_target() -> None:
+    opinion = LabelDistribution(("A", "B"), (0.1, 0.9), 0.0)
+    asked = Row("r", "t", "A", "easy", 1, True, distribution=opinion, asked="A")
+    assert (asked.confidence, asked.mean_confidence) == (0.1, 0.1)
+    assert replace(asked, target="B").confidence == opinion.confidence == 0.9
+    # For NER the target is no label; the entities' own probabilities count, or the least certain candidate's where there is none.
+    marked = replace(asked, target="[]")
+    assert (marked.confidence, marked.mean_confidence) == (0.9, 0.9)
+    entities = replace(marked, entity_confidence=(0.5, 0.75))
+    assert (entities.confidence, entities.mean_confidence) == (0.5, 0.625)
+
+
+@given(ROWS)
+def test_the_surest_a_row_can_be_is_under_its_top_label(row: Row) -> None:
+    if row.distribution is not None:
+        assert row.confidence <= row.distribution.confidence
+        assert replace(row, target=row.distribution.top).confidence == row.distribution.confidence
 
 
 def test_an_unknown_field_is_refused() -> None:

@@ -190,6 +190,29 @@ def test_without_rounds_there_is_one_student_and_its_shares_of_the_pool() -> Non
     assert "12.0% of the pool ever trained on, 4.1% of the rows in all steps" in text
 
 
+def test_a_method_that_draws_from_no_pool_tells_what_it_left_out_of_its_own_texts() -> None:
+    shares = {"unique": None, "selections": 0.25, "used_of_offered": 0.4, "unique_rows": 40, "offered": 100, "pool": 0}
+    given = console(terminal=False)
+    print_result(given, result(share_of_data=shares), "outputs/a/b")
+    assert "data     40.0% of the method's texts ever trained on, 25.0% of the rows in all steps" in printed(given)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"unique": None, "selections": 1.0, "used_of_offered": 1.0, "unique_rows": 9, "offered": 9, "pool": 0},
+        {"unique": None, "selections": None, "used_of_offered": None, "unique_rows": 0, "offered": 0, "pool": 0},
+        {"unique": None, "selections": 0.5, "unique_rows": 0, "pool": 0},
+        None,
+    ],
+    ids=["everything", "gold alone", "an older run", "none"],
+)
+def test_where_nothing_was_left_out_or_told_there_is_no_line(shares: dict[str, Any] | None) -> None:
+    given = console(terminal=False)
+    print_result(given, result(share_of_data=shares), "outputs/a/b")
+    assert "data   " not in printed(given)
+
+
 def test_a_look_at_the_pool_is_counted_on_a_terminal() -> None:
     given = console(terminal=True)
     with TerminalWatcher(3, None, given) as watcher:

@@ -20,7 +20,9 @@ class SelectionLedger(Callback):
     """Must come after the growth callback in the Trainer's callbacks.
 
     LLKD's two readings of "share of data" are both kept: (a) different pool texts ever trained on, of the pool; (b) rows selected, of the
-    rows that passed by in all steps (papers in the README).
+    rows that passed by in all steps (papers in the README). A text counts as trained on when a step was made on it: with ``refill`` a row is
+    selected before that, and may never see its step. Where there is no pool the texts are the method's own, and (a) is told of those that
+    stood in a batch ("used_of_offered"), which a method with a pool has beside it. Gold rows count in neither.
 
     Args:
         pool_size: texts that the method may draw from; 0 where it draws from no pool.
@@ -34,15 +36,21 @@ class SelectionLedger(Callback):
         self._sources: dict[str, str] = {}
         self._read = 0
         self._used: set[str] = set()
+        self._offered: set[str] = set()
         self._passed = self._kept = self._lines = 0
 
     @property
     def shares(self) -> dict[str, Any]:
-        """Both shares of data with what they are made of; "unique" is None without a pool."""
+        """The shares of data with what they are made of; "unique" is None without a pool, the others before any row passed by.
+
+        "unique_rows": different texts trained on; "offered": those that stood in a batch; "kept" and "passed": rows of all steps.
+        """
         return {
             "unique": len(self._used) / self._pool_size if self._pool_size else None,
             "selections": self._kept / self._passed if self._passed else None,
+            "used_of_offered": len(self._used) / len(self._offered) if self._offered else None,
             "unique_rows": len(self._used),
+            "offered": len(self._offered),
             "pool": self._pool_size,
             "kept": self._kept,
             "passed": self._passed,
@@ -67,7 +75,8 @@ class SelectionLedger(Callback):
         kept = [place for place in asked if selected.weights[place] > 0]
         self._passed += len(asked)
         self._kept += len(kept)
-        self._used.update(source for place in kept if (source := self._sources.get(selected.items[place].id)))
+        self._offered.update(self._text_of(selected.items[place].id) for place in asked)
+        self._used.update(self._text_of(item.id) for item in module.learnt if not item.gold)
         if not selected.report:
             return  # a selector that keeps everything has nothing to tell
         line = {
@@ -84,6 +93,10 @@ class SelectionLedger(Callback):
         self._folder.append_line("selection.jsonl", line)
         self._lines += 1
 
+    def _text_of(self, id: str) -> str:
+        """The pool text of a row, which may have several (FreeAL's); a generated row is its own."""
+        return self._sources.get(id, id)
+
     def _right(self, selected: Selected, places: list[int]) -> list[int]:
         """How many of the rows carry their gold target, and of how many it is known."""
         items = [selected.items[place] for place in places]
@@ -93,11 +106,17 @@ class SelectionLedger(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Counts, and how many lines were written."""
-        return {"used": sorted(self._used), "passed": self._passed, "kept": self._kept, "lines": self._lines}
+        return {
+            "used": sorted(self._used),
+            "offered": sorted(self._offered),
+            "passed": self._passed,
+            "kept": self._kept,
+            "lines": self._lines,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint; lines written after it are taken back."""
-        self._used = set(state_dict["used"])
+        self._used, self._offered = set(state_dict["used"]), set(state_dict.get("offered", state_dict["used"]))
         self._passed, self._kept, self._lines = (int(state_dict[name]) for name in ("passed", "kept", "lines"))
         self._folder.keep_lines("selection.jsonl", self._lines)
 

@@ -6,7 +6,9 @@ which order, follows from ``trainer.current_epoch``, the seed and the pool alone
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +23,12 @@ from tutelage.records import Example, Row
 
 LOADERS = ("train", "dev", "fresh", "test")
 """Names of the loaders; ``val_dataloader`` gives the second and third, in this order."""
+
+
+NO_GUIDE = (
+    "loss=meta weighs rows by what they do to the shots, and this run has none: give shots=1 or more and method.training.gold=shots "
+    "(gold=none keeps them from the run), or choose another loss=."
+)
 
 
 class TrainingView(Protocol):
@@ -73,6 +81,7 @@ class GrowingDataModule(LightningDataModule):
         self.seed = seed
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self._task = task
         self._encoder = ItemEncoder(task, tokenizer, max_length)
         self._trusted = tuple(trusted)
         self._items: dict[str, tuple[Item, ...]] = {
@@ -112,17 +121,29 @@ class GrowingDataModule(LightningDataModule):
         return self._encoder.collate(zip(places, self.items(loader, places), strict=True))
 
     def guide(self) -> Batch:
-        """The trusted examples as one batch, at most one evaluation batch of them.
+        """The trusted examples as one batch, at most one evaluation batch of them: then of each class as many as of any other, or all.
+
+        The class is the one that an example is counted under, for NER the rarest that it holds. Of a class the first ones are taken.
 
         Raises:
             ConfigError: there are none.
         """
         if not self._trusted:
-            raise ConfigError("The loss reweighs rows by what they do to the shots, and shots=0 gives none; give shots=1 or another loss.")
+            raise ConfigError(NO_GUIDE)
         if "guide" not in self._items:
-            rows = _gold_rows("shots", self._trusted[: self.eval_batch_size])
+            rows = _gold_rows("shots", self._trusted)
+            if len(rows) > self.eval_batch_size:
+                rows = self._class_by_class(rows)[: self.eval_batch_size]
             self._items["guide"] = tuple(self._encoder.encode(rows))
         return self.collate("guide", range(len(self._items["guide"])))
+
+    def _class_by_class(self, rows: list[Row]) -> list[Row]:
+        """The first of every class, then the second of every class, and so on; shots come class after class."""
+        counts = Counter(name for row in rows for name in self._task.classes(row.target))
+        members: dict[int, list[Row]] = {}
+        for row in rows:
+            members.setdefault(self._task.key(row, counts), []).append(row)
+        return [row for row in chain.from_iterable(zip_longest(*members.values())) if row is not None]
 
     def dev_dataloader(self) -> DataLoader[tuple[int, Item]]:
         """The dev split, from short to long."""

@@ -43,11 +43,54 @@ class _Sights(NamedTuple):
     uncertainties: dict[Uncertainty, NDArray[np.float32]]
 
 
+class SeenTexts:
+    """What one state of the student made of texts, shared by all sights of it, so that no text is run through the student twice.
+
+    It holds the arrays of the passes that were made, which their sights share, and a dictionary entry a text. Whoever trains the student
+    calls :meth:`forget` before it does.
+    """
+
+    def __init__(self) -> None:
+        self._passes: list[_Sights] = []
+        self._at: dict[str, tuple[int, int]] = {}
+
+    def forget(self) -> None:
+        """Begin anew: the student is about to change."""
+        self._passes, self._at = [], {}
+
+    def look(self, texts: Sequence[str], run: Callable[[Sequence[str]], _Sights]) -> _Sights:
+        """The arrays of ``texts``, in order; ``run`` makes a pass over those of them that were not seen yet."""
+        new = [text for text in texts if text not in self._at]
+        if len(new) == len(texts):
+            return self._remembered(texts, run(texts))
+        if new:
+            new = list(dict.fromkeys(new))
+            self._remembered(new, run(new))
+        numbers, places = np.array([self._at[text] for text in texts], dtype=np.int64).T
+
+        def gathered(part: Callable[[_Sights], NDArray[np.float32]]) -> NDArray[np.float32]:
+            found = np.empty((len(texts), *part(self._passes[0]).shape[1:]), dtype=np.float32)
+            for number, one in enumerate(self._passes):
+                own = numbers == number
+                found[own] = part(one)[places[own]]
+            return found
+
+        uncertainties = {kind: gathered(lambda one, kind=kind: one.uncertainties[kind]) for kind in KINDS}  # type: ignore[misc]
+        return _Sights(gathered(lambda one: one.probabilities), gathered(lambda one: one.embeddings), uncertainties)
+
+    def _remembered(self, texts: Sequence[str], found: _Sights) -> _Sights:
+        for place, text in enumerate(texts):
+            self._at.setdefault(text, (len(self._passes), place))
+        self._passes.append(found)
+        return found
+
+
 class PoolSight:
     """N unlabelled texts as the student sees them now: the :class:`tutelage.selectors.protocol.PoolView` of a real student.
 
     One pass over the texts, when the first of its arrays is asked for, gives probabilities, uncertainties and embeddings; they are kept,
-    so a sight belongs to one state of the student: make a new one after training. Texts are tokenised chunk by chunk and nothing of a
+    so a sight belongs to one state of the student: make a new one after training. Sights of the same state that are given the same ``seen``
+    make one pass over a text between them. Texts are tokenised chunk by chunk and nothing of a
     chunk is kept but its results, so that beside the embeddings a text costs 4 (C + 3) bytes. Training is left as it was: gradients,
     each module's mode, and the state of the random generators.
 
@@ -64,6 +107,7 @@ class PoolSight:
         batch_size: texts of a forward pass.
         chunk: texts that are tokenised at a time, and sorted by length.
         on_chunk: see :data:`Progress`.
+        seen: what other sights of this state of the student have seen; None: there are no others.
 
     Raises:
         ConfigError: ``batch_size`` or ``chunk`` is below 1.
@@ -81,6 +125,7 @@ class PoolSight:
         batch_size: int = 64,
         chunk: int = 4096,
         on_chunk: Progress | None = None,
+        seen: SeenTexts | None = None,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("chunk", chunk)):
             if value < 1:
@@ -94,6 +139,7 @@ class PoolSight:
         self._batch_size = batch_size
         self._chunk = chunk
         self._on_chunk = on_chunk
+        self._seen = seen or SeenTexts()
         self._by_word = module.task.level == "word"
         self._pool_sights: _Sights | None = None
         self._labelled_sights: _Sights | None = None
@@ -124,7 +170,7 @@ class PoolSight:
     def labelled_embeddings(self) -> NDArray[np.float32]:
         """Those of the labelled texts, [M, D]."""
         if self._labelled_sights is None:
-            self._labelled_sights = self._look("labelled", self._labelled)
+            self._labelled_sights = self._seen.look(self._labelled, lambda texts: self._look("labelled", texts))
         return self._labelled_sights.embeddings
 
     def disagreement(self, passes: int) -> NDArray[np.float32]:
@@ -153,7 +199,7 @@ class PoolSight:
 
     def _pool(self) -> _Sights:
         if self._pool_sights is None:
-            self._pool_sights = self._look("pool", self._texts)
+            self._pool_sights = self._seen.look(self._texts, lambda texts: self._look("pool", texts))
         return self._pool_sights
 
     def _look(self, name: str, texts: Sequence[str]) -> _Sights:

@@ -1,1 +1,1 @@
-"""Selectors choose: here, which generated rows a run may train on."""
+"""Selectors choose: what the teacher is asked for, which of its rows a run may train on, and which of these a step learns from."""

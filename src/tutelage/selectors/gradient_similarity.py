@@ -42,7 +42,8 @@ class GradientSimilarity(Ranked):
         if not trusted.any():
             raise ConfigError(
                 f"selector=gradient_similarity compares rows with gold ones, and of this epoch's {len(view.ids)} rows none is gold. "
-                "Give shots=1 or more, let the epochs train on them, or choose another selector=."
+                "Give shots=1 or more with method.training.gold=shots, and method.train_on_shots=true where the method has that setting; or "
+                "choose another selector=."
             )
         rows = _unit(view.gradients)
         scores = np.empty(len(rows))

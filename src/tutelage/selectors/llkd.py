@@ -7,6 +7,9 @@ At each training step, for teacher labels y_i with confidence c_i and the studen
     tauT(y) = gT aT(y) / max_k aT(k)                      tauS(y) = gS aS(y) / max_k aS(k)
     s_i = [c_i >= tauT(y_i)] [u_i >= tauS(y_i)]           w_i = combine(c_i, u_i)
 
+A class's averages begin at its own mean, that of the epoch or batch in which it is first seen. A row at its threshold passes, whatever
+rounding has made of either (:data:`SLACK`). A row of which c or u is not a finite number is left out, and moves no average.
+
 The paper names the two gates, the class-wise moving thresholds and the weights; the form of the thresholds is inferred (FreeMatch's), and
 every number here is ours (README, "What we had to choose").
 """
@@ -16,12 +19,17 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.selectors.confidence import TeacherConfidence
-from tutelage.selectors.protocol import EpochView, Floats, Normaliser, Step, Uncertainty, Weighed
+from tutelage.selectors.protocol import EpochView, Floats, Normaliser, Places, Step, Uncertainty, Weighed
 from tutelage.selectors.ranked import first_of
-from tutelage.selectors.uncertainty import checked_kind, uncertainty_of
+from tutelage.selectors.uncertainty import checked_kind, row_uncertainty
+
+SLACK = 1e-9
+"""Relative to a threshold: what a value may fall short of it. Averages of equal values differ from these in their last digits, some 1e-16,
+so that without it a whole class at its own threshold would be left out."""
 
 Combine = Literal["product", "sum", "mix", "none"]
 _COMBINE = ("product", "sum", "mix", "none")
@@ -37,7 +45,7 @@ def _combined(how: Combine, alpha: float, sure: Floats, unsure: Floats) -> Float
 
 
 class _Thresholds:
-    """One side's moving averages: a global one and one a class; NaN where a class was not seen yet."""
+    """One side's moving averages: a global one and one a class; NaN where a class was not seen yet. Values are finite and at least 0."""
 
     def __init__(self, momentum: float, per_class: bool) -> None:
         self._momentum = momentum
@@ -46,7 +54,7 @@ class _Thresholds:
         self._classes = np.empty(0)
 
     def start(self, values: Floats, keys: np.ndarray[Any, Any], classes: int) -> None:
-        """Begin at the means of ``values``; classes without any begin at the global mean when they are first seen."""
+        """Begin at the means of ``values``; a class without any begins in the first :meth:`update` that has some."""
         self._global = float(values.mean())
         self._classes = np.array([values[keys == key].mean() if (keys == key).any() else np.nan for key in range(classes)])
 
@@ -56,7 +64,7 @@ class _Thresholds:
         return not np.isnan(self._global)
 
     def update(self, values: Floats, keys: np.ndarray[Any, Any]) -> None:
-        """Move towards a batch's means."""
+        """Move towards a batch's means; a class that is seen for the first time begins at its own."""
         m = self._momentum
         self._global = m * self._global + (1 - m) * float(values.mean())
         for key in np.unique(keys):
@@ -70,6 +78,11 @@ class _Thresholds:
         highest = np.nanmax(self._classes) if not np.isnan(self._classes).all() else np.nan
         # All averages 0 (a student that is sure of everything): nothing to compare, so the global value alone.
         return self._global * (self._classes / highest if highest > 0 else np.where(np.isnan(self._classes), np.nan, 1.0))
+
+    def passed(self, values: Floats, keys: np.ndarray[Any, Any]) -> NDArray[np.bool_]:
+        """True for the values that reach their class's threshold; keys are of classes that were seen."""
+        reached: NDArray[np.bool_] = values >= self.values()[keys] * (1 - SLACK)
+        return reached
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -91,8 +104,9 @@ class LLKD:
         teacher_gate, student_gate: switch one off to have it pass everything; the teacher's alone is FreeMatch's.
         per_class: False keeps the global thresholds only.
         teacher_share: the teacher's gate passes this share of each class's rows (of all, without ``per_class``), the surest of the epoch, in
-            place of what reaches the moving threshold; None: that. Ours: a moving mean passes about half of a class or more, and of these
-            the labels that the student is unsure of are less often right (docs/results.md).
+            place of what reaches the moving threshold, which is not kept then; None: that. ceil(share * rows), of equally sure rows the
+            earlier ones. Ours: a moving mean passes about half of a class or more, and of these the labels that the student is unsure of
+            are less often right (docs/results.md).
         start: "means": the teacher's side starts at the means over all rows of the first epoch; "uniform": at FreeMatch's 1/C, which passes
             everything for thousands of steps. The student's side starts at the first batch's means, or at 1/C too.
         normaliser: what the weighted losses are divided by: "kept" rows, "weights", or "batch".
@@ -144,53 +158,66 @@ class LLKD:
         self.refill = refill
         self._per_class = per_class
         self._teacher_share = teacher_share
-        self._fixed: Floats | None = None
+        self._surest: frozenset[str] | None = None
+        self._least: Floats = np.empty(0)
         self.needs = frozenset({"rows"}) if start == "means" or teacher_share is not None else frozenset[str]()
 
     def begin(self, view: EpochView) -> None:
-        """Start the teacher's side from all its opinions, once; with ``teacher_share`` set its thresholds for the epoch."""
-        asked = ~view.gold
-        if not asked.any():
-            return
-        sure, keys = self._confidence.of(view)[asked], view.keys[asked]
-        if not self._teacher.started and self._start == "means":
-            self._teacher.start(sure, keys, view.classes)
+        """Start the teacher's side from all its opinions, once; with ``teacher_share`` name the epoch's surest rows instead."""
+        sure = self._confidence.of(view)
+        known = np.flatnonzero(~view.gold & np.isfinite(sure))
         if self._teacher_share is not None:
-            groups = [sure[keys == key] if self._per_class else sure for key in range(view.classes)]
-            self._fixed = np.array([_least_of_surest(group, self._teacher_share) for group in groups])
+            self._name_surest(view, known, sure, self._teacher_share)
+        elif len(known) and not self._teacher.started and self._start == "means":
+            self._teacher.start(sure[known], view.keys[known], view.classes)
+
+    def _name_surest(self, view: EpochView, known: Places, sure: Floats, share: float) -> None:
+        """The rows that the share keeps, and the least confidence among a class's, which stands for its threshold in the report."""
+        keys = view.keys[known]
+        groups = [known[keys == key] for key in range(view.classes)] if self._per_class else [known]
+        # A stable sort ranks equals by place.
+        firsts = [group[np.argsort(-sure[group], kind="stable")[: first_of(len(group), share)]] for group in groups]
+        least = [sure[first].min() if len(first) else np.nan for first in firsts]
+        self._least = np.array(least if self._per_class else least * view.classes)
+        self._surest = frozenset(view.ids[place] for first in firsts for place in first)
 
     def weigh(self, step: Step) -> Weighed:
-        """Move the thresholds, then gate and weigh the batch's rows by them."""
-        sure = self._confidence.of(step)
-        units = uncertainty_of(step.probabilities, self._uncertainty)
-        counts = np.bincount(step.owners, minlength=len(sure))
-        # A text with no word that the student sees has nothing to be unsure of.
-        unsure = np.bincount(step.owners, weights=units, minlength=len(sure)) / np.maximum(counts, 1)
-        asked = ~step.gold
-        weights = np.ones(len(sure))
-        if asked.any():
-            self._prepare(sure[asked], unsure[asked], step.keys[asked], step.classes, step.probabilities.shape[-1])
-            self._teacher.update(sure[asked], step.keys[asked])
-            self._student.update(unsure[asked], step.keys[asked])
-            passes = asked.copy()
-            for gate, thresholds, values in zip(
-                self._gates, (self._teacher_thresholds(), self._student.values()), (sure, unsure), strict=True
-            ):
-                if gate:
-                    passes &= values >= thresholds[step.keys]
-            weights[asked] = np.where(passes, _combined(self._combine, self._alpha, sure, unsure), 0.0)[asked]
-        report = {"tau_teacher": _plain(self._teacher_thresholds()), "tau_student": _plain(self._student.values())}
-        return Weighed(weights, report)
+        """Move the thresholds, then gate and weigh the batch's rows by them.
 
-    def _teacher_thresholds(self) -> Floats:
-        return self._teacher.values() if self._fixed is None else self._fixed
+        Raises:
+            RuntimeError: ``teacher_share`` is set, and ``begin`` was not called before.
+        """
+        sure, unsure = self._confidence.of(step), row_uncertainty(step, self._uncertainty)
+        known = np.flatnonzero(~step.gold & np.isfinite(sure) & np.isfinite(unsure))
+        weights = np.where(step.gold, 1.0, 0.0)
+        if len(known):
+            self._follow(sure[known], unsure[known], step.keys[known], step.classes, step.probabilities.shape[-1])
+            passed = known[self._passed(step, known, sure[known], unsure[known])]
+            weights[passed] = _combined(self._combine, self._alpha, sure[passed], unsure[passed])
+        tau_teacher = self._teacher.values() if self._teacher_share is None else self._least
+        return Weighed(weights, {"tau_teacher": _plain(tau_teacher), "tau_student": _plain(self._student.values())})
 
-    def _prepare(self, sure: Floats, unsure: Floats, keys: np.ndarray[Any, Any], classes: int, outputs: int) -> None:
-        for side, values in ((self._teacher, sure), (self._student, unsure)):
+    def _passed(self, step: Step, known: Places, sure: Floats, unsure: Floats) -> NDArray[np.bool_]:
+        """True for the rows at ``known`` that no gate holds back."""
+        passed, keys = np.ones(len(known), dtype=np.bool_), step.keys[known]
+        if self._gates[0] and self._teacher_share is None:
+            passed &= self._teacher.passed(sure, keys)
+        elif self._gates[0]:
+            if self._surest is None:
+                raise RuntimeError("LLKD.weigh was called before begin, so the surest rows of the epoch are not known yet.")
+            passed &= np.array([step.ids[place] in self._surest for place in known], dtype=np.bool_)
+        if self._gates[1]:
+            passed &= self._student.passed(unsure, keys)
+        return passed
+
+    def _follow(self, sure: Floats, unsure: Floats, keys: np.ndarray[Any, Any], classes: int, outputs: int) -> None:
+        """Move both sides' averages; the teacher's only where a gate may read them."""
+        for side, values in ((self._teacher, sure), (self._student, unsure))[self._teacher_share is not None :]:
             if not side.started and self._start == "uniform":
                 side.start(np.full(classes, 1.0 / outputs), np.arange(classes), classes)
             elif not side.started:
                 side.start(values, keys, classes)
+            side.update(values, keys)
 
     def state_dict(self) -> dict[str, Any]:
         """Both sides' averages."""
@@ -200,11 +227,6 @@ class LLKD:
         """Take them up."""
         self._teacher.load_state_dict(state["teacher"])
         self._student.load_state_dict(state["student"])
-
-
-def _least_of_surest(values: Floats, share: float) -> float:
-    """The smallest of the first values that a share keeps, largest first; NaN of none."""
-    return float(np.sort(values)[-first_of(len(values), share)]) if len(values) else float("nan")
 
 
 def _plain(values: Floats) -> list[float | None]:

@@ -87,7 +87,7 @@ class Step:
     Attributes:
         ids: of the rows.
         keys: the class that a row is counted under, [B]: place in the task's labels, or len(labels) for texts without entities.
-        confidence: the teacher's, [B]; for NER the mean over the row's entities.
+        confidence: the teacher's in the row's target, [B]; for NER the mean over the row's entities.
         least_confidence: the same for classification; for NER of the least certain entity.
         gold: True for rows with a gold label, which no selector leaves out, [B].
         probabilities: the student's, before this step, [N, C]; NaN where the selector does not watch and the student was not asked.

@@ -1,7 +1,7 @@
 """Learn from what the teacher is surest of: selection by confidence in its plainest form.
 
-LLKD's ablations hold its moving thresholds against a fixed share (Li et al. 2025, arXiv 2411.08028, reconstructed). This is that share on
-the teacher's side alone; :mod:`tutelage.selectors.confident_uncertain` has both sides.
+A fixed share on the teacher's side of LLKD alone (Li et al. 2025, arXiv 2411.08028, reconstructed), without its student's gate and its
+weights; :mod:`tutelage.selectors.confident_uncertain` has both sides, and is LLKD's ablation.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError, did_you_mean
-from tutelage.selectors.protocol import Uncertainty
+from tutelage.selectors.protocol import Floats, Step, Uncertainty
 
 KINDS: tuple[Uncertainty, ...] = get_args(Uncertainty)
 """The measures, by name."""
@@ -57,6 +57,23 @@ def uncertainty_of(probabilities: NDArray[Any], kind: Uncertainty) -> NDArray[An
         found = 1 - (best[..., -1] - best[..., -2])
     clipped: NDArray[Any] = np.clip(found, 0, 1)
     return clipped
+
+
+def row_uncertainty(step: Step, kind: Uncertainty) -> Floats:
+    """The uncertainty of each row of a batch, the mean over its decided units, in [0, 1], [B].
+
+    0 for a row without any (a text with no word that the student sees has nothing to be unsure of), and not a number for a row of which
+    any probability is not a finite one.
+
+    Raises:
+        ConfigError: ``kind`` is none of the three.
+    """
+    rows = len(step.ids)
+    with np.errstate(invalid="ignore"):
+        units = np.where(np.isfinite(step.probabilities).all(axis=-1), uncertainty_of(step.probabilities, kind), np.nan)
+    counts = np.bincount(step.owners, minlength=rows)
+    means: Floats = np.bincount(step.owners, weights=units, minlength=rows) / np.maximum(counts, 1)
+    return means
 
 
 def mutual_information(mean: NDArray[Any], mean_entropy: NDArray[Any]) -> NDArray[Any]:

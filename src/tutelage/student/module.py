@@ -29,7 +29,9 @@ VALIDATION_LOADERS = ("dev", "fresh")
 class StudentModule(LightningModule):
     """An encoder with a head that learns from weighted, hard or soft targets.
 
-    After each validation :attr:`outcomes` holds the outcomes of "dev" and "fresh", after each test those of "test".
+    After each validation :attr:`outcomes` holds the outcomes of "dev" and "fresh", after each test those of "test". After each training
+    batch :attr:`selected` holds what the selector made of it (None where the stage had had its updates), and :attr:`learnt` the items that a
+    step was made on: none where there was no step, and with ``refill`` those of the gathered batch.
 
     Args:
         network: a Hugging Face model whose output has ``logits``, [B, C], or [B, L, C] for words.
@@ -61,6 +63,7 @@ class StudentModule(LightningModule):
         self.outcomes: dict[str, list[Outcome]] = {}
         self.selector = selector
         self.selected: Selected | None = None
+        self.learnt: tuple[Any, ...] = ()
         self.updates = 0
         self._batch_size = batch_size
         self._gathered: list[tuple[int, float]] = []
@@ -99,15 +102,18 @@ class StudentModule(LightningModule):
         """One loss, or None where nothing is kept, a refilled batch is not full yet, or the stage has had its updates.
 
         Raises:
-            StudentError: it is not a number.
+            StudentError: it is not a number, or none of the student's outputs is.
         """
-        self.selected = None
+        self.selected, self.learnt = None, ()
         if self.position.spent(self.updates):
             return None
         refill = self.selector.refill
         with torch.set_grad_enabled(not refill):
             # Rows that are left out need no pass, unless the selector decides by it.
             logits = None if refill and not self.selector.watches else self(batch)
+        if logits is not None and not torch.isfinite(logits).any():
+            # Selectors leave out rows without numbers, and a batch of which nothing is kept is no error: it would never be noticed.
+            raise self._broken("outputs", float("nan"), batch_idx)
         self.selected = select(self.selector, self._items("train", batch["index"]), logits, self.task)
         weights = torch.from_numpy(self.selected.weights)
         if logits is None or refill:
@@ -119,43 +125,56 @@ class StudentModule(LightningModule):
             places, values = zip(*full, strict=True)
             batch = self._on_device(self.trainer.datamodule.collate("train", places))  # type: ignore[attr-defined]
             logits, weights = self(batch), torch.tensor(values)
-        loss = self._mean_loss(batch, logits, weights.to(logits))
+        loss = self._mean_loss(batch, logits, weights.to(logits), self.position.progress(batch_idx, self._batches, self.updates))
         if loss is None:
             return None
         if not torch.isfinite(loss):
-            raise StudentError(
-                f"The student's loss became {loss.item()} in round {self.position.round}, epoch {self.current_epoch}, batch {batch_idx}. "
-                f"Lower student.learning_rate (now {self._rates[0]:g}) or student.head_learning_rate (now {self._rates[1]:g}); "
-                "a new run pays for nothing that is in the teacher's cache."
-            )
+            raise self._broken("loss", loss.item(), batch_idx)
         self.updates += 1
+        self.learnt = tuple(item for item, weight in zip(self._items("train", batch["index"]), weights.tolist(), strict=True) if weight)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(weights))
         return loss
 
-    def _mean_loss(self, batch: dict[str, torch.Tensor], logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
-        """The weighted losses of the units, divided as the selector says; ``rows`` are its weights, [B]. None where no unit has any."""
+    def _broken(self, what: str, value: float, batch_idx: int) -> StudentError:
+        return StudentError(
+            f"The student's {what} became {value} in round {self.position.round}, epoch {self.current_epoch}, batch {batch_idx}. "
+            f"Lower student.learning_rate (now {self._rates[0]:g}) or student.head_learning_rate (now {self._rates[1]:g}); "
+            "a new run pays for nothing that is in the teacher's cache."
+        )
+
+    def _mean_loss(self, batch: dict[str, torch.Tensor], logits: torch.Tensor, rows: torch.Tensor, progress: float) -> torch.Tensor | None:
+        """The weighted losses of the units, divided as the selector says. None where no unit has any weight.
+
+        Args:
+            rows: the selector's weights, [B].
+            progress: share of the stage that is done.
+        """
         if not rows.any():
             return None
-        targets = self._targets(batch, tuple(item.id for item in self._items("train", batch["index"])))
+        targets = self._targets(batch, tuple(item.id for item in self._items("train", batch["index"])), progress)
         losses = self.loss(logits, targets)
+        chosen = targets.weights * (rows if losses.ndim == 1 else rows.unsqueeze(-1))
+        weights = chosen
         if self.loss.needs_guide:
+            # Over the rows that the selector kept, so that what it left out has no part in the factors' mean.
             guide = self._on_device(self.trainer.datamodule.guide())  # type: ignore[attr-defined]
-            rows = rows * self.loss.reweigh(self.network, batch, targets, guide, self._targets(guide, ()))
-        per_unit = rows if losses.ndim == 1 else rows.unsqueeze(-1)
-        weights = targets.weights * per_unit
-        weights = weights * self.loss.keep(losses.detach(), replace(targets, weights=weights))
+            known = replace(targets, weights=chosen)
+            factors = self.loss.reweigh(self.network, batch, known, guide, self._targets(guide, (), progress))
+            weights = chosen * (factors if losses.ndim == 1 else factors.unsqueeze(-1))
+        kept = self.loss.keep(losses.detach(), replace(targets, weights=weights))
+        weights = weights * kept
         if not weights.any():
             return None
         divisor = {
             "weights": weights.sum().clamp(min=1e-8),
-            "kept": (targets.weights * (weights > 0)).sum().clamp(min=1.0),
+            # A row whose factor is 0 was kept all the same: the factors share its weight out among the others.
+            "kept": (targets.weights * (chosen * kept > 0)).sum().clamp(min=1.0),
             "batch": targets.weights.sum().clamp(min=1.0),
         }[self.selector.normaliser]
         mean: torch.Tensor = (losses * weights).sum() / divisor
         return mean
 
-    def _targets(self, batch: dict[str, torch.Tensor], ids: tuple[str, ...]) -> Targets:
-        progress = self.position.progress(0, self._batches, self.updates)
+    def _targets(self, batch: dict[str, torch.Tensor], ids: tuple[str, ...], progress: float) -> Targets:
         return Targets(batch["targets"], batch["teacher"], batch["off_label"], batch["weights"], ids, progress)
 
     def _items(self, name: str, index: torch.Tensor) -> list[Any]:
@@ -165,7 +184,7 @@ class StudentModule(LightningModule):
         return {key: value.to(self.device) for key, value in batch.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The selector's state and how many steps were made."""
+        """The selector's state and how many steps were made; no row waits for a full batch where a stage begins."""
         checkpoint["student"] = {"selector": self.selector.state_dict(), "updates": self.updates}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -28,6 +28,8 @@ from tutelage.tasks.ner import NerTask
 
 TAGS = NerTask(TYPES)
 EVERYTHING = {"epoch", "gradients", "prior_losses"}
+OF_THE_TARGETS = [1.0, 0.3, 0.2, 0.5, 0.3, 0.2, 0.5]
+"""The teacher's probability of each text's target; 1 for the gold one."""
 SENTENCES = (
     marked("amber birch met cedar at dune", {"amber birch": "PER", "dune": "LOC"}),
     marked("the ember grove club left fjord", {"ember grove club": "ORG", "fjord": "LOC"}),
@@ -116,7 +118,7 @@ def test_the_teacher_s_side_is_the_items(encoder: Path) -> None:
     view = topics(encoder).view({"epoch"})
     assert view.keys.tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert view.gold.tolist() == [True] + [False] * 6
-    assert view.confidence.tolist() == view.least_confidence.tolist() == [1.0] + [0.5] * 6
+    assert view.confidence.tolist() == view.least_confidence.tolist() == OF_THE_TARGETS
     assert view.classes == 3
     words = tags(encoder)
     view = words.view({"epoch"})
@@ -193,7 +195,7 @@ def test_where_only_the_rows_are_asked_for_the_student_does_not_run(encoder: Pat
     sight = topics(encoder)
     sight.module.network = torch.nn.Identity()
     view = sight.view({"rows"})
-    assert view.confidence.tolist() == [1.0] + [0.5] * 6
+    assert view.confidence.tolist() == OF_THE_TARGETS
     assert np.isnan(view.losses).all()
     assert view.probabilities.shape == (7, 3)
     assert np.isnan(view.probabilities).all()

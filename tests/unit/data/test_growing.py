@@ -103,6 +103,31 @@ def test_cuts_are_counted_over_every_split(pool: Pool) -> None:
     assert data.truncated == sum(len(one.text.split()) > 2 for one in (*pool.rows, *examples("dev", 7), *examples("test", 5))) > 0
 
 
+def shots_of(counts: dict[str, int]) -> list[Example]:
+    """Class after class, as shots come."""
+    return [Example(f"{name}-{n}", f"w{n} w{n + 1}", name) for name, count in counts.items() for n in range(count)]
+
+
+def test_the_guide_holds_every_class_though_it_is_cut(pool: Pool) -> None:
+    guided = module(pool, trusted=shots_of({"C": 30, "A": 30, "B": 2}), eval_batch_size=7)
+    guide = guided.guide()
+    items = guided.items("guide", guide["index"])
+    # One of each class, a second of each, then of those that have a third.
+    assert [item.id for item in items] == ["C-0", "A-0", "B-0", "C-1", "A-1", "B-1", "C-2"]
+    assert guided.guide()["index"].tolist() == guide["index"].tolist()
+
+
+def test_a_guide_that_is_whole_is_in_the_order_of_the_shots(pool: Pool) -> None:
+    shots = shots_of({"B": 2, "A": 1})
+    guided = module(pool, trusted=shots, eval_batch_size=3)
+    assert [item.id for item in guided.items("guide", guided.guide()["index"])] == [shot.id for shot in shots]
+
+
+def test_a_guide_of_nothing_says_which_settings_give_one(pool: Pool) -> None:
+    with pytest.raises(ConfigError, match=r"this run has none: give shots=1 or more and method\.training\.gold=shots"):
+        module(pool).guide()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from skactiveml.pool import average_kl_divergence
 from tests.classroom import NAMES, TASK, WORDS, a_text
 from tests.newsroom import TYPES
 from tests.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
-from tutelage.data.sight import PoolSight
+from tutelage.data.sight import PoolSight, SeenTexts
 from tutelage.errors import ConfigError, StudentError
 from tutelage.selectors.badge import Badge
 from tutelage.selectors.every_row import EveryRow
@@ -126,20 +127,55 @@ def test_one_pass_gives_everything_and_the_bar_moves(classifier: StudentModule) 
     told: list[tuple[str, int, int]] = []
     forwards: list[int] = []
     handle = classifier.network.base_model.register_forward_hook(lambda *_: forwards.append(1))
-    view = sight(classifier, TEXTS, labelled=TEXTS[:3], batch_size=5, chunk=10, on_chunk=lambda *news: told.append(news))
+    known = [a_text(name, 500) for name in NAMES]
+    view = sight(classifier, TEXTS, labelled=known, batch_size=5, chunk=10, on_chunk=lambda *news: told.append(news))
     assert not forwards, "nothing is computed before it is asked for"
     for _ in range(2):
         view.embeddings(), view.probabilities(), [view.uncertainty(kind) for kind in KINDS]
     assert told == [("pool", 10, 27), ("pool", 20, 27), ("pool", 27, 27)]
     assert len(forwards) == 6
-    np.testing.assert_allclose(view.labelled_embeddings(), view.embeddings()[:3], atol=1e-5)
-    view.labelled_embeddings()
+    for _ in range(2):
+        assert view.labelled_embeddings().shape == (3, 16)
     assert told[3:] == [("labelled", 3, 3)]
     for _ in range(2):
         view.disagreement(3)
     assert told[4:] == [("dropout", 10, 27), ("dropout", 20, 27), ("dropout", 27, 27)]
     assert len(forwards) == 6 + 1 + 3 * 6
     handle.remove()
+
+
+def test_sights_of_one_student_make_one_pass_over_a_text(classifier: StudentModule) -> None:
+    passed: list[int] = []
+    handle = classifier.network.base_model.register_forward_hook(lambda _module, _inputs, output: passed.append(len(output[0])))
+    seen = SeenTexts()
+    first = sight(classifier, TEXTS[:9], seen=seen)
+    first.probabilities()
+    mixed = [TEXTS[12], TEXTS[4], TEXTS[12], TEXTS[0], TEXTS[10]]
+    second = sight(classifier, mixed, labelled=[TEXTS[10], TEXTS[8]], seen=seen)
+    found = [second.probabilities(), second.embeddings(), *(second.uncertainty(kind) for kind in KINDS), second.labelled_embeddings()]
+    assert passed == [9, 2], "the two new texts alone, each once"
+    assert sight(classifier, [], seen=seen).embeddings().shape == (0, 16)
+    alone = sight(classifier, mixed, labelled=[TEXTS[10], TEXTS[8]])
+    wanted = [alone.probabilities(), alone.embeddings(), *(alone.uncertainty(kind) for kind in KINDS), alone.labelled_embeddings()]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+        assert one.dtype == np.float32
+    seen.forget()
+    passed.clear()
+    sight(classifier, TEXTS[:3], seen=seen).embeddings()
+    assert passed == [3], "what was seen before is forgotten"
+    handle.remove()
+
+
+def test_a_pass_that_was_stopped_is_made_again(classifier: StudentModule) -> None:
+    seen = SeenTexts()
+
+    def stop(*news: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sight(classifier, TEXTS, seen=seen, on_chunk=stop).embeddings()
+    np.testing.assert_array_equal(sight(classifier, TEXTS, seen=seen).embeddings(), sight(classifier, TEXTS).embeddings())
 
 
 def test_training_is_left_as_it_was(classifier: StudentModule) -> None:
@@ -181,6 +217,20 @@ def test_disagreement_follows_from_the_seed_alone(classifier: StudentModule) -> 
     assert first.max() > 1e-4
     assert (first <= math.log(len(NAMES))).all()
     assert first.dtype == np.float32
+
+
+def test_disagreement_is_the_divergence_of_the_passes_as_a_committee(classifier: StudentModule) -> None:
+    members: list[np.ndarray] = []
+    handle = classifier.network.register_forward_hook(
+        lambda _module, _inputs, output: members.append(output.logits.double().softmax(-1).detach().numpy())
+    )
+    # Texts of one length, so that a batch holds them in their own order.
+    texts = [a_text(name, 1000 + n) for n in range(4) for name in NAMES]
+    found = sight(classifier, texts, batch_size=len(texts)).disagreement(5)
+    handle.remove()
+    assert len(members) == 5
+    np.testing.assert_allclose(found, average_kl_divergence(np.stack(members)), atol=1e-7)
+    assert found.max() > 1e-5
 
 
 def test_disagreement_is_a_mean_over_the_words(tagger: StudentModule) -> None:

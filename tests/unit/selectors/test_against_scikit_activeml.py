@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skactiveml.base import SkactivemlClassifier
 from skactiveml.pool import Badge as TheirBadge
-from skactiveml.pool import CoreSet, uncertainty_scores
+from skactiveml.pool import CoreSet, average_kl_divergence, uncertainty_scores
 from skactiveml.utils import MISSING_LABEL
 from tests.pool_views import ArrayView, random_view
 
@@ -17,7 +17,7 @@ from tutelage.selectors.distances import Distances
 from tutelage.selectors.k_center import KCenter
 from tutelage.selectors.protocol import Uncertainty
 from tutelage.selectors.uncertain import UncertaintySampling
-from tutelage.selectors.uncertainty import uncertainty_of
+from tutelage.selectors.uncertainty import mutual_information, uncertainty_of
 
 SEEDS = range(8)
 THEIRS: dict[Uncertainty, tuple[str, float]] = {
@@ -86,3 +86,14 @@ def test_badge_begins_where_theirs_does_and_gives_every_text_the_same_chance(see
         nearest = np.minimum(nearest, distances.to_row(place))
         expected = np.nan_to_num(chances[turn + 1])
         np.testing.assert_allclose(nearest / nearest.sum(), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_disagreement_of_dropout_masks_is_their_divergence_of_a_committee(seed: int) -> None:
+    """H(mean) - mean H is the members' mean Kullback-Leibler divergence from their mean."""
+    members = np.stack([double(random_view(200, seed=100 * seed + member))[0] for member in range(5)])
+    members = 0.996 * members + 0.001  # theirs raises probabilities below 1e-7 to it
+    entropies = -(members * np.log(members)).sum(axis=2)
+    ours = mutual_information(members.mean(axis=0), entropies.mean(axis=0))
+    assert ours.max() > 0.1
+    np.testing.assert_allclose(ours, average_kl_divergence(members), atol=1e-12)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.epochs import epoch, kept
+from tests.epochs import batch, epoch, kept
 
 from tutelage.errors import ConfigError
 from tutelage.selectors.confident_uncertain import ConfidentUncertain
+from tutelage.selectors.llkd import LLKD
 
 NAN = math.nan
 EVEN, SURE, LEANING = (0.5, 0.5), (1.0, 0.0), (0.8, 0.2)
@@ -63,9 +65,30 @@ def test_scores_are_the_product(given_rows: tuple[list[float], list[tuple[float,
     assert ConfidentUncertain().scores(view).tolist() == pytest.approx(expected, abs=1e-12)
 
 
+def test_kept_rows_may_weigh_what_they_would_in_llkd() -> None:
+    view = epoch(
+        [0] * 6, [False] * 5 + [True], confidence=[0.9, 0.8, 0.4, 0.9, 0.95, 1], probabilities=[EVEN, LEANING, EVEN, SURE, (0.7, 0.3), SURE]
+    )
+    ours = ConfidentUncertain(0.5, combine="product", normaliser="kept")
+    theirs = LLKD(teacher_gate=False, student_gate=False)
+    assert (ours.watches, ours.normaliser, theirs.normaliser) == (True, "kept", "kept")
+    ours.begin(view)
+    weights, everything = ours.weigh(batch(view)).weights, theirs.weigh(batch(view)).weights
+    assert np.flatnonzero(weights).tolist() == [0, 1, 4, 5]
+    assert weights[[0, 1, 4, 5]].tolist() == everything[[0, 1, 4, 5]].tolist()
+    # The weight is of the student at the step, the choice of the student when the epoch began.
+    later = replace(batch(view), probabilities=np.array([SURE, EVEN, EVEN, EVEN, (NAN, NAN), SURE]))
+    assert ours.weigh(later).weights.tolist() == pytest.approx([0, 0.8, 0, 0, 0, 1])
+
+
 def test_it_asks_for_the_student_s_view_and_checks_its_values() -> None:
     assert ConfidentUncertain.needs == {"epoch"}
     with pytest.raises(ConfigError, match=r"Unknown selector\.confidence 'most'"):
         ConfidentUncertain(confidence="most")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"Unknown selector\.combine 'sum'. Available: none, product"):
+        ConfidentUncertain(combine="sum")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"Unknown selector\.normaliser 'keep'. Did you mean 'kept'"):
+        ConfidentUncertain(normaliser="keep")  # type: ignore[arg-type]
+    assert (ConfidentUncertain().watches, ConfidentUncertain().normaliser) == (False, "weights")
     with pytest.raises(ConfigError, match=r"selector\.share=2"):
         ConfidentUncertain(2)

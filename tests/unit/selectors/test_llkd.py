@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.errors import ConfigError
-from tutelage.selectors.llkd import LLKD
+from tutelage.selectors.llkd import LLKD, SLACK
 from tutelage.selectors.protocol import EpochView, Step
 
 CLASSES, OUTPUTS = 3, 3
-Batch = tuple[list[float], list[int], list[list[float]]]
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of a batch: confidences, classes, the student's distributions, and which are gold."""
+
+    confidence: list[float]
+    keys: list[int]
+    student: list[list[float]]
+    gold: tuple[int, ...] = ()
 
 
 def step(confidence: list[float], keys: list[int], student: list[list[float]], gold: tuple[int, ...] = (), **changes: Any) -> Step:
@@ -44,29 +55,55 @@ def epoch(confidence: list[float], keys: list[int], gold: tuple[int, ...] = ()) 
 class Reference:
     """The formulas of the docstring, one number at a time."""
 
-    def __init__(self, m: float, combine: str, teacher: bool, student: bool, per_class: bool) -> None:
-        self.m, self.combine, self.gates, self.per_class = m, combine, (teacher, student), per_class
+    def __init__(self, m: float, how: dict[str, Any]) -> None:
+        self.m, self.how = m, how
         self.g: list[float | None] = [None, None]
         self.a: list[dict[int, float]] = [{}, {}]
 
     def start(self, side: int, values: list[float], keys: list[int]) -> None:
-        if self.g[side] is None:
+        if self.g[side] is None and values:
             self.g[side] = sum(values) / len(values)
             for key in set(keys):
                 own = [value for value, one in zip(values, keys, strict=True) if one == key]
                 self.a[side][key] = sum(own) / len(own)
 
+    def begin(self, batches: list[Batch]) -> None:
+        if self.how["start"] == "uniform":
+            for side in (0, 1):
+                self.start(side, [1 / OUTPUTS] * CLASSES, list(range(CLASSES)))
+            return
+        rows = [
+            (c, key)
+            for one in batches
+            for place, (c, key) in enumerate(zip(one.confidence, one.keys, strict=True))
+            if place not in one.gold
+        ]
+        self.start(0, [c for c, _ in rows if math.isfinite(c)], [key for c, key in rows if math.isfinite(c)])
+
     def threshold(self, side: int, key: int) -> float:
         g = self.g[side]
         assert g is not None
-        if not self.per_class:
+        if not self.how["per_class"]:
             return g
         highest = max(self.a[side].values())
         return g * (self.a[side][key] / highest if highest > 0 else 1.0)
 
-    def weigh(self, confidence: list[float], keys: list[int], student: list[list[float]]) -> list[float]:
-        unsure = [-sum(p * math.log(p) for p in row if p > 0) / math.log(len(row)) for row in student]
-        for side, values in ((0, confidence), (1, unsure)):
+    def unsure(self, row: list[float]) -> float:
+        if not all(map(math.isfinite, row)):
+            return NAN
+        *_, second, first = sorted(row)
+        return {
+            "entropy": -sum(p * math.log(p) for p in row if p > 0) / math.log(len(row)),
+            "least_confidence": 1 - first,
+            "margin": 1 - (first - second),
+        }[self.how["uncertainty"]]
+
+    def weigh(self, batch: Batch) -> list[float]:
+        rows = list(zip(batch.confidence, map(self.unsure, batch.student), batch.keys, strict=True))
+        known = [(c, u, key) for place, (c, u, key) in enumerate(rows) if place not in batch.gold and math.isfinite(c + u)]
+        keys = [key for _, _, key in known]
+        for side in (0, 1) if known else ():
+            values = [row[side] for row in known]
             self.start(side, values, keys)
             g = self.g[side]
             assert g is not None
@@ -75,41 +112,98 @@ class Reference:
                 own = [value for value, one in zip(values, keys, strict=True) if one == key]
                 mean = sum(own) / len(own)
                 self.a[side][key] = self.m * self.a[side][key] + (1 - self.m) * mean if key in self.a[side] else mean
-        weights = []
-        for c, u, key in zip(confidence, unsure, keys, strict=True):
-            # The last digits of two ways to add up may differ; a value at its own threshold passes in both.
-            kept = (not self.gates[0] or c >= self.threshold(0, key) - 1e-12) and (not self.gates[1] or u >= self.threshold(1, key) - 1e-12)
-            weights.append({"product": c * u, "sum": c + u, "mix": 0.5 * c + 0.5 * u, "none": 1.0}[self.combine] if kept else 0.0)
-        return weights
+        return [1.0 if place in batch.gold else self.weight(*row) for place, row in enumerate(rows)]
+
+    def weight(self, c: float, u: float, key: int) -> float:
+        if not math.isfinite(c + u):
+            return 0.0
+        for side, value, gate in ((0, c, "teacher_gate"), (1, u, "student_gate")):
+            if self.how[gate] and value < self.threshold(side, key) * (1 - SLACK):
+                return 0.0
+        alpha = self.how["alpha"]
+        return {"product": c * u, "sum": c + u, "mix": alpha * c + (1 - alpha) * u, "none": 1.0}[self.how["combine"]]
+
+
+CONFIDENCE = st.sampled_from([1 / 3, 0.5, 0.7, 0.9, 1.0, NAN]) | st.floats(1 / 3, 1)
+"""Often the same, so that many a row stands at its threshold."""
+DISTRIBUTION = st.lists(st.integers(0, 4), min_size=OUTPUTS, max_size=OUTPUTS).filter(any).map(lambda row: [n / sum(row) for n in row])
+HOW = st.fixed_dictionaries(
+    {
+        "combine": st.sampled_from(["product", "sum", "mix", "none"]),
+        "alpha": st.sampled_from([0.0, 0.3, 1.0]),
+        "uncertainty": st.sampled_from(["entropy", "least_confidence", "margin"]),
+        "teacher_gate": st.booleans(),
+        "student_gate": st.booleans(),
+        "per_class": st.booleans(),
+        "start": st.sampled_from(["means", "uniform"]),
+        "normaliser": st.sampled_from(["kept", "weights", "batch"]),
+        "refill": st.booleans(),
+    }
+)
 
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[Batch]:
     found = []
-    for _ in range(draw(st.integers(1, 4))):
+    for _ in range(draw(st.integers(1, 5))):
         size = draw(st.integers(1, 6))
-        # A grid that no moving average falls on by chance, so that the two ways of adding up agree on every gate.
-        confidence = draw(st.lists(st.integers(334, 1000).map(lambda n: n / 1000 + 1e-5 * (n % 7)), min_size=size, max_size=size))
+        confidence = draw(st.lists(CONFIDENCE, min_size=size, max_size=size))
         keys = draw(st.lists(st.integers(0, CLASSES - 1), min_size=size, max_size=size))
-        raw = draw(st.lists(st.lists(st.integers(1, 50), min_size=OUTPUTS, max_size=OUTPUTS), min_size=size, max_size=size))
-        found.append((confidence, keys, [[value / sum(row) for value in row] for row in raw]))
+        student = draw(st.lists(DISTRIBUTION | st.just([NAN] * OUTPUTS), min_size=size, max_size=size))
+        gold = draw(st.sets(st.integers(0, size - 1), max_size=2))
+        found.append(Batch([1.0 if place in gold else c for place, c in enumerate(confidence)], keys, student, tuple(gold)))
     return found
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    batches(), st.sampled_from([0.0, 0.5, 0.99]), st.sampled_from(["product", "sum", "mix", "none"]), st.booleans(), st.booleans(), st.booleans()
-)  # fmt: skip
-def test_it_is_the_formula(steps: list[Batch], m: float, combine: Any, teacher: bool, student: bool, per_class: bool) -> None:
-    ours = LLKD(momentum=m, combine=combine, teacher_gate=teacher, student_gate=student, per_class=per_class)
-    slow = Reference(m, combine, teacher, student, per_class)
-    everything = [value for one in steps for value in one[0]], [key for one in steps for key in one[1]]
-    ours.begin(epoch(*everything))
-    slow.start(0, *everything)
+@settings(max_examples=200, deadline=None)
+@given(batches(), st.sampled_from([0.0, 0.5, 0.95, 0.99]), HOW)
+def test_it_is_the_formula(steps: list[Batch], m: float, how: dict[str, Any]) -> None:
+    ours, slow = LLKD(momentum=m, **how), Reference(m, how)
+    assert (ours.normaliser, ours.refill) == (how["normaliser"], how["refill"]), "the student divides and gathers"
+    places = [(number, place) for number, one in enumerate(steps) for place in range(len(one.keys))]
+    ours.begin(
+        epoch(
+            [steps[number].confidence[place] for number, place in places],
+            [steps[number].keys[place] for number, place in places],
+            tuple(at for at, (number, place) in enumerate(places) if place in steps[number].gold),
+        )
+    )
+    slow.begin(steps)
     for one in steps:
-        wanted = slow.weigh(*one)
-        weights = ours.weigh(step(*one)).weights
-        assert weights == pytest.approx(wanted, abs=1e-9)
+        weights = ours.weigh(step(one.confidence, one.keys, one.student, one.gold)).weights
+        assert weights == pytest.approx(slow.weigh(one), abs=1e-9)
+
+
+def test_rows_at_their_threshold_pass_whatever_rounding_makes_of_it() -> None:
+    selector = LLKD(combine="none")
+    selector.begin(epoch([0.7] * 6, [0, 0, 0, 1, 1, 1]))
+    for _ in range(12):
+        weighed = selector.weigh(step([0.7] * 6, [0, 0, 0, 1, 1, 1], [[0.6, 0.3, 0.1]] * 6))
+        assert weighed.weights.tolist() == [1.0] * 6
+    below = 0.7 * (1 - 10 * SLACK)
+    assert selector.weigh(step([0.7, below], [0, 0], [[0.6, 0.3, 0.1]] * 2)).weights.tolist() == [1.0, 0.0]
+
+
+def test_a_row_without_numbers_is_left_out_and_the_averages_of_the_others_go_on() -> None:
+    student, lost = [0.5, 0.3, 0.2], [NAN, 0.5, 0.5]
+    for start in ("means", "uniform"):
+        plain, broken = LLKD(start=start, momentum=0.5), LLKD(start=start, momentum=0.5)
+        plain.begin(epoch([0.8, 0.6], [0, 1]))
+        broken.begin(epoch([0.8, NAN, 0.6, math.inf], [0, 0, 1, 2]))
+        for sure in (0.9, 0.7):
+            wanted = plain.weigh(step([sure, 0.6], [0, 1], [student] * 2))
+            found = broken.weigh(step([NAN, sure, 0.99, 0.6], [0, 0, 2, 1], [student, student, lost, student]))
+            assert found.weights[[1, 3]].tolist() == wanted.weights.tolist()
+            assert found.weights[[0, 2]].tolist() == [0.0, 0.0]
+            assert found.report == wanted.report
+        nothing = broken.weigh(step([NAN, 1.0], [0, 2], [student] * 2, gold=(1,)))
+        assert (nothing.weights.tolist(), nothing.report) == ([0.0, 1.0], wanted.report)
+
+
+def test_gates_that_are_off_do_not_let_a_row_without_numbers_pass() -> None:
+    selector = LLKD(teacher_gate=False, student_gate=False, combine="none")
+    one = step([NAN, 0.5, 0.5], [0, 0, 0], [[0.5, 0.3, 0.2], [math.inf, 0.0, 0.0], [0.5, 0.3, 0.2]])
+    assert selector.weigh(one).weights.tolist() == [0.0, 0.0, 1.0]
 
 
 def test_thresholds_survive_a_checkpoint() -> None:
@@ -167,7 +261,7 @@ def test_the_words_of_a_sentence_are_averaged_and_its_least_entity_may_count() -
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 1000), st.integers(0, CLASSES - 1)), min_size=1, max_size=30, unique_by=lambda pair: pair[0]),
+    st.lists(st.tuples(st.integers(0, 1000) | st.just(500), st.integers(0, CLASSES - 1)), min_size=1, max_size=30),
     st.sampled_from([0.07, 0.25, 0.5, 1.0]),
     st.booleans(),
 )  # fmt: skip
@@ -176,22 +270,37 @@ def test_the_teachers_gate_may_pass_a_fixed_share_of_each_class(rows: list[tuple
     selector = LLKD(teacher_share=share, per_class=per_class, student_gate=False, combine="none", start="uniform")
     selector.begin(epoch(confidence, keys))
     weighed = selector.weigh(step(confidence, keys, [[0.5, 0.3, 0.2]] * len(keys)))
-    for group in [[one for one in rows if one[1] == key] for key in range(CLASSES)] if per_class else [rows]:
-        surest = sorted(group, reverse=True)[: math.ceil(round(share * len(group), 9))]
-        assert {one for one, weight in zip(rows, weighed.weights, strict=True) if weight and one in group} == set(surest)
-        for key in {key for _, key in group}:
-            assert weighed.report["tau_teacher"][key] == surest[-1][0] / 1000
+    places = range(len(rows))
+    for group in [[place for place in places if keys[place] == key] for key in range(CLASSES)] if per_class else [list(places)]:
+        # The exact share: of equally sure rows the earlier ones.
+        surest = sorted(group, key=lambda place: (-confidence[place], place))[: math.ceil(round(share * len(group), 9))]
+        assert [place for place in group if weighed.weights[place]] == sorted(surest)
+        for key in {keys[place] for place in group}:
+            assert weighed.report["tau_teacher"][key] == confidence[surest[-1]]
+
+
+def test_a_fixed_share_is_not_exceeded_by_equally_sure_rows() -> None:
+    selector = LLKD(teacher_share=0.25, student_gate=False, combine="none")
+    selector.begin(epoch([0.7] * 8, [0] * 8))
+    assert selector.weigh(step([0.7] * 8, [0] * 8, [[0.5, 0.3, 0.2]] * 8)).weights.tolist() == [1.0, 1.0] + [0.0] * 6
 
 
 def test_a_fixed_share_is_that_of_the_epoch_and_gold_counts_in_it_for_nothing() -> None:
     selector = LLKD(teacher_share=0.5, student_gate=False)
     assert selector.needs
-    selector.begin(epoch([0.9, 0.4], [0, 0]))
-    student = [[0.5, 0.25, 0.25]] * 2
-    assert (selector.weigh(step([0.9, 0.8], [0, 0], student)).weights > 0).tolist() == [True, False]
-    selector.begin(epoch([1.0, 0.8, 0.4], [0, 0, 0], gold=(0,)))
-    assert (selector.weigh(step([0.9, 0.8], [0, 0], student)).weights > 0).tolist() == [True, True]
-    assert selector.weigh(step([0.3], [2], student[:1])).report["tau_teacher"] == [0.8, None, None]
+    student = [[0.5, 0.25, 0.25]] * 3
+    selector.begin(epoch([0.9, 0.4, NAN], [0, 0, 0]))
+    assert (selector.weigh(step([0.9, 0.4, NAN], [0, 0, 0], student)).weights > 0).tolist() == [True, False, False]
+    selector.begin(epoch([1.0, 0.4, 0.8], [0, 0, 0], gold=(0,)))
+    weighed = selector.weigh(step([1.0, 0.4, 0.8], [0, 0, 0], student, gold=(0,)))
+    assert (weighed.weights > 0).tolist() == [True, False, True]
+    assert weighed.report["tau_teacher"] == [0.8, None, None]
+    assert selector.state_dict()["teacher"]["classes"] == [], "no gate reads the moving averages"
+
+
+def test_a_fixed_share_needs_to_have_seen_the_epoch() -> None:
+    with pytest.raises(RuntimeError, match=r"LLKD\.weigh was called before begin"):
+        LLKD(teacher_share=0.5).weigh(step([0.5], [0], [[0.5, 0.3, 0.2]]))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,9 +14,14 @@ from tests.tiny_student import tiny_network
 
 from tutelage.callbacks.growth import Timeline
 from tutelage.errors import StudentError
+from tutelage.records import Feedback
 from tutelage.selectors.every_row import EveryRow
+from tutelage.selectors.llkd import LLKD
 from tutelage.selectors.protocol import Step, Weighed
+from tutelage.student.losses.cross_entropy import CrossEntropyLoss
+from tutelage.student.losses.meta import MetaReweightedLoss
 from tutelage.student.losses.protocol import Targets, UnitLoss
+from tutelage.student.losses.truncated import TruncatedLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import Position, RateSchedule
 
@@ -98,6 +103,14 @@ def test_a_loss_that_is_no_number_names_what_to_lower(tmp_path: Path, encoder: P
         run(fit)
 
 
+def test_a_student_without_a_number_left_is_told_though_a_selector_would_leave_its_rows_out(tmp_path: Path, encoder: Path) -> None:
+    fit = build(tmp_path, encoder, ScriptedMethod(1), rate=0.5, selector=LLKD(student_gate=False))
+    with torch.no_grad():
+        fit.module.network.classifier.weight.fill_(float("nan"))
+    with pytest.raises(StudentError, match=r"The student's outputs became nan in round 0, epoch 0, batch 0. Lower student.learning_rate"):
+        run(fit)
+
+
 def test_a_student_can_learn(tmp_path: Path, encoder: Path) -> None:
     fit = run(build(tmp_path, encoder, ScriptedMethod(0), Timeline(30, 1, 0, 0), rate=1e-2))
     (line,) = fit.lines()
@@ -150,8 +163,83 @@ def test_rows_that_the_selector_leaves_out_teach_nothing_and_the_mean_is_divided
     one = torch.nn.functional.cross_entropy(logits, batch["targets"], reduction="none")[0]
     for normaliser, wanted in (("weights", one), ("kept", 2 * one), ("batch", 2 * one / len(logits))):
         module.selector = Half(normaliser)  # type: ignore[assignment]
-        torch.testing.assert_close(module._mean_loss(batch, logits, rows), wanted)
-    assert module._mean_loss(batch, logits, torch.zeros(len(logits))) is None
+        torch.testing.assert_close(module._mean_loss(batch, logits, rows, 0.0), wanted)
+    assert module._mean_loss(batch, logits, torch.zeros(len(logits)), 0.0) is None
+
+
+class Scale(UnitLoss):
+    """1 for every unit, so that the mean loss is the scale of a step; weighed by what the rows do to the guide, or not."""
+
+    def __init__(self, guided: bool) -> None:
+        super().__init__()
+        self.needs_guide, self._meta = guided, MetaReweightedLoss()
+        self.factors: list[torch.Tensor] = []
+
+    def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        return torch.ones_like(targets.weights)
+
+    def reweigh(self, *arguments: Any) -> torch.Tensor:
+        self.factors.append(self._meta.reweigh(*arguments))
+        return self.factors[-1]
+
+
+@pytest.mark.parametrize("normaliser", ["kept", "batch", "weights"])
+def test_a_guided_step_is_as_large_as_one_without_a_guide_whatever_the_selector_kept(
+    tmp_path: Path, encoder: Path, normaliser: str
+) -> None:
+    fit = build(tmp_path, encoder, ScriptedMethod(1), Timeline(1, 1, 0, 0))
+    fit.pool.append(fit.method.next_rows(Feedback(1, (), {}), 1).rows)
+    data, module = fit.data, fit.module
+    fit.trainer.datamodule, data.trainer, module.trainer = data, fit.trainer, fit.trainer  # type: ignore[attr-defined]
+    module.selector = Half(normaliser)  # type: ignore[assignment]
+    guided, plain, harmful = Scale(True), Scale(False), 0
+    for batch in data.train_dataloader():
+        logits = module(batch).detach()
+        for given in ([0.9, 0.2, 0.0, 0.5], [1.0, 0.0, 1.0, 1.0], [0.1, 0.8, 0.4, 0.3]):
+            rows, scales = torch.tensor(given)[: len(logits)], []
+            for module.loss in (plain, guided):
+                scales.append(module._mean_loss(batch, logits, rows, 0.0))
+            factors = guided.factors[-1]
+            assert not factors[rows == 0].any()
+            if scales[1] is not None:
+                torch.testing.assert_close(scales[1], scales[0])
+                harmful += int((factors[rows > 0] == 0).sum())
+    assert harmful, "some kept rows get the factor 0"
+
+
+class Noting(CrossEntropyLoss):
+    """Remembers where in the stage it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress: list[float] = []
+
+    def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        self.progress.append(targets.progress)
+        return super().forward(logits, targets)
+
+
+def test_a_loss_knows_the_place_inside_an_epoch(tmp_path: Path, encoder: Path) -> None:
+    loss = Noting()
+    run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(1, 2, 0, 0), loss=loss))
+    # A batch of shots; then two epochs of three batches.
+    assert loss.progress == pytest.approx([0, 0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
+
+
+def test_a_stage_of_one_epoch_comes_to_leave_units_out(tmp_path: Path, encoder: Path) -> None:
+    class Counting(TruncatedLoss):
+        dropped: ClassVar[list[int]] = []
+
+        def keep(self, losses: torch.Tensor, targets: Targets) -> torch.Tensor:
+            factors = super().keep(losses, targets)
+            self.dropped.append(int((factors == 0).sum()))
+            return factors
+
+    run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(1, 1, 0, 0), loss=Counting(0.5, 0.5)))
+    # The batch of shots, then batches of 4, 4 and 3 at 0, 1/3 and 2/3 of the stage.
+    assert len(Counting.dropped) == 4
+    assert Counting.dropped[:2] == [0, 0]
+    assert all(Counting.dropped[2:])
 
 
 def test_a_batch_of_which_nothing_is_kept_makes_no_step(tmp_path: Path, encoder: Path) -> None:
@@ -196,13 +284,14 @@ def test_a_stage_ends_when_its_updates_are_made(tmp_path: Path, encoder: Path) -
     assert sorted(one.id for one in fit.module.outcomes["dev"]) == sorted(example.id for example in DEV)
 
 
-def test_updates_and_the_selector_s_state_survive_a_resume(tmp_path: Path, encoder: Path) -> None:
+@pytest.mark.parametrize("refill", [False, True])
+def test_updates_and_the_selector_s_state_survive_a_resume(tmp_path: Path, encoder: Path, refill: bool) -> None:
     timeline = Timeline(3, 9, 9, 0, False, 0, 7, 4)
-    whole = run(build(tmp_path / "whole", encoder, ScriptedMethod(2), timeline, selector=Half()))
-    killed = build(tmp_path / "killed", encoder, ScriptedMethod(2), timeline, selector=Half(), explode_at=8)
+    whole = run(build(tmp_path / "whole", encoder, ScriptedMethod(2), timeline, selector=Half(refill=refill)))
+    killed = build(tmp_path / "killed", encoder, ScriptedMethod(2), timeline, selector=Half(refill=refill), explode_at=8)
     with pytest.raises(Killed):
         run(killed)
-    again = run(build(tmp_path / "killed", encoder, ScriptedMethod(2), timeline, selector=Half(), resume=True), resume=True)
+    again = run(build(tmp_path / "killed", encoder, ScriptedMethod(2), timeline, selector=Half(refill=refill), resume=True), resume=True)
     assert again.numbers() == whole.numbers()
     assert again.lines("selection.jsonl") == whole.lines("selection.jsonl")
     assert again.module.updates == whole.module.updates

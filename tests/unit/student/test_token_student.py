@@ -112,7 +112,7 @@ def test_words_of_their_own_weight_are_averaged_with_the_selector_s_rows(monkeyp
     summed = 0.5 * (2 + 3) + 4 + 2 * (0.25 * (7 + 8) + 9)
     for normaliser, divisor in (("weights", 2 + 2 * 1.5), ("kept", 2 + 1.5), ("batch", 2 + 1.5 + 3)):
         monkeypatch.setattr(selector, "normaliser", normaliser)
-        mean = module._mean_loss(batch, torch.zeros(3, 5, len(task.outputs)), torch.tensor([1.0, 2.0, 0.0]))
+        mean = module._mean_loss(batch, torch.zeros(3, 5, len(task.outputs)), torch.tensor([1.0, 2.0, 0.0]), 0.0)
         torch.testing.assert_close(mean, torch.tensor(summed / divisor))
 
 

@@ -57,8 +57,9 @@ class MetaReweightedLoss(CrossEntropyLoss):
     ) -> torch.Tensor:
         """Factors of the batch's rows, [B], not negative and without gradient.
 
-        Their mean is 1 over the rows that have a unit of weight above 0 (others get 0). Where no row helps the guide all are 0: such a
-        batch teaches nothing. A row's loss is the mean over its units by weight, and so is the guide's over all of its units.
+        Their mean is 1 over the rows that have a unit of weight above 0 (others get 0), each counted by the sum of its units' weights, so
+        that the batch weighs as much with them as without. Where no row helps the guide all are 0: such a batch teaches nothing. A row's
+        loss is the mean over its units by weight, and so is the guide's over all of its units.
         The network's gradients, mode and random state are left as they were; dropout is off meanwhile.
 
         Raises:
@@ -86,7 +87,7 @@ class MetaReweightedLoss(CrossEntropyLoss):
             if self._stepping == "all":
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # fused attention has no second derivative
             helps = -grad(guide_after)(torch.zeros(len(targets.ids), dtype=first.dtype, device=first.device))
-        return _normalised(helps, (targets.weights.view(len(targets.ids), -1) > 0).any(dim=1))
+        return _normalised(helps, targets.weights.view(len(targets.ids), -1).sum(dim=1))
 
     def _trained(self, network: torch.nn.Module) -> Values:
         values = {
@@ -116,8 +117,8 @@ def _row_means(losses: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return (losses.view(len(weights), -1) * shares).sum(dim=1) / shares.sum(dim=1).clamp(min=1)
 
 
-def _normalised(helps: torch.Tensor, taking_part: torch.Tensor) -> torch.Tensor:
-    """The positive ones, scaled to mean 1 over the rows that take part."""
+def _normalised(helps: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The positive ones, scaled to mean 1 over the rows by weight."""
     factors = helps.clamp(min=0)
-    total = factors.sum()
-    return factors * (taking_part.sum() / total) if total > 0 else factors
+    total = (factors * weights).sum()
+    return factors * (weights.sum() / total) if total > 0 else factors

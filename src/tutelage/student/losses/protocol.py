@@ -52,5 +52,10 @@ class UnitLoss(torch.nn.Module):
         guide_batch: Mapping[str, Any],
         guide_targets: Targets,
     ) -> torch.Tensor:
-        """Factors on the rows' weights, [B]; called only where ``needs_guide``. Batches are as :class:`tutelage.data.items.Batch`."""
+        """Factors on the rows' weights, [B]; called only where ``needs_guide``. Batches are as :class:`tutelage.data.items.Batch`.
+
+        Args:
+            targets: the batch's, ``weights`` being those of its units after the selector's choice: 0 in rows that it left out.
+            guide_targets: those of the trusted rows.
+        """
         raise NotImplementedError

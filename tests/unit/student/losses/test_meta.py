@@ -64,7 +64,8 @@ def reference(network: torch.nn.Module, which: str, rate: float, given: Any, tau
     stepped = {name: value - rate * gradient for (name, value), gradient in zip(parameters.items(), gradients, strict=True)}
     after = (unit_losses(network, stepped, guide, gold) * gold.weights).sum() / gold.weights.sum()
     factors = (-torch.autograd.grad(after, shares)[0]).clamp(min=0)
-    return (factors / factors.sum() * len(factors)).tolist()
+    mass = taught.weights.view(len(factors), -1).sum(1)
+    return (factors * mass.sum() / (factors * mass).sum()).tolist()
 
 
 TEXTS = targets([0, 1, 2, 0, 1, 2], CLASSES)
