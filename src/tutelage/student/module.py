@@ -112,8 +112,8 @@ class StudentModule(LightningModule):
             # Rows that are left out need no pass, unless the selector decides by it.
             logits = None if refill and not self.selector.watches else self(batch)
         if logits is not None and not torch.isfinite(logits).any():
-            # Selectors leave out rows without numbers, and a batch of which nothing is kept is no error: it would never be noticed.
-            raise self._broken("outputs", float("nan"), batch_idx)
+            # Every loss of it is no number. A selector may leave such rows out, and a batch of which nothing is kept is no error.
+            raise self._diverged(float("nan"), batch_idx)
         self.selected = select(self.selector, self._items("train", batch["index"]), logits, self.task)
         weights = torch.from_numpy(self.selected.weights)
         if logits is None or refill:
@@ -129,15 +129,15 @@ class StudentModule(LightningModule):
         if loss is None:
             return None
         if not torch.isfinite(loss):
-            raise self._broken("loss", loss.item(), batch_idx)
+            raise self._diverged(loss.item(), batch_idx)
         self.updates += 1
         self.learnt = tuple(item for item, weight in zip(self._items("train", batch["index"]), weights.tolist(), strict=True) if weight)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(weights))
         return loss
 
-    def _broken(self, what: str, value: float, batch_idx: int) -> StudentError:
+    def _diverged(self, value: float, batch_idx: int) -> StudentError:
         return StudentError(
-            f"The student's {what} became {value} in round {self.position.round}, epoch {self.current_epoch}, batch {batch_idx}. "
+            f"The student's loss became {value} in round {self.position.round}, epoch {self.current_epoch}, batch {batch_idx}. "
             f"Lower student.learning_rate (now {self._rates[0]:g}) or student.head_learning_rate (now {self._rates[1]:g}); "
             "a new run pays for nothing that is in the teacher's cache."
         )

@@ -107,7 +107,7 @@ def test_a_student_without_a_number_left_is_told_though_a_selector_would_leave_i
     fit = build(tmp_path, encoder, ScriptedMethod(1), rate=0.5, selector=LLKD(student_gate=False))
     with torch.no_grad():
         fit.module.network.classifier.weight.fill_(float("nan"))
-    with pytest.raises(StudentError, match=r"The student's outputs became nan in round 0, epoch 0, batch 0. Lower student.learning_rate"):
+    with pytest.raises(StudentError, match=r"The student's loss became nan in round 0, epoch 0, batch 0. Lower student.learning_rate"):
         run(fit)
 
 
