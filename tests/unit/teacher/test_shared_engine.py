@@ -33,9 +33,13 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "config.json").write_text('{"architectures": ["Tiny"]}')
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "fake_child.py").write_text(
-        CHILD.replace('"z silent":\n            time.sleep(60)', '"z slow":\n            time.sleep(1)')
+        CHILD.replace(
+            'time.sleep(60)\n        if prompt == "z broken"',
+            "while not os.path.exists(os.environ['FAKE_GATE']):\n                time.sleep(0.01)\n        if prompt == \"z broken\"",
+        )
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    monkeypatch.setenv("FAKE_GATE", str(tmp_path / "gate"))
     monkeypatch.setattr(vllm_process, "vllm_hardware", lambda: (CPU, "0.32.0"))
     return folder
 
@@ -86,22 +90,29 @@ def test_other_settings_get_another_engine(host: EngineHost, new: New) -> None:
     assert len(set(host.pids)) == 2
 
 
-def test_a_client_waits_while_another_is_answered(host: EngineHost, new: New) -> None:
+def test_a_client_waits_while_another_is_answered(host: EngineHost, new: New, tmp_path: Path) -> None:
     slow, quick = new(), new()
     quick.ask(texts("warm"))
-    ended: list[str] = []
+    (engine,) = host._engines.values()
+    said: dict[str, str] = {}
 
-    def ask(who: VllmTeacher, name: str, prompt: str) -> None:
-        who.ask(texts(prompt))
-        ended.append(name)
+    def ask(who: VllmTeacher, prompt: str) -> threading.Thread:
+        thread = threading.Thread(target=lambda: said.update({prompt: who.ask(texts(prompt))[0].text}))
+        thread.start()
+        return thread
 
-    threads = [threading.Thread(target=ask, args=(slow, "slow", "z slow")), threading.Thread(target=ask, args=(quick, "quick", "q"))]
-    threads[0].start()
-    time.sleep(0.3)
-    threads[1].start()
-    for thread in threads:
+    first = ask(slow, "z silent")  # answered once the gate is there
+    for _ in range(1000):
+        if engine.turn.locked():
+            break
+        time.sleep(0.01)
+    second = ask(quick, "q")
+    second.join(0.3)
+    assert said == {}
+    (tmp_path / "gate").touch()
+    for thread in (first, second):
         thread.join(20)
-    assert ended == ["slow", "quick"]
+    assert said == {"z silent": "z silent!", "q": "q!"}
 
 
 def test_a_client_that_breaks_off_leaves_the_engine_to_the_others(host: EngineHost, new: New) -> None:
