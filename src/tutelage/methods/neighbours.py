@@ -33,9 +33,13 @@ class Neighbours:
         self._examples = tuple(examples)
         self._count = min(count, len(self._examples))
         self._places: dict[str, NDArray[np.int64]] = {}
-        known = _unit(example_embeddings)
+        if not self._count:
+            return
+        from sklearn.metrics.pairwise import cosine_similarity
+
+        known = _numbers(example_embeddings)
         for start in range(0, len(texts), _AT_ONCE):
-            similar = _unit(embeddings[start : start + _AT_ONCE]) @ known.T
+            similar = cosine_similarity(_numbers(embeddings[start : start + _AT_ONCE]), known)
             # From the end of a stable order by falling similarity: of equals the earlier example is the nearer one.
             nearest = np.argsort(-similar, axis=1, kind="stable")[:, : self._count][:, ::-1]
             self._places.update(zip(texts[start : start + _AT_ONCE], nearest, strict=True))
@@ -47,8 +51,7 @@ class Neighbours:
         return tuple(self._examples[place] for place in self._places[text])
 
 
-def _unit(rows: NDArray[Any]) -> NDArray[np.float64]:
-    values = np.nan_to_num(np.asarray(rows, dtype=np.float64), posinf=0.0, neginf=0.0)
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: NDArray[np.float64] = values / np.where(lengths > 0, lengths, 1.0)
-    return unit
+def _numbers(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """The rows in double precision, so that a product's rounding orders nothing; zeros for one that is not all numbers."""
+    values: NDArray[np.float64] = np.asarray(rows, dtype=np.float64)
+    return np.where(np.isfinite(values).all(axis=1, keepdims=True), values, 0.0)

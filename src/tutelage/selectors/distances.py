@@ -51,27 +51,10 @@ class Distances:
 
     def to_nearest(self, centres: NDArray[Any]) -> Floats:
         """Squared distance of each row to the nearest of ``centres``, [M, K], [N]; infinite where M is 0. For a single factor."""
-        found: Floats = np.full(len(self), np.inf)
-        for rows, block in self._blocks(centres):
-            found[rows] = block.min(axis=1)
-        return found
-
-    def nearest_rows(self, centres: NDArray[Any]) -> tuple[NDArray[np.int64], Floats]:
-        """For each of ``centres``, [M, K], the place of the nearest usable row, and the squared distance. For a single factor."""
-        places, found = np.zeros(len(centres), dtype=np.int64), np.full(len(centres), np.inf)
-        for rows, block in self._blocks(centres):
-            block[~self.usable[rows]] = np.inf
-            here = block.argmin(axis=0)
-            values = block[here, np.arange(len(centres))]
-            better = values < found
-            places[better], found[better] = here[better] + rows.start, values[better]
-        return places, found
-
-    def _blocks(self, centres: NDArray[Any]) -> Any:
-        """Pairs of a slice of the rows and their squared distances to all centres, [rows, M]."""
         (factor,) = self._factors
+        found: Floats = np.full(len(self), np.inf)
         if not len(centres):
-            return
+            return found
         centres = centres.astype(factor.dtype, copy=False)
         own = np.einsum("mk,mk->m", centres, centres).astype(np.float64)
         step = max(1, _BLOCK // len(centres))
@@ -79,7 +62,8 @@ class Distances:
             rows = slice(start, min(start + step, len(self)))
             with np.errstate(all="ignore"):
                 block = self._from_inner(self.norms[rows, None], own[None, :], (factor[rows] @ centres.T).astype(np.float64))
-            yield rows, block
+            found[rows] = block.min(axis=1)
+        return found
 
     def _from_inner(self, norms: Floats, own: Floats | float, inner: Floats) -> Floats:
         both = norms + own

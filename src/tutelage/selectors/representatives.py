@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.selectors.distances import Distances
 from tutelage.selectors.protocol import Floats, Places
 
 _BATCH = 1024
@@ -52,18 +51,21 @@ def representatives(
         compute_labels=False,
         random_state=int(chance.integers(2**31 - 1)),
     ).fit(learnt, sample_weight=weights)
-    return _different(Distances(embeddings), np.asarray(clustering.cluster_centers_))
+    return _different(embeddings, np.asarray(clustering.cluster_centers_))
 
 
-def _different(distances: Distances, centres: NDArray[Any]) -> tuple[Places, Floats]:
+def _different(embeddings: NDArray[Any], centres: NDArray[Any]) -> tuple[Places, Floats]:
     """The nearest row to each centre; where two centres have the same one, the second takes its nearest that is free."""
-    places, squared = distances.nearest_rows(centres)
+    from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
+
+    nearest, distances = pairwise_distances_argmin_min(centres, embeddings)
+    places, found = nearest.astype(np.int64), distances.astype(np.float64)
     first = np.unique(places, return_index=True)[1]
-    taken = np.zeros(len(distances), dtype=bool)
+    taken = np.zeros(len(embeddings), dtype=bool)
     taken[places[first]] = True
     for centre in np.setdiff1d(np.arange(len(centres)), first):
-        own = np.where(taken, np.inf, distances.to_nearest(centres[centre : centre + 1]))
+        own = np.where(taken, np.inf, pairwise_distances(centres[centre : centre + 1], embeddings)[0])
         places[centre] = int(own.argmin())
-        squared[centre] = own[places[centre]]
+        found[centre] = own[places[centre]]
         taken[places[centre]] = True
-    return places, np.sqrt(squared)
+    return places, found

@@ -67,7 +67,7 @@ def test_equally_similar_examples_and_broken_numbers_are_in_order() -> None:
     examples = [Example(str(number), f"text {number}", "A") for number in range(3)]
     same = Neighbours(examples, np.ones((3, 2)), ["here"], np.ones((1, 2)), 2)
     assert [one.id for one in same("here")] == ["1", "0"]
-    broken = Neighbours(examples, np.array([[np.nan, 1.0], [0.0, 0.0], [1.0, 1.0]]), ["here"], np.ones((1, 2)), 1)
+    broken = Neighbours(examples, np.array([[np.nan, 1.0], [0.0, 0.0], [1.0, 0.2]]), ["here"], np.array([[0.0, 1.0]]), 1)
     assert [one.id for one in broken("here")] == ["2"]
     assert [one.id for one in broken("a text that was not seen")] == ["0"]
     assert len(Neighbours(examples, np.ones((3, 2)), ["here"], np.ones((1, 2)), 9)("here")) == 3

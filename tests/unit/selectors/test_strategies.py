@@ -58,9 +58,6 @@ def test_nearest_centres_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tutelage.selectors.distances._BLOCK", 21)
     distances = Distances(rows)
     np.testing.assert_allclose(distances.to_nearest(centres), exact.min(axis=1), rtol=1e-4)
-    places, squared = distances.nearest_rows(centres)
-    assert places.tolist() == exact.argmin(axis=0).tolist()
-    np.testing.assert_allclose(squared, exact.min(axis=0), rtol=1e-4)
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,0 +1,94 @@
+"""Claim: the student looks at a pool of a million texts with at most 3 GB above its embeddings, the choice of 100 of them included.
+
+    python benchmarks/pool_scoring.py RUN --texts snips.txt [--sizes 100000 1000000] [--layers 1] [--chosen entropy k_means badge]
+
+RUN is a finished run of text classification, whose student looks; ``--texts`` has a text a line, which is repeated with a number in front, so that no
+text is another. One pass, as a run makes it: chunk by chunk, with a progress bar. What is counted is the peak of the process's memory
+above what it held before (the texts and the student), less the embeddings. ``--layers`` cuts the student's encoder, since the memory does
+not depend on its depth and the seconds do. Each size is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from rich.progress import Progress
+from selector_cost import CONF, WANTED, resident
+
+from tutelage.data.sight import PoolSight, SeenTexts
+from tutelage.records import Label
+from tutelage.selectors.every_row import EveryRow
+from tutelage.student.checkpoint import load_student
+from tutelage.student.losses.protocol import UnitLoss
+from tutelage.student.module import StudentModule
+from tutelage.student.schedule import RateSchedule
+from tutelage.tasks.classification import ClassificationTask
+
+
+def peak() -> float:
+    """The most that this process has held, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def measure(given: argparse.Namespace) -> None:
+    """One size: a line of the table for the look, and one for each selector that chooses after it."""
+    total = given.sizes[0]
+    network, tokenizer, length = load_student(given.run / "student")
+    if given.layers:
+        network.base_model.encoder.layer = network.base_model.encoder.layer[: given.layers]
+    task = ClassificationTask([Label(name, name, name) for name in network.config.id2label.values()])
+    rates = {"learning_rate": 0.0, "head_learning_rate": 0.0, "weight_decay": 0.0}
+    module = StudentModule(network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=1, **rates)
+    lines = given.texts.read_text(encoding="utf-8").splitlines()
+    texts = [f"{place // len(lines)} {lines[place % len(lines)]}" for place in range(total)]
+    labelled = texts[:100]
+    before, started = resident() / 1e9, time.perf_counter()
+    with Progress(transient=True) as bar:
+        look = bar.add_task("pool", total=total)
+        view = PoolSight(
+            module,
+            tokenizer,
+            texts,
+            labelled,
+            max_length=length,
+            seed=1,
+            on_chunk=lambda name, done, of: bar.update(look, description=name, completed=done, total=of),
+            seen=SeenTexts(),
+        )
+        own = view.embeddings().nbytes / 1e9
+    seconds = time.perf_counter() - started
+    print(f"| {total:,} | the look | {seconds:.1f} | {own:.2f} | {peak() - before - own:.2f} |", flush=True)
+    for name in given.chosen:
+        selector = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
+        started = time.perf_counter()
+        selector.query(view, WANTED, np.random.default_rng(5))
+        print(f"| {total:,} | then `{name}` | {time.perf_counter() - started:.1f} | {own:.2f} | {peak() - before - own:.2f} |", flush=True)
+
+
+def main() -> None:
+    """Print a table, a size after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of a finished run")
+    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--layers", type=int, default=0, help="of the encoder that are run; 0: all")
+    parser.add_argument("--chosen", nargs="*", default=["entropy", "k_means", "badge"])
+    given = parser.parse_args()
+    if len(given.sizes) == 1:
+        measure(given)
+        return
+    print("| texts | | seconds | GB of embeddings | GB above them, peak so far |\n|--:|---|--:|--:|--:|", flush=True)
+    for size in given.sizes:
+        subprocess.run([sys.executable, *sys.argv, "--sizes", str(size)], check=True)
+
+
+if __name__ == "__main__":
+    main()
