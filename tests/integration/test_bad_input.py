@@ -1,80 +1,29 @@
-"""What a run says about data and settings that cannot be used, and about a full disk: one message, a code, and nothing answered is lost."""
+"""What a run says about data and settings that cannot be used: one message, a code, and nothing answered is lost."""
 
 from __future__ import annotations
 
-import errno
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests import tiny
-from tests.conftest import Command, Ended
+from tests.spoilt import MUSIC, WEATHER, cached, fails, good_folder, rows, two_classes, words_of
 from tests.teachers import ASKS
 from tests.tiny import grow, lines, write_jsonl
 from tests.tiny_ner import scripted_ner
 
-from tutelage.data import pool as pool_module
 from tutelage.data.pool import Pool
-from tutelage.teacher.cache_store import CacheStore
 
 pytestmark = pytest.mark.usefixtures("no_report")
-
-Records = list[dict[str, object]]
-
-MUSIC = ["play some music", "listen to an album", "play a song now", "music for tonight please", "play my favourite tune", "an old album"]
-WEATHER = ["will it rain today", "the forecast for paris", "is it cold outside", "weather in bath", "sunny tomorrow or not", "rain again"]
-
-
-def rows(*pairs: tuple[str, str]) -> Records:
-    return [{"text": text, "label": label} for text, label in pairs]
-
-
-def two_classes(start: int, end: int) -> Records:
-    return rows(*((text, "music") for text in MUSIC[start:end]), *((text, "weather") for text in WEATHER[start:end]))
 
 
 @pytest.fixture
 def folder(workplace: Path) -> Path:
-    """A good small data folder, to be spoilt."""
-    made = workplace / "mine"
-    made.mkdir()
-    write_jsonl(made / "train.jsonl", two_classes(0, 4))
-    write_jsonl(made / "validation.jsonl", two_classes(4, 5))
-    write_jsonl(made / "test.jsonl", two_classes(5, 6))
-    return made
+    return good_folder(workplace / "mine")
 
 
 @pytest.fixture
 def words(student: Path, folder: Path, workplace: Path) -> list[str]:
-    return [*tiny.scripted(student, folder, workplace / "replies.sqlite"), *tiny.EVOKD, "method.training.start_epochs=1"]
-
-
-def status(workplace: Path) -> dict[str, Any]:
-    found = list(workplace.glob("outputs/*/*/status.json"))
-    assert len(found) == 1
-    return dict(json.loads(found[0].read_text()))
-
-
-def fails(tutelage: Command, workplace: Path, words: list[str], code: int, *said: str) -> Ended:
-    """The run ends with ``code``, says each of ``said``, and its status file says the same."""
-    ended = tutelage("train", *words)
-    assert ended.code == code, ended.err
-    message = next(line for line in ended.err.splitlines() if line.startswith("tutelage: ")).removeprefix("tutelage: ")
-    for part in said:
-        assert part in message
-    record = status(workplace)
-    assert record["state"] == "failed"
-    assert record["error"].startswith(message)
-    assert record["resume_command"].startswith("tutelage train ")
-    return ended
-
-
-def cached(path: Path) -> int:
-    with closing(sqlite3.connect(path)) as database:
-        return int(database.execute("SELECT count(*) FROM replies").fetchone()[0])
+    return words_of(student, folder, workplace)
 
 
 def test_a_missing_folder(tutelage, workplace, words):
@@ -249,79 +198,3 @@ def test_an_engine_that_dies_leaves_what_it_answered(tutelage, workplace, words,
     monkeypatch.setenv(ASKS, str(workplace / "asks"))
     fails(tutelage, workplace, [*words, "+teacher.dies_after=11"], 5, "the engine died.", "what was answered is in the cache")
     assert cached(workplace / "replies.sqlite") == 11 == len((workplace / "asks").read_text().split())
-
-
-@pytest.fixture
-def undisturbed(words, workplace) -> dict[str, Any]:
-    return grow(workplace / "undisturbed", [*words, "teacher.cache=undisturbed.sqlite"])
-
-
-def test_a_disk_too_full_for_the_pool(tutelage, workplace, words, undisturbed, monkeypatch):
-    monkeypatch.setenv(ASKS, str(workplace / "asks"))
-    write = pool_module._write_all
-    written = []
-
-    def full(descriptor: int, data: bytes) -> None:
-        written.append(data)
-        if len(written) == 2:  # the shots fit, the first round does not
-            write(descriptor, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(descriptor, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(pool_module, "_write_all", full)
-        fails(tutelage, workplace, words, 7, "rows.jsonl could not be written (No space left on device)", "Free some space")
-    answered = len((workplace / "asks").read_text().split())
-    assert cached(workplace / "replies.sqlite") == answered > 0
-    ended = tutelage("train", *words, "resume=true")
-    assert ended.code == 0, ended.err
-    run = next(workplace.glob("outputs/*/*"))
-    result = json.loads((run / "result.json").read_text())
-    assert result["pool_hash"] == undisturbed["pool_hash"]
-    assert result["after"] == undisturbed["after"]
-    assert len((workplace / "asks").read_text().split()) == undisturbed["requests"]["all"], "nothing that was answered is asked again"
-
-
-def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, monkeypatch):
-    monkeypatch.setenv(ASKS, str(workplace / "asks"))
-    prepare = CacheStore._prepare
-
-    def small(store: CacheStore) -> None:
-        prepare(store)
-        (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-        store._db.execute(f"PRAGMA max_page_count={pages + 1}")  # SQLite itself then says that the disk is full
-
-    with monkeypatch.context() as patch:
-        patch.setattr(CacheStore, "_prepare", small)
-        said = ("replies.sqlite failed: database or disk is full", "free some space", "every reply that came before is kept")
-        fails(tutelage, workplace, words, 5, *said)
-    answered = len((workplace / "asks").read_text().split())
-    assert cached(workplace / "replies.sqlite") == answered - 1
-    assert tutelage("train", *words, "resume=true").code == 0
-    result = json.loads(next(workplace.glob("outputs/*/*/result.json")).read_text())
-    assert result["pool_hash"] == undisturbed["pool_hash"]
-    assert len((workplace / "asks").read_text().split()) == undisturbed["requests"]["all"] + 1
-
-
-def test_a_disk_too_full_for_anything_still_says_so(tutelage, workplace, words, monkeypatch):
-    write_text, full = Path.write_text, []
-
-    def refused(path: Path, *given: Any, **settings: Any) -> int:
-        full.extend([path.name] if path.name.startswith(".round-001.json.") else [])
-        if full:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write_text(path, *given, **settings)
-
-    monkeypatch.setattr(Path, "write_text", refused)
-    ended = tutelage("train", *words)
-    assert ended.code == 7
-    assert "could not be written: No space left on device. Free some space" in ended.err
-    assert "report   not drawn: " in ended.err
-
-
-def test_a_run_folder_that_cannot_be_made(tutelage, workplace, words):
-    (workplace / "outputs").write_text("a file")
-    ended = tutelage("train", *words)
-    assert ended.code == 7
-    assert "The run folder outputs/files-evokd/" in ended.err
-    assert "Give another with hydra.run.dir=" in ended.err

@@ -27,7 +27,10 @@ class GoldOnly:
     def stand_on(self, ground: Ground) -> None:
         """Keep the ground."""
         if not ground.shots:
-            raise ConfigError(f"method={self.name} learns from gold labels alone and there are none; give shots=1 or more.")
+            raise ConfigError(
+                f"method={self.name} learns from gold labels alone and there are none; give shots=1 or more with method=shots, a pool that has "
+                "gold labels with method=supervised, and leave method.training.gold as it is there."
+            )
         self._ground = ground
 
     def first_rows(self) -> Growth:

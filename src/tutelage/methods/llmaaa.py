@@ -60,7 +60,10 @@ class LLMaAA(PoolLabelling):
             ConfigError: there is no teacher, no pool, or no shot to pick demonstrations from.
         """
         if not ground.shots:
-            raise ConfigError(f"method={self.name} picks its demonstrations from the shots, and shots=0 gives none; give shots=1 or more.")
+            raise ConfigError(
+                f"method={self.name} picks its demonstrations from the shots, and there are none (shots=0, or method.training.gold=none); give "
+                "shots=1 or more and method.training.gold=shots."
+            )
         super().stand_on(ground)
 
     def first_rows(self) -> Growth:

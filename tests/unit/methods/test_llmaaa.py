@@ -106,7 +106,11 @@ def test_a_plan_looks_at_no_student(tmp_path: Path) -> None:
     ("changes", "place", "message"),
     [
         ({"demonstrations": 0}, {}, "method.demonstrations=0 must be 1 or more"),
-        ({}, {"shots": ()}, "method=llmaaa picks its demonstrations from the shots, and shots=0 gives none"),
+        (
+            {},
+            {"shots": ()},
+            "method=llmaaa picks its demonstrations from the shots, and there are none \\(shots=0, or method.training.gold=none",
+        ),
     ],
 )
 def test_what_cannot_be(tmp_path: Path, changes: dict[str, Any], place: dict[str, Any], message: str) -> None:
