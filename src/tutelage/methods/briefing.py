@@ -10,7 +10,7 @@ from tutelage.errors import ConfigError
 from tutelage.methods.augmentation import Augmentation
 from tutelage.methods.evokd_settings import EvoKDSettings
 from tutelage.methods.exhibits import Exhibits
-from tutelage.methods.names import Picker, mentions_of
+from tutelage.methods.names import Name, Picker, mentions_of
 from tutelage.methods.protocol import Ground
 from tutelage.methods.quota import class_quota
 from tutelage.methods.writing import Brief, Shown, Written
@@ -30,7 +30,7 @@ class Briefing:
     """
 
     def __init__(self, ground: Ground, settings: EvoKDSettings, prompts: PromptSet) -> None:
-        self._leads = prompts.leads
+        self._leads, self._links = prompts.leads, prompts.links
         self._task = ground.task
         self._settings = settings
         self._labels = {label.name: label for label in ground.task.labels}
@@ -125,18 +125,30 @@ class Briefing:
             shown = exhibits.for_easy(name, count)
         picked = names.pick(name, kind, chance) if names else None
         no_name = picked is not None and picked.type == OUTSIDE
+        further = self._further(picked, names, chance) if names and picked and not no_name else []
         return Brief(
             label=self._labels[name],
             kind=kind,
             demonstrations=tuple(self._shown(item.text, item.target if isinstance(item, Outcome) else item.label or "") for item in shown),
             parents=tuple(item.id for item in shown),
-            mentions=(picked.words,) if picked else (),
-            types=(OUTSIDE,) if no_name else (),
+            mentions=(picked.words, *(one.words for one in further)) if picked else (),
+            types=(name, *(one.type for one in further)) if further else (OUTSIDE,) if no_name else (),
             lead=chance.choice(self._leads) if names else None,
+            links=tuple(chance.choice(self._links) for _ in further),
             confused_with=None if no_name else self._labels.get(confused),
             analysis=analysis if kind == "hard" else "",
             style=chance.choice(self._styles),
         )
+
+    def _further(self, first: Name, names: Picker, chance: random.Random) -> list[Name]:
+        """Other names, of any type, that the same text is to begin with; none where one name a text is all."""
+        most = self._settings.names_a_text
+        further: list[Name] = []
+        for _ in range(chance.randint(1, most) - 1 if most > 1 else 0):
+            one = names.pick(chance.choice(list(self._labels)), "easy", chance)
+            if one.words and one.words not in (first.words, *(other.words for other in further)):
+                further.append(one)
+        return further
 
     def _shown(self, text: str, target: str) -> Shown:
         return Shown(text, tuple(mention for mention, _ in mentions_of(text, target)) if self._task.level == "word" else ())

@@ -34,9 +34,11 @@ class EvoKDSettings:
         near_own: the same against the run's own texts for the first rows with +Init by LLM-DA, whose variants are meant to be near to their
             sentence.
         invented_names: for NER, share of texts that are written around a new name.
+        names_a_text: for NER, the most names that a text is written around; each number from 1 is as likely.
 
     Raises:
-        ConfigError: ``init`` or ``scores_from`` is unknown, ``n_first`` is negative, or there are rounds with nothing to write in them.
+        ConfigError: ``init`` or ``scores_from`` is unknown, ``n_first`` is negative, ``names_a_text`` is below 1, or there are rounds with
+            nothing to write in them.
     """
 
     rounds: int
@@ -60,6 +62,7 @@ class EvoKDSettings:
     near_duplicate: float
     near_own: float
     invented_names: float
+    names_a_text: int
 
     def __post_init__(self) -> None:
         """Check what would show late."""
@@ -69,6 +72,8 @@ class EvoKDSettings:
             raise ConfigError(did_you_mean("method.scores_from", self.scores_from, ("fresh", "dev")))
         if self.n_first < 0:
             raise ConfigError(f"method.n_first={self.n_first} must be 0 or more.")
+        if self.names_a_text < 1:
+            raise ConfigError(f"method.names_a_text={self.names_a_text} must be 1 or more.")
         if self.n_hard + self.n_easy <= 0 and self.rounds > 0:
             raise ConfigError(
                 "method.n_hard and method.n_easy are both 0, so a round would ask for nothing. Set one of them, or method=shots."

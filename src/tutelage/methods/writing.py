@@ -36,6 +36,8 @@ class Brief:
         types: the type of each, where the text must hold all of them; without types it must hold the first. "O" stands for words that the
             student took for a name of ``label`` and that are none.
         lead: for NER the words that stand before the first name, where the text begins with both; the teacher goes on from there.
+        links: for NER the words before each further name, where the text begins with them all. A labelling query says what these are, as it
+            does of any other name in the text; without one they are of their ``types``.
         confused_with: the label that the student takes such texts for, for hard examples.
         style: one cell of the attribute grid, "" for none.
         template: the prompt's name where it does not follow from the kind; ``instruction`` is what it says to do.
@@ -49,6 +51,7 @@ class Brief:
     mentions: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     lead: str | None = None
+    links: tuple[str, ...] = ()
     confused_with: Label | None = None
     analysis: str = ""
     style: str = ""
@@ -69,7 +72,10 @@ class Brief:
     @property
     def opening(self) -> str:
         """The words that the text begins with."""
-        return "" if self.lead is None else f"{self.lead} {self.mentions[0]}".strip()
+        if self.lead is None:
+            return ""
+        further = (f" {link} {name}" for link, name in zip(self.links, self.mentions[1:], strict=True)) if self.links else ()
+        return f"{self.lead} {self.mentions[0]}{''.join(further)}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +99,12 @@ class Written:
     @property
     def draft(self) -> Draft:
         """The text as a labeller takes it."""
-        return Draft(self.text, self.spans, self.kept)
+        return Draft(self.text, self.spans, () if self.brief.links else self.kept)
 
     @property
     def entities(self) -> tuple[Span, ...]:
         """The text's entities where the brief is believed."""
-        return tuple(span for span in self.draft.fixed if span.type != OUTSIDE)
+        return tuple(span for span in (*self.spans, *self.kept) if span.type != OUTSIDE)
 
 
 _NUMBERING = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s+")

@@ -45,6 +45,7 @@ class PromptSet:
         genre: what the texts are from, for the templates that name it.
         cue: what stands before a label, for the templates that name it.
         leads: for NER, words of which some are drawn to stand before the name at a text's beginning.
+        links: for NER, words of which some are drawn to stand between names at a text's beginning.
         strategies: for NER, what a rewrite is asked for, name → instruction.
 
     Attributes:
@@ -62,12 +63,14 @@ class PromptSet:
         text_limit: int = 600,
         genre: str = "",
         leads: Sequence[str] = ("",),
+        links: Sequence[str] = ("and",),
         cue: str = "",
         strategies: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.text_limit = text_limit
         self.leads = tuple(leads)
+        self.links = tuple(links)
         self.strategies = dict(strategies or {})
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
         environment.globals |= {"genre": genre, "cue": one_line(cue)}

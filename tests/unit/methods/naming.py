@@ -73,8 +73,8 @@ WEAK = feedback([*RIGHT, *(seen(n, name, "LOC", "") for n in range(3) for name i
 """A student that misses places."""
 
 
-def method(leads: Sequence[str] = LEADS, **changes: Any) -> EvoKD:
-    prompts = prompt_set("completion_ner", leads=leads)
+def method(leads: Sequence[str] = LEADS, links: Sequence[str] = ("and",), **changes: Any) -> EvoKD:
+    prompts = prompt_set("completion_ner", leads=leads, links=links)
 
     def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> SpanVerifier:
         return SpanVerifier(teacher, task.labels, prompts, demonstrations, BatchCalibration(), Candidates())

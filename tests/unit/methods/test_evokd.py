@@ -269,6 +269,7 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "standing", "message"),
     [
+        ({"names_a_text": 0}, {}, "method.names_a_text=0 must be 1 or more"),
         ({"n_hard": 0, "n_easy": 0}, {}, r"n_hard and method.n_easy are both 0.*method=shots"),
         ({}, {"teacher": None}, "needs a teacher"),
         ({}, {"shots": ()}, "starts from labelled shots and shots=0 gives none"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.classroom import WordTeacher, ground
-from tests.ner_teacher import DESCRIPTIONS
+from tests.ner_teacher import DESCRIPTIONS, type_of
 from tests.newsroom import TYPES, scored_mention
 from tests.unit.methods.naming import (
     LEADS,
@@ -246,3 +246,66 @@ def test_a_resumed_method_grows_the_same_rows(tmp_path: Path) -> None:
     assert again.rows == undisturbed.rows
     assert any(row.accepted for row in again.rows)
     assert {row.id for row in again.rows}.isdisjoint(row.id for row in place.pool.rows)
+
+
+LINKS = ("and", "of", "was seen with")
+
+
+def several(teacher: WordTeacher) -> list[list[str]]:
+    """The names of every sentence that was asked for, from its opening."""
+    found = []
+    for _, opening in sentences(teacher):
+        named = opening.removeprefix(next(lead for lead in reversed(LEADS) if opening.startswith(lead))).strip()
+        for link in LINKS:
+            named = named.replace(f" {link} ", "|")
+        found.append(named.split("|"))
+    return found
+
+
+def test_a_text_may_be_written_around_several_names_and_the_query_says_what_the_further_ones_are(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, links=LINKS, names_a_text=3, n_hard=30, n_easy=30)
+    names = several(teacher)
+    assert {len(some) for some in names} == {1, 2, 3}
+    assert all(len(set(some)) == len(some) for some in names)
+    asked = {scored_mention(request.prompt) for request in teacher.scorings()}
+    for row, some in zip(growth.rows, names, strict=True):
+        if row.accepted:
+            marks = mentions_of(row.text, row.target)
+            assert [name for name, _ in marks] == some
+            assert marks[0][1] == row.asked
+            # The teacher of these tests knows every name, whatever it was invented as.
+            assert all(type == teacher_says(name) for name, type in marks[1:] if type != row.asked)
+            assert {(row.text, name) for name in some} <= asked
+    further = Counter(type for row in growth.rows if row.accepted for _, type in mentions_of(row.text, row.target)[1:])
+    assert len(further) == 3
+
+
+def teacher_says(name: str) -> str:
+    (type,) = [label.name for label in TYPES if label.word == ("place" if name in MISSED else type_of(name))]
+    return type
+
+
+def test_a_further_name_that_is_none_to_the_query_is_not_marked(tmp_path: Path) -> None:
+    def doubting(request: Request) -> Any:
+        if isinstance(request, ScoreRequest):
+            text, mention = scored_mention(request.prompt)
+            if not any(text.startswith(f"{lead} {mention}".strip()) for lead in LEADS):
+                return [-4.0, -4.0, -4.0, -0.1]
+        return obliging(request)
+
+    _, growth = grown(tmp_path, script=doubting, links=LINKS, names_a_text=3, n_hard=30)
+    accepted = [row for row in growth.rows if row.accepted]
+    assert any(f" {link} " in row.text for row in accepted for link in LINKS)
+    # A further one of the type that was asked for is judged with the first.
+    assert {type for row in accepted for _, type in mentions_of(row.text, row.target)} <= {row.asked for row in accepted}
+    assert all(type == row.asked for row in accepted for _, type in mentions_of(row.text, row.target))
+
+
+def test_without_separation_every_name_is_marked_as_what_it_was_drawn_for(tmp_path: Path) -> None:
+    teacher, growth = grown(tmp_path, links=LINKS, names_a_text=3, n_hard=30, separated=False)
+    assert teacher.scorings() == []
+    for row, some in zip(growth.rows, several(teacher), strict=True):
+        marks = mentions_of(row.text, row.target)
+        assert [name for name, _ in marks] == some
+        assert marks[0][1] == row.asked
+        assert all(teacher_says(name) == type for name, type in marks)
