@@ -1,6 +1,6 @@
 """Claim: the student looks at a pool of a million texts with at most 3 GB above its embeddings, the choice of 100 of them included.
 
-    python benchmarks/pool_scoring.py RUN --texts snips.txt [--sizes 100000 1000000] [--layers 1] [--chosen entropy k_means badge]
+    python benchmarks/pool_scoring.py RUN --texts snips.txt [--sizes 100000 1000000] [--layers 0] [--chosen entropy k_means badge]
 
 RUN is a finished run of text classification, whose student looks; ``--texts`` has a text a line, which is repeated with a number in front, so that no
 text is another. One pass, as a run makes it: chunk by chunk, with a progress bar. What is counted is the peak of the process's memory
@@ -42,7 +42,7 @@ def measure(given: argparse.Namespace) -> None:
     """One size: a line of the table for the look, and one for each selector that chooses after it."""
     total = given.sizes[0]
     network, tokenizer, length = load_student(given.run / "student")
-    if given.layers:
+    if given.layers is not None:
         network.base_model.encoder.layer = network.base_model.encoder.layer[: given.layers]
     task = ClassificationTask([Label(name, name, name) for name in network.config.id2label.values()])
     rates = {"learning_rate": 0.0, "head_learning_rate": 0.0, "weight_decay": 0.0}
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--layers", type=int, default=0, help="of the encoder that are run; 0: all")
+    parser.add_argument("--layers", type=int, help="of the encoder that are run, after the embedding; all where it is not given")
     parser.add_argument("--chosen", nargs="*", default=["entropy", "k_means", "badge"])
     given = parser.parse_args()
     if len(given.sizes) == 1:

@@ -6,7 +6,8 @@
 Synthetic probabilities (7 classes), embeddings (384 wide, in 50 clusters) and 100 labelled rows, the same for both libraries. Every measurement
 is a process of its own: seconds of one choice, and the peak of its memory above what it held before (arrays and imports). small-text
 1.4.1 gets the same arrays through a classifier that says them, so neither library runs a model; "same" is how many of its 100 texts we
-choose too. small-text cannot be a development dependency: its wheel brings a top-level package ``tests``, which would hide ours.
+choose too (its BADGE draws with a seed of its own, and is not run where its gradients do not fit into memory). small-text cannot be a
+development dependency: its wheel brings a top-level package ``tests``, which would hide ours.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 CLASSES, WIDTH, LABELLED, WANTED, CLUSTERS = 7, 384, 100, 100, 50
 OURS = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge", "dropout", "accept_reject", "mixed")
-SHARED = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center")
+SHARED = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge")
 CONF = Path(__file__).parents[1] / "conf" / "selector"
 
 
@@ -104,6 +106,7 @@ def theirs(name: str, view: Arrays) -> Any:
     """small-text's choice, ready to be made."""
     import sklearn.cluster  # noqa: F401
     from small_text import query_strategies as all_of_them
+    from small_text.integrations.pytorch.query_strategies import BADGE
 
     strategies = {
         "random": lambda: all_of_them.RandomSampling(),
@@ -112,10 +115,11 @@ def theirs(name: str, view: Arrays) -> Any:
         "least_confidence": lambda: all_of_them.LeastConfidence(),
         "k_means": lambda: all_of_them.EmbeddingKMeans(normalize=False),
         "k_center": lambda: all_of_them.GreedyCoreset(distance_metric="euclidean", normalize=False),
+        "badge": lambda: BADGE(CLASSES),
     }
     np.random.seed(5)
     strategy, said, pool = strategies[name](), Said(view), np.arange(len(view.texts))
-    if name not in ("k_means", "k_center"):
+    if name not in ("k_means", "k_center", "badge"):
         return lambda: strategy.query(said, said, pool, np.array([], dtype=int), np.array([]), n=WANTED)
     both = np.concatenate([view.embeddings(), view.labelled_embeddings()])  # before the clock and the count start
     labelled = np.arange(len(pool), len(pool) + LABELLED)
@@ -140,7 +144,10 @@ def measure(library: str, name: str, total: int) -> None:
 
 
 def measured(library: str, name: str, total: int, limit: float, folder: str) -> dict[str, Any] | None:
-    """A child's result; None where it took too long."""
+    """A child's result; None where it took too long, or alone what it "needs" where that is more than there is."""
+    needs = total * CLASSES * WIDTH * 8 if (library, name) == ("small-text", "badge") else 0  # it writes the gradients down
+    if needs > 0.7 * psutil.virtual_memory().available:
+        return {"needs": needs / 1e9}
     path = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])]) if library == "small-text" else None
     environment = {**os.environ, **({"PYTHONPATH": path} if path else {})}
     command = [sys.executable, __file__, "--child", library, name, str(total)]
@@ -171,12 +178,14 @@ def main() -> None:
         for name in given.only:
             own = measured("tutelage", name, total, given.limit, "")
             other = measured("small-text", name, total, given.limit, given.small_text) if given.small_text and name in SHARED else {}
-            same = len({*own["places"]} & {*other["places"]}) if own and other else "–"
+            same = len({*own["places"]} & {*other["places"]}) if own and other and "places" in other else "–"
             print(f"| {total:,} | {name} | {cells(own, given.limit)} | {cells(other, given.limit)} | {same} |", flush=True)
 
 
 def cells(found: dict[str, Any] | None, limit: float) -> str:
     """Seconds and gigabytes; {} was not measured, None took too long."""
+    if found and "needs" in found:
+        return f"not run | needs {found['needs']:.1f}"
     if found is None:
         return f"over {limit:g} | –"
     return f"{found['seconds']:.2f} | {found['gigabytes']:.2f}" if found else "– | –"

@@ -197,7 +197,7 @@
     return line;
   }
 
-  const ROW_HEADS = [["verdict"], ["kind"], ["asked for"], ["scored as"], ["teacher sure", "num"], ["text"], ["reason"]];
+  const ROW_HEADS = [["verdict"], ["kind"], ["asked for"], ["scored as"], ["sure of the label, %", "num"], ["text"], ["reason"]];
   const MISTAKE_HEADS = [[data.marked ? "errors" : "right → student said"], ["sure", "num"], ["text"]];
 
   // The mistakes that are sought; how many there are of them.
