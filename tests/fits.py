@@ -13,6 +13,7 @@ from pytorch_lightning import Callback, Trainer
 from tests.classroom import NAMES, TASK, a_text
 from tests.tiny_student import tiny_network, tiny_tokenizer
 
+from tutelage.callbacks.best_student import BestStudent
 from tutelage.callbacks.checkpoint import StageCheckpoint, newest_checkpoint
 from tutelage.callbacks.feedback import FeedbackDesk
 from tutelage.callbacks.growth import GrowthCallback, Timeline
@@ -197,6 +198,7 @@ def build(
     network: Any = None,
     dev: Sequence[Example] = DEV,
     test: Sequence[Example] = TEST,
+    keep_best: bool = False,
 ) -> Fit:
     """Everything of a fit, ready to :func:`run`; the classroom's, unless another task is given with its network and texts."""
     run_folder = RunFolder(folder)
@@ -210,7 +212,13 @@ def build(
         pool, task, tiny_tokenizer(), dev, test, SHOTS, batch_size=4, eval_batch_size=8, max_length=32, seed=seed, view=view
     )
     growth = GrowthCallback(
-        method, timeline or Timeline(2, 2, 1, 0), view, FeedbackDesk(task, method, run_folder, predict_then_train), ledger, budget
+        method,
+        timeline or Timeline(2, 2, 1, 0),
+        view,
+        FeedbackDesk(task, method, run_folder, predict_then_train),
+        ledger,
+        budget,
+        BestStudent(folder / "checkpoints") if keep_best else None,
     )
     module = StudentModule(
         (network or tiny_network(encoder, head_dropout=0.1, seed=seed)).train(),

@@ -110,7 +110,17 @@ def supervised_ceiling(
     """
     arm = OmegaConf.merge(
         config,
-        {"method": {"training": {"gold": "pool", "start_epochs": config.evaluate.supervised_epochs, "train_on": "all", "patience": 0}}},
+        {
+            "method": {
+                "training": {
+                    "gold": "pool",
+                    "start_epochs": config.evaluate.supervised_epochs,
+                    "train_on": "all",
+                    "patience": 0,
+                    "keep": "last",
+                }
+            }
+        },
     )
     assert isinstance(arm, DictConfig)
     inner = RunFolder(folder / "supervised")

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from tutelage.callbacks.best_student import BestStudent
 from tutelage.callbacks.checkpoint import StageCheckpoint, newest_checkpoint, pool_at
 from tutelage.callbacks.feedback import FeedbackDesk
 from tutelage.callbacks.growth import GrowthCallback, Timeline
@@ -40,6 +41,7 @@ class Fitted:
     pool: Pool
     ledger: RoundLedger
     stopped_by: str
+    kept: dict[str, Any] | None
     rounds: int
     truncated: dict[str, int]
     calibration_labels: int
@@ -119,6 +121,7 @@ def fit(
         pool.append(first.rows)
         if first.asked:
             ledger.write_growth(first)
+    best = BestStudent(folder.path / "checkpoints") if keeps_best(config) else None
     growth = GrowthCallback(
         method,
         Timeline(
@@ -135,6 +138,7 @@ def fit(
         FeedbackDesk(task, method, folder, training.predict_then_train),
         ledger,
         stack.budget if stack else None,
+        best,
     )
     selection = SelectionLedger(folder, drawn_from(config, dataset), dataset.pool_gold)
     saver = StageCheckpoint(folder.path / "checkpoints", growth)
@@ -170,12 +174,24 @@ def fit(
         pool=pool,
         ledger=ledger,
         stopped_by=growth.stopped_by,
+        kept=best.stage if best else None,
         rounds=max((row.round for row in pool.rows), default=0),
         truncated={"student": data.truncated, "teacher": method.truncated},
         calibration_labels=method.calibration_labels,
         shares=selection.shares,
         save=lambda path: save_student(path, module.network, tokenizer, config.student.max_length),
     )
+
+
+def keeps_best(config: DictConfig) -> bool:
+    """Whether the run ends with the student that did best on dev, instead of the last one.
+
+    Raises:
+        ConfigError: ``method.training.keep`` is neither.
+    """
+    if (keep := str(config.method.training.keep)) not in (ways := ("last", "best")):
+        raise ConfigError(did_you_mean("method.training.keep", keep, ways))
+    return keep == "best"
 
 
 def student_look(

@@ -13,7 +13,7 @@ from tutelage.arms import supervised_ceiling, teacher_alone
 from tutelage.callbacks.ledger import Watcher
 from tutelage.data.dataset import Dataset
 from tutelage.errors import TutelageError
-from tutelage.fitting import Fitted, fit, shots_of
+from tutelage.fitting import Fitted, fit, keeps_best, shots_of
 from tutelage.interruption import Interrupted, Interruption
 from tutelage.methods.protocol import Method
 from tutelage.parts import build, build_dataset, build_method, build_mirror, build_stack
@@ -137,7 +137,7 @@ def _choice(group: str) -> str:
 
 def _gold(config: DictConfig, dataset: Dataset, fitted: Fitted | None) -> dict[str, int]:
     """How many gold labels were used for what; dev labels that only draw a curve are not used by the run."""
-    steered = config.method.training.patience or config.method.get("scores_from") == "dev"
+    steered = config.method.training.patience or keeps_best(config) or config.method.get("scores_from") == "dev"
     return {
         "shots": len(shots_of(config, dataset)),
         "dev": len(dataset.dev) if steered else 0,
@@ -168,6 +168,7 @@ def _result(
         "share_of_data": fitted.shares,
         "rounds": fitted.rounds,
         "stopped_by": fitted.stopped_by,
+        "kept": fitted.kept,
         "pool_hash": fitted.pool.digest(),
         "gold_labels": _gold(config, dataset, fitted),
         "seed": config.seed,

@@ -156,6 +156,8 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
         table.add_row(name, *(f"{scores[metric['key']]:.3f}" for metric in quoted), note)
     console.print()
     console.print(table)
+    if kept := result.get("kept"):
+        console.print(f"\nkept     the student {kept['name']}, the best on dev", highlight=False)
     tokens = result["tokens"]
     console.print(f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), {tokens['spent']:,} spent", highlight=False)
     shares = result.get("share_of_data") or {}

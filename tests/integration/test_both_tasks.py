@@ -224,6 +224,18 @@ def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(kind: Kind, wor
     assert result["gold_labels"]["dev"] == kind.dev
 
 
+def test_a_run_may_end_with_the_student_that_did_best_on_dev(kind: Kind, workplace: Path):
+    words = [*kind.base(), *kind.evokd, "evaluate.test_every_round=true", "method.training.final_epochs=0", "method.training.keep=best"]
+    result = grow(workplace / "run", words)
+    stages = lines(workplace / "run" / "metrics.jsonl")
+    steered = "f1_strict" if kind.task == "ner" else "macro_f1"
+    best = max(reversed(stages), key=lambda line: line["dev"][steered])
+    assert (result["kept"]["round"], result["kept"]["dev"]) == (best["round"], best["dev"][steered])
+    assert all(result["after"][key] == best["test"][key] for key in result["after"])
+    assert result["gold_labels"]["dev"] == kind.dev
+    assert not (workplace / "run" / "checkpoints").exists()
+
+
 @pytest.mark.parametrize("left", [5, 30])
 def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(kind: Kind, finished: Path, workplace: Path, left: int):
     whole, folder = read(finished, "result.json"), workplace / "run"

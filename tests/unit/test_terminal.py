@@ -141,6 +141,15 @@ def test_the_table_at_the_end() -> None:
     assert "folder   outputs/a/b\n" in text
 
 
+def test_which_student_was_kept_is_told_where_dev_chose_it() -> None:
+    given = console(terminal=False)
+    print_result(given, result(kept={"name": "after round 2", "stage": "round", "round": 2, "dev": 0.5}), "outputs/a/b")
+    assert "kept     the student after round 2, the best on dev" in printed(given)
+    given = console(terminal=False)
+    print_result(given, result(kept=None), "outputs/a/b")
+    assert "best on dev" not in printed(given)
+
+
 def test_the_arms_are_left_out_where_they_were_not_run() -> None:
     given = console(terminal=False)
     print_result(given, result(), "outputs/a/b")

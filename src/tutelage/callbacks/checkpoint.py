@@ -11,8 +11,8 @@ from pathlib import Path
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tutelage.callbacks.growth import GrowthCallback
+from tutelage.callbacks.whole_file import write_whole
 from tutelage.data.growing import GrowingDataModule
-from tutelage.errors import RunError
 
 
 class StageCheckpoint(Callback):
@@ -31,14 +31,7 @@ class StageCheckpoint(Callback):
         if self._growth.position.index or trainer.should_stop:
             return
         target = self._folder / f"epoch-{trainer.current_epoch:05d}.ckpt"
-        scratch = target.with_suffix(".part")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            trainer.save_checkpoint(scratch)
-            scratch.replace(target)
-        except (OSError, RuntimeError) as error:
-            scratch.unlink(missing_ok=True)
-            raise RunError(f"{target} could not be written: {error}. Free some space and go on with resume=true.") from error
+        write_whole(target, trainer.save_checkpoint)
         for older in self._folder.glob("epoch-*.ckpt"):
             if older != target:
                 older.unlink()

@@ -13,6 +13,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from tutelage.callbacks.best_student import BestStudent
 from tutelage.callbacks.feedback import FeedbackDesk
 from tutelage.callbacks.ledger import RoundLedger
 from tutelage.data.growing import GrowingDataModule
@@ -53,10 +54,18 @@ class GrowthCallback(Callback):
 
     Args:
         budget: counts the method's tokens; None where no teacher is asked.
+        best: keeps the student that the run ends with; None: it is the last one.
     """
 
     def __init__(
-        self, method: Method, timeline: Timeline, view: RoundView, desk: FeedbackDesk, ledger: RoundLedger, budget: BudgetedTeacher | None
+        self,
+        method: Method,
+        timeline: Timeline,
+        view: RoundView,
+        desk: FeedbackDesk,
+        ledger: RoundLedger,
+        budget: BudgetedTeacher | None,
+        best: BestStudent | None = None,
     ) -> None:
         if timeline.start_epochs < 1 or timeline.round_epochs < 1 or timeline.final_epochs < 0:
             raise ConfigError(f"method epochs must be 1 or more (final_epochs 0 or more); got {timeline}.")
@@ -66,6 +75,7 @@ class GrowthCallback(Callback):
         self._desk = desk
         self._ledger = ledger
         self._budget = budget
+        self.best_student = best
         self._epoch_began = 0.0
         self._best: tuple[float, int] = (-1.0, 0)
         self._dearest_round = 0
@@ -106,12 +116,25 @@ class GrowthCallback(Callback):
         loss = trainer.callback_metrics.get("train_loss")
         train_loss = None if loss is None else float(loss)
         scores = self._ledger.close_stage(position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget)
+        score = float(scores[module.task.steered_by])
+        if self.best_student:
+            self.best_student.offer(score, position, module.network)
         if position.stage == "final":
             trainer.should_stop = True
-        elif reason := self._reason_to_stop(position.round, float(scores[module.task.steered_by])):
+        elif reason := self._reason_to_stop(position.round, score):
             self._finish(trainer, module, position.round, reason)
         else:
             self._grow(trainer, module, data, self._desk.feedback(fresh, position.round + 1, scores["per_class"]), position.round + 1)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back to the best student where it is not the last one, and quote its numbers."""
+        if self.best_student is None or self.best_student.stage is None:
+            return
+        kept, last, module = self.best_student.stage, self.position, _student(pl_module)
+        if (kept["round"], kept["stage"]) != (last.round, last.stage):
+            self.best_student.restore(module.network)
+            test = self._ledger.measured("testing", lambda: module.predict(_data(trainer).test_dataloader(), "test"))
+            self._ledger.keep(test, module.task.metrics(test))
 
     def _grow(self, trainer: Trainer, module: StudentModule, data: GrowingDataModule, feedback: Feedback, round: int) -> None:
         billed = self._budget.usage.billed if self._budget else 0
@@ -169,6 +192,7 @@ class GrowthCallback(Callback):
             "stopped_by": self.stopped_by,
             "method": self._method.state_dict(),
             "desk": self._desk.state_dict(),
+            "best_student": self.best_student.state_dict() if self.best_student else None,
             "ledger": self._ledger.state_dict(),
             "budget": self._budget.state_dict() if self._budget else None,
         }
@@ -182,6 +206,8 @@ class GrowthCallback(Callback):
         self._method.load_state_dict(state_dict["method"])
         self._desk.load_state_dict(state_dict["desk"])
         self._ledger.load_state_dict(state_dict["ledger"])
+        if self.best_student:
+            self.best_student.load_state_dict(state_dict["best_student"])
         if self._budget and state_dict["budget"]:
             self._budget.load_state_dict(state_dict["budget"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from tutelage.data.pool import Pool
@@ -112,14 +112,18 @@ class RoundLedger:
         self._lines += 1
         self._stage_seconds = {}
         if test is not None and test_metrics is not None:
-            self.after = {key: value for key, value in test_metrics.items() if isinstance(value, float)}
+            self.keep(test, test_metrics)
             if position.stage == "start":
                 self.before = self.after
                 self._folder.write_lines("predictions/test-before.jsonl", as_dicts(test))
-            self._folder.write_lines("predictions/test-after.jsonl", as_dicts(test))
         quoted = {metric.title: float(dev_metrics[metric.key]) for metric in self._task.quoted}
         self._watcher.stage_closed(position, quoted, (accepted, len(self._pool) - accepted))
         return dev_metrics
+
+    def keep(self, test: Sequence[Outcome], metrics: Mapping[str, Any]) -> None:
+        """These outcomes on test, with their metrics, are the student's that the run would end with."""
+        self.after = {key: value for key, value in metrics.items() if isinstance(value, float)}
+        self._folder.write_lines("predictions/test-after.jsonl", as_dicts(test))
 
     def write_growth(self, growth: Growth) -> None:
         """Write growth/round-NNN.json, without the rows: those are in the pool."""

@@ -81,7 +81,13 @@ def test_the_desk_tells_a_method_the_scores_of_dev_and_not_its_texts(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("override", "used"), [([], 6), (["method.scores_from=fresh", "method.training.patience=0"], 0), (["method.scores_from=fresh"], 6)]
+    ("override", "used"),
+    [
+        ([], 6),
+        (["method.scores_from=fresh", "method.training.patience=0"], 0),
+        (["method.scores_from=fresh"], 6),
+        (["method.scores_from=fresh", "method.training.patience=0", "method.training.keep=best"], 6),
+    ],
 )
 def test_the_dev_labels_that_steer_count_as_used(override: list[str], used: int) -> None:
     from tutelage.run import _gold

@@ -40,6 +40,15 @@ def test_the_summary_quotes_the_result(done: Path) -> None:
     assert "gold labels: shots 3" in text
 
 
+def test_the_student_that_dev_chose_is_named(done: Path, tmp_path: Path) -> None:
+    assert "student kept" not in Page(done.read_text(encoding="utf-8")).text
+    folder = build_run(tmp_path / "run")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    kept = {"name": "after round 2", "stage": "round", "round": 2, "dev": 0.5}
+    (folder / "result.json").write_text(json.dumps({**result, "kept": kept}), encoding="utf-8")
+    assert "student kept (best on dev) after round 2" in Page(write_report(folder).read_text(encoding="utf-8")).text
+
+
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
 def test_every_colour_has_a_value_in_every_theme(theme: str) -> None:
     style = (Path(html.__file__).parent / "report.css").read_text(encoding="utf-8")

@@ -1,0 +1,134 @@
+"""The student that did best on dev is the one that a run ends with, whole or resumed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.classroom import NAMES
+from tests.fits import TEST, Fit, Killed, ScriptedMethod, build, run
+
+from tutelage.callbacks.best_student import BestStudent
+from tutelage.callbacks.growth import Timeline
+from tutelage.errors import RunError
+from tutelage.records import Feedback, Growth
+from tutelage.student.schedule import Position
+
+LINES = Timeline(20, 2, 1, 0, test_every_round=True)
+
+
+class Misleading(ScriptedMethod):
+    """Gives every row the label of the next class, from round ``since`` on."""
+
+    def __init__(self, rounds: int, since: int) -> None:
+        super().__init__(rounds)
+        self._since = since
+
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+        growth = super().next_rows(feedback, round)
+        if round < self._since:
+            return growth
+        wrong = dict(zip(NAMES, (*NAMES[1:], NAMES[0]), strict=True))
+        return replace(growth, rows=tuple(replace(row, target=wrong[row.target]) for row in growth.rows))
+
+
+def ended(folder: Path, encoder: Path, method: ScriptedMethod, keep_best: bool = True, **given: Any) -> Fit:
+    return run(build(folder, encoder, method, LINES, keep_best=keep_best, **given), resume=bool(given.get("resume")))
+
+
+def best_line(fit: Fit) -> dict[str, Any]:
+    """The last of the lines that have the highest score on dev."""
+    lines = fit.lines()
+    return max(reversed(lines), key=lambda line: line["dev"][fit.module.task.steered_by])
+
+
+@pytest.mark.parametrize(
+    "method", [Misleading(2, 1), Misleading(3, 2), ScriptedMethod(2)], ids=["from the first", "from the second", "never"]
+)
+def test_a_run_ends_with_the_student_of_its_best_stage(tmp_path: Path, encoder: Path, method: ScriptedMethod) -> None:
+    fit = ended(tmp_path, encoder, method)
+    best, kept = best_line(fit), fit.growth.best_student
+    assert kept is not None
+    assert kept.stage is not None
+    assert (kept.stage["stage"], kept.stage["round"]) == (best["stage"], best["round"])
+    assert kept.stage["dev"] == best["dev"][fit.module.task.steered_by]
+    if isinstance(method, Misleading):
+        assert best["stage"] != "final"
+        assert best["test"] != fit.lines()[-1]["test"]
+    # The numbers that are quoted, the predictions and the weights are that student's.
+    assert fit.ledger.after == {key: best["test"][key] for key in ("accuracy", "macro_f1")}
+    after = fit.lines("predictions/test-after.jsonl")
+    again = fit.module.predict(fit.data.test_dataloader(), "test")
+    assert [line["predicted"] for line in after] == [one.predicted for one in again]
+    assert len(after) == len(TEST)
+    assert fit.ledger.before == {key: fit.lines()[0]["test"][key] for key in ("accuracy", "macro_f1")}
+
+
+def test_without_it_the_last_student_stays(tmp_path: Path, encoder: Path) -> None:
+    fit = ended(tmp_path, encoder, Misleading(2, 1), keep_best=False)
+    assert fit.growth.best_student is None
+    assert fit.ledger.after == {key: fit.lines()[-1]["test"][key] for key in ("accuracy", "macro_f1")}
+    assert not list(tmp_path.rglob("best-*"))
+
+
+@pytest.mark.parametrize("explode_at", [20, 22, 24])
+def test_a_killed_run_ends_with_the_same_student(tmp_path: Path, encoder: Path, explode_at: int) -> None:
+    whole = ended(tmp_path / "whole", encoder, Misleading(2, 2))
+    with pytest.raises(Killed):
+        ended(tmp_path / "killed", encoder, Misleading(2, 2), explode_at=explode_at)
+    resumed = ended(tmp_path / "killed", encoder, Misleading(2, 2), resume=True)
+    assert resumed.growth.best_student is not None
+    assert whole.growth.best_student is not None
+    assert resumed.growth.best_student.state_dict() == whole.growth.best_student.state_dict()
+    assert resumed.ledger.after == whole.ledger.after
+    assert resumed.lines("predictions/test-after.jsonl") == whole.lines("predictions/test-after.jsonl")
+    for ours, theirs in zip(resumed.module.parameters(), whole.module.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def offered(keeper: BestStudent, *scores: float) -> list[torch.nn.Module]:
+    """Offers a network a score, one a round."""
+    networks = []
+    for round, score in enumerate(scores):
+        torch.manual_seed(round)
+        networks.append(torch.nn.Linear(2, 2))
+        keeper.offer(score, Position("round", round, 0, 1), networks[-1])
+    return networks
+
+
+def test_of_equal_scores_the_later_is_kept_and_no_number_never(tmp_path: Path) -> None:
+    keeper = BestStudent(tmp_path)
+    networks = offered(keeper, 0.2, 0.5, 0.5, 0.4, float("nan"))
+    assert keeper.stage == {"name": "after round 2", "stage": "round", "round": 2, "dev": 0.5}
+    keeper.restore(networks[0])
+    torch.testing.assert_close(networks[0].weight, networks[2].weight)
+
+
+def test_weights_that_a_checkpoint_may_name_stay_and_older_ones_go(tmp_path: Path) -> None:
+    keeper = BestStudent(tmp_path)
+    offered(keeper, 0.1, 0.2)
+    state = keeper.state_dict()
+    networks = offered(keeper, 0.0, 0.0, 0.3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best-0001-round.pt", "best-0002-round.pt"]
+    resumed = BestStudent(tmp_path)
+    resumed.load_state_dict(state)
+    resumed.restore(networks[2])
+    torch.testing.assert_close(networks[2].weight, networks[1].weight)
+
+
+def test_a_full_disk_leaves_the_older_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = BestStudent(tmp_path)
+    offered(keeper, 0.1)
+
+    def full(state: Any, path: Path) -> None:
+        path.write_text("half")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(RunError, match=r"best-0000-final.pt could not be written: No space left.*resume=true"):
+            keeper.offer(0.2, Position("final", 0, 0, 1), torch.nn.Linear(2, 2))
+    assert [path.name for path in tmp_path.iterdir()] == ["best-0000-round.pt"]
