@@ -121,7 +121,7 @@ def fit(
         pool.append(first.rows)
         if first.asked:
             ledger.write_growth(first)
-    best = BestStudent(folder.path / "checkpoints") if keeps_best(config) else None
+    best = BestStudent(folder.path / "checkpoints") if keeps_best(config) and method.rounds else None
     growth = GrowthCallback(
         method,
         Timeline(

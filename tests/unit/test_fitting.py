@@ -14,11 +14,12 @@ from tests.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 from tutelage.compose import compose_config
 from tutelage.data.sight import SeenTexts
 from tutelage.errors import ConfigError
-from tutelage.fitting import check_gold, student_look
+from tutelage.fitting import check_gold, keeps_best, student_look
 from tutelage.interruption import Interrupted, Interruption
 from tutelage.methods.freeal import freeal
 from tutelage.methods.llmaaa import llmaaa
 from tutelage.records import Example, Feedback
+from tutelage.run import _gold
 from tutelage.selectors.every_row import EveryRow
 from tutelage.selectors.gradient_similarity import GradientSimilarity
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
@@ -69,6 +70,14 @@ def checked(*words: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: bool 
 def test_what_needs_gold_rows_and_will_see_none_is_refused_with_the_setting_that_gives_some(words: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         checked(*words.split())
+
+
+def test_which_student_is_kept_is_checked_before_anything_is_written() -> None:
+    assert not keeps_best(compose_config([]))
+    assert keeps_best(compose_config(["method.training.keep=best"]))
+    for words in (["method=evokd"], ["method=pgkd"]):  # pgkd has a patience, which uses dev anyway
+        with pytest.raises(ConfigError, match=r"Unknown method\.training\.keep 'bets'\. Did you mean 'best'"):
+            _gold(compose_config([*words, "method.training.keep=bets"]), SimpleNamespace(dev=()), None)  # type: ignore[arg-type]
 
 
 def test_no_shots_are_no_gold_rows() -> None:

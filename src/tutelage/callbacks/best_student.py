@@ -1,6 +1,7 @@
 """The student of the stage that did best on dev, kept on disk until the run ends (``method.training.keep=best``).
 
-For a run whose rows make the student worse, as a teacher's do who is no better than it: then the shots' own student is the one to have.
+For a run whose rows make the student worse, as a teacher's do who is no better than it: then the student of the first rows, which mostly are
+the shots, is the one to have.
 """
 
 from __future__ import annotations

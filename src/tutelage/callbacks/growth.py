@@ -133,6 +133,7 @@ class GrowthCallback(Callback):
         kept, last, module = self.best_student.stage, self.position, _student(pl_module)
         if (kept["round"], kept["stage"]) != (last.round, last.stage):
             self.best_student.restore(module.network)
+            module.position = replace(last, stage=kept["stage"], round=kept["round"])
             test = self._ledger.measured("testing", lambda: module.predict(_data(trainer).test_dataloader(), "test"))
             self._ledger.keep(test, module.task.metrics(test))
 

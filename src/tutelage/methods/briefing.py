@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
+from math import ceil as round_up
 
 from tutelage.errors import ConfigError
 from tutelage.methods.augmentation import Augmentation
@@ -100,6 +101,11 @@ class Briefing:
         """``count`` texts shared evenly by the classes."""
         return class_quota(count, list(self._labels), {}, focus=0.0)
 
+    def names(self, quota: Mapping[str, int]) -> dict[str, int]:
+        """How many names of each type the texts of ``quota`` take: each its own, and the further ones of a text, which are of any type."""
+        further = self.even(round_up(sum(quota.values()) * (self._settings.names_a_text - 1) / 2))
+        return {name: quota.get(name, 0) + further[name] for name in self._labels}
+
     def unaimed(self, count: int, chance: random.Random, names: Picker | None = None) -> list[Brief]:
         """Briefs for ``count`` easy texts that look at no student: evenly shared by the classes, with demonstrations of the shots alone."""
         exhibits = self.exhibits(Feedback(0, (), {}), chance)
@@ -135,7 +141,8 @@ class Briefing:
             types=(name, *(one.type for one in further)) if further else (OUTSIDE,) if no_name else (),
             lead=chance.choice(self._leads) if names else None,
             links=tuple(chance.choice(self._links) for _ in further),
-            confused_with=None if no_name else self._labels.get(confused),
+            # What it is not to be may be what a further name is.
+            confused_with=None if no_name or further else self._labels.get(confused),
             analysis=analysis if kind == "hard" else "",
             style=chance.choice(self._styles),
         )

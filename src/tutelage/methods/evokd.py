@@ -101,7 +101,7 @@ class EvoKD(AskingMethod):
             return Growth(round=0, rows=tuple(shots))
         briefing = self._briefing
         try:
-            quota = Counter(briefing.even(settings.n_first)) + Counter(briefing.init_names(chance))
+            quota = Counter(briefing.names(briefing.even(settings.n_first))) + Counter(briefing.init_names(chance))
             names, asked, failed, seconds = self._invented_for(quota, NOTHING, 0)
             briefs, free = briefing.init(shots, chance, names)
             briefs += briefing.unaimed(settings.n_first, chance, names)
@@ -130,7 +130,7 @@ class EvoKD(AskingMethod):
             asked, failed = 1, int(bool(reply.error))
             analysis = clean(reply.text)
             seconds["analysis"] = time.perf_counter() - began
-        names, more, lost, spent = self._invented_for(self._by_class(feedback), feedback, round)
+        names, more, lost, spent = self._invented_for(self._briefing.names(self._by_class(feedback)), feedback, round)
         briefs = self._briefing.briefs(feedback, exhibits, analysis, chance, names)
         growth = self._grow(briefs, round, analysis, {**seconds, **spent}, asked=asked + more, failed=failed + lost)
         return replace(growth, prompt=prompt)
@@ -154,7 +154,7 @@ class EvoKD(AskingMethod):
         }
         if self._names is not None:
             quota = self._by_class(feedback) if self._settings.rounds else self._briefing.even(self._settings.n_first)
-            requests["names"] = list[Request](self._names.requests(quota, self._ground.seed, 1))[:count]
+            requests["names"] = list[Request](self._names.requests(self._briefing.names(quota), self._ground.seed, 1))[:count]
         if self._settings.separated:
             texts = [shot.text for shot in self._ground.shots] + [example.text for example in self._ground.dev]
             requests["labelling"] = list(self._labeller.requests([Draft(text) for text in texts[:count]]))
@@ -167,7 +167,7 @@ class EvoKD(AskingMethod):
         texts = self._settings.n_hard + self._settings.n_easy if self._settings.rounds else self._settings.n_first
         counts = {"generation": texts}
         if self._names is not None:
-            counts["names"] = texts
+            counts["names"] = sum(self._briefing.names(self._briefing.even(texts)).values())
         if self._settings.separated:
             known = [Draft(example.text) for example in (*self._ground.shots, *self._ground.dev)]
             counts["labelling"] = round_up(texts * len(self._labeller.requests(known)) / max(1, len(known)))

@@ -12,6 +12,8 @@ from tutelage.records import Example
 
 _AT_ONCE = 4096
 """Texts whose similarities to all examples are computed at a time."""
+_DIGITS = 12
+"""Of a cosine, in double precision: what differs by less is as similar."""
 
 
 class Neighbours:
@@ -39,7 +41,8 @@ class Neighbours:
 
         known = _numbers(example_embeddings)
         for start in range(0, len(texts), _AT_ONCE):
-            similar = cosine_similarity(_numbers(embeddings[start : start + _AT_ONCE]), known)
+            # A product's last digits depend on where a row stands; they order nothing.
+            similar = cosine_similarity(_numbers(embeddings[start : start + _AT_ONCE]), known).round(_DIGITS)
             # From the end of a stable order by falling similarity: of equals the earlier example is the nearer one.
             nearest = np.argsort(-similar, axis=1, kind="stable")[:, : self._count][:, ::-1]
             self._places.update(zip(texts[start : start + _AT_ONCE], nearest, strict=True))
@@ -52,6 +55,6 @@ class Neighbours:
 
 
 def _numbers(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """The rows in double precision, so that a product's rounding orders nothing; zeros for one that is not all numbers."""
+    """The rows in double precision; zeros for one that is not all numbers."""
     values: NDArray[np.float64] = np.asarray(rows, dtype=np.float64)
     return np.where(np.isfinite(values).all(axis=1, keepdims=True), values, 0.0)

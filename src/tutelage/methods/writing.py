@@ -83,7 +83,8 @@ class Written:
     """A brief with what came of it: a text, or why there is none.
 
     Attributes:
-        spans: for NER the places of what the brief asks for; ``kept`` are the mentions of other types.
+        spans: for NER the places of what the brief asks for; ``kept`` are the mentions of other types, and with several names all further
+            ones.
         free: made without a request.
     """
 
@@ -99,7 +100,9 @@ class Written:
     @property
     def draft(self) -> Draft:
         """The text as a labeller takes it."""
-        return Draft(self.text, self.spans, () if self.brief.links else self.kept)
+        if self.brief.links:
+            return Draft(self.text, self.spans, named=tuple((span.start, span.end) for span in self.kept))
+        return Draft(self.text, self.spans, self.kept)
 
     @property
     def entities(self) -> tuple[Span, ...]:
@@ -122,9 +125,12 @@ def clean(text: str) -> str:
     return line
 
 
-def first_sentence(text: str) -> str:
-    """The text up to its first sentence end, "" where there is none: a stop after three letters or more ("St." and "J." end nothing)."""
-    found = _SENTENCE_END.search(text)
+def first_sentence(text: str, start: int = 0) -> str:
+    """The text up to its first sentence end from ``start`` on, "" where there is none.
+
+    An end is a stop after three letters or more ("St." and "J." end nothing).
+    """
+    found = _SENTENCE_END.search(text, start)
     return text[: found.end()] if found else ""
 
 
@@ -172,7 +178,12 @@ def whole_names(words: Sequence[str], spans: Sequence[Span]) -> list[Span]:
 
 def by_type(spans: Sequence[Span], type: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     """The spans of ``type``, and the others."""
-    return tuple(span for span in spans if span.type == type), tuple(span for span in spans if span.type != type)
+    return _split(spans, [span.type == type for span in spans])
+
+
+def _split(spans: Sequence[Span], first: Sequence[bool]) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    both = list(zip(spans, first, strict=True))
+    return tuple(span for span, is_first in both if is_first), tuple(span for span, is_first in both if not is_first)
 
 
 class Writer:
@@ -237,19 +248,24 @@ class Writer:
                 written.append(Written(brief, "", f"request failed: {reply.error}", failed=True, draw=draw))
                 continue
             # Not by words: a completion that goes on with the name's last word must be seen as another name.
-            text, spans = clean(brief.opening + reply.text), list[Span]()
+            text, spans, names = clean(brief.opening + reply.text), list[Span](), list[str]()
             # One sentence, as the data has them; what was cut off after its end is no loss.
-            ended = first_sentence(text) if brief.opening else ""
+            ended = first_sentence(text, len(brief.opening) if text.startswith(brief.opening) else 0) if brief.opening else ""
             text = ended or text
             fault = self._fault(text, "" if ended else reply.finish_reason)
             if brief.mentions:
                 text = joined(text, split_words(text))
+                words = text.split(" ")
                 spans, missing = find_mentions(text, list(zip(brief.mentions, brief.types or [brief.asked], strict=False)))
+                names = [" ".join(words[span.start : span.end]) for span in spans]
                 if brief.opening:
-                    spans = whole_names(text.split(" "), spans)
+                    spans = whole_names(words, spans)
                 if missing and not fault:
                     fault = f"{missing[0]!r} did not survive" if brief.types and not brief.no_name else f"does not hold {missing[0]!r}"
             asked, kept = by_type(spans, brief.asked)
+            if brief.links:  # a further name of the same type is for the labelling query, too
+                first = joined(brief.mentions[0], split_words(brief.mentions[0]))
+                asked, kept = _split(spans, [name == first for name in names])
             written.append(Written(brief, text, fault, failed=False, draw=draw, spans=asked, kept=kept))
         return written
 

@@ -31,7 +31,8 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 class FigureKind:
     """A figure that the report may hold. ``name`` is its file's stem and its anchor; ``draw`` gives None without data.
 
-    ``title`` and ``caption`` are for a classification; ``for_entities`` holds both for NER where they differ.
+    ``title`` and ``caption`` are for a classification; ``for_entities`` holds both for NER where they differ. ``by_stage``: it shows every
+    stage's student, so it says which of them the run ended with where that need not be the last.
     """
 
     name: str
@@ -39,10 +40,13 @@ class FigureKind:
     caption: str
     draw: Callable[[Run], Figure | None]
     for_entities: tuple[str, str] | None = None
+    by_stage: bool = False
 
     def words(self, run: Run) -> tuple[str, str]:
         """Title and caption in the words of the run's task."""
-        return self.for_entities if run.by_word and self.for_entities else (self.title, self.caption)
+        title, caption = self.for_entities if run.by_word and self.for_entities else (self.title, self.caption)
+        kept = run.result.get("kept")
+        return title, f"{caption} The run ended with the student {kept['name']}, the best on dev." if kept and self.by_stage else caption
 
 
 FIGURES = (
@@ -52,12 +56,14 @@ FIGURES = (
         "Round 0 is the student before any growth. Dashed, all on test: the student before, trained on gold labels (supervised), "
         "and the teacher alone.",
         learning_by_round,
+        by_stage=True,
     ),
     FigureKind(
         "learning-by-tokens",
         "Learning curve by billed tokens",
         "Billed tokens count every request as if nothing had been cached, so that runs compare at equal budget.",
         learning_by_tokens,
+        by_stage=True,
     ),
     FigureKind(
         "class-f1-by-round",
@@ -68,14 +74,15 @@ FIGURES = (
             "F1 of each entity type by round",
             "One panel a type, the others in grey; first → last round. An entity counts where its words and its type are right.",
         ),
+        by_stage=True,
     ),
     FigureKind(
         "confusion-matrix",
-        "Confusions on test, after the last round",
+        "Confusions on test at the end",
         "Shade: share of the true class. Blue is right, orange is wrong; empty cells are zero.",
         confusion_matrix,
         (
-            "Confusions of entity types on test, after the last round",
+            "Confusions of entity types on test at the end",
             "Shade: share of the true type. Blue: the type is right, even where the boundary is not; orange: it is wrong. "
             "Beside “none”: entities missed (column) and invented (row).",
         ),

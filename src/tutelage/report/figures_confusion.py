@@ -20,7 +20,7 @@ _UNITS = {"text": "test texts", "word": "test entities"}
 
 
 def confusion_matrix(run: Run) -> Figure | None:
-    """Confusion matrix of the test predictions after the last round, shaded by share of the row; None before they are written.
+    """Confusion matrix of the test predictions at the end, shaded by share of the row; None before they are written.
 
     Up to 30 classes cells carry counts and axes carry names; above that the matrix shows the pattern only, and the
     20 most frequent confusions are listed by name beside it. For NER an entity that was missed or invented meets "none", and on the

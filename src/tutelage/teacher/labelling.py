@@ -23,12 +23,14 @@ class Draft:
             for any other text.
         kept: for NER the other entities that it had to hold. They stay as they are; their scores only say how sure the teacher is.
         proposed: for NER where the student sees a name or nearly does, as [start, end) in words; empty where it was not asked.
+        named: for NER other names that it was written around, as [start, end) in words: asked about like candidates, whatever they are.
     """
 
     text: str
     mentions: tuple[Span, ...] = ()
     kept: tuple[Span, ...] = ()
     proposed: tuple[tuple[int, int], ...] = ()
+    named: tuple[tuple[int, int], ...] = ()
 
     @property
     def fixed(self) -> tuple[Span, ...]:

@@ -162,7 +162,8 @@ class SpanVerifier:
 
     def places(self, draft: Draft) -> list[tuple[int, int]]:
         """Where a draft may hold an entity: its candidates and what it was written around, as [start, end) in words."""
-        return sorted({*self._candidates(draft.text.split(" "), draft.proposed), *((span.start, span.end) for span in draft.fixed)})
+        around = (*draft.named, *((span.start, span.end) for span in draft.fixed))
+        return sorted({*self._candidates(draft.text.split(" "), draft.proposed), *around})
 
     def _query(self, text: str, span: tuple[int, int], around: int = 0) -> Query:
         """The question about a span of a text, or of so many words around it.

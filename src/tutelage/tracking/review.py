@@ -109,6 +109,8 @@ def summary(run: Run, metric: str | None) -> dict[str, Any]:
         found |= {f"{name}/{one.key}": run.result[name].get(one.key) for one in run.quoted if run.result.get(name)}
     for name in ("tokens", "rows", "share_of_data"):
         found |= {f"{name}/{key}": value for key, value in run.result[name].items() if value is not None}
+    if kept := run.result.get("kept"):
+        found["kept"] = kept["name"]
     return found | {"stopped_by": run.result["stopped_by"], "pool_hash": run.result["pool_hash"]}
 
 

@@ -80,13 +80,50 @@ def test_a_killed_run_ends_with_the_same_student(tmp_path: Path, encoder: Path, 
     with pytest.raises(Killed):
         ended(tmp_path / "killed", encoder, Misleading(2, 2), explode_at=explode_at)
     resumed = ended(tmp_path / "killed", encoder, Misleading(2, 2), resume=True)
+    assert resumed.ledger.after == whole.ledger.after
+    the_same(resumed, whole)
+
+
+class Dying(Misleading):
+    """Is killed while it writes the texts of round ``at``: the stage before has ended, and no checkpoint knows it."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(2, 2)
+        self._at = at
+
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+        if round == self._at:
+            raise Killed
+        return super().next_rows(feedback, round)
+
+
+def the_same(resumed: Fit, whole: Fit) -> None:
     assert resumed.growth.best_student is not None
     assert whole.growth.best_student is not None
     assert resumed.growth.best_student.state_dict() == whole.growth.best_student.state_dict()
-    assert resumed.ledger.after == whole.ledger.after
     assert resumed.lines("predictions/test-after.jsonl") == whole.lines("predictions/test-after.jsonl")
     for ours, theirs in zip(resumed.module.parameters(), whole.module.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_a_kill_between_a_stage_s_end_and_its_checkpoint_changes_nothing(tmp_path: Path, encoder: Path) -> None:
+    whole = ended(tmp_path / "whole", encoder, Misleading(2, 2))
+    with pytest.raises(Killed):
+        ended(tmp_path / "killed", encoder, Dying(2))
+    the_same(ended(tmp_path / "killed", encoder, Misleading(2, 2), resume=True), whole)
+
+
+def test_a_kill_at_the_very_end_changes_nothing(tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ended(tmp_path / "whole", encoder, Misleading(2, 1))
+
+    def killed(keeper: BestStudent, network: torch.nn.Module) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BestStudent, "restore", killed)
+        with pytest.raises(Killed):
+            ended(tmp_path / "killed", encoder, Misleading(2, 1))
+    the_same(ended(tmp_path / "killed", encoder, Misleading(2, 1), resume=True), whole)
 
 
 def offered(keeper: BestStudent, *scores: float) -> list[torch.nn.Module]:

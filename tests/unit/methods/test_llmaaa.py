@@ -67,6 +67,12 @@ def test_equally_similar_examples_and_broken_numbers_are_in_order() -> None:
     examples = [Example(str(number), f"text {number}", "A") for number in range(3)]
     same = Neighbours(examples, np.ones((3, 2)), ["here"], np.ones((1, 2)), 2)
     assert [one.id for one in same("here")] == ["1", "0"]
+    wide = np.random.default_rng(3).normal(size=384)
+    for copies in (3, 14):
+        alike = [Example(str(number), f"text {number}", "A") for number in range(copies)]
+        for seed in range(40):
+            near = Neighbours(alike, np.tile(wide, (copies, 1)), ["here"], np.random.default_rng(seed).normal(size=(1, 384)), 2)
+            assert [one.id for one in near("here")] == ["1", "0"]
     broken = Neighbours(examples, np.array([[np.nan, 1.0], [0.0, 0.0], [1.0, 0.2]]), ["here"], np.array([[0.0, 1.0]]), 1)
     assert [one.id for one in broken("here")] == ["2"]
     assert [one.id for one in broken("a text that was not seen")] == ["0"]

@@ -87,6 +87,7 @@ def test_the_desk_tells_a_method_the_scores_of_dev_and_not_its_texts(tmp_path: P
         (["method.scores_from=fresh", "method.training.patience=0"], 0),
         (["method.scores_from=fresh"], 6),
         (["method.scores_from=fresh", "method.training.patience=0", "method.training.keep=best"], 6),
+        (["method.scores_from=fresh", "method.training.patience=0", "method.training.keep=best", "method.rounds=0"], 0),
     ],
 )
 def test_the_dev_labels_that_steer_count_as_used(override: list[str], used: int) -> None:

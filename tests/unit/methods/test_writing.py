@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.classroom import LABELS, WordTeacher, prompt_set
 
 from tutelage.errors import ConfigError
-from tutelage.methods.writing import Brief, Shown, Writer, clean, whole_names
+from tutelage.methods.writing import Brief, Shown, Writer, clean, first_sentence, whole_names
 from tutelage.records import Source
 from tutelage.tasks.spans import Span
 from tutelage.teacher.protocol import Reply, Sampling
@@ -146,3 +146,10 @@ def test_texts_come_in_the_order_of_the_briefs() -> None:
 def test_limits_that_leave_nothing(low: int, high: int) -> None:
     with pytest.raises(ConfigError, match=f"min_words={low} and method.max_words={high} leave no text possible"):
         writer(min_words=low, max_words=high)
+
+
+def test_a_name_that_ends_in_a_stop_ends_no_sentence_at_the_beginning() -> None:
+    opening = "He met Warner Bros. of Berlin"
+    text = f"{opening} in May. She left."
+    assert first_sentence(text) == "He met Warner Bros."
+    assert first_sentence(text, len(opening)) == f"{opening} in May."

@@ -46,7 +46,9 @@ def test_the_student_that_dev_chose_is_named(done: Path, tmp_path: Path) -> None
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     kept = {"name": "after round 2", "stage": "round", "round": 2, "dev": 0.5}
     (folder / "result.json").write_text(json.dumps({**result, "kept": kept}), encoding="utf-8")
-    assert "student kept (best on dev) after round 2" in Page(write_report(folder).read_text(encoding="utf-8")).text
+    text = Page(write_report(folder).read_text(encoding="utf-8")).text
+    assert "student kept (best on dev) after round 2" in text
+    assert text.count("The run ended with the student after round 2, the best on dev.") == 3
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
