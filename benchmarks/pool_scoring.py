@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from rich.progress import Progress
 from selector_cost import CONF, WANTED, resident
 
-from tutelage.data.sight import PoolSight, SeenTexts
+from tutelage.data.sight import PoolSight
 from tutelage.records import Label
 from tutelage.selectors.every_row import EveryRow
 from tutelage.student.checkpoint import load_student
@@ -61,7 +61,6 @@ def measure(given: argparse.Namespace) -> None:
             max_length=length,
             seed=1,
             on_chunk=lambda name, done, of: bar.update(look, description=name, completed=done, total=of),
-            seen=SeenTexts(),
         )
         own = view.embeddings().nbytes / 1e9
     seconds = time.perf_counter() - started

@@ -121,7 +121,7 @@ def fit(
         pool.append(first.rows)
         if first.asked:
             ledger.write_growth(first)
-    best = BestStudent(folder.path / "checkpoints") if keeps_best(config) and method.rounds else None
+    best = BestStudent(folder.path / "checkpoints") if keeps_best(config) else None
     growth = GrowthCallback(
         method,
         Timeline(
@@ -184,14 +184,14 @@ def fit(
 
 
 def keeps_best(config: DictConfig) -> bool:
-    """Whether the run ends with the student that did best on dev, instead of the last one.
+    """Whether the run ends with the student that did best on dev, instead of the last one; without rounds there is one student alone.
 
     Raises:
         ConfigError: ``method.training.keep`` is neither.
     """
     if (keep := str(config.method.training.keep)) not in (ways := ("last", "best")):
         raise ConfigError(did_you_mean("method.training.keep", keep, ways))
-    return keep == "best"
+    return keep == "best" and config.method.get("rounds", 0) > 0
 
 
 def student_look(

@@ -137,9 +137,7 @@ def _choice(group: str) -> str:
 
 def _gold(config: DictConfig, dataset: Dataset, fitted: Fitted | None) -> dict[str, int]:
     """How many gold labels were used for what; dev labels that only draw a curve are not used by the run."""
-    # Without rounds there is one student, and nothing to choose.
-    chosen = keeps_best(config) and config.method.get("rounds", 0) > 0
-    steered = chosen or config.method.training.patience or config.method.get("scores_from") == "dev"
+    steered = keeps_best(config) or config.method.training.patience or config.method.get("scores_from") == "dev"
     return {
         "shots": len(shots_of(config, dataset)),
         "dev": len(dataset.dev) if steered else 0,

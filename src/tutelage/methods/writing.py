@@ -74,7 +74,7 @@ class Brief:
         """The words that the text begins with."""
         if self.lead is None:
             return ""
-        further = (f" {link} {name}" for link, name in zip(self.links, self.mentions[1:], strict=True)) if self.links else ()
+        further = (f" {link} {name}" for link, name in zip(self.links, self.mentions[1:], strict=False))
         return f"{self.lead} {self.mentions[0]}{''.join(further)}".strip()
 
 
@@ -248,7 +248,7 @@ class Writer:
                 written.append(Written(brief, "", f"request failed: {reply.error}", failed=True, draw=draw))
                 continue
             # Not by words: a completion that goes on with the name's last word must be seen as another name.
-            text, spans, names = clean(brief.opening + reply.text), list[Span](), list[str]()
+            text, asked, kept = clean(brief.opening + reply.text), tuple[Span, ...](), tuple[Span, ...]()
             # One sentence, as the data has them; what was cut off after its end is no loss.
             ended = first_sentence(text, len(brief.opening) if text.startswith(brief.opening) else 0) if brief.opening else ""
             text = ended or text
@@ -257,15 +257,14 @@ class Writer:
                 text = joined(text, split_words(text))
                 words = text.split(" ")
                 spans, missing = find_mentions(text, list(zip(brief.mentions, brief.types or [brief.asked], strict=False)))
-                names = [" ".join(words[span.start : span.end]) for span in spans]
+                # Of several names the first alone is what is asked for, and the labelling query says what the others are, whatever their type.
+                first = joined(brief.mentions[0], split_words(brief.mentions[0]))
+                own = [" ".join(words[span.start : span.end]) == first if brief.links else span.type == brief.asked for span in spans]
                 if brief.opening:
                     spans = whole_names(words, spans)
                 if missing and not fault:
                     fault = f"{missing[0]!r} did not survive" if brief.types and not brief.no_name else f"does not hold {missing[0]!r}"
-            asked, kept = by_type(spans, brief.asked)
-            if brief.links:  # a further name of the same type is for the labelling query, too
-                first = joined(brief.mentions[0], split_words(brief.mentions[0]))
-                asked, kept = _split(spans, [name == first for name in names])
+                asked, kept = _split(spans, own)
             written.append(Written(brief, text, fault, failed=False, draw=draw, spans=asked, kept=kept))
         return written
 
