@@ -197,10 +197,10 @@ class EvoKD(AskingMethod):
         # A text that goes on from words that are none speaks of names, too: without a query of its own they would be taught as none.
         mistakes = (one for outcome in feedback.wrong for one in ground.task.mistakes(outcome) if one.right or self._settings.separated)
         if not any(quota.values()):
-            return self._names.picker({}, ground.pool.rows, mistakes), 0, 0, {}
+            return self._names.picker({}, ground.pool.rows, mistakes, feedback.outcomes), 0, 0, {}
         ground.on_phase("names", sum(quota.values()))
         new, asked, failed = self._names.invent(self._teacher, quota, ground.seed, round, ground.on_reply)
-        return self._names.picker(new, ground.pool.rows, mistakes), asked, failed, {"names": time.perf_counter() - began}
+        return self._names.picker(new, ground.pool.rows, mistakes, feedback.outcomes), asked, failed, {"names": time.perf_counter() - began}
 
     def _chance(self, round: int) -> random.Random:
         return random.Random(int(record_id("method", self._ground.seed, round), 16))

@@ -1,4 +1,4 @@
-"""The names that NER sentences are written around: of the shots, of what the student confuses, of earlier rounds, and invented ones."""
+"""The names that NER sentences are written around: of the shots, what the student confuses or gets right, earlier rounds, and invented ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from tutelage.errors import ConfigError
 from tutelage.methods.writing import clean
-from tutelage.records import Example, Label, Row, record_id
+from tutelage.records import Example, Label, Outcome, Row, record_id
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.protocol import Mistake
-from tutelage.tasks.spans import joined, read_spans, split_words
+from tutelage.tasks.spans import joined, read_spans, split_words, write_spans
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import GenerateRequest, Sampling, Teacher
 
@@ -37,7 +37,8 @@ class NameBook:
 
     Half of the hard texts are written around what the student got wrong, where there is something: a name that it missed, cut off or took
     for another type, or words that it took for a name of the type asked for. Any other text is written around an invented name with
-    probability ``invented``, else around one of the shots or of an accepted row. Ours: the paper's NER prompts are not known.
+    probability ``invented``, else around one that is known: an easy text's is one that the student got right, where there is such a name
+    of the type, and all others' are of the shots or of an accepted row. Ours: the paper's NER prompts are not known.
 
     Args:
         labels: the entity types.
@@ -81,12 +82,19 @@ class NameBook:
                 names[type].append(name)
         return names, len(requests), failed
 
-    def picker(self, new: Mapping[str, Sequence[str]], pool: Sequence[Row], mistakes: Iterable[Mistake] = ()) -> Picker:
+    def picker(
+        self,
+        new: Mapping[str, Sequence[str]],
+        pool: Sequence[Row],
+        mistakes: Iterable[Mistake] = (),
+        outcomes: Iterable[Outcome] = (),
+    ) -> Picker:
         """What :class:`tutelage.methods.briefing.Briefing` draws the names of one round from.
 
         Args:
             new: invented names by type.
             mistakes: what the student got wrong.
+            outcomes: what it made of the texts; the names in them that it got right are taken.
         """
         grown = _by_type((row.text, row.target) for row in pool if row.accepted and row.source != "gold")
         known = {name for names in (*self._gold.values(), *grown.values(), *new.values()) for name in names}
@@ -97,7 +105,8 @@ class NameBook:
             # What is a name elsewhere was perhaps overlooked by the teacher here.
             elif one.words not in known and self._may_be_none(one.words):
                 wrong.setdefault(one.said, []).append(Name(one.words, OUTSIDE))
-        return Picker(self._gold, grown, new, wrong, self._invented)
+        right = _by_type((one.text, write_spans({*read_spans(one.target)} & {*read_spans(one.predicted)})) for one in outcomes)
+        return Picker(self._gold, grown, new, wrong, right, self._invented)
 
     def _may_be_none(self, words: str) -> bool:
         """False for what no sentence can go on from."""
@@ -122,12 +131,14 @@ class Picker:
         grown: Mapping[str, Sequence[str]],
         new: Mapping[str, Sequence[str]],
         wrong: Mapping[str, Sequence[Name]],
+        right: Mapping[str, Sequence[str]],
         invented: float,
     ) -> None:
         self._known = {type: [*gold.get(type, ()), *grown.get(type, ())] for type in {*gold, *grown, *new}}
         self._new = {type: list(names) for type, names in new.items()}
         self._invented_so_far = {type: tuple(names) for type, names in new.items()}
         self._wrong = wrong
+        self._right = right
         self._invented = invented
 
     def pick(self, type: str, kind: str, chance: random.Random) -> Name:
@@ -138,7 +149,8 @@ class Picker:
         if (fresh := self._new.get(type)) and chance.random() < self._invented:
             return Name(fresh.pop(chance.randrange(len(fresh))), type)
         # Without gold the names that were drawn already serve again, when no other is left.
-        known = self._known.get(type) or self._new.get(type) or self._invented_so_far.get(type)
+        easy = self._right.get(type) if kind == "easy" else None
+        known = easy or self._known.get(type) or self._new.get(type) or self._invented_so_far.get(type)
         return Name(chance.choice(known) if known else "", type)
 
 

@@ -62,6 +62,14 @@ def test_half_of_the_hard_sentences_are_written_around_what_the_student_got_wron
     assert not any(opening.endswith(MISSED) for opening in easy)
 
 
+def test_known_names_of_easy_sentences_are_those_that_the_student_got_right(tmp_path: Path) -> None:
+    got = feedback([seen(0, "Avalon", "LOC", "LOC"), seen(1, "Xanadu", "LOC", "")])
+    for aimed, expected in ((True, {"Avalon"}), (False, {"Quay"})):
+        teacher, _ = grown(tmp_path, got, invented_names=0.0, n_easy=60, feedback=aimed)
+        easy = [opening.split(" ")[-1] for kind, opening in sentences(teacher) if kind == "easy"]
+        assert {name for name in easy if name in ("Quay", *MISSED)} == expected
+
+
 def test_a_wrong_boundary_is_told_as_such_and_never_as_a_confusion_of_a_type_with_itself(tmp_path: Path) -> None:
     cut = [replace(seen(n, "Lake Quay", "LOC", "LOC"), predicted=write_spans([Span(3, 4, "LOC")])) for n in range(3)]
     taken = [seen(n, "Avalon", "LOC", "ORG") for n in range(3)]

@@ -12,7 +12,7 @@ from tests.newsroom import SHOTS, TYPES, marked
 
 from tutelage.errors import ConfigError
 from tutelage.methods.names import Name, NameBook, Picker, mentions_of
-from tutelage.records import Example, Row
+from tutelage.records import Example, Outcome, Row
 from tutelage.tasks.protocol import Mistake
 from tutelage.teacher.protocol import Reply
 
@@ -162,6 +162,28 @@ def test_words_that_were_marked_and_are_no_name_come_as_such_for_the_type_that_t
     drawn = {picker.pick("PER", "hard", chance) for _ in range(100)}
     assert drawn == {Name("Monday", "O"), Name("Grace Hopper", "PER")}
     assert "Monday" not in [*picks(picker, "PER", "easy"), *picks(picker, "LOC", "hard")]
+
+
+def outcome(text: str, target: dict[str, str], predicted: dict[str, str]) -> Outcome:
+    said = [marked(text, names).label or "" for names in (target, predicted)]
+    return Outcome("1", text, said[0], said[1], (1.0,), "easy", 1)
+
+
+def test_known_names_of_easy_texts_are_those_that_the_student_got_right() -> None:
+    outcomes = [
+        outcome("Ada saw Oslo", {"Ada": "PER", "Oslo": "LOC"}, {"Oslo": "LOC"}),
+        outcome("Lima met Kew Green", {"Lima": "LOC", "Kew Green": "LOC"}, {"Lima": "ORG", "Kew": "LOC"}),
+    ]
+    pool = [row("see Cairo", {"Cairo": "LOC"})]
+    picker = book(invented=0.0).picker({}, pool, (), outcomes)
+    assert set(picks(picker, "LOC", "easy")) == {"Oslo"}
+    assert set(picks(picker, "LOC", "hard")) == set(picks(picker, "LOC", "init")) == {"Bern", "Rome", "Cairo"}
+    # Of persons it got none right.
+    assert set(picks(picker, "PER", "easy")) == {"Grace Hopper"}
+    drawn = picks(book(invented=0.25).picker({"LOC": [f"Town{n}" for n in range(1000)]}, pool, (), outcomes), "LOC", count=1000)
+    assert 200 < sum(name.startswith("Town") for name in drawn) < 300
+    assert "Oslo" in drawn
+    assert not {"Bern", "Rome", "Cairo"} & set(drawn)
 
 
 def test_without_any_name_there_is_none() -> None:
