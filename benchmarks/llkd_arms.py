@@ -61,16 +61,16 @@ _ARMS = {
     "ceiling": ["method=supervised", "method.training.start_epochs=80", _LIMIT],
 }
 _CHANGED = {
-    "momentum": ("0.9", "0.95", "0.999"),
+    "momentum": ("0.9", "0.99", "0.999"),
     "combine": ("sum", "mix", "none"),
     "uncertainty": ("least_confidence", "margin"),
     "start": ("uniform",),
+    "class_by": ("student",),
 }
-"""Values of conf/selector/llkd.yaml that are ours, and what else they could be; the study began from a momentum of 0.99."""
+"""Values of conf/selector/llkd.yaml that are ours, and what else they could be."""
 _CHOICES = {
-    "llkd_slow": _ARMS["llkd_slow"],
-    **{f"{key}_{value}": [*_ARMS["llkd_slow"], f"selector.{key}={value}"] for key, values in _CHANGED.items() for value in values},
-    **{f"faster_{value}": [*_ARMS["llkd"], f"selector.combine={value}"] for value in ("mix", "none")},
+    "llkd": _ARMS["llkd"],
+    **{f"{key}_{value}": [*_ARMS["llkd"], f"selector.{key}={value}"] for key, values in _CHANGED.items() for value in values},
 }
 
 

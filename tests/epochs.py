@@ -43,6 +43,7 @@ def batch(view: EpochView, places: Sequence[int] | None = None) -> Step:
     return Step(
         ids=tuple(view.ids[place] for place in at),
         keys=view.keys[at],
+        said=view.keys[at],
         confidence=view.confidence[at],
         least_confidence=view.least_confidence[at],
         gold=view.gold[at],

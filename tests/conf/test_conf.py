@@ -176,7 +176,7 @@ def test_an_ablation_changes_exactly_one_leaf(option: str):
 
 def test_a_fixed_share_instead_of_llkd_s_thresholds_changes_what_decides_and_nothing_else():
     whole, ablated = leaves(plain(*LLKD)), leaves(plain("method=llkd", "ablation=fixed_share"))
-    thresholds = {f"selector.{key}" for key in ("momentum", "start", "teacher_gate", "student_gate", "teacher_share")}
+    thresholds = {f"selector.{key}" for key in ("momentum", "start", "class_by", "teacher_gate", "student_gate", "teacher_share")}
     # What neither has to be told: u is the entropy, and no mix is weighed.
     assert whole.keys() - ablated.keys() == thresholds | {"selector.uncertainty", "selector.alpha"}
     assert (whole["selector.uncertainty"], whole["selector.combine"]) == ("entropy", "product")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,17 @@ from tutelage.tasks.spans import read_spans, strict_tags
 
 NAMED = "then left with Clara Dune near Port Ember"
 """A text with a person and a place of the scripted teacher's."""
+
+
+HERE = {"train", "plan", "predict", "report"}
+BESIDE = {"reproduce": "test_reproduce.py", "wandb-dashboard": "test_wandb.py"}
+"""Verbs of both tasks that other files hold."""
+WITHOUT_A_TASK = {"assets", "serve", "doctor"}
+
+
+def test_every_verb_is_here_or_beside_or_knows_no_task(tutelage):
+    listed = re.findall(r"^    ([a-z-]+)\b", tutelage("--help").out, re.MULTILINE)
+    assert {*listed} == HERE | {*BESIDE} | WITHOUT_A_TASK
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +225,29 @@ def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: 
 def test_the_settings_that_are_off_by_default_run(kind: Kind, words: list[str], workplace: Path):
     result = grow(workplace / "run", [*kind.base(), *kind.evokd, "method.training.start_epochs=1", *words])
     assert result["rounds"] == 2
+    assert result["rows"]["accepted"] > kind.gold
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["calibration=none"],
+        ["calibration=matched"],
+        ["calibration=contextual"],
+        ["calibration=batch"],
+        ["calibration=batch", "calibration.prior=estimated"],
+        ["calibration=batch", "calibration.prior=known"],
+        ["calibration=temperature"],
+    ],
+    ids=str,
+)
+def test_every_calibration_runs_and_its_labels_are_counted(kind: Kind, words: list[str], workplace: Path):
+    # The last of the types is followed by none.
+    known = "[0.1,0.1,0.1,0.7]" if kind.task == "ner" else "[0.4,0.1,0.1,0.1,0.1,0.1,0.1]"
+    short = ["method.rounds=1", "method.training.start_epochs=1", *(word.replace("known", known) for word in words)]
+    result = grow(workplace / "run", [*kind.base(), *kind.evokd, *short])
+    assert result["gold_labels"]["calibration"] == (kind.dev if words == ["calibration=temperature"] else 0)
+    assert read(workplace / "run", "manifest.json")["gold_labels"] == result["gold_labels"]
     assert result["rows"]["accepted"] > kind.gold
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,66 @@ def test_each_train_selector_chooses_among_pool_rows_and_shots(kind: Kind, workp
     shares = result["share_of_data"]
     assert 0 < shares["kept"] <= shares["passed"] == 2 * shares["pool"]
     assert (shares["kept"] == shares["passed"]) is (selector == "every_row")
+
+
+@pytest.fixture(scope="module")
+def whole(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """LLKD's steps with nothing taken away."""
+    return gated(kind, tmp_path_factory.mktemp("whole") / "run", "none")
+
+
+def gated(kind: Kind, folder: Path, ablation: str, *words: str) -> list[dict[str, Any]]:
+    """The steps of an LLKD run."""
+    grow(folder, [*kind.base(), "method=llkd", "method.training.start_epochs=4", f"ablation={ablation}", *words])
+    return lines(folder / "selection.jsonl")
+
+
+def kept(step: dict[str, Any]) -> int:
+    return sum(step["kept"].values())
+
+
+@pytest.mark.parametrize("gate", ["teacher", "student"])
+def test_without_a_gate_llkd_s_thresholds_are_the_same_and_more_rows_pass(kind: Kind, workplace: Path, gate: str):
+    # The scripted teacher is as sure of one name as of another: the moving mean would hold none of them back.
+    words = ["selector=llkd", "selector.teacher_share=0.5"]
+    whole, ablated = (gated(kind, workplace / name, name, *words) for name in ("none", f"no_{gate}_gate"))
+    first, alike = ablated[0], whole[0]
+    assert [first[key] for key in ("seen", "tau_teacher", "tau_student")] == [alike[key] for key in ("seen", "tau_teacher", "tau_student")]
+    assert all(first["kept"].get(key, 0) >= count for key, count in alike["kept"].items())
+    assert sum(map(kept, ablated)) > sum(map(kept, whole))
+
+
+def test_without_weights_llkd_s_rows_all_weigh_1(kind: Kind, whole: list[dict[str, Any]], workplace: Path):
+    ablated = gated(kind, workplace / "run", "no_weights")
+    assert ablated[0]["kept"] == whole[0]["kept"]
+    assert {step["weight"] for step in ablated if kept(step)} == {1.0}
+    assert all(step["weight"] < 1.0 for step in whole if kept(step))
+
+
+def test_with_global_thresholds_llkd_s_classes_have_the_same(kind: Kind, whole: list[dict[str, Any]], workplace: Path):
+    ablated = gated(kind, workplace / "run", "global_thresholds")
+    for name in ("tau_teacher", "tau_student"):
+        assert all(len({*step[name]} - {None}) == 1 for step in ablated)
+        assert any(len({*step[name]} - {None}) > 1 for step in whole)
+
+
+def test_a_fixed_share_keeps_a_quarter_of_each_class_in_every_epoch(kind: Kind, workplace: Path):
+    ablated = gated(kind, workplace / "run", "fixed_share")
+    assert not any("tau_teacher" in step for step in ablated)
+    for epoch in range(4):
+        seen, chosen = Counter[str](), Counter[str]()
+        for step in (step for step in ablated if step["epoch"] == epoch):
+            seen.update(step["seen"])
+            chosen.update(step["kept"])
+        assert chosen == {key: math.ceil(count / 4) for key, count in seen.items()}
+
+
+def test_llkd_may_go_by_the_student_s_labels(kind: Kind, whole: list[dict[str, Any]], workplace: Path):
+    grow(workplace / "run", [*kind.base(), "method=llkd", "selector=llkd", "selector.class_by=student", *SHORT])
+    steps = lines(workplace / "run" / "selection.jsonl")
+    assert steps[0]["seen"] == whole[0]["seen"], "what is counted by class stays the teacher's"
+    assert 0 < sum(map(kept, steps)) < sum(sum(step["seen"].values()) for step in steps)
+    assert [step["tau_teacher"] for step in steps] != [step["tau_teacher"] for step in whole]
 
 
 @pytest.mark.parametrize("loss", LOSSES)

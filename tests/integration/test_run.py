@@ -118,27 +118,6 @@ def test_a_budget_stops_before_the_round_that_would_pass_it(overrides, workplace
     assert [line[1] for line in accuracies(workplace / "stopped")][:3] == [line[1] for line in accuracies(workplace / "whole")][:3]
 
 
-@pytest.mark.parametrize(
-    ("words", "labels"),
-    [
-        (["calibration=none"], 0),
-        (["calibration=matched"], 0),
-        (["calibration=contextual"], 0),
-        (["calibration=batch"], 0),
-        (["calibration=batch", "calibration.prior=estimated"], 0),
-        (["calibration=batch", "calibration.prior=[0.4,0.1,0.1,0.1,0.1,0.1,0.1]"], 0),
-        (["calibration=temperature"], 28),
-    ],
-    ids=str,
-)
-def test_every_calibration_runs_and_its_labels_are_counted(words, labels, student, small_data, shared_cache, workplace: Path):
-    base = [*tiny.scripted(student, small_data, shared_cache), *tiny.EVOKD, "method.rounds=1", "method.training.start_epochs=1"]
-    result = grow(workplace / "run", [*base, *words])
-    assert result["gold_labels"]["calibration"] == labels
-    assert read(workplace / "run", "manifest.json")["gold_labels"] == result["gold_labels"]
-    assert result["rows"]["accepted"] > 7
-
-
 def test_a_student_that_reads_its_first_token_runs(overrides, workplace: Path):
     result = grow(workplace / "run", [*overrides, "student.pooling=first", "method.training.start_epochs=1"])
     assert result["rounds"] == 2

@@ -22,8 +22,8 @@ _CURVES = (Colour.BLUE, Colour.VERMILION, Colour.GREEN, Colour.PURPLE, Colour.AM
 def selection_by_step(run: Run) -> Figure | None:
     """What was kept; None where no selector chose.
 
-    Two panels: the share of rows kept of each class, and the accuracy of the teacher's labels on kept rows against all rows, where gold is
-    known. LLKD has two more above: the thresholds of the teacher and of the student by class. Above 7 classes, the 7 with the most rows.
+    Two panels, by training step: the share of rows kept of each class, and the accuracy of the teacher's labels on kept rows against all
+    rows, where gold is known. LLKD has two more above: the thresholds of the teacher and of the student by class. Above 7 classes, the 7 with the most rows.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -48,17 +48,16 @@ def selection_by_step(run: Run) -> Figure | None:
                 key: [(group.end, value) for group in groups if (value := _at(getattr(group.steps[-1], name), key)) is not None]
                 for key in shown
             }
-            _draw(axes, run, curves, colours)
+            _draw(axes, curves, colours, {key: short(_name(run, key), 16) for key in shown})
         kept, right = grid[-1]
-        kept.set_title("Rows kept of each class, %")
-        for place, key in enumerate(reversed(shown)):
-            chosen, seen = (sum(rows.get(key, 0) for rows in found) for found in ([one.kept for one in steps], [one.seen for one in steps]))
-            kept.barh(place, chosen / seen, color=colours[key], height=0.62)
-            kept.annotate(f" {chosen / seen:.1%} of {seen:,}", (chosen / seen, place), va="center", fontsize=8.5)
-        kept.set_yticks(range(len(shown)), [short(_name(run, key), 18) for key in reversed(shown)])
-        kept.set_xlim(0, 1.25 * max(0.01, *(bar.get_width() for bar in kept.patches)))
-        kept.xaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
-        kept.set_xlabel("share of the rows that passed by in all steps, %")
+        kept.set_title("Rows of each class that were kept, %")
+        told = {key: f"{short(_name(run, key), 16)}: {_share(steps, key):.0%} in all" for key in shown}
+        _draw(
+            kept,
+            {key: [(group.end, _share(group.steps, key)) for group in groups if _seen(group.steps, key)] for key in shown},
+            colours,
+            told,
+        )
         right.set_title("Teacher's labels that are right, %")
         ends = []
         for name, colour, pairs in (
@@ -77,12 +76,12 @@ def selection_by_step(run: Run) -> Figure | None:
         label_right(right, ends)
         if not ends:
             right.annotate("gold labels of the pool are not known", (0.5, 0.5), xycoords="axes fraction", ha="center", color=Colour.MUTED)
-        right.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
+        for axes in (kept, right):
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
         for axes in grid.ravel():
-            if axes is not kept:
-                axes.grid(axis="y")
-                axes.set_xlabel("training step")
-                axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            axes.grid(axis="y")
+            axes.set_xlabel("training step")
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     return figure
 
 
@@ -103,12 +102,21 @@ def _at(values: Sequence[float | None], key: int) -> float | None:
     return values[key] if key < len(values) else None
 
 
-def _draw(axes: Axes, run: Run, curves: dict[int, list[tuple[int, float]]], colours: dict[int, Any]) -> None:
+def _seen(steps: Sequence[SelectionStep], key: int) -> int:
+    return sum(step.seen.get(key, 0) for step in steps)
+
+
+def _share(steps: Sequence[SelectionStep], key: int) -> float:
+    """Rows of a class that were kept of those that passed by."""
+    return sum(step.kept.get(key, 0) for step in steps) / _seen(steps, key)
+
+
+def _draw(axes: Axes, curves: dict[int, list[tuple[int, float]]], colours: dict[int, Any], names: dict[int, str]) -> None:
     ends = []
     for key, points in curves.items():
         if points:
             axes.plot(*zip(*points, strict=True), color=colours[key], clip_on=False, linewidth=1.3)
-            ends.append((points[-1][1], short(_name(run, key), 16), colours[key]))
+            ends.append((points[-1][1], names[key], colours[key]))
     axes.set_ylim(0, max([value for points in curves.values() for _, value in points] + [0.05]) * 1.05)
     label_right(axes, ends, gap=0.09)
 

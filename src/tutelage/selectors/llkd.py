@@ -16,6 +16,7 @@ every number here is ours (README, "What we had to choose").
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -101,11 +102,13 @@ class LLKD:
         combine: w from c and u: "product", "sum", "mix" (alpha c + (1 - alpha) u), or "none" (1).
         alpha: of "mix".
         uncertainty: how u is measured.
+        class_by: whose label y is: the "teacher"'s, or what the "student" takes the row for at this step; then a class's averages begin in
+            the first batch with a row of it on both sides.
         teacher_gate, student_gate: switch one off to have it pass everything; the teacher's alone is FreeMatch's.
         per_class: False keeps the global thresholds only.
-        teacher_share: the teacher's gate passes this share of each class's rows (of all, without ``per_class``), the surest of the epoch, in
-            place of what reaches the moving threshold, which is not kept then; None: that. ceil(share * rows), of equally sure rows the
-            earlier ones. Ours: a moving mean passes about half of a class or more, and of these the labels that the student is unsure of
+        teacher_share: the teacher's gate passes this share of the rows of each class by its own labels (of all, without ``per_class``), the
+            surest of the epoch, in place of what reaches the moving threshold, which is not kept then; None: that. ceil(share * rows), of
+            equally sure rows the earlier ones. Ours: a moving mean passes about half of a class or more, and of these the labels that the student is unsure of
             are less often right (docs/results.md).
         start: "means": the teacher's side starts at the means over all rows of the first epoch; "uniform": at FreeMatch's 1/C, which passes
             everything for thousands of steps. The student's side starts at the first batch's means, or at 1/C too.
@@ -126,6 +129,7 @@ class LLKD:
         combine: Combine = "product",
         alpha: float = 0.5,
         uncertainty: Uncertainty = "entropy",
+        class_by: Literal["teacher", "student"] = "teacher",
         teacher_gate: bool = True,
         student_gate: bool = True,
         per_class: bool = True,
@@ -137,6 +141,7 @@ class LLKD:
     ) -> None:
         for name, value, known in (
             ("combine", combine, _COMBINE),
+            ("class_by", class_by, ("teacher", "student")),
             ("start", start, ("means", "uniform")),
             ("normaliser", normaliser, ("kept", "weights", "batch")),
         ):
@@ -150,6 +155,7 @@ class LLKD:
         self._combine: Combine = combine
         self._alpha = alpha
         self._uncertainty = checked_kind(uncertainty)
+        self._by_student = class_by == "student"
         self._gates = (teacher_gate, student_gate)
         self._start = start
         self._confidence = TeacherConfidence(confidence)
@@ -169,7 +175,8 @@ class LLKD:
         if self._teacher_share is not None:
             self._name_surest(view, known, sure, self._teacher_share)
         elif len(known) and not self._teacher.started and self._start == "means":
-            self._teacher.start(sure[known], view.keys[known], view.classes)
+            # No class has the key -1, so each begins in the first batch that has some of it.
+            self._teacher.start(sure[known], np.full(len(known), -1) if self._by_student else view.keys[known], view.classes)
 
     def _name_surest(self, view: EpochView, known: Places, sure: Floats, share: float) -> None:
         """The rows that the share keeps, and the least confidence among a class's, which stands for its threshold in the report."""
@@ -191,21 +198,22 @@ class LLKD:
         known = np.flatnonzero(~step.gold & np.isfinite(sure) & np.isfinite(unsure))
         weights = np.where(step.gold, 1.0, 0.0)
         if len(known):
-            self._follow(sure[known], unsure[known], step.keys[known], step.classes, step.probabilities.shape[-1])
-            passed = known[self._passed(step, known, sure[known], unsure[known])]
+            keys = (step.said if self._by_student else step.keys)[known]
+            self._follow(sure[known], unsure[known], keys, step.classes, step.probabilities.shape[-1])
+            passed = known[self._passed([step.ids[place] for place in known], sure[known], unsure[known], keys)]
             weights[passed] = _combined(self._combine, self._alpha, sure[passed], unsure[passed])
         tau_teacher = self._teacher.values() if self._teacher_share is None else self._least
         return Weighed(weights, {"tau_teacher": _plain(tau_teacher), "tau_student": _plain(self._student.values())})
 
-    def _passed(self, step: Step, known: Places, sure: Floats, unsure: Floats) -> NDArray[np.bool_]:
-        """True for the rows at ``known`` that no gate holds back."""
-        passed, keys = np.ones(len(known), dtype=np.bool_), step.keys[known]
+    def _passed(self, ids: Sequence[str], sure: Floats, unsure: Floats, keys: Places) -> NDArray[np.bool_]:
+        """True for the rows that no gate holds back."""
+        passed = np.ones(len(ids), dtype=np.bool_)
         if self._gates[0] and self._teacher_share is None:
             passed &= self._teacher.passed(sure, keys)
         elif self._gates[0]:
             if self._surest is None:
                 raise RuntimeError("LLKD.weigh was called before begin, so the surest rows of the epoch are not known yet.")
-            passed &= np.array([step.ids[place] in self._surest for place in known], dtype=np.bool_)
+            passed &= np.array([id in self._surest for id in ids], dtype=np.bool_)
         if self._gates[1]:
             passed &= self._student.passed(unsure, keys)
         return passed

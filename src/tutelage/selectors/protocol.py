@@ -87,6 +87,7 @@ class Step:
     Attributes:
         ids: of the rows.
         keys: the class that a row is counted under, [B]: place in the task's labels, or len(labels) for texts without entities.
+        said: the class that the student gives it, [B], counted likewise; of the types of a text the one that most of its words have.
         confidence: the teacher's in the row's target, [B]; for NER the mean over the row's entities.
         least_confidence: the same for classification; for NER of the least certain entity.
         gold: True for rows with a gold label, which no selector leaves out, [B].
@@ -97,6 +98,7 @@ class Step:
 
     ids: tuple[str, ...]
     keys: Places
+    said: Places
     confidence: Floats
     least_confidence: Floats
     gold: NDArray[np.bool_]

@@ -67,6 +67,11 @@ class ClassificationTask:
         """One a label."""
         return len(self._labels)
 
+    @property
+    def output_keys(self) -> tuple[int, ...]:
+        """The label's own place."""
+        return tuple(range(self.keys))
+
     def key(self, row: Row, counts: Mapping[str, int]) -> int:
         """The place of the row's label."""
         return self.label_index(row.target)

@@ -97,6 +97,11 @@ class NerTask:
         """One a type, and one for texts without entities."""
         return len(self._labels) + 1
 
+    @property
+    def output_keys(self) -> tuple[int, ...]:
+        """The type's place for each of its tags; for O that of texts without entities."""
+        return (len(self._labels), *(place for place in range(len(self._labels)) for _ in "BI"))
+
     def key(self, row: Row, counts: Mapping[str, int]) -> int:
         """The place of the row's rarest type (ours; LLKD is about classification); the number of types for a text without entities."""
         names = [label.name for label in self._labels]

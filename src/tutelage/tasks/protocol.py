@@ -91,6 +91,11 @@ class Task(Protocol):
         """How many values :meth:`key` has."""
         ...
 
+    @property
+    def output_keys(self) -> tuple[int, ...]:
+        """For each of ``outputs`` the key of a row that is of it alone."""
+        ...
+
     def key(self, row: Row, counts: Mapping[str, int]) -> int:
         """Place in ``labels`` of the class that a row is counted under, the rarest by ``counts``; their number where it has none."""
         ...

@@ -17,6 +17,7 @@ from tests.run_folders import LABELS, build_run
 
 from tutelage.report.figures import FIGURES, draw_figures, figure_svg, save_figures
 from tutelage.report.figures_learning import learning_by_round
+from tutelage.report.figures_selection import selection_by_step
 from tutelage.report.run_records import Scores
 from tutelage.report.runs import Run, read_run
 from tutelage.report.style import DPI, WIDTH, Colour, short
@@ -159,6 +160,19 @@ def test_rejected_reasons_are_counted(run: Run) -> None:
 def test_rare_reasons_are_summed(run: Run) -> None:
     rows = tuple(dataclasses.replace(row, accepted=False, reason=f"reason {index}") for index, row in enumerate(run.rows))
     assert f"{len(rows) - 14} other reasons" in texts(dataclasses.replace(run, rows=rows), "rejected-by-reason")
+
+
+def test_the_share_kept_of_each_class_is_drawn_by_step(run: Run) -> None:
+    figure = selection_by_step(run)
+    assert figure is not None
+    (axes,) = [axes for axes in figure.axes if "were kept" in axes.get_title(loc="left") + axes.get_title()]
+    steps = len(run.selection) // 12
+    for key, curve in zip(range(len(LABELS) - 1), axes.get_lines(), strict=True):
+        groups = [run.selection[start : start + steps] for start in range(0, len(run.selection), steps)]
+        sums = [[sum(getattr(step, name).get(key, 0) for step in group) for name in ("kept", "seen")] for group in groups]
+        assert curve.get_ydata().tolist() == [kept / seen for kept, seen in sums if seen]
+        assert curve.get_xdata()[-1] == len(run.selection)
+    assert sum(text.endswith("% in all") for text in texts(run, "selection-by-step")) >= len(LABELS) - 1
 
 
 def test_nothing_to_draw_gives_none(run: Run) -> None:

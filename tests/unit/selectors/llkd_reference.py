@@ -24,11 +24,17 @@ class Batch:
     student: list[list[float]]
     gold: tuple[int, ...] = ()
 
+    @property
+    def said(self) -> list[int]:
+        """The first class of the largest probability."""
+        return [row.index(max(row)) for row in self.student]
+
 
 def step(confidence: list[float], keys: list[int], student: list[list[float]], gold: tuple[int, ...] = (), **changes: Any) -> Step:
     return Step(
         ids=tuple(map(str, range(len(keys)))),
         keys=np.array(keys),
+        said=np.array(changes.get("said", [0] * len(keys))),
         confidence=np.array(confidence),
         least_confidence=np.array(changes.get("least", confidence)),
         gold=np.array([place in gold for place in range(len(keys))]),
@@ -74,6 +80,8 @@ class Reference:
             if place not in one.gold
         ]
         self.start(0, [c for c, _ in rows if math.isfinite(c)], [key for c, key in rows if math.isfinite(c)])
+        if self.how["class_by"] == "student":
+            self.a[0].clear()
 
     def threshold(self, side: int, key: int) -> float:
         g = self.g[side]
@@ -94,7 +102,8 @@ class Reference:
         }[self.how["uncertainty"]]
 
     def weigh(self, batch: Batch) -> list[float]:
-        rows = list(zip(batch.confidence, map(self.unsure, batch.student), batch.keys, strict=True))
+        whose = batch.said if self.how["class_by"] == "student" else batch.keys
+        rows = list(zip(batch.confidence, map(self.unsure, batch.student), whose, strict=True))
         known = [(c, u, key) for place, (c, u, key) in enumerate(rows) if place not in batch.gold and math.isfinite(c + u)]
         keys = [key for _, _, key in known]
         for side in (0, 1) if known else ():

@@ -22,6 +22,7 @@ HOW = st.fixed_dictionaries(
         "combine": st.sampled_from(["product", "sum", "mix", "none"]),
         "alpha": st.sampled_from([0.0, 0.3, 1.0]),
         "uncertainty": st.sampled_from(["entropy", "least_confidence", "margin"]),
+        "class_by": st.sampled_from(["teacher", "student"]),
         "teacher_gate": st.booleans(),
         "student_gate": st.booleans(),
         "per_class": st.booleans(),
@@ -60,7 +61,7 @@ def test_it_is_the_formula(steps: list[Batch], m: float, how: dict[str, Any]) ->
     )
     slow.begin(steps)
     for one in steps:
-        weights = ours.weigh(step(one.confidence, one.keys, one.student, one.gold)).weights
+        weights = ours.weigh(step(one.confidence, one.keys, one.student, one.gold, said=one.said)).weights
         assert weights == pytest.approx(slow.weigh(one), abs=1e-9)
 
 
@@ -115,6 +116,15 @@ def test_gold_passes_and_moves_nothing() -> None:
     assert weighed.weights.tolist() == [1.0, 1.0]
     assert weighed.report == before
     assert before["tau_teacher"] == [None, 0.6, None]
+
+
+def test_the_student_may_say_whose_thresholds_a_row_is_measured_by() -> None:
+    selector = LLKD(momentum=0.5, class_by="student")
+    selector.begin(epoch([0.8, 0.4], [0, 1]))
+    report = selector.weigh(step([0.8, 0.4], [0, 1], [[0.1, 0.1, 0.8], [0.2, 0.2, 0.6]], said=[2, 2])).report
+    # g = 0.6 before and after, a(2) = 0.6 is the only class's.
+    assert report["tau_teacher"] == [None, None, pytest.approx(0.6)]
+    assert report["tau_student"][:2] == [None, None]
 
 
 def test_a_class_that_nobody_predicts_has_no_threshold_and_a_new_one_begins_at_its_first_mean() -> None:
@@ -200,6 +210,7 @@ def test_a_fixed_share_needs_to_have_seen_the_epoch() -> None:
         ({"momentum": 1.5}, r"selector.momentum=1.5 must be in \[0, 1\]"),
         ({"alpha": -1.0}, r"selector.alpha=-1.0 must be in"),
         ({"combine": "produkt"}, r"Did you mean 'product'"),
+        ({"class_by": "teachers"}, r"Did you mean 'teacher'"),
         ({"uncertainty": "entropi"}, r"Did you mean 'entropy'"),
         ({"normaliser": "batches"}, r"Did you mean 'batch'"),
         ({"start": "mean"}, r"Did you mean 'means'"),

@@ -87,6 +87,11 @@ def test_a_text_is_counted_under_its_rarest_type() -> None:
     assert TASK.key(replace(row, target="[]"), {"PER": 1}) == len(LABELS)
 
 
+def test_every_tag_counts_for_its_type_and_o_for_texts_without_entities() -> None:
+    names = [*(label.name for label in LABELS), "O"]
+    assert [names[key] for key in TASK.output_keys] == [tag.split("-")[-1] for tag in TASK.outputs]
+
+
 def test_what_the_student_says_is_read_with_its_least_certain_word() -> None:
     reading = TASK.read([sure("B-PER"), sure("I-PER", 0.7), sure("O"), sure("O"), sure("B-LOC"), sure("I-LOC")])
     assert reading.predicted == GOLD
