@@ -67,7 +67,7 @@ class SelectionLedger(Callback):
             module.selector.begin(epoch_view(module, data.train_items, encoder.collate, needs=module.selector.needs, blank=encoder.blank))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Write the step's line: counts by class, what the selector reports, and how many kept labels are right where gold is known."""
+        """Write the step's line: each row's weight and score, counts by class, what is reported, and how many kept labels are right."""
         module, _ = _parts(trainer, pl_module)
         if (selected := module.selected) is None:
             return
@@ -89,7 +89,12 @@ class SelectionLedger(Callback):
             "right_of_kept": self._right(selected, kept),
             "weight": round(float(np.mean(selected.weights[kept])), 4) if kept else None,
             "unique_rows": len(self._used),
+            "rows": {selected.items[place].id: round(float(selected.weights[place]), 6) for place in asked},
         }
+        if (scores := selected.scores) is not None:
+            line["scores"] = {
+                selected.items[place].id: round(float(scores[place]), 6) if np.isfinite(scores[place]) else None for place in asked
+            }
         self._folder.append_line("selection.jsonl", line)
         self._lines += 1
 

@@ -112,7 +112,7 @@ class FreeAL(PoolLabelling):
                 prior_losses=None,
                 classes=task.keys,
             )
-        )
+        ).kept
         return {place for place, sure in zip(places, kept, strict=True) if sure}
 
     def _losses(self, view: PoolView, places: Sequence[int], rows: Sequence[Row], feedback: Feedback) -> Floats:

@@ -72,4 +72,4 @@ class ConfidentUncertain(Ranked):
         if not self.watches:
             return weighed
         product = np.nan_to_num(self._confidence.of(step) * row_uncertainty(step, "entropy"), nan=0.0)
-        return Weighed(weighed.weights * np.where(step.gold, 1.0, product), weighed.report)
+        return Weighed(weighed.weights * np.where(step.gold, 1.0, product), weighed.report, weighed.scores)

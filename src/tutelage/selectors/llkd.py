@@ -196,14 +196,15 @@ class LLKD:
         """
         sure, unsure = self._confidence.of(step), row_uncertainty(step, self._uncertainty)
         known = np.flatnonzero(~step.gold & np.isfinite(sure) & np.isfinite(unsure))
-        weights = np.where(step.gold, 1.0, 0.0)
+        weights, scores = np.where(step.gold, 1.0, 0.0), np.full(len(step.ids), np.nan)
         if len(known):
             keys = (step.said if self._by_student else step.keys)[known]
             self._follow(sure[known], unsure[known], keys, step.classes, step.probabilities.shape[-1])
             passed = known[self._passed([step.ids[place] for place in known], sure[known], unsure[known], keys)]
-            weights[passed] = _combined(self._combine, self._alpha, sure[passed], unsure[passed])
+            scores[known] = _combined(self._combine, self._alpha, sure[known], unsure[known])
+            weights[passed] = scores[passed]
         tau_teacher = self._teacher.values() if self._teacher_share is None else self._least
-        return Weighed(weights, {"tau_teacher": _plain(tau_teacher), "tau_student": _plain(self._student.values())})
+        return Weighed(weights, {"tau_teacher": _plain(tau_teacher), "tau_student": _plain(self._student.values())}, scores)
 
     def _passed(self, ids: Sequence[str], sure: Floats, unsure: Floats, keys: Places) -> NDArray[np.bool_]:
         """True for the rows that no gate holds back."""

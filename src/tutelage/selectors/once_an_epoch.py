@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.selectors.protocol import EpochView, Normaliser, Step, Weighed
+from tutelage.selectors.protocol import EpochView, Floats, Normaliser, Step, Weighed
+
+
+class Chosen(NamedTuple):
+    """What a selector makes of an epoch of M rows.
+
+    Attributes:
+        kept: True for the rows to keep, [M].
+        scores: what they were chosen by, [M]; NaN for a row that was not judged.
+    """
+
+    kept: NDArray[np.bool_]
+    scores: Floats
 
 
 class OnceAnEpoch(ABC):
@@ -29,11 +41,11 @@ class OnceAnEpoch(ABC):
 
     def __init__(self, refill: bool = False) -> None:
         self.refill = refill
-        self._kept: frozenset[str] | None = None
+        self._chosen: dict[str, tuple[bool, float]] | None = None
 
     @abstractmethod
-    def choose(self, view: EpochView) -> NDArray[np.bool_]:
-        """True for the rows to keep, [M]."""
+    def choose(self, view: EpochView) -> Chosen:
+        """Which of the M rows to keep, and by what score."""
 
     def begin(self, view: EpochView) -> None:
         """Choose the rows of the epoch that begins.
@@ -41,7 +53,8 @@ class OnceAnEpoch(ABC):
         Raises:
             ConfigError: they lack what the selector compares them with.
         """
-        self._kept = frozenset(id for id, kept in zip(view.ids, self.choose(view), strict=True) if kept)
+        kept, scores = self.choose(view)
+        self._chosen = dict(zip(view.ids, zip(kept.tolist(), scores.tolist(), strict=True), strict=True))
 
     def weigh(self, step: Step) -> Weighed:
         """1 for kept and gold rows, 0 for the others, [B].
@@ -49,10 +62,11 @@ class OnceAnEpoch(ABC):
         Raises:
             RuntimeError: ``begin`` was not called before.
         """
-        if self._kept is None:
+        if self._chosen is None:
             raise RuntimeError(f"{type(self).__name__}.weigh was called before begin, so nothing is chosen yet.")
-        weights = np.array([gold or id in self._kept for id, gold in zip(step.ids, step.gold, strict=True)], dtype=np.float64)
-        return Weighed(weights, {"kept": int(weights.sum()), "of": len(weights)})
+        kept, scores = np.array([self._chosen.get(id, (False, np.nan)) for id in step.ids], dtype=np.float64).reshape(-1, 2).T
+        weights = np.maximum(kept, step.gold)
+        return Weighed(weights, {"kept": int(weights.sum()), "of": len(weights)}, scores)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the next epoch chooses anew."""
@@ -60,4 +74,4 @@ class OnceAnEpoch(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Forget what was chosen."""
-        self._kept = None
+        self._chosen = None

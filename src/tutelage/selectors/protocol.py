@@ -114,10 +114,13 @@ class Weighed:
     Attributes:
         weights: [B]; 0 leaves the row out.
         report: what is logged of the step: numbers, or lists of one number a class (None where there is none yet).
+        scores: what the rows were chosen by, [B], the higher the more wanted; NaN for a row without; None where the selector has no such
+            number.
     """
 
     weights: Floats
     report: dict[str, Any]
+    scores: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

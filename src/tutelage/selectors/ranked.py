@@ -6,10 +6,9 @@ import math
 from abc import abstractmethod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError
-from tutelage.selectors.once_an_epoch import OnceAnEpoch
+from tutelage.selectors.once_an_epoch import Chosen, OnceAnEpoch
 from tutelage.selectors.protocol import EpochView, Floats
 
 NEVER = -math.inf
@@ -49,8 +48,8 @@ class Ranked(OnceAnEpoch):
     def scores(self, view: EpochView) -> Floats:
         """One for each row, [M]; the higher the more wanted."""
 
-    def choose(self, view: EpochView) -> NDArray[np.bool_]:
-        """True for the rows that rank high enough, [M]; False for gold rows, which are not ranked."""
+    def choose(self, view: EpochView) -> Chosen:
+        """The rows that rank high enough; gold rows are not ranked."""
         scores = self.scores(view)
         kept = np.zeros(len(scores), dtype=np.bool_)
         judged = np.flatnonzero(~view.gold)
@@ -59,4 +58,4 @@ class Ranked(OnceAnEpoch):
             wanted = group[scores[group] != NEVER]
             # A stable sort ranks equals by place, and NumPy puts what is not a number last.
             kept[wanted[np.argsort(-scores[wanted], kind="stable")][: first_of(len(group), self._share)]] = True
-        return kept
+        return Chosen(kept, scores)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError
-from tutelage.selectors.once_an_epoch import OnceAnEpoch
+from tutelage.selectors.once_an_epoch import Chosen, OnceAnEpoch
 from tutelage.selectors.protocol import EpochView, Floats
 
 _SPREAD = 5e-4
@@ -47,22 +46,20 @@ class SmallLoss(OnceAnEpoch):
         self._per_class = per_class
         self._min_rows = min_rows
 
-    def choose(self, view: EpochView) -> NDArray[np.bool_]:
-        """True for the rows that look clean, [M]; False for gold rows, which are not judged."""
-        kept = np.zeros(len(view.losses), dtype=np.bool_)
+    def choose(self, view: EpochView) -> Chosen:
+        """The rows that look clean, by the probability of it; gold rows are not judged, nor is a class that no mixture is fitted to."""
+        kept, scores = np.zeros(len(view.losses), dtype=np.bool_), np.full(len(view.losses), np.nan)
         judged = np.flatnonzero(~view.gold & np.isfinite(view.losses))
         groups = [judged[view.keys[judged] == key] for key in np.unique(view.keys[judged])] if self._per_class else [judged]
         for group in groups:
-            kept[group] = self._clean(view.losses[group])
-        return kept
-
-    def _clean(self, losses: Floats) -> NDArray[np.bool_]:
-        everything = np.ones(len(losses), dtype=np.bool_)
-        if len(losses) < self._min_rows or losses.min() == losses.max():
-            return everything
-        scaled = (losses - losses.min()) / (losses.max() - losses.min())
-        clean: NDArray[np.bool_] = low_probability(scaled) >= self._threshold
-        return clean if clean.any() else everything
+            losses = view.losses[group]
+            if len(losses) < self._min_rows or losses.min() == losses.max():
+                kept[group] = True
+                continue
+            scores[group] = low_probability((losses - losses.min()) / (losses.max() - losses.min()))
+            clean = scores[group] >= self._threshold
+            kept[group] = clean if clean.any() else True
+        return Chosen(kept, scores)
 
 
 def low_probability(losses: Floats) -> Floats:

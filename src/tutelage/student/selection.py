@@ -38,12 +38,14 @@ class Selected:
         keys: their classes, [B].
         weights: [B]; 0 where a row was left out.
         report: what the selector tells of the step.
+        scores: what it chose by, [B], or None.
     """
 
     items: tuple[Any, ...]
     keys: Places
     weights: Floats
     report: dict[str, Any]
+    scores: Floats | None
 
 
 def select(selector: TrainSelector, items: Sequence[SelectableItem], logits: torch.Tensor | None, task: Task) -> Selected:
@@ -72,7 +74,7 @@ def select(selector: TrainSelector, items: Sequence[SelectableItem], logits: tor
         classes=task.keys,
     )
     weighed = selector.weigh(step)
-    return Selected(tuple(items), keys, weighed.weights, weighed.report)
+    return Selected(tuple(items), keys, weighed.weights, weighed.report, weighed.scores)
 
 
 def _said(probabilities: Floats, owners: Places, rows: int, task: Task) -> Places:

@@ -29,7 +29,8 @@ class Named(EveryRow):
         self.refill = refill
 
     def weigh(self, step: Step) -> Weighed:
-        return Weighed(np.array([0.5 if id in self._ids else 0.0 for id in step.ids]), {"told": True})
+        scores = np.array([float(id[-1]) if id[0] == "1" else np.nan for id in step.ids])
+        return Weighed(np.array([0.5 if id in self._ids else 0.0 for id in step.ids]), {"told": True}, scores)
 
 
 class Pooled(ScriptedMethod):
@@ -58,6 +59,15 @@ def test_generated_rows_count_among_those_that_stood_in_a_batch(tmp_path: Path, 
     assert [line["unique_rows"] for line in lines] == sorted(line["unique_rows"] for line in lines)
     assert lines[-1]["unique_rows"] == 2
     assert all(line["told"] and line["right_of_seen"] == line["right_of_kept"] == [0, 0] for line in lines)
+
+
+def test_each_row_s_weight_and_score_are_kept_and_gold_rows_have_none(tmp_path: Path, encoder: Path) -> None:
+    fit = made(tmp_path, encoder, Named({"1-0", "2-2"}), Pooled(2), window="all", epochs=1)
+    weights, scores = (
+        {id: value for line in fit.lines("selection.jsonl") for id, value in line[name].items()} for name in ("rows", "scores")
+    )
+    assert weights == {f"{round}-{n}": 0.5 if (round, n) in ((1, 0), (2, 2)) else 0.0 for round in (1, 2) for n in range(5)}
+    assert scores == {f"{round}-{n}": float(n) if round == 1 else None for round in (1, 2) for n in range(5)}
 
 
 def test_before_any_row_passed_by_there_are_no_shares(tmp_path: Path, encoder: Path) -> None:

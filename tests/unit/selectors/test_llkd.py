@@ -75,6 +75,12 @@ def test_rows_at_their_threshold_pass_whatever_rounding_makes_of_it() -> None:
     assert selector.weigh(step([0.7, below], [0, 0], [[0.6, 0.3, 0.1]] * 2)).weights.tolist() == [1.0, 0.0]
 
 
+def test_a_row_s_score_is_what_it_would_weigh_whether_it_passes_or_not() -> None:
+    weighed = LLKD(uncertainty="least_confidence").weigh(step([0.9, 0.3, 1.0], [0, 0, 0], [[0.6, 0.3, 0.1]] * 3, gold=(2,)))
+    assert weighed.scores == pytest.approx([0.36, 0.12, NAN], nan_ok=True)
+    assert weighed.weights == pytest.approx([0.36, 0.0, 1.0])
+
+
 def test_a_row_without_numbers_is_left_out_and_the_averages_of_the_others_go_on() -> None:
     student, lost = [0.5, 0.3, 0.2], [NAN, 0.5, 0.5]
     for start in ("means", "uniform"):

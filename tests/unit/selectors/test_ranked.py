@@ -51,6 +51,14 @@ def test_it_keeps_what_the_slow_rule_keeps(rows: tuple[list[float], list[int], l
     assert kept(ByLoss(percent / 100, per_class), view) == slowly(scores, keys, gold, Fraction(percent, 100), per_class)
 
 
+def test_the_scores_of_a_batch_s_rows_are_told_and_an_unknown_row_has_none() -> None:
+    selector = ByLoss(0.5)
+    selector.begin(epoch([0, 0, 0, 0], [False, False, True, False], losses=[0.1, 0.7, 0.9, math.nan]))
+    weighed = selector.weigh(batch(epoch([0] * 5), [3, 1, 2, 0, 4]))
+    assert weighed.scores == pytest.approx([math.nan, 0.7, 0.9, 0.1, math.nan], nan_ok=True)
+    assert weighed.weights.tolist() == [0.0, 1.0, 0.0, 1.0, 0.0]
+
+
 def test_a_share_that_is_no_binary_number_is_counted_exactly() -> None:
     assert len(kept(ByLoss(0.07, per_class=False), epoch([0] * 100))) == 7
 
@@ -124,4 +132,4 @@ def test_what_the_loop_reads_of_it() -> None:
     selector: Any = ByLoss(refill=True)
     assert (selector.stage, selector.needs, selector.normaliser) == ("train", frozenset({"epoch"}), "weights")
     assert (selector.refill, ByLoss().refill) == (True, False)
-    assert selector.choose(epoch([0, 0])).dtype == np.bool_
+    assert selector.choose(epoch([0, 0])).kept.dtype == np.bool_

@@ -40,6 +40,10 @@ def test_small_and_level_classes_keep_all() -> None:
     keys = [0] * 7 + [1] * 10 + [2] * 11
     assert kept(SmallLoss(), epoch(keys, losses=losses)) == [*range(17), *range(17, 23)]
     assert kept(SmallLoss(min_rows=7), epoch(keys, losses=losses)) == [*range(4), *range(7, 17), *range(17, 23)]
+    scores = SmallLoss().choose(epoch(keys, losses=losses)).scores
+    assert np.isnan(scores[:17]).all(), "no mixture is fitted to them"
+    assert (scores[17:23] >= 0.7).all()
+    assert (scores[23:] < 0.7).all()
 
 
 def test_losses_that_differ_by_next_to_nothing_are_no_error() -> None:
