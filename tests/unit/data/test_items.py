@@ -17,7 +17,20 @@ from tutelage.data.markings import from_spans
 from tutelage.errors import ConfigError
 from tutelage.records import Label, Row
 from tutelage.tasks.ner import NerTask
-from tutelage.tasks.spans import Span, cut_at, first_pieces, from_tags, read_spans, split_words, to_characters, to_tags, write_spans
+from tutelage.tasks.spans import (
+    Span,
+    cut_at,
+    first_pieces,
+    from_characters,
+    from_tags,
+    joined,
+    read_spans,
+    split_words,
+    strict_tags,
+    to_characters,
+    to_tags,
+    write_spans,
+)
 
 TYPES = ("PER", "LOC", "work-of_art")
 TASK = NerTask([Label(name, name, name) for name in TYPES])
@@ -120,6 +133,24 @@ def test_a_repeated_mention_goes_from_characters_to_sub_tokens_and_back(mention:
     assert found == target
     words = cut_at(split_words(text), [edge for place in places for edge in place])
     assert [to_characters(words, span) for span in read_spans(found)] == places
+
+
+@given(st.text(min_size=1, max_size=40).filter(split_words), st.data())
+def test_entities_of_any_text_go_from_characters_to_sub_tokens_and_back(text: str, data: st.DataObject) -> None:
+    words = split_words(text)
+    inside = joined(text, words)
+    _, (bare,) = encoded([inside], ["[]"], longest=500)
+    tags = data.draw(st.lists(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]), min_size=len(words), max_size=len(words)))
+    # A word that the tokenizer drops is never learnt, so no entity holds one.
+    spans = [span for span in from_tags(strict_tags(tags)) if min(bare.places[span.start : span.end]) >= 0]
+    encoder, (item,) = encoded([inside], [write_spans(spans)], longest=500)
+    found = TASK.read(item.read(encoder.collate([(0, item)])["targets"][0])).predicted
+    assert found == write_spans(spans)
+    edges = [to_characters(words, span) for span in read_spans(found)]
+    assert [from_characters(words, *edge, span.type) for edge, span in zip(edges, spans, strict=True)] == spans
+    assert [joined(text, [word for word in words if start <= word[0] < end]) for start, end in edges] == [
+        " ".join(inside.split(" ")[span.start : span.end]) for span in spans
+    ]
 
 
 def test_places_are_those_of_the_tokenizer() -> None:
