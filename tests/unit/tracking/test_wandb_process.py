@@ -153,7 +153,7 @@ def test_online_without_an_account_is_kept_offline_and_said(tmp_path: Path, monk
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     folder = build_run(tmp_path / "run", rounds=1)
     (folder / "config.yaml").write_text("name: n\nmethod: {name: evokd}\nsweep: {metric: null}\n")
-    with caplog.at_level(logging.WARNING), mirror(folder, online=True, wait=5.0):
+    with caplog.at_level(logging.WARNING), mirror(folder, online=True):
         pass
     (record,) = caplog.records
     (run,) = offline_runs(folder)
