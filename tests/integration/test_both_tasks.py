@@ -228,29 +228,6 @@ def test_the_settings_that_are_off_by_default_run(kind: Kind, words: list[str], 
     assert result["rows"]["accepted"] > kind.gold
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["calibration=none"],
-        ["calibration=matched"],
-        ["calibration=contextual"],
-        ["calibration=batch"],
-        ["calibration=batch", "calibration.prior=estimated"],
-        ["calibration=batch", "calibration.prior=known"],
-        ["calibration=temperature"],
-    ],
-    ids=str,
-)
-def test_every_calibration_runs_and_its_labels_are_counted(kind: Kind, words: list[str], workplace: Path):
-    # The last of the types is followed by none.
-    known = "[0.1,0.1,0.1,0.7]" if kind.task == "ner" else "[0.4,0.1,0.1,0.1,0.1,0.1,0.1]"
-    short = ["method.rounds=1", "method.training.start_epochs=1", *(word.replace("known", known) for word in words)]
-    result = grow(workplace / "run", [*kind.base(), *kind.evokd, *short])
-    assert result["gold_labels"]["calibration"] == (kind.dev if words == ["calibration=temperature"] else 0)
-    assert read(workplace / "run", "manifest.json")["gold_labels"] == result["gold_labels"]
-    assert result["rows"]["accepted"] > kind.gold
-
-
 def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(kind: Kind, workplace: Path):
     rates = ["student.learning_rate=1e-9", "student.head_learning_rate=1e-9"]
     result = grow(workplace / "run", [*kind.base(), *kind.evokd, *rates, "method.rounds=4", "method.training.patience=1"])
