@@ -87,7 +87,8 @@ class Step:
     Attributes:
         ids: of the rows.
         keys: the class that a row is counted under, [B]: place in the task's labels, or len(labels) for texts without entities.
-        said: the class that the student gives it, [B], counted likewise; of the types of a text the one that most of its words have.
+        said: the class that the student gives it, [B], counted likewise; of the types of a text the one that most of its words
+            have. Without meaning where the student was not asked.
         confidence: the teacher's in the row's target, [B]; for NER the mean over the row's entities.
         least_confidence: the same for classification; for NER of the least certain entity.
         gold: True for rows with a gold label, which no selector leaves out, [B].
