@@ -50,7 +50,7 @@ def main() -> None:
         for kind in options.kinds:
             for seed in options.seeds:
                 with tempfile.TemporaryDirectory() as folder:
-                    found[kind][dataset, seed] = measured([*data, *_KINDS[kind], f"seed={seed}"], options.texts, Path(folder))[0]
+                    found[kind][dataset, seed] = measured([*data, *_KINDS[kind], f"seed={seed}"], options.texts, Path(folder)).score
             right = [found[kind][dataset, seed] for seed in options.seeds]
             by_seed = " ".join(f"{100 * one:5.1f}" for one in right)
             print(f"{dataset:10s} {kind:11s} {100 * statistics.mean(right):5.1f}   {by_seed}", flush=True)

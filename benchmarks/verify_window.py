@@ -15,6 +15,7 @@ import statistics
 import tempfile
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 from ner_arms import overrides_of
 
@@ -25,8 +26,18 @@ from tutelage.teacher.labelling import Draft
 from tutelage.teacher.scoring import ordered_demonstrations
 
 
-def measured(overrides: list[str], texts: int, folder: Path) -> tuple[float, int]:
-    """The task's first metric (accuracy, or strict entity F1) of the teacher alone on the first dev texts, and the tokens that it took."""
+class Measured(NamedTuple):
+    """What the teacher alone does: the task's first metric (accuracy, or strict entity F1) where a rejected text counts as one without
+    entities, the same of the texts that were not rejected, the billed tokens, and why texts were rejected."""
+
+    score: float
+    of_kept: float
+    tokens: int
+    reasons: tuple[str, ...]
+
+
+def measured(overrides: list[str], texts: int, folder: Path) -> Measured:
+    """The teacher alone on the first dev texts."""
     config = compose_config(overrides)
     dataset = build_dataset(config)
     task = build(config.task, "task", labels=dataset.labels)
@@ -36,7 +47,7 @@ def measured(overrides: list[str], texts: int, folder: Path) -> tuple[float, int
         labeller = build_labeller(config, build(config.prompt, "prompt"), task, stack.teacher, shots)
         labeller.fit(dataset.dev)
         dev = dataset.dev[:texts]
-        opinions = labeller.label([Draft(example.text) for example in dev]).opinions
+        labelled = labeller.label([Draft(example.text) for example in dev])
         outcomes = [
             Outcome(
                 example.id,
@@ -47,9 +58,11 @@ def measured(overrides: list[str], texts: int, folder: Path) -> tuple[float, int
                 "dev",
                 0,
             )
-            for example, opinion in zip(dev, opinions, strict=True)
+            for example, opinion in zip(dev, labelled.opinions, strict=True)
         ]
-        return float(task.metrics(outcomes)[task.quoted[0].key]), stack.budget.usage.billed
+        kept = [outcome for place, outcome in enumerate(outcomes) if place not in labelled.errors]
+        score, of_kept = (float(task.metrics(some)[task.quoted[0].key]) if some else 0.0 for some in (outcomes, kept))
+        return Measured(score, of_kept, stack.budget.usage.billed, tuple(labelled.errors.values()))
     finally:
         stack.close()
 
@@ -71,10 +84,10 @@ def main() -> None:
         for dataset, seed in product(options.sets, options.seeds):
             for shown, each in product(options.shown, options.per_type):
                 given = [f"seed={seed}", f"shots={options.shots}", f"teacher.shown_words={shown}", f"teacher.shown_per_type={each}"]
-                f1, tokens = measured([*overrides_of(dataset, options.data), *given, *options.overrides], options.sentences, Path(folder))
+                one = measured([*overrides_of(dataset, options.data), *given, *options.overrides], options.sentences, Path(folder))
                 variant = f"shown_words {shown}  per type {each}"
-                found.setdefault(variant, []).append((f1, tokens))
-                print(f"{dataset:9s} seed {seed}  {variant}  F1 {100 * f1:5.1f}  {tokens:9,} tokens", flush=True)
+                found.setdefault(variant, []).append((one.score, one.tokens))
+                print(f"{dataset:9s} seed {seed}  {variant}  F1 {100 * one.score:5.1f}  {one.tokens:9,} tokens", flush=True)
     for variant, pairs in found.items():
         f1, tokens = statistics.mean(f1 for f1, _ in pairs), sum(tokens for _, tokens in pairs)
         print(f"mean              {variant}  F1 {100 * f1:5.1f}  {tokens:9,} tokens in all")

@@ -152,21 +152,24 @@ class SpanExtractor:
         Raises:
             ValueError, DataError: there is no reply, or it does not fit the schema or the text.
         """
+        if reply.finish_reason == "length":  # an engine calls that an error too, but does not know the setting's name
+            raise ValueError(f"the reply was cut off at {self._sampling.max_tokens} tokens (teacher.reply_tokens)")
         if reply.error:
             raise ValueError(reply.error)
         if record_id(text) in self._prompts.cut:
             raise ValueError("the sentence is longer than the prompt's text_limit, so its end was not read")
-        if reply.finish_reason == "length":
-            raise ValueError(f"the reply was cut off at {self._sampling.max_tokens} tokens (teacher.reply_tokens)")
         words = text.split(" ")
-        spans = []
+        spans: list[Span] = []
         for entity in validate(reply.text, self._schema):
             quote, places, number = one_line(entity["quote"], 80), _places(words, entity["quote"]), int(entity["occurrence"])
             if not places:
                 raise ValueError(f"the quote {quote!r} is not in the sentence")
             if not 1 <= number <= len(places):
                 raise ValueError(f"the quote {quote!r} is {len(places)} times in the sentence, there is no occurrence {number}")
-            spans.append(Span(*places[number - 1], self._name_of[entity["type"]]))
+            span = Span(*places[number - 1], self._name_of[entity["type"]])
+            # Small teachers say an entity again. Where it stands once, nothing else can be meant; else it may be the next occurrence.
+            if span not in spans or len(places) > 1:
+                spans.append(span)
         return read_spans(write_spans(spans))
 
     def _opinion(self, draft: Draft, marked: Sequence[Span], scored: dict[tuple[int, int], LabelDistribution]) -> Opinion:

@@ -132,7 +132,7 @@ def test_an_occurrence_may_be_a_whole_float() -> None:
         ([entity("Paris", "planet")], "does not fit the schema at $[0].type: 'planet'"),
         ([entity("Paris", "LOC")], "does not fit the schema at $[0].type: 'LOC'"),
         ([entity("Ada Lovelace", "person"), entity("Ada", "person")], "overlap; nested entities are not supported"),
-        ([entity("Paris", "place"), entity("Paris", "place")], "overlap"),
+        ([entity("Paris", "place"), entity("Paris", "person")], "overlap"),
         ([{"quote": "Paris", "type": "place"}], "'occurrence' is a required property"),
         ([{**entity("Paris", "place"), "note": "x"}], "does not fit the schema"),
         ([entity("Paris", "place", True)], "does not fit the schema"),
@@ -141,11 +141,18 @@ def test_an_occurrence_may_be_a_whole_float() -> None:
         ('[{"quote": "Par', "not JSON"),
         ("", "not JSON"),
         (Reply("extract.0", text="[]", finish_reason="length"), "the reply was cut off at 512 tokens (teacher.reply_tokens)"),
+        (Reply("extract.0", finish_reason="length", error="raise max_tokens"), "cut off at 512 tokens (teacher.reply_tokens)"),
         (Reply("extract.0", error="too long"), "too long"),
     ],
 )
 def test_a_reply_that_does_not_fit_rejects_its_text(reply: Any, reason: str) -> None:
     assert reason in refused(ADA, reply)
+
+
+def test_an_entity_said_twice_counts_once_where_it_stands_once() -> None:
+    paris = entity("Paris", "place")
+    assert read(ADA, *ADA_REPLY, paris, paris) == spans((0, 2, "PER"), (4, 5, "LOC"))
+    assert "overlap" in refused("Paris is Paris", [paris, paris])
 
 
 def test_a_long_quote_is_cut_in_the_reason() -> None:
