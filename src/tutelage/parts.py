@@ -23,7 +23,8 @@ from tutelage.teacher.labelling import Labeller, Nearest
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.protocol import Teacher
 
-_LAYERS = ("cache", "record", "ner", "candidates", "candidate_width", "candidate_parts", "shown_words", "shown_per_type", "reply_tokens")
+_SPANS = ("ner", "candidates", "candidate_width", "candidate_parts", "shown_words", "shown_per_type", "shown_sentences", "reply_tokens")
+_LAYERS = ("cache", "record", *_SPANS)
 """Keys of conf/teacher that configure the wrappers around the engine, or how it is asked, not the engine."""
 
 
@@ -176,7 +177,8 @@ def build_labeller(
         config.teacher.shown_words,
     )
     if config.teacher.ner == "extract":
-        return SpanExtractor(teacher, task.labels, prompts, demonstrations, verifier, config.teacher.reply_tokens, nearest)
+        settings = config.teacher.reply_tokens, config.teacher.shown_sentences
+        return SpanExtractor(teacher, task.labels, prompts, demonstrations, verifier, *settings, nearest)
     return verifier
 
 

@@ -37,6 +37,7 @@ WRAPPERS = {
         "candidate_parts",
         "shown_words",
         "shown_per_type",
+        "shown_sentences",
         "reply_tokens",
     },
     "method": {"training", "allow_codes", "acquire", "accept", "train"},

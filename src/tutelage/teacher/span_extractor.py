@@ -41,10 +41,11 @@ class SpanExtractor:
         shots: marked examples, the demonstrations in this order.
         verifier: gives the second opinion; its calibrator is the labeller's.
         max_tokens: longest reply.
-        nearest: gives a text demonstrations of its own instead; the verifier has them for itself.
+        shown_sentences: the most shots that are shown. The first with a type that is not shown yet go before the others.
+        nearest: gives a text demonstrations of its own instead, all of which are shown; the verifier has them for itself.
 
     Raises:
-        ConfigError: two types have one word, or the prompt set has no template "extract".
+        ConfigError: two types have one word, ``shown_sentences`` is below 1, or the prompt set has no template "extract".
     """
 
     asks_student = False
@@ -57,8 +58,11 @@ class SpanExtractor:
         shots: Sequence[Example],
         verifier: SpanVerifier,
         max_tokens: int = 512,
+        shown_sentences: int = 8,
         nearest: Nearest | None = None,
     ) -> None:
+        if shown_sentences < 1:
+            raise ConfigError(f"teacher.shown_sentences={shown_sentences} must be 1 or more sentences.")
         self._name_of: dict[str, str] = {}
         for label in labels:
             if label.word in self._name_of:
@@ -74,7 +78,7 @@ class SpanExtractor:
         self._verifier = verifier
         self._sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
         self._schema = _schema(tuple(self._name_of))
-        self._demonstrations = self._shown(shots)
+        self._demonstrations = self._shown(_first_of_each_type(shots, shown_sentences))
         self._nearest = nearest
         self.calibrator = verifier.calibrator
 
@@ -102,8 +106,8 @@ class SpanExtractor:
         failed = len(errors)
         if len(errors) == len(drafts) >= _ENOUGH:
             raise TeacherError(
-                f"None of {len(drafts)} replies could be used as a marking; the first: {errors[0]}. A small teacher cannot write one down: "
-                "take teacher.ner=verify, or a more capable teacher.model."
+                f"None of {len(drafts)} replies could be used as a marking; the first: {errors[0]}. Where they are too long, show fewer shots "
+                "(teacher.shown_sentences); where a small teacher cannot write one down, take teacher.ner=verify, or a more capable teacher.model."
             )
         kept = [drafts[place] for place in marked]
         spans = [self._scored(draft, own) for draft, own in zip(kept, marked.values(), strict=True)]
@@ -188,6 +192,17 @@ class SpanExtractor:
         passed_over = [(one.probability(OUTSIDE), _mixed(one, OUTSIDE)) for place, one in scored.items() if place not in known]
         distribution = self._verifier.overall(asked, [*zip(sure, opinions, strict=True), *passed_over])
         return Opinion(distribution, tuple(zip(others, sure, strict=True)), draft.mentions, marked=True)
+
+
+def _first_of_each_type(shots: Sequence[Example], count: int) -> list[Example]:
+    """At most ``count`` of the shots in their order, those first that hold a type which none before them does."""
+    seen: set[str] = set()
+    new, others = [], []
+    for place, shot in enumerate(shots):
+        types = {span.type for span in read_spans(shot.label or "[]")}
+        (others if types <= seen else new).append(place)
+        seen |= types
+    return [shots[place] for place in sorted([*new, *others][:count])]
 
 
 def _schema(words: Sequence[str]) -> str:

@@ -13,7 +13,6 @@ from tests.classroom import WordTeacher, prompt_set
 from tests.newsroom import (
     ADA,
     ADA_REPLY,
-    KNOWN,
     SHOTS,
     TYPES,
     entity,
@@ -85,6 +84,27 @@ def test_a_demonstration_names_the_occurrence_that_was_marked() -> None:
     _, teacher = (subject := extractor(knowing(), shots=(later,)))
     subject[0].label([Draft("nothing")])
     assert f"Names: {json.dumps([entity('Rome', 'place', 2)])}\n" in teacher.asked[0].prompt
+
+
+def test_of_many_shots_those_with_a_new_type_are_shown_first_in_their_order() -> None:
+    shots = [
+        marked("Ada rose", {"Ada": "PER"}),
+        marked("Ada fell", {"Ada": "PER"}),
+        marked("nothing at all"),
+        marked("Paris rose", {"Paris": "LOC"}),
+        marked("Ada saw Paris", {"Ada": "PER", "Paris": "LOC"}),
+        marked("Acme rose", {"Acme": "ORG"}),
+    ]
+
+    def shown(count: int) -> list[str]:
+        second, teacher = verifier(knowing())
+        SpanExtractor(teacher, TYPES, PROMPTS, shots, second, shown_sentences=count).label([Draft("a draft")])
+        return [line.removeprefix("Text: ") for line in teacher.asked[0].prompt.splitlines() if line.startswith("Text: ")][:-1]
+
+    assert shown(4) == ["Ada rose", "Ada fell", "Paris rose", "Acme rose"]
+    assert shown(6) == shown(60) == [shot.text for shot in shots]
+    with pytest.raises(ConfigError, match=r"teacher\.shown_sentences=0 must be 1 or more"):
+        shown(0)
 
 
 def test_an_empty_list_is_no_entity() -> None:
@@ -266,7 +286,6 @@ def test_the_way_is_configured(way: str, kind: type) -> None:
     (opinion,) = labeller.label([Draft(ADA)]).opinions
     assert opinion is not None
     assert isinstance(teacher.asked[0], GenerateRequest) == (way == "extract")
-    assert "Ada Lovelace" in KNOWN
 
 
 def test_an_unknown_way_is_refused() -> None:
