@@ -13,11 +13,11 @@ from dataclasses import replace
 from tutelage.errors import ConfigError, DataError, TeacherError
 from tutelage.records import Example, Label, LabelDistribution, record_id
 from tutelage.tasks.ner import OUTSIDE
-from tutelage.tasks.spans import Span, read_spans, write_spans
+from tutelage.tasks.spans import Span, read_spans
 from tutelage.teacher.labelling import Draft, Labelled, Nearest, Opinion
 from tutelage.teacher.prompts import PromptSet, one_line
 from tutelage.teacher.protocol import GenerateRequest, OnReply, Reply, Request, Sampling, Teacher
-from tutelage.teacher.span_verifier import SpanVerifier
+from tutelage.teacher.span_verifier import SpanVerifier, settled
 from tutelage.teacher.structured import validate
 
 _ENOUGH = 8
@@ -30,11 +30,12 @@ _SAID = 0.51
 class SpanExtractor:
     """Marks texts by one structured reply each, and scores every extracted entity, and every candidate beside them, with the verifier.
 
-    An entity's confidence is the verifier's probability of the extracted type. A candidate that the reply passes over stays "O"; where the
-    verifier takes it for a name, it makes the text less certain. A mention that the text was written around has the
-    verifier's distribution where the extraction found it with the type asked for. Where it did not, the two opinions are mixed, a little
-    over half of the weight on what the extraction said ("O" where it marked nothing there, or other words): the type asked for is then
-    never the top one of that mention, and the confidence is high only where the verifier agrees with the extraction.
+    An entity's confidence is the verifier's probability of the extracted type; of entities that overlap the most certain one stays. A
+    candidate that the reply passes over stays "O"; where the verifier takes it for a name, it makes the text less certain. A mention that
+    the text was written around has the verifier's distribution where the extraction found it with the type asked for. Where it did not,
+    the two opinions are mixed, a little over half of the weight on what the extraction said ("O" where it marked nothing there, or other
+    words): the type asked for is then never the top one of that mention, and the confidence is high only where the verifier agrees with
+    the extraction.
 
     Args:
         labels: the entity types; the teacher reads and writes their words.
@@ -171,24 +172,27 @@ class SpanExtractor:
             if not 1 <= number <= len(places):
                 raise ValueError(f"the quote {quote!r} is {len(places)} times in the sentence, there is no occurrence {number}")
             span = Span(*places[number - 1], self._name_of[entity["type"]])
-            # Small teachers say an entity again. Where it stands once, nothing else can be meant; else it may be the next occurrence.
-            if span not in spans or len(places) > 1:
-                spans.append(span)
-        return read_spans(write_spans(spans))
+            # Small teachers say an entity again. Where it stands once, nothing else can be meant.
+            if span in spans and len(places) > 1:
+                raise ValueError(f"the quote {quote!r} is {len(places)} times in the sentence, and occurrence {number} came again")
+            spans.append(span)
+        return tuple(sorted(set(spans)))
 
-    def _opinion(self, draft: Draft, marked: Sequence[Span], scored: dict[tuple[int, int], LabelDistribution]) -> Opinion:
-        said = {(span.start, span.end): span.type for span in marked}
+    def _opinion(self, draft: Draft, extracted: Sequence[Span], scored: dict[tuple[int, int], LabelDistribution]) -> Opinion:
+        sure_of = [(span, scored[span[:2]].probability(span.type)) for span in extracted]
+        fixed = {span[:2] for span in draft.fixed}
+        said = {span[:2]: span.type for span, _ in settled(pair for pair in sure_of if pair[0][:2] in fixed)}
         asked = []
         for mention in draft.mentions:
             place = (mention.start, mention.end)
-            extracted = said.get(place, OUTSIDE)
-            asked.append(scored[place] if extracted == mention.type else _mixed(scored[place], extracted))
+            told = said.get(place, OUTSIDE)
+            asked.append(scored[place] if told == mention.type else _mixed(scored[place], told))
         # As with verify the mentions stay whatever is said of them, so what overlaps one cannot.
-        seen = (span for span in marked if draft.leaves(span.start, span.end))
-        others = sorted([*draft.kept, *seen])
+        seen = settled(pair for pair in sure_of if draft.leaves(*pair[0][:2]))
+        others = sorted([*draft.kept, *(span for span, _ in seen)])
         opinions = [scored[span.start, span.end] for span in others]
         sure = [one.probability(span.type) for span, one in zip(others, opinions, strict=True)]
-        known = {span[:2] for span in (*marked, *draft.fixed)}
+        known = {span[:2] for span in extracted} | fixed
         passed_over = [(one.probability(OUTSIDE), _mixed(one, OUTSIDE)) for place, one in scored.items() if place not in known]
         distribution = self._verifier.overall(asked, [*zip(sure, opinions, strict=True), *passed_over])
         return Opinion(distribution, tuple(zip(others, sure, strict=True)), draft.mentions, marked=True)

@@ -7,7 +7,7 @@ the engine's prefix cache makes use of; their order does not matter (benchmarks/
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tutelage.errors import ConfigError
@@ -151,11 +151,13 @@ class SpanVerifier:
     def _opinion(self, draft: Draft, spans: Sequence[tuple[int, int]], found: Sequence[LabelDistribution]) -> Opinion:
         mentions = {span[:2] for span in draft.mentions}
         scored = dict(zip(spans, found, strict=True))
-        entities = [(span, scored[span[:2]].probability(span.type)) for span in draft.kept]
-        for (start, end), distribution in sorted(scored.items(), key=lambda pair: (-pair[1].confidence, pair[0])):
-            free = draft.leaves(start, end) and not any(one.shares_a_word(start, end) for one, _ in entities)
-            if distribution.top != OUTSIDE and free:
-                entities.append((Span(start, end, distribution.top), distribution.confidence))
+        kept = [(span, scored[span[:2]].probability(span.type)) for span in draft.kept]
+        seen = [
+            (Span(start, end, distribution.top), distribution.confidence)
+            for (start, end), distribution in scored.items()
+            if distribution.top != OUTSIDE and draft.leaves(start, end)
+        ]
+        entities = [*kept, *settled(seen, draft.kept)]
         asked = [distribution for span, distribution in scored.items() if span in mentions]
         distribution = self.overall(asked, [(one.confidence, one) for one in found])
         return Opinion(distribution, tuple(sorted(entities)), draft.mentions, marked=True)
@@ -197,6 +199,15 @@ class SpanVerifier:
                     left[label] -= 1
                     chosen.append((query, label))
         return chosen
+
+
+def settled(entities: Iterable[tuple[Span, float]], beside: Sequence[Span] = ()) -> list[tuple[Span, float]]:
+    """Of entities that overlap the most certain one, and none that overlaps one of ``beside``; the most certain first."""
+    stay: list[tuple[Span, float]] = []
+    for span, sure in sorted(entities, key=lambda pair: (-pair[1], pair[0])):
+        if not any(one.shares_a_word(*span[:2]) for one in (*beside, *(one for one, _ in stay))):
+            stay.append((span, sure))
+    return stay
 
 
 def _mean(distributions: Sequence[LabelDistribution]) -> LabelDistribution:

@@ -58,6 +58,34 @@ def test_what_overlaps_an_extracted_entity_is_not_asked_about() -> None:
     assert [scored_mention(request.prompt)[1] for request in teacher.scorings()] == ["Bank of Paris"]
 
 
+@pytest.mark.parametrize(
+    ("said", "known", "kept"),
+    [
+        (["Ada Lovelace", "Ada"], {"Ada Lovelace": "PER", "Ada": "LOC"}, (0, 2)),
+        (["Ada", "Ada Lovelace"], {"Ada Lovelace": "LOC", "Ada": "PER"}, (0, 1)),
+        (["Ada Lovelace went", "Lovelace went to", "to Paris"], {"Ada Lovelace went": "PER", "to Paris": "PER"}, (0, 3)),
+    ],
+)
+def test_of_extracted_entities_that_overlap_the_most_certain_stays(said: list[str], known: dict[str, str], kept: tuple[int, int]) -> None:
+    opinion = opinion_of(Draft(ADA), [entity(quote, "person") for quote in said], known)
+    assert read_spans(opinion.target("O"))[0] == (*kept, "PER")
+    assert opinion.entities[0][1] == pytest.approx(SURE, abs=1e-5)
+    # What lost is neither an entity nor passed over, so the text is as sure as what stays.
+    assert opinion.distribution.confidence == pytest.approx(SURE, abs=1e-5)
+
+
+def test_a_place_with_two_types_has_the_one_that_the_verifier_gives_it() -> None:
+    opinion = opinion_of(Draft("Paris rose"), [entity("Paris", "person"), entity("Paris", "place")])
+    assert read_spans(opinion.target("O")) == spans((0, 1, "LOC"))
+
+
+def test_what_overlaps_the_mention_does_not_take_its_place() -> None:
+    """The exact words of the mention count, whatever else the reply marks around them."""
+    target, accepted, opinion = judged([entity("Paris", "place"), entity("saw Paris", "place"), entity("Ada Lovelace", "person")])
+    assert (target, accepted) == ("LOC", True)
+    assert read_spans(opinion.target(target)) == spans((2, 3, "LOC"), (4, 6, "PER"))
+
+
 def test_a_lost_second_opinion_rejects_its_text() -> None:
     def script(request: Request) -> Any:
         if isinstance(request, ScoreRequest) and scored_mention(request.prompt)[1] == "Acme":
