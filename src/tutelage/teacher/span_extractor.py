@@ -201,7 +201,8 @@ class SpanExtractor:
 def _first_of_each_type(shots: Sequence[Example], count: int) -> list[Example]:
     """At most ``count`` of the shots in their order, those first that hold a type which none before them does."""
     seen: set[str] = set()
-    new, others = [], []
+    new: list[int] = []
+    others: list[int] = []
     for place, shot in enumerate(shots):
         types = {span.type for span in read_spans(shot.label or "[]")}
         (others if types <= seen else new).append(place)
