@@ -1,0 +1,42 @@
+"""A stronger teacher than the embedded one, from its recording: what docs/results.md says of it comes out again, with no model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.tiny import grow
+from tests.tiny_ner import ner_student
+
+RECORDING = Path(__file__).parents[2] / "benchmarks" / "recordings" / "qwen2.5-coder-0.5b-wikigold.jsonl"
+
+RUN = [
+    "task=ner",
+    "data=wikigold",
+    "ablation=no_feedback",  # so no request depends on what the student does, and any student will do
+    "method.max_tokens=56",
+    "method.rounds=60",
+    "method.n_hard=14",
+    "method.n_easy=14",
+    "budget.tokens=100000",
+    "evaluate.teacher=true",
+    "seed=1",
+]
+"""The arm "static" of benchmarks/ner_arms.py, with the teacher alone beside it."""
+
+
+def test_the_recorded_teacher_writes_and_marks_as_documented(tmp_path: Path) -> None:
+    given = [f"student.model={ner_student(tmp_path / 'student')}", "student.max_length=64", "trainer.accelerator=cpu", "trainer.threads=1"]
+    short = ["method.training.start_epochs=1", "method.training.round_epochs=1", "method.training.final_epochs=1"]
+    result = grow(tmp_path / "run", [*RUN, *given, *short, "teacher=replay", f"teacher.recording={RECORDING}"])
+    assert result["rows"] == {"accepted": 74, "rejected": 70}
+    assert result["tokens"]["billed"] == 85_534
+    assert result["tokens"]["spent"] == 0
+    assert result["teacher"]["failed"] == 0
+    assert result["teacher"]["f1_strict"] == pytest.approx(0.596, abs=5e-4)
+
+
+def test_the_recording_names_no_folder_of_the_machine_that_made_it() -> None:
+    header = json.loads(RECORDING.read_text(encoding="utf-8").splitlines()[0])
+    assert json.loads(header["fingerprint"].removeprefix("vllm:"))["model"].startswith("sha256:")
