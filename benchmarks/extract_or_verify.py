@@ -21,11 +21,13 @@ from pathlib import Path
 from ner_arms import overrides_of
 from verify_window import Measured, measured
 
+from tutelage.errors import TeacherError
 
-def line(title: str, found: list[Measured], sentences: int) -> str:
+
+def line(title: str, found: list[Measured]) -> str:
     """The means of some measurements."""
-    share = statistics.mean(len(one.reasons) for one in found) / sentences
-    tokens = statistics.mean(one.tokens for one in found) / sentences
+    share = statistics.mean(len(one.reasons) / one.texts for one in found)
+    tokens = statistics.mean(one.tokens / one.texts for one in found)
     score, of_kept = (100 * statistics.mean(values) for values in zip(*((one.score, one.of_kept) for one in found), strict=True))
     return f"{title:28s} F1 {score:5.1f}  of what was not rejected {of_kept:5.1f}  rejected {share:5.1%}  {tokens:6.0f} tokens a sentence"
 
@@ -45,10 +47,16 @@ def main() -> None:
         found = []
         for seed in options.seeds:
             given = [f"seed={seed}", f"shots={shots}", f"teacher.ner={way}", *options.overrides]
+            title = f"{dataset} {shots} shots {way}"
             with tempfile.TemporaryDirectory() as folder:
-                found.append(measured([*overrides_of(dataset, options.data), *given], options.sentences, Path(folder)))
-            print(line(f"{dataset} {shots} shots {way} seed {seed}", found[-1:], options.sentences), flush=True)
-        print(line(f"{dataset} {shots} shots {way} mean", found, options.sentences), flush=True)
+                try:
+                    found.append(measured([*overrides_of(dataset, options.data), *given], options.sentences, Path(folder)))
+                except TeacherError as failed:  # no reply at all could be used
+                    print(f"{title} seed {seed}: {failed}", flush=True)
+                    continue
+            print(line(f"{title} seed {seed}", found[-1:]), flush=True)
+        if len(found) > 1:
+            print(line(f"{title} mean", found), flush=True)
         # Quotes and numbers differ from one reply to the next; what is left of a reason is its kind.
         kinds = Counter(re.sub(r"'.*?'|\".*?\"|\d+", "…", reason)[:90] for one in found for reason in one.reasons)
         for kind, count in kinds.most_common(4):

@@ -28,12 +28,13 @@ from tutelage.teacher.scoring import ordered_demonstrations
 
 class Measured(NamedTuple):
     """What the teacher alone does: the task's first metric (accuracy, or strict entity F1) where a rejected text counts as one without
-    entities, the same of the texts that were not rejected, the billed tokens, and why texts were rejected."""
+    entities, the same of the texts that were not rejected, the billed tokens, why texts were rejected, and how many texts there were."""
 
     score: float
     of_kept: float
     tokens: int
     reasons: tuple[str, ...]
+    texts: int
 
 
 def measured(overrides: list[str], texts: int, folder: Path) -> Measured:
@@ -62,7 +63,7 @@ def measured(overrides: list[str], texts: int, folder: Path) -> Measured:
         ]
         kept = [outcome for place, outcome in enumerate(outcomes) if place not in labelled.errors]
         score, of_kept = (float(task.metrics(some)[task.quoted[0].key]) if some else 0.0 for some in (outcomes, kept))
-        return Measured(score, of_kept, stack.budget.usage.billed, tuple(labelled.errors.values()))
+        return Measured(score, of_kept, stack.budget.usage.billed, tuple(labelled.errors.values()), len(dev))
     finally:
         stack.close()
 

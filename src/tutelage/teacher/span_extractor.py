@@ -42,7 +42,7 @@ class SpanExtractor:
         shots: marked examples, the demonstrations in this order.
         verifier: gives the second opinion; its calibrator is the labeller's.
         max_tokens: longest reply.
-        shown_sentences: the most shots that are shown. The first with a type that is not shown yet go before the others.
+        shown_sentences: so many shots are shown, the first of each type and then others; more where there are more types.
         nearest: gives a text demonstrations of its own instead, all of which are shown; the verifier has them for itself.
 
     Raises:
@@ -107,8 +107,9 @@ class SpanExtractor:
         failed = len(errors)
         if len(errors) == len(drafts) >= _ENOUGH:
             raise TeacherError(
-                f"None of {len(drafts)} replies could be used as a marking; the first: {errors[0]}. Where they are too long, show fewer shots "
-                "(teacher.shown_sentences); where a small teacher cannot write one down, take teacher.ner=verify, or a more capable teacher.model."
+                f"None of {len(drafts)} replies could be used as a marking; the first: {errors[0]}. Where the requests are too long, show fewer "
+                "shots (teacher.shown_sentences); where a small teacher cannot write a marking down, take teacher.ner=verify, or a more capable "
+                "teacher.model."
             )
         kept = [drafts[place] for place in marked]
         spans = [self._scored(draft, own) for draft, own in zip(kept, marked.values(), strict=True)]
@@ -122,10 +123,14 @@ class SpanExtractor:
         return Labelled(tuple(opinions), errors, asked=len(drafts) + scores.asked, failed=failed + scores.failed)
 
     def _scored(self, draft: Draft, marked: Sequence[Span]) -> list[tuple[int, int]]:
-        """What the verifier is asked about: what was extracted or has to be there, and the candidates that overlap none of it."""
-        said = [*marked, *draft.fixed]
+        """What the verifier is asked about: what was extracted or has to be there, and the candidates that overlap none of it.
+
+        Of extracted entities that overlap each other some will not stay, and what is under those is asked about too.
+        """
+        firm = [span for span in marked if not any(one != span and one.shares_a_word(*span[:2]) for one in marked)]
+        said = [*firm, *draft.fixed]
         others = (place for place in self._verifier.places(draft) if not any(span.shares_a_word(*place) for span in said))
-        return sorted({*(span[:2] for span in said), *others})
+        return sorted({*(span[:2] for span in (*marked, *draft.fixed)), *others})
 
     def _extractions(self, drafts: Sequence[Draft]) -> list[GenerateRequest]:
         return [
@@ -157,8 +162,10 @@ class SpanExtractor:
         Raises:
             ValueError, DataError: there is no reply, or it does not fit the schema or the text.
         """
-        if reply.finish_reason == "length":  # an engine calls that an error too, but does not know the setting's name
-            raise ValueError(f"the reply was cut off at {self._sampling.max_tokens} tokens (teacher.reply_tokens)")
+        if reply.finish_reason == "length":  # an engine calls that an error too, but does not know the settings' names
+            least = reply.completion_tokens >= self._sampling.max_tokens
+            setting = "teacher.reply_tokens" if least else "the engine's context ends there: fewer teacher.shown_sentences"
+            raise ValueError(f"the reply was cut off at {reply.completion_tokens} tokens ({setting}) {reply.error}".strip())
         if reply.error:
             raise ValueError(reply.error)
         if record_id(text) in self._prompts.cut:
@@ -173,7 +180,7 @@ class SpanExtractor:
                 raise ValueError(f"the quote {quote!r} is {len(places)} times in the sentence, there is no occurrence {number}")
             span = Span(*places[number - 1], self._name_of[entity["type"]])
             # Small teachers say an entity again. Where it stands once, nothing else can be meant.
-            if span in spans and len(places) > 1:
+            if len(places) > 1 and any(one[:2] == span[:2] for one in spans):
                 raise ValueError(f"the quote {quote!r} is {len(places)} times in the sentence, and occurrence {number} came again")
             spans.append(span)
         return tuple(sorted(set(spans)))
@@ -193,13 +200,18 @@ class SpanExtractor:
         opinions = [scored[span.start, span.end] for span in others]
         sure = [one.probability(span.type) for span, one in zip(others, opinions, strict=True)]
         known = {span[:2] for span in extracted} | fixed
-        passed_over = [(one.probability(OUTSIDE), _mixed(one, OUTSIDE)) for place, one in scored.items() if place not in known]
+        there = (*others, *draft.fixed)
+        passed_over = [
+            (one.probability(OUTSIDE), _mixed(one, OUTSIDE))
+            for place, one in scored.items()
+            if place not in known and not any(span.shares_a_word(*place) for span in there)
+        ]
         distribution = self._verifier.overall(asked, [*zip(sure, opinions, strict=True), *passed_over])
         return Opinion(distribution, tuple(zip(others, sure, strict=True)), draft.mentions, marked=True)
 
 
 def _first_of_each_type(shots: Sequence[Example], count: int) -> list[Example]:
-    """At most ``count`` of the shots in their order, those first that hold a type which none before them does."""
+    """The shots that hold a type which none before them does, and others up to ``count``, in their order."""
     seen: set[str] = set()
     new: list[int] = []
     others: list[int] = []
@@ -207,7 +219,7 @@ def _first_of_each_type(shots: Sequence[Example], count: int) -> list[Example]:
         types = {span.type for span in read_spans(shot.label or "[]")}
         (others if types <= seen else new).append(place)
         seen |= types
-    return [shots[place] for place in sorted([*new, *others][:count])]
+    return [shots[place] for place in sorted([*new, *others[: max(0, count - len(new))]])]
 
 
 def _schema(words: Sequence[str]) -> str:

@@ -157,7 +157,7 @@ class SpanVerifier:
             for (start, end), distribution in scored.items()
             if distribution.top != OUTSIDE and draft.leaves(start, end)
         ]
-        entities = [*kept, *settled(seen, draft.kept)]
+        entities = [*kept, *settled(seen)]
         asked = [distribution for span, distribution in scored.items() if span in mentions]
         distribution = self.overall(asked, [(one.confidence, one) for one in found])
         return Opinion(distribution, tuple(sorted(entities)), draft.mentions, marked=True)
@@ -201,11 +201,11 @@ class SpanVerifier:
         return chosen
 
 
-def settled(entities: Iterable[tuple[Span, float]], beside: Sequence[Span] = ()) -> list[tuple[Span, float]]:
-    """Of entities that overlap the most certain one, and none that overlaps one of ``beside``; the most certain first."""
+def settled(entities: Iterable[tuple[Span, float]]) -> list[tuple[Span, float]]:
+    """Of entities that overlap the most certain one; the most certain first."""
     stay: list[tuple[Span, float]] = []
     for span, sure in sorted(entities, key=lambda pair: (-pair[1], pair[0])):
-        if not any(one.shares_a_word(*span[:2]) for one in (*beside, *(one for one, _ in stay))):
+        if not any(one.shares_a_word(*span[:2]) for one, _ in stay):
             stay.append((span, sure))
     return stay
 

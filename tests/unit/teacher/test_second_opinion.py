@@ -61,17 +61,28 @@ def test_what_overlaps_an_extracted_entity_is_not_asked_about() -> None:
 @pytest.mark.parametrize(
     ("said", "known", "kept"),
     [
-        (["Ada Lovelace", "Ada"], {"Ada Lovelace": "PER", "Ada": "LOC"}, (0, 2)),
-        (["Ada", "Ada Lovelace"], {"Ada Lovelace": "LOC", "Ada": "PER"}, (0, 1)),
-        (["Ada Lovelace went", "Lovelace went to", "to Paris"], {"Ada Lovelace went": "PER", "to Paris": "PER"}, (0, 3)),
+        (["Ada Lovelace", "Ada"], {"Ada Lovelace": "PER", "Ada": "LOC"}, [(0, 2)]),
+        (["Ada", "Ada Lovelace"], {"Ada Lovelace": "LOC", "Ada": "PER"}, [(0, 1)]),
+        # A third one that overlaps only what has lost stays.
+        (["Ada Lovelace went", "Lovelace went to", "to Paris"], {"Ada Lovelace went": "PER", "to Paris": "PER"}, [(0, 3), (3, 5)]),
     ],
 )
-def test_of_extracted_entities_that_overlap_the_most_certain_stays(said: list[str], known: dict[str, str], kept: tuple[int, int]) -> None:
+def test_of_extracted_entities_that_overlap_the_most_certain_stays(said: list[str], known: dict[str, str], kept: list[Any]) -> None:
     opinion = opinion_of(Draft(ADA), [entity(quote, "person") for quote in said], known)
-    assert read_spans(opinion.target("O"))[0] == (*kept, "PER")
-    assert opinion.entities[0][1] == pytest.approx(SURE, abs=1e-5)
-    # What lost is neither an entity nor passed over, so the text is as sure as what stays.
-    assert opinion.distribution.confidence == pytest.approx(SURE, abs=1e-5)
+    assert read_spans(opinion.target("O")) == spans(*((*place, "PER") for place in kept))
+    assert [sure for _, sure in opinion.entities] == pytest.approx([SURE] * len(kept), abs=1e-5)
+
+
+def test_a_name_under_an_entity_that_did_not_stay_makes_its_text_less_certain() -> None:
+    """It was passed over: nothing that is left covers it."""
+    reply = [entity("Ada Lovelace", "person"), entity(ADA, "person")]
+    opinion = opinion_of(Draft(ADA), reply)
+    assert read_spans(opinion.target("O")) == spans((0, 2, "PER"))
+    assert opinion.distribution.top == "O"
+    assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (1 - SURE) / 3, abs=1e-5)
+    # Where the entity that stays covers the other's words there is nothing more to ask.
+    whole = opinion_of(Draft(ADA), reply, known={ADA: "PER", "Ada Lovelace": "LOC"})
+    assert (read_spans(whole.target("O")), whole.distribution.confidence) == (spans((0, 5, "PER")), pytest.approx(SURE, abs=1e-5))
 
 
 def test_a_place_with_two_types_has_the_one_that_the_verifier_gives_it() -> None:

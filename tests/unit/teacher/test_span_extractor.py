@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.classroom import WordTeacher, prompt_set
+from tests.classroom import prompt_set
 from tests.newsroom import (
     ADA,
     ADA_REPLY,
-    SHOTS,
     TYPES,
     entity,
     extractor,
@@ -24,18 +23,12 @@ from tests.newsroom import (
     verifier,
 )
 
-from tutelage.compose import compose_config
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.parts import build_labeller
 from tutelage.records import Example, Label
-from tutelage.tasks.classification import ClassificationTask
-from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import Span, read_spans, write_spans
 from tutelage.teacher.labelling import Draft, Labelled
 from tutelage.teacher.protocol import GenerateRequest, Reply
-from tutelage.teacher.scoring import TextLabeller
 from tutelage.teacher.span_extractor import SpanExtractor
-from tutelage.teacher.span_verifier import SpanVerifier
 from tutelage.teacher.structured import validate
 
 PROMPTS = prompt_set("completion_ner")
@@ -86,7 +79,7 @@ def test_a_demonstration_names_the_occurrence_that_was_marked() -> None:
     assert f"Names: {json.dumps([entity('Rome', 'place', 2)])}\n" in teacher.asked[0].prompt
 
 
-def test_of_many_shots_those_with_a_new_type_are_shown_first_in_their_order() -> None:
+def test_of_many_shots_the_first_of_each_type_are_shown_and_others_up_to_the_number() -> None:
     shots = [
         marked("Ada rose", {"Ada": "PER"}),
         marked("Ada fell", {"Ada": "PER"}),
@@ -101,6 +94,7 @@ def test_of_many_shots_those_with_a_new_type_are_shown_first_in_their_order() ->
         SpanExtractor(teacher, TYPES, PROMPTS, shots, second, shown_sentences=count).label([Draft("a draft")])
         return [line.removeprefix("Text: ") for line in teacher.asked[0].prompt.splitlines() if line.startswith("Text: ")][:-1]
 
+    assert shown(1) == ["Ada rose", "Paris rose", "Acme rose"]
     assert shown(4) == ["Ada rose", "Ada fell", "Paris rose", "Acme rose"]
     assert shown(6) == shown(60) == [shot.text for shot in shots]
     with pytest.raises(ConfigError, match=r"teacher\.shown_sentences=0 must be 1 or more"):
@@ -158,8 +152,14 @@ def test_an_occurrence_may_be_a_whole_float() -> None:
         ("Paris is a place", "not JSON"),
         ('[{"quote": "Par', "not JSON"),
         ("", "not JSON"),
-        (Reply("extract.0", text="[]", finish_reason="length"), "the reply was cut off at 512 tokens (teacher.reply_tokens)"),
-        (Reply("extract.0", finish_reason="length", error="raise max_tokens"), "cut off at 512 tokens (teacher.reply_tokens)"),
+        (
+            Reply("extract.0", finish_reason="length", completion_tokens=512, error="no schema here"),
+            "the reply was cut off at 512 tokens (teacher.reply_tokens) no schema here",
+        ),
+        (
+            Reply("extract.0", finish_reason="length", completion_tokens=90),
+            "cut off at 90 tokens (the engine's context ends there: fewer teacher.shown_sentences)",
+        ),
         (Reply("extract.0", error="too long"), "too long"),
     ],
 )
@@ -170,7 +170,9 @@ def test_a_reply_that_does_not_fit_rejects_its_text(reply: Any, reason: str) -> 
 def test_an_entity_said_twice_counts_once_where_it_stands_once() -> None:
     paris = entity("Paris", "place")
     assert read(ADA, *ADA_REPLY, paris, paris) == spans((0, 2, "PER"), (4, 5, "LOC"))
-    assert "the quote 'Paris' is 2 times in the sentence, and occurrence 1 came again" in refused("Paris is Paris", [paris, paris])
+    for again in (paris, entity("Paris", "person")):
+        reason = refused("Paris is Paris", [paris, again])
+        assert reason == "the quote 'Paris' is 2 times in the sentence, and occurrence 1 came again"
 
 
 def test_a_long_quote_is_cut_in_the_reason() -> None:
@@ -240,7 +242,8 @@ def test_a_rejected_text_leaves_the_others_alone() -> None:
 def test_where_no_reply_can_be_used_the_teacher_is_not_asked_on() -> None:
     subject, teacher = extractor(lambda request: "a place")
     with pytest.raises(
-        TeacherError, match=r"None of 8 replies could be used as a marking; the first: .*not JSON.* take teacher.ner=verify"
+        TeacherError,
+        match=r"None of 8 replies could be used as a marking; the first: .*not JSON.*teacher.shown_sentences.* take teacher.ner=verify",
     ):
         subject.label([Draft(f"Paris {number}") for number in range(8)])
     assert len(teacher.asked) == 8
@@ -273,26 +276,3 @@ def test_a_prompt_set_without_the_template_is_refused_at_once() -> None:
     second, teacher = verifier(knowing())
     with pytest.raises(ConfigError, match=r"'completion_classification' has no template 'extract'.*prompt=completion_ner"):
         SpanExtractor(teacher, TYPES, prompt_set(), (), second)
-
-
-@pytest.mark.parametrize(("way", "kind"), [("extract", SpanExtractor), ("verify", SpanVerifier)])
-def test_the_way_is_configured(way: str, kind: type) -> None:
-    config = compose_config(["task=ner", "data=wikigold", f"teacher.ner={way}"])
-    teacher = WordTeacher(knowing(replies={ADA: ADA_REPLY}))
-    labeller = build_labeller(config, PROMPTS, NerTask(TYPES), teacher, SHOTS)
-    assert type(labeller) is kind
-    (opinion,) = labeller.label([Draft(ADA)]).opinions
-    assert opinion is not None
-    assert isinstance(teacher.asked[0], GenerateRequest) == (way == "extract")
-
-
-def test_an_unknown_way_is_refused() -> None:
-    config = compose_config(["task=ner", "data=wikigold", "teacher.ner=extrct"])
-    with pytest.raises(ConfigError, match=r"Unknown teacher\.ner 'extrct'\. Did you mean 'extract'\? Available: extract, verify\."):
-        build_labeller(config, PROMPTS, NerTask(TYPES), WordTeacher(knowing()), SHOTS)
-
-
-def test_whole_texts_are_not_extracted_from() -> None:
-    config = compose_config(["teacher.ner=extract"])
-    labeller = build_labeller(config, prompt_set(), ClassificationTask(TYPES), WordTeacher(knowing()), ())
-    assert type(labeller) is TextLabeller
