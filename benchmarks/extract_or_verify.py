@@ -11,7 +11,6 @@ sentence counts as one without entities and of the others alone; the share that 
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 import tempfile
 from collections import Counter
@@ -22,6 +21,7 @@ from ner_arms import overrides_of
 from verify_window import Measured, measured
 
 from tutelage.errors import TeacherError
+from tutelage.report.figures_rows import reason_kind
 
 
 def line(title: str, found: list[Measured]) -> str:
@@ -57,8 +57,7 @@ def main() -> None:
             print(line(f"{title} seed {seed}", found[-1:]), flush=True)
         if len(found) > 1:
             print(line(f"{title} mean", found), flush=True)
-        # Quotes and numbers differ from one reply to the next; what is left of a reason is its kind.
-        kinds = Counter(re.sub(r"'.*?'|\".*?\"|\d+", "…", reason)[:90] for one in found for reason in one.reasons)
+        kinds = Counter(reason_kind(reason) for one in found for reason in one.reasons)
         for kind, count in kinds.most_common(4):
             print(f"{count:5d} × {kind}", flush=True)
 

@@ -165,7 +165,7 @@ class SpanExtractor:
         if reply.finish_reason == "length":  # an engine calls that an error too, but does not know the settings' names
             least = reply.completion_tokens >= self._sampling.max_tokens
             setting = "teacher.reply_tokens" if least else "the engine's context ends there: fewer teacher.shown_sentences"
-            raise ValueError(f"the reply was cut off at {reply.completion_tokens} tokens ({setting}) {reply.error}".strip())
+            raise ValueError(f"the reply was cut off at {reply.completion_tokens} tokens ({setting})")
         if reply.error:
             raise ValueError(reply.error)
         if record_id(text) in self._prompts.cut:

@@ -153,8 +153,8 @@ def test_an_occurrence_may_be_a_whole_float() -> None:
         ('[{"quote": "Par', "not JSON"),
         ("", "not JSON"),
         (
-            Reply("extract.0", finish_reason="length", completion_tokens=512, error="no schema here"),
-            "the reply was cut off at 512 tokens (teacher.reply_tokens) no schema here",
+            Reply("extract.0", finish_reason="length", completion_tokens=512, error="raise max_tokens"),
+            "the reply was cut off at 512 tokens (teacher.reply_tokens)",
         ),
         (
             Reply("extract.0", finish_reason="length", completion_tokens=90),
