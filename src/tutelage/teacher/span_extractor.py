@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tutelage.errors import ConfigError, DataError, TeacherError
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Example, Label, LabelDistribution, record_id
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, read_spans
@@ -102,7 +102,7 @@ class SpanExtractor:
         for place, reply in enumerate(self._teacher.ask(self._extractions(drafts), on_reply)):
             try:
                 marked[place] = self._read(drafts[place].text, reply)
-            except (ValueError, DataError) as wrong:
+            except ValueError as wrong:
                 errors[place] = str(wrong)
         failed = len(errors)
         if len(errors) == len(drafts) >= _ENOUGH:
@@ -125,9 +125,10 @@ class SpanExtractor:
     def _scored(self, draft: Draft, marked: Sequence[Span]) -> list[tuple[int, int]]:
         """What the verifier is asked about: what was extracted or has to be there, and the candidates that overlap none of it.
 
-        Of extracted entities that overlap each other some will not stay, and what is under those is asked about too.
+        Of extracted entities that overlap each other or what has to be there some will not stay, and what is under those is asked about too.
         """
-        firm = [span for span in marked if not any(one != span and one.shares_a_word(*span[:2]) for one in marked)]
+        rivals = (*marked, *draft.fixed)
+        firm = [span for span in marked if not any(one[:2] != span[:2] and one.shares_a_word(*span[:2]) for one in rivals)]
         said = [*firm, *draft.fixed]
         others = (place for place in self._verifier.places(draft) if not any(span.shares_a_word(*place) for span in said))
         return sorted({*(span[:2] for span in (*marked, *draft.fixed)), *others})
@@ -160,7 +161,7 @@ class SpanExtractor:
         """The entities of a reply in the order of the text.
 
         Raises:
-            ValueError, DataError: there is no reply, or it does not fit the schema or the text.
+            ValueError: there is no reply, or it does not fit the schema or the text.
         """
         if reply.finish_reason == "length":  # an engine calls that an error too, but does not know the settings' names
             least = reply.completion_tokens >= self._sampling.max_tokens

@@ -85,6 +85,13 @@ def test_a_name_under_an_entity_that_did_not_stay_makes_its_text_less_certain() 
     assert (read_spans(whole.target("O")), whole.distribution.confidence) == (spans((0, 5, "PER")), pytest.approx(SURE, abs=1e-5))
 
 
+def test_a_name_under_an_entity_that_overlaps_a_kept_one_makes_its_text_less_certain() -> None:
+    draft = Draft(ADA, kept=spans((0, 2, "PER")))
+    opinion = opinion_of(draft, [entity(ADA, "person")])
+    assert read_spans(opinion.target("O")) == spans((0, 2, "PER"))
+    assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (1 - SURE) / 3, abs=1e-5)
+
+
 def test_a_place_with_two_types_has_the_one_that_the_verifier_gives_it() -> None:
     opinion = opinion_of(Draft("Paris rose"), [entity("Paris", "person"), entity("Paris", "place")])
     assert read_spans(opinion.target("O")) == spans((0, 1, "LOC"))
