@@ -1,7 +1,7 @@
-"""Claim: a small teacher marks entities better by *verify* than by *extract*; the more capable it is, the nearer the two.
+"""Claim: a small teacher marks entities better by *verify* than by *extract*.
 
     python benchmarks/extract_or_verify.py [--sets wikigold conll04 wnut17] [--seeds 1 2] [--shots 1 5] [--sentences 168] [--data ../data]
-        [teacher.model=embedded]
+        [-- teacher.model=FOLDER]
 
 The teacher alone marks the first dev sentences both ways, with the shots of each seed as demonstrations. Strict entity F1, where a rejected
 sentence counts as one without entities and of the others alone; the share that was rejected, and why; billed tokens a sentence.

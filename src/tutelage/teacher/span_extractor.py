@@ -164,8 +164,8 @@ class SpanExtractor:
             ValueError: there is no reply, or it does not fit the schema or the text.
         """
         if reply.finish_reason == "length":  # an engine calls that an error too, but does not know the settings' names
-            least = reply.completion_tokens >= self._sampling.max_tokens
-            setting = "teacher.reply_tokens" if least else "the engine's context ends there: fewer teacher.shown_sentences"
+            longest = reply.completion_tokens >= self._sampling.max_tokens
+            setting = "teacher.reply_tokens" if longest else "the engine's context ends there: fewer teacher.shown_sentences"
             raise ValueError(f"the reply was cut off at {reply.completion_tokens} tokens ({setting})")
         if reply.error:
             raise ValueError(reply.error)
