@@ -18,16 +18,16 @@ from evokd_gain import result_of
 from ner_arms import overrides_of
 from ner_bottleneck import lines
 
-from tutelage.data.sight import PoolSight
+from tutelage.labelling.ner_candidates import Place, SpanCandidates
 from tutelage.records import Label
-from tutelage.selectors.every_row import EveryRow
+from tutelage.selectors.row_selection import EveryRow
 from tutelage.student.checkpoint import load_student
 from tutelage.student.losses.protocol import UnitLoss
 from tutelage.student.module import StudentModule
+from tutelage.student.pool_view import StudentPoolView
 from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import from_tags
-from tutelage.teacher.candidates import Candidates, Place
 
 _WIKIGOLD = Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples" / "wikigold" / "dev.jsonl"
 _CHOICES = (
@@ -49,7 +49,7 @@ def proposed(run: Path, records: Sequence[dict[str, Any]]) -> list[tuple[Place, 
     task = NerTask([Label(type, type, type) for type in types])
     rates = {"learning_rate": 0.0, "head_learning_rate": 0.0, "weight_decay": 0.0}
     module = StudentModule(network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=1, **rates)
-    return PoolSight(module, tokenizer, [" ".join(record["tokens"]) for record in records], max_length=length, seed=0).proposed()
+    return StudentPoolView(module, tokenizer, [" ".join(record["tokens"]) for record in records], max_length=length, seed=0).proposed()
 
 
 def main() -> None:
@@ -69,11 +69,11 @@ def main() -> None:
         seen[name] = proposed(run, records)
     print(f"{'teacher.candidates':30s}" + "".join(f" {name + f' ({len(records):,})':>18s}" for name, records in dev.items()))
     for parts, sources in _CHOICES:
-        candidates, columns = Candidates(parts, sources.split(","), options.width), ""
+        candidates, columns = SpanCandidates(parts, sources.split(","), options.width), ""
         for name, records in dev.items():
             gold = [{span[:2] for span in from_tags(record["tags"])} for record in records]
-            found = [set(candidates(record["tokens"], places)) for record, places in zip(records, seen[name], strict=True)]
-            right = sum(len(own & said) for own, said in zip(gold, found, strict=True))
+            found = [set(candidates(record["tokens"], indices)) for record, indices in zip(records, seen[name], strict=True)]
+            right = sum(len(own & predicted) for own, predicted in zip(gold, found, strict=True))
             recall, each = right / sum(map(len, gold)), sum(map(len, found)) / len(records)
             columns += f" {f'{100 * recall:.1f} % / {each:.1f}':>18s}"
         print(f"[{sources}]{f' parts {parts}' if parts else '':{28 - len(sources)}s}{columns}")

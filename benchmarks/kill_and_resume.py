@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    chance = random.Random(options.seed)
+    rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch)
         began = time.monotonic()
@@ -46,7 +46,7 @@ def main() -> None:
         process = start(base / "cut", base / "cut.sqlite", resume=False)
         while True:
             # Long enough to get somewhere: a start takes a third of this small run.
-            moment = chance.uniform(0.12, 0.4) * seconds
+            moment = rng.uniform(0.12, 0.4) * seconds
             try:
                 code = process.wait(timeout=moment if kills < options.kills else None)
                 if code:

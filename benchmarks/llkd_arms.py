@@ -118,7 +118,7 @@ def selection(folder: Path, dataset: str, arm: str, seeds: list[int]) -> str:
         return ""
     steps = "/".join(str(run[-1]["updates"]) for run in lines if run)
     right = {
-        name: [sum(line[name][place] for run in lines for line in run) for place in (0, 1)] for name in ("right_of_seen", "right_of_kept")
+        name: [sum(line[name][index] for run in lines for line in run) for index in (0, 1)] for name in ("right_of_seen", "right_of_kept")
     }
     return f"{steps} steps   " + " ".join(f"{100 * good / max(1, known):5.1f}" for good, known in right.values())
 

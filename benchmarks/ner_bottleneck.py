@@ -50,10 +50,10 @@ def marked(student: Path, texts: Sequence[str]) -> list[list[Span]]:
     """The judge's entities of texts whose words are joined by single spaces."""
     network, tokenizer, length = load_student(student)
     found = []
-    for said in find_entities(network, tokenizer, length, texts):
+    for predicted in find_entities(network, tokenizer, length, texts):
         spans = []
-        for entity in said["entities"]:
-            first = said["text"][: entity["start"]].count(" ")
+        for entity in predicted["entities"]:
+            first = predicted["text"][: entity["start"]].count(" ")
             spans.append(Span(first, first + entity["text"].count(" ") + 1, entity["label"]))
         found.append(spans)
     return found
@@ -73,7 +73,7 @@ def main() -> None:
     print(
         f"{'run':28s} {'rows':>5s} {'as they are':>12s} {'judge’s labels':>15s} {'gold sentences':>15s} {'pool, teacher’s':>16s}   teacher against judge"
     )
-    for place, run in enumerate(options.runs):
+    for index, run in enumerate(options.runs):
         seed = json.loads((run / "manifest.json").read_text())["seed"]
         rows = [row for row in lines(run / "pool" / "rows.jsonl") if row["accepted"]]
         texts = [row["text"].split(" ") for row in rows]
@@ -88,8 +88,8 @@ def main() -> None:
             "judged": [(words, to_tags(spans, len(words))) for words, spans in zip(texts, judged, strict=True)],
             "gold": random.Random(seed).sample(gold, len(rows)),
         }
-        if place < len(options.pool):
-            drawn = [row for row in lines(options.pool[place] / "pool" / "rows.jsonl") if row["accepted"] and row["source"] == "pool"]
+        if index < len(options.pool):
+            drawn = [row for row in lines(options.pool[index] / "pool" / "rows.jsonl") if row["accepted"] and row["source"] == "pool"]
             drawn = random.Random(seed).sample(drawn, min(len(rows), len(drawn)))
             cut = [(row["text"].split(" "), read_spans(row["target"])) for row in drawn]
             variants["pool"] = [(words, to_tags(spans, len(words))) for words, spans in cut]

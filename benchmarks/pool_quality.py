@@ -61,8 +61,8 @@ def main() -> None:
     encode, gold, test = Encoder(), lines(SAMPLE / "pool.jsonl"), lines(SAMPLE / "test.jsonl")
     runs = parser.parse_args().runs
     judge = LogisticRegression(C=30, max_iter=2000).fit(encode([line["text"] for line in gold]), [line["label"] for line in gold])
-    places, classes = encode([line["text"] for line in test]), np.array([line["label"] for line in test])
-    print(f"the judge is right on {100 * (judge.predict(places) == classes).mean():.1f} % of the test texts")
+    indices, classes = encode([line["text"] for line in test]), np.array([line["label"] for line in test])
+    print(f"the judge is right on {100 * (judge.predict(indices) == classes).mean():.1f} % of the test texts")
     for run in runs:
         rows = [row for row in lines(run / "pool" / "rows.jsonl") if row["accepted"] and row["source"] != "gold"]
         if not rows:
@@ -73,10 +73,10 @@ def main() -> None:
         by_kind: dict[str, list[bool]] = defaultdict(list)
         for row, fine in zip(rows, right, strict=True):
             by_kind[row["source"]].append(bool(fine))
-        cosine = np.where(targets[None, :] == classes[:, None], places @ grown.T, 0.0)
+        cosine = np.where(targets[None, :] == classes[:, None], indices @ grown.T, 0.0)
         kinds = ", ".join(f"{kind} {100 * np.mean(fine):.0f} %" for kind, fine in sorted(by_kind.items()))
         accuracy = [
-            100 * (LogisticRegression(C=30, max_iter=2000).fit(grown, labels).predict(places) == classes).mean()
+            100 * (LogisticRegression(C=30, max_iter=2000).fit(grown, labels).predict(indices) == classes).mean()
             for labels in (targets, judge.predict(grown))
         ]
         print(

@@ -23,12 +23,12 @@ from omegaconf import OmegaConf
 from rich.progress import Progress
 from selector_cost import CONF, WANTED, resident
 
-from tutelage.data.sight import PoolSight
 from tutelage.records import Label
-from tutelage.selectors.every_row import EveryRow
+from tutelage.selectors.row_selection import EveryRow
 from tutelage.student.checkpoint import load_student
 from tutelage.student.losses.protocol import UnitLoss
 from tutelage.student.module import StudentModule
+from tutelage.student.pool_view import StudentPoolView
 from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.classification import ClassificationTask
 
@@ -48,19 +48,19 @@ def measure(given: argparse.Namespace) -> None:
     rates = {"learning_rate": 0.0, "head_learning_rate": 0.0, "weight_decay": 0.0}
     module = StudentModule(network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=1, **rates)
     lines = given.texts.read_text(encoding="utf-8").splitlines()
-    texts = [f"{place // len(lines)} {lines[place % len(lines)]}" for place in range(total)]
+    texts = [f"{index // len(lines)} {lines[index % len(lines)]}" for index in range(total)]
     labelled = texts[:100]
     before, started = resident() / 1e9, time.perf_counter()
     with Progress(transient=True) as bar:
-        look = bar.add_task("pool", total=total)
-        view = PoolSight(
+        view_pool = bar.add_task("pool", total=total)
+        view = StudentPoolView(
             module,
             tokenizer,
             texts,
             labelled,
             max_length=length,
             seed=1,
-            on_chunk=lambda name, done, of: bar.update(look, description=name, completed=done, total=of),
+            on_chunk=lambda name, done, of: bar.update(view_pool, description=name, completed=done, total=of),
         )
         own = view.embeddings().nbytes / 1e9
     seconds = time.perf_counter() - started

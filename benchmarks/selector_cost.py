@@ -36,18 +36,18 @@ class Arrays:
     """A pool view of arrays; the dropout passes cost a model nothing here, so only the choice is timed."""
 
     def __init__(self, total: int) -> None:
-        chance = np.random.default_rng(17)
-        logits = chance.standard_normal((total, CLASSES), dtype=np.float32) * chance.uniform(0.2, 4, (total, 1)).astype(np.float32)
+        rng = np.random.default_rng(17)
+        logits = rng.standard_normal((total, CLASSES), dtype=np.float32) * rng.uniform(0.2, 4, (total, 1)).astype(np.float32)
         np.exp(logits, out=logits)
         logits /= logits.sum(axis=1, keepdims=True)
         self._probabilities = logits
-        centres = chance.standard_normal((CLUSTERS, WIDTH), dtype=np.float32)
+        centres = rng.standard_normal((CLUSTERS, WIDTH), dtype=np.float32)
         self._embeddings = np.empty((total, WIDTH), dtype=np.float32)
         for start in range(0, total, 10_000):
             block = self._embeddings[start : start + 10_000]
-            chance.standard_normal(dtype=np.float32, out=block)
-            block += centres[chance.integers(CLUSTERS, size=len(block))]
-        self._labelled = chance.standard_normal((LABELLED, WIDTH), dtype=np.float32)
+            rng.standard_normal(dtype=np.float32, out=block)
+            block += centres[rng.integers(CLUSTERS, size=len(block))]
+        self._labelled = rng.standard_normal((LABELLED, WIDTH), dtype=np.float32)
         self.texts = range(total)
 
     def probabilities(self) -> Any:
@@ -56,7 +56,7 @@ class Arrays:
 
     def uncertainty(self, kind: Any) -> Any:
         """Computed anew for each choice, as part of what is timed."""
-        from tutelage.selectors.uncertainty import uncertainty_of
+        from tutelage.selectors.measures import uncertainty_of
 
         return uncertainty_of(self._probabilities, kind)
 
@@ -83,7 +83,7 @@ class Said:
         """The distributions, [N, C]."""
         return self._view.probabilities()
 
-    def __getitem__(self, places: Any) -> Said:
+    def __getitem__(self, indices: Any) -> Said:
         """Itself."""
         return self
 
@@ -99,7 +99,7 @@ def ours(name: str, view: Arrays) -> Any:
     from omegaconf import OmegaConf
 
     selector = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
-    return lambda: selector.query(view, WANTED, np.random.default_rng(5)).places
+    return lambda: selector.query(view, WANTED, np.random.default_rng(5)).indices
 
 
 def theirs(name: str, view: Arrays) -> Any:
@@ -118,12 +118,12 @@ def theirs(name: str, view: Arrays) -> Any:
         "badge": lambda: BADGE(CLASSES),
     }
     np.random.seed(5)
-    strategy, said, pool = strategies[name](), Said(view), np.arange(len(view.texts))
+    strategy, predicted, pool = strategies[name](), Said(view), np.arange(len(view.texts))
     if name not in ("k_means", "k_center", "badge"):
-        return lambda: strategy.query(said, said, pool, np.array([], dtype=int), np.array([]), n=WANTED)
+        return lambda: strategy.query(predicted, predicted, pool, np.array([], dtype=int), np.array([]), n=WANTED)
     both = np.concatenate([view.embeddings(), view.labelled_embeddings()])  # before the clock and the count start
     labelled = np.arange(len(pool), len(pool) + LABELLED)
-    return lambda: strategy.query(said, said, pool, labelled, np.zeros(LABELLED), n=WANTED, embeddings=both)
+    return lambda: strategy.query(predicted, predicted, pool, labelled, np.zeros(LABELLED), n=WANTED, embeddings=both)
 
 
 def resident() -> int:
@@ -136,11 +136,11 @@ def measure(library: str, name: str, total: int) -> None:
     warnings.simplefilter("ignore")
     choose = (ours if library == "tutelage" else theirs)(name, Arrays(total))
     before, started = resident(), time.perf_counter()
-    places = choose()
+    indices = choose()
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     # A long choice can have its peak below the peak of making the arrays; then the count is an upper bound.
-    print(json.dumps({"seconds": seconds, "gigabytes": (peak - before) / 1e9, "places": [int(place) for place in places]}))
+    print(json.dumps({"seconds": seconds, "gigabytes": (peak - before) / 1e9, "places": [int(index) for index in indices]}))
 
 
 def measured(library: str, name: str, total: int, limit: float, folder: str) -> dict[str, Any] | None:

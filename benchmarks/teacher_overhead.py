@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.assets import ensure_asset
-from tutelage.teacher.build import Stack, build_teacher
-from tutelage.teacher.hardware import child_environment, vllm_hardware
-from tutelage.teacher.protocol import GenerateRequest, Request, Sampling, ScoreRequest
-from tutelage.teacher.vllm_process import VllmTeacher
+from tutelage.teacher.base import GenerateRequest, Request, Sampling, ScoreRequest
+from tutelage.teacher.engines.hardware import child_environment, vllm_hardware
+from tutelage.teacher.engines.vllm import VllmTeacher
+from tutelage.teacher.stack import Stack, build_teacher
 
 SCORES, TEXTS, TOKENS = 350, 150, 24
 CHOICES = (500, 501, 502, 503, 504, 505, 506)
@@ -77,8 +77,8 @@ def fully_cached(folder: Path) -> float:
     """Seconds for 10,000 requests that are all in the cache; the engine is never started."""
     stack = build_teacher(VllmTeacher("embedded"), cache=folder / "ten-thousand.sqlite")
     batch: list[Request] = [ScoreRequest(f"s{n}", f"{SHOTS}Text: request number {n:05d}\nTopic:", CHOICES) for n in range(10_000)]
-    from tutelage.teacher.cache import request_key
-    from tutelage.teacher.cache_store import CacheStore
+    from tutelage.teacher.wrappers.cache import request_key
+    from tutelage.teacher.wrappers.cache_store import CacheStore
 
     store = CacheStore(folder / "ten-thousand.sqlite")
     reply = {"text": "", "logprobs": [-1.5] * len(CHOICES), "prompt_tokens": 60, "completion_tokens": 1, "finish_reason": "length"}

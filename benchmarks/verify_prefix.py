@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tutelage.compose import compose_config
-from tutelage.parts import build, build_dataset, build_labeller
-from tutelage.teacher.hardware import vllm_hardware
-from tutelage.teacher.labelling import Draft
-from tutelage.teacher.protocol import Reply, Request, ScoreRequest
-from tutelage.teacher.scoring import ordered_demonstrations
-from tutelage.teacher.vllm_process import VllmTeacher
+from tutelage.config.build import build, build_dataset, build_labeller
+from tutelage.config.compose import compose_config
+from tutelage.labelling.base import Draft
+from tutelage.labelling.scoring import ordered_demonstrations
+from tutelage.teacher.base import Reply, Request, ScoreRequest
+from tutelage.teacher.engines.hardware import vllm_hardware
+from tutelage.teacher.engines.vllm import VllmTeacher
 
 SETTINGS = ["task=ner", "data=wikigold", "teacher=vllm", "teacher.ner=verify"]
 

@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 from ner_arms import overrides_of
 
-from tutelage.compose import compose_config
-from tutelage.parts import build, build_dataset, build_labeller, build_stack
+from tutelage.config.build import build, build_dataset, build_labeller, build_stack
+from tutelage.config.compose import compose_config
+from tutelage.labelling.base import Draft
+from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.records import Outcome
-from tutelage.teacher.labelling import Draft
-from tutelage.teacher.scoring import ordered_demonstrations
 
 
 class Measured(NamedTuple):
@@ -61,8 +61,8 @@ def measured(overrides: list[str], texts: int, folder: Path) -> Measured:
             )
             for example, opinion in zip(dev, labelled.opinions, strict=True)
         ]
-        kept = [outcome for place, outcome in enumerate(outcomes) if place not in labelled.errors]
-        score, of_kept = (float(task.metrics(some)[task.quoted[0].key]) if some else 0.0 for some in (outcomes, kept))
+        kept = [outcome for index, outcome in enumerate(outcomes) if index not in labelled.errors]
+        score, of_kept = (float(task.metrics(some)[task.headline_metrics[0].key]) if some else 0.0 for some in (outcomes, kept))
         return Measured(score, of_kept, stack.budget.usage.billed, tuple(labelled.errors.values()), len(dev))
     finally:
         stack.close()

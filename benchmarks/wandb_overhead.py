@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from tutelage.compose import compose_config
+from tutelage.config.compose import compose_config
 from tutelage.run import run
-from tutelage.terminal import TerminalWatcher
+from tutelage.terminal import TerminalProgress
 from tutelage.tracking.wandb_process import WandbMirror
 
 waited: list[float] = []
@@ -49,8 +49,8 @@ def turn(folder: Path, overrides: list[str]) -> tuple[float, float, int, int]:
     config = compose_config(overrides)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    with TerminalWatcher(0, None) as watcher:
-        result = run(config, folder, watcher, "", resume=False)
+    with TerminalProgress(0, None) as reporter:
+        result = run(config, folder, reporter, "", resume=False)
     seconds = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     beside = after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tests import tiny, tiny_ner
-from tests.composing import compose_defaults_once
+from tests.helpers import tiny, tiny_ner
+from tests.helpers.composing import compose_defaults_once
 
 # A deadline of wall time fails on a busy machine; pytest-timeout watches over the whole. The same examples every time, so that a red run can be
 # run again; `pytest --hypothesis-profile=explore --hypothesis-seed=N` looks at others.

@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _hydra_verb(verb: str, overrides: list[str]) -> int:
-    from tutelage.compose import launch, shows_only
+    from tutelage.config.compose import launch, shows_only
     from tutelage.interruption import FOLLOWED, follow
 
     many = not shows_only(overrides) and any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in overrides)
@@ -124,7 +124,7 @@ def _report(options: argparse.Namespace) -> int:
     if any((folder / "jobs").is_dir() for folder in (options.run, *options.run.glob("*"))):
         from tutelage.sweep.page import write_sweep_report
 
-        print(write_sweep_report(options.run, options.metric, options.target, options.by_words))
+        print(write_sweep_report(options.run, options.metric, options.target, options.by_overrides))
     else:
         print(write_report(options.run))
     return 0
@@ -172,7 +172,7 @@ def _assets(options: argparse.Namespace) -> int:
 def _serve(_: argparse.Namespace) -> int:
     import signal
 
-    from tutelage.teacher.shared_engine import ADDRESS, EngineHost
+    from tutelage.teacher.engines.shared import ADDRESS, EngineHost
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with EngineHost() as host:

@@ -16,8 +16,8 @@ import psutil
 
 from tutelage.assets import EMBEDDED, asset_path, asset_ready, cache_directory
 from tutelage.errors import TutelageError, did_you_mean
-from tutelage.teacher.hardware import INSTALL_ADVICE, cpu_cores, cpu_has_bf16, nvidia_gpu, vllm_build
-from tutelage.teacher.protocol import GenerateRequest, Sampling, ScoreRequest, Teacher
+from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest, Teacher
+from tutelage.teacher.engines.hardware import INSTALL_ADVICE, cpu_cores, cpu_has_bf16, nvidia_gpu, vllm_build
 
 ENGINES = ("vllm", "local", "server", "replay")
 _PACKAGES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "datasets", "httpx", "rich")
@@ -166,10 +166,10 @@ def _engines(engine: str) -> list[Check]:
 
 def _build(model: str, engine: str) -> Teacher:
     if engine == "vllm":
-        from tutelage.teacher.vllm_process import VllmTeacher
+        from tutelage.teacher.engines.vllm import VllmTeacher
 
         return VllmTeacher(model, max_model_len=256, kv_cache_gb=0.5)
-    from tutelage.teacher.local import LocalTeacher
+    from tutelage.teacher.engines.local import LocalTeacher
 
     return LocalTeacher(model, max_model_len=256)
 

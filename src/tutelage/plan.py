@@ -9,11 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from tutelage.config.build import build, build_dataset, build_method, build_stack
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError
-from tutelage.fitting import ground_of, shots_of
-from tutelage.methods.protocol import Plannable
-from tutelage.parts import build, build_dataset, build_method, build_stack
+from tutelage.methods.base import Plannable
+from tutelage.training import method_context, shots_of
 
 _TIMED = 16
 """Requests of each kind that are timed."""
@@ -47,7 +47,7 @@ def plan(config: DictConfig) -> int:
         try:
             pool = Pool.open(Path(scratch) / "rows.jsonl")
             shots = shots_of(config, dataset)
-            method.stand_on(ground_of(config, dataset, task, pool, shots, stack.teacher, lambda *_: None, lambda *_: None, _not_looked))
+            method.setup(method_context(config, dataset, task, pool, shots, stack.teacher, lambda *_: None, lambda *_: None, _not_looked))
             sample = method.sample_requests(_TIMED)
             if not sample:
                 raise ConfigError(

@@ -59,7 +59,7 @@ def _label(network: Any, tokenizer: Any, max_length: int, texts: list[str]) -> I
             "text": text,
             "label": names[best],
             "confidence": round(row[best], 4),
-            "probabilities": {names[place]: round(value, 4) for place, value in enumerate(row)},
+            "probabilities": {names[index]: round(value, 4) for index, value in enumerate(row)},
         }
 
 

@@ -9,23 +9,23 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tutelage.arms import supervised_ceiling, teacher_alone
-from tutelage.callbacks.ledger import Watcher
+from tutelage.config.build import build, build_dataset, build_method, build_mirror, build_stack
 from tutelage.data.dataset import Dataset
 from tutelage.errors import TutelageError
-from tutelage.fitting import Fitted, fit, keeps_best, shots_of
 from tutelage.interruption import Interrupted, Interruption
-from tutelage.methods.protocol import Method
-from tutelage.parts import build, build_dataset, build_method, build_mirror, build_stack
+from tutelage.methods.base import Method
+from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
+from tutelage.references import supervised_ceiling, teacher_alone
+from tutelage.runs.folder import RunFolder, Status
+from tutelage.runs.manifest import config_hash, environment, plain_config
 from tutelage.tasks.protocol import Task
-from tutelage.teacher.build import Stack
-from tutelage.teacher.transcript import spent_tokens
-from tutelage.tracking.manifest import config_hash, environment, plain_config
-from tutelage.tracking.run_folder import RunFolder, Status
+from tutelage.teacher.stack import Stack
+from tutelage.teacher.wrappers.transcript import spent_tokens
+from tutelage.training import Fitted, fit, keeps_best, shots_of
 
 
-def run(config: DictConfig, path: Path, watcher: Watcher, resume_command: str, *, resume: bool) -> dict[str, Any]:
+def run(config: DictConfig, path: Path, reporter: ProgressReporter, resume_command: str, *, resume: bool) -> dict[str, Any]:
     """Do one run in the folder ``path`` and return its result (result.json).
 
     Raises:
@@ -35,10 +35,10 @@ def run(config: DictConfig, path: Path, watcher: Watcher, resume_command: str, *
     if resume and (finished := folder.read_json("result.json")):
         return dict(finished)
     with folder.lock():
-        return _run(config, path, folder, watcher, resume_command, resume=resume)
+        return _run(config, path, folder, reporter, resume_command, resume=resume)
 
 
-def _run(config: DictConfig, path: Path, folder: RunFolder, watcher: Watcher, resume_command: str, *, resume: bool) -> dict[str, Any]:
+def _run(config: DictConfig, path: Path, folder: RunFolder, reporter: ProgressReporter, resume_command: str, *, resume: bool) -> dict[str, Any]:
     began = time.perf_counter()
     status = Status(folder, resume_command)
     stack: Stack | None = None
@@ -52,20 +52,20 @@ def _run(config: DictConfig, path: Path, folder: RunFolder, watcher: Watcher, re
                 stack = build_stack(config, path)
             _write_manifest(folder, config, dataset, task, stack)
             fitted = fit(
-                config, folder, status, dataset, task, method, stack if method.asks_teacher else None, watcher, interruption, resume=resume
+                config, folder, status, dataset, task, method, stack if method.asks_teacher else None, reporter, interruption, resume=resume
             )
             fitted.save(path / "student")
             result = _result(config, path, dataset, task, method, fitted, stack)
             if config.evaluate.teacher and stack is not None:
                 beside = time.perf_counter()
                 status.phase("teacher alone", fitted.rounds)
-                result["teacher"] = teacher_alone(config, folder, dataset, task, stack.inner, watcher, interruption)
+                result["teacher"] = teacher_alone(config, folder, dataset, task, stack.inner, reporter, interruption)
                 result["seconds"]["teacher alone"] = round(time.perf_counter() - beside, 2)
             if stack is not None:
                 stack.close()
             if config.evaluate.supervised:
                 beside = time.perf_counter()
-                result["supervised"] = supervised_ceiling(config, folder, status, dataset, task, watcher, interruption)
+                result["supervised"] = supervised_ceiling(config, folder, status, dataset, task, reporter, interruption)
                 result["seconds"]["supervised ceiling"] = round(time.perf_counter() - beside, 2)
             result["wall_seconds"] = round(time.perf_counter() - began, 2)
             _write_manifest(folder, config, dataset, task, stack, fitted)
@@ -103,7 +103,7 @@ def _write_manifest(
             "selector": _choice("selector"),
             "ablation": _choice("ablation"),
             "task": task.name,
-            "metrics": as_dicts(list(task.quoted)),
+            "metrics": as_dicts(list(task.headline_metrics)),
             "labels": as_dicts(list(task.labels)),
             "teacher": {
                 "engine": str(config.teacher._target_).rsplit(".", 1)[-1],
@@ -151,9 +151,9 @@ def _result(
     rows = fitted.pool.rows
     usage = stack.budget.usage if stack and method.asks_teacher else None
     return {
-        "metrics": as_dicts(list(task.quoted)),
-        "before": fitted.ledger.before,
-        "after": fitted.ledger.after,
+        "metrics": as_dicts(list(task.headline_metrics)),
+        "before": fitted.round_logger.before,
+        "after": fitted.round_logger.after,
         "supervised": None,
         "teacher": None,
         "tokens": {
@@ -163,7 +163,7 @@ def _result(
             "billed_completion": usage.billed_completion if usage else 0,
         },
         "requests": {"all": usage.requests, "cached": usage.cached, "failed": usage.failed} if usage else None,
-        "seconds": {name: round(value, 2) for name, value in fitted.ledger.seconds.items()},
+        "seconds": {name: round(value, 2) for name, value in fitted.round_logger.seconds.items()},
         "rows": {"accepted": sum(row.accepted for row in rows), "rejected": sum(not row.accepted for row in rows)},
         "share_of_data": fitted.shares,
         "rounds": fitted.rounds,

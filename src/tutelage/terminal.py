@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tutelage.student.schedule import Position
-from tutelage.teacher.protocol import Reply
+from tutelage.teacher.base import Reply
+from tutelage.timeline import Position
 
 
-class TerminalWatcher:
+class TerminalProgress:
     """Shows round, phase, tokens a second, cache hits, budget left and time left.
 
     Args:
@@ -44,7 +44,7 @@ class TerminalWatcher:
         )
         self._task = self._progress.add_task("starting", total=None, where="", count="", note="")
 
-    def __enter__(self) -> TerminalWatcher:
+    def __enter__(self) -> TerminalProgress:
         """Begin the display."""
         self._progress.start()
         return self
@@ -133,8 +133,8 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     table = Table(title=None, show_edge=False, pad_edge=False)
     quoted = result["metrics"]
     table.add_column("")
-    for place, metric in enumerate(quoted):
-        table.add_column(f"test {metric['title']}" if place == 0 else metric["title"], justify="right")
+    for index, metric in enumerate(quoted):
+        table.add_column(f"test {metric['title']}" if index == 0 else metric["title"], justify="right")
     table.add_column("")
     gold = result["gold_labels"]
     if result["rounds"]:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from tutelage.compose import compose_config, conf_directory
+from tutelage.config.compose import compose_config, conf_directory
 from tutelage.errors import ConfigError
-from tutelage.methods.evokd_settings import EvoKDSettings
-from tutelage.methods.llm_da_settings import LLMDASettings
-from tutelage.methods.pool_settings import PoolSettings
+from tutelage.methods.evokd.settings import EvoKDSettings
+from tutelage.methods.llm_da.settings import LLMDASettings
+from tutelage.methods.pool.settings import PoolSettings
 from tutelage.sweep.expected import expected_jobs
 
 CONF = conf_directory()
@@ -117,7 +117,7 @@ def test_a_file_opens_with_what_it_is_and_a_command_that_composes(path: Path):
     text = path.read_text(encoding="utf-8")
     comments = [line for line in text.splitlines() if not line.startswith("# @package")]
     assert re.match(r"# \S+ \S+", comments[0]), f"{path} does not open with a comment that says what it is"
-    opening = "\n".join(comments[: next(place for place, line in enumerate(comments) if not line.startswith("#"))])
+    opening = "\n".join(comments[: next(index for index, line in enumerate(comments) if not line.startswith("#"))])
     assert COMMAND.search(opening), f"{path} shows no command in its opening comment"
     for overrides in commands_in(text):
         composed(*overrides)
@@ -157,9 +157,9 @@ def test_a_sweep_names_its_folder_and_each_of_its_values_composes(option: str):
     assert config.sweep.name == option
     lists = {key: value.split(",") for key, value in config.hydra.sweeper.params.items()}
     first = [f"{key}={values[0]}" for key, values in lists.items()]
-    for place, (key, values) in enumerate(lists.items()):
+    for index, (key, values) in enumerate(lists.items()):
         for value in values[1:] if key != "seed" else ():
-            composed(*first[:place], f"{key}={value}", *first[place + 1 :])
+            composed(*first[:index], f"{key}={value}", *first[index + 1 :])
     # A job is told nothing but its overrides, so a sweep sets nothing else.
     plainly, swept = plain(*first), plain(f"sweep={option}")
     assert {**swept, "sweep": None} == {**plainly, "sweep": None}
@@ -167,12 +167,12 @@ def test_a_sweep_names_its_folder_and_each_of_its_values_composes(option: str):
 
 @pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "ablation" and name not in ("none", "fixed_share")])
 def test_an_ablation_changes_exactly_one_leaf(option: str):
-    base, place = ABLATED.get(option, (("method=evokd",), "method."))
+    base, index = ABLATED.get(option, (("method=evokd",), "method."))
     whole, ablated = leaves(plain(*base)), leaves(plain(*base, f"ablation={option}"))
     assert set(whole) == set(ablated)
     changed = [key for key in whole if whole[key] != ablated[key]]
     assert len(changed) == 1, f"ablation={option} changes {changed}"
-    assert changed[0].startswith(place)
+    assert changed[0].startswith(index)
 
 
 def test_a_fixed_share_instead_of_llkd_s_thresholds_changes_what_decides_and_nothing_else():

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.compose import require_values
+from tutelage.config.compose import require_values
 from tutelage.reproduce.claims import Claim, Paper
 from tutelage.reproduce.reading import TABLES, read_papers
 from tutelage.reproduce.runs import check_command, commands
+from tutelage.runs.manifest import config_hash
 from tutelage.sweep.expected import expected_jobs
-from tutelage.tracking.manifest import config_hash
 
 SCRIPTS = Path(__file__).parents[2] / "reproduce"
 PAPERS = read_papers()

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kinds import Kind, kind_of
+from tests.helpers.tasks import Kind, kind_of
 
 from tutelage.assets import ensure_asset
-from tutelage.teacher.protocol import GenerateRequest, Reply, Request, Sampling, ScoreRequest
-from tutelage.teacher.vllm_process import VllmTeacher
+from tutelage.teacher.base import GenerateRequest, Reply, Request, Sampling, ScoreRequest
+from tutelage.teacher.engines.vllm import VllmTeacher
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.spoilt import MUSIC, WEATHER, cached, fails, good_folder, rows, two_classes, words_of
-from tests.teachers import ASKS
-from tests.tiny import grow, lines, write_jsonl
-from tests.tiny_ner import scripted_ner
+from tests.helpers.bad_data import MUSIC, WEATHER, cached, fails, good_folder, rows, two_classes, words_of
+from tests.helpers.teachers import ASKS
+from tests.helpers.tiny import grow, lines, write_jsonl
+from tests.helpers.tiny_ner import scripted_ner
 
 from tutelage.data.pool import Pool
 
@@ -98,7 +98,7 @@ def test_a_marking_that_cannot_be_used(tutelage, workplace, folder, ner_student,
 
 def test_a_file_that_is_not_utf_8_and_the_way_out(tutelage, workplace, folder, words):
     texts = [f"{text} café über Ärger" for text in MUSIC[:4]] + [f"{text} naïve façade" for text in WEATHER[:4]]
-    records = [{"text": text, "label": "music" if place < 4 else "weather"} for place, text in enumerate(texts)]
+    records = [{"text": text, "label": "music" if index < 4 else "weather"} for index, text in enumerate(texts)]
     content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     (folder / "train.jsonl").write_bytes(content.encode("cp1252"))
     fails(tutelage, workplace, words, 3, "train.jsonl is not utf-8: byte 0xe9 at offset", "data.encoding=", "iconv -f")

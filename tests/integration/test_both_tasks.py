@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from tests.documented import missing_and_unknown
-from tests.kinds import Kind
-from tests.multirun import command, environment, jobs, times
-from tests.tiny import accuracies, grow, lines
-from tests.tiny_ner import EVOKD_NER, scripted_ner
+from tests.helpers.documented import missing_and_unknown
+from tests.helpers.multirun import command, environment, jobs, times
+from tests.helpers.tasks import Kind
+from tests.helpers.tiny import accuracies, grow, lines
+from tests.helpers.tiny_ner import EVOKD_NER, scripted_ner
 
 from tutelage.data.pool import Pool
 from tutelage.errors import TeacherError

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.kinds import Kind
-from tests.tiny import grow
+from tests.helpers.tasks import Kind
+from tests.helpers.tiny import grow
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.spoilt import cached, fails, good_folder, words_of
-from tests.teachers import ASKS
-from tests.tiny import grow
+from tests.helpers.bad_data import cached, fails, good_folder, words_of
+from tests.helpers.teachers import ASKS
+from tests.helpers.tiny import grow
 
 from tutelage.data import pool as pool_module
-from tutelage.teacher.cache_store import CacheStore
+from tutelage.teacher.wrappers.cache_store import CacheStore
 
 pytestmark = pytest.mark.usefixtures("no_report")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny, tiny_ner
-from tests.teachers import ASKS
-from tests.tiny import accuracies, lines
+from tests.helpers import tiny, tiny_ner
+from tests.helpers.teachers import ASKS
+from tests.helpers.tiny import accuracies, lines
 
 ROOT = Path(__file__).parents[2]
 DELAY = 0.01
@@ -59,7 +59,7 @@ class Runs:
 
     def _tell(self, command: dict[str, Any]) -> dict[str, Any]:
         if self._server is None:
-            warm = [sys.executable, "-m", "tests.warm"]
+            warm = [sys.executable, "-m", "tests.helpers.warm_process"]
             self._server = subprocess.Popen(warm, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             assert self._server.stdout is not None
             self._server.stdout.readline()
@@ -94,9 +94,9 @@ def words(student: Path, small_data: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(all_runs: Runs, words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("undisturbed")
-    assert all_runs.wait(all_runs.start(place, *words)) == 0, (place / "printed.txt").read_text()
-    return place
+    index = tmp_path_factory.mktemp("undisturbed")
+    assert all_runs.wait(all_runs.start(index, *words)) == 0, (index / "printed.txt").read_text()
+    return index
 
 
 @pytest.fixture(scope="module")
@@ -107,40 +107,40 @@ def ner_words(ner_student: Path, ner_data: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed_ner(all_runs: Runs, ner_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("undisturbed-ner")
-    assert all_runs.wait(all_runs.start(place, *ner_words)) == 0, (place / "printed.txt").read_text()
-    return place
+    index = tmp_path_factory.mktemp("undisturbed-ner")
+    assert all_runs.wait(all_runs.start(index, *ner_words)) == 0, (index / "printed.txt").read_text()
+    return index
 
 
-def run_folder(place: Path) -> Path:
-    found = [path.parent for path in place.glob("outputs/files-evokd/*/status.json")]
+def run_folder(index: Path) -> Path:
+    found = [path.parent for path in index.glob("outputs/files-evokd/*/status.json")]
     assert len(found) == 1, f"{found}: a resumed run goes on in its own folder"
     return found[0]
 
 
-def asked(place: Path) -> list[str]:
-    return (place / "asks").read_text().split() if (place / "asks").exists() else []
+def asked(index: Path) -> list[str]:
+    return (index / "asks").read_text().split() if (index / "asks").exists() else []
 
 
-def status(place: Path) -> dict[str, Any]:
+def status(index: Path) -> dict[str, Any]:
     """The status of the place's run, {} before there is one."""
-    for path in place.glob("outputs/files-evokd/*/status.json"):
+    for path in index.glob("outputs/files-evokd/*/status.json"):
         return dict(json.loads(path.read_text()))
     return {}
 
 
-def until(moment: Callable[[], bool], place: Path) -> None:
-    """Wait for a moment of the run in ``place``."""
+def until(moment: Callable[[], bool], index: Path) -> None:
+    """Wait for a moment of the run in ``index``."""
     end = time.monotonic() + 60
     while not moment():
-        assert status(place).get("state") not in ("done", "failed"), f"the run was over before the moment came: {status(place)}"
-        assert time.monotonic() < end, f"the moment never came; the run stands at {status(place)}"
+        assert status(index).get("state") not in ("done", "failed"), f"the run was over before the moment came: {status(index)}"
+        assert time.monotonic() < end, f"the moment never came; the run stands at {status(index)}"
         time.sleep(0.001)
 
 
-def ends_alike(place: Path, undisturbed: Path) -> None:
-    """The run of ``place`` is done and is the undisturbed one."""
-    mine, other = run_folder(place), run_folder(undisturbed)
+def ends_alike(index: Path, undisturbed: Path) -> None:
+    """The run of ``index`` is done and is the undisturbed one."""
+    mine, other = run_folder(index), run_folder(undisturbed)
     result, wanted = (json.loads((folder / "result.json").read_text()) for folder in (mine, other))
     assert json.loads((mine / "status.json").read_text())["state"] == "done"
     for key in ("pool_hash", "before", "after", "rows", "rounds", "stopped_by", "gold_labels", "teacher"):
@@ -154,12 +154,12 @@ def ends_alike(place: Path, undisturbed: Path) -> None:
 
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
-    "before the first reply": lambda place: len(asked(place)) >= 1,
-    "while round 1 is written": lambda place: len(asked(place)) >= 9,
-    "while the student starts": lambda place: status(place).get("phase") == "training",
-    "while the student learns round 1": lambda place: (status(place).get("phase"), status(place).get("round")) == ("training", 1),
-    "while the student learns everything": lambda place: (status(place).get("phase"), status(place).get("round")) == ("training", 3),
-    "while the teacher is measured": lambda place: status(place).get("phase") == "teacher alone",
+    "before the first reply": lambda index: len(asked(index)) >= 1,
+    "while round 1 is written": lambda index: len(asked(index)) >= 9,
+    "while the student starts": lambda index: status(index).get("phase") == "training",
+    "while the student learns round 1": lambda index: (status(index).get("phase"), status(index).get("round")) == ("training", 1),
+    "while the student learns everything": lambda index: (status(index).get("phase"), status(index).get("round")) == ("training", 3),
+    "while the teacher is measured": lambda index: status(index).get("phase") == "teacher alone",
 }
 
 

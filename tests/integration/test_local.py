@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.teacher.local import LocalTeacher
-from tutelage.teacher.protocol import GenerateRequest, Sampling, ScoreRequest
+from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest
+from tutelage.teacher.engines.local import LocalTeacher
 
 PROMPTS = (
     "Text: play some jazz\nTopic:",

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.kinds import Kind
-from tests.tiny import grow, lines
+from tests.helpers.tasks import Kind
+from tests.helpers.tiny import grow, lines
 
-from tutelage.compose import conf_directory
+from tutelage.config.compose import conf_directory
 from tutelage.data.pool import Pool
-from tutelage.data.sight import SeenTexts
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Row
+from tutelage.student.pool_view import PredictionCache
 
 SHORT = ("method.training.start_epochs=2",)
 ON_DEMAND = ("method=llkd_on_demand", "method.first=8", "method.rounds=2", "method.n_texts=4", *SHORT, "method.training.round_epochs=1")
@@ -94,7 +94,7 @@ def test_the_student_that_chooses_is_the_one_that_has_just_trained(kind: Kind, w
     words = [*kind.base(), *ON_DEMAND, "selector@method.acquire=entropy", "selector@method.train=every_row"]
     grow(workplace / "run", words)
     # What was seen of a text is shared by the looks of a round, and by no others.
-    monkeypatch.setattr(SeenTexts, "look", lambda self, texts, run: run(texts))
+    monkeypatch.setattr(PredictionCache, "fetch", lambda self, texts, run: run(texts))
     grow(workplace / "apart", words)
     assert rows(workplace / "run") == rows(workplace / "apart")
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.tiny import grow
-from tests.tiny_ner import ner_student
+from tests.helpers.tiny import grow
+from tests.helpers.tiny_ner import ner_student
 
 RECORDING = Path(__file__).parents[2] / "benchmarks" / "recordings" / "qwen2.5-coder-0.5b-wikigold.jsonl"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kinds import Kind
-from tests.tiny import grow
+from tests.helpers.tasks import Kind
+from tests.helpers.tiny import grow
 
-from tutelage.compose import conf_directory
+from tutelage.config.compose import conf_directory
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError
 from tutelage.records import Row

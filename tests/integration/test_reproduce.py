@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests import tiny, tiny_ner
+from tests.helpers import tiny, tiny_ner
 
 from tutelage.reproduce import check
 from tutelage.reproduce.check import reproduce

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny
-from tests.teachers import ASKS
-from tests.tiny import accuracies, grow, lines
+from tests.helpers import tiny
+from tests.helpers.teachers import ASKS
+from tests.helpers.tiny import accuracies, grow, lines
 
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, ReplayMiss
@@ -135,8 +135,8 @@ def test_selector_all_keeps_what_agreement_rejects(student, small_data, shared_c
 
 @pytest.mark.parametrize("option", ["vllm", "local", "server", "replay"])
 def test_every_engine_is_built_from_its_configuration(option, overrides, workplace: Path, student):
-    from tutelage.compose import compose_config
-    from tutelage.parts import build_stack
+    from tutelage.config.build import build_stack
+    from tutelage.config.compose import compose_config
 
     if option == "replay":
         (workplace / "run.jsonl").write_text('{"recording": 1, "fingerprint": "label-writing:1"}\n')
@@ -152,20 +152,20 @@ def test_every_engine_is_built_from_its_configuration(option, overrides, workpla
 
 def test_a_run_that_dies_between_growth_and_checkpoint_grows_the_same_rows_again(overrides, workplace: Path, monkeypatch):
     """The new rows are in the pool's file by then, and must not count as duplicates of themselves."""
-    from tutelage.callbacks.feedback import FeedbackDesk
+    from tutelage.callbacks.feedback import FeedbackCollector
 
     whole = grow(workplace / "whole", overrides)
     kept: list[int] = []
 
-    def dies(self: FeedbackDesk, outcomes: Any) -> None:
+    def dies(self: FeedbackCollector, outcomes: Any) -> None:
         kept.append(len(outcomes))
         if len(kept) == 2:
             raise MemoryError("killed")
         keep(self, outcomes)
 
-    keep = FeedbackDesk.keep
+    keep = FeedbackCollector.keep
     with monkeypatch.context() as patched:
-        patched.setattr(FeedbackDesk, "keep", dies)
+        patched.setattr(FeedbackCollector, "keep", dies)
         with pytest.raises(MemoryError):
             grow(workplace / "cut", overrides)
     assert max(row.round for row in Pool.open(workplace / "cut" / "pool" / "rows.jsonl").rows) == 2

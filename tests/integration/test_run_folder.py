@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny
-from tests.documented import documented, missing_and_unknown
-from tests.tiny import grow, lines
+from tests.helpers import tiny
+from tests.helpers.documented import documented, missing_and_unknown
+from tests.helpers.tiny import grow, lines
 
 from tutelage.data.pool import Pool
 from tutelage.records import outcome_from_dict

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests import canaries, tiny
-from tests.multirun import command, environment, jobs, times
+from tests.helpers import secrets as canaries
+from tests.helpers import tiny
+from tests.helpers.multirun import command, environment, jobs, times
 
 Sweep = Callable[..., subprocess.CompletedProcess[str]]
 

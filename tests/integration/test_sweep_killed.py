@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.multirun import command, environment, jobs, times
-from tests.offline_wandb import offline_runs
+from tests.helpers.multirun import command, environment, jobs, times
+from tests.helpers.offline_wandb import offline_runs
 
 
 def until(true: Callable[[], bool], seconds: float = 90.0) -> None:

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from tutelage.errors import TeacherError
-from tutelage.teacher.build import build_teacher
-from tutelage.teacher.protocol import GenerateRequest, Reply, Sampling, ScoreRequest
+from tutelage.teacher.base import GenerateRequest, Reply, Sampling, ScoreRequest
+from tutelage.teacher.engines.vllm import VllmTeacher
+from tutelage.teacher.stack import build_teacher
 from tutelage.teacher.structured import validate
-from tutelage.teacher.vllm_process import VllmTeacher
 
 pytestmark = pytest.mark.vllm
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from tests.classroom import prompt_set
-from tests.newsroom import SHOTS, TYPES
+from tests.helpers.classification import prompt_set
+from tests.helpers.ner import SHOTS, TYPES
 
-from tutelage.teacher.calibration import NoCalibration
-from tutelage.teacher.candidates import Candidates
-from tutelage.teacher.labelling import Draft
-from tutelage.teacher.span_extractor import SpanExtractor
-from tutelage.teacher.span_verifier import SpanVerifier
-from tutelage.teacher.vllm_process import VllmTeacher
+from tutelage.labelling.base import Draft
+from tutelage.labelling.calibration import NoCalibration
+from tutelage.labelling.ner_candidates import SpanCandidates
+from tutelage.labelling.ner_extract import SpanExtractor
+from tutelage.labelling.ner_verify import SpanVerifier
+from tutelage.teacher.engines.vllm import VllmTeacher
 
 pytestmark = pytest.mark.vllm
 
 
 def test_a_small_model_s_markings_are_valid_or_refused_with_the_reason(engine: VllmTeacher):
     prompts = prompt_set("completion_ner")
-    verifier = SpanVerifier(engine, TYPES, prompts, SHOTS, NoCalibration(), Candidates())
+    verifier = SpanVerifier(engine, TYPES, prompts, SHOTS, NoCalibration(), SpanCandidates())
     extractor = SpanExtractor(engine, TYPES, prompts, SHOTS, verifier, max_tokens=128)
     drafts = [
         Draft("Marie Curie was born in Warsaw and worked in Paris ."),
@@ -27,10 +27,10 @@ def test_a_small_model_s_markings_are_valid_or_refused_with_the_reason(engine: V
     ]
     labelled = extractor.label(drafts)
     assert labelled.asked >= 3
-    for place, (draft, opinion) in enumerate(zip(drafts, labelled.opinions, strict=True)):
-        assert (opinion is None) is (place in labelled.errors)
+    for index, (draft, opinion) in enumerate(zip(drafts, labelled.opinions, strict=True)):
+        assert (opinion is None) is (index in labelled.errors)
         if opinion is None:
-            assert labelled.errors[place]
+            assert labelled.errors[index]
             continue
         assert sum(opinion.distribution.probabilities) == pytest.approx(1, abs=1e-4)
         assert all(0.0 <= probability <= 1.0 for _, probability in opinion.entities)

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from tutelage.errors import TeacherError
-from tutelage.teacher.protocol import GenerateRequest, Sampling
-from tutelage.teacher.vllm_process import VllmTeacher
+from tutelage.teacher.base import GenerateRequest, Sampling
+from tutelage.teacher.engines.vllm import VllmTeacher
 
 pytestmark = pytest.mark.vllm
 
@@ -47,8 +47,8 @@ def test_the_parents_death_ends_the_engine(engine, embedded_teacher):
     engine.hand_over()
     script = (
         "import sys, time\n"
-        "from tutelage.teacher.vllm_process import VllmTeacher\n"
-        "from tutelage.teacher.protocol import GenerateRequest, Sampling\n"
+        "from tutelage.teacher.engines.vllm import VllmTeacher\n"
+        "from tutelage.teacher.base import GenerateRequest, Sampling\n"
         "teacher = VllmTeacher(sys.argv[1], max_model_len=512, kv_cache_gb=0.5)\n"
         "teacher.ask([GenerateRequest('0', 'a', Sampling(max_tokens=1))])\n"
         "print(teacher.pid, flush=True)\n"

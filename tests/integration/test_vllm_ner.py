@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from tests.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
-from tests.tiny import SAMPLE
+from tests.helpers.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
+from tests.helpers.tiny import SAMPLE
 
-from tutelage.compose import conf_directory
+from tutelage.config.compose import conf_directory
 from tutelage.data.pool import Pool
-from tutelage.methods.names import mentions_of
+from tutelage.methods.generation.entity_names import mentions_of
 from tutelage.tasks.spans import read_spans
 
 pytestmark = pytest.mark.vllm

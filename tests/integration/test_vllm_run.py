@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from tests.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
-from tests.tiny import undrawn
+from tests.helpers.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
+from tests.helpers.tiny import undrawn
 
-from tutelage.compose import conf_directory
-from tutelage.teacher.shared_engine import ADDRESS, EngineHost
+from tutelage.config.compose import conf_directory
+from tutelage.teacher.engines.shared import ADDRESS, EngineHost
 
 pytestmark = pytest.mark.vllm
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tutelage.teacher.hardware import child_environment, vllm_hardware
-from tutelage.teacher.protocol import GenerateRequest, Sampling, ScoreRequest
-from tutelage.teacher.server import ServerTeacher
+from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest
+from tutelage.teacher.engines.hardware import child_environment, vllm_hardware
+from tutelage.teacher.engines.server import ServerTeacher
 
 pytestmark = pytest.mark.vllm
 

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import canaries, tiny
-from tests.kinds import Kind
-from tests.offline_wandb import offline_runs
-from tests.tiny import lines
+from tests.helpers import secrets as canaries
+from tests.helpers import tiny
+from tests.helpers.offline_wandb import offline_runs
+from tests.helpers.tasks import Kind
+from tests.helpers.tiny import lines
 
-from tutelage.compose import compose_config
+from tutelage.config.compose import compose_config
 from tutelage.interruption import Interrupted
 from tutelage.records import row_from_dict
 from tutelage.run import run
-from tutelage.student.schedule import Position
+from tutelage.timeline import Position
 
 
 class StopsInRoundOne(tiny.Silent):

@@ -11,8 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests import tiny
-from tests.tiny import accuracies, grow
+from tests.helpers import tiny
+from tests.helpers.tiny import accuracies, grow
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,7 +67,7 @@ def test_the_wheel_holds_what_a_run_needs_and_nothing_else(wheel: Path):
 
 def test_the_configuration_is_found_away_from_the_checkout(installed: Path, tmp_path: Path):
     where = run(
-        installed, tmp_path, "python", "-c", "import tutelage, tutelage.compose as c; print(tutelage.__file__); print(c.conf_directory())"
+        installed, tmp_path, "python", "-c", "import tutelage, tutelage.config.compose as c; print(tutelage.__file__); print(c.conf_directory())"
     )
     assert where.returncode == 0, where.stderr
     assert all(line.startswith(str(installed.parent)) for line in where.stdout.split())

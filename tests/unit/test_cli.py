@@ -26,7 +26,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
         "import tutelage",
         "import tutelage.cli",
         "import tutelage.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass",
-        "import tutelage.compose as c; c.compose_config(['seed=2', 'method.rounds=1'])",
+        "import tutelage.config.compose as c; c.compose_config(['seed=2', 'method.rounds=1'])",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str):
@@ -130,7 +130,7 @@ def test_cfg_job_prints_the_configuration_and_runs_nothing(tutelage, workplace: 
     assert ended.code == 0
     assert "seed: 7\n" in ended.out
     assert "rounds: 3\n" in ended.out
-    assert "_target_: tutelage.methods.evokd.evokd" in ended.out
+    assert "_target_: tutelage.methods.evokd.method.evokd" in ended.out
     assert not any(workplace.iterdir())
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.doubles import ScriptedTeacher
+from tests.helpers.doubles import ScriptedTeacher
 
 from tutelage import doctor
 from tutelage.errors import TeacherError
-from tutelage.teacher.protocol import Reply
+from tutelage.teacher.base import Reply
 
 
 @pytest.fixture

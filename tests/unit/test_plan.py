@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tiny import scripted
-from tests.tiny_ner import ner_data, scripted_ner
+from tests.helpers.tiny import scripted
+from tests.helpers.tiny_ner import ner_data, scripted_ner
 
-from tutelage.compose import compose_config
+from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
 from tutelage.plan import plan
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.classroom import NAMES
-from tests.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
+from tests.helpers.classification import NAMES
+from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
 from tutelage.errors import DataError
 from tutelage.predict import predict
@@ -133,7 +133,7 @@ def distributions(run: Path, words: list[str]) -> list[list[float] | None]:
     batch = tokenizer([words], is_split_into_words=True, return_tensors="pt")
     with torch.no_grad():
         rows = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)[0].tolist()
-    return [rows[batch.word_ids(0).index(place)] for place in range(len(words))]
+    return [rows[batch.word_ids(0).index(index)] for index in range(len(words))]
 
 
 def test_entities_have_their_characters_in_the_raw_text(tagger: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_entities_have_their_characters_in_the_raw_text(tagger: Path, tmp_path: 
             assert text[entity["start"] : entity["end"]] == entity["text"]
             assert entity["text"].split() == entity["text"].strip().split()
             assert "".join(entity["text"].split()) == "".join(words[span.start : span.end])
-            least = min(rows[place][NER.outputs.index(tags[place])] for place in range(span.start, span.end))
+            least = min(rows[index][NER.outputs.index(tags[index])] for index in range(span.start, span.end))
             assert entity["confidence"] == pytest.approx(least, abs=1e-4)
         seen += len(spans)
     assert seen > 2
@@ -181,15 +181,15 @@ def test_each_token_is_read_once_with_text_on_both_sides(max_length: int, count:
 
     ids, words = [100, *range(count), 101], [None, *range(count), None]
     windows = _windows(0, ids, words, max_length)
-    assert [place for window in windows for place, _ in window.read] == list(range(1, count + 1))
+    assert [index for window in windows for index, _ in window.read] == list(range(1, count + 1))
     room = max_length - 2
     for window in windows:
         assert (window.ids[0], window.ids[-1]) == (100, 101)
         assert len(window.ids) == min(max_length, count + 2)
-        for place, column in window.read:
-            assert window.ids[column] == ids[place]
-            assert column >= min(place, room // 4)
-            assert len(window.ids) - 1 - column >= min(count + 1 - place, room // 4)
+        for index, column in window.read:
+            assert window.ids[column] == ids[index]
+            assert column >= min(index, room // 4)
+            assert len(window.ids) - 1 - column >= min(count + 1 - index, room // 4)
 
 
 def test_texts_without_words_have_no_entities(tagger: Path, tmp_path: Path) -> None:
@@ -202,8 +202,8 @@ def test_many_texts_come_out_as_each_alone(tagger: Path, tmp_path: Path) -> None
     texts = [f"animal {'dune ' * (number % 7)}quay {number}" for number in range(130)]
     together = asked(tagger, *texts, output=tmp_path / "out.jsonl")
     assert [record["text"] for record in together] == texts
-    for place in (0, 5, 63, 64, 129):
-        (alone,) = asked(tagger, texts[place], output=tmp_path / "one.jsonl")
+    for index in (0, 5, 63, 64, 129):
+        (alone,) = asked(tagger, texts[index], output=tmp_path / "one.jsonl")
         assert [{**entity, "confidence": 0} for entity in alone["entities"]] == [
-            {**entity, "confidence": 0} for entity in together[place]["entities"]
+            {**entity, "confidence": 0} for entity in together[index]["entities"]
         ]

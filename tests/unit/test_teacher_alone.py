@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import classroom, newsroom
-from tests.doubles import Script
-from tests.fits import Ear
+from tests.helpers import classification as classroom
+from tests.helpers import ner as newsroom
+from tests.helpers.doubles import Script
+from tests.helpers.fitting import Ear
 
-from tutelage.arms import teacher_alone
-from tutelage.compose import compose_config
+from tutelage.config.compose import compose_config
 from tutelage.data.dataset import Dataset
 from tutelage.interruption import Interruption
 from tutelage.records import Example
+from tutelage.references import teacher_alone
+from tutelage.runs.folder import RunFolder
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.protocol import Task
-from tutelage.teacher.protocol import Reply, Request
-from tutelage.tracking.run_folder import RunFolder
+from tutelage.teacher.base import Reply, Request
 
 NAMED = {"Ada": "PER", "Paris": "LOC", "Acme": "ORG", "Refused": "PER"}
 SENTENCES = (
@@ -64,7 +65,7 @@ def refusing(script: Script) -> Script:
 
 
 def measured(folder: Path, task: Task, examples: Sequence[Example], script: Script) -> Measured:
-    words = ["task=ner", "data=wikigold"] if task.level == "word" else []
+    words = ["task=ner", "data=wikigold"] if task.is_token_level else []
     config = compose_config([*words, "calibration=none", "shots=0"])
     dataset = Dataset("a few", tuple(task.labels), (), (), tuple(examples), kind="ner" if words else "classification")
     given = RunFolder(folder)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tutelage.student.schedule import Position
-from tutelage.teacher.protocol import Reply
-from tutelage.terminal import TerminalWatcher, print_result
+from tutelage.teacher.base import Reply
+from tutelage.terminal import TerminalProgress, print_result
+from tutelage.timeline import Position
 
 DEV = {"accuracy": 0.81234, "macro-F1": 0.7991}
 CLASSIFICATION = [{"key": "accuracy", "title": "accuracy"}, {"key": "macro_f1", "title": "macro-F1"}]
@@ -33,17 +33,17 @@ def cells(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split("[│┃]", line)] for line in text.splitlines() if re.search("[│┃]", line)]
 
 
-def go(given: Console, budget: int | None = None) -> TerminalWatcher:
+def go(given: Console, budget: int | None = None) -> TerminalProgress:
     """Two stages with a few replies."""
-    with TerminalWatcher(3, budget, given) as watcher:
-        watcher.phase("training", 0, 0)
-        watcher.stage_closed(Position("start", 0, 0, 1), DEV, (7, 0))
-        watcher.phase("generation", 1, 4)
+    with TerminalProgress(3, budget, given) as reporter:
+        reporter.phase("training", 0, 0)
+        reporter.stage_closed(Position("start", 0, 0, 1), DEV, (7, 0))
+        reporter.phase("generation", 1, 4)
         for n in range(4):
-            watcher.reply(Reply(str(n), text="x", prompt_tokens=900, completion_tokens=100, cached=n > 1))
-        watcher.stage_closed(Position("round", 1, 2, 3), DEV, (9, 2))
-        watcher.stage_closed(Position("final", 2, 0, 1), DEV, (9, 2))
-    return watcher
+            reporter.reply(Reply(str(n), text="x", prompt_tokens=900, completion_tokens=100, cached=n > 1))
+        reporter.stage_closed(Position("round", 1, 2, 3), DEV, (9, 2))
+        reporter.stage_closed(Position("final", 2, 0, 1), DEV, (9, 2))
+    return reporter
 
 
 def test_elsewhere_plain_lines_alone() -> None:
@@ -64,12 +64,12 @@ def test_the_time_left_ends_with_the_budget(budget: int | None, said: str, monke
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     given = console(terminal=False)
-    with TerminalWatcher(10, budget, given) as watcher:
-        watcher.reply(Reply("first", text="x", prompt_tokens=3000))
-        watcher.stage_closed(Position("start", 0, 0, 1), DEV, (7, 0))
+    with TerminalProgress(10, budget, given) as reporter:
+        reporter.reply(Reply("first", text="x", prompt_tokens=3000))
+        reporter.stage_closed(Position("start", 0, 0, 1), DEV, (7, 0))
         now[0] = 60.0
-        watcher.reply(Reply("round", text="x", prompt_tokens=1000))
-        watcher.stage_closed(Position("round", 1, 2, 3), DEV, (9, 2))
+        reporter.reply(Reply("round", text="x", prompt_tokens=1000))
+        reporter.stage_closed(Position("round", 1, 2, 3), DEV, (9, 2))
     line = printed(given).splitlines()[1]
     assert line.endswith(said)
     assert ("left" in line) == bool(said)
@@ -83,18 +83,18 @@ def test_a_line_is_never_wrapped() -> None:
 
 def test_on_a_terminal_the_lines_last_and_the_display_goes() -> None:
     given = console(terminal=True, width=160)
-    watcher = go(given, budget=5000)
+    reporter = go(given, budget=5000)
     text = printed(given)
     assert "\x1b[" in text
     assert "dev accuracy 0.812" in text
     assert "round 1/3" in text
-    assert not watcher._progress.live.is_started
+    assert not reporter._progress.live.is_started
 
 
 @pytest.mark.parametrize(("budget", "left"), [(5000, "1,000 tokens left"), (100, "0 tokens left"), (None, "")])
 def test_the_display_knows_cache_and_budget(budget: int | None, left: str) -> None:
-    watcher = go(console(terminal=False), budget)
-    (task,) = watcher._progress.tasks
+    reporter = go(console(terminal=False), budget)
+    (task,) = reporter._progress.tasks
     assert task.fields["count"] == "4/4"
     assert "2/4 from cache" in task.fields["note"]
     assert "tokens/s" in task.fields["note"]
@@ -104,11 +104,11 @@ def test_the_display_knows_cache_and_budget(budget: int | None, left: str) -> No
 
 
 def test_a_phase_of_unknown_length_counts_up() -> None:
-    watcher = TerminalWatcher(0, None, console(terminal=False))
-    watcher.phase("calibration", 0, 0)
-    watcher.reply(Reply("0"))
-    assert watcher._progress.tasks[0].fields["count"] == "1"
-    assert watcher._progress.tasks[0].fields["where"] == ""
+    reporter = TerminalProgress(0, None, console(terminal=False))
+    reporter.phase("calibration", 0, 0)
+    reporter.reply(Reply("0"))
+    assert reporter._progress.tasks[0].fields["count"] == "1"
+    assert reporter._progress.tasks[0].fields["where"] == ""
 
 
 def result(**changes: Any) -> dict[str, Any]:
@@ -175,8 +175,8 @@ def test_the_table_of_entities() -> None:
 
 def test_the_line_of_a_stage_names_what_the_task_quotes() -> None:
     given = console(terminal=False)
-    with TerminalWatcher(3, None, given) as watcher:
-        watcher.stage_closed(Position("start", 0, 0, 1), {"entity F1": 0.1084, "texts right": 0.05}, (4, 0))
+    with TerminalProgress(3, None, given) as reporter:
+        reporter.stage_closed(Position("start", 0, 0, 1), {"entity F1": 0.1084, "texts right": 0.05}, (4, 0))
     assert (
         " ".join(printed(given).split()) == "start dev entity F1 0.108 texts right 0.050 rows 4 kept, 0 rejected 0 tokens billed, 0 spent"
     )
@@ -224,8 +224,8 @@ def test_where_nothing_was_left_out_or_told_there_is_no_line(shares: dict[str, A
 
 def test_a_look_at_the_pool_is_counted_on_a_terminal() -> None:
     given = console(terminal=True)
-    with TerminalWatcher(3, None, given) as watcher:
-        watcher.phase("acquisition", 1, 0)
-        watcher.progress(4096, 1_000_000)
-        watcher._progress.refresh()
+    with TerminalProgress(3, None, given) as reporter:
+        reporter.phase("acquisition", 1, 0)
+        reporter.progress(4096, 1_000_000)
+        reporter._progress.refresh()
     assert "4,096/1,000,000" in printed(given)

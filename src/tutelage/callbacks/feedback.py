@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tutelage.methods.protocol import Method
+from tutelage.methods.base import Method
 from tutelage.records import ClassScore, Feedback, Outcome, as_dicts, outcome_from_dict
+from tutelage.runs.folder import RunFolder
 from tutelage.tasks.protocol import Task
-from tutelage.tracking.run_folder import RunFolder
 
 
-class FeedbackDesk:
+class FeedbackCollector:
     """Keeps the outcomes that the next round will be aimed by.
 
     Args:

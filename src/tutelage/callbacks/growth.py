@@ -8,45 +8,22 @@ round. One ``Trainer.fit`` is the whole run.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from tutelage.callbacks.best_student import BestStudent
-from tutelage.callbacks.feedback import FeedbackDesk
-from tutelage.callbacks.ledger import RoundLedger
+from tutelage.callbacks.checkpoint import BestStudent
+from tutelage.callbacks.feedback import FeedbackCollector
+from tutelage.callbacks.round_logger import RoundLogger
 from tutelage.data.growing import GrowingDataModule
+from tutelage.data.training_view import RoundView
 from tutelage.errors import BudgetExhausted, ConfigError
-from tutelage.methods.protocol import Method
-from tutelage.methods.view import RoundView
+from tutelage.methods.base import Method
 from tutelage.records import Feedback
 from tutelage.student.module import StudentModule
-from tutelage.student.schedule import Position
-from tutelage.teacher.budget import BudgetedTeacher
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """How many epochs each stage has, and when growth ends.
-
-    Attributes:
-        start_epochs: on the first rows.
-        round_epochs: passes over each round's rows (EvoKD's repeated batch).
-        final_epochs: over everything accepted, after the last round; 0 for none.
-        start_updates, round_updates, final_updates: optimizer steps after which such a stage ends even so; 0 for no such limit.
-        patience: rounds without a better score on dev (the task's ``steered_by``) before growth ends; 0 never ends it.
-        test_every_round: measure on test after every round too, for a finer curve; it costs a pass over the test set.
-    """
-
-    start_epochs: int
-    round_epochs: int
-    final_epochs: int
-    patience: int
-    test_every_round: bool = False
-    start_updates: int = 0
-    round_updates: int = 0
-    final_updates: int = 0
+from tutelage.teacher.wrappers.budget import BudgetedTeacher
+from tutelage.timeline import Position, Timeline
 
 
 class GrowthCallback(Callback):
@@ -62,8 +39,8 @@ class GrowthCallback(Callback):
         method: Method,
         timeline: Timeline,
         view: RoundView,
-        desk: FeedbackDesk,
-        ledger: RoundLedger,
+        collector: FeedbackCollector,
+        round_logger: RoundLogger,
         budget: BudgetedTeacher | None,
         best: BestStudent | None = None,
     ) -> None:
@@ -72,15 +49,15 @@ class GrowthCallback(Callback):
         self._method = method
         self._timeline = timeline
         self._view = view
-        self._desk = desk
-        self._ledger = ledger
+        self._collector = collector
+        self._round_logger = round_logger
         self._budget = budget
         self.best_student = best
         self._epoch_began = 0.0
         self._best: tuple[float, int] = (-1.0, 0)
         self._dearest_round = 0
         self.stopped_by = ""
-        self._move(Position("start", 0, 0, timeline.start_epochs, timeline.start_updates))
+        self._move(Position("start", 0, 0, timeline.start_epochs, timeline.start_max_steps))
 
     @property
     def position(self) -> Position:
@@ -96,27 +73,27 @@ class GrowthCallback(Callback):
         _student(pl_module).position = self.position
         trainer.limit_val_batches = 1.0 if self.position.last else 0
         self._epoch_began = time.perf_counter()
-        self._ledger.training(self.position)
+        self._round_logger.training(self.position)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go to the next epoch of the stage; at its end measure, grow, and begin the next stage."""
         position, module, data = self.position, _student(pl_module), _data(trainer)
-        self._ledger.spend("training", time.perf_counter() - self._epoch_began)
+        self._round_logger.spend("training", time.perf_counter() - self._epoch_began)
         if not position.last:
             if not position.spent(module.updates):
                 self._move(replace(position, index=position.index + 1))
                 return
             # The stage's updates are made and Lightning was told not to validate in this epoch.
-            self._ledger.measured("testing", lambda: module.predict(data.dev_dataloader(), "dev"))
-            self._ledger.measured("testing", lambda: module.predict(data.fresh_dataloader(), "fresh"))
+            self._round_logger.measured("testing", lambda: module.predict(data.dev_dataloader(), "dev"))
+            self._round_logger.measured("testing", lambda: module.predict(data.fresh_dataloader(), "fresh"))
         dev, fresh = module.outcomes["dev"], module.outcomes["fresh"]
         # The test set is looked at where its numbers are quoted; no decision ever reads it.
         quoted = self._timeline.test_every_round or position.stage != "round" or not self._timeline.final_epochs
-        test = self._ledger.measured("testing", lambda: module.predict(data.test_dataloader(), "test")) if quoted else None
+        test = self._round_logger.measured("testing", lambda: module.predict(data.test_dataloader(), "test")) if quoted else None
         loss = trainer.callback_metrics.get("train_loss")
         train_loss = None if loss is None else float(loss)
-        scores = self._ledger.close_stage(position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget)
-        score = float(scores[module.task.steered_by])
+        scores = self._round_logger.close_stage(position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget)
+        score = float(scores[module.task.monitor])
         if self.best_student:
             self.best_student.offer(score, position, module.network)
         if position.stage == "final":
@@ -124,7 +101,7 @@ class GrowthCallback(Callback):
         elif reason := self._reason_to_stop(position.round, score):
             self._finish(trainer, module, position.round, reason)
         else:
-            self._grow(trainer, module, data, self._desk.feedback(fresh, position.round + 1, scores["per_class"]), position.round + 1)
+            self._grow(trainer, module, data, self._collector.feedback(fresh, position.round + 1, scores["per_class"]), position.round + 1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go back to the best student where it is not the last one, and quote its numbers."""
@@ -134,12 +111,12 @@ class GrowthCallback(Callback):
         if (kept["round"], kept["stage"]) != (last.round, last.stage):
             self.best_student.restore(module.network)
             module.position = replace(last, stage=kept["stage"], round=kept["round"])
-            test = self._ledger.measured("testing", lambda: module.predict(_data(trainer).test_dataloader(), "test"))
-            self._ledger.keep(test, module.task.metrics(test))
+            test = self._round_logger.measured("testing", lambda: module.predict(_data(trainer).test_dataloader(), "test"))
+            self._round_logger.keep(test, module.task.metrics(test))
 
     def _grow(self, trainer: Trainer, module: StudentModule, data: GrowingDataModule, feedback: Feedback, round: int) -> None:
         billed = self._budget.usage.billed if self._budget else 0
-        self._ledger.growing(round)
+        self._round_logger.growing(round)
         try:
             growth = self._method.next_rows(feedback, round)
         except BudgetExhausted:
@@ -148,11 +125,11 @@ class GrowthCallback(Callback):
             self._finish(trainer, module, round - 1, "budget")
             return
         data.pool.append(growth.rows)
-        self._ledger.write_growth(growth)
+        self._round_logger.write_growth(growth)
         self._dearest_round = max(self._dearest_round, (self._budget.usage.billed if self._budget else 0) - billed)
-        self._move(Position("round", round, 0, self._timeline.round_epochs, self._timeline.round_updates, module.updates))
-        if self._desk.predict_then_train:
-            self._desk.keep(self._ledger.measured("predicting", lambda: module.predict(data.fresh_dataloader(), "fresh")))
+        self._move(Position("round", round, 0, self._timeline.round_epochs, self._timeline.round_max_steps, module.updates))
+        if self._collector.predict_then_train:
+            self._collector.keep(self._round_logger.measured("predicting", lambda: module.predict(data.fresh_dataloader(), "fresh")))
 
     def _reason_to_stop(self, round: int, score: float) -> str:
         if score > self._best[0]:
@@ -169,7 +146,7 @@ class GrowthCallback(Callback):
     def _finish(self, trainer: Trainer, module: StudentModule, round: int, reason: str) -> None:
         self.stopped_by = reason
         if self._timeline.final_epochs and self._method.rounds:
-            self._move(Position("final", round + 1, 0, self._timeline.final_epochs, self._timeline.final_updates, module.updates))
+            self._move(Position("final", round + 1, 0, self._timeline.final_epochs, self._timeline.final_max_steps, module.updates))
         else:
             trainer.should_stop = True
 
@@ -192,9 +169,9 @@ class GrowthCallback(Callback):
             "dearest_round": self._dearest_round,
             "stopped_by": self.stopped_by,
             "method": self._method.state_dict(),
-            "desk": self._desk.state_dict(),
+            "desk": self._collector.state_dict(),
             "best_student": self.best_student.state_dict() if self.best_student else None,
-            "ledger": self._ledger.state_dict(),
+            "ledger": self._round_logger.state_dict(),
             "budget": self._budget.state_dict() if self._budget else None,
         }
 
@@ -205,8 +182,8 @@ class GrowthCallback(Callback):
         self._dearest_round = int(state_dict["dearest_round"])
         self.stopped_by = str(state_dict["stopped_by"])
         self._method.load_state_dict(state_dict["method"])
-        self._desk.load_state_dict(state_dict["desk"])
-        self._ledger.load_state_dict(state_dict["ledger"])
+        self._collector.load_state_dict(state_dict["desk"])
+        self._round_logger.load_state_dict(state_dict["ledger"])
         if self.best_student:
             self.best_student.load_state_dict(state_dict["best_student"])
         if self._budget and state_dict["budget"]:

@@ -136,14 +136,14 @@ def _check_labels(split: str, rows: Sequence[RawExample], raw: RawSplit, space: 
     for row in rows:
         if row.label is None:
             if split != "train":
-                raise DataError(f"{row.place}: the text has no label, and every row of {split} needs one. Label it, or take the row out.")
+                raise DataError(f"{row.index}: the text has no label, and every row of {split} needs one. Label it, or take the row out.")
             continue
         what = "label" if kind == "classification" else "entity type"
         for unknown in (name for name in classes_of(kind, row.label) if name not in names):
             count = sum(unknown in classes_of(kind, other.label) for other in rows if other.label is not None)
             where = "data.labels does not list it" if listed else "no training example has it"
             raise DataError(
-                f"{row.place}: {did_you_mean(what, unknown, names)} {count} of {len(rows)} rows of {raw.where} have it and {where}. "
+                f"{row.index}: {did_you_mean(what, unknown, names)} {count} of {len(rows)} rows of {raw.where} have it and {where}. "
                 "Mend the rows, add training examples of it, or list every label in data.labels."
             )
 
@@ -182,19 +182,19 @@ def _cut_dev(rows: Sequence[RawExample], share: float, seed: int, where: str, ki
     if not 0.0 < share < 1.0:
         raise ConfigError(f"data.validation_share is {share}; it must lie between 0 and 1.")
     by_label: dict[str, list[int]] = {}
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if row.label is not None:
             # Texts with entities are drawn from all together: few have the same types.
-            by_label.setdefault(row.label if kind == "classification" else "", []).append(place)
+            by_label.setdefault(row.label if kind == "classification" else "", []).append(index)
     cut: set[int] = set()
-    for label, places in sorted(by_label.items()):
-        wanted = min(max(1, round(share * len(places))), len(places) - 1)  # at least one stays
-        cut.update(random.Random(int(record_id("dev", seed, label), 16)).sample(places, wanted))
+    for label, indices in sorted(by_label.items()):
+        wanted = min(max(1, round(share * len(indices))), len(indices) - 1)  # at least one stays
+        cut.update(random.Random(int(record_id("dev", seed, label), 16)).sample(indices, wanted))
     if not cut:
         raise DataError(
             f"There is no validation file, and {where} has too few labelled texts to cut one from. Add a file named validation."
         )
-    return [row for place, row in enumerate(rows) if place not in cut], [row for place, row in enumerate(rows) if place in cut]
+    return [row for index, row in enumerate(rows) if index not in cut], [row for index, row in enumerate(rows) if index in cut]
 
 
 def _pool_examples(rows: Sequence[RawExample]) -> tuple[tuple[Example, ...], dict[str, str]]:

@@ -53,6 +53,6 @@ class BucketBatchSampler(Sampler[list[int]]):
         for start in range(0, len(order), self.batch_size * _BUCKET):
             bucket = order[start : start + self.batch_size * _BUCKET]
             bucket = bucket[np.argsort(self.lengths[bucket], kind="stable")]
-            batches += [bucket[place : place + self.batch_size].tolist() for place in range(0, len(bucket), self.batch_size)]
-        for place in random.permutation(len(batches)):
-            yield batches[place]
+            batches += [bucket[index : index + self.batch_size].tolist() for index in range(0, len(bucket), self.batch_size)]
+        for index in random.permutation(len(batches)):
+            yield batches[index]

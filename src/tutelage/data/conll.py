@@ -18,7 +18,7 @@ class Sentence:
 
     words: list[str]
     tags: list[str] | None
-    place: str
+    index: str
 
 
 def read_sentences(where: str, text: str, word_number: int = 0, tag_number: int = -1) -> list[Sentence]:
@@ -52,18 +52,18 @@ def read_sentences(where: str, text: str, word_number: int = 0, tag_number: int 
         if not line or line[0].startswith("-DOCSTART-"):
             begun = None
             continue
-        place = f"{where}:{number}"
+        index = f"{where}:{number}"
         if width and len(line) != width:
             raise DataError(
-                f"{place}: {_count(len(line))} where line {first_line} has {width}; it reads {' '.join(line)[:60]!r}. Give every word as "
+                f"{index}: {_count(len(line))} where line {first_line} has {width}; it reads {' '.join(line)[:60]!r}. Give every word as "
                 "many columns, with tabs between them where a word holds a space."
             )
-        word = checked_word(place, _cell(place, line, "word", word_number))
+        word = checked_word(index, _cell(index, line, "word", word_number))
         if begun is None:
-            sentences.append(begun := Sentence([], [] if tagged else None, place))
+            sentences.append(begun := Sentence([], [] if tagged else None, index))
         begun.words.append(word)
         if begun.tags is not None:
-            begun.tags.append(_tag(place, _cell(place, line, "tag", tag_number)))
+            begun.tags.append(_tag(index, _cell(index, line, "tag", tag_number)))
     return sentences
 
 
@@ -93,21 +93,21 @@ def _is_comment(line: list[str], width: int, tag_number: int) -> bool:
     return False
 
 
-def _cell(place: str, line: list[str], what: str, number: int) -> str:
+def _cell(index: str, line: list[str], what: str, number: int) -> str:
     try:
         return line[number]
     except IndexError:
         raise DataError(
-            f"{place}: {_count(len(line))}, so none is data.{what}_column_number={number} (the first is 0, the last -1); it reads "
+            f"{index}: {_count(len(line))}, so none is data.{what}_column_number={number} (the first is 0, the last -1); it reads "
             f"{' '.join(line)[:60]!r}. Set the number."
         ) from None
 
 
-def _tag(place: str, tag: str) -> str:
+def _tag(index: str, tag: str) -> str:
     try:
         from_tags([tag])
     except DataError as error:
-        raise DataError(f"{place}: {error} Mend the line, or set data.tag_column_number= to the column of the tags.") from None
+        raise DataError(f"{index}: {error} Mend the line, or set data.tag_column_number= to the column of the tags.") from None
     return tag
 
 

@@ -172,6 +172,6 @@ def _pairs(form: str) -> list[int]:
     padded = ["", *words, ""]
     hashes = [hash((first, second)) for first, second in pairwise(padded)]
     if len(words) < 6:
-        hashes += [hash(form[place : place + 3]) for place in range(max(1, len(form) - 2))]
+        hashes += [hash(form[index : index + 3]) for index in range(max(1, len(form) - 2))]
     # In the order of the text: string hashes differ from process to process, and the order decides between equally rare pairs.
     return list(dict.fromkeys(hashes))

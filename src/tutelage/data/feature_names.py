@@ -32,7 +32,7 @@ def names_in_parquet(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[
         return {}  # numbers then stay numbers, and those that need names are errors
 
 
-def named(place: str, value: Any, names: Sequence[str]) -> Any:
+def named(index: str, value: Any, names: Sequence[str]) -> Any:
     """The name of a numbered class, None where it is hidden; what is no number, or where there are no ``names``, the value as it is.
 
     Raises:
@@ -45,7 +45,7 @@ def named(place: str, value: Any, names: Sequence[str]) -> Any:
     if not 0 <= value < len(names):
         listed = ", ".join(names)
         raise DataError(
-            f"{place}: there is no class {value}: the data names {len(names)} classes, from 0 ({listed[:60]}). Mend the row, or the names."
+            f"{index}: there is no class {value}: the data names {len(names)} classes, from 0 ({listed[:60]}). Mend the row, or the names."
         )
     return names[value]
 

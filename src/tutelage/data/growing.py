@@ -102,8 +102,8 @@ class GrowingDataModule(LightningDataModule):
         """
         if loader not in self._items:
             raise ConfigError(f"{did_you_mean('loader', loader, LOADERS)} Built so far: {', '.join(sorted(self._items))}.")
-        places = indices.tolist() if isinstance(indices, torch.Tensor) else indices
-        return [self._items[loader][place] for place in places]
+        positions = indices.tolist() if isinstance(indices, torch.Tensor) else indices
+        return [self._items[loader][position] for position in positions]
 
     @property
     def train_items(self) -> tuple[Item, ...]:
@@ -115,10 +115,10 @@ class GrowingDataModule(LightningDataModule):
         """What turns rows into items and items into batches."""
         return self._encoder
 
-    def collate(self, loader: str, places: Iterable[int]) -> Batch:
-        """A batch of the items at ``places`` of a loader."""
-        places = list(places)
-        return self._encoder.collate(zip(places, self.items(loader, places), strict=True))
+    def collate(self, loader: str, positions: Iterable[int]) -> Batch:
+        """A batch of the items at ``positions`` of a loader."""
+        positions = list(positions)
+        return self._encoder.collate(zip(positions, self.items(loader, positions), strict=True))
 
     def guide(self) -> Batch:
         """The trusted examples as one batch, at most one evaluation batch of them: then of each class as many as of any other, or all.
@@ -142,7 +142,7 @@ class GrowingDataModule(LightningDataModule):
         counts = Counter(name for row in rows for name in self._task.classes(row.target))
         members: dict[int, list[Row]] = {}
         for row in rows:
-            members.setdefault(self._task.key(row, counts), []).append(row)
+            members.setdefault(self._task.group_of(row, counts), []).append(row)
         return [row for row in chain.from_iterable(zip_longest(*members.values())) if row is not None]
 
     def dev_dataloader(self) -> DataLoader[tuple[int, Item]]:

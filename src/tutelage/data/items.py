@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -20,7 +20,7 @@ class TargetEncoder(Protocol):
     """What a loader needs of a task."""
 
     @property
-    def level(self) -> Literal["text", "word"]:
+    def is_token_level(self) -> bool:
         """What is decided about: a whole text, or each of its words."""
         ...
 
@@ -40,7 +40,7 @@ class TargetEncoder(Protocol):
         """The classes that a target holds."""
         ...
 
-    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+    def group_of(self, row: Row, counts: Mapping[str, int]) -> int:
         """Place among the labels of the class that the row is counted under, the rarest by ``counts``; their number where it has none."""
         ...
 
@@ -70,7 +70,7 @@ class Item:
     token_ids: tuple[int, ...]
     vectors: tuple[tuple[float, ...], ...]
     weights: tuple[float, ...]
-    places: tuple[int, ...] = ()
+    indices: tuple[int, ...] = ()
     teacher: tuple[tuple[float, ...], ...] = ()
     confidence: float = 1.0
     least_confidence: float = 1.0
@@ -84,10 +84,10 @@ class Item:
 
     def read(self, values: torch.Tensor) -> list[list[float] | None]:
         """The student's distributions of what is decided about, from its output for this item, [C] or [L, C]."""
-        if not self.places:
+        if not self.indices:
             return [values.tolist()]
         rows = values.tolist()
-        return [rows[place] if place >= 0 else None for place in self.places]
+        return [rows[index] if index >= 0 else None for index in self.indices]
 
 
 class Batch(TypedDict):
@@ -121,9 +121,9 @@ class ItemDataset(Dataset[tuple[int, Item]]):
         """The number of items."""
         return len(self.items)
 
-    def __getitem__(self, place: int) -> tuple[int, Item]:
+    def __getitem__(self, index: int) -> tuple[int, Item]:
         """The item with its place."""
-        return place, self.items[place]
+        return index, self.items[index]
 
 
 class EmptyDataset(IterableDataset[tuple[int, Item]]):
@@ -155,13 +155,13 @@ class ItemEncoder:
         self._task = task
         self._tokenizer = tokenizer
         self._max_length = max_length
-        if task.level == "word" and not tokenizer.is_fast:
+        if task.is_token_level and not tokenizer.is_fast:
             raise ConfigError(
                 f"The tokenizer of {tokenizer.name_or_path} cannot tell which word a token belongs to (it is not a fast one); "
                 "choose another student.model=."
             )
         self._token_ids: dict[str, tuple[int, ...]] = {}
-        self._places: dict[str, tuple[int, ...]] = {}
+        self._indices: dict[str, tuple[int, ...]] = {}
         self._cut: set[str] = set()
 
     @property
@@ -189,12 +189,12 @@ class ItemEncoder:
                 token_ids=self._token_ids[row.id],
                 vectors=tuple(map(tuple, self._task.target_vectors(row))),
                 weights=tuple(self._task.unit_weights(row)),
-                places=self._places.get(row.id, ()),
+                indices=self._indices.get(row.id, ()),
                 teacher=tuple(map(tuple, self._task.teacher_vectors(row))),
                 confidence=row.mean_confidence,
                 least_confidence=row.confidence,
                 off_label=row.distribution.off_label_mass if row.distribution else 0.0,
-                key=self._task.key(row, counts),
+                key=self._task.group_of(row, counts),
             )
             for row in rows
         ]
@@ -202,29 +202,29 @@ class ItemEncoder:
     def _tokenize(self, texts: Mapping[str, str]) -> None:
         if not texts:
             return
-        by_word = self._task.level == "word"
+        by_word = self._task.is_token_level
         given: list[Any] = [text.split(" ") if by_word else text for text in texts.values()]
         # Whole first, to know which are too long; only those are tokenised again.
         whole = self._tokenizer(given, add_special_tokens=True, truncation=False, verbose=False, is_split_into_words=by_word)
         for number, id in enumerate(texts):
-            encoded, place = whole, number
+            encoded, index = whole, number
             if len(whole["input_ids"][number]) > self._max_length:
                 self._cut.add(id)
-                encoded, place = (
+                encoded, index = (
                     self._tokenizer(given[number : number + 1], truncation=True, max_length=self._max_length, is_split_into_words=by_word),
                     0,
                 )
-            self._token_ids[id] = tuple(encoded["input_ids"][place])
+            self._token_ids[id] = tuple(encoded["input_ids"][index])
             if by_word:
-                self._places[id] = first_pieces(encoded.word_ids(place), len(given[number]))
+                self._indices[id] = first_pieces(encoded.word_ids(index), len(given[number]))
 
     def collate(self, placed: Iterable[tuple[int, Item]]) -> Batch:
         """Pad items to the longest of them."""
-        places, items = zip(*placed, strict=True)
+        indices, items = zip(*placed, strict=True)
         ids = [torch.tensor(item.token_ids, dtype=torch.long) for item in items]
         targets, teacher, weights = (
             self._by_word(items)
-            if self._task.level == "word"
+            if self._task.is_token_level
             else (
                 torch.tensor([item.vectors[0] for item in items], dtype=torch.float32),
                 torch.tensor([item.teacher[0] for item in items], dtype=torch.float32),
@@ -238,7 +238,7 @@ class ItemEncoder:
             teacher=teacher,
             off_label=torch.tensor([item.off_label for item in items], dtype=torch.float32),
             weights=weights,
-            index=torch.tensor(places, dtype=torch.long),
+            index=torch.tensor(indices, dtype=torch.long),
         )
 
     @staticmethod
@@ -248,7 +248,7 @@ class ItemEncoder:
         targets, weights = torch.zeros(len(items), length, classes), torch.zeros(len(items), length)
         teacher = torch.zeros_like(targets)
         for row, item in enumerate(items):
-            seen = [found for found in zip(item.places, item.vectors, item.teacher, item.weights, strict=True) if found[0] >= 0]
+            seen = [found for found in zip(item.indices, item.vectors, item.teacher, item.weights, strict=True) if found[0] >= 0]
             if seen:
                 columns, own, said, weighed = (torch.tensor(part) for part in zip(*seen, strict=True))
                 targets[row, columns] = own

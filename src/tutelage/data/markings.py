@@ -11,7 +11,7 @@ from tutelage.errors import DataError
 from tutelage.tasks.spans import Span, cut_at, from_characters, from_tags, joined, split_words, write_spans
 
 
-def from_words(place: str, words: Sequence[Any], tags: Sequence[Any] | None, names: Sequence[str] = ()) -> tuple[str, str | None]:
+def from_words(index: str, words: Sequence[Any], tags: Sequence[Any] | None, names: Sequence[str] = ()) -> tuple[str, str | None]:
     """Text and target of words with their IOB1, IOB2 or BIOES tags (None where there are none, or where they are hidden).
 
     Args:
@@ -20,22 +20,22 @@ def from_words(place: str, words: Sequence[Any], tags: Sequence[Any] | None, nam
     Raises:
         DataError: they are not as many, a word is empty or holds a space, or a tag is not one.
     """
-    given = [checked_word(place, word) for word in words]
+    given = [checked_word(index, word) for word in words]
     if tags is None or (names and HIDDEN in tags):
         return " ".join(given), None
     if len(given) != len(tags):
-        raise DataError(f"{place}: {len(given)} words and {len(tags)} tags. Give every word one tag.")
-    tags = [named(place, tag, names) for tag in tags]
+        raise DataError(f"{index}: {len(given)} words and {len(tags)} tags. Give every word one tag.")
+    tags = [named(index, tag, names) for tag in tags]
     for tag in tags:
         if not isinstance(tag, str):
-            raise DataError(f"{place}: the tag {tag!r} is {kind_of(tag)}, not a string such as B-PER. Write the names of the tags.")
+            raise DataError(f"{index}: the tag {tag!r} is {kind_of(tag)}, not a string such as B-PER. Write the names of the tags.")
     try:
         return " ".join(given), write_spans(from_tags(tags))
     except DataError as error:
-        raise DataError(f"{place}: {error}") from None
+        raise DataError(f"{index}: {error}") from None
 
 
-def checked_word(place: str, given: Any) -> str:
+def checked_word(index: str, given: Any) -> str:
     """The word as a string.
 
     Raises:
@@ -43,11 +43,11 @@ def checked_word(place: str, given: Any) -> str:
     """
     word = str(given) if isinstance(given, str | int | float) else ""
     if not word.strip() or " " in word or "\t" in word or word.splitlines() != [word]:
-        raise DataError(f"{place}: {given!r} is not a word: it is empty, or holds a space. Split it, or take it out.")
+        raise DataError(f"{index}: {given!r} is not a word: it is empty, or holds a space. Split it, or take it out.")
     return word
 
 
-def from_spans(place: str, text: str, spans: Sequence[Any] | None, names: Sequence[str] = ()) -> tuple[str, str | None]:
+def from_spans(index: str, text: str, spans: Sequence[Any] | None, names: Sequence[str] = ()) -> tuple[str, str | None]:
     """Text and target of a raw text with spans of characters: [start, end, type], or objects with those keys ("label" for the type).
 
     The text is split into words by rule, and also where a span begins or ends inside one. A span that is there twice counts once.
@@ -58,7 +58,7 @@ def from_spans(place: str, text: str, spans: Sequence[Any] | None, names: Sequen
     Raises:
         DataError: a span is not one, lies outside the text, holds no word, has two types, or overlaps another.
     """
-    read = [_marked(place, given, text, names) for given in spans or ()]
+    read = [_marked(index, given, text, names) for given in spans or ()]
     if spans is None or None in read:
         return joined(text, split_words(text)), None
     marked = [one for one in read if one is not None]
@@ -67,11 +67,11 @@ def from_spans(place: str, text: str, spans: Sequence[Any] | None, names: Sequen
     for one in marked:
         span = from_characters(words, one.start, one.end, one.type)
         if span is None:
-            raise DataError(f"{place}: the span [{one.start}, {one.end}) holds no word: {one.quote!r}. Mend it, or take it out.")
+            raise DataError(f"{index}: the span [{one.start}, {one.end}) holds no word: {one.quote!r}. Mend it, or take it out.")
         found.setdefault(span, one)
     for first, second in pairwise(sorted(found)):
         if second.start < first.end:
-            raise DataError(f"{place}: {_clash(first, found[first], second, found[second])}")
+            raise DataError(f"{index}: {_clash(first, found[first], second, found[second])}")
     return joined(text, words), write_spans(found)
 
 
@@ -89,7 +89,7 @@ class _Marked(NamedTuple):
     quote: str
 
 
-def _marked(place: str, given: Any, text: str, names: Sequence[str]) -> _Marked | None:
+def _marked(index: str, given: Any, text: str, names: Sequence[str]) -> _Marked | None:
     """The span as given; None where its type is hidden."""
     if isinstance(given, Mapping):
         # Tables have every key in every row, with null for what is not meant.
@@ -98,20 +98,20 @@ def _marked(place: str, given: Any, text: str, names: Sequence[str]) -> _Marked 
     else:
         values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
     if len(values) != 3 or not all(type(value) is int for value in values[:2]):
-        raise DataError(f"{place}: {_no_span(given)}")
+        raise DataError(f"{index}: {_no_span(given)}")
     start, end, numbered = values[0], values[1], type(values[2]) is int
-    name = named(place, values[2], names)
+    name = named(index, values[2], names)
     # A name that is its own number is what `datasets` makes up where there is none.
     if numbered and name in (values[2], str(values[2])):
         raise DataError(
-            f"{place}: the type {name} of the span [{start}, {end}) is an integer, and nothing says which type it means. Write the types "
+            f"{index}: the type {name} of the span [{start}, {end}) is an integer, and nothing says which type it means. Write the types "
             'by name, such as "PER".'
         )
     hidden = numbered and name is None
     if not hidden and not (isinstance(name, str) and name.strip()):
-        raise DataError(f"{place}: {_no_span(given)}")
+        raise DataError(f"{index}: {_no_span(given)}")
     if not 0 <= start < end <= len(text):
-        raise DataError(f"{place}: the span [{start}, {end}) does not lie in its text of {len(text)} characters.")
+        raise DataError(f"{index}: the span [{start}, {end}) does not lie in its text of {len(text)} characters.")
     return None if hidden else _Marked(start, end, name, text[start:end][:60])
 
 

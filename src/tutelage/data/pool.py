@@ -48,9 +48,9 @@ class Pool:
         rows: list[Row] = []
         ends: list[int] = []
         seen: set[str] = set()
-        place = 0
+        index = 0
         for number, line in enumerate(data[:whole].split(b"\n")[:-1], start=1):
-            place += len(line) + 1
+            index += len(line) + 1
             try:
                 row = row_from_dict(json.loads(line))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -61,7 +61,7 @@ class Pool:
                 raise RunError(f"{path}:{number} repeats the id '{row.id}'. The file was altered; start the run anew in another folder.")
             seen.add(row.id)
             rows.append(row)
-            ends.append(place)
+            ends.append(index)
         return cls(path, rows, ends)
 
     def __len__(self) -> int:

@@ -88,18 +88,18 @@ def _jsonl(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, dict[s
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        place = f"{path}:{number}"
+        index = f"{path}:{number}"
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f'{place}: not JSON ({error}). Each line must be one object such as {{"text": …, "label": …}}; it reads {line[:60]!r}.'
+                f'{index}: not JSON ({error}). Each line must be one object such as {{"text": …, "label": …}}; it reads {line[:60]!r}.'
             ) from None
         if not isinstance(record, dict):
             raise DataError(
-                f"{place}: a line must be a JSON object with named columns, not a {type(record).__name__}; it reads {line[:60]!r}."
+                f"{index}: a line must be a JSON object with named columns, not a {type(record).__name__}; it reads {line[:60]!r}."
             )
-        records.append((place, record))
+        records.append((index, record))
     return list(records[0][1]) if records else [], iter(records)
 
 
@@ -107,7 +107,7 @@ def _conll(path: Path, text: str, read: Columns, need_label: bool) -> tuple[list
     sentences = read_sentences(str(path), text, read.word_number, read.tag_number)
     if need_label and any(sentence.tags is None for sentence in sentences):
         raise DataError(f"{path} has one column, so it has words and no tags. Add the tags, a space or tab after each word.")
-    records = ((sentence.place, {read.words: sentence.words, read.tags: sentence.tags}) for sentence in sentences)
+    records = ((sentence.index, {read.words: sentence.words, read.tags: sentence.tags}) for sentence in sentences)
     return [read.words, read.tags], records
 
 
@@ -123,13 +123,13 @@ def _separated(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, di
         for values in reader:
             if not values:
                 continue
-            place = f"{path}:{reader.line_num}"
+            index = f"{path}:{reader.line_num}"
             if len(values) != len(header):
                 raise DataError(
-                    f"{place}: {len(values)} fields where the header has {len(header)} ({', '.join(header)}). "
+                    f"{index}: {len(values)} fields where the header has {len(header)} ({', '.join(header)}). "
                     "Quote fields that hold separators."
                 )
-            records.append((place, dict(zip(header, values, strict=True))))
+            records.append((index, dict(zip(header, values, strict=True))))
     except csv.Error as error:
         raise DataError(
             f"{path}:{reader.line_num}: not a clean {path.suffix[1:]} file ({error}). Check its quotes, or write it as jsonl."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tutelage.errors import ConfigError
-from tutelage.methods.protocol import Ground, gold_rows
+from tutelage.methods.base import MethodContext, gold_rows
 from tutelage.records import Feedback, Growth
 
 
@@ -24,18 +24,18 @@ class GoldOnly:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def stand_on(self, ground: Ground) -> None:
+    def setup(self, context: MethodContext) -> None:
         """Keep the ground."""
-        if not ground.shots:
+        if not context.shots:
             raise ConfigError(
                 f"method={self.name} learns from gold labels alone and there are none; give shots=1 or more with method=shots, a pool that has "
                 "gold labels with method=supervised, and leave method.training.gold as it is there."
             )
-        self._ground = ground
+        self._context = context
 
     def first_rows(self) -> Growth:
         """The gold examples."""
-        return Growth(round=0, rows=tuple(gold_rows(self._ground.shots)))
+        return Growth(round=0, rows=tuple(gold_rows(self._context.shots)))
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
         """Never asked for: there are no rounds."""

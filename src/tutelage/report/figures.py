@@ -18,8 +18,8 @@ from tutelage.report.figures_learning import class_f1_by_round, learning_by_roun
 from tutelage.report.figures_rows import rejected_by_reason, rows_by_kind
 from tutelage.report.figures_selection import selection_by_step
 from tutelage.report.figures_teacher import teacher_reliability
-from tutelage.report.runs import Run
 from tutelage.report.style import DPI, Colour, figure_style
+from tutelage.runs.read import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tutelage.report.runs import Run
 from tutelage.report.style import Colour, figure_style, new_figure, short
+from tutelage.runs.read import Run
 from tutelage.tasks.spans import read_spans
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _BESIDE = 12
 _NAMED = 30
 _LISTED = 20
-_UNITS = {"text": "test texts", "word": "test entities"}
+_UNITS = {False: "test texts", True: "test entities"}
 
 
 def confusion_matrix(run: Run) -> Figure | None:
@@ -53,7 +53,7 @@ def _pairs(run: Run) -> Counter[tuple[str, str]]:
         return Counter((outcome.target, outcome.predicted) for outcome in run.after)
     pairs: Counter[tuple[str, str]] = Counter()
     for outcome in run.after:
-        pairs.update((one.right, one.said) for one in run.task.mistakes(outcome))
+        pairs.update((one.right, one.predicted) for one in run.task.mistakes(outcome))
         pairs.update((span.type, span.type) for span in set(read_spans(outcome.target)) & set(read_spans(outcome.predicted)))
     return pairs
 
@@ -98,7 +98,7 @@ def _matrix(axes: Axes, run: Run, labels: list[str], pairs: Counter[tuple[str, s
     axes.tick_params(which="major", length=0 if named else 3)
     kind = "type" if run.by_word else "class"
     axes.set_title(
-        f"True {kind} (with its {_UNITS[run.task.level]}) by predicted {kind}"
+        f"True {kind} (with its {_UNITS[run.task.is_token_level]}) by predicted {kind}"
         if named
         else f"True {kind} by predicted {kind} (numbers: label order)"
     )
@@ -122,4 +122,4 @@ def _list(axes: Axes, run: Run, listed: list[tuple[tuple[str, str], int]], kinds
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axes.set_xlabel(_UNITS[run.task.level])
+    axes.set_xlabel(_UNITS[run.task.is_token_level])

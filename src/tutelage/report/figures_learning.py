@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tutelage.report.run_records import RoundMetrics, Scores
-from tutelage.report.runs import Run
 from tutelage.report.style import Colour, figure_style, label_right, new_figure, short
 from tutelage.report.summary import reference_scores
+from tutelage.runs.read import Run
+from tutelage.runs.records import RoundMetrics, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,18 +31,18 @@ def learning_by_tokens(run: Run) -> Figure | None:
     return _learning(run, lambda line: line.billed_tokens, "billed teacher tokens (prompt + completion)")
 
 
-def _learning(run: Run, place: Callable[[RoundMetrics], int], unit: str) -> Figure | None:
+def _learning(run: Run, index: Callable[[RoundMetrics], int], unit: str) -> Figure | None:
     from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
     if len(run.metrics) < 2:
         return None
     with figure_style():
         figure = new_figure(3.7)
-        for axes, (name, title) in zip(figure.subplots(1, 2), ((metric.key, metric.title) for metric in run.quoted), strict=True):
+        for axes, (name, title) in zip(figure.subplots(1, 2), ((metric.key, metric.title) for metric in run.headline_metrics), strict=True):
             labels: list[tuple[float, str, str]] = []
             values: list[float] = []
             for split, colour in (("dev", Colour.GREY), ("test", Colour.BLUE)):
-                drawn = _line(axes, [(place(line), getattr(line, split)) for line in run.metrics], name, colour)
+                drawn = _line(axes, [(index(line), getattr(line, split)) for line in run.metrics], name, colour)
                 if drawn:
                     values += drawn
                     ink = Colour.MUTED if split == "dev" else colour
@@ -64,7 +64,7 @@ def _learning(run: Run, place: Callable[[RoundMetrics], int], unit: str) -> Figu
             axes.set_ylabel(f"{title}, %")
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-            if max(place(line) for line in run.metrics) >= 1000:
+            if max(index(line) for line in run.metrics) >= 1000:
                 axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
             axes.grid(axis="y")
             label_right(axes, labels)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tutelage.records import Row
-from tutelage.report.runs import Run
 from tutelage.report.style import Colour, figure_style, kind_colour, new_figure, short
+from tutelage.runs.read import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tutelage.report.run_records import SelectionStep
-from tutelage.report.runs import Run
 from tutelage.report.style import Colour, figure_style, label_right, new_figure, short
+from tutelage.runs.read import Run
+from tutelage.runs.records import SelectionStep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

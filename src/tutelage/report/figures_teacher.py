@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tutelage.report.calibration_metrics import expected_calibration_error, reliability_points
-from tutelage.report.runs import Run
 from tutelage.report.style import Colour, figure_style, new_figure
+from tutelage.runs.read import Run
 from tutelage.tasks.spans import read_spans
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class _Answers(NamedTuple):
     name: str
     colour: Colour
     marker: str
-    sure: list[float]
+    confidence: list[float]
     right: list[bool]
 
 
@@ -31,16 +31,16 @@ def _answers(run: Run) -> list[_Answers]:
         return []
     if run.by_word:
         entities = [
-            (sure, span in read_spans(opinion.target))
+            (confidence, span in read_spans(opinion.target))
             for opinion in answered
-            for span, sure in zip(read_spans(opinion.predicted), opinion.probabilities, strict=True)
+            for span, confidence in zip(read_spans(opinion.predicted), opinion.probabilities, strict=True)
         ]
-        return [_Answers("calibrated", Colour.BLUE, "o", [sure for sure, _ in entities], [right for _, right in entities])]
+        return [_Answers("calibrated", Colour.BLUE, "o", [confidence for confidence, _ in entities], [right for _, right in entities])]
     made = []
     for name, colour, shape in (("raw", Colour.VERMILION, "s"), ("calibrated", Colour.BLUE, "o")):
         opinions = [opinion.raw if name == "raw" else opinion.probabilities for opinion in answered]
-        right = [run.labels[said.index(max(said))] == given.target for said, given in zip(opinions, answered, strict=True)]
-        made.append(_Answers(name, colour, shape, [max(said) for said in opinions], right))
+        right = [run.labels[predicted.index(max(predicted))] == given.target for predicted, given in zip(opinions, answered, strict=True)]
+        made.append(_Answers(name, colour, shape, [max(predicted) for predicted in opinions], right))
     return made
 
 
@@ -53,7 +53,7 @@ def teacher_reliability(run: Run) -> Figure | None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     answers = _answers(run)
-    if not answers or not answers[0].sure:
+    if not answers or not answers[0].confidence:
         return None
     unit = "marked entities" if run.by_word else "answered test texts" if any(one.error for one in run.teacher) else "test texts"
     with figure_style():
@@ -62,9 +62,9 @@ def teacher_reliability(run: Run) -> Figure | None:
         curve = panels["curve"]
         curve.plot((0, 1), (0, 1), color=Colour.GREY, linewidth=1.0, linestyle=(0, (4, 3)))
         curve.annotate("as sure as right", (0.06, 0.085), rotation=45, rotation_mode="anchor", color=Colour.MUTED, fontsize=8)
-        for name, colour, shape, sure, right in answers:
-            points = reliability_points(sure, right, _BINS)
-            error = expected_calibration_error(sure, right, _BINS)
+        for name, colour, shape, confidence, right in answers:
+            points = reliability_points(confidence, right, _BINS)
+            error = expected_calibration_error(confidence, right, _BINS)
             curve.plot(
                 [point.confidence for point in points],
                 [point.accuracy for point in points],
@@ -75,14 +75,14 @@ def teacher_reliability(run: Run) -> Figure | None:
             )
             panel = panels[name]
             edges = [index / _BINS for index in range(_BINS + 1)]
-            split = [[value for value, ok in zip(sure, right, strict=True) if ok is verdict] for verdict in (True, False)]
+            split = [[value for value, ok in zip(confidence, right, strict=True) if ok is verdict] for verdict in (True, False)]
             panel.hist(split, edges, stacked=True, color=[colour, Colour.GREY], label=["right", "wrong"])
             panel.set_title(f"Confidence, {name}")
             panel.set_ylabel(unit)
             panel.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-            panel.legend(loc="upper left" if sum(sure) / len(sure) > 0.5 else "upper right", handlelength=1.0, handleheight=1.0)
+            panel.legend(loc="upper left" if sum(confidence) / len(confidence) > 0.5 else "upper right", handlelength=1.0, handleheight=1.0)
         curve.legend(loc="best")
-        curve.set_title(f"Reliability ({len(answers[0].sure):,} {unit}, {_BINS} bins)")
+        curve.set_title(f"Reliability ({len(answers[0].confidence):,} {unit}, {_BINS} bins)")
         curve.set_ylabel("share of answers that are right, %")
         for axes in panels.values():
             axes.set_xlim(0, 1)

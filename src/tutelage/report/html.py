@@ -19,9 +19,9 @@ from tutelage.report.figures import draw_figures, figure_svg, write_pngs
 from tutelage.report.intervals import DRAWS
 from tutelage.report.markings import cut
 from tutelage.report.mistakes import wrong_on_test
-from tutelage.report.runs import Run, read_run
 from tutelage.report.summary import SummaryLine, changed_outcomes, class_lines, error_lines, summary_lines
 from tutelage.report.trail import chapters, rejected_reasons, row_pieces, script_json, sureness, trail_data
+from tutelage.runs.read import Run, read_run
 
 _HERE = Path(__file__).parent
 _TRACK = 220.0
@@ -52,7 +52,7 @@ def write_report(folder: Path) -> Path:
     Each file appears whole or not at all, so a report can be written again while an older one is being read.
 
     Raises:
-        RunError: the folder cannot be read (see :func:`~tutelage.report.runs.read_run`) or written.
+        RunError: the folder cannot be read (see :func:`~tutelage.runs.read.read_run`) or written.
     """
     run = read_run(folder)
     try:
@@ -94,7 +94,7 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
         script=Markup(script),
         island=Markup(script_json(data)),
         figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},
-        metrics=run.quoted,
+        metrics=run.headline_metrics,
         noun=run.class_noun,
         lines=lines,
         scale=_scale(run, lines),
@@ -124,12 +124,12 @@ def _scale(run: Run, lines: tuple[SummaryLine, ...]) -> IntervalScale | None:
     low = math.floor(min(low for low, _ in measured) * 10) * 10
     high = max(low + 10, math.ceil(max(high for _, high in measured) * 10) * 10)
 
-    def place(share: float) -> float:
+    def index(share: float) -> float:
         return round((100 * share - low) / (high - low) * _TRACK, 1)
 
-    first = run.quoted[0].key
+    first = run.headline_metrics[0].key
     marks = [
-        IntervalMark(place(line.interval[0]), place(line.scores.value(first)), place(line.interval[1]))
+        IntervalMark(index(line.interval[0]), index(line.scores.value(first)), index(line.interval[1]))
         if line.interval and line.scores
         else None
         for line in lines

@@ -41,7 +41,7 @@ def entity_f1_interval(outcomes: Sequence[Outcome], seed: int = 0) -> tuple[floa
     if not outcomes:
         raise ValueError("There are no outcomes, so their F1 has no interval.")
     pairs = [(set(read_spans(outcome.target)), set(read_spans(outcome.predicted))) for outcome in outcomes]
-    counts = np.array([(len(gold & said), len(gold) + len(said)) for gold, said in pairs])
+    counts = np.array([(len(gold & predicted), len(gold) + len(predicted)) for gold, predicted in pairs])
     size = len(counts)
     drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), DRAWS) @ counts
     f1 = 2 * drawn[:, 0] / np.maximum(drawn[:, 1], 1)

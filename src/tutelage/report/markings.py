@@ -29,23 +29,23 @@ class ComparedMarks(NamedTuple):
     """One text marked twice, and how many errors of each kind there are."""
 
     right: tuple[Piece, ...]
-    said: tuple[Piece, ...]
+    predicted: tuple[Piece, ...]
     errors: dict[str, int]
 
 
 def marked(text: str, spans: Iterable[Span], faults: Mapping[Span, str] | None = None) -> tuple[Piece, ...]:
     """``text`` cut at its entities; joined, the pieces are the text again. A span beyond the text, or over another one, is left out."""
-    places = []
+    indices = []
     start = 0
     for word in text.split(" "):
-        places.append((start, start + len(word)))
+        indices.append((start, start + len(word)))
         start += len(word) + 1
     pieces: list[Piece] = []
     done = 0
     for span in sorted(spans):
-        if not 0 <= span.start < span.end <= len(places) or places[span.start][0] < done:
+        if not 0 <= span.start < span.end <= len(indices) or indices[span.start][0] < done:
             continue
-        first, last = places[span.start][0], places[span.end - 1][1]
+        first, last = indices[span.start][0], indices[span.end - 1][1]
         if first > done:
             pieces.append(Piece(text[done:first]))
         pieces.append(Piece(text[first:last], span.type, (faults or {}).get(span, "")))
@@ -55,13 +55,13 @@ def marked(text: str, spans: Iterable[Span], faults: Mapping[Span, str] | None =
 
 def compared(outcome: Outcome) -> ComparedMarks:
     """The right marking, where what was missed is named, and the predicted one with what is wrong with each mark."""
-    gold, said = read_spans(outcome.target), read_spans(outcome.predicted)
-    errors = span_errors(gold, said)
+    gold, predicted = read_spans(outcome.target), read_spans(outcome.predicted)
+    errors = span_errors(gold, predicted)
     missed: dict[Span, str] = {error.gold: error.kind for error in errors if error.gold and not error.predicted}
     wrong: dict[Span, str] = {error.predicted: error.kind for error in errors if error.predicted}
     counts = Counter[str](error.kind for error in errors)
     return ComparedMarks(
-        marked(outcome.text, gold, missed), marked(outcome.text, said, wrong), {kind: counts[kind] for kind in KINDS if counts[kind]}
+        marked(outcome.text, gold, missed), marked(outcome.text, predicted, wrong), {kind: counts[kind] for kind in KINDS if counts[kind]}
     )
 
 
@@ -71,7 +71,7 @@ def tints(labels: Sequence[str], others: Iterable[str] = ()) -> dict[str, int]:
     Types beyond the eighth share colours with the first ones, and ``others``, which are none of the run's, all have the last; the type is
     written beside each mark.
     """
-    return {**dict.fromkeys(sorted(others), TINTS - 1), **{label: place % TINTS for place, label in enumerate(labels)}}
+    return {**dict.fromkeys(sorted(others), TINTS - 1), **{label: index % TINTS for index, label in enumerate(labels)}}
 
 
 def cut(pieces: Iterable[Piece], length: int) -> tuple[Piece, ...]:

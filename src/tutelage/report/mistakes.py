@@ -8,7 +8,7 @@ from typing import Any
 
 from tutelage.records import Outcome
 from tutelage.report.markings import compared
-from tutelage.report.runs import Run
+from tutelage.runs.read import Run
 
 MOST_SHOWN = 200
 """Mistakes on test that the page holds: enough to read, and a test set of many thousand texts still makes a page that opens at once."""
@@ -44,14 +44,14 @@ def mistake_entry(run: Run, one: Outcome) -> dict[str, Any]:
     ``classes`` are those that it is found under. For NER both markings come in pieces (:class:`~tutelage.report.markings.Piece`), with
     ``faults``, the kinds of error.
     """
-    shown: dict[str, Any] = {"id": one.id, "text": one.text, "sure": finite(one.confidence), "from": one.source}
+    shown: dict[str, Any] = {"id": one.id, "text": one.text, "confidence": finite(one.confidence), "from": one.source}
     if not run.by_word:
-        return {**shown, "right": one.target, "said": one.predicted, "classes": [one.target, one.predicted]}
+        return {**shown, "right": one.target, "predicted": one.predicted, "classes": [one.target, one.predicted]}
     marks = compared(one)
     return {
         **shown,
         "right": marks.right,
-        "said": marks.said,
+        "predicted": marks.predicted,
         "faults": [kind if count == 1 else f"{count}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{kind}" for kind, count in marks.errors.items()],
         "classes": [*run.task.classes(one.target), *run.task.classes(one.predicted)],
     }

@@ -78,14 +78,14 @@
   function ordered(rows, order) {
     if (order === "written") return rows;
     const sign = order === "surest" ? -1 : 1;
-    return rows.slice().sort((a, b) => sign * ((a.sure === null ? -1 : a.sure) - (b.sure === null ? -1 : b.sure)));
+    return rows.slice().sort((a, b) => sign * ((a.confidence === null ? -1 : a.confidence) - (b.confidence === null ? -1 : b.confidence)));
   }
 
   // A table that shows its first rows, with a button for the next ones.
-  function paged(place, heads, entries, line, page, nothing) {
-    place.replaceChildren();
+  function paged(cell, heads, entries, line, page, nothing) {
+    cell.replaceChildren();
     if (!entries.length) {
-      place.append(element("p", "hint", nothing));
+      cell.append(element("p", "hint", nothing));
       return;
     }
     const table = element("table", "rows");
@@ -114,22 +114,22 @@
     }
     button.addEventListener("click", next);
     next();
-    place.append(scroll, button);
+    cell.append(scroll, button);
   }
 
   function labels(...names) {
     const cell = element("td");
-    names.forEach((name, place) => cell.append(free("div", place ? "label said" : "label", name)));
+    names.forEach((name, index) => cell.append(free("div", index ? "label predicted" : "label", name)));
     return cell;
   }
 
   // A text in pieces (plain, or an entity with its type and what is wrong with the mark), up to so many characters.
   function marked(pieces, limit) {
-    const place = free("bdi", "text");
+    const cell = free("bdi", "text");
     let room = limit;
     for (const [text, type, fault] of pieces) {
       if (room <= 0) {
-        place.append("…");
+        cell.append("…");
         break;
       }
       const shown = text.length > room ? text.slice(0, room) + "…" : text;
@@ -137,10 +137,10 @@
       if (type) {
         const mark = element("mark", "t" + tints.get(type) + (fault ? " wrong" : ""), shown + "\u00a0");
         mark.append(element("span", "type", fault ? type + " ✗ " + fault : type));
-        place.append(mark);
-      } else place.append(shown);
+        cell.append(mark);
+      } else cell.append(shown);
     }
-    return place;
+    return cell;
   }
 
   function textCell(text, extras, pieces) {
@@ -175,7 +175,7 @@
     for (const parent of row.parents) extras.push(["written from", byId.has(parent) ? byId.get(parent) : parent]);
     extras.push(["id", row.id]);
     line.append(element("td", "tag verdict", row.ok ? "✓ kept" : "✗ rejected"), kind, labels(row.asked || "–"),
-      labels(row.scored), element("td", "num", percent(row.sure)), textCell(row.text, extras, row.pieces), labels(row.why));
+      labels(row.scored), element("td", "num", percent(row.confidence)), textCell(row.text, extras, row.pieces), labels(row.why));
     return line;
   }
 
@@ -183,27 +183,27 @@
     const line = element("tr");
     if (data.marked) {
       const cell = element("td", "free");
-      for (const [who, pieces] of [["right", one.right], ["student", one.said]]) {
+      for (const [who, pieces] of [["right", one.right], ["student", one.predicted]]) {
         const marking = element("div", "marking");
         marking.append(element("span", "", who), marked(pieces, Infinity));
         cell.append(marking);
       }
       const faults = element("td");
       for (const fault of one.faults) faults.append(element("div", "label", fault));
-      line.append(faults, element("td", "num", percent(one.sure)), cell);
+      line.append(faults, element("td", "num", percent(one.confidence)), cell);
       return line;
     }
-    line.append(labels(one.right, one.said), element("td", "num", percent(one.sure)), textCell(one.text, []));
+    line.append(labels(one.right, one.predicted), element("td", "num", percent(one.confidence)), textCell(one.text, []));
     return line;
   }
 
   const ROW_HEADS = [["verdict"], ["kind"], ["asked for"], ["scored as"], ["sure of the label, %", "num"], ["text"], ["reason"]];
-  const MISTAKE_HEADS = [[data.marked ? "errors" : "right → student said"], ["sure", "num"], ["text"]];
+  const MISTAKE_HEADS = [[data.marked ? "errors" : "right → student predicted"], ["confidence", "num"], ["text"]];
 
   // The mistakes that are sought; how many there are of them.
-  function listMistakes(place, mistakes, want, none, without) {
+  function listMistakes(cell, mistakes, want, none, without) {
     const found = mistakes.filter((one) => says(one, want));
-    paged(place, MISTAKE_HEADS, found, mistakeLine, MISTAKES_AT_ONCE, mistakes.length ? none : without);
+    paged(cell, MISTAKE_HEADS, found, mistakeLine, MISTAKES_AT_ONCE, mistakes.length ? none : without);
     return found.length;
   }
 

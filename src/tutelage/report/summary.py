@@ -10,9 +10,9 @@ from tutelage.errors import RunError
 from tutelage.records import ClassScore, Outcome
 from tutelage.report.intervals import entity_f1_interval, wilson_interval
 from tutelage.report.markings import KINDS
-from tutelage.report.run_records import DEFAULT_MODE, Scores, scores_of
-from tutelage.report.runs import Run
 from tutelage.report.teacher_alone import teacher_metrics, teacher_outcomes
+from tutelage.runs.read import Run
+from tutelage.runs.records import DEFAULT_MODE, Scores, scores_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _line(run: Run, name: str, scores: Scores | None, outcomes: Sequence[Outcome
     if scores is None or count < 1:
         return SummaryLine(name, scores)
     if not run.by_word:
-        return SummaryLine(name, scores, count, wilson_interval(scores.value(run.quoted[0].key), count))
+        return SummaryLine(name, scores, count, wilson_interval(scores.value(run.headline_metrics[0].key), count))
     default_mode = scores if DEFAULT_MODE in scores.values or not outcomes else outcome_scores(run, outcomes)
     interval = entity_f1_interval(outcomes) if outcomes else None
     return SummaryLine(name, scores, count, interval, default_mode=default_mode.values.get(DEFAULT_MODE))
@@ -157,7 +157,7 @@ def _teacher_line(run: Run, name: str, scores: Scores | None, *, raw: bool) -> S
 
 def _quoted(run: Run, name: str) -> Scores | None:
     found: dict[str, Any] | None = run.result.get(name)
-    first, second = run.quoted
+    first, second = run.headline_metrics
     if not found or found.get(first.key) is None:
         return None
     value = found[first.key]
@@ -183,4 +183,4 @@ def _raw_teacher(run: Run) -> Scores | None:
     found = run.result.get("teacher") or {}
     # Folders written before there were two tasks have it as "raw_accuracy".
     quoted = found.get("raw", found.get("raw_accuracy"))
-    return computed if quoted is None else Scores({**(computed.values if computed else {}), run.quoted[0].key: float(quoted)})
+    return computed if quoted is None else Scores({**(computed.values if computed else {}), run.headline_metrics[0].key: float(quoted)})

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tutelage.records import Outcome
-from tutelage.report.run_records import TeacherOpinion
+from tutelage.runs.records import TeacherOpinion
 from tutelage.tasks.protocol import Task
 
 
 def teacher_outcomes(task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool = False) -> tuple[Outcome, ...]:
     """The opinions as outcomes, one a test text; with ``raw`` those before calibration, of which NER has none."""
-    return () if raw and task.level == "word" else tuple(_outcome(task, opinion, raw) for opinion in opinions)
+    return () if raw and task.is_token_level else tuple(_outcome(task, opinion, raw) for opinion in opinions)
 
 
 def teacher_metrics(task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool = False) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def teacher_metrics(task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool
 
 
 def _outcome(task: Task, opinion: TeacherOpinion, raw: bool) -> Outcome:
-    given, said = opinion.probabilities, opinion.predicted
+    given, predicted = opinion.probabilities, opinion.predicted
     if raw and opinion.raw:
-        given, said = opinion.raw, task.read([opinion.raw]).predicted
+        given, predicted = opinion.raw, task.read([opinion.raw]).predicted
     # A text without entities, or without an answer, has no confidence to carry.
-    return Outcome(opinion.id, opinion.text, opinion.target, said, given or (1.0,), "test", 0)
+    return Outcome(opinion.id, opinion.text, opinion.target, predicted, given or (1.0,), "test", 0)

@@ -11,8 +11,8 @@ from tutelage.records import Row
 from tutelage.report.figures_rows import reason_kind, row_class
 from tutelage.report.markings import Piece, marked, tints
 from tutelage.report.mistakes import finite, mistake_entry, wrong_on_test
-from tutelage.report.run_records import GrowthLog
-from tutelage.report.runs import Run
+from tutelage.runs.read import Run
+from tutelage.runs.records import GrowthLog
 from tutelage.tasks.spans import read_spans
 
 
@@ -114,7 +114,7 @@ def trail_data(run: Run) -> dict[str, Any]:
     colours: dict[str, int] = {}
     if run.by_word:
         markings = [row["pieces"] for row in rows]
-        markings += [one[side] for entries in (*mistakes.values(), test) for one in entries for side in ("right", "said")]
+        markings += [one[side] for entries in (*mistakes.values(), test) for one in entries for side in ("right", "predicted")]
         colours = tints(run.labels, {piece.type for pieces in markings for piece in pieces if piece.type})
     return {"labels": list(run.labels), "marked": run.by_word, "tints": colours, "rows": rows, "mistakes": mistakes, "test": test}
 
@@ -129,7 +129,7 @@ def _row(run: Run, row: Row) -> dict[str, Any]:
         "asked": row.asked,
         "scored": scored,
         "classes": [row.asked, scored],
-        "sure": sureness(row),
+        "confidence": sureness(row),
         "text": row.text,
         "why": row.reason,
         "parents": list(row.parents),

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tutelage.compose import compose_config, require_values
+from tutelage.config.compose import compose_config, require_values
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.reproduce.claims import Claim, Paper, Scale
 from tutelage.reproduce.measures import measured
@@ -19,11 +19,11 @@ from tutelage.reproduce.page import write_verdicts
 from tutelage.reproduce.reading import CLAIMS, read_papers
 from tutelage.reproduce.runs import PlannedRun, commands, runs_of, sweep_name
 from tutelage.reproduce.verdicts import LEFT_OUT, Verdict, judge, not_run
+from tutelage.runs.manifest import config_hash, hardware
 from tutelage.sweep.job import do_job
 from tutelage.sweep.multirun import check_metric
 from tutelage.sweep.record import JobRecord, SweepFolder
 from tutelage.sweep.session import make_folder, session, tell, tell_end
-from tutelage.tracking.manifest import config_hash, hardware
 
 
 @dataclass(frozen=True, slots=True)

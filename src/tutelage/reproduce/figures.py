@@ -10,8 +10,8 @@ from tutelage.errors import RunError
 from tutelage.report.figures import save_png
 from tutelage.report.style import figure_style, new_figure
 from tutelage.reproduce.reading import read_papers
+from tutelage.runs.folder import RunFolder
 from tutelage.sweep.figures import draw_arms
-from tutelage.tracking.run_folder import RunFolder
 
 
 def draw_table(paper: str, table: str, folder: Path) -> Path:
@@ -39,8 +39,8 @@ def draw_table(paper: str, table: str, folder: Path) -> Path:
     heights = [0.9 + 0.36 * len(values) for values in scores.values()]
     with figure_style():
         figure = new_figure(sum(heights))
-        places = figure.subplots(len(scores), squeeze=False, height_ratios=heights)[:, 0]
-        for axes, ((data, metric), values) in zip(places, scores.items(), strict=True):
+        indices = figure.subplots(len(scores), squeeze=False, height_ratios=heights)[:, 0]
+        for axes, ((data, metric), values) in zip(indices, scores.items(), strict=True):
             draw_arms(axes, values, metric.replace("_", " "))
             axes.set_title(data)
         path = written.parent / "figures" / f"{paper}_{table}.png"

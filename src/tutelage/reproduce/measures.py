@@ -10,7 +10,7 @@ import numpy as np
 
 from tutelage.errors import RunError
 from tutelage.reproduce.claims import Measure
-from tutelage.tracking.run_folder import RunFolder
+from tutelage.runs.folder import RunFolder
 
 
 def measured(run: Path, measure: Measure, metric: str) -> float:

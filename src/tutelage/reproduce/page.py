@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tutelage.compose import shown
+from tutelage.config.compose import shown
 from tutelage.report.environment import page_environment
 from tutelage.reproduce.claims import Paper, Scale
 from tutelage.reproduce.measures import measured
 from tutelage.reproduce.runs import PlannedRun, check_command, commands
 from tutelage.reproduce.verdicts import LEFT_OUT, Finding, Verdict
+from tutelage.runs.folder import RunFolder
+from tutelage.runs.manifest import environment
 from tutelage.sweep.session import tell
-from tutelage.tracking.manifest import environment
-from tutelage.tracking.run_folder import RunFolder
 
 _STYLES = {"reproduced": "green", "not reproduced": "yellow", "not run": "dim"}
 

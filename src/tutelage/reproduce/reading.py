@@ -36,7 +36,7 @@ def _paper(name: str, given: Any) -> Paper:
     for key, one in _mapping(node["arms"], f"{name}.arms").items():
         arms[key] = _arm(key, one, f"{name}.arms.{key}", arms, tuple(scales))
     claims = tuple(
-        _claim(one, f"{name}.claims[{place}]", arms, scales) for place, one in enumerate(_list(node["claims"], f"{name}.claims"))
+        _claim(one, f"{name}.claims[{index}]", arms, scales) for index, one in enumerate(_list(node["claims"], f"{name}.claims"))
     )
     ids = [claim.id for claim in claims]
     if twice := sorted({one for one in ids if ids.count(one) > 1}):
@@ -122,10 +122,10 @@ def _side(given: Any, at: str, arms: Mapping[str, Arm]) -> Side:
 
 
 def _one_of(given: Any, known: Iterable[str], at: str) -> str:
-    place, _, what = at.rpartition(": ")
+    index, _, what = at.rpartition(": ")
     known = list(known)
     if given not in known:
-        raise ConfigError(f"{place}: {did_you_mean(what, str(given), known)}")
+        raise ConfigError(f"{index}: {did_you_mean(what, str(given), known)}")
     return str(given)
 
 

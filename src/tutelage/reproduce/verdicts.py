@@ -19,7 +19,7 @@ from tutelage.sweep.results import Block
 from tutelage.sweep.statistics import compare, summary
 
 State = Literal["reproduced", "not reproduced", "not run"]
-Place = Literal["inside", "outside", "unclear"]
+Status = Literal["inside", "outside", "unclear"]
 LEFT_OUT = "not chosen by --only"
 LEVEL = 0.05
 _DRAWS = 9999
@@ -43,7 +43,7 @@ class Finding:
     low: float
     high: float
     p: float
-    place: Place
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ def judge(claim: Claim, values: Mapping[Side, Mapping[Block, float]]) -> Verdict
         findings = [_gap(claim, *pair) if claim.kind == "gap" else _spread(*pair) for pair in pairs]
     sign = -1 if claim.kind == "spread" or not math.isfinite(claim.low) else 1
     findings.sort(key=lambda one: sign * one.mean)
-    if all(one.place == "inside" for one in findings):
+    if all(one.status == "inside" for one in findings):
         return Verdict(claim, "reproduced", tuple(findings), "")
-    if outside := sum(one.place == "outside" for one in findings):
+    if outside := sum(one.status == "outside" for one in findings):
         many = f" in {outside} of {len(findings)} comparisons" if len(findings) > 1 else ""
         return Verdict(claim, "not reproduced", tuple(findings), f"the figure lies outside the band{many}")
-    unclear = sum(one.place == "unclear" for one in findings)
+    unclear = sum(one.status == "unclear" for one in findings)
     many = f" ({unclear} of {len(findings)} comparisons)" if len(findings) > 1 else ""
     lone = "; one run has no interval" if max(one.count for one in findings) < 2 else ""
     return Verdict(claim, "not reproduced", tuple(findings), f"not shown either way{many}{lone}")
@@ -96,23 +96,23 @@ def _gap(claim: Claim, one: Side, ours: Mapping[Block, float], two: Side, theirs
     found = compare(str(one), ours, str(two), bound)
     assert found is not None
     factor = f" × {claim.times:g}" if claim.times != 1 else ""
-    place = _place(found.low, found.high, found.p)
+    status = _status(found.low, found.high, found.p)
     shift = claim.low
-    return Finding(f"{one} − {two}{factor}", found.count, found.gain + shift, found.low + shift, found.high + shift, found.p, place)
+    return Finding(f"{one} − {two}{factor}", found.count, found.gain + shift, found.low + shift, found.high + shift, found.p, status)
 
 
 def _value(claim: Claim, side: Side, values: Mapping[Block, float]) -> Finding:
     """A measure against each end of the band that there is."""
     found = summary(list(values.values()))
-    places, ps = [], []
+    statuses, ps = [], []
     for bound, sign in ((claim.low, 1), (claim.high, -1)):
         if math.isfinite(bound):
             less = compare("", {block: sign * value for block, value in values.items()}, "", dict.fromkeys(values, sign * bound))
             assert less is not None
-            places.append(_place(less.low, less.high, less.p))
+            statuses.append(_status(less.low, less.high, less.p))
             ps.append(less.p)
-    place: Place = "outside" if "outside" in places else "inside" if set(places) == {"inside"} else "unclear"
-    return Finding(str(side), found.count, found.mean, found.low, found.high, max(ps), place)
+    status: Status = "outside" if "outside" in statuses else "inside" if set(statuses) == {"inside"} else "unclear"
+    return Finding(str(side), found.count, found.mean, found.low, found.high, max(ps), status)
 
 
 def _spread(one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]) -> Finding:
@@ -137,10 +137,10 @@ def _spread(one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[B
     r = float(pearsonr(first + second, first - second).statistic)
     p = 2 * float(student.sf(abs(r) * math.sqrt(freedom / max(1e-12, 1 - r * r)), freedom))
     low, high = float(drawn.low), float(drawn.high)
-    return Finding(what, len(blocks), mean, low, high, p, _place(-high, -low, p))
+    return Finding(what, len(blocks), mean, low, high, p, _status(-high, -low, p))
 
 
-def _place(low: float, high: float, p: float) -> Place:
+def _status(low: float, high: float, p: float) -> Status:
     """Where a figure lies whose band is above 0, by its interval and its test."""
     if not p < LEVEL:  # a NaN shows nothing
         return "unclear"

@@ -41,13 +41,13 @@ class Distances:
         """The number of rows."""
         return len(self.norms)
 
-    def to_row(self, place: int) -> Floats:
-        """Squared distance of each row to the one at ``place``, [N]; 0 for equal rows, not a number for unusable ones."""
+    def to_row(self, index: int) -> Floats:
+        """Squared distance of each row to the one at ``index``, [N]; 0 for equal rows, not a number for unusable ones."""
         with np.errstate(all="ignore"):
             inner: Floats = np.ones(len(self), dtype=np.float64)
             for factor in self._factors:
-                inner *= factor @ factor[place]
-            return self._from_inner(self.norms, float(self.norms[place]), inner)
+                inner *= factor @ factor[index]
+            return self._from_inner(self.norms, float(self.norms[index]), inner)
 
     def to_nearest(self, centres: NDArray[Any]) -> Floats:
         """Squared distance of each row to the nearest of ``centres``, [M, K], [N]; infinite where M is 0. For a single factor."""

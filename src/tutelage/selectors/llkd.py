@@ -23,10 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError, did_you_mean
-from tutelage.selectors.confidence import TeacherConfidence
-from tutelage.selectors.protocol import EpochView, Floats, Normaliser, Places, Step, Uncertainty, Weighed
-from tutelage.selectors.ranked import first_of
-from tutelage.selectors.uncertainty import checked_kind, row_uncertainty
+from tutelage.selectors.measures import TeacherConfidence, checked_kind, row_uncertainty
+from tutelage.selectors.protocol import EpochView, Floats, Indices, Normaliser, Step, Uncertainty, Weighed
+from tutelage.selectors.row_selection import first_of
 
 SLACK = 1e-9
 """Relative to a threshold: what a value may fall short of it. Averages of equal values differ from these in their last digits, some 1e-16,
@@ -36,13 +35,13 @@ Combine = Literal["product", "sum", "mix", "none"]
 _COMBINE = ("product", "sum", "mix", "none")
 
 
-def _combined(how: Combine, alpha: float, sure: Floats, unsure: Floats) -> Floats:
+def _combined(how: Combine, alpha: float, confidence: Floats, uncertainty: Floats) -> Floats:
     """Weights of rows from the teacher's confidence and the student's uncertainty."""
     if how == "product":
-        return sure * unsure
+        return confidence * uncertainty
     if how == "none":
-        return np.ones_like(sure)
-    return sure + unsure if how == "sum" else alpha * sure + (1 - alpha) * unsure
+        return np.ones_like(confidence)
+    return confidence + uncertainty if how == "sum" else alpha * confidence + (1 - alpha) * uncertainty
 
 
 class _Thresholds:
@@ -54,22 +53,22 @@ class _Thresholds:
         self._global = float("nan")
         self._classes = np.empty(0)
 
-    def start(self, values: Floats, keys: np.ndarray[Any, Any], classes: int) -> None:
+    def start(self, values: Floats, groups: np.ndarray[Any, Any], classes: int) -> None:
         """Begin at the means of ``values``; a class without any begins in the first :meth:`update` that has some."""
         self._global = float(values.mean())
-        self._classes = np.array([values[keys == key].mean() if (keys == key).any() else np.nan for key in range(classes)])
+        self._classes = np.array([values[groups == key].mean() if (groups == key).any() else np.nan for key in range(classes)])
 
     @property
     def started(self) -> bool:
         """True once there is a global mean."""
         return not np.isnan(self._global)
 
-    def update(self, values: Floats, keys: np.ndarray[Any, Any]) -> None:
+    def update(self, values: Floats, groups: np.ndarray[Any, Any]) -> None:
         """Move towards a batch's means; a class that is seen for the first time begins at its own."""
         m = self._momentum
         self._global = m * self._global + (1 - m) * float(values.mean())
-        for key in np.unique(keys):
-            old, new = self._classes[key], float(values[keys == key].mean())
+        for key in np.unique(groups):
+            old, new = self._classes[key], float(values[groups == key].mean())
             self._classes[key] = new if np.isnan(old) else m * old + (1 - m) * new
 
     def values(self) -> Floats:
@@ -80,9 +79,9 @@ class _Thresholds:
         # All averages 0 (a student that is sure of everything): nothing to compare, so the global value alone.
         return self._global * (self._classes / highest if highest > 0 else np.where(np.isnan(self._classes), np.nan, 1.0))
 
-    def passed(self, values: Floats, keys: np.ndarray[Any, Any]) -> NDArray[np.bool_]:
-        """True for the values that reach their class's threshold; keys are of classes that were seen."""
-        reached: NDArray[np.bool_] = values >= self.values()[keys] * (1 - SLACK)
+    def passed(self, values: Floats, groups: np.ndarray[Any, Any]) -> NDArray[np.bool_]:
+        """True for the values that reach their class's threshold; groups are of classes that were seen."""
+        reached: NDArray[np.bool_] = values >= self.values()[groups] * (1 - SLACK)
         return reached
 
     def state_dict(self) -> dict[str, Any]:
@@ -170,23 +169,23 @@ class LLKD:
 
     def begin(self, view: EpochView) -> None:
         """Start the teacher's side from all its opinions, once; with ``teacher_share`` name the epoch's surest rows instead."""
-        sure = self._confidence.of(view)
-        known = np.flatnonzero(~view.gold & np.isfinite(sure))
+        confidence = self._confidence.of(view)
+        known = np.flatnonzero(~view.gold & np.isfinite(confidence))
         if self._teacher_share is not None:
-            self._name_surest(view, known, sure, self._teacher_share)
+            self._name_surest(view, known, confidence, self._teacher_share)
         elif len(known) and not self._teacher.started and self._start == "means":
             # No class has the key -1, so each begins in the first batch that has some of it.
-            self._teacher.start(sure[known], np.full(len(known), -1) if self._by_student else view.keys[known], view.classes)
+            self._teacher.start(confidence[known], np.full(len(known), -1) if self._by_student else view.groups[known], view.classes)
 
-    def _name_surest(self, view: EpochView, known: Places, sure: Floats, share: float) -> None:
+    def _name_surest(self, view: EpochView, known: Indices, confidence: Floats, share: float) -> None:
         """The rows that the share keeps, and the least confidence among a class's, which stands for its threshold in the report."""
-        keys = view.keys[known]
-        groups = [known[keys == key] for key in range(view.classes)] if self._per_class else [known]
+        group_of = view.groups[known]
+        members = [known[group_of == group] for group in range(view.classes)] if self._per_class else [known]
         # A stable sort ranks equals by place.
-        firsts = [group[np.argsort(-sure[group], kind="stable")[: first_of(len(group), share)]] for group in groups]
-        least = [sure[first].min() if len(first) else np.nan for first in firsts]
+        firsts = [rows[np.argsort(-confidence[rows], kind="stable")[: first_of(len(rows), share)]] for rows in members]
+        least = [confidence[first].min() if len(first) else np.nan for first in firsts]
         self._least = np.array(least if self._per_class else least * view.classes)
-        self._surest = frozenset(view.ids[place] for first in firsts for place in first)
+        self._surest = frozenset(view.ids[index] for first in firsts for index in first)
 
     def weigh(self, step: Step) -> Weighed:
         """Move the thresholds, then gate and weigh the batch's rows by them.
@@ -194,39 +193,39 @@ class LLKD:
         Raises:
             RuntimeError: ``teacher_share`` is set, and ``begin`` was not called before.
         """
-        sure, unsure = self._confidence.of(step), row_uncertainty(step, self._uncertainty)
-        known = np.flatnonzero(~step.gold & np.isfinite(sure) & np.isfinite(unsure))
+        confidence, uncertainty = self._confidence.of(step), row_uncertainty(step, self._uncertainty)
+        known = np.flatnonzero(~step.gold & np.isfinite(confidence) & np.isfinite(uncertainty))
         weights, scores = np.where(step.gold, 1.0, 0.0), np.full(len(step.ids), np.nan)
         if len(known):
-            keys = (step.said if self._by_student else step.keys)[known]
-            self._follow(sure[known], unsure[known], keys, step.classes, step.probabilities.shape[-1])
-            passed = known[self._passed([step.ids[place] for place in known], sure[known], unsure[known], keys)]
-            scores[known] = _combined(self._combine, self._alpha, sure[known], unsure[known])
+            groups = (step.predicted if self._by_student else step.groups)[known]
+            self._follow(confidence[known], uncertainty[known], groups, step.classes, step.probabilities.shape[-1])
+            passed = known[self._passed([step.ids[index] for index in known], confidence[known], uncertainty[known], groups)]
+            scores[known] = _combined(self._combine, self._alpha, confidence[known], uncertainty[known])
             weights[passed] = scores[passed]
         tau_teacher = self._teacher.values() if self._teacher_share is None else self._least
         return Weighed(weights, {"tau_teacher": _plain(tau_teacher), "tau_student": _plain(self._student.values())}, scores)
 
-    def _passed(self, ids: Sequence[str], sure: Floats, unsure: Floats, keys: Places) -> NDArray[np.bool_]:
+    def _passed(self, ids: Sequence[str], confidence: Floats, uncertainty: Floats, groups: Indices) -> NDArray[np.bool_]:
         """True for the rows that no gate holds back."""
         passed = np.ones(len(ids), dtype=np.bool_)
         if self._gates[0] and self._teacher_share is None:
-            passed &= self._teacher.passed(sure, keys)
+            passed &= self._teacher.passed(confidence, groups)
         elif self._gates[0]:
             if self._surest is None:
                 raise RuntimeError("LLKD.weigh was called before begin, so the surest rows of the epoch are not known yet.")
             passed &= np.array([id in self._surest for id in ids], dtype=np.bool_)
         if self._gates[1]:
-            passed &= self._student.passed(unsure, keys)
+            passed &= self._student.passed(uncertainty, groups)
         return passed
 
-    def _follow(self, sure: Floats, unsure: Floats, keys: np.ndarray[Any, Any], classes: int, outputs: int) -> None:
+    def _follow(self, confidence: Floats, uncertainty: Floats, groups: np.ndarray[Any, Any], classes: int, outputs: int) -> None:
         """Move both sides' averages; the teacher's only where a gate may read them."""
-        for side, values in ((self._teacher, sure), (self._student, unsure))[self._teacher_share is not None :]:
+        for side, values in ((self._teacher, confidence), (self._student, uncertainty))[self._teacher_share is not None :]:
             if not side.started and self._start == "uniform":
                 side.start(np.full(classes, 1.0 / outputs), np.arange(classes), classes)
             elif not side.started:
-                side.start(values, keys, classes)
-            side.update(values, keys)
+                side.start(values, groups, classes)
+            side.update(values, groups)
 
     def state_dict(self) -> dict[str, Any]:
         """Both sides' averages."""

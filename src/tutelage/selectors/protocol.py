@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 Stage = Literal["acquire", "accept", "train"]
 Uncertainty = Literal["entropy", "least_confidence", "margin"]
 Normaliser = Literal["weights", "kept", "batch"]
@@ -59,10 +59,10 @@ class Acquired:
 
     Attributes:
         places: of the chosen texts in the view, best first, without repetition; where texts are chosen one after another, in that order.
-        scores: one for each of ``places``, finite, the higher the more wanted (a text without a score has the lowest of the others').
+        scores: one for each of ``indices``, finite, the higher the more wanted (a text without a score has the lowest of the others').
     """
 
-    places: Places
+    indices: Indices
     scores: Floats
 
 
@@ -71,7 +71,7 @@ class Acquirer(Protocol):
 
     stage: Literal["acquire"]
 
-    def query(self, view: PoolView, n: int, chance: np.random.Generator) -> Acquired:
+    def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
         """Choose ``n`` texts, or all where fewer are left. Ties are broken by place; a score that is not a number ranks last.
 
         Raises:
@@ -86,7 +86,7 @@ class Step:
 
     Attributes:
         ids: of the rows.
-        keys: the class that a row is counted under, [B]: place in the task's labels, or len(labels) for texts without entities.
+        groups: the class that a row is counted under, [B]: place in the task's labels, or len(labels) for texts without entities.
         said: the class that the student gives it, [B], counted likewise; of the types of a text the one that most of its words
             have. Without meaning where the student was not asked.
         confidence: the teacher's in the row's target, [B]; for NER the mean over the row's entities.
@@ -94,17 +94,17 @@ class Step:
         gold: True for rows with a gold label, which no selector leaves out, [B].
         probabilities: the student's, before this step, [N, C]; NaN where the selector does not watch and the student was not asked.
         owners: the row of each unit, [N].
-        classes: how many keys there are.
+        classes: how many groups there are.
     """
 
     ids: tuple[str, ...]
-    keys: Places
-    said: Places
+    groups: Indices
+    predicted: Indices
     confidence: Floats
     least_confidence: Floats
     gold: NDArray[np.bool_]
     probabilities: Floats
-    owners: Places
+    owners: Indices
     classes: int
 
 
@@ -129,7 +129,7 @@ class EpochView:
     """All rows that an epoch will train on, M of them, for selectors that decide once an epoch. Each row stands once.
 
     Attributes:
-        ids, texts, keys, confidence, least_confidence, gold: as in :class:`Step`, [M].
+        ids, texts, groups, confidence, least_confidence, gold: as in :class:`Step`, [M].
         probabilities: the student's distribution of each row, [M, C]; for words that of the least certain word.
         losses: the student's cross-entropy against the row's target, [M]; for words the mean.
         gradients: the gradient of that loss at the last layer (error times embedding, projected to few dimensions), [M, P]; None unless
@@ -139,7 +139,7 @@ class EpochView:
 
     ids: tuple[str, ...]
     texts: tuple[str, ...]
-    keys: Places
+    groups: Indices
     confidence: Floats
     least_confidence: Floats
     gold: NDArray[np.bool_]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError
-from tutelage.selectors.protocol import Acquired, Places
+from tutelage.selectors.protocol import Acquired, Indices
 
 
 def wanted(n: int, available: int) -> int:
@@ -30,29 +30,29 @@ def best_first(scores: NDArray[Any], n: int) -> Acquired:
     """
     count = wanted(n, len(scores))
     # Sorting is stable and puts what is not a number at the end.
-    places = np.argsort(-np.asarray(scores), kind="stable")[:count].astype(np.int64)
-    return in_order(places, np.asarray(scores)[places])
+    indices = np.argsort(-np.asarray(scores), kind="stable")[:count].astype(np.int64)
+    return in_order(indices, np.asarray(scores)[indices])
 
 
-def in_order(places: NDArray[Any], scores: NDArray[Any]) -> Acquired:
+def in_order(indices: NDArray[Any], scores: NDArray[Any]) -> Acquired:
     """Places with their scores as they are, finite: one that is not gets the lowest of the others, or 0 where there are none."""
     values = np.asarray(scores, dtype=np.float64)
     finite = np.isfinite(values)
     if not finite.all():
         values = np.where(finite, values, values[finite].min() if finite.any() else 0.0)
-    return Acquired(np.asarray(places, dtype=np.int64), values)
+    return Acquired(np.asarray(indices, dtype=np.int64), values)
 
 
-def with_rest(places: NDArray[Any], scores: NDArray[Any], n: int, total: int) -> Acquired:
+def with_rest(indices: NDArray[Any], scores: NDArray[Any], n: int, total: int) -> Acquired:
     """Complete a choice to ``n`` of ``total`` texts with those that have no score, by place.
 
     Args:
         places: what was chosen, all of it usable, in order; at most ``n``.
     """
-    missing = n - len(places)
+    missing = n - len(indices)
     if missing <= 0:
-        return in_order(places[:n], scores[:n])
+        return in_order(indices[:n], scores[:n])
     free = np.ones(total, dtype=bool)
-    free[places] = False
-    rest: Places = np.flatnonzero(free)[:missing]
-    return in_order(np.concatenate([places, rest]), np.concatenate([scores, np.full(len(rest), np.nan)]))
+    free[indices] = False
+    rest: Indices = np.flatnonzero(free)[:missing]
+    return in_order(np.concatenate([indices, rest]), np.concatenate([scores, np.full(len(rest), np.nan)]))

@@ -92,7 +92,7 @@ def _under_new_head(loader: Any, folder: str, **options: Any) -> Any:
 
 
 def _names(outputs: Sequence[str]) -> dict[str, Any]:
-    return {"id2label": dict(enumerate(outputs)), "label2id": {name: place for place, name in enumerate(outputs)}}
+    return {"id2label": dict(enumerate(outputs)), "label2id": {name: index for index, name in enumerate(outputs)}}
 
 
 def new_classifier(model: str, outputs: Sequence[str], pooling: Pooling, head_dropout: float, trust_remote_code: bool = False) -> Any:

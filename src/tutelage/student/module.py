@@ -18,9 +18,10 @@ from tutelage.records import Outcome
 from tutelage.selectors.protocol import TrainSelector
 from tutelage.student.losses.protocol import Targets, UnitLoss
 from tutelage.student.observing import evaluating
-from tutelage.student.schedule import Position, RateSchedule
+from tutelage.student.schedule import RateSchedule
 from tutelage.student.selection import Selected, select
 from tutelage.tasks.protocol import Task
+from tutelage.timeline import Position
 
 VALIDATION_LOADERS = ("dev", "fresh")
 """The loaders of ``GrowingDataModule.val_dataloader``, in its order."""
@@ -122,8 +123,8 @@ class StudentModule(LightningModule):
             if len(self._gathered) < self._batch_size:
                 return None
             full, self._gathered = self._gathered[: self._batch_size], self._gathered[self._batch_size :]
-            places, values = zip(*full, strict=True)
-            batch = self._on_device(self.trainer.datamodule.collate("train", places))  # type: ignore[attr-defined]
+            indices, values = zip(*full, strict=True)
+            batch = self._on_device(self.trainer.datamodule.collate("train", indices))  # type: ignore[attr-defined]
             logits, weights = self(batch), torch.tensor(values)
         loss = self._mean_loss(batch, logits, weights.to(logits), self.position.progress(batch_idx, self._batches, self.updates))
         if loss is None:

@@ -29,7 +29,7 @@ class _Encoded(NamedTuple):
     """A text's words as [start, end) in characters, and for each the place of its first token (-1 where it has none)."""
 
     words: list[tuple[int, int]]
-    places: tuple[int, ...]
+    token_indices: tuple[int, ...]
 
 
 def find_entities(network: Any, tokenizer: Any, max_length: int, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -43,7 +43,7 @@ def find_entities(network: Any, tokenizer: Any, max_length: int, texts: Sequence
         network: token classification, its outputs IOB2 tags.
         tokenizer: a fast one.
     """
-    tags = [network.config.id2label[place] for place in range(network.config.num_labels)]
+    tags = [network.config.id2label[token_index] for token_index in range(network.config.num_labels)]
     moves = allowed_moves(tags) if getattr(network.config, "constrained_tags", True) else None
     encoded: list[_Encoded] = []
     windows: list[_Window] = []
@@ -57,21 +57,21 @@ def find_entities(network: Any, tokenizer: Any, max_length: int, texts: Sequence
         encoded.append(_Encoded(words, first_pieces(word_of, len(words))))
         windows += _windows(number, list(whole["input_ids"]), word_of, max_length)
     seen = _distributions(network, tokenizer.pad_token_id, windows)
-    for number, (text, (words, places)) in enumerate(zip(texts, encoded, strict=True)):
-        rows = [seen.get((number, place)) for place in places]
+    for number, (text, (words, token_indices)) in enumerate(zip(texts, encoded, strict=True)):
+        rows = [seen.get((number, token_index)) for token_index in token_indices]
         path = best_tags(rows, tags, moves)
-        sure = [1.0 if row is None else row[tag] for row, tag in zip(rows, path, strict=True)]
+        confidences = [1.0 if row is None else row[tag] for row, tag in zip(rows, path, strict=True)]
         entities = []
         for span in from_tags(strict_tags([tags[tag] for tag in path])):
             start, end = to_characters(words, span)
-            confidence = round(min(sure[span.start : span.end]), 4)
+            confidence = round(min(confidences[span.start : span.end]), 4)
             entities.append({"start": start, "end": end, "text": text[start:end], "label": span.type, "confidence": confidence})
         yield {"text": text, "entities": entities}
 
 
 def _windows(number: int, ids: list[int], word_of: Sequence[int | None], max_length: int) -> list[_Window]:
     """The windows over one text's tokens; each token that belongs to a word is read in exactly one of them."""
-    held = [place for place, word in enumerate(word_of) if word is not None]
+    held = [token_index for token_index, word in enumerate(word_of) if word is not None]
     if not held:
         return []
     first, last = held[0], held[-1] + 1
@@ -87,7 +87,7 @@ def _windows(number: int, ids: list[int], word_of: Sequence[int | None], max_len
         _Window(
             number,
             [*before, *ids[start : min(start + room, last)], *after],
-            tuple((place, len(before) + place - start) for place in range(seams[index], seams[index + 1])),
+            tuple((token_index, len(before) + token_index - start) for token_index in range(seams[index], seams[index + 1])),
         )
         for index, start in enumerate(starts)
     ]
@@ -106,5 +106,5 @@ def _distributions(network: Any, padding: int, windows: Sequence[_Window]) -> di
         with torch.no_grad():
             logits = network(input_ids=pad_sequence(ids, batch_first=True, padding_value=padding), attention_mask=mask).logits
         for window, rows in zip(part, logits.float().softmax(-1).tolist(), strict=True):
-            found |= {(window.text, place): rows[column] for place, column in window.read}
+            found |= {(window.text, token_index): rows[column] for token_index, column in window.read}
     return found

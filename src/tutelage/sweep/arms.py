@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from tutelage.errors import RunError
-from tutelage.tracking.manifest import NOT_HASHED
-from tutelage.tracking.run_folder import RunFolder
+from tutelage.runs.folder import RunFolder
+from tutelage.runs.manifest import NOT_HASHED
 
 _OF_NO_ARM = (*NOT_HASHED, "seed", "name")
 _OF_THE_DATA = ("name", "path")
@@ -19,7 +19,7 @@ _UNSAID = ("seed=", "data=", "data.path=", "data.name=")
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SpanCandidate:
     """What is known of a run before arms are told apart.
 
     Attributes:
@@ -69,7 +69,7 @@ def configuration_of(run: RunFolder) -> dict[str, Any]:
     return kept
 
 
-def name_arms(runs: Sequence[Candidate]) -> tuple[str, ...]:
+def name_arms(runs: Sequence[SpanCandidate]) -> tuple[str, ...]:
     """The arm of each run.
 
     On one data set an arm is one configuration, however it was said. Arms of several data sets are one where their words are: a data set
@@ -95,9 +95,9 @@ def name_arms(runs: Sequence[Candidate]) -> tuple[str, ...]:
     return tuple(names[run.key] for run in runs)
 
 
-def namesakes(runs: Sequence[Candidate], arms: Sequence[str]) -> Iterator[tuple[str, str, str, list[str]]]:
+def namesakes(runs: Sequence[SpanCandidate], arms: Sequence[str]) -> Iterator[tuple[str, str, str, list[str]]]:
     """Arm, its namesake on the same data set, the data set, and the settings that differ, for arms that the same words would name."""
-    firsts: dict[tuple[str, str], Candidate] = {}
+    firsts: dict[tuple[str, str], SpanCandidate] = {}
     for run, arm in zip(runs, arms, strict=True):
         if (run.data, arm) in firsts:
             continue
@@ -108,9 +108,9 @@ def namesakes(runs: Sequence[Candidate], arms: Sequence[str]) -> Iterator[tuple[
                 break
 
 
-def joined(runs: Sequence[Candidate]) -> Iterator[tuple[str, str, list[str]]]:
+def joined(runs: Sequence[SpanCandidate]) -> Iterator[tuple[str, str, list[str]]]:
     """Words, the data set, and the settings that differ, where runs of one arm by its words have several configurations."""
-    firsts: dict[tuple[str, str], Candidate] = {}
+    firsts: dict[tuple[str, str], SpanCandidate] = {}
     differing: dict[tuple[str, str], set[str]] = {}
     for run in runs:
         first = firsts.setdefault((run.words, run.data), run)
@@ -120,7 +120,7 @@ def joined(runs: Sequence[Candidate]) -> Iterator[tuple[str, str, list[str]]]:
         yield words, data, sorted(settings_of_it)
 
 
-def _differing_settings(run: Candidate, other: Candidate) -> list[str]:
+def _differing_settings(run: SpanCandidate, other: SpanCandidate) -> list[str]:
     ours, theirs = _leaves(run.configuration), _leaves(other.configuration)
     missing = object()
     return [key for key in sorted({*ours, *theirs}) if ours.get(key, missing) != theirs.get(key, missing)]

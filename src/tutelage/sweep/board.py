@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tutelage.report.environment import duration
+from tutelage.runs.folder import RunFolder
 from tutelage.sweep.record import JobRecord, SweepFolder
-from tutelage.tracking.run_folder import RunFolder
 
 _LOOK_SECONDS = 1.0
 _SHOWN = 12

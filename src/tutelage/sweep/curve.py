@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tutelage.tracking.run_folder import RunFolder
+from tutelage.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)

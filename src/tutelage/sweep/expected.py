@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tutelage.compose import compose_config
+from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
 
 

@@ -50,8 +50,8 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
             "A ring is a run; the dot is the mean, the line its 95 % bootstrap interval over the runs.",
             _arms(results, data, title),
         )
-        for name, unit, place, more in _AXES:
-            figure = _curves(results, data, place, unit, title)
+        for name, unit, index, more in _AXES:
+            figure = _curves(results, data, index, unit, title)
             if figure is not None:
                 yield f"curve-{name}{tag}", f"Dev {title} by {unit.removesuffix(', %')}{on}", _CURVE + more, figure
     if ranked is not None:
@@ -81,14 +81,14 @@ def draw_arms(axes: Axes, values: Mapping[str, Sequence[float]], title: str) -> 
     """
     from matplotlib.ticker import PercentFormatter
 
-    for place, arm in enumerate(reversed(list(values))):
+    for index, arm in enumerate(reversed(list(values))):
         scores = values[arm]
         found = summary(scores)
-        axes.plot(scores, [place] * len(scores), "o", mfc="none", mec=Colour.MUTED, markersize=8, clip_on=False)
+        axes.plot(scores, [index] * len(scores), "o", mfc="none", mec=Colour.MUTED, markersize=8, clip_on=False)
         if math.isfinite(found.low):
-            axes.plot([found.low, found.high], [place, place], color=Colour.BLUE)
-        axes.plot([found.mean], [place], "o", color=Colour.BLUE, markersize=6, clip_on=False)
-        axes.annotate(f"{found.mean:.1%}", (1.01, place), xycoords=axes.get_yaxis_transform(), va="center", annotation_clip=False)
+            axes.plot([found.low, found.high], [index, index], color=Colour.BLUE)
+        axes.plot([found.mean], [index], "o", color=Colour.BLUE, markersize=6, clip_on=False)
+        axes.annotate(f"{found.mean:.1%}", (1.01, index), xycoords=axes.get_yaxis_transform(), va="center", annotation_clip=False)
     axes.set_yticks(range(len(values)), [short(arm, 44) for arm in reversed(list(values))])
     axes.set_ylim(-0.6, len(values) - 0.4)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
@@ -96,12 +96,12 @@ def draw_arms(axes: Axes, values: Mapping[str, Sequence[float]], title: str) -> 
     axes.grid(axis="x")
 
 
-def _curves(results: SweepResults, data: str, place: Callable[[Point], float | None], unit: str, title: str) -> Figure | None:
+def _curves(results: SweepResults, data: str, index: Callable[[Point], float | None], unit: str, title: str) -> Figure | None:
     from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
-    curves = {arm: _known(results.of(arm, data), place) for arm in results.arms}
-    places = [at for found in curves.values() for curve in found for at in curve]
-    if len(set(places)) < 2:
+    curves = {arm: _known(results.of(arm, data), index) for arm in results.arms}
+    indices = [at for found in curves.values() for curve in found for at in curve]
+    if len(set(indices)) < 2:
         return None
     with figure_style():
         figure = new_figure(3.9)
@@ -130,18 +130,18 @@ def _curves(results: SweepResults, data: str, place: Callable[[Point], float | N
         axes.set_xlabel(unit)
         axes.set_ylabel(f"{title} on dev, %")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-        if all(float(at).is_integer() for at in places):
+        if all(float(at).is_integer() for at in indices):
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-        if max(places) >= 1000:
+        if max(indices) >= 1000:
             axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.grid(axis="y")
         label_right(axes, labels)
     return figure
 
 
-def _known(runs: Sequence[ArmRun], place: Callable[[Point], float | None]) -> list[dict[float, float]]:
+def _known(runs: Sequence[ArmRun], index: Callable[[Point], float | None]) -> list[dict[float, float]]:
     """The curves of runs, dev by place, as far as places are known; of points at one place, as the last round's and the final one's, the last."""
-    found = [{at: point.dev for point in run.curve if (at := place(point)) is not None} for run in runs]
+    found = [{at: point.dev for point in run.curve if (at := index(point)) is not None} for run in runs]
     return [dict(sorted(curve.items())) for curve in found if curve]
 
 
@@ -155,9 +155,9 @@ def _band(curves: Sequence[Mapping[float, float]]) -> _Band | None:
     start, end = max((curve[0][0] for curve in moving), default=0.0), min((curve[-1][0] for curve in moving), default=0.0)
     if start >= end:
         return None
-    places = np.linspace(start, end, _PLACES)
-    values = np.array([np.interp(places, *np.array(curve).T) for curve in moving])
-    return places, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
+    indices = np.linspace(start, end, _PLACES)
+    values = np.array([np.interp(indices, *np.array(curve).T) for curve in moving])
+    return indices, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
 
 
 def _ranks(found: Ranks) -> Figure:
@@ -165,8 +165,8 @@ def _ranks(found: Ranks) -> Figure:
     with figure_style():
         figure = new_figure(1.1 + 0.3 * len(order))
         axes = figure.subplots()
-        for place, arm in enumerate(reversed(order)):
-            axes.plot([found.mean[arm]], [place], "o", color=Colour.BLUE, markersize=6, clip_on=False)
+        for index, arm in enumerate(reversed(order)):
+            axes.plot([found.mean[arm]], [index], "o", color=Colour.BLUE, markersize=6, clip_on=False)
         best = found.mean[order[0]]
         axes.plot([best, best + found.critical], [len(order) - 0.3] * 2, color=Colour.VERMILION, clip_on=False)
         axes.annotate(

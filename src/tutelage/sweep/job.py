@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tutelage.compose import quoted
+from tutelage.config.compose import quoted
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import FOLLOWED
+from tutelage.runs.folder import RunFolder
+from tutelage.runs.manifest import config_hash
 from tutelage.sweep.record import JobRecord, SweepFolder
-from tutelage.tracking.manifest import config_hash
-from tutelage.tracking.run_folder import RunFolder
 
 
 def do_job(config: Any, sweep: SweepFolder, number: int, words: Sequence[str]) -> JobRecord:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tutelage.compose import conf_directory, quoted, require_values, shown, words_of_job
+from tutelage.config.compose import conf_directory, job_overrides, quoted, require_values, shown
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.sweep.expected import expected_jobs
 from tutelage.sweep.job import do_job
@@ -93,7 +93,7 @@ def job(config: Any) -> float | None:
 
     hydra_config = HydraConfig.get()
     sweep = SweepFolder(Path(str(hydra_config.sweep.dir)))
-    record = do_job(config, sweep, int(hydra_config.job.num), words_of_job())
+    record = do_job(config, sweep, int(hydra_config.job.num), job_overrides())
     if record.score is None and not str(hydra_config.sweeper._target_).endswith("BasicSweeper"):
         raise RunError(f"job {record.number} ({' '.join(record.words)}) has no {config.sweep.metric or 'score'}: {record.error}")
     return record.score
@@ -102,7 +102,7 @@ def job(config: Any) -> float | None:
 def _quoted(config: Any) -> tuple[str, ...]:
     from hydra.utils import get_class
 
-    return tuple(metric.key for metric in get_class(str(config.task._target_)).quoted)
+    return tuple(metric.key for metric in get_class(str(config.task._target_)).headline_metrics)
 
 
 def check_metric(config: Any) -> None:

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from tutelage.report.environment import page_environment
 from tutelage.report.figures import figure_svg, save_png
+from tutelage.runs.folder import RunFolder
 from tutelage.sweep.figures import drawn
 from tutelage.sweep.results import ArmRun, mean_share, mean_tokens, read_sweep
 from tutelage.sweep.statistics import comparisons, ranks, summary, tokens_to_reach
 from tutelage.sweep.tables import arms_csv, arms_latex, comparisons_csv, runs_csv
-from tutelage.tracking.run_folder import RunFolder
 
 _HERE = Path(__file__).parent
 _REACHED = 0.95
 """The target where none is given, as a share of what the best arm came to."""
 
 
-def write_sweep_report(folder: Path, metric: str | None = None, target: float | None = None, by_words: bool = False) -> Path:
+def write_sweep_report(folder: Path, metric: str | None = None, target: float | None = None, by_overrides: bool = False) -> Path:
     """Write report.html, figures/*.png and tables/* into the sweep's folder, and return the path of report.html.
 
     Args:
@@ -34,7 +34,7 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
     """
     from markupsafe import Markup
 
-    results = read_sweep(folder, metric, by_words)
+    results = read_sweep(folder, metric, by_overrides)
     compared, ranked = comparisons(results), ranks(results)
     files = RunFolder(results.folder)
     for name, text in (

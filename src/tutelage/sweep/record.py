@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tutelage.errors import RunError
-from tutelage.tracking.run_folder import RunFolder, runs_with
+from tutelage.runs.folder import RunFolder, runs_with
 
 State = Literal["running", "done", "failed", "left out"]
 
@@ -19,7 +19,7 @@ class JobRecord:
     Attributes:
         number: Hydra's, from 0.
         words: its overrides, those of the sweep itself left out.
-        config_hash: of its configuration (:func:`tutelage.tracking.manifest.config_hash`).
+        config_hash: of its configuration (:func:`tutelage.runs.manifest.config_hash`).
         folder: of its run, relative to the sweep's folder; that of an earlier time where ``found`` is not "".
         found: "" for a run of this sweep's own, "done" for one that an earlier time of the sweep had done already, "unfinished" for one that it
             had begun and this one goes on with.

@@ -10,10 +10,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tutelage.errors import RunError
-from tutelage.sweep.arms import Candidate, arm_words, configuration_of, differing_words, joined, name_arms, namesakes
+from tutelage.runs.folder import RunFolder
+from tutelage.sweep.arms import SpanCandidate, arm_words, configuration_of, differing_words, joined, name_arms, namesakes
 from tutelage.sweep.curve import Point, read_curve
 from tutelage.sweep.record import JobRecord, SweepFolder
-from tutelage.tracking.run_folder import RunFolder
 
 Block = tuple[str, int]
 """A data set and a seed: what two arms are compared within."""
@@ -83,7 +83,7 @@ class SweepResults:
         return {(run.data, run.seed): run.scores[self.metric] for run in self.of(arm)}
 
 
-def read_sweep(folder: Path, metric: str | None = None, by_words: bool = False) -> SweepResults:
+def read_sweep(folder: Path, metric: str | None = None, by_overrides: bool = False) -> SweepResults:
     """Read ``folder``: multirun_sweeps/<name>/<time>, or multirun_sweeps/<name> for its newest time.
 
     Args:
@@ -109,7 +109,7 @@ def read_sweep(folder: Path, metric: str | None = None, by_words: bool = False) 
         metric = OmegaConf.select(OmegaConf.load(composed), "sweep.metric")
     read = [_run(sweep.run_of(job), job, differing, metric) for job in done]
     candidates = [candidate for _, candidate in read]
-    names = tuple(one.words for one in candidates) if by_words else name_arms(candidates)
+    names = tuple(one.words for one in candidates) if by_overrides else name_arms(candidates)
     runs = tuple(replace(run, arm=arm) for (run, _), arm in zip(read, names, strict=True))
     found: dict[str, Any] = RunFolder(sweep.run_of(done[0])).read_json("result.json")
     titles = {one["key"]: one["title"] for one in found["metrics"]}
@@ -120,7 +120,7 @@ def read_sweep(folder: Path, metric: str | None = None, by_words: bool = False) 
     arms, data = tuple(dict.fromkeys(run.arm for run in runs)), tuple(dict.fromkeys(run.data for run in runs))
     notes = [
         *_of_jobs(jobs, sweep.expected or len(jobs), differing),
-        *(_of_joined(candidates) if by_words else _of_names(candidates, names)),
+        *(_of_joined(candidates) if by_overrides else _of_names(candidates, names)),
         *_of_runs(runs),
     ]
     return SweepResults(sweep.path, jobs, runs, metrics, arms, data, tuple(notes))
@@ -137,7 +137,7 @@ def mean_share(runs: Sequence[ArmRun], key: str) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-def _run(folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None) -> tuple[ArmRun, Candidate]:
+def _run(folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None) -> tuple[ArmRun, SpanCandidate]:
     if not (folder / "result.json").is_file():
         raise RunError(f"{folder} has no result.json: the run that job {job.number} found there is gone. Start the sweep again.")
     files = RunFolder(folder)
@@ -152,7 +152,7 @@ def _run(folder: Path, job: JobRecord, differing: frozenset[str], metric: str | 
     told = result.get("share_of_data") or {}
     shares = {key: float(told[key]) for key in SHARES if told.get(key) is not None}
     run = ArmRun(words, data, int(result["seed"]), folder, dict(result["after"]), result["tokens"]["billed"], shares, curve)
-    return run, Candidate(data, words, configuration_of(files))
+    return run, SpanCandidate(data, words, configuration_of(files))
 
 
 def _of_jobs(jobs: Sequence[JobRecord], expected: int, differing: frozenset[str]) -> Iterator[str]:
@@ -165,13 +165,13 @@ def _of_jobs(jobs: Sequence[JobRecord], expected: int, differing: frozenset[str]
         yield f"{never} of {expected} jobs were never begun; the same command does them."
 
 
-def _of_names(candidates: Sequence[Candidate], names: Sequence[str]) -> Iterator[str]:
+def _of_names(candidates: Sequence[SpanCandidate], names: Sequence[str]) -> Iterator[str]:
     for arm, other, data, keys in namesakes(candidates, names):
         more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
         yield f"{arm} on {data} has the words of {other} and another configuration: {', '.join(keys[:3])}{more}."
 
 
-def _of_joined(candidates: Sequence[Candidate]) -> Iterator[str]:
+def _of_joined(candidates: Sequence[SpanCandidate]) -> Iterator[str]:
     alike: dict[tuple[str, ...], list[str]] = {}
     for arm, data, keys in joined(candidates):
         alike.setdefault(tuple(keys), []).append(f"{arm} on {data}")

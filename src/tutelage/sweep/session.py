@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tutelage.compose import shown
+from tutelage.config.compose import shown
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.sweep.board import Board
 from tutelage.sweep.record import JobRecord, SweepFolder
@@ -92,7 +92,7 @@ def _stoppable() -> Iterator[None]:
 @contextlib.contextmanager
 def _one_teacher(config: Any, folder: Path) -> Iterator[None]:
     """One engine for every job of this machine, loaded by the first that asks; the jobs find it by their environment."""
-    from tutelage.teacher.shared_engine import ADDRESS, EngineHost, shared_address
+    from tutelage.teacher.engines.shared import ADDRESS, EngineHost, shared_address
 
     choice = str(config.sweep.share_teacher).lower()
     if choice not in ("auto", "true", "false"):

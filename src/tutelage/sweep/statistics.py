@@ -102,11 +102,11 @@ def comparisons(results: SweepResults) -> tuple[Comparison, ...]:
             made = compare(two, results.blocks(two), one, results.blocks(one))
         if made is not None:
             found.append(made)
-    tested = [place for place, one in enumerate(found) if math.isfinite(one.p)]
+    tested = [index for index, one in enumerate(found) if math.isfinite(one.p)]
     if tested:
-        corrected = multipletests([found[place].p for place in tested], method="holm")[1]
-        for place, p in zip(tested, corrected, strict=True):
-            found[place] = replace(found[place], p_holm=float(p))
+        corrected = multipletests([found[index].p for index in tested], method="holm")[1]
+        for index, p in zip(tested, corrected, strict=True):
+            found[index] = replace(found[index], p_holm=float(p))
     return tuple(sorted(found, key=lambda one: -one.gain))
 
 

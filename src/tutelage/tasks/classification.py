@@ -8,7 +8,7 @@ from typing import Any
 
 from tutelage.errors import DataError, did_you_mean
 from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
-from tutelage.tasks.protocol import Level, Metric, Mistake, Reading
+from tutelage.tasks.protocol import Metric, Mistake, Reading
 
 
 class ClassificationTask:
@@ -19,13 +19,13 @@ class ClassificationTask:
     """
 
     name = "classification"
-    level: Level = "text"
-    quoted = (Metric("accuracy", "accuracy"), Metric("macro_f1", "macro-F1"))
-    steered_by = "macro_f1"
+    is_token_level = False
+    headline_metrics = (Metric("accuracy", "accuracy"), Metric("macro_f1", "macro-F1"))
+    monitor = "macro_f1"
 
     def __init__(self, labels: Sequence[Label]) -> None:
         self._labels = tuple(labels)
-        self._index = {label.name: place for place, label in enumerate(self._labels)}
+        self._index = {label.name: index for index, label in enumerate(self._labels)}
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -63,16 +63,16 @@ class ClassificationTask:
         return [row.weight]
 
     @property
-    def keys(self) -> int:
+    def num_groups(self) -> int:
         """One a label."""
         return len(self._labels)
 
     @property
-    def output_keys(self) -> tuple[int, ...]:
+    def output_groups(self) -> tuple[int, ...]:
         """The label's own place."""
-        return tuple(range(self.keys))
+        return tuple(range(self.num_groups))
 
-    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+    def group_of(self, row: Row, counts: Mapping[str, int]) -> int:
         """The place of the row's label."""
         return self.label_index(row.target)
 
@@ -84,7 +84,7 @@ class ClassificationTask:
 
     def decode(self, probabilities: Sequence[float]) -> str:
         """The most probable label; the first of equals."""
-        return self._labels[max(range(len(probabilities)), key=lambda place: (probabilities[place], -place))].name
+        return self._labels[max(range(len(probabilities)), key=lambda index: (probabilities[index], -index))].name
 
     def proposed(self, probabilities: Sequence[Sequence[float] | None]) -> tuple[tuple[int, int], ...]:
         """Nothing: a class has no place."""
@@ -121,8 +121,8 @@ class ClassificationTask:
             zero_division=0.0,
         )
         return {
-            name: ClassScore(float(precision[place]), float(recall[place]), float(f1[place]), int(support[place]))
-            for place, name in enumerate(names)
+            name: ClassScore(float(precision[index]), float(recall[index]), float(f1[index]), int(support[index]))
+            for index, name in enumerate(names)
         }
 
     def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from tutelage.errors import ConfigError, DataError, did_you_mean
 from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
-from tutelage.tasks.protocol import Level, Metric, Mistake, Reading
+from tutelage.tasks.protocol import Metric, Mistake, Reading
 from tutelage.tasks.span_errors import SpanError, span_errors
 from tutelage.tasks.spans import Span, from_tags, read_spans, strict_tags, to_tags, write_spans
 from tutelage.tasks.tag_decoding import allowed_moves, best_tags, two_best_tags
@@ -38,9 +38,9 @@ class NerTask:
     """
 
     name = "ner"
-    level: Level = "word"
-    quoted = (Metric("f1_strict", "entity F1"), Metric("accuracy", "texts right"))
-    steered_by = "f1_strict"
+    is_token_level = True
+    headline_metrics = (Metric("f1_strict", "entity F1"), Metric("accuracy", "texts right"))
+    monitor = "f1_strict"
 
     def __init__(self, labels: Sequence[Label], constrained: bool = True, word_weights: WordWeights = "row") -> None:
         if word_weights not in get_args(WordWeights):
@@ -48,7 +48,7 @@ class NerTask:
         self._labels = tuple(labels)
         self._by_confidence = word_weights == "confidence"
         self._tags = ("O", *(f"{mark}-{label.name}" for label in self._labels for mark in "BI"))
-        self._index = {tag: place for place, tag in enumerate(self._tags)}
+        self._index = {tag: index for index, tag in enumerate(self._tags)}
         self.constrained = constrained
         self._moves = allowed_moves(self._tags) if constrained else None
 
@@ -80,48 +80,48 @@ class NerTask:
     def teacher_vectors(self, row: Row) -> list[list[float]]:
         """One-hot outside entities; in an entity its tag has the entity's confidence, and O the rest."""
         vectors = self.target_vectors(row)
-        for place, sure in _confidences(row):
-            vectors[place] = [sure * value for value in vectors[place]]
-            vectors[place][0] += 1.0 - sure
+        for index, confidence in _confidences(row):
+            vectors[index] = [confidence * value for value in vectors[index]]
+            vectors[index][0] += 1.0 - confidence
         return vectors
 
     def unit_weights(self, row: Row) -> list[float]:
         """What each word weighs; see ``word_weights``."""
         weights = [row.weight] * len(row.text.split(" "))
-        for place, sure in _confidences(row) if self._by_confidence else ():
-            weights[place] *= sure
+        for index, confidence in _confidences(row) if self._by_confidence else ():
+            weights[index] *= confidence
         return weights
 
     @property
-    def keys(self) -> int:
+    def num_groups(self) -> int:
         """One a type, and one for texts without entities."""
         return len(self._labels) + 1
 
     @property
-    def output_keys(self) -> tuple[int, ...]:
+    def output_groups(self) -> tuple[int, ...]:
         """The type's place for each of its tags; for O that of texts without entities."""
-        return (len(self._labels), *(place for place in range(len(self._labels)) for _ in "BI"))
+        return (len(self._labels), *(index for index in range(len(self._labels)) for _ in "BI"))
 
-    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+    def group_of(self, row: Row, counts: Mapping[str, int]) -> int:
         """The place of the row's rarest type (ours; LLKD is about classification); the number of types for a text without entities."""
         names = [label.name for label in self._labels]
         return min(
             (names.index(name) for name in self.classes(row.target) if name != OUTSIDE),
-            key=lambda place: (counts.get(names[place], 0), place),
+            key=lambda index: (counts.get(names[index], 0), index),
             default=len(names),
         )
 
     def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
         """The marking of the best tags, read strictly, and the probability of the least certain one."""
-        places = best_tags(probabilities, self._tags, self._moves)
-        certain = [row[place] for row, place in zip(probabilities, places, strict=True) if row is not None]
-        tags = tuple(self._tags[place] for place in places)
+        indices = best_tags(probabilities, self._tags, self._moves)
+        certain = [row[index] for row, index in zip(probabilities, indices, strict=True) if row is not None]
+        tags = tuple(self._tags[index] for index in indices)
         return Reading(write_spans(from_tags(strict_tags(tags))), (round(min(certain, default=1.0), 6),), tags)
 
     def proposed(self, probabilities: Sequence[Sequence[float] | None]) -> tuple[tuple[int, int], ...]:
         """Where the best reading or the second-best one has an entity, each place once."""
         readings = two_best_tags(probabilities, self._tags, self._moves)
-        return tuple(sorted({span[:2] for path in readings for span in from_tags(strict_tags([self._tags[place] for place in path]))}))
+        return tuple(sorted({span[:2] for path in readings for span in from_tags(strict_tags([self._tags[index] for index in path]))}))
 
     def classes(self, target: str) -> tuple[str, ...]:
         """The types in order of their first entity; ("O",) without one."""
@@ -174,10 +174,10 @@ class NerTask:
         gold: Counter[str] = Counter()
         predicted: Counter[str] = Counter()
         for outcome in outcomes:
-            target, said = set(read_spans(outcome.target)), set(read_spans(outcome.predicted))
-            right.update(span.type for span in target & said)
-            gold.update(span.type for span in target)
-            predicted.update(span.type for span in said)
+            wanted, found = set(read_spans(outcome.target)), set(read_spans(outcome.predicted))
+            right.update(span.type for span in wanted & found)
+            gold.update(span.type for span in wanted)
+            predicted.update(span.type for span in found)
         return {label.name: _score(right[label.name], predicted[label.name], gold[label.name]) for label in self._labels}
 
     def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -190,14 +190,14 @@ class NerTask:
 
         lengths = [len(outcome.text.split(" ")) for outcome in outcomes]
         gold = [to_tags(read_spans(outcome.target), length) for outcome, length in zip(outcomes, lengths, strict=True)]
-        said = [
+        predicted = [
             list(outcome.tags) or to_tags(read_spans(outcome.predicted), length) for outcome, length in zip(outcomes, lengths, strict=True)
         ]
-        marked = any(tag != "O" for tags in (*gold, *said) for tag in tags)
+        marked = any(tag != "O" for tags in (*gold, *predicted) for tag in tags)
         kinds = Counter(error.kind for outcome in outcomes for error in self.errors(outcome))
         return {
-            "f1_strict": float(f1_score(gold, said, mode="strict", scheme=IOB2, zero_division=0)) if marked else 0.0,
-            "f1_default": float(f1_score(gold, said, zero_division=0)) if marked else 0.0,
+            "f1_strict": float(f1_score(gold, predicted, mode="strict", scheme=IOB2, zero_division=0)) if marked else 0.0,
+            "f1_default": float(f1_score(gold, predicted, zero_division=0)) if marked else 0.0,
             "accuracy": sum(outcome.correct for outcome in outcomes) / max(1, len(outcomes)),
             "errors": dict(sorted(kinds.items())),
             "per_class": {name: asdict(score) for name, score in self.scores(outcomes).items()},
@@ -209,7 +209,7 @@ def _confidences(row: Row) -> list[tuple[int, float]]:
     spans = read_spans(row.target)
     if len(row.entity_confidence) != len(spans):
         return []
-    return [(place, sure) for span, sure in zip(spans, row.entity_confidence, strict=True) for place in range(span.start, span.end)]
+    return [(index, confidence) for span, confidence in zip(spans, row.entity_confidence, strict=True) for index in range(span.start, span.end)]
 
 
 def _score(right: int, predicted: int, gold: int) -> ClassScore:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
-
-Level = Literal["text", "word"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +30,12 @@ class Mistake(NamedTuple):
 
     Attributes:
         right: the class; "" for an entity that was invented.
-        said: what it was taken for; "" for an entity that was missed. The class itself where only the entity's boundary is wrong.
+        predicted: what it was taken for; "" for an entity that was missed. The class itself where only the entity's boundary is wrong.
         words: for NER those of the entity, or what was marked where there is none.
     """
 
     right: str
-    said: str
+    predicted: str
     words: str = ""
 
 
@@ -55,8 +53,8 @@ class Task(Protocol):
         ...
 
     @property
-    def level(self) -> Level:
-        """What the student decides about: a whole text, or each word of it."""
+    def is_token_level(self) -> bool:
+        """True where the student labels each word, False where it labels the whole text."""
         ...
 
     @property
@@ -65,12 +63,12 @@ class Task(Protocol):
         ...
 
     @property
-    def quoted(self) -> tuple[Metric, Metric]:
+    def headline_metrics(self) -> tuple[Metric, Metric]:
         """The two numbers that stand for a run; the first is the one that is compared."""
         ...
 
     @property
-    def steered_by(self) -> str:
+    def monitor(self) -> str:
         """The metric that ``patience`` and the feedback's balance look at."""
         ...
 
@@ -87,16 +85,16 @@ class Task(Protocol):
         ...
 
     @property
-    def keys(self) -> int:
-        """How many values :meth:`key` has."""
+    def num_groups(self) -> int:
+        """Number of values that :meth:`group_of` returns."""
         ...
 
     @property
-    def output_keys(self) -> tuple[int, ...]:
+    def output_groups(self) -> tuple[int, ...]:
         """For each of ``outputs`` the key of a row that is of it alone."""
         ...
 
-    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+    def group_of(self, row: Row, counts: Mapping[str, int]) -> int:
         """Place in ``labels`` of the class that a row is counted under, the rarest by ``counts``; their number where it has none."""
         ...
 
@@ -129,5 +127,5 @@ class Task(Protocol):
         ...
 
     def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """The field's metrics over ``outcomes``, plain values: those of ``quoted``, "accuracy" (outcomes right) and "per_class"."""
+        """The field's metrics over ``outcomes``, plain values: those of ``headline_metrics``, "accuracy" (outcomes right) and "per_class"."""
         ...

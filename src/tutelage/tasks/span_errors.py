@@ -32,21 +32,21 @@ def span_errors(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanErr
     on purpose: nervaluate lets each prediction in turn take the first free entity that it touches, and pairs anew for the type; here the
     words decide, as for a reader of the errors, and every kind has the same pairs. That can leave more spans without a partner.
     """
-    wanted, said = set(gold), set(predicted)
-    open_gold, open_said = sorted(wanted - said), sorted(said - wanted)
+    wanted, found = set(gold), set(predicted)
+    open_gold, open_predicted = sorted(wanted - found), sorted(found - wanted)
     pairs = sorted(
         (-shared, one.type != other.type, one, other)
         for one in open_gold
-        for other in open_said
+        for other in open_predicted
         if (shared := min(one.end, other.end) - max(one.start, other.start)) > 0
     )
     errors: list[SpanError] = []
     for _, _, one, other in pairs:
-        if one in open_gold and other in open_said:
+        if one in open_gold and other in open_predicted:
             open_gold.remove(one)
-            open_said.remove(other)
+            open_predicted.remove(other)
             errors.append(SpanError(_kind(one, other), one, other))
-    errors += [SpanError("missed", span, None) for span in open_gold] + [SpanError("invented", None, span) for span in open_said]
+    errors += [SpanError("missed", span, None) for span in open_gold] + [SpanError("invented", None, span) for span in open_predicted]
     return sorted(errors, key=lambda error: error.gold or error.predicted or Span(0, 0, ""))
 
 

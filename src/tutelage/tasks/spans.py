@@ -82,19 +82,19 @@ def joined(text: str, words: Sequence[tuple[int, int]]) -> str:
     return " ".join(text[start:end] for start, end in words)
 
 
-def cut_at(words: Sequence[tuple[int, int]], places: Iterable[int]) -> list[tuple[int, int]]:
-    """The words, split where one of the characters ``places`` lies inside one, so that marked text is always whole words."""
-    cuts = sorted(set(places))
+def cut_at(words: Sequence[tuple[int, int]], indices: Iterable[int]) -> list[tuple[int, int]]:
+    """The words, split where one of the characters ``indices`` lies inside one, so that marked text is always whole words."""
+    cuts = sorted(set(indices))
     result = []
     for start, end in words:
-        inner = [place for place in cuts if start < place < end]
+        inner = [index for index in cuts if start < index < end]
         result += list(zip([start, *inner], [*inner, end], strict=True))
     return result
 
 
 def from_characters(words: Sequence[tuple[int, int]], start: int, end: int, type: str) -> Span | None:
     """The words that lie inside the characters [start, end), or None where there are none."""
-    inside = [place for place, (first, last) in enumerate(words) if first >= start and last <= end]
+    inside = [index for index, (first, last) in enumerate(words) if first >= start and last <= end]
     return Span(inside[0], inside[-1] + 1, type) if inside else None
 
 
@@ -113,17 +113,17 @@ def from_tags(tags: Sequence[str]) -> list[Span]:
     """
     spans: list[Span] = []
     begun: tuple[int, str] | None = None
-    for place, tag in enumerate([*tags, "O"]):
+    for index, tag in enumerate([*tags, "O"]):
         mark, _, type = tag.partition("-")
         if mark not in ("B", "I", "O", "E", "S", "L", "U") or (mark == "O") != (not type):
             raise DataError(f"'{tag}' is not a tag of IOB1, IOB2 or BIOES: those are O, and B-, I-, E-, S- with a type.")
         if begun is not None and (mark in "OBSU" or type != begun[1]):
-            spans.append(Span(begun[0], place, begun[1]))
+            spans.append(Span(begun[0], index, begun[1]))
             begun = None
         if mark != "O" and begun is None:
-            begun = (place, type)
+            begun = (index, type)
         if begun is not None and mark in "ESLU":
-            spans.append(Span(begun[0], place + 1, begun[1]))
+            spans.append(Span(begun[0], index + 1, begun[1]))
             begun = None
     return spans
 
@@ -141,8 +141,8 @@ def to_tags(spans: Iterable[Span], words: int) -> list[str]:
     """IOB2 tags of ``words`` words; what lies beyond them is cut off."""
     tags = ["O"] * words
     for span in spans:
-        for place in range(span.start, min(span.end, words)):
-            tags[place] = f"{'B' if place == span.start else 'I'}-{span.type}"
+        for index in range(span.start, min(span.end, words)):
+            tags[index] = f"{'B' if index == span.start else 'I'}-{span.type}"
     return tags
 
 
@@ -152,8 +152,8 @@ def first_pieces(word_of_piece: Sequence[int | None], words: int) -> tuple[int, 
     Args:
         word_of_piece: a fast tokenizer's ``word_ids()``.
     """
-    places = [-1] * words
+    indices = [-1] * words
     for piece, word in enumerate(word_of_piece):
-        if word is not None and places[word] < 0:
-            places[word] = piece
-    return tuple(places)
+        if word is not None and indices[word] < 0:
+            indices[word] = piece
+    return tuple(indices)

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from tutelage.errors import RunError
+from tutelage.runs.folder import RunFolder
 from tutelage.tracking.review import AXES, group_of
-from tutelage.tracking.run_folder import RunFolder
 
 _EVERY_METRIC = ("accuracy", "macro_f1", "f1_strict")
 """Of both tasks; a panel leaves out what the runs do not have."""
@@ -101,7 +101,7 @@ def layout(shown: Reviewed) -> Any:
             ],
         ),
         "5. What goes wrong, and what did the teacher write about it?": (
-            "Each mistake with the texts that were written after it; sort by `sure` to see the confident ones first.",
+            "Each mistake with the texts that were written after it; sort by `confidence` to see the confident ones first.",
             [wr.WeavePanelSummaryTable(table_name="mistakes", layout=wr.Layout(w=24, h=14))],
         ),
         "6. What differs between the runs?": (
@@ -139,7 +139,7 @@ def save_dashboard(shown: Reviewed) -> str:
         report = layout(shown if shown.entity else Reviewed(shown.groups, shown.metrics, shown.project, wandb.Api().default_entity or ""))
         return str(report.save().url)
     except (wandb.Error, requests.RequestException, ValueError) as error:
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise RunError(
-            f"The dashboard was not saved: {said}. It needs the network and `wandb login`; send the runs first: `wandb sync`."
+            f"The dashboard was not saved: {message}. It needs the network and `wandb login`; send the runs first: `wandb sync`."
         ) from error

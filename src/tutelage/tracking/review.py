@@ -10,7 +10,7 @@ from typing import Any
 
 from tutelage.records import Outcome, Row
 from tutelage.report.markings import marked
-from tutelage.report.runs import Run
+from tutelage.runs.read import Run
 from tutelage.tasks.spans import read_spans
 
 AXES = ("round", "samples", "billed_tokens")
@@ -22,7 +22,7 @@ FAMILIES = {
 }
 """Of curves by the beginning of their names, with the axis that is shown where no other is chosen."""
 
-COLUMNS = ("round", "mistake", "right", "said", "sure", "next text", "next target", "kept", "reason", "written for")
+COLUMNS = ("round", "mistake", "right", "predicted", "confidence", "next text", "next target", "kept", "reason", "written for")
 """Of the table of mistakes: a line for each text that the teacher wrote after a mistake."""
 
 _NEXT_TEXTS = 3
@@ -59,10 +59,10 @@ def mistakes(run: Run, round: int, most: int) -> list[list[Any]]:
 
 def _mistakes(run: Run, round: int, rows: list[Row]) -> Iterator[list[Any]]:
     for one in run.feedback_for(round):
-        said = [round, one.text, _plain(run, one.target, one.text), _plain(run, one.predicted, one.text), one.confidence]
+        mistake = [round, one.text, _plain(run, one.target, one.text), _plain(run, one.predicted, one.text), one.confidence]
         written = islice(_written_after(run, one, rows), _NEXT_TEXTS)
         found = [[row.text, _plain(run, row.target, row.text), row.accepted, row.reason, why] for row, why in written]
-        yield from ([*said, *text] for text in found or [["", "", False, "", ""]])
+        yield from ([*mistake, *text] for text in found or [["", "", False, "", ""]])
 
 
 def _written_after(run: Run, mistake: Outcome, rows: list[Row]) -> Iterator[tuple[Row, str]]:
@@ -97,7 +97,7 @@ def summary(run: Run, metric: str | None) -> dict[str, Any]:
     Args:
         metric: the one that is optimised (sweep.metric); None: the first one quoted.
     """
-    chosen = metric or run.quoted[0].key
+    chosen = metric or run.headline_metrics[0].key
     found: dict[str, Any] = {
         "state": run.state,
         "metric": chosen,
@@ -106,7 +106,7 @@ def summary(run: Run, metric: str | None) -> dict[str, Any]:
         "wall_seconds": run.result["wall_seconds"],
     }
     for name in ("before", "after", "supervised", "teacher"):
-        found |= {f"{name}/{one.key}": run.result[name].get(one.key) for one in run.quoted if run.result.get(name)}
+        found |= {f"{name}/{one.key}": run.result[name].get(one.key) for one in run.headline_metrics if run.result.get(name)}
     for name in ("tokens", "rows", "share_of_data"):
         found |= {f"{name}/{key}": value for key, value in run.result[name].items() if value is not None}
     if kept := run.result.get("kept"):

@@ -18,9 +18,9 @@ from typing import Any
 import wandb
 import yaml
 
-from tutelage.report.runs import Run, read_run
+from tutelage.runs.folder import RunFolder
+from tutelage.runs.read import Run, read_run
 from tutelage.tracking.review import AXES, COLUMNS, FAMILIES, curves, group_of, mistakes, pool_version, summary, tags
-from tutelage.tracking.run_folder import RunFolder
 
 _LOOK_SECONDS = 1.0
 _EXIT_CODES = {"done": 0, "interrupted": 130}

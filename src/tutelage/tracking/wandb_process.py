@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from tutelage.tracking.manifest import looks_secret
+from tutelage.runs.manifest import looks_secret
 
 _LOG = logging.getLogger(__name__)
 _NICE = 19
@@ -86,8 +86,8 @@ class WandbMirror:
             process.stdin.close()
         try:
             if process.wait(3 * self._wait):
-                said = (self._folder / "wandb" / "mirror.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                self._warn(said[-1] if said else f"exit code {process.returncode}")
+                message = (self._folder / "wandb" / "mirror.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                self._warn(message[-1] if message else f"exit code {process.returncode}")
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as ended:
             # A Ctrl-C here is of somebody who has waited enough: the run itself is over.
             os.killpg(process.pid, signal.SIGKILL)
@@ -102,8 +102,8 @@ class WandbMirror:
             for name, value in os.environ.items()
             if not looks_secret(name, value) or (self._online and (name.startswith("WANDB_") or name.lower().endswith("_proxy")))
         }
-        places = {name: str(own / "cache") for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR")}
-        return {**kept, **places, "WANDB_ERROR_REPORTING": "false"}
+        indices = {name: str(own / "cache") for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR")}
+        return {**kept, **indices, "WANDB_ERROR_REPORTING": "false"}
 
     def _warn(self, what: str) -> None:
         _LOG.warning(

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.classroom import NAMES
-from tests.fits import TEST, Fit, Killed, ScriptedMethod, build, run
+from tests.helpers.classification import NAMES
+from tests.helpers.fitting import TEST, Fit, Killed, ScriptedMethod, build, run
 
-from tutelage.callbacks.best_student import BestStudent
-from tutelage.callbacks.growth import Timeline
+from tutelage.callbacks.checkpoint import BestStudent
 from tutelage.errors import RunError
 from tutelage.records import Feedback, Growth
-from tutelage.student.schedule import Position
+from tutelage.timeline import Position, Timeline
 
 LINES = Timeline(20, 2, 1, 0, test_every_round=True)
 
@@ -42,7 +41,7 @@ def ended(folder: Path, encoder: Path, method: ScriptedMethod, keep_best: bool =
 def best_line(fit: Fit) -> dict[str, Any]:
     """The last of the lines that have the highest score on dev."""
     lines = fit.lines()
-    return max(reversed(lines), key=lambda line: line["dev"][fit.module.task.steered_by])
+    return max(reversed(lines), key=lambda line: line["dev"][fit.module.task.monitor])
 
 
 @pytest.mark.parametrize(
@@ -54,23 +53,23 @@ def test_a_run_ends_with_the_student_of_its_best_stage(tmp_path: Path, encoder: 
     assert kept is not None
     assert kept.stage is not None
     assert (kept.stage["stage"], kept.stage["round"]) == (best["stage"], best["round"])
-    assert kept.stage["dev"] == best["dev"][fit.module.task.steered_by]
+    assert kept.stage["dev"] == best["dev"][fit.module.task.monitor]
     if isinstance(method, Misleading):
         assert best["stage"] != "final"
         assert best["test"] != fit.lines()[-1]["test"]
     # The numbers that are quoted, the predictions and the weights are that student's.
-    assert fit.ledger.after == {key: best["test"][key] for key in ("accuracy", "macro_f1")}
+    assert fit.round_logger.after == {key: best["test"][key] for key in ("accuracy", "macro_f1")}
     after = fit.lines("predictions/test-after.jsonl")
     again = fit.module.predict(fit.data.test_dataloader(), "test")
     assert [line["predicted"] for line in after] == [one.predicted for one in again]
     assert len(after) == len(TEST)
-    assert fit.ledger.before == {key: fit.lines()[0]["test"][key] for key in ("accuracy", "macro_f1")}
+    assert fit.round_logger.before == {key: fit.lines()[0]["test"][key] for key in ("accuracy", "macro_f1")}
 
 
 def test_without_it_the_last_student_stays(tmp_path: Path, encoder: Path) -> None:
     fit = ended(tmp_path, encoder, Misleading(2, 1), keep_best=False)
     assert fit.growth.best_student is None
-    assert fit.ledger.after == {key: fit.lines()[-1]["test"][key] for key in ("accuracy", "macro_f1")}
+    assert fit.round_logger.after == {key: fit.lines()[-1]["test"][key] for key in ("accuracy", "macro_f1")}
     assert not list(tmp_path.rglob("best-*"))
 
 
@@ -80,7 +79,7 @@ def test_a_killed_run_ends_with_the_same_student(tmp_path: Path, encoder: Path, 
     with pytest.raises(Killed):
         ended(tmp_path / "killed", encoder, Misleading(2, 2), explode_at=explode_at)
     resumed = ended(tmp_path / "killed", encoder, Misleading(2, 2), resume=True)
-    assert resumed.ledger.after == whole.ledger.after
+    assert resumed.round_logger.after == whole.round_logger.after
     the_same(resumed, whole)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tutelage.callbacks.checkpoint import StageCheckpoint, newest_checkpoint
 from tutelage.errors import RunError
-from tutelage.student.schedule import Position
+from tutelage.timeline import Position
 
 
 class Trainer:

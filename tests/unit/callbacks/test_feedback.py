@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.classroom import MIXED, NAMES, TASK, outcome
-from tests.fits import ScriptedMethod, build, run
+from tests.helpers.classification import MIXED, NAMES, TASK, outcome
+from tests.helpers.fitting import ScriptedMethod, build, run
 
-from tutelage.callbacks.feedback import FeedbackDesk
-from tutelage.callbacks.growth import Timeline
+from tutelage.callbacks.feedback import FeedbackCollector
 from tutelage.records import as_dicts, outcome_from_dict
-from tutelage.tracking.run_folder import RunFolder
+from tutelage.runs.folder import RunFolder
+from tutelage.timeline import Timeline
 
 
-def desk(folder: Path, predict_then_train: bool = True) -> FeedbackDesk:
-    return FeedbackDesk(TASK, ScriptedMethod(1), RunFolder(folder), predict_then_train)
+def collector(folder: Path, predict_then_train: bool = True) -> FeedbackCollector:
+    return FeedbackCollector(TASK, ScriptedMethod(1), RunFolder(folder), predict_then_train)
 
 
 def test_only_the_mistakes_are_exported(tmp_path: Path) -> None:
-    given = desk(tmp_path).feedback(MIXED.outcomes, 1)
+    given = collector(tmp_path).feedback(MIXED.outcomes, 1)
     assert given.outcomes == MIXED.outcomes
     assert given.per_class == TASK.scores(MIXED.outcomes)
     assert given.round == 0
@@ -31,18 +31,18 @@ def test_only_the_mistakes_are_exported(tmp_path: Path) -> None:
 
 
 def test_no_mistakes_leave_an_empty_file(tmp_path: Path) -> None:
-    desk(tmp_path).feedback([outcome(name, name, 1) for name in NAMES], 2)
+    collector(tmp_path).feedback([outcome(name, name, 1) for name in NAMES], 2)
     assert (tmp_path / "feedback" / "round-002.jsonl").read_text(encoding="utf-8") == ""
 
 
 def test_what_was_kept_before_training_comes_first(tmp_path: Path) -> None:
     before, after = [outcome("Tool", "Food", 1)], [outcome("Tool", "Tool", 1)]
-    first, second = desk(tmp_path), desk(tmp_path, predict_then_train=False)
+    first, second = collector(tmp_path), collector(tmp_path, predict_then_train=False)
     for one in (first, second):
         one.keep(before)
     assert first.feedback(after, 2).outcomes == tuple(before)
     assert second.feedback(after, 2).outcomes == tuple(after)
-    resumed = desk(tmp_path)
+    resumed = collector(tmp_path)
     resumed.load_state_dict(first.state_dict())
     assert resumed.feedback(after, 2).outcomes == tuple(before)
 

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.doubles import ScriptedTeacher
-from tests.fits import SHOTS, TEST, Fit, Killed, ScriptedMethod, build, run
+from tests.helpers.doubles import ScriptedTeacher
+from tests.helpers.fitting import SHOTS, TEST, Fit, Killed, ScriptedMethod, build, run
 
-from tutelage.callbacks.growth import Timeline
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import Interrupted, Interruption
 from tutelage.records import Feedback
-from tutelage.student.schedule import Position
-from tutelage.teacher.budget import BudgetedTeacher
-from tutelage.teacher.protocol import Request
+from tutelage.teacher.base import Request
+from tutelage.teacher.wrappers.budget import BudgetedTeacher
+from tutelage.timeline import Position, Timeline
 
 ROUND_TOKENS = 2 * 50
 """What a scripted round is billed: two prompts of 40 and two answers of 10."""
@@ -118,7 +117,7 @@ def test_test_is_looked_at_where_its_numbers_are_quoted(tmp_path: Path, encoder:
     fit = run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(1, 1, 1, 0, test_every_round=wanted)))
     assert [bool(line["test"]) for line in fit.lines()] == [True, wanted, True]
     assert len(fit.lines("predictions/test-before.jsonl")) == len(fit.lines("predictions/test-after.jsonl")) == len(TEST)
-    assert fit.ledger.after == {key: fit.lines()[-1]["test"][key] for key in ("accuracy", "macro_f1")}
+    assert fit.round_logger.after == {key: fit.lines()[-1]["test"][key] for key in ("accuracy", "macro_f1")}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from tutelage.callbacks.reseed import Reseed
+from tutelage.callbacks.housekeeping import Reseed
 
 
 def drawn(seed: int, epoch: int, batch: int = 0) -> list[float]:

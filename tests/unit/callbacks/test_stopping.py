@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from tutelage.callbacks.stopping import StopWhenAsked
+from tutelage.callbacks.housekeeping import StopWhenAsked
 from tutelage.interruption import Interrupted, Interruption
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -24,7 +24,7 @@ WORDS = [f"w{number}" for number in range(40)]
 class OneLabelTask:
     """One-hot targets, and the row's distribution where it has one."""
 
-    level: Literal["text", "word"] = "text"
+    is_token_level: bool = False
 
     def target_vectors(self, row: Row) -> Sequence[Sequence[float]]:
         return [[float(name == row.target) for name in LABELS]]
@@ -38,7 +38,7 @@ class OneLabelTask:
     def classes(self, target: str) -> tuple[str, ...]:
         return (target,)
 
-    def key(self, row: Row, counts: Mapping[str, int]) -> int:
+    def group_of(self, row: Row, counts: Mapping[str, int]) -> int:
         return LABELS.index(row.target)
 
 

@@ -34,14 +34,14 @@ def test_a_batch_holds_what_the_student_needs(pool: Pool) -> None:
         assert [batch[key].dtype for key in ("input_ids", "attention_mask", "index")] == [torch.long] * 3
         assert [batch[key].dtype for key in ("targets", "weights")] == [torch.float32] * 2
         items = data.items("train", batch["index"])
-        for place, item in enumerate(items):
-            ids = batch["input_ids"][place][batch["attention_mask"][place].bool()].tolist()
+        for index, item in enumerate(items):
+            ids = batch["input_ids"][index][batch["attention_mask"][index].bool()].tolist()
             assert ids == make_tokenizer()(item.text)["input_ids"]
-            assert batch["input_ids"][place][len(ids) :].tolist() == [0] * (length - len(ids))
-            assert batch["weights"][place] == item.weights[0]
-            assert batch["targets"][place].tolist() == pytest.approx(item.vectors[0])
-            assert batch["teacher"][place].tolist() == pytest.approx(item.teacher[0])
-            assert batch["off_label"][place] == item.off_label
+            assert batch["input_ids"][index][len(ids) :].tolist() == [0] * (length - len(ids))
+            assert batch["weights"][index] == item.weights[0]
+            assert batch["targets"][index].tolist() == pytest.approx(item.vectors[0])
+            assert batch["teacher"][index].tolist() == pytest.approx(item.teacher[0])
+            assert batch["off_label"][index] == item.off_label
         assert length == max(len(item.token_ids) for item in items)
         seen += items
     assert sorted(item.id for item in seen) == sorted(row.id for row in pool.rows)
@@ -58,8 +58,8 @@ def test_dev_fresh_and_test(pool: Pool) -> None:
     dev, fresh = data.val_dataloader()
     assert [item.id for item in fresh.dataset.items] == ["2-0", "2-1"]
     assert {item.source for item in dev.dataset.items} == {"dev"}
-    order = [place for batch in dev for place in batch["index"].tolist()]
-    assert order == sorted(range(7), key=lambda place: (len(data.items("dev", [place])[0].token_ids), place))
+    order = [index for batch in dev for index in batch["index"].tolist()]
+    assert order == sorted(range(7), key=lambda index: (len(data.items("dev", [index])[0].token_ids), index))
     tested = [item for batch in data.test_dataloader() for item in data.items("test", batch["index"])]
     assert {(item.source, item.round) for item in tested} == {("test", 0)}
     assert sorted(item.id for item in tested) == sorted(example.id for example in examples("test", 5))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny_student import tiny_tokenizer
+from tests.helpers.tiny_student import tiny_tokenizer
 from tests.unit.tasks.test_spans import markings
 
 from tutelage.data.items import Item, ItemEncoder
@@ -44,13 +44,13 @@ def encoded(texts: Sequence[str], targets: Sequence[str], longest: int = 32, wei
 
 
 def names(vectors: torch.Tensor) -> list[str]:
-    return [TASK.outputs[place] for place in vectors.argmax(dim=-1).tolist()]
+    return [TASK.outputs[index] for index in vectors.argmax(dim=-1).tolist()]
 
 
 def test_targets_and_weights_stand_at_first_sub_tokens_only() -> None:
     target = write_spans([Span(0, 2, "PER")])
     encoder, items = encoded(["anna xyz left", "left"], [target, "[]"])
-    assert items[0].places == (1, 2, 5)
+    assert items[0].indices == (1, 2, 5)
     assert len(items[0].vectors) == 3
     batch = encoder.collate(enumerate(items))
     assert batch["targets"].shape == (2, 7, 7)
@@ -70,24 +70,24 @@ def test_words_have_weights_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("longest", "places", "weighted"), [(7, (1, 2, 5), 3), (6, (1, 2, -1), 2), (4, (1, 2, -1), 2), (3, (1, -1, -1), 1)]
+    ("longest", "indices", "weighted"), [(7, (1, 2, 5), 3), (6, (1, 2, -1), 2), (4, (1, 2, -1), 2), (3, (1, -1, -1), 1)]
 )
-def test_a_cut_inside_an_entity_keeps_its_beginning(longest: int, places: tuple[int, ...], weighted: int) -> None:
+def test_a_cut_inside_an_entity_keeps_its_beginning(longest: int, indices: tuple[int, ...], weighted: int) -> None:
     encoder, (item,) = encoded(["anna xyz left"], [write_spans([Span(0, 3, "PER")])], longest)
-    assert item.places == places
+    assert item.indices == indices
     assert encoder.truncated == (longest < 7)
     batch = encoder.collate([(0, item)])
     assert int((batch["weights"] > 0).sum()) == weighted
     assert names(batch["targets"][batch["weights"] > 0]) == ["B-PER", "I-PER", "I-PER"][:weighted]
     values = torch.eye(7)[: len(item.token_ids)]
     read = item.read(values)
-    assert read == [values[place].tolist() if place >= 0 else None for place in places]
+    assert read == [values[index].tolist() if index >= 0 else None for index in indices]
     assert len(TASK.read(read).tags) == 3
 
 
 def test_words_that_the_tokenizer_drops_have_no_token() -> None:
     encoder, items = encoded(["anna \u200b left", "\u200b"], [write_spans([Span(0, 3, "LOC")]), write_spans([Span(0, 1, "LOC")])])
-    assert [item.places for item in items] == [(1, -1, 2), (-1,)]
+    assert [item.indices for item in items] == [(1, -1, 2), (-1,)]
     batch = encoder.collate(enumerate(items))
     assert batch["weights"].tolist() == [[0, 0.5, 0.5, 0], [0, 0, 0, 0]]
     assert items[1].read(torch.zeros(2, 7)) == [None]
@@ -100,7 +100,7 @@ def test_a_perfect_student_is_read_as_the_target(marking: tuple[list[Span], int]
     longest = data.draw(st.integers(3, 80))
     encoder, (item,) = encoded([" ".join(words)], [write_spans(spans)], longest)
     batch = encoder.collate([(0, item)])
-    seen = [place >= 0 for place in item.places]
+    seen = [index >= 0 for index in item.indices]
     assert (batch["weights"][0] > 0).sum() == sum(seen)
     # Words are cut off at the end only.
     assert seen == sorted(seen, reverse=True)
@@ -117,22 +117,22 @@ GAPS = ("", " ", ", ", " left \u200b ", "\u200b", "\u200e ", " \u200e", " 7 ")
     st.sampled_from(GAPS),
 )
 def test_a_repeated_mention_goes_from_characters_to_sub_tokens_and_back(mention: str, parts: list[tuple[str, bool]], last: str) -> None:
-    text, places = "", []
+    text, indices = "", []
     for gap, marked in parts:
         text += gap
-        places += [(len(text), len(text) + len(mention))] if marked else []
+        indices += [(len(text), len(text) + len(mention))] if marked else []
         text += mention
     text += last
-    inside, target = from_spans("a:1", text, [[*place, "PER"] for place in places])
+    inside, target = from_spans("a:1", text, [[*index, "PER"] for index in indices])
     assert target is not None
     encoder, (item,) = encoded([inside], [target], longest=100)
     # What the tokenizer drops has no sub-token, so it is never learnt; here it stands outside of every entity.
-    assert {word for word, place in zip(inside.split(" "), item.places, strict=True) if place < 0} <= {"\u200b", "\u200e"}
+    assert {word for word, index in zip(inside.split(" "), item.indices, strict=True) if index < 0} <= {"\u200b", "\u200e"}
     batch = encoder.collate([(0, item)])
     found = TASK.read(item.read(batch["targets"][0])).predicted
     assert found == target
-    words = cut_at(split_words(text), [edge for place in places for edge in place])
-    assert [to_characters(words, span) for span in read_spans(found)] == places
+    words = cut_at(split_words(text), [edge for index in indices for edge in index])
+    assert [to_characters(words, span) for span in read_spans(found)] == indices
 
 
 @given(st.text(min_size=1, max_size=40).filter(split_words), st.data())
@@ -142,7 +142,7 @@ def test_entities_of_any_text_go_from_characters_to_sub_tokens_and_back(text: st
     _, (bare,) = encoded([inside], ["[]"], longest=500)
     tags = data.draw(st.lists(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]), min_size=len(words), max_size=len(words)))
     # A word that the tokenizer drops is never learnt, so no entity holds one.
-    spans = [span for span in from_tags(strict_tags(tags)) if min(bare.places[span.start : span.end]) >= 0]
+    spans = [span for span in from_tags(strict_tags(tags)) if min(bare.indices[span.start : span.end]) >= 0]
     encoder, (item,) = encoded([inside], [write_spans(spans)], longest=500)
     found = TASK.read(item.read(encoder.collate([(0, item)])["targets"][0])).predicted
     assert found == write_spans(spans)
@@ -156,7 +156,7 @@ def test_entities_of_any_text_go_from_characters_to_sub_tokens_and_back(text: st
 def test_places_are_those_of_the_tokenizer() -> None:
     words = ["anna", "bcd", "you're", "left"]
     _, (item,) = encoded([" ".join(words)], ["[]"])
-    assert item.places == first_pieces(TOKENIZER([words], is_split_into_words=True).word_ids(0), 4)
+    assert item.indices == first_pieces(TOKENIZER([words], is_split_into_words=True).word_ids(0), 4)
     assert item.token_ids == tuple(TOKENIZER([words], is_split_into_words=True)["input_ids"][0])
 
 

@@ -15,12 +15,12 @@ from tutelage.tasks.spans import Span, read_spans, to_tags, write_spans
 
 
 def test_words_and_spans_give_the_same_marking() -> None:
-    by_words = from_words("a:1", ["Anna", "Lee", "left", "Köln", "."], ["B-PER", "I-PER", "O", "B-LOC", "O"])
-    assert by_words == ("Anna Lee left Köln .", write_spans([Span(0, 2, "PER"), Span(3, 4, "LOC")]))
+    by_overrides = from_words("a:1", ["Anna", "Lee", "left", "Köln", "."], ["B-PER", "I-PER", "O", "B-LOC", "O"])
+    assert by_overrides == ("Anna Lee left Köln .", write_spans([Span(0, 2, "PER"), Span(3, 4, "LOC")]))
     text = "Anna Lee left  Köln."
-    assert from_spans("a:1", text, [[15, 19, "LOC"], (0, 8, "PER")]) == by_words
+    assert from_spans("a:1", text, [[15, 19, "LOC"], (0, 8, "PER")]) == by_overrides
     named = [{"start": 0, "end": 8, "label": "PER"}, {"start": 15, "end": 19, "type": "LOC", "text": "Köln"}]
-    assert from_spans("a:1", text, named) == by_words
+    assert from_spans("a:1", text, named) == by_overrides
 
 
 def test_a_type_may_stand_under_the_second_key_where_the_first_is_null() -> None:
@@ -66,8 +66,8 @@ def test_a_span_inside_a_word_cuts_it() -> None:
 
 
 def test_white_space_at_the_ends_of_a_span_does_not_matter() -> None:
-    for place in ([3, 6], [2, 6], [3, 7], [2, 7]):
-        assert from_spans("a:1", "in Ulm on", [[*place, "LOC"]]) == ("in Ulm on", write_spans([Span(1, 2, "LOC")]))
+    for index in ([3, 6], [2, 6], [3, 7], [2, 7]):
+        assert from_spans("a:1", "in Ulm on", [[*index, "LOC"]]) == ("in Ulm on", write_spans([Span(1, 2, "LOC")]))
 
 
 @given(TEXTS, st.data())

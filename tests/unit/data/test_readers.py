@@ -138,13 +138,13 @@ def test_another_encoding_is_recognised_and_can_be_set(tmp_path: Path) -> None:
         load_files(path, encoding="latin-seven")
 
 
-def by_words(text: str, *people: int) -> dict[str, object]:
+def by_overrides(text: str, *people: int) -> dict[str, object]:
     words = text.split()
-    return {"tokens": words, "tags": ["B-PER" if place in people else "O" for place in range(len(words))]}
+    return {"tokens": words, "tags": ["B-PER" if index in people else "O" for index in range(len(words))]}
 
 
-MARKED = {"train": [by_words("Anna went home", 0), by_words("they met Olga", 2)], "validation": [by_words("see Ulla run", 1)]}
-MARKED["test"] = [by_words("is that Piet , here", 2)]
+MARKED = {"train": [by_overrides("Anna went home", 0), by_overrides("they met Olga", 2)], "validation": [by_overrides("see Ulla run", 1)]}
+MARKED["test"] = [by_overrides("is that Piet , here", 2)]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -154,7 +154,7 @@ def test_words_with_tags_and_texts_with_spans_give_the_same_data(tmp_path: Path,
         assert isinstance(words, list)
         assert isinstance(tags, list)
         text = " ".join(words)
-        starts = [len(" ".join([*words[:place], ""])) for place, tag in enumerate(tags) if tag != "O"]
+        starts = [len(" ".join([*words[:index], ""])) for index, tag in enumerate(tags) if tag != "O"]
         return {"text": text, "spans": [{"start": at, "end": at + len(text[at:].split()[0]), "label": "PER"} for at in starts]}
 
     for name in ("words", "spans", "renamed"):

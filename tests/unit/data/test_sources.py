@@ -122,7 +122,7 @@ def test_type_numbers_of_the_hub_s_spans_become_names(monkeypatch: pytest.Monkey
     import datasets
 
     def spans(numbers: list[int]) -> object:
-        rows = [{"start": 5 * place, "end": 5 * place + 4, "label": number} for place, number in enumerate(numbers)]
+        rows = [{"start": 5 * index, "end": 5 * index + 4, "label": number} for index, number in enumerate(numbers)]
         return {key: [row[key] for row in rows] for key in ("start", "end", "label")} if by_key else rows
 
     content = {

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.classroom import WordTeacher, evokd_settings, ground, prompt_set
-from tests.ner_teacher import WORDS, a_name, type_of
-from tests.newsroom import TYPES, marked, scored_mention
+from tests.helpers.classification import WordTeacher, context, evokd_settings, prompt_set
+from tests.helpers.ner import TYPES, marked, scored_mention
+from tests.helpers.ner_teacher import WORDS, a_name, type_of
 
-from tutelage.methods.evokd import EvoKD, evokd
+from tutelage.labelling.calibration import BatchCalibration
+from tutelage.labelling.ner_candidates import SpanCandidates
+from tutelage.labelling.ner_verify import SpanVerifier
+from tutelage.methods.evokd.method import EvoKD, evokd
 from tutelage.records import Example, Feedback, Growth, Outcome
-from tutelage.selectors.acceptance import Acceptance
+from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.protocol import Task
-from tutelage.teacher.calibration import BatchCalibration
-from tutelage.teacher.candidates import Candidates
-from tutelage.teacher.protocol import Request, ScoreRequest, Teacher
-from tutelage.teacher.span_verifier import SpanVerifier
+from tutelage.teacher.base import Request, ScoreRequest, Teacher
 
 TASK = NerTask(TYPES)
 WORD_OF = {label.name: label.word for label in TYPES}
@@ -35,17 +35,17 @@ LEADS = ["", "He met", "In 1998 ,"]
 
 
 def obliging(request: Request) -> str | list[float]:
-    """Invents and knows the names of tests.ner_teacher; its sentences have no second name."""
+    """Invents and knows the names of tests.helpers.ner_teacher; its sentences have no second name."""
     if isinstance(request, ScoreRequest):
         mention = scored_mention(request.prompt)[1]
         said = "place" if mention in MISSED else type_of(mention)
         return [-0.1 if word == said else -4.0 for word in (*WORD_OF.values(), "none")]
-    chance = random.Random(request.seed)
+    rng = random.Random(request.seed)
     if request.id == "analysis":
         return " misses places that stand alone.\n"
     if "/" in request.id:
-        return " " + a_name(WORD_OF[request.id.split("/")[0]], chance)
-    return " " + " ".join(chance.sample(WORDS, 6))
+        return " " + a_name(WORD_OF[request.id.split("/")[0]], rng)
+    return " " + " ".join(rng.sample(WORDS, 6))
 
 
 def going_on(*endings: str) -> Any:
@@ -77,15 +77,15 @@ def method(leads: Sequence[str] = LEADS, links: Sequence[str] = ("and",), **chan
     prompts = prompt_set("completion_ner", leads=leads, links=links)
 
     def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> SpanVerifier:
-        return SpanVerifier(teacher, task.labels, prompts, demonstrations, BatchCalibration(), Candidates())
+        return SpanVerifier(teacher, task.labels, prompts, demonstrations, BatchCalibration(), SpanCandidates())
 
-    return evokd(prompts=prompts, acceptance=Acceptance(), new_labeller=labeller, **evokd_settings(**changes))
+    return evokd(prompts=prompts, acceptance=LabelAgreement(), new_labeller=labeller, **evokd_settings(**changes))
 
 
 def grown(folder: Path, given: Feedback = WEAK, script: Any = obliging, **changes: Any) -> tuple[WordTeacher, Growth]:
     """What a round asked and gave."""
     teacher, one = WordTeacher(script), method(**changes)
-    one.stand_on(ground(folder, teacher, task=TASK, shots=SHOTS, dev=(), held_out=()))
+    one.setup(context(folder, teacher, task=TASK, shots=SHOTS, dev=(), held_out=()))
     return teacher, one.next_rows(one.aimed_at(given), 1)
 
 

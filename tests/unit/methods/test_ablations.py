@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from tests.classroom import ANALYSIS, CONF, MIXED, NAMES, SHOTS, WordTeacher, feedback, grown
+from tests.helpers.classification import ANALYSIS, CONF, MIXED, NAMES, SHOTS, WordTeacher, feedback, grown
 
 
 def kinds(teacher: WordTeacher) -> Counter[str]:

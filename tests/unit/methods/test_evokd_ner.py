@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.classroom import WordTeacher, ground
-from tests.ner_teacher import DESCRIPTIONS
-from tests.newsroom import TYPES, scored_mention
+from tests.helpers.classification import WordTeacher, context
+from tests.helpers.ner import TYPES, scored_mention
+from tests.helpers.ner_teacher import DESCRIPTIONS
 from tests.unit.methods.naming import (
     LEADS,
     MISSED,
@@ -26,10 +26,10 @@ from tests.unit.methods.naming import (
     sentences,
 )
 
-from tutelage.methods.evokd import EvoKD
-from tutelage.methods.names import mentions_of
+from tutelage.methods.evokd.method import EvoKD
+from tutelage.methods.generation.entity_names import mentions_of
 from tutelage.tasks.spans import Span, read_spans, write_spans
-from tutelage.teacher.protocol import Request, ScoreRequest
+from tutelage.teacher.base import Request, ScoreRequest
 
 
 def test_more_sentences_and_names_are_asked_for_the_types_whose_f1_is_low(tmp_path: Path) -> None:
@@ -239,13 +239,13 @@ def test_types_are_asked_for_by_their_descriptions(tmp_path: Path) -> None:
 
 def test_a_resumed_method_grows_the_same_rows(tmp_path: Path) -> None:
     def standing(one: EvoKD) -> Any:
-        place = ground(tmp_path, WordTeacher(obliging), task=TASK, shots=SHOTS, dev=(), held_out=())
-        one.stand_on(place)
-        return place
+        index = context(tmp_path, WordTeacher(obliging), task=TASK, shots=SHOTS, dev=(), held_out=())
+        one.setup(index)
+        return index
 
     whole, resumed = method(n_init=9), method(n_init=9)
-    place = standing(whole)
-    place.pool.append([*whole.first_rows().rows, *whole.next_rows(WEAK, 1).rows])
+    index = standing(whole)
+    index.pool.append([*whole.first_rows().rows, *whole.next_rows(WEAK, 1).rows])
     state = whole.state_dict()
     undisturbed = whole.next_rows(whole.aimed_at(WEAK), 2)
     standing(resumed)
@@ -253,4 +253,4 @@ def test_a_resumed_method_grows_the_same_rows(tmp_path: Path) -> None:
     again = resumed.next_rows(resumed.aimed_at(WEAK), 2)
     assert again.rows == undisturbed.rows
     assert any(row.accepted for row in again.rows)
-    assert {row.id for row in again.rows}.isdisjoint(row.id for row in place.pool.rows)
+    assert {row.id for row in again.rows}.isdisjoint(row.id for row in index.pool.rows)

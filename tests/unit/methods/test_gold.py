@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.classroom import MIXED, SHOTS, ground
+from tests.helpers.classification import MIXED, SHOTS, context
 
 from tutelage.errors import ConfigError
 from tutelage.methods.gold import GoldOnly
@@ -13,7 +13,7 @@ from tutelage.methods.gold import GoldOnly
 
 def test_the_first_rows_are_the_gold_and_there_are_no_others(tmp_path: Path) -> None:
     method = GoldOnly("shots")
-    method.stand_on(ground(tmp_path, None))
+    method.setup(context(tmp_path, None))
     growth = method.first_rows()
     assert [(row.id, row.text, row.target) for row in growth.rows] == [(f"gold-{one.id}", one.text, one.label) for one in SHOTS]
     assert all(row.accepted and row.source == "gold" and row.confidence == 1.0 and row.round == 0 for row in growth.rows)
@@ -27,4 +27,4 @@ def test_the_first_rows_are_the_gold_and_there_are_no_others(tmp_path: Path) -> 
 
 def test_no_gold_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="method=supervised learns from gold labels alone and there are none; give shots=1"):
-        GoldOnly("supervised").stand_on(ground(tmp_path, None, shots=()))
+        GoldOnly("supervised").setup(context(tmp_path, None, shots=()))

@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.classroom import WordTeacher, ground
-from tests.ner_teacher import type_of
-from tests.newsroom import TYPES, marked, scored_mention
+from tests.helpers.classification import WordTeacher, context
+from tests.helpers.ner import TYPES, marked, scored_mention
+from tests.helpers.ner_teacher import type_of
 from tests.unit.methods.naming import LEADS, MISSED, RIGHT, SHOTS, TASK, feedback, grown, method, obliging, seen, sentences
 
-from tutelage.methods.names import mentions_of
-from tutelage.teacher.protocol import Request, ScoreRequest
+from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.teacher.base import Request, ScoreRequest
 
 LINKS = ("and", "of", "was seen with")
 
@@ -82,7 +82,7 @@ def test_a_further_name_is_asked_about_though_no_rule_finds_it(tmp_path: Path) -
     """Capitalised runs are the candidates, and gold names may have no capital."""
     small = (marked("then clara dune left", {"clara dune": "PER"}), marked("near lake quay", {"lake quay": "LOC"}), SHOTS[2])
     teacher, one = WordTeacher(obliging), method(links=LINKS, names_a_text=3, n_hard=0, n_easy=40, invented_names=0.0)
-    one.stand_on(ground(tmp_path, teacher, task=TASK, shots=small, dev=(), held_out=()))
+    one.setup(context(tmp_path, teacher, task=TASK, shots=small, dev=(), held_out=()))
     rows = one.next_rows(one.aimed_at(feedback([])), 1).rows
     asked = {scored_mention(request.prompt) for request in teacher.scorings()}
     openings = several(teacher)
@@ -98,7 +98,7 @@ def test_as_many_names_are_invented_as_texts_take(tmp_path: Path) -> None:
     # A text takes two on average: its own, of the type asked for, and another one of any type.
     assert asked == {name: Counter(row.asked for row in growth.rows)[name] + 20 for name in ("PER", "LOC", "ORG")}
     planned = method(names_a_text=3, n_hard=30, n_easy=30)
-    planned.stand_on(ground(tmp_path / "plan", teacher, task=TASK, shots=SHOTS, dev=(), held_out=()))
+    planned.setup(context(tmp_path / "plan", teacher, task=TASK, shots=SHOTS, dev=(), held_out=()))
     assert planned.requests_a_round()["names"] == sum(asked.values())
 
 

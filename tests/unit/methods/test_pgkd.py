@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from tests.classroom import CONF, MIXED, NAMES, TASK, WordTeacher, asked_label, ground, grown, make_evokd, obliging, outcome
+from tests.helpers.classification import CONF, MIXED, NAMES, TASK, WordTeacher, asked_label, context, grown, make_evokd, obliging, outcome
 
-from tutelage.callbacks.feedback import FeedbackDesk
-from tutelage.compose import compose_config
+from tutelage.callbacks.feedback import FeedbackCollector
+from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
-from tutelage.methods.evokd import EvoKD
+from tutelage.methods.evokd.method import EvoKD
 from tutelage.records import Feedback
-from tutelage.tracking.run_folder import RunFolder
+from tutelage.runs.folder import RunFolder
 
 ON_DEV = TASK.scores([outcome("Food", "Animal", 1), outcome("Tool", "Tool", 2), outcome("Animal", "Animal", 3)] * 8)
 """A student that is weak on Food on dev, and not on Tool as its fresh rows say."""
@@ -58,7 +58,7 @@ def test_evokd_s_own_scores_are_those_of_the_fresh_rows(tmp_path: Path) -> None:
 
 def test_doubtful_mistakes_go_and_the_scores_of_dev_stay(tmp_path: Path) -> None:
     method = make_evokd(**settings(mistake_margin=0.5))
-    method.stand_on(ground(tmp_path, WordTeacher(obliging)))
+    method.setup(context(tmp_path, WordTeacher(obliging)))
     aimed = method.aimed_at(SEEN)
     assert aimed.per_class == ON_DEV
     assert set(aimed.outcomes) <= set(SEEN.outcomes)
@@ -72,9 +72,9 @@ def test_the_desk_tells_a_method_the_scores_of_dev_and_not_its_texts(tmp_path: P
             given.append(feedback)
             return feedback
 
-    desk = FeedbackDesk(TASK, Asking(), RunFolder(tmp_path), predict_then_train=False)  # type: ignore[arg-type]
-    desk.feedback(MIXED.outcomes, 1, {name: asdict(score) for name, score in ON_DEV.items()})
-    desk.feedback(MIXED.outcomes, 2)
+    collector = FeedbackCollector(TASK, Asking(), RunFolder(tmp_path), predict_then_train=False)  # type: ignore[arg-type]
+    collector.feedback(MIXED.outcomes, 1, {name: asdict(score) for name, score in ON_DEV.items()})
+    collector.feedback(MIXED.outcomes, 2)
     assert given[0].on_dev == ON_DEV
     assert given[0].outcomes == MIXED.outcomes
     assert given[1].on_dev == {}
@@ -109,7 +109,7 @@ def test_patience_is_five_rounds() -> None:
 
 def test_a_plan_shows_the_report(tmp_path: Path) -> None:
     method: EvoKD = make_evokd(**settings())
-    method.stand_on(ground(tmp_path, WordTeacher(obliging)))
+    method.setup(context(tmp_path, WordTeacher(obliging)))
     (analysis,) = method.sample_requests(2)["analysis"]
     assert "Its F1 by topic:" in analysis.prompt
     assert all(name.lower() in analysis.prompt for name in NAMES)

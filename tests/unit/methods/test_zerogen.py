@@ -9,22 +9,34 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from tests.classroom import CONF, LABELS, NAMES, SHOTS, Heard, WordTeacher, evokd_settings, ground, make_evokd, obliging, prompt_set
-from tests.ner_teacher import WORDS, a_name
-from tests.newsroom import TYPES
+from tests.helpers.classification import (
+    CONF,
+    LABELS,
+    NAMES,
+    SHOTS,
+    Heard,
+    WordTeacher,
+    context,
+    evokd_settings,
+    make_evokd,
+    obliging,
+    prompt_set,
+)
+from tests.helpers.ner import TYPES
+from tests.helpers.ner_teacher import WORDS, a_name
 
-from tutelage.compose import compose_config
+from tutelage.config.compose import compose_config
+from tutelage.data.training_view import RoundView
 from tutelage.errors import ConfigError
-from tutelage.methods.evokd import EvoKD, evokd
-from tutelage.methods.names import mentions_of
-from tutelage.methods.view import RoundView
-from tutelage.selectors.acceptance import Acceptance
+from tutelage.labelling.calibration import NoCalibration
+from tutelage.labelling.ner_candidates import SpanCandidates
+from tutelage.labelling.ner_verify import SpanVerifier
+from tutelage.methods.evokd.method import EvoKD, evokd
+from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.tasks.ner import NerTask
-from tutelage.teacher.budget import BudgetedTeacher
-from tutelage.teacher.calibration import NoCalibration
-from tutelage.teacher.candidates import Candidates
-from tutelage.teacher.protocol import Request
-from tutelage.teacher.span_verifier import SpanVerifier
+from tutelage.teacher.base import Request
+from tutelage.teacher.wrappers.budget import BudgetedTeacher
 
 
 def zerogen_settings(**changes: Any) -> dict[str, Any]:
@@ -36,7 +48,7 @@ def zerogen_settings(**changes: Any) -> dict[str, Any]:
 
 def standing(folder: Path, teacher: Any, heard: Heard | None = None, **changes: Any) -> EvoKD:
     method = make_evokd(**zerogen_settings(**changes))
-    method.stand_on(ground(folder, teacher, heard=heard, shots=()))
+    method.setup(context(folder, teacher, heard=heard, shots=()))
     return method
 
 
@@ -58,14 +70,14 @@ def test_every_text_is_written_up_front_from_its_class_alone(tmp_path: Path) -> 
 def test_there_is_no_round_after_it_and_the_student_trains_on_all_of_it(tmp_path: Path) -> None:
     method = standing(tmp_path, WordTeacher(obliging))
     assert (method.name, method.rounds) == ("zerogen", 0)
-    place = ground(tmp_path / "other", None)
-    place.pool.append(method.first_rows().rows)
+    index = context(tmp_path / "other", None)
+    index.pool.append(method.first_rows().rows)
     view = RoundView("all", 1, 0, 0, 1, "method=zerogen")
-    assert len(view.rows(place.pool, 0)) == 12
+    assert len(view.rows(index.pool, 0)) == 12
 
 
 def test_no_gold_is_used_and_the_manifest_can_say_so() -> None:
-    from tutelage.fitting import shots_of
+    from tutelage.training import shots_of
 
     class NoData:
         def __getattr__(self, name: str) -> Any:
@@ -91,7 +103,7 @@ def test_a_plan_counts_the_first_rows(tmp_path: Path) -> None:
 
 def test_first_texts_stand_beside_shots_and_paraphrases_too(tmp_path: Path) -> None:
     method = make_evokd(n_first=6, n_init=2, demonstrations=1)
-    method.stand_on(ground(tmp_path, WordTeacher(obliging)))
+    method.setup(context(tmp_path, WordTeacher(obliging)))
     growth = method.first_rows()
     assert Counter(row.source for row in growth.rows) == {"gold": len(SHOTS), "init": 2, "easy": 6}
     assert all(row.parents[0].startswith("shot-") for row in growth.rows if row.source == "easy")
@@ -122,21 +134,21 @@ def test_a_budget_that_is_spent_before_the_texts_are_there_is_said(tmp_path: Pat
 
 def ner_teacher(request: Request) -> str:
     """A name where one is asked for, else words."""
-    chance = random.Random(request.seed)
+    rng = random.Random(request.seed)
     if "/" in request.id:
-        return " " + a_name({label.name: label.word for label in TYPES}[request.id.split("/")[0]], chance)
-    return " " + " ".join(chance.sample(WORDS, 6))
+        return " " + a_name({label.name: label.word for label in TYPES}[request.id.split("/")[0]], rng)
+    return " " + " ".join(rng.sample(WORDS, 6))
 
 
 def ner_standing(folder: Path, teacher: Any, **changes: Any) -> EvoKD:
     prompts = prompt_set("completion_ner", leads=["", "He met"])
 
     def labeller(task: Any, given: Any, demonstrations: Any) -> SpanVerifier:
-        return SpanVerifier(given, task.labels, prompts, demonstrations, NoCalibration(), Candidates(0))
+        return SpanVerifier(given, task.labels, prompts, demonstrations, NoCalibration(), SpanCandidates(0))
 
     settings = evokd_settings(**zerogen_settings(**changes))
-    method = evokd(prompts=prompts, acceptance=Acceptance(), new_labeller=labeller, **settings)
-    method.stand_on(ground(folder, teacher, task=NerTask(TYPES), shots=(), dev=(), held_out=()))
+    method = evokd(prompts=prompts, acceptance=LabelAgreement(), new_labeller=labeller, **settings)
+    method.setup(context(folder, teacher, task=NerTask(TYPES), shots=(), dev=(), held_out=()))
     return method
 
 

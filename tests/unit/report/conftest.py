@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.ner_folders import build_ner_run
-from tests.pages import HOSTILE
-from tests.run_folders import build_run
+from tests.helpers.ner_folders import build_ner_run
+from tests.helpers.pages import HOSTILE
+from tests.helpers.run_folders import build_run
 
 from tutelage.report.html import write_report
 

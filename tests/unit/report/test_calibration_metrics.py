@@ -58,7 +58,7 @@ def test_a_float32_sum_slightly_above_one_is_forgiven() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sure", "right", "bins", "message"),
+    ("confidence", "right", "bins", "message"),
     [
         ([0.5], [True, False], 15, "1 confidences but 2"),
         ([1.5], [True], 15, "1.5"),
@@ -66,9 +66,9 @@ def test_a_float32_sum_slightly_above_one_is_forgiven() -> None:
         ([0.5], [True], 0, "bins is 0"),
     ],
 )
-def test_bad_input_is_named(sure: list[float], right: list[bool], bins: int, message: str) -> None:
+def test_bad_input_is_named(confidence: list[float], right: list[bool], bins: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        reliability_points(sure, right, bins)
+        reliability_points(confidence, right, bins)
 
 
 def test_no_predictions_have_no_error() -> None:

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ner_folders import TYPES, build_ner_run
-from tests.run_folders import LABELS, build_run
+from tests.helpers.ner_folders import TYPES, build_ner_run
+from tests.helpers.run_folders import LABELS, build_run
 
 from tutelage.report.figures import FIGURES, draw_figures, figure_svg, save_figures
 from tutelage.report.figures_learning import learning_by_round
 from tutelage.report.figures_selection import selection_by_step
-from tutelage.report.run_records import Scores
-from tutelage.report.runs import Run, read_run
 from tutelage.report.style import DPI, WIDTH, Colour, short
+from tutelage.runs.read import Run, read_run
+from tutelage.runs.records import Scores
 from tutelage.tasks.spans import read_spans
 
 HOSTILE = ("</script><img src=x onerror=alert(1)>", r"$\frac{1}$", "שלום", "日本語")
@@ -234,7 +234,7 @@ def test_the_confusions_of_entities_meet_none(ner: Run) -> None:
     assert f"none  {errors['invented']}" in found
     assert "none" in found
     assert [text for text in found if text.endswith("→ none")]
-    right = sum(error.right == error.said == TYPES[0] for one in ner.after for error in ner.task.mistakes(one))
+    right = sum(error.right == error.predicted == TYPES[0] for one in ner.after for error in ner.task.mistakes(one))
     right += sum(span.type == TYPES[0] for one in ner.after for span in set(read_spans(one.target)) & set(read_spans(one.predicted)))
     assert str(right) in found
 

@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.pages import Page
-from tests.run_folders import LABELS, build_run
+from tests.helpers.pages import Page
+from tests.helpers.run_folders import LABELS, build_run
 
 from tutelage.errors import RunError
 from tutelage.report import html
 from tutelage.report.html import write_report
-from tutelage.report.runs import read_run
 from tutelage.report.style import Colour
+from tutelage.runs.read import read_run
 
 
 def test_the_report_has_every_section(done: Path) -> None:
@@ -108,7 +108,7 @@ def test_numbers_that_are_not_numbers_are_shown_as_missing(tmp_path: Path) -> No
     row["distribution"]["probabilities"] = [float("nan")] * len(LABELS)
     (folder / "pool" / "rows.jsonl").write_text("\n".join([*lines[:-1], json.dumps(row)]) + "\n", encoding="utf-8")
     island = Page(write_report(folder).read_text(encoding="utf-8")).scripts[0]
-    assert json.loads(island)["rows"][-1]["sure"] is None
+    assert json.loads(island)["rows"][-1]["confidence"] is None
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -119,8 +119,8 @@ def test_a_row_that_was_not_scored_has_no_label_and_no_confidence(tmp_path: Path
     (folder / "pool" / "rows.jsonl").write_text("\n".join([*lines[:-1], json.dumps(row)]) + "\n", encoding="utf-8")
     html_text = write_report(folder).read_text(encoding="utf-8")
     shown = json.loads(Page(html_text).scripts[0])["rows"]
-    assert (shown[-1]["scored"], shown[-1]["sure"]) == ("–", None)
-    assert (shown[0]["kind"], shown[0]["scored"], shown[0]["sure"]) == ("gold", LABELS[0], None)
+    assert (shown[-1]["scored"], shown[-1]["confidence"]) == ("–", None)
+    assert (shown[0]["kind"], shown[0]["scored"], shown[0]["confidence"]) == ("gold", LABELS[0], None)
     (cells,) = [line for line in re.findall(r"<tr>.*?</tr>", html_text, flags=re.DOTALL) if "seen before" in line]
     assert "100.0" not in cells
     assert cells.count("–") >= 2

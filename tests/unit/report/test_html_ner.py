@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.ner_folders import TYPES, build_ner_run
-from tests.pages import HOSTILE, Page
+from tests.helpers.ner_folders import TYPES, build_ner_run
+from tests.helpers.pages import HOSTILE, Page
 
 from tutelage.report import html
 from tutelage.report.html import write_report
 from tutelage.report.markings import TINTS
-from tutelage.report.runs import read_run
+from tutelage.runs.read import read_run
 
 
 def test_a_run_of_entities_has_every_section_in_its_own_words(ner: Path) -> None:
@@ -53,14 +53,14 @@ def test_the_island_holds_both_markings(ner: Path) -> None:
     assert len(mistakes) == len(run.feedback_for(1)) > 0
     for one, outcome in zip(mistakes, run.feedback_for(1), strict=True):
         assert one["faults"]
-        for pieces, target in ((one["right"], outcome.target), (one["said"], outcome.predicted)):
+        for pieces, target in ((one["right"], outcome.target), (one["predicted"], outcome.predicted)):
             assert "".join(text for text, _, _ in pieces) == outcome.text
             assert [type for _, type, _ in pieces if type] == [type for _, _, type in json.loads(target)]
         assert [fault for _, _, fault in one["right"] if fault] == ["missed"] * sum(fault == "missed" for _, _, fault in one["right"])
-        assert any(fault for _, _, fault in [*one["right"], *one["said"]])
+        assert any(fault for _, _, fault in [*one["right"], *one["predicted"]])
     for shown, row in zip(data["rows"], run.rows, strict=True):
         assert "".join(text for text, _, _ in shown["pieces"]) == row.text
-        assert (shown["sure"] is None) == (row.source == "gold" or not row.accepted)
+        assert (shown["confidence"] is None) == (row.source == "gold" or not row.accepted)
         assert shown["scored"] in (*TYPES, "O", "–")
         assert {type for _, type, _ in shown["pieces"] if type} <= set(shown["classes"])
 
@@ -94,7 +94,7 @@ def test_a_type_has_one_colour_and_another_type_another(tmp_path: Path) -> None:
     # Rejected rows with a marking are drawn by the template, as the legends are; "DATE" is none of the task's types.
     rejected = {"accepted": False, "reason": "near duplicate", "entity_confidence": [], "distribution": None, "text": "Ada met Acme in May"}
     targets = ('[[0, 1, "PER"], [2, 3, "ORG"]]', '[[0, 1, "PER"], [4, 5, "DATE"]]')
-    lines += [lines[-1] | rejected | {"id": f"marked-{place}", "target": target} for place, target in enumerate(targets)]
+    lines += [lines[-1] | rejected | {"id": f"marked-{index}", "target": target} for index, target in enumerate(targets)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     source = write_report(folder).read_text(encoding="utf-8")
     drawn = re.findall(r'<mark class="(t\d+)">[^<]*<span class="type">([^<]*)</span>', source)
@@ -106,7 +106,7 @@ def test_a_type_has_one_colour_and_another_type_another(tmp_path: Path) -> None:
     data = json.loads(Page(source).scripts[0])
     assert {type: {f"t{data['tints'][type]}"} for type in classes} == classes
     shown = [pieces for row in data["rows"] for pieces in row["pieces"]]
-    shown += [pieces for one in (*data["test"], *data["mistakes"]["1"]) for side in ("right", "said") for pieces in one[side]]
+    shown += [pieces for one in (*data["test"], *data["mistakes"]["1"]) for side in ("right", "predicted") for pieces in one[side]]
     assert {type for _, type, _ in shown if type} <= set(data["tints"])
 
 

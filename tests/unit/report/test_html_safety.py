@@ -9,11 +9,11 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.pages import HOSTILE, Page
+from tests.helpers.pages import HOSTILE, Page
 
 from tutelage.report import html
-from tutelage.report.runs import read_run
 from tutelage.report.trail import script_json
+from tutelage.runs.read import read_run
 
 
 def test_nothing_points_outside(done: Path, hostile: Path) -> None:

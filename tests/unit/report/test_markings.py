@@ -31,7 +31,7 @@ def test_both_markings_say_what_is_wrong() -> None:
     said = [Span(0, 1, "PER"), Span(2, 3, "LOC"), Span(5, 6, "LOC"), Span(8, 9, "ORG")]
     marks = compared(Outcome("1", "a b c d e f g h i", write_spans(gold), write_spans(said), (0.5,), "easy", 1))
     assert [(piece.type, piece.fault) for piece in marks.right if piece.type] == [("PER", ""), ("LOC", ""), ("ORG", ""), ("PER", "missed")]
-    assert [(piece.type, piece.fault) for piece in marks.said if piece.type] == [
+    assert [(piece.type, piece.fault) for piece in marks.predicted if piece.type] == [
         ("PER", ""),
         ("LOC", "boundary"),
         ("LOC", "type"),

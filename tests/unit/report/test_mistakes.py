@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ner_folders import build_ner_run
-from tests.pages import HOSTILE, Page
-from tests.run_folders import build_run, write_jsonl
+from tests.helpers.ner_folders import build_ner_run
+from tests.helpers.pages import HOSTILE, Page
+from tests.helpers.run_folders import build_run, write_jsonl
 
 from tutelage.records import Outcome
 from tutelage.report.html import write_report
 from tutelage.report.mistakes import MOST_SHOWN, wrong_on_test
-from tutelage.report.runs import Run, read_run
 from tutelage.report.trail import trail_data
+from tutelage.runs.read import Run, read_run
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_the_island_holds_them_as_it_holds_those_fed_back(tmp_path: Path, build:
     assert len(data["test"]) == len(wrong) > 0
     assert {one["id"] for one in data["test"]} == {one.id for one in wrong}
     assert {frozenset(one) for one in data["test"]} == {frozenset(one) for one in data["mistakes"]["1"]}
-    assert [one["sure"] for one in data["test"]] == sorted((one["sure"] for one in data["test"]), reverse=True)
+    assert [one["confidence"] for one in data["test"]] == sorted((one["confidence"] for one in data["test"]), reverse=True)
     if made.by_word:
         assert all(one["faults"] for one in data["test"])
 

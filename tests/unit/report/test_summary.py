@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from tests.ner_folders import TYPES, build_ner_run
-from tests.run_folders import LABELS, build_run
+from tests.helpers.ner_folders import TYPES, build_ner_run
+from tests.helpers.run_folders import LABELS, build_run
 
 from tutelage.errors import RunError
 from tutelage.records import Label, Outcome
 from tutelage.report.intervals import entity_f1_interval, wilson_interval
-from tutelage.report.runs import Run, read_run
 from tutelage.report.summary import changed_outcomes, class_lines, error_lines, outcome_scores, summary_lines
+from tutelage.runs.read import Run, read_run
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.spans import Span, write_spans
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ner_folders import build_ner_run
-from tests.pages import Page
-from tests.run_folders import build_run, write_json, write_jsonl
+from tests.helpers.ner_folders import build_ner_run
+from tests.helpers.pages import Page
+from tests.helpers.run_folders import build_run, write_json, write_jsonl
 
 from tutelage.report.figures_teacher import teacher_reliability
 from tutelage.report.html import write_report
 from tutelage.report.intervals import entity_f1_interval, wilson_interval
-from tutelage.report.runs import read_run
 from tutelage.report.summary import SummaryLine, summary_lines
 from tutelage.report.teacher_alone import teacher_metrics, teacher_outcomes
+from tutelage.runs.read import read_run
 
 REFUSED = 30
 
@@ -31,8 +31,8 @@ def refused(folder: Path, *, written: bool = True) -> Path:
     write_jsonl(path, [*failed, *lines[REFUSED:]])
     run = read_run(folder)
     metrics = teacher_metrics(run.task, run.teacher)
-    raw = None if run.by_word else teacher_metrics(run.task, run.teacher, raw=True)[run.quoted[0].key]
-    quoted = {metric.key: metrics[metric.key] for metric in run.quoted}
+    raw = None if run.by_word else teacher_metrics(run.task, run.teacher, raw=True)[run.headline_metrics[0].key]
+    quoted = {metric.key: metrics[metric.key] for metric in run.headline_metrics}
     write_json(folder / "result.json", run.result | {"teacher": quoted | {"raw": raw, "tokens": 9, "failed": REFUSED}})
     if not written:
         write_jsonl(path, lines[REFUSED:])

@@ -57,15 +57,15 @@ SMALL: dict[str, Any] = {
 }
 
 
-def claims_file(folder: Path, place: str = "", value: Any = None) -> Path:
-    """The small file with ``value`` at ``place``, a path of keys and numbers with slashes; a value of None removes what is there."""
+def claims_file(folder: Path, index: str = "", value: Any = None) -> Path:
+    """The small file with ``value`` at ``index``, a path of keys and numbers with slashes; a value of None removes what is there."""
     found: Any = copy.deepcopy(SMALL)
-    node, keys = found, [int(key) if key.isdigit() else key for key in place.split("/")]
+    node, keys = found, [int(key) if key.isdigit() else key for key in index.split("/")]
     for key in keys[:-1]:
         node = node[key]
-    if place and value is None:
+    if index and value is None:
         del node[keys[-1]]
-    elif place:
+    elif index:
         node[keys[-1]] = value
     path = folder / "claims.yaml"
     path.write_text(yaml.safe_dump(found, sort_keys=False), encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.pages import Page
+from tests.helpers.pages import Page
 from tests.unit.reproduce.papers import claims_file, write_run
 
 from tutelage.reproduce.claims import Side
@@ -42,7 +42,7 @@ def written(tmp_path: Path) -> tuple[Path, str]:
 def test_the_record_holds_claims_and_runs_without_nan(written: tuple[Path, str]) -> None:
     record: dict[str, Any] = json.loads((written[0] / "verdicts.json").read_text())
     more, little = record["claims"]
-    assert (more["verdict"], more["findings"][0]["p"], more["findings"][0]["place"]) == ("not reproduced", None, "unclear")
+    assert (more["verdict"], more["findings"][0]["p"], more["findings"][0]["status"]) == ("not reproduced", None, "unclear")
     assert (little["why"], little["findings"], little["command"]) == (
         "<script>alert(1)</script>",
         [],

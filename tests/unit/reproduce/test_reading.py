@@ -30,7 +30,7 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "said"),
+    ("index", "value", "said"),
     [
         ("mine/title", None, "mine lacks title."),
         ("mine/titel", "x", "mine: Unknown key 'titel'. Did you mean 'title'?"),
@@ -64,9 +64,9 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         ("mine/claims/0/skipped", {"cpu": "no"}, "claim more: give data sets for scale cpu"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, place: str, value: Any, said: str) -> None:
+def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, index: str, value: Any, said: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        read_papers(claims_file(tmp_path, place, value))
+        read_papers(claims_file(tmp_path, index, value))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
 

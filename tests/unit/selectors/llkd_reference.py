@@ -20,36 +20,36 @@ class Batch:
     """Rows of a batch: confidences, classes, the student's distributions, and which are gold."""
 
     confidence: list[float]
-    keys: list[int]
+    groups: list[int]
     student: list[list[float]]
     gold: tuple[int, ...] = ()
 
     @property
-    def said(self) -> list[int]:
+    def predicted(self) -> list[int]:
         """The first class of the largest probability."""
         return [row.index(max(row)) for row in self.student]
 
 
-def step(confidence: list[float], keys: list[int], student: list[list[float]], gold: tuple[int, ...] = (), **changes: Any) -> Step:
+def step(confidence: list[float], groups: list[int], student: list[list[float]], gold: tuple[int, ...] = (), **changes: Any) -> Step:
     return Step(
-        ids=tuple(map(str, range(len(keys)))),
-        keys=np.array(keys),
-        said=np.array(changes.get("said", [0] * len(keys))),
+        ids=tuple(map(str, range(len(groups)))),
+        groups=np.array(groups),
+        predicted=np.array(changes.get("predicted", [0] * len(groups))),
         confidence=np.array(confidence),
         least_confidence=np.array(changes.get("least", confidence)),
-        gold=np.array([place in gold for place in range(len(keys))]),
+        gold=np.array([index in gold for index in range(len(groups))]),
         probabilities=np.array(student),
-        owners=np.array(changes.get("owners", range(len(keys)))),
+        owners=np.array(changes.get("owners", range(len(groups)))),
         classes=changes.get("classes", CLASSES),
     )
 
 
-def epoch(confidence: list[float], keys: list[int], gold: tuple[int, ...] = ()) -> EpochView:
-    one = step(confidence, keys, [[1.0] * OUTPUTS] * len(keys), gold)
-    nothing = np.full(len(keys), np.nan)
+def epoch(confidence: list[float], groups: list[int], gold: tuple[int, ...] = ()) -> EpochView:
+    one = step(confidence, groups, [[1.0] * OUTPUTS] * len(groups), gold)
+    nothing = np.full(len(groups), np.nan)
     return EpochView(
-        one.ids, one.ids, one.keys, one.confidence, one.least_confidence, one.gold,
-        np.full((len(keys), OUTPUTS), np.nan), nothing, None, None, CLASSES,
+        one.ids, one.ids, one.groups, one.confidence, one.least_confidence, one.gold,
+        np.full((len(groups), OUTPUTS), np.nan), nothing, None, None, CLASSES,
     )  # fmt: skip
 
 
@@ -61,11 +61,11 @@ class Reference:
         self.g: list[float | None] = [None, None]
         self.a: list[dict[int, float]] = [{}, {}]
 
-    def start(self, side: int, values: list[float], keys: list[int]) -> None:
+    def start(self, side: int, values: list[float], groups: list[int]) -> None:
         if self.g[side] is None and values:
             self.g[side] = sum(values) / len(values)
-            for key in set(keys):
-                own = [value for value, one in zip(values, keys, strict=True) if one == key]
+            for key in set(groups):
+                own = [value for value, one in zip(values, groups, strict=True) if one == key]
                 self.a[side][key] = sum(own) / len(own)
 
     def begin(self, batches: list[Batch]) -> None:
@@ -76,8 +76,8 @@ class Reference:
         rows = [
             (c, key)
             for one in batches
-            for place, (c, key) in enumerate(zip(one.confidence, one.keys, strict=True))
-            if place not in one.gold
+            for index, (c, key) in enumerate(zip(one.confidence, one.groups, strict=True))
+            if index not in one.gold
         ]
         self.start(0, [c for c, _ in rows if math.isfinite(c)], [key for c, key in rows if math.isfinite(c)])
         if self.how["class_by"] == "student":
@@ -91,7 +91,7 @@ class Reference:
         highest = max(self.a[side].values())
         return g * (self.a[side][key] / highest if highest > 0 else 1.0)
 
-    def unsure(self, row: list[float]) -> float:
+    def uncertain(self, row: list[float]) -> float:
         if not all(map(math.isfinite, row)):
             return NAN
         *_, second, first = sorted(row)
@@ -102,21 +102,21 @@ class Reference:
         }[self.how["uncertainty"]]
 
     def weigh(self, batch: Batch) -> list[float]:
-        whose = batch.said if self.how["class_by"] == "student" else batch.keys
-        rows = list(zip(batch.confidence, map(self.unsure, batch.student), whose, strict=True))
-        known = [(c, u, key) for place, (c, u, key) in enumerate(rows) if place not in batch.gold and math.isfinite(c + u)]
-        keys = [key for _, _, key in known]
+        whose = batch.predicted if self.how["class_by"] == "student" else batch.groups
+        rows = list(zip(batch.confidence, map(self.uncertain, batch.student), whose, strict=True))
+        known = [(c, u, key) for index, (c, u, key) in enumerate(rows) if index not in batch.gold and math.isfinite(c + u)]
+        groups = [key for _, _, key in known]
         for side in (0, 1) if known else ():
             values = [row[side] for row in known]
-            self.start(side, values, keys)
+            self.start(side, values, groups)
             g = self.g[side]
             assert g is not None
             self.g[side] = self.m * g + (1 - self.m) * sum(values) / len(values)
-            for key in set(keys):
-                own = [value for value, one in zip(values, keys, strict=True) if one == key]
+            for key in set(groups):
+                own = [value for value, one in zip(values, groups, strict=True) if one == key]
                 mean = sum(own) / len(own)
                 self.a[side][key] = self.m * self.a[side][key] + (1 - self.m) * mean if key in self.a[side] else mean
-        return [1.0 if place in batch.gold else self.weight(*row) for place, row in enumerate(rows)]
+        return [1.0 if index in batch.gold else self.weight(*row) for index, row in enumerate(rows)]
 
     def weight(self, c: float, u: float, key: int) -> float:
         if not math.isfinite(c + u):

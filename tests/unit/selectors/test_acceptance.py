@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tutelage.errors import ConfigError
 from tutelage.records import LabelDistribution
-from tutelage.selectors.acceptance import Acceptance, Verdict
+from tutelage.selectors.acceptance import Decision, LabelAgreement
 
 
 def opinion(*probabilities: float) -> LabelDistribution:
@@ -16,42 +16,42 @@ def opinion(*probabilities: float) -> LabelDistribution:
 
 
 def test_agreement_keeps_what_was_asked_for() -> None:
-    judge = Acceptance(agreement=True).judge
-    assert judge("A", opinion(0.4, 0.3, 0.3)) == Verdict("A", True, "")
-    assert judge("B", opinion(0.9, 0.05, 0.05)) == Verdict("A", False, "scored label is not the one asked for")
+    judge = LabelAgreement(agreement=True).judge
+    assert judge("A", opinion(0.4, 0.3, 0.3)) == Decision("A", True, "")
+    assert judge("B", opinion(0.9, 0.05, 0.05)) == Decision("A", False, "scored label is not the one asked for")
 
 
 def test_without_agreement_the_scored_label_is_the_target() -> None:
-    assert Acceptance(agreement=False).judge("B", opinion(0.5, 0.3, 0.2)) == Verdict("A", True, "")
+    assert LabelAgreement(agreement=False).judge("B", opinion(0.5, 0.3, 0.2)) == Decision("A", True, "")
 
 
 @pytest.mark.parametrize("agreement", [True, False])
 def test_unsure_texts_are_rejected_first(agreement: bool) -> None:
-    judge = Acceptance(agreement=agreement, min_confidence=0.6).judge
+    judge = LabelAgreement(agreement=agreement, min_confidence=0.6).judge
     assert judge("A", opinion(0.59, 0.41)).reason == judge("B", opinion(0.59, 0.41)).reason == "confidence below 0.6"
     assert judge("A", opinion(0.6, 0.4)).accepted
 
 
 def test_a_confident_other_label_is_rescued_under_that_label() -> None:
-    judge = Acceptance(agreement=True, rescue_confidence=0.9).judge
-    assert judge("B", opinion(0.9, 0.1)) == Verdict("A", True, "")
+    judge = LabelAgreement(agreement=True, rescue_confidence=0.9).judge
+    assert judge("B", opinion(0.9, 0.1)) == Decision("A", True, "")
     assert not judge("B", opinion(0.89, 0.11)).accepted
 
 
 def test_a_rescue_confidence_of_one_never_rescues() -> None:
-    assert not Acceptance(agreement=True, rescue_confidence=1.0).judge("B", opinion(1.0, 0.0)).accepted
+    assert not LabelAgreement(agreement=True, rescue_confidence=1.0).judge("B", opinion(1.0, 0.0)).accepted
 
 
 def test_weights_follow_confidence_only_where_asked() -> None:
-    assert Acceptance(weighted=True).judge("A", opinion(0.7, 0.3)).weight == 0.7
-    assert Acceptance(weighted=False).judge("A", opinion(0.7, 0.3)).weight == 1.0
+    assert LabelAgreement(weighted=True).judge("A", opinion(0.7, 0.3)).weight == 0.7
+    assert LabelAgreement(weighted=False).judge("A", opinion(0.7, 0.3)).weight == 1.0
 
 
 @pytest.mark.parametrize("name", ["min_confidence", "rescue_confidence"])
 @pytest.mark.parametrize("value", [-0.1, 1.1])
 def test_confidences_are_shares(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=rf"selector\.{name}={value} must be in \[0, 1\]"):
-        Acceptance(**{name: value})
+        LabelAgreement(**{name: value})
 
 
 @given(
@@ -66,7 +66,7 @@ def test_a_verdict_always_has_a_target_and_a_reason_exactly_when_rejected(
     agreement: bool, minimum: float, rescue: float, weighted: bool, asked: str, weights: list[float]
 ) -> None:
     given_opinion = opinion(*(weight / sum(weights) for weight in weights))
-    verdict = Acceptance(agreement, minimum, rescue, weighted).judge(asked, given_opinion)
-    assert verdict.target == given_opinion.top
-    assert verdict.accepted == (not verdict.reason)
-    assert 0 < verdict.weight <= 1
+    decision = LabelAgreement(agreement, minimum, rescue, weighted).judge(asked, given_opinion)
+    assert decision.target == given_opinion.top
+    assert decision.accepted == (not decision.reason)
+    assert 0 < decision.weight <= 1

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from tests.pool_views import ArrayView, random_view
+from tests.helpers.pool_views import ArrayView, random_view
 
 from tutelage.errors import ConfigError
 from tutelage.selectors.protocol import Acquired, Acquirer
@@ -32,12 +32,12 @@ def ask(name: str, view: Any, n: int, seed: int = 3) -> Acquired:
 
 
 def check(found: Acquired, n: int, total: int) -> None:
-    places = found.places
-    assert places.dtype == np.int64
+    indices = found.indices
+    assert indices.dtype == np.int64
     assert found.scores.dtype == np.float64
-    assert len(places) == len(found.scores) == min(n, total)
-    assert len(set(places.tolist())) == len(places)
-    assert all(0 <= place < total for place in places)
+    assert len(indices) == len(found.scores) == min(n, total)
+    assert len(set(indices.tolist())) == len(indices)
+    assert all(0 <= index < total for index in indices)
     assert np.isfinite(found.scores).all()
 
 
@@ -49,7 +49,7 @@ class TestEvery:
 
     def test_it_is_a_pure_function_of_view_and_generator(self, name: str) -> None:
         one, two = (ask(name, random_view(80), 9) for _ in range(2))
-        np.testing.assert_array_equal(one.places, two.places)
+        np.testing.assert_array_equal(one.indices, two.indices)
         np.testing.assert_array_equal(one.scores, two.scores)
 
     def test_it_leaves_the_arrays_of_the_view_alone(self, name: str) -> None:
@@ -97,8 +97,8 @@ class TestEvery:
         broken = ArrayView(probabilities, embeddings)
         if name != "random":  # which looks at nothing
             check(ask(name, broken, 28), 28, 30)
-            assert not {0, 4} & set(ask(name, broken, 28).places.tolist())
-            assert ask(name, broken, 30).places[-2:].tolist() == [0, 4]
+            assert not {0, 4} & set(ask(name, broken, 28).indices.tolist())
+            assert ask(name, broken, 30).indices[-2:].tolist() == [0, 4]
         check(ask(name, broken, 30), 30, 30)
         check(ask(name, ArrayView(np.full((6, 3), np.nan), np.full((6, 2), np.nan)), 4), 4, 6)
 
@@ -120,33 +120,33 @@ class TestEvery:
 def test_whatever_the_pool(name: str, total: int, n: int, labelled: int, classes: int, seed: int, damage: int) -> None:
     view = random_view(total, classes=classes, labelled=labelled, seed=seed)
     if total:
-        chance = np.random.default_rng(seed)
-        view.probabilities()[chance.integers(total, size=damage)] = np.nan
-        view.embeddings()[chance.integers(total, size=damage)] = np.inf
-        view.embeddings()[chance.integers(total, size=damage)] = view.embeddings()[0]
+        rng = np.random.default_rng(seed)
+        view.probabilities()[rng.integers(total, size=damage)] = np.nan
+        view.embeddings()[rng.integers(total, size=damage)] = np.inf
+        view.embeddings()[rng.integers(total, size=damage)] = view.embeddings()[0]
     check(ask(name, view, n, seed), n, total)
 
 
 @pytest.mark.parametrize("name", ["entropy", "margin", "least_confidence", "dropout", "k_center", "badge"])
 def test_ties_go_to_the_earlier_place(name: str) -> None:
     even = ArrayView(np.full((12, 2), 0.5), np.ones((12, 3)), labelled=np.ones((1, 3)))
-    assert ask(name, even, 5).places.tolist() == [0, 1, 2, 3, 4]
+    assert ask(name, even, 5).indices.tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("name", BY_UNCERTAINTY)
 def test_the_uncertain_are_preferred(name: str) -> None:
     probabilities = np.tile([0.999, 0.001], (200, 1))
-    unsure = np.arange(20, 200, 9)
-    probabilities[unsure] = 0.5
+    uncertain = np.arange(20, 200, 9)
+    probabilities[uncertain] = 0.5
     found = ask(name, ArrayView(probabilities, np.ones((200, 2))), 15)
     # Accepting and rejecting is by chance; the others are exact.
-    assert len(set(found.places.tolist()) & set(unsure.tolist())) >= (13 if name == "accept_reject" else 15)
+    assert len(set(found.indices.tolist()) & set(uncertain.tolist())) >= (13 if name == "accept_reject" else 15)
 
 
 @pytest.mark.parametrize("name", ["k_means", "k_center", "badge", "mixed"])
 def test_the_choice_is_spread_over_clusters(name: str) -> None:
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     cluster = np.repeat(np.arange(5), [400, 50, 20, 20, 10])
-    embeddings = np.eye(5)[cluster] * 20 + chance.normal(size=(500, 5)) * 0.1
+    embeddings = np.eye(5)[cluster] * 20 + rng.normal(size=(500, 5)) * 0.1
     found = ask(name, ArrayView(np.full((500, 3), 1 / 3), embeddings), 5 if name != "mixed" else 50)
-    assert set(cluster[found.places].tolist()) == set(range(5))
+    assert set(cluster[found.indices].tolist()) == set(range(5))

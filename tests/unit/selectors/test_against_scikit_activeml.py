@@ -10,14 +10,13 @@ from skactiveml.base import SkactivemlClassifier
 from skactiveml.pool import Badge as TheirBadge
 from skactiveml.pool import CoreSet, average_kl_divergence, uncertainty_scores
 from skactiveml.utils import MISSING_LABEL
-from tests.pool_views import ArrayView, random_view
+from tests.helpers.pool_views import ArrayView, random_view
 
-from tutelage.selectors.badge import Badge, errors_of
 from tutelage.selectors.distances import Distances
-from tutelage.selectors.k_center import KCenter
+from tutelage.selectors.diversity import Badge, KCenter, errors_of
+from tutelage.selectors.measures import mutual_information, uncertainty_of
 from tutelage.selectors.protocol import Uncertainty
-from tutelage.selectors.uncertain import UncertaintySampling
-from tutelage.selectors.uncertainty import mutual_information, uncertainty_of
+from tutelage.selectors.uncertainty_sampling import UncertaintySampling
 
 SEEDS = range(8)
 THEIRS: dict[Uncertainty, tuple[str, float]] = {
@@ -67,8 +66,8 @@ def test_the_greedy_core_set_is_theirs(seed: int) -> None:
     marks = np.concatenate([np.full(120, MISSING_LABEL), np.zeros(4)])
     theirs, distances = CoreSet(random_state=0).query(np.vstack([rows, labelled]), marks, batch_size=15, return_utilities=True)
     found = KCenter().query(view, 15, np.random.default_rng(0))
-    assert found.places.tolist() == theirs.tolist()
-    np.testing.assert_allclose(found.scores, [row[place] for row, place in zip(distances, theirs, strict=True)], rtol=1e-3)
+    assert found.indices.tolist() == theirs.tolist()
+    np.testing.assert_allclose(found.scores, [row[index] for row, index in zip(distances, theirs, strict=True)], rtol=1e-3)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -78,12 +77,12 @@ def test_badge_begins_where_theirs_does_and_gives_every_text_the_same_chance(see
     marks = np.full(80, MISSING_LABEL)
     told = Told(probabilities, classes=list(range(4)))
     theirs, chances = TheirBadge(random_state=seed).query(rows, marks, told, fit_clf=False, batch_size=8, return_utilities=True)
-    assert Badge().query(view, 1, np.random.default_rng(0)).places.tolist() == [theirs[0]]
+    assert Badge().query(view, 1, np.random.default_rng(0)).indices.tolist() == [theirs[0]]
     distances = Distances(errors_of(view.probabilities()), view.embeddings())
     nearest = distances.norms
-    for turn, place in enumerate(theirs[:-1]):
+    for turn, index in enumerate(theirs[:-1]):
         # Theirs takes the origin for a first centre, so that the lengths stay in; ours, as the authors' code, does not.
-        nearest = np.minimum(nearest, distances.to_row(place))
+        nearest = np.minimum(nearest, distances.to_row(index))
         expected = np.nan_to_num(chances[turn + 1])
         np.testing.assert_allclose(nearest / nearest.sum(), expected, atol=2e-5)
 

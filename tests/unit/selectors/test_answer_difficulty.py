@@ -8,10 +8,10 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.epochs import epoch, kept
+from tests.helpers.epoch_views import epoch, kept
 
 from tutelage.errors import ConfigError
-from tutelage.selectors.answer_difficulty import AnswerDifficulty
+from tutelage.selectors.row_selection import AnswerDifficulty
 
 NAN = math.nan
 
@@ -51,8 +51,8 @@ def test_gold_rows_are_kept_however_misaligned() -> None:
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), max_size=20), st.integers(1, 100))
 def test_it_keeps_what_the_slow_rule_keeps(rows: list[tuple[int, int]], percent: int) -> None:
     view = epoch([0] * len(rows), losses=[loss for loss, _ in rows], prior_losses=[prior for _, prior in rows])
-    ratios = {place: Fraction(*row) for place, row in enumerate(rows) if row[0] < row[1]}
-    ranking = sorted(ratios, key=lambda place: (-ratios[place], place))
+    ratios = {index: Fraction(*row) for index, row in enumerate(rows) if row[0] < row[1]}
+    ranking = sorted(ratios, key=lambda index: (-ratios[index], index))
     assert kept(AnswerDifficulty(percent / 100), view) == sorted(ranking[: math.ceil(Fraction(percent, 100) * len(rows))])
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.epochs import batch, epoch, kept
+from tests.helpers.epoch_views import batch, epoch, kept
 
 from tutelage.errors import ConfigError
-from tutelage.selectors.confident_uncertain import ConfidentUncertain
 from tutelage.selectors.llkd import LLKD
+from tutelage.selectors.row_selection import ConfidentUncertain
 
 NAN = math.nan
 EVEN, SURE, LEANING = (0.5, 0.5), (1.0, 0.0), (0.8, 0.2)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.epochs import batch, epoch
+from tests.helpers.epoch_views import batch, epoch
 
-from tutelage.selectors.every_row import EveryRow
+from tutelage.selectors.row_selection import EveryRow
 
 
 def test_every_row_weighs_one() -> None:

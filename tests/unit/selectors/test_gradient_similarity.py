@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.epochs import epoch, kept
+from tests.helpers.epoch_views import epoch, kept
 
 from tutelage.errors import ConfigError
-from tutelage.selectors.gradient_similarity import GradientSimilarity
+from tutelage.selectors.row_selection import GradientSimilarity
 
 NAN = math.nan
 EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)
@@ -63,22 +63,22 @@ def test_a_view_without_gradients_is_a_mistake_of_the_loop() -> None:
 
 @st.composite
 def epochs(draw: st.DrawFn) -> tuple[list[int], list[bool], list[list[float]]]:
-    keys = draw(st.lists(st.integers(0, 2), min_size=1, max_size=10))
-    gold = [True, *draw(st.lists(st.booleans(), min_size=len(keys) - 1, max_size=len(keys) - 1))]
+    groups = draw(st.lists(st.integers(0, 2), min_size=1, max_size=10))
+    gold = [True, *draw(st.lists(st.booleans(), min_size=len(groups) - 1, max_size=len(groups) - 1))]
     number = st.integers(-4, 4).map(float)
     vectors = st.lists(number, min_size=3, max_size=3)
-    return keys, gold, draw(st.lists(vectors, min_size=len(keys), max_size=len(keys)))
+    return groups, gold, draw(st.lists(vectors, min_size=len(groups), max_size=len(groups)))
 
 
 @given(epochs())
 def test_scores_are_cosines_with_the_mean_gold_gradient(rows: tuple[list[int], list[bool], list[list[float]]]) -> None:
-    keys, gold, gradients = rows
-    scores = GradientSimilarity().scores(epoch(keys, gold, gradients=gradients))
-    for place, key in enumerate(keys):
-        guides = [vector for vector, own, trusted in zip(gradients, keys, gold, strict=True) if trusted and own == key]
+    groups, gold, gradients = rows
+    scores = GradientSimilarity().scores(epoch(groups, gold, gradients=gradients))
+    for index, key in enumerate(groups):
+        guides = [vector for vector, own, trusted in zip(gradients, groups, gold, strict=True) if trusted and own == key]
         guides = guides or [vector for vector, trusted in zip(gradients, gold, strict=True) if trusted]
         mean = [sum(column) / len(guides) for column in zip(*guides, strict=True)]
         # Means of whole numbers may miss 0 by the last digit, where any direction would do.
         if math.hypot(*mean) > 1e-9 or not any(mean):
-            assert scores[place] == pytest.approx(slow_cosine(gradients[place], mean), abs=1e-9)
+            assert scores[index] == pytest.approx(slow_cosine(gradients[index], mean), abs=1e-9)
     assert np.abs(scores).max() <= 1 + 1e-9

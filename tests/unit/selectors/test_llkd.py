@@ -39,10 +39,10 @@ def batches(draw: st.DrawFn) -> list[Batch]:
     for _ in range(draw(st.integers(1, 5))):
         size = draw(st.integers(1, 6))
         confidence = draw(st.lists(CONFIDENCE, min_size=size, max_size=size))
-        keys = draw(st.lists(st.integers(0, CLASSES - 1), min_size=size, max_size=size))
+        groups = draw(st.lists(st.integers(0, CLASSES - 1), min_size=size, max_size=size))
         student = draw(st.lists(DISTRIBUTION | st.just([NAN] * OUTPUTS), min_size=size, max_size=size))
         gold = draw(st.sets(st.integers(0, size - 1), max_size=2))
-        found.append(Batch([1.0 if place in gold else c for place, c in enumerate(confidence)], keys, student, tuple(gold)))
+        found.append(Batch([1.0 if index in gold else c for index, c in enumerate(confidence)], groups, student, tuple(gold)))
     return found
 
 
@@ -51,17 +51,17 @@ def batches(draw: st.DrawFn) -> list[Batch]:
 def test_it_is_the_formula(steps: list[Batch], m: float, how: dict[str, Any]) -> None:
     ours, slow = LLKD(momentum=m, **how), Reference(m, how)
     assert (ours.normaliser, ours.refill) == (how["normaliser"], how["refill"]), "the student divides and gathers"
-    places = [(number, place) for number, one in enumerate(steps) for place in range(len(one.keys))]
+    indices = [(number, index) for number, one in enumerate(steps) for index in range(len(one.groups))]
     ours.begin(
         epoch(
-            [steps[number].confidence[place] for number, place in places],
-            [steps[number].keys[place] for number, place in places],
-            tuple(at for at, (number, place) in enumerate(places) if place in steps[number].gold),
+            [steps[number].confidence[index] for number, index in indices],
+            [steps[number].groups[index] for number, index in indices],
+            tuple(at for at, (number, index) in enumerate(indices) if index in steps[number].gold),
         )
     )
     slow.begin(steps)
     for one in steps:
-        weights = ours.weigh(step(one.confidence, one.keys, one.student, one.gold, said=one.said)).weights
+        weights = ours.weigh(step(one.confidence, one.groups, one.student, one.gold, predicted=one.predicted)).weights
         assert weights == pytest.approx(slow.weigh(one), abs=1e-9)
 
 
@@ -127,7 +127,7 @@ def test_gold_passes_and_moves_nothing() -> None:
 def test_the_student_may_say_whose_thresholds_a_row_is_measured_by() -> None:
     selector = LLKD(momentum=0.5, class_by="student")
     selector.begin(epoch([0.8, 0.4], [0, 1]))
-    report = selector.weigh(step([0.8, 0.4], [0, 1], [[0.1, 0.1, 0.8], [0.2, 0.2, 0.6]], said=[2, 2])).report
+    report = selector.weigh(step([0.8, 0.4], [0, 1], [[0.1, 0.1, 0.8], [0.2, 0.2, 0.6]], predicted=[2, 2])).report
     # g = 0.6 before and after, a(2) = 0.6 is the only class's.
     assert report["tau_teacher"] == [None, None, pytest.approx(0.6)]
     assert report["tau_student"][:2] == [None, None]
@@ -159,8 +159,8 @@ def test_freematchs_start_passes_everything_for_long() -> None:
 
 
 def test_the_words_of_a_sentence_are_averaged_and_its_least_entity_may_count() -> None:
-    sure, unsure = [1.0, 0.0, 0.0], [1 / 3] * 3
-    one = step([0.9, 0.5], [3, 1], [sure, unsure, unsure], owners=[0, 0, 1], least=[0.2, 0.5], classes=4)
+    sure, uncertain = [1.0, 0.0, 0.0], [1 / 3] * 3
+    one = step([0.9, 0.5], [3, 1], [sure, uncertain, uncertain], owners=[0, 0, 1], least=[0.2, 0.5], classes=4)
     assert LLKD(teacher_gate=False, student_gate=False).weigh(one).weights == pytest.approx([0.9 * 0.5, 0.5])
     assert LLKD(teacher_gate=False, student_gate=False, confidence="least").weigh(one).weights == pytest.approx([0.2 * 0.5, 0.5])
 
@@ -172,16 +172,16 @@ def test_the_words_of_a_sentence_are_averaged_and_its_least_entity_may_count() -
     st.booleans(),
 )  # fmt: skip
 def test_the_teachers_gate_may_pass_a_fixed_share_of_each_class(rows: list[tuple[int, int]], share: float, per_class: bool) -> None:
-    confidence, keys = [number / 1000 for number, _ in rows], [key for _, key in rows]
+    confidence, groups = [number / 1000 for number, _ in rows], [key for _, key in rows]
     selector = LLKD(teacher_share=share, per_class=per_class, student_gate=False, combine="none", start="uniform")
-    selector.begin(epoch(confidence, keys))
-    weighed = selector.weigh(step(confidence, keys, [[0.5, 0.3, 0.2]] * len(keys)))
-    places = range(len(rows))
-    for group in [[place for place in places if keys[place] == key] for key in range(CLASSES)] if per_class else [list(places)]:
+    selector.begin(epoch(confidence, groups))
+    weighed = selector.weigh(step(confidence, groups, [[0.5, 0.3, 0.2]] * len(groups)))
+    indices = range(len(rows))
+    for group in [[index for index in indices if groups[index] == key] for key in range(CLASSES)] if per_class else [list(indices)]:
         # The exact share: of equally sure rows the earlier ones.
-        surest = sorted(group, key=lambda place: (-confidence[place], place))[: math.ceil(round(share * len(group), 9))]
-        assert [place for place in group if weighed.weights[place]] == sorted(surest)
-        for key in {keys[place] for place in group}:
+        surest = sorted(group, key=lambda index: (-confidence[index], index))[: math.ceil(round(share * len(group), 9))]
+        assert [index for index in group if weighed.weights[index]] == sorted(surest)
+        for key in {groups[index] for index in group}:
             assert weighed.report["tau_teacher"][key] == confidence[surest[-1]]
 
 
@@ -210,7 +210,7 @@ def test_a_fixed_share_needs_to_have_seen_the_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "predicted"),
     [
         ({"teacher_share": 0.0}, r"selector.teacher_share=0.0 must be above 0 and at most 1, or null"),
         ({"momentum": 1.5}, r"selector.momentum=1.5 must be in \[0, 1\]"),
@@ -222,6 +222,6 @@ def test_a_fixed_share_needs_to_have_seen_the_epoch() -> None:
         ({"start": "mean"}, r"Did you mean 'means'"),
     ],
 )
-def test_unknown_values_are_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_unknown_values_are_refused(changes: dict[str, Any], predicted: str) -> None:
+    with pytest.raises(ConfigError, match=predicted):
         LLKD(**changes)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.epochs import SCORES, batch, epoch, kept
+from tests.helpers.epoch_views import SCORES, batch, epoch, kept
 
 from tutelage.errors import ConfigError
 from tutelage.selectors.protocol import EpochView, Floats
-from tutelage.selectors.ranked import NEVER, Ranked
+from tutelage.selectors.row_selection import NEVER, Ranked
 
 
 class ByLoss(Ranked):
@@ -25,30 +25,30 @@ class ByLoss(Ranked):
         return view.losses
 
 
-def slowly(scores: list[float], keys: list[int], gold: list[bool], share: Fraction, per_class: bool) -> list[int]:
+def slowly(scores: list[float], groups: list[int], gold: list[bool], share: Fraction, per_class: bool) -> list[int]:
     """The rule, one row after the other."""
-    places = [place for place, given_label in enumerate(gold) if given_label]
-    for key in sorted(set(keys)) if per_class else [None]:
-        judged = [place for place in range(len(keys)) if not gold[place] and key in (None, keys[place])]
+    indices = [index for index, given_label in enumerate(gold) if given_label]
+    for key in sorted(set(groups)) if per_class else [None]:
+        judged = [index for index in range(len(groups)) if not gold[index] and key in (None, groups[index])]
         room = math.ceil(len(judged) * share)
-        ranking = sorted((place for place in judged if not math.isnan(scores[place])), key=lambda place: (-scores[place], place))
-        ranking += [place for place in judged if math.isnan(scores[place])]
-        places += [place for place in ranking if scores[place] != NEVER][:room]
-    return sorted(places)
+        ranking = sorted((index for index in judged if not math.isnan(scores[index])), key=lambda index: (-scores[index], index))
+        ranking += [index for index in judged if math.isnan(scores[index])]
+        indices += [index for index in ranking if scores[index] != NEVER][:room]
+    return sorted(indices)
 
 
 @st.composite
 def epochs(draw: st.DrawFn) -> tuple[list[float], list[int], list[bool]]:
     scores = draw(st.lists(st.one_of(SCORES, st.just(NEVER)), max_size=25))
-    keys, gold = (draw(st.lists(one, min_size=len(scores), max_size=len(scores))) for one in (st.integers(0, 3), st.booleans()))
-    return scores, keys, gold
+    groups, gold = (draw(st.lists(one, min_size=len(scores), max_size=len(scores))) for one in (st.integers(0, 3), st.booleans()))
+    return scores, groups, gold
 
 
 @given(epochs(), st.integers(1, 100), st.booleans())
 def test_it_keeps_what_the_slow_rule_keeps(rows: tuple[list[float], list[int], list[bool]], percent: int, per_class: bool) -> None:
-    scores, keys, gold = rows
-    view = epoch(keys, gold, losses=scores)
-    assert kept(ByLoss(percent / 100, per_class), view) == slowly(scores, keys, gold, Fraction(percent, 100), per_class)
+    scores, groups, gold = rows
+    view = epoch(groups, gold, losses=scores)
+    assert kept(ByLoss(percent / 100, per_class), view) == slowly(scores, groups, gold, Fraction(percent, 100), per_class)
 
 
 def test_the_scores_of_a_batch_s_rows_are_told_and_an_unknown_row_has_none() -> None:
@@ -75,8 +75,8 @@ def test_gold_rows_are_kept_and_use_up_nothing() -> None:
 
 
 def test_many_equal_scores_rank_by_place() -> None:
-    assert kept(ByLoss(0.5), epoch([0] * 60, losses=[place % 3 == 0 for place in range(60)])) == sorted(
-        [*range(0, 60, 3), *[place for place in range(60) if place % 3][:10]]
+    assert kept(ByLoss(0.5), epoch([0] * 60, losses=[index % 3 == 0 for index in range(60)])) == sorted(
+        [*range(0, 60, 3), *[index for index in range(60) if index % 3][:10]]
     )
 
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.epochs import epoch, kept
+from tests.helpers.epoch_views import epoch, kept
 
 from tutelage.errors import ConfigError
-from tutelage.selectors.small_loss import SmallLoss, low_probability
+from tutelage.selectors.row_selection import SmallLoss, low_probability
 
 NAN = math.nan
 
 
 def two_groups(low: int, high: int, seed: int = 0, scale: float = 1.0) -> list[float]:
-    chance = np.random.default_rng(seed)
-    return [*chance.normal(0.2 * scale, 0.05 * scale, low).tolist(), *chance.normal(2 * scale, 0.3 * scale, high).tolist()]
+    rng = np.random.default_rng(seed)
+    return [*rng.normal(0.2 * scale, 0.05 * scale, low).tolist(), *rng.normal(2 * scale, 0.3 * scale, high).tolist()]
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -29,18 +29,18 @@ def test_two_groups_are_told_apart_at_any_scale(scale: float) -> None:
 def test_each_class_has_a_mixture_of_its_own() -> None:
     # What is low in class 1 is high in class 0.
     losses = [*two_groups(12, 8), *two_groups(12, 8, scale=20)]
-    keys = [0] * 20 + [1] * 20
-    assert kept(SmallLoss(), epoch(keys, losses=losses)) == [*range(12), *range(20, 32)]
-    together = kept(SmallLoss(per_class=False), epoch(keys, losses=losses))
+    groups = [0] * 20 + [1] * 20
+    assert kept(SmallLoss(), epoch(groups, losses=losses)) == [*range(12), *range(20, 32)]
+    together = kept(SmallLoss(per_class=False), epoch(groups, losses=losses))
     assert set(range(20)) <= set(together)
 
 
 def test_small_and_level_classes_keep_all() -> None:
     losses = [*two_groups(4, 3), *[0.5] * 10, *two_groups(6, 5)]
-    keys = [0] * 7 + [1] * 10 + [2] * 11
-    assert kept(SmallLoss(), epoch(keys, losses=losses)) == [*range(17), *range(17, 23)]
-    assert kept(SmallLoss(min_rows=7), epoch(keys, losses=losses)) == [*range(4), *range(7, 17), *range(17, 23)]
-    scores = SmallLoss().choose(epoch(keys, losses=losses)).scores
+    groups = [0] * 7 + [1] * 10 + [2] * 11
+    assert kept(SmallLoss(), epoch(groups, losses=losses)) == [*range(17), *range(17, 23)]
+    assert kept(SmallLoss(min_rows=7), epoch(groups, losses=losses)) == [*range(4), *range(7, 17), *range(17, 23)]
+    scores = SmallLoss().choose(epoch(groups, losses=losses)).scores
     assert np.isnan(scores[:17]).all(), "no mixture is fitted to them"
     assert (scores[17:23] >= 0.7).all()
     assert (scores[23:] < 0.7).all()
@@ -87,7 +87,7 @@ def test_no_kept_loss_is_above_one_left_out(losses: list[float]) -> None:
     chosen = kept(SmallLoss(), epoch([0] * len(losses), losses=losses))
     rest = set(range(len(losses))) - set(chosen)
     assert chosen
-    assert max(losses[place] for place in chosen) <= min((losses[place] for place in rest), default=math.inf)
+    assert max(losses[index] for index in chosen) <= min((losses[index] for index in rest), default=math.inf)
 
 
 @pytest.mark.parametrize(("wide", "narrow"), [(12, 0.8), (20, 0.2)])
@@ -109,7 +109,7 @@ def test_a_class_with_a_single_group_is_kept_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "predicted"),
     [
         ({"threshold": 0.0}, r"selector\.threshold=0.0 must be above 0 and at most 1"),
         ({"threshold": NAN}, r"selector\.threshold=nan"),
@@ -117,8 +117,8 @@ def test_a_class_with_a_single_group_is_kept_whole() -> None:
         ({"min_rows": 1}, r"selector\.min_rows=1 is too few for a mixture of two; give 2 or more"),
     ],
 )
-def test_values_out_of_range_are_refused(values: dict[str, float], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_values_out_of_range_are_refused(values: dict[str, float], predicted: str) -> None:
+    with pytest.raises(ConfigError, match=predicted):
         SmallLoss(**values)  # type: ignore[arg-type]
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.epochs import SCORES, epoch, kept
+from tests.helpers.epoch_views import SCORES, epoch, kept
 
 from tutelage.errors import ConfigError
-from tutelage.selectors.surest import Surest
+from tutelage.selectors.row_selection import Surest
 
 NAN = math.nan
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tutelage.errors import ConfigError
+from tutelage.selectors.measures import KINDS, mutual_information, uncertainty_of
 from tutelage.selectors.protocol import Uncertainty
-from tutelage.selectors.uncertainty import KINDS, mutual_information, uncertainty_of
 
 DISTRIBUTIONS = arrays.arrays(np.float64, (4, 5), elements=st.floats(0, 1)).map(lambda x: (x + 1e-9) / (x + 1e-9).sum(1, keepdims=True))
 

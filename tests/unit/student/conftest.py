@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.tiny_student import tiny_encoder
+from tests.helpers.tiny_student import tiny_encoder
 
 
 @pytest.fixture(scope="session")

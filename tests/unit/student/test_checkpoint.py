@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.classroom import NAMES
-from tests.tiny_student import tiny_network, tiny_tokenizer
+from tests.helpers.classification import NAMES
+from tests.helpers.tiny_student import tiny_network, tiny_tokenizer
 
 from tutelage.errors import ConfigError, DataError, StudentError
 from tutelage.student.checkpoint import load_student, load_tokenizer, new_classifier, new_tagger, resolve_encoder, save_student
@@ -39,8 +39,8 @@ def test_there_and_back(encoder: Path, tmp_path: Path, pooling: str, capfd: pyte
     assert not loaded.training
     assert max_length == 33
     assert tokenizer(TEXTS)["input_ids"] == tiny_tokenizer()(TEXTS)["input_ids"]
-    assert [loaded.config.id2label[place] for place in range(3)] == list(NAMES)
-    assert loaded.config.label2id == {name: place for place, name in enumerate(NAMES)}
+    assert [loaded.config.id2label[index] for index in range(3)] == list(NAMES)
+    assert loaded.config.label2id == {name: index for index, name in enumerate(NAMES)}
 
 
 def test_a_first_token_student_has_the_model_s_own_head(encoder: Path) -> None:

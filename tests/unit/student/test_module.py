@@ -8,22 +8,22 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from tests.classroom import NAMES, TASK
-from tests.fits import DEV, TEST, Killed, ScriptedMethod, build, run
-from tests.tiny_student import tiny_network
+from tests.helpers.classification import NAMES, TASK
+from tests.helpers.fitting import DEV, TEST, Killed, ScriptedMethod, build, run
+from tests.helpers.tiny_student import tiny_network
 
-from tutelage.callbacks.growth import Timeline
 from tutelage.errors import StudentError
 from tutelage.records import Feedback
-from tutelage.selectors.every_row import EveryRow
 from tutelage.selectors.llkd import LLKD
 from tutelage.selectors.protocol import Step, Weighed
+from tutelage.selectors.row_selection import EveryRow
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
 from tutelage.student.losses.meta import MetaReweightedLoss
 from tutelage.student.losses.protocol import Targets, UnitLoss
-from tutelage.student.losses.truncated import TruncatedLoss
+from tutelage.student.losses.robust import TruncatedLoss
 from tutelage.student.module import StudentModule
-from tutelage.student.schedule import Position, RateSchedule
+from tutelage.student.schedule import RateSchedule
+from tutelage.timeline import Position, Timeline
 
 
 class Nan(UnitLoss):
@@ -141,7 +141,7 @@ class Half:
     def weigh(self, step: Step) -> Weighed:
         self.state.append(len(step.ids))
         assert np.isnan(step.probabilities).any() != self.watches or not self.refill
-        weights = np.array([0.0 if place % 2 or self._none else 2.0 for place in range(len(step.ids))])
+        weights = np.array([0.0 if index % 2 or self._none else 2.0 for index in range(len(step.ids))])
         return Weighed(weights, {"kept": int((weights > 0).sum())})
 
     def state_dict(self) -> dict[str, Any]:

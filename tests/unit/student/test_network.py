@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tests.tiny_student import tiny_network, tiny_tokenizer
+from tests.helpers.tiny_student import tiny_network, tiny_tokenizer
 
 
 def test_padding_changes_nothing(encoder: Path) -> None:

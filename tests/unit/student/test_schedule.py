@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage.errors import ConfigError
-from tutelage.student.schedule import Position, RateSchedule
+from tutelage.student.schedule import RateSchedule
+from tutelage.timeline import Position
 
 
 def test_a_position_knows_its_last_epoch_and_its_progress() -> None:
@@ -20,12 +21,12 @@ def test_a_position_knows_its_last_epoch_and_its_progress() -> None:
 
 def test_linear_rises_and_falls_to_the_floor() -> None:
     factor = RateSchedule("linear", warmup=0.2, floor=0.1).factor
-    assert [round(factor(place), 3) for place in (0.0, 0.1, 0.2, 0.6, 1.0)] == [0.05, 0.5, 1.0, 0.55, 0.1]
+    assert [round(factor(index), 3) for index in (0.0, 0.1, 0.2, 0.6, 1.0)] == [0.05, 0.5, 1.0, 0.55, 0.1]
 
 
 def test_constant_stays() -> None:
     factor = RateSchedule("constant", warmup=0.1).factor
-    assert [factor(place) for place in (0.1, 0.5, 1.0)] == [1.0] * 3
+    assert [factor(index) for index in (0.1, 0.5, 1.0)] == [1.0] * 3
 
 
 def test_no_warmup_starts_at_the_top() -> None:
@@ -35,9 +36,9 @@ def test_no_warmup_starts_at_the_top() -> None:
 @given(st.sampled_from(["constant", "linear"]), st.floats(0, 0.99), st.floats(0.01, 1), st.integers(1, 6), st.integers(1, 9))
 def test_a_stage_always_learns_and_never_faster_than_its_rate(shape: str, warmup: float, floor: float, epochs: int, batches: int) -> None:
     schedule = RateSchedule(shape, warmup, floor)  # type: ignore[arg-type]
-    places = [Position("round", 1, epoch, epochs).progress(batch, batches) for epoch in range(epochs) for batch in range(batches)]
-    assert places == sorted(set(places))
-    assert all(0 < schedule.factor(place) <= 1 for place in places)
+    indices = [Position("round", 1, epoch, epochs).progress(batch, batches) for epoch in range(epochs) for batch in range(batches)]
+    assert indices == sorted(set(indices))
+    assert all(0 < schedule.factor(index) <= 1 for index in indices)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tests.newsroom import TYPES
+from tests.helpers.ner import TYPES
 
 from tutelage.data.items import Item
-from tutelage.selectors.every_row import EveryRow
 from tutelage.selectors.protocol import Step, Weighed
+from tutelage.selectors.row_selection import EveryRow
 from tutelage.student.selection import select
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
@@ -28,17 +28,17 @@ def shown(task: Task, items: list[Item], outputs: Any) -> Step:
     """What a selector sees of a student whose most probable outputs, by name, are these."""
     logits = torch.nn.functional.one_hot(torch.tensor([[task.outputs.index(name) for name in row] for row in outputs]), len(task.outputs))
     onlooker = Onlooker()
-    select(onlooker, items, 5.0 * (logits if task.level == "word" else logits[:, 0]), task)
+    select(onlooker, items, 5.0 * (logits if task.is_token_level else logits[:, 0]), task)
     return onlooker.seen
 
 
-def item(key: int, places: tuple[int, ...] = ()) -> Item:
-    return Item("1", "text", "target", "pool", 0, (0,), ((1.0,),), (1.0,), places=places, key=key)
+def item(key: int, indices: tuple[int, ...] = ()) -> Item:
+    return Item("1", "text", "target", "pool", 0, (0,), ((1.0,),), (1.0,), indices=indices, key=key)
 
 
 def test_the_student_s_class_of_a_text_is_its_most_probable_one() -> None:
     step = shown(ClassificationTask(TYPES), [item(0), item(0), item(2)], [["LOC"], ["PER"], ["ORG"]])
-    assert (step.keys.tolist(), step.said.tolist()) == ([0, 0, 2], [1, 0, 2])
+    assert (step.groups.tolist(), step.predicted.tolist()) == ([0, 0, 2], [1, 0, 2])
 
 
 def test_the_student_s_class_of_a_sentence_is_the_type_of_most_of_its_words() -> None:
@@ -50,7 +50,7 @@ def test_the_student_s_class_of_a_sentence_is_the_type_of_most_of_its_words() ->
         ["B-PER", "B-PER", "B-LOC", "O"],
         ["B-PER", "O", "O", "O"],
     ]
-    places = [(0, 1, 2, 3)] * 4 + [(-1, -1, 2, 3), ()]
-    step = shown(NerTask(TYPES), [item(0, seen) for seen in places], sentences)
+    indices = [(0, 1, 2, 3)] * 4 + [(-1, -1, 2, 3), ()]
+    step = shown(NerTask(TYPES), [item(0, seen) for seen in indices], sentences)
     # Of equals the first in the label space; what the student did not see counts for nothing; the last two places have no entity.
-    assert step.said.tolist() == [1, 2, 1, 3, 1, 3]
+    assert step.predicted.tolist() == [1, 2, 1, 3, 1, 3]

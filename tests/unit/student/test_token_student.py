@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from tests.fits import Fit, ScriptedMethod, build, run
-from tests.newsroom import TYPES, marked
-from tests.tiny_student import tiny_tokenizer
+from tests.helpers.fitting import Fit, ScriptedMethod, build, run
+from tests.helpers.ner import TYPES, marked
+from tests.helpers.tiny_student import tiny_tokenizer
 
-from tutelage.callbacks.growth import Timeline
 from tutelage.data.items import ItemEncoder
 from tutelage.predict import predict
 from tutelage.records import Row
-from tutelage.selectors.every_row import EveryRow
+from tutelage.selectors.row_selection import EveryRow
 from tutelage.student.checkpoint import load_student, load_tokenizer, new_tagger, reads_words, save_student
 from tutelage.student.losses.protocol import Targets, UnitLoss
 from tutelage.student.module import StudentModule
@@ -24,6 +23,7 @@ from tutelage.student.schedule import RateSchedule
 from tutelage.student.tagging import find_entities
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import read_spans
+from tutelage.timeline import Timeline
 
 TASK = NerTask(TYPES)
 SHOTS = (
@@ -147,8 +147,8 @@ def test_there_and_back_it_predicts_the_same(learnt: Fit, saved: Path, tmp_path:
     texts = [shot.text for shot in SHOTS]
     assert tokenizer(texts)["input_ids"] == tiny_tokenizer()(texts)["input_ids"]
     assert predict(tmp_path, texts, None, "text", tmp_path / "said.jsonl") == 0
-    said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text(encoding="utf-8").splitlines()]
-    for record, shot in zip(said, SHOTS, strict=True):
+    predicted = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text(encoding="utf-8").splitlines()]
+    for record, shot in zip(predicted, SHOTS, strict=True):
         words = shot.text.split(" ")
         expected = [(" ".join(words[span.start : span.end]), span.type) for span in read_spans(shot.label or "")]
         assert [(entity["text"], entity["label"]) for entity in record["entities"]] == expected
@@ -163,13 +163,13 @@ def test_the_folder_is_a_plain_token_classification_model(learnt: Fit, saved: Pa
     assert "auto_map" not in config
     assert not list(saved.glob("*.py"))
     network, tokenizer = AutoModelForTokenClassification.from_pretrained(saved).eval(), AutoTokenizer.from_pretrained(saved)
-    assert [network.config.id2label[place] for place in range(len(TASK.outputs))] == list(TASK.outputs)
+    assert [network.config.id2label[index] for index in range(len(TASK.outputs))] == list(TASK.outputs)
     words = SHOTS[0].text.split(" ")
     batch = tokenizer([words], is_split_into_words=True, return_tensors="pt")
     with torch.no_grad():
         best = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[0].argmax(-1).tolist()
-    places = [batch.word_ids(0).index(word) for word in range(len(words))]
-    assert [network.config.id2label[best[place]] for place in places] == ["B-PER", "I-PER", "O", "O", "O", "B-LOC"]
+    indices = [batch.word_ids(0).index(word) for word in range(len(words))]
+    assert [network.config.id2label[best[index]] for index in indices] == ["B-PER", "I-PER", "O", "O", "O", "B-LOC"]
 
 
 def test_tags_are_constrained_as_the_run_s_were(encoder: Path) -> None:

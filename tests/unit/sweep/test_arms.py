@@ -8,13 +8,13 @@ import pytest
 from tests.unit.sweep.sweeps import build_sweep
 
 from tutelage.errors import RunError
-from tutelage.sweep.arms import Candidate, configuration_of, name_arms, namesakes
+from tutelage.runs.folder import RunFolder
+from tutelage.sweep.arms import SpanCandidate, configuration_of, name_arms, namesakes
 from tutelage.sweep.results import read_sweep
-from tutelage.tracking.run_folder import RunFolder
 
 
-def run(words: str, data: str = "a", **settings: object) -> Candidate:
-    return Candidate(data, words, {"data": {"cue": data}, **settings})
+def run(words: str, data: str = "a", **settings: object) -> SpanCandidate:
+    return SpanCandidate(data, words, {"data": {"cue": data}, **settings})
 
 
 def test_a_value_spelt_out_that_equals_the_default_makes_no_second_arm() -> None:
@@ -68,7 +68,7 @@ def test_arms_by_their_words_alone_join_configurations_and_say_so(tmp_path: Path
     folder = build_sweep(tmp_path, {"shots": (0.4, 0.5), "evokd": (0.5, 0.6)})
     path = folder / "3" / "config.yaml"
     path.write_text(path.read_text().replace('"evokd"', '"evokd", "n_hard": 3'))
-    results = read_sweep(folder, by_words=True)
+    results = read_sweep(folder, by_overrides=True)
     assert results.arms == ("shots", "evokd")
     assert results.blocks("evokd") == {("snips", 1): 0.5, ("snips", 2): 0.6}
     assert results.notes == ("One arm by its words, of configurations that differ in method.n_hard: evokd on snips.",)

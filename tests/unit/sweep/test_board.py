@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from tutelage.errors import RunError
+from tutelage.runs.folder import RunFolder
 from tutelage.sweep.board import Board
 from tutelage.sweep.record import JobRecord, SweepFolder
-from tutelage.tracking.run_folder import RunFolder
 
 
 def title(job: JobRecord) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.unit.sweep.sweeps import build_sweep, give_shares
 
+from tutelage.runs.folder import RunFolder
 from tutelage.sweep.curve import read_curve
-from tutelage.tracking.run_folder import RunFolder
 
 
 def shares(base: Path, unique: float | None = None, used: Sequence[int | None] = ()) -> list[float | None]:

@@ -16,9 +16,9 @@ import pytest
 from omegaconf import OmegaConf
 from tests.unit.sweep.fake_train import FAKE
 
+from tutelage.runs.manifest import config_hash
 from tutelage.sweep.job import do_job
 from tutelage.sweep.record import JobRecord, SweepFolder
-from tutelage.tracking.manifest import config_hash
 
 
 @pytest.fixture(autouse=True)

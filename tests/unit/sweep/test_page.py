@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.pages import Page
+from tests.helpers.pages import Page
 from tests.unit.sweep.sweeps import build_sweep, give_shares, results_of
 
 from tutelage.errors import RunError

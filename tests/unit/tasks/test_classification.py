@@ -43,7 +43,7 @@ def test_the_target_and_the_teacher_s_opinion() -> None:
     assert TASK.target_vectors(row("Animal", opinion)) == [[1.0, 0.0, 0.0]]
     assert TASK.teacher_vectors(row("Animal", opinion)) == [[0.2, 0.7, 0.1]]
     assert TASK.teacher_vectors(row("Food")) == [[0.0, 0.0, 1.0]]
-    assert [TASK.key(row(name), {}) for name in NAMES] == [0, 1, 2] == list(TASK.output_keys)
+    assert [TASK.group_of(row(name), {}) for name in NAMES] == [0, 1, 2] == list(TASK.output_groups)
 
 
 def test_the_first_of_equals_is_taken() -> None:

@@ -41,13 +41,13 @@ def read_as(task: NerTask, gold: list[str], said: list[str]) -> Outcome:
 def test_the_student_s_outputs_are_tags() -> None:
     assert TASK.labels == LABELS
     assert TASK.outputs == tuple(TAGS)
-    assert (TASK.name, TASK.level, TASK.steered_by) == ("ner", "word", "f1_strict")
+    assert (TASK.name, TASK.is_token_level, TASK.monitor) == ("ner", True, "f1_strict")
 
 
 def test_targets_are_one_hot_words() -> None:
     row = Row("r", TEXT, GOLD, "easy", 1, True)
-    places = [TAGS.index(tag) for tag in ("B-PER", "I-PER", "O", "O", "B-LOC", "I-LOC")]
-    assert TASK.target_vectors(row) == [[float(place == one) for place in range(5)] for one in places]
+    indices = [TAGS.index(tag) for tag in ("B-PER", "I-PER", "O", "O", "B-LOC", "I-LOC")]
+    assert TASK.target_vectors(row) == [[float(index == one) for index in range(5)] for one in indices]
     with pytest.raises(DataError, match=r"Unknown entity type 'PERS'\. Did you mean 'PER'\? Available: LOC, PER\."):
         TASK.target_vectors(Row("r", TEXT, write_spans([Span(1, 2, "PERS")]), "easy", 1, True))
 
@@ -81,15 +81,15 @@ def test_unknown_word_weights_are_refused() -> None:
 def test_a_text_is_counted_under_its_rarest_type() -> None:
     row = Row("r", TEXT, GOLD, "pool", 1, True)
     names = [label.name for label in LABELS]
-    assert TASK.key(row, {"PER": 3, "LOC": 2}) == names.index("LOC")
-    assert TASK.key(row, {"PER": 1, "LOC": 2}) == names.index("PER")
-    assert TASK.key(row, {}) == 0  # equals: the first in the label space
-    assert TASK.key(replace(row, target="[]"), {"PER": 1}) == len(LABELS)
+    assert TASK.group_of(row, {"PER": 3, "LOC": 2}) == names.index("LOC")
+    assert TASK.group_of(row, {"PER": 1, "LOC": 2}) == names.index("PER")
+    assert TASK.group_of(row, {}) == 0  # equals: the first in the label space
+    assert TASK.group_of(replace(row, target="[]"), {"PER": 1}) == len(LABELS)
 
 
 def test_every_tag_counts_for_its_type_and_o_for_texts_without_entities() -> None:
     names = [*(label.name for label in LABELS), "O"]
-    assert [names[key] for key in TASK.output_keys] == [tag.split("-")[-1] for tag in TASK.outputs]
+    assert [names[key] for key in TASK.output_groups] == [tag.split("-")[-1] for tag in TASK.outputs]
 
 
 def test_what_the_student_says_is_read_with_its_least_certain_word() -> None:
@@ -127,14 +127,14 @@ def test_classes_are_the_types_in_order() -> None:
 def test_mistakes_and_what_is_shown() -> None:
     seen = outcome(GOLD, write_spans([Span(0, 2, "LOC"), Span(2, 3, "PER"), Span(5, 6, "LOC")]))
     assert TASK.mistakes(seen) == (("PER", "LOC", "Anna Lee"), ("", "PER", "lives"), ("LOC", "LOC", "New York"))
-    person, place = LABELS
+    person, index = LABELS
     assert TASK.shown(seen) == {
         "text": TEXT,
-        "entities": [{"mention": "Anna Lee", "label": person}, {"mention": "New York", "label": place}],
+        "entities": [{"mention": "Anna Lee", "label": person}, {"mention": "New York", "label": index}],
         "errors": [
-            {"kind": "type", "gold": {"mention": "Anna Lee", "label": person}, "predicted": {"mention": "Anna Lee", "label": place}},
+            {"kind": "type", "gold": {"mention": "Anna Lee", "label": person}, "predicted": {"mention": "Anna Lee", "label": index}},
             {"kind": "invented", "gold": None, "predicted": {"mention": "lives", "label": person}},
-            {"kind": "boundary", "gold": {"mention": "New York", "label": place}, "predicted": {"mention": "York", "label": place}},
+            {"kind": "boundary", "gold": {"mention": "New York", "label": index}, "predicted": {"mention": "York", "label": index}},
         ],
     }
     right = outcome(GOLD, GOLD)
@@ -219,7 +219,7 @@ def test_metrics_are_those_of_seqeval(task: NerTask, pairs: list[tuple[list[str]
 
 
 def test_proposed_are_the_places_of_the_best_and_the_second_reading() -> None:
-    torn, unsure = [0.05, 0.6, 0.01, 0.33, 0.01], [0.5, 0.02, 0.02, 0.45, 0.01]
+    torn, uncertain = [0.05, 0.6, 0.01, 0.33, 0.01], [0.5, 0.02, 0.02, 0.45, 0.01]
     assert TASK.proposed([sure("O"), torn, sure("O"), None]) == ((1, 2),)  # the second reading has another type there
-    assert TASK.proposed([sure("O"), torn, unsure, None]) == ((1, 2), (2, 3))
+    assert TASK.proposed([sure("O"), torn, uncertain, None]) == ((1, 2), (2, 3))
     assert TASK.proposed([]) == ()

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny_student import tiny_tokenizer
+from tests.helpers.tiny_student import tiny_tokenizer
 
 from tutelage.errors import DataError
 from tutelage.tasks.spans import (
@@ -68,8 +68,8 @@ def test_a_text_is_split_into_words(text: str, words: list[str]) -> None:
 @given(TEXTS)
 def test_every_character_but_white_space_is_in_exactly_one_word(text: str) -> None:
     words = split_words(text)
-    covered = [place for start, end in words for place in range(start, end)]
-    assert covered == [place for place, sign in enumerate(text) if not sign.isspace()]
+    covered = [index for start, end in words for index in range(start, end)]
+    assert covered == [index for index, sign in enumerate(text) if not sign.isspace()]
     assert all(start < end for start, end in words)
 
 
@@ -93,7 +93,7 @@ def test_spans_go_from_characters_to_words_and_back(text: str, data: st.DataObje
     edges = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
     given_spans = list(pairwise(edges))
     words = cut_at(split_words(text), edges)
-    assert [place for word in words for place in range(*word)] == [place for word in split_words(text) for place in range(*word)]
+    assert [index for word in words for index in range(*word)] == [index for word in split_words(text) for index in range(*word)]
     marked = []
     for start, end in given_spans:
         span = from_characters(words, start, end, "PER")
@@ -129,10 +129,10 @@ def test_an_edge_inside_a_word_cuts_it() -> None:
 def test_repeated_adjacent_and_one_character_mentions_stay_apart() -> None:
     text = "X X, X saw XX"
     words = split_words(text)
-    places = [(0, 1), (2, 3), (5, 6), (11, 13)]
-    spans = [from_characters(words, *place, "PER") for place in places]
+    indices = [(0, 1), (2, 3), (5, 6), (11, 13)]
+    spans = [from_characters(words, *index, "PER") for index in indices]
     assert spans == [Span(0, 1, "PER"), Span(1, 2, "PER"), Span(3, 4, "PER"), Span(5, 6, "PER")]
-    assert [to_characters(words, span) for span in spans if span] == places
+    assert [to_characters(words, span) for span in spans if span] == indices
     halves = cut_at(words, (11, 12, 13))
     assert [from_characters(halves, 11, 12, "PER"), from_characters(halves, 12, 13, "LOC")] == [Span(5, 6, "PER"), Span(6, 7, "LOC")]
 
@@ -199,7 +199,7 @@ def test_each_scheme_is_read_as_what_was_written(marking: tuple[list[Span], int]
 @given(st.lists(st.sampled_from(["O", *(f"{mark}-{type}" for mark in "BIESLU" for type in TYPES)]), max_size=10))
 def test_any_sequence_of_tags_gives_spans_over_exactly_its_entity_words(tags: list[str]) -> None:
     spans = from_tags(tags)
-    assert {place for span in spans for place in range(span.start, span.end)} == {place for place, tag in enumerate(tags) if tag != "O"}
+    assert {index for span in spans for index in range(span.start, span.end)} == {index for index, tag in enumerate(tags) if tag != "O"}
     assert all({tag[2:] for tag in tags[span.start : span.end]} == {span.type} for span in spans)
     assert from_tags(to_tags(read_spans(write_spans(spans)), len(tags))) == spans
 
@@ -227,21 +227,21 @@ def test_tags_of_fewer_words_are_cut_off(marking: tuple[list[Span], int], fewer:
 def test_sub_tokens_lead_back_to_their_words(words: list[str]) -> None:
     encoded = tiny_tokenizer(["anna"])([words], is_split_into_words=True)
     of_piece = encoded.word_ids(0)
-    places = first_pieces(of_piece, len(words))
-    assert len(places) == len(words)
-    for word, place in enumerate(places):
+    indices = first_pieces(of_piece, len(words))
+    assert len(indices) == len(words)
+    for word, index in enumerate(indices):
         pieces = [piece for piece, one in enumerate(of_piece) if one == word]
-        assert place == (pieces[0] if pieces else -1)
-    kept = [place for place in places if place >= 0]
+        assert index == (pieces[0] if pieces else -1)
+    kept = [index for index in indices if index >= 0]
     assert kept == sorted(set(kept))
     # The tokenizer takes out what shows nothing.
-    assert all((place < 0) == (word == "\u200b" or word == "\u200e") for word, place in zip(words, places, strict=True))
+    assert all((index < 0) == (word == "\u200b" or word == "\u200e") for word, index in zip(words, indices, strict=True))
 
 
-@pytest.mark.parametrize(("longest", "places"), [(9, (1, 4, 7)), (8, (1, 4, -1)), (7, (1, 4, -1)), (6, (1, 4, -1)), (5, (1, -1, -1))])
-def test_a_text_cut_inside_an_entity_keeps_the_words_whose_first_piece_is_left(longest: int, places: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("longest", "indices"), [(9, (1, 4, 7)), (8, (1, 4, -1)), (7, (1, 4, -1)), (6, (1, 4, -1)), (5, (1, -1, -1))])
+def test_a_text_cut_inside_an_entity_keeps_the_words_whose_first_piece_is_left(longest: int, indices: tuple[int, ...]) -> None:
     encoded = tiny_tokenizer([])([["abc", "def", "g"]], is_split_into_words=True, truncation=True, max_length=longest)
-    assert first_pieces(encoded.word_ids(0), 3) == places
+    assert first_pieces(encoded.word_ids(0), 3) == indices
 
 
 def test_words_without_a_piece() -> None:

@@ -22,14 +22,14 @@ ROWS = st.lists(
 
 def valid(path: tuple[int, ...]) -> bool:
     """Strict reading changes nothing of a valid sequence."""
-    tags = [TAGS[place] for place in path]
+    tags = [TAGS[index] for index in path]
     return strict_tags(tags) == tags
 
 
 def score(path: tuple[int, ...] | list[int], rows: list[list[float] | None]) -> float:
     total = 0.0
-    for place, row in zip(path, rows, strict=True):
-        total += math.log(row[place]) if row is not None else (0.0 if place == 0 else math.log(1e-9))
+    for index, row in zip(path, rows, strict=True):
+        total += math.log(row[index]) if row is not None else (0.0 if index == 0 else math.log(1e-9))
     return total
 
 

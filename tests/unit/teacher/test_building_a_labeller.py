@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from tests.classroom import WordTeacher, prompt_set
-from tests.newsroom import ADA, ADA_REPLY, SHOTS, TYPES, knowing
+from tests.helpers.classification import WordTeacher, prompt_set
+from tests.helpers.ner import ADA, ADA_REPLY, SHOTS, TYPES, knowing
 
-from tutelage.compose import compose_config
+from tutelage.config.build import build_labeller
+from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
-from tutelage.parts import build_labeller
+from tutelage.labelling.base import Draft
+from tutelage.labelling.ner_extract import SpanExtractor
+from tutelage.labelling.ner_verify import SpanVerifier
+from tutelage.labelling.scoring import TextLabeller
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
-from tutelage.teacher.labelling import Draft
-from tutelage.teacher.protocol import GenerateRequest
-from tutelage.teacher.scoring import TextLabeller
-from tutelage.teacher.span_extractor import SpanExtractor
-from tutelage.teacher.span_verifier import SpanVerifier
+from tutelage.teacher.base import GenerateRequest
 
 PROMPTS = prompt_set("completion_ner")
 

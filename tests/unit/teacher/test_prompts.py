@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from tests.classroom import CONF, LABELS, prompt_set
+from tests.helpers.classification import CONF, LABELS, prompt_set
 
 from tutelage.errors import ConfigError
 from tutelage.records import ClassScore

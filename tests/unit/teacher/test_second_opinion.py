@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.newsroom import (
+from tests.helpers.ner import (
     ADA,
     ADA_REPLY,
     SPACE,
@@ -21,11 +21,11 @@ from tests.newsroom import (
 )
 
 from tutelage.errors import TeacherError
-from tutelage.selectors.acceptance import Acceptance
+from tutelage.labelling.base import Draft, Opinion
+from tutelage.labelling.calibration import NoCalibration, TemperatureCalibration
+from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.tasks.spans import read_spans
-from tutelage.teacher.calibration import NoCalibration, TemperatureCalibration
-from tutelage.teacher.labelling import Draft, Opinion
-from tutelage.teacher.protocol import Reply, Request, ScoreRequest
+from tutelage.teacher.base import Reply, Request, ScoreRequest
 
 
 def test_a_kept_entity_stays_as_it_is_with_the_verifiers_confidence() -> None:
@@ -69,7 +69,7 @@ def test_what_overlaps_an_extracted_entity_is_not_asked_about() -> None:
 )
 def test_of_extracted_entities_that_overlap_the_most_certain_stays(said: list[str], known: dict[str, str], kept: list[Any]) -> None:
     opinion = opinion_of(Draft(ADA), [entity(quote, "person") for quote in said], known)
-    assert read_spans(opinion.target("O")) == spans(*((*place, "PER") for place in kept))
+    assert read_spans(opinion.target("O")) == spans(*((*index, "PER") for index in kept))
     assert [sure for _, sure in opinion.entities] == pytest.approx([SURE] * len(kept), abs=1e-5)
 
 
@@ -128,7 +128,7 @@ PARIS = Draft("she saw Paris with Ada Lovelace", spans((2, 3, "LOC")))
 
 def judged(reply: list[Any], known: dict[str, str] | None = None, **settings: Any) -> tuple[str, bool, Opinion]:
     opinion = opinion_of(PARIS, reply, known)
-    verdict = Acceptance(**settings).judge("LOC", opinion.distribution)
+    verdict = LabelAgreement(**settings).judge("LOC", opinion.distribution)
     return verdict.target, verdict.accepted, opinion
 
 

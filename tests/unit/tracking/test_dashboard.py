@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ner_folders import build_ner_run
-from tests.run_folders import build_run
+from tests.helpers.ner_folders import build_ner_run
+from tests.helpers.run_folders import build_run
 
 from tutelage.cli import main
 from tutelage.errors import RunError

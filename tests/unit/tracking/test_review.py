@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.run_folders import build_run
-from tests.tiny import lines
+from tests.helpers.run_folders import build_run
+from tests.helpers.tiny import lines
 
-from tutelage.report.runs import Run, read_run
+from tutelage.runs.read import Run, read_run
 from tutelage.tracking.review import AXES, COLUMNS, curves, group_of, mistakes, pool_version, summary, tags
 
 
@@ -39,7 +39,7 @@ def test_a_mistake_stands_beside_what_was_written_from_it_and_then_for_its_class
     by_text = {row.text: row for row in run.rows if row.round == 2}
     for line in shown:
         mistake = aimed[line["mistake"]]
-        assert (line["right"], line["said"], line["sure"]) == (mistake.target, mistake.predicted, mistake.confidence)
+        assert (line["right"], line["predicted"], line["confidence"]) == (mistake.target, mistake.predicted, mistake.confidence)
         row = by_text.get(line["next text"])
         if row is not None:
             assert line["written for"] == ("this mistake" if mistake.id in row.parents else "its class")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.offline_wandb import OfflineRun, offline_runs
-from tests.run_folders import build_run
-from tests.tiny import lines
+from tests.helpers.offline_wandb import OfflineRun, offline_runs
+from tests.helpers.run_folders import build_run
+from tests.helpers.tiny import lines
 
 from tutelage.tracking.review import COLUMNS
 from tutelage.tracking.wandb_process import WandbMirror
@@ -107,9 +107,9 @@ def gone(_: Path) -> str:
 @pytest.mark.parametrize(
     ("child", "said"),
     [
-        (lambda place: stub(place, "echo first; echo 'CommError: no route'; exit 1"), "CommError: no route"),
-        (lambda place: stub(place, "sleep 60"), "not finished after 0 seconds"),
-        (lambda place: stub(place, "kill -9 $$"), "exit code -9"),
+        (lambda index: stub(index, "echo first; echo 'CommError: no route'; exit 1"), "CommError: no route"),
+        (lambda index: stub(index, "sleep 60"), "not finished after 0 seconds"),
+        (lambda index: stub(index, "kill -9 $$"), "exit code -9"),
         (gone, "could not be started"),
     ],
     ids=["fails", "hangs", "dies", "is not there"],

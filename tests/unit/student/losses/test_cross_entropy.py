@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.loss_targets import Lesson, lessons, softmax, targets
+from tests.helpers.loss_targets import Lesson, lessons, softmax, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
@@ -18,10 +18,10 @@ from tutelage.student.losses.cross_entropy import CrossEntropyLoss
 @given(lessons(), st.floats(0, 0.9))
 def test_it_is_the_cross_entropy_of_each_unit(lesson: Lesson, smoothing: float) -> None:
     losses = CrossEntropyLoss(smoothing)(lesson.logits, lesson.targets)
-    for place, logits, hard, _, _ in lesson.units():
+    for index, logits, hard, _, _ in lesson.units():
         p = softmax(logits)
         shares = [smoothing / len(p) + (1 - smoothing) * (k == hard) for k in range(len(p))]
-        assert float(losses[place]) == pytest.approx(-sum(t * math.log(q) for t, q in zip(shares, p, strict=True)), rel=1e-9, abs=1e-12)
+        assert float(losses[index]) == pytest.approx(-sum(t * math.log(q) for t, q in zip(shares, p, strict=True)), rel=1e-9, abs=1e-12)
 
 
 def test_hard_targets_are_those_of_torch() -> None:

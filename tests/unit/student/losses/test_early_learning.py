@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.loss_targets import Lesson, lessons, softmax, targets
+from tests.helpers.loss_targets import Lesson, lessons, softmax, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
@@ -23,15 +23,15 @@ def test_it_is_its_formula_visit_after_visit(lesson: Lesson, strength: float, mo
     for visit in range(3):
         scaled = lesson.logits * (1 + visit)
         losses = loss(scaled, lesson.targets)
-        for place, logits, hard, _, _ in lesson.units():
+        for index, logits, hard, _, _ in lesson.units():
             p = softmax([value * (1 + visit) for value in logits])
-            old = memory.get(place, [0.0] * len(p))
-            memory[place] = [momentum * a + (1 - momentum) * b for a, b in zip(old, p, strict=True)]
-            agreement = min(sum(a * b for a, b in zip(p, memory[place], strict=True)), 1 - 1e-4)
+            old = memory.get(index, [0.0] * len(p))
+            memory[index] = [momentum * a + (1 - momentum) * b for a, b in zip(old, p, strict=True)]
+            agreement = min(sum(a * b for a, b in zip(p, memory[index], strict=True)), 1 - 1e-4)
             expected = -math.log(p[hard]) + strength * math.log(1 - agreement)
             # The memory is float32, and the logarithm multiplies its last digits the more, the nearer the agreement is to 1.
             bound = 1e-5 + strength * 3e-7 / (1 - agreement)
-            assert float(losses[place]) == pytest.approx(expected, rel=1e-6, abs=bound)
+            assert float(losses[index]) == pytest.approx(expected, rel=1e-6, abs=bound)
 
 
 def logits_of(seed: int, *shape: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from tests.loss_targets import EXTREME, Lesson, targets
+from tests.helpers.loss_targets import EXTREME, Lesson, targets
 
 from tutelage.student.losses.protocol import Targets, UnitLoss
 

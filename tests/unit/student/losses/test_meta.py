@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.loss_targets import targets
-from tests.tiny_student import tiny_network
+from tests.helpers.loss_targets import targets
+from tests.helpers.tiny_student import tiny_network
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss

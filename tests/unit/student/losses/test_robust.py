@@ -8,20 +8,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.loss_targets import Lesson, lessons, softmax, targets
+from tests.helpers.loss_targets import Lesson, lessons, softmax, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
-from tutelage.student.losses.generalised import GeneralisedCrossEntropyLoss
-from tutelage.student.losses.symmetric import SymmetricCrossEntropyLoss
+from tutelage.student.losses.robust import GeneralisedCrossEntropyLoss, SymmetricCrossEntropyLoss
 
 
 @settings(max_examples=25, deadline=None)
 @given(lessons(), st.floats(0.01, 1))
 def test_generalised_is_its_formula(lesson: Lesson, q: float) -> None:
     losses = GeneralisedCrossEntropyLoss(q)(lesson.logits, lesson.targets)
-    for place, logits, hard, _, _ in lesson.units():
-        assert float(losses[place]) == pytest.approx((1 - softmax(logits)[hard] ** q) / q, rel=1e-7, abs=1e-9)
+    for index, logits, hard, _, _ in lesson.units():
+        assert float(losses[index]) == pytest.approx((1 - softmax(logits)[hard] ** q) / q, rel=1e-7, abs=1e-9)
 
 
 @pytest.mark.parametrize("q", [0.0, 1e-7])
@@ -43,10 +42,10 @@ def test_generalised_pulls_less_on_what_the_student_finds_unlikely() -> None:
 @given(lessons(), st.floats(0, 2), st.floats(0.1, 2), st.floats(-8, -1))
 def test_symmetric_is_its_formula(lesson: Lesson, alpha: float, beta: float, floor: float) -> None:
     losses = SymmetricCrossEntropyLoss(alpha, beta, floor)(lesson.logits, lesson.targets)
-    for place, logits, hard, _, _ in lesson.units():
+    for index, logits, hard, _, _ in lesson.units():
         p = softmax(logits)
         reverse = -sum(q * (0.0 if k == hard else floor) for k, q in enumerate(p))
-        assert float(losses[place]) == pytest.approx(-alpha * math.log(p[hard]) + beta * reverse, rel=1e-9, abs=1e-9)
+        assert float(losses[index]) == pytest.approx(-alpha * math.log(p[hard]) + beta * reverse, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("q", [-0.1, 1.1])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.loss_targets import Lesson, lessons, softmax, targets
+from tests.helpers.loss_targets import Lesson, lessons, softmax, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
@@ -21,10 +21,10 @@ from tutelage.student.losses.teacher_targets import TeacherTargets
 def test_it_is_the_mix_of_divergence_and_cross_entropy(lesson: Lesson, share: float, temperature: float, off_label: str) -> None:
     losses = SoftTargetLoss(share, temperature, off_label)(lesson.logits, lesson.targets)
     taught = TeacherTargets(temperature, off_label)(lesson.targets)
-    for place, logits, hard, _, _ in lesson.units():
+    for index, logits, hard, _, _ in lesson.units():
         p = softmax(logits)
-        divergence = sum(t * math.log(t / q) for t, q in zip(taught[place].tolist(), p, strict=True) if t > 0)
-        assert float(losses[place]) == pytest.approx(share * divergence - (1 - share) * math.log(p[hard]), rel=1e-9, abs=1e-9)
+        divergence = sum(t * math.log(t / q) for t, q in zip(taught[index].tolist(), p, strict=True) if t > 0)
+        assert float(losses[index]) == pytest.approx(share * divergence - (1 - share) * math.log(p[hard]), rel=1e-9, abs=1e-9)
 
 
 @settings(max_examples=15, deadline=None)
@@ -34,8 +34,8 @@ def test_its_gradient_is_that_of_cross_entropy_against_the_mixture(lesson: Lesso
     SoftTargetLoss(share)(logits, lesson.targets).sum().backward()
     mixture = share * lesson.targets.teacher + (1 - share) * lesson.targets.hard
     assert logits.grad is not None
-    for place, *_ in lesson.units():
-        torch.testing.assert_close(logits.grad[place], lesson.logits[place].softmax(-1) - mixture[place])
+    for index, *_ in lesson.units():
+        torch.testing.assert_close(logits.grad[index], lesson.logits[index].softmax(-1) - mixture[index])
 
 
 def test_agreeing_with_the_teacher_costs_nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.loss_targets import EXTREME, Lesson, lessons, targets
+from tests.helpers.loss_targets import EXTREME, Lesson, lessons, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.teacher_targets import TeacherTargets
@@ -16,12 +16,12 @@ from tutelage.student.losses.teacher_targets import TeacherTargets
 @given(lessons(), st.sampled_from([0.2, 0.5, 1.0, 3.0]), st.sampled_from(["ignore", "uniform", "hard"]))
 def test_it_is_the_tempered_mixture(lesson: Lesson, temperature: float, off_label: str) -> None:
     made = TeacherTargets(temperature, off_label)(lesson.targets)
-    for place, _, hard, teacher, off in lesson.units():
+    for index, _, hard, teacher, off in lesson.units():
         powers = [value ** (1 / temperature) for value in teacher]
         p = [value / sum(powers) for value in powers]
         elsewhere = {"ignore": p, "uniform": [1 / len(p)] * len(p), "hard": [float(k == hard) for k in range(len(p))]}[off_label]
-        assert made[place].tolist() == pytest.approx([(1 - off) * a + off * b for a, b in zip(p, elsewhere, strict=True)], abs=1e-12)
-        assert float(made[place].sum()) == pytest.approx(1)
+        assert made[index].tolist() == pytest.approx([(1 - off) * a + off * b for a, b in zip(p, elsewhere, strict=True)], abs=1e-12)
+        assert float(made[index].sum()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("off_label", ["ignore", "uniform", "hard"])

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.loss_targets import Lesson, lessons, targets
+from tests.helpers.loss_targets import Lesson, lessons, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
-from tutelage.student.losses.truncated import TruncatedLoss
+from tutelage.student.losses.robust import TruncatedLoss
 
 
 @settings(max_examples=30, deadline=None)
@@ -23,12 +23,12 @@ def test_the_largest_losses_are_left_out(lesson: Lesson, forget: float, progress
     losses = loss(lesson.logits, lesson.targets)
     torch.testing.assert_close(losses, CrossEntropyLoss()(lesson.logits, lesson.targets))
     factors = loss.keep(losses, dataclasses.replace(lesson.targets, progress=progress))
-    units = sorted((float(losses[place]), place) for place, *_ in lesson.units())
+    units = sorted((float(losses[index]), index) for index, *_ in lesson.units())
     count = math.floor(forget * min(progress / 0.5, 1) * len(units) + 1e-9)
-    kept = [place for _, place in units[: len(units) - count]]
+    kept = [index for _, index in units[: len(units) - count]]
     expected = torch.ones_like(losses)
-    for place in {place for _, place in units} - set(kept):
-        expected[place] = 0
+    for index in {index for _, index in units} - set(kept):
+        expected[index] = 0
     assert factors.tolist() == expected.tolist()
 
 

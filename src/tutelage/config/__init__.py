@@ -1,0 +1,1 @@
+"""From Hydra to plain objects: the only package that sees a DictConfig."""

@@ -1,0 +1,283 @@
+"""Labelling by scoring: one prefill a text, the probability of each label's first token read from it."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from tutelage.errors import ConfigError, TeacherError
+from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
+from tutelage.labelling.calibration import Array, Calibrator
+from tutelage.records import Example, Label, LabelDistribution, record_id
+from tutelage.teacher.base import OnReply, Reply, Request, ScoreRequest, Teacher
+from tutelage.teacher.prompts import PromptSet
+
+MAX_CHOICES = 128
+"""Token ids that one request may name (vLLM's limit); more labels are scored in groups over the same prompt."""
+
+_CONTENT_FREE = ("N/A", "[MASK]", "…")
+
+
+@dataclass(frozen=True, slots=True)
+class Verbalizer:
+    """What the teacher reads and writes for each label: its word, or a code where words collide.
+
+    Attributes:
+        words: one a label.
+        tokens: the first token of " " + word, one a label, all different.
+        coded: True when codes took the words' place.
+    """
+
+    words: tuple[str, ...]
+    tokens: tuple[int, ...]
+    coded: bool
+
+
+def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = True) -> Verbalizer:
+    """Give each label one token of its own.
+
+    Words are used when their first tokens differ; else letters, then pairs of letters, whichever the tokenizer keeps apart.
+
+    Raises:
+        ConfigError: words collide and codes are not allowed, or no codes tell so many labels apart.
+    """
+    candidates = [tuple(label.word for label in labels)]
+    if allow_codes:
+        if len(labels) <= len(string.ascii_uppercase):
+            candidates.append(tuple(string.ascii_uppercase[: len(labels)]))
+        pairs = [first + second for first in string.ascii_lowercase for second in string.ascii_lowercase]
+        candidates.append(_distinct_codes(teacher, pairs, len(labels)))
+    for words in candidates:
+        if len(words) != len(labels):
+            continue
+        firsts = [ids[0] if ids else -1 for ids in teacher.tokenize([f" {word}" for word in words])]
+        if len(set(firsts)) == len(firsts) and -1 not in firsts:
+            return Verbalizer(words, tuple(firsts), coded=words != candidates[0])
+    clash = _first_clash(teacher, labels)
+    way_out = "; there are too many labels for codes." if allow_codes else ", or allow codes (method.allow_codes=true)."
+    raise ConfigError(
+        f"The labels '{clash[0]}' and '{clash[1]}' begin with the same token for this teacher, so one prefill cannot tell them apart. "
+        f"Give other words in data.labels (word: …){way_out}"
+    )
+
+
+def _distinct_codes(teacher: Teacher, codes: Sequence[str], count: int) -> tuple[str, ...]:
+    seen: set[int] = set()
+    kept: list[str] = []
+    for code, ids in zip(codes, teacher.tokenize([f" {code}" for code in codes]), strict=True):
+        if len(ids) == 1 and ids[0] not in seen:
+            seen.add(ids[0])
+            kept.append(code)
+        if len(kept) == count:
+            break
+    return tuple(kept)
+
+
+def _first_clash(teacher: Teacher, labels: Sequence[Label]) -> tuple[str, str]:
+    seen: dict[int, str] = {}
+    for label, ids in zip(labels, teacher.tokenize([f" {label.word}" for label in labels]), strict=True):
+        first = ids[0] if ids else -1
+        if first in seen:
+            return seen[first], label.name
+        seen[first] = label.name
+    return labels[0].name, labels[-1].name
+
+
+class Query(NamedTuple):
+    """What is scored: a text, or a mention in it."""
+
+    text: str
+    mention: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Distributions in the queries' order (None where the request failed) and the replies' errors by place."""
+
+    distributions: tuple[LabelDistribution | None, ...]
+    errors: dict[int, str]
+
+
+def ordered_demonstrations(shots: Sequence[Example], seed: int) -> list[Example]:
+    """The shots in an order drawn from the run's seed: class after class would teach the order instead of the task."""
+    order = list(shots)
+    random.Random(int(record_id("demonstrations", seed), 16)).shuffle(order)
+    return order
+
+
+class LabelScorer:
+    """Scores texts, or mentions in them, against a label space.
+
+    Args:
+        demonstrations: queries with their labels' names, shown before the text; their order is kept.
+        calibrator: makes probabilities of log-probabilities.
+        allow_codes: use letters for labels whose words collide.
+        nearest: gives a query demonstrations of its own, which take the place of the others; the calibrator stays one for all.
+
+    Raises:
+        ConfigError: see :func:`verbalize`.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        labels: Sequence[Label],
+        prompts: PromptSet,
+        demonstrations: Sequence[tuple[Query, str]],
+        calibrator: Calibrator,
+        allow_codes: bool = True,
+        nearest: Callable[[Query], Sequence[tuple[Query, str]]] | None = None,
+    ) -> None:
+        self._teacher = teacher
+        self._labels = tuple(labels)
+        self._names = tuple(label.name for label in labels)
+        self._prompts = prompts
+        self._verbalizer = verbalize(teacher, labels, allow_codes)
+        self._word_of = dict(zip(self._names, self._verbalizer.words, strict=True))
+        self._demonstrations = self._worded(demonstrations)
+        self._nearest = nearest
+        self.calibrator = calibrator
+
+    @property
+    def verbalizer(self) -> Verbalizer:
+        """The words and tokens in use."""
+        return self._verbalizer
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels' names, in the order of every distribution."""
+        return self._names
+
+    def prompt(self, query: Query) -> str:
+        """The scoring prompt of one query."""
+        legend = list(zip(self._verbalizer.words, (label.description for label in self._labels), strict=True))
+        return self._prompts.render(
+            "score",
+            **query._asdict(),
+            demonstrations=self._demonstrations if self._nearest is None else self._worded(self._nearest(query)),
+            coded=self._verbalizer.coded,
+            legend=[{"word": word, "description": description} for word, description in legend],
+        )
+
+    def _worded(self, demonstrations: Sequence[tuple[Query, str]]) -> list[dict[str, str]]:
+        return [{**query._asdict(), "word": self._word_of[label]} for query, label in demonstrations]
+
+    def _groups(self) -> list[tuple[int, ...]]:
+        tokens = self._verbalizer.tokens
+        return [tokens[start : start + MAX_CHOICES] for start in range(0, len(tokens), MAX_CHOICES)]
+
+    def requests(self, queries: Sequence[Query]) -> list[ScoreRequest]:
+        """The scoring requests of ``queries``: one each, more where there are more labels than one request may name."""
+        return [
+            ScoreRequest(id=f"{index}.{number}", prompt=prompt, choices=group)
+            for index, prompt in enumerate(map(self.prompt, queries))
+            for number, group in enumerate(self._groups())
+        ]
+
+    def fit(self, gold: Sequence[tuple[Query, str]] = (), on_reply: OnReply | None = None) -> int:
+        """Give the calibrator what it needs before the first text; return how many labels of ``gold`` that used.
+
+        Raises:
+            TeacherError: no request was answered.
+        """
+        if self.calibrator.needs == "content_free":
+            queries = [Query(text, text) for text in _CONTENT_FREE]
+            logprobs, errors = self._logprobs(queries, on_reply)
+            _some_answered(queries, errors)
+            self.calibrator.fit(logprobs[~np.isnan(logprobs).any(axis=1)])
+        elif self.calibrator.needs == "dev":
+            logprobs, errors = self._logprobs([query for query, _ in gold], on_reply)
+            _some_answered(gold, errors)
+            whole = ~np.isnan(logprobs).any(axis=1)
+            targets = [self._names.index(gold[index][1]) for index in np.flatnonzero(whole)]
+            self.calibrator.fit(logprobs[whole], targets)
+            return len(targets)
+        return 0
+
+    def score(self, queries: Sequence[Query], on_reply: OnReply | None = None) -> Scored:
+        """Calibrated distributions of ``queries``; the calibrator sees the whole batch at once."""
+        if not queries:
+            return Scored((), {})
+        logprobs, errors = self._logprobs(queries, on_reply)
+        _some_answered(queries, errors)
+        good = [index for index in range(len(queries)) if index not in errors]
+        raw = np.exp(logprobs[good])
+        # Rounded so that a last bit that differs between two batches of an engine does not travel on into weights and hashes.
+        calibrated = np.round(self.calibrator.transform(logprobs[good]), 6)
+        distributions: list[LabelDistribution | None] = [None] * len(queries)
+        for row, index in enumerate(good):
+            mass = float(raw[row].sum())
+            distributions[index] = LabelDistribution(
+                labels=self._names,
+                probabilities=tuple(calibrated[row].tolist()),
+                off_label_mass=round(max(0.0, 1.0 - mass), 6),
+                raw=tuple(np.round(raw[row] / max(mass, 1e-30), 6).tolist()),
+            )
+        return Scored(tuple(distributions), errors)
+
+    def _logprobs(self, queries: Sequence[Query], on_reply: OnReply | None) -> tuple[Array, dict[int, str]]:
+        requests = self.requests(queries)
+        groups, tokens = self._groups(), self._verbalizer.tokens
+        replies = self._teacher.ask(requests, on_reply)
+        result = np.full((len(queries), len(tokens)), np.nan)
+        errors: dict[int, str] = {}
+        for index in range(len(queries)):
+            parts: Sequence[Reply] = replies[index * len(groups) : (index + 1) * len(groups)]
+            if failed := [reply.error for reply in parts if reply.error]:
+                errors[index] = failed[0]
+            else:
+                result[index] = np.concatenate([reply.logprobs for reply in parts])
+        return result, errors
+
+
+class TextLabeller:
+    """Labels whole texts, each by one scoring request.
+
+    Args:
+        shots: the demonstrations, in this order.
+        nearest: gives a text demonstrations of its own instead.
+    """
+
+    asks_student = False
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        labels: Sequence[Label],
+        prompts: PromptSet,
+        shots: Sequence[Example],
+        calibrator: Calibrator,
+        allow_codes: bool = True,
+        nearest: Nearest | None = None,
+    ) -> None:
+        own = None if nearest is None else lambda query: _labelled(nearest(query.text))
+        self._scorer = LabelScorer(teacher, labels, prompts, _labelled(shots), calibrator, allow_codes, own)
+        self.calibrator = calibrator
+
+    def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
+        """Fit the calibrator; return how many gold labels of dev that used."""
+        return self._scorer.fit(_labelled(dev), on_reply)
+
+    def requests(self, drafts: Sequence[Draft]) -> list[Request]:
+        """One request a text, more where there are more labels than one may name."""
+        return list(self._scorer.requests([Query(draft.text) for draft in drafts]))
+
+    def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
+        """Opinions of ``drafts``."""
+        scored = self._scorer.score([Query(draft.text) for draft in drafts], on_reply)
+        opinions = tuple(None if one is None else Opinion(one) for one in scored.distributions)
+        return Labelled(opinions, scored.errors, asked=len(drafts), failed=len(scored.errors))
+
+
+def _labelled(examples: Sequence[Example]) -> list[tuple[Query, str]]:
+    return [(Query(example.text), example.label) for example in examples if example.label is not None]
+
+
+def _some_answered(texts: Sequence[object], errors: dict[int, str]) -> None:
+    if texts and len(errors) == len(texts):
+        raise TeacherError(f"None of {len(texts)} scoring requests was answered; the first says: {errors[0]}")

@@ -1,0 +1,1 @@
+"""What methods that write texts share."""

@@ -1,0 +1,80 @@
+"""Variants of a marked sentence that need no model: other names in the places of its entities, and noise around them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.records import Row
+from tutelage.tasks.spans import Span, read_spans, write_spans
+
+Mention = tuple[str, str]
+"""An entity's words and its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A sentence with its entities, and the id of the row that it comes from."""
+
+    id: str
+    text: str
+    spans: tuple[Span, ...]
+
+    @property
+    def mentions(self) -> list[Mention]:
+        """The different entities, in order."""
+        return list(dict.fromkeys(mentions_of(self.text, write_spans(self.spans))))
+
+
+def marked(row: Row) -> Marked:
+    """A row's sentence."""
+    return Marked(row.id, row.text, read_spans(row.target))
+
+
+def renamed(sentence: Marked, names: Mapping[Mention, str]) -> Marked:
+    """The sentence with ``names`` in the places of its entities, every one of which has one."""
+    words, done = sentence.text.split(" "), 0
+    made: list[str] = []
+    spans = []
+    for span in sentence.spans:
+        name = names[" ".join(words[span.start : span.end]), span.type].split(" ")
+        made += words[done : span.start]
+        spans.append(Span(len(made), len(made) + len(name), span.type))
+        made += name
+        done = span.end
+    return Marked(sentence.id, " ".join([*made, *words[done:]]), tuple(spans))
+
+
+def noised(sentence: Marked, share: float, rng: random.Random) -> Marked | None:
+    """The sentence with a ``share`` of the words outside its entities, at least one, dropped, with two letters swapped or in another case.
+
+    None where no word of letters lies outside.
+    """
+    words = sentence.text.split(" ")
+    inside = {index for span in sentence.spans for index in range(span.start, span.end)}
+    outside = [index for index, word in enumerate(words) if index not in inside and word.isalpha()]
+    if not outside:
+        return None
+    chosen = rng.sample(outside, max(1, round(share * len(outside))))
+    # Case alone would leave a duplicate of the sentence, so one of the words is changed in another way.
+    changed = {index: _damaged(words[index], rng, case=index != chosen[0]) for index in chosen}
+    kept = [index for index in range(len(words)) if changed.get(index, words[index])]
+    moved = {index: number for number, index in enumerate(kept)}
+    spans = tuple(Span(moved[span.start], moved[span.end - 1] + 1, span.type) for span in sentence.spans)
+    return Marked(sentence.id, " ".join(changed.get(index, words[index]) for index in kept), spans)
+
+
+def _damaged(word: str, rng: random.Random, *, case: bool) -> str:
+    """The word with one fault; "" where it is dropped."""
+    ways: list[Callable[[], str]] = [lambda: ""]
+    if uneven := [index for index in range(1, len(word) - 2) if word[index] != word[index + 1]]:
+        ways.append(lambda: _swapped(word, rng.choice(uneven)))
+    if case and word.swapcase() != word:
+        ways.append(lambda: word.upper() if word.islower() else word.lower())
+    return rng.choice(ways)()
+
+
+def _swapped(word: str, index: int) -> str:
+    return word[:index] + word[index + 1] + word[index] + word[index + 2 :]

@@ -1,0 +1,1 @@
+"""Methods that label texts of the pool: LLKD, static, LLMaAA, FreeAL."""

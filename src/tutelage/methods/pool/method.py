@@ -1,0 +1,184 @@
+"""Methods that label an unlabelled pool: all of it at once, or on demand, what an acquisition selector asks for round by round.
+
+LLKD (after Li et al. 2025) is this with its train selector; static and full_pool are its controls; LLMaAA and FreeAL change whom the teacher
+is shown. What a row is worth is the train selector's business: here every answered text becomes an accepted row.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from tutelage.errors import BudgetExhausted, ConfigError
+from tutelage.labelling.base import Draft, Labeller, NewLabeller
+from tutelage.labelling.scoring import ordered_demonstrations
+from tutelage.methods.base import MethodContext, TeacherMethod, gold_rows
+from tutelage.methods.generation.acceptance import with_proposals
+from tutelage.methods.pool.settings import PoolSettings
+from tutelage.records import Example, Feedback, Growth, Row, record_id
+from tutelage.selectors.protocol import Acquirer
+from tutelage.teacher.base import Request
+from tutelage.teacher.prompts import PromptSet
+from tutelage.teacher.wrappers.budget import BudgetedTeacher
+
+
+class PoolLabelling(TeacherMethod):
+    """The method. Its labeller is built over the shots, which are the teacher's demonstrations.
+
+    Args:
+        acquirer: chooses what to label in each round.
+    """
+
+    _labeller: Labeller
+
+    def __init__(self, name: str, settings: PoolSettings, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller) -> None:
+        super().__init__(name, prompts, new_labeller)
+        self.settings = settings
+        self._acquirer = acquirer
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of acquisition."""
+        return self.settings.rounds
+
+    def setup(self, context: MethodContext) -> None:
+        """Draw the pool that the run may use, and build the labeller.
+
+        Raises:
+            ConfigError: there is no teacher or no pool.
+        """
+        if context.teacher is None:
+            raise ConfigError(f"method={self.name} needs a teacher.")
+        if not context.unlabelled:
+            raise ConfigError(f"method={self.name} labels a pool, and the data set has no pool text.")
+        self._context, self._teacher = context, context.teacher
+        self._pool = list(context.unlabelled)
+        if self.settings.pool_size is not None:
+            self._pool = self._shuffled("pool", self._pool)[: self.settings.pool_size]
+        self._shots = ordered_demonstrations(context.shots, context.seed)
+        self._labeller = self._build_labeller()
+
+    def _build_labeller(self) -> Labeller:
+        """What labels the pool, over the shots."""
+        return self._new_labeller(self._context.task, self._teacher, self._shots)
+
+    def first_rows(self) -> Growth:
+        """The shots where they are trained on, and the texts that are labelled before there is a student."""
+        self._calibrate()
+        gold = gold_rows(self._context.shots) if self.settings.train_on_shots else []
+        first = self._pool if self.settings.first is None else self._shuffled("first", self._pool)[: self.settings.first]
+        try:
+            growth = self._label(first, [""] * len(first), 0)
+        except BudgetExhausted as error:
+            raise ConfigError(
+                f"budget.tokens is smaller than what the first {len(first)} texts of the pool take: {error} Raise it, or label fewer of them "
+                "(method.first, or method.pool_size)."
+            ) from None
+        return replace(growth, rows=(*gold, *growth.rows))
+
+    def next_rows(self, feedback: Feedback, round: int) -> Growth:
+        """Ask the selector for texts that have no label yet, and the teacher for their labels.
+
+        Raises:
+            BudgetExhausted: the tokens are spent.
+        """
+        began = time.perf_counter()
+        done = {row.parents[0] for row in self._context.pool.rows if row.source == "pool"}
+        chosen, scores = self._acquire([example for example in self._pool if example.id not in done], round)
+        seconds = time.perf_counter() - began
+        growth = self._label(chosen, scores, round)
+        return replace(growth, seconds={**growth.seconds, "acquisition": seconds})
+
+    def aimed_at(self, feedback: Feedback) -> Feedback:
+        """The feedback as it is: its mistakes are worth a look in the report, though acquisition asks the student anew."""
+        return feedback
+
+    def sample_requests(self, count: int) -> dict[str, list[Request]]:
+        """Real labelling requests of the pool's first texts that give any (for NER one without a candidate gives none); for planning."""
+        asking = (draft for example in self._pool if self._labeller.requests([draft := Draft(example.text)]))
+        requests = self._labeller.requests(list(islice(asking, count)))
+        return {"labelling": requests[:count]} if requests else {}
+
+    def requests_a_round(self) -> dict[str, int]:
+        """Requests of the largest round: the first one, or one of acquisition."""
+        first = len(self._pool) if self.settings.first is None else min(self.settings.first, len(self._pool))
+        sample = [Draft(example.text) for example in self._pool[:100]]
+        each = len(self._labeller.requests(sample)) / max(1, len(sample))
+        later = len(self._pool) if self.settings.n_texts is None else self.settings.n_texts
+        return {"labelling": round(max(first, later if self.settings.rounds else 0) * each)}
+
+    def _acquire(self, left: Sequence[Example], round: int) -> tuple[list[Example], list[str]]:
+        """What the selector chooses of ``left``, with its scores as text."""
+        if not left:
+            return [], []
+        self._context.on_phase("acquisition", 0)
+        view = self._context.view_pool([example.text for example in left], [row.text for row in self._context.pool.accepted()])
+        rng = np.random.default_rng(int(record_id("acquire", self._context.seed, round), 16))
+        wanted = len(left) if self.settings.n_texts is None else min(self.settings.n_texts, len(left))
+        acquired = self._acquirer.query(view, wanted, rng)
+        return [left[index] for index in acquired.indices], [f"{score:.6g}" for score in acquired.scores]
+
+    def _label(self, examples: Sequence[Example], scores: Sequence[str], round: int, labeller: Labeller | None = None) -> Growth:
+        """Rows of ``examples``, in order; one that the teacher did not answer is rejected with the reason."""
+        labeller = labeller or self._labeller
+        began = time.perf_counter()
+        drafts = with_proposals([Draft(example.text) for example in examples], labeller, self._context, round)
+        requests = labeller.requests(drafts)
+        self._check_budget(requests, len(examples))
+        self._context.on_phase("labelling", len(requests))
+        labelled = labeller.label(drafts, self._context.on_reply)
+        rows = []
+        for index, (example, score, opinion) in enumerate(zip(examples, scores, labelled.opinions, strict=True)):
+            rows.append(
+                Row(
+                    id=record_id("pool row", round, example.id),
+                    text=example.text,
+                    target=opinion.target(opinion.distribution.top) if opinion else "",
+                    source="pool",
+                    round=round,
+                    accepted=opinion is not None,
+                    reason="" if opinion else f"labelling failed: {labelled.errors[index]}",
+                    distribution=opinion.distribution if opinion else None,
+                    parents=(example.id,),
+                    detail={"acquisition": score} if score else {},
+                    entity_confidence=opinion.entity_confidence("") if opinion else (),
+                )
+            )
+        return Growth(
+            round=round,
+            rows=tuple(rows),
+            seconds={"labelling": time.perf_counter() - began},
+            asked=labelled.asked,
+            answered=labelled.asked - labelled.failed,
+            rejected=0,
+            failed=labelled.failed,
+        )
+
+    def _check_budget(self, requests: Sequence[Request], texts: int) -> None:
+        """Refuse a batch that would pass the limit: a whole pool may cost many times what is left.
+
+        Raises:
+            BudgetExhausted: it would.
+        """
+        left = self._teacher.left if isinstance(self._teacher, BudgetedTeacher) else None
+        if left is None:
+            return
+        cost = sum(len(ids) + 1 for ids in self._teacher.tokenize([request.prompt for request in requests]))
+        if cost > left:
+            raise BudgetExhausted(f"labelling {texts:,} texts takes about {cost:,} tokens and {left:,} are left.")
+
+    def _shuffled(self, what: str, examples: Sequence[Example]) -> list[Example]:
+        order = list(examples)
+        random.Random(int(record_id(what, self._context.seed), 16)).shuffle(order)
+        return order
+
+
+def pool_labelling(name: str, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller, **settings: Any) -> PoolLabelling:
+    """Build the method from the flat values of its conf/method file; ``settings`` are those of :class:`PoolSettings`."""
+    return PoolLabelling(name, PoolSettings(**settings), prompts, acquirer, new_labeller)

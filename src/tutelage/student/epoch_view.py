@@ -1,0 +1,193 @@
+"""What the student makes of an epoch's rows when the epoch begins, in plain numbers, for the selectors that decide once an epoch.
+
+One pass over the rows in evaluation mode. Everything is counted in decided units, the texts or the words that the student sees, and then
+averaged by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from tutelage.data.items import Batch, Item
+from tutelage.errors import ConfigError
+from tutelage.selectors.protocol import EpochView, Floats, Indices
+from tutelage.student.module import StudentModule
+from tutelage.student.observing import evaluating, logits_and_states, mean_state
+
+DIRECTIONS = 64
+"""P: what gradients are projected to. Cosines are kept to about 1/8, as by Johnson and Lindenstrauss."""
+_SEED = 20240204
+"""Of the projection: the same in every epoch and run."""
+
+
+Collate = Callable[[Iterable[tuple[int, Item]]], Batch]
+
+
+def epoch_view(
+    module: StudentModule,
+    items: Sequence[Item],
+    collate: Collate,
+    *,
+    needs: Collection[str],
+    blank: Sequence[int] = (),
+    at_once: int = 64,
+) -> EpochView:
+    """The view of an epoch that trains on ``items``: each row once, in the order of its first place, however often it is trained on.
+
+    Modes, hooks and random numbers are left as they were. A row without a word that the student sees has NaN everywhere.
+
+    - ``losses``: cross-entropy against ``item.vectors``; for words the mean over the words.
+    - ``gradients``: of that loss at a linear layer over the last hidden states, which is (p - t) times the mean-pooled state, or for words
+      the mean of (p - t) times the word's own state; projected by random signs. Where the head is of another form
+      (``student.pooling=first``) this stands in for its gradient.
+    - ``prior_losses``: cross-entropy of the target under the student's distribution of the empty text; for words, of which an empty text
+      has none, under the mean of its distributions over all words of the epoch.
+
+    Args:
+        collate: of the :class:`~tutelage.data.items.ItemEncoder` that made the items.
+        needs: the selector's. "gradients" and "prior_losses" are computed only where they are in it. Where nothing but "rows" is, the
+            student is not asked, and ``probabilities`` and ``losses`` are NaN.
+        blank: token ids of the empty text, special tokens included; only "prior_losses" of texts needs them.
+        at_once: rows in a chunk; each chunk has rows of like length.
+
+    Raises:
+        ConfigError: the tokenizer gives an empty text no tokens.
+        StudentError: gradients are asked for, and there is no encoder to take hidden states from.
+    """
+    rows = list({item.id: item for item in items}.values())
+    outputs = len(module.task.outputs)
+    projection = _Projection(outputs) if "gradients" in needs else None
+    probabilities, targets = np.full((2, len(rows), outputs), np.nan)
+    losses, gradients = np.full(len(rows), np.nan), np.full((len(rows), DIRECTIONS), np.nan)
+    total, units = np.zeros(outputs), 0
+    prior = np.full(outputs, np.nan)
+    with evaluating(module):
+        for chunk in _by_length(rows, at_once) if set(needs) - {"rows"} else ():
+            seen = _look(module, [rows[index] for index in chunk], collate, projection)
+            probabilities[chunk] = seen.least_certain()
+            targets[chunk] = seen.by_row(seen.targets)
+            losses[chunk] = seen.by_row(-(seen.targets * seen.logs).sum(axis=1, keepdims=True))[:, 0]
+            gradients[chunk] = seen.by_row(seen.gradients)
+            total, units = total + np.exp(seen.logs).sum(axis=0), units + len(seen.owners)
+        if "prior_losses" in needs and rows:
+            if not module.task.is_token_level:
+                prior = _of_empty_text(module, rows[0], collate, blank)
+            elif units:
+                prior = np.log(np.maximum(total / units, np.finfo(np.float64).tiny))
+    return EpochView(
+        ids=tuple(item.id for item in rows),
+        texts=tuple(item.text for item in rows),
+        groups=np.array([item.key for item in rows], dtype=np.int64),
+        confidence=np.array([item.confidence for item in rows], dtype=np.float64),
+        least_confidence=np.array([item.least_confidence for item in rows], dtype=np.float64),
+        gold=np.array([item.gold for item in rows], dtype=np.bool_),
+        probabilities=probabilities,
+        losses=losses,
+        gradients=None if projection is None else gradients,
+        # Cross-entropy is linear in the target, so the mean over words is that of the mean target.
+        prior_losses=-(targets * prior).sum(axis=1) if "prior_losses" in needs else None,
+        classes=module.task.num_groups,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """The student's view of the units of B rows.
+
+    Attributes:
+        rows: B.
+        owners: the row of each unit, [N].
+        logs: log-probabilities, [N, C].
+        targets: [N, C].
+        gradients: [N, P]; NaN where they are not asked for.
+    """
+
+    rows: int
+    owners: Indices
+    logs: Floats
+    targets: Floats
+    gradients: Floats
+
+    def by_row(self, values: Floats) -> Floats:
+        """The mean over each row's units, [N, K] → [B, K]; NaN for a row without any."""
+        sums = np.zeros((self.rows, values.shape[1]))
+        np.add.at(sums, self.owners, values)
+        counts = np.bincount(self.owners, minlength=self.rows)[:, None]
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+    def least_certain(self) -> Floats:
+        """The distribution of each row's least certain unit, the first of equals, [B, C]; NaN for a row without any."""
+        found = np.full((self.rows, self.logs.shape[1]), np.nan)
+        order = np.lexsort((self.logs.max(axis=1), self.owners))
+        owners, first = np.unique(self.owners[order], return_index=True)
+        found[owners] = np.exp(self.logs[order[first]])
+        return found
+
+
+class _Projection:
+    """Random signs R, so that (e outer h) becomes R (e outer h) / sqrt(P). The outer product itself is never formed.
+
+    Rank-one signs (one vector for e, one for h) would be smaller, but cosines would be off by twice as much.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        self._outputs = outputs
+        self._signs: torch.Tensor | None = None
+
+    def __call__(self, errors: torch.Tensor, states: torch.Tensor) -> Floats:
+        """[N, C] and [N, D] → [N, P]."""
+        if self._signs is None:
+            rng = torch.Generator().manual_seed(_SEED)
+            signs = torch.randint(0, 2, (states.shape[1], DIRECTIONS * self._outputs), generator=rng)
+            self._signs = (2 * signs - 1).to(states) / DIRECTIONS**0.5
+        halfway = (states @ self._signs).view(-1, DIRECTIONS, self._outputs)
+        return _plain(torch.einsum("npc,nc->np", halfway, errors))
+
+
+def _look(module: StudentModule, items: Sequence[Item], collate: Collate, projection: _Projection | None) -> _Units:
+    by_word = module.task.is_token_level
+    # A text is one unit; of the words those count that have a token.
+    indices = [[index for index, at in enumerate(item.indices) if at >= 0] if by_word else [0] for item in items]
+    owners = np.repeat(np.arange(len(items)), [len(own) for own in indices])
+    vectors = [item.vectors[index] for item, own in zip(items, indices, strict=True) for index in own]
+    targets = torch.tensor(vectors, dtype=torch.float32, device=module.device).view(len(owners), len(module.task.outputs))
+    batch = _moved(collate(enumerate(items)), module.device)
+    logits, states = (module(batch).float(), None) if projection is None else logits_and_states(module, batch)
+    columns = np.array([items[row].indices[index] for row, own in enumerate(indices) for index in own if by_word], dtype=np.int64)
+    logs = (logits[owners, columns] if by_word else logits).log_softmax(dim=-1)
+    gradients = np.full((len(owners), DIRECTIONS), np.nan)
+    if projection is not None and states is not None:
+        own = states[owners, columns] if by_word else mean_state(states, batch["attention_mask"])
+        gradients = projection(logs.exp() - targets, own)
+    return _Units(len(items), owners, _plain(logs), _plain(targets), gradients)
+
+
+def _of_empty_text(module: StudentModule, item: Item, collate: Collate, blank: Sequence[int]) -> Floats:
+    """Log-probabilities of the empty text, [C]; ``item`` lends it all but its tokens."""
+    if not blank:
+        raise ConfigError(
+            "selector=answer_difficulty compares each text with an empty one, and this student's tokenizer gives an empty text no tokens. "
+            "Choose another student.model= or another selector=."
+        )
+    batch = _moved(collate([(0, replace(item, token_ids=tuple(blank)))]), module.device)
+    found: Floats = _plain(module(batch).float().log_softmax(dim=-1))[0]
+    return found
+
+
+def _by_length(items: Sequence[Item], at_once: int) -> Iterator[Indices]:
+    order = np.argsort(np.array([len(item.token_ids) for item in items], dtype=np.int64), kind="stable")
+    for start in range(0, len(order), at_once):
+        yield order[start : start + at_once]
+
+
+def _moved(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+    return {key: value.to(device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
+
+
+def _plain(values: torch.Tensor) -> Floats:
+    plain: Floats = values.cpu().numpy().astype(np.float64)
+    return plain

@@ -1,0 +1,1 @@
+"""The engines that answer: vLLM, a server, transformers, a recording."""

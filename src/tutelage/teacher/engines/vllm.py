@@ -1,0 +1,286 @@
+"""vLLM in a process of its own: spawned, watched, and ended with the run.
+
+The engine starts at the first request that needs it, so that a run that is answered from the cache never loads a model. Replies
+stream back as they finish. The process is started by exec (never fork), so it inherits no CUDA, no threads and no locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import ConfigError, TeacherError, did_you_mean
+from tutelage.teacher import structured
+from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request
+from tutelage.teacher.engines.hardware import Hardware, child_environment, resolve_dtype, vllm_hardware
+from tutelage.teacher.engines.link import EngineLink
+from tutelage.teacher.engines.model_files import fingerprint_of, is_local, load_tokenizer, model_identity, resolve_model, token_ids
+from tutelage.teacher.engines.process import EngineProcess
+from tutelage.teacher.engines.shared import SharedEngine, shared_address
+from tutelage.teacher.replies import ReplyCollector
+
+_LOG = logging.getLogger(__name__)
+_LIFECYCLES = ("resident", "sleep", "restart")
+_MAX_CHOICES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Resident memory of the teacher's process, in bytes, before and after it handed memory over."""
+
+    lifecycle: str
+    before: int
+    after: int
+
+
+class VllmTeacher:
+    """vLLM behind the teacher protocol.
+
+    Args:
+        model: a folder, a hub id, or "embedded".
+        dtype: "auto", "float32", "bfloat16" or "float16"; see :func:`tutelage.teacher.engines.hardware.resolve_dtype`.
+        max_model_len: prompt and completion together, in tokens.
+        kv_cache_gb: size of the key-value cache on a CPU.
+        gpu_memory_utilization: share of the GPU's memory that the engine takes.
+        seed: the engine's own seed; every request brings its own as well.
+        start_timeout: seconds until the engine must be ready.
+        reply_timeout: seconds without any reply after which the engine is given up.
+        chunk_size: requests that are inside the engine at once.
+        trust_remote_code: run code that comes with the model.
+        revision: the hub revision; "" is the newest.
+        log_path: where the process's own output goes; a temporary file when None.
+        lifecycle: what :meth:`hand_over` does: "resident" nothing, "sleep" put the engine to sleep (GPU only), "restart" end its
+            process until the next request.
+
+    Raises:
+        ConfigError: an unknown lifecycle, or "sleep" on a CPU.
+        TeacherError: vLLM is not installed, or the model's path holds no model.
+    """
+
+    child_module = "tutelage.teacher.engines.vllm_child"
+    """The module that the engine's process runs."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        dtype: str = "auto",
+        max_model_len: int = 2048,
+        kv_cache_gb: float = 2.0,
+        gpu_memory_utilization: float = 0.5,
+        seed: int = 0,
+        start_timeout: float = 300.0,
+        reply_timeout: float = 300.0,
+        chunk_size: int = 256,
+        trust_remote_code: bool = False,
+        revision: str = "",
+        log_path: Path | None = None,
+        lifecycle: str = "resident",
+    ) -> None:
+        if lifecycle not in _LIFECYCLES:
+            raise ConfigError(did_you_mean("teacher.lifecycle", lifecycle, _LIFECYCLES))
+        if chunk_size < 1:
+            raise ConfigError(f"teacher.chunk_size is {chunk_size}; it must be at least 1")
+        self._hardware, self._version = vllm_hardware()
+        if lifecycle == "sleep" and self._hardware.device == "cpu":
+            raise ConfigError("teacher.lifecycle=sleep needs a GPU: vLLM cannot sleep on a CPU. Use resident or restart.")
+        self._model = resolve_model(model)
+        self._dtype = resolve_dtype(dtype, self._hardware)
+        self._max_model_len = max_model_len
+        self._kv_cache_gb = kv_cache_gb
+        self._gpu_memory_utilization = gpu_memory_utilization
+        self._seed = seed
+        self._start_timeout = start_timeout
+        self._reply_timeout = reply_timeout
+        self._chunk_size = chunk_size
+        self._trust_remote_code = trust_remote_code
+        self._revision = revision
+        self._log_path = log_path
+        self._lifecycle = lifecycle
+        self._fingerprint = ""
+        self._tokenizer: Any = None
+        self._process: EngineLink | None = None
+        self._asleep = False
+        self._closed = False
+        self._batch = 0
+        self._lock = threading.RLock()
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model's content, vLLM's version, device, number type and context length. Starts nothing."""
+        if not self._fingerprint:
+            self._fingerprint = fingerprint_of(
+                "vllm",
+                model=model_identity(self._model, self._revision),
+                version=self._version,
+                device=self._hardware.device,
+                dtype=self._dtype,
+                max_model_len=self._max_model_len,
+            )
+        return self._fingerprint
+
+    @property
+    def hardware(self) -> Hardware:
+        """What the engine runs on."""
+        return self._hardware
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the engine; None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, with no special tokens added; done here, without the engine."""
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = load_tokenizer(self._model, self._revision, trust_remote_code=self._trust_remote_code)
+            return token_ids(self._tokenizer, texts)
+
+    def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
+        """Answer every request, in order; see :class:`tutelage.teacher.base.Teacher`.
+
+        Raises:
+            TeacherError: the engine did not start, died, or went silent; every reply before that was given to ``on_reply``.
+            ValueError: an id occurs twice.
+        """
+        collector = ReplyCollector(requests, on_reply)
+        with self._lock:
+            if self._closed:
+                raise TeacherError("the teacher was closed and asked again; build a new one.")
+            if not requests:
+                return []
+            sent = self._split_off_refused(requests, collector.keep)
+            if sent:
+                self._exchange(sent, collector.keep)
+            return collector.in_order()
+
+    def hand_over(self) -> HandOver:
+        """Give memory back, as the lifecycle says, and log the process's resident memory before and after."""
+        with self._lock:
+            before = self._process.resident_bytes() if self._process else 0
+            if self._lifecycle == "restart":
+                self._end()
+            elif self._lifecycle == "sleep" and self.pid is not None and not self._asleep:
+                self._command("sleep", "slept")
+                self._asleep = True
+            done = HandOver(self._lifecycle, before, (self._process.resident_bytes() if self._process else 0))
+        _LOG.info("teacher handed over (%s): %.2f GB before, %.2f GB after", done.lifecycle, done.before / 2**30, done.after / 2**30)
+        return done
+
+    def close(self) -> None:
+        """End the engine's process, with force where it does not go; closing twice is not an error."""
+        with self._lock:
+            self._end()
+            self._closed = True
+
+    def _split_off_refused(self, requests: Sequence[Request], keep: Callable[[Reply], None]) -> list[Request]:
+        """Answer what needs no engine to be refused, and sort the rest so that shared prefixes meet."""
+        sent: list[Request] = []
+        for request in requests:
+            if not isinstance(request, GenerateRequest) and not 1 <= len(request.choices) <= _MAX_CHOICES:
+                keep(Reply(request.id, error=f"a score takes 1 to {_MAX_CHOICES} choices, this one has {len(request.choices)}"))
+            else:
+                sent.append(request)
+        return sorted(sent, key=lambda request: request.prompt)
+
+    def _exchange(self, requests: list[Request], keep: Callable[[Reply], None]) -> None:
+        process = self._running()
+        self._batch += 1
+        kinds = ("score", "generate")
+        numbered = enumerate(requests)
+        messages = [{"index": index, "kind": kinds[isinstance(request, GenerateRequest)], **asdict(request)} for index, request in numbered]
+        left = len(requests)
+        try:
+            process.send({"op": "ask", "batch": self._batch, "requests": messages}, "before it was asked")
+            while left:
+                message = process.receive(self._reply_timeout, f"{len(requests) - left} of {len(requests)} requests were answered")
+                # Replies of an earlier batch that was given up half-way are of no use to anyone.
+                if message["op"] == "reply" and message["batch"] == self._batch:
+                    left -= 1
+                    keep(_to_reply(requests[message["index"]], message))
+        finally:
+            # Ctrl-C, or an on_reply that raised: what is still inside the engine belongs to nobody.
+            if left and process.pid is not None:
+                with contextlib.suppress(TeacherError):
+                    process.send({"op": "abort"})
+
+    def _running(self) -> EngineLink:
+        """The engine's process, started or woken when need be."""
+        if self._process is None or self._process.pid is None:
+            self._end()
+            started = time.monotonic()
+            start = {"op": "start", "engine": self.engine_arguments(), "window": self._chunk_size}
+            if host := shared_address():
+                self._process = SharedEngine(host, start, name=self._model, start_timeout=self._start_timeout)
+            else:
+                self._process = EngineProcess(
+                    start,
+                    environment=child_environment(self._hardware, offline=is_local(self._model)),
+                    name=self._model,
+                    start_timeout=self._start_timeout,
+                    log_path=self._log_path,
+                    module=self.child_module,
+                )
+            _LOG.info("teacher %s is ready after %.1f s (process %s)", self._model, time.monotonic() - started, self._process.pid)
+        if self._asleep:
+            self._command("wake", "woke")
+            self._asleep = False
+        return self._process
+
+    def _command(self, operation: str, answer: str) -> None:
+        assert self._process is not None
+        self._process.send({"op": operation}, f"before {operation}")
+        while self._process.receive(self._reply_timeout, f"during {operation}")["op"] != answer:
+            continue
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.end()
+        self._process = None
+        self._asleep = False
+
+    def engine_arguments(self) -> dict[str, Any]:
+        """What vLLM's ``LLM`` is made with."""
+        arguments: dict[str, Any] = {
+            "model": self._model,
+            "dtype": self._dtype,
+            "max_model_len": self._max_model_len,
+            "seed": self._seed,
+            "enable_prefix_caching": True,
+            "trust_remote_code": self._trust_remote_code,
+            "revision": self._revision or None,
+            "disable_log_stats": True,
+        }
+        if self._hardware.device == "cpu":
+            # The default block of 128 tokens never caches a short shared prefix; 16 is refused on a CPU.
+            arguments |= {"enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": int(self._kv_cache_gb * 2**30)}
+            # vLLM 0.32 rewinds the generator of a seeded request whose prompt is split over two steps, and a CPU generator cannot be
+            # rewound: the engine dies. So no prompt is split.
+            arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, self._max_model_len)}
+        else:
+            arguments |= {"gpu_memory_utilization": self._gpu_memory_utilization, "enable_sleep_mode": self._lifecycle == "sleep"}
+        return arguments
+
+
+def _to_reply(request: Request, message: dict[str, Any]) -> Reply:
+    error = str(message["error"])
+    if not error and isinstance(request, GenerateRequest) and request.json_schema:
+        try:
+            structured.validate(message["text"], request.json_schema)
+        except ValueError as wrong:
+            error = f"the reply {wrong}; it ended by {message['finish_reason']!r} (by 'length': raise max_tokens)"
+    return Reply(
+        id=request.id,
+        text=message["text"],
+        logprobs=tuple(message["logprobs"]),
+        prompt_tokens=message["prompt_tokens"],
+        completion_tokens=message["completion_tokens"],
+        finish_reason=message["finish_reason"],
+        error=error,
+    )

@@ -1,0 +1,247 @@
+"""The process that vLLM lives in. Started by :mod:`tutelage.teacher.engines.vllm`; the only file that imports vllm.
+
+    python -m tutelage.teacher.engines.vllm_child <file descriptor of its end of the socket pair>
+
+In: ``start`` (engine arguments), ``ask`` (a batch), ``abort``, ``sleep``, ``wake``, ``close``. Out: ``ready`` or ``failed``, then a
+``reply`` for each request as it finishes, ``done`` after a batch, ``slept``, ``woke``, and ``broken`` when the engine raised.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import traceback
+from typing import Any
+
+from tutelage.teacher import structured
+from tutelage.teacher.engines.channel import Channel, ChannelClosed
+
+_PARENT_POLL_SECONDS = 1.0
+
+
+class EngineLoop:
+    """Feeds the engine from the parent's messages and sends every reply back in the step that finished it."""
+
+    def __init__(self, channel: Channel, collector: queue.SimpleQueue[dict[str, Any]], llm: Any, window: int) -> None:
+        """Serve ``llm``; at most ``window`` requests are inside the engine at once."""
+        self._channel = channel
+        self._collector = collector
+        self._llm = llm
+        self._engine = llm.llm_engine
+        self._tokenizer = llm.get_tokenizer()
+        self._limit = int(llm.llm_engine.model_config.max_model_len)
+        self._vocabulary = int(llm.llm_engine.model_config.get_vocab_size())
+        self._window = window
+        self._waiting: collections.deque[dict[str, Any]] = collections.deque()
+        self._running: dict[str, dict[str, Any]] = {}
+        self._internal: dict[str, str] = {}
+        self._batch = -1
+        self._serial = 0
+
+    def run(self) -> None:
+        """Serve until ``close``."""
+        while True:
+            busy = bool(self._waiting or self._running)
+            message = self._next_message(wait=not busy)
+            if message is not None:
+                if message["op"] == "close":
+                    return
+                self._obey(message)
+                continue
+            while self._waiting and len(self._running) < self._window:
+                self._admit(self._waiting.popleft())
+            if self._running:
+                for output in self._engine.step():
+                    if output.finished:
+                        self._answer(output)
+            if not self._waiting and not self._running:
+                self._channel.send({"op": "done", "batch": self._batch})
+
+    def _next_message(self, *, wait: bool) -> dict[str, Any] | None:
+        if wait:
+            return self._collector.get()
+        try:
+            return self._collector.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        if message["op"] == "ask":
+            self._batch = message["batch"]
+            requests = message["requests"]
+            # One call of the fast tokenizer for the whole batch: it runs in parallel, and lengths are known before anything is sent.
+            ids = self._tokenizer([request["prompt"] for request in requests])["input_ids"]
+            for request, prompt_ids in zip(requests, ids, strict=True):
+                request["ids"] = list(prompt_ids)
+            self._waiting.extend(requests)
+        elif message["op"] == "abort":
+            self._waiting.clear()
+            self._engine.abort_request(list(self._internal.values()), internal=True)
+            self._running.clear()
+            self._internal.clear()
+            self._channel.send({"op": "done", "batch": self._batch})
+        elif message["op"] == "sleep":
+            self._llm.sleep(level=1)
+            self._channel.send({"op": "slept"})
+        elif message["op"] == "wake":
+            self._llm.wake_up()
+            self._channel.send({"op": "woke"})
+
+    def _admit(self, request: dict[str, Any]) -> None:
+        ids = request["ids"]
+        if error := self._refusal(request):
+            self._send(request, error=error)
+            return
+        from vllm.exceptions import VLLMClientError
+
+        self._serial += 1
+        name = str(self._serial)
+        try:
+            self._internal[name] = self._engine.add_request(name, {"prompt_token_ids": ids}, self._parameters(request))
+        except (ValueError, TypeError, VLLMClientError) as error:
+            # vLLM's own refusal of one request, for instance a schema with a keyword it cannot compile.
+            self._send(request, error=f"vLLM refused the request: {str(error).strip()[:400]}")
+            return
+        self._running[name] = request
+
+    def _refusal(self, request: dict[str, Any]) -> str:
+        length = len(request["ids"])
+        if length == 0:
+            return "the prompt is empty; vLLM needs at least one token"
+        if length + 1 > self._limit:
+            return f"the prompt has {length} tokens, the engine takes {self._limit - 1}; shorten the prompt or raise teacher.max_model_len"
+        wrong = [token for token in request.get("choices", ()) if not 0 <= token < self._vocabulary]
+        if wrong:
+            return f"choice {wrong[0]} is no token id of this model, whose vocabulary has {self._vocabulary}"
+        return ""
+
+    def _parameters(self, request: dict[str, Any]) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        final: Any = RequestOutputKind.FINAL_ONLY
+        if request["kind"] == "score":
+            return SamplingParams(
+                max_tokens=1, temperature=0.0, logprob_token_ids=list(request["choices"]), detokenize=False, output_kind=final
+            )
+        sampling = request["sampling"]
+        schema = request["json_schema"]
+        return SamplingParams(
+            temperature=sampling["temperature"],
+            top_p=sampling["top_p"],
+            top_k=sampling["top_k"],
+            max_tokens=sampling["max_tokens"],
+            stop=list(sampling["stop"]) or None,
+            seed=request["seed"] & (2**63 - 1),
+            structured_outputs=StructuredOutputsParams(**structured.vllm_fields(schema)) if schema else None,
+            output_kind=final,
+        )
+
+    def _answer(self, output: Any) -> None:
+        request = self._running.pop(output.request_id)
+        self._internal.pop(output.request_id, None)
+        made = output.outputs[0]
+        if request["kind"] == "generate":
+            self._send(request, text=made.text, completion=len(made.token_ids), finish=made.finish_reason or "")
+            return
+        first = made.logprobs[0] if made.logprobs else {}
+        missing = [token for token in request["choices"] if token not in first]
+        if missing:
+            self._send(request, error=f"vLLM returned no log-probability for choice {missing[0]}")
+            return
+        self._send(request, logprobs=[float(first[token].logprob) for token in request["choices"]], completion=1, finish="length")
+
+    def _send(
+        self,
+        request: dict[str, Any],
+        *,
+        text: str = "",
+        logprobs: list[float] | None = None,
+        completion: int = 0,
+        finish: str = "",
+        error: str = "",
+    ) -> None:
+        self._channel.send(
+            {
+                "op": "reply",
+                "batch": self._batch,
+                "index": request["index"],
+                "text": text,
+                "logprobs": logprobs or [],
+                "prompt_tokens": 0 if error else len(request["ids"]),
+                "completion_tokens": completion,
+                "finish_reason": finish,
+                "error": error,
+            }
+        )
+
+
+def _watch(channel: Channel, collector: queue.SimpleQueue[dict[str, Any]], parent: int) -> None:
+    """Read the parent's messages; end this process when the parent has gone, whatever the engine is doing."""
+    while True:
+        try:
+            message = channel.receive(_PARENT_POLL_SECONDS)
+        except ChannelClosed:
+            os._exit(0)
+        # A worker that the parent forked may hold the other end open past the parent's death; the parent's id tells.
+        if message is None:
+            if os.getppid() != parent:
+                os._exit(0)
+            continue
+        collector.put(message)
+
+
+def _reason(error: BaseException) -> str:
+    """The last cause that says something, one line, and its kind."""
+    lines = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
+    return (" ".join(lines) or type(error).__name__)[:1500]
+
+
+def main() -> int:
+    """Serve one parent until it closes the channel."""
+    # Ctrl-C reaches the whole foreground group; what happens to the engine is the parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(end.fileno(), False)
+    channel = Channel(end)
+    collector: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_watch, args=(channel, collector, os.getppid()), daemon=True).start()
+    start = collector.get()
+    if start["op"] == "close":
+        return 0
+    try:
+        from vllm import LLM
+
+        llm = LLM(**start["engine"])
+    except BaseException as error:
+        traceback.print_exc()
+        with contextlib.suppress(ChannelClosed):
+            channel.send({"op": "failed", "kind": type(error).__name__, "message": _reason(error)})
+        return 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        channel.send({"op": "ready"})
+        EngineLoop(channel, collector, llm, start["window"]).run()
+        llm.llm_engine.engine_core.shutdown()
+    except ChannelClosed:
+        return 0
+    except BaseException as error:
+        traceback.print_exc()
+        with contextlib.suppress(ChannelClosed):
+            channel.send({"op": "broken", "kind": type(error).__name__, "message": _reason(error)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of the engine may outlive main; nothing is left to save.
+    os._exit(code)

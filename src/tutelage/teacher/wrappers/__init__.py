@@ -1,0 +1,1 @@
+"""Wrappers around an engine: cache, budget, transcript."""

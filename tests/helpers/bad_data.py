@@ -1,0 +1,65 @@
+"""A folder of a few texts to be spoilt, and what a run must say of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import Command, Ended
+from tests.helpers import tiny
+from tests.helpers.tiny import write_jsonl
+
+Records = list[dict[str, object]]
+
+MUSIC = ["play some music", "listen to an album", "play a song now", "music for tonight please", "play my favourite tune", "an old album"]
+WEATHER = ["will it rain today", "the forecast for paris", "is it cold outside", "weather in bath", "sunny tomorrow or not", "rain again"]
+
+
+def rows(*pairs: tuple[str, str]) -> Records:
+    return [{"text": text, "label": label} for text, label in pairs]
+
+
+def two_classes(start: int, end: int) -> Records:
+    return rows(*((text, "music") for text in MUSIC[start:end]), *((text, "weather") for text in WEATHER[start:end]))
+
+
+def good_folder(made: Path) -> Path:
+    """``made``, a good small data folder."""
+    made.mkdir()
+    write_jsonl(made / "train.jsonl", two_classes(0, 4))
+    write_jsonl(made / "validation.jsonl", two_classes(4, 5))
+    write_jsonl(made / "test.jsonl", two_classes(5, 6))
+    return made
+
+
+def words_of(student: Path, folder: Path, workplace: Path) -> list[str]:
+    """A short EvoKD run on ``folder``."""
+    return [*tiny.scripted(student, folder, workplace / "replies.sqlite"), *tiny.EVOKD, "method.training.start_epochs=1"]
+
+
+def status(workplace: Path) -> dict[str, Any]:
+    found = list(workplace.glob("outputs/*/*/status.json"))
+    assert len(found) == 1
+    return dict(json.loads(found[0].read_text()))
+
+
+def fails(tutelage: Command, workplace: Path, words: list[str], code: int, *said: str) -> Ended:
+    """The run ends with ``code``, says each of ``said``, and its status file says the same."""
+    ended = tutelage("train", *words)
+    assert ended.code == code, ended.err
+    message = next(line for line in ended.err.splitlines() if line.startswith("tutelage: ")).removeprefix("tutelage: ")
+    for part in said:
+        assert part in message
+    record = status(workplace)
+    assert record["state"] == "failed"
+    assert record["error"].startswith(message)
+    assert record["resume_command"].startswith("tutelage train ")
+    return ended
+
+
+def cached(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        return int(database.execute("SELECT count(*) FROM replies").fetchone()[0])

@@ -1,0 +1,111 @@
+"""A teacher for whole runs that needs no model: Hydra builds it with ``teacher=local teacher._target_=tests.helpers.teachers.LabelWritingTeacher``."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from tutelage.errors import TeacherError
+from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, ScoreRequest
+from tutelage.teacher.replies import check_batch
+
+KEYWORDS: dict[str, tuple[str, ...]] = {
+    "playlist": ("playlist", "add", "track", "artist", "tune"),
+    "restaurant": ("book", "table", "restaurant", "people", "reservation"),
+    "weather": ("weather", "forecast", "rain", "cold", "sunny"),
+    "music": ("play", "music", "listen", "album", "song"),
+    "rating": ("rate", "stars", "rating", "points", "novel"),
+    "search": ("find", "show", "search", "game", "television"),
+    "cinema": ("movie", "cinema", "times", "screening", "theatre"),
+}
+"""What texts of each class are recognised by; the keys are the labels' words."""
+
+_FILLERS = ("please", "the", "for", "me", "tonight", "in", "paris", "now", "a", "with", "green", "tomorrow", "old", "near", "and", "seven")
+_SLIPS = 0.15
+"""Share of written texts that belong to another class than the one asked for, and share that are useless."""
+
+ASKS = "TUTELAGE_TEST_ASKS"
+"""Environment variable: a file that gets one line for each request that is really computed."""
+
+
+class LabelWritingTeacher:
+    """Knows the SNIPS words. A score favours the word whose keywords stand in the text; a text is written from the keywords of the class
+    that the prompt names. Both follow from the request alone, a text from its seed too.
+
+    Args:
+        delay: seconds that each reply takes.
+        longest: prompts of more words than this fail, as those beyond a model's context do; 0 for no limit.
+        dies_after: raise after so many replies of this process, as a dead engine does; 0 never.
+        settings: what the engine that it stands in for would take; not used.
+    """
+
+    def __init__(self, *, delay: float = 0.0, longest: int = 0, dies_after: int = 0, **settings: object) -> None:
+        self._delay = delay
+        self._longest = longest
+        self._dies_after = dies_after
+        self._answered = 0
+
+    @property
+    def fingerprint(self) -> str:
+        return "label-writing:1"
+
+    def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
+        check_batch(requests)
+        replies = []
+        for request in requests:
+            if self._dies_after and self._answered >= self._dies_after:
+                raise TeacherError("the engine died. Lower teacher.batch_size; what was answered is in the cache.")
+            if log := os.environ.get(ASKS):
+                with Path(log).open("a", encoding="utf-8") as file:
+                    file.write(f"{zlib.crc32(repr(request).encode()):08x}\n")
+            time.sleep(self._delay)
+            self._answered += 1
+            reply = self._reply(request)
+            replies.append(reply)
+            if on_reply is not None:
+                on_reply(reply)
+        return replies
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[zlib.crc32(word.encode()) for word in text.split()] for text in texts]
+
+    def close(self) -> None:
+        pass
+
+    def _reply(self, request: Request) -> Reply:
+        length = len(request.prompt.split())
+        if self._longest and length > self._longest:
+            return Reply(request.id, error=f"the prompt has {length} tokens and the model takes {self._longest}")
+        if isinstance(request, ScoreRequest):
+            return Reply(request.id, logprobs=self._scores(request), prompt_tokens=length, completion_tokens=1, finish_reason="length")
+        text = self._text(request)
+        return Reply(request.id, text=text, prompt_tokens=length, completion_tokens=len(text.split()), finish_reason="stop")
+
+    def _scores(self, request: ScoreRequest) -> tuple[float, ...]:
+        text = request.prompt.rsplit("Text: ", 1)[-1].rsplit("\n", 1)[0].lower()
+        words = re.findall(r"[a-z]+", text)
+        hits = {zlib.crc32(name.encode()): sum(word in keys for word in words) for name, keys in KEYWORDS.items()}
+        # A little noise of the text's own, so that no two texts are scored alike.
+        noise = [random.Random(f"{choice} {text}").random() for choice in request.choices]
+        return tuple(-4.0 + 1.5 * hits.get(choice, 0) + 0.2 * extra for choice, extra in zip(request.choices, noise, strict=True))
+
+    def _text(self, request: GenerateRequest) -> str:
+        rng = random.Random(f"{request.seed} {request.prompt}")
+        if re.search(r"\n\d+\.$", request.prompt) is None:
+            return f" takes one topic for another when a text says {rng.choice(_FILLERS)}"
+        # Above the numbered demonstrations stands the line that names the class.
+        heading = re.split(r"\n1\.", request.prompt)[0].splitlines()[-1]
+        asked = [word for word in re.findall(r"\w+", heading) if word in KEYWORDS]
+        name = asked[0] if asked else rng.choice(sorted(KEYWORDS))
+        if rng.random() < _SLIPS:
+            name = rng.choice(sorted(KEYWORDS))
+        if rng.random() < _SLIPS:
+            return " no"
+        words = [*rng.sample(KEYWORDS[name], 2), *rng.sample(_FILLERS, 5)]
+        rng.shuffle(words)
+        return " " + " ".join(words)

@@ -1,0 +1,63 @@
+"""A BERT of a few hundred weights with a tokenizer of a few words, as a Hugging Face folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tests.helpers.classification import NAMES, WORDS
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789"
+CLASSROOM = (*(name.lower() for name in NAMES), *WORDS)
+
+
+def tiny_tokenizer(words: Iterable[str] = CLASSROOM, max_positions: int = 64) -> PreTrainedTokenizerFast:
+    """WordPiece over ``words``, digits and letters."""
+    pieces = dict.fromkeys([*SPECIAL, *words, *SIGNS, *(f"##{sign}" for sign in SIGNS)])
+    inner = Tokenizer(WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    inner.normalizer = BertNormalizer(lowercase=True)
+    inner.pre_tokenizer = BertPreTokenizer()
+    inner.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=max_positions,
+    )
+
+
+def tiny_encoder(folder: Path, seed: int = 0, words: Iterable[str] = CLASSROOM, max_positions: int = 64) -> Path:
+    """Write the encoder and its tokenizer into ``folder``: one layer, 16 wide, randomly initialised."""
+    torch.manual_seed(seed)
+    tokenizer = tiny_tokenizer(words, max_positions)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=max_positions,
+    )
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def tiny_network(folder: Path, pooling: Any = "mean", head_dropout: float = 0.0, seed: int = 1) -> Any:
+    """A classifier over the classroom's labels, from the encoder in ``folder``."""
+    from tutelage.student.checkpoint import new_classifier
+
+    torch.manual_seed(seed)
+    return new_classifier(str(folder), NAMES, pooling, head_dropout)

@@ -1,0 +1,77 @@
+"""A process that has imported everything and forks one child a command, so that a test can kill runs without paying for imports.
+
+    python -m tests.helpers.warm_process
+
+It reads JSON lines: {"argv": [...], "folder": cwd, "environment": {...}, "printed": path} starts ``tutelage argv`` and answers {"pid": n};
+{"wait": n} answers {"code": exit code, negative for a signal} once that child has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pkgutil
+import sys
+from importlib import import_module
+from typing import Any
+
+from tests.helpers import tiny
+from tests.helpers.composing import compose_defaults_once
+
+
+def child(command: dict[str, Any]) -> None:
+    from tutelage.cli import main
+
+    os.chdir(command["folder"])
+    os.environ.update(command["environment"])
+    printed = os.open(command["printed"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
+    code = 1
+    try:
+        main(command["argv"])
+    except SystemExit as ending:
+        code = int(ending.code or 0)
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def serve() -> None:
+    import torch
+    from transformers.models.bert import modeling_bert
+
+    import tutelage
+    from tutelage.config.compose import compose_config
+    from tutelage.report import html
+
+    # Each child would otherwise pay for these again.
+    for module in pkgutil.walk_packages(tutelage.__path__, "tutelage."):
+        if not module.name.endswith(("vllm_child", "wandb_child", "cli")):
+            import_module(module.name)
+    import_module("pytorch_lightning.callbacks")
+    import_module("sklearn.metrics")
+    modeling_bert.BertModel(modeling_bert.BertConfig(hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4))
+    compose_defaults_once()
+    compose_config(["data=files", "teacher=local", "seed=1", "method.rounds=1"])
+    torch.set_num_threads(1)
+    html.write_report = tiny.undrawn
+    print("{}", flush=True)
+    for line in sys.stdin:
+        command = json.loads(line)
+        if "wait" in command:
+            _, status = os.waitpid(command["wait"], 0)
+            print(json.dumps({"code": os.waitstatus_to_exitcode(status)}), flush=True)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            child(command)
+        print(json.dumps({"pid": pid}), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

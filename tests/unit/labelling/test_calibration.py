@@ -1,0 +1,217 @@
+"""Calibration: what each kind takes away, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tutelage.errors import ConfigError
+from tutelage.labelling.calibration import (
+    Array,
+    BatchCalibration,
+    ContextualCalibration,
+    NoCalibration,
+    PriorMatching,
+    TemperatureCalibration,
+    softmax,
+)
+
+BIAS = np.array([1.5, -0.5, -2.0])
+SCORES = arrays(np.float64, st.tuples(st.integers(2, 12), st.just(3)), elements=st.floats(-20, 0))
+
+
+def pool(shares: list[float], signal: float, count: int, seed: int, noise: float = 1.0) -> tuple[Array, Any]:
+    """Log-probabilities of texts from ``shares`` of the classes, by a teacher that favours some labels."""
+    dice = np.random.default_rng(seed)
+    classes = dice.choice(len(shares), size=count, p=shares)
+    scores = dice.normal(0, 2, len(shares)) + noise * dice.normal(size=(count, len(shares)))
+    scores[np.arange(count), classes] += signal
+    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True), classes
+
+
+def balanced(bias: Array) -> tuple[Array, Any]:
+    classes = np.repeat(np.arange(3), 4)
+    return np.where(np.eye(3)[classes] > 0, -0.5, -2.0) + bias, classes
+
+
+def made(kind: str) -> Any:
+    """A calibrator of each kind, fitted where it has to be."""
+    scores, classes = pool([1 / 3] * 3, 2.0, 60, 3)
+    if kind == "contextual":
+        fitted: Any = ContextualCalibration()
+        fitted.fit(scores[:3])
+    elif kind == "temperature":
+        fitted = TemperatureCalibration()
+        fitted.fit(scores, classes.tolist())
+    else:
+        fitted = {"none": NoCalibration(), "batch": BatchCalibration(), "prior": BatchCalibration([0.6, 0.3, 0.1])}.get(kind)
+        fitted = fitted or (PriorMatching() if kind == "matched" else BatchCalibration("estimated"))
+    return fitted
+
+
+KINDS = ("none", "contextual", "temperature", "batch", "prior", "estimated", "matched")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(scores=SCORES, shift=st.floats(-30, 30))
+def test_rows_sum_to_one_and_a_constant_changes_nothing(kind: str, scores: Array, shift: float) -> None:
+    plain = made(kind).transform(scores)
+    assert plain.shape == scores.shape
+    np.testing.assert_allclose(plain.sum(axis=1), 1.0)
+    assert (plain >= 0).all()
+    by_row = shift * np.linspace(-1, 1, len(scores))[:, None]
+    np.testing.assert_allclose(made(kind).transform(scores + by_row), plain, atol=1e-5 if kind == "estimated" else 1e-9)
+
+
+def test_none_only_normalises() -> None:
+    np.testing.assert_allclose(NoCalibration().transform(np.log([[0.2, 0.1, 0.1]])), [[0.5, 0.25, 0.25]])
+
+
+def test_softmax_stands_large_numbers() -> None:
+    np.testing.assert_allclose(softmax(np.array([[1000.0, 1000.0], [-1000.0, 0.0]])), [[0.5, 0.5], [0.0, 1.0]])
+
+
+def test_contextual_divides_by_what_content_free_texts_get() -> None:
+    calibrator = ContextualCalibration()
+    calibrator.fit(np.log([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1]]))
+    np.testing.assert_allclose(calibrator.transform(np.log([[0.6, 0.3, 0.1], [0.3, 0.6, 0.1]])), [[1 / 3] * 3, [1 / 7, 4 / 7, 2 / 7]])
+
+
+def test_batch_takes_a_constant_bias_away_exactly_from_balanced_texts() -> None:
+    fair, classes = balanced(np.zeros(3))
+    biased, _ = balanced(BIAS)
+    assert (NoCalibration().transform(biased).argmax(axis=1) != classes).any()
+    np.testing.assert_allclose(BatchCalibration().transform(biased), NoCalibration().transform(fair), atol=1e-12)
+
+
+def test_the_mean_runs_over_every_batch() -> None:
+    scores, _ = pool([1 / 3] * 3, 2.0, 40, 0)
+    running, whole = BatchCalibration(), BatchCalibration()
+    running.transform(scores[:25])
+    later = running.transform(scores[25:])
+    np.testing.assert_allclose(later, whole.transform(scores)[25:], atol=1e-12)
+    assert np.abs(later - BatchCalibration().transform(scores[25:])).max() > 1e-3
+
+
+def test_one_late_text_stands_on_the_texts_before_it() -> None:
+    calibrator = BatchCalibration()
+    calibrator.transform(balanced(BIAS)[0])
+    alone = BatchCalibration().transform(balanced(BIAS)[0][:1])
+    assert calibrator.transform(balanced(BIAS)[0][:1])[0].argmax() == 0
+    np.testing.assert_allclose(alone, [[1 / 3] * 3])
+
+
+def test_a_given_prior_is_added_back() -> None:
+    scores, _ = balanced(BIAS)
+    uniform = BatchCalibration().transform(scores)
+    expected = uniform * np.array([0.7, 0.2, 0.1])
+    given_prior = BatchCalibration([0.7, 0.2, 0.1]).transform(scores)
+    np.testing.assert_allclose(given_prior, expected / expected.sum(axis=1, keepdims=True))
+
+
+def accuracy(prior: Any, scores: Array, classes: Any) -> float:
+    return float((BatchCalibration(prior).transform(scores).argmax(axis=1) == classes).mean())
+
+
+@pytest.mark.parametrize(("signal", "shortfall"), [(2.0, 0.03), (3.0, 0.02), (5.0, 0.02)])
+@pytest.mark.parametrize("shares", [[0.8, 0.15, 0.05], [0.85, 0.15], [0.7, *[0.05] * 6]])
+def test_an_estimated_prior_on_a_skewed_pool(shares: list[float], signal: float, shortfall: float) -> None:
+    figures = []
+    for seed in range(4):
+        scores, classes = pool(shares, signal, 400, seed)
+        figures.append([accuracy(prior, scores, classes) for prior in ("uniform", shares, "estimated")])
+    uniform, told, estimated = np.mean(figures, axis=0)
+    assert estimated > uniform + 0.05
+    assert estimated > told - shortfall
+
+
+@pytest.mark.parametrize("labels", [2, 3, 7])
+def test_an_estimated_prior_costs_little_on_a_balanced_pool(labels: int) -> None:
+    shares = [1 / labels] * labels
+    figures = [[accuracy(prior, *pool(shares, 3.0, 400, seed)) for prior in ("uniform", "estimated")] for seed in range(4)]
+    uniform, estimated = np.mean(figures, axis=0)
+    assert estimated == pytest.approx(uniform, abs=0.015)
+
+
+def test_an_estimated_prior_goes_over_every_batch() -> None:
+    scores, _ = pool([0.8, 0.15, 0.05], 3.0, 400, 1)
+    calibrator = BatchCalibration("estimated")
+    calibrator.transform(scores[:380])
+    np.testing.assert_allclose(calibrator.transform(scores[380:]), BatchCalibration("estimated").transform(scores)[380:])
+
+
+@pytest.mark.parametrize("scores", [np.log([[0.5, 0.3, 0.2]]), np.full((6, 3), -1.0), np.tile(np.log([[0.9, 0.05, 0.05]]), (3, 1))])
+def test_an_estimated_prior_of_nothing_to_tell_apart_is_even(scores: Array) -> None:
+    np.testing.assert_allclose(BatchCalibration("estimated").transform(scores), np.full(scores.shape, 1 / 3), atol=1e-2)
+
+
+def test_temperature_learns_from_dev() -> None:
+    scores, classes = pool([1 / 3] * 3, 2.0, 300, 5)
+    sharp = 4 * (scores + BIAS)  # an overconfident teacher with favourites
+    calibrator = TemperatureCalibration()
+    calibrator.fit(sharp[:200], classes[:200].tolist())
+    gold = classes[200:]
+
+    def loss(probabilities: Array) -> float:
+        return float(-np.log(probabilities[np.arange(len(gold)), gold]).mean())
+
+    calibrated, raw = calibrator.transform(sharp[200:]), softmax(sharp[200:])
+    assert (calibrated.argmax(axis=1) == gold).mean() > (raw.argmax(axis=1) == gold).mean() + 0.1
+    assert loss(calibrated) < 0.5 * loss(raw)
+
+
+def test_temperature_without_labels_says_what_to_use() -> None:
+    for targets in (None, []):
+        with pytest.raises(ConfigError, match=r"needs labelled dev texts; .* Use calibration=batch"):
+            TemperatureCalibration().fit(np.zeros((0, 3)), targets)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_state_goes_through_json_and_back(kind: str) -> None:
+    scores, _ = pool([0.6, 0.3, 0.1], 2.0, 50, 9)
+    one = made(kind)
+    one.transform(scores[:30])
+    fresh: Any = type(one)([0.6, 0.3, 0.1]) if kind == "prior" else type(one)("estimated") if kind == "estimated" else type(one)()
+    fresh.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    np.testing.assert_array_equal(fresh.transform(scores[30:]), one.transform(scores[30:]))
+
+
+@pytest.mark.parametrize("empty", [ContextualCalibration, BatchCalibration, PriorMatching, TemperatureCalibration])
+def test_an_unused_state_goes_back_too(empty: Any) -> None:
+    fresh = empty()
+    fresh.load_state_dict(json.loads(json.dumps(empty().state_dict())))
+    assert fresh.state_dict() == empty().state_dict()
+
+
+@pytest.mark.parametrize(("calibrator", "message"), [(ContextualCalibration(), "content-free"), (TemperatureCalibration(), "dev texts")])
+def test_an_unfitted_calibrator_says_so(calibrator: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"was not fitted on {message}"):
+        calibrator.transform(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ("evn", "prior is 'evn'; give uniform, .*or a list"),
+        ([0.5, 0.6], r"sum to 1 \(it sums to 1.1\)"),
+        ([1.0, 0.0], "must be positive"),
+        ([1.5, -0.5], "must be positive"),
+    ],
+)
+def test_a_prior_that_cannot_be(prior: Any, message: str) -> None:
+    for kind in (BatchCalibration, PriorMatching):
+        with pytest.raises(ConfigError, match=message):
+            kind(prior)
+
+
+def test_a_prior_of_another_length() -> None:
+    for kind in (BatchCalibration, PriorMatching):
+        with pytest.raises(ConfigError, match="prior has 2 values for 3 labels"):
+            kind([0.5, 0.5]).transform(np.zeros((2, 3)))
