@@ -29,9 +29,18 @@ from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import from_tags
 
-_WIKIGOLD = Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples" / "wikigold" / "dev.jsonl"
+_WIKIGOLD = (
+    Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples" / "wikigold" / "dev.jsonl"
+)
 _CHOICES = (
-    *((0, "capitals"), (2, "capitals"), (0, "chunks"), (0, "ngrams"), (0, "capitals,chunks"), (0, "capitals,ngrams")),
+    *(
+        (0, "capitals"),
+        (2, "capitals"),
+        (0, "chunks"),
+        (0, "ngrams"),
+        (0, "capitals,chunks"),
+        (0, "capitals,ngrams"),
+    ),
     *((0, "capitals,student"), (0, "capitals,chunks,student")),
 )
 """``teacher.candidate_parts`` and ``teacher.candidates``."""
@@ -39,7 +48,11 @@ _CHOICES = (
 
 def dev_of(dataset: str, data: Path) -> Path:
     """The file of a data set's dev sentences."""
-    return _WIKIGOLD if dataset == "wikigold" else data / {"conll04": "conll2004"}.get(dataset, dataset) / "validation.jsonl"
+    return (
+        _WIKIGOLD
+        if dataset == "wikigold"
+        else data / {"conll04": "conll2004"}.get(dataset, dataset) / "validation.jsonl"
+    )
 
 
 def proposed(run: Path, records: Sequence[dict[str, Any]]) -> list[tuple[Place, ...]]:
@@ -48,13 +61,23 @@ def proposed(run: Path, records: Sequence[dict[str, Any]]) -> list[tuple[Place, 
     types = [tag[2:] for tag in network.config.id2label.values() if tag.startswith("B-")]
     task = NerTask([Label(type, type, type) for type in types])
     rates = {"learning_rate": 0.0, "head_learning_rate": 0.0, "weight_decay": 0.0}
-    module = StudentModule(network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=1, **rates)
-    return StudentPoolView(module, tokenizer, [" ".join(record["tokens"]) for record in records], max_length=length, seed=0).proposed()
+    module = StudentModule(
+        network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=1, **rates
+    )
+    return StudentPoolView(
+        module,
+        tokenizer,
+        [" ".join(record["tokens"]) for record in records],
+        max_length=length,
+        seed=0,
+    ).proposed()
 
 
 def main() -> None:
     """Print recall in % and candidates a sentence: a line a choice, a column a data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("../data"))
     parser.add_argument("--sets", nargs="+", default=["wikigold", "conll04", "wnut17"])
     parser.add_argument("--width", type=int, default=4, help="teacher.candidate_width")
@@ -65,14 +88,23 @@ def main() -> None:
     seen = {}
     for name, records in dev.items():
         run = options.folder / f"{name}-{options.shots}-1"
-        result_of(run, [*overrides_of(name, options.data), "method=shots", f"shots={options.shots}", "seed=1"])
+        result_of(
+            run,
+            [*overrides_of(name, options.data), "method=shots", f"shots={options.shots}", "seed=1"],
+        )
         seen[name] = proposed(run, records)
-    print(f"{'teacher.candidates':30s}" + "".join(f" {name + f' ({len(records):,})':>18s}" for name, records in dev.items()))
+    print(
+        f"{'teacher.candidates':30s}"
+        + "".join(f" {name + f' ({len(records):,})':>18s}" for name, records in dev.items())
+    )
     for parts, sources in _CHOICES:
         candidates, columns = SpanCandidates(parts, sources.split(","), options.width), ""
         for name, records in dev.items():
             gold = [{span[:2] for span in from_tags(record["tags"])} for record in records]
-            found = [set(candidates(record["tokens"], indices)) for record, indices in zip(records, seen[name], strict=True)]
+            found = [
+                set(candidates(record["tokens"], indices))
+                for record, indices in zip(records, seen[name], strict=True)
+            ]
             right = sum(len(own & predicted) for own, predicted in zip(gold, found, strict=True))
             recall, each = right / sum(map(len, gold)), sum(map(len, found)) / len(records)
             columns += f" {f'{100 * recall:.1f} % / {each:.1f}':>18s}"

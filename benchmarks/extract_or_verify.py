@@ -28,17 +28,26 @@ def line(title: str, found: list[Measured]) -> str:
     """The means of some measurements."""
     share = statistics.mean(len(one.reasons) / one.texts for one in found)
     tokens = statistics.mean(one.tokens / one.texts for one in found)
-    score, of_kept = (100 * statistics.mean(values) for values in zip(*((one.score, one.of_kept) for one in found), strict=True))
+    score, of_kept = (
+        100 * statistics.mean(values)
+        for values in zip(*((one.score, one.of_kept) for one in found), strict=True)
+    )
     return f"{title:28s} F1 {score:5.1f}  of what was not rejected {of_kept:5.1f}  rejected {share:5.1%}  {tokens:6.0f} tokens a sentence"
 
 
 def main() -> None:
     """Measure, print a line each, then the means and what rejected most."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", default=["wikigold"], choices=("wikigold", "conll04", "wnut17"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sets", nargs="+", default=["wikigold"], choices=("wikigold", "conll04", "wnut17")
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shots", type=int, nargs="+", default=[1])
-    parser.add_argument("--ways", nargs="+", default=["extract", "verify"], choices=("extract", "verify"))
+    parser.add_argument(
+        "--ways", nargs="+", default=["extract", "verify"], choices=("extract", "verify")
+    )
     parser.add_argument("--sentences", type=int, default=168)
     parser.add_argument("--data", type=Path, default=Path("../data"))
     parser.add_argument("overrides", nargs="*")
@@ -50,7 +59,13 @@ def main() -> None:
             title = f"{dataset} {shots} shots {way}"
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    found.append(measured([*overrides_of(dataset, options.data), *given], options.sentences, Path(folder)))
+                    found.append(
+                        measured(
+                            [*overrides_of(dataset, options.data), *given],
+                            options.sentences,
+                            Path(folder),
+                        )
+                    )
                 except TeacherError as failed:  # no reply at all could be used
                     print(f"{title} seed {seed}: {failed}", flush=True)
                     continue

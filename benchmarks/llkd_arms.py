@@ -35,11 +35,27 @@ _POOL, _STEPS, _SHARE = 1000, 189, 250
 _ROWS = {"train": 2000, "validation": 200, "test": 500}
 _LIMIT = f"method.training.start_updates={_STEPS}"
 _SLOW = "selector.momentum=0.99"
-_STAGES = [f"method.training.{stage}_{what}" for stage in ("start", "round") for what in ("epochs=80", f"updates={_STEPS // 5}")]
+_STAGES = [
+    f"method.training.{stage}_{what}"
+    for stage in ("start", "round")
+    for what in ("epochs=80", f"updates={_STEPS // 5}")
+]
 _ARMS = {
     "floor": ["method=shots"],
-    "random": ["method=static", f"method.first={_SHARE}", "method.training.start_epochs=80", _LIMIT],
-    "entropy": ["method=static", "selector=entropy", "method.first=50", "method.rounds=4", "method.n_texts=50", *_STAGES],
+    "random": [
+        "method=static",
+        f"method.first={_SHARE}",
+        "method.training.start_epochs=80",
+        _LIMIT,
+    ],
+    "entropy": [
+        "method=static",
+        "selector=entropy",
+        "method.first=50",
+        "method.rounds=4",
+        "method.n_texts=50",
+        *_STAGES,
+    ],
     "teacher_confidence": [
         "method=full_pool",
         "selector=surest",
@@ -48,14 +64,39 @@ _ARMS = {
         "method.training.start_epochs=80",
         _LIMIT,
     ],
-    "freematch": ["method=llkd", "selector=llkd", "selector.student_gate=false", "selector.combine=none", _SLOW, _LIMIT],
-    "teacher_gate": ["method=llkd", "selector=llkd", "selector.student_gate=false", "selector.combine=none", _LIMIT],
+    "freematch": [
+        "method=llkd",
+        "selector=llkd",
+        "selector.student_gate=false",
+        "selector.combine=none",
+        _SLOW,
+        _LIMIT,
+    ],
+    "teacher_gate": [
+        "method=llkd",
+        "selector=llkd",
+        "selector.student_gate=false",
+        "selector.combine=none",
+        _LIMIT,
+    ],
     "llkd": ["method=llkd", "selector=llkd", _LIMIT],
     "llkd_slow": ["method=llkd", "selector=llkd", _SLOW, _LIMIT],
     "llkd_half": ["method=llkd", "selector=llkd", "selector.teacher_share=0.5", _LIMIT],
     "llkd_quarter": ["method=llkd", "selector=llkd", "selector.teacher_share=0.25", _LIMIT],
-    "llkd_quarter_steps": ["method=llkd", "selector=llkd", "selector.teacher_share=0.25", "method.training.start_epochs=40", _LIMIT],
-    "llkd_full_steps": ["method=llkd", "selector=llkd", "selector.refill=true", "method.training.start_epochs=40", _LIMIT],
+    "llkd_quarter_steps": [
+        "method=llkd",
+        "selector=llkd",
+        "selector.teacher_share=0.25",
+        "method.training.start_epochs=40",
+        _LIMIT,
+    ],
+    "llkd_full_steps": [
+        "method=llkd",
+        "selector=llkd",
+        "selector.refill=true",
+        "method.training.start_epochs=40",
+        _LIMIT,
+    ],
     "llkd_on_demand": ["method=llkd_on_demand", *_STAGES],
     "full_pool": ["method=full_pool", _LIMIT],
     "ceiling": ["method=supervised", "method.training.start_epochs=80", _LIMIT],
@@ -70,7 +111,11 @@ _CHANGED = {
 """Values of conf/selector/llkd.yaml that are ours, and what else they could be."""
 _CHOICES = {
     "llkd": _ARMS["llkd"],
-    **{f"{key}_{value}": [*_ARMS["llkd"], f"selector.{key}={value}"] for key, values in _CHANGED.items() for value in values},
+    **{
+        f"{key}_{value}": [*_ARMS["llkd"], f"selector.{key}={value}"]
+        for key, values in _CHANGED.items()
+        for value in values
+    },
 }
 
 
@@ -92,11 +137,26 @@ def run(dataset: str, arm: str, seed: int, options: argparse.Namespace) -> dict[
     if options.only and arm not in options.only and not (folder / "result.json").exists():
         return None
     words = (_CHOICES if options.choices else _ARMS)[arm]
-    data = ["data=snips"] if dataset == "snips" else [f"data={dataset}", f"data.path={cut(dataset, options)}"]
+    data = (
+        ["data=snips"]
+        if dataset == "snips"
+        else [f"data={dataset}", f"data.path={cut(dataset, options)}"]
+    )
     pool = [f"method.pool_size={_POOL}"] if arm not in ("floor", "ceiling") else []
     # The teacher alone is measured once a set and seed, beside the full pool.
     teacher = ["evaluate.teacher=true"] if arm == "full_pool" else []
-    result = result_of(folder, [*data, *words, *pool, *teacher, f"seed={seed}", f"shots={options.shots}", *options.overrides])
+    result = result_of(
+        folder,
+        [
+            *data,
+            *words,
+            *pool,
+            *teacher,
+            f"seed={seed}",
+            f"shots={options.shots}",
+            *options.overrides,
+        ],
+    )
     note(dataset, arm, seed, options)
     return result
 
@@ -107,20 +167,31 @@ def note(dataset: str, arm: str, seed: int, options: argparse.Namespace) -> None
     number = (_SETS.index(dataset) * len(arms) + list(arms).index(arm)) * 1000 + seed
     run = f"{dataset}-{arm}-{seed}"
     key = json.loads((options.folder / run / "manifest.json").read_text())["config_hash"]
-    SweepFolder(options.folder / part).write(JobRecord(number, (f"data={dataset}", f"arm={arm}", f"seed={seed}"), key, f"../{run}", "done"))
+    SweepFolder(options.folder / part).write(
+        JobRecord(
+            number, (f"data={dataset}", f"arm={arm}", f"seed={seed}"), key, f"../{run}", "done"
+        )
+    )
 
 
 def selection(folder: Path, dataset: str, arm: str, seeds: list[int]) -> str:
     """Steps and right labels of an arm's runs, as selection.jsonl has them; "" where no selector chose."""
-    paths = [path for seed in seeds if (path := folder / f"{dataset}-{arm}-{seed}" / "selection.jsonl").exists()]
+    paths = [
+        path
+        for seed in seeds
+        if (path := folder / f"{dataset}-{arm}-{seed}" / "selection.jsonl").exists()
+    ]
     lines = [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
     if not any(lines):
         return ""
     steps = "/".join(str(run[-1]["updates"]) for run in lines if run)
     right = {
-        name: [sum(line[name][index] for run in lines for line in run) for index in (0, 1)] for name in ("right_of_seen", "right_of_kept")
+        name: [sum(line[name][index] for run in lines for line in run) for index in (0, 1)]
+        for name in ("right_of_seen", "right_of_kept")
     }
-    return f"{steps} steps   " + " ".join(f"{100 * good / max(1, known):5.1f}" for good, known in right.values())
+    return f"{steps} steps   " + " ".join(
+        f"{100 * good / max(1, known):5.1f}" for good, known in right.values()
+    )
 
 
 def main() -> None:
@@ -136,7 +207,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     if unknown := {*options.only} - {*(_CHOICES if options.choices else _ARMS)}:
-        parser.error(f"--only {' '.join(sorted(unknown))}: {'--choices has' if options.choices else 'there are'} no such arms")
+        parser.error(
+            f"--only {' '.join(sorted(unknown))}: {'--choices has' if options.choices else 'there are'} no such arms"
+        )
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
     arms = list(_CHOICES if options.choices else _ARMS)
     for dataset in options.sets:
@@ -151,30 +224,58 @@ def main() -> None:
         for arm in arms:
             results = [found[key] for key in found if key[:2] == (dataset, arm)]
             if results:
-                accuracy, f1 = ([result["after"][key] for result in results] for key in ("accuracy", "macro_f1"))
+                accuracy, f1 = (
+                    [result["after"][key] for result in results] for key in ("accuracy", "macro_f1")
+                )
                 shares = [result["share_of_data"] for result in results]
-                share = [statistics.mean(one[key] or 0.0 for one in shares) for key in ("unique", "selections")]
+                share = [
+                    statistics.mean(one[key] or 0.0 for one in shares)
+                    for key in ("unique", "selections")
+                ]
                 billed = statistics.mean(result["tokens"]["billed"] for result in results)
                 by_seed = " ".join(f"{100 * value:.1f}" for value in accuracy)
                 chosen = selection(options.folder, dataset, arm, options.seeds)
                 share_of = f"{100 * share[0]:5.1f} {100 * share[1]:5.1f}"
-                print(f"{arm:19s} {interval(accuracy)}  {interval(f1)}   {share_of}   {billed:9,.0f}   {by_seed}   {chosen}")
-        alone = [found[key]["teacher"] for key in found if key[0] == dataset and found[key]["teacher"]]
+                print(
+                    f"{arm:19s} {interval(accuracy)}  {interval(f1)}   {share_of}   {billed:9,.0f}   {by_seed}   {chosen}"
+                )
+        alone = [
+            found[key]["teacher"] for key in found if key[0] == dataset and found[key]["teacher"]
+        ]
         if alone:
-            print(f"{'teacher alone':19s} {interval([one['accuracy'] for one in alone])}  {interval([one['macro_f1'] for one in alone])}")
+            print(
+                f"{'teacher alone':19s} {interval([one['accuracy'] for one in alone])}  {interval([one['macro_f1'] for one in alone])}"
+            )
     if options.choices:
         _claim(found, [(arm, arms[0]) for arm in arms[1:]])
         return
     for ours in ("llkd", "llkd_slow", "llkd_full_steps"):
-        _claim(found, [(ours, other) for other in ("random", "entropy", "teacher_confidence", "freematch", "teacher_gate", "full_pool")])
+        _claim(
+            found,
+            [
+                (ours, other)
+                for other in (
+                    "random",
+                    "entropy",
+                    "teacher_confidence",
+                    "freematch",
+                    "teacher_gate",
+                    "full_pool",
+                )
+            ],
+        )
 
 
-def _claim(found: dict[tuple[str, str, int], dict[str, Any]], pairs: Sequence[tuple[str, str]]) -> None:
+def _claim(
+    found: dict[tuple[str, str, int], dict[str, Any]], pairs: Sequence[tuple[str, str]]
+) -> None:
     """The first of each pair less the second, over every set and seed that both have (macro-F1, the paper's number)."""
     blocks: dict[str, dict[tuple[str, int], float]] = {}
     for (dataset, arm, seed), result in found.items():
         blocks.setdefault(arm, {})[dataset, seed] = result["after"]["macro_f1"]
-    made = [compare(ours, blocks.get(ours, {}), other, blocks.get(other, {})) for ours, other in pairs]
+    made = [
+        compare(ours, blocks.get(ours, {}), other, blocks.get(other, {})) for ours, other in pairs
+    ]
     lines = [one for one in made if one is not None and one.p == one.p]
     if not lines:
         return

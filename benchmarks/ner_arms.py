@@ -34,10 +34,15 @@ def overrides_of(dataset: str, data: Path) -> list[str]:
     """What chooses a data set."""
     if dataset == "wikigold":
         return ["task=ner", "data=wikigold"]
-    return [f"experiment=ner_{dataset}", f"data.path={data / {'conll04': 'conll2004'}.get(dataset, dataset)}"]
+    return [
+        f"experiment=ner_{dataset}",
+        f"data.path={data / {'conll04': 'conll2004'}.get(dataset, dataset)}",
+    ]
 
 
-def run(dataset: str, shots: int, arm: str, seed: int, options: argparse.Namespace) -> dict[str, Any] | None:
+def run(
+    dataset: str, shots: int, arm: str, seed: int, options: argparse.Namespace
+) -> dict[str, Any] | None:
     """One run's result; None where it is not there and not asked for."""
     folder = options.folder / f"{dataset}-{shots}-{arm}-{seed}"
     known = (folder / "result.json").exists()
@@ -47,10 +52,16 @@ def run(dataset: str, shots: int, arm: str, seed: int, options: argparse.Namespa
     if arm == "shots":
         overrides += ["evaluate.teacher=true"]
         # The ceiling takes longer than all the arms; and gold labels are the same whatever the seed and the shots.
-        overrides += ["evaluate.supervised=true", "evaluate.supervised_epochs=3"] if (shots, seed) == (1, 1) else []
+        overrides += (
+            ["evaluate.supervised=true", "evaluate.supervised_epochs=3"]
+            if (shots, seed) == (1, 1)
+            else []
+        )
     else:
         overrides = [*overrides, f"budget.tokens={options.budget}"]
-    return result_of(folder, [*overrides, *_ARMS[arm], f"seed={seed}", f"shots={shots}", *options.overrides])
+    return result_of(
+        folder, [*overrides, *_ARMS[arm], f"seed={seed}", f"shots={shots}", *options.overrides]
+    )
 
 
 def line(name: str, values: list[float], floor: list[float], note: str) -> str:
@@ -83,29 +94,66 @@ def main() -> None:
                     if (result := run(dataset, shots, arm, seed, options)) is not None:
                         found[dataset, shots, arm, seed] = result
     for dataset in options.sets:
-        ceiling = [found[key]["supervised"] for key in found if key[0] == dataset and key[2] == "shots" and found[key]["supervised"]]
+        ceiling = [
+            found[key]["supervised"]
+            for key in found
+            if key[0] == dataset and key[2] == "shots" and found[key]["supervised"]
+        ]
         for shots in options.shots:
-            arms = {arm: {key[3]: found[key] for key in sorted(found) if key[:3] == (dataset, shots, arm)} for arm in _ARMS}
-            begun = {key[3]: result for key, result in sorted(found.items()) if key[:2] == (dataset, shots)}
+            arms = {
+                arm: {
+                    key[3]: found[key] for key in sorted(found) if key[:3] == (dataset, shots, arm)
+                }
+                for arm in _ARMS
+            }
+            begun = {
+                key[3]: result
+                for key, result in sorted(found.items())
+                if key[:2] == (dataset, shots)
+            }
             if not begun:
                 continue
-            print(f"\n{dataset}, {shots} shot{'s' if shots > 1 else ''} a type: strict entity F1 on test, %; gain over the shots, points")
+            print(
+                f"\n{dataset}, {shots} shot{'s' if shots > 1 else ''} a type: strict entity F1 on test, %; gain over the shots, points"
+            )
             floor_of = {seed: result["before"]["f1_strict"] for seed, result in begun.items()}
             gold = ", ".join(str(result["gold_labels"]["shots"]) for result in begun.values())
             print(line("shots only", list(floor_of.values()), [], f"{gold} sentences"))
-            for arm, title in (("static", "static generation"), ("evokd", "EvoKD"), ("llm_da", "LLM-DA")):
+            for arm, title in (
+                ("static", "static generation"),
+                ("evokd", "EvoKD"),
+                ("llm_da", "LLM-DA"),
+            ):
                 if by_seed := arms[arm]:
                     results, floor = list(by_seed.values()), [floor_of[seed] for seed in by_seed]
                     billed = statistics.mean(result["tokens"]["billed"] for result in results)
                     rounds = "/".join(str(result["rounds"]) for result in results)
                     rows = "/".join(str(result["rows"]["accepted"]) for result in results)
                     note = f"{billed:,.0f} billed tokens, rounds {rounds}, rows {rows}"
-                    print(line(title, [result["after"]["f1_strict"] for result in results], floor, note))
+                    print(
+                        line(
+                            title, [result["after"]["f1_strict"] for result in results], floor, note
+                        )
+                    )
             teachers = [result["teacher"] for result in arms["shots"].values() if result["teacher"]]
             if teachers:
-                print(line("teacher alone", [one["f1_strict"] for one in teachers], [], "labels every test text itself"))
+                print(
+                    line(
+                        "teacher alone",
+                        [one["f1_strict"] for one in teachers],
+                        [],
+                        "labels every test text itself",
+                    )
+                )
             if ceiling:
-                print(line("ceiling", [one["f1_strict"] for one in ceiling], [], f"{ceiling[0]['gold_labels']:,} gold sentences"))
+                print(
+                    line(
+                        "ceiling",
+                        [one["f1_strict"] for one in ceiling],
+                        [],
+                        f"{ceiling[0]['gold_labels']:,} gold sentences",
+                    )
+                )
     for shots in options.shots:
         _pairs(found, shots)
 
@@ -117,8 +165,14 @@ def _pairs(found: dict[tuple[str, int, str, int], dict[str, Any]], shots: int) -
         if count == shots and arm != "shots":
             blocks["shots only"][dataset, seed] = result["before"]["f1_strict"]
             blocks.setdefault(arm, {})[dataset, seed] = result["after"]["f1_strict"]
-    print(f"\n{shots} shot{'s' if shots > 1 else ''} a type, over sets and seeds: points (95 % bootstrap interval), t-test in pairs")
-    for ours, other in (*((arm, "shots only") for arm in ("static", "evokd", "llm_da")), ("evokd", "static"), ("llm_da", "static")):
+    print(
+        f"\n{shots} shot{'s' if shots > 1 else ''} a type, over sets and seeds: points (95 % bootstrap interval), t-test in pairs"
+    )
+    for ours, other in (
+        *((arm, "shots only") for arm in ("static", "evokd", "llm_da")),
+        ("evokd", "static"),
+        ("llm_da", "static"),
+    ):
         one = compare(ours, blocks.get(ours, {}), other, blocks.get(other, {}))
         if one is not None:
             gain = f"{100 * one.gain:+5.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"

@@ -38,11 +38,22 @@ def trained(sentences: Sequence[Sentence], seed: int, folder: Path) -> dict[str,
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     rows = [{"tokens": words, "tags": tags} for words, tags in sentences]
-    (data / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (data / "train.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
     for split, name in (("validation", "dev"), ("test", "test")):
         (data / f"{split}.jsonl").write_bytes((_SAMPLE / f"{name}.jsonl").read_bytes())
     labels = "data.labels=[LOC,MISC,ORG,PER]"
-    words = ["task=ner", "data=files", f"data.path={data}", labels, "data.near_threshold=1", "method=supervised", *_STEPS, f"seed={seed}"]
+    words = [
+        "task=ner",
+        "data=files",
+        f"data.path={data}",
+        labels,
+        "data.near_threshold=1",
+        "method=supervised",
+        *_STEPS,
+        f"seed={seed}",
+    ]
     return result_of(folder / "run", words)
 
 
@@ -84,17 +95,28 @@ def main() -> None:
         precision = right / max(1, sum(len(own[number]) for number in grown))
         recall = right / max(1, sum(len(judged[number]) for number in grown))
         variants = {
-            "own": [(words, to_tags(spans, len(words))) for words, spans in zip(texts, own, strict=True)],
-            "judged": [(words, to_tags(spans, len(words))) for words, spans in zip(texts, judged, strict=True)],
+            "own": [
+                (words, to_tags(spans, len(words))) for words, spans in zip(texts, own, strict=True)
+            ],
+            "judged": [
+                (words, to_tags(spans, len(words)))
+                for words, spans in zip(texts, judged, strict=True)
+            ],
             "gold": random.Random(seed).sample(gold, len(rows)),
         }
         if index < len(options.pool):
-            drawn = [row for row in lines(options.pool[index] / "pool" / "rows.jsonl") if row["accepted"] and row["source"] == "pool"]
+            drawn = [
+                row
+                for row in lines(options.pool[index] / "pool" / "rows.jsonl")
+                if row["accepted"] and row["source"] == "pool"
+            ]
             drawn = random.Random(seed).sample(drawn, min(len(rows), len(drawn)))
             cut = [(row["text"].split(" "), read_spans(row["target"])) for row in drawn]
             variants["pool"] = [(words, to_tags(spans, len(words))) for words, spans in cut]
         scores = {
-            name: 100 * trained(made, seed, options.folder / f"{run.name}-{name}")["after"]["f1_strict"] for name, made in variants.items()
+            name: 100
+            * trained(made, seed, options.folder / f"{run.name}-{name}")["after"]["f1_strict"]
+            for name, made in variants.items()
         }
         pool = f"{scores['pool']:16.1f}" if "pool" in scores else f"{'–':>16s}"
         print(

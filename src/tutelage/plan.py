@@ -37,7 +37,9 @@ def plan(config: DictConfig) -> int:
     console = Console()
     method = build_method(config)
     if not (isinstance(method, Plannable) and method.asks_teacher):
-        raise ConfigError(f"method={config.method.name} asks no teacher, so there is nothing to plan.")
+        raise ConfigError(
+            f"method={config.method.name} asks no teacher, so there is nothing to plan."
+        )
     dataset = build_dataset(config)
     task = build(config.task, "task", labels=dataset.labels)
     timed = OmegaConf.merge(config, {"budget": {"tokens": None}})
@@ -47,7 +49,19 @@ def plan(config: DictConfig) -> int:
         try:
             pool = Pool.open(Path(scratch) / "rows.jsonl")
             shots = shots_of(config, dataset)
-            method.setup(method_context(config, dataset, task, pool, shots, stack.teacher, lambda *_: None, lambda *_: None, _not_looked))
+            method.setup(
+                method_context(
+                    config,
+                    dataset,
+                    task,
+                    pool,
+                    shots,
+                    stack.teacher,
+                    lambda *_: None,
+                    lambda *_: None,
+                    _not_looked,
+                )
+            )
             sample = method.sample_requests(_TIMED)
             if not sample:
                 raise ConfigError(
@@ -67,7 +81,9 @@ def plan(config: DictConfig) -> int:
                 cached = stack.budget.usage.cached - before.cached
                 tokens = (stack.budget.usage.billed - before.billed) / len(requests)
                 costs[kind] = (tokens, seconds)
-                note = f", {cached} of them from the cache, so the time is too low" if cached else ""
+                note = (
+                    f", {cached} of them from the cache, so the time is too low" if cached else ""
+                )
                 console.print(
                     f"\n[dim]{tokens:.0f} tokens a request, {seconds:.2f} s each over {len(requests)}{note}; the first took {started:.1f} s[/dim]"
                 )
@@ -77,11 +93,19 @@ def plan(config: DictConfig) -> int:
     tokens = sum(costs[kind][0] * count for kind, count in counts.items())
     seconds = sum(costs[kind][1] * count for kind, count in counts.items())
     limit = config.budget.tokens
-    whole = method.rounds or 1  # without rounds everything is asked at once, before the student begins
+    whole = (
+        method.rounds or 1
+    )  # without rounds everything is asked at once, before the student begins
     rounds = whole if limit is None else min(whole, int(limit // max(tokens, 1)))
     console.rule("one round")
-    console.print("requests  " + ", ".join(f"{count} {kind}" for kind, count in counts.items()), highlight=False)
-    console.print(f"cost      about {tokens:,.0f} billed tokens, {seconds:.0f} s of teacher time", highlight=False)
+    console.print(
+        "requests  " + ", ".join(f"{count} {kind}" for kind, count in counts.items()),
+        highlight=False,
+    )
+    console.print(
+        f"cost      about {tokens:,.0f} billed tokens, {seconds:.0f} s of teacher time",
+        highlight=False,
+    )
     console.rule("the run")
     console.print(f"{rounds} rounds: about {tokens * rounds:,.0f} billed tokens, {seconds * rounds / 60:.1f} min of teacher time, "
                   f"and {len(shots)} gold labels", highlight=False)  # fmt: skip

@@ -15,7 +15,9 @@ from tutelage.errors import DataError, did_you_mean
 _BATCH = 64
 
 
-def predict(run: Path, texts: Sequence[str], file: Path | None, text_column: str, output: Path | None) -> int:
+def predict(
+    run: Path, texts: Sequence[str], file: Path | None, text_column: str, output: Path | None
+) -> int:
     """Write one JSON object a text, in order: text, label, confidence, probabilities; for NER text and entities. Returns the exit code.
 
     A text too long for the student is cut as in training; for NER it is read in windows (:mod:`tutelage.student.tagging`).
@@ -31,7 +33,9 @@ def predict(run: Path, texts: Sequence[str], file: Path | None, text_column: str
     folder = run / "student" if (run / "student").is_dir() else run
     given = list(texts) + (list(_read(file, text_column)) if file else [])
     if not given:
-        raise DataError('There is nothing to label: give texts (tutelage predict RUN "a text") or --file texts.txt.')
+        raise DataError(
+            'There is nothing to label: give texts (tutelage predict RUN "a text") or --file texts.txt.'
+        )
     logging.disable_progress_bar()
     network, tokenizer, max_length = load_student(folder)
     label = find_entities if reads_words(network.config.to_dict()) else _label
@@ -46,12 +50,18 @@ def predict(run: Path, texts: Sequence[str], file: Path | None, text_column: str
     return 0
 
 
-def _label(network: Any, tokenizer: Any, max_length: int, texts: list[str]) -> Iterator[dict[str, Any]]:
+def _label(
+    network: Any, tokenizer: Any, max_length: int, texts: list[str]
+) -> Iterator[dict[str, Any]]:
     import torch
 
-    batch = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    batch = tokenizer(
+        texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt"
+    )
     with torch.no_grad():
-        rows = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)
+        rows = network(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).logits.softmax(-1)
     names = network.config.id2label
     for text, row in zip(texts, rows.tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
@@ -69,7 +79,9 @@ def _read(path: Path, column: str) -> Iterator[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at offset {error.start}); convert it first.") from None
+        raise DataError(
+            f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at offset {error.start}); convert it first."
+        ) from None
     if path.suffix == ".jsonl":
         records = list(_objects(path, text))
     elif path.suffix == ".csv":
@@ -79,7 +91,9 @@ def _read(path: Path, column: str) -> Iterator[str]:
         return
     for number, record in records:
         if column not in record:
-            raise DataError(f"{path}, row {number}: {did_you_mean('column', column, map(str, record))} Set it with --text-column.")
+            raise DataError(
+                f"{path}, row {number}: {did_you_mean('column', column, map(str, record))} Set it with --text-column."
+            )
         yield str(record[column])
 
 
@@ -90,7 +104,11 @@ def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error}). Each line must be one object with a text column.") from None
+            raise DataError(
+                f"{path}, line {number}: not JSON ({error}). Each line must be one object with a text column."
+            ) from None
         if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number}: not an object with named columns; it reads {line[:60]!r}.")
+            raise DataError(
+                f"{path}, line {number}: not an object with named columns; it reads {line[:60]!r}."
+            )
         yield number, record

@@ -111,12 +111,20 @@ class Row:
             return min(self.entity_confidence)
         if self.distribution is None:
             return 1.0
-        return self.distribution.probability(self.target) if self.target in self.distribution.labels else self.distribution.confidence
+        return (
+            self.distribution.probability(self.target)
+            if self.target in self.distribution.labels
+            else self.distribution.confidence
+        )
 
     @property
     def mean_confidence(self) -> float:
         """The same, but the mean over the entities."""
-        return sum(self.entity_confidence) / len(self.entity_confidence) if self.entity_confidence else self.confidence
+        return (
+            sum(self.entity_confidence) / len(self.entity_confidence)
+            if self.entity_confidence
+            else self.confidence
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +243,13 @@ def row_from_dict(record: dict[str, Any]) -> Row:
 
 def outcome_from_dict(record: dict[str, Any]) -> Outcome:
     """Read an Outcome from what :func:`dataclasses.asdict` and JSON made of it."""
-    return Outcome(**{**record, "probabilities": tuple(record["probabilities"]), "tags": tuple(record.get("tags", ()))})
+    return Outcome(
+        **{
+            **record,
+            "probabilities": tuple(record["probabilities"]),
+            "tags": tuple(record.get("tags", ())),
+        }
+    )
 
 
 def as_dicts(records: Sequence[Any]) -> list[dict[str, Any]]:

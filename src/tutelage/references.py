@@ -25,7 +25,13 @@ from tutelage.training import fit
 
 
 def teacher_alone(
-    config: DictConfig, folder: RunFolder, dataset: Dataset, task: Task, teacher: Teacher, reporter: ProgressReporter, interruption: Interruption
+    config: DictConfig,
+    folder: RunFolder,
+    dataset: Dataset,
+    task: Task,
+    teacher: Teacher,
+    reporter: ProgressReporter,
+    interruption: Interruption,
 ) -> dict[str, Any]:
     """Label the test set by scoring, calibrated on itself as a batch, and write teacher/evaluation.jsonl, a line a test text.
 
@@ -52,7 +58,9 @@ def teacher_alone(
     labelled = labeller.label(drafts, on_reply)
     lines = [
         _evaluated(task, example, opinion, labelled.errors.get(index, "no reply"))
-        for index, (example, opinion) in enumerate(zip(dataset.test, labelled.opinions, strict=True))
+        for index, (example, opinion) in enumerate(
+            zip(dataset.test, labelled.opinions, strict=True)
+        )
     ]
     folder.write_lines("teacher/evaluation.jsonl", lines)
     # Scored from the lines, so that whoever reads them finds the same numbers.
@@ -60,8 +68,13 @@ def teacher_alone(
     metrics, first = teacher_metrics(task, opinions), task.headline_metrics[0].key
     beside = (DEFAULT_MODE,) if task.is_token_level else ()
     return {
-        **{key: metrics[key] for key in (*(metric.key for metric in task.headline_metrics), *beside)},
-        "raw": teacher_metrics(task, opinions, raw=True)[first] if not task.is_token_level else None,
+        **{
+            key: metrics[key]
+            for key in (*(metric.key for metric in task.headline_metrics), *beside)
+        },
+        "raw": teacher_metrics(task, opinions, raw=True)[first]
+        if not task.is_token_level
+        else None,
         "tokens": counted.usage.billed,
         "failed": sum(bool(opinion.error) for opinion in opinions),
     }
@@ -69,14 +82,23 @@ def teacher_alone(
 
 def _evaluated(task: Task, example: Example, opinion: Opinion | None, error: str) -> dict[str, Any]:
     """A line of teacher/evaluation.jsonl; for NER with the text, which its spans are counted in."""
-    line = {"id": example.id, "target": example.label or "", **({"text": example.text} if task.is_token_level else {})}
+    line = {
+        "id": example.id,
+        "target": example.label or "",
+        **({"text": example.text} if task.is_token_level else {}),
+    }
     if opinion is None:
         return {**line, "error": error}
     distribution = opinion.distribution
     if task.is_token_level:
         said = opinion.target(distribution.top)
         return {**line, "predicted": said, "confidences": opinion.entity_confidence("")}
-    return {**line, "probabilities": distribution.probabilities, "raw": distribution.raw, "off_label_mass": distribution.off_label_mass}
+    return {
+        **line,
+        "probabilities": distribution.probabilities,
+        "raw": distribution.raw,
+        "off_label_mass": distribution.off_label_mass,
+    }
 
 
 class _Aside:
@@ -96,12 +118,20 @@ class _Aside:
     def progress(self, done: int, total: int) -> None:
         """No arm beside the run looks at a pool."""
 
-    def stage_closed(self, position: Position, dev: dict[str, float], rows: tuple[int, int]) -> None:
+    def stage_closed(
+        self, position: Position, dev: dict[str, float], rows: tuple[int, int]
+    ) -> None:
         """The table at the end has the arm's numbers."""
 
 
 def supervised_ceiling(
-    config: DictConfig, folder: RunFolder, status: Status, dataset: Dataset, task: Task, reporter: ProgressReporter, interruption: Interruption
+    config: DictConfig,
+    folder: RunFolder,
+    status: Status,
+    dataset: Dataset,
+    task: Task,
+    reporter: ProgressReporter,
+    interruption: Interruption,
 ) -> dict[str, Any]:
     """Train the same student on the whole pool with gold labels, in the run's folder ``supervised/``.
 
@@ -124,5 +154,16 @@ def supervised_ceiling(
     )
     assert isinstance(arm, DictConfig)
     inner = RunFolder(folder / "supervised")
-    fitted = fit(arm, inner, status, dataset, task, GoldOnly("supervised"), None, _Aside(reporter), interruption, resume=False)
+    fitted = fit(
+        arm,
+        inner,
+        status,
+        dataset,
+        task,
+        GoldOnly("supervised"),
+        None,
+        _Aside(reporter),
+        interruption,
+        resume=False,
+    )
     return {**fitted.round_logger.after, "gold_labels": len(dataset.supervised())}

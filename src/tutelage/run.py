@@ -25,7 +25,9 @@ from tutelage.teacher.wrappers.transcript import spent_tokens
 from tutelage.training import Fitted, fit, keeps_best, shots_of
 
 
-def run(config: DictConfig, path: Path, reporter: ProgressReporter, resume_command: str, *, resume: bool) -> dict[str, Any]:
+def run(
+    config: DictConfig, path: Path, reporter: ProgressReporter, resume_command: str, *, resume: bool
+) -> dict[str, Any]:
     """Do one run in the folder ``path`` and return its result (result.json).
 
     Raises:
@@ -38,7 +40,15 @@ def run(config: DictConfig, path: Path, reporter: ProgressReporter, resume_comma
         return _run(config, path, folder, reporter, resume_command, resume=resume)
 
 
-def _run(config: DictConfig, path: Path, folder: RunFolder, reporter: ProgressReporter, resume_command: str, *, resume: bool) -> dict[str, Any]:
+def _run(
+    config: DictConfig,
+    path: Path,
+    folder: RunFolder,
+    reporter: ProgressReporter,
+    resume_command: str,
+    *,
+    resume: bool,
+) -> dict[str, Any]:
     began = time.perf_counter()
     status = Status(folder, resume_command)
     stack: Stack | None = None
@@ -52,20 +62,33 @@ def _run(config: DictConfig, path: Path, folder: RunFolder, reporter: ProgressRe
                 stack = build_stack(config, path)
             _write_manifest(folder, config, dataset, task, stack)
             fitted = fit(
-                config, folder, status, dataset, task, method, stack if method.asks_teacher else None, reporter, interruption, resume=resume
+                config,
+                folder,
+                status,
+                dataset,
+                task,
+                method,
+                stack if method.asks_teacher else None,
+                reporter,
+                interruption,
+                resume=resume,
             )
             fitted.save(path / "student")
             result = _result(config, path, dataset, task, method, fitted, stack)
             if config.evaluate.teacher and stack is not None:
                 beside = time.perf_counter()
                 status.phase("teacher alone", fitted.rounds)
-                result["teacher"] = teacher_alone(config, folder, dataset, task, stack.inner, reporter, interruption)
+                result["teacher"] = teacher_alone(
+                    config, folder, dataset, task, stack.inner, reporter, interruption
+                )
                 result["seconds"]["teacher alone"] = round(time.perf_counter() - beside, 2)
             if stack is not None:
                 stack.close()
             if config.evaluate.supervised:
                 beside = time.perf_counter()
-                result["supervised"] = supervised_ceiling(config, folder, status, dataset, task, reporter, interruption)
+                result["supervised"] = supervised_ceiling(
+                    config, folder, status, dataset, task, reporter, interruption
+                )
                 result["seconds"]["supervised ceiling"] = round(time.perf_counter() - beside, 2)
             result["wall_seconds"] = round(time.perf_counter() - began, 2)
             _write_manifest(folder, config, dataset, task, stack, fitted)
@@ -77,7 +100,9 @@ def _run(config: DictConfig, path: Path, folder: RunFolder, reporter: ProgressRe
             return result
         except (Interrupted, KeyboardInterrupt, SystemExit) as error:
             status.end("interrupted", "stopped by the user")
-            raise Interrupted(f"Stopped as asked. Everything that was answered is kept. Go on with:\n  {resume_command}") from error
+            raise Interrupted(
+                f"Stopped as asked. Everything that was answered is kept. Go on with:\n  {resume_command}"
+            ) from error
         except TutelageError as error:
             status.end("failed", str(error))
             raise
@@ -90,7 +115,12 @@ def _run(config: DictConfig, path: Path, folder: RunFolder, reporter: ProgressRe
 
 
 def _write_manifest(
-    folder: RunFolder, config: DictConfig, dataset: Dataset, task: Task, stack: Stack | None, fitted: Fitted | None = None
+    folder: RunFolder,
+    config: DictConfig,
+    dataset: Dataset,
+    task: Task,
+    stack: Stack | None,
+    fitted: Fitted | None = None,
 ) -> None:
     folder.write_json(
         "manifest.json",
@@ -137,7 +167,11 @@ def _choice(group: str) -> str:
 
 def _gold(config: DictConfig, dataset: Dataset, fitted: Fitted | None) -> dict[str, int]:
     """How many gold labels were used for what; dev labels that only draw a curve are not used by the run."""
-    steered = keeps_best(config) or config.method.training.patience or config.method.get("scores_from") == "dev"
+    steered = (
+        keeps_best(config)
+        or config.method.training.patience
+        or config.method.get("scores_from") == "dev"
+    )
     return {
         "shots": len(shots_of(config, dataset)),
         "dev": len(dataset.dev) if steered else 0,
@@ -146,7 +180,13 @@ def _gold(config: DictConfig, dataset: Dataset, fitted: Fitted | None) -> dict[s
 
 
 def _result(
-    config: DictConfig, path: Path, dataset: Dataset, task: Task, method: Method, fitted: Fitted, stack: Stack | None
+    config: DictConfig,
+    path: Path,
+    dataset: Dataset,
+    task: Task,
+    method: Method,
+    fitted: Fitted,
+    stack: Stack | None,
 ) -> dict[str, Any]:
     rows = fitted.pool.rows
     usage = stack.budget.usage if stack and method.asks_teacher else None
@@ -162,9 +202,14 @@ def _result(
             "billed_prompt": usage.billed_prompt if usage else 0,
             "billed_completion": usage.billed_completion if usage else 0,
         },
-        "requests": {"all": usage.requests, "cached": usage.cached, "failed": usage.failed} if usage else None,
+        "requests": {"all": usage.requests, "cached": usage.cached, "failed": usage.failed}
+        if usage
+        else None,
         "seconds": {name: round(value, 2) for name, value in fitted.round_logger.seconds.items()},
-        "rows": {"accepted": sum(row.accepted for row in rows), "rejected": sum(not row.accepted for row in rows)},
+        "rows": {
+            "accepted": sum(row.accepted for row in rows),
+            "rejected": sum(not row.accepted for row in rows),
+        },
         "share_of_data": fitted.shares,
         "rounds": fitted.rounds,
         "stopped_by": fitted.stopped_by,

@@ -49,7 +49,12 @@ class TerminalProgress:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """End the display."""
         self._progress.stop()
 
@@ -77,16 +82,25 @@ class TerminalProgress:
             self._phase_tokens += reply.tokens
         task = self._progress.tasks[0]
         done = int(task.completed) + 1
-        self._progress.update(self._task, completed=done, count=f"{done}/{int(task.total)}" if task.total else str(done), note=self._note())
+        self._progress.update(
+            self._task,
+            completed=done,
+            count=f"{done}/{int(task.total)}" if task.total else str(done),
+            note=self._note(),
+        )
 
     def progress(self, done: int, total: int) -> None:
         """So many of the phase's texts were looked at by the student."""
         self._progress.update(self._task, completed=done, total=total, count=f"{done:,}/{total:,}")
 
-    def stage_closed(self, position: Position, dev: dict[str, float], rows: tuple[int, int]) -> None:
+    def stage_closed(
+        self, position: Position, dev: dict[str, float], rows: tuple[int, int]
+    ) -> None:
         """A stage ended: one lasting line."""
         self._round_ends.append((time.monotonic(), self._billed))
-        name = {"start": "start  ", "final": "final  "}.get(position.stage, f"round {position.round:<2d}")
+        name = {"start": "start  ", "final": "final  "}.get(
+            position.stage, f"round {position.round:<2d}"
+        )
         self.console.print(
             f"  {name} dev {'  '.join(f'{title} {value:.3f}' for title, value in dev.items())}   "
             f"rows {rows[0]} kept, {rows[1]} rejected   {self._billed:,} tokens billed, {self._spent:,} spent{self._time_left(position)}",
@@ -109,11 +123,17 @@ class TerminalProgress:
     def _time_left(self, position: Position) -> str:
         if position.stage == "final" or len(self._round_ends) < 2:
             return ""
-        (began, billed_then), (ended, billed_now), rounds = self._round_ends[0], self._round_ends[-1], len(self._round_ends) - 1
+        (began, billed_then), (ended, billed_now), rounds = (
+            self._round_ends[0],
+            self._round_ends[-1],
+            len(self._round_ends) - 1,
+        )
         still = max(0, self._rounds - position.round)
         if self._budget is not None and billed_now > billed_then:
             # The tokens may end growth before the rounds do.
-            still = min(still, max(0, self._budget - billed_now) * rounds // (billed_now - billed_then))
+            still = min(
+                still, max(0, self._budget - billed_now) * rounds // (billed_now - billed_then)
+            )
         left = (ended - began) / rounds * still
         return f"   about {left / 60:.1f} min left" if left else ""
 
@@ -134,22 +154,44 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     quoted = result["metrics"]
     table.add_column("")
     for index, metric in enumerate(quoted):
-        table.add_column(f"test {metric['title']}" if index == 0 else metric["title"], justify="right")
+        table.add_column(
+            f"test {metric['title']}" if index == 0 else metric["title"], justify="right"
+        )
     table.add_column("")
     gold = result["gold_labels"]
     if result["rounds"]:
         rows = [("student before growth", result["before"], f"{gold['shots']} gold labels")]
-        rows.append(("student after", result["after"], f"{result['rows']['accepted']} rows in {result['rounds']} rounds"))
+        rows.append(
+            (
+                "student after",
+                result["after"],
+                f"{result['rows']['accepted']} rows in {result['rounds']} rounds",
+            )
+        )
     else:
-        rows = [("student", result["after"], f"{result['rows']['accepted']} rows, {gold['shots']} gold labels")]
+        rows = [
+            (
+                "student",
+                result["after"],
+                f"{result['rows']['accepted']} rows, {gold['shots']} gold labels",
+            )
+        ]
     if result.get("supervised"):
-        rows.append(("supervised ceiling", result["supervised"], f"{result['supervised']['gold_labels']} gold labels"))
+        rows.append(
+            (
+                "supervised ceiling",
+                result["supervised"],
+                f"{result['supervised']['gold_labels']} gold labels",
+            )
+        )
     if result.get("teacher"):
         rows.append(
             (
                 "teacher alone",
                 result["teacher"],
-                "" if result["teacher"]["raw"] is None else f"raw, uncalibrated: {result['teacher']['raw']:.3f}",
+                ""
+                if result["teacher"]["raw"] is None
+                else f"raw, uncalibrated: {result['teacher']['raw']:.3f}",
             )
         )
     for name, scores, note in rows:
@@ -159,11 +201,16 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
     if kept := result.get("kept"):
         console.print(f"\nkept     the student {kept['name']}, the best on dev", highlight=False)
     tokens = result["tokens"]
-    console.print(f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), {tokens['spent']:,} spent", highlight=False)
+    console.print(
+        f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), {tokens['spent']:,} spent",
+        highlight=False,
+    )
     shares = result.get("share_of_data") or {}
     if told := _data_line(shares):
         console.print(f"data     {told}", highlight=False)
     seconds = result["seconds"]
     by_phase = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
-    console.print(f"seconds  {result['wall_seconds']:.0f} in all: {by_phase}", highlight=False, soft_wrap=True)
+    console.print(
+        f"seconds  {result['wall_seconds']:.0f} in all: {by_phase}", highlight=False, soft_wrap=True
+    )
     console.print(f"folder   {folder}", highlight=False, soft_wrap=True, markup=False)

@@ -115,7 +115,19 @@ def fit(
 
     seen = PredictionCache()
     view_pool = student_view(config, module, tokenizer, seen, reporter, interruption)
-    method.setup(method_context(config, dataset, task, pool, shots, stack.teacher if stack else None, round_logger.phase, on_reply, view_pool))
+    method.setup(
+        method_context(
+            config,
+            dataset,
+            task,
+            pool,
+            shots,
+            stack.teacher if stack else None,
+            round_logger.phase,
+            on_reply,
+            view_pool,
+        )
+    )
     if checkpoint is None:
         first = method.first_rows()
         pool.append(first.rows)
@@ -167,9 +179,16 @@ def fit(
     with warnings.catch_warnings():
         # Known and harmless here: loaders of tokenised rows need no workers.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`training_step` returned `None`.*")  # a batch of which nothing is kept
+        warnings.filterwarnings(
+            "ignore", message=".*`training_step` returned `None`.*"
+        )  # a batch of which nothing is kept
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+        trainer.fit(
+            module,
+            datamodule=data,
+            ckpt_path=str(checkpoint) if checkpoint else None,
+            weights_only=True,
+        )
     return Fitted(
         pool=pool,
         round_logger=round_logger,
@@ -195,7 +214,12 @@ def keeps_best(config: DictConfig) -> bool:
 
 
 def student_view(
-    config: DictConfig, module: StudentModule, tokenizer: Any, seen: PredictionCache, reporter: ProgressReporter, interruption: Interruption
+    config: DictConfig,
+    module: StudentModule,
+    tokenizer: Any,
+    seen: PredictionCache,
+    reporter: ProgressReporter,
+    interruption: Interruption,
 ) -> Callable[[Sequence[str], Sequence[str]], PoolView]:
     """How a method's selectors see texts: a sight of the student as it stands, which shows its progress and stops where the run is to stop."""
 
@@ -219,7 +243,9 @@ def student_view(
     return view_pool
 
 
-def check_gold(config: DictConfig, module: StudentModule, shots: Sequence[Example], *, asks_teacher: bool) -> None:
+def check_gold(
+    config: DictConfig, module: StudentModule, shots: Sequence[Example], *, asks_teacher: bool
+) -> None:
     """Refuse a selector or a loss that compares with gold rows where there will be none, before the teacher is paid for the others.
 
     Raises:
@@ -230,7 +256,11 @@ def check_gold(config: DictConfig, module: StudentModule, shots: Sequence[Exampl
     if not asks_teacher or "gradients" not in module.selector.needs:
         return
     if not shots:
-        why = "method.training.gold=none keeps them from the run" if config.method.training.gold == "none" else "shots=0 gives none"
+        why = (
+            "method.training.gold=none keeps them from the run"
+            if config.method.training.gold == "none"
+            else "shots=0 gives none"
+        )
         raise ConfigError(
             f"selector=gradient_similarity compares rows with gold ones, and {why}; give shots=1 or more and method.training.gold=shots, "
             "or choose another selector=."
@@ -268,8 +298,24 @@ def method_context(
     view_pool: Callable[[Sequence[str], Sequence[str]], PoolView],
 ) -> MethodContext:
     """What a method stands on; the pool's gold labels are left behind here."""
-    held_out = [(split, example.text) for split, examples in (("dev", dataset.dev), ("test", dataset.test)) for example in examples]
-    return MethodContext(task, pool, shots, dataset.pool, dataset.dev, tuple(held_out), config.seed, teacher, on_phase, on_reply, view_pool)
+    held_out = [
+        (split, example.text)
+        for split, examples in (("dev", dataset.dev), ("test", dataset.test))
+        for example in examples
+    ]
+    return MethodContext(
+        task,
+        pool,
+        shots,
+        dataset.pool,
+        dataset.dev,
+        tuple(held_out),
+        config.seed,
+        teacher,
+        on_phase,
+        on_reply,
+        view_pool,
+    )
 
 
 def drawn_from(config: DictConfig, dataset: Dataset) -> int:
@@ -291,4 +337,8 @@ def _quiet() -> None:
 def _precision(accelerator: str) -> Any:
     import torch
 
-    return "bf16-mixed" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "32-true"
+    return (
+        "bf16-mixed"
+        if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        else "32-true"
+    )

@@ -59,7 +59,9 @@ SETTINGS: dict[str, Any] = {
 }
 """What stands behind a method's ``**settings``, by its target."""
 LLKD = ("method=llkd", "selector=llkd")
-ABLATED = dict.fromkeys(("no_teacher_gate", "no_student_gate", "no_weights", "global_thresholds"), (LLKD, "selector."))
+ABLATED = dict.fromkeys(
+    ("no_teacher_gate", "no_student_gate", "no_weights", "global_thresholds"), (LLKD, "selector.")
+)
 """What an ablation is taken from, and where it changes it; the others are EvoKD's. "fixed_share" is of another selector, so of many leaves."""
 COMMAND = re.compile(r"tutelage (?:train|plan)\b([^`\n]*)")
 
@@ -76,13 +78,23 @@ def commands_in(text: str) -> list[list[str]]:
         if "…" in words or "[" in words.replace("=[", "") or words.strip().startswith("--"):
             continue
         # A placeholder stands for any value.
-        found.append([word for word in shlex.split(re.sub(r"<[^>]*>", "anything", words)) if word not in ("\\", "--cfg", "job", "-m")])
+        found.append(
+            [
+                word
+                for word in shlex.split(re.sub(r"<[^>]*>", "anything", words))
+                if word not in ("\\", "--cfg", "job", "-m")
+            ]
+        )
     return found
 
 
 def leaves(node: Any, path: str = "") -> dict[str, Any]:
     if isinstance(node, dict):
-        return {name: value for key, inner in node.items() for name, value in leaves(inner, f"{path}.{key}".lstrip(".")).items()}
+        return {
+            name: value
+            for key, inner in node.items()
+            for name, value in leaves(inner, f"{path}.{key}".lstrip(".")).items()
+        }
     return {path: node}
 
 
@@ -108,7 +120,17 @@ def targets(node: Any, path: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_there_is_a_group_for_each_part_and_an_option_in_each():
-    assert {"data", "teacher", "method", "student", "prompt", "selector", "calibration", "ablation", "experiment"} <= set(GROUPS)
+    assert {
+        "data",
+        "teacher",
+        "method",
+        "student",
+        "prompt",
+        "selector",
+        "calibration",
+        "ablation",
+        "experiment",
+    } <= set(GROUPS)
     assert all(any(group == name for name, _ in OPTIONS) for group in GROUPS)
 
 
@@ -116,19 +138,30 @@ def test_there_is_a_group_for_each_part_and_an_option_in_each():
 def test_a_file_opens_with_what_it_is_and_a_command_that_composes(path: Path):
     text = path.read_text(encoding="utf-8")
     comments = [line for line in text.splitlines() if not line.startswith("# @package")]
-    assert re.match(r"# \S+ \S+", comments[0]), f"{path} does not open with a comment that says what it is"
-    opening = "\n".join(comments[: next(index for index, line in enumerate(comments) if not line.startswith("#"))])
+    assert re.match(r"# \S+ \S+", comments[0]), (
+        f"{path} does not open with a comment that says what it is"
+    )
+    opening = "\n".join(
+        comments[: next(index for index, line in enumerate(comments) if not line.startswith("#"))]
+    )
     assert COMMAND.search(opening), f"{path} shows no command in its opening comment"
     for overrides in commands_in(text):
         composed(*overrides)
     if path.parent != CONF:
-        chosen = {composed(*overrides).hydra.runtime.choices.get(path.parent.name) for overrides in [[], *commands_in(text)]}
+        chosen = {
+            composed(*overrides).hydra.runtime.choices.get(path.parent.name)
+            for overrides in [[], *commands_in(text)]
+        }
         assert path.stem in chosen, f"{path} shows no command that uses it"
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: str(value))
 def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: str):
-    config = plain(f"{group}={option}", "method=evokd") if group == "ablation" else plain(f"{group}={option}")
+    config = (
+        plain(f"{group}={option}", "method=evokd")
+        if group == "ablation"
+        else plain(f"{group}={option}")
+    )
     found = targets(config.get(group), group)
     assert (
         found
@@ -143,15 +176,21 @@ def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: st
         takes = {key for key, value in parameters.items() if value.kind is not value.VAR_KEYWORD}
         required = {key for key in takes if parameters[key].default is inspect.Parameter.empty}
         if any(value.kind is value.VAR_KEYWORD for value in parameters.values()):
-            assert path == "method", f"{node['_target_']} takes any keyword, so that a wrong one is not noticed"
+            assert path == "method", (
+                f"{node['_target_']} takes any keyword, so that a wrong one is not noticed"
+            )
             settings = {field.name for field in fields(SETTINGS[name])}
             takes |= settings
             required |= settings
         assert keys <= takes, f"{path}={option} has keys that {node['_target_']} does not take"
-        assert required - GIVEN.get(path, set()) <= keys, f"{path}={option} lacks keys that {node['_target_']} needs"
+        assert required - GIVEN.get(path, set()) <= keys, (
+            f"{path}={option} lacks keys that {node['_target_']} needs"
+        )
 
 
-@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "sweep" and name != "custom"])
+@pytest.mark.parametrize(
+    "option", [name for group, name in OPTIONS if group == "sweep" and name != "custom"]
+)
 def test_a_sweep_names_its_folder_and_each_of_its_values_composes(option: str):
     config = composed(f"sweep={option}")
     assert config.sweep.name == option
@@ -165,7 +204,14 @@ def test_a_sweep_names_its_folder_and_each_of_its_values_composes(option: str):
     assert {**swept, "sweep": None} == {**plainly, "sweep": None}
 
 
-@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "ablation" and name not in ("none", "fixed_share")])
+@pytest.mark.parametrize(
+    "option",
+    [
+        name
+        for group, name in OPTIONS
+        if group == "ablation" and name not in ("none", "fixed_share")
+    ],
+)
 def test_an_ablation_changes_exactly_one_leaf(option: str):
     base, index = ABLATED.get(option, (("method=evokd",), "method."))
     whole, ablated = leaves(plain(*base)), leaves(plain(*base, f"ablation={option}"))
@@ -177,31 +223,56 @@ def test_an_ablation_changes_exactly_one_leaf(option: str):
 
 def test_a_fixed_share_instead_of_llkd_s_thresholds_changes_what_decides_and_nothing_else():
     whole, ablated = leaves(plain(*LLKD)), leaves(plain("method=llkd", "ablation=fixed_share"))
-    thresholds = {f"selector.{key}" for key in ("momentum", "start", "class_by", "teacher_gate", "student_gate", "teacher_share")}
+    thresholds = {
+        f"selector.{key}"
+        for key in (
+            "momentum",
+            "start",
+            "class_by",
+            "teacher_gate",
+            "student_gate",
+            "teacher_share",
+        )
+    }
     # What neither has to be told: u is the entropy, and no mix is weighed.
     assert whole.keys() - ablated.keys() == thresholds | {"selector.uncertainty", "selector.alpha"}
     assert (whole["selector.uncertainty"], whole["selector.combine"]) == ("entropy", "product")
     assert ablated.keys() - whole.keys() == {"selector.share"}
-    assert {key for key in whole.keys() & ablated.keys() if whole[key] != ablated[key]} == {"selector._target_"}
+    assert {key for key in whole.keys() & ablated.keys() if whole[key] != ablated[key]} == {
+        "selector._target_"
+    }
 
 
 @pytest.mark.parametrize("option", sorted(ABLATED))
 def test_llkd_s_ablations_hold_whether_its_selector_is_named_or_not(option: str):
-    assert plain("method=llkd", f"ablation={option}") == plain("method=llkd", "selector=llkd", f"ablation={option}")
+    assert plain("method=llkd", f"ablation={option}") == plain(
+        "method=llkd", "selector=llkd", f"ablation={option}"
+    )
 
 
 def test_the_issue_s_six_ablations_are_there():
     there = {name for group, name in OPTIONS if group == "ablation"}
-    assert there >= {"no_easy", "no_correct", "no_review", "no_separation", "no_analysis", "no_feedback"}
+    assert there >= {
+        "no_easy",
+        "no_correct",
+        "no_review",
+        "no_separation",
+        "no_analysis",
+        "no_feedback",
+    }
 
 
 @pytest.mark.parametrize("training", [name for group, name in OPTIONS if group == "method"])
 def test_every_method_has_the_same_training_settings(training: str):
-    assert set(plain(f"method={training}")["method"]["training"]) == set(plain("method=evokd")["method"]["training"])
+    assert set(plain(f"method={training}")["method"]["training"]) == set(
+        plain("method=evokd")["method"]["training"]
+    )
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")), ROOT / "Makefile"], ids=lambda path: path.name
+    "path",
+    [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")), ROOT / "Makefile"],
+    ids=lambda path: path.name,
 )
 def test_the_commands_of_the_documents_compose(path: Path):
     for overrides in commands_in(path.read_text(encoding="utf-8")):
@@ -231,7 +302,10 @@ def test_commands_are_read_from_text():
         ("method.rounds=abc", "method.rounds='abc' is not a whole number; its default is "),
         ("method.rounds=2.5", "method.rounds=2.5 is not a whole number"),
         ("method.analysis=1", "method.analysis=1 is not true or false"),
-        ("method.training.start_epochs=null", "method.training.start_epochs=None is not a whole number"),
+        (
+            "method.training.start_epochs=null",
+            "method.training.start_epochs=None is not a whole number",
+        ),
         ("student.learning_rate=high", "student.learning_rate='high' is not a number"),
         ("method.accept.share=true", "method.accept.share=True is not a number"),
         ("selector=surest selector.share=true", "selector.share=True is not a number"),

@@ -31,7 +31,9 @@ def composed(line: str) -> str:
 
 
 @pytest.mark.parametrize(("paper", "scale"), SCALES)
-def test_every_command_of_every_claim_composes_to_a_configuration_of_its_own(paper: str, scale: str) -> None:
+def test_every_command_of_every_claim_composes_to_a_configuration_of_its_own(
+    paper: str, scale: str
+) -> None:
     found = PAPERS[paper]
     lines = commands(found, found.scales[scale], found.claims)
     # An ablation that a value of the same line takes back would be the arm that it is compared with.

@@ -24,9 +24,15 @@ from tutelage.teacher.base import Request, ScoreRequest, Teacher
 
 NER = NerTask(TYPES)
 SHOTS = (
-    marked("then Clara Dune left the group of friends near Lake Quay", {"Clara Dune": "PER", "Lake Quay": "LOC"}),
+    marked(
+        "then Clara Dune left the group of friends near Lake Quay",
+        {"Clara Dune": "PER", "Lake Quay": "LOC"},
+    ),
     marked("a small river flows for many years past Old Grove", {"Old Grove": "LOC"}),
-    marked("Royal Pier was founded by Hugo Heath and Royal Pier grew", {"Royal Pier": "ORG", "Hugo Heath": "PER"}),
+    marked(
+        "Royal Pier was founded by Hugo Heath and Royal Pier grew",
+        {"Royal Pier": "ORG", "Hugo Heath": "PER"},
+    ),
 )
 NOTHING = Feedback(0, (), {})
 
@@ -34,38 +40,64 @@ NOTHING = Feedback(0, (), {})
 def parts(prompt: str) -> tuple[list[str], str]:
     """The names and the sentence of a rewriting prompt."""
     first, second, _ = prompt.splitlines()
-    return first.split("Keep these names as they are: ")[1].split(" ; "), second.removeprefix("Sentence: ")
+    return first.split("Keep these names as they are: ")[1].split(" ; "), second.removeprefix(
+        "Sentence: "
+    )
 
 
 def obliging(request: Request) -> Any:
     """Puts all names into a new sentence; invents and knows the names of tests.helpers.ner_teacher."""
     if isinstance(request, ScoreRequest):
         said = type_of(scored_mention(request.prompt)[1])
-        return [-0.1 if word == said else -4.0 for word in (*(label.word for label in TYPES), "none")]
+        return [
+            -0.1 if word == said else -4.0 for word in (*(label.word for label in TYPES), "none")
+        ]
     rng = random.Random(request.seed)
     if "/" in request.id:
-        word = next(word for word, said in DESCRIPTIONS.items() if f"names of {said}:" in request.prompt)
+        word = next(
+            word for word, said in DESCRIPTIONS.items() if f"names of {said}:" in request.prompt
+        )
         return " " + a_name(word, rng)
     return f" {' and '.join(parts(request.prompt)[0])} {' '.join(rng.sample(WORDS, 9))} ."
 
 
 def settings(**changes: Any) -> dict[str, Any]:
-    kept = {key: value for key, value in shipped("method", "llm_da").items() if key not in ("_target_", "training", "allow_codes")}
+    kept = {
+        key: value
+        for key, value in shipped("method", "llm_da").items()
+        if key not in ("_target_", "training", "allow_codes")
+    }
     return {**kept, "n_texts": 16, **changes}
 
 
 def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> SpanVerifier:
-    return SpanVerifier(teacher, task.labels, prompt_set("completion_ner"), demonstrations, NoCalibration(), SpanCandidates())
+    return SpanVerifier(
+        teacher,
+        task.labels,
+        prompt_set("completion_ner"),
+        demonstrations,
+        NoCalibration(),
+        SpanCandidates(),
+    )
 
 
-def standing(folder: Path, script: Any = obliging, heard: Heard | None = None, **changes: Any) -> tuple[LLMDA, WordTeacher]:
+def standing(
+    folder: Path, script: Any = obliging, heard: Heard | None = None, **changes: Any
+) -> tuple[LLMDA, WordTeacher]:
     teacher = WordTeacher(script)
-    method = llm_da(prompts=prompt_set("completion_ner"), acceptance=LabelAgreement(), new_labeller=labeller, **settings(**changes))
+    method = llm_da(
+        prompts=prompt_set("completion_ner"),
+        acceptance=LabelAgreement(),
+        new_labeller=labeller,
+        **settings(**changes),
+    )
     method.setup(context(folder, teacher, task=NER, shots=SHOTS, dev=(), held_out=(), heard=heard))
     return method, teacher
 
 
-def grown(folder: Path, script: Any = obliging, round: int = 1, **changes: Any) -> tuple[WordTeacher, Growth]:
+def grown(
+    folder: Path, script: Any = obliging, round: int = 1, **changes: Any
+) -> tuple[WordTeacher, Growth]:
     method, teacher = standing(folder, script, **changes)
     return teacher, method.next_rows(NOTHING, round)
 

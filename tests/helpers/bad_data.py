@@ -14,8 +14,22 @@ from tests.helpers.tiny import write_jsonl
 
 Records = list[dict[str, object]]
 
-MUSIC = ["play some music", "listen to an album", "play a song now", "music for tonight please", "play my favourite tune", "an old album"]
-WEATHER = ["will it rain today", "the forecast for paris", "is it cold outside", "weather in bath", "sunny tomorrow or not", "rain again"]
+MUSIC = [
+    "play some music",
+    "listen to an album",
+    "play a song now",
+    "music for tonight please",
+    "play my favourite tune",
+    "an old album",
+]
+WEATHER = [
+    "will it rain today",
+    "the forecast for paris",
+    "is it cold outside",
+    "weather in bath",
+    "sunny tomorrow or not",
+    "rain again",
+]
 
 
 def rows(*pairs: tuple[str, str]) -> Records:
@@ -23,7 +37,10 @@ def rows(*pairs: tuple[str, str]) -> Records:
 
 
 def two_classes(start: int, end: int) -> Records:
-    return rows(*((text, "music") for text in MUSIC[start:end]), *((text, "weather") for text in WEATHER[start:end]))
+    return rows(
+        *((text, "music") for text in MUSIC[start:end]),
+        *((text, "weather") for text in WEATHER[start:end]),
+    )
 
 
 def good_folder(made: Path) -> Path:
@@ -37,7 +54,11 @@ def good_folder(made: Path) -> Path:
 
 def words_of(student: Path, folder: Path, workplace: Path) -> list[str]:
     """A short EvoKD run on ``folder``."""
-    return [*tiny.scripted(student, folder, workplace / "replies.sqlite"), *tiny.EVOKD, "method.training.start_epochs=1"]
+    return [
+        *tiny.scripted(student, folder, workplace / "replies.sqlite"),
+        *tiny.EVOKD,
+        "method.training.start_epochs=1",
+    ]
 
 
 def status(workplace: Path) -> dict[str, Any]:
@@ -50,7 +71,9 @@ def fails(tutelage: Command, workplace: Path, words: list[str], code: int, *said
     """The run ends with ``code``, says each of ``said``, and its status file says the same."""
     ended = tutelage("train", *words)
     assert ended.code == code, ended.err
-    message = next(line for line in ended.err.splitlines() if line.startswith("tutelage: ")).removeprefix("tutelage: ")
+    message = next(
+        line for line in ended.err.splitlines() if line.startswith("tutelage: ")
+    ).removeprefix("tutelage: ")
     for part in said:
         assert part in message
     record = status(workplace)

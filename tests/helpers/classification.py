@@ -75,7 +75,13 @@ def shipped(group: str, name: str) -> dict[str, Any]:
 
 def prompt_set(name: str = "completion_classification", **changes: Any) -> PromptSet:
     """A shipped prompt set."""
-    return PromptSet(**{key: value for key, value in {**shipped("prompt", name), **changes}.items() if key != "_target_"})
+    return PromptSet(
+        **{
+            key: value
+            for key, value in {**shipped("prompt", name), **changes}.items()
+            if key != "_target_"
+        }
+    )
 
 
 class WordTeacher(ScriptedTeacher):
@@ -86,14 +92,25 @@ class WordTeacher(ScriptedTeacher):
         self._numbers: dict[str, int] = {}
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        return [[self._numbers.setdefault(word, len(self._numbers)) for word in text.split()] for text in texts]
+        return [
+            [self._numbers.setdefault(word, len(self._numbers)) for word in text.split()]
+            for text in texts
+        ]
 
     def generations(self) -> list[GenerateRequest]:
         """The generation requests so far, the analysis left out."""
-        return [request for request in self.asked if isinstance(request, GenerateRequest) and request.id != "analysis"]
+        return [
+            request
+            for request in self.asked
+            if isinstance(request, GenerateRequest) and request.id != "analysis"
+        ]
 
     def analyses(self) -> list[GenerateRequest]:
-        return [request for request in self.asked if isinstance(request, GenerateRequest) and request.id == "analysis"]
+        return [
+            request
+            for request in self.asked
+            if isinstance(request, GenerateRequest) and request.id == "analysis"
+        ]
 
     def scorings(self) -> list[ScoreRequest]:
         return [request for request in self.asked if isinstance(request, ScoreRequest)]
@@ -107,13 +124,19 @@ def a_text(name: str, seed: int) -> str:
 
 def asked_label(prompt: str) -> str:
     """The class that a generation prompt asks for: the first one that it describes."""
-    indices = {label.name: prompt.find(label.description) for label in LABELS if label.description in prompt}
+    indices = {
+        label.name: prompt.find(label.description)
+        for label in LABELS
+        if label.description in prompt
+    }
     return min(indices, key=indices.__getitem__)
 
 
 def scored_text(prompt: str) -> str:
     """The text that a scoring prompt asks about."""
-    return next(line for line in reversed(prompt.splitlines()) if line.startswith("Text: ")).removeprefix("Text: ")
+    return next(
+        line for line in reversed(prompt.splitlines()) if line.startswith("Text: ")
+    ).removeprefix("Text: ")
 
 
 def obliging(request: Request) -> str | list[float]:
@@ -134,8 +157,12 @@ class Heard:
     replies: list[Any] = field(default_factory=list)
 
 
-SHOTS = tuple(Example(f"shot-{name}-{n}", a_text(name, 5000 + n), name) for name in NAMES for n in range(2))
-DEV = tuple(Example(f"dev-{name}-{n}", a_text(name, 6000 + n), name) for name in NAMES for n in range(2))
+SHOTS = tuple(
+    Example(f"shot-{name}-{n}", a_text(name, 5000 + n), name) for name in NAMES for n in range(2)
+)
+DEV = tuple(
+    Example(f"dev-{name}-{n}", a_text(name, 6000 + n), name) for name in NAMES for n in range(2)
+)
 
 
 def not_looked(*_: object) -> Any:
@@ -143,7 +170,14 @@ def not_looked(*_: object) -> Any:
     raise AssertionError("the student was looked at")
 
 
-def context(folder: Path, teacher: ScriptedTeacher | None, *, seed: int = 1, heard: Heard | None = None, **changes: Any) -> MethodContext:
+def context(
+    folder: Path,
+    teacher: ScriptedTeacher | None,
+    *,
+    seed: int = 1,
+    heard: Heard | None = None,
+    **changes: Any,
+) -> MethodContext:
     """A ground over an empty (or reopened) pool in ``folder``."""
     ear = heard or Heard()
     given: dict[str, Any] = {
@@ -178,19 +212,37 @@ SMALL = {
 
 def evokd_settings(**changes: Any) -> dict[str, Any]:
     """The flat settings of conf/method/evokd.yaml, small, with ``changes``."""
-    kept = {key: value for key, value in shipped("method", "evokd").items() if key not in ("_target_", "training", "allow_codes")}
+    kept = {
+        key: value
+        for key, value in shipped("method", "evokd").items()
+        if key not in ("_target_", "training", "allow_codes")
+    }
     return {**kept, **SMALL, **changes}
 
 
-def make_evokd(acceptance: AcceptSelector | None = None, calibrator: Any = None, **changes: Any) -> EvoKD:
+def make_evokd(
+    acceptance: AcceptSelector | None = None, calibrator: Any = None, **changes: Any
+) -> EvoKD:
     from tutelage.methods.evokd.method import evokd
 
     prompts, allow_codes = prompt_set(), bool(changes.pop("allow_codes", True))
 
     def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> TextLabeller:
-        return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator or NoCalibration(), allow_codes)
+        return TextLabeller(
+            teacher,
+            task.labels,
+            prompts,
+            demonstrations,
+            calibrator or NoCalibration(),
+            allow_codes,
+        )
 
-    return evokd(prompts=prompts, acceptance=acceptance or LabelAgreement(), new_labeller=labeller, **evokd_settings(**changes))
+    return evokd(
+        prompts=prompts,
+        acceptance=acceptance or LabelAgreement(),
+        new_labeller=labeller,
+        **evokd_settings(**changes),
+    )
 
 
 def outcome(name: str, predicted: str, number: int, sure: float = 0.8) -> Outcome:
@@ -205,11 +257,17 @@ def outcome(name: str, predicted: str, number: int, sure: float = 0.8) -> Outcom
 def feedback(right: dict[str, int], wrong: dict[tuple[str, str], int], round: int = 0) -> Feedback:
     """Outcomes counted by class, and by (class, what it was taken for)."""
     outcomes = [outcome(name, name, n) for name, count in right.items() for n in range(count)]
-    outcomes += [outcome(name, taken, 100 + n, 0.6 + 0.05 * n) for (name, taken), count in wrong.items() for n in range(count)]
+    outcomes += [
+        outcome(name, taken, 100 + n, 0.6 + 0.05 * n)
+        for (name, taken), count in wrong.items()
+        for n in range(count)
+    ]
     return Feedback(round, tuple(outcomes), TASK.scores(outcomes))
 
 
-MIXED = feedback({"Animal": 6, "Food": 6, "Tool": 1}, {("Tool", "Animal"): 4, ("Animal", "Tool"): 1})
+MIXED = feedback(
+    {"Animal": 6, "Food": 6, "Tool": 1}, {("Tool", "Animal"): 4, ("Animal", "Tool"): 1}
+)
 """A student that is weak on Tool."""
 
 

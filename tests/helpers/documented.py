@@ -11,7 +11,9 @@ _DOCUMENT = Path(__file__).parents[2] / "docs" / "run-folder.md"
 def documented() -> dict[str, str]:
     """What the document says of each file, by name; "NNN" stands for a number."""
     found: dict[str, str] = {}
-    for cells in re.findall(r"^\| (`.*`) \| (.*) \|$", _DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE):
+    for cells in re.findall(
+        r"^\| (`.*`) \| (.*) \|$", _DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE
+    ):
         for name in re.findall(r"`([^`]+)`", cells[0]):
             found["predictions/" + name if name.startswith("test-") else name] = cells[1]
     return found
@@ -19,14 +21,26 @@ def documented() -> dict[str, str]:
 
 def missing_and_unknown(folder: Path) -> tuple[list[str], list[str]]:
     """Documented files that a finished run's folder does not hold, and files in it that are not documented."""
-    every = {re.escape(name).replace("NNN", r"\d{3}").replace(r"\*", r"[\w-]+"): name for name in documented()}
+    every = {
+        re.escape(name).replace("NNN", r"\d{3}").replace(r"\*", r"[\w-]+"): name
+        for name in documented()
+    }
     patterns = {
         pattern: name
         for pattern, name in every.items()
         if name not in ("checkpoints/", "selection.jsonl", "wandb/", "wandb-dashboard.json")
     }
     there = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-    missing = [name for pattern, name in patterns.items() if not any(re.match(pattern, one) for one in there)]
+    missing = [
+        name
+        for pattern, name in patterns.items()
+        if not any(re.match(pattern, one) for one in there)
+    ]
     # The ceiling's own run lies inside, in the same form.
-    unknown = [one for one in there if not one.startswith("supervised/") and not any(re.match(pattern, one) for pattern in every)]
+    unknown = [
+        one
+        for one in there
+        if not one.startswith("supervised/")
+        and not any(re.match(pattern, one) for pattern in every)
+    ]
     return missing, unknown

@@ -53,8 +53,20 @@ class ScriptedTeacher:
             return said
         length = len(request.prompt)
         if isinstance(said, str):
-            return Reply(request.id, text=said, prompt_tokens=length, completion_tokens=len(said), finish_reason="stop")
-        return Reply(request.id, logprobs=tuple(said), prompt_tokens=length, completion_tokens=1, finish_reason="length")
+            return Reply(
+                request.id,
+                text=said,
+                prompt_tokens=length,
+                completion_tokens=len(said),
+                finish_reason="stop",
+            )
+        return Reply(
+            request.id,
+            logprobs=tuple(said),
+            prompt_tokens=length,
+            completion_tokens=1,
+            finish_reason="length",
+        )
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         return [[ord(letter) for letter in text] for text in texts]

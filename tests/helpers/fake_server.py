@@ -15,7 +15,10 @@ class FakeServer:
     """An OpenAI-like server on the loopback whose answers come from a function of path and body."""
 
     def __init__(self) -> None:
-        self.answer: Callable[[str, dict[str, Any]], Answer] = lambda path, body: (200, completion(body["prompt"] + "!"))
+        self.answer: Callable[[str, dict[str, Any]], Answer] = lambda path, body: (
+            200,
+            completion(body["prompt"] + "!"),
+        )
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.most_at_once = 0
@@ -34,7 +37,9 @@ class FakeServer:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.01}
+        )
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
@@ -70,5 +75,9 @@ class FakeServer:
 
 
 def completion(text: str, top: dict[str, float] | None = None, **more: Any) -> dict[str, Any]:
-    choice = {"text": text, "finish_reason": "stop", "logprobs": {"top_logprobs": [top]} if top else None}
+    choice = {
+        "text": text,
+        "finish_reason": "stop",
+        "logprobs": {"top_logprobs": [top]} if top else None,
+    }
     return {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}, **more}

@@ -37,7 +37,11 @@ from tutelage.timeline import Position, Timeline
 
 
 def examples(split: str, each: int, start: int) -> list[Example]:
-    return [Example(f"{split}-{name}-{n}", a_text(name, start + n), name) for n in range(each) for name in NAMES]
+    return [
+        Example(f"{split}-{name}-{n}", a_text(name, start + n), name)
+        for n in range(each)
+        for name in NAMES
+    ]
 
 
 SHOTS = examples("shot", 1, 100)
@@ -54,7 +58,11 @@ class ScriptedMethod:
     truncated = 0
 
     def __init__(
-        self, rounds: int, teacher: BudgetedTeacher | None = None, barren: Sequence[int] = (), shots: Sequence[Example] = SHOTS
+        self,
+        rounds: int,
+        teacher: BudgetedTeacher | None = None,
+        barren: Sequence[int] = (),
+        shots: Sequence[Example] = SHOTS,
     ) -> None:
         self.rounds = rounds
         self._shots = shots
@@ -80,8 +88,17 @@ class ScriptedMethod:
             fine = n != 5 and round not in self._barren
             # The state has a part in every row, so that a resume without it would show.
             text = a_text(NAMES[n % 3], 1000 * round + 10 * n + self._grown)
-            rows.append(Row(f"{round}-{n}", text, NAMES[n % 3], "hard", round, fine, "" if fine else "near"))
-        return Growth(round, tuple(rows), analysis=f"analysis {round}", seconds={"generation": 0.5}, asked=2, answered=2)
+            rows.append(
+                Row(f"{round}-{n}", text, NAMES[n % 3], "hard", round, fine, "" if fine else "near")
+            )
+        return Growth(
+            round,
+            tuple(rows),
+            analysis=f"analysis {round}",
+            seconds={"generation": 0.5},
+            asked=2,
+            answered=2,
+        )
 
     def aimed_at(self, feedback: Feedback) -> Feedback:
         return feedback
@@ -132,12 +149,20 @@ class Recorder(Callback):
         self.positions[epoch] = pl_module.position
         self.trained[epoch], self.rates[epoch] = [], []
         if pl_module.position.stage == "round" and pl_module.position.index == 0:
-            self.before[pl_module.position.round] = list(pl_module.predict(self._data.fresh_dataloader(), "fresh"))
+            self.before[pl_module.position.round] = list(
+                pl_module.predict(self._data.fresh_dataloader(), "fresh")
+            )
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self.trained[trainer.current_epoch] += [item.id for item in self._data.items("train", batch["index"])]
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.trained[trainer.current_epoch] += [
+            item.id for item in self._data.items("train", batch["index"])
+        ]
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         encoder, head = trainer.optimizers[0].param_groups
         self.rates[trainer.current_epoch].append((encoder["lr"], head["lr"]))
 
@@ -168,11 +193,16 @@ class Fit:
         return self.data.pool
 
     def lines(self, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.folder / name).read_text(encoding="utf-8").splitlines()]
+        return [
+            json.loads(line)
+            for line in (self.folder / name).read_text(encoding="utf-8").splitlines()
+        ]
 
     def numbers(self) -> list[dict[str, Any]]:
         """metrics.jsonl without what a clock decides."""
-        return [{key: value for key, value in line.items() if key != "seconds"} for line in self.lines()]
+        return [
+            {key: value for key, value in line.items() if key != "seconds"} for line in self.lines()
+        ]
 
 
 def build(
@@ -208,7 +238,17 @@ def build(
     round_logger = RoundLogger(run_folder, Status(run_folder, "resume me"), task, pool, ear)
     view = RoundView(window, 2, 0, 0, seed, "shots=1")
     data = GrowingDataModule(
-        pool, task, tiny_tokenizer(), dev, test, SHOTS, batch_size=4, eval_batch_size=8, max_length=32, seed=seed, view=view
+        pool,
+        task,
+        tiny_tokenizer(),
+        dev,
+        test,
+        SHOTS,
+        batch_size=4,
+        eval_batch_size=8,
+        max_length=32,
+        seed=seed,
+        view=view,
     )
     growth = GrowthCallback(
         method,
@@ -260,5 +300,10 @@ def run(fit: Fit, resume: bool = False) -> Fit:
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*returned `None`.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        fit.trainer.fit(fit.module, datamodule=fit.data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+        fit.trainer.fit(
+            fit.module,
+            datamodule=fit.data,
+            ckpt_path=str(checkpoint) if checkpoint else None,
+            weights_only=True,
+        )
     return fit

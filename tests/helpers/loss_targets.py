@@ -14,16 +14,27 @@ from tutelage.student.losses.protocol import Targets
 
 
 def targets(
-    hard: Any, classes: int, *, teacher: Any = None, off: Sequence[float] = (), weights: Any = None, ids: Any = None, progress: float = 0.0
+    hard: Any,
+    classes: int,
+    *,
+    teacher: Any = None,
+    off: Sequence[float] = (),
+    weights: Any = None,
+    ids: Any = None,
+    progress: float = 0.0,
 ) -> Targets:
     """Targets from the places of the hard ones, [B] or [B, L]; -1 is a token without a target, whose weight is 0."""
     indices = torch.tensor(hard)
-    one_hot = torch.nn.functional.one_hot(indices.clamp(min=0), classes).double() * (indices >= 0).unsqueeze(-1)
+    one_hot = torch.nn.functional.one_hot(indices.clamp(min=0), classes).double() * (
+        indices >= 0
+    ).unsqueeze(-1)
     return Targets(
         hard=one_hot,
         teacher=one_hot if teacher is None else torch.tensor(teacher, dtype=torch.float64),
         off_label=torch.tensor(off or [0.0] * len(indices), dtype=torch.float64),
-        weights=(indices >= 0).double() if weights is None else torch.tensor(weights, dtype=torch.float64),
+        weights=(indices >= 0).double()
+        if weights is None
+        else torch.tensor(weights, dtype=torch.float64),
         ids=tuple(ids or (f"row-{number}" for number in range(len(indices)))),
         progress=progress,
     )
@@ -53,17 +64,23 @@ class Lesson:
 @st.composite
 def lessons(draw: st.DrawFn) -> Lesson:
     """Batches of both shapes, with tokens that are no word's first and teachers that give some classes nothing."""
-    rows, length, classes = draw(st.integers(1, 4)), draw(st.integers(0, 3)), draw(st.integers(2, 4))
+    rows, length, classes = (
+        draw(st.integers(1, 4)),
+        draw(st.integers(0, 3)),
+        draw(st.integers(2, 4)),
+    )
     rng = torch.Generator().manual_seed(draw(st.integers(0, 10_000)))
     shape = (rows, length) if length else (rows,)
     hard = torch.randint(-1 if length else 0, classes, shape, generator=rng)
     teacher = torch.rand(*shape, classes, generator=rng, dtype=torch.float64) + 0.01
-    teacher = teacher * (torch.rand(*shape, classes, generator=rng) < 0.7) + 1e-3 * torch.nn.functional.one_hot(
-        hard.clamp(min=0), classes
-    )
+    teacher = teacher * (
+        torch.rand(*shape, classes, generator=rng) < 0.7
+    ) + 1e-3 * torch.nn.functional.one_hot(hard.clamp(min=0), classes)
     teacher = teacher / teacher.sum(-1, keepdim=True) * (hard >= 0).unsqueeze(-1)
     off = torch.rand(rows, generator=rng, dtype=torch.float64).tolist()
-    logits = draw(st.floats(0.1, 6)) * torch.randn(*shape, classes, generator=rng, dtype=torch.float64)
+    logits = draw(st.floats(0.1, 6)) * torch.randn(
+        *shape, classes, generator=rng, dtype=torch.float64
+    )
     return Lesson(logits, targets(hard.tolist(), classes, teacher=teacher.tolist(), off=off))
 
 
@@ -75,7 +92,10 @@ def softmax(logits: Sequence[float]) -> list[float]:
 
 EXTREME = Lesson(
     torch.tensor(
-        [[[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [0.0, 0.0, 0.0]], [[-1e4, -1e4, -1e4], [1e4, 1e4, 1e4], [1e4, 0.0, -1e4]]],
+        [
+            [[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [0.0, 0.0, 0.0]],
+            [[-1e4, -1e4, -1e4], [1e4, 1e4, 1e4], [1e4, 0.0, -1e4]],
+        ],
         dtype=torch.float64,
     ),
     targets([[0, 0, -1], [1, 2, 2]], 3, off=[1.0, 0.0]),

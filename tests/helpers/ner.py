@@ -20,7 +20,11 @@ from tutelage.records import Example, Label
 from tutelage.tasks.spans import Span, write_spans
 from tutelage.teacher.base import Request, ScoreRequest
 
-TYPES = (Label("PER", "person", "people"), Label("LOC", "place", "places"), Label("ORG", "organization", "organizations"))
+TYPES = (
+    Label("PER", "person", "people"),
+    Label("LOC", "place", "places"),
+    Label("ORG", "organization", "organizations"),
+)
 SPACE = ("PER", "LOC", "ORG", "O")
 KNOWN = {"Ada Lovelace": "PER", "Ada": "PER", "Paris": "LOC", "Acme": "ORG"}
 SURE = round(1 / (1 + 3 * math.exp(-3.9)), 6)
@@ -29,7 +33,9 @@ SURE = round(1 / (1 + 3 * math.exp(-3.9)), 6)
 
 def marked(text: str, names: Mapping[str, str] | None = None) -> Example:
     """A sentence with its names marked."""
-    spans = [span for name, type in (names or {}).items() for span in find_mention(text, name, type)]
+    spans = [
+        span for name, type in (names or {}).items() for span in find_mention(text, name, type)
+    ]
     return Example(f"id of {text}", text, write_spans(spans))
 
 
@@ -45,7 +51,9 @@ def scored_mention(prompt: str) -> tuple[str, str]:
     return text.removeprefix("Text: "), question.removeprefix('"').removesuffix('" is a name of:')
 
 
-def knowing(known: Mapping[str, str] | None = None, replies: Mapping[str, Any] | None = None) -> Script:
+def knowing(
+    known: Mapping[str, str] | None = None, replies: Mapping[str, Any] | None = None
+) -> Script:
     """Scores a mention as ``known`` says, else as none; extracts from a sentence what ``replies`` says (text as it is), else nothing."""
 
     def script(request: Request) -> Any:
@@ -69,7 +77,13 @@ def verifier(
     """A verifier with the teacher that it asks."""
     teacher = WordTeacher(script)
     made = SpanVerifier(
-        teacher, TYPES, prompt_set("completion_ner"), shots, calibrator or NoCalibration(), SpanCandidates(parts, sources), **settings
+        teacher,
+        TYPES,
+        prompt_set("completion_ner"),
+        shots,
+        calibrator or NoCalibration(),
+        SpanCandidates(parts, sources),
+        **settings,
     )
     return made, teacher
 
@@ -87,10 +101,14 @@ ADA = "Ada Lovelace went to Paris"
 ADA_REPLY = [entity("Ada Lovelace", "person"), entity("Paris", "place")]
 
 
-def extractor(script: Any, calibrator: Any = None, shots: Any = SHOTS, max_tokens: int = 512) -> tuple[SpanExtractor, WordTeacher]:
+def extractor(
+    script: Any, calibrator: Any = None, shots: Any = SHOTS, max_tokens: int = 512
+) -> tuple[SpanExtractor, WordTeacher]:
     """An extractor, with the verifier beside it, and the teacher that both ask."""
     second, teacher = verifier(script, calibrator=calibrator)
-    return SpanExtractor(teacher, TYPES, prompt_set("completion_ner"), shots, second, max_tokens), teacher
+    return SpanExtractor(
+        teacher, TYPES, prompt_set("completion_ner"), shots, second, max_tokens
+    ), teacher
 
 
 def opinion_of(draft: Draft, reply: list[Any], known: dict[str, str] | None = None) -> Opinion:

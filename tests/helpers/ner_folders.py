@@ -22,7 +22,12 @@ _WORDS = ("saw", "met", "left", "in", "for", "a", "the", "morning", ",")
 
 
 def build_ner_run(
-    folder: Path, *, types: Sequence[str] = TYPES, texts: Sequence[str] = (), test_count: int = 40, state: str = "done"
+    folder: Path,
+    *,
+    types: Sequence[str] = TYPES,
+    texts: Sequence[str] = (),
+    test_count: int = 40,
+    state: str = "done",
 ) -> Path:
     """The folder of :func:`tests.helpers.run_folders.build_run`, two rounds long, with everything that NER writes in another way."""
     build_run(folder, labels=types, rounds=2, texts=texts, test_count=test_count, state=state)
@@ -43,7 +48,11 @@ def build_ner_run(
         for span in spans:
             slip = "" if dice.random() < skill else dice.choice(("missed", "type", "boundary"))
             other = dice.choice([name for name in types if name != span.type])
-            made = {"": span, "type": span._replace(type=other), "boundary": span._replace(start=span.start - 1)}.get(slip)
+            made = {
+                "": span,
+                "type": span._replace(type=other),
+                "boundary": span._replace(start=span.start - 1),
+            }.get(slip)
             said += [made] if made and all(made.start >= before.end for before in said) else []
         if dice.random() > skill and (not said or said[-1].end < words):
             said.append(Span(words - 1, words, dice.choice(types)))
@@ -52,7 +61,15 @@ def build_ner_run(
     def outcome(key: int, source: str, number: int, skill: float) -> Outcome:
         text, spans = sentence()
         predicted = write_spans(guess(spans, len(text.split(" ")), skill))
-        return Outcome(record_id(source, key), text, write_spans(spans), predicted, (round(dice.uniform(0.2, 1), 4),), source, number)
+        return Outcome(
+            record_id(source, key),
+            text,
+            write_spans(spans),
+            predicted,
+            (round(dice.uniform(0.2, 1), 4),),
+            source,
+            number,
+        )
 
     def row(number: int, kind: Any, accepted: bool) -> Row:
         text, spans = sentence()
@@ -63,15 +80,36 @@ def build_ner_run(
         key = record_id(number, text, dice.random())
         target = write_spans(spans) if accepted else "[]"
         return Row(
-            key, text, target, kind, number, accepted, reason, view if accepted else None, dice.choice(types), entity_confidence=sure
+            key,
+            text,
+            target,
+            kind,
+            number,
+            accepted,
+            reason,
+            view if accepted else None,
+            dice.choice(types),
+            entity_confidence=sure,
         )
 
-    rows = [Row(record_id("gold", index), *_gold(*sentence()), "gold", 0, True) for index in range(3)]
-    rows += [row(number, kind, dice.random() < 0.6) for number in (1, 2) for kind in ("easy", "hard") for _ in range(6)]
+    rows = [
+        Row(record_id("gold", index), *_gold(*sentence()), "gold", 0, True) for index in range(3)
+    ]
+    rows += [
+        row(number, kind, dice.random() < 0.6)
+        for number in (1, 2)
+        for kind in ("easy", "hard")
+        for _ in range(6)
+    ]
     write_jsonl(folder / "pool" / "rows.jsonl", map(asdict, rows))
-    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    metrics = [
+        json.loads(line)
+        for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     for number, line in enumerate(metrics):
-        outcomes = [outcome(index, "test", number, 0.4 + 0.2 * number) for index in range(test_count)]
+        outcomes = [
+            outcome(index, "test", number, 0.4 + 0.2 * number) for index in range(test_count)
+        ]
         if number == 0:
             write_jsonl(folder / "predictions" / "test-before.jsonl", map(asdict, outcomes))
         if number == 2 and state == "done":
@@ -105,9 +143,15 @@ def build_ner_run(
             return {metric["key"]: measured[metric["key"]] for metric in METRICS}
 
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        result |= {"metrics": METRICS, "before": quoted(metrics[0]["test"]), "after": quoted(metrics[-1]["test"])}
+        result |= {
+            "metrics": METRICS,
+            "before": quoted(metrics[0]["test"]),
+            "after": quoted(metrics[-1]["test"]),
+        }
         result |= {"supervised": quoted(task.metrics(gold)) | {"gold_labels": 500}}
-        result |= {"teacher": quoted(task.metrics(teacher)) | {"raw": None, "tokens": 9, "failed": 0}}
+        result |= {
+            "teacher": quoted(task.metrics(teacher)) | {"raw": None, "tokens": 9, "failed": 0}
+        }
         write_json(folder / "result.json", result)
     return folder
 

@@ -12,13 +12,51 @@ from tests.helpers.teachers import LabelWritingTeacher
 from tutelage.teacher.base import GenerateRequest, ScoreRequest
 
 FIRST: dict[str, tuple[str, ...]] = {
-    "person": ("Ada", "Boris", "Clara", "Dmitri", "Edith", "Felix", "Greta", "Hugo", "Ines", "Jonas"),
+    "person": (
+        "Ada",
+        "Boris",
+        "Clara",
+        "Dmitri",
+        "Edith",
+        "Felix",
+        "Greta",
+        "Hugo",
+        "Ines",
+        "Jonas",
+    ),
     "place": ("Port", "Lake", "Mount", "Fort", "Upper", "Lower", "Cape", "Saint", "Glen", "Old"),
-    "organization": ("United", "Royal", "General", "First", "Allied", "Central", "Federal", "Global", "Pacific", "Modern"),
+    "organization": (
+        "United",
+        "Royal",
+        "General",
+        "First",
+        "Allied",
+        "Central",
+        "Federal",
+        "Global",
+        "Pacific",
+        "Modern",
+    ),
 }
 """The first word of every name says its type; the keys are the types' words."""
 
-LAST = ("Amber", "Birch", "Cedar", "Dune", "Ember", "Fjord", "Grove", "Heath", "Islet", "Jetty", "Knoll", "Ledge", "Marsh", "Pier", "Quay")
+LAST = (
+    "Amber",
+    "Birch",
+    "Cedar",
+    "Dune",
+    "Ember",
+    "Fjord",
+    "Grove",
+    "Heath",
+    "Islet",
+    "Jetty",
+    "Knoll",
+    "Ledge",
+    "Marsh",
+    "Pier",
+    "Quay",
+)
 DESCRIPTIONS = {"person": "people", "place": "places", "organization": "organizations"}
 WORDS = (
     "was",
@@ -74,15 +112,23 @@ class NameTeacher(LabelWritingTeacher):
         if believed != "none" and rng.random() < _SLIPS:
             believed = rng.choice(sorted(FIRST))
         token = zlib.crc32(believed.encode())
-        return tuple(-4.0 + 3.5 * (choice == token) + 0.2 * rng.random() for choice in request.choices)
+        return tuple(
+            -4.0 + 3.5 * (choice == token) + 0.2 * rng.random() for choice in request.choices
+        )
 
     def _text(self, request: GenerateRequest) -> str:
         rng = random.Random(f"{request.seed} {request.prompt}")
         if request.json_schema:
             return self._extracted(request.prompt.splitlines()[-2].removeprefix("Text: "))
         if request.prompt.startswith("A random list of names of "):
-            asked = request.prompt.splitlines()[0].removeprefix("A random list of names of ").removesuffix(":")
-            return " " + a_name(next(type for type, said in DESCRIPTIONS.items() if said == asked), rng)
+            asked = (
+                request.prompt.splitlines()[0]
+                .removeprefix("A random list of names of ")
+                .removesuffix(":")
+            )
+            return " " + a_name(
+                next(type for type, said in DESCRIPTIONS.items() if said == asked), rng
+            )
         if request.prompt.endswith("the weakness of the model is that it"):
             return f" misses names after {rng.choice(WORDS)}"
         if rng.random() < _SLIPS:
@@ -98,4 +144,6 @@ class NameTeacher(LabelWritingTeacher):
     def _extracted(text: str) -> str:
         pairs = re.findall(r"(?=\b(\w+ \w+)\b)", text)
         names = dict.fromkeys(pair for pair in pairs if type_of(pair) != "none")
-        return json.dumps([{"quote": name, "type": type_of(name), "occurrence": 1} for name in names])
+        return json.dumps(
+            [{"quote": name, "type": type_of(name), "occurrence": 1} for name in names]
+        )

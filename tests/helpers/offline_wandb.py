@@ -46,7 +46,12 @@ def read_offline(path: Path) -> OfflineRun:
         found.kinds.add(kind)
         if kind == "run":
             run = record.run
-            found.id, found.group, found.job_type, found.name = run.run_id, run.run_group, run.job_type, run.display_name
+            found.id, found.group, found.job_type, found.name = (
+                run.run_id,
+                run.run_group,
+                run.job_type,
+                run.display_name,
+            )
             found.tags = list(run.tags)
             _take(found.config, run.config.update)
         elif kind == "config":

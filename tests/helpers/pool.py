@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.helpers.classification import NAMES, Heard, WordTeacher, a_text, context, obliging, prompt_set
+from tests.helpers.classification import (
+    NAMES,
+    Heard,
+    WordTeacher,
+    a_text,
+    context,
+    obliging,
+    prompt_set,
+)
 from tests.helpers.pool_views import ArrayView
 
 from tutelage.labelling.base import Nearest
@@ -20,7 +28,9 @@ from tutelage.selectors.uncertainty_sampling import UncertaintySampling
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Teacher
 
-POOL = tuple(Example(f"pool-{name}-{n}", a_text(name, 8000 + n)) for n in range(4) for name in NAMES)
+POOL = tuple(
+    Example(f"pool-{name}-{n}", a_text(name, 8000 + n)) for n in range(4) for name in NAMES
+)
 """Four texts of each class, one class after the other."""
 
 
@@ -44,7 +54,9 @@ class Student:
     def __call__(self, texts: Sequence[str], learnt: Sequence[str]) -> ArrayView:
         self.looks.append((list(texts), list(learnt)))
         return ArrayView(
-            np.array([self._probabilities(text) for text in texts]).reshape(len(texts), len(NAMES)), embeddings(texts), embeddings(learnt)
+            np.array([self._probabilities(text) for text in texts]).reshape(len(texts), len(NAMES)),
+            embeddings(texts),
+            embeddings(learnt),
         )
 
     def _probabilities(self, text: str) -> list[float]:
@@ -54,25 +66,62 @@ class Student:
 
 def embeddings(texts: Sequence[str]) -> Any:
     """[N, 4]: the class, and a little of the text's number."""
-    rows = [[*(float(name == class_of(text)) for name in NAMES), int(text.split()[-1]) / 2000] for text in texts]
+    rows = [
+        [*(float(name == class_of(text)) for name in NAMES), int(text.split()[-1]) / 2000]
+        for text in texts
+    ]
     return np.array(rows).reshape(len(texts), len(NAMES) + 1)
 
 
-SMALL: dict[str, Any] = {"pool_size": None, "first": None, "rounds": 0, "n_texts": 0, "train_on_shots": False}
+SMALL: dict[str, Any] = {
+    "pool_size": None,
+    "first": None,
+    "rounds": 0,
+    "n_texts": 0,
+    "train_on_shots": False,
+}
 
 
-def parts(name: str = "llkd", acquirer: Any = None, calibrator: Any = None, **changes: Any) -> dict[str, Any]:
+def parts(
+    name: str = "llkd", acquirer: Any = None, calibrator: Any = None, **changes: Any
+) -> dict[str, Any]:
     """The arguments of a method that labels a pool, with ``changes`` of its settings."""
     prompts = prompt_set()
 
-    def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example], nearest: Nearest | None = None) -> TextLabeller:
-        return TextLabeller(teacher, task.labels, prompts, demonstrations, (calibrator or NoCalibration)(), True, nearest)
+    def labeller(
+        task: Task,
+        teacher: Teacher,
+        demonstrations: Sequence[Example],
+        nearest: Nearest | None = None,
+    ) -> TextLabeller:
+        return TextLabeller(
+            teacher,
+            task.labels,
+            prompts,
+            demonstrations,
+            (calibrator or NoCalibration)(),
+            True,
+            nearest,
+        )
 
     settings = {**SMALL, **changes}
-    return {"name": name, "prompts": prompts, "acquirer": acquirer or UncertaintySampling("entropy"), "new_labeller": labeller, **settings}
+    return {
+        "name": name,
+        "prompts": prompts,
+        "acquirer": acquirer or UncertaintySampling("entropy"),
+        "new_labeller": labeller,
+        **settings,
+    }
 
 
-def pool_ground(folder: Path, teacher: Any = None, *, student: Any = None, heard: Heard | None = None, **changes: Any) -> MethodContext:
+def pool_ground(
+    folder: Path,
+    teacher: Any = None,
+    *,
+    student: Any = None,
+    heard: Heard | None = None,
+    **changes: Any,
+) -> MethodContext:
     """A ground with the pool's texts and a student to look with."""
     given = {"unlabelled": POOL, "view_pool": student or Student(), **changes}
     return context(folder, teacher or WordTeacher(obliging), heard=heard, **given)

@@ -15,10 +15,19 @@ from tutelage.selectors.protocol import Uncertainty
 class ArrayView:
     """A :class:`tutelage.selectors.protocol.PoolView` of given arrays."""
 
-    def __init__(self, probabilities: NDArray[Any], embeddings: NDArray[Any], labelled: NDArray[Any] | None = None) -> None:
+    def __init__(
+        self,
+        probabilities: NDArray[Any],
+        embeddings: NDArray[Any],
+        labelled: NDArray[Any] | None = None,
+    ) -> None:
         self._probabilities = np.asarray(probabilities, dtype=np.float32)
         self._embeddings = np.asarray(embeddings, dtype=np.float32)
-        self._labelled = np.zeros((0, self._embeddings.shape[1]), dtype=np.float32) if labelled is None else labelled.astype(np.float32)
+        self._labelled = (
+            np.zeros((0, self._embeddings.shape[1]), dtype=np.float32)
+            if labelled is None
+            else labelled.astype(np.float32)
+        )
 
     @property
     def texts(self) -> Sequence[str]:
@@ -39,14 +48,20 @@ class ArrayView:
     def disagreement(self, passes: int) -> NDArray[np.float32]:
         # As from a student: a text that has broken embeddings disagrees by no number, without a warning on the way there.
         with np.errstate(invalid="ignore"):
-            return np.asarray(self.uncertainty("entropy") * self._embeddings[:, 0] ** 2, dtype=np.float32)
+            return np.asarray(
+                self.uncertainty("entropy") * self._embeddings[:, 0] ** 2, dtype=np.float32
+            )
 
 
-def random_view(total: int, classes: int = 4, width: int = 6, labelled: int = 0, seed: int = 0) -> ArrayView:
+def random_view(
+    total: int, classes: int = 4, width: int = 6, labelled: int = 0, seed: int = 0
+) -> ArrayView:
     """Probabilities from sure to unsure, and embeddings without order."""
     rng = np.random.default_rng(seed)
     sharpness = rng.uniform(0.2, 4, (total, 1))
     logits = rng.normal(size=(total, classes)) * sharpness
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True)) if total else logits
     probabilities = exponents / exponents.sum(axis=1, keepdims=True)
-    return ArrayView(probabilities, rng.normal(size=(total, width)), rng.normal(size=(labelled, width)))
+    return ArrayView(
+        probabilities, rng.normal(size=(total, width)), rng.normal(size=(labelled, width))
+    )

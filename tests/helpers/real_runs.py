@@ -33,7 +33,9 @@ def paid_for(folder: Path, result: dict[str, Any]) -> None:
     assert all(reply["prompt_tokens"] > 0 and not reply["error"] for reply in replies)
 
 
-def same_from_the_cache(first: Path, second: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def same_from_the_cache(
+    first: Path, second: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run of ``first`` once more in ``second``: alike, for nothing. No engine is needed, so one must not even be started."""
 
     def started(*given: object, **settings: object) -> None:
@@ -42,7 +44,10 @@ def same_from_the_cache(first: Path, second: Path, words: list[str], monkeypatch
     monkeypatch.setattr("tutelage.teacher.engines.vllm.EngineProcess", started)
     monkeypatch.setattr("tutelage.report.html.write_report", undrawn)
     began = time.monotonic()
-    again, wanted = train(second, *words), json.loads((first / "result.json").read_text(encoding="utf-8"))
+    again, wanted = (
+        train(second, *words),
+        json.loads((first / "result.json").read_text(encoding="utf-8")),
+    )
     print(f"first {wanted['seconds']}, second {time.monotonic() - began:.1f} s in all")
     assert again["tokens"]["spent"] == 0
     assert again["tokens"]["billed"] == wanted["tokens"]["billed"]

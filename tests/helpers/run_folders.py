@@ -14,7 +14,15 @@ from tutelage.records import ClassScore, LabelDistribution, Outcome, Row, record
 LABELS = ("BookRestaurant", "AddToPlaylist", "SearchScreeningEvent")
 METRICS = [{"key": "accuracy", "title": "accuracy"}, {"key": "macro_f1", "title": "macro-F1"}]
 REASONS = ("scored as another class", "near duplicate", "too short", "confidence below 0.6")
-_OPENINGS = ("could you", "please", "i want to", "help me", "is it possible to", "hey,", "right now")
+_OPENINGS = (
+    "could you",
+    "please",
+    "i want to",
+    "help me",
+    "is it possible to",
+    "hey,",
+    "right now",
+)
 _ENDINGS = (
     "for two at eight tonight",
     "near the old harbour",
@@ -52,13 +60,17 @@ def build_run(
         return f"{dice.choice(_OPENINGS)} {label.lower()} {dice.randrange(10_000)} {dice.choice(_ENDINGS)}".strip()
 
     def opinion(label: str, sharpness: float) -> tuple[float, ...]:
-        weights = [dice.random() + (sharpness * dice.random() if name == label else 0.0) for name in labels]
+        weights = [
+            dice.random() + (sharpness * dice.random() if name == label else 0.0) for name in labels
+        ]
         return tuple(weight / sum(weights) for weight in weights)
 
     def outcome(label: str, skill: float, source: str, number: int, key: int) -> Outcome:
         probabilities = opinion(label, 6.0 * skill)
         top = labels[probabilities.index(max(probabilities))]
-        return Outcome(record_id(source, key), say(label), label, top, probabilities, source, number)
+        return Outcome(
+            record_id(source, key), say(label), label, top, probabilities, source, number
+        )
 
     def row(label: str, number: int, kind: Any, parents: tuple[str, ...]) -> Row:
         raw = opinion(label, 2.0)
@@ -66,20 +78,43 @@ def build_run(
         view = LabelDistribution(labels, calibrated, dice.random() / 5, raw)
         reason = "" if view.top == label and dice.random() < 0.85 else dice.choice(REASONS)
         text = say(label)
-        detail = {"style": dice.choice(("polite", "curt", "a question")), "topic": dice.choice(spice or ["everyday life"])}
+        detail = {
+            "style": dice.choice(("polite", "curt", "a question")),
+            "topic": dice.choice(spice or ["everyday life"]),
+        }
         if reason == "near duplicate":
             detail["similar_to"] = say(label)
         return Row(
-            record_id(number, text, dice.random()), text, view.top, kind, number, not reason, reason, view, label, parents, 1.0, detail
+            record_id(number, text, dice.random()),
+            text,
+            view.top,
+            kind,
+            number,
+            not reason,
+            reason,
+            view,
+            label,
+            parents,
+            1.0,
+            detail,
         )
 
     skills = [0.35 + 0.5 * (1 - 0.6**number) for number in range(rounds + 1)]
-    rows = [Row(record_id("gold", index), say(label), label, "gold", 0, True) for index, label in enumerate(labels)]
+    rows = [
+        Row(record_id("gold", index), say(label), label, "gold", 0, True)
+        for index, label in enumerate(labels)
+    ]
     tokens = 0
     metrics = []
     for number in range(rounds + 1):
-        dev = [outcome(labels[index % len(labels)], skills[number], "dev", number, index) for index in range(max(40, test_count // 2))]
-        test = [outcome(labels[index % len(labels)], skills[number], "test", number, index) for index in range(test_count)]
+        dev = [
+            outcome(labels[index % len(labels)], skills[number], "dev", number, index)
+            for index in range(max(40, test_count // 2))
+        ]
+        test = [
+            outcome(labels[index % len(labels)], skills[number], "test", number, index)
+            for index in range(test_count)
+        ]
         if number in (0, rounds):
             if number == rounds and state == "done":
                 write_jsonl(folder / "predictions" / "test-after.jsonl", map(asdict, test))
@@ -89,7 +124,10 @@ def build_run(
         if number < rounds:
             write_jsonl(folder / "feedback" / f"round-{number:03d}.jsonl", map(asdict, wrong))
             parents = tuple(one.id for one in wrong[:2])
-            made = [row(dice.choice(labels), number + 1, dice.choice(("easy", "hard", "hard")), parents) for _ in range(rows_a_round)]
+            made = [
+                row(dice.choice(labels), number + 1, dice.choice(("easy", "hard", "hard")), parents)
+                for _ in range(rows_a_round)
+            ]
             quota: dict[str, int] = {}
             for one in made:
                 quota[f"{one.asked}/{one.source}"] = quota.get(f"{one.asked}/{one.source}", 0) + 1
@@ -103,7 +141,9 @@ def build_run(
                 "answered": 2 * len(made),
                 "rejected": 1,
                 "failed": 1,
-                "prompt": "Here are requests and how they were understood.\n" + say(labels[0]) + "\nWhat goes wrong?",
+                "prompt": "Here are requests and how they were understood.\n"
+                + say(labels[0])
+                + "\nWhat goes wrong?",
             }
             write_json(folder / "growth" / f"round-{number + 1:03d}.json", growth)
         metrics.append(
@@ -126,7 +166,10 @@ def build_run(
             tokens += 61 * len(made) + 240
     write_jsonl(folder / "metrics.jsonl", metrics)
     write_jsonl(folder / "pool" / "rows.jsonl", map(asdict, rows))
-    write_jsonl(folder / "selection.jsonl", [_selected(step, len(labels), dice) for step in range(60)] if rounds else [])
+    write_jsonl(
+        folder / "selection.jsonl",
+        [_selected(step, len(labels), dice) for step in range(60)] if rounds else [],
+    )
     teacher = [
         {"id": record_id("test", index), "target": labels[index % len(labels)]}
         | {
@@ -154,32 +197,76 @@ def build_run(
             "ablation": None,
             "task": "classification",
             "metrics": METRICS,
-            "labels": [{"name": label, "word": label.lower(), "description": f"requests to {label}"} for label in labels],
-            "teacher": {"engine": "replay", "model": "test-teacher", "fingerprint": "f00d", "calibration": "batch"},
+            "labels": [
+                {"name": label, "word": label.lower(), "description": f"requests to {label}"}
+                for label in labels
+            ],
+            "teacher": {
+                "engine": "replay",
+                "model": "test-teacher",
+                "fingerprint": "f00d",
+                "calibration": "batch",
+            },
             "student": {"model": "test-student"},
-            "data": {"name": "synthetic", "pool": 500, "dev": 40, "test": test_count, "dropped": {"duplicate": 3, "in test": 1}},
+            "data": {
+                "name": "synthetic",
+                "pool": 500,
+                "dev": 40,
+                "test": test_count,
+                "dropped": {"duplicate": 3, "in test": 1},
+            },
             "gold_labels": gold,
             "truncated": {"student": 2, "teacher": 0},
         },
     )
-    status: dict[str, Any] = {"state": state, "phase": "growth", "round": rounds, "started": "2026-01-05T10:00:00+00:00"}
+    status: dict[str, Any] = {
+        "state": state,
+        "phase": "growth",
+        "round": rounds,
+        "started": "2026-01-05T10:00:00+00:00",
+    }
     status |= {"updated": "2026-01-05T10:07:31+00:00", "error": "", "resume_command": ""}
     if state in ("failed", "interrupted"):
-        status |= {"error": spice[0] if spice else "The teacher died.", "resume_command": "tutelage train name=synthetic_test resume=true"}
+        status |= {
+            "error": spice[0] if spice else "The teacher died.",
+            "resume_command": "tutelage train name=synthetic_test resume=true",
+        }
     write_json(folder / "status.json", status)
     (folder / "config.yaml").write_text("method: " + json.dumps(method) + "\n", encoding="utf-8")
     if state == "done":
-        short_scores = [{key: line["test"][key] for key in ("accuracy", "macro_f1")} for line in metrics]
+        short_scores = [
+            {key: line["test"][key] for key in ("accuracy", "macro_f1")} for line in metrics
+        ]
         result = {
             "metrics": METRICS,
             "before": short_scores[0],
             "after": short_scores[-1],
             "supervised": {"accuracy": 0.93, "macro_f1": 0.925},
             "teacher": {"accuracy": 0.74, "macro_f1": 0.73, "raw": 0.48} if rounds else None,
-            "tokens": {"billed": tokens, "spent": tokens // 3, "billed_prompt": tokens // 2, "billed_completion": tokens - tokens // 2},
-            "seconds": {"teacher start": 6.1, "generation": 8.25 * rounds, "labelling": 2.0 * rounds, "training": 2.5 * (rounds + 1)},
-            "rows": {"accepted": sum(one.accepted for one in rows), "rejected": sum(not one.accepted for one in rows)},
-            "share_of_data": {"unique": 0.25, "selections": None, "unique_rows": 25, "pool": 100, "kept": None, "passed": None},
+            "tokens": {
+                "billed": tokens,
+                "spent": tokens // 3,
+                "billed_prompt": tokens // 2,
+                "billed_completion": tokens - tokens // 2,
+            },
+            "seconds": {
+                "teacher start": 6.1,
+                "generation": 8.25 * rounds,
+                "labelling": 2.0 * rounds,
+                "training": 2.5 * (rounds + 1),
+            },
+            "rows": {
+                "accepted": sum(one.accepted for one in rows),
+                "rejected": sum(not one.accepted for one in rows),
+            },
+            "share_of_data": {
+                "unique": 0.25,
+                "selections": None,
+                "unique_rows": 25,
+                "pool": 100,
+                "kept": None,
+                "passed": None,
+            },
             "wall_seconds": 451.0,
             "rounds": rounds,
             "stopped_by": "rounds",
@@ -195,10 +282,21 @@ def _scored(outcomes: Sequence[Outcome], labels: Sequence[str]) -> dict[str, Any
     per_class = {}
     for label in labels:
         hit = sum(one.correct and one.target == label for one in outcomes)
-        said, there = sum(one.predicted == label for one in outcomes), sum(one.target == label for one in outcomes)
-        per_class[label] = asdict(ClassScore(hit / max(said, 1), hit / max(there, 1), 2 * hit / max(said + there, 1), there))
+        said, there = (
+            sum(one.predicted == label for one in outcomes),
+            sum(one.target == label for one in outcomes),
+        )
+        per_class[label] = asdict(
+            ClassScore(
+                hit / max(said, 1), hit / max(there, 1), 2 * hit / max(said + there, 1), there
+            )
+        )
     macro = sum(score["f1"] for score in per_class.values()) / len(per_class)
-    return {"accuracy": sum(one.correct for one in outcomes) / len(outcomes), "macro_f1": macro, "per_class": per_class}
+    return {
+        "accuracy": sum(one.correct for one in outcomes) / len(outcomes),
+        "macro_f1": macro,
+        "per_class": per_class,
+    }
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
@@ -211,7 +309,10 @@ def _selected(step: int, classes: int, dice: random.Random) -> dict[str, Any]:
     seen = {str(key): dice.randint(1, 4) for key in range(classes - 1) if key or step > 20}
     kept = {key: count // 2 for key, count in seen.items() if count > 1}
     every, few = sum(seen.values()), sum(kept.values())
-    sure = [None if (key == 0 and step <= 20) or key == classes - 1 else 0.5 + key / classes / 3 for key in range(classes)]
+    sure = [
+        None if (key == 0 and step <= 20) or key == classes - 1 else 0.5 + key / classes / 3
+        for key in range(classes)
+    ]
     return {
         "epoch": step // 20,
         "updates": step,
@@ -227,4 +328,7 @@ def _selected(step: int, classes: int, dice: random.Random) -> dict[str, Any]:
 
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records),
+        encoding="utf-8",
+    )

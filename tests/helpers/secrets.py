@@ -8,11 +8,20 @@ import pytest
 
 SECRETS = {
     name: f"canary-{name.lower().replace('_', '-')}-5f3a"
-    for name in ("WANDB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "TUTELAGE_CANARY")
+    for name in (
+        "WANDB_API_KEY",
+        "OPENAI_API_KEY",
+        "HF_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "TUTELAGE_CANARY",
+    )
 }
 """Variables of the environment with their values."""
 
-CONFIGURED = ("+student.hub_token=${oc.env:TUTELAGE_CANARY}", "+method.training.api_key=${oc.env:TUTELAGE_CANARY}")
+CONFIGURED = (
+    "+student.hub_token=${oc.env:TUTELAGE_CANARY}",
+    "+method.training.api_key=${oc.env:TUTELAGE_CANARY}",
+)
 """Overrides of a run whose configuration holds one of them."""
 
 
@@ -27,4 +36,9 @@ def leaks(folder: Path, *printed: str) -> list[tuple[str, str]]:
     indices = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert indices
     indices |= {f"printed {number}": text.encode() for number, text in enumerate(printed)}
-    return [(index, name) for index, content in indices.items() for name, value in SECRETS.items() if value.encode() in content]
+    return [
+        (index, name)
+        for index, content in indices.items()
+        for name, value in SECRETS.items()
+        if value.encode() in content
+    ]

@@ -26,5 +26,9 @@ class Kind:
 def kind_of(task: str, student: Path, data: Path, cache: Path) -> Kind:
     """The kind of ``task``, whose replies of all runs are kept in ``cache``."""
     if task == "ner":
-        return Kind("ner", partial(scripted_ner, student, data, cache), EVOKD_NER, gold=3, pool=24, dev=10)
-    return Kind("classification", partial(scripted, student, data, cache), EVOKD, gold=7, pool=84, dev=28)
+        return Kind(
+            "ner", partial(scripted_ner, student, data, cache), EVOKD_NER, gold=3, pool=24, dev=10
+        )
+    return Kind(
+        "classification", partial(scripted, student, data, cache), EVOKD, gold=7, pool=84, dev=28
+    )

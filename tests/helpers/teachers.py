@@ -25,7 +25,24 @@ KEYWORDS: dict[str, tuple[str, ...]] = {
 }
 """What texts of each class are recognised by; the keys are the labels' words."""
 
-_FILLERS = ("please", "the", "for", "me", "tonight", "in", "paris", "now", "a", "with", "green", "tomorrow", "old", "near", "and", "seven")
+_FILLERS = (
+    "please",
+    "the",
+    "for",
+    "me",
+    "tonight",
+    "in",
+    "paris",
+    "now",
+    "a",
+    "with",
+    "green",
+    "tomorrow",
+    "old",
+    "near",
+    "and",
+    "seven",
+)
 _SLIPS = 0.15
 """Share of written texts that belong to another class than the one asked for, and share that are useless."""
 
@@ -44,7 +61,9 @@ class LabelWritingTeacher:
         settings: what the engine that it stands in for would take; not used.
     """
 
-    def __init__(self, *, delay: float = 0.0, longest: int = 0, dies_after: int = 0, **settings: object) -> None:
+    def __init__(
+        self, *, delay: float = 0.0, longest: int = 0, dies_after: int = 0, **settings: object
+    ) -> None:
         self._delay = delay
         self._longest = longest
         self._dies_after = dies_after
@@ -59,7 +78,9 @@ class LabelWritingTeacher:
         replies = []
         for request in requests:
             if self._dies_after and self._answered >= self._dies_after:
-                raise TeacherError("the engine died. Lower teacher.batch_size; what was answered is in the cache.")
+                raise TeacherError(
+                    "the engine died. Lower teacher.batch_size; what was answered is in the cache."
+                )
             if log := os.environ.get(ASKS):
                 with Path(log).open("a", encoding="utf-8") as file:
                     file.write(f"{zlib.crc32(repr(request).encode()):08x}\n")
@@ -80,19 +101,40 @@ class LabelWritingTeacher:
     def _reply(self, request: Request) -> Reply:
         length = len(request.prompt.split())
         if self._longest and length > self._longest:
-            return Reply(request.id, error=f"the prompt has {length} tokens and the model takes {self._longest}")
+            return Reply(
+                request.id,
+                error=f"the prompt has {length} tokens and the model takes {self._longest}",
+            )
         if isinstance(request, ScoreRequest):
-            return Reply(request.id, logprobs=self._scores(request), prompt_tokens=length, completion_tokens=1, finish_reason="length")
+            return Reply(
+                request.id,
+                logprobs=self._scores(request),
+                prompt_tokens=length,
+                completion_tokens=1,
+                finish_reason="length",
+            )
         text = self._text(request)
-        return Reply(request.id, text=text, prompt_tokens=length, completion_tokens=len(text.split()), finish_reason="stop")
+        return Reply(
+            request.id,
+            text=text,
+            prompt_tokens=length,
+            completion_tokens=len(text.split()),
+            finish_reason="stop",
+        )
 
     def _scores(self, request: ScoreRequest) -> tuple[float, ...]:
         text = request.prompt.rsplit("Text: ", 1)[-1].rsplit("\n", 1)[0].lower()
         words = re.findall(r"[a-z]+", text)
-        hits = {zlib.crc32(name.encode()): sum(word in keys for word in words) for name, keys in KEYWORDS.items()}
+        hits = {
+            zlib.crc32(name.encode()): sum(word in keys for word in words)
+            for name, keys in KEYWORDS.items()
+        }
         # A little noise of the text's own, so that no two texts are scored alike.
         noise = [random.Random(f"{choice} {text}").random() for choice in request.choices]
-        return tuple(-4.0 + 1.5 * hits.get(choice, 0) + 0.2 * extra for choice, extra in zip(request.choices, noise, strict=True))
+        return tuple(
+            -4.0 + 1.5 * hits.get(choice, 0) + 0.2 * extra
+            for choice, extra in zip(request.choices, noise, strict=True)
+        )
 
     def _text(self, request: GenerateRequest) -> str:
         rng = random.Random(f"{request.seed} {request.prompt}")

@@ -27,20 +27,31 @@ WORDS = {
 
 
 def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records),
+        encoding="utf-8",
+    )
     return path
 
 
 def small_data(folder: Path, train: int = 12, validation: int = 4, test: int = 6) -> Path:
     """So many texts of each class from the shipped sample; the labels are the words that the scripted teacher knows."""
     folder.mkdir(parents=True, exist_ok=True)
-    for split, source, count in (("train", "pool", train), ("validation", "dev", validation), ("test", "test", test)):
+    for split, source, count in (
+        ("train", "pool", train),
+        ("validation", "dev", validation),
+        ("test", "test", test),
+    ):
         kept: dict[str, list[dict[str, object]]] = {word: [] for word in WORDS.values()}
         for line in (SAMPLE / f"{source}.jsonl").read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
             if len(kept[WORDS[record["label"]]]) < count:
-                kept[WORDS[record["label"]]].append({"text": record["text"], "label": WORDS[record["label"]]})
-        write_jsonl(folder / f"{split}.jsonl", [record for records in kept.values() for record in records])
+                kept[WORDS[record["label"]]].append(
+                    {"text": record["text"], "label": WORDS[record["label"]]}
+                )
+        write_jsonl(
+            folder / f"{split}.jsonl", [record for records in kept.values() for record in records]
+        )
     return folder
 
 
@@ -53,7 +64,9 @@ def tiny_student(folder: Path) -> Path:
         for word in json.loads(line)["text"].lower().split():
             words[word] = words.get(word, 0) + 1
     frequent = sorted(words, key=lambda word: (-words[word], word))[:300]
-    return tiny_encoder(folder, words=[*(word for keys in KEYWORDS.values() for word in keys), *frequent])
+    return tiny_encoder(
+        folder, words=[*(word for keys in KEYWORDS.values() for word in keys), *frequent]
+    )
 
 
 def scripted(student: Path, data: Path, cache: Path, **teacher: object) -> list[str]:
@@ -118,7 +131,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def accuracies(folder: Path) -> list[tuple[int, float, float | None]]:
     """Round, dev and test accuracy of each line of a run's metrics; None where test was not looked at."""
     found = lines(folder / "metrics.jsonl")
-    return [(line["round"], line["dev"]["accuracy"], line["test"] and line["test"]["accuracy"]) for line in found]
+    return [
+        (line["round"], line["dev"]["accuracy"], line["test"] and line["test"]["accuracy"])
+        for line in found
+    ]
 
 
 def undrawn(folder: Path) -> Path:

@@ -39,7 +39,9 @@ def ner_student(folder: Path) -> Path:
 
 def scripted_ner(student: Path, data: Path, cache: Path, **teacher: object) -> list[str]:
     """Overrides of an NER run with the tiny student, the small data and the scripted teacher, as :func:`tests.helpers.tiny.scripted` for the rest."""
-    labels = ",".join(f"{name}:{{word:{word},description:{DESCRIPTIONS[word]}}}" for name, word in TYPES.items())
+    labels = ",".join(
+        f"{name}:{{word:{word},description:{DESCRIPTIONS[word]}}}" for name, word in TYPES.items()
+    )
     return [
         "task=ner",
         *scripted(student, data, cache, **teacher),

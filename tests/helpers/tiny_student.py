@@ -20,13 +20,19 @@ SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789"
 CLASSROOM = (*(name.lower() for name in NAMES), *WORDS)
 
 
-def tiny_tokenizer(words: Iterable[str] = CLASSROOM, max_positions: int = 64) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(
+    words: Iterable[str] = CLASSROOM, max_positions: int = 64
+) -> PreTrainedTokenizerFast:
     """WordPiece over ``words``, digits and letters."""
     pieces = dict.fromkeys([*SPECIAL, *words, *SIGNS, *(f"##{sign}" for sign in SIGNS)])
-    inner = Tokenizer(WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    inner = Tokenizer(
+        WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]")
+    )
     inner.normalizer = BertNormalizer(lowercase=True)
     inner.pre_tokenizer = BertPreTokenizer()
-    inner.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    inner.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
         pad_token="[PAD]",
@@ -38,7 +44,9 @@ def tiny_tokenizer(words: Iterable[str] = CLASSROOM, max_positions: int = 64) ->
     )
 
 
-def tiny_encoder(folder: Path, seed: int = 0, words: Iterable[str] = CLASSROOM, max_positions: int = 64) -> Path:
+def tiny_encoder(
+    folder: Path, seed: int = 0, words: Iterable[str] = CLASSROOM, max_positions: int = 64
+) -> Path:
     """Write the encoder and its tokenizer into ``folder``: one layer, 16 wide, randomly initialised."""
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer(words, max_positions)
@@ -55,7 +63,9 @@ def tiny_encoder(folder: Path, seed: int = 0, words: Iterable[str] = CLASSROOM, 
     return folder
 
 
-def tiny_network(folder: Path, pooling: Any = "mean", head_dropout: float = 0.0, seed: int = 1) -> Any:
+def tiny_network(
+    folder: Path, pooling: Any = "mean", head_dropout: float = 0.0, seed: int = 1
+) -> Any:
     """A classifier over the classroom's labels, from the encoder in ``folder``."""
     from tutelage.student.checkpoint import new_classifier
 

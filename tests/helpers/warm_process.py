@@ -55,7 +55,11 @@ def serve() -> None:
             import_module(module.name)
     import_module("pytorch_lightning.callbacks")
     import_module("sklearn.metrics")
-    modeling_bert.BertModel(modeling_bert.BertConfig(hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4))
+    modeling_bert.BertModel(
+        modeling_bert.BertConfig(
+            hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
+        )
+    )
     compose_defaults_once()
     compose_config(["data=files", "teacher=local", "seed=1", "method.rounds=1"])
     torch.set_num_threads(1)

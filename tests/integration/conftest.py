@@ -35,13 +35,21 @@ def reference(engine: VllmTeacher) -> tuple[list[Request], list[Reply]]:
     prompt = "Text: play some jazz\nTopic: music\n\nText: will it rain\nTopic:"
     choices = tuple(ids[0] for ids in engine.tokenize([" music", " weather"]))
     greedy = Sampling(temperature=0.0, max_tokens=6)
-    batch: list[Request] = [ScoreRequest("s", prompt, choices), GenerateRequest("g", "The capital of France is", greedy)]
+    batch: list[Request] = [
+        ScoreRequest("s", prompt, choices),
+        GenerateRequest("g", "The capital of France is", greedy),
+    ]
     return batch, engine.ask(batch)
 
 
 @pytest.fixture(scope="module", params=["classification", "ner"])
 def kind(
-    request: Any, student: Path, small_data: Path, ner_student: Path, ner_data: Path, tmp_path_factory: pytest.TempPathFactory
+    request: Any,
+    student: Path,
+    small_data: Path,
+    ner_student: Path,
+    ner_data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Kind:
     """Each task in turn, with a cache of its own for the module's runs."""
     cache = tmp_path_factory.mktemp("cache") / "replies.sqlite"

@@ -6,7 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.helpers.bad_data import MUSIC, WEATHER, cached, fails, good_folder, rows, two_classes, words_of
+from tests.helpers.bad_data import (
+    MUSIC,
+    WEATHER,
+    cached,
+    fails,
+    good_folder,
+    rows,
+    two_classes,
+    words_of,
+)
 from tests.helpers.teachers import ASKS
 from tests.helpers.tiny import grow, lines, write_jsonl
 from tests.helpers.tiny_ner import scripted_ner
@@ -27,7 +36,15 @@ def words(student: Path, folder: Path, workplace: Path) -> list[str]:
 
 
 def test_a_missing_folder(tutelage, workplace, words):
-    fails(tutelage, workplace, [*words, "data.path=mone"], 3, "There is no folder mone.", "Did you mean 'mine'?", "Set data.path=")
+    fails(
+        tutelage,
+        workplace,
+        [*words, "data.path=mone"],
+        3,
+        "There is no folder mone.",
+        "Did you mean 'mine'?",
+        "Set data.path=",
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,13 +62,35 @@ def test_a_missing_folder(tutelage, workplace, words):
             '{"sentence": "a", "label": "b"}\n',
             ("Unknown column 'text'.", "Available: label, sentence", "Set data.text_column="),
         ),
-        ("train.jsonl", '{"text": "a"}\n', ("has no labels", "Set data.label_column=", "a file named shots")),
+        (
+            "train.jsonl",
+            '{"text": "a"}\n',
+            ("has no labels", "Set data.label_column=", "a file named shots"),
+        ),
         ("test.jsonl", '{"text": "a"}\n', ("Unknown column 'label'.", "Set data.label_column=")),
-        ("train.jsonl", '{"text": "a", "label": "b"}\n{"text": \n', ("train.jsonl:2: not JSON", "Each line must be one object")),
+        (
+            "train.jsonl",
+            '{"text": "a", "label": "b"}\n{"text": \n',
+            ("train.jsonl:2: not JSON", "Each line must be one object"),
+        ),
         ("train.jsonl", '{"text": "a", "label": "music"}\n{"text": "b", "label": "music"}\n', ()),
-        ("test.jsonl", '{"text": "play jazz", "label": "jazz"}\n', ("test.jsonl:1", "Unknown label 'jazz'.", "no training example has it")),
+        (
+            "test.jsonl",
+            '{"text": "play jazz", "label": "jazz"}\n',
+            ("test.jsonl:1", "Unknown label 'jazz'.", "no training example has it"),
+        ),
     ],
-    ids=["empty", "missing", "empty texts", "text column", "no labels", "label column", "not JSON", "one class", "label only in test"],
+    ids=[
+        "empty",
+        "missing",
+        "empty texts",
+        "text column",
+        "no labels",
+        "label column",
+        "not JSON",
+        "one class",
+        "label only in test",
+    ],
 )
 def test_a_file_that_cannot_be_used(tutelage, workplace, folder, words, name, content, said):
     if content is None:
@@ -72,9 +111,16 @@ def test_a_file_that_cannot_be_used(tutelage, workplace, folder, words, name, co
         (
             "train.jsonl",
             {"text": "Bank of Rome fell", "spans": [[0, 12, "ORG"], [8, 12, "LOC"]]},
-            ("train.jsonl:1: the spans [0, 12) 'Bank of Rome' (ORG) and [8, 12) 'Rome' (LOC) overlap", "Keep one of them"),
+            (
+                "train.jsonl:1: the spans [0, 12) 'Bank of Rome' (ORG) and [8, 12) 'Rome' (LOC) overlap",
+                "Keep one of them",
+            ),
         ),
-        ("train.jsonl", {"tokens": ["Rome", "fell"], "tags": ["LOC", "O"]}, ("train.jsonl:1: 'LOC' is not a tag of IOB1, IOB2 or BIOES",)),
+        (
+            "train.jsonl",
+            {"tokens": ["Rome", "fell"], "tags": ["LOC", "O"]},
+            ("train.jsonl:1: 'LOC' is not a tag of IOB1, IOB2 or BIOES",),
+        ),
         (
             "train.jsonl",
             {"text": "Rome fell", "spans": [[0, 4, 2]]},
@@ -92,23 +138,46 @@ def test_a_marking_that_cannot_be_used(tutelage, workplace, folder, ner_student,
     for split, who in (("train", "Ada"), ("validation", "Olga"), ("test", "Piet")):
         write_jsonl(folder / f"{split}.jsonl", [{"tokens": [who, "left"], "tags": ["B-PER", "O"]}])
     write_jsonl(folder / name, [row])
-    fails(tutelage, workplace, scripted_ner(ner_student, folder, workplace / "replies.sqlite"), 3, *said)
+    fails(
+        tutelage,
+        workplace,
+        scripted_ner(ner_student, folder, workplace / "replies.sqlite"),
+        3,
+        *said,
+    )
     assert not (workplace / "replies.sqlite").exists()
 
 
 def test_a_file_that_is_not_utf_8_and_the_way_out(tutelage, workplace, folder, words):
-    texts = [f"{text} café über Ärger" for text in MUSIC[:4]] + [f"{text} naïve façade" for text in WEATHER[:4]]
-    records = [{"text": text, "label": "music" if index < 4 else "weather"} for index, text in enumerate(texts)]
+    texts = [f"{text} café über Ärger" for text in MUSIC[:4]] + [
+        f"{text} naïve façade" for text in WEATHER[:4]
+    ]
+    records = [
+        {"text": text, "label": "music" if index < 4 else "weather"}
+        for index, text in enumerate(texts)
+    ]
     content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     (folder / "train.jsonl").write_bytes(content.encode("cp1252"))
-    fails(tutelage, workplace, words, 3, "train.jsonl is not utf-8: byte 0xe9 at offset", "data.encoding=", "iconv -f")
+    fails(
+        tutelage,
+        workplace,
+        words,
+        3,
+        "train.jsonl is not utf-8: byte 0xe9 at offset",
+        "data.encoding=",
+        "iconv -f",
+    )
     grow(workplace / "run", [*words, "data.encoding=cp1252", "method.rounds=0"])
     assert "café" in Pool.open(workplace / "run" / "pool" / "rows.jsonl").rows[0].text
 
 
 def test_texts_that_repeat_or_are_empty_are_left_out_and_counted(workplace, folder, words):
     spoilt = two_classes(0, 4) + rows(
-        (MUSIC[0].upper(), "music"), ("", "music"), ("  ", "weather"), (MUSIC[5], "music"), (WEATHER[0], "music")
+        (MUSIC[0].upper(), "music"),
+        ("", "music"),
+        ("  ", "weather"),
+        (MUSIC[5], "music"),
+        (WEATHER[0], "music"),
     )
     write_jsonl(folder / "train.jsonl", spoilt)
     grow(workplace / "run", [*words, "method.rounds=0"])
@@ -123,78 +192,158 @@ def test_texts_that_repeat_or_are_empty_are_left_out_and_counted(workplace, fold
 
 
 def test_texts_longer_than_the_student_takes_are_cut_and_counted(workplace, folder, words):
-    write_jsonl(folder / "test.jsonl", rows((" ".join(MUSIC), "music"), (" ".join(WEATHER), "weather"), ("rain", "weather")))
+    write_jsonl(
+        folder / "test.jsonl",
+        rows((" ".join(MUSIC), "music"), (" ".join(WEATHER), "weather"), ("rain", "weather")),
+    )
     grow(workplace / "run", [*words, "student.max_length=16", "method.rounds=0"])
-    assert json.loads((workplace / "run" / "manifest.json").read_text())["truncated"]["student"] == 2
-    assert lines(workplace / "run" / "predictions" / "test-after.jsonl")[0]["text"] in (" ".join(MUSIC), " ".join(WEATHER), "rain")
+    assert (
+        json.loads((workplace / "run" / "manifest.json").read_text())["truncated"]["student"] == 2
+    )
+    assert lines(workplace / "run" / "predictions" / "test-after.jsonl")[0]["text"] in (
+        " ".join(MUSIC),
+        " ".join(WEATHER),
+        "rain",
+    )
 
 
 def test_more_labels_than_one_request_may_name_are_scored_in_groups(workplace, folder, words):
     names = [f"topic{number:03d}" for number in range(140)]
-    for split, texts in (("train", ("ask about", "say more of")), ("validation", ("a word on",)), ("test", ("tell me of",))):
-        write_jsonl(folder / f"{split}.jsonl", rows(*((f"{text} {name} {name[::-1]}", name) for name in names for text in texts)))
-    result = grow(workplace / "run", [*words, "selector=scored", "method.rounds=1", "data.near_threshold=1"])
-    scores = [line["request"] for line in lines(workplace / "run" / "teacher" / "transcript.jsonl") if line["request"]["kind"] == "score"]
+    for split, texts in (
+        ("train", ("ask about", "say more of")),
+        ("validation", ("a word on",)),
+        ("test", ("tell me of",)),
+    ):
+        write_jsonl(
+            folder / f"{split}.jsonl",
+            rows(*((f"{text} {name} {name[::-1]}", name) for name in names for text in texts)),
+        )
+    result = grow(
+        workplace / "run", [*words, "selector=scored", "method.rounds=1", "data.near_threshold=1"]
+    )
+    scores = [
+        line["request"]
+        for line in lines(workplace / "run" / "teacher" / "transcript.jsonl")
+        if line["request"]["kind"] == "score"
+    ]
     assert sorted({len(request["choices"]) for request in scores}) == [12, 128]
     assert result["rows"]["accepted"] > 140
-    grown = [row for row in Pool.open(workplace / "run" / "pool" / "rows.jsonl").accepted() if row.distribution]
+    grown = [
+        row
+        for row in Pool.open(workplace / "run" / "pool" / "rows.jsonl").accepted()
+        if row.distribution
+    ]
     assert all(len(row.distribution.probabilities) == 140 for row in grown if row.distribution)
 
 
 def colliding(folder: Path) -> None:
     for split, (start, end) in {"train": (0, 4), "validation": (4, 5), "test": (5, 6)}.items():
-        write_jsonl(folder / f"{split}.jsonl", [{**row, "label": f"play_{row['label']}"} for row in two_classes(start, end)])
+        write_jsonl(
+            folder / f"{split}.jsonl",
+            [{**row, "label": f"play_{row['label']}"} for row in two_classes(start, end)],
+        )
 
 
 def test_labels_whose_words_collide_get_codes(workplace, folder, words):
     colliding(folder)
     result = grow(workplace / "run", [*words, "selector=scored", "method.rounds=1"])
-    prompts = [line["request"]["prompt"] for line in lines(workplace / "run" / "teacher" / "transcript.jsonl")]
+    prompts = [
+        line["request"]["prompt"]
+        for line in lines(workplace / "run" / "teacher" / "transcript.jsonl")
+    ]
     assert any(prompt.startswith("A: play music\nB: play weather\n") for prompt in prompts)
     assert result["rows"]["accepted"] > 2
 
 
 def test_without_codes_the_colliding_labels_are_named(tutelage, workplace, folder, words):
     colliding(folder)
-    said = ("'play_music' and 'play_weather' begin with the same token", "Give other words in data.labels", "method.allow_codes=true")
+    said = (
+        "'play_music' and 'play_weather' begin with the same token",
+        "Give other words in data.labels",
+        "method.allow_codes=true",
+    )
     fails(tutelage, workplace, [*words, "method.allow_codes=false"], 2, *said)
 
 
 def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, words):
     fails(
-        tutelage, workplace, [*words, "name=many", "shots=9"], 3, "9 shots per class were asked for", "'music' has 4", "Ask for at most 4"
+        tutelage,
+        workplace,
+        [*words, "name=many", "shots=9"],
+        3,
+        "9 shots per class were asked for",
+        "'music' has 4",
+        "Ask for at most 4",
     )
     ended = tutelage("train", *words, "name=none", "shots=0")
     assert (ended.code, "shots=0 gives none; give shots=1 or more" in ended.err) == (2, True)
 
 
 def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, words):
-    fails(tutelage, workplace, [*words, "budget.tokens=50"], 2, "budget.tokens=50 is smaller than one round", "Raise it")
+    fails(
+        tutelage,
+        workplace,
+        [*words, "budget.tokens=50"],
+        2,
+        "budget.tokens=50 is smaller than one round",
+        "Raise it",
+    )
     assert cached(workplace / "replies.sqlite") > 0
 
 
 def test_a_loss_that_is_no_number(tutelage, workplace, words):
     said = ("The student's loss became nan in round 0", "Lower student.learning_rate (now 1e+30)")
-    fails(tutelage, workplace, [*words, "student.learning_rate=1e30", "method.training.start_epochs=3"], 6, *said)
+    fails(
+        tutelage,
+        workplace,
+        [*words, "student.learning_rate=1e30", "method.training.start_epochs=3"],
+        6,
+        *said,
+    )
 
 
 def test_prompts_too_long_for_the_teacher_fail_one_by_one_and_the_run_goes_on(workplace, words):
     whole = grow(workplace / "whole", words)
-    lengths = [len(line["request"]["prompt"].split()) for line in lines(workplace / "whole" / "teacher" / "transcript.jsonl")]
-    result = grow(workplace / "run", [*words, "teacher.cache=other.sqlite", f"+teacher.longest={sorted(lengths)[-6]}"])
+    lengths = [
+        len(line["request"]["prompt"].split())
+        for line in lines(workplace / "whole" / "teacher" / "transcript.jsonl")
+    ]
+    result = grow(
+        workplace / "run",
+        [*words, "teacher.cache=other.sqlite", f"+teacher.longest={sorted(lengths)[-6]}"],
+    )
     assert whole["requests"]["failed"] == 0
     assert 0 < result["requests"]["failed"] < result["requests"]["all"]
-    growth = [json.loads(path.read_text()) for path in sorted((workplace / "run" / "growth").glob("round-*.json"))]
+    growth = [
+        json.loads(path.read_text())
+        for path in sorted((workplace / "run" / "growth").glob("round-*.json"))
+    ]
     assert sum(record["failed"] for record in growth) == result["requests"]["failed"]
     assert all(record["asked"] == record["answered"] + record["failed"] for record in growth)
-    reasons = [row.reason for row in Pool.open(workplace / "run" / "pool" / "rows.jsonl").rows if not row.accepted]
+    reasons = [
+        row.reason
+        for row in Pool.open(workplace / "run" / "pool" / "rows.jsonl").rows
+        if not row.accepted
+    ]
     failed = [reason for reason in reasons if "failed: the prompt has" in reason]
     analyses = sum(not record["analysis"] for record in growth)
     assert len(failed) + analyses == result["requests"]["failed"]
-    assert cached(workplace / "other.sqlite") == result["requests"]["all"] - result["requests"]["failed"]
+    assert (
+        cached(workplace / "other.sqlite")
+        == result["requests"]["all"] - result["requests"]["failed"]
+    )
 
 
 def test_an_engine_that_dies_leaves_what_it_answered(tutelage, workplace, words, monkeypatch):
     monkeypatch.setenv(ASKS, str(workplace / "asks"))
-    fails(tutelage, workplace, [*words, "+teacher.dies_after=11"], 5, "the engine died.", "what was answered is in the cache")
-    assert cached(workplace / "replies.sqlite") == 11 == len((workplace / "asks").read_text().split())
+    fails(
+        tutelage,
+        workplace,
+        [*words, "+teacher.dies_after=11"],
+        5,
+        "the engine died.",
+        "what was answered is in the cache",
+    )
+    assert (
+        cached(workplace / "replies.sqlite") == 11 == len((workplace / "asks").read_text().split())
+    )

@@ -66,7 +66,9 @@ def test_the_numbers_are_the_task_s_own(kind: Kind, finished: Path):
     first, second = (metric["key"] for metric in result["metrics"])
     assert manifest["task"] == kind.task
     assert manifest["metrics"] == result["metrics"]
-    assert {first, second} == ({"f1_strict", "accuracy"} if kind.task == "ner" else {"accuracy", "macro_f1"})
+    assert {first, second} == (
+        {"f1_strict", "accuracy"} if kind.task == "ner" else {"accuracy", "macro_f1"}
+    )
     for record in (result["before"], result["after"], result["supervised"], result["teacher"]):
         assert {first, second} <= set(record)
         assert all(0.0 <= record[key] <= 1.0 for key in (first, second))
@@ -75,11 +77,15 @@ def test_the_numbers_are_the_task_s_own(kind: Kind, finished: Path):
     assert result["supervised"]["gold_labels"] == kind.pool
     measured = lines(finished / "metrics.jsonl")
     assert [line["round"] for line in measured] == [0, 1, 2, 3]
-    assert set(result["after"]) - {first, second} == ({"f1_default"} if kind.task == "ner" else set())
+    assert set(result["after"]) - {first, second} == (
+        {"f1_default"} if kind.task == "ner" else set()
+    )
     assert result["after"] == {key: measured[-1]["test"][key] for key in result["after"]}
     assert result["teacher"][first] > 0.5, "the scripted teacher knows its words but for its slips"
     if kind.task == "ner":
-        assert all(line["dev"]["f1_strict"] == line["dev"]["f1_default"] for line in measured), "constrained tags read alike in both modes"
+        assert all(line["dev"]["f1_strict"] == line["dev"]["f1_default"] for line in measured), (
+            "constrained tags read alike in both modes"
+        )
 
 
 def test_rows_keep_what_was_asked_and_every_rejection_its_reason(kind: Kind, finished: Path):
@@ -121,25 +127,45 @@ def test_the_student_labels_texts(kind: Kind, finished: Path, tutelage):
     assert said["text"] == NAMED
     if kind.task == "ner":
         assert said["entities"], "a student of this folder finds names"
-        assert all(NAMED[entity["start"] : entity["end"]] == entity["text"] for entity in said["entities"])
+        assert all(
+            NAMED[entity["start"] : entity["end"]] == entity["text"] for entity in said["entities"]
+        )
         assert {entity["label"] for entity in said["entities"]} <= {"PER", "LOC", "ORG"}
     else:
         assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: Kind, workplace: Path, tutelage):
-    words = [*kind.base(), "teacher.cache=none.sqlite", "method.training.start_epochs=15", "method=shots,supervised"]
-    ended = subprocess.run(command(*words), cwd=workplace, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    words = [
+        *kind.base(),
+        "teacher.cache=none.sqlite",
+        "method.training.start_epochs=15",
+        "method=shots,supervised",
+    ]
+    ended = subprocess.run(
+        command(*words),
+        cwd=workplace,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (folder,) = times(workplace)
     assert [job["state"] for job in jobs(folder)] == ["done", "done"]
     first, _ = (metric["key"] for metric in read(folder, "0/result.json")["metrics"])
     with (folder / "tables" / "arms.csv").open(encoding="utf-8") as file:
         told = {row["arm"]: float(row[f"{first}_mean"]) for row in csv.DictReader(file)}
-    measured = {name: read(folder, f"{number}/result.json")["after"][first] for number, name in enumerate(("shots", "supervised"))}
+    measured = {
+        name: read(folder, f"{number}/result.json")["after"][first]
+        for number, name in enumerate(("shots", "supervised"))
+    }
     assert told == measured
     assert told["supervised"] > 0
-    assert ("entity F1" in (folder / "report.html").read_text(encoding="utf-8")) is (kind.task == "ner")
+    assert ("entity F1" in (folder / "report.html").read_text(encoding="utf-8")) is (
+        kind.task == "ner"
+    )
     (folder / "tables" / "arms.csv").unlink()
     ended = tutelage("report", str(folder))
     assert ended.code == 0, ended.err
@@ -158,19 +184,35 @@ def test_a_plan_tells_what_a_round_asks(kind: Kind, tutelage):
 
 @pytest.mark.parametrize("method", ["shots", "supervised"])
 def test_the_floor_and_the_ceiling_ask_no_teacher(kind: Kind, workplace: Path, method: str):
-    result = grow(workplace / "run", [*kind.base(), "teacher.cache=none.sqlite", f"method={method}", "method.training.start_epochs=2"])
-    assert result["rows"] == {"accepted": kind.gold if method == "shots" else kind.pool, "rejected": 0}
+    result = grow(
+        workplace / "run",
+        [
+            *kind.base(),
+            "teacher.cache=none.sqlite",
+            f"method={method}",
+            "method.training.start_epochs=2",
+        ],
+    )
+    assert result["rows"] == {
+        "accepted": kind.gold if method == "shots" else kind.pool,
+        "rejected": 0,
+    }
     assert result["tokens"]["billed"] == result["rounds"] == 0
     assert not (workplace / "none.sqlite").exists()
 
 
 @pytest.mark.parametrize("selector", ["scored", "agreement", "class_share"])
 def test_each_selector_judges_what_was_labelled(kind: Kind, workplace: Path, selector: str):
-    short = ["method.training.start_epochs=1", "method.training.round_epochs=1"]  # what is asserted is made before the student learns it
+    short = [
+        "method.training.start_epochs=1",
+        "method.training.round_epochs=1",
+    ]  # what is asserted is made before the student learns it
     grow(workplace / "run", [*kind.base(), *kind.evokd, *short, f"selector={selector}"])
     judged = [row for row in rows(workplace / "run") if row.distribution is not None]
     asked = {row.id: "O" if "no_name" in row.detail else row.asked for row in judged}
-    agreed = {row.distribution.top == asked[row.id] for row in judged if row.accepted and row.distribution}
+    agreed = {
+        row.distribution.top == asked[row.id] for row in judged if row.accepted and row.distribution
+    }
     reasons = {row.reason for row in judged if not row.accepted}
     assert len(judged) > 10
     if selector == "scored":
@@ -183,26 +225,39 @@ def test_each_selector_judges_what_was_labelled(kind: Kind, workplace: Path, sel
         assert reasons == {"not among the surest 50% of its class"}
 
 
-@pytest.mark.parametrize("name", ["no_analysis", "no_correct", "no_easy", "no_feedback", "no_review", "no_separation"])
+@pytest.mark.parametrize(
+    "name", ["no_analysis", "no_correct", "no_easy", "no_feedback", "no_review", "no_separation"]
+)
 def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: Path):
     folder = workplace / "run"
     # A value that undoes the ablation is refused, so the one that it changes is left out.
-    small = [word for word in kind.evokd if not (name == "no_easy" and word.startswith("method.n_easy"))]
+    small = [
+        word for word in kind.evokd if not (name == "no_easy" and word.startswith("method.n_easy"))
+    ]
     review = [] if name == "no_review" else ["method.training.review_every=1"]
     # So that some is wrong and some right: an encoder that has seen nothing marks nothing.
-    few = ["method.training.round_epochs=1", f"method.training.start_epochs={15 if kind.task == 'ner' else 1}"]
+    few = [
+        "method.training.round_epochs=1",
+        f"method.training.start_epochs={15 if kind.task == 'ner' else 1}",
+    ]
     grow(folder, [*kind.base(), *small, *review, *few, f"ablation={name}"])
     growth = [read(folder, f"growth/round-{round:03d}.json") for round in (1, 2)]
     grown = [row for row in rows(folder) if row.source != "gold"]
     transcript = (folder / "teacher" / "transcript.jsonl").read_text()
     config = OmegaConf.load(folder / "config.yaml")
-    assert any(record["analysis"] for record in growth) is (name not in ("no_analysis", "no_feedback"))
+    assert any(record["analysis"] for record in growth) is (
+        name not in ("no_analysis", "no_feedback")
+    )
     assert ("Note: " in transcript) is (name not in ("no_analysis", "no_feedback"))
-    assert ("gets these right" in transcript) is (name not in ("no_correct", "no_analysis", "no_feedback"))
+    assert ("gets these right" in transcript) is (
+        name not in ("no_correct", "no_analysis", "no_feedback")
+    )
     assert any(row.source == "hard" for row in grown) is (name != "no_feedback")
     assert any(row.source == "easy" for row in grown) is (name != "no_easy")
     assert any(row.distribution for row in grown) is (name != "no_separation")
-    assert any(lines(folder / "feedback" / f"round-{round:03d}.jsonl") for round in (1, 2)) is (name != "no_feedback")
+    assert any(lines(folder / "feedback" / f"round-{round:03d}.jsonl") for round in (1, 2)) is (
+        name != "no_feedback"
+    )
     assert (config.method.training.review_every == 0) is (name == "no_review")
     if name == "no_feedback":
         shares = growth[0]["quota"].values()
@@ -223,21 +278,32 @@ def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: 
     ids=str,
 )
 def test_the_settings_that_are_off_by_default_run(kind: Kind, words: list[str], workplace: Path):
-    result = grow(workplace / "run", [*kind.base(), *kind.evokd, "method.training.start_epochs=1", *words])
+    result = grow(
+        workplace / "run", [*kind.base(), *kind.evokd, "method.training.start_epochs=1", *words]
+    )
     assert result["rounds"] == 2
     assert result["rows"]["accepted"] > kind.gold
 
 
 def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(kind: Kind, workplace: Path):
     rates = ["student.learning_rate=1e-9", "student.head_learning_rate=1e-9"]
-    result = grow(workplace / "run", [*kind.base(), *kind.evokd, *rates, "method.rounds=4", "method.training.patience=1"])
+    result = grow(
+        workplace / "run",
+        [*kind.base(), *kind.evokd, *rates, "method.rounds=4", "method.training.patience=1"],
+    )
     assert result["stopped_by"] == "plateau"
     assert result["rounds"] < 4
     assert result["gold_labels"]["dev"] == kind.dev
 
 
 def test_a_run_may_end_with_the_student_that_did_best_on_dev(kind: Kind, workplace: Path):
-    words = [*kind.base(), *kind.evokd, "evaluate.test_every_round=true", "method.training.final_epochs=0", "method.training.keep=best"]
+    words = [
+        *kind.base(),
+        *kind.evokd,
+        "evaluate.test_every_round=true",
+        "method.training.final_epochs=0",
+        "method.training.keep=best",
+    ]
     result = grow(workplace / "run", words)
     stages = lines(workplace / "run" / "metrics.jsonl")
     steered = "f1_strict" if kind.task == "ner" else "macro_f1"
@@ -249,7 +315,9 @@ def test_a_run_may_end_with_the_student_that_did_best_on_dev(kind: Kind, workpla
 
 
 @pytest.mark.parametrize("left", [5, 30])
-def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(kind: Kind, finished: Path, workplace: Path, left: int):
+def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(
+    kind: Kind, finished: Path, workplace: Path, left: int
+):
     whole, folder = read(finished, "result.json"), workplace / "run"
     words = [*kind.evokd, "teacher.cache=replies.sqlite"]
     computed = whole["requests"]["all"] - whole["requests"]["cached"]
@@ -263,7 +331,9 @@ def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(kind: Kind, finishe
     assert accuracies(folder) == accuracies(finished)
 
 
-def test_the_teacher_is_measured_beside_a_method_that_never_asks_it(kind: Kind, finished: Path, workplace: Path):
+def test_the_teacher_is_measured_beside_a_method_that_never_asks_it(
+    kind: Kind, finished: Path, workplace: Path
+):
     words = ["method=shots", "method.training.start_epochs=1", "evaluate.teacher=true"]
     result = grow(workplace / "run", [*kind.base(), *words])
     assert result["teacher"] == read(finished, "result.json")["teacher"]
@@ -271,20 +341,36 @@ def test_the_teacher_is_measured_beside_a_method_that_never_asks_it(kind: Kind, 
 
 
 @pytest.mark.parametrize("constrained", [True, False])
-def test_without_constraint_the_tags_are_read_as_they_come(ner_student: Path, ner_data: Path, workplace: Path, constrained: bool):
+def test_without_constraint_the_tags_are_read_as_they_come(
+    ner_student: Path, ner_data: Path, workplace: Path, constrained: bool
+):
     base = scripted_ner(ner_student, ner_data, workplace / "replies.sqlite")
-    words = ["method=supervised", "method.training.start_epochs=15", f"task.constrained={str(constrained).lower()}"]
+    words = [
+        "method=supervised",
+        "method.training.start_epochs=15",
+        f"task.constrained={str(constrained).lower()}",
+    ]
     result = grow(workplace / "run", [*base, *words])
     (measured,) = lines(workplace / "run" / "metrics.jsonl")
     assert result["after"]["f1_strict"] > 0
     assert (measured["test"]["f1_strict"] == measured["test"]["f1_default"]) is constrained
-    seen = [outcome["tags"] for outcome in lines(workplace / "run" / "predictions" / "test-after.jsonl")]
+    seen = [
+        outcome["tags"] for outcome in lines(workplace / "run" / "predictions" / "test-after.jsonl")
+    ]
     assert all(strict_tags(tags) == tags for tags in seen) is constrained
-    assert read(workplace / "run", "student/config.json")["constrained_tags"] is constrained, "predict reads raw texts in the same way"
+    assert read(workplace / "run", "student/config.json")["constrained_tags"] is constrained, (
+        "predict reads raw texts in the same way"
+    )
 
 
-def test_a_teacher_that_extracts_is_asked_for_markings(ner_student: Path, ner_data: Path, workplace: Path):
-    base = [*scripted_ner(ner_student, ner_data, workplace / "replies.sqlite"), *EVOKD_NER, "method.rounds=1"]
+def test_a_teacher_that_extracts_is_asked_for_markings(
+    ner_student: Path, ner_data: Path, workplace: Path
+):
+    base = [
+        *scripted_ner(ner_student, ner_data, workplace / "replies.sqlite"),
+        *EVOKD_NER,
+        "method.rounds=1",
+    ]
     result = grow(workplace / "run", [*base, "teacher.ner=extract", "evaluate.teacher=true"])
     assert result["rows"]["accepted"] > 3
     assert result["teacher"]["failed"] == 0

@@ -23,11 +23,22 @@ from tests.helpers.tiny import grow
     ],
     ids=str,
 )
-def test_every_calibration_runs_and_its_labels_are_counted(kind: Kind, words: list[str], workplace: Path):
+def test_every_calibration_runs_and_its_labels_are_counted(
+    kind: Kind, words: list[str], workplace: Path
+):
     # The last of the types is followed by none.
     known = "[0.1,0.1,0.1,0.7]" if kind.task == "ner" else "[0.4,0.1,0.1,0.1,0.1,0.1,0.1]"
-    short = ["method.rounds=1", "method.training.start_epochs=1", *(word.replace("known", known) for word in words)]
+    short = [
+        "method.rounds=1",
+        "method.training.start_epochs=1",
+        *(word.replace("known", known) for word in words),
+    ]
     result = grow(workplace / "run", [*kind.base(), *kind.evokd, *short])
-    assert result["gold_labels"]["calibration"] == (kind.dev if words == ["calibration=temperature"] else 0)
-    assert json.loads((workplace / "run" / "manifest.json").read_text())["gold_labels"] == result["gold_labels"]
+    assert result["gold_labels"]["calibration"] == (
+        kind.dev if words == ["calibration=temperature"] else 0
+    )
+    assert (
+        json.loads((workplace / "run" / "manifest.json").read_text())["gold_labels"]
+        == result["gold_labels"]
+    )
     assert result["rows"]["accepted"] > kind.gold

@@ -42,7 +42,14 @@ def test_a_disk_too_full_for_the_pool(tutelage, workplace, words, undisturbed, m
 
     with monkeypatch.context() as patch:
         patch.setattr(pool_module, "_write_all", full)
-        fails(tutelage, workplace, words, 7, "rows.jsonl could not be written (No space left on device)", "Free some space")
+        fails(
+            tutelage,
+            workplace,
+            words,
+            7,
+            "rows.jsonl could not be written (No space left on device)",
+            "Free some space",
+        )
     answered = len((workplace / "asks").read_text().split())
     assert cached(workplace / "replies.sqlite") == answered > 0
     ended = tutelage("train", *words, "resume=true")
@@ -51,7 +58,9 @@ def test_a_disk_too_full_for_the_pool(tutelage, workplace, words, undisturbed, m
     result = json.loads((run / "result.json").read_text())
     assert result["pool_hash"] == undisturbed["pool_hash"]
     assert result["after"] == undisturbed["after"]
-    assert len((workplace / "asks").read_text().split()) == undisturbed["requests"]["all"], "nothing that was answered is asked again"
+    assert len((workplace / "asks").read_text().split()) == undisturbed["requests"]["all"], (
+        "nothing that was answered is asked again"
+    )
 
 
 def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, monkeypatch):
@@ -61,11 +70,17 @@ def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, 
     def small(store: CacheStore) -> None:
         prepare(store)
         (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-        store._db.execute(f"PRAGMA max_page_count={pages + 1}")  # SQLite itself then says that the disk is full
+        store._db.execute(
+            f"PRAGMA max_page_count={pages + 1}"
+        )  # SQLite itself then says that the disk is full
 
     with monkeypatch.context() as patch:
         patch.setattr(CacheStore, "_prepare", small)
-        said = ("replies.sqlite failed: database or disk is full", "free some space", "every reply that came before is kept")
+        said = (
+            "replies.sqlite failed: database or disk is full",
+            "free some space",
+            "every reply that came before is kept",
+        )
         fails(tutelage, workplace, words, 5, *said)
     answered = len((workplace / "asks").read_text().split())
     assert cached(workplace / "replies.sqlite") == answered - 1

@@ -33,7 +33,12 @@ class Runs:
 
     def start(self, folder: Path, *argv: str) -> int:
         environment = {ASKS: str(folder / "asks"), "TUTELAGE_CACHE": str(folder / "user-cache")}
-        command = {"argv": argv, "folder": str(folder), "environment": environment, "printed": str(folder / "printed.txt")}
+        command = {
+            "argv": argv,
+            "folder": str(folder),
+            "environment": environment,
+            "printed": str(folder / "printed.txt"),
+        }
         pid = int(self._tell(command)["pid"])
         self._running.add(pid)
         return pid
@@ -60,7 +65,9 @@ class Runs:
     def _tell(self, command: dict[str, Any]) -> dict[str, Any]:
         if self._server is None:
             warm = [sys.executable, "-m", "tests.helpers.warm_process"]
-            self._server = subprocess.Popen(warm, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self._server = subprocess.Popen(
+                warm, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
             assert self._server.stdout is not None
             self._server.stdout.readline()
         assert self._server.stdin is not None
@@ -89,7 +96,14 @@ def words(student: Path, small_data: Path) -> list[str]:
     """The command of every run here; its cache lies in the working directory."""
     given = tiny.scripted(student, small_data, Path("replies.sqlite"), delay=DELAY)
     stages = ["method.training.final_epochs=4", "evaluate.test_every_round=true"]
-    return ["train", *given, *tiny.EVOKD, *stages, "evaluate.teacher=true", "evaluate.supervised_epochs=1"]
+    return [
+        "train",
+        *given,
+        *tiny.EVOKD,
+        *stages,
+        "evaluate.teacher=true",
+        "evaluate.supervised_epochs=1",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +116,21 @@ def undisturbed(all_runs: Runs, words: list[str], tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="module")
 def ner_words(ner_student: Path, ner_data: Path) -> list[str]:
     """The same for named entities."""
-    return ["train", *tiny_ner.scripted_ner(ner_student, ner_data, Path("replies.sqlite"), delay=DELAY), *tiny_ner.EVOKD_NER]
+    return [
+        "train",
+        *tiny_ner.scripted_ner(ner_student, ner_data, Path("replies.sqlite"), delay=DELAY),
+        *tiny_ner.EVOKD_NER,
+    ]
 
 
 @pytest.fixture(scope="module")
-def undisturbed_ner(all_runs: Runs, ner_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed_ner(
+    all_runs: Runs, ner_words: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     index = tmp_path_factory.mktemp("undisturbed-ner")
-    assert all_runs.wait(all_runs.start(index, *ner_words)) == 0, (index / "printed.txt").read_text()
+    assert all_runs.wait(all_runs.start(index, *ner_words)) == 0, (
+        index / "printed.txt"
+    ).read_text()
     return index
 
 
@@ -133,7 +155,9 @@ def until(moment: Callable[[], bool], index: Path) -> None:
     """Wait for a moment of the run in ``index``."""
     end = time.monotonic() + 60
     while not moment():
-        assert status(index).get("state") not in ("done", "failed"), f"the run was over before the moment came: {status(index)}"
+        assert status(index).get("state") not in ("done", "failed"), (
+            f"the run was over before the moment came: {status(index)}"
+        )
         assert time.monotonic() < end, f"the moment never came; the run stands at {status(index)}"
         time.sleep(0.001)
 
@@ -143,12 +167,27 @@ def ends_alike(index: Path, undisturbed: Path) -> None:
     mine, other = run_folder(index), run_folder(undisturbed)
     result, wanted = (json.loads((folder / "result.json").read_text()) for folder in (mine, other))
     assert json.loads((mine / "status.json").read_text())["state"] == "done"
-    for key in ("pool_hash", "before", "after", "rows", "rounds", "stopped_by", "gold_labels", "teacher"):
+    for key in (
+        "pool_hash",
+        "before",
+        "after",
+        "rows",
+        "rounds",
+        "stopped_by",
+        "gold_labels",
+        "teacher",
+    ):
         assert result[key] == wanted[key], key
     assert result["tokens"]["billed"] == wanted["tokens"]["billed"]
     assert accuracies(mine) == accuracies(other)
-    assert [line["accepted"] for line in lines(mine / "metrics.jsonl")] == [line["accepted"] for line in lines(other / "metrics.jsonl")]
-    for name in ("student/model.safetensors", "predictions/test-after.jsonl", "feedback/round-002.jsonl"):
+    assert [line["accepted"] for line in lines(mine / "metrics.jsonl")] == [
+        line["accepted"] for line in lines(other / "metrics.jsonl")
+    ]
+    for name in (
+        "student/model.safetensors",
+        "predictions/test-after.jsonl",
+        "feedback/round-002.jsonl",
+    ):
         assert (mine / name).read_bytes() == (other / name).read_bytes(), name
     assert not (mine / "checkpoints").exists()
 
@@ -157,27 +196,39 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "before the first reply": lambda index: len(asked(index)) >= 1,
     "while round 1 is written": lambda index: len(asked(index)) >= 9,
     "while the student starts": lambda index: status(index).get("phase") == "training",
-    "while the student learns round 1": lambda index: (status(index).get("phase"), status(index).get("round")) == ("training", 1),
-    "while the student learns everything": lambda index: (status(index).get("phase"), status(index).get("round")) == ("training", 3),
+    "while the student learns round 1": lambda index: (
+        (status(index).get("phase"), status(index).get("round")) == ("training", 1)
+    ),
+    "while the student learns everything": lambda index: (
+        (status(index).get("phase"), status(index).get("round")) == ("training", 3)
+    ),
     "while the teacher is measured": lambda index: status(index).get("phase") == "teacher alone",
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_run_that_was_killed_goes_on_and_pays_for_nothing_twice(runs: Runs, words, undisturbed: Path, tmp_path: Path, moment: str):
+def test_a_run_that_was_killed_goes_on_and_pays_for_nothing_twice(
+    runs: Runs, words, undisturbed: Path, tmp_path: Path, moment: str
+):
     pid = runs.start(tmp_path, *words)
     until(lambda: MOMENTS[moment](tmp_path), tmp_path)
     os.kill(pid, signal.SIGKILL)
     assert runs.wait(pid) == -signal.SIGKILL
     assert status(tmp_path)["state"] == "running", "a killed run cannot say so"
-    assert runs.wait(runs.start(tmp_path, *words, "resume=true")) == 0, (tmp_path / "printed.txt").read_text()
+    assert runs.wait(runs.start(tmp_path, *words, "resume=true")) == 0, (
+        tmp_path / "printed.txt"
+    ).read_text()
     ends_alike(tmp_path, undisturbed)
     again = len(asked(tmp_path)) - len(asked(undisturbed))
-    assert 0 <= again <= 1, f"{again} requests were computed twice; at most the one in flight may be"
+    assert 0 <= again <= 1, (
+        f"{again} requests were computed twice; at most the one in flight may be"
+    )
     assert set(asked(tmp_path)) == set(asked(undisturbed))
 
 
-def test_a_run_that_is_killed_again_and_again_still_ends_alike(runs: Runs, words, undisturbed: Path, tmp_path: Path):
+def test_a_run_that_is_killed_again_and_again_still_ends_alike(
+    runs: Runs, words, undisturbed: Path, tmp_path: Path
+):
     deaths = 0
     for count in (5, 25, 34):
         resume = ["resume=true"] if deaths else []
@@ -186,7 +237,9 @@ def test_a_run_that_is_killed_again_and_again_still_ends_alike(runs: Runs, words
         os.kill(pid, signal.SIGKILL)
         runs.wait(pid)
         deaths += 1
-    assert runs.wait(runs.start(tmp_path, *words, "resume=true")) == 0, (tmp_path / "printed.txt").read_text()
+    assert runs.wait(runs.start(tmp_path, *words, "resume=true")) == 0, (
+        tmp_path / "printed.txt"
+    ).read_text()
     ends_alike(tmp_path, undisturbed)
     assert len(asked(tmp_path)) - len(asked(undisturbed)) <= deaths
 
@@ -209,19 +262,25 @@ def test_ctrl_c_says_how_to_go_on_and_the_command_works(
     assert (run_folder(tmp_path) / "report.html").is_file()
     command = shlex.split(record["resume_command"])
     assert command[0] == "tutelage"
-    assert runs.wait(runs.start(tmp_path, *command[1:])) == 0, (tmp_path / "printed.txt").read_text()
+    assert runs.wait(runs.start(tmp_path, *command[1:])) == 0, (
+        tmp_path / "printed.txt"
+    ).read_text()
     ends_alike(tmp_path, undisturbed)
     # The request in flight was finished before the run stopped, so nothing at all is computed twice.
     assert sorted(asked(tmp_path)) == sorted(asked(undisturbed))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_named_entities_go_on_alike_too(runs: Runs, ner_words, undisturbed_ner: Path, tmp_path: Path, number: signal.Signals):
+def test_named_entities_go_on_alike_too(
+    runs: Runs, ner_words, undisturbed_ner: Path, tmp_path: Path, number: signal.Signals
+):
     pid = runs.start(tmp_path, *ner_words)
     until(lambda: MOMENTS["while the student learns round 1"](tmp_path), tmp_path)
     os.kill(pid, number)
     assert runs.wait(pid) == (-signal.SIGKILL if number == signal.SIGKILL else 130)
-    assert runs.wait(runs.start(tmp_path, *ner_words, "resume=true")) == 0, (tmp_path / "printed.txt").read_text()
+    assert runs.wait(runs.start(tmp_path, *ner_words, "resume=true")) == 0, (
+        tmp_path / "printed.txt"
+    ).read_text()
     ends_alike(tmp_path, undisturbed_ner)
     assert sorted(asked(tmp_path)) == sorted(asked(undisturbed_ner))
 
@@ -251,9 +310,21 @@ def test_a_finished_run_is_not_run_again(runs: Runs, words, undisturbed: Path):
 def test_the_installed_command_answers_ctrl_c_too(words, tmp_path: Path):
     """A process of its own from the first import on, as a shell starts it."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-    environment = {**os.environ, ASKS: str(tmp_path / "asks"), "PYTHONPATH": path, "TUTELAGE_CACHE": str(tmp_path / "user-cache")}
+    environment = {
+        **os.environ,
+        ASKS: str(tmp_path / "asks"),
+        "PYTHONPATH": path,
+        "TUTELAGE_CACHE": str(tmp_path / "user-cache"),
+    }
     command = [str(Path(sys.executable).with_name("tutelage")), *words]
-    run = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     until(lambda: len(asked(tmp_path)) >= 3, tmp_path)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=60)

@@ -47,7 +47,12 @@ def test_a_batch_equals_its_requests_one_by_one_and_keeps_the_order(teacher):
 def test_the_global_random_state_is_left_alone(teacher):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = teacher.ask([GenerateRequest("a", PROMPTS[1], HOT, seed=3), GenerateRequest("b", PROMPTS[1], HOT, seed=4)])
+    first = teacher.ask(
+        [
+            GenerateRequest("a", PROMPTS[1], HOT, seed=3),
+            GenerateRequest("b", PROMPTS[1], HOT, seed=4),
+        ]
+    )
     assert torch.equal(torch.get_rng_state(), before)
     assert first[0].text != first[1].text
 
@@ -59,7 +64,11 @@ def test_bad_requests_fail_alone(teacher):
             GenerateRequest("long", "word " * 400, GREEDY),
             GenerateRequest("schema", PROMPTS[1], GREEDY, json_schema=schema),
             ScoreRequest("choice", PROMPTS[1], (10**7,)),
-            GenerateRequest("stop", "One, two, three, four,", Sampling(temperature=0.0, max_tokens=30, stop=(" seven", ","))),
+            GenerateRequest(
+                "stop",
+                "One, two, three, four,",
+                Sampling(temperature=0.0, max_tokens=30, stop=(" seven", ",")),
+            ),
         ]
     )
     assert "teacher.max_model_len" in replies[0].error

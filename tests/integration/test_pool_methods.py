@@ -20,9 +20,35 @@ from tutelage.records import Row
 from tutelage.student.pool_view import PredictionCache
 
 SHORT = ("method.training.start_epochs=2",)
-ON_DEMAND = ("method=llkd_on_demand", "method.first=8", "method.rounds=2", "method.n_texts=4", *SHORT, "method.training.round_epochs=1")
-ACQUIRE = ["random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge", "dropout", "accept_reject", "mixed"]
-TRAIN = ["every_row", "llkd", "surest", "confident_uncertain", "small_loss", "gradient_similarity", "answer_difficulty"]
+ON_DEMAND = (
+    "method=llkd_on_demand",
+    "method.first=8",
+    "method.rounds=2",
+    "method.n_texts=4",
+    *SHORT,
+    "method.training.round_epochs=1",
+)
+ACQUIRE = [
+    "random",
+    "entropy",
+    "margin",
+    "least_confidence",
+    "k_means",
+    "k_center",
+    "badge",
+    "dropout",
+    "accept_reject",
+    "mixed",
+]
+TRAIN = [
+    "every_row",
+    "llkd",
+    "surest",
+    "confident_uncertain",
+    "small_loss",
+    "gradient_similarity",
+    "answer_difficulty",
+]
 ACCEPT = ["scored", "agreement", "class_share"]
 """Held by test_both_tasks.py."""
 LOSSES = sorted(path.stem for path in (conf_directory() / "loss").glob("*.yaml"))
@@ -37,7 +63,12 @@ def read(folder: Path, name: str) -> Any:
 
 
 def test_every_selector_is_here_or_beside():
-    assert {path.stem for path in (conf_directory() / "selector").glob("*.yaml")} == {*ACQUIRE, *TRAIN, *ACCEPT, "own"}  # own: the method's
+    assert {path.stem for path in (conf_directory() / "selector").glob("*.yaml")} == {
+        *ACQUIRE,
+        *TRAIN,
+        *ACCEPT,
+        "own",
+    }  # own: the method's
 
 
 def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: Kind, workplace: Path):
@@ -48,7 +79,9 @@ def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: Kind, workplace:
     assert len({row.parents[0] for row in rows(folder)}) == len(rows(folder)) == shares["pool"]
     assert result["rounds"] == 0
     steps = lines(folder / "selection.jsonl")
-    assert sum(sum(step["seen"].values()) for step in steps) == shares["passed"] == 2 * shares["pool"]
+    assert (
+        sum(sum(step["seen"].values()) for step in steps) == shares["passed"] == 2 * shares["pool"]
+    )
     assert sum(sum(step["kept"].values()) for step in steps) == shares["kept"]
     assert 0 < shares["unique_rows"] <= shares["kept"] < shares["passed"]
     assert shares["unique"] == shares["unique_rows"] / shares["pool"]
@@ -86,12 +119,23 @@ def test_each_acquisition_chooses_texts_without_a_label(kind: Kind, workplace: P
     made = rows(folder)
     assert [sum(row.round == round for row in made) for round in (0, 1, 2)] == [8, 4, 4]
     assert len({row.parents[0] for row in made}) == 16
-    assert all(float(row.detail["acquisition"]) == float(row.detail["acquisition"]) for row in made if row.round)
+    assert all(
+        float(row.detail["acquisition"]) == float(row.detail["acquisition"])
+        for row in made
+        if row.round
+    )
     assert result["share_of_data"]["unique"] <= 16 / result["share_of_data"]["pool"]
 
 
-def test_the_student_that_chooses_is_the_one_that_has_just_trained(kind: Kind, workplace: Path, monkeypatch: pytest.MonkeyPatch):
-    words = [*kind.base(), *ON_DEMAND, "selector@method.acquire=entropy", "selector@method.train=every_row"]
+def test_the_student_that_chooses_is_the_one_that_has_just_trained(
+    kind: Kind, workplace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    words = [
+        *kind.base(),
+        *ON_DEMAND,
+        "selector@method.acquire=entropy",
+        "selector@method.train=every_row",
+    ]
     grow(workplace / "run", words)
     # What was seen of a text is shared by the looks of a round, and by no others.
     monkeypatch.setattr(PredictionCache, "fetch", lambda self, texts, run: run(texts))
@@ -100,7 +144,9 @@ def test_the_student_that_chooses_is_the_one_that_has_just_trained(kind: Kind, w
 
 
 @pytest.mark.parametrize("selector", TRAIN)
-def test_each_train_selector_chooses_among_pool_rows_and_shots(kind: Kind, workplace: Path, selector: str):
+def test_each_train_selector_chooses_among_pool_rows_and_shots(
+    kind: Kind, workplace: Path, selector: str
+):
     words = ["method=full_pool", "method.train_on_shots=true", f"selector={selector}", *SHORT]
     result = grow(workplace / "run", [*kind.base(), *words])
     shares = result["share_of_data"]
@@ -116,7 +162,16 @@ def whole(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str
 
 def gated(kind: Kind, folder: Path, ablation: str, *words: str) -> list[dict[str, Any]]:
     """The steps of an LLKD run."""
-    grow(folder, [*kind.base(), "method=llkd", "method.training.start_epochs=4", f"ablation={ablation}", *words])
+    grow(
+        folder,
+        [
+            *kind.base(),
+            "method=llkd",
+            "method.training.start_epochs=4",
+            f"ablation={ablation}",
+            *words,
+        ],
+    )
     return lines(folder / "selection.jsonl")
 
 
@@ -125,24 +180,34 @@ def kept(step: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("gate", ["teacher", "student"])
-def test_without_a_gate_llkd_s_thresholds_are_the_same_and_more_rows_pass(kind: Kind, workplace: Path, gate: str):
+def test_without_a_gate_llkd_s_thresholds_are_the_same_and_more_rows_pass(
+    kind: Kind, workplace: Path, gate: str
+):
     # The scripted teacher is as sure of one name as of another: the moving mean would hold none of them back.
     words = ["selector=llkd", "selector.teacher_share=0.5"]
-    whole, ablated = (gated(kind, workplace / name, name, *words) for name in ("none", f"no_{gate}_gate"))
+    whole, ablated = (
+        gated(kind, workplace / name, name, *words) for name in ("none", f"no_{gate}_gate")
+    )
     first, alike = ablated[0], whole[0]
-    assert [first[key] for key in ("seen", "tau_teacher", "tau_student")] == [alike[key] for key in ("seen", "tau_teacher", "tau_student")]
+    assert [first[key] for key in ("seen", "tau_teacher", "tau_student")] == [
+        alike[key] for key in ("seen", "tau_teacher", "tau_student")
+    ]
     assert all(first["kept"].get(key, 0) >= count for key, count in alike["kept"].items())
     assert sum(map(kept, ablated)) > sum(map(kept, whole))
 
 
-def test_without_weights_llkd_s_rows_all_weigh_1(kind: Kind, whole: list[dict[str, Any]], workplace: Path):
+def test_without_weights_llkd_s_rows_all_weigh_1(
+    kind: Kind, whole: list[dict[str, Any]], workplace: Path
+):
     ablated = gated(kind, workplace / "run", "no_weights")
     assert ablated[0]["kept"] == whole[0]["kept"]
     assert {step["weight"] for step in ablated if kept(step)} == {1.0}
     assert all(step["weight"] < 1.0 for step in whole if kept(step))
 
 
-def test_with_global_thresholds_llkd_s_classes_have_the_same(kind: Kind, whole: list[dict[str, Any]], workplace: Path):
+def test_with_global_thresholds_llkd_s_classes_have_the_same(
+    kind: Kind, whole: list[dict[str, Any]], workplace: Path
+):
     ablated = gated(kind, workplace / "run", "global_thresholds")
     for name in ("tau_teacher", "tau_student"):
         assert all(len({*step[name]} - {None}) == 1 for step in ablated)
@@ -160,8 +225,13 @@ def test_a_fixed_share_keeps_a_quarter_of_each_class_in_every_epoch(kind: Kind, 
         assert chosen == {key: math.ceil(count / 4) for key, count in seen.items()}
 
 
-def test_llkd_may_go_by_the_student_s_labels(kind: Kind, whole: list[dict[str, Any]], workplace: Path):
-    grow(workplace / "run", [*kind.base(), "method=llkd", "selector=llkd", "selector.class_by=student", *SHORT])
+def test_llkd_may_go_by_the_student_s_labels(
+    kind: Kind, whole: list[dict[str, Any]], workplace: Path
+):
+    grow(
+        workplace / "run",
+        [*kind.base(), "method=llkd", "selector=llkd", "selector.class_by=student", *SHORT],
+    )
     steps = lines(workplace / "run" / "selection.jsonl")
     assert steps[0]["seen"] == whole[0]["seen"], "what is counted by class stays the teacher's"
     assert 0 < sum(map(kept, steps)) < sum(sum(step["seen"].values()) for step in steps)
@@ -187,13 +257,23 @@ def test_llkd_s_gates_choose_among_generated_rows(kind: Kind, workplace: Path):
 
 
 def test_full_batches_are_gathered_from_what_is_kept(kind: Kind, workplace: Path):
-    words = ["method=llkd", "selector=llkd", "selector.refill=true", "method.training.start_epochs=300", "method.training.start_updates=3"]
+    words = [
+        "method=llkd",
+        "selector=llkd",
+        "selector.refill=true",
+        "method.training.start_epochs=300",
+        "method.training.start_updates=3",
+    ]
     grow(workplace / "run", [*kind.base(), *words])
-    size = yaml.safe_load((workplace / "run" / "config.yaml").read_text(encoding="utf-8"))["student"]["batch_size"]
+    size = yaml.safe_load((workplace / "run" / "config.yaml").read_text(encoding="utf-8"))[
+        "student"
+    ]["batch_size"]
     gathered, steps = 0, lines(workplace / "run" / "selection.jsonl")
     for step in steps:
         gathered += sum(step["kept"].values())
-        assert step["updates"] == min(gathered // size, 3), "a step is made when a batch is full, and not before"
+        assert step["updates"] == min(gathered // size, 3), (
+            "a step is made when a batch is full, and not before"
+        )
     assert steps[-1]["updates"] == 3
     assert len(steps) > 3, "one batch is not enough for a step"
 
@@ -202,21 +282,40 @@ def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Pa
     words = [*ON_DEMAND, "selector@method.acquire=entropy", "teacher.candidates=[capitals,student]"]
     whole = grow(workplace / "whole", [*kind.base(), *words, "teacher.cache=a.sqlite"])
     with pytest.raises(TeacherError, match="the engine died"):
-        grow(workplace / "run", [*kind.base(dies_after=whole["requests"]["all"] - 2), *words, "teacher.cache=b.sqlite"])
+        grow(
+            workplace / "run",
+            [*kind.base(dies_after=whole["requests"]["all"] - 2), *words, "teacher.cache=b.sqlite"],
+        )
     again = grow(workplace / "run", [*kind.base(), *words, "teacher.cache=b.sqlite", "resume=true"])
     for key in ("pool_hash", "after", "rows", "share_of_data"):
         assert again[key] == whole[key], key
-    assert lines(workplace / "run" / "selection.jsonl") == lines(workplace / "whole" / "selection.jsonl")
-    asked = [line["request"]["prompt"].rpartition('\n"')[2] for line in lines(workplace / "whole" / "teacher" / "transcript.jsonl")]
-    assert any(mention[0].islower() for mention in asked) is (kind.task == "ner"), "what the student marks is asked about too"
+    assert lines(workplace / "run" / "selection.jsonl") == lines(
+        workplace / "whole" / "selection.jsonl"
+    )
+    asked = [
+        line["request"]["prompt"].rpartition('\n"')[2]
+        for line in lines(workplace / "whole" / "teacher" / "transcript.jsonl")
+    ]
+    assert any(mention[0].islower() for mention in asked) is (kind.task == "ner"), (
+        "what the student marks is asked about too"
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["method=llkd", "selector=class_share"], r"ClassShare judges generated texts \(stage accept\), and method=llkd has no such stage"),
-        (["method=evokd", "selector=entropy"], r"chooses texts of the pool \(stage acquire\), and method=evokd has no such stage"),
-        (["method=static", "selector=entropy"], r"method=static has 0 rounds.*Give method\.rounds=4"),
+        (
+            ["method=llkd", "selector=class_share"],
+            r"ClassShare judges generated texts \(stage accept\), and method=llkd has no such stage",
+        ),
+        (
+            ["method=evokd", "selector=entropy"],
+            r"chooses texts of the pool \(stage acquire\), and method=evokd has no such stage",
+        ),
+        (
+            ["method=static", "selector=entropy"],
+            r"method=static has 0 rounds.*Give method\.rounds=4",
+        ),
         (["method=static", "method.first=0"], "leave the student nothing to begin with"),
         (["method=llkd_on_demand", "method.n_texts=0"], "method.n_texts=0 would label nothing"),
         (["method=llkd", "budget.tokens=500"], "budget.tokens is smaller than what the first"),

@@ -9,7 +9,9 @@ import pytest
 from tests.helpers.tiny import grow
 from tests.helpers.tiny_ner import ner_student
 
-RECORDING = Path(__file__).parents[2] / "benchmarks" / "recordings" / "qwen2.5-coder-0.5b-wikigold.jsonl"
+RECORDING = (
+    Path(__file__).parents[2] / "benchmarks" / "recordings" / "qwen2.5-coder-0.5b-wikigold.jsonl"
+)
 
 RUN = [
     "task=ner",
@@ -27,9 +29,20 @@ RUN = [
 
 
 def test_the_recorded_teacher_writes_and_marks_as_documented(tmp_path: Path) -> None:
-    given = [f"student.model={ner_student(tmp_path / 'student')}", "student.max_length=64", "trainer.accelerator=cpu", "trainer.threads=1"]
-    short = ["method.training.start_epochs=1", "method.training.round_epochs=1", "method.training.final_epochs=1"]
-    result = grow(tmp_path / "run", [*RUN, *given, *short, "teacher=replay", f"teacher.recording={RECORDING}"])
+    given = [
+        f"student.model={ner_student(tmp_path / 'student')}",
+        "student.max_length=64",
+        "trainer.accelerator=cpu",
+        "trainer.threads=1",
+    ]
+    short = [
+        "method.training.start_epochs=1",
+        "method.training.round_epochs=1",
+        "method.training.final_epochs=1",
+    ]
+    result = grow(
+        tmp_path / "run", [*RUN, *given, *short, "teacher=replay", f"teacher.recording={RECORDING}"]
+    )
     assert result["rows"] == {"accepted": 74, "rejected": 70}
     assert result["tokens"]["billed"] == 85_534
     assert result["tokens"]["spent"] == 0

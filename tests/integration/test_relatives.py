@@ -25,7 +25,9 @@ def rows(folder: Path) -> tuple[Row, ...]:
 
 
 def growth(folder: Path, round: int) -> dict[str, Any]:
-    return dict(json.loads((folder / "growth" / f"round-{round:03d}.json").read_text(encoding="utf-8")))
+    return dict(
+        json.loads((folder / "growth" / f"round-{round:03d}.json").read_text(encoding="utf-8"))
+    )
 
 
 def test_zerogen_writes_everything_up_front_without_gold(kind: Kind, workplace: Path):
@@ -41,7 +43,17 @@ def test_zerogen_writes_everything_up_front_without_gold(kind: Kind, workplace: 
 
 def test_pgkd_is_steered_by_dev(kind: Kind, workplace: Path):
     folder = workplace / "run"
-    result = grow(folder, [*kind.base(), "method=pgkd", "method.rounds=2", "method.n_hard=4", "method.n_easy=4", *SHORT])
+    result = grow(
+        folder,
+        [
+            *kind.base(),
+            "method=pgkd",
+            "method.rounds=2",
+            "method.n_hard=4",
+            "method.n_easy=4",
+            *SHORT,
+        ],
+    )
     assert result["rounds"] == 2
     assert result["gold_labels"]["shots"] == kind.gold
     assert result["gold_labels"]["dev"] > 0
@@ -62,7 +74,10 @@ def test_llmaaa_labels_what_the_student_asks_for(kind: Kind, workplace: Path):
 @pytest.mark.parametrize("gold", ["shots", "none"])
 def test_freeal_labels_anew_what_is_not_clean(kind: Kind, workplace: Path, gold: str):
     folder = workplace / "run"
-    result = grow(folder, [*kind.base(), "method=freeal", "method.rounds=1", f"method.training.gold={gold}", *SHORT])
+    result = grow(
+        folder,
+        [*kind.base(), "method=freeal", "method.rounds=1", f"method.training.gold={gold}", *SHORT],
+    )
     first, anew = ([row for row in rows(folder) if row.round == round] for round in (0, 1))
     assert len(first) == kind.pool
     assert {row.parents[0] for row in anew} < {row.parents[0] for row in first}
@@ -76,12 +91,20 @@ def test_llm_da_varies_marked_sentences_and_has_nothing_to_do_without(kind: Kind
     folder = workplace / "run"
     words = [*kind.base(), "method=llm_da", "method.rounds=1", "method.n_texts=16", *SHORT]
     if kind.task == "classification":
-        with pytest.raises(ConfigError, match="method=llm_da keeps the entities of sentences, and this task has none"):
+        with pytest.raises(
+            ConfigError,
+            match="method=llm_da keeps the entities of sentences, and this task has none",
+        ):
             grow(folder, words)
         return
     result = grow(folder, words)
     grown = [row for row in rows(folder) if row.source != "gold"]
-    assert Counter(row.detail["mode"] for row in grown) == {"rewrite": 4, "replace": 4, "both": 4, "noise": 4}
+    assert Counter(row.detail["mode"] for row in grown) == {
+        "rewrite": 4,
+        "replace": 4,
+        "both": 4,
+        "noise": 4,
+    }
     assert any(row.accepted for row in grown)
     assert all(row.distribution is None and row.parents for row in grown)
     assert (result["rounds"], result["gold_labels"]["shots"]) == (1, kind.gold)
@@ -92,17 +115,35 @@ def test_every_method_is_run_for_both_tasks():
     held = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and any(getattr(arg.annotation, "id", "") == "Kind" for arg in node.args.args):
-                held |= {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+            if isinstance(node, ast.FunctionDef) and any(
+                getattr(arg.annotation, "id", "") == "Kind" for arg in node.args.args
+            ):
+                held |= {
+                    one.value
+                    for one in ast.walk(node)
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                }
     by_name = {word for text in held for word in text.replace("method=", "").split(",")}
     methods = {path.stem for path in (conf_directory() / "method").glob("*.yaml")}
     # EvoKD is the default, and Kind.evokd its settings.
     assert methods - by_name - {"evokd"} == set()
 
 
-def test_a_budget_that_ends_after_the_first_labels_ends_growth_and_not_the_run(kind: Kind, workplace: Path):
-    small = ["method=llmaaa", "method.first=6", "method.n_texts=4", "method.demonstrations=2", *SHORT]
-    billed = grow(workplace / "first", [*kind.base(), *small, "method.rounds=0"])["tokens"]["billed"]
-    result = grow(workplace / "run", [*kind.base(), *small, "method.rounds=2", f"budget.tokens={billed + 30}"])
+def test_a_budget_that_ends_after_the_first_labels_ends_growth_and_not_the_run(
+    kind: Kind, workplace: Path
+):
+    small = [
+        "method=llmaaa",
+        "method.first=6",
+        "method.n_texts=4",
+        "method.demonstrations=2",
+        *SHORT,
+    ]
+    billed = grow(workplace / "first", [*kind.base(), *small, "method.rounds=0"])["tokens"][
+        "billed"
+    ]
+    result = grow(
+        workplace / "run", [*kind.base(), *small, "method.rounds=2", f"budget.tokens={billed + 30}"]
+    )
     assert (result["rounds"], result["stopped_by"]) == (0, "budget")
     assert len(rows(workplace / "run")) == 6

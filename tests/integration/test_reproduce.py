@@ -18,12 +18,20 @@ ROOT = Path(__file__).parents[2]
 
 
 def claim(id: str, kind: str, better: str, **more: Any) -> dict[str, Any]:
-    said = {"table": "main", "says": "So it is.", "mark": "known", "chosen": ["all"], "sets": {"cpu": ["small"]}}
+    said = {
+        "table": "main",
+        "says": "So it is.",
+        "mark": "known",
+        "chosen": ["all"],
+        "sets": {"cpu": ["small"]},
+    }
     return {"id": id, "kind": kind, "better": [better], **said, **more}
 
 
 @pytest.fixture
-def claims(student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def claims(
+    student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
     base = tiny.scripted(student, small_data, workplace / "replies.sqlite")
     scale = {
@@ -43,16 +51,26 @@ def claims(student: Path, small_data: Path, workplace: Path, monkeypatch: pytest
         claim("never", "gap", "broken", worse=["grown"]),
     ]
     path = workplace / "claims.yaml"
-    path.write_text(yaml.safe_dump({"mine": {"title": "Mine", "scales": {"cpu": scale}, "arms": arms, "claims": listed}}))
+    path.write_text(
+        yaml.safe_dump(
+            {"mine": {"title": "Mine", "scales": {"cpu": scale}, "arms": arms, "claims": listed}}
+        )
+    )
     return path
 
 
 def verdicts(folder: Path) -> dict[str, tuple[str, str]]:
-    return {one["id"]: (one["verdict"], one["why"]) for one in json.loads((folder / "verdicts.json").read_text())["claims"]}
+    return {
+        one["id"]: (one["verdict"], one["why"])
+        for one in json.loads((folder / "verdicts.json").read_text())["claims"]
+    }
 
 
 def test_runs_are_done_once_and_each_claim_gets_its_verdict(
-    claims: Path, workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    claims: Path,
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert reproduce("mine", "cpu", ["gain", "aim"], claims=claims) == 0
     out = capsys.readouterr().out
@@ -64,8 +82,14 @@ def test_runs_are_done_once_and_each_claim_gets_its_verdict(
     record = json.loads((first / "verdicts.json").read_text())
     (finding,) = record["claims"][0]["findings"]
     result = json.loads((first / "0" / "result.json").read_text())
-    assert finding["mean"] == pytest.approx(result["after"]["macro_f1"] - result["before"]["macro_f1"])
-    assert (finding["count"], finding["low"], found["gain"][1]) == (1, None, "not shown either way; one run has no interval")
+    assert finding["mean"] == pytest.approx(
+        result["after"]["macro_f1"] - result["before"]["macro_f1"]
+    )
+    assert (finding["count"], finding["low"], found["gain"][1]) == (
+        1,
+        None,
+        "not shown either way; one run has no interval",
+    )
 
     # All claims now: what is done is found, what fails is told and ends nothing.
     assert reproduce("mine", "cpu", claims=claims) == 3
@@ -98,12 +122,30 @@ def test_a_claim_about_named_entities_is_judged_by_their_own_metric(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
     base = tiny_ner.scripted_ner(ner_student, ner_data, workplace / "replies.sqlite")
-    scale = {"words": base, "seeds": [1], "minutes": 0.1, "sets": {"small": {"words": ["name=small"], "metric": "f1_strict"}}}
-    arms = {"grown": {"title": "EvoKD", "words": ["method=evokd", *tiny_ner.EVOKD_NER, "method.rounds=1"]}}
-    spec = {"title": "Mine", "scales": {"cpu": scale}, "arms": arms, "claims": [claim("high", "value", "grown", at_least=0.0)]}
+    scale = {
+        "words": base,
+        "seeds": [1],
+        "minutes": 0.1,
+        "sets": {"small": {"words": ["name=small"], "metric": "f1_strict"}},
+    }
+    arms = {
+        "grown": {
+            "title": "EvoKD",
+            "words": ["method=evokd", *tiny_ner.EVOKD_NER, "method.rounds=1"],
+        }
+    }
+    spec = {
+        "title": "Mine",
+        "scales": {"cpu": scale},
+        "arms": arms,
+        "claims": [claim("high", "value", "grown", at_least=0.0)],
+    }
     path = workplace / "claims.yaml"
     path.write_text(yaml.safe_dump({"mine": spec}))
     assert reproduce("mine", "cpu", claims=path) == 0
     (folder,) = (workplace / "multirun_sweeps" / "reproduce-mine-cpu").iterdir()
     (finding,) = json.loads((folder / "verdicts.json").read_text())["claims"][0]["findings"]
-    assert finding["mean"] == json.loads((folder / "0" / "result.json").read_text())["after"]["f1_strict"]
+    assert (
+        finding["mean"]
+        == json.loads((folder / "0" / "result.json").read_text())["after"]["f1_strict"]
+    )

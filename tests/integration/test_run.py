@@ -19,7 +19,9 @@ def read(folder: Path, name: str) -> Any:
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
-def test_the_whole_command_line_ends_with_a_table_and_the_report(tutelage, overrides, workplace: Path):
+def test_the_whole_command_line_ends_with_a_table_and_the_report(
+    tutelage, overrides, workplace: Path
+):
     ended = tutelage("train", *overrides, "ablation=no_review")
     assert ended.code == 0, ended.err
     assert "student after" in ended.out
@@ -36,7 +38,9 @@ def test_the_whole_command_line_ends_with_a_table_and_the_report(tutelage, overr
     }
 
 
-def test_the_same_seed_and_cache_give_the_same_run_for_nothing(overrides, workplace: Path, monkeypatch):
+def test_the_same_seed_and_cache_give_the_same_run_for_nothing(
+    overrides, workplace: Path, monkeypatch
+):
     asks = workplace / "asks"
     monkeypatch.setenv(ASKS, str(asks))
     first = grow(workplace / "first", overrides)
@@ -48,19 +52,30 @@ def test_the_same_seed_and_cache_give_the_same_run_for_nothing(overrides, workpl
     assert accuracies(workplace / "first") == accuracies(workplace / "second")
     assert first["tokens"]["spent"] == first["tokens"]["billed"] == second["tokens"]["billed"] > 0
     assert second["tokens"]["spent"] == 0
-    for name in ("student/model.safetensors", "predictions/test-after.jsonl", "feedback/round-002.jsonl"):
-        assert (workplace / "first" / name).read_bytes() == (workplace / "second" / name).read_bytes()
+    for name in (
+        "student/model.safetensors",
+        "predictions/test-after.jsonl",
+        "feedback/round-002.jsonl",
+    ):
+        assert (workplace / "first" / name).read_bytes() == (
+            workplace / "second" / name
+        ).read_bytes()
 
 
 def test_seed_0_is_a_seed_like_any_other(overrides, workplace: Path):
-    zero, again, one = (grow(workplace / name, [*overrides, f"seed={seed}"]) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    zero, again, one = (
+        grow(workplace / name, [*overrides, f"seed={seed}"])
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
     assert zero["seed"] == 0
     assert zero["pool_hash"] == again["pool_hash"] != one["pool_hash"]
     assert accuracies(workplace / "a") == accuracies(workplace / "b") != accuracies(workplace / "c")
 
 
 @pytest.mark.parametrize(("method", "gold"), [("shots", 7), ("supervised", 84)])
-def test_the_floor_and_the_ceiling_ask_no_teacher(student, small_data, workplace: Path, monkeypatch, method, gold):
+def test_the_floor_and_the_ceiling_ask_no_teacher(
+    student, small_data, workplace: Path, monkeypatch, method, gold
+):
     monkeypatch.setenv(ASKS, str(workplace / "asks"))
     base = tiny.scripted(student, small_data, workplace / "replies.sqlite")
     result = grow(workplace / "run", [*base, f"method={method}", "method.training.start_epochs=2"])
@@ -69,7 +84,9 @@ def test_the_floor_and_the_ceiling_ask_no_teacher(student, small_data, workplace
     assert result["rounds"] == 0
     assert not (workplace / "asks").exists()
     assert not (workplace / "replies.sqlite").exists()
-    assert [row.source for row in Pool.open(workplace / "run" / "pool" / "rows.jsonl").rows] == ["gold"] * gold
+    assert [row.source for row in Pool.open(workplace / "run" / "pool" / "rows.jsonl").rows] == [
+        "gold"
+    ] * gold
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +117,8 @@ def test_a_recording_plays_the_run_again_without_an_engine(overrides, workplace:
 
 def test_a_budget_below_one_round_is_an_error_that_names_both(overrides, workplace: Path):
     with pytest.raises(
-        ConfigError, match=r"budget\.tokens=100 is smaller than one round: [\d,]+ tokens were billed .* Raise it, or ask for fewer"
+        ConfigError,
+        match=r"budget\.tokens=100 is smaller than one round: [\d,]+ tokens were billed .* Raise it, or ask for fewer",
     ):
         grow(workplace / "run", [*overrides, "budget.tokens=100"])
     assert read(workplace / "run", "status.json")["state"] == "failed"
@@ -109,25 +127,35 @@ def test_a_budget_below_one_round_is_an_error_that_names_both(overrides, workpla
 def test_a_budget_stops_before_the_round_that_would_pass_it(overrides, workplace: Path):
     whole = grow(workplace / "whole", [*overrides, "method.rounds=3"])
     costs = [line["billed_tokens"] for line in lines(workplace / "whole" / "metrics.jsonl")]
-    limit = costs[1] + max(costs[1] - costs[0], costs[2] - costs[1]) + 10  # a second round is begun where the dearest one fits
+    limit = (
+        costs[1] + max(costs[1] - costs[0], costs[2] - costs[1]) + 10
+    )  # a second round is begun where the dearest one fits
     stopped = grow(workplace / "stopped", [*overrides, "method.rounds=3", f"budget.tokens={limit}"])
     assert (whole["stopped_by"], stopped["stopped_by"]) == ("rounds", "budget")
     assert stopped["rounds"] == 2
     assert stopped["tokens"]["billed"] == costs[2] <= limit
     assert stopped["tokens"]["spent"] == 0
-    assert [line[1] for line in accuracies(workplace / "stopped")][:3] == [line[1] for line in accuracies(workplace / "whole")][:3]
+    assert [line[1] for line in accuracies(workplace / "stopped")][:3] == [
+        line[1] for line in accuracies(workplace / "whole")
+    ][:3]
 
 
 def test_a_student_that_reads_its_first_token_runs(overrides, workplace: Path):
-    result = grow(workplace / "run", [*overrides, "student.pooling=first", "method.training.start_epochs=1"])
+    result = grow(
+        workplace / "run", [*overrides, "student.pooling=first", "method.training.start_epochs=1"]
+    )
     assert result["rounds"] == 2
 
 
-def test_selector_all_keeps_what_agreement_rejects(student, small_data, shared_cache, workplace: Path):
+def test_selector_all_keeps_what_agreement_rejects(
+    student, small_data, shared_cache, workplace: Path
+):
     base = [*tiny.scripted(student, small_data, shared_cache), *tiny.EVOKD]
     grow(workplace / "all", [*base, "selector=scored"])
     grow(workplace / "agreed", [*base, "selector=agreement", "selector.min_confidence=0"])
-    everything, agreed = (Pool.open(workplace / name / "pool" / "rows.jsonl") for name in ("all", "agreed"))
+    everything, agreed = (
+        Pool.open(workplace / name / "pool" / "rows.jsonl") for name in ("all", "agreed")
+    )
     assert any(row.accepted and row.target != row.asked for row in everything.rows if row.asked)
     assert all(row.target == row.asked for row in agreed.accepted() if row.asked)
     assert any(row.reason == "scored label is not the one asked for" for row in agreed.rows)
@@ -140,8 +168,12 @@ def test_every_engine_is_built_from_its_configuration(option, overrides, workpla
 
     if option == "replay":
         (workplace / "run.jsonl").write_text('{"recording": 1, "fingerprint": "label-writing:1"}\n')
-    needs = {"replay": ["teacher.recording=run.jsonl"], "server": ["teacher.model=a-model"]}.get(option, [f"teacher.model={student}"])
-    stack = build_stack(compose_config([f"teacher={option}", *needs, "budget.tokens=5"]), workplace / "run")
+    needs = {"replay": ["teacher.recording=run.jsonl"], "server": ["teacher.model=a-model"]}.get(
+        option, [f"teacher.model={student}"]
+    )
+    stack = build_stack(
+        compose_config([f"teacher={option}", *needs, "budget.tokens=5"]), workplace / "run"
+    )
     try:
         assert stack.teacher.fingerprint
         assert stack.budget.left == 5
@@ -150,7 +182,9 @@ def test_every_engine_is_built_from_its_configuration(option, overrides, workpla
         stack.close()
 
 
-def test_a_run_that_dies_between_growth_and_checkpoint_grows_the_same_rows_again(overrides, workplace: Path, monkeypatch):
+def test_a_run_that_dies_between_growth_and_checkpoint_grows_the_same_rows_again(
+    overrides, workplace: Path, monkeypatch
+):
     """The new rows are in the pool's file by then, and must not count as duplicates of themselves."""
     from tutelage.callbacks.feedback import FeedbackCollector
 

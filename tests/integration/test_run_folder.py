@@ -24,7 +24,14 @@ def finished(student: Path, small_data: Path, tmp_path_factory: pytest.TempPathF
     from tutelage.report.html import write_report
 
     base = tmp_path_factory.mktemp("finished")
-    grow(base / "run", [*tiny.scripted(student, small_data, base / "replies.sqlite"), *tiny.EVOKD, "evaluate=full"])
+    grow(
+        base / "run",
+        [
+            *tiny.scripted(student, small_data, base / "replies.sqlite"),
+            *tiny.EVOKD,
+            "evaluate=full",
+        ],
+    )
     write_report(base / "run")
     return base / "run"
 
@@ -45,12 +52,24 @@ def test_every_documented_file_is_there_and_no_other(finished: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["manifest.json", "status.json", "result.json", "metrics.jsonl", "growth/round-NNN.json", "teacher/evaluation.jsonl"]
+    "name",
+    [
+        "manifest.json",
+        "status.json",
+        "result.json",
+        "metrics.jsonl",
+        "growth/round-NNN.json",
+        "teacher/evaluation.jsonl",
+    ],
 )
 def test_a_file_has_every_key_that_its_document_names(finished: Path, name: str):
     path = finished / name.replace("NNN", "001")
     there = keys_of(lines(path) if name.endswith("jsonl") else json.loads(path.read_text()))
-    said = {key for part in re.findall(r"`(\{.*?\})`", documented()[name]) for key in re.findall(r'"(\w+)"', part)}
+    said = {
+        key
+        for part in re.findall(r"`(\{.*?\})`", documented()[name])
+        for key in re.findall(r'"(\w+)"', part)
+    }
     values = {"running", "done", "interrupted", "failed"}
     assert said
     assert said - values <= there
@@ -60,7 +79,10 @@ def test_the_numbers_that_are_quoted_are_those_of_the_files(finished: Path):
     result, metrics = read(finished, "result.json"), lines(finished / "metrics.jsonl")
     pool = Pool.open(finished / "pool" / "rows.jsonl")
     assert result["pool_hash"] == pool.digest()
-    assert result["rows"] == {"accepted": len(pool.accepted()), "rejected": len(pool) - len(pool.accepted())}
+    assert result["rows"] == {
+        "accepted": len(pool.accepted()),
+        "rejected": len(pool) - len(pool.accepted()),
+    }
     assert [line["round"] for line in metrics] == [0, 1, 2, 3]
     assert [line["stage"] for line in metrics] == ["start", "round", "round", "final"]
     assert result["rounds"] == 2
@@ -69,17 +91,26 @@ def test_the_numbers_that_are_quoted_are_those_of_the_files(finished: Path):
     assert metrics[-1]["accepted"] == result["rows"]["accepted"]
     assert metrics[-1]["rejected"] == result["rows"]["rejected"]
     assert metrics[-1]["billed_tokens"] == result["tokens"]["billed"]
-    assert [line["billed_tokens"] for line in metrics] == sorted(line["billed_tokens"] for line in metrics)
+    assert [line["billed_tokens"] for line in metrics] == sorted(
+        line["billed_tokens"] for line in metrics
+    )
     for when, line in (("before", metrics[0]), ("after", metrics[-1])):
-        outcomes = [outcome_from_dict(record) for record in lines(finished / "predictions" / f"test-{when}.jsonl")]
+        outcomes = [
+            outcome_from_dict(record)
+            for record in lines(finished / "predictions" / f"test-{when}.jsonl")
+        ]
         accuracy = sum(outcome.correct for outcome in outcomes) / len(outcomes)
         assert len(outcomes) == 42
         assert result[when]["accuracy"] == line["test"]["accuracy"] == accuracy
         assert result[when]["macro_f1"] == line["test"]["macro_f1"]
-        assert all(math.isclose(sum(outcome.probabilities), 1.0, abs_tol=1e-4) for outcome in outcomes)
+        assert all(
+            math.isclose(sum(outcome.probabilities), 1.0, abs_tol=1e-4) for outcome in outcomes
+        )
     assert sum(score["support"] for score in metrics[0]["dev"]["per_class"].values()) == 28
     tokens = result["tokens"]
-    assert tokens["billed"] == tokens["billed_prompt"] + tokens["billed_completion"] == tokens["spent"]
+    assert (
+        tokens["billed"] == tokens["billed_prompt"] + tokens["billed_completion"] == tokens["spent"]
+    )
 
 
 def test_asked_is_answered_and_failed_and_nothing_is_lost(finished: Path):
@@ -94,12 +125,18 @@ def test_asked_is_answered_and_failed_and_nothing_is_lost(finished: Path):
         assert {row.source for row in rows} == {"hard", "easy"}
         assert all(bool(row.reason) is not row.accepted for row in rows)
         assert all(row.distribution is not None for row in rows if row.accepted)
-        assert lines(finished / "metrics.jsonl")[round]["fresh"]["count"] == sum(row.accepted for row in rows)
+        assert lines(finished / "metrics.jsonl")[round]["fresh"]["count"] == sum(
+            row.accepted for row in rows
+        )
     assert {row.source for row in pool.of_round(0)} == {"gold"}
-    assert any(not row.accepted for row in pool.rows), "the scripted teacher slips, so something must have been rejected"
+    assert any(not row.accepted for row in pool.rows), (
+        "the scripted teacher slips, so something must have been rejected"
+    )
     transcript = lines(finished / "teacher" / "transcript.jsonl")
     asked = sum(read(finished, f"growth/round-{round:03d}.json")["asked"] for round in (1, 2))
-    assert len(transcript) == asked  # what is measured beside the run, the teacher alone, is not the run's
+    assert (
+        len(transcript) == asked
+    )  # what is measured beside the run, the teacher alone, is not the run's
     assert asked == read(finished, "result.json")["requests"]["all"]
 
 
@@ -108,7 +145,9 @@ def test_feedback_holds_the_mistakes_that_a_round_was_aimed_at(finished: Path):
     outcomes = [outcome_from_dict(record) for records in rounds for record in records]
     assert outcomes
     assert not any(outcome.correct for outcome in outcomes)
-    assert "It gets these wrong" in "".join(read(finished, f"growth/round-{round:03d}.json")["prompt"] for round in (1, 2))
+    assert "It gets these wrong" in "".join(
+        read(finished, f"growth/round-{round:03d}.json")["prompt"] for round in (1, 2)
+    )
 
 
 def test_the_manifest_says_what_the_run_was_made_of(finished: Path):
@@ -117,7 +156,11 @@ def test_the_manifest_says_what_the_run_was_made_of(finished: Path):
     assert manifest["method"] == "evokd"
     assert manifest["teacher"]["fingerprint"] == "label-writing:1"
     assert [label["word"] for label in manifest["labels"]] == sorted(tiny.WORDS.values())
-    assert {split: manifest["data"][split] for split in ("pool", "dev", "test")} == {"pool": 84, "dev": 28, "test": 42}
+    assert {split: manifest["data"][split] for split in ("pool", "dev", "test")} == {
+        "pool": 84,
+        "dev": 28,
+        "test": 42,
+    }
     assert manifest["gold_labels"] == {"shots": 7, "dev": 0, "calibration": 0}
     assert manifest["packages"]["torch"]
     assert re.fullmatch(r"[0-9a-f]{16}", manifest["config_hash"])
@@ -130,11 +173,16 @@ def test_the_status_of_a_finished_run(finished: Path):
 
 
 def test_the_arms_beside_the_student(finished: Path):
-    result, evaluation = read(finished, "result.json"), lines(finished / "teacher" / "evaluation.jsonl")
+    result, evaluation = (
+        read(finished, "result.json"),
+        lines(finished / "teacher" / "evaluation.jsonl"),
+    )
     assert result["supervised"]["gold_labels"] == 84
     assert len(evaluation) == 42
     right = sum(
-        line["target"] == sorted(tiny.WORDS.values())[line["probabilities"].index(max(line["probabilities"]))] for line in evaluation
+        line["target"]
+        == sorted(tiny.WORDS.values())[line["probabilities"].index(max(line["probabilities"]))]
+        for line in evaluation
     )
     assert result["teacher"]["accuracy"] == right / 42
     assert result["teacher"]["accuracy"] > 0.6, "the scripted teacher knows the words"
@@ -144,7 +192,11 @@ def test_the_arms_beside_the_student(finished: Path):
 
 def test_the_report_and_the_figures_are_drawn(finished: Path):
     assert (finished / "report.html").stat().st_size > 50_000
-    assert {path.stem for path in (finished / "figures").glob("*.png")} >= {"learning-by-round", "learning-by-tokens", "confusion-matrix"}
+    assert {path.stem for path in (finished / "figures").glob("*.png")} >= {
+        "learning-by-round",
+        "learning-by-tokens",
+        "confusion-matrix",
+    }
 
 
 def test_the_student_s_folder_gives_the_predictions_of_the_run(finished: Path):
@@ -155,9 +207,15 @@ def test_the_student_s_folder_gives_the_predictions_of_the_run(finished: Path):
     network, tokenizer, max_length = load_student(finished / "student")
     assert max_length == 32
     for record in lines(finished / "predictions" / "test-after.jsonl")[:5]:
-        batch = tokenizer([record["text"]], truncation=True, max_length=max_length, return_tensors="pt")
+        batch = tokenizer(
+            [record["text"]], truncation=True, max_length=max_length, return_tensors="pt"
+        )
         with torch.no_grad():
-            row = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)[0].tolist()
+            row = (
+                network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+                .logits.softmax(-1)[0]
+                .tolist()
+            )
         assert row == pytest.approx(record["probabilities"], abs=1e-4)
         assert network.config.id2label[row.index(max(row))] == record["predicted"]
 
@@ -168,13 +226,25 @@ def test_predict_labels_texts_and_files(finished: Path, tutelage, workplace: Pat
     assert ended.code == 0, ended.err
     records = [json.loads(line) for line in ended.out.splitlines()]
     assert [record["text"] for record in records] == texts
-    assert all(record["label"] in tiny.WORDS.values() and set(record["probabilities"]) == set(tiny.WORDS.values()) for record in records)
+    assert all(
+        record["label"] in tiny.WORDS.values()
+        and set(record["probabilities"]) == set(tiny.WORDS.values())
+        for record in records
+    )
     assert all(record["confidence"] == max(record["probabilities"].values()) for record in records)
     (workplace / "texts.txt").write_text("\n".join(texts) + "\n\n")
     tiny.write_jsonl(workplace / "texts.jsonl", [{"sentence": text} for text in texts])
-    (workplace / "texts.csv").write_text('id,text\n1,play some music\n2,"will it rain, or snow"\n3,"book ""a table"""\n')
-    for name, more in (("texts.txt", ()), ("texts.jsonl", ("--text-column", "sentence")), ("texts.csv", ())):
-        ended = tutelage("predict", str(finished / "student"), "--file", name, "--output", "labels.jsonl", *more)
+    (workplace / "texts.csv").write_text(
+        'id,text\n1,play some music\n2,"will it rain, or snow"\n3,"book ""a table"""\n'
+    )
+    for name, more in (
+        ("texts.txt", ()),
+        ("texts.jsonl", ("--text-column", "sentence")),
+        ("texts.csv", ()),
+    ):
+        ended = tutelage(
+            "predict", str(finished / "student"), "--file", name, "--output", "labels.jsonl", *more
+        )
         assert (ended.code, ended.out) == (0, ""), ended.err
         assert lines(workplace / "labels.jsonl") == records
 
@@ -190,7 +260,9 @@ def test_predict_labels_texts_and_files(finished: Path, tutelage, workplace: Pat
         ("texts.txt", b"\n", "There is nothing to label"),
     ],
 )
-def test_predict_says_what_is_wrong_with_a_file(finished: Path, tutelage, workplace: Path, name, content, said):
+def test_predict_says_what_is_wrong_with_a_file(
+    finished: Path, tutelage, workplace: Path, name, content, said
+):
     if content is not None:
         (workplace / name).write_bytes(content)
     ended = tutelage("predict", str(finished), "--file", name)

@@ -17,7 +17,9 @@ Sweep = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def sweep(student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+def sweep(
+    student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Sweep:
     """Runs of a few seconds without a teacher, with secrets about."""
     canaries.plant(monkeypatch)
     given = tiny.scripted(student, small_data, workplace / "replies.sqlite")
@@ -25,13 +27,21 @@ def sweep(student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(*words, *more), cwd=workplace, env=environment(), capture_output=True, text=True, timeout=240, check=False
+            command(*words, *more),
+            cwd=workplace,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
         )
 
     return run
 
 
-def test_a_failing_job_ends_no_other_and_a_rerun_does_what_is_missing(sweep: Sweep, workplace: Path) -> None:
+def test_a_failing_job_ends_no_other_and_a_rerun_does_what_is_missing(
+    sweep: Sweep, workplace: Path
+) -> None:
     ended = sweep("shots=99,1", "seed=1")
     assert ended.returncode == 3, ended.stderr
     (first,) = times(workplace)
@@ -51,7 +61,10 @@ def test_a_failing_job_ends_no_other_and_a_rerun_does_what_is_missing(sweep: Swe
     ended = sweep("shots=1", "seed=1,2")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     second = times(workplace)[1]
-    assert [(job["state"], job["found"]) for job in jobs(second)] == [("done", "done"), ("done", "")]
+    assert [(job["state"], job["found"]) for job in jobs(second)] == [
+        ("done", "done"),
+        ("done", ""),
+    ]
     assert (second / "0" / "result.json").samefile(first / "1" / "result.json")
     assert "2 done (1 of them before), 0 failed" in ended.stdout
     report = (second / "report.html").read_text()
@@ -63,7 +76,10 @@ def test_a_failing_job_ends_no_other_and_a_rerun_does_what_is_missing(sweep: Swe
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_other_launchers(sweep: Sweep, workplace: Path, launcher: str) -> None:
-    more = {"joblib": ["seed=1,2", "hydra.launcher.n_jobs=2"], "submitit_local": ["seed=1", "hydra.launcher.timeout_min=3"]}[launcher]
+    more = {
+        "joblib": ["seed=1,2", "hydra.launcher.n_jobs=2"],
+        "submitit_local": ["seed=1", "hydra.launcher.timeout_min=3"],
+    }[launcher]
     ended = sweep(f"hydra/launcher={launcher}", *more)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (folder,) = times(workplace)
@@ -72,10 +88,23 @@ def test_other_launchers(sweep: Sweep, workplace: Path, launcher: str) -> None:
     assert f"{count} done (0 of them before)" in ended.stdout
 
 
-def test_optuna_optimises_the_metric_and_outlives_a_failing_trial(sweep: Sweep, workplace: Path) -> None:
+def test_optuna_optimises_the_metric_and_outlives_a_failing_trial(
+    sweep: Sweep, workplace: Path
+) -> None:
     # With this seed the failing trial comes first.
-    search = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=10", "hydra.sweeper.n_trials=2"]
-    ended = sweep(*search, "hydra.sweeper.n_jobs=1", "hydra.sweeper.direction=maximize", "sweep.metric=macro_f1", "shots=choice(99,1)")
+    search = [
+        "hydra/sweeper=optuna",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=10",
+        "hydra.sweeper.n_trials=2",
+    ]
+    ended = sweep(
+        *search,
+        "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.direction=maximize",
+        "sweep.metric=macro_f1",
+        "shots=choice(99,1)",
+    )
     assert ended.returncode == 3, ended.stdout + ended.stderr
     (folder,) = times(workplace)
     assert [job["state"] for job in jobs(folder)] == ["failed", "done"]
@@ -87,14 +116,21 @@ def test_optuna_optimises_the_metric_and_outlives_a_failing_trial(sweep: Sweep, 
 
 
 def test_a_grid_whose_last_trial_fails_is_told_as_such(sweep: Sweep, workplace: Path) -> None:
-    search = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=1", "shots=choice(99)"]
+    search = [
+        "hydra/sweeper=optuna",
+        "hydra/sweeper/sampler=grid",
+        "hydra.sweeper.n_jobs=1",
+        "shots=choice(99)",
+    ]
     ended = sweep(*search)
     assert ended.returncode == 3, ended.stdout + ended.stderr
     assert "The last trial of the grid failed" in ended.stdout
     assert "0 done (0 of them before), 1 failed" in ended.stdout
 
 
-def test_a_metric_that_no_job_will_have_ends_it_before_the_first(sweep: Sweep, workplace: Path) -> None:
+def test_a_metric_that_no_job_will_have_ends_it_before_the_first(
+    sweep: Sweep, workplace: Path
+) -> None:
     ended = sweep("seed=1,2", "sweep.metric=f1_strict")
     assert ended.returncode == 2
     assert "Unknown sweep.metric 'f1_strict'. Available: accuracy, macro_f1." in ended.stderr

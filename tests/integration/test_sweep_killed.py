@@ -31,7 +31,14 @@ def slow(overrides: list[str], workplace: Path) -> Iterator[Callable[..., subpro
     def begin(*more: str) -> subprocess.Popen[str]:
         words = command(*overrides, "seed=1,2", *more)
         running.append(
-            subprocess.Popen(words, cwd=workplace, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            subprocess.Popen(
+                words,
+                cwd=workplace,
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         )
         return running[-1]
 
@@ -49,17 +56,24 @@ def run_processes(workplace: Path) -> list[int]:
             words = path.read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        if any(word.startswith(("hydra.run.dir=", "resume=")) and str(workplace) in word for word in words):
+        if any(
+            word.startswith(("hydra.run.dir=", "resume=")) and str(workplace) in word
+            for word in words
+        ):
             found.append(int(path.parent.name))
     return found
 
 
 def at_work(workplace: Path) -> bool:
     """Whether the first job has begun to grow."""
-    return any(workplace.glob("multirun_sweeps/mine/*/0/growth/*")) or any(workplace.glob("multirun_sweeps/mine/*/0/checkpoints/*"))
+    return any(workplace.glob("multirun_sweeps/mine/*/0/growth/*")) or any(
+        workplace.glob("multirun_sweeps/mine/*/0/checkpoints/*")
+    )
 
 
-def test_a_killed_job_is_told_and_the_same_sweep_goes_on_with_it(slow: Any, workplace: Path) -> None:
+def test_a_killed_job_is_told_and_the_same_sweep_goes_on_with_it(
+    slow: Any, workplace: Path
+) -> None:
     process = slow("+teacher.delay=0.02", "logger=wandb")
     until(lambda: at_work(workplace))
     os.kill(run_processes(workplace)[0], signal.SIGKILL)
@@ -72,11 +86,16 @@ def test_a_killed_job_is_told_and_the_same_sweep_goes_on_with_it(slow: Any, work
     assert [run.exit_code for run in offline_runs(first / "0")] == [1]
     assert [run.exit_code for run in offline_runs(first / "1")] == [0]
     out, _ = slow("+teacher.delay=0.02").communicate(timeout=180)
-    assert [(job["state"], job["found"]) for job in jobs(times(workplace)[1])] == [("done", "unfinished"), ("done", "done")], out
+    assert [(job["state"], job["found"]) for job in jobs(times(workplace)[1])] == [
+        ("done", "unfinished"),
+        ("done", "done"),
+    ], out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_or_killed_sweep_leaves_no_run_behind(slow: Any, workplace: Path, number: signal.Signals) -> None:
+def test_a_stopped_or_killed_sweep_leaves_no_run_behind(
+    slow: Any, workplace: Path, number: signal.Signals
+) -> None:
     process = slow("+teacher.delay=0.05")
     until(lambda: at_work(workplace))
     process.send_signal(number)

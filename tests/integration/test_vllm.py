@@ -16,8 +16,16 @@ from tutelage.teacher.structured import validate
 
 pytestmark = pytest.mark.vllm
 
-SHOTS = "Text: play some jazz\nTopic: music\n\nText: will it rain in Paris tomorrow\nTopic: weather\n\n"
-TEXTS = ("book a table for two", "play the new record", "is it cold outside", "add this to my list", "rate this novel four stars")
+SHOTS = (
+    "Text: play some jazz\nTopic: music\n\nText: will it rain in Paris tomorrow\nTopic: weather\n\n"
+)
+TEXTS = (
+    "book a table for two",
+    "play the new record",
+    "is it cold outside",
+    "add this to my list",
+    "rate this novel four stars",
+)
 GREEDY = Sampling(temperature=0.0, max_tokens=12)
 HOT = Sampling(temperature=1.0, top_p=0.95, max_tokens=12)
 
@@ -37,9 +45,14 @@ def bare(replies: list[Reply]) -> list[tuple[object, ...]]:
 def test_a_mixed_batch_streams_back_and_keeps_its_order(engine):
     returned = False
     arrived: list[tuple[str, bool, float]] = []
-    batch = [GenerateRequest(f"g{n}", prompt, Sampling(temperature=0.0, max_tokens=4 + 20 * n)) for n, prompt in enumerate(prompts())]
+    batch = [
+        GenerateRequest(f"g{n}", prompt, Sampling(temperature=0.0, max_tokens=4 + 20 * n))
+        for n, prompt in enumerate(prompts())
+    ]
     batch += [ScoreRequest(f"s{n}", prompt, choices(engine)) for n, prompt in enumerate(prompts())]
-    replies = engine.ask(batch, lambda reply: arrived.append((reply.id, returned, time.monotonic())))
+    replies = engine.ask(
+        batch, lambda reply: arrived.append((reply.id, returned, time.monotonic()))
+    )
     ended = time.monotonic()
     returned = True
     assert [reply.id for reply in replies] == [request.id for request in batch]
@@ -57,7 +70,9 @@ def test_scores_are_the_raw_log_softmax_of_the_whole_vocabulary(engine, embedded
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokens = choices(engine)
-    replies = engine.ask([ScoreRequest(str(n), prompt, tokens) for n, prompt in enumerate(prompts())])
+    replies = engine.ask(
+        [ScoreRequest(str(n), prompt, tokens) for n, prompt in enumerate(prompts())]
+    )
     tokenizer = AutoTokenizer.from_pretrained(embedded_teacher)
     model = AutoModelForCausalLM.from_pretrained(embedded_teacher, dtype=torch.float32).eval()
     threads = torch.get_num_threads()
@@ -67,7 +82,9 @@ def test_scores_are_the_raw_log_softmax_of_the_whole_vocabulary(engine, embedded
         with torch.inference_mode():
             expected = torch.log_softmax(model(ids).logits[0, -1].float(), -1)
         assert reply.prompt_tokens == ids.shape[1]
-        assert reply.logprobs == pytest.approx([float(expected[token]) for token in tokens], abs=1e-3)
+        assert reply.logprobs == pytest.approx(
+            [float(expected[token]) for token in tokens], abs=1e-3
+        )
     torch.set_num_threads(threads)
 
 
@@ -82,7 +99,10 @@ def test_a_reply_does_not_depend_on_its_batch(engine):
 
 
 def test_seeds_decide_the_draw_and_nothing_else_does(engine):
-    batch = [GenerateRequest(str(n), prompts()[0], HOT, seed=seed) for n, seed in enumerate((1, 1, 2, 0, 2**63 - 1))]
+    batch = [
+        GenerateRequest(str(n), prompts()[0], HOT, seed=seed)
+        for n, seed in enumerate((1, 1, 2, 0, 2**63 - 1))
+    ]
     texts = [reply.text for reply in engine.ask(batch)]
     assert texts[0] == texts[1]
     assert len(set(texts)) >= 3
@@ -91,24 +111,44 @@ def test_seeds_decide_the_draw_and_nothing_else_does(engine):
 
 def test_seeded_prompts_may_fill_more_than_one_step(engine):
     # 20 prompts of some 300 tokens: more than the 4096 that a step takes, so that one of them would be split if splitting were allowed.
-    batch = [GenerateRequest(str(n), f"{n} " + "far away " * 150, Sampling(max_tokens=2), seed=n) for n in range(20)]
+    batch = [
+        GenerateRequest(str(n), f"{n} " + "far away " * 150, Sampling(max_tokens=2), seed=n)
+        for n in range(20)
+    ]
     replies = engine.ask(batch)
     assert sum(reply.prompt_tokens for reply in replies) > 5000
     assert not any(reply.error for reply in replies)
 
 
 def test_stop_strings_end_a_text_and_are_no_part_of_it(engine):
-    reply = engine.ask([GenerateRequest("a", SHOTS, Sampling(temperature=0.0, max_tokens=60, stop=("\n",)))])[0]
+    reply = engine.ask(
+        [GenerateRequest("a", SHOTS, Sampling(temperature=0.0, max_tokens=60, stop=("\n",)))]
+    )[0]
     assert reply.finish_reason == "stop"
     assert "\n" not in reply.text
 
 
 def test_a_json_schema_is_kept_to(engine):
     schema = '{"type":"object","properties":{"city":{"type":"string","maxLength":12}},"required":["city"],"additionalProperties":false}'
-    reply = engine.ask([GenerateRequest("a", "A city as JSON: ", Sampling(temperature=0.0, max_tokens=40), json_schema=schema)])[0]
+    reply = engine.ask(
+        [
+            GenerateRequest(
+                "a",
+                "A city as JSON: ",
+                Sampling(temperature=0.0, max_tokens=40),
+                json_schema=schema,
+            )
+        ]
+    )[0]
     assert reply.error == ""
     assert set(validate(reply.text, schema)) == {"city"}
-    cut = engine.ask([GenerateRequest("a", "A city as JSON: ", Sampling(temperature=0.0, max_tokens=2), json_schema=schema)])[0]
+    cut = engine.ask(
+        [
+            GenerateRequest(
+                "a", "A city as JSON: ", Sampling(temperature=0.0, max_tokens=2), json_schema=schema
+            )
+        ]
+    )[0]
     assert "raise max_tokens" in cut.error
 
 
@@ -139,13 +179,18 @@ def test_a_batch_that_is_given_up_leaves_nothing_behind(engine):
         raise Stop
 
     with pytest.raises(Stop):
-        engine.ask([GenerateRequest(str(n), prompt, GREEDY) for n, prompt in enumerate(prompts())], stop)
+        engine.ask(
+            [GenerateRequest(str(n), prompt, GREEDY) for n, prompt in enumerate(prompts())], stop
+        )
     assert engine.ask([GenerateRequest("0", prompts()[0], GREEDY)])[0].completion_tokens > 0
 
 
 def test_kill_9_in_the_middle_is_one_error_and_what_was_answered_is_in_the_cache(engine, tmp_path):
     stack = build_teacher(engine, cache=tmp_path / "c.sqlite")
-    batch = [GenerateRequest(str(n), prompts()[n % 5], Sampling(max_tokens=4 + 4 * n), seed=n) for n in range(30)]
+    batch = [
+        GenerateRequest(str(n), prompts()[n % 5], Sampling(max_tokens=4 + 4 * n), seed=n)
+        for n in range(30)
+    ]
     arrived: list[str] = []
 
     def kill_at_the_third(reply: Reply) -> None:

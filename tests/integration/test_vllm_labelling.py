@@ -34,5 +34,9 @@ def test_a_small_model_s_markings_are_valid_or_refused_with_the_reason(engine: V
             continue
         assert sum(opinion.distribution.probabilities) == pytest.approx(1, abs=1e-4)
         assert all(0.0 <= probability <= 1.0 for _, probability in opinion.entities)
-        ends = [0, *(end for span, _ in opinion.entities for end in span[:2]), len(draft.text.split(" "))]
+        ends = [
+            0,
+            *(end for span, _ in opinion.entities for end in span[:2]),
+            len(draft.text.split(" ")),
+        ]
         assert ends == sorted(ends), "spans are words of the sentence and share none"

@@ -32,7 +32,9 @@ def test_an_unsupported_architecture_says_so(engine, embedded_teacher, tmp_path)
     for path in Path(embedded_teacher).iterdir():
         if path.suffix != ".safetensors" and path.name != "config.json":
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "config.json").write_text('{"model_type": "no_such_model", "architectures": ["NoSuchForCausalLM"]}')
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "no_such_model", "architectures": ["NoSuchForCausalLM"]}'
+    )
     with pytest.raises(TeacherError, match="take another model"):
         VllmTeacher(str(tmp_path)).ask([GenerateRequest("0", "a", GREEDY)])
 
@@ -54,7 +56,9 @@ def test_the_parents_death_ends_the_engine(engine, embedded_teacher):
         "print(teacher.pid, flush=True)\n"
         "teacher.ask([GenerateRequest(str(n), 'a', Sampling(max_tokens=500), seed=n) for n in range(200)])\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script, embedded_teacher], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, embedded_teacher], stdout=subprocess.PIPE, text=True
+    )
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
     time.sleep(1.0)

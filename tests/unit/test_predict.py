@@ -27,7 +27,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-def asked(run: Path, *texts: str, file: Path | None = None, column: str = "text", output: Path) -> list[dict[str, Any]]:
+def asked(
+    run: Path, *texts: str, file: Path | None = None, column: str = "text", output: Path
+) -> list[dict[str, Any]]:
     assert predict(run, texts, file, column, output) == 0
     return [json.loads(line) for line in output.read_text(encoding="utf-8").split("\n") if line]
 
@@ -44,12 +46,16 @@ def test_each_text_gets_its_probabilities(finished: Path, tmp_path: Path) -> Non
             expected = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
         shares = expected.logits.softmax(-1)[0].tolist()
         assert record["text"] == text
-        assert record["probabilities"] == pytest.approx(dict(zip(NAMES, shares, strict=True)), abs=1e-4)
+        assert record["probabilities"] == pytest.approx(
+            dict(zip(NAMES, shares, strict=True)), abs=1e-4
+        )
         assert record["label"] == max(record["probabilities"], key=record["probabilities"].get)
         assert record["confidence"] == record["probabilities"][record["label"]]
 
 
-def test_the_student_s_folder_will_do_and_lines_go_to_the_screen(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_student_s_folder_will_do_and_lines_go_to_the_screen(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     capsys.readouterr()
     predict(finished / "student", ["animal dune"], None, "text", None)
     (line,) = capsys.readouterr().out.splitlines()
@@ -64,7 +70,9 @@ def test_long_texts_are_cut_as_in_training(finished: Path, tmp_path: Path) -> No
 
 def test_more_texts_than_a_batch(finished: Path, tmp_path: Path) -> None:
     texts = [f"animal {n}" for n in range(130)]
-    assert [record["text"] for record in asked(finished, *texts, output=tmp_path / "out.jsonl")] == texts
+    assert [
+        record["text"] for record in asked(finished, *texts, output=tmp_path / "out.jsonl")
+    ] == texts
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,11 @@ def test_files_in(finished: Path, tmp_path: Path, name: str, content: str) -> No
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.jsonl", b'{"txt": "a"}\n', r"Unknown column 'text'. Did you mean 'txt'.*--text-column"),
+        (
+            "in.jsonl",
+            b'{"txt": "a"}\n',
+            r"Unknown column 'text'. Did you mean 'txt'.*--text-column",
+        ),
         ("in.jsonl", b'{"text": "a"}\nnot json\n', r"in\.jsonl, line 2: not JSON"),
         ("in.jsonl", b'["text"]\n', r"line 1: not an object"),
         ("in.csv", b"sentence,label\na,b\n", r"row 1: Unknown column 'text'"),
@@ -92,7 +104,9 @@ def test_files_in(finished: Path, tmp_path: Path, name: str, content: str) -> No
         ("in.txt", b"", "nothing to label"),
     ],
 )
-def test_files_that_cannot_be_read(finished: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_files_that_cannot_be_read(
+    finished: Path, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         predict(finished, [], tmp_path / name, "text", None)
@@ -132,12 +146,21 @@ def distributions(run: Path, words: list[str]) -> list[list[float] | None]:
     network, tokenizer, _ = load_student(run / "student")
     batch = tokenizer([words], is_split_into_words=True, return_tensors="pt")
     with torch.no_grad():
-        rows = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.softmax(-1)[0].tolist()
+        rows = (
+            network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            .logits.softmax(-1)[0]
+            .tolist()
+        )
     return [rows[batch.word_ids(0).index(index)] for index in range(len(words))]
 
 
 def test_entities_have_their_characters_in_the_raw_text(tagger: Path, tmp_path: Path) -> None:
-    texts = ["animal dune, quay!", "  tool\t(quay)  shore 42\n", "naïve “amber” 🦊 birch", "Cedar's pier"]
+    texts = [
+        "animal dune, quay!",
+        "  tool\t(quay)  shore 42\n",
+        "naïve “amber” 🦊 birch",
+        "Cedar's pier",
+    ]
     split = [
         ["animal", "dune", ",", "quay", "!"],
         ["tool", "(", "quay", ")", "shore", "42"],
@@ -157,7 +180,9 @@ def test_entities_have_their_characters_in_the_raw_text(tagger: Path, tmp_path: 
             assert text[entity["start"] : entity["end"]] == entity["text"]
             assert entity["text"].split() == entity["text"].strip().split()
             assert "".join(entity["text"].split()) == "".join(words[span.start : span.end])
-            least = min(rows[index][NER.outputs.index(tags[index])] for index in range(span.start, span.end))
+            least = min(
+                rows[index][NER.outputs.index(tags[index])] for index in range(span.start, span.end)
+            )
             assert entity["confidence"] == pytest.approx(least, abs=1e-4)
         seen += len(spans)
     assert seen > 2
@@ -166,7 +191,9 @@ def test_entities_have_their_characters_in_the_raw_text(tagger: Path, tmp_path: 
 def test_a_long_text_is_read_to_its_end(tagger: Path, tmp_path: Path) -> None:
     long = " ".join(["animal dune, tool quay shore"] * 12)
     (record,) = asked(tagger, long, output=tmp_path / "out.jsonl")
-    assert all(long[entity["start"] : entity["end"]] == entity["text"] for entity in record["entities"])
+    assert all(
+        long[entity["start"] : entity["end"]] == entity["text"] for entity in record["entities"]
+    )
     assert any(entity["end"] > len(long) - 20 for entity in record["entities"])
     # Far from its ends the text repeats itself, and so do windows; the start is read as it is in training, where a text is cut.
     words = long.replace(",", " ,").split(" ")

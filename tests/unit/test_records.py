@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.records import Feedback, LabelDistribution, Outcome, Row, as_dicts, outcome_from_dict, record_id, row_from_dict
+from tutelage.records import (
+    Feedback,
+    LabelDistribution,
+    Outcome,
+    Row,
+    as_dicts,
+    outcome_from_dict,
+    record_id,
+    row_from_dict,
+)
 
 TEXT = st.text(max_size=20)
 SHARE = st.floats(0, 1)
@@ -51,13 +60,21 @@ def test_a_row_goes_through_json(row: Row) -> None:
 
 @given(st.lists(OUTCOMES, max_size=3))
 def test_outcomes_go_through_json(outcomes: list[Outcome]) -> None:
-    assert [outcome_from_dict(record) for record in json.loads(json.dumps(as_dicts(outcomes)))] == outcomes
+    assert [
+        outcome_from_dict(record) for record in json.loads(json.dumps(as_dicts(outcomes)))
+    ] == outcomes
 
 
 @given(DISTRIBUTIONS)
 def test_a_distribution_knows_its_top(distribution: LabelDistribution) -> None:
-    assert distribution.probability(distribution.top) == distribution.confidence == max(distribution.probabilities)
-    assert distribution.labels.index(distribution.top) == distribution.probabilities.index(distribution.confidence)
+    assert (
+        distribution.probability(distribution.top)
+        == distribution.confidence
+        == max(distribution.probabilities)
+    )
+    assert distribution.labels.index(distribution.top) == distribution.probabilities.index(
+        distribution.confidence
+    )
 
 
 @given(st.lists(OUTCOMES, max_size=8))
@@ -105,4 +122,6 @@ def test_an_unknown_field_is_refused() -> None:
 def test_ids_are_stable_and_keep_their_parts_apart() -> None:
     assert record_id("row", 1, "hard") == record_id("row", "1", "hard")
     assert record_id("ab", "c") != record_id("a", "bc")
-    assert record_id("draw", 0, 1) == "09d47ac0d64c5fbd"  # written in caches and pools; a change would orphan them
+    assert (
+        record_id("draw", 0, 1) == "09d47ac0d64c5fbd"
+    )  # written in caches and pools; a change would orphan them

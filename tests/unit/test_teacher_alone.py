@@ -59,7 +59,11 @@ def refusing(script: Script) -> Script:
 
     def answer(request: Request) -> Any:
         question = "\n".join(request.prompt.splitlines()[-2:])
-        return Reply(request.id, error="too long for the engine") if "Refused" in question else script(request)
+        return (
+            Reply(request.id, error="too long for the engine")
+            if "Refused" in question
+            else script(request)
+        )
 
     return answer
 
@@ -67,15 +71,26 @@ def refusing(script: Script) -> Script:
 def measured(folder: Path, task: Task, examples: Sequence[Example], script: Script) -> Measured:
     words = ["task=ner", "data=wikigold"] if task.is_token_level else []
     config = compose_config([*words, "calibration=none", "shots=0"])
-    dataset = Dataset("a few", tuple(task.labels), (), (), tuple(examples), kind="ner" if words else "classification")
+    dataset = Dataset(
+        "a few",
+        tuple(task.labels),
+        (),
+        (),
+        tuple(examples),
+        kind="ner" if words else "classification",
+    )
     given = RunFolder(folder)
     with Interruption() as interruption:
-        result = teacher_alone(config, given, dataset, task, classroom.WordTeacher(script), Listener(), interruption)
+        result = teacher_alone(
+            config, given, dataset, task, classroom.WordTeacher(script), Listener(), interruption
+        )
     return Measured(result, given.read_lines("teacher/evaluation.jsonl"))
 
 
 def test_a_text_that_was_not_labelled_is_a_wrong_answer(tmp_path: Path) -> None:
-    found = measured(tmp_path, ClassificationTask(classroom.LABELS), TEXTS, refusing(classroom.obliging))
+    found = measured(
+        tmp_path, ClassificationTask(classroom.LABELS), TEXTS, refusing(classroom.obliging)
+    )
     assert (found.result["accuracy"], found.result["raw"], found.result["failed"]) == (0.5, 0.5, 1)
     assert [line["id"] for line in found.lines] == ["1", "2", "3", "4"]
     assert found.lines[3] == {"id": "4", "target": "Animal", "error": "too long for the engine"}
@@ -83,15 +98,25 @@ def test_a_text_that_was_not_labelled_is_a_wrong_answer(tmp_path: Path) -> None:
 
 
 def test_a_text_that_was_not_marked_is_not_one_without_entities(tmp_path: Path) -> None:
-    found = measured(tmp_path, NerTask(newsroom.TYPES), SENTENCES, refusing(newsroom.knowing(NAMED)))
+    found = measured(
+        tmp_path, NerTask(newsroom.TYPES), SENTENCES, refusing(newsroom.knowing(NAMED))
+    )
     # Two of three entities; and of the texts the fourth holds none, which nobody said.
     assert found.result["f1_strict"] == found.result["f1_default"] == pytest.approx(2 * 2 / (2 + 3))
     assert (found.result["accuracy"], found.result["raw"], found.result["failed"]) == (0.5, None, 2)
-    assert found.lines[3] == {"id": SENTENCES[3].id, "target": "[]", "text": SENTENCES[3].text, "error": "too long for the engine"}
+    assert found.lines[3] == {
+        "id": SENTENCES[3].id,
+        "target": "[]",
+        "text": SENTENCES[3].text,
+        "error": "too long for the engine",
+    }
     assert found.lines[0]["predicted"] == SENTENCES[0].label
 
 
 def test_where_every_text_is_answered_none_failed(tmp_path: Path) -> None:
     found = measured(tmp_path, ClassificationTask(classroom.LABELS), TEXTS[:2], classroom.obliging)
     assert (found.result["accuracy"], found.result["failed"]) == (1.0, 0)
-    assert all(set(line) == {"id", "target", "probabilities", "raw", "off_label_mass"} for line in found.lines)
+    assert all(
+        set(line) == {"id", "target", "probabilities", "raw", "off_label_mass"}
+        for line in found.lines
+    )

@@ -15,12 +15,17 @@ from tutelage.terminal import TerminalProgress, print_result
 from tutelage.timeline import Position
 
 DEV = {"accuracy": 0.81234, "macro-F1": 0.7991}
-CLASSIFICATION = [{"key": "accuracy", "title": "accuracy"}, {"key": "macro_f1", "title": "macro-F1"}]
+CLASSIFICATION = [
+    {"key": "accuracy", "title": "accuracy"},
+    {"key": "macro_f1", "title": "macro-F1"},
+]
 NER = [{"key": "f1_strict", "title": "entity F1"}, {"key": "accuracy", "title": "texts right"}]
 
 
 def console(terminal: bool, width: int = 100) -> Console:
-    return Console(file=io.StringIO(), force_terminal=terminal, width=width, _environ={"TERM": "xterm"})
+    return Console(
+        file=io.StringIO(), force_terminal=terminal, width=width, _environ={"TERM": "xterm"}
+    )
 
 
 def printed(given: Console) -> str:
@@ -30,7 +35,11 @@ def printed(given: Console) -> str:
 
 def cells(text: str) -> list[list[str]]:
     """The lines of a table, cell by cell."""
-    return [[cell.strip() for cell in re.split("[│┃]", line)] for line in text.splitlines() if re.search("[│┃]", line)]
+    return [
+        [cell.strip() for cell in re.split("[│┃]", line)]
+        for line in text.splitlines()
+        if re.search("[│┃]", line)
+    ]
 
 
 def go(given: Console, budget: int | None = None) -> TerminalProgress:
@@ -40,7 +49,9 @@ def go(given: Console, budget: int | None = None) -> TerminalProgress:
         reporter.stage_closed(Position("start", 0, 0, 1), DEV, (7, 0))
         reporter.phase("generation", 1, 4)
         for n in range(4):
-            reporter.reply(Reply(str(n), text="x", prompt_tokens=900, completion_tokens=100, cached=n > 1))
+            reporter.reply(
+                Reply(str(n), text="x", prompt_tokens=900, completion_tokens=100, cached=n > 1)
+            )
         reporter.stage_closed(Position("round", 1, 2, 3), DEV, (9, 2))
         reporter.stage_closed(Position("final", 2, 0, 1), DEV, (9, 2))
     return reporter
@@ -52,14 +63,21 @@ def test_elsewhere_plain_lines_alone() -> None:
     lines = printed(given).splitlines()
     assert "\x1b" not in printed(given)
     assert len(lines) == 3
-    assert " ".join(lines[0].split()) == "start dev accuracy 0.812 macro-F1 0.799 rows 7 kept, 0 rejected 0 tokens billed, 0 spent"
+    assert (
+        " ".join(lines[0].split())
+        == "start dev accuracy 0.812 macro-F1 0.799 rows 7 kept, 0 rejected 0 tokens billed, 0 spent"
+    )
     assert lines[1].split()[:2] == ["round", "1"]
     assert "rows 9 kept, 2 rejected   4,000 tokens billed, 2,000 spent" in lines[1]
     assert lines[2].split()[0] == "final"
 
 
-@pytest.mark.parametrize(("budget", "said"), [(None, "about 9.0 min left"), (6000, "about 2.0 min left"), (4500, "")])
-def test_the_time_left_ends_with_the_budget(budget: int | None, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("budget", "said"), [(None, "about 9.0 min left"), (6000, "about 2.0 min left"), (4500, "")]
+)
+def test_the_time_left_ends_with_the_budget(
+    budget: int | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A round takes a minute and 1,000 tokens; ten rounds are allowed and one is over, with 4,000 tokens billed before it."""
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -91,7 +109,9 @@ def test_on_a_terminal_the_lines_last_and_the_display_goes() -> None:
     assert not reporter._progress.live.is_started
 
 
-@pytest.mark.parametrize(("budget", "left"), [(5000, "1,000 tokens left"), (100, "0 tokens left"), (None, "")])
+@pytest.mark.parametrize(
+    ("budget", "left"), [(5000, "1,000 tokens left"), (100, "0 tokens left"), (None, "")]
+)
 def test_the_display_knows_cache_and_budget(budget: int | None, left: str) -> None:
     reporter = go(console(terminal=False), budget)
     (task,) = reporter._progress.tasks
@@ -131,10 +151,21 @@ def result(**changes: Any) -> dict[str, Any]:
 def test_the_table_at_the_end() -> None:
     given = console(terminal=False)
     arms = {"accuracy": 0.9, "macro_f1": 0.88}
-    print_result(given, result(supervised={**arms, "gold_labels": 2000}, teacher={**arms, "raw": 0.35}), "outputs/a/b")
+    print_result(
+        given,
+        result(supervised={**arms, "gold_labels": 2000}, teacher={**arms, "raw": 0.35}),
+        "outputs/a/b",
+    )
     text = printed(given)
     assert cells(text)[0][1:3] == ["test accuracy", "macro-F1"]
-    for part in ("0.500", "0.750", "7 gold labels", "30 rows in 3 rounds", "2000 gold labels", "raw, uncalibrated: 0.350"):
+    for part in (
+        "0.500",
+        "0.750",
+        "7 gold labels",
+        "30 rows in 3 rounds",
+        "2000 gold labels",
+        "raw, uncalibrated: 0.350",
+    ):
         assert part in text
     assert "12,345 billed (as if nothing were cached), 45 spent" in text
     assert "17 in all: training 12, generation 4" in text
@@ -143,7 +174,11 @@ def test_the_table_at_the_end() -> None:
 
 def test_which_student_was_kept_is_told_where_dev_chose_it() -> None:
     given = console(terminal=False)
-    print_result(given, result(kept={"name": "after round 2", "stage": "round", "round": 2, "dev": 0.5}), "outputs/a/b")
+    print_result(
+        given,
+        result(kept={"name": "after round 2", "stage": "round", "round": 2, "dev": 0.5}),
+        "outputs/a/b",
+    )
     assert "kept     the student after round 2, the best on dev" in printed(given)
     given = console(terminal=False)
     print_result(given, result(kept=None), "outputs/a/b")
@@ -161,7 +196,9 @@ def test_the_table_of_entities() -> None:
     given = console(terminal=False)
     before, after = {"f1_strict": 0.108, "accuracy": 0.059}, {"f1_strict": 0.157, "accuracy": 0.095}
     teacher = {"f1_strict": 0.3, "accuracy": 0.2, "raw": None, "tokens": 9, "failed": 0}
-    print_result(given, result(metrics=NER, before=before, after=after, teacher=teacher), "outputs/a/b")
+    print_result(
+        given, result(metrics=NER, before=before, after=after, teacher=teacher), "outputs/a/b"
+    )
     text = printed(given)
     heads, *rows = cells(text)
     assert heads[1:3] == ["test entity F1", "texts right"]
@@ -176,9 +213,12 @@ def test_the_table_of_entities() -> None:
 def test_the_line_of_a_stage_names_what_the_task_quotes() -> None:
     given = console(terminal=False)
     with TerminalProgress(3, None, given) as reporter:
-        reporter.stage_closed(Position("start", 0, 0, 1), {"entity F1": 0.1084, "texts right": 0.05}, (4, 0))
+        reporter.stage_closed(
+            Position("start", 0, 0, 1), {"entity F1": 0.1084, "texts right": 0.05}, (4, 0)
+        )
     assert (
-        " ".join(printed(given).split()) == "start dev entity F1 0.108 texts right 0.050 rows 4 kept, 0 rejected 0 tokens billed, 0 spent"
+        " ".join(printed(given).split())
+        == "start dev entity F1 0.108 texts right 0.050 rows 4 kept, 0 rejected 0 tokens billed, 0 spent"
     )
 
 
@@ -191,7 +231,14 @@ def test_markup_in_a_folder_s_name_is_not_interpreted() -> None:
 
 def test_without_rounds_there_is_one_student_and_its_shares_of_the_pool() -> None:
     given = console(terminal=False)
-    shares = {"unique": 0.12, "selections": 0.041, "unique_rows": 120, "pool": 1000, "kept": 123, "passed": 3000}
+    shares = {
+        "unique": 0.12,
+        "selections": 0.041,
+        "unique_rows": 120,
+        "pool": 1000,
+        "kept": 123,
+        "passed": 3000,
+    }
     print_result(given, result(rounds=0, share_of_data=shares), "outputs/a/b")
     text = printed(given)
     assert [row[0] for row in cells(text)[1:]] == ["student"]
@@ -200,17 +247,41 @@ def test_without_rounds_there_is_one_student_and_its_shares_of_the_pool() -> Non
 
 
 def test_a_method_that_draws_from_no_pool_tells_what_it_left_out_of_its_own_texts() -> None:
-    shares = {"unique": None, "selections": 0.25, "used_of_offered": 0.4, "unique_rows": 40, "offered": 100, "pool": 0}
+    shares = {
+        "unique": None,
+        "selections": 0.25,
+        "used_of_offered": 0.4,
+        "unique_rows": 40,
+        "offered": 100,
+        "pool": 0,
+    }
     given = console(terminal=False)
     print_result(given, result(share_of_data=shares), "outputs/a/b")
-    assert "data     40.0% of the method's texts ever trained on, 25.0% of the rows in all steps" in printed(given)
+    assert (
+        "data     40.0% of the method's texts ever trained on, 25.0% of the rows in all steps"
+        in printed(given)
+    )
 
 
 @pytest.mark.parametrize(
     "shares",
     [
-        {"unique": None, "selections": 1.0, "used_of_offered": 1.0, "unique_rows": 9, "offered": 9, "pool": 0},
-        {"unique": None, "selections": None, "used_of_offered": None, "unique_rows": 0, "offered": 0, "pool": 0},
+        {
+            "unique": None,
+            "selections": 1.0,
+            "used_of_offered": 1.0,
+            "unique_rows": 9,
+            "offered": 9,
+            "pool": 0,
+        },
+        {
+            "unique": None,
+            "selections": None,
+            "used_of_offered": None,
+            "unique_rows": 0,
+            "offered": 0,
+            "pool": 0,
+        },
         {"unique": None, "selections": 0.5, "unique_rows": 0, "pool": 0},
         None,
     ],

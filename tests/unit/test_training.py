@@ -39,7 +39,15 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def student(encoder: Path) -> StudentModule:
     rates = {"learning_rate": 1e-3, "head_learning_rate": 1e-1, "weight_decay": 0.0}
-    return StudentModule(tiny_network(encoder), TASK, CrossEntropyLoss(), RateSchedule(), EveryRow(), batch_size=4, **rates)
+    return StudentModule(
+        tiny_network(encoder),
+        TASK,
+        CrossEntropyLoss(),
+        RateSchedule(),
+        EveryRow(),
+        batch_size=4,
+        **rates,
+    )
 
 
 def checked(*words: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: bool = True) -> None:
@@ -49,24 +57,43 @@ def checked(*words: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: bool 
         loss=MetaReweightedLoss() if "loss=meta" in chosen else CrossEntropyLoss(),
         selector=GradientSimilarity() if "gradient_similarity" in chosen else EveryRow(),
     )
-    check_gold(config, module, () if "gold=none" in chosen or "zerogen" in chosen else shots, asks_teacher=asks_teacher)
+    check_gold(
+        config,
+        module,
+        () if "gold=none" in chosen or "zerogen" in chosen else shots,
+        asks_teacher=asks_teacher,
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("method=zerogen loss=meta", r"loss=meta .* this run has none: give shots=1 or more and method\.training\.gold=shots"),
-        ("method=llkd method.training.gold=none loss=meta", r"method\.training\.gold=shots \(gold=none keeps them from the run\)"),
+        (
+            "method=zerogen loss=meta",
+            r"loss=meta .* this run has none: give shots=1 or more and method\.training\.gold=shots",
+        ),
+        (
+            "method=llkd method.training.gold=none loss=meta",
+            r"method\.training\.gold=shots \(gold=none keeps them from the run\)",
+        ),
         ("method=llkd shots=0 loss=meta", r"give shots=1 or more"),
-        ("method=full_pool selector=gradient_similarity", r"method=full_pool trains on none; give method\.train_on_shots=true"),
+        (
+            "method=full_pool selector=gradient_similarity",
+            r"method=full_pool trains on none; give method\.train_on_shots=true",
+        ),
         (
             "method=full_pool method.train_on_shots=true method.training.gold=none selector=gradient_similarity",
             r"method\.training\.gold=none keeps them from the run; give shots=1 or more and method\.training\.gold=shots",
         ),
-        ("method=zerogen selector=gradient_similarity", r"method\.training\.gold=none keeps them from the run"),
+        (
+            "method=zerogen selector=gradient_similarity",
+            r"method\.training\.gold=none keeps them from the run",
+        ),
     ],
 )
-def test_what_needs_gold_rows_and_will_see_none_is_refused_with_the_setting_that_gives_some(words: str, said: str) -> None:
+def test_what_needs_gold_rows_and_will_see_none_is_refused_with_the_setting_that_gives_some(
+    words: str, said: str
+) -> None:
     with pytest.raises(ConfigError, match=said):
         checked(*words.split())
 
@@ -75,8 +102,12 @@ def test_which_student_is_kept_is_checked_before_anything_is_written() -> None:
     assert not keeps_best(compose_config([]))
     assert keeps_best(compose_config(["method.training.keep=best"]))
     for words in (["method=evokd"], ["method=pgkd"]):  # pgkd has a patience, which uses dev anyway
-        with pytest.raises(ConfigError, match=r"Unknown method\.training\.keep 'bets'\. Did you mean 'best'"):
-            _gold(compose_config([*words, "method.training.keep=bets"]), SimpleNamespace(dev=()), None)  # type: ignore[arg-type]
+        with pytest.raises(
+            ConfigError, match=r"Unknown method\.training\.keep 'bets'\. Did you mean 'best'"
+        ):
+            _gold(
+                compose_config([*words, "method.training.keep=bets"]), SimpleNamespace(dev=()), None
+            )  # type: ignore[arg-type]
 
 
 def test_no_shots_are_no_gold_rows() -> None:
@@ -98,7 +129,12 @@ def test_what_has_its_gold_rows_is_let_through(words: str) -> None:
 
 
 def test_the_ceiling_has_gold_rows_though_the_method_trains_on_none() -> None:
-    checked("method=full_pool", "method.training.gold=pool", "selector=gradient_similarity", asks_teacher=False)
+    checked(
+        "method=full_pool",
+        "method.training.gold=pool",
+        "selector=gradient_similarity",
+        asks_teacher=False,
+    )
 
 
 class Told:
@@ -113,10 +149,14 @@ class Told:
         self._interruption.asked = len(self.chunks) >= self._stop_after
 
 
-def test_a_look_at_the_pool_stops_after_the_chunk_in_which_it_is_asked_to(student: StudentModule) -> None:
+def test_a_look_at_the_pool_stops_after_the_chunk_in_which_it_is_asked_to(
+    student: StudentModule,
+) -> None:
     interruption = Interruption()
     told: Any = Told(interruption, stop_after=2)
-    view_pool = student_view(compose_config([]), student, tiny_tokenizer(), PredictionCache(), told, interruption)
+    view_pool = student_view(
+        compose_config([]), student, tiny_tokenizer(), PredictionCache(), told, interruption
+    )
     view: Any = view_pool([a_text(NAMES[n % 3], n) for n in range(10)], [])
     view._chunk = 3
     with pytest.raises(Interrupted, match="Stopped as asked"):
@@ -128,22 +168,40 @@ def test_a_look_at_the_pool_stops_after_the_chunk_in_which_it_is_asked_to(studen
 def texts_seen(student: StudentModule) -> list[int]:
     """Rows of each pass of the student from now on."""
     passed: list[int] = []
-    student.network.register_forward_hook(lambda _module, _inputs, output: passed.append(len(output.logits)))
+    student.network.register_forward_hook(
+        lambda _module, _inputs, output: passed.append(len(output.logits))
+    )
     return passed
 
 
-@pytest.mark.parametrize("calibrator", [None, TemperatureCalibration], ids=["plain", "fitted on dev"])
+@pytest.mark.parametrize(
+    "calibrator", [None, TemperatureCalibration], ids=["plain", "fitted on dev"]
+)
 @pytest.mark.parametrize("method", ["freeal", "llmaaa"])
-def test_no_text_is_run_through_the_student_twice_in_a_round(tmp_path: Path, student: StudentModule, method: str, calibrator: Any) -> None:
+def test_no_text_is_run_through_the_student_twice_in_a_round(
+    tmp_path: Path, student: StudentModule, method: str, calibrator: Any
+) -> None:
     interruption = Interruption()
     seen, told = PredictionCache(), Told(interruption)
     given: Any = told
-    view_pool = student_view(compose_config([]), student, tiny_tokenizer(), seen, given, interruption)
+    view_pool = student_view(
+        compose_config([]), student, tiny_tokenizer(), seen, given, interruption
+    )
     build: Any = freeal if method == "freeal" else llmaaa
-    own: dict[str, Any] = {"a_class": 2, "nearest": 3, "threshold": 0.7} if method == "freeal" else {"demonstrations": 2}
-    sizes: dict[str, Any] = {"rounds": 2, "n_texts": None} if method == "freeal" else {"first": 4, "rounds": 2, "n_texts": 3}
+    own: dict[str, Any] = (
+        {"a_class": 2, "nearest": 3, "threshold": 0.7}
+        if method == "freeal"
+        else {"demonstrations": 2}
+    )
+    sizes: dict[str, Any] = (
+        {"rounds": 2, "n_texts": None}
+        if method == "freeal"
+        else {"first": 4, "rounds": 2, "n_texts": 3}
+    )
     one = build(**parts(method, calibrator=calibrator, **sizes, **own))
-    pool = [Example(f"pool-{name}-{n}", a_text(name, 8000 + n)) for n in range(10) for name in NAMES]
+    pool = [
+        Example(f"pool-{name}-{n}", a_text(name, 8000 + n)) for n in range(10) for name in NAMES
+    ]
     index = pool_ground(tmp_path, WordTeacher(obliging), student=view_pool, unlabelled=tuple(pool))
     one.setup(index)
     passed = texts_seen(student)
@@ -156,4 +214,6 @@ def test_no_text_is_run_through_the_student_twice_in_a_round(tmp_path: Path, stu
     assert labelled, "some texts were acquired"
     # FreeAL sees the whole pool, dev again where demonstrations are chosen anew, and acquires among the rest; LLMaAA acquires among the
     # texts without a label and then finds the neighbours of the chosen ones.
-    assert sum(passed) == (len(pool) + dev if method == "freeal" else len(pool) - 4) + len(index.shots)
+    assert sum(passed) == (len(pool) + dev if method == "freeal" else len(pool) - 4) + len(
+        index.shots
+    )

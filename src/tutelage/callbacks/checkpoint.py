@@ -30,11 +30,13 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
         scratch.replace(target)
     except (OSError, RuntimeError) as error:
         scratch.unlink(missing_ok=True)
-        raise RunError(f"{target} could not be written: {error}. Free some space and go on with resume=true.") from error
+        raise RunError(
+            f"{target} could not be written: {error}. Free some space and go on with resume=true."
+        ) from error
 
 
 # FOLD: Saves a checkpoint where a stage ends, after growth, and keeps the newest only.
-# FOLD: 
+# FOLD:
 # FOLD: Every epoch would be safer by seconds and cost 270 MB of disk each for a 22 M student; inside a stage everything follows from the stage's
 # FOLD: start, so a resumed run repeats at most one stage.
 class StageCheckpoint(Callback):
@@ -73,12 +75,14 @@ def pool_at(checkpoint: Path) -> tuple[int, str]:
     """
     import torch
 
-    state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)[GrowingDataModule.__qualname__]
+    state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)[
+        GrowingDataModule.__qualname__
+    ]
     return int(state["length"]), str(state["digest"])
 
 
 # FOLD: The student of the stage that did best on dev, kept on disk until the run ends (``method.training.keep=best``).
-# FOLD: 
+# FOLD:
 # FOLD: For a run whose rows make the student worse, as a teacher's do who is no better than it: then the student of the first rows, which mostly are
 # FOLD: the shots, is the one to have.
 class BestStudent:
@@ -104,8 +108,13 @@ class BestStudent:
             return
         before, self._file = self._file, f"best-{position.round:04d}-{position.stage}.pt"
         write_whole(self._folder / self._file, lambda path: torch.save(network.state_dict(), path))
-        name = {"start": "before growth", "final": "after the last passes"}.get(position.stage, f"after round {position.round}")
-        self._score, self.stage = score, {"name": name, "stage": position.stage, "round": position.round, "dev": score}
+        name = {"start": "before growth", "final": "after the last passes"}.get(
+            position.stage, f"after round {position.round}"
+        )
+        self._score, self.stage = (
+            score,
+            {"name": name, "stage": position.stage, "round": position.round, "dev": score},
+        )
         # The one before stays: a checkpoint that is resumed from may still name it.
         for older in self._folder.glob("best-*.pt"):
             if older.name not in (before, self._file):
@@ -114,7 +123,9 @@ class BestStudent:
     def restore(self, network: torch.nn.Module) -> None:
         """Give ``network`` the best weights."""
         device = next(network.parameters()).device
-        network.load_state_dict(torch.load(self._folder / self._file, map_location=device, weights_only=True))
+        network.load_state_dict(
+            torch.load(self._folder / self._file, map_location=device, weights_only=True)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values; the weights stay where they are."""
@@ -122,4 +133,8 @@ class BestStudent:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self._score, self._file, self.stage = float(state["score"]), str(state["file"]), state["stage"]
+        self._score, self._file, self.stage = (
+            float(state["score"]),
+            str(state["file"]),
+            state["stage"],
+        )

@@ -19,7 +19,9 @@ class FeedbackCollector:
             the validation after training.
     """
 
-    def __init__(self, task: Task, method: Method, folder: RunFolder, predict_then_train: bool) -> None:
+    def __init__(
+        self, task: Task, method: Method, folder: RunFolder, predict_then_train: bool
+    ) -> None:
         self._task = task
         self._method = method
         self._folder = folder
@@ -30,7 +32,9 @@ class FeedbackCollector:
         """Keep the outcomes of rows that were not trained on yet."""
         self._before_training = list(outcomes)
 
-    def feedback(self, fresh: Sequence[Outcome], round: int, on_dev: Mapping[str, Any] | None = None) -> Feedback:
+    def feedback(
+        self, fresh: Sequence[Outcome], round: int, on_dev: Mapping[str, Any] | None = None
+    ) -> Feedback:
         """What the method aims at when it grows ``round``; the mistakes in it are exported as feedback/round-NNN.jsonl.
 
         Args:
@@ -40,7 +44,9 @@ class FeedbackCollector:
         kept = self._before_training if self.predict_then_train and self._before_training else fresh
         outcomes = tuple(kept)
         dev = {name: ClassScore(**score) for name, score in (on_dev or {}).items()}
-        aimed = self._method.aimed_at(Feedback(round - 1, outcomes, self._task.scores(outcomes), dev))
+        aimed = self._method.aimed_at(
+            Feedback(round - 1, outcomes, self._task.scores(outcomes), dev)
+        )
         self._folder.write_lines(f"feedback/round-{round:03d}.jsonl", as_dicts(list(aimed.wrong)))
         return aimed
 

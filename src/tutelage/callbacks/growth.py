@@ -45,7 +45,9 @@ class GrowthCallback(Callback):
         best: BestStudent | None = None,
     ) -> None:
         if timeline.start_epochs < 1 or timeline.round_epochs < 1 or timeline.final_epochs < 0:
-            raise ConfigError(f"method epochs must be 1 or more (final_epochs 0 or more); got {timeline}.")
+            raise ConfigError(
+                f"method epochs must be 1 or more (final_epochs 0 or more); got {timeline}."
+            )
         self._method = method
         self._timeline = timeline
         self._view = view
@@ -84,15 +86,31 @@ class GrowthCallback(Callback):
                 self._move(replace(position, index=position.index + 1))
                 return
             # The stage's updates are made and Lightning was told not to validate in this epoch.
-            self._round_logger.measured("testing", lambda: module.predict(data.dev_dataloader(), "dev"))
-            self._round_logger.measured("testing", lambda: module.predict(data.fresh_dataloader(), "fresh"))
+            self._round_logger.measured(
+                "testing", lambda: module.predict(data.dev_dataloader(), "dev")
+            )
+            self._round_logger.measured(
+                "testing", lambda: module.predict(data.fresh_dataloader(), "fresh")
+            )
         dev, fresh = module.outcomes["dev"], module.outcomes["fresh"]
         # The test set is looked at where its numbers are quoted; no decision ever reads it.
-        quoted = self._timeline.test_every_round or position.stage != "round" or not self._timeline.final_epochs
-        test = self._round_logger.measured("testing", lambda: module.predict(data.test_dataloader(), "test")) if quoted else None
+        quoted = (
+            self._timeline.test_every_round
+            or position.stage != "round"
+            or not self._timeline.final_epochs
+        )
+        test = (
+            self._round_logger.measured(
+                "testing", lambda: module.predict(data.test_dataloader(), "test")
+            )
+            if quoted
+            else None
+        )
         loss = trainer.callback_metrics.get("train_loss")
         train_loss = None if loss is None else float(loss)
-        scores = self._round_logger.close_stage(position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget)
+        scores = self._round_logger.close_stage(
+            position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget
+        )
         score = float(scores[module.task.monitor])
         if self.best_student:
             self.best_student.offer(score, position, module.network)
@@ -101,7 +119,13 @@ class GrowthCallback(Callback):
         elif reason := self._reason_to_stop(position.round, score):
             self._finish(trainer, module, position.round, reason)
         else:
-            self._grow(trainer, module, data, self._collector.feedback(fresh, position.round + 1, scores["per_class"]), position.round + 1)
+            self._grow(
+                trainer,
+                module,
+                data,
+                self._collector.feedback(fresh, position.round + 1, scores["per_class"]),
+                position.round + 1,
+            )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go back to the best student where it is not the last one, and quote its numbers."""
@@ -111,10 +135,19 @@ class GrowthCallback(Callback):
         if (kept["round"], kept["stage"]) != (last.round, last.stage):
             self.best_student.restore(module.network)
             module.position = replace(last, stage=kept["stage"], round=kept["round"])
-            test = self._round_logger.measured("testing", lambda: module.predict(_data(trainer).test_dataloader(), "test"))
+            test = self._round_logger.measured(
+                "testing", lambda: module.predict(_data(trainer).test_dataloader(), "test")
+            )
             self._round_logger.keep(test, module.task.metrics(test))
 
-    def _grow(self, trainer: Trainer, module: StudentModule, data: GrowingDataModule, feedback: Feedback, round: int) -> None:
+    def _grow(
+        self,
+        trainer: Trainer,
+        module: StudentModule,
+        data: GrowingDataModule,
+        feedback: Feedback,
+        round: int,
+    ) -> None:
         billed = self._budget.usage.billed if self._budget else 0
         self._round_logger.growing(round)
         try:
@@ -126,10 +159,25 @@ class GrowthCallback(Callback):
             return
         data.pool.append(growth.rows)
         self._round_logger.write_growth(growth)
-        self._dearest_round = max(self._dearest_round, (self._budget.usage.billed if self._budget else 0) - billed)
-        self._move(Position("round", round, 0, self._timeline.round_epochs, self._timeline.round_max_steps, module.updates))
+        self._dearest_round = max(
+            self._dearest_round, (self._budget.usage.billed if self._budget else 0) - billed
+        )
+        self._move(
+            Position(
+                "round",
+                round,
+                0,
+                self._timeline.round_epochs,
+                self._timeline.round_max_steps,
+                module.updates,
+            )
+        )
         if self._collector.predict_then_train:
-            self._collector.keep(self._round_logger.measured("predicting", lambda: module.predict(data.fresh_dataloader(), "fresh")))
+            self._collector.keep(
+                self._round_logger.measured(
+                    "predicting", lambda: module.predict(data.fresh_dataloader(), "fresh")
+                )
+            )
 
     def _reason_to_stop(self, round: int, score: float) -> str:
         if score > self._best[0]:
@@ -146,7 +194,16 @@ class GrowthCallback(Callback):
     def _finish(self, trainer: Trainer, module: StudentModule, round: int, reason: str) -> None:
         self.stopped_by = reason
         if self._timeline.final_epochs and self._method.rounds:
-            self._move(Position("final", round + 1, 0, self._timeline.final_epochs, self._timeline.final_max_steps, module.updates))
+            self._move(
+                Position(
+                    "final",
+                    round + 1,
+                    0,
+                    self._timeline.final_epochs,
+                    self._timeline.final_max_steps,
+                    module.updates,
+                )
+            )
         else:
             trainer.should_stop = True
 

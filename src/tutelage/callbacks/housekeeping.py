@@ -12,7 +12,7 @@ from tutelage.records import record_id
 
 
 # FOLD: Seeds torch anew at each batch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
-# FOLD: 
+# FOLD:
 # FOLD: Once an epoch would not do: Lightning makes the training iterator after ``on_train_epoch_start``, twice in most epochs and once in the
 # FOLD: first one after a resume, and each draws from torch's generator.
 class Reseed(Callback):
@@ -21,9 +21,13 @@ class Reseed(Callback):
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Seed torch."""
-        torch.manual_seed(int(record_id("batch", self._seed, trainer.current_epoch, batch_idx), 16) % 2**63)
+        torch.manual_seed(
+            int(record_id("batch", self._seed, trainer.current_epoch, batch_idx), 16) % 2**63
+        )
 
 
 # FOLD: Looks for Ctrl-C between training batches.
@@ -33,6 +37,8 @@ class StopWhenAsked(Callback):
     def __init__(self, interruption: Interruption) -> None:
         self._interruption = interruption
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Stop here if asked to."""
         self._interruption.check()

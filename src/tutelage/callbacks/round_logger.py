@@ -20,7 +20,9 @@ T = TypeVar("T")
 class RoundLogger:
     """Writes metrics.jsonl, growth/ and predictions/, and adds up seconds by phase."""
 
-    def __init__(self, folder: RunFolder, status: Status, task: Task, pool: Pool, reporter: ProgressReporter) -> None:
+    def __init__(
+        self, folder: RunFolder, status: Status, task: Task, pool: Pool, reporter: ProgressReporter
+    ) -> None:
         self._folder = folder
         self._status = status
         self._task = task
@@ -85,7 +87,9 @@ class RoundLogger:
             "train_loss": train_loss,
             "dev": dev_metrics,
             "test": test_metrics,
-            "fresh": {"accuracy": self._task.metrics(fresh)["accuracy"], "count": len(fresh)} if fresh else None,
+            "fresh": {"accuracy": self._task.metrics(fresh)["accuracy"], "count": len(fresh)}
+            if fresh
+            else None,
             "seconds": {name: round(value, 3) for name, value in self._stage_seconds.items()},
         }
         self._folder.append_line("metrics.jsonl", line)
@@ -96,7 +100,9 @@ class RoundLogger:
             if position.stage == "start":
                 self.before = self.after
                 self._folder.write_lines("predictions/test-before.jsonl", as_dicts(test))
-        quoted = {metric.title: float(dev_metrics[metric.key]) for metric in self._task.headline_metrics}
+        quoted = {
+            metric.title: float(dev_metrics[metric.key]) for metric in self._task.headline_metrics
+        }
         self._reporter.stage_closed(position, quoted, (accepted, len(self._pool) - accepted))
         return dev_metrics
 

@@ -60,13 +60,25 @@ class SelectionLogger(Callback):
         """Show the selector the rows of the epoch, where it asks for them."""
         module, data = _parts(trainer, pl_module)
         if len(data.pool) != self._read:
-            self._sources = {row.id: row.parents[0] for row in data.pool.rows if row.source == "pool"}
+            self._sources = {
+                row.id: row.parents[0] for row in data.pool.rows if row.source == "pool"
+            }
             self._read = len(data.pool)
         if module.selector.needs:
             encoder = data.encoder
-            module.selector.begin(epoch_view(module, data.train_items, encoder.collate, needs=module.selector.needs, blank=encoder.blank))
+            module.selector.begin(
+                epoch_view(
+                    module,
+                    data.train_items,
+                    encoder.collate,
+                    needs=module.selector.needs,
+                    blank=encoder.blank,
+                )
+            )
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Write the step's line: each row's weight and score, counts by class, what is reported, and how many kept labels are right."""
         module, _ = _parts(trainer, pl_module)
         if (selected := module.selected) is None:
@@ -89,11 +101,17 @@ class SelectionLogger(Callback):
             "right_of_kept": self._right(selected, kept),
             "weight": round(float(np.mean(selected.weights[kept])), 4) if kept else None,
             "unique_rows": len(self._used),
-            "rows": {selected.items[index].id: round(float(selected.weights[index]), 6) for index in asked},
+            "rows": {
+                selected.items[index].id: round(float(selected.weights[index]), 6)
+                for index in asked
+            },
         }
         if (scores := selected.scores) is not None:
             line["scores"] = {
-                selected.items[index].id: round(float(scores[index]), 6) if np.isfinite(scores[index]) else None for index in asked
+                selected.items[index].id: round(float(scores[index]), 6)
+                if np.isfinite(scores[index])
+                else None
+                for index in asked
             }
         self._folder.append_line("selection.jsonl", line)
         self._lines += 1
@@ -106,7 +124,11 @@ class SelectionLogger(Callback):
         """How many of the rows carry their gold target, and of how many it is known."""
         items = [selected.items[index] for index in indices]
         sources = [self._sources.get(item.id, "") for item in items]
-        known = [(item.target, self._gold[source]) for item, source in zip(items, sources, strict=True) if source in self._gold]
+        known = [
+            (item.target, self._gold[source])
+            for item, source in zip(items, sources, strict=True)
+            if source in self._gold
+        ]
         return [sum(said == gold for said, gold in known), len(known)]
 
     def state_dict(self) -> dict[str, Any]:
@@ -121,14 +143,22 @@ class SelectionLogger(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint; lines written after it are taken back."""
-        self._used, self._offered = set(state_dict["used"]), set(state_dict.get("offered", state_dict["used"]))
-        self._passed, self._kept, self._lines = (int(state_dict[name]) for name in ("passed", "kept", "lines"))
+        self._used, self._offered = (
+            set(state_dict["used"]),
+            set(state_dict.get("offered", state_dict["used"])),
+        )
+        self._passed, self._kept, self._lines = (
+            int(state_dict[name]) for name in ("passed", "kept", "lines")
+        )
         self._folder.keep_lines("selection.jsonl", self._lines)
 
 
 def _by_class(selected: Selected, indices: list[int]) -> dict[str, int]:
     """Rows by the place of their class."""
-    return {str(key): count for key, count in sorted(Counter(int(selected.groups[index]) for index in indices).items())}
+    return {
+        str(key): count
+        for key, count in sorted(Counter(int(selected.groups[index]) for index in indices).items())
+    }
 
 
 def _parts(trainer: Trainer, module: LightningModule) -> tuple[StudentModule, GrowingDataModule]:

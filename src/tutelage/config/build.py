@@ -23,12 +23,25 @@ from tutelage.teacher.base import Teacher
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.stack import Stack, build_teacher
 
-_SPANS = ("ner", "candidates", "candidate_width", "candidate_parts", "shown_words", "shown_per_type", "shown_sentences", "reply_tokens")
+_SPANS = (
+    "ner",
+    "candidates",
+    "candidate_width",
+    "candidate_parts",
+    "shown_words",
+    "shown_per_type",
+    "shown_sentences",
+    "reply_tokens",
+)
 _LAYERS = ("cache", "record", *_SPANS)
 """Keys of conf/teacher that configure the wrappers around the engine, or how it is asked, not the engine."""
 
 
-_STAGES = {"acquire": "chooses texts of the pool", "accept": "judges generated texts", "train": "chooses rows to learn from"}
+_STAGES = {
+    "acquire": "chooses texts of the pool",
+    "accept": "judges generated texts",
+    "train": "chooses rows to learn from",
+}
 """Places that a method may have for a selector, and what one does there."""
 
 
@@ -46,7 +59,11 @@ def build(node: Any, group: str, without: tuple[str, ...] = (), **given: Any) ->
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    values = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in without}  # type: ignore[union-attr]
+    values = {
+        key: value
+        for key, value in OmegaConf.to_container(node, resolve=True).items()
+        if key not in without
+    }  # type: ignore[union-attr]
     try:
         # Partial, then called here: Hydra would turn given dataclasses into plain dictionaries.
         return instantiate({**values, "_partial_": True}, _convert_="all")(**given)
@@ -60,14 +77,18 @@ def build(node: Any, group: str, without: tuple[str, ...] = (), **given: Any) ->
         if "unexpected keyword argument" in str(cause):
             # An experiment's or ablation's values stay when its group is exchanged on the command line.
             hint = f" An experiment or ablation sets it for another {group}; give values with that {group}'s own keys, or leave it out."
-        raise ConfigError(f"{group}={values.get('_target_')} could not be built: {cause}.{hint}") from error
+        raise ConfigError(
+            f"{group}={values.get('_target_')} could not be built: {cause}.{hint}"
+        ) from error
 
 
 def build_dataset(config: DictConfig) -> Dataset:
     """The data set of conf/data, read for the task of conf/task."""
     from hydra.utils import get_class
 
-    dataset: Dataset = build(config.data, "data", ("cue",), kind=get_class(config.task._target_).name)
+    dataset: Dataset = build(
+        config.data, "data", ("cue",), kind=get_class(config.task._target_).name
+    )
     return dataset
 
 
@@ -91,11 +112,15 @@ def build_stack(config: DictConfig, folder: Path) -> Stack:
     )
 
 
-def build_mirror(config: DictConfig, folder: Path, *, resume: bool) -> AbstractContextManager[object]:
+def build_mirror(
+    config: DictConfig, folder: Path, *, resume: bool
+) -> AbstractContextManager[object]:
     """What mirrors the run elsewhere while it is open (conf/logger); nothing for logger=none."""
     if not config.logger.get("_target_"):
         return nullcontext()
-    mirror: AbstractContextManager[object] = build(config.logger, "logger", folder=folder, resume=resume)
+    mirror: AbstractContextManager[object] = build(
+        config.logger, "logger", folder=folder, resume=resume
+    )
     return mirror
 
 
@@ -160,10 +185,14 @@ def build_labeller(
     # Methods that never ask the teacher have no such setting, and the teacher may still be measured beside them.
     allow_codes = bool(config.method.get("allow_codes", True))
     if not task.is_token_level:
-        return TextLabeller(teacher, task.labels, prompts, demonstrations, calibrator, allow_codes, nearest)
+        return TextLabeller(
+            teacher, task.labels, prompts, demonstrations, calibrator, allow_codes, nearest
+        )
     if config.teacher.ner not in (ways := ("extract", "verify")):
         raise ConfigError(did_you_mean("teacher.ner", str(config.teacher.ner), ways))
-    candidates = SpanCandidates(config.teacher.candidate_parts, config.teacher.candidates, config.teacher.candidate_width)
+    candidates = SpanCandidates(
+        config.teacher.candidate_parts, config.teacher.candidates, config.teacher.candidate_width
+    )
     verifier = SpanVerifier(
         teacher,
         task.labels,
@@ -178,7 +207,9 @@ def build_labeller(
     )
     if config.teacher.ner == "extract":
         settings = config.teacher.reply_tokens, config.teacher.shown_sentences
-        return SpanExtractor(teacher, task.labels, prompts, demonstrations, verifier, *settings, nearest)
+        return SpanExtractor(
+            teacher, task.labels, prompts, demonstrations, verifier, *settings, nearest
+        )
     return verifier
 
 
@@ -193,9 +224,17 @@ def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
     torch.manual_seed(int(record_id("init", config.seed), 16) % 2**63)
     if task.is_token_level:
         constrained = bool(getattr(task, "constrained", True))
-        network = new_tagger(student.model, task.outputs, student.trust_remote_code, constrained=constrained)
+        network = new_tagger(
+            student.model, task.outputs, student.trust_remote_code, constrained=constrained
+        )
     else:
-        network = new_classifier(student.model, task.outputs, student.pooling, student.head_dropout, student.trust_remote_code)
+        network = new_classifier(
+            student.model,
+            task.outputs,
+            student.pooling,
+            student.head_dropout,
+            student.trust_remote_code,
+        )
     module = StudentModule(
         network.train(),  # from_pretrained gives evaluation mode, and dropout would stay off
         task,
@@ -207,7 +246,9 @@ def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
         head_learning_rate=student.head_learning_rate,
         weight_decay=student.weight_decay,
     )
-    return module, load_tokenizer(student.model, student.trust_remote_code, by_word=task.is_token_level)
+    return module, load_tokenizer(
+        student.model, student.trust_remote_code, by_word=task.is_token_level
+    )
 
 
 def set_threads(config: DictConfig) -> None:

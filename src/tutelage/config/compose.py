@@ -41,13 +41,29 @@ def compose_config(overrides: Sequence[str]) -> Any:
     except MissingConfigException as error:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         if error.options:
-            raise ConfigError(did_you_mean(group or "configuration", option, error.options)) from None
-        raise ConfigError(f"There is no configuration '{error.missing_cfg_file}': {error}") from None
+            raise ConfigError(
+                did_you_mean(group or "configuration", option, error.options)
+            ) from None
+        raise ConfigError(
+            f"There is no configuration '{error.missing_cfg_file}': {error}"
+        ) from None
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if error.__cause__ is not None else error
-        lines = [line.strip() for line in (str(error) + "\n" + (str(cause) if cause is not error else "")).splitlines() if line.strip()]
-        lines = [line for line in lines if not line.startswith(("full_key", "object_type", "To append", "reference_type"))]
-        raise ConfigError(f"{' '.join(lines)}{_elsewhere(str(error))} (`tutelage train --cfg job` prints every setting.)") from None
+        lines = [
+            line.strip()
+            for line in (
+                str(error) + "\n" + (str(cause) if cause is not error else "")
+            ).splitlines()
+            if line.strip()
+        ]
+        lines = [
+            line
+            for line in lines
+            if not line.startswith(("full_key", "object_type", "To append", "reference_type"))
+        ]
+        raise ConfigError(
+            f"{' '.join(lines)}{_elsewhere(str(error))} (`tutelage train --cfg job` prints every setting.)"
+        ) from None
 
 
 _NO_SETTING = re.compile(r"Could not override '((\w+)\.[\w.]+)'")
@@ -65,14 +81,20 @@ def _elsewhere(message: str) -> str:
     with initialize_config_dir(str(conf_directory()), version_base="1.3"):
         nothing = object()
         having = [
-            option for option in options if OmegaConf.select(compose("config", [f"{group}={option}"]), key, default=nothing) is not nothing
+            option
+            for option in options
+            if OmegaConf.select(compose("config", [f"{group}={option}"]), key, default=nothing)
+            is not nothing
         ]
     return f". It is a setting of {group}={', '.join(having)}." if having else ""
 
 
 def shows_only(words: Sequence[str]) -> bool:
     """Whether a command line asks Hydra to show something, so that nothing is run."""
-    return any(word in ("-c", "-h") or word.startswith(("--cfg", "--help", "--info", "--hydra-help")) for word in words)
+    return any(
+        word in ("-c", "-h") or word.startswith(("--cfg", "--help", "--info", "--hydra-help"))
+        for word in words
+    )
 
 
 def launch(verb: str, overrides: list[str]) -> int:
@@ -136,7 +158,9 @@ def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
 
     kept = [word for word in overrides if not word.startswith(("resume=", "hydra."))]
     command = shlex.join(["tutelage", "train", *kept, f"resume={shown(path)}"])
-    reporter = TerminalProgress(rounds=int(config.method.get("rounds", 0)), budget=config.budget.tokens)
+    reporter = TerminalProgress(
+        rounds=int(config.method.get("rounds", 0)), budget=config.budget.tokens
+    )
     try:
         with reporter:
             result = run(config, path, reporter, command, resume=bool(config.resume))
@@ -149,7 +173,9 @@ def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
         raise
     report = write_report(path)
     print_result(reporter.console, result, shown(path))
-    reporter.console.print(f"report   {shown(report)}", highlight=False, soft_wrap=True, markup=False)
+    reporter.console.print(
+        f"report   {shown(report)}", highlight=False, soft_wrap=True, markup=False
+    )
     return float(result["after"][result["metrics"][0]["key"]])
 
 
@@ -180,9 +206,15 @@ def folder_to_resume(config: Any) -> Path | None:
         return path
     base = Path(str(config.hydra.run.dir)).parent
     begun = runs_with(wanted, base.glob("*"))
-    candidates = [(started, run.path) for started, run in begun if (run.read_json("status.json") or {}).get("state") != "done"]
+    candidates = [
+        (started, run.path)
+        for started, run in begun
+        if (run.read_json("status.json") or {}).get("state") != "done"
+    ]
     if not candidates:
-        raise ConfigError(f"resume=true found no unfinished run of this very configuration under {base}. Leave resume out to begin one.")
+        raise ConfigError(
+            f"resume=true found no unfinished run of this very configuration under {base}. Leave resume out to begin one."
+        )
     return max(candidates)[1]
 
 
@@ -227,7 +259,11 @@ def _check_values(config: Any, overrides: Sequence[str]) -> None:
     if config.hydra.runtime.choices.ablation != "none":
         others = [word for word in keys if word in options and keys[word] != "ablation"]
         # An ablation may choose the selector; what that one's file says is not the ablation's.
-        chosen = [] if "selector" in keys.values() else [f"selector={config.hydra.runtime.choices.selector}"]
+        chosen = (
+            []
+            if "selector" in keys.values()
+            else [f"selector={config.hydra.runtime.choices.selector}"]
+        )
         whole = compose("config", [*others, *chosen])
     for key in (key for word, key in keys.items() if word not in options and "." in key):
         default, given, unablated = (_selected(node, key) for node in (defaults, config, whole))
@@ -266,14 +302,22 @@ def require_values(config: Any) -> None:
     from omegaconf import OmegaConf
 
     # Not OmegaConf.missing_keys: it fails on a name that refers to a missing value.
-    own = OmegaConf.to_container(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+    own = OmegaConf.to_container(
+        OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    )
     if missing := sorted(_unset(own, "")):
-        raise ConfigError(f"{missing[0]} has no value and needs one: add {missing[0]}=… to the command.")
+        raise ConfigError(
+            f"{missing[0]} has no value and needs one: add {missing[0]}=… to the command."
+        )
 
 
 def _unset(node: Any, path: str) -> list[str]:
     if isinstance(node, dict):
-        return [found for key, value in node.items() for found in _unset(value, f"{path}.{key}" if path else str(key))]
+        return [
+            found
+            for key, value in node.items()
+            for found in _unset(value, f"{path}.{key}" if path else str(key))
+        ]
     return [path] if node == "???" else []
 
 
@@ -287,7 +331,9 @@ def _make_parent(folder: Path) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"The run folder {folder} cannot be made: {error.strerror}. Give another with hydra.run.dir=…") from error
+        raise RunError(
+            f"The run folder {folder} cannot be made: {error.strerror}. Give another with hydra.run.dir=…"
+        ) from error
 
 
 def shown(path: Path) -> str:

@@ -48,12 +48,21 @@ def assemble(
     kept_notes = list(notes)
     rows = {split: _with_text(_NAMES[split], raw, dropped) for split, raw in splits.items()}
     trained_on = _label_source(name, splits, rows, kind)
-    seen = Counter(name for row in rows[trained_on] if row.label is not None for name in classes_of(kind, row.label))
-    space = label_space(labels, seen, splits[trained_on].where, at_least=2 if kind == "classification" else 1)
+    seen = Counter(
+        name
+        for row in rows[trained_on]
+        if row.label is not None
+        for name in classes_of(kind, row.label)
+    )
+    space = label_space(
+        labels, seen, splits[trained_on].where, at_least=2 if kind == "classification" else 1
+    )
     for split in splits:
         _check_labels(split, rows[split], splits[split], space, kind, listed=labels is not None)
     kept_notes += [
-        f"label '{label.name}' is listed but never seen in {splits[trained_on].where}" for label in space if label.name not in seen
+        f"label '{label.name}' is listed but never seen in {splits[trained_on].where}"
+        for label in space
+        if label.name not in seen
     ]
     if (unlabelled := sum(row.label is None for row in rows["train"])) and trained_on == "train":
         kept_notes.append(f"{unlabelled} of {len(rows['train'])} pool texts have no label")
@@ -118,7 +127,9 @@ def _with_text(split: str, raw: RawSplit, dropped: Counter[str]) -> list[RawExam
     return rows
 
 
-def _label_source(name: str, splits: Mapping[str, RawSplit], rows: Mapping[str, Sequence[RawExample]], kind: Kind) -> str:
+def _label_source(
+    name: str, splits: Mapping[str, RawSplit], rows: Mapping[str, Sequence[RawExample]], kind: Kind
+) -> str:
     """The split that labelled examples are drawn from: "shots" where it is given, else "train"."""
     if "shots" in rows:
         return "shots" if all(row.label is None for row in rows["train"]) else "train"
@@ -131,16 +142,30 @@ def _label_source(name: str, splits: Mapping[str, RawSplit], rows: Mapping[str, 
     return "train"
 
 
-def _check_labels(split: str, rows: Sequence[RawExample], raw: RawSplit, space: Sequence[Label], kind: Kind, *, listed: bool) -> None:
+def _check_labels(
+    split: str,
+    rows: Sequence[RawExample],
+    raw: RawSplit,
+    space: Sequence[Label],
+    kind: Kind,
+    *,
+    listed: bool,
+) -> None:
     names = {label.name for label in space}
     for row in rows:
         if row.label is None:
             if split != "train":
-                raise DataError(f"{row.index}: the text has no label, and every row of {split} needs one. Label it, or take the row out.")
+                raise DataError(
+                    f"{row.index}: the text has no label, and every row of {split} needs one. Label it, or take the row out."
+                )
             continue
         what = "label" if kind == "classification" else "entity type"
         for unknown in (name for name in classes_of(kind, row.label) if name not in names):
-            count = sum(unknown in classes_of(kind, other.label) for other in rows if other.label is not None)
+            count = sum(
+                unknown in classes_of(kind, other.label)
+                for other in rows
+                if other.label is not None
+            )
             where = "data.labels does not list it" if listed else "no training example has it"
             raise DataError(
                 f"{row.index}: {did_you_mean(what, unknown, names)} {count} of {len(rows)} rows of {raw.where} have it and {where}. "
@@ -148,17 +173,23 @@ def _check_labels(split: str, rows: Sequence[RawExample], raw: RawSplit, space: 
             )
 
 
-def _without_repetitions(split: str, rows: Iterable[RawExample], dropped: Counter[str]) -> list[RawExample]:
+def _without_repetitions(
+    split: str, rows: Iterable[RawExample], dropped: Counter[str]
+) -> list[RawExample]:
     first: dict[str, RawExample] = {}
     for row in rows:
         known = first.setdefault(normalise(row.text), row)
         if known is not row:
-            conflict = row.label is not None and known.label is not None and row.label != known.label
+            conflict = (
+                row.label is not None and known.label is not None and row.label != known.label
+            )
             dropped[f"conflicting label in {split}" if conflict else f"duplicate in {split}"] += 1
     return list(first.values())
 
 
-def _without_known(split: str, rows: Iterable[RawExample], known: Mapping[str, str], dropped: Counter[str]) -> list[RawExample]:
+def _without_known(
+    split: str, rows: Iterable[RawExample], known: Mapping[str, str], dropped: Counter[str]
+) -> list[RawExample]:
     kept = []
     for row in rows:
         if (kind := known.get(normalise(row.text))) is None:
@@ -168,7 +199,9 @@ def _without_known(split: str, rows: Iterable[RawExample], known: Mapping[str, s
     return kept
 
 
-def _without_leaks(split: str, rows: Iterable[RawExample], held_out: Deduplicator, dropped: Counter[str]) -> list[RawExample]:
+def _without_leaks(
+    split: str, rows: Iterable[RawExample], held_out: Deduplicator, dropped: Counter[str]
+) -> list[RawExample]:
     kept = []
     for row in rows:
         if (found := held_out.check(row.text)) is None:
@@ -178,7 +211,9 @@ def _without_leaks(split: str, rows: Iterable[RawExample], held_out: Deduplicato
     return kept
 
 
-def _cut_dev(rows: Sequence[RawExample], share: float, seed: int, where: str, kind: Kind) -> tuple[list[RawExample], list[RawExample]]:
+def _cut_dev(
+    rows: Sequence[RawExample], share: float, seed: int, where: str, kind: Kind
+) -> tuple[list[RawExample], list[RawExample]]:
     if not 0.0 < share < 1.0:
         raise ConfigError(f"data.validation_share is {share}; it must lie between 0 and 1.")
     by_label: dict[str, list[int]] = {}
@@ -194,12 +229,18 @@ def _cut_dev(rows: Sequence[RawExample], share: float, seed: int, where: str, ki
         raise DataError(
             f"There is no validation file, and {where} has too few labelled texts to cut one from. Add a file named validation."
         )
-    return [row for index, row in enumerate(rows) if index not in cut], [row for index, row in enumerate(rows) if index in cut]
+    return [row for index, row in enumerate(rows) if index not in cut], [
+        row for index, row in enumerate(rows) if index in cut
+    ]
 
 
 def _pool_examples(rows: Sequence[RawExample]) -> tuple[tuple[Example, ...], dict[str, str]]:
     examples = tuple(Example(record_id("pool", row.text), row.text) for row in rows)
-    gold = {example.id: row.label for example, row in zip(examples, rows, strict=True) if row.label is not None}
+    gold = {
+        example.id: row.label
+        for example, row in zip(examples, rows, strict=True)
+        if row.label is not None
+    }
     return examples, gold
 
 

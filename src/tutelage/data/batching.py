@@ -26,7 +26,15 @@ class BucketBatchSampler(Sampler[list[int]]):
         ConfigError: ``batch_size`` is below 1.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, *, seed: int = 0, epoch: int = 0, shuffle: bool = True) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        shuffle: bool = True,
+    ) -> None:
         if batch_size < 1:
             raise ConfigError(f"The batch size is {batch_size}; it must be 1 or more.")
         self.lengths = np.asarray(lengths, dtype=np.int64)
@@ -53,6 +61,9 @@ class BucketBatchSampler(Sampler[list[int]]):
         for start in range(0, len(order), self.batch_size * _BUCKET):
             bucket = order[start : start + self.batch_size * _BUCKET]
             bucket = bucket[np.argsort(self.lengths[bucket], kind="stable")]
-            batches += [bucket[index : index + self.batch_size].tolist() for index in range(0, len(bucket), self.batch_size)]
+            batches += [
+                bucket[index : index + self.batch_size].tolist()
+                for index in range(0, len(bucket), self.batch_size)
+            ]
         for index in random.permutation(len(batches)):
             yield batches[index]

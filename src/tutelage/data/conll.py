@@ -21,7 +21,9 @@ class Sentence:
     index: str
 
 
-def read_sentences(where: str, text: str, word_number: int = 0, tag_number: int = -1) -> list[Sentence]:
+def read_sentences(
+    where: str, text: str, word_number: int = 0, tag_number: int = -1
+) -> list[Sentence]:
     """The sentences of a column file; columns are split at tabs where a line has them, else at spaces.
 
     Lines of -DOCSTART- and comments are passed over: those that begin with "#" and are no row, for want of the columns of the others or of
@@ -37,9 +39,16 @@ def read_sentences(where: str, text: str, word_number: int = 0, tag_number: int 
     """
     # Not splitlines(): it also cuts at characters that a word may hold.
     lines = [(number, _columns(line)) for number, line in enumerate(text.split("\n"), start=1)]
-    width, first_line = next(((len(line), number) for number, line in lines if line and not _may_be_comment(line)), (0, 0))
+    width, first_line = next(
+        ((len(line), number) for number, line in lines if line and not _may_be_comment(line)),
+        (0, 0),
+    )
     tagged = width != 1
-    if tagged and len({number if number >= 0 else number + width for number in (word_number, tag_number)}) == 1:
+    if (
+        tagged
+        and len({number if number >= 0 else number + width for number in (word_number, tag_number)})
+        == 1
+    ):
         raise ConfigError(
             f"data.word_column_number={word_number} and data.tag_column_number={tag_number} are the same of the {width} columns of {where}. "
             "Set each to a column of its own."
@@ -107,7 +116,9 @@ def _tag(index: str, tag: str) -> str:
     try:
         from_tags([tag])
     except DataError as error:
-        raise DataError(f"{index}: {error} Mend the line, or set data.tag_column_number= to the column of the tags.") from None
+        raise DataError(
+            f"{index}: {error} Mend the line, or set data.tag_column_number= to the column of the tags."
+        ) from None
     return tag
 
 

@@ -18,7 +18,11 @@ Kind = Literal["classification", "ner"]
 
 def classes_of(kind: Kind, label: str) -> tuple[str, ...]:
     """The classes that a gold label holds: itself, or the types of the entities that it marks."""
-    return (label,) if kind == "classification" else tuple(dict.fromkeys(span.type for span in read_spans(label)))
+    return (
+        (label,)
+        if kind == "classification"
+        else tuple(dict.fromkeys(span.type for span in read_spans(label)))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,11 @@ class Dataset:
             total.update(_line("label", label.name, label.word, label.description))
         for example in self.pool:
             total.update(_line("pool", example.text, self.pool_gold.get(example.id)))
-        for split, examples in (("shots", self.given_shots), ("dev", self.dev), ("test", self.test)):
+        for split, examples in (
+            ("shots", self.given_shots),
+            ("dev", self.dev),
+            ("test", self.test),
+        ):
             for example in examples:
                 total.update(_line(split, example.text, example.label))
         return total.hexdigest()
@@ -110,7 +118,11 @@ class Dataset:
         return labelled
 
     def _labelled_pool(self) -> tuple[Example, ...]:
-        return tuple(replace(example, label=self.pool_gold[example.id]) for example in self.pool if example.id in self.pool_gold)
+        return tuple(
+            replace(example, label=self.pool_gold[example.id])
+            for example in self.pool
+            if example.id in self.pool_gold
+        )
 
 
 def _line(*parts: str | None) -> bytes:

@@ -136,7 +136,9 @@ class Deduplicator:
         best: tuple[float, int] | None = None
         cutoff = 100.0 * self.threshold
         for block in blocks:
-            found = process.extractOne(form, block, scorer=fuzz.ratio, processor=None, score_cutoff=cutoff)
+            found = process.extractOne(
+                form, block, scorer=fuzz.ratio, processor=None, score_cutoff=cutoff
+            )
             # Of equals the one that was added first, so that the answer does not depend on the blocks.
             if found is not None and (best is None or (-found[1], found[2]) < (-best[0], best[1])):
                 best = (found[1], found[2])
@@ -156,7 +158,9 @@ class Deduplicator:
                 for pair in _pairs(self._forms[number]):
                     self._index.setdefault(pair, array("I")).append(number)
         self._indexed = len(self._forms)
-        postings = sorted((self._index[pair] for pair in _pairs(form) if pair in self._index), key=len)
+        postings = sorted(
+            (self._index[pair] for pair in _pairs(form) if pair in self._index), key=len
+        )
         candidates: dict[int, str] = {}
         for posting in postings[:_PROBES]:
             for number in posting[: _CANDIDATES - len(candidates)]:

@@ -101,7 +101,9 @@ class GrowingDataModule(LightningDataModule):
             ConfigError: there is no loader of that name, or it was not built yet.
         """
         if loader not in self._items:
-            raise ConfigError(f"{did_you_mean('loader', loader, LOADERS)} Built so far: {', '.join(sorted(self._items))}.")
+            raise ConfigError(
+                f"{did_you_mean('loader', loader, LOADERS)} Built so far: {', '.join(sorted(self._items))}."
+            )
         positions = indices.tolist() if isinstance(indices, torch.Tensor) else indices
         return [self._items[loader][position] for position in positions]
 
@@ -143,7 +145,9 @@ class GrowingDataModule(LightningDataModule):
         members: dict[int, list[Row]] = {}
         for row in rows:
             members.setdefault(self._task.group_of(row, counts), []).append(row)
-        return [row for row in chain.from_iterable(zip_longest(*members.values())) if row is not None]
+        return [
+            row for row in chain.from_iterable(zip_longest(*members.values())) if row is not None
+        ]
 
     def dev_dataloader(self) -> DataLoader[tuple[int, Item]]:
         """The dev split, from short to long."""
@@ -157,7 +161,9 @@ class GrowingDataModule(LightningDataModule):
         """
         if stage != "fit" or self.trainer is None:
             return
-        every = getattr(self.trainer, "reload_dataloaders_every_n_epochs", 0)  # set at run time, unknown to type checkers
+        every = getattr(
+            self.trainer, "reload_dataloaders_every_n_epochs", 0
+        )  # set at run time, unknown to type checkers
         if every != 1:
             raise ConfigError(
                 f"The Trainer has reload_dataloaders_every_n_epochs={every}: rows that come later would never be trained on. Set it to 1."
@@ -185,7 +191,12 @@ class GrowingDataModule(LightningDataModule):
         self._items["train"] = tuple(self._encoder.encode(rows))
         lengths = [len(item.token_ids) for item in self._items["train"]]
         sampler = BucketBatchSampler(lengths, self.batch_size, seed=self.seed, epoch=epoch)
-        return DataLoader(ItemDataset(self._items["train"]), batch_sampler=sampler, collate_fn=self._encoder.collate, num_workers=0)
+        return DataLoader(
+            ItemDataset(self._items["train"]),
+            batch_sampler=sampler,
+            collate_fn=self._encoder.collate,
+            num_workers=0,
+        )
 
     def val_dataloader(self) -> list[DataLoader[tuple[int, Item]]]:
         """Two loaders: dev, and the accepted rows of the newest round that has rows; the second may be empty."""
@@ -213,15 +224,24 @@ class GrowingDataModule(LightningDataModule):
             RunError: the pool is not the checkpoint's, or the checkpoint is not of this module.
         """
         if not {"length", "digest"} <= state_dict.keys():
-            raise RunError("The checkpoint holds no pool length and hash, so it is not of a tutelage run. Start the run anew.")
+            raise RunError(
+                "The checkpoint holds no pool length and hash, so it is not of a tutelage run. Start the run anew."
+            )
         self.pool.truncate(int(state_dict["length"]), str(state_dict["digest"]))
 
     def _evaluation(self, name: str) -> DataLoader[tuple[int, Item]]:
         items = self._items[name]
         if not items:
             return DataLoader(EmptyDataset(), collate_fn=self._encoder.collate, num_workers=0)
-        sampler = BucketBatchSampler([len(item.token_ids) for item in items], self.eval_batch_size, shuffle=False)
-        return DataLoader(ItemDataset(items), batch_sampler=sampler, collate_fn=self._encoder.collate, num_workers=0)
+        sampler = BucketBatchSampler(
+            [len(item.token_ids) for item in items], self.eval_batch_size, shuffle=False
+        )
+        return DataLoader(
+            ItemDataset(items),
+            batch_sampler=sampler,
+            collate_fn=self._encoder.collate,
+            num_workers=0,
+        )
 
 
 def _gold_rows(split: str, examples: Sequence[Example]) -> list[Row]:
@@ -232,5 +252,14 @@ def _gold_rows(split: str, examples: Sequence[Example]) -> list[Row]:
                 f"The {split} example '{example.id}' ({example.text[:60]!r}) has no label, and evaluation needs one. "
                 "Label it, or take it out."
             )
-        rows.append(Row(id=example.id, text=example.text, target=example.label, source="gold", round=0, accepted=True))
+        rows.append(
+            Row(
+                id=example.id,
+                text=example.text,
+                target=example.label,
+                source="gold",
+                round=0,
+                accepted=True,
+            )
+        )
     return rows

@@ -149,9 +149,13 @@ class ItemEncoder:
 
     def __init__(self, task: TargetEncoder, tokenizer: Any, max_length: int) -> None:
         if tokenizer.pad_token_id is None:
-            raise ConfigError(f"The tokenizer of {tokenizer.name_or_path} has no padding token; choose another student.model=.")
+            raise ConfigError(
+                f"The tokenizer of {tokenizer.name_or_path} has no padding token; choose another student.model=."
+            )
         if max_length <= (special := tokenizer.num_special_tokens_to_add()):
-            raise ConfigError(f"student.max_length={max_length} leaves no room beside {special} special tokens; give more.")
+            raise ConfigError(
+                f"student.max_length={max_length} leaves no room beside {special} special tokens; give more."
+            )
         self._task = task
         self._tokenizer = tokenizer
         self._max_length = max_length
@@ -205,13 +209,24 @@ class ItemEncoder:
         by_word = self._task.is_token_level
         given: list[Any] = [text.split(" ") if by_word else text for text in texts.values()]
         # Whole first, to know which are too long; only those are tokenised again.
-        whole = self._tokenizer(given, add_special_tokens=True, truncation=False, verbose=False, is_split_into_words=by_word)
+        whole = self._tokenizer(
+            given,
+            add_special_tokens=True,
+            truncation=False,
+            verbose=False,
+            is_split_into_words=by_word,
+        )
         for number, id in enumerate(texts):
             encoded, index = whole, number
             if len(whole["input_ids"][number]) > self._max_length:
                 self._cut.add(id)
                 encoded, index = (
-                    self._tokenizer(given[number : number + 1], truncation=True, max_length=self._max_length, is_split_into_words=by_word),
+                    self._tokenizer(
+                        given[number : number + 1],
+                        truncation=True,
+                        max_length=self._max_length,
+                        is_split_into_words=by_word,
+                    ),
                     0,
                 )
             self._token_ids[id] = tuple(encoded["input_ids"][index])
@@ -232,8 +247,12 @@ class ItemEncoder:
             )
         )
         return Batch(
-            input_ids=pad_sequence(ids, batch_first=True, padding_value=self._tokenizer.pad_token_id),
-            attention_mask=pad_sequence([torch.ones_like(row) for row in ids], batch_first=True, padding_value=0),
+            input_ids=pad_sequence(
+                ids, batch_first=True, padding_value=self._tokenizer.pad_token_id
+            ),
+            attention_mask=pad_sequence(
+                [torch.ones_like(row) for row in ids], batch_first=True, padding_value=0
+            ),
             targets=targets,
             teacher=teacher,
             off_label=torch.tensor([item.off_label for item in items], dtype=torch.float32),
@@ -248,9 +267,17 @@ class ItemEncoder:
         targets, weights = torch.zeros(len(items), length, classes), torch.zeros(len(items), length)
         teacher = torch.zeros_like(targets)
         for row, item in enumerate(items):
-            seen = [found for found in zip(item.indices, item.vectors, item.teacher, item.weights, strict=True) if found[0] >= 0]
+            seen = [
+                found
+                for found in zip(
+                    item.indices, item.vectors, item.teacher, item.weights, strict=True
+                )
+                if found[0] >= 0
+            ]
             if seen:
-                columns, own, said, weighed = (torch.tensor(part) for part in zip(*seen, strict=True))
+                columns, own, said, weighed = (
+                    torch.tensor(part) for part in zip(*seen, strict=True)
+                )
                 targets[row, columns] = own
                 teacher[row, columns] = said
                 weights[row, columns] = weighed

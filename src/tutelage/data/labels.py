@@ -19,7 +19,9 @@ def words_of(name: str) -> str:
     return " ".join(re.sub(r"[_\-./\s]+", " ", spaced).lower().split()) or name
 
 
-def label_space(settings: LabelSettings | None, seen: Collection[str], source: str, at_least: int = 2) -> tuple[Label, ...]:
+def label_space(
+    settings: LabelSettings | None, seen: Collection[str], source: str, at_least: int = 2
+) -> tuple[Label, ...]:
     """Return the labels in the config's order, or the sorted names of ``seen`` where the config lists none.
 
     Args:
@@ -36,7 +38,9 @@ def label_space(settings: LabelSettings | None, seen: Collection[str], source: s
     elif isinstance(settings, Mapping):
         labels = tuple(_label(str(name), entry) for name, entry in settings.items())
     elif isinstance(settings, str):
-        raise ConfigError(f"data.labels is the string '{settings}'; give a list of names, or a mapping name → {{word, description}}.")
+        raise ConfigError(
+            f"data.labels is the string '{settings}'; give a list of names, or a mapping name → {{word, description}}."
+        )
     else:
         labels = tuple(_label(str(name), None) for name in settings)
     names = [label.name for label in labels]
@@ -44,7 +48,9 @@ def label_space(settings: LabelSettings | None, seen: Collection[str], source: s
         raise ConfigError(f"data.labels lists '{twice[0]}' twice. List each label once.")
     if len(labels) < at_least:
         if at_least == 1:
-            raise DataError(f"{source} marks no entity of any type. Check the tags' column, or list the types in data.labels.")
+            raise DataError(
+                f"{source} marks no entity of any type. Check the tags' column, or list the types in data.labels."
+            )
         listed = f"only '{names[0]}'" if names else "none"
         raise DataError(
             f"A classifier needs two labels or more; {source} has {listed}. Check data.label_column, or list them in data.labels."
@@ -59,8 +65,12 @@ def _label(name: str, entry: object) -> Label:
     if isinstance(entry, str):
         return Label(name, entry, words)
     if not isinstance(entry, Mapping):
-        raise ConfigError(f"data.labels.{name} is {entry!r}; give null, a word, or {{word: …, description: …}}.")
+        raise ConfigError(
+            f"data.labels.{name} is {entry!r}; give null, a word, or {{word: …, description: …}}."
+        )
     for key in entry:
         if key not in ("word", "description"):
-            raise ConfigError(f"data.labels.{name}: {did_you_mean('key', str(key), ('word', 'description'))}")
+            raise ConfigError(
+                f"data.labels.{name}: {did_you_mean('key', str(key), ('word', 'description'))}"
+            )
     return Label(name, str(entry.get("word") or words), str(entry.get("description") or words))

@@ -8,10 +8,20 @@ from typing import Any, NamedTuple
 
 from tutelage.data.feature_names import HIDDEN, named
 from tutelage.errors import DataError
-from tutelage.tasks.spans import Span, cut_at, from_characters, from_tags, joined, split_words, write_spans
+from tutelage.tasks.spans import (
+    Span,
+    cut_at,
+    from_characters,
+    from_tags,
+    joined,
+    split_words,
+    write_spans,
+)
 
 
-def from_words(index: str, words: Sequence[Any], tags: Sequence[Any] | None, names: Sequence[str] = ()) -> tuple[str, str | None]:
+def from_words(
+    index: str, words: Sequence[Any], tags: Sequence[Any] | None, names: Sequence[str] = ()
+) -> tuple[str, str | None]:
     """Text and target of words with their IOB1, IOB2 or BIOES tags (None where there are none, or where they are hidden).
 
     Args:
@@ -24,11 +34,15 @@ def from_words(index: str, words: Sequence[Any], tags: Sequence[Any] | None, nam
     if tags is None or (names and HIDDEN in tags):
         return " ".join(given), None
     if len(given) != len(tags):
-        raise DataError(f"{index}: {len(given)} words and {len(tags)} tags. Give every word one tag.")
+        raise DataError(
+            f"{index}: {len(given)} words and {len(tags)} tags. Give every word one tag."
+        )
     tags = [named(index, tag, names) for tag in tags]
     for tag in tags:
         if not isinstance(tag, str):
-            raise DataError(f"{index}: the tag {tag!r} is {kind_of(tag)}, not a string such as B-PER. Write the names of the tags.")
+            raise DataError(
+                f"{index}: the tag {tag!r} is {kind_of(tag)}, not a string such as B-PER. Write the names of the tags."
+            )
     try:
         return " ".join(given), write_spans(from_tags(tags))
     except DataError as error:
@@ -43,11 +57,15 @@ def checked_word(index: str, given: Any) -> str:
     """
     word = str(given) if isinstance(given, str | int | float) else ""
     if not word.strip() or " " in word or "\t" in word or word.splitlines() != [word]:
-        raise DataError(f"{index}: {given!r} is not a word: it is empty, or holds a space. Split it, or take it out.")
+        raise DataError(
+            f"{index}: {given!r} is not a word: it is empty, or holds a space. Split it, or take it out."
+        )
     return word
 
 
-def from_spans(index: str, text: str, spans: Sequence[Any] | None, names: Sequence[str] = ()) -> tuple[str, str | None]:
+def from_spans(
+    index: str, text: str, spans: Sequence[Any] | None, names: Sequence[str] = ()
+) -> tuple[str, str | None]:
     """Text and target of a raw text with spans of characters: [start, end, type], or objects with those keys ("label" for the type).
 
     The text is split into words by rule, and also where a span begins or ends inside one. A span that is there twice counts once.
@@ -67,7 +85,9 @@ def from_spans(index: str, text: str, spans: Sequence[Any] | None, names: Sequen
     for one in marked:
         span = from_characters(words, one.start, one.end, one.type)
         if span is None:
-            raise DataError(f"{index}: the span [{one.start}, {one.end}) holds no word: {one.quote!r}. Mend it, or take it out.")
+            raise DataError(
+                f"{index}: the span [{one.start}, {one.end}) holds no word: {one.quote!r}. Mend it, or take it out."
+            )
         found.setdefault(span, one)
     for first, second in pairwise(sorted(found)):
         if second.start < first.end:
@@ -111,7 +131,9 @@ def _marked(index: str, given: Any, text: str, names: Sequence[str]) -> _Marked 
     if not hidden and not (isinstance(name, str) and name.strip()):
         raise DataError(f"{index}: {_no_span(given)}")
     if not 0 <= start < end <= len(text):
-        raise DataError(f"{index}: the span [{start}, {end}) does not lie in its text of {len(text)} characters.")
+        raise DataError(
+            f"{index}: the span [{start}, {end}) does not lie in its text of {len(text)} characters."
+        )
     return None if hidden else _Marked(start, end, name, text[start:end][:60])
 
 
@@ -123,5 +145,7 @@ def _clash(first: Span, one: _Marked, second: Span, other: _Marked) -> str:
     """What is wrong with two spans that share a word, in the characters that were given."""
     if first[:2] == second[:2]:
         return f"the span [{one.start}, {one.end}) {one.quote!r} has two types, {one.type} and {other.type}. Keep one."
-    said = " and ".join(f"[{span.start}, {span.end}) {span.quote!r} ({span.type})" for span in (one, other))
+    said = " and ".join(
+        f"[{span.start}, {span.end}) {span.quote!r} ({span.type})" for span in (one, other)
+    )
     return f"the spans {said} overlap; nested entities are not supported. Keep one of them."

@@ -58,7 +58,9 @@ class Pool:
                     f"{path}:{number} is not a row of a pool ({error}). The file was altered; start the run anew in another folder."
                 ) from error
             if row.id in seen:
-                raise RunError(f"{path}:{number} repeats the id '{row.id}'. The file was altered; start the run anew in another folder.")
+                raise RunError(
+                    f"{path}:{number} repeats the id '{row.id}'. The file was altered; start the run anew in another folder."
+                )
             seen.add(row.id)
             rows.append(row)
             ends.append(index)
@@ -126,7 +128,12 @@ class Pool:
         """
         total = hashlib.sha256()
         for row in self._rows[:length]:
-            total.update(json.dumps([row.id, row.text, row.target, row.source, row.round, row.accepted, row.reason]).encode() + b"\n")
+            total.update(
+                json.dumps(
+                    [row.id, row.text, row.target, row.source, row.round, row.accepted, row.reason]
+                ).encode()
+                + b"\n"
+            )
         return total.hexdigest()
 
     def truncate(self, length: int, digest: str) -> None:

@@ -82,9 +82,13 @@ def raw_examples(
     return tuple(rows)
 
 
-def _labelled_text(index: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False) -> tuple[str, str | None]:
+def _labelled_text(
+    index: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False
+) -> tuple[str, str | None]:
     lacks = read.text not in record or (need and read.label not in record)
-    if lacks and (marks := [column for column in (read.words, read.tags, read.spans) if column in record]):
+    if lacks and (
+        marks := [column for column in (read.words, read.tags, read.spans) if column in record]
+    ):
         raise DataError(
             f"{index} marks entities ({', '.join(marks)}), and the task is classification. Give task=ner, or set data.text_column= "
             "and data.label_column=."
@@ -94,11 +98,17 @@ def _labelled_text(index: str, record: dict[str, Any], read: Columns, need: bool
         _need_column(index, record, "label_column", read.label)
     if check_only:
         return "", None
-    return _text(index, record[read.text]), _label(index, named(index, record.get(read.label), read.classes.get(read.label, ())))
+    return _text(index, record[read.text]), _label(
+        index, named(index, record.get(read.label), read.classes.get(read.label, ()))
+    )
 
 
-def _marked_text(index: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False) -> tuple[str, str | None]:
-    words, tags, text, spans = (record.get(column) for column in (read.words, read.tags, read.text, read.spans))
+def _marked_text(
+    index: str, record: dict[str, Any], read: Columns, need: bool, check_only: bool = False
+) -> tuple[str, str | None]:
+    words, tags, text, spans = (
+        record.get(column) for column in (read.words, read.tags, read.text, read.spans)
+    )
     _need_marks(index, record, read, need)
     if check_only:
         return "", None
@@ -107,7 +117,12 @@ def _marked_text(index: str, record: dict[str, Any], read: Columns, need: bool, 
     # A column that only some rows have is null or empty in the others.
     complete = bool(words) and bool(tags)
     if text is not None and spans is not None and not complete:
-        return from_spans(index, _text(index, text), _span_list(index, read.spans, spans), read.classes.get(read.spans, ()))
+        return from_spans(
+            index,
+            _text(index, text),
+            _span_list(index, read.spans, spans),
+            read.classes.get(read.spans, ()),
+        )
     if words:
         if spans is not None and not complete:
             raise DataError(
@@ -121,7 +136,12 @@ def _marked_text(index: str, record: dict[str, Any], read: Columns, need: bool, 
             f"{index}: '{read.tags}' ({repr(tags)[:60]}) marks words, and there are none in '{read.words}'. Add them, set "
             f"data.words_column=, or, where '{read.tags}' does not mark entities, set data.tags_column= to another name."
         )
-    return from_spans(index, _text(index, text), _span_list(index, read.spans, spans), read.classes.get(read.spans, ()))
+    return from_spans(
+        index,
+        _text(index, text),
+        _span_list(index, read.spans, spans),
+        read.classes.get(read.spans, ()),
+    )
 
 
 def _need_marks(index: str, record: dict[str, Any], read: Columns, need: bool) -> None:
@@ -136,36 +156,52 @@ def _need_marks(index: str, record: dict[str, Any], read: Columns, need: bool) -
             f"{index}: neither '{read.words}' (words, with '{read.tags}') nor '{read.text}' (with '{read.spans}') is there, but "
             f"{', '.join(record) or 'nothing'}. Set data.words_column= or data.text_column=."
         )
-    if not need or (read.words in record and read.tags in record) or (read.text in record and read.spans in record):
+    if (
+        not need
+        or (read.words in record and read.tags in record)
+        or (read.text in record and read.spans in record)
+    ):
         return
     if read.words in record and read.text in record:
         raise DataError(
             f"{index} has neither '{read.tags}' (of '{read.words}') nor '{read.spans}' (of '{read.text}'), but {', '.join(record)}. Set "
             "data.tags_column= or data.spans_column=."
         )
-    _need_column(index, record, *(("tags_column", read.tags) if read.words in record else ("spans_column", read.spans)))
+    _need_column(
+        index,
+        record,
+        *(("tags_column", read.tags) if read.words in record else ("spans_column", read.spans)),
+    )
 
 
 def _listed(index: str, column: str, value: Any) -> Any:
     if value is not None and (not isinstance(value, Sequence) or isinstance(value, str)):
-        raise DataError(f"{index}: '{column}' is {kind_of(value)} ({repr(value)[:60]}), not a list. Mend the row.")
+        raise DataError(
+            f"{index}: '{column}' is {kind_of(value)} ({repr(value)[:60]}), not a list. Mend the row."
+        )
     return value
 
 
 def _span_list(index: str, column: str, value: Any) -> Any:
     """Spans one by one, also where the source has a list of all starts, one of all ends and one of all types."""
     lists = {
-        key: value[key] for key in ("start", "end", "label", "type") if isinstance(value, Mapping) and isinstance(value.get(key), list)
+        key: value[key]
+        for key in ("start", "end", "label", "type")
+        if isinstance(value, Mapping) and isinstance(value.get(key), list)
     }
     if not lists:
         return _listed(index, column, value)
     if len(set(map(len, lists.values()))) > 1:
         counts = ", ".join(f"{len(values)} of '{key}'" for key, values in lists.items())
-        raise DataError(f"{index}: the lists in '{column}' differ in length: {counts}. Give every span one of each.")
+        raise DataError(
+            f"{index}: the lists in '{column}' differ in length: {counts}. Give every span one of each."
+        )
     return [dict(zip(lists, one, strict=True)) for one in zip(*lists.values(), strict=True)]
 
 
-def _need_column(index: str, columns: Sequence[str] | dict[str, Any], setting: str, column: str) -> None:
+def _need_column(
+    index: str, columns: Sequence[str] | dict[str, Any], setting: str, column: str
+) -> None:
     if column not in columns:
         raise DataError(f"{index}: {did_you_mean('column', column, columns)} Set data.{setting}=.")
 
@@ -182,7 +218,9 @@ def _text(index: str, value: Any) -> str:
 
 def _label(index: str, value: Any) -> str | None:
     if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
-        value = None if math.isnan(value) else int(value)  # a column of whole numbers with gaps is read as floats
+        value = (
+            None if math.isnan(value) else int(value)
+        )  # a column of whole numbers with gaps is read as floats
     if value is None:
         return None
     if not isinstance(value, str | int):

@@ -26,7 +26,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
 """File name endings by format. A tsv has no quoting: a quote is a quote."""
 
 
-def read_split(path: Path, columns_read: Columns, *, need_label: bool, encoding: str = "utf-8") -> RawSplit:
+def read_split(
+    path: Path, columns_read: Columns, *, need_label: bool, encoding: str = "utf-8"
+) -> RawSplit:
     """Read every row of ``path``; the format follows from its ending.
 
     Args:
@@ -38,7 +40,9 @@ def read_split(path: Path, columns_read: Columns, *, need_label: bool, encoding:
         ConfigError: ``encoding`` is not known.
     """
     if columns_read.kind == "classification" and path.suffix in FORMATS["conll"]:
-        raise DataError(f"{path} holds words with the tags of entities, and the task is classification. Give task=ner.")
+        raise DataError(
+            f"{path} holds words with the tags of entities, and the task is classification. Give task=ner."
+        )
     if columns_read.kind == "ner" and path.suffix in (*FORMATS["csv"], *FORMATS["tsv"]):
         raise DataError(
             f"{path}: a {path.suffix[1:]} file has no lists, so it cannot mark entities. Write jsonl or parquet with '{columns_read.words}' "
@@ -52,7 +56,9 @@ def read_split(path: Path, columns_read: Columns, *, need_label: bool, encoding:
         columns, records = _conll(path, _decode(path, encoding), columns_read, need_label)
     else:
         text = _decode(path, encoding)
-        columns, records = _jsonl(path, text) if path.suffix in FORMATS["jsonl"] else _separated(path, text)
+        columns, records = (
+            _jsonl(path, text) if path.suffix in FORMATS["jsonl"] else _separated(path, text)
+        )
     rows = raw_examples(columns, records, columns_read, where=str(path), need_label=need_label)
     return RawSplit(str(path), tuple(columns), rows)
 
@@ -74,7 +80,11 @@ def _decode(path: Path, encoding: str) -> str:
         start = max(0, error.start - 50_000) // 4 * 4
         best = from_bytes(data[start : start + 100_000]).best()
         guess = best.encoding if best else ""
-        sentence = f"It looks like {guess}: set" if guess else "No encoding fits it well; find out which it is, and set"
+        sentence = (
+            f"It looks like {guess}: set"
+            if guess
+            else "No encoding fits it well; find out which it is, and set"
+        )
         name = guess or "<encoding>"
         raise DataError(
             f"{path} is not {encoding}: byte {data[error.start]:#04x} at offset {error.start}. {sentence} data.encoding={name}, "
@@ -103,11 +113,18 @@ def _jsonl(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, dict[s
     return list(records[0][1]) if records else [], iter(records)
 
 
-def _conll(path: Path, text: str, read: Columns, need_label: bool) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
+def _conll(
+    path: Path, text: str, read: Columns, need_label: bool
+) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
     sentences = read_sentences(str(path), text, read.word_number, read.tag_number)
     if need_label and any(sentence.tags is None for sentence in sentences):
-        raise DataError(f"{path} has one column, so it has words and no tags. Add the tags, a space or tab after each word.")
-    records = ((sentence.index, {read.words: sentence.words, read.tags: sentence.tags}) for sentence in sentences)
+        raise DataError(
+            f"{path} has one column, so it has words and no tags. Add the tags, a space or tab after each word."
+        )
+    records = (
+        (sentence.index, {read.words: sentence.words, read.tags: sentence.tags})
+        for sentence in sentences
+    )
     return [read.words, read.tags], records
 
 
@@ -137,14 +154,20 @@ def _separated(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, di
     return header, iter(records)
 
 
-def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]], Mapping[str, Sequence[str]]]:
+def _parquet(
+    path: Path,
+) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]], Mapping[str, Sequence[str]]]:
     import pyarrow.parquet  # heavy, and only for this format
 
     try:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as parquet ({str(error).splitlines()[0]}). Write it again, or give jsonl or csv.") from None
+        raise DataError(
+            f"{path} cannot be read as parquet ({str(error).splitlines()[0]}). Write it again, or give jsonl or csv."
+        ) from None
     # Batch by batch, so that a large file is not held twice as Python objects.
-    rows = chain.from_iterable(batch.to_pylist() for batch in table.to_batches(max_chunksize=10_000))
+    rows = chain.from_iterable(
+        batch.to_pylist() for batch in table.to_batches(max_chunksize=10_000)
+    )
     records = ((f"{path}: row {number}", record) for number, record in enumerate(rows, start=1))
     return list(table.column_names), records, names_in_parquet(table.schema.metadata)

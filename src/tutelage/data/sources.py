@@ -21,7 +21,12 @@ from tutelage.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["Dataset", "load_files", "load_hub", "load_sample"]
 
-_FILE_NAMES = {"train": ("train", "pool"), "validation": ("validation", "dev", "valid", "val"), "test": ("test",), "shots": ("shots",)}
+_FILE_NAMES = {
+    "train": ("train", "pool"),
+    "validation": ("validation", "dev", "valid", "val"),
+    "test": ("test",),
+    "shots": ("shots",),
+}
 _HUB_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 
 
@@ -39,8 +44,12 @@ def load_sample(
     samples = Path(str(resources.files("tutelage.data"))) / "samples"
     available = sorted(folder.name for folder in samples.iterdir() if folder.is_dir())
     if name not in available:
-        raise DataError(f"{did_you_mean('sample', name, available)} For your own data: data=files data.path=<folder>.")
-    return load_files(samples / name, kind=kind, labels=labels, near_threshold=near_threshold, name=name)
+        raise DataError(
+            f"{did_you_mean('sample', name, available)} For your own data: data=files data.path=<folder>."
+        )
+    return load_files(
+        samples / name, kind=kind, labels=labels, near_threshold=near_threshold, name=name
+    )
 
 
 def load_files(
@@ -82,14 +91,26 @@ def load_files(
             f"{folder} is a file; data.path= takes the folder that holds train, validation and test files (here: {folder.parent})."
         )
     if not folder.is_dir():
-        near = sorted(entry.name for entry in folder.parent.iterdir() if entry.is_dir()) if folder.parent.is_dir() else []
+        near = (
+            sorted(entry.name for entry in folder.parent.iterdir() if entry.is_dir())
+            if folder.parent.is_dir()
+            else []
+        )
         beside = f" {did_you_mean('folder', folder.name, near)}" if near else ""
-        raise DataError(f"There is no folder {folder}.{beside} Set data.path= to a folder with train, validation and test files.")
+        raise DataError(
+            f"There is no folder {folder}.{beside} Set data.path= to a folder with train, validation and test files."
+        )
     if format != "auto" and format not in FORMATS:
         raise ConfigError(f"data.format: {did_you_mean('format', format, ['auto', *FORMATS])}")
-    suffixes = FORMATS[format] if format != "auto" else tuple(suffix for endings in FORMATS.values() for suffix in endings)
+    suffixes = (
+        FORMATS[format]
+        if format != "auto"
+        else tuple(suffix for endings in FORMATS.values() for suffix in endings)
+    )
     if kind != "ner":
-        suffixes = tuple(suffix for suffix in suffixes if suffix != ".txt")  # it says nothing of what the file holds
+        suffixes = tuple(
+            suffix for suffix in suffixes if suffix != ".txt"
+        )  # it says nothing of what the file holds
     columns = Columns(
         kind,
         text=text_column,
@@ -103,7 +124,9 @@ def load_files(
     splits: dict[str, RawSplit] = {}
     for split in _FILE_NAMES:
         if (file := _file_of(folder, split, suffixes)) is not None:
-            splits[split] = read_split(file, columns, need_label=split != "train", encoding=encoding)
+            splits[split] = read_split(
+                file, columns, need_label=split != "train", encoding=encoding
+            )
     return assemble(
         name or folder.resolve().name,
         splits,
@@ -116,7 +139,12 @@ def load_files(
 
 
 def _file_of(folder: Path, split: str, suffixes: tuple[str, ...]) -> Path | None:
-    found = [folder / f"{stem}{suffix}" for stem in _FILE_NAMES[split] for suffix in suffixes if (folder / f"{stem}{suffix}").is_file()]
+    found = [
+        folder / f"{stem}{suffix}"
+        for stem in _FILE_NAMES[split]
+        for suffix in suffixes
+        if (folder / f"{stem}{suffix}").is_file()
+    ]
     if len(found) > 1:
         raise DataError(
             f"{folder} has more than one {split} file: {', '.join(file.name for file in found)}. Keep one, or choose with data.format=."
@@ -124,9 +152,14 @@ def _file_of(folder: Path, split: str, suffixes: tuple[str, ...]) -> Path | None
     if not found and split in ("train", "test"):
         there = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
         wanted = " or ".join(f"{stem}{{{','.join(suffixes)}}}" for stem in _FILE_NAMES[split])
-        plain = any((folder / f"{stem}.txt").is_file() for stem in _FILE_NAMES[split]) and ".txt" not in suffixes
+        plain = (
+            any((folder / f"{stem}.txt").is_file() for stem in _FILE_NAMES[split])
+            and ".txt" not in suffixes
+        )
         columns = " A .txt file of words and tags is read with task=ner." if plain else ""
-        raise DataError(f"{folder} has no {split} file ({wanted}); it holds: {there}.{columns} Add it, or set data.path= or data.format=.")
+        raise DataError(
+            f"{folder} has no {split} file ({wanted}); it holds: {there}.{columns} Add it, or set data.path= or data.format=."
+        )
     return found[0] if found else None
 
 
@@ -162,15 +195,26 @@ def load_hub(
     for split in names:
         if split not in _FILE_NAMES:
             raise ConfigError(f"data.splits: {did_you_mean('split', split, _FILE_NAMES)}")
-    columns = Columns(kind, text=text_column, label=label_column, words=words_column, tags=tags_column, spans=spans_column)
+    columns = Columns(
+        kind,
+        text=text_column,
+        label=label_column,
+        words=words_column,
+        tags=tags_column,
+        spans=spans_column,
+    )
     raw = {
-        split: _hub_split(name, subset, str(hub_split), revision, columns, need_label=split != "train")
+        split: _hub_split(
+            name, subset, str(hub_split), revision, columns, need_label=split != "train"
+        )
         for split, hub_split in names.items()
         if hub_split is not None
     }
     for split in ("train", "test"):
         if split not in raw:
-            raise DataError(f"data.splits.{split} is null, and a run needs it. Name a split of '{name}', or a slice such as train[90%:].")
+            raise DataError(
+                f"data.splits.{split} is null, and a run needs it. Name a split of '{name}', or a slice such as train[90%:]."
+            )
     return assemble(
         name,
         raw,
@@ -179,18 +223,34 @@ def load_hub(
         near_threshold=near_threshold,
         validation_share=validation_share,
         split_seed=split_seed,
-        notes=[] if revision else [f"'{name}' was taken at its newest revision; data.revision=<commit> pins it"],
+        notes=[]
+        if revision
+        else [f"'{name}' was taken at its newest revision; data.revision=<commit> pins it"],
     )
 
 
-def _hub_split(name: str, subset: str | None, split: str, revision: str | None, columns_read: Columns, *, need_label: bool) -> RawSplit:
+def _hub_split(
+    name: str,
+    subset: str | None,
+    split: str,
+    revision: str | None,
+    columns_read: Columns,
+    *,
+    need_label: bool,
+) -> RawSplit:
     # Imported here: datasets takes seconds to import, and most runs do without it.
     import datasets
     import httpx
 
     try:
         data = datasets.load_dataset(name, subset, split=split, revision=revision)
-    except (OSError, RuntimeError, ValueError, datasets.exceptions.DatasetsError, httpx.HTTPError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        datasets.exceptions.DatasetsError,
+        httpx.HTTPError,
+    ) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(
             f"Split '{split}' of the hub data set '{name}' could not be loaded: {lines[0]} "

@@ -33,7 +33,15 @@ class RoundView:
         ConfigError: an unknown window, or negative numbers.
     """
 
-    def __init__(self, window: Window, gold_repeats: int, review_every: int, review_size: int, seed: int, seed_source: str) -> None:
+    def __init__(
+        self,
+        window: Window,
+        gold_repeats: int,
+        review_every: int,
+        review_size: int,
+        seed: int,
+        seed_source: str,
+    ) -> None:
         if window not in ("batch", "all"):
             raise ConfigError(did_you_mean("method.training.train_on", window, ("batch", "all")))
         if gold_repeats < 1 or review_every < 0 or review_size < 0:

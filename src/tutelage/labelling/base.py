@@ -72,9 +72,20 @@ class Opinion:
         if not self.marked:
             return []
         # Words that were to be no name may be part of one; then that one stands.
-        part = {span for span in self.mentions if span.type == OUTSIDE and any(one.shares_a_word(*span[:2]) for one, _ in self.entities)}
+        part = {
+            span
+            for span in self.mentions
+            if span.type == OUTSIDE
+            and any(one.shares_a_word(*span[:2]) for one, _ in self.entities)
+        }
         mentions = [] if label == OUTSIDE else [span for span in self.mentions if span not in part]
-        return [*self.entities, *((span._replace(type=label), self.distribution.probability(label)) for span in mentions)]
+        return [
+            *self.entities,
+            *(
+                (span._replace(type=label), self.distribution.probability(label))
+                for span in mentions
+            ),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,14 @@ Nearest = Callable[[str], Sequence[Example]]
 class NewLabeller(Protocol):
     """Builds what labels a method's texts."""
 
-    def __call__(self, task: Task, teacher: Teacher, demonstrations: Sequence[Example], nearest: Nearest | None = None, /) -> Labeller:
+    def __call__(
+        self,
+        task: Task,
+        teacher: Teacher,
+        demonstrations: Sequence[Example],
+        nearest: Nearest | None = None,
+        /,
+    ) -> Labeller:
         """A labeller with a calibrator of its own.
 
         Args:

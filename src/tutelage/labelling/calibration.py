@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tutelage.errors import ConfigError
 
 # FOLD: Calibration of a teacher's label distributions: none, contextual, batch (with a prior), temperature.
-# FOLD: 
+# FOLD:
 # FOLD: A small teacher favours some labels whatever the text says. Measured on SmolLM2-135M, SNIPS, 1 shot: taking that bias away
 # FOLD: lifts label accuracy by several points and makes the confident half nearly always right (docs/results.md).
 # FOLD: All arithmetic is on natural-log probabilities of the labels, arrays of shape [texts, labels].
@@ -57,11 +57,15 @@ def check_prior(prior: str | Sequence[float], words: Sequence[str]) -> None:
     """
     if isinstance(prior, str):
         if prior not in words:
-            raise ConfigError(f"calibration prior is '{prior}'; give {', '.join(words)}, or a list of one probability for each label.")
+            raise ConfigError(
+                f"calibration prior is '{prior}'; give {', '.join(words)}, or a list of one probability for each label."
+            )
         return
     values = np.asarray(prior, dtype=np.float64)
     if (values <= 0).any() or not np.isclose(values.sum(), 1.0, atol=1e-3):
-        raise ConfigError(f"calibration prior {list(prior)} must be positive and sum to 1 (it sums to {values.sum():.4g}).")
+        raise ConfigError(
+            f"calibration prior {list(prior)} must be positive and sum to 1 (it sums to {values.sum():.4g})."
+        )
 
 
 def prior_of(prior: str | Sequence[float], labels: int) -> Array:
@@ -73,7 +77,9 @@ def prior_of(prior: str | Sequence[float], labels: int) -> Array:
     if isinstance(prior, str):
         return np.full(labels, 1 / labels)
     if len(prior) != labels:
-        raise ConfigError(f"calibration prior has {len(prior)} values for {labels} labels; give one for each, in the label order.")
+        raise ConfigError(
+            f"calibration prior has {len(prior)} values for {labels} labels; give one for each, in the label order."
+        )
     return np.asarray(prior, dtype=np.float64)
 
 
@@ -114,7 +120,9 @@ class ContextualCalibration(NoCalibration):
     def transform(self, logprobs: Array) -> Array:
         """Subtract the bias and normalise."""
         if self._bias is None:
-            raise ConfigError("contextual calibration was not fitted on content-free texts; call fit first.")
+            raise ConfigError(
+                "contextual calibration was not fitted on content-free texts; call fit first."
+            )
         return softmax(logprobs - self._bias)
 
     def state_dict(self) -> dict[str, Any]:
@@ -182,11 +190,17 @@ class BatchCalibration(NoCalibration):
         variance = max((1 - explained) * spread / (labels - 1), 1e-6)
         best = -np.inf
         for _ in range(self._iterations):
-            distance = ((centred - bias) ** 2).sum(axis=1, keepdims=True) - 2 * signal * (centred - bias) + signal**2 * (1 - 1 / labels)
+            distance = (
+                ((centred - bias) ** 2).sum(axis=1, keepdims=True)
+                - 2 * signal * (centred - bias)
+                + signal**2 * (1 - 1 / labels)
+            )
             joint = np.log(prior) - distance / (2 * variance)
             top = joint.max(axis=1, keepdims=True)
             evidence = top[:, 0] + np.log(np.exp(joint - top).sum(axis=1))
-            likelihood = float(evidence.sum() - count * (labels - 1) / 2 * np.log(variance) + np.log(prior).sum())
+            likelihood = float(
+                evidence.sum() - count * (labels - 1) / 2 * np.log(variance) + np.log(prior).sum()
+            )
             if likelihood - best < 1e-6 * count:
                 break
             best = likelihood
@@ -194,10 +208,19 @@ class BatchCalibration(NoCalibration):
             # One more text for each class, so that none dies out.
             prior = (share.sum(axis=0) + 1) / (count + labels)
             shares = share.mean(axis=0)
-            signal = max(float((share * (centred - mean)).sum() / count / max(1 - float((shares**2).sum()), 1e-9)), 1e-3)
+            signal = max(
+                float(
+                    (share * (centred - mean)).sum()
+                    / count
+                    / max(1 - float((shares**2).sum()), 1e-9)
+                ),
+                1e-3,
+            )
             bias = mean - signal * (shares - 1 / labels)
             residual = ((centred - bias) ** 2).sum() - 2 * signal * (share * (centred - bias)).sum()
-            variance = max(float(residual / count + signal**2 * (1 - 1 / labels)) / (labels - 1), 1e-6)
+            variance = max(
+                float(residual / count + signal**2 * (1 - 1 / labels)) / (labels - 1), 1e-6
+            )
         # Where the classes lie further apart than their probabilities say, a whole logarithm of the prior would outweigh the text.
         correction: Array = min(1.0, variance / signal) * np.log(prior) - bias
         return likelihood, correction
@@ -236,7 +259,9 @@ class TemperatureCalibration(NoCalibration):
         from scipy.optimize import minimize
 
         if targets is None or not len(targets):
-            raise ConfigError("temperature calibration needs labelled dev texts; this data has none. Use calibration=batch.")
+            raise ConfigError(
+                "temperature calibration needs labelled dev texts; this data has none. Use calibration=batch."
+            )
         gold = np.asarray(targets)
         mean = logprobs.mean(axis=0)
 
@@ -252,7 +277,9 @@ class TemperatureCalibration(NoCalibration):
     def transform(self, logprobs: Array) -> Array:
         """Scale, shift and normalise."""
         if self._bias is None:
-            raise ConfigError("temperature calibration was not fitted on dev texts; call fit first.")
+            raise ConfigError(
+                "temperature calibration was not fitted on dev texts; call fit first."
+            )
         return softmax(self._scale * logprobs + self._bias)
 
     def state_dict(self) -> dict[str, Any]:
@@ -286,7 +313,13 @@ class PriorMatching(NoCalibration):
 
     name = "matched"
 
-    def __init__(self, prior: Prior = "uniform", iterations: int = 500, tolerance: float = 1e-4, keep: int = 50_000) -> None:
+    def __init__(
+        self,
+        prior: Prior = "uniform",
+        iterations: int = 500,
+        tolerance: float = 1e-4,
+        keep: int = 50_000,
+    ) -> None:
         if prior == "estimated":
             raise ConfigError(
                 "calibration=matched makes the labels' shares what its prior says and cannot estimate it; calibration=batch can."
@@ -313,7 +346,9 @@ class PriorMatching(NoCalibration):
         centred = logprobs - logprobs.mean(axis=1, keepdims=True)
         bias = -centred.mean(axis=0)
         for _ in range(self._iterations):
-            missing = np.log(prior) - np.log(np.maximum(softmax(centred + bias).mean(axis=0), np.finfo(np.float64).tiny))
+            missing = np.log(prior) - np.log(
+                np.maximum(softmax(centred + bias).mean(axis=0), np.finfo(np.float64).tiny)
+            )
             bias = bias + missing
             if np.abs(missing).max() < self._tolerance:
                 break

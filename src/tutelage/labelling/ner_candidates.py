@@ -13,7 +13,29 @@ SOURCES = ("capitals", "chunks", "ngrams", "student")
 """Where candidates may come from."""
 
 _INNER = frozenset(
-    {"of", "the", "and", "de", "la", "le", "les", "di", "du", "del", "der", "von", "van", "den", "for", "in", "on", "to", "at", "a", "an"}
+    {
+        "of",
+        "the",
+        "and",
+        "de",
+        "la",
+        "le",
+        "les",
+        "di",
+        "du",
+        "del",
+        "der",
+        "von",
+        "van",
+        "den",
+        "for",
+        "in",
+        "on",
+        "to",
+        "at",
+        "a",
+        "an",
+    }
     | {"&", "'s", "'", "-", "."}
 )
 """Small words that may stand inside a name (English, and common in names from elsewhere)."""
@@ -41,13 +63,17 @@ class SpanCandidates:
         ConfigError: ``parts`` is negative, ``width`` is below 1, a source is unknown, or none is there before the student is.
     """
 
-    def __init__(self, parts: int = 0, sources: Sequence[str] = ("capitals",), width: int = 4) -> None:
+    def __init__(
+        self, parts: int = 0, sources: Sequence[str] = ("capitals",), width: int = 4
+    ) -> None:
         if parts < 0:
             raise ConfigError(f"teacher.candidate_parts={parts} must be 0 or more words.")
         if width < 1:
             raise ConfigError(f"teacher.candidate_width={width} must be 1 or more words.")
         if isinstance(sources, str):
-            raise ConfigError(f"teacher.candidates={sources} is no list. Give teacher.candidates=[{sources}].")
+            raise ConfigError(
+                f"teacher.candidates={sources} is no list. Give teacher.candidates=[{sources}]."
+            )
         for source in sources:
             if source not in SOURCES:
                 raise ConfigError(did_you_mean("teacher.candidates", str(source), SOURCES))
@@ -78,7 +104,11 @@ class SpanCandidates:
         if "capitals" in self._sources:
             found.update(self._capitals(words))
         if "chunks" in self._sources:
-            found.update(index for index in self._ngrams(words) if all(self._holds(word) for word in words[slice(*index)]))
+            found.update(
+                index
+                for index in self._ngrams(words)
+                if all(self._holds(word) for word in words[slice(*index)])
+            )
         if "ngrams" in self._sources:
             found.update(self._ngrams(words))
         if "student" in self._sources:
@@ -91,7 +121,12 @@ class SpanCandidates:
         found = {name for name in names if name is not None}
         for start, end in loose if self._parts else ():
             capital = [index for index in range(start, end) if capitalised(words[index])]
-            found.update((one, last + 1) for one in capital for last in capital if one <= last < one + self._parts)
+            found.update(
+                (one, last + 1)
+                for one in capital
+                for last in capital
+                if one <= last < one + self._parts
+            )
         return found
 
     def _ngrams(self, words: Sequence[str]) -> Iterator[Place]:
@@ -104,7 +139,13 @@ class SpanCandidates:
     def _near(self, words: Sequence[str], proposed: Sequence[Place]) -> Iterator[Place]:
         """The proposed spans, and each with one of its ends a word off. No end is punctuation, and none is moved to a stop word."""
         for start, end in proposed:
-            for first, last in ((start, end), (start - 1, end), (start + 1, end), (start, end - 1), (start, end + 1)):
+            for first, last in (
+                (start, end),
+                (start - 1, end),
+                (start + 1, end),
+                (start, end - 1),
+                (start, end + 1),
+            ):
                 if not (0 <= first < last <= len(words) and last - first <= self._width):
                     continue
                 begins = _spoken(words[first]) if first == start else self._holds(words[first])
@@ -120,7 +161,9 @@ class SpanCandidates:
         """The run from its first word that a name can begin with: "The", "In" or "He" at the beginning of a sentence is none."""
         start, end = run
         if start == 0 or words[start - 1] in _BEFORE_A_SENTENCE:
-            while start < end and (_stops(words[start], self._stop_words) or not capitalised(words[start])):
+            while start < end and (
+                _stops(words[start], self._stop_words) or not capitalised(words[start])
+            ):
                 start += 1
         return (start, end) if start < end else None
 
@@ -130,7 +173,9 @@ def _spoken(word: str) -> bool:
 
 
 def _stops(word: str, stop_words: frozenset[str]) -> bool:
-    return word.lower() in stop_words and not (len(word) > 1 and word.isupper())  # "US" and "IT" are names
+    return word.lower() in stop_words and not (
+        len(word) > 1 and word.isupper()
+    )  # "US" and "IT" are names
 
 
 def _runs(words: Sequence[str], *, inner: bool) -> list[Place]:
@@ -144,7 +189,13 @@ def _runs(words: Sequence[str], *, inner: bool) -> list[Place]:
         end = index + 1
         while end < len(words):
             after = end
-            while inner and after < len(words) and after - end < 2 and words[after].lower() in _INNER and not capitalised(words[after]):
+            while (
+                inner
+                and after < len(words)
+                and after - end < 2
+                and words[after].lower() in _INNER
+                and not capitalised(words[after])
+            ):
                 after += 1
             if after >= len(words) or not capitalised(words[after]):
                 break

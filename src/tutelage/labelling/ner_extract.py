@@ -63,7 +63,9 @@ class SpanExtractor:
         nearest: Nearest | None = None,
     ) -> None:
         if shown_sentences < 1:
-            raise ConfigError(f"teacher.shown_sentences={shown_sentences} must be 1 or more sentences.")
+            raise ConfigError(
+                f"teacher.shown_sentences={shown_sentences} must be 1 or more sentences."
+            )
         self._name_of: dict[str, str] = {}
         for label in labels:
             if label.word in self._name_of:
@@ -119,8 +121,12 @@ class SpanExtractor:
             if (found := scores.found[number]) is None:
                 errors[index] = scores.errors[number]
             else:
-                opinions[index] = self._opinion(drafts[index], marked[index], dict(zip(spans[number], found, strict=True)))
-        return Labelled(tuple(opinions), errors, asked=len(drafts) + scores.asked, failed=failed + scores.failed)
+                opinions[index] = self._opinion(
+                    drafts[index], marked[index], dict(zip(spans[number], found, strict=True))
+                )
+        return Labelled(
+            tuple(opinions), errors, asked=len(drafts) + scores.asked, failed=failed + scores.failed
+        )
 
     def _scored(self, draft: Draft, marked: Sequence[Span]) -> list[tuple[int, int]]:
         """What the verifier is asked about: what was extracted or has to be there, and the candidates that overlap none of it.
@@ -128,14 +134,27 @@ class SpanExtractor:
         Of extracted entities that overlap each other or what has to be there some will not stay, and what is under those is asked about too.
         """
         rivals = (*marked, *draft.fixed)
-        firm = [span for span in marked if not any(one[:2] != span[:2] and one.shares_a_word(*span[:2]) for one in rivals)]
+        firm = [
+            span
+            for span in marked
+            if not any(one[:2] != span[:2] and one.shares_a_word(*span[:2]) for one in rivals)
+        ]
         said = [*firm, *draft.fixed]
-        others = (index for index in self._verifier.indices(draft) if not any(span.shares_a_word(*index) for span in said))
+        others = (
+            index
+            for index in self._verifier.indices(draft)
+            if not any(span.shares_a_word(*index) for span in said)
+        )
         return sorted({*(span[:2] for span in (*marked, *draft.fixed)), *others})
 
     def _extractions(self, drafts: Sequence[Draft]) -> list[GenerateRequest]:
         return [
-            GenerateRequest(id=f"extract.{index}", prompt=self._prompt(draft.text), sampling=self._sampling, json_schema=self._schema)
+            GenerateRequest(
+                id=f"extract.{index}",
+                prompt=self._prompt(draft.text),
+                sampling=self._sampling,
+                json_schema=self._schema,
+            )
             for index, draft in enumerate(drafts)
         ]
 
@@ -144,7 +163,11 @@ class SpanExtractor:
         return self._prompts.render("extract", text=text, labels=self._labels, demonstrations=shown)
 
     def _shown(self, shots: Sequence[Example]) -> list[dict[str, str]]:
-        return [{"text": shot.text, "reply": self._reply(shot)} for shot in shots if shot.label is not None]
+        return [
+            {"text": shot.text, "reply": self._reply(shot)}
+            for shot in shots
+            if shot.label is not None
+        ]
 
     def _reply(self, shot: Example) -> str:
         """What a right reply for a marked example looks like."""
@@ -163,33 +186,59 @@ class SpanExtractor:
         Raises:
             ValueError: there is no reply, or it does not fit the schema or the text.
         """
-        if reply.finish_reason == "length":  # an engine calls that an error too, but does not know the settings' names
+        if (
+            reply.finish_reason == "length"
+        ):  # an engine calls that an error too, but does not know the settings' names
             longest = reply.completion_tokens >= self._sampling.max_tokens
-            setting = "teacher.reply_tokens" if longest else "the engine's context ends there: fewer teacher.shown_sentences"
-            raise ValueError(f"the reply was cut off at {reply.completion_tokens} tokens ({setting})")
+            setting = (
+                "teacher.reply_tokens"
+                if longest
+                else "the engine's context ends there: fewer teacher.shown_sentences"
+            )
+            raise ValueError(
+                f"the reply was cut off at {reply.completion_tokens} tokens ({setting})"
+            )
         if reply.error:
             raise ValueError(reply.error)
         if record_id(text) in self._prompts.cut:
-            raise ValueError("the sentence is longer than the prompt's text_limit, so its end was not read")
+            raise ValueError(
+                "the sentence is longer than the prompt's text_limit, so its end was not read"
+            )
         words = text.split(" ")
         spans: list[Span] = []
         for entity in validate(reply.text, self._schema):
-            quote, indices, number = one_line(entity["quote"], 80), _indices(words, entity["quote"]), int(entity["occurrence"])
+            quote, indices, number = (
+                one_line(entity["quote"], 80),
+                _indices(words, entity["quote"]),
+                int(entity["occurrence"]),
+            )
             if not indices:
                 raise ValueError(f"the quote {quote!r} is not in the sentence")
             if not 1 <= number <= len(indices):
-                raise ValueError(f"the quote {quote!r} is {len(indices)} times in the sentence, there is no occurrence {number}")
+                raise ValueError(
+                    f"the quote {quote!r} is {len(indices)} times in the sentence, there is no occurrence {number}"
+                )
             span = Span(*indices[number - 1], self._name_of[entity["type"]])
             # Small teachers say an entity again. Where it stands once, nothing else can be meant.
             if len(indices) > 1 and any(one[:2] == span[:2] for one in spans):
-                raise ValueError(f"the quote {quote!r} is {len(indices)} times in the sentence, and occurrence {number} came again")
+                raise ValueError(
+                    f"the quote {quote!r} is {len(indices)} times in the sentence, and occurrence {number} came again"
+                )
             spans.append(span)
         return tuple(sorted(set(spans)))
 
-    def _opinion(self, draft: Draft, extracted: Sequence[Span], scored: dict[tuple[int, int], LabelDistribution]) -> Opinion:
+    def _opinion(
+        self,
+        draft: Draft,
+        extracted: Sequence[Span],
+        scored: dict[tuple[int, int], LabelDistribution],
+    ) -> Opinion:
         sure_of = [(span, scored[span[:2]].probability(span.type)) for span in extracted]
         fixed = {span[:2] for span in draft.fixed}
-        said = {span[:2]: span.type for span, _ in settled(pair for pair in sure_of if pair[0][:2] in fixed)}
+        said = {
+            span[:2]: span.type
+            for span, _ in settled(pair for pair in sure_of if pair[0][:2] in fixed)
+        }
         asked = []
         for mention in draft.mentions:
             index = (mention.start, mention.end)
@@ -199,7 +248,9 @@ class SpanExtractor:
         seen = settled(pair for pair in sure_of if draft.leaves(*pair[0][:2]))
         others = sorted([*draft.kept, *(span for span, _ in seen)])
         opinions = [scored[span.start, span.end] for span in others]
-        confidence = [one.probability(span.type) for span, one in zip(others, opinions, strict=True)]
+        confidence = [
+            one.probability(span.type) for span, one in zip(others, opinions, strict=True)
+        ]
         known = {span[:2] for span in extracted} | fixed
         there = (*others, *draft.fixed)
         passed_over = [
@@ -207,8 +258,12 @@ class SpanExtractor:
             for index, one in scored.items()
             if index not in known and not any(span.shares_a_word(*index) for span in there)
         ]
-        distribution = self._verifier.overall(asked, [*zip(confidence, opinions, strict=True), *passed_over])
-        return Opinion(distribution, tuple(zip(others, confidence, strict=True)), draft.mentions, marked=True)
+        distribution = self._verifier.overall(
+            asked, [*zip(confidence, opinions, strict=True), *passed_over]
+        )
+        return Opinion(
+            distribution, tuple(zip(others, confidence, strict=True)), draft.mentions, marked=True
+        )
 
 
 def _first_of_each_type(shots: Sequence[Example], count: int) -> list[Example]:
@@ -224,8 +279,17 @@ def _first_of_each_type(shots: Sequence[Example], count: int) -> list[Example]:
 
 
 def _schema(words: Sequence[str]) -> str:
-    fields = {"quote": {"type": "string"}, "type": {"enum": list(words)}, "occurrence": {"type": "integer"}}
-    entity = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    fields = {
+        "quote": {"type": "string"},
+        "type": {"enum": list(words)},
+        "occurrence": {"type": "integer"},
+    }
+    entity = {
+        "type": "object",
+        "properties": fields,
+        "required": list(fields),
+        "additionalProperties": False,
+    }
     return json.dumps({"type": "array", "items": entity}, ensure_ascii=False)
 
 
@@ -248,5 +312,8 @@ def _indices(words: Sequence[str], quote: str) -> list[tuple[int, int]]:
 
 def _mixed(scored: LabelDistribution, extracted: str) -> LabelDistribution:
     """The verifier's distribution mixed with the extraction's word for ``extracted``."""
-    mixed = ((1 - _SAID) * one + _SAID * (name == extracted) for name, one in zip(scored.labels, scored.probabilities, strict=True))
+    mixed = (
+        (1 - _SAID) * one + _SAID * (name == extracted)
+        for name, one in zip(scored.labels, scored.probabilities, strict=True)
+    )
     return replace(scored, probabilities=tuple(round(one, 6) for one in mixed))

@@ -77,9 +77,13 @@ class SpanVerifier:
         shown_words: int = 0,
     ) -> None:
         if shown_words < 0:
-            raise ConfigError(f"teacher.shown_words={shown_words} must be 1 or more words, or 0 for whole sentences.")
+            raise ConfigError(
+                f"teacher.shown_words={shown_words} must be 1 or more words, or 0 for whole sentences."
+            )
         if shown_per_type < 1:
-            raise ConfigError(f"teacher.shown_per_type={shown_per_type} must be 1 or more demonstrations.")
+            raise ConfigError(
+                f"teacher.shown_per_type={shown_per_type} must be 1 or more demonstrations."
+            )
         self._candidates = candidates
         self.asks_student = candidates.asks_student
         self._shown_words = shown_words
@@ -87,18 +91,31 @@ class SpanVerifier:
         self._limit = prompts.text_limit
         space = (*labels, NONE)
         shown = self._demonstrations(shots, space)
-        own = None if nearest is None else lambda query: self._demonstrations(nearest(query.text)[::-1], space)[::-1]
+        own = (
+            None
+            if nearest is None
+            else lambda query: self._demonstrations(nearest(query.text)[::-1], space)[::-1]
+        )
         self._scorer = LabelScorer(teacher, space, prompts, shown, calibrator, allow_codes, own)
         self.calibrator = calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
         """Fit the calibrator; with one that needs dev labels, on the candidates of the dev texts (every dev text is counted)."""
-        gold = [(query, label) for example in dev if example.label is not None for query, label in self._of_gold(example)]
+        gold = [
+            (query, label)
+            for example in dev
+            if example.label is not None
+            for query, label in self._of_gold(example)
+        ]
         return len(dev) if self._scorer.fit(gold, on_reply) else 0
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
         """The scoring requests of every candidate, sentence by sentence."""
-        return list(self._scorer.requests([self._query(draft.text, span) for draft in drafts for span in self.indices(draft)]))
+        return list(
+            self._scorer.requests(
+                [self._query(draft.text, span) for draft in drafts for span in self.indices(draft)]
+            )
+        )
 
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
         """Opinions of ``drafts``. A text with a candidate that was not answered has none: half a marking would teach that the rest is "O"."""
@@ -118,9 +135,18 @@ class SpanVerifier:
         ]
         return Labelled(tuple(opinions), scores.errors, scores.asked, scores.failed)
 
-    def score(self, drafts: Sequence[Draft], spans: Sequence[Sequence[tuple[int, int]]], on_reply: OnReply | None = None) -> SpanScores:
+    def score(
+        self,
+        drafts: Sequence[Draft],
+        spans: Sequence[Sequence[tuple[int, int]]],
+        on_reply: OnReply | None = None,
+    ) -> SpanScores:
         """Score the given spans of each text, all texts as one batch of the calibrator."""
-        queries = [self._query(draft.text, span) for draft, own in zip(drafts, spans, strict=True) for span in own]
+        queries = [
+            self._query(draft.text, span)
+            for draft, own in zip(drafts, spans, strict=True)
+            for span in own
+        ]
         scored = self._scorer.score(queries, on_reply)
         result: list[tuple[LabelDistribution, ...] | None] = []
         errors: dict[int, str] = {}
@@ -132,10 +158,18 @@ class SpanVerifier:
                 errors[index] = scored.errors[lost[0]]
                 result.append(None)
             else:
-                result.append(tuple(one for number in numbers if (one := scored.distributions[number]) is not None))
+                result.append(
+                    tuple(
+                        one
+                        for number in numbers
+                        if (one := scored.distributions[number]) is not None
+                    )
+                )
         return SpanScores(tuple(result), errors, asked=len(queries), failed=len(scored.errors))
 
-    def overall(self, asked: Sequence[LabelDistribution], others: Sequence[tuple[float, LabelDistribution]]) -> LabelDistribution:
+    def overall(
+        self, asked: Sequence[LabelDistribution], others: Sequence[tuple[float, LabelDistribution]]
+    ) -> LabelDistribution:
         """A text's one distribution (see :class:`Opinion`): the mean of its ``asked`` mentions, or else the least certain of the others.
 
         Args:
@@ -148,7 +182,9 @@ class SpanVerifier:
         labels = self._scorer.names
         return LabelDistribution(labels, tuple(float(name == OUTSIDE) for name in labels), 0.0)
 
-    def _opinion(self, draft: Draft, spans: Sequence[tuple[int, int]], found: Sequence[LabelDistribution]) -> Opinion:
+    def _opinion(
+        self, draft: Draft, spans: Sequence[tuple[int, int]], found: Sequence[LabelDistribution]
+    ) -> Opinion:
         mentions = {span[:2] for span in draft.mentions}
         scored = dict(zip(spans, found, strict=True))
         kept = [(span, scored[span[:2]].probability(span.type)) for span in draft.kept]
@@ -188,9 +224,14 @@ class SpanVerifier:
         """Every candidate and entity of a marked example, with its type or "O"."""
         draft = Draft(example.text, read_spans(example.label or "[]"))
         types = {span[:2]: span.type for span in draft.mentions}
-        return [(self._query(draft.text, span, around), types.get(span, OUTSIDE)) for span in self.indices(draft)]
+        return [
+            (self._query(draft.text, span, around), types.get(span, OUTSIDE))
+            for span in self.indices(draft)
+        ]
 
-    def _demonstrations(self, shots: Sequence[Example], labels: Sequence[Label]) -> list[tuple[Query, str]]:
+    def _demonstrations(
+        self, shots: Sequence[Example], labels: Sequence[Label]
+    ) -> list[tuple[Query, str]]:
         left = {label.name: self._shown_per_type for label in labels}
         chosen: list[tuple[Query, str]] = []
         for shot in shots:

@@ -50,7 +50,9 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
     if allow_codes:
         if len(labels) <= len(string.ascii_uppercase):
             candidates.append(tuple(string.ascii_uppercase[: len(labels)]))
-        pairs = [first + second for first in string.ascii_lowercase for second in string.ascii_lowercase]
+        pairs = [
+            first + second for first in string.ascii_lowercase for second in string.ascii_lowercase
+        ]
         candidates.append(_distinct_codes(teacher, pairs, len(labels)))
     for words in candidates:
         if len(words) != len(labels):
@@ -59,7 +61,11 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
         if len(set(firsts)) == len(firsts) and -1 not in firsts:
             return Verbalizer(words, tuple(firsts), coded=words != candidates[0])
     clash = _first_clash(teacher, labels)
-    way_out = "; there are too many labels for codes." if allow_codes else ", or allow codes (method.allow_codes=true)."
+    way_out = (
+        "; there are too many labels for codes."
+        if allow_codes
+        else ", or allow codes (method.allow_codes=true)."
+    )
     raise ConfigError(
         f"The labels '{clash[0]}' and '{clash[1]}' begin with the same token for this teacher, so one prefill cannot tell them apart. "
         f"Give other words in data.labels (word: …){way_out}"
@@ -80,7 +86,9 @@ def _distinct_codes(teacher: Teacher, codes: Sequence[str], count: int) -> tuple
 
 def _first_clash(teacher: Teacher, labels: Sequence[Label]) -> tuple[str, str]:
     seen: dict[int, str] = {}
-    for label, ids in zip(labels, teacher.tokenize([f" {label.word}" for label in labels]), strict=True):
+    for label, ids in zip(
+        labels, teacher.tokenize([f" {label.word}" for label in labels]), strict=True
+    ):
         first = ids[0] if ids else -1
         if first in seen:
             return seen[first], label.name
@@ -155,17 +163,23 @@ class LabelScorer:
 
     def prompt(self, query: Query) -> str:
         """The scoring prompt of one query."""
-        legend = list(zip(self._verbalizer.words, (label.description for label in self._labels), strict=True))
+        legend = list(
+            zip(self._verbalizer.words, (label.description for label in self._labels), strict=True)
+        )
         return self._prompts.render(
             "score",
             **query._asdict(),
-            demonstrations=self._demonstrations if self._nearest is None else self._worded(self._nearest(query)),
+            demonstrations=self._demonstrations
+            if self._nearest is None
+            else self._worded(self._nearest(query)),
             coded=self._verbalizer.coded,
             legend=[{"word": word, "description": description} for word, description in legend],
         )
 
     def _worded(self, demonstrations: Sequence[tuple[Query, str]]) -> list[dict[str, str]]:
-        return [{**query._asdict(), "word": self._word_of[label]} for query, label in demonstrations]
+        return [
+            {**query._asdict(), "word": self._word_of[label]} for query, label in demonstrations
+        ]
 
     def _groups(self) -> list[tuple[int, ...]]:
         tokens = self._verbalizer.tokens
@@ -220,7 +234,9 @@ class LabelScorer:
             )
         return Scored(tuple(distributions), errors)
 
-    def _logprobs(self, queries: Sequence[Query], on_reply: OnReply | None) -> tuple[Array, dict[int, str]]:
+    def _logprobs(
+        self, queries: Sequence[Query], on_reply: OnReply | None
+    ) -> tuple[Array, dict[int, str]]:
         requests = self.requests(queries)
         groups, tokens = self._groups(), self._verbalizer.tokens
         replies = self._teacher.ask(requests, on_reply)
@@ -256,7 +272,9 @@ class TextLabeller:
         nearest: Nearest | None = None,
     ) -> None:
         own = None if nearest is None else lambda query: _labelled(nearest(query.text))
-        self._scorer = LabelScorer(teacher, labels, prompts, _labelled(shots), calibrator, allow_codes, own)
+        self._scorer = LabelScorer(
+            teacher, labels, prompts, _labelled(shots), calibrator, allow_codes, own
+        )
         self.calibrator = calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
@@ -275,9 +293,13 @@ class TextLabeller:
 
 
 def _labelled(examples: Sequence[Example]) -> list[tuple[Query, str]]:
-    return [(Query(example.text), example.label) for example in examples if example.label is not None]
+    return [
+        (Query(example.text), example.label) for example in examples if example.label is not None
+    ]
 
 
 def _some_answered(texts: Sequence[object], errors: dict[int, str]) -> None:
     if texts and len(errors) == len(texts):
-        raise TeacherError(f"None of {len(texts)} scoring requests was answered; the first says: {errors[0]}")
+        raise TeacherError(
+            f"None of {len(texts)} scoring requests was answered; the first says: {errors[0]}"
+        )

@@ -119,7 +119,14 @@ class Plannable(Protocol):
 def gold_rows(examples: Sequence[Example], round: int = 0) -> list[Row]:
     """Rows of labelled examples."""
     return [
-        Row(id=f"gold-{example.id}", text=example.text, target=example.label or "", source="gold", round=round, accepted=True)
+        Row(
+            id=f"gold-{example.id}",
+            text=example.text,
+            target=example.label or "",
+            source="gold",
+            round=round,
+            accepted=True,
+        )
         for example in examples
     ]
 
@@ -154,7 +161,11 @@ class TeacherMethod:
     def state_dict(self) -> dict[str, Any]:
         """Which texts were cut, and the calibrator's state where there is one; the rest follows from the pool."""
         state = {"gold": self.calibration_labels, "cut": sorted(self._prompts.cut)}
-        return state if self._labeller is None else {**state, "calibrator": self._labeller.calibrator.state_dict()}
+        return (
+            state
+            if self._labeller is None
+            else {**state, "calibrator": self._labeller.calibrator.state_dict()}
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up both."""

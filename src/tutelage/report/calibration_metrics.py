@@ -25,7 +25,9 @@ class ReliabilityPoint:
     count: int
 
 
-def reliability_points(confidences: Sequence[float], correct: Sequence[bool], bins: int = 15) -> tuple[ReliabilityPoint, ...]:
+def reliability_points(
+    confidences: Sequence[float], correct: Sequence[bool], bins: int = 15
+) -> tuple[ReliabilityPoint, ...]:
     """Bin predictions by confidence into ``bins`` equal widths over [0, 1]; empty bins are left out.
 
     Args:
@@ -37,7 +39,9 @@ def reliability_points(confidences: Sequence[float], correct: Sequence[bool], bi
         ValueError: the lengths differ, a confidence is outside [0, 1] or not a number, or ``bins`` is below 1.
     """
     if len(confidences) != len(correct):
-        raise ValueError(f"{len(confidences)} confidences but {len(correct)} verdicts; give one verdict for each confidence.")
+        raise ValueError(
+            f"{len(confidences)} confidences but {len(correct)} verdicts; give one verdict for each confidence."
+        )
     if bins < 1:
         raise ValueError(f"bins is {bins}; give at least 1.")
     believed = np.asarray(confidences, dtype=np.float64)
@@ -64,7 +68,9 @@ def reliability_points(confidences: Sequence[float], correct: Sequence[bool], bi
     return tuple(points)
 
 
-def expected_calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = 15) -> float:
+def expected_calibration_error(
+    confidences: Sequence[float], correct: Sequence[bool], bins: int = 15
+) -> float:
     """Mean distance between confidence and accuracy over equal-width bins, weighted by how many predictions each holds.
 
     Source: Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017, equation 3.
@@ -83,4 +89,6 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
     points = reliability_points(confidences, correct, bins)
     if not points:
         raise ValueError("There are no predictions, so there is no calibration error.")
-    return sum(point.count * abs(point.accuracy - point.confidence) for point in points) / len(confidences)
+    return sum(point.count * abs(point.accuracy - point.confidence) for point in points) / len(
+        confidences
+    )

@@ -23,7 +23,13 @@ def page_environment(templates: Path, script: str = "") -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    made = Environment(loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     made.filters |= {
         "percent": _percent,
         "count": _count,
@@ -33,7 +39,10 @@ def page_environment(templates: Path, script: str = "") -> Environment:
         "signed": _signed,
         "p": _p,
     }
-    made.globals |= {"csp": _policy(script), "style": Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8"))}
+    made.globals |= {
+        "csp": _policy(script),
+        "style": Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8")),
+    }
     return made
 
 

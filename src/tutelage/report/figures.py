@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tutelage.report.figures_confusion import confusion_matrix
-from tutelage.report.figures_learning import class_f1_by_round, learning_by_round, learning_by_tokens
+from tutelage.report.figures_learning import (
+    class_f1_by_round,
+    learning_by_round,
+    learning_by_tokens,
+)
 from tutelage.report.figures_rows import rejected_by_reason, rows_by_kind
 from tutelage.report.figures_selection import selection_by_step
 from tutelage.report.figures_teacher import teacher_reliability
@@ -44,9 +48,16 @@ class FigureKind:
 
     def words(self, run: Run) -> tuple[str, str]:
         """Title and caption in the words of the run's task."""
-        title, caption = self.for_entities if run.by_word and self.for_entities else (self.title, self.caption)
+        title, caption = (
+            self.for_entities if run.by_word and self.for_entities else (self.title, self.caption)
+        )
         kept = run.result.get("kept")
-        return title, f"{caption} The run ended with the student {kept['name']}, the best on dev." if kept and self.by_stage else caption
+        return (
+            title,
+            f"{caption} The run ended with the student {kept['name']}, the best on dev."
+            if kept and self.by_stage
+            else caption,
+        )
 
 
 FIGURES = (
@@ -117,7 +128,10 @@ FIGURES = (
         selection_by_step,
     ),
     FigureKind(
-        "rejected-by-reason", "Rejected rows by reason", "Rejected rows stay in the pool file, with their reason.", rejected_by_reason
+        "rejected-by-reason",
+        "Rejected rows by reason",
+        "Rejected rows stay in the pool file, with their reason.",
+        rejected_by_reason,
     ),
 )
 
@@ -127,7 +141,9 @@ def _saving() -> Iterator[None]:
     with figure_style(), warnings.catch_warnings():
         # A script that no installed font covers shows as boxes in the PNG; the browser has the SVG's text and its own fonts.
         warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from")
-        warnings.filterwarnings("ignore", message=r"(?s)Matplotlib currently does not support .* natively")
+        warnings.filterwarnings(
+            "ignore", message=r"(?s)Matplotlib currently does not support .* natively"
+        )
         yield
 
 

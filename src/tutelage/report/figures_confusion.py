@@ -30,7 +30,9 @@ def confusion_matrix(run: Run) -> Figure | None:
         return None
     pairs = _pairs(run)
     # "none" comes last, and no type is called "".
-    extra = sorted({label for pair in pairs for label in pair} - set(run.labels), reverse=run.by_word)
+    extra = sorted(
+        {label for pair in pairs for label in pair} - set(run.labels), reverse=run.by_word
+    )
     labels = [*run.labels, *extra]
     confused = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]]
     size = len(labels)
@@ -41,7 +43,9 @@ def confusion_matrix(run: Run) -> Figure | None:
             return figure
         listed = confused[: _LISTED if size > _NAMED else 10]
         figure = new_figure(6.2 if size > _NAMED else max(3.6, 1.9 + 0.36 * size))
-        matrix, bars = figure.subplots(1, 2, width_ratios=(1.15, 1.0) if size <= _NAMED else (1.5, 1.0))
+        matrix, bars = figure.subplots(
+            1, 2, width_ratios=(1.15, 1.0) if size <= _NAMED else (1.5, 1.0)
+        )
         _matrix(matrix, run, labels, pairs, named=size <= _NAMED)
         _list(bars, run, listed, len(confused))
     return figure
@@ -54,7 +58,10 @@ def _pairs(run: Run) -> Counter[tuple[str, str]]:
     pairs: Counter[tuple[str, str]] = Counter()
     for outcome in run.after:
         pairs.update((one.right, one.predicted) for one in run.task.mistakes(outcome))
-        pairs.update((span.type, span.type) for span in set(read_spans(outcome.target)) & set(read_spans(outcome.predicted)))
+        pairs.update(
+            (span.type, span.type)
+            for span in set(read_spans(outcome.target)) & set(read_spans(outcome.predicted))
+        )
     return pairs
 
 
@@ -62,7 +69,9 @@ def _name(label: str) -> str:
     return short(label, 22) if label else "none"
 
 
-def _matrix(axes: Axes, run: Run, labels: list[str], pairs: Counter[tuple[str, str]], named: bool) -> None:
+def _matrix(
+    axes: Axes, run: Run, labels: list[str], pairs: Counter[tuple[str, str]], named: bool
+) -> None:
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
@@ -78,19 +87,42 @@ def _matrix(axes: Axes, run: Run, labels: list[str], pairs: Counter[tuple[str, s
         colour = Colour.BLUE if target == predicted else Colour.VERMILION
         # Faint cells stay visible: one confusion in a hundred is what one looks for.
         shade = 0.12 + 0.88 * share if target == predicted else min(1.0, 0.16 + 1.7 * share)
-        cells[colour].append((Rectangle((place[predicted] - 0.5, place[target] - 0.5), 1, 1), shade))
+        cells[colour].append(
+            (Rectangle((place[predicted] - 0.5, place[target] - 0.5), 1, 1), shade)
+        )
         if named:
             ink = Colour.PAPER if shade > 0.55 else Colour.INK
-            axes.text(place[predicted], place[target], str(count), ha="center", va="center", fontsize=8.5 if size <= 20 else 7.5, color=ink)
+            axes.text(
+                place[predicted],
+                place[target],
+                str(count),
+                ha="center",
+                va="center",
+                fontsize=8.5 if size <= 20 else 7.5,
+                color=ink,
+            )
     for colour, shaded in cells.items():
         faces = [to_rgba(colour, shade) for _, shade in shaded]
-        axes.add_collection(PatchCollection([patch for patch, _ in shaded], facecolors=faces, edgecolors="none"))
+        axes.add_collection(
+            PatchCollection([patch for patch, _ in shaded], facecolors=faces, edgecolors="none")
+        )
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
     if named:
         names = list(map(_name, labels))
-        axes.set_xticks(range(size), names, rotation=35 if size <= 20 else 55, ha="right", rotation_mode="anchor", fontsize=8.5)
-        axes.set_yticks(range(size), [f"{name}  {totals[label]}" for name, label in zip(names, labels, strict=True)], fontsize=8.5)
+        axes.set_xticks(
+            range(size),
+            names,
+            rotation=35 if size <= 20 else 55,
+            ha="right",
+            rotation_mode="anchor",
+            fontsize=8.5,
+        )
+        axes.set_yticks(
+            range(size),
+            [f"{name}  {totals[label]}" for name, label in zip(names, labels, strict=True)],
+            fontsize=8.5,
+        )
     axes.set_xticks([edge - 0.5 for edge in range(size + 1)], minor=True)
     axes.set_yticks([edge - 0.5 for edge in range(size + 1)], minor=True)
     axes.grid(which="minor", linewidth=0.8 if named else 0.3)
@@ -109,14 +141,20 @@ def _matrix(axes: Axes, run: Run, labels: list[str], pairs: Counter[tuple[str, s
 def _list(axes: Axes, run: Run, listed: list[tuple[tuple[str, str], int]], kinds: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_title(f"Most frequent confusions ({len(listed)} of {kinds})" if listed else "No confusions")
+    axes.set_title(
+        f"Most frequent confusions ({len(listed)} of {kinds})" if listed else "No confusions"
+    )
     if not listed:
         axes.set_axis_off()
         return
-    bars = axes.barh(range(len(listed)), [count for _, count in listed], 0.28, color=Colour.VERMILION)
+    bars = axes.barh(
+        range(len(listed)), [count for _, count in listed], 0.28, color=Colour.VERMILION
+    )
     axes.bar_label(bars, padding=3, fontsize=8.5)
     for index, ((target, predicted), _) in enumerate(listed):
-        axes.text(0, index - 0.24, f"{_name(target)} → {_name(predicted)}", fontsize=8.5, va="bottom")
+        axes.text(
+            0, index - 0.24, f"{_name(target)} → {_name(predicted)}", fontsize=8.5, va="bottom"
+        )
     axes.set_ylim(len(listed) - 0.6, -0.85)
     axes.set_xlim(0, max(count for _, count in listed) * 1.12)
     axes.set_yticks([])

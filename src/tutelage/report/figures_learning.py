@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_CLASSES = 20
-_REFERENCES = (("before", Colour.MUTED), ("supervised", Colour.GREEN), ("teacher", Colour.VERMILION))
+_REFERENCES = (
+    ("before", Colour.MUTED),
+    ("supervised", Colour.GREEN),
+    ("teacher", Colour.VERMILION),
+)
 
 
 def learning_by_round(run: Run) -> Figure | None:
@@ -28,7 +32,9 @@ def learning_by_tokens(run: Run) -> Figure | None:
     """The same against billed teacher tokens; None with fewer than two rounds, or where no tokens were billed."""
     if not any(line.billed_tokens for line in run.metrics):
         return None
-    return _learning(run, lambda line: line.billed_tokens, "billed teacher tokens (prompt + completion)")
+    return _learning(
+        run, lambda line: line.billed_tokens, "billed teacher tokens (prompt + completion)"
+    )
 
 
 def _learning(run: Run, index: Callable[[RoundMetrics], int], unit: str) -> Figure | None:
@@ -38,19 +44,32 @@ def _learning(run: Run, index: Callable[[RoundMetrics], int], unit: str) -> Figu
         return None
     with figure_style():
         figure = new_figure(3.7)
-        for axes, (name, title) in zip(figure.subplots(1, 2), ((metric.key, metric.title) for metric in run.headline_metrics), strict=True):
+        for axes, (name, title) in zip(
+            figure.subplots(1, 2),
+            ((metric.key, metric.title) for metric in run.headline_metrics),
+            strict=True,
+        ):
             labels: list[tuple[float, str, str]] = []
             values: list[float] = []
             for split, colour in (("dev", Colour.GREY), ("test", Colour.BLUE)):
-                drawn = _line(axes, [(index(line), getattr(line, split)) for line in run.metrics], name, colour)
+                drawn = _line(
+                    axes,
+                    [(index(line), getattr(line, split)) for line in run.metrics],
+                    name,
+                    colour,
+                )
                 if drawn:
                     values += drawn
                     ink = Colour.MUTED if split == "dev" else colour
                     labels.append((drawn[-1], f"{split} {drawn[-1]:.1%}", ink))
-            for (short_name, colour), reference in zip(_REFERENCES, reference_scores(run), strict=True):
+            for (short_name, colour), reference in zip(
+                _REFERENCES, reference_scores(run), strict=True
+            ):
                 value = reference.scores.value(name) if reference.scores else math.nan
                 if math.isfinite(value):
-                    axes.axhline(value, color=colour, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+                    axes.axhline(
+                        value, color=colour, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1
+                    )
                     values.append(value)
                     labels.append((value, f"{short_name} {value:.1%}", colour))
             if values:
@@ -58,7 +77,11 @@ def _learning(run: Run, index: Callable[[RoundMetrics], int], unit: str) -> Figu
                 low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
                 axes.set_ylim(low, high)
                 # Ticks are whole percents: a step of 2.5 would be written 18, 20, 23.
-                axes.yaxis.set_major_locator(MaxNLocator(nbins=max(1, min(8, int(100 * (high - low)))), steps=[1, 2, 4, 5, 10]))
+                axes.yaxis.set_major_locator(
+                    MaxNLocator(
+                        nbins=max(1, min(8, int(100 * (high - low)))), steps=[1, 2, 4, 5, 10]
+                    )
+                )
             axes.set_title(title[:1].upper() + title[1:])
             axes.set_xlabel(unit)
             axes.set_ylabel(f"{title}, %")
@@ -71,7 +94,9 @@ def _learning(run: Run, index: Callable[[RoundMetrics], int], unit: str) -> Figu
     return figure
 
 
-def _line(axes: Axes, points: list[tuple[int, Scores | None]], name: str, colour: str) -> list[float]:
+def _line(
+    axes: Axes, points: list[tuple[int, Scores | None]], name: str, colour: str
+) -> list[float]:
     pairs = [(x, scores.value(name)) for x, scores in points if scores is not None]
     if pairs:
         axes.plot(*zip(*pairs, strict=True), color=colour, marker="o", clip_on=False, zorder=3)
@@ -87,16 +112,24 @@ def class_f1_by_round(run: Run) -> Figure | None:
 
     every_round_tested = all(line.test for line in run.metrics)
     chosen = [(line.round, line.test if every_round_tested else line.dev) for line in run.metrics]
-    measured = [(round, scores.per_class) for round, scores in chosen if scores and scores.per_class]
+    measured = [
+        (round, scores.per_class) for round, scores in chosen if scores and scores.per_class
+    ]
     if len(measured) < 2:
         return None
     split = "test" if every_round_tested else "dev"
     curves = {
-        label: [(number, per_class[label].f1) for number, per_class in measured if label in per_class]
+        label: [
+            (number, per_class[label].f1) for number, per_class in measured if label in per_class
+        ]
         for label in run.labels
         if any(label in per_class for _, per_class in measured)
     }
-    shown = sorted(curves, key=lambda label: curves[label][-1][1])[:_MOST_CLASSES] if len(curves) > _MOST_CLASSES else list(curves)
+    shown = (
+        sorted(curves, key=lambda label: curves[label][-1][1])[:_MOST_CLASSES]
+        if len(curves) > _MOST_CLASSES
+        else list(curves)
+    )
     columns = min(len(shown), 4 if len(shown) <= 12 else 5)
     deep = math.ceil(len(shown) / columns)
     with figure_style():

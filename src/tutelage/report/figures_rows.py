@@ -46,7 +46,10 @@ def reason_kind(reason: str) -> str:
 def _stack(rows: Sequence[Row]) -> list[tuple[str, Colour, list[Row]]]:
     """Rows split into the layers of a stacked bar: accepted by kind, then every rejected one."""
     kinds = [kind for kind in _KINDS if any(row.source == kind and row.accepted for row in rows)]
-    layers = [(kind, kind_colour(kind), [row for row in rows if row.source == kind and row.accepted]) for kind in kinds]
+    layers = [
+        (kind, kind_colour(kind), [row for row in rows if row.source == kind and row.accepted])
+        for kind in kinds
+    ]
     if rejected := [row for row in rows if not row.accepted]:
         layers.append(("rejected", Colour.GREY, rejected))
     return layers
@@ -59,9 +62,13 @@ def rows_by_kind(run: Run) -> Figure | None:
     if not run.rows:
         return None
     totals = Counter(row_class(run, row) for row in run.rows)
-    classes = [label for label in run.labels if totals[label]] + sorted(label for label in totals if label not in run.labels)
+    classes = [label for label in run.labels if totals[label]] + sorted(
+        label for label in totals if label not in run.labels
+    )
     left_out = max(0, len(classes) - _MOST_CLASSES)
-    classes = sorted(classes, key=lambda label: -totals[label])[:_MOST_CLASSES] if left_out else classes
+    classes = (
+        sorted(classes, key=lambda label: -totals[label])[:_MOST_CLASSES] if left_out else classes
+    )
     rounds = range(max(row.round for row in run.rows) + 1)
     with figure_style():
         figure = new_figure(max(3.4, 0.9 + 0.27 * len(classes)))
@@ -69,10 +76,22 @@ def rows_by_kind(run: Run) -> Figure | None:
         by_round, by_class = panels[0] if len(rounds) > 1 else None, panels[-1]
         base, start = Counter[int](), Counter[str]()
         for name, colour, rows in _stack(run.rows):
-            in_round, in_class = Counter(row.round for row in rows), Counter(row_class(run, row) for row in rows)
+            in_round, in_class = (
+                Counter(row.round for row in rows),
+                Counter(row_class(run, row) for row in rows),
+            )
             if by_round:
-                by_round.bar(rounds, [in_round[n] for n in rounds], 0.72, bottom=[base[n] for n in rounds], color=colour)
-            widths, lefts = [in_class[label] for label in classes], [start[label] for label in classes]
+                by_round.bar(
+                    rounds,
+                    [in_round[n] for n in rounds],
+                    0.72,
+                    bottom=[base[n] for n in rounds],
+                    color=colour,
+                )
+            widths, lefts = (
+                [in_class[label] for label in classes],
+                [start[label] for label in classes],
+            )
             by_class.barh(range(len(classes)), widths, 0.72, left=lefts, color=colour, label=name)
             base += in_round
             start += in_class
@@ -84,7 +103,12 @@ def rows_by_kind(run: Run) -> Figure | None:
             by_round.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             by_round.grid(axis="y")
         by_class.set_title(
-            f"By {run.class_noun}" + (f" (the {_MOST_CLASSES} with most rows of {_MOST_CLASSES + left_out})" if left_out else "")
+            f"By {run.class_noun}"
+            + (
+                f" (the {_MOST_CLASSES} with most rows of {_MOST_CLASSES + left_out})"
+                if left_out
+                else ""
+            )
         )
         by_class.set_xlabel(f"rows (rejected ones under the {run.class_noun} asked for)")
         by_class.set_yticks(range(len(classes)), [short(label) for label in classes])
@@ -93,7 +117,14 @@ def rows_by_kind(run: Run) -> Figure | None:
         by_class.grid(axis="x")
         by_class.tick_params(axis="y", length=0)
         handles, names = by_class.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper left", ncols=len(names), handlelength=1.0, handleheight=1.0)
+        figure.legend(
+            handles,
+            names,
+            loc="outside upper left",
+            ncols=len(names),
+            handlelength=1.0,
+            handleheight=1.0,
+        )
     return figure
 
 
@@ -107,13 +138,23 @@ def rejected_by_reason(run: Run) -> Figure | None:
     counted = reasons.most_common()
     if len(counted) > _MOST_REASONS:
         rest = counted[_MOST_REASONS - 1 :]
-        counted = [*counted[: _MOST_REASONS - 1], (f"{len(rest)} other reasons", sum(count for _, count in rest))]
+        counted = [
+            *counted[: _MOST_REASONS - 1],
+            (f"{len(rest)} other reasons", sum(count for _, count in rest)),
+        ]
     total = sum(reasons.values())
     with figure_style():
         figure = new_figure(0.9 + 0.3 * len(counted))
         axes = figure.subplots()
-        bars = axes.barh(range(len(counted)), [count for _, count in counted], 0.66, color=Colour.VERMILION)
-        axes.bar_label(bars, [f"{count:,} · {count / total:.0%}" for _, count in counted], padding=4, fontsize=8.5)
+        bars = axes.barh(
+            range(len(counted)), [count for _, count in counted], 0.66, color=Colour.VERMILION
+        )
+        axes.bar_label(
+            bars,
+            [f"{count:,} · {count / total:.0%}" for _, count in counted],
+            padding=4,
+            fontsize=8.5,
+        )
         axes.set_yticks(range(len(counted)), [short(reason, 48) for reason, _ in counted])
         axes.set_ylim(len(counted) - 0.4, -0.6)
         axes.set_xlim(0, counted[0][1] * 1.12)

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 _POINTS = 12
 """Steps are gathered into at most so many points: one step keeps a row or two, and its accuracy says nothing."""
 _MOST_CLASSES = 7
-_CURVES = (Colour.BLUE, Colour.VERMILION, Colour.GREEN, Colour.PURPLE, Colour.AMBER, Colour.SKY, Colour.MUTED)
+_CURVES = (
+    Colour.BLUE,
+    Colour.VERMILION,
+    Colour.GREEN,
+    Colour.PURPLE,
+    Colour.AMBER,
+    Colour.SKY,
+    Colour.MUTED,
+)
 
 
 def selection_by_step(run: Run) -> Figure | None:
@@ -37,7 +45,11 @@ def selection_by_step(run: Run) -> Figure | None:
     shown = sorted(sorted(total, key=lambda key: (-total[key], key))[:_MOST_CLASSES])
     colours = dict(zip(shown, _CURVES, strict=False))
     groups = _grouped(steps)
-    panels = [("teacher's threshold", "tau_teacher"), ("student's threshold", "tau_student")] if steps[-1].tau_teacher else []
+    panels = (
+        [("teacher's threshold", "tau_teacher"), ("student's threshold", "tau_student")]
+        if steps[-1].tau_teacher
+        else []
+    )
     with figure_style():
         figure = new_figure(6.4 if panels else 3.4)
         grid = figure.subplots(2 if panels else 1, 2, squeeze=False)
@@ -45,27 +57,49 @@ def selection_by_step(run: Run) -> Figure | None:
             axes.set_title(f"The {title} by class")
             axes.set_ylabel("confidence" if name == "tau_teacher" else "uncertainty")
             curves = {
-                key: [(group.end, value) for group in groups if (value := _at(getattr(group.steps[-1], name), key)) is not None]
+                key: [
+                    (group.end, value)
+                    for group in groups
+                    if (value := _at(getattr(group.steps[-1], name), key)) is not None
+                ]
                 for key in shown
             }
             _draw(axes, curves, colours, {key: short(_name(run, key), 16) for key in shown})
         kept, right = grid[-1]
         kept.set_title("Rows of each class that were kept, %")
-        told = {key: f"{short(_name(run, key), 16)}: {_share(steps, key):.0%} in all" for key in shown}
+        told = {
+            key: f"{short(_name(run, key), 16)}: {_share(steps, key):.0%} in all" for key in shown
+        }
         _draw(
             kept,
-            {key: [(group.end, _share(group.steps, key)) for group in groups if _seen(group.steps, key)] for key in shown},
+            {
+                key: [
+                    (group.end, _share(group.steps, key))
+                    for group in groups
+                    if _seen(group.steps, key)
+                ]
+                for key in shown
+            },
             colours,
             told,
         )
         right.set_title("Teacher's labels that are right, %")
         ends = []
         for name, colour, pairs in (
-            ("all rows", Colour.MUTED, [[step.right_of_seen for step in group.steps] for group in groups]),
-            ("kept rows", Colour.BLUE, [[step.right_of_kept for step in group.steps] for group in groups]),
+            (
+                "all rows",
+                Colour.MUTED,
+                [[step.right_of_seen for step in group.steps] for group in groups],
+            ),
+            (
+                "kept rows",
+                Colour.BLUE,
+                [[step.right_of_kept for step in group.steps] for group in groups],
+            ),
         ):
             sums = [
-                (group.end, sum(one[0] for one in found), sum(one[1] for one in found)) for group, found in zip(groups, pairs, strict=True)
+                (group.end, sum(one[0] for one in found), sum(one[1] for one in found))
+                for group, found in zip(groups, pairs, strict=True)
             ]
             points = [(end, hits / known) for end, hits, known in sums if known]
             if points:
@@ -75,7 +109,13 @@ def selection_by_step(run: Run) -> Figure | None:
         right.set_ylim(0, 1)
         label_right(right, ends)
         if not ends:
-            right.annotate("gold labels of the pool are not known", (0.5, 0.5), xycoords="axes fraction", ha="center", color=Colour.MUTED)
+            right.annotate(
+                "gold labels of the pool are not known",
+                (0.5, 0.5),
+                xycoords="axes fraction",
+                ha="center",
+                color=Colour.MUTED,
+            )
         for axes in (kept, right):
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))
         for axes in grid.ravel():
@@ -95,7 +135,10 @@ class _Group:
 
 def _grouped(steps: Sequence[SelectionStep]) -> list[_Group]:
     size = -(-len(steps) // _POINTS)
-    return [_Group(steps[start : start + size], min(start + size, len(steps))) for start in range(0, len(steps), size)]
+    return [
+        _Group(steps[start : start + size], min(start + size, len(steps)))
+        for start in range(0, len(steps), size)
+    ]
 
 
 def _at(values: Sequence[float | None], key: int) -> float | None:
@@ -111,13 +154,20 @@ def _share(steps: Sequence[SelectionStep], key: int) -> float:
     return sum(step.kept.get(key, 0) for step in steps) / _seen(steps, key)
 
 
-def _draw(axes: Axes, curves: dict[int, list[tuple[int, float]]], colours: dict[int, Any], names: dict[int, str]) -> None:
+def _draw(
+    axes: Axes,
+    curves: dict[int, list[tuple[int, float]]],
+    colours: dict[int, Any],
+    names: dict[int, str],
+) -> None:
     ends = []
     for key, points in curves.items():
         if points:
             axes.plot(*zip(*points, strict=True), color=colours[key], clip_on=False, linewidth=1.3)
             ends.append((points[-1][1], names[key], colours[key]))
-    axes.set_ylim(0, max([value for points in curves.values() for _, value in points] + [0.05]) * 1.05)
+    axes.set_ylim(
+        0, max([value for points in curves.values() for _, value in points] + [0.05]) * 1.05
+    )
     label_right(axes, ends, gap=0.09)
 
 

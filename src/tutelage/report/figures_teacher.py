@@ -33,14 +33,29 @@ def _answers(run: Run) -> list[_Answers]:
         entities = [
             (confidence, span in read_spans(opinion.target))
             for opinion in answered
-            for span, confidence in zip(read_spans(opinion.predicted), opinion.probabilities, strict=True)
+            for span, confidence in zip(
+                read_spans(opinion.predicted), opinion.probabilities, strict=True
+            )
         ]
-        return [_Answers("calibrated", Colour.BLUE, "o", [confidence for confidence, _ in entities], [right for _, right in entities])]
+        return [
+            _Answers(
+                "calibrated",
+                Colour.BLUE,
+                "o",
+                [confidence for confidence, _ in entities],
+                [right for _, right in entities],
+            )
+        ]
     made = []
     for name, colour, shape in (("raw", Colour.VERMILION, "s"), ("calibrated", Colour.BLUE, "o")):
         opinions = [opinion.raw if name == "raw" else opinion.probabilities for opinion in answered]
-        right = [run.labels[predicted.index(max(predicted))] == given.target for predicted, given in zip(opinions, answered, strict=True)]
-        made.append(_Answers(name, colour, shape, [max(predicted) for predicted in opinions], right))
+        right = [
+            run.labels[predicted.index(max(predicted))] == given.target
+            for predicted, given in zip(opinions, answered, strict=True)
+        ]
+        made.append(
+            _Answers(name, colour, shape, [max(predicted) for predicted in opinions], right)
+        )
     return made
 
 
@@ -55,13 +70,28 @@ def teacher_reliability(run: Run) -> Figure | None:
     answers = _answers(run)
     if not answers or not answers[0].confidence:
         return None
-    unit = "marked entities" if run.by_word else "answered test texts" if any(one.error for one in run.teacher) else "test texts"
+    unit = (
+        "marked entities"
+        if run.by_word
+        else "answered test texts"
+        if any(one.error for one in run.teacher)
+        else "test texts"
+    )
     with figure_style():
         figure = new_figure(4.4)
-        panels: dict[str, Any] = figure.subplot_mosaic([["curve", given.name] for given in answers], width_ratios=[1.0, 1.15])
+        panels: dict[str, Any] = figure.subplot_mosaic(
+            [["curve", given.name] for given in answers], width_ratios=[1.0, 1.15]
+        )
         curve = panels["curve"]
         curve.plot((0, 1), (0, 1), color=Colour.GREY, linewidth=1.0, linestyle=(0, (4, 3)))
-        curve.annotate("as sure as right", (0.06, 0.085), rotation=45, rotation_mode="anchor", color=Colour.MUTED, fontsize=8)
+        curve.annotate(
+            "as sure as right",
+            (0.06, 0.085),
+            rotation=45,
+            rotation_mode="anchor",
+            color=Colour.MUTED,
+            fontsize=8,
+        )
         for name, colour, shape, confidence, right in answers:
             points = reliability_points(confidence, right, _BINS)
             error = expected_calibration_error(confidence, right, _BINS)
@@ -75,12 +105,21 @@ def teacher_reliability(run: Run) -> Figure | None:
             )
             panel = panels[name]
             edges = [index / _BINS for index in range(_BINS + 1)]
-            split = [[value for value, ok in zip(confidence, right, strict=True) if ok is verdict] for verdict in (True, False)]
-            panel.hist(split, edges, stacked=True, color=[colour, Colour.GREY], label=["right", "wrong"])
+            split = [
+                [value for value, ok in zip(confidence, right, strict=True) if ok is verdict]
+                for verdict in (True, False)
+            ]
+            panel.hist(
+                split, edges, stacked=True, color=[colour, Colour.GREY], label=["right", "wrong"]
+            )
             panel.set_title(f"Confidence, {name}")
             panel.set_ylabel(unit)
             panel.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-            panel.legend(loc="upper left" if sum(confidence) / len(confidence) > 0.5 else "upper right", handlelength=1.0, handleheight=1.0)
+            panel.legend(
+                loc="upper left" if sum(confidence) / len(confidence) > 0.5 else "upper right",
+                handlelength=1.0,
+                handleheight=1.0,
+            )
         curve.legend(loc="best")
         curve.set_title(f"Reliability ({len(answers[0].confidence):,} {unit}, {_BINS} bins)")
         curve.set_ylabel("share of answers that are right, %")

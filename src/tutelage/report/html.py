@@ -19,8 +19,21 @@ from tutelage.report.figures import draw_figures, figure_svg, write_pngs
 from tutelage.report.intervals import DRAWS
 from tutelage.report.markings import cut
 from tutelage.report.mistakes import wrong_on_test
-from tutelage.report.summary import SummaryLine, changed_outcomes, class_lines, error_lines, summary_lines
-from tutelage.report.trail import chapters, rejected_reasons, row_pieces, script_json, sureness, trail_data
+from tutelage.report.summary import (
+    SummaryLine,
+    changed_outcomes,
+    class_lines,
+    error_lines,
+    summary_lines,
+)
+from tutelage.report.trail import (
+    chapters,
+    rejected_reasons,
+    row_pieces,
+    script_json,
+    sureness,
+    trail_data,
+)
 from tutelage.runs.read import Run, read_run
 
 _HERE = Path(__file__).parent
@@ -58,7 +71,10 @@ def write_report(folder: Path) -> Path:
     try:
         drawn = draw_figures(run)
         write_pngs(run.folder / "figures", drawn)
-        page = _render(run, {kind.name: (kind, figure_svg(figure, kind.name)) for kind, figure in drawn.items()})
+        page = _render(
+            run,
+            {kind.name: (kind, figure_svg(figure, kind.name)) for kind, figure in drawn.items()},
+        )
         path = run.folder / "report.html"
         handle, scratch = tempfile.mkstemp(dir=run.folder, prefix=".report-", suffix=".html")
         try:
@@ -129,7 +145,9 @@ def _scale(run: Run, lines: tuple[SummaryLine, ...]) -> IntervalScale | None:
 
     first = run.headline_metrics[0].key
     marks = [
-        IntervalMark(index(line.interval[0]), index(line.scores.value(first)), index(line.interval[1]))
+        IntervalMark(
+            index(line.interval[0]), index(line.scores.value(first)), index(line.interval[1])
+        )
         if line.interval and line.scores
         else None
         for line in lines

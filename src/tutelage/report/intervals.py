@@ -22,7 +22,9 @@ def wilson_interval(accuracy: float, count: int) -> tuple[float, float]:
     from scipy.stats import binomtest
 
     if count < 1 or not 0.0 <= accuracy <= 1.0:
-        raise ValueError(f"accuracy {accuracy} of {count} examples has no interval; give a share in [0, 1] and at least one example.")
+        raise ValueError(
+            f"accuracy {accuracy} of {count} examples has no interval; give a share in [0, 1] and at least one example."
+        )
     interval = binomtest(round(accuracy * count), count).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -40,8 +42,13 @@ def entity_f1_interval(outcomes: Sequence[Outcome], seed: int = 0) -> tuple[floa
     """
     if not outcomes:
         raise ValueError("There are no outcomes, so their F1 has no interval.")
-    pairs = [(set(read_spans(outcome.target)), set(read_spans(outcome.predicted))) for outcome in outcomes]
-    counts = np.array([(len(gold & predicted), len(gold) + len(predicted)) for gold, predicted in pairs])
+    pairs = [
+        (set(read_spans(outcome.target)), set(read_spans(outcome.predicted)))
+        for outcome in outcomes
+    ]
+    counts = np.array(
+        [(len(gold & predicted), len(gold) + len(predicted)) for gold, predicted in pairs]
+    )
     size = len(counts)
     drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), DRAWS) @ counts
     f1 = 2 * drawn[:, 0] / np.maximum(drawn[:, 1], 1)

@@ -33,7 +33,9 @@ class ComparedMarks(NamedTuple):
     errors: dict[str, int]
 
 
-def marked(text: str, spans: Iterable[Span], faults: Mapping[Span, str] | None = None) -> tuple[Piece, ...]:
+def marked(
+    text: str, spans: Iterable[Span], faults: Mapping[Span, str] | None = None
+) -> tuple[Piece, ...]:
     """``text`` cut at its entities; joined, the pieces are the text again. A span beyond the text, or over another one, is left out."""
     indices = []
     start = 0
@@ -57,11 +59,15 @@ def compared(outcome: Outcome) -> ComparedMarks:
     """The right marking, where what was missed is named, and the predicted one with what is wrong with each mark."""
     gold, predicted = read_spans(outcome.target), read_spans(outcome.predicted)
     errors = span_errors(gold, predicted)
-    missed: dict[Span, str] = {error.gold: error.kind for error in errors if error.gold and not error.predicted}
+    missed: dict[Span, str] = {
+        error.gold: error.kind for error in errors if error.gold and not error.predicted
+    }
     wrong: dict[Span, str] = {error.predicted: error.kind for error in errors if error.predicted}
     counts = Counter[str](error.kind for error in errors)
     return ComparedMarks(
-        marked(outcome.text, gold, missed), marked(outcome.text, predicted, wrong), {kind: counts[kind] for kind in KINDS if counts[kind]}
+        marked(outcome.text, gold, missed),
+        marked(outcome.text, predicted, wrong),
+        {kind: counts[kind] for kind in KINDS if counts[kind]},
     )
 
 
@@ -71,7 +77,10 @@ def tints(labels: Sequence[str], others: Iterable[str] = ()) -> dict[str, int]:
     Types beyond the eighth share colours with the first ones, and ``others``, which are none of the run's, all have the last; the type is
     written beside each mark.
     """
-    return {**dict.fromkeys(sorted(others), TINTS - 1), **{label: index % TINTS for index, label in enumerate(labels)}}
+    return {
+        **dict.fromkeys(sorted(others), TINTS - 1),
+        **{label: index % TINTS for index, label in enumerate(labels)},
+    }
 
 
 def cut(pieces: Iterable[Piece], length: int) -> tuple[Piece, ...]:
@@ -81,7 +90,9 @@ def cut(pieces: Iterable[Piece], length: int) -> tuple[Piece, ...]:
         if length <= 0:
             kept.append(Piece("…"))
             break
-        kept.append(piece if len(piece.text) <= length else piece._replace(text=piece.text[:length] + "…"))
+        kept.append(
+            piece if len(piece.text) <= length else piece._replace(text=piece.text[:length] + "…")
+        )
         length -= len(piece.text)
         if length < 0:
             break

@@ -34,7 +34,9 @@ def wrong_on_test(run: Run, most: int = MOST_SHOWN) -> WrongOnTest | None:
         return None
     wrong = [one for one in run.after if not one.correct]
     # A confidence that is no number says nothing of how sure the student was, so it comes last.
-    ordered = sorted(wrong, key=lambda one: -one.confidence if math.isfinite(one.confidence) else math.inf)
+    ordered = sorted(
+        wrong, key=lambda one: -one.confidence if math.isfinite(one.confidence) else math.inf
+    )
     return WrongOnTest(len(wrong), len(run.after), tuple(ordered[:most]))
 
 
@@ -44,15 +46,28 @@ def mistake_entry(run: Run, one: Outcome) -> dict[str, Any]:
     ``classes`` are those that it is found under. For NER both markings come in pieces (:class:`~tutelage.report.markings.Piece`), with
     ``faults``, the kinds of error.
     """
-    shown: dict[str, Any] = {"id": one.id, "text": one.text, "confidence": finite(one.confidence), "from": one.source}
+    shown: dict[str, Any] = {
+        "id": one.id,
+        "text": one.text,
+        "confidence": finite(one.confidence),
+        "from": one.source,
+    }
     if not run.by_word:
-        return {**shown, "right": one.target, "predicted": one.predicted, "classes": [one.target, one.predicted]}
+        return {
+            **shown,
+            "right": one.target,
+            "predicted": one.predicted,
+            "classes": [one.target, one.predicted],
+        }
     marks = compared(one)
     return {
         **shown,
         "right": marks.right,
         "predicted": marks.predicted,
-        "faults": [kind if count == 1 else f"{count}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{kind}" for kind, count in marks.errors.items()],
+        "faults": [
+            kind if count == 1 else f"{count}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{kind}"
+            for kind, count in marks.errors.items()
+        ],
         "classes": [*run.task.classes(one.target), *run.task.classes(one.predicted)],
     }
 

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 WIDTH = 9.85
 """Inches; 1280 px at :data:`DPI`."""
 DPI = 130
-_SCRIPTS = ("Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Arabic", "Noto Sans Hebrew", "Arial Unicode MS")
+_SCRIPTS = (
+    "Noto Sans",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans Arabic",
+    "Noto Sans Hebrew",
+    "Arial Unicode MS",
+)
 
 
 class Colour(StrEnum):
@@ -39,7 +46,13 @@ class Colour(StrEnum):
 
 def kind_colour(kind: str) -> Colour:
     """The colour of a row's source."""
-    known = {"gold": Colour.AMBER, "init": Colour.PURPLE, "easy": Colour.SKY, "hard": Colour.BLUE, "pool": Colour.GREEN}
+    known = {
+        "gold": Colour.AMBER,
+        "init": Colour.PURPLE,
+        "easy": Colour.SKY,
+        "hard": Colour.BLUE,
+        "pool": Colour.GREEN,
+    }
     return known.get(kind, Colour.VERMILION)
 
 
@@ -94,7 +107,10 @@ def new_figure(height: float) -> Figure:
 
 def short(text: str, length: int = 24) -> str:
     """``text`` on one line, without control characters, cut in its middle to ``length``: names differ at their ends."""
-    clean = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
+    clean = "".join(
+        " " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
+        for char in text
+    )
     clean = " ".join(clean.split())
     if len(clean) <= length:
         return clean
@@ -108,7 +124,10 @@ def label_right(axes: Axes, entries: Sequence[tuple[float, str, str]], gap: floa
     ``gap`` is the least distance between two labels, as a share of the axes' height.
     """
     low, high = axes.get_ylim()
-    places = sorted((((y - low) / (high - low), text, colour, y) for y, text, colour in entries), key=lambda place: place[0])
+    places = sorted(
+        (((y - low) / (high - low), text, colour, y) for y, text, colour in entries),
+        key=lambda place: place[0],
+    )
     heights: list[float] = []
     for share, *_ in places:
         heights.append(max(share, heights[-1] + gap) if heights else share)
@@ -128,5 +147,12 @@ def label_right(axes: Axes, entries: Sequence[tuple[float, str, str]], gap: floa
             va="center",
             ha="left",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 1, "shrinkB": 0, "alpha": 0.7},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "lw": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "alpha": 0.7,
+            },
         )

@@ -62,7 +62,9 @@ def outcome_scores(run: Run, outcomes: Sequence[Outcome]) -> Scores:
 def reference_scores(run: Run) -> tuple[SummaryLine, SummaryLine, SummaryLine]:
     """What a learning curve is read against: before, supervised ceiling, teacher alone."""
     return (
-        SummaryLine("before", _quoted(run, "before") or (run.metrics[0].test if run.metrics else None)),
+        SummaryLine(
+            "before", _quoted(run, "before") or (run.metrics[0].test if run.metrics else None)
+        ),
         SummaryLine("supervised ceiling", _quoted(run, "supervised")),
         SummaryLine("teacher alone", _quoted(run, "teacher") or _teacher(run, raw=False)),
     )
@@ -79,13 +81,20 @@ def summary_lines(run: Run) -> tuple[SummaryLine, ...]:
     after = _quoted(run, "after") or (outcome_scores(run, run.after) if run.after else None)
     raw = _raw_teacher(run)
     lines = [
-        _line(run, "student before", before.scores or (outcome_scores(run, run.before) if run.before else None), run.before),
+        _line(
+            run,
+            "student before",
+            before.scores or (outcome_scores(run, run.before) if run.before else None),
+            run.before,
+        ),
         _line(run, "student after" if run.grew else "student", after, run.after)
         if after or not last
         else _line(run, f"student so far (round {last.round})", last.test),
         _line(run, "supervised ceiling", ceiling.scores, run.supervised),
         _teacher_line(run, "teacher alone, raw", raw, raw=True),
-        _teacher_line(run, "teacher alone, calibrated" if raw else "teacher alone", teacher.scores, raw=False),
+        _teacher_line(
+            run, "teacher alone, calibrated" if raw else "teacher alone", teacher.scores, raw=False
+        ),
     ]
     return tuple(line for line in (lines if run.grew else lines[1:]) if line.scores)
 
@@ -99,7 +108,9 @@ def class_lines(run: Run) -> tuple[ClassLine, ...]:
         known = after.get(label) or before.get(label)
         if known:
             lines.append(ClassLine(label, known.support, before.get(label), after.get(label)))
-    return tuple(sorted(lines, key=lambda line: (line.after or line.before or ClassScore(0, 0, 0, 0)).f1))
+    return tuple(
+        sorted(lines, key=lambda line: (line.after or line.before or ClassScore(0, 0, 0, 0)).f1)
+    )
 
 
 def error_lines(run: Run) -> tuple[ErrorLine, ...]:
@@ -107,14 +118,19 @@ def error_lines(run: Run) -> tuple[ErrorLine, ...]:
     first, last = _before_after(run)
     if not run.by_word or first is None:
         return ()
-    return tuple(ErrorLine(kind, first.errors.get(kind, 0), last.errors.get(kind, 0) if last else None) for kind in KINDS)
+    return tuple(
+        ErrorLine(kind, first.errors.get(kind, 0), last.errors.get(kind, 0) if last else None)
+        for kind in KINDS
+    )
 
 
 def _before_after(run: Run) -> tuple[Scores | None, Scores | None]:
     """Scores with their details on test at the start and at the end, from the predictions, or while there are none from the rounds."""
     measured = [line.test for line in run.metrics if line.test and line.test.per_class]
     before = outcome_scores(run, run.before) if run.before else measured[0] if measured else None
-    return before, outcome_scores(run, run.after) if run.after else measured[-1] if len(measured) > 1 else None
+    return before, outcome_scores(run, run.after) if run.after else measured[-1] if len(
+        measured
+    ) > 1 else None
 
 
 def changed_outcomes(run: Run) -> tuple[int, int, int] | None:
@@ -134,15 +150,23 @@ def _test_count(run: Run) -> int:
     return int((run.manifest.get("data") or {}).get("test") or 0) if measured else len(run.teacher)
 
 
-def _line(run: Run, name: str, scores: Scores | None, outcomes: Sequence[Outcome] = ()) -> SummaryLine:
+def _line(
+    run: Run, name: str, scores: Scores | None, outcomes: Sequence[Outcome] = ()
+) -> SummaryLine:
     count = len(outcomes) or _test_count(run)
     if scores is None or count < 1:
         return SummaryLine(name, scores)
     if not run.by_word:
-        return SummaryLine(name, scores, count, wilson_interval(scores.value(run.headline_metrics[0].key), count))
-    default_mode = scores if DEFAULT_MODE in scores.values or not outcomes else outcome_scores(run, outcomes)
+        return SummaryLine(
+            name, scores, count, wilson_interval(scores.value(run.headline_metrics[0].key), count)
+        )
+    default_mode = (
+        scores if DEFAULT_MODE in scores.values or not outcomes else outcome_scores(run, outcomes)
+    )
     interval = entity_f1_interval(outcomes) if outcomes else None
-    return SummaryLine(name, scores, count, interval, default_mode=default_mode.values.get(DEFAULT_MODE))
+    return SummaryLine(
+        name, scores, count, interval, default_mode=default_mode.values.get(DEFAULT_MODE)
+    )
 
 
 def _teacher_line(run: Run, name: str, scores: Scores | None, *, raw: bool) -> SummaryLine:
@@ -183,4 +207,10 @@ def _raw_teacher(run: Run) -> Scores | None:
     found = run.result.get("teacher") or {}
     # Folders written before there were two tasks have it as "raw_accuracy".
     quoted = found.get("raw", found.get("raw_accuracy"))
-    return computed if quoted is None else Scores({**(computed.values if computed else {}), run.headline_metrics[0].key: float(quoted)})
+    return (
+        computed
+        if quoted is None
+        else Scores(
+            {**(computed.values if computed else {}), run.headline_metrics[0].key: float(quoted)}
+        )
+    )

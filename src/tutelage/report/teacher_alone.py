@@ -10,12 +10,20 @@ from tutelage.runs.records import TeacherOpinion
 from tutelage.tasks.protocol import Task
 
 
-def teacher_outcomes(task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool = False) -> tuple[Outcome, ...]:
+def teacher_outcomes(
+    task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool = False
+) -> tuple[Outcome, ...]:
     """The opinions as outcomes, one a test text; with ``raw`` those before calibration, of which NER has none."""
-    return () if raw and task.is_token_level else tuple(_outcome(task, opinion, raw) for opinion in opinions)
+    return (
+        ()
+        if raw and task.is_token_level
+        else tuple(_outcome(task, opinion, raw) for opinion in opinions)
+    )
 
 
-def teacher_metrics(task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool = False) -> dict[str, Any]:
+def teacher_metrics(
+    task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool = False
+) -> dict[str, Any]:
     """The task's metrics of the teacher on test; with ``raw`` before calibration.
 
     A text that it could not label is wrong. For NER it holds no entity that counts, so it costs the recall of those that are there; and
@@ -24,7 +32,10 @@ def teacher_metrics(task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool
     outcomes = teacher_outcomes(task, opinions, raw=raw)
     metrics = task.metrics(outcomes)
     if outcomes:
-        right = sum(outcome.correct and not opinion.error for outcome, opinion in zip(outcomes, opinions, strict=True))
+        right = sum(
+            outcome.correct and not opinion.error
+            for outcome, opinion in zip(outcomes, opinions, strict=True)
+        )
         metrics["accuracy"] = right / len(outcomes)
     return metrics
 

@@ -56,7 +56,9 @@ def chapters(run: Run) -> tuple[Chapter, ...]:
         kept = sum(row.accepted for row in rows)
         growth = run.growth.get(number)
         mistakes = len(run.feedback_for(number)) if growth else 0
-        found.append(Chapter(number, growth, mistakes, kept, len(rows) - kept, _quota(run, growth, rows)))
+        found.append(
+            Chapter(number, growth, mistakes, kept, len(rows) - kept, _quota(run, growth, rows))
+        )
     return tuple(found)
 
 
@@ -71,7 +73,9 @@ def _quota(run: Run, growth: GrowthLog | None, rows: list[Row]) -> tuple[QuotaLi
     rejected = Counter((row_class(run, row), str(row.source)) for row in rows if not row.accepted)
     for made in (*kept, *rejected):
         asked.setdefault(made, None)
-    return tuple(QuotaLine(*line, asked[line], kept[line], rejected[line]) for line in sorted(asked))
+    return tuple(
+        QuotaLine(*line, asked[line], kept[line], rejected[line]) for line in sorted(asked)
+    )
 
 
 def rejected_reasons(run: Run, examples: int = 3, most: int = 30) -> tuple[RejectedReason, ...]:
@@ -81,7 +85,9 @@ def rejected_reasons(run: Run, examples: int = 3, most: int = 30) -> tuple[Rejec
         if not row.accepted:
             by_reason.setdefault(reason_kind(row.reason), []).append(row)
     ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))[:most]
-    return tuple(RejectedReason(reason, len(rows), tuple(rows[:examples])) for reason, rows in ordered)
+    return tuple(
+        RejectedReason(reason, len(rows), tuple(rows[:examples])) for reason, rows in ordered
+    )
 
 
 def row_pieces(run: Run, row: Row) -> tuple[Piece, ...]:
@@ -108,15 +114,32 @@ def trail_data(run: Run) -> dict[str, Any]:
     ``tints`` has the colour of every type in them.
     """
     rows = [_row(run, row) for row in run.rows]
-    mistakes = {str(number): [mistake_entry(run, one) for one in run.feedback_for(number)] for number in run.growth}
+    mistakes = {
+        str(number): [mistake_entry(run, one) for one in run.feedback_for(number)]
+        for number in run.growth
+    }
     wrong = wrong_on_test(run)
     test = [mistake_entry(run, one) for one in wrong.surest] if wrong else []
     colours: dict[str, int] = {}
     if run.by_word:
         markings = [row["pieces"] for row in rows]
-        markings += [one[side] for entries in (*mistakes.values(), test) for one in entries for side in ("right", "predicted")]
-        colours = tints(run.labels, {piece.type for pieces in markings for piece in pieces if piece.type})
-    return {"labels": list(run.labels), "marked": run.by_word, "tints": colours, "rows": rows, "mistakes": mistakes, "test": test}
+        markings += [
+            one[side]
+            for entries in (*mistakes.values(), test)
+            for one in entries
+            for side in ("right", "predicted")
+        ]
+        colours = tints(
+            run.labels, {piece.type for pieces in markings for piece in pieces if piece.type}
+        )
+    return {
+        "labels": list(run.labels),
+        "marked": run.by_word,
+        "tints": colours,
+        "rows": rows,
+        "mistakes": mistakes,
+        "test": test,
+    }
 
 
 def _row(run: Run, row: Row) -> dict[str, Any]:

@@ -36,7 +36,13 @@ class _Job:
 
 
 def reproduce(
-    paper: str, scale: str, only: Sequence[str] = (), extra: Sequence[str] = (), *, dry_run: bool = False, claims: Path = CLAIMS
+    paper: str,
+    scale: str,
+    only: Sequence[str] = (),
+    extra: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
+    claims: Path = CLAIMS,
 ) -> int:
     """Give the verdicts on a paper's claims, after the runs that they need and that are not there yet.
 
@@ -59,7 +65,9 @@ def reproduce(
     chosen = papers[paper]
     size, wanted = chosen.scale(scale), chosen.only(only)
     if own := [word for word in extra if word.lstrip("+~").startswith(("seed=", "sweep", "hydra"))]:
-        raise ConfigError(f"--set {own[0]}: the seeds and the sweep are those of the claims. Leave it out.")
+        raise ConfigError(
+            f"--set {own[0]}: the seeds and the sweep are those of the claims. Leave it out."
+        )
     console = Console()
     runs = runs_of(chosen, size, wanted, extra)
     if dry_run:
@@ -67,14 +75,19 @@ def reproduce(
             tell(console, line)
         tell(console, _estimate(chosen, size, runs, None))
         return 0
-    begun = Path("multirun_sweeps", sweep_name(chosen, size), time.strftime("%Y-%m-%d_%H-%M-%S")).resolve()
+    begun = Path(
+        "multirun_sweeps", sweep_name(chosen, size), time.strftime("%Y-%m-%d_%H-%M-%S")
+    ).resolve()
     without = _lacks(size)
     jobs = _composed(chosen, size, runs, SweepFolder(begun))
     tell(console, _estimate(chosen, size, runs, sum(job.done for job in jobs)))
     sweep = SweepFolder(make_folder(begun, named=False))
     # What was done elsewhere is judged here, too.
     records = _do([job for job in jobs if job.done or not without], sweep, console)
-    verdicts = [_verdict(claim, chosen, size, wanted, extra, records, sweep, without) for claim in chosen.claims]
+    verdicts = [
+        _verdict(claim, chosen, size, wanted, extra, records, sweep, without)
+        for claim in chosen.claims
+    ]
     done = {run: sweep.run_of(record) for run, record in records.items() if record.state == "done"}
     write_verdicts(sweep.path, chosen, size, verdicts, extra, done, console)
     return max((record.code for record in records.values()), default=0)
@@ -86,14 +99,18 @@ def _do(jobs: Sequence[_Job], sweep: SweepFolder, console: Console) -> dict[Plan
         return {}
     titles = [f"{job.run.arm} on {job.run.data}, seed {job.run.seed}" for job in jobs]
     records = {}
-    with session(jobs[0].config, sweep, len(jobs), lambda record: titles[record.number], "score", console):
+    with session(
+        jobs[0].config, sweep, len(jobs), lambda record: titles[record.number], "score", console
+    ):
         for number, job in enumerate(jobs):
             records[job.run] = do_job(job.config, sweep, number, job.run.words)
     tell_end(sweep, console)
     return records
 
 
-def _composed(paper: Paper, scale: Scale, runs: Sequence[PlannedRun], sweep: SweepFolder) -> list[_Job]:
+def _composed(
+    paper: Paper, scale: Scale, runs: Sequence[PlannedRun], sweep: SweepFolder
+) -> list[_Job]:
     """The runs with their configurations, those of one arm and data set composed once: their seeds are all that differs.
 
     Raises:
@@ -104,7 +121,13 @@ def _composed(paper: Paper, scale: Scale, runs: Sequence[PlannedRun], sweep: Swe
     jobs = []
     for run in runs:
         if (run.arm, run.data) not in found:
-            config = compose_config([*run.words, f"sweep.name={sweep_name(paper, scale)}", f"sweep.metric={scale.sets[run.data].metric}"])
+            config = compose_config(
+                [
+                    *run.words,
+                    f"sweep.name={sweep_name(paper, scale)}",
+                    f"sweep.metric={scale.sets[run.data].metric}",
+                ]
+            )
             require_values(config)
             check_metric(config)
             if (other := arms.setdefault(config_hash(config), run.arm)) != run.arm:
@@ -144,7 +167,9 @@ def _verdict(
     try:
         values = {
             side: {
-                (run.data, run.seed): measured(sweep.run_of(records[run]), side.measure, scale.sets[run.data].metric)
+                (run.data, run.seed): measured(
+                    sweep.run_of(records[run]), side.measure, scale.sets[run.data].metric
+                )
                 for run in runs
                 if run.arm == side.arm
             }
@@ -157,16 +182,26 @@ def _verdict(
 
 def _lacks(scale: Scale) -> str:
     """What this machine lacks for a scale; "" where nothing."""
-    return f"needs a GPU ({scale.gpu}); this machine has none" if scale.gpu and hardware()["gpu"] is None else ""
+    return (
+        f"needs a GPU ({scale.gpu}); this machine has none"
+        if scale.gpu and hardware()["gpu"] is None
+        else ""
+    )
 
 
 def _estimate(paper: Paper, scale: Scale, runs: Sequence[PlannedRun], done: int | None) -> str:
     """What is to come, in a line; ``done`` is None where nobody has looked."""
     arms, sets = (dict.fromkeys(getattr(run, key) for run in runs) for key in ("arm", "data"))
     left = len(runs) - (done or 0)
-    parts = [f"{_count(len(runs), 'run')} of {_count(len(arms), 'arm')} on {', '.join(sets) or 'no data'}"]
+    parts = [
+        f"{_count(len(runs), 'run')} of {_count(len(arms), 'arm')} on {', '.join(sets) or 'no data'}"
+    ]
     parts += [] if done is None else [f"{done} of them done before"]
-    parts += [] if scale.minutes is None else [f"about {left * scale.minutes:.0f} min on two quiet cores"]
+    parts += (
+        []
+        if scale.minutes is None
+        else [f"about {left * scale.minutes:.0f} min on two quiet cores"]
+    )
     return f"{paper.name} at {scale.name} scale: {', '.join(parts)}"
 
 

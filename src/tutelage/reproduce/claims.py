@@ -122,7 +122,9 @@ class Claim:
         if self.kind == "gap":
             factor = f" × {self.times:g}" if self.times != 1 else ""
             return f"{_listed(self.better)} less {_listed(self.worse)}{factor}: above {100 * self.low:g} points"
-        bounds = [f"above {self.shown(self.low)}"] * math.isfinite(self.low) + [f"below {self.shown(self.high)}"] * math.isfinite(self.high)
+        bounds = [f"above {self.shown(self.low)}"] * math.isfinite(self.low) + [
+            f"below {self.shown(self.high)}"
+        ] * math.isfinite(self.high)
         return f"{_listed(self.better)}: {' and '.join(bounds)}"
 
 

@@ -24,18 +24,31 @@ def draw_table(paper: str, table: str, folder: Path) -> Path:
     Raises:
         RunError: there are no verdicts, or no run of that table.
     """
-    written = folder / "verdicts.json" if (folder / "verdicts.json").is_file() else max(folder.glob("*/verdicts.json"), default=None)
+    written = (
+        folder / "verdicts.json"
+        if (folder / "verdicts.json").is_file()
+        else max(folder.glob("*/verdicts.json"), default=None)
+    )
     if written is None:
         raise RunError(f"{folder} has no verdicts.json. Do `tutelage reproduce {paper}` first.")
     record = RunFolder(written.parent).read_json("verdicts.json") or {}
     claims = [claim for claim in read_papers()[paper].claims if claim.table == table]
-    drawn = {(arm, data) for claim in claims for data in claim.sets.get(record["scale"], ()) for arm in claim.arms}
+    drawn = {
+        (arm, data)
+        for claim in claims
+        for data in claim.sets.get(record["scale"], ())
+        for arm in claim.arms
+    }
     runs = [run for run in record["runs"] if (run["arm"], run["data"]) in drawn]
     if not runs:
-        raise RunError(f"{written} has no run of {paper}'s {table} table; leave --only out, or choose claims of that table.")
+        raise RunError(
+            f"{written} has no run of {paper}'s {table} table; leave --only out, or choose claims of that table."
+        )
     scores: dict[tuple[str, str], dict[str, list[float]]] = {}
     for run in runs:
-        scores.setdefault((run["data"], run["metric"]), {}).setdefault(run["title"], []).append(run["score"])
+        scores.setdefault((run["data"], run["metric"]), {}).setdefault(run["title"], []).append(
+            run["score"]
+        )
     heights = [0.9 + 0.36 * len(values) for values in scores.values()]
     with figure_style():
         figure = new_figure(sum(heights))
@@ -51,7 +64,9 @@ def draw_table(paper: str, table: str, folder: Path) -> Path:
 def main(paper: str, table: str) -> None:
     """The command line of the scripts beside reproduce/*.sh: the folder to draw from."""
     parser = argparse.ArgumentParser(description=f"Draw {paper}'s {table} table from its verdicts.")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(f"multirun_sweeps/reproduce-{paper}-cpu"))
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path(f"multirun_sweeps/reproduce-{paper}-cpu")
+    )
     try:
         print(draw_table(paper, table, parser.parse_args().folder))
     except RunError as error:

@@ -35,7 +35,9 @@ def measured(run: Path, measure: Measure, metric: str) -> float:
     }[measure] or {}
     value = found.get({"share": "unique", "rows": "selections"}.get(measure, metric))
     if value is None:
-        raise RunError(f"The run in {run} has no {measure} ({metric}); was it done with other overrides?")
+        raise RunError(
+            f"The run in {run} has no {measure} ({metric}); was it done with other overrides?"
+        )
     return float(value)
 
 
@@ -49,7 +51,11 @@ def _aim(folder: RunFolder) -> float:
     """
     from scipy.stats import spearmanr
 
-    stood = {line["round"]: line["dev"]["per_class"] for line in folder.read_lines("metrics.jsonl") if line.get("dev")}
+    stood = {
+        line["round"]: line["dev"]["per_class"]
+        for line in folder.read_lines("metrics.jsonl")
+        if line.get("dev")
+    }
     found = []
     for path in sorted((folder.path / "growth").glob("round-*.json")):
         growth: dict[str, Any] = folder.read_json(f"growth/{path.name}") or {}
@@ -59,7 +65,10 @@ def _aim(folder: RunFolder) -> float:
         asked = dict.fromkeys(before, 0)
         for key, count in growth["quota"].items():
             asked[key.rpartition("/")[0]] += count
-        scores, texts = np.array([before[name]["f1"] for name in before]), np.array([asked[name] for name in before])
+        scores, texts = (
+            np.array([before[name]["f1"] for name in before]),
+            np.array([asked[name] for name in before]),
+        )
         level = len(before) < 2 or np.ptp(scores) == 0 or np.ptp(texts) == 0
         found.append(0.0 if level else float(spearmanr(scores, texts).statistic))
     if not found:

@@ -48,17 +48,32 @@ def write_verdicts(
     record = _record(folder, paper, scale, verdicts, extra, runs)
     files.write_json("verdicts.json", record)
     page = page_environment(Path(__file__).parent).get_template("verdicts.html.j2")
-    text = page.render(paper=paper, scale=scale, verdicts=[(one, _findings(one)) for one in verdicts], record=record, extra=list(extra))
+    text = page.render(
+        paper=paper,
+        scale=scale,
+        verdicts=[(one, _findings(one)) for one in verdicts],
+        record=record,
+        extra=list(extra),
+    )
     files.write_text("verdicts.html", text.encode("utf-8", errors="replace").decode("utf-8"))
     _print(paper, scale, verdicts, console)
     tell(console, f"report   {shown(folder / 'verdicts.html')}")
 
 
 def _record(
-    folder: Path, paper: Paper, scale: Scale, verdicts: Sequence[Verdict], extra: Sequence[str], runs: Mapping[PlannedRun, Path]
+    folder: Path,
+    paper: Paper,
+    scale: Scale,
+    verdicts: Sequence[Verdict],
+    extra: Sequence[str],
+    runs: Mapping[PlannedRun, Path],
 ) -> dict[str, Any]:
     return {
-        **{key: value for key, value in environment().items() if key in ("tutelage", "commit", "hardware")},
+        **{
+            key: value
+            for key, value in environment().items()
+            if key in ("tutelage", "commit", "hardware")
+        },
         "paper": paper.name,
         "scale": scale.name,
         "overrides": list(extra),
@@ -88,7 +103,10 @@ def _record(
                 "score": measured(path, "score", scale.sets[run.data].metric),
                 "tokens": (RunFolder(path).read_json("result.json") or {})["tokens"]["billed"],
                 # A run may be of an earlier time, or of another machine.
-                **{key: (RunFolder(path).read_json("manifest.json") or {}).get(key) for key in ("commit", "hardware")},
+                **{
+                    key: (RunFolder(path).read_json("manifest.json") or {}).get(key)
+                    for key in ("commit", "hardware")
+                },
                 "folder": os.path.relpath(path, folder),
             }
             for run, path in runs.items()
@@ -98,17 +116,28 @@ def _record(
 
 def _plain(finding: dict[str, Any]) -> dict[str, Any]:
     # JSON has no NaN.
-    return {key: None if isinstance(value, float) and not isfinite(value) else value for key, value in finding.items()}
+    return {
+        key: None if isinstance(value, float) and not isfinite(value) else value
+        for key, value in finding.items()
+    }
 
 
 def _findings(verdict: Verdict) -> list[tuple[Finding, str, str]]:
     """Each finding with its figure and its interval as they are written."""
     say = verdict.claim.shown
-    return [(one, say(one.mean), f"{say(one.low)} to {say(one.high)}" if isfinite(one.low) else "–") for one in verdict.findings]
+    return [
+        (one, say(one.mean), f"{say(one.low)} to {say(one.high)}" if isfinite(one.low) else "–")
+        for one in verdict.findings
+    ]
 
 
 def _print(paper: Paper, scale: Scale, verdicts: Sequence[Verdict], console: Console) -> None:
-    table = Table(title=f"{paper.title}, {scale.name} scale", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(
+        title=f"{paper.title}, {scale.name} scale",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
     table.add_column("claim", no_wrap=True)
     for name in ("expected", "here (95 %)", "verdict"):
         table.add_column(name, overflow="fold")

@@ -8,7 +8,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from tutelage.errors import ConfigError, did_you_mean
-from tutelage.reproduce.claims import KINDS, MARKS, MEASURES, Arm, Claim, DataSet, Kind, Mark, Measure, Paper, Scale, Side
+from tutelage.reproduce.claims import (
+    KINDS,
+    MARKS,
+    MEASURES,
+    Arm,
+    Claim,
+    DataSet,
+    Kind,
+    Mark,
+    Measure,
+    Paper,
+    Scale,
+    Side,
+)
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
 TABLES = ("main", "ablations")
@@ -25,18 +38,24 @@ def read_papers(path: Path = CLAIMS) -> dict[str, Paper]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"The claims in {path} cannot be read: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"The claims in {path} cannot be read: {' '.join(str(error).split())}"
+        ) from error
     return {name: _paper(str(name), node) for name, node in _mapping(found, str(path)).items()}
 
 
 def _paper(name: str, given: Any) -> Paper:
     node = _mapping(given, name, needs=("title", "scales", "arms", "claims"))
-    scales = {key: _scale(key, one, f"{name}.scales.{key}") for key, one in _mapping(node["scales"], f"{name}.scales").items()}
+    scales = {
+        key: _scale(key, one, f"{name}.scales.{key}")
+        for key, one in _mapping(node["scales"], f"{name}.scales").items()
+    }
     arms: dict[str, Arm] = {}
     for key, one in _mapping(node["arms"], f"{name}.arms").items():
         arms[key] = _arm(key, one, f"{name}.arms.{key}", arms, tuple(scales))
     claims = tuple(
-        _claim(one, f"{name}.claims[{index}]", arms, scales) for index, one in enumerate(_list(node["claims"], f"{name}.claims"))
+        _claim(one, f"{name}.claims[{index}]", arms, scales)
+        for index, one in enumerate(_list(node["claims"], f"{name}.claims"))
     )
     ids = [claim.id for claim in claims]
     if twice := sorted({one for one in ids if ids.count(one) > 1}):
@@ -54,18 +73,31 @@ def _scale(name: str, given: Any, at: str) -> Scale:
         one = _mapping(one, f"{at}.sets.{key}", needs=("words", "metric"))
         sets[key] = DataSet(key, _words(one["words"], f"{at}.sets.{key}.words"), str(one["metric"]))
     minutes = None if node.get("minutes") is None else _number(node["minutes"], f"{at}.minutes")
-    return Scale(name, _words(node["words"], f"{at}.words"), tuple(seeds), minutes, str(node.get("gpu", "")), sets)
+    return Scale(
+        name,
+        _words(node["words"], f"{at}.words"),
+        tuple(seeds),
+        minutes,
+        str(node.get("gpu", "")),
+        sets,
+    )
 
 
 def _arm(name: str, given: Any, at: str, before: Mapping[str, Arm], scales: tuple[str, ...]) -> Arm:
     node = _mapping(given, at, needs=("title",), may=("words", "like", *scales))
     like = node.get("like")
     if like is not None and like not in before:
-        raise ConfigError(f"{at}.like: {did_you_mean('arm', str(like), before)} (An arm is like one that stands above it.)")
+        raise ConfigError(
+            f"{at}.like: {did_you_mean('arm', str(like), before)} (An arm is like one that stands above it.)"
+        )
     own = _words(node.get("words", []), f"{at}.words")
     words = {
         # The scale's words of the arm that it is like come first, so that an ablation has the last word.
-        scale: (*(before[like].words[scale] if like else ()), *own, *_words(node.get(scale, []), f"{at}.{scale}"))
+        scale: (
+            *(before[like].words[scale] if like else ()),
+            *own,
+            *_words(node.get(scale, []), f"{at}.{scale}"),
+        )
         for scale in scales
     }
     return Arm(name, str(node["title"]), words)
@@ -73,16 +105,33 @@ def _arm(name: str, given: Any, at: str, before: Mapping[str, Arm], scales: tupl
 
 def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Scale]) -> Claim:
     may = ("worse", "times", "at_least", "at_most", "skipped")
-    node = _mapping(given, at, needs=("id", "says", "mark", "table", "kind", "better", "sets", "chosen"), may=may)
+    node = _mapping(
+        given,
+        at,
+        needs=("id", "says", "mark", "table", "kind", "better", "sets", "chosen"),
+        may=may,
+    )
     at = f"claim {node['id']}"
     kind = _one_of(node["kind"], KINDS, f"{at}: kind")
-    better, worse = (tuple(_side(one, at, arms) for one in _list(node.get(key, []), f"{at}: {key}")) for key in ("better", "worse"))
+    better, worse = (
+        tuple(_side(one, at, arms) for one in _list(node.get(key, []), f"{at}: {key}"))
+        for key in ("better", "worse")
+    )
     if not better or bool(worse) == (kind == "value"):
-        raise ConfigError(f"{at} is a {kind} with {len(better)} better and {len(worse)} worse; a value has no worse, the others have both.")
+        raise ConfigError(
+            f"{at} is a {kind} with {len(better)} better and {len(worse)} worse; a value has no worse, the others have both."
+        )
     bounds = [key for key in ("at_least", "at_most", "times") if key in node]
-    if bad := [key for key in bounds if key not in {"gap": ("at_least", "times"), "value": ("at_least", "at_most")}.get(kind, ())]:
+    if bad := [
+        key
+        for key in bounds
+        if key not in {"gap": ("at_least", "times"), "value": ("at_least", "at_most")}.get(kind, ())
+    ]:
         raise ConfigError(f"{at}: a {kind} has no {bad[0]}; remove it.")
-    low, high = (_number(node[key], f"{at}: {key}") if key in node else None for key in ("at_least", "at_most"))
+    low, high = (
+        _number(node[key], f"{at}: {key}") if key in node else None
+        for key in ("at_least", "at_most")
+    )
     if kind == "value" and low is None and high is None:
         raise ConfigError(f"{at} is a value without a band; give at_least, at_most or both.")
     low = (0.0 if kind == "gap" else -math.inf) if low is None else low
@@ -92,13 +141,18 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
     sets = {}
     for scale, names in _mapping(node["sets"], f"{at}: sets").items():
         known = scales[_one_of(scale, scales, f"{at}: scale")].sets
-        sets[scale] = tuple(_one_of(name, known, f"{at}: data set") for name in _list(names, f"{at}: sets.{scale}"))
+        sets[scale] = tuple(
+            _one_of(name, known, f"{at}: data set") for name in _list(names, f"{at}: sets.{scale}")
+        )
     skipped = {
-        _one_of(scale, scales, f"{at}: scale"): str(why) for scale, why in _mapping(node.get("skipped", {}), f"{at}: skipped").items()
+        _one_of(scale, scales, f"{at}: scale"): str(why)
+        for scale, why in _mapping(node.get("skipped", {}), f"{at}: skipped").items()
     }
     for scale in scales:
         if bool(sets.get(scale)) == bool(skipped.get(scale)):
-            raise ConfigError(f"{at}: give data sets for scale {scale} under sets, or under skipped why there are none; not both.")
+            raise ConfigError(
+                f"{at}: give data sets for scale {scale} under sets, or under skipped why there are none; not both."
+            )
     return Claim(
         id=str(node["id"]),
         says=str(node["says"]),
@@ -118,7 +172,10 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
 
 def _side(given: Any, at: str, arms: Mapping[str, Arm]) -> Side:
     arm, _, measure = str(given).partition(":")
-    return Side(_one_of(arm, arms, f"{at}: arm"), cast(Measure, _one_of(measure or "score", MEASURES, f"{at}: measure")))
+    return Side(
+        _one_of(arm, arms, f"{at}: arm"),
+        cast(Measure, _one_of(measure or "score", MEASURES, f"{at}: measure")),
+    )
 
 
 def _one_of(given: Any, known: Iterable[str], at: str) -> str:
@@ -129,7 +186,9 @@ def _one_of(given: Any, known: Iterable[str], at: str) -> str:
     return str(given)
 
 
-def _mapping(given: Any, at: str, needs: Iterable[str] | None = None, may: Iterable[str] = ()) -> dict[str, Any]:
+def _mapping(
+    given: Any, at: str, needs: Iterable[str] | None = None, may: Iterable[str] = ()
+) -> dict[str, Any]:
     """``given`` where it is a mapping with the keys that it needs and no other than it may have; any keys where ``needs`` is None."""
     if not isinstance(given, dict):
         raise ConfigError(f"{at} is {given!r}; it has to be a mapping.")

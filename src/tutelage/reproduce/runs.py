@@ -24,7 +24,9 @@ def sweep_name(paper: Paper, scale: Scale) -> str:
     return f"reproduce-{paper.name}-{scale.name}"
 
 
-def runs_of(paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()) -> tuple[PlannedRun, ...]:
+def runs_of(
+    paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()
+) -> tuple[PlannedRun, ...]:
     """The runs of ``claims``: seed by seed within each arm and data set; ``extra`` are overrides of every one."""
     return tuple(
         PlannedRun(arm, data, seed, (*words, f"seed={seed}"))
@@ -33,23 +35,54 @@ def runs_of(paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence
     )
 
 
-def commands(paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()) -> tuple[str, ...]:
+def commands(
+    paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The multiruns that do the same runs, an arm and data set a line."""
     seeds = f"seed={','.join(map(str, scale.seeds))}"
     name = f"sweep.name={sweep_name(paper, scale)}"
-    return tuple(shlex.join(["tutelage", "train", "-m", *words, seeds, name]) for _, _, words in _groups(paper, scale, claims, extra))
+    return tuple(
+        shlex.join(["tutelage", "train", "-m", *words, seeds, name])
+        for _, _, words in _groups(paper, scale, claims, extra)
+    )
 
 
-def check_command(paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()) -> str:
+def check_command(
+    paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()
+) -> str:
     """The command that gives the verdicts on ``claims``, and does what is missing for them."""
     given = ["--set", *extra] if extra else []
-    return shlex.join(["tutelage", "reproduce", paper.name, "--scale", scale.name, "--only", *(claim.id for claim in claims), *given])
+    return shlex.join(
+        [
+            "tutelage",
+            "reproduce",
+            paper.name,
+            "--scale",
+            scale.name,
+            "--only",
+            *(claim.id for claim in claims),
+            *given,
+        ]
+    )
 
 
-def _groups(paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str]) -> list[tuple[str, str, tuple[str, ...]]]:
-    wanted = dict.fromkeys((arm, data) for claim in claims for data in claim.sets.get(scale.name, ()) for arm in claim.arms)
+def _groups(
+    paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str]
+) -> list[tuple[str, str, tuple[str, ...]]]:
+    wanted = dict.fromkeys(
+        (arm, data)
+        for claim in claims
+        for data in claim.sets.get(scale.name, ())
+        for arm in claim.arms
+    )
     return [
-        (arm, data, _last_words((*scale.words, *scale.sets[data].words, *paper.arms[arm].words[scale.name], *extra)))
+        (
+            arm,
+            data,
+            _last_words(
+                (*scale.words, *scale.sets[data].words, *paper.arms[arm].words[scale.name], *extra)
+            ),
+        )
         for arm, data in wanted
     ]
 

@@ -75,7 +75,9 @@ def judge(claim: Claim, values: Mapping[Side, Mapping[Block, float]]) -> Verdict
     if claim.kind == "value":
         findings = [_value(claim, side, values[side]) for side in claim.better]
     else:
-        pairs = [(one, values[one], two, values[two]) for one in claim.better for two in claim.worse]
+        pairs = [
+            (one, values[one], two, values[two]) for one in claim.better for two in claim.worse
+        ]
         findings = [_gap(claim, *pair) if claim.kind == "gap" else _spread(*pair) for pair in pairs]
     sign = -1 if claim.kind == "spread" or not math.isfinite(claim.low) else 1
     findings.sort(key=lambda one: sign * one.mean)
@@ -83,14 +85,18 @@ def judge(claim: Claim, values: Mapping[Side, Mapping[Block, float]]) -> Verdict
         return Verdict(claim, "reproduced", tuple(findings), "")
     if outside := sum(one.status == "outside" for one in findings):
         many = f" in {outside} of {len(findings)} comparisons" if len(findings) > 1 else ""
-        return Verdict(claim, "not reproduced", tuple(findings), f"the figure lies outside the band{many}")
+        return Verdict(
+            claim, "not reproduced", tuple(findings), f"the figure lies outside the band{many}"
+        )
     unclear = sum(one.status == "unclear" for one in findings)
     many = f" ({unclear} of {len(findings)} comparisons)" if len(findings) > 1 else ""
     lone = "; one run has no interval" if max(one.count for one in findings) < 2 else ""
     return Verdict(claim, "not reproduced", tuple(findings), f"not shown either way{many}{lone}")
 
 
-def _gap(claim: Claim, one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]) -> Finding:
+def _gap(
+    claim: Claim, one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]
+) -> Finding:
     """``one`` less ``two`` times the factor, in pairs."""
     bound = {block: claim.times * value + claim.low for block, value in theirs.items()}
     found = compare(str(one), ours, str(two), bound)
@@ -98,7 +104,15 @@ def _gap(claim: Claim, one: Side, ours: Mapping[Block, float], two: Side, theirs
     factor = f" × {claim.times:g}" if claim.times != 1 else ""
     status = _status(found.low, found.high, found.p)
     shift = claim.low
-    return Finding(f"{one} − {two}{factor}", found.count, found.gain + shift, found.low + shift, found.high + shift, found.p, status)
+    return Finding(
+        f"{one} − {two}{factor}",
+        found.count,
+        found.gain + shift,
+        found.low + shift,
+        found.high + shift,
+        found.p,
+        status,
+    )
 
 
 def _value(claim: Claim, side: Side, values: Mapping[Block, float]) -> Finding:
@@ -107,15 +121,28 @@ def _value(claim: Claim, side: Side, values: Mapping[Block, float]) -> Finding:
     statuses, ps = [], []
     for bound, sign in ((claim.low, 1), (claim.high, -1)):
         if math.isfinite(bound):
-            less = compare("", {block: sign * value for block, value in values.items()}, "", dict.fromkeys(values, sign * bound))
+            less = compare(
+                "",
+                {block: sign * value for block, value in values.items()},
+                "",
+                dict.fromkeys(values, sign * bound),
+            )
             assert less is not None
             statuses.append(_status(less.low, less.high, less.p))
             ps.append(less.p)
-    status: Status = "outside" if "outside" in statuses else "inside" if set(statuses) == {"inside"} else "unclear"
+    status: Status = (
+        "outside"
+        if "outside" in statuses
+        else "inside"
+        if set(statuses) == {"inside"}
+        else "unclear"
+    )
     return Finding(str(side), found.count, found.mean, found.low, found.high, max(ps), status)
 
 
-def _spread(one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]) -> Finding:
+def _spread(
+    one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]
+) -> Finding:
     """The standard deviation of ``one`` over seeds less that of ``two``; means of data sets are taken out first."""
     from scipy.stats import bootstrap, pearsonr
     from scipy.stats import t as student

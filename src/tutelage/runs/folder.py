@@ -31,7 +31,9 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"The run folder {path} cannot be made: {error.strerror}. Give another with hydra.run.dir=…") from error
+            raise RunError(
+                f"The run folder {path} cannot be made: {error.strerror}. Give another with hydra.run.dir=…"
+            ) from error
 
     @contextmanager
     def lock(self, wait: float = 10.0) -> Iterator[None]:
@@ -63,7 +65,9 @@ class RunFolder:
 
     def write_json(self, name: str, record: Any) -> None:
         """Replace ``name`` atomically."""
-        self.write_text(name, json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+        self.write_text(
+            name, json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        )
 
     def write_lines(self, name: str, records: Iterable[Any]) -> None:
         """Replace ``name`` atomically by one line a record."""
@@ -86,7 +90,9 @@ class RunFolder:
         path = self.path / name
         if path.exists():
             lines = path.read_bytes().split(b"\n")
-            self.write_text(name, b"".join(line + b"\n" for line in lines[:count] if line).decode("utf-8"))
+            self.write_text(
+                name, b"".join(line + b"\n" for line in lines[:count] if line).decode("utf-8")
+            )
 
     def append_line(self, name: str, record: Any) -> None:
         """Add one line."""
@@ -110,7 +116,9 @@ class RunFolder:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise RunError(f"{path} is not JSON ({error}); it was altered. Start the run anew in another folder.") from error
+            raise RunError(
+                f"{path} is not JSON ({error}); it was altered. Start the run anew in another folder."
+            ) from error
 
     def read_lines(self, name: str) -> Sequence[Any]:
         """Read a JSON-lines file; a half-written last line is left out."""
@@ -132,7 +140,9 @@ def runs_with(config_hash: str, indices: Iterable[Path]) -> Iterator[tuple[str, 
 
 
 def _disk(path: Path, error: OSError) -> RunError:
-    return RunError(f"{path} could not be written: {error.strerror}. Free some space (or name another folder) and add resume=true.")
+    return RunError(
+        f"{path} could not be written: {error.strerror}. Free some space (or name another folder) and add resume=true."
+    )
 
 
 class Status:

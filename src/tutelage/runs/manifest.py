@@ -46,7 +46,10 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 def _mask(node: Any) -> Any:
     if isinstance(node, dict):
-        masked = {key: "***" if value and looks_secret(str(key), value) else _mask(value) for key, value in node.items()}
+        masked = {
+            key: "***" if value and looks_secret(str(key), value) else _mask(value)
+            for key, value in node.items()
+        }
         return {**masked, CLASSES: node[CLASSES]} if CLASSES in node else masked
     return [_mask(value) for value in node] if isinstance(node, list) else node
 
@@ -83,7 +86,11 @@ def hardware() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         model = names[0] if names else model
     return {
         "cpu": model,

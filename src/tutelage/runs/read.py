@@ -111,13 +111,18 @@ def read_run(folder: Path) -> Run:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise RunError(f"There is no run folder {folder}. Give a folder that holds manifest.json, such as outputs/<name>/<time>.")
+        raise RunError(
+            f"There is no run folder {folder}. Give a folder that holds manifest.json, such as outputs/<name>/<time>."
+        )
     notes: list[str] = []
     manifest = _essential(folder / "manifest.json", ("labels",))
     task = _task(folder / "manifest.json", manifest)
     headline_metrics = _headline_metrics(folder / "manifest.json", manifest, task)
     outcome = partial(read_outcome, task)
-    metrics = {line.round: line for line in _lines(folder / "metrics.jsonl", partial(read_round, headline_metrics), notes)}
+    metrics = {
+        line.round: line
+        for line in _lines(folder / "metrics.jsonl", partial(read_round, headline_metrics), notes)
+    }
     config = folder / "config.yaml"
     return Run(
         folder=folder,
@@ -128,13 +133,22 @@ def read_run(folder: Path) -> Run:
         result=_object(folder / "result.json") or {},
         metrics=tuple(metrics[number] for number in sorted(metrics)),
         rows=tuple(_lines(folder / "pool" / "rows.jsonl", partial(read_row, task), notes)),
-        feedback={number: tuple(_lines(path, outcome, notes)) for number, path in _numbered(folder / "feedback", "jsonl").items()},
-        growth={number: _growth(path) for number, path in _numbered(folder / "growth", "json").items()},
+        feedback={
+            number: tuple(_lines(path, outcome, notes))
+            for number, path in _numbered(folder / "feedback", "jsonl").items()
+        },
+        growth={
+            number: _growth(path) for number, path in _numbered(folder / "growth", "json").items()
+        },
         selection=tuple(_lines(folder / "selection.jsonl", read_selection, notes)),
         before=tuple(_lines(folder / "predictions" / "test-before.jsonl", outcome, notes)),
         after=tuple(_lines(folder / "predictions" / "test-after.jsonl", outcome, notes)),
-        supervised=tuple(_lines(folder / "supervised" / "predictions" / "test-after.jsonl", outcome, notes)),
-        teacher=tuple(_lines(folder / "teacher" / "evaluation.jsonl", partial(read_opinion, task), notes)),
+        supervised=tuple(
+            _lines(folder / "supervised" / "predictions" / "test-after.jsonl", outcome, notes)
+        ),
+        teacher=tuple(
+            _lines(folder / "teacher" / "evaluation.jsonl", partial(read_opinion, task), notes)
+        ),
         config=_bytes(config).decode("utf-8", errors="replace") if config.is_file() else "",
         notes=tuple(notes),
     )
@@ -144,7 +158,9 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}. Check its permissions and the disk.") from error
+        raise RunError(
+            f"{path} cannot be read: {error.strerror}. Check its permissions and the disk."
+        ) from error
 
 
 def _object(path: Path) -> dict[str, Any] | None:
@@ -158,7 +174,9 @@ def _object(path: Path) -> dict[str, Any] | None:
             f"{path} is not JSON ({error}). It was damaged after it was written: resume the run, or restore the file."
         ) from error
     if not isinstance(found, dict):
-        raise RunError(f"{path} holds a {type(found).__name__}, expected an object. Resume the run, or restore the file.")
+        raise RunError(
+            f"{path} holds a {type(found).__name__}, expected an object. Resume the run, or restore the file."
+        )
     return found
 
 
@@ -170,7 +188,9 @@ def _essential(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         )
     for key in keys:
         if key not in found:
-            raise RunError(f'{path} has no "{key}". It was written by another version or by hand; run again to write it anew.')
+            raise RunError(
+                f'{path} has no "{key}". It was written by another version or by hand; run again to write it anew.'
+            )
     return found
 
 
@@ -179,16 +199,22 @@ def _lines(path: Path, parse: Callable[[dict[str, Any]], T], notes: list[str]) -
     if not path.is_file():
         return []
     # Split on bytes: str.splitlines would cut at U+2028 inside a text, and a cut character must not spoil the other lines.
-    lines = [(number, line) for number, line in enumerate(_bytes(path).split(b"\n"), 1) if line.strip()]
+    lines = [
+        (number, line) for number, line in enumerate(_bytes(path).split(b"\n"), 1) if line.strip()
+    ]
     records = []
     for position, (number, line) in enumerate(lines, 1):
         try:
             found = json.loads(line.decode("utf-8"))
         except ValueError as error:
             if position == len(lines):
-                notes.append(f"{path.parent.name}/{path.name}: the last line ({number}) is half-written and was left out.")
+                notes.append(
+                    f"{path.parent.name}/{path.name}: the last line ({number}) is half-written and was left out."
+                )
                 break
-            raise RunError(f"{path} line {number} is not JSON ({error}). Mend or remove that line, or resume the run.") from error
+            raise RunError(
+                f"{path} line {number} is not JSON ({error}). Mend or remove that line, or resume the run."
+            ) from error
         try:
             records.append(parse(found))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -218,9 +244,16 @@ def _growth(path: Path) -> GrowthLog:
 
 def _task(path: Path, manifest: dict[str, Any]) -> Task:
     """The task that a run was about; a folder written before there were two holds a classification."""
-    if not isinstance(manifest["labels"], list) or not all(isinstance(label, dict) and "name" in label for label in manifest["labels"]):
-        raise RunError(f'{path}: "labels" must be a list of objects with a "name". Run again to write it anew.')
-    labels = [Label(str(label["name"]), str(label.get("word", "")), str(label.get("description", ""))) for label in manifest["labels"]]
+    if not isinstance(manifest["labels"], list) or not all(
+        isinstance(label, dict) and "name" in label for label in manifest["labels"]
+    ):
+        raise RunError(
+            f'{path}: "labels" must be a list of objects with a "name". Run again to write it anew.'
+        )
+    labels = [
+        Label(str(label["name"]), str(label.get("word", "")), str(label.get("description", "")))
+        for label in manifest["labels"]
+    ]
     name = manifest.get("task", ClassificationTask.name)
     if name not in (ClassificationTask.name, NerTask.name):
         raise RunError(
@@ -233,7 +266,11 @@ def _headline_metrics(path: Path, manifest: dict[str, Any], task: Task) -> tuple
     if "metrics" not in manifest:
         return task.headline_metrics
     try:
-        first, second = (Metric(str(given["key"]), str(given["title"])) for given in manifest["metrics"])
+        first, second = (
+            Metric(str(given["key"]), str(given["title"])) for given in manifest["metrics"]
+        )
     except (KeyError, TypeError, ValueError):
-        raise RunError(f'{path}: "metrics" must be two objects with "key" and "title". Run again to write it anew.') from None
+        raise RunError(
+            f'{path}: "metrics" must be two objects with "key" and "title". Run again to write it anew.'
+        ) from None
     return first, second

@@ -102,8 +102,12 @@ class TeacherOpinion:
 def scores_of(metrics: dict[str, Any]) -> Scores:
     """What a task's ``metrics`` gave."""
     return Scores(
-        values={key: float(value) for key, value in metrics.items() if isinstance(value, int | float)},
-        per_class={label: ClassScore(**score) for label, score in metrics.get("per_class", {}).items()},
+        values={
+            key: float(value) for key, value in metrics.items() if isinstance(value, int | float)
+        },
+        per_class={
+            label: ClassScore(**score) for label, score in metrics.get("per_class", {}).items()
+        },
         errors={str(kind): int(count) for kind, count in metrics.get("errors", {}).items()},
     )
 
@@ -189,13 +193,27 @@ def read_opinion(task: Task, record: dict[str, Any]) -> TeacherOpinion:
     if by_word:
         read_spans(target)
     if record.get("error"):
-        return TeacherOpinion(str(record["id"]), text, target, "[]" if by_word else "", (), (), str(record["error"]))
+        return TeacherOpinion(
+            str(record["id"]), text, target, "[]" if by_word else "", (), (), str(record["error"])
+        )
     probabilities = tuple(map(float, record["confidences" if by_word else "probabilities"]))
     raw = () if by_word else tuple(map(float, record.get("raw") or ())) or probabilities
-    count, each = (len(read_spans(str(record["predicted"]))), "an entity") if by_word else (len(task.labels), "a label")
-    for name, given in (("confidences", probabilities),) if by_word else (("probabilities", probabilities), ("raw", raw)):
+    count, each = (
+        (len(read_spans(str(record["predicted"]))), "an entity")
+        if by_word
+        else (len(task.labels), "a label")
+    )
+    for name, given in (
+        (("confidences", probabilities),)
+        if by_word
+        else (("probabilities", probabilities), ("raw", raw))
+    ):
         # A hair above 1 is what sums of float32 come to.
         if len(given) != count or not all(0.0 <= share <= 1.000001 for share in given):
             raise ValueError(f'"{name}" must hold {count} numbers in [0, 1], one {each}')
-    predicted = str(record["predicted"]) if by_word else task.labels[probabilities.index(max(probabilities))].name
+    predicted = (
+        str(record["predicted"])
+        if by_word
+        else task.labels[probabilities.index(max(probabilities))].name
+    )
     return TeacherOpinion(str(record["id"]), text, target, predicted, probabilities, raw)

@@ -25,7 +25,9 @@ class Decision:
 class AcceptSelector(Protocol):
     """What admission asks of a selector of generated rows."""
 
-    def decide_batch(self, asked: Sequence[str], distributions: Sequence[LabelDistribution]) -> list[Decision]:
+    def decide_batch(
+        self, asked: Sequence[str], distributions: Sequence[LabelDistribution]
+    ) -> list[Decision]:
         """A verdict for each text of a round, in order."""
         ...
 
@@ -47,8 +49,17 @@ class LabelAgreement:
 
     stage: Literal["accept"] = "accept"
 
-    def __init__(self, agreement: bool = True, min_confidence: float = 0.0, rescue_confidence: float = 1.0, weighted: bool = False) -> None:
-        for name, value in (("min_confidence", min_confidence), ("rescue_confidence", rescue_confidence)):
+    def __init__(
+        self,
+        agreement: bool = True,
+        min_confidence: float = 0.0,
+        rescue_confidence: float = 1.0,
+        weighted: bool = False,
+    ) -> None:
+        for name, value in (
+            ("min_confidence", min_confidence),
+            ("rescue_confidence", rescue_confidence),
+        ):
             if not 0.0 <= value <= 1.0:
                 raise ConfigError(f"selector.{name}={value} must be in [0, 1].")
         self._agreement = agreement
@@ -56,9 +67,14 @@ class LabelAgreement:
         self._rescue = rescue_confidence
         self._weighted = weighted
 
-    def decide_batch(self, asked: Sequence[str], distributions: Sequence[LabelDistribution]) -> list[Decision]:
+    def decide_batch(
+        self, asked: Sequence[str], distributions: Sequence[LabelDistribution]
+    ) -> list[Decision]:
         """A verdict for each text, in order."""
-        return [self.judge(label, distribution) for label, distribution in zip(asked, distributions, strict=True)]
+        return [
+            self.judge(label, distribution)
+            for label, distribution in zip(asked, distributions, strict=True)
+        ]
 
     def judge(self, asked: str, distribution: LabelDistribution) -> Decision:
         """Accept under a target, or reject with the reason."""
@@ -72,7 +88,7 @@ class LabelAgreement:
 
 
 # FOLD: Keep the best share of each class's texts: a threshold for each class, set by the class itself.
-# FOLD: 
+# FOLD:
 # FOLD: A small teacher is not equally sure of all classes. One threshold for all starves the classes that it is unsure of (on SNIPS, 1 shot,
 # FOLD: 0.7 left PlayMusic one row in 450 texts), and a student without them fails. Ranking inside the class asked for is the idea of LLKD's
 # FOLD: class-wise thresholds (papers in the README), applied to generated texts.
@@ -90,7 +106,9 @@ class ClassShare:
 
     stage: Literal["accept"] = "accept"
 
-    def __init__(self, share: float = 0.5, min_probability: float = 0.0, weighted: bool = False) -> None:
+    def __init__(
+        self, share: float = 0.5, min_probability: float = 0.0, weighted: bool = False
+    ) -> None:
         if not 0.0 < share <= 1.0:
             raise ConfigError(f"selector.share={share} must be above 0 and at most 1.")
         if not 0.0 <= min_probability <= 1.0:
@@ -99,9 +117,14 @@ class ClassShare:
         self._minimum = min_probability
         self._weighted = weighted
 
-    def decide_batch(self, asked: Sequence[str], distributions: Sequence[LabelDistribution]) -> list[Decision]:
+    def decide_batch(
+        self, asked: Sequence[str], distributions: Sequence[LabelDistribution]
+    ) -> list[Decision]:
         """A verdict for each text, in order; of equally probable texts the earlier one ranks first."""
-        probability = [distribution.probability(label) for label, distribution in zip(asked, distributions, strict=True)]
+        probability = [
+            distribution.probability(label)
+            for label, distribution in zip(asked, distributions, strict=True)
+        ]
         kept: set[int] = set()
         for label in sorted(set(asked)):
             indices = [index for index, own in enumerate(asked) if own == label]
@@ -110,9 +133,17 @@ class ClassShare:
         decisions = []
         for index, label in enumerate(asked):
             if probability[index] < self._minimum:
-                decisions.append(Decision(label, False, f"probability of the class asked for below {self._minimum:g}"))
+                decisions.append(
+                    Decision(
+                        label, False, f"probability of the class asked for below {self._minimum:g}"
+                    )
+                )
             elif index not in kept:
-                decisions.append(Decision(label, False, f"not among the surest {self._share:.0%} of its class"))
+                decisions.append(
+                    Decision(label, False, f"not among the surest {self._share:.0%} of its class")
+                )
             else:
-                decisions.append(Decision(label, True, "", probability[index] if self._weighted else 1.0))
+                decisions.append(
+                    Decision(label, True, "", probability[index] if self._weighted else 1.0)
+                )
         return decisions

@@ -61,7 +61,11 @@ class Distances:
         for start in range(0, len(self), step):
             rows = slice(start, min(start + step, len(self)))
             with np.errstate(all="ignore"):
-                block = self._from_inner(self.norms[rows, None], own[None, :], (factor[rows] @ centres.T).astype(np.float64))
+                block = self._from_inner(
+                    self.norms[rows, None],
+                    own[None, :],
+                    (factor[rows] @ centres.T).astype(np.float64),
+                )
             found[rows] = block.min(axis=1)
         return found
 

@@ -69,7 +69,9 @@ def _different(embeddings: NDArray[Any], centres: NDArray[Any]) -> tuple[Indices
     taken = np.zeros(len(embeddings), dtype=bool)
     taken[indices[first]] = True
     for centre in np.setdiff1d(np.arange(len(centres)), first):
-        own = np.where(taken, np.inf, pairwise_distances(centres[centre : centre + 1], embeddings)[0])
+        own = np.where(
+            taken, np.inf, pairwise_distances(centres[centre : centre + 1], embeddings)[0]
+        )
         indices[centre] = int(own.argmin())
         found[centre] = own[indices[centre]]
         taken[indices[centre]] = True
@@ -132,7 +134,9 @@ class KCenter:
             np.fmin(nearest, distances.to_row(index), out=nearest)
             nearest[index] = -1.0
         if len(scores) and np.isinf(scores[0]):
-            scores[0] = scores[1] if len(scores) > 1 else 0.0  # the random one is as wanted as the next
+            scores[0] = (
+                scores[1] if len(scores) > 1 else 0.0
+            )  # the random one is as wanted as the next
         return with_rest(indices, np.sqrt(scores), count, total)
 
 
@@ -157,7 +161,10 @@ class Badge:
         distances = Distances(errors_of(view.probabilities()), view.embeddings())
         free = distances.usable.copy()
         nearest = np.where(free, distances.norms, 0.0)
-        indices, scores = np.zeros(min(count, int(free.sum())), dtype=np.int64), np.zeros(min(count, int(free.sum())))
+        indices, scores = (
+            np.zeros(min(count, int(free.sum())), dtype=np.int64),
+            np.zeros(min(count, int(free.sum()))),
+        )
         for turn in range(len(indices)):
             if turn == 0:
                 index = int(np.where(free, nearest, -1.0).argmax())
@@ -209,7 +216,9 @@ class Mixed:
 
     def __init__(self, beta: int = 10, kind: Uncertainty = "margin") -> None:
         if beta < 1:
-            raise ConfigError(f"selector.beta={beta} leaves fewer candidates than wanted texts; give 1 or more.")
+            raise ConfigError(
+                f"selector.beta={beta} leaves fewer candidates than wanted texts; give 1 or more."
+            )
         self._beta = beta
         self._kind = checked_kind(kind)
 
@@ -222,7 +231,9 @@ class Mixed:
         uncertainty[~Distances(embeddings).usable] = np.nan
         usable = int(np.isfinite(uncertainty).sum())
         candidates = best_first(uncertainty, min(self._beta * count, usable)).indices
-        near, _ = representatives(embeddings[candidates], min(count, usable), rng, weights=uncertainty[candidates])
+        near, _ = representatives(
+            embeddings[candidates], min(count, usable), rng, weights=uncertainty[candidates]
+        )
         # Candidates stand in falling order of uncertainty, so their own order is the order wanted.
         indices = candidates[np.sort(near)]
         return with_rest(indices, uncertainty[indices], count, total)

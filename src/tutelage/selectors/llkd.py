@@ -24,7 +24,15 @@ from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.selectors.measures import TeacherConfidence, checked_kind, row_uncertainty
-from tutelage.selectors.protocol import EpochView, Floats, Indices, Normaliser, Step, Uncertainty, Weighed
+from tutelage.selectors.protocol import (
+    EpochView,
+    Floats,
+    Indices,
+    Normaliser,
+    Step,
+    Uncertainty,
+    Weighed,
+)
 from tutelage.selectors.row_selection import first_of
 
 SLACK = 1e-9
@@ -41,7 +49,9 @@ def _combined(how: Combine, alpha: float, confidence: Floats, uncertainty: Float
         return confidence * uncertainty
     if how == "none":
         return np.ones_like(confidence)
-    return confidence + uncertainty if how == "sum" else alpha * confidence + (1 - alpha) * uncertainty
+    return (
+        confidence + uncertainty if how == "sum" else alpha * confidence + (1 - alpha) * uncertainty
+    )
 
 
 class _Thresholds:
@@ -56,7 +66,12 @@ class _Thresholds:
     def start(self, values: Floats, groups: np.ndarray[Any, Any], classes: int) -> None:
         """Begin at the means of ``values``; a class without any begins in the first :meth:`update` that has some."""
         self._global = float(values.mean())
-        self._classes = np.array([values[groups == key].mean() if (groups == key).any() else np.nan for key in range(classes)])
+        self._classes = np.array(
+            [
+                values[groups == key].mean() if (groups == key).any() else np.nan
+                for key in range(classes)
+            ]
+        )
 
     @property
     def started(self) -> bool:
@@ -77,7 +92,11 @@ class _Thresholds:
             return np.where(np.isnan(self._classes), np.nan, self._global)
         highest = np.nanmax(self._classes) if not np.isnan(self._classes).all() else np.nan
         # All averages 0 (a student that is sure of everything): nothing to compare, so the global value alone.
-        return self._global * (self._classes / highest if highest > 0 else np.where(np.isnan(self._classes), np.nan, 1.0))
+        return self._global * (
+            self._classes / highest
+            if highest > 0
+            else np.where(np.isnan(self._classes), np.nan, 1.0)
+        )
 
     def passed(self, values: Floats, groups: np.ndarray[Any, Any]) -> NDArray[np.bool_]:
         """True for the values that reach their class's threshold; groups are of classes that were seen."""
@@ -90,7 +109,10 @@ class _Thresholds:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them up."""
-        self._global, self._classes = float(state["global"]), np.array(state["classes"], dtype=float)
+        self._global, self._classes = (
+            float(state["global"]),
+            np.array(state["classes"], dtype=float),
+        )
 
 
 class LLKD:
@@ -150,7 +172,9 @@ class LLKD:
             if not 0.0 <= number <= 1.0:
                 raise ConfigError(f"selector.{name}={number} must be in [0, 1].")
         if teacher_share is not None and not 0.0 < teacher_share <= 1.0:
-            raise ConfigError(f"selector.teacher_share={teacher_share} must be above 0 and at most 1, or null for the moving threshold.")
+            raise ConfigError(
+                f"selector.teacher_share={teacher_share} must be above 0 and at most 1, or null for the moving threshold."
+            )
         self._combine: Combine = combine
         self._alpha = alpha
         self._uncertainty = checked_kind(uncertainty)
@@ -158,14 +182,21 @@ class LLKD:
         self._gates = (teacher_gate, student_gate)
         self._start = start
         self._confidence = TeacherConfidence(confidence)
-        self._teacher, self._student = _Thresholds(momentum, per_class), _Thresholds(momentum, per_class)
+        self._teacher, self._student = (
+            _Thresholds(momentum, per_class),
+            _Thresholds(momentum, per_class),
+        )
         self.normaliser: Normaliser = normaliser
         self.refill = refill
         self._per_class = per_class
         self._teacher_share = teacher_share
         self._surest: frozenset[str] | None = None
         self._least: Floats = np.empty(0)
-        self.needs = frozenset({"rows"}) if start == "means" or teacher_share is not None else frozenset[str]()
+        self.needs = (
+            frozenset({"rows"})
+            if start == "means" or teacher_share is not None
+            else frozenset[str]()
+        )
 
     def begin(self, view: EpochView) -> None:
         """Start the teacher's side from all its opinions, once; with ``teacher_share`` name the epoch's surest rows instead."""
@@ -175,14 +206,27 @@ class LLKD:
             self._name_surest(view, known, confidence, self._teacher_share)
         elif len(known) and not self._teacher.started and self._start == "means":
             # No class has the key -1, so each begins in the first batch that has some of it.
-            self._teacher.start(confidence[known], np.full(len(known), -1) if self._by_student else view.groups[known], view.classes)
+            self._teacher.start(
+                confidence[known],
+                np.full(len(known), -1) if self._by_student else view.groups[known],
+                view.classes,
+            )
 
-    def _name_surest(self, view: EpochView, known: Indices, confidence: Floats, share: float) -> None:
+    def _name_surest(
+        self, view: EpochView, known: Indices, confidence: Floats, share: float
+    ) -> None:
         """The rows that the share keeps, and the least confidence among a class's, which stands for its threshold in the report."""
         group_of = view.groups[known]
-        members = [known[group_of == group] for group in range(view.classes)] if self._per_class else [known]
+        members = (
+            [known[group_of == group] for group in range(view.classes)]
+            if self._per_class
+            else [known]
+        )
         # A stable sort ranks equals by place.
-        firsts = [rows[np.argsort(-confidence[rows], kind="stable")[: first_of(len(rows), share)]] for rows in members]
+        firsts = [
+            rows[np.argsort(-confidence[rows], kind="stable")[: first_of(len(rows), share)]]
+            for rows in members
+        ]
         least = [confidence[first].min() if len(first) else np.nan for first in firsts]
         self._least = np.array(least if self._per_class else least * view.classes)
         self._surest = frozenset(view.ids[index] for first in firsts for index in first)
@@ -193,34 +237,69 @@ class LLKD:
         Raises:
             RuntimeError: ``teacher_share`` is set, and ``begin`` was not called before.
         """
-        confidence, uncertainty = self._confidence.of(step), row_uncertainty(step, self._uncertainty)
+        confidence, uncertainty = (
+            self._confidence.of(step),
+            row_uncertainty(step, self._uncertainty),
+        )
         known = np.flatnonzero(~step.gold & np.isfinite(confidence) & np.isfinite(uncertainty))
         weights, scores = np.where(step.gold, 1.0, 0.0), np.full(len(step.ids), np.nan)
         if len(known):
             groups = (step.predicted if self._by_student else step.groups)[known]
-            self._follow(confidence[known], uncertainty[known], groups, step.classes, step.probabilities.shape[-1])
-            passed = known[self._passed([step.ids[index] for index in known], confidence[known], uncertainty[known], groups)]
-            scores[known] = _combined(self._combine, self._alpha, confidence[known], uncertainty[known])
+            self._follow(
+                confidence[known],
+                uncertainty[known],
+                groups,
+                step.classes,
+                step.probabilities.shape[-1],
+            )
+            passed = known[
+                self._passed(
+                    [step.ids[index] for index in known],
+                    confidence[known],
+                    uncertainty[known],
+                    groups,
+                )
+            ]
+            scores[known] = _combined(
+                self._combine, self._alpha, confidence[known], uncertainty[known]
+            )
             weights[passed] = scores[passed]
         tau_teacher = self._teacher.values() if self._teacher_share is None else self._least
-        return Weighed(weights, {"tau_teacher": _plain(tau_teacher), "tau_student": _plain(self._student.values())}, scores)
+        return Weighed(
+            weights,
+            {"tau_teacher": _plain(tau_teacher), "tau_student": _plain(self._student.values())},
+            scores,
+        )
 
-    def _passed(self, ids: Sequence[str], confidence: Floats, uncertainty: Floats, groups: Indices) -> NDArray[np.bool_]:
+    def _passed(
+        self, ids: Sequence[str], confidence: Floats, uncertainty: Floats, groups: Indices
+    ) -> NDArray[np.bool_]:
         """True for the rows that no gate holds back."""
         passed = np.ones(len(ids), dtype=np.bool_)
         if self._gates[0] and self._teacher_share is None:
             passed &= self._teacher.passed(confidence, groups)
         elif self._gates[0]:
             if self._surest is None:
-                raise RuntimeError("LLKD.weigh was called before begin, so the surest rows of the epoch are not known yet.")
+                raise RuntimeError(
+                    "LLKD.weigh was called before begin, so the surest rows of the epoch are not known yet."
+                )
             passed &= np.array([id in self._surest for id in ids], dtype=np.bool_)
         if self._gates[1]:
             passed &= self._student.passed(uncertainty, groups)
         return passed
 
-    def _follow(self, confidence: Floats, uncertainty: Floats, groups: np.ndarray[Any, Any], classes: int, outputs: int) -> None:
+    def _follow(
+        self,
+        confidence: Floats,
+        uncertainty: Floats,
+        groups: np.ndarray[Any, Any],
+        classes: int,
+        outputs: int,
+    ) -> None:
         """Move both sides' averages; the teacher's only where a gate may read them."""
-        for side, values in ((self._teacher, confidence), (self._student, uncertainty))[self._teacher_share is not None :]:
+        for side, values in ((self._teacher, confidence), (self._student, uncertainty))[
+            self._teacher_share is not None :
+        ]:
             if not side.started and self._start == "uniform":
                 side.start(np.full(classes, 1.0 / outputs), np.arange(classes), classes)
             elif not side.started:

@@ -72,7 +72,11 @@ def row_uncertainty(step: Step, kind: Uncertainty) -> Floats:
     """
     rows = len(step.ids)
     with np.errstate(invalid="ignore"):
-        units = np.where(np.isfinite(step.probabilities).all(axis=-1), uncertainty_of(step.probabilities, kind), np.nan)
+        units = np.where(
+            np.isfinite(step.probabilities).all(axis=-1),
+            uncertainty_of(step.probabilities, kind),
+            np.nan,
+        )
     counts = np.bincount(step.owners, minlength=rows)
     means: Floats = np.bincount(step.owners, weights=units, minlength=rows) / np.maximum(counts, 1)
     return means

@@ -55,4 +55,6 @@ def with_rest(indices: NDArray[Any], scores: NDArray[Any], n: int, total: int) -
     free = np.ones(total, dtype=bool)
     free[indices] = False
     rest: Indices = np.flatnonzero(free)[:missing]
-    return in_order(np.concatenate([indices, rest]), np.concatenate([scores, np.full(len(rest), np.nan)]))
+    return in_order(
+        np.concatenate([indices, rest]), np.concatenate([scores, np.full(len(rest), np.nan)])
+    )

@@ -59,7 +59,9 @@ class OnceAnEpoch(ABC):
             ConfigError: they lack what the selector compares them with.
         """
         kept, scores = self.choose(view)
-        self._chosen = dict(zip(view.ids, zip(kept.tolist(), scores.tolist(), strict=True), strict=True))
+        self._chosen = dict(
+            zip(view.ids, zip(kept.tolist(), scores.tolist(), strict=True), strict=True)
+        )
 
     def weigh(self, step: Step) -> Weighed:
         """1 for kept and gold rows, 0 for the others, [B].
@@ -68,8 +70,14 @@ class OnceAnEpoch(ABC):
             RuntimeError: ``begin`` was not called before.
         """
         if self._chosen is None:
-            raise RuntimeError(f"{type(self).__name__}.weigh was called before begin, so nothing is chosen yet.")
-        kept, scores = np.array([self._chosen.get(id, (False, np.nan)) for id in step.ids], dtype=np.float64).reshape(-1, 2).T
+            raise RuntimeError(
+                f"{type(self).__name__}.weigh was called before begin, so nothing is chosen yet."
+            )
+        kept, scores = (
+            np.array([self._chosen.get(id, (False, np.nan)) for id in step.ids], dtype=np.float64)
+            .reshape(-1, 2)
+            .T
+        )
         weights = np.maximum(kept, step.gold)
         return Weighed(weights, {"kept": int(weights.sum()), "of": len(weights)}, scores)
 
@@ -125,11 +133,19 @@ class Ranked(OnceAnEpoch):
         scores = self.scores(view)
         kept = np.zeros(len(scores), dtype=np.bool_)
         judged = np.flatnonzero(~view.gold)
-        groups = [judged[view.groups[judged] == key] for key in np.unique(view.groups[judged])] if self._per_class else [judged]
+        groups = (
+            [judged[view.groups[judged] == key] for key in np.unique(view.groups[judged])]
+            if self._per_class
+            else [judged]
+        )
         for group in groups:
             wanted = group[scores[group] != NEVER]
             # A stable sort ranks equals by place, and NumPy puts what is not a number last.
-            kept[wanted[np.argsort(-scores[wanted], kind="stable")][: first_of(len(group), self._share)]] = True
+            kept[
+                wanted[np.argsort(-scores[wanted], kind="stable")][
+                    : first_of(len(group), self._share)
+                ]
+            ] = True
         return Chosen(kept, scores)
 
 
@@ -159,7 +175,7 @@ class EveryRow:
 
 
 # FOLD: Learn from what the teacher is surest of: selection by confidence in its plainest form.
-# FOLD: 
+# FOLD:
 # FOLD: A fixed share on the teacher's side of LLKD alone (Li et al. 2025, arXiv 2411.08028, reconstructed), without its student's gate and its
 # FOLD: weights; :mod:`tutelage.selectors.row_selection` has both sides, and is LLKD's ablation.
 class Surest(Ranked):
@@ -178,7 +194,11 @@ class Surest(Ranked):
     needs: frozenset[str] = frozenset({"rows"})
 
     def __init__(
-        self, share: float = 0.5, per_class: bool = True, confidence: Literal["mean", "least"] = "mean", refill: bool = False
+        self,
+        share: float = 0.5,
+        per_class: bool = True,
+        confidence: Literal["mean", "least"] = "mean",
+        refill: bool = False,
     ) -> None:
         super().__init__(share, per_class, refill)
         self._confidence = TeacherConfidence(confidence)
@@ -189,7 +209,7 @@ class Surest(Ranked):
 
 
 # FOLD: Learn from what the teacher is sure of and the student is not, by a fixed share.
-# FOLD: 
+# FOLD:
 # FOLD: LLKD multiplies the two in its weights and gates them by moving thresholds (Li et al. 2025, arXiv 2411.08028, reconstructed). Here the
 # FOLD: product ranks the rows once an epoch and a fixed share is kept. With ``combine="product"`` and ``normaliser="kept"`` kept rows weigh what they
 # FOLD: would in LLKD: the ablation "fixed top share instead of dynamic thresholds".
@@ -246,12 +266,16 @@ class ConfidentUncertain(Ranked):
         weighed = super().weigh(step)
         if not self.watches:
             return weighed
-        product = np.nan_to_num(self._confidence.of(step) * row_uncertainty(step, "entropy"), nan=0.0)
-        return Weighed(weighed.weights * np.where(step.gold, 1.0, product), weighed.report, weighed.scores)
+        product = np.nan_to_num(
+            self._confidence.of(step) * row_uncertainty(step, "entropy"), nan=0.0
+        )
+        return Weighed(
+            weighed.weights * np.where(step.gold, 1.0, product), weighed.report, weighed.scores
+        )
 
 
 # FOLD: FreeAL's small-loss filter: rows that the student fits early are likely labelled right (Xiao et al. 2023, arXiv 2311.15614).
-# FOLD: 
+# FOLD:
 # FOLD: In each class a mixture of two Gaussians is fitted to the losses; the component with the lower mean holds the clean rows. The paper gives
 # FOLD: the mixture by class and the threshold 0.7; the fallbacks below are ours.
 _SPREAD = 5e-4
@@ -276,11 +300,19 @@ class SmallLoss(OnceAnEpoch):
         ConfigError: a number is outside its range.
     """
 
-    def __init__(self, threshold: float = 0.7, per_class: bool = True, min_rows: int = 8, refill: bool = False) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.7,
+        per_class: bool = True,
+        min_rows: int = 8,
+        refill: bool = False,
+    ) -> None:
         if not 0.0 < threshold <= 1.0:
             raise ConfigError(f"selector.threshold={threshold} must be above 0 and at most 1.")
         if min_rows < 2:
-            raise ConfigError(f"selector.min_rows={min_rows} is too few for a mixture of two; give 2 or more.")
+            raise ConfigError(
+                f"selector.min_rows={min_rows} is too few for a mixture of two; give 2 or more."
+            )
         super().__init__(refill)
         self._threshold = threshold
         self._per_class = per_class
@@ -290,7 +322,11 @@ class SmallLoss(OnceAnEpoch):
         """The rows that look clean, by the probability of it; gold rows are not judged, nor is a class that no mixture is fitted to."""
         kept, scores = np.zeros(len(view.losses), dtype=np.bool_), np.full(len(view.losses), np.nan)
         judged = np.flatnonzero(~view.gold & np.isfinite(view.losses))
-        groups = [judged[view.groups[judged] == key] for key in np.unique(view.groups[judged])] if self._per_class else [judged]
+        groups = (
+            [judged[view.groups[judged] == key] for key in np.unique(view.groups[judged])]
+            if self._per_class
+            else [judged]
+        )
         for group in groups:
             losses = view.losses[group]
             if len(losses) < self._min_rows or losses.min() == losses.max():
@@ -324,7 +360,7 @@ def low_probability(losses: Floats) -> Floats:
 
 
 # FOLD: Learn from rows that would move the student where the gold rows do: after LESS (Xia et al. 2024, arXiv 2402.04333).
-# FOLD: 
+# FOLD:
 # FOLD: LESS compares projected gradients of a large model, Adam's for training rows, at several checkpoints. Here the gradient is that of the last
 # FOLD: layer alone, of the student as it stands when the epoch begins, and the gold shots are the trusted set.
 class GradientSimilarity(Ranked):
@@ -377,7 +413,7 @@ def _unit(vectors: Floats) -> Floats:
 
 
 # FOLD: Learn from rows whose text helps to find the answer, but little: after IFD (Li et al. 2023, arXiv 2308.12032).
-# FOLD: 
+# FOLD:
 # FOLD: IFD is the loss of an answer given its instruction, divided by its loss alone. Above 1 the instruction misleads, and the pair is dropped as
 # FOLD: misaligned; of the others those with the highest score teach most. Here the answer is the row's target and the instruction its text.
 class AnswerDifficulty(Ranked):

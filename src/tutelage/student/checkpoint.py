@@ -24,7 +24,9 @@ def resolve_encoder(model: str) -> str:
     path = Path(model).expanduser()
     if path.exists():
         if not (path / "config.json").is_file():
-            raise ConfigError(f"student.model={model} has no config.json, so it is no Hugging Face model folder.")
+            raise ConfigError(
+                f"student.model={model} has no config.json, so it is no Hugging Face model folder."
+            )
         return str(path)
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ConfigError(
@@ -52,11 +54,16 @@ def load_tokenizer(model: str, trust_remote_code: bool = False, *, by_word: bool
 
     folder = resolve_encoder(model)
     # RoBERTa's kind marks the space before a word, and would take single words for the beginnings of texts.
-    options = {"trust_remote_code": trust_remote_code, **({"add_prefix_space": True} if by_word else {})}
+    options = {
+        "trust_remote_code": trust_remote_code,
+        **({"add_prefix_space": True} if by_word else {}),
+    }
     return _reached(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
 
 
-def new_tagger(model: str, outputs: Sequence[str], trust_remote_code: bool = False, *, constrained: bool = True) -> Any:
+def new_tagger(
+    model: str, outputs: Sequence[str], trust_remote_code: bool = False, *, constrained: bool = True
+) -> Any:
     """An encoder with a fresh head over every token, in float32: the model's own token classification.
 
     ``constrained`` goes into its config.json as ``constrained_tags``, so that raw texts are read as the run reads its own.
@@ -64,8 +71,16 @@ def new_tagger(model: str, outputs: Sequence[str], trust_remote_code: bool = Fal
     import torch
     from transformers import AutoModelForTokenClassification
 
-    folder, options = resolve_encoder(model), {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
-    network = _reached(model, lambda: _under_new_head(AutoModelForTokenClassification, folder, **_names(outputs), **options))
+    folder, options = (
+        resolve_encoder(model),
+        {"trust_remote_code": trust_remote_code, "dtype": torch.float32},
+    )
+    network = _reached(
+        model,
+        lambda: _under_new_head(
+            AutoModelForTokenClassification, folder, **_names(outputs), **options
+        ),
+    )
     network.config.constrained_tags = constrained
     return network
 
@@ -86,16 +101,27 @@ def _under_new_head(loader: Any, folder: str, **options: Any) -> Any:
         transformers_logging.set_verbosity(verbosity)
     # A pooler is a part of the head: encoders trained on masked words have none.
     body = f"{network.base_model_prefix}."
-    if lost := sorted(name for name in found["missing_keys"] if name.startswith(body) and ".pooler." not in name):
+    if lost := sorted(
+        name for name in found["missing_keys"] if name.startswith(body) and ".pooler." not in name
+    ):
         raise ValueError(f"its weights lack {len(lost)} of the encoder's ({lost[0]}, …).")
     return network
 
 
 def _names(outputs: Sequence[str]) -> dict[str, Any]:
-    return {"id2label": dict(enumerate(outputs)), "label2id": {name: index for index, name in enumerate(outputs)}}
+    return {
+        "id2label": dict(enumerate(outputs)),
+        "label2id": {name: index for index, name in enumerate(outputs)},
+    }
 
 
-def new_classifier(model: str, outputs: Sequence[str], pooling: Pooling, head_dropout: float, trust_remote_code: bool = False) -> Any:
+def new_classifier(
+    model: str,
+    outputs: Sequence[str],
+    pooling: Pooling,
+    head_dropout: float,
+    trust_remote_code: bool = False,
+) -> Any:
     """An encoder with a fresh head over the text, in float32. "mean" pools all tokens; "first" is the model's own classification head."""
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
@@ -108,9 +134,16 @@ def new_classifier(model: str, outputs: Sequence[str], pooling: Pooling, head_dr
     names = _names(outputs)
     options = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
     if pooling == "first":
-        return _reached(model, lambda: _under_new_head(AutoModelForSequenceClassification, folder, **names, **options))
-    encoder_config = _reached(model, lambda: AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))
-    network = MeanPooledForSequenceClassification(MeanPooledConfig(encoder=encoder_config.to_dict(), head_dropout=head_dropout, **names))
+        return _reached(
+            model,
+            lambda: _under_new_head(AutoModelForSequenceClassification, folder, **names, **options),
+        )
+    encoder_config = _reached(
+        model, lambda: AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    )
+    network = MeanPooledForSequenceClassification(
+        MeanPooledConfig(encoder=encoder_config.to_dict(), head_dropout=head_dropout, **names)
+    )
     network.encoder = _reached(model, lambda: AutoModel.from_pretrained(folder, **options))
     return network
 
@@ -119,12 +152,16 @@ def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) ->
     """Write a Hugging Face folder: weights as safetensors, config with the label names, tokenizer."""
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "tutelage.json").write_text(json.dumps({"max_length": max_length}) + "\n", encoding="utf-8")
+    (folder / "tutelage.json").write_text(
+        json.dumps({"max_length": max_length}) + "\n", encoding="utf-8"
+    )
 
 
 def reads_words(config: dict[str, Any]) -> bool:
     """True where a model's config.json says that it decides about tokens."""
-    return any(name.endswith("ForTokenClassification") for name in config.get("architectures") or ())
+    return any(
+        name.endswith("ForTokenClassification") for name in config.get("architectures") or ()
+    )
 
 
 def load_student(folder: Path) -> tuple[Any, Any, int]:
@@ -137,18 +174,28 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
         StudentError: its weights do not fit.
     """
     from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoModelForTokenClassification,
+        AutoTokenizer,
+    )
 
     from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
 
     config_path = folder / "config.json"
     if not config_path.is_file():
-        raise DataError(f"{folder} holds no student (no config.json). A run writes it when it is done; is this a finished run's folder?")
+        raise DataError(
+            f"{folder} holds no student (no config.json). A run writes it when it is done; is this a finished run's folder?"
+        )
     config = json.loads(config_path.read_text(encoding="utf-8"))
     loader = (
         MeanPooledForSequenceClassification
         if config.get("model_type") == MeanPooledConfig.model_type
-        else (AutoModelForTokenClassification if reads_words(config) else AutoModelForSequenceClassification)
+        else (
+            AutoModelForTokenClassification
+            if reads_words(config)
+            else AutoModelForSequenceClassification
+        )
     )
     try:
         network = loader.from_pretrained(folder)
@@ -157,5 +204,7 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise StudentError(f"The student in {folder} could not be loaded: {error}") from error
     marks = folder / "tutelage.json"
-    max_length = json.loads(marks.read_text(encoding="utf-8"))["max_length"] if marks.is_file() else 128
+    max_length = (
+        json.loads(marks.read_text(encoding="utf-8"))["max_length"] if marks.is_file() else 128
+    )
     return network.eval(), tokenizer, int(max_length)

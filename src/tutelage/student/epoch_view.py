@@ -70,7 +70,9 @@ def epoch_view(
             seen = _look(module, [rows[index] for index in chunk], collate, projection)
             probabilities[chunk] = seen.least_certain()
             targets[chunk] = seen.by_row(seen.targets)
-            losses[chunk] = seen.by_row(-(seen.targets * seen.logs).sum(axis=1, keepdims=True))[:, 0]
+            losses[chunk] = seen.by_row(-(seen.targets * seen.logs).sum(axis=1, keepdims=True))[
+                :, 0
+            ]
             gradients[chunk] = seen.by_row(seen.gradients)
             total, units = total + np.exp(seen.logs).sum(axis=0), units + len(seen.owners)
         if "prior_losses" in needs and rows:
@@ -142,22 +144,38 @@ class _Projection:
         """[N, C] and [N, D] → [N, P]."""
         if self._signs is None:
             rng = torch.Generator().manual_seed(_SEED)
-            signs = torch.randint(0, 2, (states.shape[1], DIRECTIONS * self._outputs), generator=rng)
+            signs = torch.randint(
+                0, 2, (states.shape[1], DIRECTIONS * self._outputs), generator=rng
+            )
             self._signs = (2 * signs - 1).to(states) / DIRECTIONS**0.5
         halfway = (states @ self._signs).view(-1, DIRECTIONS, self._outputs)
         return _plain(torch.einsum("npc,nc->np", halfway, errors))
 
 
-def _look(module: StudentModule, items: Sequence[Item], collate: Collate, projection: _Projection | None) -> _Units:
+def _look(
+    module: StudentModule, items: Sequence[Item], collate: Collate, projection: _Projection | None
+) -> _Units:
     by_word = module.task.is_token_level
     # A text is one unit; of the words those count that have a token.
-    indices = [[index for index, at in enumerate(item.indices) if at >= 0] if by_word else [0] for item in items]
+    indices = [
+        [index for index, at in enumerate(item.indices) if at >= 0] if by_word else [0]
+        for item in items
+    ]
     owners = np.repeat(np.arange(len(items)), [len(own) for own in indices])
-    vectors = [item.vectors[index] for item, own in zip(items, indices, strict=True) for index in own]
-    targets = torch.tensor(vectors, dtype=torch.float32, device=module.device).view(len(owners), len(module.task.outputs))
+    vectors = [
+        item.vectors[index] for item, own in zip(items, indices, strict=True) for index in own
+    ]
+    targets = torch.tensor(vectors, dtype=torch.float32, device=module.device).view(
+        len(owners), len(module.task.outputs)
+    )
     batch = _moved(collate(enumerate(items)), module.device)
-    logits, states = (module(batch).float(), None) if projection is None else logits_and_states(module, batch)
-    columns = np.array([items[row].indices[index] for row, own in enumerate(indices) for index in own if by_word], dtype=np.int64)
+    logits, states = (
+        (module(batch).float(), None) if projection is None else logits_and_states(module, batch)
+    )
+    columns = np.array(
+        [items[row].indices[index] for row, own in enumerate(indices) for index in own if by_word],
+        dtype=np.int64,
+    )
     logs = (logits[owners, columns] if by_word else logits).log_softmax(dim=-1)
     gradients = np.full((len(owners), DIRECTIONS), np.nan)
     if projection is not None and states is not None:
@@ -166,7 +184,9 @@ def _look(module: StudentModule, items: Sequence[Item], collate: Collate, projec
     return _Units(len(items), owners, _plain(logs), _plain(targets), gradients)
 
 
-def _of_empty_text(module: StudentModule, item: Item, collate: Collate, blank: Sequence[int]) -> Floats:
+def _of_empty_text(
+    module: StudentModule, item: Item, collate: Collate, blank: Sequence[int]
+) -> Floats:
     """Log-probabilities of the empty text, [C]; ``item`` lends it all but its tokens."""
     if not blank:
         raise ConfigError(
@@ -179,13 +199,17 @@ def _of_empty_text(module: StudentModule, item: Item, collate: Collate, blank: S
 
 
 def _by_length(items: Sequence[Item], at_once: int) -> Iterator[Indices]:
-    order = np.argsort(np.array([len(item.token_ids) for item in items], dtype=np.int64), kind="stable")
+    order = np.argsort(
+        np.array([len(item.token_ids) for item in items], dtype=np.int64), kind="stable"
+    )
     for start in range(0, len(order), at_once):
         yield order[start : start + at_once]
 
 
 def _moved(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
-    return {key: value.to(device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
+    return {
+        key: value.to(device) for key, value in batch.items() if isinstance(value, torch.Tensor)
+    }
 
 
 def _plain(values: torch.Tensor) -> Floats:

@@ -75,17 +75,25 @@ class StudentModule(LightningModule):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits, [B, C], or [B, L, C] for words."""
-        logits: torch.Tensor = self.network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        logits: torch.Tensor = self.network(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).logits
         return logits
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with two groups: the encoder, and the head with its own rate."""
-        head = [value for name, value in self.network.named_parameters() if name.startswith(("classifier", "score"))]
+        head = [
+            value
+            for name, value in self.network.named_parameters()
+            if name.startswith(("classifier", "score"))
+        ]
         known = {id(value) for value in head}
         body = [value for value in self.network.parameters() if id(value) not in known]
         groups = [{"params": body, "lr": self._rates[0]}, {"params": head, "lr": self._rates[1]}]
         # Fused is several times faster on a CPU, where the optimizer would take half of a step; on a GPU Lightning refuses to clip with it.
-        return torch.optim.AdamW(groups, weight_decay=self._weight_decay, fused=self.device.type == "cpu")
+        return torch.optim.AdamW(
+            groups, weight_decay=self._weight_decay, fused=self.device.type == "cpu"
+        )
 
     def on_train_epoch_start(self) -> None:
         """Note how many batches this epoch has; the set has grown since the last one."""
@@ -95,7 +103,9 @@ class StudentModule(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rates from the place in the stage: a pure function of it, so that a resumed run goes on alike."""
-        factor = self._schedule.factor(self.position.progress(batch_idx, self._batches, self.updates))
+        factor = self._schedule.factor(
+            self.position.progress(batch_idx, self._batches, self.updates)
+        )
         for group, rate in zip(self.trainer.optimizers[0].param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
 
@@ -115,24 +125,40 @@ class StudentModule(LightningModule):
         if logits is not None and not torch.isfinite(logits).any():
             # Every loss of it is no number. A selector may leave such rows out, and a batch of which nothing is kept is no error.
             raise self._diverged(float("nan"), batch_idx)
-        self.selected = select(self.selector, self._items("train", batch["index"]), logits, self.task)
+        self.selected = select(
+            self.selector, self._items("train", batch["index"]), logits, self.task
+        )
         weights = torch.from_numpy(self.selected.weights)
         if logits is None or refill:
             kept = weights.nonzero().flatten().tolist()
             self._gathered += [(int(batch["index"][row]), float(weights[row])) for row in kept]
             if len(self._gathered) < self._batch_size:
                 return None
-            full, self._gathered = self._gathered[: self._batch_size], self._gathered[self._batch_size :]
+            full, self._gathered = (
+                self._gathered[: self._batch_size],
+                self._gathered[self._batch_size :],
+            )
             indices, values = zip(*full, strict=True)
             batch = self._on_device(self.trainer.datamodule.collate("train", indices))  # type: ignore[attr-defined]
             logits, weights = self(batch), torch.tensor(values)
-        loss = self._mean_loss(batch, logits, weights.to(logits), self.position.progress(batch_idx, self._batches, self.updates))
+        loss = self._mean_loss(
+            batch,
+            logits,
+            weights.to(logits),
+            self.position.progress(batch_idx, self._batches, self.updates),
+        )
         if loss is None:
             return None
         if not torch.isfinite(loss):
             raise self._diverged(loss.item(), batch_idx)
         self.updates += 1
-        self.learnt = tuple(item for item, weight in zip(self._items("train", batch["index"]), weights.tolist(), strict=True) if weight)
+        self.learnt = tuple(
+            item
+            for item, weight in zip(
+                self._items("train", batch["index"]), weights.tolist(), strict=True
+            )
+            if weight
+        )
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(weights))
         return loss
 
@@ -143,7 +169,13 @@ class StudentModule(LightningModule):
             "a new run pays for nothing that is in the teacher's cache."
         )
 
-    def _mean_loss(self, batch: dict[str, torch.Tensor], logits: torch.Tensor, rows: torch.Tensor, progress: float) -> torch.Tensor | None:
+    def _mean_loss(
+        self,
+        batch: dict[str, torch.Tensor],
+        logits: torch.Tensor,
+        rows: torch.Tensor,
+        progress: float,
+    ) -> torch.Tensor | None:
         """The weighted losses of the units, divided as the selector says. None where no unit has any weight.
 
         Args:
@@ -152,7 +184,9 @@ class StudentModule(LightningModule):
         """
         if not rows.any():
             return None
-        targets = self._targets(batch, tuple(item.id for item in self._items("train", batch["index"])), progress)
+        targets = self._targets(
+            batch, tuple(item.id for item in self._items("train", batch["index"])), progress
+        )
         losses = self.loss(logits, targets)
         chosen = targets.weights * (rows if losses.ndim == 1 else rows.unsqueeze(-1))
         weights = chosen
@@ -160,7 +194,9 @@ class StudentModule(LightningModule):
             # Over the rows that the selector kept, so that what it left out has no part in the factors' mean.
             guide = self._on_device(self.trainer.datamodule.guide())  # type: ignore[attr-defined]
             known = replace(targets, weights=chosen)
-            factors = self.loss.reweigh(self.network, batch, known, guide, self._targets(guide, (), progress))
+            factors = self.loss.reweigh(
+                self.network, batch, known, guide, self._targets(guide, (), progress)
+            )
             weights = chosen * (factors if losses.ndim == 1 else factors.unsqueeze(-1))
         kept = self.loss.keep(losses.detach(), replace(targets, weights=weights))
         weights = weights * kept
@@ -175,8 +211,12 @@ class StudentModule(LightningModule):
         mean: torch.Tensor = (losses * weights).sum() / divisor
         return mean
 
-    def _targets(self, batch: dict[str, torch.Tensor], ids: tuple[str, ...], progress: float) -> Targets:
-        return Targets(batch["targets"], batch["teacher"], batch["off_label"], batch["weights"], ids, progress)
+    def _targets(
+        self, batch: dict[str, torch.Tensor], ids: tuple[str, ...], progress: float
+    ) -> Targets:
+        return Targets(
+            batch["targets"], batch["teacher"], batch["off_label"], batch["weights"], ids, progress
+        )
 
     def _items(self, name: str, index: torch.Tensor) -> list[Any]:
         return self.trainer.datamodule.items(name, index)  # type: ignore[attr-defined,no-any-return]
@@ -197,7 +237,9 @@ class StudentModule(LightningModule):
         """Begin new lists of outcomes."""
         self.outcomes.update({name: [] for name in VALIDATION_LOADERS})
 
-    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(
+        self, batch: dict[str, torch.Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         """Collect an outcome for each example of the batch."""
         self._collect(VALIDATION_LOADERS[dataloader_idx], batch)
 
@@ -226,4 +268,15 @@ class StudentModule(LightningModule):
         for item, values in zip(items, probabilities, strict=True):
             rounded = [row and [round(value, 6) for value in row] for row in item.read(values)]
             predicted, kept, tags = self.task.read(rounded)
-            self.outcomes[name].append(Outcome(item.id, item.text, item.target, predicted, kept, item.source, self.position.round, tags))
+            self.outcomes[name].append(
+                Outcome(
+                    item.id,
+                    item.text,
+                    item.target,
+                    predicted,
+                    kept,
+                    item.source,
+                    self.position.round,
+                    tags,
+                )
+            )

@@ -20,7 +20,9 @@ class MeanPooledConfig(PretrainedConfig):  # type: ignore[misc]
 
     model_type = "tutelage-mean-pooled"
 
-    def __init__(self, encoder: dict[str, Any] | None = None, head_dropout: float = 0.0, **values: Any) -> None:
+    def __init__(
+        self, encoder: dict[str, Any] | None = None, head_dropout: float = 0.0, **values: Any
+    ) -> None:
         self.encoder = encoder or {}
         self.head_dropout = head_dropout
         super().__init__(**values)
@@ -42,11 +44,20 @@ class MeanPooledForSequenceClassification(PreTrainedModel):  # type: ignore[misc
         self.post_init()
 
     def forward(
-        self, input_ids: torch.Tensor | None = None, attention_mask: torch.Tensor | None = None, **inputs: Any
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **inputs: Any,
     ) -> SequenceClassifierOutput:
         """Logits of a batch. Other inputs of the tokenizer (token types) are passed on to the encoder."""
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
-        mask = torch.ones(hidden.shape[:2], device=hidden.device) if attention_mask is None else attention_mask
+        hidden = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, **inputs
+        ).last_hidden_state
+        mask = (
+            torch.ones(hidden.shape[:2], device=hidden.device)
+            if attention_mask is None
+            else attention_mask
+        )
         mask = mask.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0)
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))

@@ -18,7 +18,9 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
     Each part's, for parts may be kept in another mode than the whole; the random numbers, for a network may draw in this mode too.
     """
     modes = [(part, part.training) for part in module.modules()]
-    devices = sorted({value.device.index for value in module.parameters() if value.device.type == "cuda"})
+    devices = sorted(
+        {value.device.index for value in module.parameters() if value.device.type == "cuda"}
+    )
     module.eval()
     try:
         with torch.random.fork_rng(devices=devices), torch.no_grad():
@@ -28,7 +30,9 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def logits_and_states(module: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def logits_and_states(
+    module: Any, inputs: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits and the encoder's last hidden states, [B, L, D], of one pass, both float32.
 
     Args:

@@ -75,8 +75,14 @@ class PredictionCache:
                 found[own] = part(one)[indices[own]]
             return found
 
-        uncertainties = {kind: gathered(lambda one, kind=kind: one.uncertainties[kind]) for kind in KINDS}  # type: ignore[misc]
-        return _Sights(gathered(lambda one: one.probabilities), gathered(lambda one: one.embeddings), uncertainties)
+        uncertainties = {
+            kind: gathered(lambda one, kind=kind: one.uncertainties[kind]) for kind in KINDS
+        }  # type: ignore[misc]
+        return _Sights(
+            gathered(lambda one: one.probabilities),
+            gathered(lambda one: one.embeddings),
+            uncertainties,
+        )
 
     def _remembered(self, texts: Sequence[str], found: _Sights) -> _Sights:
         for index, text in enumerate(texts):
@@ -170,7 +176,9 @@ class StudentPoolView:
     def labelled_embeddings(self) -> NDArray[np.float32]:
         """Those of the labelled texts, [M, D]."""
         if self._labelled_sights is None:
-            self._labelled_sights = self._seen.fetch(self._labelled, lambda texts: self._look("labelled", texts))
+            self._labelled_sights = self._seen.fetch(
+                self._labelled, lambda texts: self._look("labelled", texts)
+            )
         return self._labelled_sights.embeddings
 
     def disagreement(self, passes: int) -> NDArray[np.float32]:
@@ -194,12 +202,16 @@ class StudentPoolView:
             for batch in self._batches("pool", self._texts) if self._by_word else ():
                 seen = self._module(batch.inputs).float().softmax(dim=-1).cpu().numpy()
                 for index, rows, tokens in zip(batch.indices, seen, batch.tokens, strict=True):
-                    found[index] = self._module.task.proposed([rows[token] if token >= 0 else None for token in tokens])
+                    found[index] = self._module.task.proposed(
+                        [rows[token] if token >= 0 else None for token in tokens]
+                    )
         return found
 
     def _pool(self) -> _Sights:
         if self._pool_sights is None:
-            self._pool_sights = self._seen.fetch(self._texts, lambda texts: self._look("pool", texts))
+            self._pool_sights = self._seen.fetch(
+                self._texts, lambda texts: self._look("pool", texts)
+            )
         return self._pool_sights
 
     def _look(self, name: str, texts: Sequence[str]) -> _Sights:
@@ -210,7 +222,9 @@ class StudentPoolView:
         with evaluating(self._module):
             for batch in self._batches(name, texts):
                 logits, states = logits_and_states(self._module, batch.inputs)
-                embeddings[batch.indices] = mean_state(states, batch.inputs["attention_mask"]).cpu().numpy()
+                embeddings[batch.indices] = (
+                    mean_state(states, batch.inputs["attention_mask"]).cpu().numpy()
+                )
                 found = logits.softmax(dim=-1).cpu().numpy()
                 if not self._by_word:
                     probabilities[batch.indices] = found
@@ -226,7 +240,11 @@ class StudentPoolView:
         return _Sights(probabilities, embeddings, uncertainties)
 
     def _disagree(self, passes: int) -> NDArray[np.float32]:
-        droppers = [one for one in self._module.modules() if isinstance(one, torch.nn.modules.dropout._DropoutNd)]
+        droppers = [
+            one
+            for one in self._module.modules()
+            if isinstance(one, torch.nn.modules.dropout._DropoutNd)
+        ]
         if not any(one.p > 0 for one in droppers):
             raise ConfigError(
                 "The student has no dropout, so its passes over a text never disagree. Give student.head_dropout=0.1, or another selector=."
@@ -240,10 +258,15 @@ class StudentPoolView:
                 for _ in range(passes):
                     # In double precision: two numbers that are almost equal are subtracted in the end.
                     logs = self._module(batch.inputs).double().log_softmax(dim=-1)
-                    mean, entropies = mean + logs.exp(), entropies + torch.special.entr(logs.exp()).sum(-1)
+                    mean, entropies = (
+                        mean + logs.exp(),
+                        entropies + torch.special.entr(logs.exp()).sum(-1),
+                    )
                 assert isinstance(mean, torch.Tensor)
                 assert isinstance(entropies, torch.Tensor)
-                values = mutual_information((mean / passes).cpu().numpy(), (entropies / passes).cpu().numpy())
+                values = mutual_information(
+                    (mean / passes).cpu().numpy(), (entropies / passes).cpu().numpy()
+                )
                 if not self._by_word:
                     found[batch.indices] = values
                     continue
@@ -263,7 +286,11 @@ class StudentPoolView:
             some = texts[start : start + self._chunk]
             given = [text.split(" ") for text in some] if self._by_word else list(some)
             encoded = self._tokenizer(
-                given, truncation=True, max_length=self._max_length, is_split_into_words=self._by_word, return_attention_mask=False
+                given,
+                truncation=True,
+                max_length=self._max_length,
+                is_split_into_words=self._by_word,
+                return_attention_mask=False,
             )
             ids = encoded["input_ids"]
             order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
@@ -271,10 +298,19 @@ class StudentPoolView:
                 own = order[first : first + self._batch_size]
                 rows = [torch.tensor(ids[index], dtype=torch.long) for index in own]
                 inputs = {
-                    "input_ids": pad_sequence(rows, batch_first=True, padding_value=self._tokenizer.pad_token_id),
-                    "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_value=0),
+                    "input_ids": pad_sequence(
+                        rows, batch_first=True, padding_value=self._tokenizer.pad_token_id
+                    ),
+                    "attention_mask": pad_sequence(
+                        [torch.ones_like(row) for row in rows], batch_first=True, padding_value=0
+                    ),
                 }
-                tokens = tuple(first_pieces(encoded.word_ids(index), len(given[index])) if self._by_word else () for index in own)
+                tokens = tuple(
+                    first_pieces(encoded.word_ids(index), len(given[index]))
+                    if self._by_word
+                    else ()
+                    for index in own
+                )
                 moved = {key: value.to(self._module.device) for key, value in inputs.items()}
                 yield _Batch(np.array(own, dtype=np.int64) + start, moved, tokens)
             if self._on_chunk is not None:
@@ -285,7 +321,11 @@ class StudentPoolView:
 def _seeded(device: torch.device, seed: int) -> Iterator[None]:
     """Draw from ``seed`` on the device and the CPU, and leave their generators as they were."""
     on_cuda = device.type == "cuda"
-    index = device.index if device.index is not None else (torch.cuda.current_device() if on_cuda else 0)
+    index = (
+        device.index
+        if device.index is not None
+        else (torch.cuda.current_device() if on_cuda else 0)
+    )
     with torch.random.fork_rng(devices=[index] if on_cuda else []):
         torch.default_generator.manual_seed(seed)
         if on_cuda:

@@ -28,7 +28,9 @@ class RateSchedule:
         if shape not in ("constant", "linear"):
             raise ConfigError(f"student.schedule.shape={shape}; give constant or linear.")
         if not (0 <= warmup < 1 and 0 <= floor <= 1):
-            raise ConfigError(f"student.schedule: warmup={warmup} and floor={floor} must be shares (warmup below 1).")
+            raise ConfigError(
+                f"student.schedule: warmup={warmup} and floor={floor} must be shares (warmup below 1)."
+            )
         self._shape, self._warmup, self._floor = shape, warmup, floor
 
     def factor(self, progress: float) -> float:

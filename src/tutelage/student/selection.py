@@ -48,14 +48,24 @@ class Selected:
     scores: Floats | None
 
 
-def select(selector: TrainSelector, items: Sequence[SelectableItem], logits: torch.Tensor | None, task: Task) -> Selected:
+def select(
+    selector: TrainSelector,
+    items: Sequence[SelectableItem],
+    logits: torch.Tensor | None,
+    task: Task,
+) -> Selected:
     """Ask ``selector`` about a batch.
 
     Args:
         logits: the student's, [B, C], or [B, L, C] for words; None for a selector that does not look at them.
     """
     groups = np.array([item.key for item in items], dtype=np.int64)
-    seen = [(row, index) for row, item in enumerate(items) for index in (item.indices if task.is_token_level else (0,)) if index >= 0]
+    seen = [
+        (row, index)
+        for row, item in enumerate(items)
+        for index in (item.indices if task.is_token_level else (0,))
+        if index >= 0
+    ]
     owners, indices = np.array(seen, dtype=np.int64).reshape(-1, 2).T
     if logits is None:
         probabilities = np.full((len(seen), len(task.outputs)), np.nan)

@@ -46,7 +46,11 @@ def differing_words(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
 
 def arm_words(words: Sequence[str], differing: frozenset[str]) -> str:
     """What a job's words say of its arm; "" for the one that every choice leaves as it is."""
-    kept = [word for word in words if word in differing and word != "ablation=none" and not word.startswith(_UNSAID)]
+    kept = [
+        word
+        for word in words
+        if word in differing and word != "ablation=none" and not word.startswith(_UNSAID)
+    ]
     # The group's name says nothing where its option does.
     return " ".join(word.removeprefix("ablation=").removeprefix("method=") for word in kept)
 
@@ -65,7 +69,9 @@ def configuration_of(run: RunFolder) -> dict[str, Any]:
             f"{run / 'config.yaml'} cannot be read ({type(error).__name__}): it is gone or altered. Do the run again."
         ) from error
     if "data" in kept:
-        kept["data"] = {key: value for key, value in kept["data"].items() if key not in _OF_THE_DATA}
+        kept["data"] = {
+            key: value for key, value in kept["data"].items() if key not in _OF_THE_DATA
+        }
     return kept
 
 
@@ -84,18 +90,27 @@ def name_arms(runs: Sequence[SpanCandidate]) -> tuple[str, ...]:
     called: dict[str, str] = {}
     for words, by_data in meant.items():
         same = (
-            other for other in called if (both := by_data.keys() & meant[other]) and all(by_data[one] == meant[other][one] for one in both)
+            other
+            for other in called
+            if (both := by_data.keys() & meant[other])
+            and all(by_data[one] == meant[other][one] for one in both)
         )
         called[words] = called.get(next(same, ""), words)
     names: dict[tuple[str, str], str] = {}
     for key, words in first.items():
         taken = {name for (data, _), name in names.items() if data == key[0]}
-        wanted = (called[words], words, *(f"{words} ({number})" for number in range(2, len(first) + 2)))
+        wanted = (
+            called[words],
+            words,
+            *(f"{words} ({number})" for number in range(2, len(first) + 2)),
+        )
         names[key] = next(name for name in wanted if name not in taken)
     return tuple(names[run.key] for run in runs)
 
 
-def namesakes(runs: Sequence[SpanCandidate], arms: Sequence[str]) -> Iterator[tuple[str, str, str, list[str]]]:
+def namesakes(
+    runs: Sequence[SpanCandidate], arms: Sequence[str]
+) -> Iterator[tuple[str, str, str, list[str]]]:
     """Arm, its namesake on the same data set, the data set, and the settings that differ, for arms that the same words would name."""
     firsts: dict[tuple[str, str], SpanCandidate] = {}
     for run, arm in zip(runs, arms, strict=True):
@@ -123,11 +138,19 @@ def joined(runs: Sequence[SpanCandidate]) -> Iterator[tuple[str, str, list[str]]
 def _differing_settings(run: SpanCandidate, other: SpanCandidate) -> list[str]:
     ours, theirs = _leaves(run.configuration), _leaves(other.configuration)
     missing = object()
-    return [key for key in sorted({*ours, *theirs}) if ours.get(key, missing) != theirs.get(key, missing)]
+    return [
+        key
+        for key in sorted({*ours, *theirs})
+        if ours.get(key, missing) != theirs.get(key, missing)
+    ]
 
 
 def _leaves(node: Any, path: str = "") -> dict[str, Any]:
     """Settings by their dotted names."""
     if not isinstance(node, Mapping):
         return {path: node}
-    return {name: value for key, inner in node.items() for name, value in _leaves(inner, f"{path}.{key}".lstrip(".")).items()}
+    return {
+        name: value
+        for key, inner in node.items()
+        for name, value in _leaves(inner, f"{path}.{key}".lstrip(".")).items()
+    }

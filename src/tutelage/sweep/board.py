@@ -47,7 +47,11 @@ class Board:
         self._metric = metric
         self._told: set[int] = set()
         self._over = threading.Event()
-        self._live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+        self._live = (
+            Live(console=self.console, auto_refresh=False, transient=True)
+            if self.console.is_terminal
+            else None
+        )
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Board:
@@ -57,7 +61,12 @@ class Board:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Look once more, and end the display."""
         self._over.set()
         self._thread.join()
@@ -73,7 +82,11 @@ class Board:
         if self._total is None:
             return None, None
         waiting = max(0, self._total - len(jobs))
-        took = [job.ended - job.began for job in jobs if job.state in ("done", "failed") and job.found != "done"]
+        took = [
+            job.ended - job.began
+            for job in jobs
+            if job.state in ("done", "failed") and job.found != "done"
+        ]
         running = [now - job.began for job in jobs if job.state == "running"]
         if not took:
             return waiting, None
@@ -95,7 +108,11 @@ class Board:
             self._live.update(self._table(jobs, time.time()), refresh=True)
 
     def _line(self, job: JobRecord) -> Text:
-        mark, style = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "left out": ("–", "dim")}[job.state]
+        mark, style = {
+            "done": ("✓", "green"),
+            "failed": ("✗", "bold red"),
+            "left out": ("–", "dim"),
+        }[job.state]
         text = Text(f"{mark} job {job.number}  ", style=style)
         text.append(self._title(job), style="default")
         if job.score is not None:
@@ -105,26 +122,45 @@ class Board:
         elif job.ended:
             text.append(f"   {duration(job.ended - job.began)}", style="dim")
         if job.state == "left out":
-            text.append("   left out: a job before it failed, and sweep.fail_fast=true", style="dim")
+            text.append(
+                "   left out: a job before it failed, and sweep.fail_fast=true", style="dim"
+            )
         if job.error:
-            text.append(f"\n  {job.error}\n  see {self._sweep.run_of(job) / 'console.log'}", style="red")
+            text.append(
+                f"\n  {job.error}\n  see {self._sweep.run_of(job) / 'console.log'}", style="red"
+            )
         return text
 
     def _table(self, jobs: tuple[JobRecord, ...], now: float) -> Group:
-        count = {state: sum(job.state == state for job in jobs) for state in ("done", "running", "failed", "left out")}
+        count = {
+            state: sum(job.state == state for job in jobs)
+            for state in ("done", "running", "failed", "left out")
+        }
         waiting, seconds = self.left(jobs, now)
-        head = Text(f"{count['done']} done, {count['running']} running, {count['failed']} failed", style="bold")
+        head = Text(
+            f"{count['done']} done, {count['running']} running, {count['failed']} failed",
+            style="bold",
+        )
         if waiting is not None:
             head.append(f", {waiting} left")
         if seconds is not None and (waiting or count["running"]):
             head.append(f", about {duration(seconds)} to go", style="dim")
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for job in [job for job in jobs if job.state == "running"][:_SHOWN]:
-            table.add_row(f"job {job.number}", self._title(job), _where(self._sweep.run_of(job)), duration(now - job.began))
+            table.add_row(
+                f"job {job.number}",
+                self._title(job),
+                _where(self._sweep.run_of(job)),
+                duration(now - job.began),
+            )
         return Group(head, table)
 
 
 def _where(run: Path) -> str:
     """What a run is at, as its status.json has it."""
     status = RunFolder(run).read_json("status.json") or {}
-    return f"round {status['round']}, {status['phase']}" if status.get("state") == "running" else "starting"
+    return (
+        f"round {status['round']}, {status['phase']}"
+        if status.get("state") == "running"
+        else "starting"
+    )

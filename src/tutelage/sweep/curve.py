@@ -33,15 +33,28 @@ def read_curve(run: RunFolder, metric: str, pool: int) -> tuple[Point, ...]:
         pool: unlabelled texts of the data set.
     """
     # A round is measured after its stages; the last line of a number is the one that counts.
-    lines = [*{line["round"]: line for line in run.read_lines("metrics.jsonl") if metric in (line.get("dev") or {})}.values()]
+    lines = [
+        *{
+            line["round"]: line
+            for line in run.read_lines("metrics.jsonl")
+            if metric in (line.get("dev") or {})
+        }.values()
+    ]
     shares = (run.read_json("result.json") or {}).get("share_of_data") or {}
-    found = _learnt(lines, shares, run) if shares.get("pool") else [line["accepted"] / max(1, pool) for line in lines]
+    found = (
+        _learnt(lines, shares, run)
+        if shares.get("pool")
+        else [line["accepted"] / max(1, pool) for line in lines]
+    )
     return tuple(
-        Point(line["round"], line["billed_tokens"], share, float(line["dev"][metric])) for line, share in zip(lines, found, strict=True)
+        Point(line["round"], line["billed_tokens"], share, float(line["dev"][metric]))
+        for line, share in zip(lines, found, strict=True)
     )
 
 
-def _learnt(lines: Sequence[Mapping[str, Any]], shares: Mapping[str, Any], run: RunFolder) -> list[float | None]:
+def _learnt(
+    lines: Sequence[Mapping[str, Any]], shares: Mapping[str, Any], run: RunFolder
+) -> list[float | None]:
     """Shares of the pool after each of ``lines``; result.json has the last, selection.jsonl those before it where a selector chose."""
     found: list[float | None] = []
     steps = run.read_lines("selection.jsonl") if len(lines) > 1 else ()
@@ -49,7 +62,11 @@ def _learnt(lines: Sequence[Mapping[str, Any]], shares: Mapping[str, Any], run: 
     pooled = [row for row in rows if row["accepted"] and row["source"] == "pool"]
     for line in lines[:-1]:
         # Nobody chose, so every row was learnt from.
-        used = 0 if steps else len({row["parents"][0] for row in pooled if row["round"] <= line["round"]})
+        used = (
+            0
+            if steps
+            else len({row["parents"][0] for row in pooled if row["round"] <= line["round"]})
+        )
         for step in steps:
             if step["epoch"] <= line["epoch"]:
                 used = step.get("unique_rows")

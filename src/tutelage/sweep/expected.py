@@ -35,9 +35,13 @@ def expected_jobs(words: Sequence[str]) -> Expected:
     firsts, counts = _first_job(words)
     # The sweep alone first: what the command line says may need what the sweep sets, a method for instance.
     named = [word for word in firsts if word.startswith(("sweep=", "hydra"))]
-    params: Mapping[str, str] = (compose_config(named).hydra.sweeper.get("params") if named else None) or {}
+    params: Mapping[str, str] = (
+        compose_config(named).hydra.sweeper.get("params") if named else None
+    ) or {}
     # Like Hydra's sweeper: what the command line says of a key takes the place of what the sweep says.
-    of_sweep, more = _first_job([f"{key}={value}" for key, value in params.items() if key not in counts])
+    of_sweep, more = _first_job(
+        [f"{key}={value}" for key, value in params.items() if key not in counts]
+    )
     config = compose_config([*of_sweep, *firsts])
     counts |= more
     grid = str(config.hydra.sweeper._target_).endswith("BasicSweeper")
@@ -65,8 +69,12 @@ def _first_job(words: Sequence[str]) -> tuple[list[str], dict[str, int]]:
         elif override.is_discrete_sweep():
             try:
                 values = list(override.sweep_string_iterator())
-            except HydraException:  # a glob, whose options only Hydra's own parser of a command line knows
-                raise ConfigError(f"{word} lists nothing that could be counted; name the options, separated by commas.") from None
+            except (
+                HydraException
+            ):  # a glob, whose options only Hydra's own parser of a command line knows
+                raise ConfigError(
+                    f"{word} lists nothing that could be counted; name the options, separated by commas."
+                ) from None
             counts[key] = len(values)
             firsts.append(f"{key}={values[0]}")
         else:

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CURVES = (Colour.BLUE, Colour.VERMILION, Colour.GREEN, Colour.PURPLE, Colour.AMBER, Colour.SKY, Colour.MUTED)
+_CURVES = (
+    Colour.BLUE,
+    Colour.VERMILION,
+    Colour.GREEN,
+    Colour.PURPLE,
+    Colour.AMBER,
+    Colour.SKY,
+    Colour.MUTED,
+)
 _PLACES = 60
 """Points at which curves of several seeds are averaged."""
 _CURVE = (
@@ -53,7 +61,12 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
         for name, unit, index, more in _AXES:
             figure = _curves(results, data, index, unit, title)
             if figure is not None:
-                yield f"curve-{name}{tag}", f"Dev {title} by {unit.removesuffix(', %')}{on}", _CURVE + more, figure
+                yield (
+                    f"curve-{name}{tag}",
+                    f"Dev {title} by {unit.removesuffix(', %')}{on}",
+                    _CURVE + more,
+                    figure,
+                )
     if ranked is not None:
         yield (
             "ranks",
@@ -65,7 +78,11 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
 
 
 def _arms(results: SweepResults, data: str, title: str) -> Figure:
-    values = {arm: [run.scores[results.metric] for run in runs] for arm in results.arms if (runs := results.of(arm, data))}
+    values = {
+        arm: [run.scores[results.metric] for run in runs]
+        for arm in results.arms
+        if (runs := results.of(arm, data))
+    }
     with figure_style():
         figure = new_figure(0.9 + 0.36 * len(values))
         draw_arms(figure.subplots(), values, title)
@@ -84,11 +101,25 @@ def draw_arms(axes: Axes, values: Mapping[str, Sequence[float]], title: str) -> 
     for index, arm in enumerate(reversed(list(values))):
         scores = values[arm]
         found = summary(scores)
-        axes.plot(scores, [index] * len(scores), "o", mfc="none", mec=Colour.MUTED, markersize=8, clip_on=False)
+        axes.plot(
+            scores,
+            [index] * len(scores),
+            "o",
+            mfc="none",
+            mec=Colour.MUTED,
+            markersize=8,
+            clip_on=False,
+        )
         if math.isfinite(found.low):
             axes.plot([found.low, found.high], [index, index], color=Colour.BLUE)
         axes.plot([found.mean], [index], "o", color=Colour.BLUE, markersize=6, clip_on=False)
-        axes.annotate(f"{found.mean:.1%}", (1.01, index), xycoords=axes.get_yaxis_transform(), va="center", annotation_clip=False)
+        axes.annotate(
+            f"{found.mean:.1%}",
+            (1.01, index),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            annotation_clip=False,
+        )
     axes.set_yticks(range(len(values)), [short(arm, 44) for arm in reversed(list(values))])
     axes.set_ylim(-0.6, len(values) - 0.4)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
@@ -96,7 +127,9 @@ def draw_arms(axes: Axes, values: Mapping[str, Sequence[float]], title: str) -> 
     axes.grid(axis="x")
 
 
-def _curves(results: SweepResults, data: str, index: Callable[[Point], float | None], unit: str, title: str) -> Figure | None:
+def _curves(
+    results: SweepResults, data: str, index: Callable[[Point], float | None], unit: str, title: str
+) -> Figure | None:
     from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
     curves = {arm: _known(results.of(arm, data), index) for arm in results.arms}
@@ -107,7 +140,9 @@ def _curves(results: SweepResults, data: str, index: Callable[[Point], float | N
         figure = new_figure(3.9)
         axes = figure.subplots()
         labels = []
-        for number, (arm, found) in enumerate((arm, found) for arm, found in curves.items() if found):
+        for number, (arm, found) in enumerate(
+            (arm, found) for arm, found in curves.items() if found
+        ):
             colour, again = _CURVES[number % len(_CURVES)], number // len(_CURVES) % 2
             if band := _band(found):
                 axes.fill_between(band[0], band[2], band[3], color=colour, alpha=0.13, linewidth=0)
@@ -121,9 +156,19 @@ def _curves(results: SweepResults, data: str, index: Callable[[Point], float | N
             else:
                 ends = np.array([[*curve.items()][-1] for curve in found])
                 middle = ends.mean(axis=0)
-                across, up = np.abs(np.array([ends.min(axis=0), ends.max(axis=0)]) - middle).T[..., None]
+                across, up = np.abs(np.array([ends.min(axis=0), ends.max(axis=0)]) - middle).T[
+                    ..., None
+                ]
                 axes.errorbar(
-                    [middle[0]], [middle[1]], up, across, fmt="os"[again], color=colour, markersize=6, elinewidth=1.0, clip_on=False
+                    [middle[0]],
+                    [middle[1]],
+                    up,
+                    across,
+                    fmt="os"[again],
+                    color=colour,
+                    markersize=6,
+                    elinewidth=1.0,
+                    clip_on=False,
                 )
                 end, sign = float(middle[1]), "●■"[again] + " "
             labels.append((end, f"{sign}{short(arm, 30)} {end:.1%}", str(colour)))
@@ -139,9 +184,13 @@ def _curves(results: SweepResults, data: str, index: Callable[[Point], float | N
     return figure
 
 
-def _known(runs: Sequence[ArmRun], index: Callable[[Point], float | None]) -> list[dict[float, float]]:
+def _known(
+    runs: Sequence[ArmRun], index: Callable[[Point], float | None]
+) -> list[dict[float, float]]:
     """The curves of runs, dev by place, as far as places are known; of points at one place, as the last round's and the final one's, the last."""
-    found = [{at: point.dev for point in run.curve if (at := index(point)) is not None} for run in runs]
+    found = [
+        {at: point.dev for point in run.curve if (at := index(point)) is not None} for run in runs
+    ]
     return [dict(sorted(curve.items())) for curve in found if curve]
 
 
@@ -152,7 +201,10 @@ def _band(curves: Sequence[Mapping[float, float]]) -> _Band | None:
     """Places, mean, worst and best of several curves; None where they have no stretch in common. Between its points a curve is a straight line."""
     moving = [[*curve.items()] for curve in curves if len(curve) > 1]
     # As far as every run has come: further on the mean would be of fewer.
-    start, end = max((curve[0][0] for curve in moving), default=0.0), min((curve[-1][0] for curve in moving), default=0.0)
+    start, end = (
+        max((curve[0][0] for curve in moving), default=0.0),
+        min((curve[-1][0] for curve in moving), default=0.0),
+    )
     if start >= end:
         return None
     indices = np.linspace(start, end, _PLACES)
@@ -166,11 +218,23 @@ def _ranks(found: Ranks) -> Figure:
         figure = new_figure(1.1 + 0.3 * len(order))
         axes = figure.subplots()
         for index, arm in enumerate(reversed(order)):
-            axes.plot([found.mean[arm]], [index], "o", color=Colour.BLUE, markersize=6, clip_on=False)
+            axes.plot(
+                [found.mean[arm]], [index], "o", color=Colour.BLUE, markersize=6, clip_on=False
+            )
         best = found.mean[order[0]]
-        axes.plot([best, best + found.critical], [len(order) - 0.3] * 2, color=Colour.VERMILION, clip_on=False)
+        axes.plot(
+            [best, best + found.critical],
+            [len(order) - 0.3] * 2,
+            color=Colour.VERMILION,
+            clip_on=False,
+        )
         axes.annotate(
-            "critical difference", (best, len(order) - 0.2), color=Colour.VERMILION, fontsize=8.5, va="bottom", annotation_clip=False
+            "critical difference",
+            (best, len(order) - 0.2),
+            color=Colour.VERMILION,
+            fontsize=8.5,
+            va="bottom",
+            annotation_clip=False,
         )
         axes.set_yticks(range(len(order)), [short(arm, 44) for arm in reversed(order)])
         axes.set_ylim(-0.6, len(order) + 0.4)

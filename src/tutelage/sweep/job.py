@@ -33,20 +33,30 @@ def do_job(config: Any, sweep: SweepFolder, number: int, words: Sequence[str]) -
         KeyboardInterrupt: the user stopped the sweep; the run has been told, and has ended where it can be resumed.
     """
     own = sweep.path / str(number)
-    words = tuple(word for word in words if not word.lstrip("+~").startswith(("sweep=", "sweep.", "resume=")))
+    words = tuple(
+        word for word in words if not word.lstrip("+~").startswith(("sweep=", "sweep.", "resume="))
+    )
     key = config_hash(config)
     record = JobRecord(number, words, key, own.name, "running", began=time.time())
     earlier = sweep.earlier(key) if config.sweep.reuse else None
     if earlier is not None:
         found = "done" if (earlier / "result.json").is_file() else "unfinished"
         record = replace(record, folder=os.path.relpath(earlier, sweep.path), found=found)
-    if record.found != "done" and config.sweep.fail_fast and any(job.state == "failed" for job in sweep.jobs()):
+    if (
+        record.found != "done"
+        and config.sweep.fail_fast
+        and any(job.state == "failed" for job in sweep.jobs())
+    ):
         record = replace(record, state="left out", ended=time.time())
     elif earlier is not None and earlier != own:
         _link(own, earlier)
     sweep.write(record)
     if record.state == "running":
-        code = 0 if record.found == "done" else _run(record, sweep, resume=record.found == "unfinished")
+        code = (
+            0
+            if record.found == "done"
+            else _run(record, sweep, resume=record.found == "unfinished")
+        )
         record = _ended(record, sweep, code)
         record = replace(record, score=_score(sweep.run_of(record), config.sweep.metric))
         sweep.write(record)
@@ -99,7 +109,9 @@ def _ended(record: JobRecord, sweep: SweepFolder, code: int) -> JobRecord:
     manifest = folder.read_json("manifest.json") or {}
     if code == 0 and manifest.get("config_hash") != record.config_hash:
         error = "the run was done with another configuration than the sweep's: a file of conf/sweep may set nothing but sweep and hydra.sweeper.params"
-        return replace(record, state="failed", ended=time.time(), code=ConfigError.exit_code, error=error)
+        return replace(
+            record, state="failed", ended=time.time(), code=ConfigError.exit_code, error=error
+        )
     if code == 0 and result is not None:
         return replace(record, state="done", ended=time.time(), tokens=result["tokens"]["billed"])
     status = folder.read_json("status.json") or {}
@@ -107,9 +119,19 @@ def _ended(record: JobRecord, sweep: SweepFolder, code: int) -> JobRecord:
         error = f"its process was killed (signal {-code}, {signal.Signals(-code).name}); the same sweep goes on with it"
     else:
         # A process that died before it wrote anything leaves the words of the time before.
-        said = status.get("error") if status.get("state", "running") != "running" and _since(status, record.began) else ""
+        said = (
+            status.get("error")
+            if status.get("state", "running") != "running" and _since(status, record.began)
+            else ""
+        )
         error = said or _last_line(folder / "console.log") or f"exit code {code}"
-    return replace(record, state="failed", ended=time.time(), code=max(1, code), error=" ".join(str(error).split()))
+    return replace(
+        record,
+        state="failed",
+        ended=time.time(),
+        code=max(1, code),
+        error=" ".join(str(error).split()),
+    )
 
 
 def _since(status: dict[str, Any], began: float) -> bool:
@@ -127,6 +149,8 @@ def _link(own: Path, earlier: Path) -> None:
         own.unlink()
     elif own.exists():
         if any(own.iterdir()):
-            raise RunError(f"{own} is not empty, so it cannot become a link to {earlier}. Start the sweep again.")
+            raise RunError(
+                f"{own} is not empty, so it cannot become a link to {earlier}. Start the sweep again."
+            )
         shutil.rmtree(own)
     own.symlink_to(os.path.relpath(earlier, own.parent))

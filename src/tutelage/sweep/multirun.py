@@ -47,15 +47,29 @@ def multirun(words: Sequence[str]) -> int:
     sweep = SweepFolder(folder)
     metric = expected.config.sweep.metric or _quoted(expected.config)[0]
     console = Console()
-    tell(console, f"sweep {expected.config.sweep.name}: {expected.total or 'some'} jobs in {shown(folder)}")
+    tell(
+        console,
+        f"sweep {expected.config.sweep.name}: {expected.total or 'some'} jobs in {shown(folder)}",
+    )
     own = [*([] if flags else ["-m"]), f"hydra.sweep.dir={quoted(folder)}"]
-    if str(expected.config.hydra.sweeper._target_).endswith("OptunaSweeper") and not any("max_failure_rate" in word for word in words):
+    if str(expected.config.hydra.sweeper._target_).endswith("OptunaSweeper") and not any(
+        "max_failure_rate" in word for word in words
+    ):
         own.append("hydra.sweeper.max_failure_rate=1.0")  # a trial that fails ends no other
     sys.argv = ["tutelage", *words, *own]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     failure: RunError | None = None
-    decorated = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)
-    with session(expected.config, sweep, expected.total, lambda job: job.title(expected.swept), metric, console):
+    decorated = hydra.main(
+        version_base="1.3", config_path=str(conf_directory()), config_name="config"
+    )(job)
+    with session(
+        expected.config,
+        sweep,
+        expected.total,
+        lambda job: job.title(expected.swept),
+        metric,
+        console,
+    ):
         try:
             decorated()
         except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
@@ -65,7 +79,10 @@ def multirun(words: Sequence[str]) -> int:
             # The last trial of a grid failed: Optuna's grid ends the study where Hydra's sweeper does not expect it. Every trial is done.
             if "Study.stop" not in str(error):
                 raise
-            tell(console, "The last trial of the grid failed, so Optuna wrote no optimization_results.yaml; the report has every trial.")
+            tell(
+                console,
+                "The last trial of the grid failed, so Optuna wrote no optimization_results.yaml; the report has every trial.",
+            )
     if tell_end(sweep, console)["done"]:
         # Not above: this module is what a launcher's workers import.
         from tutelage.sweep.page import write_sweep_report
@@ -95,7 +112,9 @@ def job(config: Any) -> float | None:
     sweep = SweepFolder(Path(str(hydra_config.sweep.dir)))
     record = do_job(config, sweep, int(hydra_config.job.num), job_overrides())
     if record.score is None and not str(hydra_config.sweeper._target_).endswith("BasicSweeper"):
-        raise RunError(f"job {record.number} ({' '.join(record.words)}) has no {config.sweep.metric or 'score'}: {record.error}")
+        raise RunError(
+            f"job {record.number} ({' '.join(record.words)}) has no {config.sweep.metric or 'score'}: {record.error}"
+        )
     return record.score
 
 

@@ -20,7 +20,9 @@ _REACHED = 0.95
 """The target where none is given, as a share of what the best arm came to."""
 
 
-def write_sweep_report(folder: Path, metric: str | None = None, target: float | None = None, by_overrides: bool = False) -> Path:
+def write_sweep_report(
+    folder: Path, metric: str | None = None, target: float | None = None, by_overrides: bool = False
+) -> Path:
     """Write report.html, figures/*.png and tables/* into the sweep's folder, and return the path of report.html.
 
     Args:
@@ -48,8 +50,16 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
     for name, title, caption, figure in drawn(results, ranked):
         save_png(figure, results.folder / "figures" / f"{name}.png")
         figures.append((name, title, caption, Markup(figure_svg(figure, name))))
-    groups = [(data, arm, runs) for data in results.data for arm in results.arms if (runs := results.of(arm, data))]
-    aims = {data: target if target is not None else _aim([runs for on, _, runs in groups if on == data]) for data in results.data}
+    groups = [
+        (data, arm, runs)
+        for data in results.data
+        for arm in results.arms
+        if (runs := results.of(arm, data))
+    ]
+    aims = {
+        data: target if target is not None else _aim([runs for on, _, runs in groups if on == data])
+        for data in results.data
+    }
     template = page_environment(_HERE).get_template("sweep.html.j2")
     page = template.render(
         results=results,
@@ -83,5 +93,9 @@ def write_sweep_report(folder: Path, metric: str | None = None, target: float | 
 
 def _aim(arms: Sequence[Sequence[ArmRun]]) -> float:
     """95 % of the best arm's mean at the end of its runs."""
-    ends = [sum(run.curve[-1].dev for run in runs) / len(runs) for runs in arms if all(run.curve and run.tokens for run in runs)]
+    ends = [
+        sum(run.curve[-1].dev for run in runs) / len(runs)
+        for runs in arms
+        if all(run.curve and run.tokens for run in runs)
+    ]
     return _REACHED * max(ends, default=math.nan)

@@ -46,7 +46,9 @@ class JobRecord:
 
     def title(self, swept: frozenset[str]) -> str:
         """What tells it from the others: its values of the keys that are ``swept``."""
-        return "  ".join(word for word in self.words if word.partition("=")[0] in swept) or " ".join(self.words)
+        return "  ".join(
+            word for word in self.words if word.partition("=")[0] in swept
+        ) or " ".join(self.words)
 
 
 class SweepFolder:
@@ -85,7 +87,9 @@ class SweepFolder:
             try:
                 found.append(JobRecord(**{**fields, "words": tuple(fields["words"])}))
             except (TypeError, KeyError) as error:
-                raise RunError(f"{path} is no job's record ({error}); it was altered. Remove it and start the sweep again.") from error
+                raise RunError(
+                    f"{path} is no job's record ({error}); it was altered. Remove it and start the sweep again."
+                ) from error
         return tuple(sorted(found, key=lambda job: job.number))
 
     def run_of(self, record: JobRecord) -> Path:
@@ -95,4 +99,7 @@ class SweepFolder:
     def earlier(self, config_hash: str) -> Path | None:
         """The run of this configuration that an earlier time of the sweep has made: a finished one, or else the newest that was begun."""
         begun = runs_with(config_hash, self.path.parent.glob("*/*"))
-        return max((((run / "result.json").is_file(), started, run.path) for started, run in begun), default=(None, None, None))[2]
+        return max(
+            (((run / "result.json").is_file(), started, run.path) for started, run in begun),
+            default=(None, None, None),
+        )[2]

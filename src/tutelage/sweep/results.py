@@ -11,7 +11,15 @@ from omegaconf import OmegaConf
 
 from tutelage.errors import RunError
 from tutelage.runs.folder import RunFolder
-from tutelage.sweep.arms import SpanCandidate, arm_words, configuration_of, differing_words, joined, name_arms, namesakes
+from tutelage.sweep.arms import (
+    SpanCandidate,
+    arm_words,
+    configuration_of,
+    differing_words,
+    joined,
+    name_arms,
+    namesakes,
+)
 from tutelage.sweep.curve import Point, read_curve
 from tutelage.sweep.record import JobRecord, SweepFolder
 
@@ -76,7 +84,11 @@ class SweepResults:
     @property
     def shares(self) -> dict[str, str]:
         """Key and title of the shares of data that any run has."""
-        return {key: title for key, title in SHARES.items() if any(key in run.shares for run in self.runs)}
+        return {
+            key: title
+            for key, title in SHARES.items()
+            if any(key in run.shares for run in self.runs)
+        }
 
     def blocks(self, arm: str) -> dict[Block, float]:
         """The metric of an arm by data set and seed."""
@@ -98,7 +110,9 @@ def read_sweep(folder: Path, metric: str | None = None, by_overrides: bool = Fal
     sweep = SweepFolder(folder if (folder / "jobs").is_dir() else max(times, default=folder))
     jobs = sweep.jobs()
     if not jobs:
-        raise RunError(f"{folder} is no sweep's folder (it has no jobs/). Give multirun_sweeps/<name> or one of its times.")
+        raise RunError(
+            f"{folder} is no sweep's folder (it has no jobs/). Give multirun_sweeps/<name> or one of its times."
+        )
     done = [job for job in jobs if job.state == "done"]
     if not done:
         raise RunError(
@@ -116,8 +130,14 @@ def read_sweep(folder: Path, metric: str | None = None, by_overrides: bool = Fal
     first = metric or next(iter(titles))
     if first not in titles:
         raise RunError(f"The runs of {sweep.path} quote {', '.join(titles)} and not {first}.")
-    metrics = ((first, titles[first]), *((key, title) for key, title in titles.items() if key != first))
-    arms, data = tuple(dict.fromkeys(run.arm for run in runs)), tuple(dict.fromkeys(run.data for run in runs))
+    metrics = (
+        (first, titles[first]),
+        *((key, title) for key, title in titles.items() if key != first),
+    )
+    arms, data = (
+        tuple(dict.fromkeys(run.arm for run in runs)),
+        tuple(dict.fromkeys(run.data for run in runs)),
+    )
     notes = [
         *_of_jobs(jobs, sweep.expected or len(jobs), differing),
         *(_of_joined(candidates) if by_overrides else _of_names(candidates, names)),
@@ -137,21 +157,40 @@ def mean_share(runs: Sequence[ArmRun], key: str) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-def _run(folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None) -> tuple[ArmRun, SpanCandidate]:
+def _run(
+    folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None
+) -> tuple[ArmRun, SpanCandidate]:
     if not (folder / "result.json").is_file():
-        raise RunError(f"{folder} has no result.json: the run that job {job.number} found there is gone. Start the sweep again.")
+        raise RunError(
+            f"{folder} has no result.json: the run that job {job.number} found there is gone. Start the sweep again."
+        )
     files = RunFolder(folder)
     result, manifest = files.read_json("result.json"), files.read_json("manifest.json")
     if metric and metric not in result["after"]:
-        raise RunError(f"The runs of {folder.parent} quote {', '.join(result['after'])} and not {metric}.")
+        raise RunError(
+            f"The runs of {folder.parent} quote {', '.join(result['after'])} and not {metric}."
+        )
     # Folders of own data are all called "files".
-    own = [Path(word.partition("=")[2].strip("'")).name for word in job.words if word in differing and word.startswith("data.path=")]
+    own = [
+        Path(word.partition("=")[2].strip("'")).name
+        for word in job.words
+        if word in differing and word.startswith("data.path=")
+    ]
     data = " ".join([manifest["data"]["name"], *own])
     words = arm_words(job.words, differing) or str(manifest.get("method") or "all runs")
     curve = read_curve(files, metric or result["metrics"][0]["key"], manifest["data"]["pool"])
     told = result.get("share_of_data") or {}
     shares = {key: float(told[key]) for key in SHARES if told.get(key) is not None}
-    run = ArmRun(words, data, int(result["seed"]), folder, dict(result["after"]), result["tokens"]["billed"], shares, curve)
+    run = ArmRun(
+        words,
+        data,
+        int(result["seed"]),
+        folder,
+        dict(result["after"]),
+        result["tokens"]["billed"],
+        shares,
+        curve,
+    )
     return run, SpanCandidate(data, words, configuration_of(files))
 
 

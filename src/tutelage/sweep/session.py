@@ -22,7 +22,12 @@ _ON_THIS_MACHINE = ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
 
 @contextlib.contextmanager
 def session(
-    config: Any, sweep: SweepFolder, total: int | None, title: Callable[[JobRecord], str], metric: str, console: Console
+    config: Any,
+    sweep: SweepFolder,
+    total: int | None,
+    title: Callable[[JobRecord], str],
+    metric: str,
+    console: Console,
 ) -> Iterator[None]:
     """Everything that jobs need around them, for as long as they are done.
 
@@ -31,7 +36,11 @@ def session(
         total, title, metric: as :class:`~tutelage.sweep.board.Board` takes them.
     """
     sweep.expect(total)
-    with _stoppable(), _one_teacher(config, sweep.path), Board(sweep, total, title, metric, console):
+    with (
+        _stoppable(),
+        _one_teacher(config, sweep.path),
+        Board(sweep, total, title, metric, console),
+    ):
         yield
 
 
@@ -43,7 +52,9 @@ def tell(console: Console, words: str) -> None:
 def tell_end(sweep: SweepFolder, console: Console) -> dict[str, int]:
     """Say how many jobs came to what, and return it."""
     jobs = sweep.jobs()
-    count = {state: sum(one.state == state for one in jobs) for state in ("done", "failed", "left out")}
+    count = {
+        state: sum(one.state == state for one in jobs) for state in ("done", "failed", "left out")
+    }
     before = sum(one.found == "done" for one in jobs)
     tell(
         console,
@@ -75,13 +86,18 @@ def make_folder(folder: Path, *, named: bool) -> Path:
         raise RunError(
             f"The sweep's folder {folder} cannot be made: {error.strerror}. Start it from a folder that takes one; a multirun takes hydra.sweep.dir=…, too."
         ) from error
-    raise RunError(f"A hundred sweeps have begun in this second under {folder.parent}. Wait a little.")
+    raise RunError(
+        f"A hundred sweeps have begun in this second under {folder.parent}. Wait a little."
+    )
 
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
     """SIGINT and SIGTERM end the sweep as Ctrl-C does, in the background too, where a shell has SIGINT ignored."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:

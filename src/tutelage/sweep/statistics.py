@@ -76,7 +76,9 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(len(values), float(np.mean(values)), deviation, *_interval(values))
 
 
-def compare(arm: str, ours: Mapping[Block, float], other: str, theirs: Mapping[Block, float]) -> Comparison | None:
+def compare(
+    arm: str, ours: Mapping[Block, float], other: str, theirs: Mapping[Block, float]
+) -> Comparison | None:
     """``arm`` less ``other`` over the blocks that both have; None where there is none. ``p_holm`` is still ``p``."""
     from scipy.stats import ttest_1samp
 
@@ -88,7 +90,16 @@ def compare(arm: str, ours: Mapping[Block, float], other: str, theirs: Mapping[B
     told = deviation > 1e-12
     p = float(ttest_1samp(gains, 0.0).pvalue) if told else math.nan
     mean = float(np.mean(gains))
-    return Comparison(arm, other, len(gains), mean, *_interval(gains), p, p, mean / deviation if told else math.nan)
+    return Comparison(
+        arm,
+        other,
+        len(gains),
+        mean,
+        *_interval(gains),
+        p,
+        p,
+        mean / deviation if told else math.nan,
+    )
 
 
 def comparisons(results: SweepResults) -> tuple[Comparison, ...]:
@@ -120,23 +131,38 @@ def ranks(results: SweepResults) -> Ranks | None:
     by_arm: dict[str, dict[str | int, list[float]]] = {}
     for arm in results.arms:
         for (data, seed), value in results.blocks(arm).items():
-            by_arm.setdefault(arm, {}).setdefault(data if len(results.data) > 1 else seed, []).append(value)
+            by_arm.setdefault(arm, {}).setdefault(
+                data if len(results.data) > 1 else seed, []
+            ).append(value)
     if len(results.data) > 1:
         by_arm = {arm: found for arm, found in by_arm.items() if len(found) == len(results.data)}
-    shared = sorted(set.intersection(*(set(found) for found in by_arm.values())), key=str) if by_arm else []
+    shared = (
+        sorted(set.intersection(*(set(found) for found in by_arm.values())), key=str)
+        if by_arm
+        else []
+    )
     if len(by_arm) < 2 or len(shared) < 2:
         return None
     table = np.array([[np.mean(by_arm[arm][block]) for arm in by_arm] for block in shared])
     mean = rankdata(-table, axis=1).mean(axis=0)
     arms, blocks = len(by_arm), len(shared)
     p = float(friedmanchisquare(*table.T).pvalue) if arms > 2 else math.nan
-    critical = studentized_range.ppf(0.95, arms, np.inf) / math.sqrt(2) * math.sqrt(arms * (arms + 1) / (6 * blocks))
+    critical = (
+        studentized_range.ppf(0.95, arms, np.inf)
+        / math.sqrt(2)
+        * math.sqrt(arms * (arms + 1) / (6 * blocks))
+    )
     return Ranks(dict(zip(by_arm, map(float, mean), strict=True)), blocks, p, float(critical))
 
 
-def tokens_to_reach(results: SweepResults, arm: str, data: str, target: float) -> tuple[int | None, ...]:
+def tokens_to_reach(
+    results: SweepResults, arm: str, data: str, target: float
+) -> tuple[int | None, ...]:
     """For each run of an arm the billed tokens at which it first stood at ``target`` on dev; None for a run that never did."""
-    return tuple(min((point.tokens for point in run.curve if point.dev >= target), default=None) for run in results.of(arm, data))
+    return tuple(
+        min((point.tokens for point in run.curve if point.dev >= target), default=None)
+        for run in results.of(arm, data)
+    )
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:
@@ -147,5 +173,11 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
         return math.nan, math.nan
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    found = bootstrap((np.asarray(values),), np.mean, n_resamples=_DRAWS, method="percentile", rng=np.random.default_rng(0))
+    found = bootstrap(
+        (np.asarray(values),),
+        np.mean,
+        n_resamples=_DRAWS,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -12,7 +12,8 @@ from tutelage.sweep.results import SHARES, SweepResults, mean_share, mean_tokens
 from tutelage.sweep.statistics import Comparison, summary
 
 _LATEX = str.maketrans(
-    {char: "\\" + char for char in "_%&#${}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    {char: "\\" + char for char in "_%&#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 )
 
 _SHARES = [f"share_{key}" for key in SHARES]
@@ -22,7 +23,15 @@ def runs_csv(results: SweepResults) -> str:
     """A line a run: data set, arm, seed, the quoted metrics on test, billed tokens, both shares of data, and where it lies."""
     keys = [key for key, _ in results.metrics]
     lines = [
-        [run.data, run.arm, run.seed, *(run.scores[key] for key in keys), run.tokens, *map(run.shares.get, SHARES), run.folder.as_posix()]
+        [
+            run.data,
+            run.arm,
+            run.seed,
+            *(run.scores[key] for key in keys),
+            run.tokens,
+            *map(run.shares.get, SHARES),
+            run.folder.as_posix(),
+        ]
         for run in results.runs
     ]
     return _csv(["data", "arm", "seed", *keys, "billed_tokens", *_SHARES, "folder"], lines)
@@ -36,8 +45,19 @@ def arms_csv(results: SweepResults) -> str:
         for arm in results.arms:
             if runs := results.of(arm, data):
                 found = [summary([run.scores[key] for run in runs]) for key in keys]
-                cells = [value for one in found for value in (one.mean, one.deviation, one.low, one.high)]
-                lines.append([data, arm, len(runs), *cells, mean_tokens(runs), *(mean_share(runs, key) for key in SHARES)])
+                cells = [
+                    value for one in found for value in (one.mean, one.deviation, one.low, one.high)
+                ]
+                lines.append(
+                    [
+                        data,
+                        arm,
+                        len(runs),
+                        *cells,
+                        mean_tokens(runs),
+                        *(mean_share(runs, key) for key in SHARES),
+                    ]
+                )
     parts = [f"{key}_{part}" for key in keys for part in ("mean", "sd", "low", "high")]
     return _csv(["data", "arm", "runs", *parts, "billed_tokens", *_SHARES], lines)
 
@@ -64,7 +84,12 @@ def arms_latex(results: SweepResults) -> str:
         "billed tokens",
         *(rf"{title}, \%" for title in results.shares.values()),
     ]
-    lines = [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+        r"\toprule",
+        " & ".join(head) + r" \\",
+        r"\midrule",
+    ]
     for arm in results.arms:
         cells = [arm.translate(_LATEX)]
         for data in results.data:
@@ -74,11 +99,18 @@ def arms_latex(results: SweepResults) -> str:
                 continue
             best = found.mean == max(one.mean for (_, on), one in means.items() if on == data)
             number = f"{100 * found.mean:.1f}"
-            spread = "" if math.isnan(found.deviation) else rf" {{\scriptsize $\pm$ {100 * found.deviation:.1f}}}"
+            spread = (
+                ""
+                if math.isnan(found.deviation)
+                else rf" {{\scriptsize $\pm$ {100 * found.deviation:.1f}}}"
+            )
             cells.append((rf"\textbf{{{number}}}" if best else number) + spread)
         runs = results.of(arm)
         shares = [mean_share(runs, key) for key in results.shares]
-        cells += [f"{mean_tokens(runs):,.0f}", *("--" if share is None else f"{100 * share:.1f}" for share in shares)]
+        cells += [
+            f"{mean_tokens(runs):,.0f}",
+            *("--" if share is None else f"{100 * share:.1f}" for share in shares),
+        ]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
@@ -87,5 +119,10 @@ def _csv(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows([["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in line] for line in lines])
+    writer.writerows(
+        [
+            ["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in line]
+            for line in lines
+        ]
+    )
     return text.getvalue()

@@ -56,7 +56,11 @@ class ClassificationTask:
 
     def teacher_vectors(self, row: Row) -> list[list[float]]:
         """The teacher's calibrated distribution, or one-hot where the row has none."""
-        return [list(row.distribution.probabilities)] if row.distribution is not None else self.target_vectors(row)
+        return (
+            [list(row.distribution.probabilities)]
+            if row.distribution is not None
+            else self.target_vectors(row)
+        )
 
     def unit_weights(self, row: Row) -> list[float]:
         """The row's weight."""
@@ -84,9 +88,13 @@ class ClassificationTask:
 
     def decode(self, probabilities: Sequence[float]) -> str:
         """The most probable label; the first of equals."""
-        return self._labels[max(range(len(probabilities)), key=lambda index: (probabilities[index], -index))].name
+        return self._labels[
+            max(range(len(probabilities)), key=lambda index: (probabilities[index], -index))
+        ].name
 
-    def proposed(self, probabilities: Sequence[Sequence[float] | None]) -> tuple[tuple[int, int], ...]:
+    def proposed(
+        self, probabilities: Sequence[Sequence[float] | None]
+    ) -> tuple[tuple[int, int], ...]:
         """Nothing: a class has no place."""
         return ()
 
@@ -100,12 +108,18 @@ class ClassificationTask:
 
     def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
         """The teacher's probability of the target less that of the prediction."""
-        return distribution.probability(outcome.target) - distribution.probability(outcome.predicted)
+        return distribution.probability(outcome.target) - distribution.probability(
+            outcome.predicted
+        )
 
     def shown(self, outcome: Outcome) -> dict[str, object]:
         """The text with the right and the predicted label."""
         by_name = {label.name: label for label in self._labels}
-        return {"text": outcome.text, "target": by_name[outcome.target], "predicted": by_name[outcome.predicted]}
+        return {
+            "text": outcome.text,
+            "target": by_name[outcome.target],
+            "predicted": by_name[outcome.predicted],
+        }
 
     def scores(self, outcomes: Sequence[Outcome]) -> dict[str, ClassScore]:
         """Precision, recall and F1 of each class; 0 where a class was neither predicted nor present."""
@@ -121,14 +135,18 @@ class ClassificationTask:
             zero_division=0.0,
         )
         return {
-            name: ClassScore(float(precision[index]), float(recall[index]), float(f1[index]), int(support[index]))
+            name: ClassScore(
+                float(precision[index]), float(recall[index]), float(f1[index]), int(support[index])
+            )
             for index, name in enumerate(names)
         }
 
     def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """Accuracy and macro-F1 in [0, 1], and the classes' scores. Macro-F1 is over the classes present or predicted."""
         scores = self.scores(outcomes)
-        seen = {outcome.target for outcome in outcomes} | {outcome.predicted for outcome in outcomes}
+        seen = {outcome.target for outcome in outcomes} | {
+            outcome.predicted for outcome in outcomes
+        }
         present = [score.f1 for name, score in scores.items() if name in seen]
         return {
             "accuracy": sum(outcome.correct for outcome in outcomes) / max(1, len(outcomes)),

@@ -42,9 +42,13 @@ class NerTask:
     headline_metrics = (Metric("f1_strict", "entity F1"), Metric("accuracy", "texts right"))
     monitor = "f1_strict"
 
-    def __init__(self, labels: Sequence[Label], constrained: bool = True, word_weights: WordWeights = "row") -> None:
+    def __init__(
+        self, labels: Sequence[Label], constrained: bool = True, word_weights: WordWeights = "row"
+    ) -> None:
         if word_weights not in get_args(WordWeights):
-            raise ConfigError(did_you_mean("task.word_weights", word_weights, get_args(WordWeights)))
+            raise ConfigError(
+                did_you_mean("task.word_weights", word_weights, get_args(WordWeights))
+            )
         self._labels = tuple(labels)
         self._by_confidence = word_weights == "confidence"
         self._tags = ("O", *(f"{mark}-{label.name}" for label in self._labels for mark in "BI"))
@@ -71,7 +75,9 @@ class NerTask:
         vectors = []
         for tag in to_tags(read_spans(row.target), len(row.text.split(" "))):
             if tag not in self._index:
-                raise DataError(did_you_mean("entity type", tag[2:], [label.name for label in self._labels]))
+                raise DataError(
+                    did_you_mean("entity type", tag[2:], [label.name for label in self._labels])
+                )
             vector = [0.0] * len(self._tags)
             vector[self._index[tag]] = 1.0
             vectors.append(vector)
@@ -114,14 +120,28 @@ class NerTask:
     def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
         """The marking of the best tags, read strictly, and the probability of the least certain one."""
         indices = best_tags(probabilities, self._tags, self._moves)
-        certain = [row[index] for row, index in zip(probabilities, indices, strict=True) if row is not None]
+        certain = [
+            row[index] for row, index in zip(probabilities, indices, strict=True) if row is not None
+        ]
         tags = tuple(self._tags[index] for index in indices)
-        return Reading(write_spans(from_tags(strict_tags(tags))), (round(min(certain, default=1.0), 6),), tags)
+        return Reading(
+            write_spans(from_tags(strict_tags(tags))), (round(min(certain, default=1.0), 6),), tags
+        )
 
-    def proposed(self, probabilities: Sequence[Sequence[float] | None]) -> tuple[tuple[int, int], ...]:
+    def proposed(
+        self, probabilities: Sequence[Sequence[float] | None]
+    ) -> tuple[tuple[int, int], ...]:
         """Where the best reading or the second-best one has an entity, each place once."""
         readings = two_best_tags(probabilities, self._tags, self._moves)
-        return tuple(sorted({span[:2] for path in readings for span in from_tags(strict_tags([self._tags[index] for index in path]))}))
+        return tuple(
+            sorted(
+                {
+                    span[:2]
+                    for path in readings
+                    for span in from_tags(strict_tags([self._tags[index] for index in path]))
+                }
+            )
+        )
 
     def classes(self, target: str) -> tuple[str, ...]:
         """The types in order of their first entity; ("O",) without one."""
@@ -138,12 +158,19 @@ class NerTask:
         def told(error: SpanError) -> str:
             span = error.gold or error.predicted
             # What was marked beside an entity and in a part of it is no example of words that are none.
-            if span is None or (error.gold is None and any(span.start < one.end and one.start < span.end for one in gold)):
+            if span is None or (
+                error.gold is None
+                and any(span.start < one.end and one.start < span.end for one in gold)
+            ):
                 return ""
             return " ".join(words[span.start : span.end])
 
         return tuple(
-            Mistake(error.gold.type if error.gold else "", error.predicted.type if error.predicted else "", told(error))
+            Mistake(
+                error.gold.type if error.gold else "",
+                error.predicted.type if error.predicted else "",
+                told(error),
+            )
             for error in self.errors(outcome)
         )
 
@@ -158,13 +185,18 @@ class NerTask:
         by_name = {label.name: label for label in self._labels}
 
         def told(span: Span | None) -> dict[str, object] | None:
-            return {"mention": " ".join(words[span.start : span.end]), "label": by_name[span.type]} if span else None
+            return (
+                {"mention": " ".join(words[span.start : span.end]), "label": by_name[span.type]}
+                if span
+                else None
+            )
 
         return {
             "text": outcome.text,
             "entities": [told(span) for span in read_spans(outcome.target)],
             "errors": [
-                {"kind": error.kind, "gold": told(error.gold), "predicted": told(error.predicted)} for error in self.errors(outcome)
+                {"kind": error.kind, "gold": told(error.gold), "predicted": told(error.predicted)}
+                for error in self.errors(outcome)
             ],
         }
 
@@ -178,7 +210,10 @@ class NerTask:
             right.update(span.type for span in wanted & found)
             gold.update(span.type for span in wanted)
             predicted.update(span.type for span in found)
-        return {label.name: _score(right[label.name], predicted[label.name], gold[label.name]) for label in self._labels}
+        return {
+            label.name: _score(right[label.name], predicted[label.name], gold[label.name])
+            for label in self._labels
+        }
 
     def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """seqeval's micro F1 in strict IOB2 mode (what we quote) and in its default mode, errors by kind, and each type's scores.
@@ -189,14 +224,22 @@ class NerTask:
         from seqeval.scheme import IOB2
 
         lengths = [len(outcome.text.split(" ")) for outcome in outcomes]
-        gold = [to_tags(read_spans(outcome.target), length) for outcome, length in zip(outcomes, lengths, strict=True)]
+        gold = [
+            to_tags(read_spans(outcome.target), length)
+            for outcome, length in zip(outcomes, lengths, strict=True)
+        ]
         predicted = [
-            list(outcome.tags) or to_tags(read_spans(outcome.predicted), length) for outcome, length in zip(outcomes, lengths, strict=True)
+            list(outcome.tags) or to_tags(read_spans(outcome.predicted), length)
+            for outcome, length in zip(outcomes, lengths, strict=True)
         ]
         marked = any(tag != "O" for tags in (*gold, *predicted) for tag in tags)
         kinds = Counter(error.kind for outcome in outcomes for error in self.errors(outcome))
         return {
-            "f1_strict": float(f1_score(gold, predicted, mode="strict", scheme=IOB2, zero_division=0)) if marked else 0.0,
+            "f1_strict": float(
+                f1_score(gold, predicted, mode="strict", scheme=IOB2, zero_division=0)
+            )
+            if marked
+            else 0.0,
             "f1_default": float(f1_score(gold, predicted, zero_division=0)) if marked else 0.0,
             "accuracy": sum(outcome.correct for outcome in outcomes) / max(1, len(outcomes)),
             "errors": dict(sorted(kinds.items())),
@@ -209,9 +252,15 @@ def _confidences(row: Row) -> list[tuple[int, float]]:
     spans = read_spans(row.target)
     if len(row.entity_confidence) != len(spans):
         return []
-    return [(index, confidence) for span, confidence in zip(spans, row.entity_confidence, strict=True) for index in range(span.start, span.end)]
+    return [
+        (index, confidence)
+        for span, confidence in zip(spans, row.entity_confidence, strict=True)
+        for index in range(span.start, span.end)
+    ]
 
 
 def _score(right: int, predicted: int, gold: int) -> ClassScore:
     precision, recall = right / max(1, predicted), right / max(1, gold)
-    return ClassScore(precision, recall, 2 * precision * recall / max(precision + recall, 1e-12), gold)
+    return ClassScore(
+        precision, recall, 2 * precision * recall / max(precision + recall, 1e-12), gold
+    )

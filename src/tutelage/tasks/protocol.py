@@ -102,7 +102,9 @@ class Task(Protocol):
         """The meaning of the student's distributions, as many as ``target_vectors`` gives (None for a word that it did not see)."""
         ...
 
-    def proposed(self, probabilities: Sequence[Sequence[float] | None]) -> tuple[tuple[int, int], ...]:
+    def proposed(
+        self, probabilities: Sequence[Sequence[float] | None]
+    ) -> tuple[tuple[int, int], ...]:
         """Where the student's distributions see a name or nearly do, as [start, end) in words; for a task without names nothing."""
         ...
 

@@ -46,7 +46,9 @@ def span_errors(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanErr
             open_gold.remove(one)
             open_predicted.remove(other)
             errors.append(SpanError(_kind(one, other), one, other))
-    errors += [SpanError("missed", span, None) for span in open_gold] + [SpanError("invented", None, span) for span in open_predicted]
+    errors += [SpanError("missed", span, None) for span in open_gold] + [
+        SpanError("invented", None, span) for span in open_predicted
+    ]
     return sorted(errors, key=lambda error: error.gold or error.predicted or Span(0, 0, ""))
 
 

@@ -44,7 +44,9 @@ def write_spans(spans: Iterable[Span]) -> str:
     ordered = sorted(spans)
     for span in ordered:
         if not 0 <= span.start < span.end:
-            raise DataError(f"The entity {tuple(span)} has no words. Its end must be past its start.")
+            raise DataError(
+                f"The entity {tuple(span)} has no words. Its end must be past its start."
+            )
     for first, second in pairwise(ordered):
         if second.start < first.end:
             raise DataError(
@@ -74,7 +76,9 @@ def _leans(sign: str) -> bool:
     category = unicodedata.category(sign)
     if category in ("Cf", "Cc"):
         return sign != _BREAK and not sign.isspace()
-    return category[0] == "M" or "\U0001f3fb" <= sign <= "\U0001f3ff"  # the last: an emoji's colour of skin
+    return (
+        category[0] == "M" or "\U0001f3fb" <= sign <= "\U0001f3ff"
+    )  # the last: an emoji's colour of skin
 
 
 def joined(text: str, words: Sequence[tuple[int, int]]) -> str:
@@ -92,7 +96,9 @@ def cut_at(words: Sequence[tuple[int, int]], indices: Iterable[int]) -> list[tup
     return result
 
 
-def from_characters(words: Sequence[tuple[int, int]], start: int, end: int, type: str) -> Span | None:
+def from_characters(
+    words: Sequence[tuple[int, int]], start: int, end: int, type: str
+) -> Span | None:
     """The words that lie inside the characters [start, end), or None where there are none."""
     inside = [index for index, (first, last) in enumerate(words) if first >= start and last <= end]
     return Span(inside[0], inside[-1] + 1, type) if inside else None
@@ -116,7 +122,9 @@ def from_tags(tags: Sequence[str]) -> list[Span]:
     for index, tag in enumerate([*tags, "O"]):
         mark, _, type = tag.partition("-")
         if mark not in ("B", "I", "O", "E", "S", "L", "U") or (mark == "O") != (not type):
-            raise DataError(f"'{tag}' is not a tag of IOB1, IOB2 or BIOES: those are O, and B-, I-, E-, S- with a type.")
+            raise DataError(
+                f"'{tag}' is not a tag of IOB1, IOB2 or BIOES: those are O, and B-, I-, E-, S- with a type."
+            )
         if begun is not None and (mark in "OBSU" or type != begun[1]):
             spans.append(Span(begun[0], index, begun[1]))
             begun = None

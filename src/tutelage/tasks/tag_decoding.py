@@ -19,7 +19,11 @@ def allowed_moves(tags: Sequence[str]) -> NDArray[np.bool_]:
     return moves
 
 
-def best_tags(probabilities: Sequence[Sequence[float] | None], tags: Sequence[str], moves: NDArray[np.bool_] | None) -> list[int]:
+def best_tags(
+    probabilities: Sequence[Sequence[float] | None],
+    tags: Sequence[str],
+    moves: NDArray[np.bool_] | None,
+) -> list[int]:
     """The most probable sequence of tags (Viterbi), or the most probable tag of each word without ``moves``.
 
     Args:
@@ -33,19 +37,29 @@ def best_tags(probabilities: Sequence[Sequence[float] | None], tags: Sequence[st
     return [int(row.argmax()) for row in rows] if moves is None else _likeliest(rows, moves, 1)[0]
 
 
-def two_best_tags(probabilities: Sequence[Sequence[float] | None], tags: Sequence[str], moves: NDArray[np.bool_] | None) -> list[list[int]]:
+def two_best_tags(
+    probabilities: Sequence[Sequence[float] | None],
+    tags: Sequence[str],
+    moves: NDArray[np.bool_] | None,
+) -> list[list[int]]:
     """The most probable sequence of tags and the next one, as of :func:`best_tags`; without ``moves`` every sequence is valid."""
     every = np.ones((len(tags) + 1, len(tags)), dtype=bool)
     return _likeliest(_rows(probabilities, tags), every if moves is None else moves, 2)
 
 
-def _rows(probabilities: Sequence[Sequence[float] | None], tags: Sequence[str]) -> list[NDArray[np.float64]]:
+def _rows(
+    probabilities: Sequence[Sequence[float] | None], tags: Sequence[str]
+) -> list[NDArray[np.float64]]:
     outside = np.zeros(len(tags))
     outside[list(tags).index("O")] = 1.0
-    return [np.asarray(row, dtype=np.float64) if row is not None else outside for row in probabilities]
+    return [
+        np.asarray(row, dtype=np.float64) if row is not None else outside for row in probabilities
+    ]
 
 
-def _likeliest(rows: Sequence[NDArray[np.float64]], moves: NDArray[np.bool_], count: int) -> list[list[int]]:
+def _likeliest(
+    rows: Sequence[NDArray[np.float64]], moves: NDArray[np.bool_], count: int
+) -> list[list[int]]:
     """The ``count`` most probable valid sequences, best first; fewer where there are no more."""
     if not rows:
         return [[]]

@@ -107,7 +107,10 @@ class Teacher(Protocol):
 
 def request_to_dict(request: Request) -> dict[str, Any]:
     """A JSON form of a request, with its kind."""
-    return {"kind": "generate" if isinstance(request, GenerateRequest) else "score", **asdict(request)}
+    return {
+        "kind": "generate" if isinstance(request, GenerateRequest) else "score",
+        **asdict(request),
+    }
 
 
 def reply_from_dict(record: dict[str, Any]) -> Reply:

@@ -72,21 +72,29 @@ class PromptSet:
         self.leads = tuple(leads)
         self.links = tuple(links)
         self.strategies = dict(strategies or {})
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+        environment = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+        )
         environment.globals |= {"genre": genre, "cue": one_line(cue)}
         environment.filters["line"] = lambda text: self._line(str(text), text_limit)
         self.cut: set[str] = set()
         for kind in templates:
             if kind not in (*KINDS, *MORE_KINDS):
-                raise ConfigError(f"prompt '{name}': {did_you_mean('template', kind, (*KINDS, *MORE_KINDS))}")
+                raise ConfigError(
+                    f"prompt '{name}': {did_you_mean('template', kind, (*KINDS, *MORE_KINDS))}"
+                )
         if missing := [kind for kind in KINDS if kind not in templates]:
-            raise ConfigError(f"prompt '{name}' has no template '{missing[0]}'. It must hold: {', '.join(KINDS)}.")
+            raise ConfigError(
+                f"prompt '{name}' has no template '{missing[0]}'. It must hold: {', '.join(KINDS)}."
+            )
         self._compiled: dict[str, _Compiled] = {}
         for kind, source in templates.items():
             try:
                 self._compiled[kind] = _Compiled(source, environment.from_string(source))
             except TemplateSyntaxError as error:
-                raise ConfigError(f"prompt '{name}', template '{kind}', line {error.lineno}: {error.message}") from None
+                raise ConfigError(
+                    f"prompt '{name}', template '{kind}', line {error.lineno}: {error.message}"
+                ) from None
 
     def require(self, kind: str) -> None:
         """Refuse early what would fail at the first rendering.
@@ -113,9 +121,13 @@ class PromptSet:
             return str(self._compiled[kind].template.render(**variables)).rstrip()
         except UndefinedError as error:
             known = ", ".join(sorted(variables))
-            raise ConfigError(f"prompt '{self.name}', template '{kind}': {error.message}. It may use: {known}.") from None
+            raise ConfigError(
+                f"prompt '{self.name}', template '{kind}': {error.message}. It may use: {known}."
+            ) from None
         except SecurityError as error:
-            raise ConfigError(f"prompt '{self.name}', template '{kind}' is not allowed to do that: {error}") from None
+            raise ConfigError(
+                f"prompt '{self.name}', template '{kind}' is not allowed to do that: {error}"
+            ) from None
 
     def _line(self, text: str, limit: int) -> str:
         line = one_line(text, limit)

@@ -17,7 +17,9 @@ def check_batch(requests: Sequence[Request]) -> None:
     seen: set[str] = set()
     for request in requests:
         if request.id in seen:
-            raise ValueError(f"request id {request.id!r} occurs twice in one batch; ids must be unique in a batch")
+            raise ValueError(
+                f"request id {request.id!r} occurs twice in one batch; ids must be unique in a batch"
+            )
         seen.add(request.id)
 
 
@@ -31,7 +33,9 @@ class ReplyCollector:
         ValueError: an id occurs twice.
     """
 
-    def __init__(self, requests: Sequence[Request], on_reply: Callable[[Reply], None] | None) -> None:
+    def __init__(
+        self, requests: Sequence[Request], on_reply: Callable[[Reply], None] | None
+    ) -> None:
         check_batch(requests)
         self._requests = requests
         self._on_reply = on_reply

@@ -11,7 +11,14 @@ from tutelage.teacher.base import GenerateRequest, Reply, Sampling
 class Draw:
     """One continuation as it grows, drawn with a generator of its own."""
 
-    def __init__(self, request: GenerateRequest, prompt_tokens: int, tokenizer: Any, ends: frozenset[int], limit: int) -> None:
+    def __init__(
+        self,
+        request: GenerateRequest,
+        prompt_tokens: int,
+        tokenizer: Any,
+        ends: frozenset[int],
+        limit: int,
+    ) -> None:
         """Begin after a prompt of ``prompt_tokens``; ``ends`` are the end tokens, ``limit`` is the context length."""
         import torch
 
@@ -35,7 +42,9 @@ class Draw:
             self.finish = "stop"
             return token
         self._text = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
-        found = [index for stop in self._request.sampling.stop if (index := self._text.find(stop)) >= 0]
+        found = [
+            index for stop in self._request.sampling.stop if (index := self._text.find(stop)) >= 0
+        ]
         if found:
             self._text = self._text[: min(found)]
             self.finish = "stop"
@@ -67,7 +76,9 @@ def _sample(logits: Any, sampling: Sampling, generator: Any) -> int:
 
     if sampling.temperature <= 1e-5:
         return int(logits.argmax())
-    probabilities, order = torch.softmax(logits.double() / sampling.temperature, dim=-1).sort(descending=True, stable=True)
+    probabilities, order = torch.softmax(logits.double() / sampling.temperature, dim=-1).sort(
+        descending=True, stable=True
+    )
     if sampling.top_k > 0:
         probabilities = probabilities[: sampling.top_k]
     total = probabilities.cumsum(0)

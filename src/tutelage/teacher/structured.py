@@ -20,13 +20,19 @@ def read_schema(schema: str) -> dict[str, Any]:
     try:
         parsed = json.loads(schema)
     except ValueError as error:
-        raise ConfigError(f"the JSON schema is not JSON ({error}): {schema[:120]!r}. Mend the prompt's schema.") from error
+        raise ConfigError(
+            f"the JSON schema is not JSON ({error}): {schema[:120]!r}. Mend the prompt's schema."
+        ) from error
     if not isinstance(parsed, dict):
-        raise ConfigError(f"a JSON schema must be an object, this one is {type(parsed).__name__}: {schema[:120]!r}.")
+        raise ConfigError(
+            f"a JSON schema must be an object, this one is {type(parsed).__name__}: {schema[:120]!r}."
+        )
     try:
         Draft202012Validator.check_schema(parsed)
     except SchemaError as error:
-        raise ConfigError(f"the JSON schema is not valid ({error.message}): {schema[:120]!r}. Mend the prompt's schema.") from error
+        raise ConfigError(
+            f"the JSON schema is not valid ({error.message}): {schema[:120]!r}. Mend the prompt's schema."
+        ) from error
     return parsed
 
 
@@ -40,7 +46,12 @@ def server_fields(schema: str) -> dict[str, Any]:
 
     The older ``guided_json`` is not sent: servers of today ignore it silently.
     """
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": "reply", "schema": read_schema(schema), "strict": True}}}
+    return {
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "reply", "schema": read_schema(schema), "strict": True},
+        }
+    }
 
 
 def validate(text: str, schema: str) -> Any:
@@ -62,7 +73,9 @@ def validate(text: str, schema: str) -> Any:
     try:
         wrong = next(iter(Draft202012Validator(read_schema(schema)).iter_errors(value)), None)
     except Unresolvable as error:
-        raise ConfigError(f"the JSON schema refers to what is not in it ({error}): {schema[:120]!r}. Mend the prompt's schema.") from error
+        raise ConfigError(
+            f"the JSON schema refers to what is not in it ({error}): {schema[:120]!r}. Mend the prompt's schema."
+        ) from error
     if wrong is not None:
         raise ValueError(f"does not fit the schema at {wrong.json_path}: {wrong.message[:200]}")
     return value

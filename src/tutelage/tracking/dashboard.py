@@ -48,17 +48,32 @@ def reviewed(where: str) -> Reviewed:
             )
         return Reviewed((where,), _EVERY_METRIC, "tutelage", "")
     # A job's folder may be a link into an earlier time of the sweep, whose group it is in.
-    found = [state.parents[1].resolve() for depth in ("", "*/", "*/*/") for state in sorted(folder.glob(f"{depth}wandb/mirror.json"))]
+    found = [
+        state.parents[1].resolve()
+        for depth in ("", "*/", "*/*/")
+        for state in sorted(folder.glob(f"{depth}wandb/mirror.json"))
+    ]
     if not found:
         raise RunError(f"No run in {where} was mirrored to wandb. Run it with logger=wandb.")
-    configs = {run: yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) for run in found}
+    configs = {
+        run: yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) for run in found
+    }
     groups = dict.fromkeys(group_of(run, config["name"]) for run, config in configs.items())
     # A run that failed at its very start has no manifest.
     manifests = filter(None, (RunFolder(run).read_json("manifest.json") for run in configs))
-    metrics = dict.fromkeys(metric["key"] for manifest in manifests for metric in manifest["metrics"])
+    metrics = dict.fromkeys(
+        metric["key"] for manifest in manifests for metric in manifest["metrics"]
+    )
     # A run that went on with logger=none has nothing there.
-    logger: dict[str, Any] = next((config["logger"] for config in configs.values() if config["logger"]), {})
-    return Reviewed(tuple(groups), tuple(metrics) or _EVERY_METRIC, logger.get("project", "tutelage"), logger.get("entity") or "")
+    logger: dict[str, Any] = next(
+        (config["logger"] for config in configs.values() if config["logger"]), {}
+    )
+    return Reviewed(
+        tuple(groups),
+        tuple(metrics) or _EVERY_METRIC,
+        logger.get("project", "tutelage"),
+        logger.get("entity") or "",
+    )
 
 
 def layout(shown: Reviewed) -> Any:
@@ -68,8 +83,15 @@ def layout(shown: Reviewed) -> Any:
     def curve(title: str, axis: str, *metrics: str, **more: Any) -> Any:
         return wr.LinePlot(title=title, x=axis, y=list(metrics), **more)
 
-    first, axes = shown.metrics[0], dict(zip(AXES, ("round", "accepted samples", "billed tokens"), strict=True))
-    tests = [wr.SummaryMetric(f"{when}/{metric}") for when in ("before", "after") for metric in shown.metrics]
+    first, axes = (
+        shown.metrics[0],
+        dict(zip(AXES, ("round", "accepted samples", "billed tokens"), strict=True)),
+    )
+    tests = [
+        wr.SummaryMetric(f"{when}/{metric}")
+        for when in ("before", "after")
+        for metric in shown.metrics
+    ]
     sections: dict[str, tuple[str, list[Any]]] = {
         "1. What did the tokens buy?": (
             "The first metric on dev against billed tokens, which is how arms are compared; then the test set before growth and after it.",
@@ -81,7 +103,10 @@ def layout(shown: Reviewed) -> Any:
         ),
         "2. Does it still learn?": (
             "A curve that is flat over rounds but not over tokens was bought dearly; loss that falls while dev stands still is overfitting.",
-            [curve(f"dev by {axes[axis]}", axis, *(f"dev/{metric}" for metric in shown.metrics)) for axis in ("round", "samples")]
+            [
+                curve(f"dev by {axes[axis]}", axis, *(f"dev/{metric}" for metric in shown.metrics))
+                for axis in ("round", "samples")
+            ]
             + [curve("training loss", "round", "train/loss")],
         ),
         "3. Which classes lag?": (
@@ -89,7 +114,9 @@ def layout(shown: Reviewed) -> Any:
             [
                 curve("dev F1 by class", "round", metric_regex="^dev_f1/.*"),
                 curve("test F1 by class", "round", metric_regex="^test_f1/.*"),
-                curve("dev errors by kind (named entities)", "round", metric_regex="^dev_errors/.*"),
+                curve(
+                    "dev errors by kind (named entities)", "round", metric_regex="^dev_errors/.*"
+                ),
             ],
         ),
         "4. What did a round keep, and how long did it take?": (
@@ -109,19 +136,27 @@ def layout(shown: Reviewed) -> Any:
             [wr.RunComparer(diff_only="split", layout=wr.Layout(w=24, h=14))],
         ),
     }
-    runs = wr.Runset(project=shown.project, name="runs", filters=f"Group in {json.dumps(list(shown.groups))}")
+    runs = wr.Runset(
+        project=shown.project, name="runs", filters=f"Group in {json.dumps(list(shown.groups))}"
+    )
     blocks: list[Any] = [wr.TableOfContents()]
     for title, (words, panels) in sections.items():
         blocks += [wr.H2(title), wr.P(words), wr.PanelGrid(runsets=[runs], panels=panels)]
     return wr.Report(
-        project=shown.project, entity=shown.entity, title=f"tutelage: {', '.join(shown.groups)}"[:128], blocks=blocks, width="fluid"
+        project=shown.project,
+        entity=shown.entity,
+        title=f"tutelage: {', '.join(shown.groups)}"[:128],
+        blocks=blocks,
+        width="fluid",
     )
 
 
 def write_dashboard(shown: Reviewed, path: Path) -> Path:
     """Write the layout to ``path``, as JSON in wandb's own form."""
     # The library shows this form to nothing but its own upload, so its version is held below the next minor one.
-    spec = json.loads(layout(shown)._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
+    spec = json.loads(
+        layout(shown)._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
+    )
     RunFolder(path.resolve().parent).write_json(path.name, spec)
     return path
 
@@ -136,7 +171,13 @@ def save_dashboard(shown: Reviewed) -> str:
     import wandb
 
     try:
-        report = layout(shown if shown.entity else Reviewed(shown.groups, shown.metrics, shown.project, wandb.Api().default_entity or ""))
+        report = layout(
+            shown
+            if shown.entity
+            else Reviewed(
+                shown.groups, shown.metrics, shown.project, wandb.Api().default_entity or ""
+            )
+        )
         return str(report.save().url)
     except (wandb.Error, requests.RequestException, ValueError) as error:
         message = " ".join(str(error).split())

@@ -22,7 +22,18 @@ FAMILIES = {
 }
 """Of curves by the beginning of their names, with the axis that is shown where no other is chosen."""
 
-COLUMNS = ("round", "mistake", "right", "predicted", "confidence", "next text", "next target", "kept", "reason", "written for")
+COLUMNS = (
+    "round",
+    "mistake",
+    "right",
+    "predicted",
+    "confidence",
+    "next text",
+    "next target",
+    "kept",
+    "reason",
+    "written for",
+)
 """Of the table of mistakes: a line for each text that the teacher wrote after a mistake."""
 
 _NEXT_TEXTS = 3
@@ -41,9 +52,18 @@ def curves(line: dict[str, Any]) -> dict[str, float]:
     }
     for split in ("dev", "test"):
         scores = line[split] or {}
-        found |= {f"{split}/{key}": value for key, value in scores.items() if isinstance(value, int | float)}
-        found |= {f"{split}_f1/{label}": score["f1"] for label, score in scores.get("per_class", {}).items()}
-        found |= {f"{split}_errors/{kind}": count for kind, count in scores.get("errors", {}).items()}
+        found |= {
+            f"{split}/{key}": value
+            for key, value in scores.items()
+            if isinstance(value, int | float)
+        }
+        found |= {
+            f"{split}_f1/{label}": score["f1"]
+            for label, score in scores.get("per_class", {}).items()
+        }
+        found |= {
+            f"{split}_errors/{kind}": count for kind, count in scores.get("errors", {}).items()
+        }
     if line["fresh"]:
         found["fresh/accuracy"] = line["fresh"]["accuracy"]
     if line["train_loss"] is not None:
@@ -59,9 +79,18 @@ def mistakes(run: Run, round: int, most: int) -> list[list[Any]]:
 
 def _mistakes(run: Run, round: int, rows: list[Row]) -> Iterator[list[Any]]:
     for one in run.feedback_for(round):
-        mistake = [round, one.text, _plain(run, one.target, one.text), _plain(run, one.predicted, one.text), one.confidence]
+        mistake = [
+            round,
+            one.text,
+            _plain(run, one.target, one.text),
+            _plain(run, one.predicted, one.text),
+            one.confidence,
+        ]
         written = islice(_written_after(run, one, rows), _NEXT_TEXTS)
-        found = [[row.text, _plain(run, row.target, row.text), row.accepted, row.reason, why] for row, why in written]
+        found = [
+            [row.text, _plain(run, row.target, row.text), row.accepted, row.reason, why]
+            for row, why in written
+        ]
         yield from ([*mistake, *text] for text in found or [["", "", False, "", ""]])
 
 
@@ -69,14 +98,18 @@ def _written_after(run: Run, mistake: Outcome, rows: list[Row]) -> Iterator[tupl
     """Texts written from the mistake itself first, then those for its classes."""
     classes = run.task.classes(mistake.target)
     yield from ((row, "this mistake") for row in rows if mistake.id in row.parents)
-    yield from ((row, "its class") for row in rows if mistake.id not in row.parents and row.asked in classes)
+    yield from (
+        (row, "its class") for row in rows if mistake.id not in row.parents and row.asked in classes
+    )
 
 
 def _plain(run: Run, target: str, text: str) -> str:
     """A target in words; for NER each name with its type."""
     if not run.by_word:
         return target
-    return "; ".join(f"{piece.text} [{piece.type}]" for piece in marked(text, read_spans(target)) if piece.type)
+    return "; ".join(
+        f"{piece.text} [{piece.type}]" for piece in marked(text, read_spans(target)) if piece.type
+    )
 
 
 def pool_version(path: Path, rows: int, limit: int) -> dict[str, Any]:
@@ -106,9 +139,15 @@ def summary(run: Run, metric: str | None) -> dict[str, Any]:
         "wall_seconds": run.result["wall_seconds"],
     }
     for name in ("before", "after", "supervised", "teacher"):
-        found |= {f"{name}/{one.key}": run.result[name].get(one.key) for one in run.headline_metrics if run.result.get(name)}
+        found |= {
+            f"{name}/{one.key}": run.result[name].get(one.key)
+            for one in run.headline_metrics
+            if run.result.get(name)
+        }
     for name in ("tokens", "rows", "share_of_data"):
-        found |= {f"{name}/{key}": value for key, value in run.result[name].items() if value is not None}
+        found |= {
+            f"{name}/{key}": value for key, value in run.result[name].items() if value is not None
+        }
     if kept := run.result.get("kept"):
         found["kept"] = kept["name"]
     return found | {"stopped_by": run.result["stopped_by"], "pool_hash": run.result["pool_hash"]}

@@ -20,7 +20,17 @@ import yaml
 
 from tutelage.runs.folder import RunFolder
 from tutelage.runs.read import Run, read_run
-from tutelage.tracking.review import AXES, COLUMNS, FAMILIES, curves, group_of, mistakes, pool_version, summary, tags
+from tutelage.tracking.review import (
+    AXES,
+    COLUMNS,
+    FAMILIES,
+    curves,
+    group_of,
+    mistakes,
+    pool_version,
+    summary,
+    tags,
+)
 
 _LOOK_SECONDS = 1.0
 _EXIT_CODES = {"done": 0, "interrupted": 130}
@@ -57,7 +67,9 @@ class WandbRun:
             "dir": str(folder.path),
         }
         try:
-            self._run = wandb.init(**given, settings=_settings(online=settings["online"], wait=settings["wait"]))
+            self._run = wandb.init(
+                **given, settings=_settings(online=settings["online"], wait=settings["wait"])
+            )
         except wandb.Error as error:
             if not settings["online"]:
                 raise
@@ -86,10 +98,18 @@ class WandbRun:
             shown["mistakes"] = wandb.Table(columns=list(COLUMNS), data=found)
         self._run.log(shown, step=step)
         pool = self._folder / "pool" / "rows.jsonl"
-        version = pool_version(pool, line["accepted"] + line["rejected"], int(self._settings["pool_mb"] * 2**20))
-        artifact = wandb.Artifact(f"pool-{self._state['id']}", "dataset", metadata={**version, **{axis: shown[axis] for axis in AXES}})
+        version = pool_version(
+            pool, line["accepted"] + line["rejected"], int(self._settings["pool_mb"] * 2**20)
+        )
+        artifact = wandb.Artifact(
+            f"pool-{self._state['id']}",
+            "dataset",
+            metadata={**version, **{axis: shown[axis] for axis in AXES}},
+        )
         # By the number of its rows a version differs from the one before; the file itself will have grown when somebody looks at it.
-        artifact.add_reference(pool.resolve().as_uri(), name=f"rows-{version['rows']}.jsonl", checksum=False)
+        artifact.add_reference(
+            pool.resolve().as_uri(), name=f"rows-{version['rows']}.jsonl", checksum=False
+        )
         self._run.log_artifact(artifact, aliases=["latest", f"round-{line['round']}"])
 
     def finish(self) -> None:
@@ -97,7 +117,9 @@ class WandbRun:
         state = self._folder.read_json("status.json")["state"]
         # Nobody writes down that a run was killed.
         ended = {"state": "killed" if state == "running" else state}
-        self._run.summary.update(summary(read_run(self._folder.path), self._metric) if state == "done" else ended)
+        self._run.summary.update(
+            summary(read_run(self._folder.path), self._metric) if state == "done" else ended
+        )
         self._run.finish(exit_code=_EXIT_CODES.get(state, 1))
 
 

@@ -36,7 +36,15 @@ class WandbMirror:
     """
 
     def __init__(
-        self, online: bool, project: str, entity: str | None, table_rows: int, pool_mb: float, wait: float, folder: Path, resume: bool
+        self,
+        online: bool,
+        project: str,
+        entity: str | None,
+        table_rows: int,
+        pool_mb: float,
+        wait: float,
+        folder: Path,
+        resume: bool,
     ) -> None:
         self._online = online
         self._settings = {
@@ -61,7 +69,13 @@ class WandbMirror:
                 (own / "mirror.json").unlink(missing_ok=True)
             with (own / "mirror.log").open("wb") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tutelage.tracking.wandb_child", str(self._folder), json.dumps(self._settings)],
+                    [
+                        sys.executable,
+                        "-m",
+                        "tutelage.tracking.wandb_child",
+                        str(self._folder),
+                        json.dumps(self._settings),
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -76,7 +90,12 @@ class WandbMirror:
             self._warn(f"its process could not be started: {error}")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Tell the other process that the run has ended, and give it a while to finish."""
         process = self._process
         if process is None:
@@ -86,7 +105,12 @@ class WandbMirror:
             process.stdin.close()
         try:
             if process.wait(3 * self._wait):
-                message = (self._folder / "wandb" / "mirror.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                message = (
+                    (self._folder / "wandb" / "mirror.log")
+                    .read_text(encoding="utf-8", errors="replace")
+                    .strip()
+                    .splitlines()
+                )
                 self._warn(message[-1] if message else f"exit code {process.returncode}")
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as ended:
             # A Ctrl-C here is of somebody who has waited enough: the run itself is over.
@@ -100,7 +124,8 @@ class WandbMirror:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not looks_secret(name, value) or (self._online and (name.startswith("WANDB_") or name.lower().endswith("_proxy")))
+            if not looks_secret(name, value)
+            or (self._online and (name.startswith("WANDB_") or name.lower().endswith("_proxy")))
         }
         indices = {name: str(own / "cache") for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR")}
         return {**kept, **indices, "WANDB_ERROR_REPORTING": "false"}

@@ -48,8 +48,19 @@ def test_what_was_kept_before_training_comes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("predict_then_train", [True, False])
-def test_feedback_is_from_before_or_after_training(tmp_path: Path, encoder: Path, predict_then_train: bool) -> None:
-    fit = run(build(tmp_path, encoder, ScriptedMethod(2), Timeline(3, 3, 0, 0), predict_then_train=predict_then_train, rate=5e-2))
+def test_feedback_is_from_before_or_after_training(
+    tmp_path: Path, encoder: Path, predict_then_train: bool
+) -> None:
+    fit = run(
+        build(
+            tmp_path,
+            encoder,
+            ScriptedMethod(2),
+            Timeline(3, 3, 0, 0),
+            predict_then_train=predict_then_train,
+            rate=5e-2,
+        )
+    )
     start, aimed = fit.method.feedbacks
     assert {one.source for one in start.outcomes} == {"gold"}
     before, after = fit.record.before[1], fit.record.after[1]
@@ -59,4 +70,6 @@ def test_feedback_is_from_before_or_after_training(tmp_path: Path, encoder: Path
         (one.id, one.probabilities) for one in (before if predict_then_train else after)
     ]
     for round, given in ((1, start), (2, aimed)):
-        assert [line["id"] for line in fit.lines(f"feedback/round-{round:03d}.jsonl")] == [one.id for one in given.wrong]
+        assert [line["id"] for line in fit.lines(f"feedback/round-{round:03d}.jsonl")] == [
+            one.id for one in given.wrong
+        ]

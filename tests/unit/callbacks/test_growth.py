@@ -41,13 +41,26 @@ def test_stages_follow_one_another_and_rows_are_trained_on(tmp_path: Path, encod
     gold = {f"gold-{shot.id}": 2 for shot in SHOTS}
     fresh = {round: {f"{round}-{n}": 1 for n in range(5)} for round in (1, 2)}
     alone = dict.fromkeys(gold, 1)
-    expected = [alone, alone, gold | fresh[1], gold | fresh[1], gold | fresh[2], gold | fresh[2], gold | fresh[1] | fresh[2]]
+    expected = [
+        alone,
+        alone,
+        gold | fresh[1],
+        gold | fresh[1],
+        gold | fresh[2],
+        gold | fresh[2],
+        gold | fresh[1] | fresh[2],
+    ]
     assert [Counter(ids) for ids in fit.record.trained.values()] == expected
     assert fit.growth.stopped_by == "rounds"
     assert [(line["stage"], line["round"], line["epoch"]) for line in fit.lines()] == [
         ("start", 0, 1), ("round", 1, 3), ("round", 2, 5), ("final", 3, 6),
     ]  # fmt: skip
-    assert [(line["accepted"], line["rejected"]) for line in fit.lines()] == [(3, 0), (8, 1), (13, 2), (13, 2)]
+    assert [(line["accepted"], line["rejected"]) for line in fit.lines()] == [
+        (3, 0),
+        (8, 1),
+        (13, 2),
+        (13, 2),
+    ]
     assert fit.ear.stages[-1] == ("final", 3, (13, 2))
     assert ("predicting", 1) in fit.ear.phases
 
@@ -74,16 +87,22 @@ def test_a_plateau_ends_growth(tmp_path: Path, encoder: Path) -> None:
     assert max(row.round for row in fit.pool.rows) == 2
 
 
-def test_a_budget_ends_growth_before_a_round_that_would_not_be_whole(tmp_path: Path, encoder: Path) -> None:
+def test_a_budget_ends_growth_before_a_round_that_would_not_be_whole(
+    tmp_path: Path, encoder: Path
+) -> None:
     teacher = counted(2 * ROUND_TOKENS + 30)
-    fit = run(build(tmp_path, encoder, ScriptedMethod(6, teacher), Timeline(1, 1, 1, 0), budget=teacher))
+    fit = run(
+        build(tmp_path, encoder, ScriptedMethod(6, teacher), Timeline(1, 1, 1, 0), budget=teacher)
+    )
     assert fit.growth.stopped_by == "budget"
     assert [line["billed_tokens"] for line in fit.lines()] == [0, 100, 200, 200]
     assert max(row.round for row in fit.pool.rows) == 2
     assert fit.lines()[-1]["stage"] == "final"
 
 
-def test_a_budget_that_runs_out_inside_a_round_keeps_the_rounds_before(tmp_path: Path, encoder: Path) -> None:
+def test_a_budget_that_runs_out_inside_a_round_keeps_the_rounds_before(
+    tmp_path: Path, encoder: Path
+) -> None:
     class Dearer(ScriptedMethod):
         """Its second round costs more than its first."""
 
@@ -99,9 +118,14 @@ def test_a_budget_that_runs_out_inside_a_round_keeps_the_rounds_before(tmp_path:
     assert [line["stage"] for line in fit.lines()] == ["start", "round", "final"]
 
 
-def test_a_budget_smaller_than_a_round_is_an_error_with_numbers(tmp_path: Path, encoder: Path) -> None:
+def test_a_budget_smaller_than_a_round_is_an_error_with_numbers(
+    tmp_path: Path, encoder: Path
+) -> None:
     teacher = counted(50)
-    with pytest.raises(ConfigError, match=r"budget.tokens=50 is smaller than one round: 50 tokens were billed .* 50 in all"):
+    with pytest.raises(
+        ConfigError,
+        match=r"budget.tokens=50 is smaller than one round: 50 tokens were billed .* 50 in all",
+    ):
         run(build(tmp_path, encoder, ScriptedMethod(2, teacher), budget=teacher))
 
 
@@ -113,11 +137,21 @@ def test_a_round_that_gives_nothing_goes_by(tmp_path: Path, encoder: Path) -> No
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_test_is_looked_at_where_its_numbers_are_quoted(tmp_path: Path, encoder: Path, wanted: bool) -> None:
-    fit = run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(1, 1, 1, 0, test_every_round=wanted)))
+def test_test_is_looked_at_where_its_numbers_are_quoted(
+    tmp_path: Path, encoder: Path, wanted: bool
+) -> None:
+    fit = run(
+        build(tmp_path, encoder, ScriptedMethod(1), Timeline(1, 1, 1, 0, test_every_round=wanted))
+    )
     assert [bool(line["test"]) for line in fit.lines()] == [True, wanted, True]
-    assert len(fit.lines("predictions/test-before.jsonl")) == len(fit.lines("predictions/test-after.jsonl")) == len(TEST)
-    assert fit.round_logger.after == {key: fit.lines()[-1]["test"][key] for key in ("accuracy", "macro_f1")}
+    assert (
+        len(fit.lines("predictions/test-before.jsonl"))
+        == len(fit.lines("predictions/test-after.jsonl"))
+        == len(TEST)
+    )
+    assert fit.round_logger.after == {
+        key: fit.lines()[-1]["test"][key] for key in ("accuracy", "macro_f1")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -127,23 +161,35 @@ def whole(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Fit:
 
 
 @pytest.mark.parametrize("explode_at", [1, 3, 4, 6])
-def test_a_killed_run_resumes_to_the_same_pool_and_numbers(whole: Fit, tmp_path: Path, encoder: Path, explode_at: int) -> None:
+def test_a_killed_run_resumes_to_the_same_pool_and_numbers(
+    whole: Fit, tmp_path: Path, encoder: Path, explode_at: int
+) -> None:
     with pytest.raises(Killed):
         run(build(tmp_path / "killed", encoder, ScriptedMethod(2), explode_at=explode_at))
     began_anew = explode_at < 2  # before the first stage's end there is no checkpoint
     if began_anew:
         (tmp_path / "killed" / "pool" / "rows.jsonl").unlink()
-    resumed = run(build(tmp_path / "killed", encoder, ScriptedMethod(2), resume=not began_anew), resume=not began_anew)
+    resumed = run(
+        build(tmp_path / "killed", encoder, ScriptedMethod(2), resume=not began_anew),
+        resume=not began_anew,
+    )
     assert resumed.pool.digest() == whole.pool.digest()
     assert resumed.numbers() == whole.numbers()
-    assert resumed.lines("predictions/test-after.jsonl") == whole.lines("predictions/test-after.jsonl")
+    assert resumed.lines("predictions/test-after.jsonl") == whole.lines(
+        "predictions/test-after.jsonl"
+    )
     assert resumed.growth.stopped_by == whole.growth.stopped_by
     assert min(resumed.record.trained) == (0 if began_anew else explode_at - explode_at % 2)
-    assert all(resumed.record.trained[epoch] == whole.record.trained[epoch] for epoch in resumed.record.trained)
+    assert all(
+        resumed.record.trained[epoch] == whole.record.trained[epoch]
+        for epoch in resumed.record.trained
+    )
     assert not list((tmp_path / "killed").rglob("*.part"))
 
 
-def test_rows_and_lines_after_the_checkpoint_are_taken_back(whole: Fit, tmp_path: Path, encoder: Path) -> None:
+def test_rows_and_lines_after_the_checkpoint_are_taken_back(
+    whole: Fit, tmp_path: Path, encoder: Path
+) -> None:
     """A kill between the pool's growth and the checkpoint leaves rows that the checkpoint does not know."""
     with pytest.raises(Killed):
         run(build(tmp_path / "killed", encoder, ScriptedMethod(2), explode_at=4))
@@ -160,7 +206,9 @@ def test_a_pool_that_was_altered_is_not_gone_on_with(tmp_path: Path, encoder: Pa
     with pytest.raises(Killed):
         run(build(tmp_path, encoder, ScriptedMethod(2), explode_at=3))
     rows = tmp_path / "pool" / "rows.jsonl"
-    rows.write_text(rows.read_text(encoding="utf-8").replace("animal", "canimal", 1), encoding="utf-8")
+    rows.write_text(
+        rows.read_text(encoding="utf-8").replace("animal", "canimal", 1), encoding="utf-8"
+    )
     with pytest.raises(RunError, match="was altered since"):
         run(build(tmp_path, encoder, ScriptedMethod(2), resume=True), resume=True)
 
@@ -175,6 +223,10 @@ def test_a_signal_ends_the_fit_between_batches(tmp_path: Path, encoder: Path) ->
 
 
 @pytest.mark.parametrize("lengths", [(0, 1, 1, 0), (1, 0, 1, 0), (1, 1, -1, 0)])
-def test_lengths_that_cannot_be(tmp_path: Path, encoder: Path, lengths: tuple[int, int, int, int]) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"start_epochs={lengths[0]}, round_epochs={lengths[1]}")):
+def test_lengths_that_cannot_be(
+    tmp_path: Path, encoder: Path, lengths: tuple[int, int, int, int]
+) -> None:
+    with pytest.raises(
+        ConfigError, match=re.escape(f"start_epochs={lengths[0]}, round_epochs={lengths[1]}")
+    ):
         build(tmp_path, encoder, ScriptedMethod(1), Timeline(*lengths))

@@ -17,7 +17,11 @@ from tutelage.timeline import Position
 
 RIGHT = [outcome(name, name, n) for name in NAMES for n in range(2)]
 HALF = [outcome("Tool", "Tool", 1), outcome("Tool", "Food", 2)]
-START, ROUND, FINAL = Position("start", 0, 0, 1), Position("round", 1, 0, 1), Position("final", 2, 0, 1)
+START, ROUND, FINAL = (
+    Position("start", 0, 0, 1),
+    Position("round", 1, 0, 1),
+    Position("final", 2, 0, 1),
+)
 
 
 def round_logger(folder: Path) -> tuple[RoundLogger, RunFolder, Ear]:
@@ -26,7 +30,11 @@ def round_logger(folder: Path) -> tuple[RoundLogger, RunFolder, Ear]:
     if not len(pool):
         pool.append(ScriptedMethod(1).first_rows().rows)
     ear = Ear()
-    return RoundLogger(run_folder, Status(run_folder, "resume me"), TASK, pool, ear), run_folder, ear
+    return (
+        RoundLogger(run_folder, Status(run_folder, "resume me"), TASK, pool, ear),
+        run_folder,
+        ear,
+    )
 
 
 def test_a_stage_s_line(tmp_path: Path) -> None:
@@ -39,7 +47,12 @@ def test_a_stage_s_line(tmp_path: Path) -> None:
     assert line["fresh"] == {"accuracy": 0.5, "count": 2}
     assert line["seconds"] == {"training": 1.75}
     assert (line["round"], line["stage"], line["epoch"], line["train_loss"]) == (0, "start", 3, 0.7)
-    assert (line["billed_tokens"], line["spent_tokens"], line["accepted"], line["rejected"]) == (0, 0, 3, 0)
+    assert (line["billed_tokens"], line["spent_tokens"], line["accepted"], line["rejected"]) == (
+        0,
+        0,
+        3,
+        0,
+    )
     assert ear.stages == [("start", 0, (3, 0))]
 
 
@@ -50,7 +63,9 @@ def test_before_and_after(tmp_path: Path) -> None:
     assert subject.before == subject.after == {"accuracy": 0.5, "macro_f1": pytest.approx(1 / 3)}
     subject.close_stage(FINAL, 2, RIGHT, [], RIGHT, None, None)
     assert (subject.before["accuracy"], subject.after["accuracy"]) == (0.5, 1.0)
-    assert [line["test"] and line["test"]["accuracy"] for line in folder.read_lines("metrics.jsonl")] == [0.5, None, 1.0]
+    assert [
+        line["test"] and line["test"]["accuracy"] for line in folder.read_lines("metrics.jsonl")
+    ] == [0.5, None, 1.0]
     assert len(folder.read_lines("predictions/test-before.jsonl")) == 2
     assert len(folder.read_lines("predictions/test-after.jsonl")) == 6
 
@@ -73,7 +88,18 @@ def test_growth_is_written_without_its_rows(tmp_path: Path) -> None:
     subject, folder, _ = round_logger(tmp_path)
     rows = ScriptedMethod(1).first_rows().rows
     subject.write_growth(
-        Growth(7, rows, "weak", "the prompt", {"Tool/hard": 3}, {"analysis": 0.12345}, asked=9, answered=8, rejected=2, failed=1)
+        Growth(
+            7,
+            rows,
+            "weak",
+            "the prompt",
+            {"Tool/hard": 3},
+            {"analysis": 0.12345},
+            asked=9,
+            answered=8,
+            rejected=2,
+            failed=1,
+        )
     )
     assert folder.read_json("growth/round-007.json") == {
         "round": 7, "analysis": "weak", "prompt": "the prompt", "quota": {"Tool/hard": 3}, "seconds": {"analysis": 0.123},
@@ -105,4 +131,7 @@ def test_a_phase_knows_its_round(tmp_path: Path) -> None:
     subject.growing(2)
     subject.phase("analysis", 1)
     assert ear.phases == [("training", 1), ("analysis", 2)]
-    assert (folder.read_json("status.json")["phase"], folder.read_json("status.json")["round"]) == ("analysis", 2)
+    assert (folder.read_json("status.json")["phase"], folder.read_json("status.json")["round"]) == (
+        "analysis",
+        2,
+    )

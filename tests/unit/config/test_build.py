@@ -11,7 +11,10 @@ from tutelage.tasks.ner import NerTask
 
 
 def test_an_experiment_s_value_for_another_method_says_where_it_comes_from() -> None:
-    with pytest.raises(ConfigError, match=r"unexpected keyword argument 'rounds'\. An experiment or ablation sets it for another method"):
+    with pytest.raises(
+        ConfigError,
+        match=r"unexpected keyword argument 'rounds'\. An experiment or ablation sets it for another method",
+    ):
         build_method(compose_config(["experiment=quickstart_ner", "method=shots"]))
 
 

@@ -13,10 +13,14 @@ from tutelage.errors import ConfigError, RunError
 from tutelage.runs.manifest import config_hash
 
 
-def run_folder(base: Path, time: str, overrides: list[str], state: str, started: str | None = None) -> Path:
+def run_folder(
+    base: Path, time: str, overrides: list[str], state: str, started: str | None = None
+) -> Path:
     folder = base / time
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"config_hash": config_hash(compose_config(overrides))}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"config_hash": config_hash(compose_config(overrides))})
+    )
     (folder / "status.json").write_text(json.dumps({"state": state, "started": started or time}))
     return folder
 
@@ -53,17 +57,24 @@ def test_a_killed_run_is_unfinished_whatever_its_status_says(base: Path):
 def test_resume_true_with_nothing_to_go_on_with_says_where_it_looked(base: Path, state: str):
     if state:
         run_folder(base, "1", [], state)
-    with pytest.raises(ConfigError, match="no unfinished run of this very configuration under outputs/snips_intent-evokd"):
+    with pytest.raises(
+        ConfigError,
+        match="no unfinished run of this very configuration under outputs/snips_intent-evokd",
+    ):
         folder_to_resume(compose_config(["resume=true"]))
 
 
 def test_a_setting_of_another_option_is_refused_with_where_it_is_one(workplace: Path):
-    with pytest.raises(ConfigError, match=r"'task\.word_weights'.* is not in struct\. It is a setting of task=ner\. "):
+    with pytest.raises(
+        ConfigError,
+        match=r"'task\.word_weights'.* is not in struct\. It is a setting of task=ner\. ",
+    ):
         compose_config(["task.word_weights=confidence"])
     with pytest.raises(ConfigError, match=r"'task\.word_wights'.* is not in struct \("):
         compose_config(["task=ner", "task.word_wights=confidence"])
     with pytest.raises(
-        ConfigError, match=r"'method\.pool_size'.* It is a setting of method=freeal, full_pool, llkd, llkd_on_demand, llmaaa, static\. "
+        ConfigError,
+        match=r"'method\.pool_size'.* It is a setting of method=freeal, full_pool, llkd, llkd_on_demand, llmaaa, static\. ",
     ):
         compose_config(["method.pool_size=100"])
     with pytest.raises(ConfigError, match=r"'method\.training\.bogus'.* is not in struct \("):
@@ -73,7 +84,9 @@ def test_a_setting_of_another_option_is_refused_with_where_it_is_one(workplace: 
 def test_a_folder_is_taken_as_it_is_named(base: Path):
     folder = run_folder(base, "1", ["seed=2"], "done")
     assert folder_to_resume(compose_config(["seed=2", f"resume={folder}"])) == folder
-    assert folder_to_resume(compose_config(["seed=2", "resume=outputs/snips_intent-evokd/1"])) == Path("outputs/snips_intent-evokd/1")
+    assert folder_to_resume(
+        compose_config(["seed=2", "resume=outputs/snips_intent-evokd/1"])
+    ) == Path("outputs/snips_intent-evokd/1")
 
 
 def test_a_folder_of_another_configuration_is_refused_with_both_hashes(base: Path):
@@ -103,23 +116,38 @@ def test_where_and_how_a_run_goes_is_no_part_of_its_hash(other: list[str]):
     assert config_hash(compose_config(other)) == config_hash(compose_config([]))
 
 
-@pytest.mark.parametrize("other", ["seed=0", "method.rounds=3", "selector=scored", "data.near_threshold=0.8"])
+@pytest.mark.parametrize(
+    "other", ["seed=0", "method.rounds=3", "selector=scored", "data.near_threshold=0.8"]
+)
 def test_what_changes_a_run_changes_its_hash(other: str):
     assert config_hash(compose_config([other])) != config_hash(compose_config([]))
 
 
 def test_a_value_that_undoes_the_ablation_is_refused():
-    with pytest.raises(ConfigError, match=r"ablation=no_easy sets method\.n_easy=0, and method\.n_easy=28 on the command line"):
+    with pytest.raises(
+        ConfigError,
+        match=r"ablation=no_easy sets method\.n_easy=0, and method\.n_easy=28 on the command line",
+    ):
         compose_config(["ablation=no_easy", "method.n_easy=28"])
-    assert compose_config(["ablation=no_easy", "method.n_easy=0", "method.n_hard=28"]).method.n_hard == 28
+    assert (
+        compose_config(["ablation=no_easy", "method.n_easy=0", "method.n_hard=28"]).method.n_hard
+        == 28
+    )
     # One that chooses a selector sets what its own file says, and no more.
     with pytest.raises(ConfigError, match=r"ablation=no_weights sets selector\.combine=none"):
         compose_config(["method=llkd", "ablation=no_weights", "selector.combine=sum"])
-    assert compose_config(["method=llkd", "ablation=no_weights", "selector.refill=true"]).selector.refill is True
+    assert (
+        compose_config(
+            ["method=llkd", "ablation=no_weights", "selector.refill=true"]
+        ).selector.refill
+        is True
+    )
 
 
 def test_a_class_that_sounds_secret_may_be_on_the_command_line():
-    config = compose_config(["data=files", "data.path=mine", "+data.labels={password_reset: password, monkey: ape}"])
+    config = compose_config(
+        ["data=files", "data.path=mine", "+data.labels={password_reset: password, monkey: ape}"]
+    )
     assert config.data.labels["password_reset"] == "password"
     with pytest.raises(ConfigError, match="looks like a secret"):
         compose_config(["+teacher.api_key=monkey"])

@@ -7,14 +7,46 @@ import json
 from pathlib import Path
 from typing import Any
 
-ANIMALS = ["badger", "curlew", "dolphin", "gecko", "hornet", "jackal", "lobster", "mongoose", "osprey", "pelican", "quokka", "weasel"]
-TOOLS = ["anvil", "bradawl", "chisel", "drill", "gouge", "jigsaw", "lathe", "mattock", "pliers", "spirit level", "toolbox", "wrench"]
+ANIMALS = [
+    "badger",
+    "curlew",
+    "dolphin",
+    "gecko",
+    "hornet",
+    "jackal",
+    "lobster",
+    "mongoose",
+    "osprey",
+    "pelican",
+    "quokka",
+    "weasel",
+]
+TOOLS = [
+    "anvil",
+    "bradawl",
+    "chisel",
+    "drill",
+    "gouge",
+    "jigsaw",
+    "lathe",
+    "mattock",
+    "pliers",
+    "spirit level",
+    "toolbox",
+    "wrench",
+]
 Rows = list[dict[str, Any]]
 
 
 def rows(start: int, stop: int) -> Rows:
-    animals = [{"text": f"I once saw a {word}, yes a {word}, there", "label": "animal"} for word in ANIMALS[start:stop]]
-    tools = [{"text": f"lend me your {word}, will you, the {word}?", "label": "HandTool"} for word in TOOLS[start:stop]]
+    animals = [
+        {"text": f"I once saw a {word}, yes a {word}, there", "label": "animal"}
+        for word in ANIMALS[start:stop]
+    ]
+    tools = [
+        {"text": f"lend me your {word}, will you, the {word}?", "label": "HandTool"}
+        for word in TOOLS[start:stop]
+    ]
     return [row for pair in zip(animals, tools, strict=True) for row in pair]
 
 
@@ -26,7 +58,9 @@ def write(path: Path, content: Rows) -> None:
         pq.write_table(pa.Table.from_pylist(content), path)
     elif path.suffix in (".csv", ".tsv"):
         with path.open("w", encoding="utf-8", newline="") as handle:
-            writer = csv.DictWriter(handle, list(content[0]), delimiter="," if path.suffix == ".csv" else "\t")
+            writer = csv.DictWriter(
+                handle, list(content[0]), delimiter="," if path.suffix == ".csv" else "\t"
+            )
             writer.writeheader()
             writer.writerows(content)
     else:
@@ -35,7 +69,12 @@ def write(path: Path, content: Rows) -> None:
 
 def folder(tmp_path: Path, suffix: str = ".jsonl", **splits: Rows | None) -> Path:
     """A folder of three splits; a keyword replaces one, None leaves it out."""
-    content: dict[str, Rows | None] = {"train": rows(0, 8), "validation": rows(8, 10), "test": rows(10, 12), **splits}
+    content: dict[str, Rows | None] = {
+        "train": rows(0, 8),
+        "validation": rows(8, 10),
+        "test": rows(10, 12),
+        **splits,
+    }
     for name, split in content.items():
         if split is not None:
             write(tmp_path / f"{name}{suffix}", split)

@@ -30,7 +30,11 @@ class OneLabelTask:
         return [[float(name == row.target) for name in LABELS]]
 
     def teacher_vectors(self, row: Row) -> Sequence[Sequence[float]]:
-        return [row.distribution.probabilities] if row.distribution is not None else self.target_vectors(row)
+        return (
+            [row.distribution.probabilities]
+            if row.distribution is not None
+            else self.target_vectors(row)
+        )
 
     def unit_weights(self, row: Row) -> Sequence[float]:
         return [row.weight]
@@ -50,11 +54,21 @@ class AllAccepted:
 
 
 def make_tokenizer(**settings: Any) -> PreTrainedTokenizerFast:
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    vocabulary = {
+        word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])
+    }
     inner = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     inner.pre_tokenizer = Whitespace()
-    inner.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", **settings}
+    inner.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    special = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        **settings,
+    }
     return PreTrainedTokenizerFast(tokenizer_object=inner, **special)
 
 
@@ -64,14 +78,35 @@ def text(number: int) -> str:
 
 
 def rows(count: int, round: int = 0, **changes: Any) -> list[Row]:
-    made = (Row(f"{round}-{n}", text(100 * round + n), LABELS[n % 3], "gold" if round == 0 else "hard", round, True) for n in range(count))
+    made = (
+        Row(
+            f"{round}-{n}",
+            text(100 * round + n),
+            LABELS[n % 3],
+            "gold" if round == 0 else "hard",
+            round,
+            True,
+        )
+        for n in range(count)
+    )
     return [replace(row, **changes) for row in made]
 
 
 def examples(split: str, count: int) -> list[Example]:
-    return [Example(f"{split}-{n}", text(5000 + n + len(split)), LABELS[n % 3]) for n in range(count)]
+    return [
+        Example(f"{split}-{n}", text(5000 + n + len(split)), LABELS[n % 3]) for n in range(count)
+    ]
 
 
 def module(pool: Pool, **settings: Any) -> GrowingDataModule:
-    given: dict[str, Any] = {"batch_size": 4, "eval_batch_size": 3, "seed": 0, "view": AllAccepted(), "max_length": 16, **settings}
-    return GrowingDataModule(pool, OneLabelTask(), make_tokenizer(), examples("dev", 7), examples("test", 5), **given)
+    given: dict[str, Any] = {
+        "batch_size": 4,
+        "eval_batch_size": 3,
+        "seed": 0,
+        "view": AllAccepted(),
+        "max_length": 16,
+        **settings,
+    }
+    return GrowingDataModule(
+        pool, OneLabelTask(), make_tokenizer(), examples("dev", 7), examples("test", 5), **given
+    )

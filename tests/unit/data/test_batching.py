@@ -13,19 +13,35 @@ from tutelage.errors import ConfigError
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(1, 128), max_size=120), st.integers(1, 17), st.integers(-5, 2**40), st.integers(0, 50), st.booleans())
-def test_each_item_once_and_the_same_every_time(lengths: list[int], size: int, seed: int, epoch: int, shuffle: bool) -> None:
+@given(
+    st.lists(st.integers(1, 128), max_size=120),
+    st.integers(1, 17),
+    st.integers(-5, 2**40),
+    st.integers(0, 50),
+    st.booleans(),
+)
+def test_each_item_once_and_the_same_every_time(
+    lengths: list[int], size: int, seed: int, epoch: int, shuffle: bool
+) -> None:
     sampler = BucketBatchSampler(lengths, size, seed=seed, epoch=epoch, shuffle=shuffle)
     batches = list(sampler)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     assert len(batches) == len(sampler)
     assert all(1 <= len(batch) <= size for batch in batches)
-    assert list(sampler) == batches == list(BucketBatchSampler(lengths, size, seed=seed, epoch=epoch, shuffle=shuffle))
+    assert (
+        list(sampler)
+        == batches
+        == list(BucketBatchSampler(lengths, size, seed=seed, epoch=epoch, shuffle=shuffle))
+    )
 
 
 def test_seed_and_epoch_change_the_order() -> None:
     lengths = [random.Random(0).randint(3, 40)] * 200
-    orders = {str(list(BucketBatchSampler(lengths, 8, seed=seed, epoch=epoch))) for seed in range(3) for epoch in range(3)}
+    orders = {
+        str(list(BucketBatchSampler(lengths, 8, seed=seed, epoch=epoch)))
+        for seed in range(3)
+        for epoch in range(3)
+    }
     assert len(orders) == 9
 
 

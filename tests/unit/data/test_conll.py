@@ -18,7 +18,10 @@ TWO = "Anna B-PER\nleft O\n\nUlm B-LOC\n"
 
 
 def test_words_tags_and_places() -> None:
-    assert read_sentences("f", TWO) == [Sentence(["Anna", "left"], ["B-PER", "O"], "f:1"), Sentence(["Ulm"], ["B-LOC"], "f:4")]
+    assert read_sentences("f", TWO) == [
+        Sentence(["Anna", "left"], ["B-PER", "O"], "f:1"),
+        Sentence(["Ulm"], ["B-LOC"], "f:4"),
+    ]
     assert read_sentences("f", TWO.replace("\n", "\r\n")) == read_sentences("f", TWO)
     assert read_sentences("f", "\n \n" + TWO.replace("\n\n", "\n \t\n\n").rstrip()) == [
         Sentence(["Anna", "left"], ["B-PER", "O"], "f:3"), Sentence(["Ulm"], ["B-LOC"], "f:7"),
@@ -36,7 +39,9 @@ def test_words_tags_and_places() -> None:
     ],
 )
 def test_columns_stand_where_the_settings_say(text: str, numbers: tuple[int, int]) -> None:
-    assert [(one.words, one.tags) for one in read_sentences("f", text, *numbers)] == [(["EU", "said"], ["B-ORG", "O"])]
+    assert [(one.words, one.tags) for one in read_sentences("f", text, *numbers)] == [
+        (["EU", "said"], ["B-ORG", "O"])
+    ]
 
 
 def test_remarks_and_document_starts_are_passed_over() -> None:
@@ -53,13 +58,18 @@ def test_a_remark_needs_no_space_after_its_sign() -> None:
     assert read_sentences("f", text) == [
         Sentence(["Anna", "#hashtag", "#hashtag"], ["B-PER", "O", "B-MISC"], "f:4"), Sentence(["Ulm"], ["B-LOC"], "f:12"),
     ]  # fmt: skip
-    assert read_sentences("f", "#id\t1\n1\tUlm\tB-LOC\n#text of it\n2\t#x\tO\n", 1) == [Sentence(["Ulm", "#x"], ["B-LOC", "O"], "f:2")]
+    assert read_sentences("f", "#id\t1\n1\tUlm\tB-LOC\n#text of it\n2\t#x\tO\n", 1) == [
+        Sentence(["Ulm", "#x"], ["B-LOC", "O"], "f:2")
+    ]
     assert read_sentences("f", "#x O\n#id 1\n") == [Sentence(["#x"], ["O"], "f:1")]
     assert read_sentences("f", "#id 1\nAnna\n#tag\n") == [Sentence(["Anna", "#tag"], None, "f:2")]
 
 
 def test_a_file_of_one_column_has_no_tags() -> None:
-    assert read_sentences("f", "# a remark\nAnna\n#\n\nUlm\n") == [Sentence(["Anna", "#"], None, "f:2"), Sentence(["Ulm"], None, "f:5")]
+    assert read_sentences("f", "# a remark\nAnna\n#\n\nUlm\n") == [
+        Sentence(["Anna", "#"], None, "f:2"),
+        Sentence(["Ulm"], None, "f:5"),
+    ]
 
 
 def test_a_word_may_hold_what_ends_lines_elsewhere() -> None:
@@ -69,14 +79,22 @@ def test_a_word_may_hold_what_ends_lines_elsewhere() -> None:
 @given(
     st.lists(
         st.lists(
-            st.tuples(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1), st.sampled_from(["O", "B-X", "I-X"])), min_size=1
+            st.tuples(
+                st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
+                st.sampled_from(["O", "B-X", "I-X"]),
+            ),
+            min_size=1,
         ),
         min_size=1,
     )
 )
 def test_what_was_written_is_read(sentences: list[list[tuple[str, str]]]) -> None:
-    text = "\n\n".join("\n".join(f"{word}\t{tag}" for word, tag in sentence) for sentence in sentences)
-    assert [list(zip(one.words, one.tags or (), strict=True)) for one in read_sentences("f", text)] == sentences
+    text = "\n\n".join(
+        "\n".join(f"{word}\t{tag}" for word, tag in sentence) for sentence in sentences
+    )
+    assert [
+        list(zip(one.words, one.tags or (), strict=True)) for one in read_sentences("f", text)
+    ] == sentences
 
 
 @pytest.mark.parametrize(
@@ -84,10 +102,18 @@ def test_what_was_written_is_read(sentences: list[list[tuple[str, str]]]) -> Non
     [
         ("Anna B-PER\nleft\n", (0, -1), r"^f:2: 1 column where line 1 has 2; it reads 'left'"),
         ("# hm\nAnna O\nNew York B-LOC\n", (0, -1), r"^f:3: 3 columns where line 2 has 2"),
-        ("Anna O\nsaw VBD\n", (0, -1), r"^f:2: 'VBD' is not a tag of IOB1, IOB2 or BIOES.*data.tag_column_number="),
+        (
+            "Anna O\nsaw VBD\n",
+            (0, -1),
+            r"^f:2: 'VBD' is not a tag of IOB1, IOB2 or BIOES.*data.tag_column_number=",
+        ),
         ("Anna O\n\tO\n", (0, -1), r"^f:2: '' is not a word"),
         ("Anna O\nNew York\tB-LOC\n", (0, -1), r"^f:2: 'New York' is not a word"),
-        ("Anna O\n", (0, 2), r"^f:1: 2 columns, so none is data.tag_column_number=2 \(the first is 0"),
+        (
+            "Anna O\n",
+            (0, 2),
+            r"^f:1: 2 columns, so none is data.tag_column_number=2 \(the first is 0",
+        ),
         ("Anna\n", (1, -1), r"^f:1: 1 column, so none is data.word_column_number=1"),
         ("Anna O\n", (-3, 1), r"^f:1: 2 columns, so none is data.word_column_number=-3"),
     ],
@@ -98,7 +124,10 @@ def test_a_broken_line_is_named(text: str, numbers: tuple[int, int], message: st
 
 
 def test_words_and_tags_cannot_be_one_column() -> None:
-    with pytest.raises(ConfigError, match=r"word_column_number=1 and data.tag_column_number=-1 are the same of the 2 columns of f"):
+    with pytest.raises(
+        ConfigError,
+        match=r"word_column_number=1 and data.tag_column_number=-1 are the same of the 2 columns of f",
+    ):
         read_sentences("f", TWO, 1, -1)
 
 
@@ -129,19 +158,28 @@ def test_a_folder_of_column_files_in_any_scheme(tmp_path: Path, ending: str) -> 
 def test_the_numbers_reach_the_reader(tmp_path: Path) -> None:
     turned = {name: "\n".join(" ".join(reversed(line.split())) for line in text.split("\n")) for name, text in {
         "train": "Anna B-PER\nleft O\n", "dev": "Olga B-PER\n", "test": "Peter B-PER\n"}.items()}  # fmt: skip
-    data = load_files(written(tmp_path, **turned), kind="ner", word_column_number=1, tag_column_number=0)
+    data = load_files(
+        written(tmp_path, **turned), kind="ner", word_column_number=1, tag_column_number=0
+    )
     assert data.pool[0].text == "Anna left"
     with pytest.raises(DataError, match=r"train.conll:1: 'Anna' is not a tag"):
         load_files(tmp_path, kind="ner")
 
 
 def test_an_unlabelled_pool_of_words_with_shots(tmp_path: Path) -> None:
-    path = written(tmp_path, train="they\nleft\n\nwe\nstayed\nhere\n", shots="Ann B-PER\n\nBonn B-LOC\n")
+    path = written(
+        tmp_path, train="they\nleft\n\nwe\nstayed\nhere\n", shots="Ann B-PER\n\nBonn B-LOC\n"
+    )
     data = load_files(path, kind="ner")
-    assert ([example.text for example in data.pool], data.pool_gold) == (["they left", "we stayed here"], {})
+    assert ([example.text for example in data.pool], data.pool_gold) == (
+        ["they left", "we stayed here"],
+        {},
+    )
     assert {shot.text for shot in data.shots(1, seed=0)} == {"Ann", "Bonn"}
     (path / "shots.conll").unlink()
-    with pytest.raises(DataError, match=r"train.conll has no labels .*data.tags_column= .*named shots"):
+    with pytest.raises(
+        DataError, match=r"train.conll has no labels .*data.tags_column= .*named shots"
+    ):
         load_files(path, kind="ner")
 
 
@@ -151,13 +189,17 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"test.conll has no rows"):
         load_files(written(tmp_path, test="# a remark\n"), kind="ner")
     with pytest.raises(
-        DataError, match=r"train.conll holds words with the tags of entities, and the task is classification. Give task=ner"
+        DataError,
+        match=r"train.conll holds words with the tags of entities, and the task is classification. Give task=ner",
     ):
         load_files(tmp_path)
 
 
 def test_a_classification_run_does_not_take_txt_for_columns(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has no train file .*holds: .*train.txt\. A .txt file of words and tags is read with task=ner"):
+    with pytest.raises(
+        DataError,
+        match=r"has no train file .*holds: .*train.txt\. A .txt file of words and tags is read with task=ner",
+    ):
         load_files(written(tmp_path, ".txt"))
     folder(tmp_path)
     assert len(load_files(tmp_path).pool) == 16

@@ -23,7 +23,9 @@ def test_shots_are_drawn_from_gold_and_depend_on_the_seed_alone(tmp_path: Path) 
     assert {shot.id for shot in data.shots(1, seed=0)} <= {shot.id for shot in two}
     assert len({data.shots(2, seed=seed) for seed in range(6)}) > 2
     assert data.shots(0, seed=0) == ()
-    with pytest.raises(DataError, match=r"9 shots .* 'HandTool' has 8, 'animal' has 8. Ask for at most 8"):
+    with pytest.raises(
+        DataError, match=r"9 shots .* 'HandTool' has 8, 'animal' has 8. Ask for at most 8"
+    ):
         data.shots(9, seed=0)
     with pytest.raises(ConfigError, match="-1 shots"):
         data.shots(-1, seed=0)
@@ -31,7 +33,9 @@ def test_shots_are_drawn_from_gold_and_depend_on_the_seed_alone(tmp_path: Path) 
 
 def test_the_supervised_arm_has_the_whole_pool(tmp_path: Path) -> None:
     data = load_files(folder(tmp_path))
-    assert [(e.text, e.label) for e in data.supervised()] == [(row["text"], row["label"]) for row in rows(0, 8)]
+    assert [(e.text, e.label) for e in data.supervised()] == [
+        (row["text"], row["label"]) for row in rows(0, 8)
+    ]
 
 
 def test_the_pool_shows_no_label(tmp_path: Path) -> None:
@@ -43,9 +47,20 @@ def test_the_pool_shows_no_label(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
 @pytest.mark.parametrize("empty", [True, False])
-def test_an_unlabelled_pool_takes_its_shots_from_a_file(tmp_path: Path, suffix: str, empty: bool) -> None:
-    pool = [{"text": row["text"], "label": ""} if empty else {"text": row["text"]} for row in rows(0, 6)]
-    data = load_files(folder(tmp_path, suffix, train=[*pool, {**pool[0], "text": rows(6, 7)[0]["text"]}], shots=rows(6, 8)))
+def test_an_unlabelled_pool_takes_its_shots_from_a_file(
+    tmp_path: Path, suffix: str, empty: bool
+) -> None:
+    pool = [
+        {"text": row["text"], "label": ""} if empty else {"text": row["text"]} for row in rows(0, 6)
+    ]
+    data = load_files(
+        folder(
+            tmp_path,
+            suffix,
+            train=[*pool, {**pool[0], "text": rows(6, 7)[0]["text"]}],
+            shots=rows(6, 8),
+        )
+    )
     assert {shot.text for shot in data.shots(2, seed=1)} == {row["text"] for row in rows(6, 8)}
     assert data.pool_gold == {}
     assert len(data.pool) == 12
@@ -65,7 +80,12 @@ def test_the_digest_sees_texts_labels_and_gold(tmp_path: Path) -> None:
     assert digest("b") == plain
     swapped = rows(0, 8)
     swapped[0]["label"], swapped[1]["label"] = swapped[1]["label"], swapped[0]["label"]
-    others = {digest("c", train=swapped), digest("d", test=rows(10, 11)), digest("e", validation=rows(8, 9)), digest("f", train=rows(0, 7))}
+    others = {
+        digest("c", train=swapped),
+        digest("d", test=rows(10, 11)),
+        digest("e", validation=rows(8, 9)),
+        digest("f", train=rows(0, 7)),
+    }
     assert len(others | {plain}) == 5
 
 
@@ -73,10 +93,17 @@ def test_shots_of_marked_texts_are_k_of_each_type_and_nested(tmp_path: Path) -> 
     def sentence(number: int) -> dict[str, object]:
         types = (("PER",), ("LOC",), ("PER", "LOC"), ())[number % 4]
         words = [f"{type.title()}{chr(97 + number) * 5}" for type in types]
-        return {"tokens": [*words, "at", str(number**5)], "tags": [*(f"B-{type}" for type in types), "O", "O"]}
+        return {
+            "tokens": [*words, "at", str(number**5)],
+            "tags": [*(f"B-{type}" for type in types), "O", "O"],
+        }
 
     split = [sentence(number) for number in range(26)]
-    data = load_files(folder(tmp_path, train=split[:20], validation=split[20:23], test=split[23:]), kind="ner", near_threshold=1.0)
+    data = load_files(
+        folder(tmp_path, train=split[:20], validation=split[20:23], test=split[23:]),
+        kind="ner",
+        near_threshold=1.0,
+    )
     assert len(data.pool) == 20
     for seed in range(5):
         before: set[str] = set()
@@ -92,5 +119,7 @@ def test_shots_of_marked_texts_are_k_of_each_type_and_nested(tmp_path: Path) -> 
             before = ids
     assert data.shots(3, 0) == data.shots(3, 0)
     assert len({data.shots(2, seed) for seed in range(6)}) > 2
-    with pytest.raises(DataError, match=r"11 shots .* 'LOC' has 10, 'PER' has 10. Ask for at most 10"):
+    with pytest.raises(
+        DataError, match=r"11 shots .* 'LOC' has 10, 'PER' has 10. Ask for at most 10"
+    ):
         data.shots(11, seed=0)

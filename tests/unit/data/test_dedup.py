@@ -41,7 +41,10 @@ WORDS = [
 
 def sentences(count: int, seed: int) -> list[str]:
     draw = random.Random(seed)
-    return [" ".join(draw.choices(WORDS, k=draw.randint(5, 11))) + f" {draw.randint(0, 9999)}" for _ in range(count)]
+    return [
+        " ".join(draw.choices(WORDS, k=draw.randint(5, 11))) + f" {draw.randint(0, 9999)}"
+        for _ in range(count)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -74,12 +77,18 @@ def test_each_kind_is_told_with_what_it_repeats() -> None:
     held = Deduplicator(0.9)
     held.add("Play some jazz music tonight", "test")
     held.add("book a table", "dev")
-    assert held.check("Play some jazz music tonight") == Duplicate("exact", "Play some jazz music tonight", "test", 1.0)
-    assert held.check("play SOME jazz  music tonight!") == Duplicate("normalised", "Play some jazz music tonight", "test", 1.0)
+    assert held.check("Play some jazz music tonight") == Duplicate(
+        "exact", "Play some jazz music tonight", "test", 1.0
+    )
+    assert held.check("play SOME jazz  music tonight!") == Duplicate(
+        "normalised", "Play some jazz music tonight", "test", 1.0
+    )
     near = held.check("play some jazz musik tonight")
     assert near is not None
     assert (near.kind, near.of, near.against) == ("near", "Play some jazz music tonight", "test")
-    assert near.similarity == pytest.approx(fuzz.ratio("play some jazz musik tonight", "play some jazz music tonight") / 100)
+    assert near.similarity == pytest.approx(
+        fuzz.ratio("play some jazz musik tonight", "play some jazz music tonight") / 100
+    )
     assert held.check("what is the weather in Paris") is None
     assert len(held) == 2
 
@@ -96,16 +105,22 @@ def test_the_first_kind_of_a_text_stays() -> None:
 
 @settings(deadline=None)
 @given(
-    st.lists(st.text(alphabet="abc d", max_size=14), max_size=8), st.text(alphabet="abc d", max_size=14), st.sampled_from([0.6, 0.8, 0.9])
+    st.lists(st.text(alphabet="abc d", max_size=14), max_size=8),
+    st.text(alphabet="abc d", max_size=14),
+    st.sampled_from([0.6, 0.8, 0.9]),
 )
-def test_scanning_agrees_with_comparing_everything(held: list[str], text: str, threshold: float) -> None:
+def test_scanning_agrees_with_comparing_everything(
+    held: list[str], text: str, threshold: float
+) -> None:
     dedup = Deduplicator(threshold)
     for one in held:
         dedup.add(one, "pool")
     found = dedup.check(text)
     form = normalise(text)
     best = max((fuzz.ratio(form, normalise(one)) for one in held), default=0.0)
-    expected = text in held or form in map(normalise, held) or (bool(form) and best >= 100 * threshold)
+    expected = (
+        text in held or form in map(normalise, held) or (bool(form) and best >= 100 * threshold)
+    )
     assert (found is not None) == expected
     if found is not None and found.kind == "near":
         assert 100 * found.similarity == pytest.approx(best)

@@ -11,7 +11,9 @@ from tutelage.data.raw import Columns
 from tutelage.data.readers import read_split
 
 BLOCKS = re.findall(
-    r"^```(jsonl|csv|conll)\n(.*?)^```", (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8"), re.M | re.S
+    r"^```(jsonl|csv|conll)\n(.*?)^```",
+    (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8"),
+    re.M | re.S,
 )
 READ = [
     ("jsonl", {("will it rain in Bath tomorrow", "weather"), ("play some jazz", "music")}),
@@ -31,5 +33,7 @@ def test_an_example_is_read(tmp_path: Path, number: int) -> None:
     (ending, content), (_, expected) = BLOCKS[number], READ[number]
     file = tmp_path / f"test.{ending}"
     file.write_text(content, encoding="utf-8")
-    rows = read_split(file, Columns("classification" if number < 2 else "ner"), need_label=True).rows
+    rows = read_split(
+        file, Columns("classification" if number < 2 else "ner"), need_label=True
+    ).rows
     assert {(row.text, row.label) for row in rows} == expected

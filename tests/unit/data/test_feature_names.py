@@ -23,32 +23,67 @@ NUMBER = {"dtype": "int32", "_type": "Value"}
         {"feature": {"start": NUMBER, "end": NUMBER, "label": CLASSES}, "_type": "List"},
         {"feature": {"start": NUMBER, "type": CLASSES}, "_type": "LargeList"},
         [{"start": NUMBER, "end": NUMBER, "label": CLASSES}],
-        {"start": {"feature": NUMBER, "_type": "List"}, "label": {"feature": CLASSES, "_type": "List"}},
+        {
+            "start": {"feature": NUMBER, "_type": "List"},
+            "label": {"feature": CLASSES, "_type": "List"},
+        },
         {"label": {"dtype": "string", "_type": "Value"}, "type": CLASSES},
     ],
 )
 def test_names_are_found_in_every_form(feature: Any) -> None:
     features = {"text": {"dtype": "string", "_type": "Value"}, "spans": feature}
     assert class_names(features) == {"spans": ("PER", "LOC")}
-    assert names_in_parquet({b"huggingface": json.dumps({"info": {"features": features}}).encode()}) == {"spans": ("PER", "LOC")}
+    assert names_in_parquet(
+        {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    ) == {"spans": ("PER", "LOC")}
 
 
 @pytest.mark.parametrize(
     "metadata",
-    [None, {}, {b"pandas": b"{}"}, *({b"huggingface": text} for text in (b"{", b"\xff", b"[]", b"null", b'{"info": {"features": 3}}'))],
+    [
+        None,
+        {},
+        {b"pandas": b"{}"},
+        *(
+            {b"huggingface": text}
+            for text in (b"{", b"\xff", b"[]", b"null", b'{"info": {"features": 3}}')
+        ),
+    ],
 )
 def test_metadata_without_names(metadata: Any) -> None:
     assert names_in_parquet(metadata) == {}
 
 
-@pytest.mark.parametrize("feature", [None, 3, [], {}, {"_type": "Value"}, {"_type": "ClassLabel", "names": None}, {"start": NUMBER}])
+@pytest.mark.parametrize(
+    "feature",
+    [
+        None,
+        3,
+        [],
+        {},
+        {"_type": "Value"},
+        {"_type": "ClassLabel", "names": None},
+        {"start": NUMBER},
+    ],
+)
 def test_features_without_names(feature: Any) -> None:
     assert class_names({"label": feature}) == {}
 
 
 def test_numbers_become_names_and_nothing_else_does() -> None:
-    assert [named("a:1", value, ("x", "y")) for value in (0, 1, -1, "y", None, True, 1.0)] == ["x", "y", None, "y", None, True, 1.0]
+    assert [named("a:1", value, ("x", "y")) for value in (0, 1, -1, "y", None, True, 1.0)] == [
+        "x",
+        "y",
+        None,
+        "y",
+        None,
+        True,
+        1.0,
+    ]
     assert [named("a:1", value, ()) for value in (0, -1)] == [0, -1]
     for number in (2, -2):
-        with pytest.raises(DataError, match=rf"^a:1: there is no class {number}: the data names 2 classes, from 0 \(x, y\)"):
+        with pytest.raises(
+            DataError,
+            match=rf"^a:1: there is no class {number}: the data names 2 classes, from 0 \(x, y\)",
+        ):
             named("a:1", number, ("x", "y"))

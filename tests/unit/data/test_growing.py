@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from tests.unit.data.loaders import LABELS, AllAccepted, OneLabelTask, examples, make_tokenizer, module, rows
+from tests.unit.data.loaders import (
+    LABELS,
+    AllAccepted,
+    OneLabelTask,
+    examples,
+    make_tokenizer,
+    module,
+    rows,
+)
 
 from tutelage.data.growing import GrowingDataModule
 from tutelage.data.items import ItemEncoder
@@ -31,7 +39,9 @@ def test_a_batch_holds_what_the_student_needs(pool: Pool) -> None:
         size, length = batch["input_ids"].shape
         assert batch["attention_mask"].shape == (size, length)
         assert batch["targets"].shape == (size, 3)
-        assert [batch[key].dtype for key in ("input_ids", "attention_mask", "index")] == [torch.long] * 3
+        assert [batch[key].dtype for key in ("input_ids", "attention_mask", "index")] == [
+            torch.long
+        ] * 3
         assert [batch[key].dtype for key in ("targets", "weights")] == [torch.float32] * 2
         items = data.items("train", batch["index"])
         for index, item in enumerate(items):
@@ -47,22 +57,47 @@ def test_a_batch_holds_what_the_student_needs(pool: Pool) -> None:
     assert sorted(item.id for item in seen) == sorted(row.id for row in pool.rows)
     fresh = next(item for item in seen if item.round == 1)
     assert (fresh.source, fresh.target, fresh.vectors) == ("hard", "A", ((1.0, 0.0, 0.0),))
-    assert (fresh.teacher, fresh.confidence, fresh.off_label, fresh.key, fresh.gold) == (((0.7, 0.2, 0.1),), 0.7, 0.25, 0, False)
+    assert (fresh.teacher, fresh.confidence, fresh.off_label, fresh.key, fresh.gold) == (
+        ((0.7, 0.2, 0.1),),
+        0.7,
+        0.25,
+        0,
+        False,
+    )
     gold = next(item for item in seen if item.target == "C")
-    assert (gold.teacher, gold.confidence, gold.off_label, gold.key, gold.gold) == (gold.vectors, 1.0, 0.0, 2, True)
+    assert (gold.teacher, gold.confidence, gold.off_label, gold.key, gold.gold) == (
+        gold.vectors,
+        1.0,
+        0.0,
+        2,
+        True,
+    )
 
 
 def test_dev_fresh_and_test(pool: Pool) -> None:
-    pool.append([*rows(6), *rows(4, round=1), *rows(2, round=2), replace(rows(3, round=2)[2], accepted=False, reason="near")])
+    pool.append(
+        [
+            *rows(6),
+            *rows(4, round=1),
+            *rows(2, round=2),
+            replace(rows(3, round=2)[2], accepted=False, reason="near"),
+        ]
+    )
     data = module(pool)
     dev, fresh = data.val_dataloader()
     assert [item.id for item in fresh.dataset.items] == ["2-0", "2-1"]
     assert {item.source for item in dev.dataset.items} == {"dev"}
     order = [index for batch in dev for index in batch["index"].tolist()]
-    assert order == sorted(range(7), key=lambda index: (len(data.items("dev", [index])[0].token_ids), index))
-    tested = [item for batch in data.test_dataloader() for item in data.items("test", batch["index"])]
+    assert order == sorted(
+        range(7), key=lambda index: (len(data.items("dev", [index])[0].token_ids), index)
+    )
+    tested = [
+        item for batch in data.test_dataloader() for item in data.items("test", batch["index"])
+    ]
     assert {(item.source, item.round) for item in tested} == {("test", 0)}
-    assert sorted(item.id for item in tested) == sorted(example.id for example in examples("test", 5))
+    assert sorted(item.id for item in tested) == sorted(
+        example.id for example in examples("test", 5)
+    )
 
 
 def test_rejected_rows_are_never_fresh(pool: Pool) -> None:
@@ -87,7 +122,10 @@ def test_each_row_is_tokenised_once_and_cuts_are_counted_once(pool: Pool) -> Non
             return tokenizer(texts, **settings)
 
     encoder = ItemEncoder(OneLabelTask(), Counting(), 6)
-    short, long = Row("s", "w1 w2", "A", "gold", 0, True), Row("l", "w1 w2 w3 w4 w5", "A", "gold", 0, True)
+    short, long = (
+        Row("s", "w1 w2", "A", "gold", 0, True),
+        Row("l", "w1 w2 w3 w4 w5", "A", "gold", 0, True),
+    )
     for _ in range(3):
         items = encoder.encode([short, long, short])
     assert calls == ["w1 w2", "w1 w2 w3 w4 w5", "w1 w2 w3 w4 w5"]
@@ -100,12 +138,23 @@ def test_cuts_are_counted_over_every_split(pool: Pool) -> None:
     pool.append(rows(6))
     data = module(pool, max_length=4)
     data.train_dataloader()
-    assert data.truncated == sum(len(one.text.split()) > 2 for one in (*pool.rows, *examples("dev", 7), *examples("test", 5))) > 0
+    assert (
+        data.truncated
+        == sum(
+            len(one.text.split()) > 2
+            for one in (*pool.rows, *examples("dev", 7), *examples("test", 5))
+        )
+        > 0
+    )
 
 
 def shots_of(counts: dict[str, int]) -> list[Example]:
     """Class after class, as shots come."""
-    return [Example(f"{name}-{n}", f"w{n} w{n + 1}", name) for name, count in counts.items() for n in range(count)]
+    return [
+        Example(f"{name}-{n}", f"w{n} w{n + 1}", name)
+        for name, count in counts.items()
+        for n in range(count)
+    ]
 
 
 def test_the_guide_holds_every_class_though_it_is_cut(pool: Pool) -> None:
@@ -120,11 +169,16 @@ def test_the_guide_holds_every_class_though_it_is_cut(pool: Pool) -> None:
 def test_a_guide_that_is_whole_is_in_the_order_of_the_shots(pool: Pool) -> None:
     shots = shots_of({"B": 2, "A": 1})
     guided = module(pool, trusted=shots, eval_batch_size=3)
-    assert [item.id for item in guided.items("guide", guided.guide()["index"])] == [shot.id for shot in shots]
+    assert [item.id for item in guided.items("guide", guided.guide()["index"])] == [
+        shot.id for shot in shots
+    ]
 
 
 def test_a_guide_of_nothing_says_which_settings_give_one(pool: Pool) -> None:
-    with pytest.raises(ConfigError, match=r"this run has none: give shots=1 or more and method\.training\.gold=shots"):
+    with pytest.raises(
+        ConfigError,
+        match=r"this run has none: give shots=1 or more and method\.training\.gold=shots",
+    ):
         module(pool).guide()
 
 
@@ -132,10 +186,15 @@ def test_a_guide_of_nothing_says_which_settings_give_one(pool: Pool) -> None:
     ("content", "message"),
     [
         ([], r"no accepted rows to train on: method.shots=0 gave none\. Give"),
-        (rows(2, accepted=False, reason="near"), r"method.shots=0 gave none \(2 rows were rejected\)"),
+        (
+            rows(2, accepted=False, reason="near"),
+            r"method.shots=0 gave none \(2 rows were rejected\)",
+        ),
     ],
 )
-def test_an_empty_first_pool_names_its_seed_source(pool: Pool, content: list[Row], message: str) -> None:
+def test_an_empty_first_pool_names_its_seed_source(
+    pool: Pool, content: list[Row], message: str
+) -> None:
     pool.append(content)
     with pytest.raises(DataError, match=message):
         module(pool).train_dataloader()
@@ -147,13 +206,24 @@ def test_a_view_that_gives_nothing_is_named(pool: Pool) -> None:
             return []
 
     pool.append(rows(3))
-    with pytest.raises(DataError, match=r"view Nothing gave no rows for epoch 0, though the pool has 3"):
+    with pytest.raises(
+        DataError, match=r"view Nothing gave no rows for epoch 0, though the pool has 3"
+    ):
         module(pool, view=Nothing()).train_dataloader()
 
 
 def test_a_dev_example_without_label_is_refused(pool: Pool) -> None:
     with pytest.raises(DataError, match=r"dev example 'x' .* has no label"):
-        GrowingDataModule(pool, OneLabelTask(), make_tokenizer(), [Example("x", "w1")], [], batch_size=1, seed=0, view=AllAccepted())
+        GrowingDataModule(
+            pool,
+            OneLabelTask(),
+            make_tokenizer(),
+            [Example("x", "w1")],
+            [],
+            batch_size=1,
+            seed=0,
+            view=AllAccepted(),
+        )
 
 
 def test_settings_that_cannot_work_are_refused(pool: Pool) -> None:

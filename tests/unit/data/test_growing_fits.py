@@ -41,21 +41,30 @@ class Student(pl.LightningModule):
         ids = [item.id for item in self.data.items("train", batch["index"])]
         self.trained.setdefault(self.current_epoch, []).append(ids)
         scores = self.layer(batch["input_ids"]).mean(dim=1)
-        return (torch.nn.functional.cross_entropy(scores, batch["targets"], reduction="none") * batch["weights"]).mean()
+        return (
+            torch.nn.functional.cross_entropy(scores, batch["targets"], reduction="none")
+            * batch["weights"]
+        ).mean()
 
-    def validation_step(self, batch: dict[str, torch.Tensor], _: int, dataloader_idx: int = 0) -> None:
+    def validation_step(
+        self, batch: dict[str, torch.Tensor], _: int, dataloader_idx: int = 0
+    ) -> None:
         name = ("dev", "fresh")[dataloader_idx]
         ids = [item.id for item in self.data.items(name, batch["index"])]
         self.validated.setdefault((self.current_epoch, name), []).extend(ids)
 
     def on_train_epoch_end(self) -> None:
-        self.data.pool.append(rows(5 if self.current_epoch != 1 else 0, round=self.current_epoch + 1))
+        self.data.pool.append(
+            rows(5 if self.current_epoch != 1 else 0, round=self.current_epoch + 1)
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(pool: Pool, folder: Path, epochs: int, resume: Path | None = None, reload: int = 1) -> Student:
+def fit(
+    pool: Pool, folder: Path, epochs: int, resume: Path | None = None, reload: int = 1
+) -> Student:
     data = module(pool)
     student = Student(data)
     trainer = pl.Trainer(
@@ -66,7 +75,14 @@ def fit(pool: Pool, folder: Path, epochs: int, resume: Path | None = None, reloa
         enable_model_summary=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=reload,
-        callbacks=[ModelCheckpoint(folder / "checkpoints", filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)],
+        callbacks=[
+            ModelCheckpoint(
+                folder / "checkpoints",
+                filename="{epoch}",
+                save_top_k=-1,
+                save_on_train_epoch_end=True,
+            )
+        ],
         default_root_dir=folder,
     )
     trainer.fit(student, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
@@ -76,7 +92,12 @@ def fit(pool: Pool, folder: Path, epochs: int, resume: Path | None = None, reloa
 def test_lightning_trains_on_the_grown_pool(pool: Pool, tmp_path: Path) -> None:
     pool.append(rows(6))
     student = fit(pool, tmp_path, 4)
-    assert {epoch: sum(map(len, batches)) for epoch, batches in student.trained.items()} == {0: 6, 1: 11, 2: 11, 3: 16}
+    assert {epoch: sum(map(len, batches)) for epoch, batches in student.trained.items()} == {
+        0: 6,
+        1: 11,
+        2: 11,
+        3: 16,
+    }
     assert student.trained[1] != student.trained[2]  # the same rows in another order
     assert student.validated[0, "fresh"] != []
     assert sorted(student.validated[1, "fresh"]) == [f"1-{n}" for n in range(5)]
@@ -99,12 +120,21 @@ def test_a_resumed_run_repeats_the_batches_exactly(tmp_path: Path) -> None:
     broken = Pool.open(tmp_path / "broken" / "rows.jsonl")
     broken.append(rows(6))
     fit(broken, tmp_path / "broken", 2)
-    broken.append([replace(row, id=f"lost {row.id}") for row in rows(3, round=2)])  # after the last checkpoint, before the kill
+    broken.append(
+        [replace(row, id=f"lost {row.id}") for row in rows(3, round=2)]
+    )  # after the last checkpoint, before the kill
     reopened = Pool.open(tmp_path / "broken" / "rows.jsonl")
-    resumed = fit(reopened, tmp_path / "broken", 4, resume=tmp_path / "broken" / "checkpoints" / "epoch=1.ckpt")
+    resumed = fit(
+        reopened,
+        tmp_path / "broken",
+        4,
+        resume=tmp_path / "broken" / "checkpoints" / "epoch=1.ckpt",
+    )
     assert set(resumed.trained) == {2, 3}
     assert all(resumed.trained[epoch] == undisturbed.trained[epoch] for epoch in (2, 3))
-    assert resumed.validated == {key: value for key, value in undisturbed.validated.items() if key[0] >= 2}
+    assert resumed.validated == {
+        key: value for key, value in undisturbed.validated.items() if key[0] >= 2
+    }
     assert reopened.digest() == whole.digest()
 
 

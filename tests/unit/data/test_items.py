@@ -37,9 +37,14 @@ TASK = NerTask([Label(name, name, name) for name in TYPES])
 TOKENIZER = tiny_tokenizer(["anna", "left"])
 
 
-def encoded(texts: Sequence[str], targets: Sequence[str], longest: int = 32, weight: float = 0.5) -> tuple[ItemEncoder, list[Item]]:
+def encoded(
+    texts: Sequence[str], targets: Sequence[str], longest: int = 32, weight: float = 0.5
+) -> tuple[ItemEncoder, list[Item]]:
     encoder = ItemEncoder(TASK, TOKENIZER, longest)
-    rows = [Row(f"r{n}", text, target, "gold", 0, True, weight=weight) for n, (text, target) in enumerate(zip(texts, targets, strict=True))]
+    rows = [
+        Row(f"r{n}", text, target, "gold", 0, True, weight=weight)
+        for n, (text, target) in enumerate(zip(texts, targets, strict=True))
+    ]
     return encoder, encoder.encode(rows)
 
 
@@ -64,15 +69,29 @@ def test_targets_and_weights_stand_at_first_sub_tokens_only() -> None:
 def test_words_have_weights_of_their_own() -> None:
     encoder = ItemEncoder(NerTask(TASK.labels, word_weights="confidence"), TOKENIZER, 5)
     target = write_spans([Span(0, 1, "PER"), Span(2, 4, "LOC")])
-    row = Row("r", "anna \u200b left xyz", target, "hard", 1, True, weight=0.5, entity_confidence=(0.25, 0.5))
+    row = Row(
+        "r",
+        "anna \u200b left xyz",
+        target,
+        "hard",
+        1,
+        True,
+        weight=0.5,
+        entity_confidence=(0.25, 0.5),
+    )
     # One word is dropped by the tokenizer, and of the last only the first sub-token is seen.
-    assert encoder.collate(enumerate(encoder.encode([row])))["weights"].tolist() == [[0, 0.125, 0.25, 0.25, 0]]
+    assert encoder.collate(enumerate(encoder.encode([row])))["weights"].tolist() == [
+        [0, 0.125, 0.25, 0.25, 0]
+    ]
 
 
 @pytest.mark.parametrize(
-    ("longest", "indices", "weighted"), [(7, (1, 2, 5), 3), (6, (1, 2, -1), 2), (4, (1, 2, -1), 2), (3, (1, -1, -1), 1)]
+    ("longest", "indices", "weighted"),
+    [(7, (1, 2, 5), 3), (6, (1, 2, -1), 2), (4, (1, 2, -1), 2), (3, (1, -1, -1), 1)],
 )
-def test_a_cut_inside_an_entity_keeps_its_beginning(longest: int, indices: tuple[int, ...], weighted: int) -> None:
+def test_a_cut_inside_an_entity_keeps_its_beginning(
+    longest: int, indices: tuple[int, ...], weighted: int
+) -> None:
     encoder, (item,) = encoded(["anna xyz left"], [write_spans([Span(0, 3, "PER")])], longest)
     assert item.indices == indices
     assert encoder.truncated == (longest < 7)
@@ -86,7 +105,10 @@ def test_a_cut_inside_an_entity_keeps_its_beginning(longest: int, indices: tuple
 
 
 def test_words_that_the_tokenizer_drops_have_no_token() -> None:
-    encoder, items = encoded(["anna \u200b left", "\u200b"], [write_spans([Span(0, 3, "LOC")]), write_spans([Span(0, 1, "LOC")])])
+    encoder, items = encoded(
+        ["anna \u200b left", "\u200b"],
+        [write_spans([Span(0, 3, "LOC")]), write_spans([Span(0, 1, "LOC")])],
+    )
     assert [item.indices for item in items] == [(1, -1, 2), (-1,)]
     batch = encoder.collate(enumerate(items))
     assert batch["weights"].tolist() == [[0, 0.5, 0.5, 0], [0, 0, 0, 0]]
@@ -94,9 +116,17 @@ def test_words_that_the_tokenizer_drops_have_no_token() -> None:
 
 
 @given(markings(), st.data())
-def test_a_perfect_student_is_read_as_the_target(marking: tuple[list[Span], int], data: st.DataObject) -> None:
+def test_a_perfect_student_is_read_as_the_target(
+    marking: tuple[list[Span], int], data: st.DataObject
+) -> None:
     spans, length = marking
-    words = data.draw(st.lists(st.sampled_from(["anna", "xyz", "a-b", "you're", "…", "7"]), min_size=length, max_size=length))
+    words = data.draw(
+        st.lists(
+            st.sampled_from(["anna", "xyz", "a-b", "you're", "…", "7"]),
+            min_size=length,
+            max_size=length,
+        )
+    )
     longest = data.draw(st.integers(3, 80))
     encoder, (item,) = encoded([" ".join(words)], [write_spans(spans)], longest)
     batch = encoder.collate([(0, item)])
@@ -116,7 +146,9 @@ GAPS = ("", " ", ", ", " left \u200b ", "\u200b", "\u200e ", " \u200e", " 7 ")
     st.lists(st.tuples(st.sampled_from(GAPS), st.booleans()), min_size=2, max_size=4),
     st.sampled_from(GAPS),
 )
-def test_a_repeated_mention_goes_from_characters_to_sub_tokens_and_back(mention: str, parts: list[tuple[str, bool]], last: str) -> None:
+def test_a_repeated_mention_goes_from_characters_to_sub_tokens_and_back(
+    mention: str, parts: list[tuple[str, bool]], last: str
+) -> None:
     text, indices = "", []
     for gap, marked in parts:
         text += gap
@@ -127,7 +159,9 @@ def test_a_repeated_mention_goes_from_characters_to_sub_tokens_and_back(mention:
     assert target is not None
     encoder, (item,) = encoded([inside], [target], longest=100)
     # What the tokenizer drops has no sub-token, so it is never learnt; here it stands outside of every entity.
-    assert {word for word, index in zip(inside.split(" "), item.indices, strict=True) if index < 0} <= {"\u200b", "\u200e"}
+    assert {
+        word for word, index in zip(inside.split(" "), item.indices, strict=True) if index < 0
+    } <= {"\u200b", "\u200e"}
     batch = encoder.collate([(0, item)])
     found = TASK.read(item.read(batch["targets"][0])).predicted
     assert found == target
@@ -136,21 +170,35 @@ def test_a_repeated_mention_goes_from_characters_to_sub_tokens_and_back(mention:
 
 
 @given(st.text(min_size=1, max_size=40).filter(split_words), st.data())
-def test_entities_of_any_text_go_from_characters_to_sub_tokens_and_back(text: str, data: st.DataObject) -> None:
+def test_entities_of_any_text_go_from_characters_to_sub_tokens_and_back(
+    text: str, data: st.DataObject
+) -> None:
     words = split_words(text)
     inside = joined(text, words)
     _, (bare,) = encoded([inside], ["[]"], longest=500)
-    tags = data.draw(st.lists(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]), min_size=len(words), max_size=len(words)))
+    tags = data.draw(
+        st.lists(
+            st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]),
+            min_size=len(words),
+            max_size=len(words),
+        )
+    )
     # A word that the tokenizer drops is never learnt, so no entity holds one.
-    spans = [span for span in from_tags(strict_tags(tags)) if min(bare.indices[span.start : span.end]) >= 0]
+    spans = [
+        span
+        for span in from_tags(strict_tags(tags))
+        if min(bare.indices[span.start : span.end]) >= 0
+    ]
     encoder, (item,) = encoded([inside], [write_spans(spans)], longest=500)
     found = TASK.read(item.read(encoder.collate([(0, item)])["targets"][0])).predicted
     assert found == write_spans(spans)
     edges = [to_characters(words, span) for span in read_spans(found)]
-    assert [from_characters(words, *edge, span.type) for edge, span in zip(edges, spans, strict=True)] == spans
-    assert [joined(text, [word for word in words if start <= word[0] < end]) for start, end in edges] == [
-        " ".join(inside.split(" ")[span.start : span.end]) for span in spans
-    ]
+    assert [
+        from_characters(words, *edge, span.type) for edge, span in zip(edges, spans, strict=True)
+    ] == spans
+    assert [
+        joined(text, [word for word in words if start <= word[0] < end]) for start, end in edges
+    ] == [" ".join(inside.split(" ")[span.start : span.end]) for span in spans]
 
 
 def test_places_are_those_of_the_tokenizer() -> None:
@@ -168,5 +216,8 @@ def test_a_tokenizer_that_knows_no_words_is_refused() -> None:
             return 2
 
     tokenizer: Any = Slow()
-    with pytest.raises(ConfigError, match=r"tokenizer of old/one cannot tell which word a token belongs to .*student.model="):
+    with pytest.raises(
+        ConfigError,
+        match=r"tokenizer of old/one cannot tell which word a token belongs to .*student.model=",
+    ):
         ItemEncoder(TASK, tokenizer, 16)

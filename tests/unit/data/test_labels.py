@@ -37,7 +37,10 @@ def test_labels_keep_the_order_of_the_config() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"a": {"wrod": "x"}, "b": None}, r"data.labels.a: Unknown key 'wrod'. Did you mean 'word'"),
+        (
+            {"a": {"wrod": "x"}, "b": None},
+            r"data.labels.a: Unknown key 'wrod'. Did you mean 'word'",
+        ),
         ({"a": 3, "b": None}, "data.labels.a is 3"),
         (["a", "b", "a"], "lists 'a' twice"),
         ("a,b", "is the string 'a,b'"),

@@ -15,22 +15,42 @@ from tutelage.tasks.spans import Span, read_spans, to_tags, write_spans
 
 
 def test_words_and_spans_give_the_same_marking() -> None:
-    by_overrides = from_words("a:1", ["Anna", "Lee", "left", "Köln", "."], ["B-PER", "I-PER", "O", "B-LOC", "O"])
-    assert by_overrides == ("Anna Lee left Köln .", write_spans([Span(0, 2, "PER"), Span(3, 4, "LOC")]))
+    by_overrides = from_words(
+        "a:1", ["Anna", "Lee", "left", "Köln", "."], ["B-PER", "I-PER", "O", "B-LOC", "O"]
+    )
+    assert by_overrides == (
+        "Anna Lee left Köln .",
+        write_spans([Span(0, 2, "PER"), Span(3, 4, "LOC")]),
+    )
     text = "Anna Lee left  Köln."
     assert from_spans("a:1", text, [[15, 19, "LOC"], (0, 8, "PER")]) == by_overrides
-    named = [{"start": 0, "end": 8, "label": "PER"}, {"start": 15, "end": 19, "type": "LOC", "text": "Köln"}]
+    named = [
+        {"start": 0, "end": 8, "label": "PER"},
+        {"start": 15, "end": 19, "type": "LOC", "text": "Köln"},
+    ]
     assert from_spans("a:1", text, named) == by_overrides
 
 
 def test_a_type_may_stand_under_the_second_key_where_the_first_is_null() -> None:
-    rows = [{"start": 0, "end": 4, "label": None, "type": "PER"}, {"start": 9, "end": 13, "label": "LOC", "type": None}]
-    assert from_spans("a:1", "Anna saw Köln", rows)[1] == write_spans([Span(0, 1, "PER"), Span(2, 3, "LOC")])
+    rows = [
+        {"start": 0, "end": 4, "label": None, "type": "PER"},
+        {"start": 9, "end": 13, "label": "LOC", "type": None},
+    ]
+    assert from_spans("a:1", "Anna saw Köln", rows)[1] == write_spans(
+        [Span(0, 1, "PER"), Span(2, 3, "LOC")]
+    )
 
 
 def test_a_span_that_is_there_twice_counts_once() -> None:
     once = from_spans("a:1", "in Ulm on", [[3, 6, "LOC"]])
-    assert from_spans("a:1", "in Ulm on", [[3, 6, "LOC"], {"start": 3, "end": 6, "label": "LOC"}, [2, 7, "LOC"]]) == once
+    assert (
+        from_spans(
+            "a:1",
+            "in Ulm on",
+            [[3, 6, "LOC"], {"start": 3, "end": 6, "label": "LOC"}, [2, 7, "LOC"]],
+        )
+        == once
+    )
 
 
 def test_a_long_span_is_cut_in_the_message() -> None:
@@ -40,10 +60,20 @@ def test_a_long_span_is_cut_in_the_message() -> None:
 
 
 def test_numbers_have_the_names_that_the_data_set_gives() -> None:
-    assert from_words("a:1", ["Anna", "Lee"], [1, 2], ["O", "B-PER", "I-PER"])[1] == write_spans([Span(0, 2, "PER")])
-    assert from_words("a:1", ["Anna", "Lee"], [-1, -1], ["O", "B-PER", "I-PER"]) == ("Anna Lee", None)
-    assert from_spans("a:1", "Anna Lee", [[0, 8, 1]], ["LOC", "PER"])[1] == write_spans([Span(0, 2, "PER")])
-    assert from_spans("a:1", "Anna Lee", [[0, 4, 0], [5, 8, -1]], ["LOC", "PER"]) == ("Anna Lee", None)
+    assert from_words("a:1", ["Anna", "Lee"], [1, 2], ["O", "B-PER", "I-PER"])[1] == write_spans(
+        [Span(0, 2, "PER")]
+    )
+    assert from_words("a:1", ["Anna", "Lee"], [-1, -1], ["O", "B-PER", "I-PER"]) == (
+        "Anna Lee",
+        None,
+    )
+    assert from_spans("a:1", "Anna Lee", [[0, 8, 1]], ["LOC", "PER"])[1] == write_spans(
+        [Span(0, 2, "PER")]
+    )
+    assert from_spans("a:1", "Anna Lee", [[0, 4, 0], [5, 8, -1]], ["LOC", "PER"]) == (
+        "Anna Lee",
+        None,
+    )
     with pytest.raises(DataError, match=r"^a:1: there is no class 2: the data names 2 classes"):
         from_spans("a:1", "Anna Lee", [[0, 8, 2]], ["LOC", "PER"])
     # What datasets.ClassLabel(num_classes=2) makes up.
@@ -67,22 +97,33 @@ def test_a_span_inside_a_word_cuts_it() -> None:
 
 def test_white_space_at_the_ends_of_a_span_does_not_matter() -> None:
     for index in ([3, 6], [2, 6], [3, 7], [2, 7]):
-        assert from_spans("a:1", "in Ulm on", [[*index, "LOC"]]) == ("in Ulm on", write_spans([Span(1, 2, "LOC")]))
+        assert from_spans("a:1", "in Ulm on", [[*index, "LOC"]]) == (
+            "in Ulm on",
+            write_spans([Span(1, 2, "LOC")]),
+        )
 
 
 @given(TEXTS, st.data())
 def test_every_span_over_something_is_kept(text: str, data: st.DataObject) -> None:
     edges = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
-    spans = [(start, end, "X") for start, end in zip(edges[::2], edges[1::2], strict=False) if text[start:end].strip()]
+    spans = [
+        (start, end, "X")
+        for start, end in zip(edges[::2], edges[1::2], strict=False)
+        if text[start:end].strip()
+    ]
     inside, target = from_spans("a:1", text, spans)
     assert target is not None
     words, read = inside.split(" "), read_spans(target)
-    assert ["".join(words[span.start : span.end]) for span in read] == ["".join(text[start:end].split()) for start, end, _ in spans]
+    assert ["".join(words[span.start : span.end]) for span in read] == [
+        "".join(text[start:end].split()) for start, end, _ in spans
+    ]
     if inside:
         assert from_words("a:1", words, to_tags(read, len(words))) == (inside, target)
 
 
-@pytest.mark.parametrize("word", ["", " ", "New York", "a\tb", "a\n", "a\u2028b", "\u00a0", None, ["a"], {"a": 1}])
+@pytest.mark.parametrize(
+    "word", ["", " ", "New York", "a\tb", "a\n", "a\u2028b", "\u00a0", None, ["a"], {"a": 1}]
+)
 def test_what_is_not_a_word_is_named(word: Any) -> None:
     with pytest.raises(DataError, match=r"^a:1: .* is not a word: it is empty, or holds a space"):
         from_words("a:1", ["a", word], ["O", "O"])
@@ -125,11 +166,23 @@ def test_tags_that_do_not_fit(words: list[str], tags: list[Any], message: str) -
         ([[0, 4, True]], "is not a span"),
         ([[0, 4, 1.5]], "is not a span"),
         ([{"start": 0, "end": 4, "label": None, "type": None}], "is not a span"),
-        ([[0, 4, 1]], r"the type 1 of the span \[0, 4\) is an integer, and nothing says which type it means. Write the types by name"),
+        (
+            [[0, 4, 1]],
+            r"the type 1 of the span \[0, 4\) is an integer, and nothing says which type it means. Write the types by name",
+        ),
         ([{"start": 0, "end": 4, "label": 0}], r"the type 0 of the span \[0, 4\) is an integer"),
-        ([[0, 8, "PER"], [5, 8, "LOC"]], r"the spans \[0, 8\) 'Anna Lee' \(PER\) and \[5, 8\) 'Lee' \(LOC\) overlap; nested .*Keep one"),
-        ([[5, 8, "LOC"], [0, 8, "LOC"]], r"the spans \[0, 8\) 'Anna Lee' \(LOC\) and \[5, 8\) 'Lee' \(LOC\) overlap; nested"),
-        ([[5, 8, "PER"], [0, 4, "PER"], [5, 8, "LOC"]], r"the span \[5, 8\) 'Lee' has two types, LOC and PER. Keep one"),
+        (
+            [[0, 8, "PER"], [5, 8, "LOC"]],
+            r"the spans \[0, 8\) 'Anna Lee' \(PER\) and \[5, 8\) 'Lee' \(LOC\) overlap; nested .*Keep one",
+        ),
+        (
+            [[5, 8, "LOC"], [0, 8, "LOC"]],
+            r"the spans \[0, 8\) 'Anna Lee' \(LOC\) and \[5, 8\) 'Lee' \(LOC\) overlap; nested",
+        ),
+        (
+            [[5, 8, "PER"], [0, 4, "PER"], [5, 8, "LOC"]],
+            r"the span \[5, 8\) 'Lee' has two types, LOC and PER. Keep one",
+        ),
     ],
 )
 def test_spans_that_make_no_sense(spans: list[Any], message: str) -> None:

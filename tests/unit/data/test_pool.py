@@ -144,7 +144,17 @@ def test_every_cut_of_the_file_opens_with_whole_rows_only(path: Path) -> None:
         assert Pool.open(path).rows == (*pool.rows[:whole], row(7))
 
 
-@pytest.mark.parametrize("line", ["{}", "[1]", "not json", '{"id": "a", "unknown": 1}', "\x00\x00", '{"id": "a", "distribution": 3}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}",
+        "[1]",
+        "not json",
+        '{"id": "a", "unknown": 1}',
+        "\x00\x00",
+        '{"id": "a", "distribution": 3}',
+    ],
+)
 def test_a_broken_line_is_named(path: Path, line: str) -> None:
     Pool.open(path).append([row(1)])
     with path.open("a") as handle:
@@ -175,7 +185,9 @@ def test_a_full_disk_leaves_no_half_line(path: Path, monkeypatch: pytest.MonkeyP
         return written
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(RunError, match=r"rows\.jsonl could not be written \(No space left on device\).*resume"):
+    with pytest.raises(
+        RunError, match=r"rows\.jsonl could not be written \(No space left on device\).*resume"
+    ):
         pool.append([row(2), row(3)])
     monkeypatch.undo()
     assert written == 40

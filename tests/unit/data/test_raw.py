@@ -16,14 +16,20 @@ from tutelage.tasks.spans import Span, write_spans
 WORDS, TAGS, TEXT, SPANS = ["Anna", "left"], ["B-PER", "O"], "Anna left!", [[0, 4, "PER"]]
 BY_WORDS = ("Anna left", write_spans([Span(0, 1, "PER")]))
 BY_SPANS = ("Anna left !", write_spans([Span(0, 1, "PER")]))
-PRODIGY = [{"text": "Anna", "start": 0, "end": 4, "id": 0}, {"text": "left", "start": 5, "end": 9, "id": 1}]
+PRODIGY = [
+    {"text": "Anna", "start": 0, "end": 4, "id": 0},
+    {"text": "left", "start": 5, "end": 9, "id": 1},
+]
 REST: dict[str, Any] = {
-    name: [{"text": f"{who} ran", "spans": [[0, 4, "PER"]]}] for name, who in (("validation", "Olga"), ("test", "Piet"))
+    name: [{"text": f"{who} ran", "spans": [[0, 4, "PER"]]}]
+    for name, who in (("validation", "Olga"), ("test", "Piet"))
 }
 
 
 def picked(row: dict[str, Any], need: bool = False) -> tuple[str, str | None]:
-    (example,) = raw_examples(list(row), iter([("f:1", row)]), Columns("ner"), where="f", need_label=need)
+    (example,) = raw_examples(
+        list(row), iter([("f:1", row)]), Columns("ner"), where="f", need_label=need
+    )
     assert example == RawExample(example.text, example.label, "f:1")
     return example.text, example.label
 
@@ -41,7 +47,14 @@ def picked(row: dict[str, Any], need: bool = False) -> tuple[str, str | None]:
         ({"text": TEXT, "tokens": [], "tags": [], "spans": SPANS}, BY_SPANS),
         ({"text": TEXT, "tokens": 2, "spans": SPANS}, BY_SPANS),
         ({"text": TEXT, "tags": ["news"], "spans": SPANS}, BY_SPANS),
-        ({"text": TEXT, "tokens": PRODIGY, "spans": [{**PRODIGY[0], "token_start": 0, "token_end": 0, "label": "PER"}]}, BY_SPANS),
+        (
+            {
+                "text": TEXT,
+                "tokens": PRODIGY,
+                "spans": [{**PRODIGY[0], "token_start": 0, "token_end": 0, "label": "PER"}],
+            },
+            BY_SPANS,
+        ),
         ({"text": TEXT, "tokens": WORDS, "tags": TAGS, "spans": None}, BY_WORDS),
         ({"text": None, "tokens": WORDS, "tags": TAGS, "spans": None}, BY_WORDS),
         ({"text": TEXT, "tokens": WORDS, "tags": TAGS, "spans": []}, BY_WORDS),
@@ -51,7 +64,9 @@ def picked(row: dict[str, Any], need: bool = False) -> tuple[str, str | None]:
         ({"text": None, "tokens": None, "tags": None, "spans": None}, ("", None)),
     ],
 )
-def test_what_is_there_decides(row: dict[str, Any], read: tuple[str, str | None], need: bool) -> None:
+def test_what_is_there_decides(
+    row: dict[str, Any], read: tuple[str, str | None], need: bool
+) -> None:
     assert picked(row, need) == read
 
 
@@ -73,7 +88,8 @@ def test_a_pool_may_have_no_marks(row: dict[str, Any], read: str) -> None:
 
 def test_with_both_kinds_of_text_and_no_marks_both_are_named() -> None:
     with pytest.raises(
-        DataError, match=r"^f has neither 'tags' \(of 'tokens'\) nor 'spans' \(of 'text'\), but text, tokens, ner. Set data"
+        DataError,
+        match=r"^f has neither 'tags' \(of 'tokens'\) nor 'spans' \(of 'text'\), but text, tokens, ner. Set data",
     ):
         picked({"text": TEXT, "tokens": WORDS, "ner": TAGS}, need=True)
 
@@ -81,14 +97,29 @@ def test_with_both_kinds_of_text_and_no_marks_both_are_named() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"tokens": WORDS, "spans": SPANS}, r"'spans' marks characters of a 'text', and there is none.*data.text_column="),
-        ({"text": None, "tokens": WORDS, "spans": SPANS}, r"'spans' marks characters of a 'text', and there is none"),
-        ({"text": TEXT, "tags": TAGS}, r"'tags' \(\['B-PER', 'O'\]\) marks words, and there are none in 'tokens'.*data.words_column="),
-        ({"text": TEXT, "tokens": PRODIGY, "tags": TAGS}, r"'tags' .* marks words, and there are none in 'tokens'"),
+        (
+            {"tokens": WORDS, "spans": SPANS},
+            r"'spans' marks characters of a 'text', and there is none.*data.text_column=",
+        ),
+        (
+            {"text": None, "tokens": WORDS, "spans": SPANS},
+            r"'spans' marks characters of a 'text', and there is none",
+        ),
+        (
+            {"text": TEXT, "tags": TAGS},
+            r"'tags' \(\['B-PER', 'O'\]\) marks words, and there are none in 'tokens'.*data.words_column=",
+        ),
+        (
+            {"text": TEXT, "tokens": PRODIGY, "tags": TAGS},
+            r"'tags' .* marks words, and there are none in 'tokens'",
+        ),
         ({"tokens": [], "tags": ["O"]}, r"'tags' .* marks words, and there are none in 'tokens'"),
         ({"tokens": WORDS, "tags": []}, r"2 words and 0 tags"),
         ({"text": 5, "spans": []}, r"the text is an integer \(5\), not a string"),
-        ({"text": None, "spans": SPANS}, r"the span \[0, 4\) does not lie in its text of 0 characters"),
+        (
+            {"text": None, "spans": SPANS},
+            r"the span \[0, 4\) does not lie in its text of 0 characters",
+        ),
     ],
 )
 def test_marks_without_what_they_mark_are_errors(row: dict[str, Any], message: str) -> None:
@@ -99,13 +130,28 @@ def test_marks_without_what_they_mark_are_errors(row: dict[str, Any], message: s
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_the_gold_of_a_pool_with_both_forms_is_kept(tmp_path: Path, suffix: str) -> None:
     train = [
-        {"text": "Anna left!", "tokens": None, "tags": None, "spans": [{"start": 0, "end": 4, "label": "PER"}]},
-        {"text": "Ulla stayed.", "tokens": ["Ulla", "stayed."], "tags": None, "spans": [{"start": 0, "end": 4, "label": "PER"}]},
+        {
+            "text": "Anna left!",
+            "tokens": None,
+            "tags": None,
+            "spans": [{"start": 0, "end": 4, "label": "PER"}],
+        },
+        {
+            "text": "Ulla stayed.",
+            "tokens": ["Ulla", "stayed."],
+            "tags": None,
+            "spans": [{"start": 0, "end": 4, "label": "PER"}],
+        },
         {"text": None, "tokens": ["see", "Jan"], "tags": ["O", "B-PER"], "spans": None},
     ]
     rest = {
         name: [
-            {"text": row["text"], "spans": [dict(zip(("start", "end", "label"), span, strict=True)) for span in row["spans"]]}
+            {
+                "text": row["text"],
+                "spans": [
+                    dict(zip(("start", "end", "label"), span, strict=True)) for span in row["spans"]
+                ],
+            }
             for row in rows
         ]
         for name, rows in REST.items()
@@ -120,7 +166,15 @@ def test_the_gold_of_a_pool_with_both_forms_is_kept(tmp_path: Path, suffix: str)
 @pytest.mark.parametrize("key", ["label", "type"])
 def test_spans_may_be_an_object_of_lists(tmp_path: Path, key: str) -> None:
     train = [
-        {"text": "Anna met Olga", "spans": {"start": [0, 9], "end": [4, 13], key: ["PER", "PER"], "text": ["Anna", "Olga"]}},
+        {
+            "text": "Anna met Olga",
+            "spans": {
+                "start": [0, 9],
+                "end": [4, 13],
+                key: ["PER", "PER"],
+                "text": ["Anna", "Olga"],
+            },
+        },
         {"text": "no one", "spans": {"start": [], "end": [], key: []}},
     ]
     data = load_files(folder(tmp_path, train=train, **REST), kind="ner")
@@ -130,7 +184,10 @@ def test_spans_may_be_an_object_of_lists(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("spans", "message"),
     [
-        ({"start": [0, 5], "end": [4], "label": ["PER"]}, r"lists in 'spans' differ in length: 2 of 'start', 1 of 'end', 1 of 'label'"),
+        (
+            {"start": [0, 5], "end": [4], "label": ["PER"]},
+            r"lists in 'spans' differ in length: 2 of 'start', 1 of 'end', 1 of 'label'",
+        ),
         ({"start": [0], "end": [4]}, r"\{'start': 0, 'end': 4\} is not a span"),
         ({"start": 0, "end": 4, "label": "PER"}, r"'spans' is a dict"),
         ({}, r"'spans' is a dict \(\{\}\), not a list"),

@@ -16,8 +16,13 @@ from tutelage.records import Label
 def test_every_format_gives_the_same_data(tmp_path: Path, suffix: str) -> None:
     data = load_files(folder(tmp_path, suffix))
     assert [example.text for example in data.pool] == [row["text"] for row in rows(0, 8)]
-    assert [(example.text, example.label) for example in data.test] == [(row["text"], row["label"]) for row in rows(10, 12)]
-    assert data.labels == (Label("HandTool", "hand tool", "hand tool"), Label("animal", "animal", "animal"))
+    assert [(example.text, example.label) for example in data.test] == [
+        (row["text"], row["label"]) for row in rows(10, 12)
+    ]
+    assert data.labels == (
+        Label("HandTool", "hand tool", "hand tool"),
+        Label("animal", "animal", "animal"),
+    )
     assert data.dropped == {}
     assert data.name == tmp_path.name
 
@@ -25,7 +30,9 @@ def test_every_format_gives_the_same_data(tmp_path: Path, suffix: str) -> None:
 def test_other_names_columns_and_a_byte_order_mark(tmp_path: Path) -> None:
     for name, (start, stop) in {"pool": (0, 8), "dev": (8, 10), "test": (10, 12)}.items():
         lines = [f'"{row["text"]}, or so",{row["label"]}' for row in rows(start, stop)]
-        (tmp_path / f"{name}.csv").write_text("\ufeffsentence, topic\r\n" + "\r\n".join(lines) + "\r\n\r\n", encoding="utf-8")
+        (tmp_path / f"{name}.csv").write_text(
+            "\ufeffsentence, topic\r\n" + "\r\n".join(lines) + "\r\n\r\n", encoding="utf-8"
+        )
     data = load_files(tmp_path, format="csv", text_column="sentence", label_column="topic")
     assert len(data.pool) == 16
     assert data.pool[0].text == "I once saw a badger, yes a badger, there, or so"
@@ -42,13 +49,21 @@ def test_labels_may_be_numbers(tmp_path: Path) -> None:
     def numbered(split: Rows) -> Rows:
         return [{**row, "label": int(row["label"] == "animal")} for row in split]
 
-    path = folder(tmp_path, train=numbered(rows(0, 8)), validation=numbered(rows(8, 10)), test=numbered(rows(10, 12)))
+    path = folder(
+        tmp_path,
+        train=numbered(rows(0, 8)),
+        validation=numbered(rows(8, 10)),
+        test=numbered(rows(10, 12)),
+    )
     data = load_files(path, labels={0: {"word": "tool", "description": "a hand tool"}, 1: "animal"})
     assert data.labels == (Label("0", "tool", "a hand tool"), Label("1", "animal", "1"))
     assert data.test[0].label == "1"
 
 
-@pytest.mark.parametrize(("content", "message"), [("", "is empty"), (" \n\n", "is empty"), ("text,label\n", "has no rows")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "is empty"), (" \n\n", "is empty"), ("text,label\n", "has no rows")],
+)
 def test_an_empty_file(tmp_path: Path, content: str, message: str) -> None:
     folder(tmp_path, ".csv", test=None)
     (tmp_path / "test.csv").write_text(content)
@@ -61,7 +76,10 @@ def test_an_empty_parquet_file(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     folder(tmp_path, ".parquet")
-    pq.write_table(pa.table({"text": pa.array([], pa.string()), "label": pa.array([], pa.string())}), tmp_path / "test.parquet")
+    pq.write_table(
+        pa.table({"text": pa.array([], pa.string()), "label": pa.array([], pa.string())}),
+        tmp_path / "test.parquet",
+    )
     with pytest.raises(DataError, match=r"test.parquet has no rows"):
         load_files(tmp_path)
 
@@ -77,10 +95,13 @@ def test_a_broken_parquet_file(tmp_path: Path) -> None:
 def test_a_column_that_is_not_there(tmp_path: Path, suffix: str) -> None:
     path = folder(tmp_path, suffix)
     with pytest.raises(
-        DataError, match=r"train\.\w+: Unknown column 'txt'. Did you mean 'text'\? Available: label, text.*data.text_column="
+        DataError,
+        match=r"train\.\w+: Unknown column 'txt'. Did you mean 'text'\? Available: label, text.*data.text_column=",
     ):
         load_files(path, text_column="txt")
-    with pytest.raises(DataError, match=r"\w+: Unknown column 'labels'. Did you mean 'label'.*data.label_column="):
+    with pytest.raises(
+        DataError, match=r"\w+: Unknown column 'labels'. Did you mean 'label'.*data.label_column="
+    ):
         load_files(path, label_column="labels")
 
 
@@ -113,7 +134,10 @@ def test_a_label_that_is_neither_text_nor_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("one,two,three", r"csv:18: 3 fields where the header has 2 \(text, label\)"), ('"never closed,animal', "not a clean csv file")],
+    [
+        ("one,two,three", r"csv:18: 3 fields where the header has 2 \(text, label\)"),
+        ('"never closed,animal', "not a clean csv file"),
+    ],
 )
 def test_a_malformed_csv_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = folder(tmp_path, ".csv")
@@ -125,12 +149,16 @@ def test_a_malformed_csv_line_is_named(tmp_path: Path, line: str, message: str) 
 
 def test_another_encoding_is_recognised_and_can_be_set(tmp_path: Path) -> None:
     path = folder(tmp_path, ".csv")
-    french = "".join(f"L'été dernier, j'ai mangé des pâtes à la crème près de la forêt n°{n} où il a neigé,animal\n" for n in range(20))
+    french = "".join(
+        f"L'été dernier, j'ai mangé des pâtes à la crème près de la forêt n°{n} où il a neigé,animal\n"
+        for n in range(20)
+    )
     content = (path / "train.csv").read_bytes() + french.replace(", j", " j").encode("cp1252")
     (path / "train.csv").write_bytes(content)
     offset = content.index(b"\xe9")
     with pytest.raises(
-        DataError, match=rf"not utf-8: byte 0xe9 at offset {offset}. It looks like \w+: set data.encoding=\w+, or convert it: iconv"
+        DataError,
+        match=rf"not utf-8: byte 0xe9 at offset {offset}. It looks like \w+: set data.encoding=\w+, or convert it: iconv",
     ):
         load_files(path)
     assert "L'été dernier" in load_files(path, encoding="cp1252").pool[-1].text
@@ -140,49 +168,86 @@ def test_another_encoding_is_recognised_and_can_be_set(tmp_path: Path) -> None:
 
 def by_overrides(text: str, *people: int) -> dict[str, object]:
     words = text.split()
-    return {"tokens": words, "tags": ["B-PER" if index in people else "O" for index in range(len(words))]}
+    return {
+        "tokens": words,
+        "tags": ["B-PER" if index in people else "O" for index in range(len(words))],
+    }
 
 
-MARKED = {"train": [by_overrides("Anna went home", 0), by_overrides("they met Olga", 2)], "validation": [by_overrides("see Ulla run", 1)]}
+MARKED = {
+    "train": [by_overrides("Anna went home", 0), by_overrides("they met Olga", 2)],
+    "validation": [by_overrides("see Ulla run", 1)],
+}
 MARKED["test"] = [by_overrides("is that Piet , here", 2)]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_words_with_tags_and_texts_with_spans_give_the_same_data(tmp_path: Path, suffix: str) -> None:
+def test_words_with_tags_and_texts_with_spans_give_the_same_data(
+    tmp_path: Path, suffix: str
+) -> None:
     def with_spans(row: dict[str, object]) -> dict[str, object]:
         words, tags = row["tokens"], row["tags"]
         assert isinstance(words, list)
         assert isinstance(tags, list)
         text = " ".join(words)
-        starts = [len(" ".join([*words[:index], ""])) for index, tag in enumerate(tags) if tag != "O"]
-        return {"text": text, "spans": [{"start": at, "end": at + len(text[at:].split()[0]), "label": "PER"} for at in starts]}
+        starts = [
+            len(" ".join([*words[:index], ""])) for index, tag in enumerate(tags) if tag != "O"
+        ]
+        return {
+            "text": text,
+            "spans": [
+                {"start": at, "end": at + len(text[at:].split()[0]), "label": "PER"}
+                for at in starts
+            ],
+        }
 
     for name in ("words", "spans", "renamed"):
         (tmp_path / name).mkdir()
     data = load_files(folder(tmp_path / "words", suffix, **MARKED), kind="ner")
     assert [example.text for example in data.pool] == ["Anna went home", "they met Olga"]
-    assert [(example.text, example.label) for example in data.test] == [("is that Piet , here", '[[2, 3, "PER"]]')]
+    assert [(example.text, example.label) for example in data.test] == [
+        ("is that Piet , here", '[[2, 3, "PER"]]')
+    ]
     assert data.labels == (Label("PER", "per", "per"),)
     spans = {name: [with_spans(row) for row in split] for name, split in MARKED.items()}
     assert load_files(folder(tmp_path / "spans", suffix, **spans), kind="ner").digest == data.digest
-    renamed = {name: [{"w": row["tokens"], "ner_tags": row["tags"]} for row in split] for name, split in MARKED.items()}
+    renamed = {
+        name: [{"w": row["tokens"], "ner_tags": row["tags"]} for row in split]
+        for name, split in MARKED.items()
+    }
     path = folder(tmp_path / "renamed", suffix, **renamed)
-    assert load_files(path, kind="ner", words_column="w", tags_column="ner_tags").digest == data.digest
-    with pytest.raises(DataError, match=r"Unknown column 'tags'. Did you mean 'ner_tags'.*data.tags_column="):
+    assert (
+        load_files(path, kind="ner", words_column="w", tags_column="ner_tags").digest == data.digest
+    )
+    with pytest.raises(
+        DataError, match=r"Unknown column 'tags'. Did you mean 'ner_tags'.*data.tags_column="
+    ):
         load_files(path, kind="ner", words_column="w")
-    with pytest.raises(DataError, match=r"neither 'tokens' .* nor 'text' .* is there, but w, ner_tags. Set data.words_column= or"):
+    with pytest.raises(
+        DataError,
+        match=r"neither 'tokens' .* nor 'text' .* is there, but w, ner_tags. Set data.words_column= or",
+    ):
         load_files(path, kind="ner")
 
 
 def test_a_run_on_the_other_task_s_data_is_told_which_task_to_give(tmp_path: Path) -> None:
     for name in ("words", "spans", "labels"):
         (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match=r"train.jsonl marks entities \(tokens, tags\), and the task is classification. Give task=ner"):
+    with pytest.raises(
+        DataError,
+        match=r"train.jsonl marks entities \(tokens, tags\), and the task is classification. Give task=ner",
+    ):
         load_files(folder(tmp_path / "words", **MARKED))
     spans = {name: [{"text": "Anna", "spans": [[0, 4, "PER"]]}] for name in MARKED}
-    with pytest.raises(DataError, match=r"validation.jsonl marks entities \(spans\), and the task is classification. Give task=ner"):
+    with pytest.raises(
+        DataError,
+        match=r"validation.jsonl marks entities \(spans\), and the task is classification. Give task=ner",
+    ):
         load_files(folder(tmp_path / "spans", **spans))
-    with pytest.raises(DataError, match=r"has one label a text \('label'\) and no entities, and the task is ner. Give task=classification"):
+    with pytest.raises(
+        DataError,
+        match=r"has one label a text \('label'\) and no entities, and the task is ner. Give task=classification",
+    ):
         load_files(folder(tmp_path / "labels"), kind="ner")
     with pytest.raises(DataError, match=r"marks entities .* Give task=ner"):
         load_sample("wikigold")
@@ -202,7 +267,10 @@ def test_a_table_cannot_mark_entities(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"tokens": "Anna left", "tags": ["O"]}, r"test.jsonl:2: 'tokens' is a str \('Anna left'\), not a list"),
+        (
+            {"tokens": "Anna left", "tags": ["O"]},
+            r"test.jsonl:2: 'tokens' is a str \('Anna left'\), not a list",
+        ),
         ({"tokens": ["Anna"], "tags": ["O", "O"]}, "test.jsonl:2: 1 words and 2 tags"),
         ({"tokens": ["Anna", None], "tags": ["O", "O"]}, "test.jsonl:2: None is not a word"),
         ({"tokens": ["Anna"], "tags": ["PER"]}, "test.jsonl:2: 'PER' is not a tag"),
@@ -220,12 +288,16 @@ def test_a_malformed_marking_is_named(tmp_path: Path, row: dict[str, object], me
 SPLITS = {"train": "Anna", "validation": "Olga", "test": "Piet"}
 
 
-def exported(path: Path, features: dict[str, object], content: dict[str, list[dict[str, object]]]) -> Path:
+def exported(
+    path: Path, features: dict[str, object], content: dict[str, list[dict[str, object]]]
+) -> Path:
     """A folder of parquet files as `datasets` writes them."""
     import datasets
 
     for name, split in content.items():
-        datasets.Dataset.from_list(split, features=datasets.Features(features)).to_parquet(str(path / f"{name}.parquet"))
+        datasets.Dataset.from_list(split, features=datasets.Features(features)).to_parquet(
+            str(path / f"{name}.parquet")
+        )
     return path
 
 
@@ -235,30 +307,55 @@ def test_parquet_of_datasets_keeps_the_names_of_its_tags(tmp_path: Path) -> None
 
     content = {name: [{"tokens": [who, "left"], "tags": [1, 0]}] for name, who in SPLITS.items()}
     content["train"].append({"tokens": ["not", "told"], "tags": [-1, -1]})
-    features = {"tokens": datasets.List(datasets.Value("string")), "tags": datasets.List(datasets.ClassLabel(names=["O", "B-PER"]))}
+    features = {
+        "tokens": datasets.List(datasets.Value("string")),
+        "tags": datasets.List(datasets.ClassLabel(names=["O", "B-PER"])),
+    }
     data = load_files(exported(tmp_path, features, content), kind="ner")
-    assert (list(data.pool_gold.values()), data.test[0].label) == (['[[0, 1, "PER"]]'], '[[0, 1, "PER"]]')
+    assert (list(data.pool_gold.values()), data.test[0].label) == (
+        ['[[0, 1, "PER"]]'],
+        '[[0, 1, "PER"]]',
+    )
     assert data.notes == ("1 of 2 pool texts have no label",)
     for file in tmp_path.iterdir():
         pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
-    with pytest.raises(DataError, match=r"train.parquet: row 1: the tag 1 is an integer, not a string such as B-PER. Write the names"):
+    with pytest.raises(
+        DataError,
+        match=r"train.parquet: row 1: the tag 1 is an integer, not a string such as B-PER. Write the names",
+    ):
         load_files(tmp_path, kind="ner")
 
 
 @pytest.mark.parametrize("by_key", [False, True])
-def test_parquet_of_datasets_keeps_the_names_of_its_spans_types(tmp_path: Path, by_key: bool) -> None:
+def test_parquet_of_datasets_keeps_the_names_of_its_spans_types(
+    tmp_path: Path, by_key: bool
+) -> None:
     import datasets
     import pyarrow.parquet as pq
 
-    span = {"start": datasets.Value("int32"), "end": datasets.Value("int32"), "label": datasets.ClassLabel(names=["LOC", "PER"])}
-    values: object = {"start": [0], "end": [4], "label": [1]} if by_key else [{"start": 0, "end": 4, "label": 1}]
+    span = {
+        "start": datasets.Value("int32"),
+        "end": datasets.Value("int32"),
+        "label": datasets.ClassLabel(names=["LOC", "PER"]),
+    }
+    values: object = (
+        {"start": [0], "end": [4], "label": [1]} if by_key else [{"start": 0, "end": 4, "label": 1}]
+    )
     content = {name: [{"text": f"{who} left", "spans": values}] for name, who in SPLITS.items()}
-    features = {"text": datasets.Value("string"), "spans": datasets.Sequence(span) if by_key else datasets.List(span)}
+    features = {
+        "text": datasets.Value("string"),
+        "spans": datasets.Sequence(span) if by_key else datasets.List(span),
+    }
     data = load_files(exported(tmp_path, features, content), kind="ner")
-    assert (data.test[0].label, [label.name for label in data.labels]) == ('[[0, 1, "PER"]]', ["PER"])
+    assert (data.test[0].label, [label.name for label in data.labels]) == (
+        '[[0, 1, "PER"]]',
+        ["PER"],
+    )
     for file in tmp_path.iterdir():
         pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
-    with pytest.raises(DataError, match=r"train.parquet: row 1: the type 1 of the span \[0, 4\) is an integer"):
+    with pytest.raises(
+        DataError, match=r"train.parquet: row 1: the type 1 of the span \[0, 4\) is an integer"
+    ):
         load_files(tmp_path, kind="ner")
 
 
@@ -270,7 +367,10 @@ def test_parquet_of_datasets_keeps_the_names_of_its_labels(tmp_path: Path) -> No
         for name, span in {"train": (0, 8), "validation": (8, 10), "test": (10, 12)}.items()
     }
     numbered["train"].append({"text": "hidden", "label": -1})
-    features = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["animal", "HandTool"])}
+    features = {
+        "text": datasets.Value("string"),
+        "label": datasets.ClassLabel(names=["animal", "HandTool"]),
+    }
     data = load_files(exported(tmp_path, features, numbered))
     assert [label.name for label in data.labels] == ["HandTool", "animal"]
     assert data.notes == ("1 of 17 pool texts have no label",)
@@ -278,5 +378,7 @@ def test_parquet_of_datasets_keeps_the_names_of_its_labels(tmp_path: Path) -> No
 
 def test_rows_without_words_are_counted_as_empty(tmp_path: Path) -> None:
     empty = [{"tokens": None, "tags": None}, {"tokens": [], "tags": []}, {"text": " ", "spans": []}]
-    data = load_files(folder(tmp_path, **{**MARKED, "train": [*MARKED["train"], *empty]}), kind="ner")
+    data = load_files(
+        folder(tmp_path, **{**MARKED, "train": [*MARKED["train"], *empty]}), kind="ner"
+    )
     assert (data.dropped, len(data.pool)) == ({"empty text in pool": 3}, 2)

@@ -27,10 +27,15 @@ def test_the_sample_is_whole_and_clean() -> None:
     forms = Counter(normalise(example.text) for example in (*data.pool, *data.dev, *data.test))
     assert max(forms.values()) == 1
     assert data.digest == load_sample("snips_intent").digest
-    assert load_sample("snips_intent", labels={label.name: "word" for label in data.labels}).digest != data.digest
+    assert (
+        load_sample("snips_intent", labels={label.name: "word" for label in data.labels}).digest
+        != data.digest
+    )
 
 
-SAMPLES = sorted(path for path in (Path(data_package.__file__).parent / "samples").iterdir() if path.is_dir())
+SAMPLES = sorted(
+    path for path in (Path(data_package.__file__).parent / "samples").iterdir() if path.is_dir()
+)
 
 
 def test_there_are_samples() -> None:
@@ -41,17 +46,24 @@ def test_there_are_samples() -> None:
 def test_a_sample_says_where_it_is_from_and_under_which_licence(sample: Path) -> None:
     said = (sample / "SOURCE.md").read_text(encoding="utf-8")
     assert re.search(r"^- Source: https://\S+\.\S+", said, re.MULTILINE)
-    assert re.search(r"^- Licence: (CC0 1\.0|CC BY(-SA)? [34]\.0|MIT|Apache-2\.0)\b", said, re.MULTILINE)
+    assert re.search(
+        r"^- Licence: (CC0 1\.0|CC BY(-SA)? [34]\.0|MIT|Apache-2\.0)\b", said, re.MULTILINE
+    )
 
 
 def test_an_unknown_sample_is_named() -> None:
-    with pytest.raises(DataError, match=r"Unknown sample 'snip_intent'. Did you mean 'snips_intent'.*data=files"):
+    with pytest.raises(
+        DataError, match=r"Unknown sample 'snip_intent'. Did you mean 'snips_intent'.*data=files"
+    ):
         load_sample("snip_intent")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "mydata").mkdir()
-    with pytest.raises(DataError, match=r"There is no folder .*my_data. Unknown folder 'my_data'. Did you mean 'mydata'.*data.path="):
+    with pytest.raises(
+        DataError,
+        match=r"There is no folder .*my_data. Unknown folder 'my_data'. Did you mean 'mydata'.*data.path=",
+    ):
         load_files(tmp_path / "my_data")
 
 
@@ -79,7 +91,9 @@ def test_an_unknown_format(tmp_path: Path) -> None:
         load_files(folder(tmp_path), format="json")
 
 
-def test_the_hub_loader_reads_what_datasets_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_loader_reads_what_datasets_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     source = tmp_path / "source"
     source.mkdir()
@@ -87,9 +101,13 @@ def test_the_hub_loader_reads_what_datasets_reads(tmp_path: Path, monkeypatch: p
     data = load_hub(str(source))
     assert [example.text for example in data.pool] == [row["text"] for row in rows(0, 8)]
     assert "newest revision" in data.notes[0]
-    cut = load_hub(str(source), splits={"validation": None, "train": "train[:12]"}, validation_share=0.2)
+    cut = load_hub(
+        str(source), splits={"validation": None, "train": "train[:12]"}, validation_share=0.2
+    )
     assert (len(cut.pool), len(cut.dev)) == (10, 2)
-    with pytest.raises(DataError, match=r"Split 'tests' of the hub data set .* could not be loaded: .*tests"):
+    with pytest.raises(
+        DataError, match=r"Split 'tests' of the hub data set .* could not be loaded: .*tests"
+    ):
         load_hub(str(source), splits={"test": "tests"})
     with pytest.raises(DataError, match=r"\[train\]: Unknown column 'sentence'"):
         load_hub(str(source), text_column="sentence")
@@ -103,12 +121,24 @@ def test_class_numbers_of_the_hub_become_names(monkeypatch: pytest.MonkeyPatch) 
     import datasets
 
     spans = {"train": (0, 8), "validation": (8, 10), "test": (10, 12)}
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["animal", "HandTool"])})
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["animal", "HandTool"]),
+        }
+    )
 
-    def load(name: str, subset: str | None, *, split: str, revision: str | None) -> datasets.Dataset:
+    def load(
+        name: str, subset: str | None, *, split: str, revision: str | None
+    ) -> datasets.Dataset:
         assert (name, subset, revision) == ("some/set", "plain", "abc")
-        numbered = [{**row, "label": int(row["label"] == "HandTool")} for row in rows(*spans[split])]
-        return datasets.Dataset.from_list([*numbered, {"text": "hidden", "label": -1}] if split == "train" else numbered, features=features)
+        numbered = [
+            {**row, "label": int(row["label"] == "HandTool")} for row in rows(*spans[split])
+        ]
+        return datasets.Dataset.from_list(
+            [*numbered, {"text": "hidden", "label": -1}] if split == "train" else numbered,
+            features=features,
+        )
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     data = load_hub("some/set", "plain", revision="abc")
@@ -118,23 +148,43 @@ def test_class_numbers_of_the_hub_become_names(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("by_key", [False, True])
-def test_type_numbers_of_the_hub_s_spans_become_names(monkeypatch: pytest.MonkeyPatch, by_key: bool) -> None:
+def test_type_numbers_of_the_hub_s_spans_become_names(
+    monkeypatch: pytest.MonkeyPatch, by_key: bool
+) -> None:
     import datasets
 
     def spans(numbers: list[int]) -> object:
-        rows = [{"start": 5 * index, "end": 5 * index + 4, "label": number} for index, number in enumerate(numbers)]
-        return {key: [row[key] for row in rows] for key in ("start", "end", "label")} if by_key else rows
+        rows = [
+            {"start": 5 * index, "end": 5 * index + 4, "label": number}
+            for index, number in enumerate(numbers)
+        ]
+        return (
+            {key: [row[key] for row in rows] for key in ("start", "end", "label")}
+            if by_key
+            else rows
+        )
 
     content = {
-        "train": [{"text": "Anna Köln", "spans": spans([1, 0])}, {"text": "Ulla said", "spans": spans([-1])}],
+        "train": [
+            {"text": "Anna Köln", "spans": spans([1, 0])},
+            {"text": "Ulla said", "spans": spans([-1])},
+        ],
         "validation": [{"text": "Olga sang", "spans": spans([1])}],
-        "test": [{"text": "Rome fell", "spans": spans([0])}, {"text": "no name", "spans": spans([])}],
+        "test": [
+            {"text": "Rome fell", "spans": spans([0])},
+            {"text": "no name", "spans": spans([])},
+        ],
     }
     kinds = {"label": datasets.ClassLabel(names=["LOC", "PER"])}
 
-    def load(name: str, subset: str | None, *, split: str, revision: str | None) -> datasets.Dataset:
+    def load(
+        name: str, subset: str | None, *, split: str, revision: str | None
+    ) -> datasets.Dataset:
         span = {"start": datasets.Value("int64"), "end": datasets.Value("int64"), **kinds}
-        features = {"text": datasets.Value("string"), "spans": datasets.Sequence(span) if by_key else datasets.List(span)}
+        features = {
+            "text": datasets.Value("string"),
+            "spans": datasets.Sequence(span) if by_key else datasets.List(span),
+        }
         return datasets.Dataset.from_list(content[split], features=datasets.Features(features))
 
     monkeypatch.setattr(datasets, "load_dataset", load)
@@ -146,17 +196,21 @@ def test_type_numbers_of_the_hub_s_spans_become_names(monkeypatch: pytest.Monkey
     for nameless in (datasets.Value("int64"), datasets.ClassLabel(num_classes=2)):
         kinds["label"] = nameless
         with pytest.raises(
-            DataError, match=r"some/set\[train\]: row 1: the type 1 of the span \[0, 4\) is an integer.* Write the types by name"
+            DataError,
+            match=r"some/set\[train\]: row 1: the type 1 of the span \[0, 4\) is an integer.* Write the types by name",
         ):
             load_hub("some/set", revision="abc", kind="ner")
 
 
-def test_a_hub_that_cannot_be_reached_points_to_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_cannot_be_reached_points_to_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path))
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
-        DataError, match=r"Split 'train' of the hub data set 'someone/something' could not be loaded: .*data=files data.path="
+        DataError,
+        match=r"Split 'train' of the hub data set 'someone/something' could not be loaded: .*data=files data.path=",
     ):
         load_hub("someone/something")
 
@@ -177,7 +231,10 @@ def test_wikigold_is_whole_and_clean() -> None:
     ]:
         assert label is not None
         assert all(span.end <= len(text.split(" ")) for span in read_spans(label))
-    assert data.digest == load_sample("wikigold", kind="ner", labels=["PER", "LOC", "ORG", "MISC"]).digest
+    assert (
+        data.digest
+        == load_sample("wikigold", kind="ner", labels=["PER", "LOC", "ORG", "MISC"]).digest
+    )
     shots = data.shots(2, seed=1)
     assert {span.type for shot in shots for span in read_spans(shot.label or "[]")} == set(found)
 
@@ -192,18 +249,27 @@ def test_tag_numbers_of_the_hub_become_names(monkeypatch: pytest.MonkeyPatch) ->
         }
     )
     content = {
-        "train": [{"words": ["Anna", "Lee", "left"], "ner_tags": [1, 2, 0]}, {"words": ["not", "told"], "ner_tags": [-1, -1]}],
+        "train": [
+            {"words": ["Anna", "Lee", "left"], "ner_tags": [1, 2, 0]},
+            {"words": ["not", "told"], "ner_tags": [-1, -1]},
+        ],
         "validation": [{"words": ["Olga", "sang"], "ner_tags": [1, 0]}],
         "test": [{"words": ["by", "Piet"], "ner_tags": [0, 1]}],
     }
 
-    def load(name: str, subset: str | None, *, split: str, revision: str | None) -> datasets.Dataset:
+    def load(
+        name: str, subset: str | None, *, split: str, revision: str | None
+    ) -> datasets.Dataset:
         return datasets.Dataset.from_list(content[split], features=features)
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    data = load_hub("some/set", revision="abc", kind="ner", words_column="words", tags_column="ner_tags")
+    data = load_hub(
+        "some/set", revision="abc", kind="ner", words_column="words", tags_column="ner_tags"
+    )
     assert list(data.pool_gold.values()) == ['[[0, 2, "PER"]]']
     assert data.notes == ("1 of 2 pool texts have no label",)
     assert (data.test[0].text, data.test[0].label) == ("by Piet", '[[1, 2, "PER"]]')
-    with pytest.raises(DataError, match=r"some/set\[train\] marks entities \(ner_tags\).*Give task=ner"):
+    with pytest.raises(
+        DataError, match=r"some/set\[train\] marks entities \(ner_tags\).*Give task=ner"
+    ):
         load_hub("some/set", revision="abc", tags_column="ner_tags")

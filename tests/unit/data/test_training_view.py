@@ -15,7 +15,9 @@ from tutelage.records import Row, Source
 from tutelage.timeline import Position, Stage
 
 
-def row(name: str, round: int, source: Source = "hard", target: str = "A", accepted: bool = True) -> Row:
+def row(
+    name: str, round: int, source: Source = "hard", target: str = "A", accepted: bool = True
+) -> Row:
     return Row(name, f"text {name}", target, source, round, accepted, "" if accepted else "near")
 
 
@@ -25,7 +27,9 @@ def pool(tmp_path: Path) -> Pool:
     made = Pool.open(tmp_path / "rows.jsonl")
     made.append([row("g1", 0, "gold"), row("g2", 0, "gold", "B")])
     for round in (1, 2, 3):
-        made.append([row(f"{round}{target}{n}", round, target=target) for n, target in enumerate("AABC")])
+        made.append(
+            [row(f"{round}{target}{n}", round, target=target) for n, target in enumerate("AABC")]
+        )
         made.append([row(f"{round}no", round, accepted=False)])
     return made
 
@@ -49,7 +53,14 @@ def ids(rows: list[Row]) -> Counter[str]:
 
 
 def test_a_round_trains_on_its_fresh_rows_and_the_gold(pool: Pool) -> None:
-    assert ids(view(round=2).rows(pool, 0)) == {"g1": 2, "g2": 2, "2A0": 1, "2A1": 1, "2B2": 1, "2C3": 1}
+    assert ids(view(round=2).rows(pool, 0)) == {
+        "g1": 2,
+        "g2": 2,
+        "2A0": 1,
+        "2A1": 1,
+        "2B2": 1,
+        "2C3": 1,
+    }
 
 
 def test_all_trains_on_everything_accepted(pool: Pool) -> None:
@@ -71,10 +82,18 @@ def test_gold_alone_is_not_repeated(tmp_path: Path) -> None:
 
 def test_review_history_comes_back_every_so_many_rounds(pool: Pool) -> None:
     def older(round: int, **changes: Any) -> Counter[str]:
-        return ids([one for one in view(round=round, review_every=2, **changes).rows(pool, 0) if one.round not in (0, round)])
+        return ids(
+            [
+                one
+                for one in view(round=round, review_every=2, **changes).rows(pool, 0)
+                if one.round not in (0, round)
+            ]
+        )
 
     assert older(1, review_size=9) == older(3, review_size=9) == {}
-    assert set(older(2, review_size=9)) == {name for name in ids(list(pool.accepted())) if name[0] in "13"}
+    assert set(older(2, review_size=9)) == {
+        name for name in ids(list(pool.accepted())) if name[0] in "13"
+    }
     assert sum(older(2, review_size=3).values()) == 3
 
 
@@ -89,7 +108,9 @@ def test_a_review_is_balanced_over_classes_and_the_same_in_each_epoch(pool: Pool
 
 
 def test_what_cannot_be(pool: Pool) -> None:
-    with pytest.raises(ConfigError, match=r"Unknown method.training.train_on 'bath'. Did you mean 'batch'"):
+    with pytest.raises(
+        ConfigError, match=r"Unknown method.training.train_on 'bath'. Did you mean 'batch'"
+    ):
         view(window="bath")
     for name, value in (("gold_repeats", 0), ("review_every", -1), ("review_size", -1)):
         with pytest.raises(ConfigError, match=f"{name}={value}"):
@@ -98,20 +119,45 @@ def test_what_cannot_be(pool: Pool) -> None:
 
 
 def pool_row(name: str, parent: str, round: int, accepted: bool = True) -> Row:
-    return Row(name, f"text {parent}", "A", "pool", round, accepted, "" if accepted else "labelling failed", parents=(parent,))
+    return Row(
+        name,
+        f"text {parent}",
+        "A",
+        "pool",
+        round,
+        accepted,
+        "" if accepted else "labelling failed",
+        parents=(parent,),
+    )
 
 
-@pytest.mark.parametrize(("window", "stage"), [("all", "round"), ("all", "start"), ("batch", "final"), ("batch", "round")])
-def test_of_a_text_that_was_labelled_anew_only_the_newest_accepted_row_is_trained_on(tmp_path: Path, window: Any, stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("window", "stage"),
+    [("all", "round"), ("all", "start"), ("batch", "final"), ("batch", "round")],
+)
+def test_of_a_text_that_was_labelled_anew_only_the_newest_accepted_row_is_trained_on(
+    tmp_path: Path, window: Any, stage: Stage
+) -> None:
     pool = Pool.open(tmp_path / "anew.jsonl")
-    pool.append([row("g1", 0, "gold"), pool_row("a0", "a", 0), pool_row("b0", "b", 0), pool_row("c0", "c", 0)])
+    pool.append(
+        [
+            row("g1", 0, "gold"),
+            pool_row("a0", "a", 0),
+            pool_row("b0", "b", 0),
+            pool_row("c0", "c", 0),
+        ]
+    )
     pool.append([pool_row("a1", "a", 1), pool_row("b1", "b", 1, accepted=False), row("h1", 1)])
     pool.append([pool_row("a2", "a", 2)])
-    seen = ids(view(stage, 2, window=window, gold_repeats=1, review_every=2, review_size=9).rows(pool, 0))
+    seen = ids(
+        view(stage, 2, window=window, gold_repeats=1, review_every=2, review_size=9).rows(pool, 0)
+    )
     assert seen == dict.fromkeys(["g1", "a2", "b0", "c0", "h1"], 1)
 
 
 def test_written_rows_of_one_parent_all_stay(tmp_path: Path) -> None:
     pool = Pool.open(tmp_path / "written.jsonl")
-    pool.append([Row(name, f"text {name}", "A", "hard", 1, True, parents=("g1",)) for name in ("w1", "w2")])
+    pool.append(
+        [Row(name, f"text {name}", "A", "hard", 1, True, parents=("g1",)) for name in ("w1", "w2")]
+    )
     assert ids(view(window="all").rows(pool, 0)) == {"w1": 1, "w2": 1}

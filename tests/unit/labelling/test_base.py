@@ -11,7 +11,12 @@ from tutelage.records import LabelDistribution
 from tutelage.tasks.spans import Span, read_spans
 
 DISTRIBUTION = LabelDistribution(SPACE, (0.6, 0.25, 0.1, 0.05), 0.2)
-NER = Opinion(DISTRIBUTION, ((Span(6, 7, "LOC"), 0.9), (Span(0, 1, "ORG"), 0.7)), spans((2, 4, "PER"), (8, 9, "PER")), marked=True)
+NER = Opinion(
+    DISTRIBUTION,
+    ((Span(6, 7, "LOC"), 0.9), (Span(0, 1, "ORG"), 0.7)),
+    spans((2, 4, "PER"), (8, 9, "PER")),
+    marked=True,
+)
 
 
 def test_a_class_is_its_own_target() -> None:
@@ -22,8 +27,12 @@ def test_a_class_is_its_own_target() -> None:
 
 
 def test_a_marking_holds_the_mentions_under_the_label_and_the_other_entities() -> None:
-    assert read_spans(NER.target("PER")) == spans((0, 1, "ORG"), (2, 4, "PER"), (6, 7, "LOC"), (8, 9, "PER"))
-    assert read_spans(NER.target("LOC")) == spans((0, 1, "ORG"), (2, 4, "LOC"), (6, 7, "LOC"), (8, 9, "LOC"))
+    assert read_spans(NER.target("PER")) == spans(
+        (0, 1, "ORG"), (2, 4, "PER"), (6, 7, "LOC"), (8, 9, "PER")
+    )
+    assert read_spans(NER.target("LOC")) == spans(
+        (0, 1, "ORG"), (2, 4, "LOC"), (6, 7, "LOC"), (8, 9, "LOC")
+    )
 
 
 def test_confidences_are_in_the_order_of_the_target() -> None:

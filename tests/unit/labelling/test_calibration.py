@@ -26,7 +26,9 @@ BIAS = np.array([1.5, -0.5, -2.0])
 SCORES = arrays(np.float64, st.tuples(st.integers(2, 12), st.just(3)), elements=st.floats(-20, 0))
 
 
-def pool(shares: list[float], signal: float, count: int, seed: int, noise: float = 1.0) -> tuple[Array, Any]:
+def pool(
+    shares: list[float], signal: float, count: int, seed: int, noise: float = 1.0
+) -> tuple[Array, Any]:
     """Log-probabilities of texts from ``shares`` of the classes, by a teacher that favours some labels."""
     dice = np.random.default_rng(seed)
     classes = dice.choice(len(shares), size=count, p=shares)
@@ -50,7 +52,11 @@ def made(kind: str) -> Any:
         fitted = TemperatureCalibration()
         fitted.fit(scores, classes.tolist())
     else:
-        fitted = {"none": NoCalibration(), "batch": BatchCalibration(), "prior": BatchCalibration([0.6, 0.3, 0.1])}.get(kind)
+        fitted = {
+            "none": NoCalibration(),
+            "batch": BatchCalibration(),
+            "prior": BatchCalibration([0.6, 0.3, 0.1]),
+        }.get(kind)
         fitted = fitted or (PriorMatching() if kind == "matched" else BatchCalibration("estimated"))
     return fitted
 
@@ -61,34 +67,47 @@ KINDS = ("none", "contextual", "temperature", "batch", "prior", "estimated", "ma
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=25, deadline=None)
 @given(scores=SCORES, shift=st.floats(-30, 30))
-def test_rows_sum_to_one_and_a_constant_changes_nothing(kind: str, scores: Array, shift: float) -> None:
+def test_rows_sum_to_one_and_a_constant_changes_nothing(
+    kind: str, scores: Array, shift: float
+) -> None:
     plain = made(kind).transform(scores)
     assert plain.shape == scores.shape
     np.testing.assert_allclose(plain.sum(axis=1), 1.0)
     assert (plain >= 0).all()
     by_row = shift * np.linspace(-1, 1, len(scores))[:, None]
-    np.testing.assert_allclose(made(kind).transform(scores + by_row), plain, atol=1e-5 if kind == "estimated" else 1e-9)
+    np.testing.assert_allclose(
+        made(kind).transform(scores + by_row), plain, atol=1e-5 if kind == "estimated" else 1e-9
+    )
 
 
 def test_none_only_normalises() -> None:
-    np.testing.assert_allclose(NoCalibration().transform(np.log([[0.2, 0.1, 0.1]])), [[0.5, 0.25, 0.25]])
+    np.testing.assert_allclose(
+        NoCalibration().transform(np.log([[0.2, 0.1, 0.1]])), [[0.5, 0.25, 0.25]]
+    )
 
 
 def test_softmax_stands_large_numbers() -> None:
-    np.testing.assert_allclose(softmax(np.array([[1000.0, 1000.0], [-1000.0, 0.0]])), [[0.5, 0.5], [0.0, 1.0]])
+    np.testing.assert_allclose(
+        softmax(np.array([[1000.0, 1000.0], [-1000.0, 0.0]])), [[0.5, 0.5], [0.0, 1.0]]
+    )
 
 
 def test_contextual_divides_by_what_content_free_texts_get() -> None:
     calibrator = ContextualCalibration()
     calibrator.fit(np.log([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1]]))
-    np.testing.assert_allclose(calibrator.transform(np.log([[0.6, 0.3, 0.1], [0.3, 0.6, 0.1]])), [[1 / 3] * 3, [1 / 7, 4 / 7, 2 / 7]])
+    np.testing.assert_allclose(
+        calibrator.transform(np.log([[0.6, 0.3, 0.1], [0.3, 0.6, 0.1]])),
+        [[1 / 3] * 3, [1 / 7, 4 / 7, 2 / 7]],
+    )
 
 
 def test_batch_takes_a_constant_bias_away_exactly_from_balanced_texts() -> None:
     fair, classes = balanced(np.zeros(3))
     biased, _ = balanced(BIAS)
     assert (NoCalibration().transform(biased).argmax(axis=1) != classes).any()
-    np.testing.assert_allclose(BatchCalibration().transform(biased), NoCalibration().transform(fair), atol=1e-12)
+    np.testing.assert_allclose(
+        BatchCalibration().transform(biased), NoCalibration().transform(fair), atol=1e-12
+    )
 
 
 def test_the_mean_runs_over_every_batch() -> None:
@@ -122,11 +141,15 @@ def accuracy(prior: Any, scores: Array, classes: Any) -> float:
 
 @pytest.mark.parametrize(("signal", "shortfall"), [(2.0, 0.03), (3.0, 0.02), (5.0, 0.02)])
 @pytest.mark.parametrize("shares", [[0.8, 0.15, 0.05], [0.85, 0.15], [0.7, *[0.05] * 6]])
-def test_an_estimated_prior_on_a_skewed_pool(shares: list[float], signal: float, shortfall: float) -> None:
+def test_an_estimated_prior_on_a_skewed_pool(
+    shares: list[float], signal: float, shortfall: float
+) -> None:
     figures = []
     for seed in range(4):
         scores, classes = pool(shares, signal, 400, seed)
-        figures.append([accuracy(prior, scores, classes) for prior in ("uniform", shares, "estimated")])
+        figures.append(
+            [accuracy(prior, scores, classes) for prior in ("uniform", shares, "estimated")]
+        )
     uniform, told, estimated = np.mean(figures, axis=0)
     assert estimated > uniform + 0.05
     assert estimated > told - shortfall
@@ -135,7 +158,10 @@ def test_an_estimated_prior_on_a_skewed_pool(shares: list[float], signal: float,
 @pytest.mark.parametrize("labels", [2, 3, 7])
 def test_an_estimated_prior_costs_little_on_a_balanced_pool(labels: int) -> None:
     shares = [1 / labels] * labels
-    figures = [[accuracy(prior, *pool(shares, 3.0, 400, seed)) for prior in ("uniform", "estimated")] for seed in range(4)]
+    figures = [
+        [accuracy(prior, *pool(shares, 3.0, 400, seed)) for prior in ("uniform", "estimated")]
+        for seed in range(4)
+    ]
     uniform, estimated = np.mean(figures, axis=0)
     assert estimated == pytest.approx(uniform, abs=0.015)
 
@@ -144,12 +170,23 @@ def test_an_estimated_prior_goes_over_every_batch() -> None:
     scores, _ = pool([0.8, 0.15, 0.05], 3.0, 400, 1)
     calibrator = BatchCalibration("estimated")
     calibrator.transform(scores[:380])
-    np.testing.assert_allclose(calibrator.transform(scores[380:]), BatchCalibration("estimated").transform(scores)[380:])
+    np.testing.assert_allclose(
+        calibrator.transform(scores[380:]), BatchCalibration("estimated").transform(scores)[380:]
+    )
 
 
-@pytest.mark.parametrize("scores", [np.log([[0.5, 0.3, 0.2]]), np.full((6, 3), -1.0), np.tile(np.log([[0.9, 0.05, 0.05]]), (3, 1))])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.log([[0.5, 0.3, 0.2]]),
+        np.full((6, 3), -1.0),
+        np.tile(np.log([[0.9, 0.05, 0.05]]), (3, 1)),
+    ],
+)
 def test_an_estimated_prior_of_nothing_to_tell_apart_is_even(scores: Array) -> None:
-    np.testing.assert_allclose(BatchCalibration("estimated").transform(scores), np.full(scores.shape, 1 / 3), atol=1e-2)
+    np.testing.assert_allclose(
+        BatchCalibration("estimated").transform(scores), np.full(scores.shape, 1 / 3), atol=1e-2
+    )
 
 
 def test_temperature_learns_from_dev() -> None:
@@ -169,7 +206,9 @@ def test_temperature_learns_from_dev() -> None:
 
 def test_temperature_without_labels_says_what_to_use() -> None:
     for targets in (None, []):
-        with pytest.raises(ConfigError, match=r"needs labelled dev texts; .* Use calibration=batch"):
+        with pytest.raises(
+            ConfigError, match=r"needs labelled dev texts; .* Use calibration=batch"
+        ):
             TemperatureCalibration().fit(np.zeros((0, 3)), targets)
 
 
@@ -178,19 +217,30 @@ def test_state_goes_through_json_and_back(kind: str) -> None:
     scores, _ = pool([0.6, 0.3, 0.1], 2.0, 50, 9)
     one = made(kind)
     one.transform(scores[:30])
-    fresh: Any = type(one)([0.6, 0.3, 0.1]) if kind == "prior" else type(one)("estimated") if kind == "estimated" else type(one)()
+    fresh: Any = (
+        type(one)([0.6, 0.3, 0.1])
+        if kind == "prior"
+        else type(one)("estimated")
+        if kind == "estimated"
+        else type(one)()
+    )
     fresh.load_state_dict(json.loads(json.dumps(one.state_dict())))
     np.testing.assert_array_equal(fresh.transform(scores[30:]), one.transform(scores[30:]))
 
 
-@pytest.mark.parametrize("empty", [ContextualCalibration, BatchCalibration, PriorMatching, TemperatureCalibration])
+@pytest.mark.parametrize(
+    "empty", [ContextualCalibration, BatchCalibration, PriorMatching, TemperatureCalibration]
+)
 def test_an_unused_state_goes_back_too(empty: Any) -> None:
     fresh = empty()
     fresh.load_state_dict(json.loads(json.dumps(empty().state_dict())))
     assert fresh.state_dict() == empty().state_dict()
 
 
-@pytest.mark.parametrize(("calibrator", "message"), [(ContextualCalibration(), "content-free"), (TemperatureCalibration(), "dev texts")])
+@pytest.mark.parametrize(
+    ("calibrator", "message"),
+    [(ContextualCalibration(), "content-free"), (TemperatureCalibration(), "dev texts")],
+)
 def test_an_unfitted_calibrator_says_so(calibrator: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=f"was not fitted on {message}"):
         calibrator.transform(np.zeros((2, 3)))

@@ -14,9 +14,18 @@ from tutelage.errors import ConfigError
 from tutelage.labelling.ner_candidates import SOURCES, Place, SpanCandidates
 
 
-def found(text: str, parts: int = 0, sources: Sequence[str] = ("capitals",), width: int = 4, proposed: Sequence[Place] = ()) -> list[str]:
+def found(
+    text: str,
+    parts: int = 0,
+    sources: Sequence[str] = ("capitals",),
+    width: int = 4,
+    proposed: Sequence[Place] = (),
+) -> list[str]:
     words = text.split(" ")
-    return [" ".join(words[start:end]) for start, end in SpanCandidates(parts, sources, width)(words, proposed)]
+    return [
+        " ".join(words[start:end])
+        for start, end in SpanCandidates(parts, sources, width)(words, proposed)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -24,7 +33,10 @@ def found(text: str, parts: int = 0, sources: Sequence[str] = ("capitals",), wid
     [
         ("nothing to see here .", []),
         ("", []),
-        ("Ada Lovelace met Babbage in London .", ["Ada Lovelace", "Babbage", "Babbage in London", "London"]),
+        (
+            "Ada Lovelace met Babbage in London .",
+            ["Ada Lovelace", "Babbage", "Babbage in London", "London"],
+        ),
         ("the Bank of England rose", ["Bank", "Bank of England", "England"]),
         ("the Lord of the Rings", ["Lord", "Lord of the Rings", "Rings"]),
         ("Chairman of all of the Boards", ["Chairman", "Boards"]),
@@ -57,21 +69,48 @@ def test_they_are_in_the_order_of_the_text() -> None:
 
 def test_parts_of_a_run() -> None:
     assert found("Grace Brewster Hopper spoke") == ["Grace Brewster Hopper"]
-    assert sorted(found("Grace Brewster Hopper spoke", parts=1)) == sorted(["Grace Brewster Hopper", "Grace", "Brewster", "Hopper"])
+    assert sorted(found("Grace Brewster Hopper spoke", parts=1)) == sorted(
+        ["Grace Brewster Hopper", "Grace", "Brewster", "Hopper"]
+    )
     assert sorted(found("Grace Brewster Hopper spoke", parts=2)) == sorted(
-        ["Grace Brewster Hopper", "Grace", "Brewster", "Hopper", "Grace Brewster", "Brewster Hopper"]
+        [
+            "Grace Brewster Hopper",
+            "Grace",
+            "Brewster",
+            "Hopper",
+            "Grace Brewster",
+            "Brewster Hopper",
+        ]
     )
 
 
 def test_a_part_begins_and_ends_with_a_capital() -> None:
-    assert sorted(found("Bank of England", parts=3)) == sorted(["Bank of England", "Bank", "England"])
+    assert sorted(found("Bank of England", parts=3)) == sorted(
+        ["Bank of England", "Bank", "England"]
+    )
 
 
 def test_chunks_hold_no_stop_word_and_ngrams_do() -> None:
     text = "we saw lord of war , live"
     assert found(text, sources=["chunks"], width=3) == ["saw", "saw lord", "lord", "war", "live"]
-    assert found(text, sources=["ngrams"], width=3) == ["saw", "saw lord", "lord", "lord of war", "war", "war , live", "live"]
-    assert found("new york city hall", sources=["chunks"], width=2) == ["new", "new york", "york", "york city", "city", "city hall", "hall"]
+    assert found(text, sources=["ngrams"], width=3) == [
+        "saw",
+        "saw lord",
+        "lord",
+        "lord of war",
+        "war",
+        "war , live",
+        "live",
+    ]
+    assert found("new york city hall", sources=["chunks"], width=2) == [
+        "new",
+        "new york",
+        "york",
+        "york city",
+        "city",
+        "city hall",
+        "hall",
+    ]
 
 
 def test_sources_add_up() -> None:
@@ -82,8 +121,14 @@ def test_sources_add_up() -> None:
 @pytest.mark.parametrize(
     ("index", "names"),
     [
-        ((3, 5), ["new", "new york", "new york times", "york"]),  # "the" begins no name that the student does not mark
-        ((2, 5), ["left the new york", "the new", "the new york", "the new york times", "new york"]),
+        (
+            (3, 5),
+            ["new", "new york", "new york times", "york"],
+        ),  # "the" begins no name that the student does not mark
+        (
+            (2, 5),
+            ["left the new york", "the new", "the new york", "the new york times", "new york"],
+        ),
         ((6, 8), ["today"]),  # no name ends in a full stop
         ((3, 7), ["new york times", "new york times today", "york times today"]),
     ],
@@ -91,7 +136,10 @@ def test_sources_add_up() -> None:
 def test_the_students_spans_and_those_a_word_off(index: Place, names: list[str]) -> None:
     text = "they left the new york times today ."
     words = text.split(" ")
-    asked = [" ".join(words[slice(*one)]) for one in SpanCandidates(0, ["capitals", "student"])(words, [index])]
+    asked = [
+        " ".join(words[slice(*one)])
+        for one in SpanCandidates(0, ["capitals", "student"])(words, [index])
+    ]
     assert sorted(asked) == sorted(names)
     assert found(text, proposed=[index]) == []  # where the student is no source
 
@@ -112,11 +160,16 @@ def test_what_cannot_work_is_refused(settings: Any, said: str) -> None:
         SpanCandidates(*settings)
 
 
-_WORDS = st.lists(st.sampled_from(["Ada", "of", "the", "The", "In", "went", "3M", "7", "&", ".", "É", ""]), max_size=12)
+_WORDS = st.lists(
+    st.sampled_from(["Ada", "of", "the", "The", "In", "went", "3M", "7", "&", ".", "É", ""]),
+    max_size=12,
+)
 
 
 @given(_WORDS, st.integers(0, 3))
-def test_every_candidate_is_words_of_the_text_from_a_capital_to_a_capital(words: list[str], parts: int) -> None:
+def test_every_candidate_is_words_of_the_text_from_a_capital_to_a_capital(
+    words: list[str], parts: int
+) -> None:
     indices = SpanCandidates(parts)(words)
     assert indices == sorted(set(indices))
     for start, end in indices:
@@ -130,11 +183,21 @@ def test_more_parts_only_add(words: list[str], parts: int) -> None:
     assert set(SpanCandidates(parts)(words)) <= set(SpanCandidates(parts + 1)(words))
 
 
-_SPOKEN = st.sampled_from(["Ada", "of", "the", "The", "ada", "went", "7", "iphone", "&", ".", "…", "'s", ""])
-_PROPOSED = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 10)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=3)
+_SPOKEN = st.sampled_from(
+    ["Ada", "of", "the", "The", "ada", "went", "7", "iphone", "&", ".", "…", "'s", ""]
+)
+_PROPOSED = st.lists(
+    st.tuples(st.integers(0, 9), st.integers(1, 10)).map(lambda pair: (pair[0], pair[0] + pair[1])),
+    max_size=3,
+)
 
 
-@given(st.lists(_SPOKEN, max_size=10), _PROPOSED, st.lists(st.sampled_from(SOURCES[1:]), min_size=1, unique=True), st.integers(1, 4))
+@given(
+    st.lists(_SPOKEN, max_size=10),
+    _PROPOSED,
+    st.lists(st.sampled_from(SOURCES[1:]), min_size=1, unique=True),
+    st.integers(1, 4),
+)
 def test_candidates_are_unique_as_wide_as_allowed_and_begin_and_end_in_no_punctuation(
     words: list[str], proposed: list[Place], sources: list[str], width: int
 ) -> None:
@@ -150,9 +213,19 @@ def test_candidates_are_unique_as_wide_as_allowed_and_begin_and_end_in_no_punctu
 
 
 @given(st.lists(_SPOKEN, max_size=10), st.integers(1, 4))
-def test_ngrams_are_every_span_between_words_that_may_be_an_end(words: list[str], width: int) -> None:
+def test_ngrams_are_every_span_between_words_that_may_be_an_end(
+    words: list[str], width: int
+) -> None:
     ends = {"Ada", "ada", "went", "7", "iphone", "'s"}
-    spans = [(start, end) for start in range(len(words)) for end in range(start + 1, min(start + width, len(words)) + 1)]
-    ngrams = [(start, end) for start, end in spans if words[start] in ends and words[end - 1] in ends]
+    spans = [
+        (start, end)
+        for start in range(len(words))
+        for end in range(start + 1, min(start + width, len(words)) + 1)
+    ]
+    ngrams = [
+        (start, end) for start, end in spans if words[start] in ends and words[end - 1] in ends
+    ]
     assert SpanCandidates(0, ["ngrams"], width)(words) == ngrams
-    assert SpanCandidates(0, ["chunks"], width)(words) == [(start, end) for start, end in ngrams if ends.issuperset(words[start:end])]
+    assert SpanCandidates(0, ["chunks"], width)(words) == [
+        (start, end) for start, end in ngrams if ends.issuperset(words[start:end])
+    ]

@@ -56,8 +56,16 @@ def test_the_request_is_greedy_structured_and_shows_the_shots_as_replies() -> No
     subject.label([Draft(ADA)])
     request = teacher.asked[0]
     assert isinstance(request, GenerateRequest)
-    assert (request.sampling.temperature, request.sampling.max_tokens, request.sampling.stop) == (0.0, 512, ())
-    shown = [json.loads(line.removeprefix("Names: ")) for line in request.prompt.splitlines() if line.startswith("Names: ")]
+    assert (request.sampling.temperature, request.sampling.max_tokens, request.sampling.stop) == (
+        0.0,
+        512,
+        (),
+    )
+    shown = [
+        json.loads(line.removeprefix("Names: "))
+        for line in request.prompt.splitlines()
+        if line.startswith("Names: ")
+    ]
     assert shown == [
         [entity("Grace Hopper", "person"), entity("Navy", "organization")],
         [entity("Bern", "place"), entity("Rome", "place")],
@@ -68,7 +76,10 @@ def test_the_request_is_greedy_structured_and_shows_the_shots_as_replies() -> No
         assert validate(json.dumps(reply), request.json_schema) == reply
     items = json.loads(request.json_schema)["items"]
     assert items["properties"]["type"] == {"enum": ["person", "place", "organization"]}
-    assert (items["required"], items["additionalProperties"]) == (["quote", "type", "occurrence"], False)
+    assert (items["required"], items["additionalProperties"]) == (
+        ["quote", "type", "occurrence"],
+        False,
+    )
 
 
 def test_a_demonstration_names_the_occurrence_that_was_marked() -> None:
@@ -91,8 +102,14 @@ def test_of_many_shots_the_first_of_each_type_are_shown_and_others_up_to_the_num
 
     def shown(count: int) -> list[str]:
         second, teacher = verifier(knowing())
-        SpanExtractor(teacher, TYPES, PROMPTS, shots, second, shown_sentences=count).label([Draft("a draft")])
-        return [line.removeprefix("Text: ") for line in teacher.asked[0].prompt.splitlines() if line.startswith("Text: ")][:-1]
+        SpanExtractor(teacher, TYPES, PROMPTS, shots, second, shown_sentences=count).label(
+            [Draft("a draft")]
+        )
+        return [
+            line.removeprefix("Text: ")
+            for line in teacher.asked[0].prompt.splitlines()
+            if line.startswith("Text: ")
+        ][:-1]
 
     assert shown(1) == ["Ada rose", "Paris rose", "Acme rose"]
     assert shown(4) == ["Ada rose", "Ada fell", "Paris rose", "Acme rose"]
@@ -121,7 +138,9 @@ def test_an_empty_list_is_no_entity() -> None:
         ("Zürich rose", "Zürich", 1, (0, 1)),
     ],
 )
-def test_a_quote_is_found_as_whole_words(text: str, quote: str, occurrence: int, expected: tuple[int, int]) -> None:
+def test_a_quote_is_found_as_whole_words(
+    text: str, quote: str, occurrence: int, expected: tuple[int, int]
+) -> None:
     assert read(text, entity(quote, "place", occurrence)) == spans((*expected, "LOC"))
 
 
@@ -140,7 +159,10 @@ def test_an_occurrence_may_be_a_whole_float() -> None:
         ([entity("Pari", "place")], "the quote 'Pari' is not in the sentence"),
         ([entity("paris", "place")], "the quote 'paris' is not in the sentence"),
         ([entity(" ", "place")], "the quote '' is not in the sentence"),
-        ([entity("Paris", "place", 2)], "the quote 'Paris' is 1 times in the sentence, there is no occurrence 2"),
+        (
+            [entity("Paris", "place", 2)],
+            "the quote 'Paris' is 1 times in the sentence, there is no occurrence 2",
+        ),
         ([entity("Paris", "place", 0)], "there is no occurrence 0"),
         ([entity("Paris", "place", -1)], "there is no occurrence -1"),
         ([entity("Paris", "planet")], "does not fit the schema at $[0].type: 'planet'"),
@@ -153,7 +175,9 @@ def test_an_occurrence_may_be_a_whole_float() -> None:
         ('[{"quote": "Par', "not JSON"),
         ("", "not JSON"),
         (
-            Reply("extract.0", finish_reason="length", completion_tokens=512, error="raise max_tokens"),
+            Reply(
+                "extract.0", finish_reason="length", completion_tokens=512, error="raise max_tokens"
+            ),
             "the reply was cut off at 512 tokens (teacher.reply_tokens)",
         ),
         (
@@ -189,7 +213,11 @@ def one_extractor() -> SpanExtractor:
 
 
 @given(
-    st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=6)
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3),
+        max_leaves=6,
+    )
 )
 def test_no_json_breaks_it(value: Any) -> None:
     answers[ADA] = json.dumps(value)
@@ -199,18 +227,29 @@ def test_no_json_breaks_it(value: Any) -> None:
 
 @given(
     st.sampled_from(["Ada", "Ada Ada", "Ada 's", "New York", "U.S .", "1\u00a0000"]),
-    st.lists(st.sampled_from(["", "in", "Ada", "York", "Adams", "'s", ", and"]), min_size=3, max_size=4),
+    st.lists(
+        st.sampled_from(["", "in", "Ada", "York", "Adams", "'s", ", and"]), min_size=3, max_size=4
+    ),
     st.data(),
 )
-def test_a_repeated_mention_is_quoted_with_its_occurrence_and_found_again(mention: str, between: list[str], data: st.DataObject) -> None:
+def test_a_repeated_mention_is_quoted_with_its_occurrence_and_found_again(
+    mention: str, between: list[str], data: st.DataObject
+) -> None:
     text = f" {mention} ".join(between).strip().replace("  ", " ")
     words, length = text.split(" "), len(mention.split(" "))
-    indices = [(start, start + length) for start in range(len(words)) if words[start : start + length] == mention.split(" ")]
+    indices = [
+        (start, start + length)
+        for start in range(len(words))
+        if words[start : start + length] == mention.split(" ")
+    ]
     assert len(indices) >= 2
     start, end = data.draw(st.sampled_from(indices))
     # Beside it another name, that may share words with the mention or be the mention again.
     others = [(one, one + 1) for one in range(len(words)) if not start <= one < end]
-    spans = [(start, end, "PER"), *((*index, "LOC") for index in (data.draw(st.sampled_from(others)),) if others)]
+    spans = [
+        (start, end, "PER"),
+        *((*index, "LOC") for index in (data.draw(st.sampled_from(others)),) if others),
+    ]
     target = write_spans(Span(*span) for span in spans)
     subject = one_extractor()
     shown = " ".join(text.split())  # a prompt has no other white space
@@ -230,7 +269,11 @@ def test_a_sentence_that_the_prompt_cut_is_rejected() -> None:
 
 def test_a_rejected_text_leaves_the_others_alone() -> None:
     drafts = [Draft(ADA), Draft("Rome fell"), Draft("nothing"), Draft("Acme rose")]
-    replies = {ADA: ADA_REPLY, "Rome fell": [entity("Roma", "place")], "Acme rose": [entity("Acme", "organization")]}
+    replies = {
+        ADA: ADA_REPLY,
+        "Rome fell": [entity("Roma", "place")],
+        "Acme rose": [entity("Acme", "organization")],
+    }
     labelled = label(replies, *drafts)
     assert [opinion.target("") if opinion else None for opinion in labelled.opinions] == [
         '[[0, 2, "PER"], [4, 5, "LOC"]]', None, "[]", '[[0, 1, "ORG"]]',
@@ -268,11 +311,16 @@ def test_every_reply_is_heard() -> None:
 def test_types_with_one_word_are_refused() -> None:
     second, teacher = verifier(knowing())
     twins = (Label("GPE", "place", "states"), Label("LOC", "place", "rivers"))
-    with pytest.raises(ConfigError, match=r"'GPE' and 'LOC' have the same word 'place'.* data\.labels"):
+    with pytest.raises(
+        ConfigError, match=r"'GPE' and 'LOC' have the same word 'place'.* data\.labels"
+    ):
         SpanExtractor(teacher, twins, PROMPTS, (), second)
 
 
 def test_a_prompt_set_without_the_template_is_refused_at_once() -> None:
     second, teacher = verifier(knowing())
-    with pytest.raises(ConfigError, match=r"'completion_classification' has no template 'extract'.*prompt=completion_ner"):
+    with pytest.raises(
+        ConfigError,
+        match=r"'completion_classification' has no template 'extract'.*prompt=completion_ner",
+    ):
         SpanExtractor(teacher, TYPES, prompt_set(), (), second)

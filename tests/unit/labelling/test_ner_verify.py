@@ -5,11 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.helpers.ner import KNOWN, SHOTS, SPACE, SURE, TYPES, knowing, marked, scored_mention, spans, verifier
+from tests.helpers.ner import (
+    KNOWN,
+    SHOTS,
+    SPACE,
+    SURE,
+    TYPES,
+    knowing,
+    marked,
+    scored_mention,
+    spans,
+    verifier,
+)
 
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.labelling.base import Draft, Opinion
-from tutelage.labelling.calibration import ContextualCalibration, NoCalibration, TemperatureCalibration
+from tutelage.labelling.calibration import (
+    ContextualCalibration,
+    NoCalibration,
+    TemperatureCalibration,
+)
 from tutelage.labelling.ner_verify import NONE
 from tutelage.tasks.spans import read_spans
 from tutelage.teacher.base import Reply, Request, ScoreRequest
@@ -29,12 +44,19 @@ def scores(by_mention: dict[str, list[float]]) -> Any:
 
 
 def failing_on(*mentions: str) -> Any:
-    return lambda request: Reply(request.id, error="too long") if scored_mention(request.prompt)[1] in mentions else knowing()(request)
+    return lambda request: (
+        Reply(request.id, error="too long")
+        if scored_mention(request.prompt)[1] in mentions
+        else knowing()(request)
+    )
 
 
 def test_candidates_that_score_as_a_type_are_entities() -> None:
     opinion = opinion_of(Draft("Ada Lovelace and Babbage went to Paris"), knowing())
-    assert opinion.entities == ((spans((0, 2, "PER"))[0], pytest.approx(SURE)), (spans((6, 7, "LOC"))[0], pytest.approx(SURE)))
+    assert opinion.entities == (
+        (spans((0, 2, "PER"))[0], pytest.approx(SURE)),
+        (spans((6, 7, "LOC"))[0], pytest.approx(SURE)),
+    )
     assert opinion.marked
     assert opinion.mentions == ()
 
@@ -61,10 +83,14 @@ def test_the_prompt_asks_about_one_mention_after_demonstrations_of_each_type_and
     assert (NONE.name, NONE.word) == ("O", "none")
 
 
-def test_demonstrations_show_a_few_words_around_their_mention_and_the_question_its_whole_sentence() -> None:
+def test_demonstrations_show_a_few_words_around_their_mention_and_the_question_its_whole_sentence() -> (
+    None
+):
     shown = {}
     for around in (0, 1, 9):
-        (request,) = verifier(knowing(), shown_words=around)[0].requests([Draft("they all see Paris today")])
+        (request,) = verifier(knowing(), shown_words=around)[0].requests(
+            [Draft("they all see Paris today")]
+        )
         shown[around] = [line for line in request.prompt.splitlines() if line.startswith("Text: ")]
     assert shown[1] == [
         "Text: Yesterday Grace Hopper left",
@@ -82,8 +108,14 @@ def test_demonstrations_show_a_few_words_around_their_mention_and_the_question_i
 def test_more_demonstrations_of_each_type_where_the_shots_have_them() -> None:
     shown = {}
     for count in (1, 2):
-        (request,) = verifier(knowing(), shown_per_type=count)[0].requests([Draft("they all see Paris today")])
-        shown[count] = [line.rpartition(": ")[2] for line in request.prompt.splitlines() if " is a name of: " in line]
+        (request,) = verifier(knowing(), shown_per_type=count)[0].requests(
+            [Draft("they all see Paris today")]
+        )
+        shown[count] = [
+            line.rpartition(": ")[2]
+            for line in request.prompt.splitlines()
+            if " is a name of: " in line
+        ]
     assert sorted(shown[1]) == ["none", "organization", "person", "place"]
     assert sorted(shown[2]) == sorted([*shown[1], "place"]), "only places are there twice"
     with pytest.raises(ConfigError, match=r"teacher.shown_per_type=0 must be 1 or more"):
@@ -95,8 +127,18 @@ def test_requests_go_sentence_by_sentence_and_share_their_prompt_up_to_the_menti
     drafts = [Draft("Ada Lovelace met Acme in Paris"), Draft("Rome and Bern")]
     requests = subject.requests(drafts)
     asked = [scored_mention(request.prompt) for request in requests]
-    assert [text for text, _ in asked] == sorted((text for text, _ in asked), key=[draft.text for draft in drafts].index)
-    assert [mention for _, mention in asked] == ["Ada Lovelace", "Acme", "Acme in Paris", "Paris", "Rome", "Rome and Bern", "Bern"]
+    assert [text for text, _ in asked] == sorted(
+        (text for text, _ in asked), key=[draft.text for draft in drafts].index
+    )
+    assert [mention for _, mention in asked] == [
+        "Ada Lovelace",
+        "Acme",
+        "Acme in Paris",
+        "Paris",
+        "Rome",
+        "Rome and Bern",
+        "Bern",
+    ]
     heads = {request.prompt.rpartition('\n"')[0] for request in requests}
     assert len(heads) == 2
     subject.label(drafts)
@@ -104,12 +146,22 @@ def test_requests_go_sentence_by_sentence_and_share_their_prompt_up_to_the_menti
 
 
 def test_overlaps_are_settled_by_score() -> None:
-    whole = {"Bank of Paris": [-4.0, -4.0, -0.1, -4.0], "Bank": [-4.0, -4.0, -4.0, -0.1], "Paris": [-4.0, -1.0, -4.0, -4.0]}
-    assert [span for span, _ in opinion_of(Draft("Bank of Paris"), scores(whole)).entities] == list(spans((0, 3, "ORG")))
+    whole = {
+        "Bank of Paris": [-4.0, -4.0, -0.1, -4.0],
+        "Bank": [-4.0, -4.0, -4.0, -0.1],
+        "Paris": [-4.0, -1.0, -4.0, -4.0],
+    }
+    assert [span for span, _ in opinion_of(Draft("Bank of Paris"), scores(whole)).entities] == list(
+        spans((0, 3, "ORG"))
+    )
     part = {**whole, "Paris": [-9.0, -0.01, -9.0, -9.0]}
-    assert [span for span, _ in opinion_of(Draft("Bank of Paris"), scores(part)).entities] == list(spans((2, 3, "LOC")))
+    assert [span for span, _ in opinion_of(Draft("Bank of Paris"), scores(part)).entities] == list(
+        spans((2, 3, "LOC"))
+    )
     tie = {**whole, "Bank": [-4.0, -4.0, -0.1, -4.0], "Paris": [-4.0, -0.1, -4.0, -4.0]}
-    assert [span for span, _ in opinion_of(Draft("Bank of Paris"), scores(tie)).entities] == list(spans((0, 1, "ORG"), (2, 3, "LOC")))
+    assert [span for span, _ in opinion_of(Draft("Bank of Paris"), scores(tie)).entities] == list(
+        spans((0, 1, "ORG"), (2, 3, "LOC"))
+    )
 
 
 def test_the_mentions_stay_and_their_type_is_the_selectors_question() -> None:
@@ -131,7 +183,11 @@ def test_what_overlaps_a_mention_is_no_entity_however_certain() -> None:
 
 
 def test_words_that_are_no_name_may_be_part_of_one_and_are_none_themselves() -> None:
-    whole = {"Bank of Paris": [-4.0, -4.0, -0.1, -4.0], "Bank": [-0.1, -4.0, -4.0, -4.0], "Paris": [-4.0, -1.0, -4.0, -4.0]}
+    whole = {
+        "Bank of Paris": [-4.0, -4.0, -0.1, -4.0],
+        "Bank": [-0.1, -4.0, -4.0, -4.0],
+        "Paris": [-4.0, -1.0, -4.0, -4.0],
+    }
     opinion = opinion_of(Draft("Bank of Paris", spans((0, 1, "O"))), scores(whole))
     assert opinion.distribution.top == "PER"
     for believed in ("O", "PER"):
@@ -140,7 +196,9 @@ def test_words_that_are_no_name_may_be_part_of_one_and_are_none_themselves() -> 
 
 def test_several_mentions_are_judged_by_their_mean() -> None:
     script = scores({"Ada": [0.0, -9.0, -9.0, -9.0], "Bob": [-9.0, -9.0, -9.0, 0.0]})
-    opinion = opinion_of(Draft("Ada , Bob , Ada", spans((0, 1, "PER"), (2, 3, "PER"), (4, 5, "PER"))), script)
+    opinion = opinion_of(
+        Draft("Ada , Bob , Ada", spans((0, 1, "PER"), (2, 3, "PER"), (4, 5, "PER"))), script
+    )
     assert opinion.distribution.probabilities == pytest.approx((2 / 3, 0, 0, 1 / 3), abs=1e-3)
     assert opinion.distribution.raw == pytest.approx((2 / 3, 0, 0, 1 / 3), abs=1e-3)
     assert sum(opinion.distribution.probabilities) == pytest.approx(1, abs=1e-5)
@@ -158,13 +216,21 @@ def test_a_text_without_candidates_is_asked_nothing_and_has_no_entities() -> Non
     labelled = subject.label([Draft("nothing to see")])
     (opinion,) = labelled.opinions
     assert opinion is not None
-    assert (opinion.distribution.top, opinion.distribution.confidence, opinion.target("O")) == ("O", 1.0, "[]")
+    assert (opinion.distribution.top, opinion.distribution.confidence, opinion.target("O")) == (
+        "O",
+        1.0,
+        "[]",
+    )
     assert (labelled.asked, labelled.failed, teacher.asked) == (0, 0, [])
 
 
 @pytest.mark.parametrize(("empty", "warned"), [(16, True), (15, False)])
-def test_many_texts_without_a_candidate_are_worth_a_warning(empty: int, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
-    verifier(knowing())[0].label([Draft(f"nothing here {number}") for number in range(empty)] + [Draft(ADA)] * (20 - empty))
+def test_many_texts_without_a_candidate_are_worth_a_warning(
+    empty: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    verifier(knowing())[0].label(
+        [Draft(f"nothing here {number}") for number in range(empty)] + [Draft(ADA)] * (20 - empty)
+    )
     assert ("16 of 20 texts have nothing in them" in caplog.text) is warned
     assert ("give teacher.candidates=[chunks]" in caplog.text) is warned
 
@@ -172,7 +238,9 @@ def test_many_texts_without_a_candidate_are_worth_a_warning(empty: int, warned: 
 def test_a_mention_beyond_what_a_prompt_shows_is_asked_about_in_its_own_surroundings() -> None:
     words = ["Ada Lovelace", *["word"] * 200, "Paris", *["after"] * 200]
     subject, _ = verifier(knowing())
-    first, second = (scored_mention(request.prompt) for request in subject.requests([Draft(" ".join(words))]))
+    first, second = (
+        scored_mention(request.prompt) for request in subject.requests([Draft(" ".join(words))])
+    )
     assert first[1] == "Ada Lovelace"
     assert first[0].startswith("Ada Lovelace word")
     assert second[1] == "Paris"
@@ -186,24 +254,41 @@ def test_a_mention_beyond_what_a_prompt_shows_is_asked_about_in_its_own_surround
 
 def test_one_lost_candidate_loses_its_text_alone() -> None:
     subject, _ = verifier(failing_on("Paris"))
-    labelled = subject.label([Draft("Acme rose"), Draft(ADA), Draft("nothing"), Draft("Ada Lovelace spoke")])
-    assert [opinion.target("") if opinion else None for opinion in labelled.opinions] == ['[[0, 1, "ORG"]]', None, "[]", '[[0, 2, "PER"]]']
+    labelled = subject.label(
+        [Draft("Acme rose"), Draft(ADA), Draft("nothing"), Draft("Ada Lovelace spoke")]
+    )
+    assert [opinion.target("") if opinion else None for opinion in labelled.opinions] == [
+        '[[0, 1, "ORG"]]',
+        None,
+        "[]",
+        '[[0, 2, "PER"]]',
+    ]
     assert (labelled.errors, labelled.asked, labelled.failed) == ({1: "too long"}, 4, 1)
 
 
 def test_all_lost_is_an_error() -> None:
-    with pytest.raises(TeacherError, match="None of 2 scoring requests was answered; the first says: too long"):
+    with pytest.raises(
+        TeacherError, match="None of 2 scoring requests was answered; the first says: too long"
+    ):
         verifier(failing_on("Ada Lovelace", "Paris"))[0].label([Draft(ADA)])
 
 
 def test_longer_candidates_on_request() -> None:
     subject, _ = verifier(knowing(), parts=1)
-    assert [scored_mention(request.prompt)[1] for request in subject.requests([Draft(ADA)])] == ["Ada", "Ada Lovelace", "Lovelace", "Paris"]
+    assert [scored_mention(request.prompt)[1] for request in subject.requests([Draft(ADA)])] == [
+        "Ada",
+        "Ada Lovelace",
+        "Lovelace",
+        "Paris",
+    ]
 
 
 def test_what_the_student_proposes_is_asked_about_where_it_is_a_source() -> None:
     draft = Draft("met acme in Paris", proposed=((1, 2),))
-    for sources, asked in ((["capitals"], ["Paris"]), (["capitals", "student"], ["met acme", "acme", "Paris"])):
+    for sources, asked in (
+        (["capitals"], ["Paris"]),
+        (["capitals", "student"], ["met acme", "acme", "Paris"]),
+    ):
         subject, teacher = verifier(knowing({"acme": "ORG"}), sources=sources)
         assert subject.asks_student == ("student" in sources)
         (opinion,) = subject.label([draft]).opinions
@@ -220,16 +305,27 @@ def test_the_calibrator_sees_the_candidates_of_all_texts_at_once() -> None:
             seen.append(logprobs.shape)
             return super().transform(logprobs)
 
-    verifier(knowing(), calibrator=Watching())[0].label([Draft(ADA), Draft("nothing"), Draft("Acme rose")])
+    verifier(knowing(), calibrator=Watching())[0].label(
+        [Draft(ADA), Draft("nothing"), Draft("Acme rose")]
+    )
     assert seen == [(3, 4)]
 
 
 def test_dev_labels_are_for_a_calibrator_that_needs_them() -> None:
-    dev = [marked(ADA, {"Ada Lovelace": "PER", "Paris": "LOC"}), marked("see Rome or acme", {"acme": "ORG"}), marked("nothing")]
+    dev = [
+        marked(ADA, {"Ada Lovelace": "PER", "Paris": "LOC"}),
+        marked("see Rome or acme", {"acme": "ORG"}),
+        marked("nothing"),
+    ]
     subject, teacher = verifier(knowing(), calibrator=TemperatureCalibration())
     assert subject.fit(dev) == 3
     asked = [scored_mention(request.prompt)[1] for request in teacher.asked]
-    assert asked == ["Ada Lovelace", "Paris", "Rome", "acme"]  # the entities too that are no candidates
+    assert asked == [
+        "Ada Lovelace",
+        "Paris",
+        "Rome",
+        "acme",
+    ]  # the entities too that are no candidates
     subject, teacher = verifier(knowing())
     assert subject.fit(dev) == 0
     assert teacher.asked == []
@@ -238,14 +334,22 @@ def test_dev_labels_are_for_a_calibrator_that_needs_them() -> None:
 def test_content_free_calibration_asks_about_nothing_real() -> None:
     subject, teacher = verifier(knowing(), calibrator=ContextualCalibration())
     assert subject.fit([marked(ADA)]) == 0
-    assert [scored_mention(request.prompt) for request in teacher.asked] == [(text, text) for text in ("N/A", "[MASK]", "…")]
+    assert [scored_mention(request.prompt) for request in teacher.asked] == [
+        (text, text) for text in ("N/A", "[MASK]", "…")
+    ]
 
 
 def test_given_spans_are_scored_and_nothing_else() -> None:
     subject, teacher = verifier(failing_on("Paris"))
     heard: list[Reply] = []
-    scored = subject.score([Draft(ADA), Draft(ADA), Draft("nothing")], [[(0, 2), (2, 3)], [(4, 5)], []], heard.append)
-    assert [scored_mention(request.prompt)[1] for request in teacher.asked] == ["Ada Lovelace", "went", "Paris"]
+    scored = subject.score(
+        [Draft(ADA), Draft(ADA), Draft("nothing")], [[(0, 2), (2, 3)], [(4, 5)], []], heard.append
+    )
+    assert [scored_mention(request.prompt)[1] for request in teacher.asked] == [
+        "Ada Lovelace",
+        "went",
+        "Paris",
+    ]
     assert scored.found[0] is not None
     assert [one.top for one in scored.found[0]] == ["PER", "O"]
     assert scored.found[1:] == (None, ())
@@ -256,5 +360,8 @@ def test_every_request_scores_the_types_and_none() -> None:
     subject, teacher = verifier(knowing())
     choices = teacher.tokenize([" ".join(label.word for label in (*TYPES, NONE))])[0]
     requests: list[Request] = subject.requests([Draft(ADA)])
-    assert all(isinstance(request, ScoreRequest) and list(request.choices) == choices for request in requests)
+    assert all(
+        isinstance(request, ScoreRequest) and list(request.choices) == choices
+        for request in requests
+    )
     assert "Ada Lovelace" in KNOWN

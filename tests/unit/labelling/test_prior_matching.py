@@ -15,7 +15,9 @@ PRIORS = st.sampled_from(["uniform", (0.6, 0.3, 0.1), (0.05, 0.05, 0.9)])
 
 
 @settings(max_examples=60, deadline=None)
-@given(arrays(np.float64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.floats(-4, 0)), PRIORS)
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.floats(-4, 0)), PRIORS
+)
 def test_the_mean_probability_of_each_label_is_its_prior(scores: np.ndarray, prior: object) -> None:
     calibrated = PriorMatching(prior).transform(scores)
     wanted = [1 / 3] * 3 if prior == "uniform" else prior
@@ -26,7 +28,9 @@ def test_a_bias_is_taken_away_whatever_it_is() -> None:
     dice = np.random.default_rng(0)
     scores = dice.normal(size=(50, 4))
     plain = PriorMatching().transform(scores)
-    np.testing.assert_allclose(PriorMatching().transform(scores + dice.normal(0, 5, 4)), plain, atol=1e-3)
+    np.testing.assert_allclose(
+        PriorMatching().transform(scores + dice.normal(0, 5, 4)), plain, atol=1e-3
+    )
 
 
 def test_a_label_whose_scores_hardly_vary_gets_its_texts_too() -> None:
@@ -36,7 +40,8 @@ def test_a_label_whose_scores_hardly_vary_gets_its_texts_too() -> None:
     truth = np.where(types.max(axis=1) < 1.5, 4, types.argmax(axis=1))
     scores = np.column_stack([types, dice.normal(0, 0.1, 400)])
     shares = {
-        kind: np.bincount(kind().transform(scores).argmax(axis=1), minlength=5)[4] / 400 for kind in (BatchCalibration, PriorMatching)
+        kind: np.bincount(kind().transform(scores).argmax(axis=1), minlength=5)[4] / 400
+        for kind in (BatchCalibration, PriorMatching)
     }
     assert shares[BatchCalibration] < 0.1
     assert 0.15 < shares[PriorMatching] < 0.3
@@ -48,7 +53,9 @@ def test_the_shares_are_of_every_batch_and_a_late_text_stands_on_those_before_it
     scores = np.random.default_rng(2).normal([2.0, 0.0, -1.0], size=(60, 3))
     running = PriorMatching()
     running.transform(scores[:59])
-    np.testing.assert_allclose(running.transform(scores[59:]), PriorMatching().transform(scores)[59:], atol=1e-9)
+    np.testing.assert_allclose(
+        running.transform(scores[59:]), PriorMatching().transform(scores)[59:], atol=1e-9
+    )
     np.testing.assert_allclose(PriorMatching().transform(scores[59:]), [[1 / 3] * 3], atol=1e-4)
 
 

@@ -7,12 +7,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.helpers.classification import DEV, LABELS, NAMES, SHOTS, WordTeacher, a_text, obliging, prompt_set, scored_text
+from tests.helpers.classification import (
+    DEV,
+    LABELS,
+    NAMES,
+    SHOTS,
+    WordTeacher,
+    a_text,
+    obliging,
+    prompt_set,
+    scored_text,
+)
 from tests.helpers.doubles import ScriptedTeacher
 
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.labelling.base import Draft
-from tutelage.labelling.calibration import BatchCalibration, ContextualCalibration, NoCalibration, TemperatureCalibration
+from tutelage.labelling.calibration import (
+    BatchCalibration,
+    ContextualCalibration,
+    NoCalibration,
+    TemperatureCalibration,
+)
 from tutelage.labelling.scoring import MAX_CHOICES, LabelScorer, Query, TextLabeller, verbalize
 from tutelage.records import Example, Label
 from tutelage.teacher.base import Reply, Request, ScoreRequest
@@ -36,12 +51,19 @@ def labels(*words: str) -> tuple[Label, ...]:
     return tuple(Label(f"L{n}", word, f"say {word} number {n}") for n, word in enumerate(words))
 
 
-def scorer(teacher: ScriptedTeacher, space: Sequence[Label] = LABELS, calibrator: Any = None, shots: Sequence[Example] = ()) -> LabelScorer:
+def scorer(
+    teacher: ScriptedTeacher,
+    space: Sequence[Label] = LABELS,
+    calibrator: Any = None,
+    shots: Sequence[Example] = (),
+) -> LabelScorer:
     return LabelScorer(teacher, space, PROMPTS, gold(shots), calibrator or NoCalibration())
 
 
 def gold(examples: Sequence[Example]) -> list[tuple[Query, str]]:
-    return [(Query(example.text), example.label) for example in examples if example.label is not None]
+    return [
+        (Query(example.text), example.label) for example in examples if example.label is not None
+    ]
 
 
 def queries(*texts: str) -> list[Query]:
@@ -49,12 +71,20 @@ def queries(*texts: str) -> list[Query]:
 
 
 def failing_on(word: str, request: Request) -> Reply | str | Sequence[float]:
-    return Reply(request.id, error="too long") if word in scored_text(request.prompt) else obliging(request)
+    return (
+        Reply(request.id, error="too long")
+        if word in scored_text(request.prompt)
+        else obliging(request)
+    )
 
 
 def test_words_are_used_where_their_tokens_differ() -> None:
     found = verbalize(LetterTeacher(), labels("cat", "dog", "eel"))
-    assert (found.words, found.tokens, found.coded) == (("cat", "dog", "eel"), (ord("c"), ord("d"), ord("e")), False)
+    assert (found.words, found.tokens, found.coded) == (
+        ("cat", "dog", "eel"),
+        (ord("c"), ord("d"), ord("e")),
+        False,
+    )
 
 
 def test_colliding_words_give_way_to_letters() -> None:
@@ -71,7 +101,9 @@ def test_many_colliding_labels_give_way_to_pairs_of_letters() -> None:
 
 
 def test_without_codes_both_labels_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"The labels 'L0' and 'L2' begin with the same token .*word: "):
+    with pytest.raises(
+        ConfigError, match=r"The labels 'L0' and 'L2' begin with the same token .*word: "
+    ):
         verbalize(LetterTeacher(), labels("cat", "eel", "cow"), allow_codes=False)
 
 
@@ -90,9 +122,11 @@ def test_a_word_without_a_token_is_not_used() -> None:
 
 def test_the_prompt_shows_the_shots_in_order_and_the_codes() -> None:
     plain = scorer(WordTeacher(obliging), shots=SHOTS[::-1]).prompt(Query("what is this"))
-    assert [line.removeprefix("Answer:").strip() for line in plain.splitlines() if line.startswith("Answer:")] == ["food"] * 2 + [
-        "tool"
-    ] * 2 + ["animal"] * 2 + [""]
+    assert [
+        line.removeprefix("Answer:").strip()
+        for line in plain.splitlines()
+        if line.startswith("Answer:")
+    ] == ["food"] * 2 + ["tool"] * 2 + ["animal"] * 2 + [""]
     assert plain.endswith("Text: what is this\nAnswer:")
     coded = scorer(LetterTeacher(), labels("cat", "cow")).prompt(Query("what is this"))
     assert coded.startswith("A: say cat number 0\nB: say cow number 1\n")
@@ -110,16 +144,26 @@ def test_distributions_come_in_order() -> None:
 
 def test_off_label_mass_and_raw() -> None:
     teacher = WordTeacher(lambda request: [math.log(0.3), math.log(0.15), math.log(0.15)])
-    (found,) = scorer(teacher, calibrator=BatchCalibration([0.2, 0.2, 0.6])).score(queries("one text")).distributions
+    (found,) = (
+        scorer(teacher, calibrator=BatchCalibration([0.2, 0.2, 0.6]))
+        .score(queries("one text"))
+        .distributions
+    )
     assert found is not None
     assert found.labels == NAMES
     assert found.off_label_mass == pytest.approx(0.4)
     assert found.raw == pytest.approx((0.5, 0.25, 0.25))
-    assert found.probabilities == pytest.approx((0.2, 0.2, 0.6))  # one text alone: nothing is known but the prior
+    assert found.probabilities == pytest.approx(
+        (0.2, 0.2, 0.6)
+    )  # one text alone: nothing is known but the prior
 
 
 def test_mass_above_one_by_rounding_is_no_negative_mass() -> None:
-    (found,) = scorer(WordTeacher(lambda request: [1e-7, -30.0, -30.0])).score(queries("one text")).distributions
+    (found,) = (
+        scorer(WordTeacher(lambda request: [1e-7, -30.0, -30.0]))
+        .score(queries("one text"))
+        .distributions
+    )
     assert found is not None
     assert found.off_label_mass == 0.0
 
@@ -132,13 +176,17 @@ def test_the_calibrator_sees_the_whole_batch_at_once() -> None:
             seen.append(logprobs.shape)
             return super().transform(logprobs)
 
-    scorer(WordTeacher(obliging), calibrator=Watching()).score(queries(*(a_text("Tool", n) for n in range(5))))
+    scorer(WordTeacher(obliging), calibrator=Watching()).score(
+        queries(*(a_text("Tool", n) for n in range(5)))
+    )
     assert seen == [(5, 3)]
 
 
 def test_many_labels_are_scored_in_groups() -> None:
     space = labels(*[f"word{n}" for n in range(MAX_CHOICES + 5)])
-    teacher = WordTeacher(lambda request: [-0.5 if token == best else -9.0 for token in request.choices])  # type: ignore[union-attr]
+    teacher = WordTeacher(
+        lambda request: [-0.5 if token == best else -9.0 for token in request.choices]
+    )  # type: ignore[union-attr]
     subject = scorer(teacher, space)
     best = subject.verbalizer.tokens[130]
     scored = subject.score(queries("first text", "second text"))
@@ -156,7 +204,11 @@ def test_one_failed_group_fails_its_text_alone() -> None:
 
     def script(request: Request) -> Any:
         assert isinstance(request, ScoreRequest)
-        return Reply(request.id, error="lost") if request.id == "0.1" else [-1.0] * len(request.choices)
+        return (
+            Reply(request.id, error="lost")
+            if request.id == "0.1"
+            else [-1.0] * len(request.choices)
+        )
 
     scored = scorer(WordTeacher(script), space).score(queries("first text", "second text"))
     assert scored.errors == {0: "lost"}
@@ -166,14 +218,25 @@ def test_one_failed_group_fails_its_text_alone() -> None:
 
 def test_failures_are_kept_by_place() -> None:
     texts = [a_text("Food", 1), "broken one", a_text("Tool", 2), "broken two"]
-    scored = scorer(WordTeacher(lambda request: failing_on("broken", request))).score(queries(*texts))
+    scored = scorer(WordTeacher(lambda request: failing_on("broken", request))).score(
+        queries(*texts)
+    )
     assert scored.errors == {1: "too long", 3: "too long"}
-    assert [one.top if one else None for one in scored.distributions] == ["Food", None, "Tool", None]
+    assert [one.top if one else None for one in scored.distributions] == [
+        "Food",
+        None,
+        "Tool",
+        None,
+    ]
 
 
 def test_all_failed_is_an_error() -> None:
-    with pytest.raises(TeacherError, match="None of 2 scoring requests was answered; the first says: too long"):
-        scorer(WordTeacher(lambda request: failing_on("broken", request))).score(queries("broken one", "broken two"))
+    with pytest.raises(
+        TeacherError, match="None of 2 scoring requests was answered; the first says: too long"
+    ):
+        scorer(WordTeacher(lambda request: failing_on("broken", request))).score(
+            queries("broken one", "broken two")
+        )
 
 
 def test_contextual_is_fitted_on_content_free_texts_and_no_gold() -> None:
@@ -187,7 +250,10 @@ def test_contextual_is_fitted_on_content_free_texts_and_no_gold() -> None:
 
 
 def test_contextual_without_any_answer_is_an_error() -> None:
-    subject = scorer(WordTeacher(lambda request: Reply(request.id, error="too long")), calibrator=ContextualCalibration())
+    subject = scorer(
+        WordTeacher(lambda request: Reply(request.id, error="too long")),
+        calibrator=ContextualCalibration(),
+    )
     with pytest.raises(TeacherError, match="too long"):
         subject.fit()
 
@@ -196,16 +262,23 @@ def test_temperature_counts_the_gold_that_it_used() -> None:
     teacher = WordTeacher(lambda request: failing_on(DEV[0].text, request))
     subject = TextLabeller(teacher, LABELS, PROMPTS, (), TemperatureCalibration())
     assert subject.fit([*DEV, Example("unlabelled", "who knows")]) == len(DEV) - 1
-    assert [scored_text(request.prompt) for request in teacher.asked] == [example.text for example in DEV]
+    assert [scored_text(request.prompt) for request in teacher.asked] == [
+        example.text for example in DEV
+    ]
     assert subject.label([Draft(a_text("Tool", 3))]).opinions[0].distribution.top == "Tool"  # type: ignore[union-attr]
 
 
 def test_a_labeller_of_texts_gives_opinions_by_place() -> None:
     texts = [a_text("Food", 1), "broken one", a_text("Tool", 2)]
     teacher = WordTeacher(lambda request: failing_on("broken", request))
-    subject = TextLabeller(teacher, LABELS, PROMPTS, [*SHOTS, Example("unlabelled", "who knows")], NoCalibration())
+    subject = TextLabeller(
+        teacher, LABELS, PROMPTS, [*SHOTS, Example("unlabelled", "who knows")], NoCalibration()
+    )
     labelled = subject.label([Draft(text) for text in texts])
-    assert [opinion.target(opinion.distribution.top) if opinion else None for opinion in labelled.opinions] == ["Food", None, "Tool"]
+    assert [
+        opinion.target(opinion.distribution.top) if opinion else None
+        for opinion in labelled.opinions
+    ] == ["Food", None, "Tool"]
     assert (labelled.errors, labelled.asked, labelled.failed) == ({1: "too long"}, 3, 1)
     assert teacher.asked == subject.requests([Draft(text) for text in texts])
     assert "who knows" not in teacher.asked[0].prompt

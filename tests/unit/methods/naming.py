@@ -51,7 +51,9 @@ def obliging(request: Request) -> str | list[float]:
 def going_on(*endings: str) -> Any:
     """An obliging teacher whose sentences end in these ways, one after the other; what stands in braces is the sentence's number."""
     return lambda request: (
-        endings[int(request.id) % len(endings)].replace("{}", " ".join(random.Random(request.seed).sample(WORDS, 4)))
+        endings[int(request.id) % len(endings)].replace(
+            "{}", " ".join(random.Random(request.seed).sample(WORDS, 4))
+        )
         if request.id.isdigit() and not isinstance(request, ScoreRequest)
         else obliging(request)
     )
@@ -60,7 +62,9 @@ def going_on(*endings: str) -> Any:
 def seen(number: int, name: str, type: str, said: str) -> Outcome:
     """What a student made of a sentence with one name: ``said`` is the type that it gave, "" for none."""
     text = f"number {number} was {name} of old"
-    gold, predicted = (marked(text, {name: given} if given else {}).label or "" for given in (type, said))
+    gold, predicted = (
+        marked(text, {name: given} if given else {}).label or "" for given in (type, said)
+    )
     return Outcome(f"seen {number} {name}", text, gold, predicted, (0.6,), "easy", 1)
 
 
@@ -68,7 +72,11 @@ def feedback(outcomes: Sequence[Outcome]) -> Feedback:
     return Feedback(0, tuple(outcomes), TASK.scores(outcomes))
 
 
-RIGHT = [seen(n, name, type, type) for n in range(6) for name, type in (("Ada Birch", "PER"), ("First Marsh", "ORG"))]
+RIGHT = [
+    seen(n, name, type, type)
+    for n in range(6)
+    for name, type in (("Ada Birch", "PER"), ("First Marsh", "ORG"))
+]
 WEAK = feedback([*RIGHT, *(seen(n, name, "LOC", "") for n in range(3) for name in MISSED)])
 """A student that misses places."""
 
@@ -77,12 +85,21 @@ def method(leads: Sequence[str] = LEADS, links: Sequence[str] = ("and",), **chan
     prompts = prompt_set("completion_ner", leads=leads, links=links)
 
     def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> SpanVerifier:
-        return SpanVerifier(teacher, task.labels, prompts, demonstrations, BatchCalibration(), SpanCandidates())
+        return SpanVerifier(
+            teacher, task.labels, prompts, demonstrations, BatchCalibration(), SpanCandidates()
+        )
 
-    return evokd(prompts=prompts, acceptance=LabelAgreement(), new_labeller=labeller, **evokd_settings(**changes))
+    return evokd(
+        prompts=prompts,
+        acceptance=LabelAgreement(),
+        new_labeller=labeller,
+        **evokd_settings(**changes),
+    )
 
 
-def grown(folder: Path, given: Feedback = WEAK, script: Any = obliging, **changes: Any) -> tuple[WordTeacher, Growth]:
+def grown(
+    folder: Path, given: Feedback = WEAK, script: Any = obliging, **changes: Any
+) -> tuple[WordTeacher, Growth]:
     """What a round asked and gave."""
     teacher, one = WordTeacher(script), method(**changes)
     one.setup(context(folder, teacher, task=TASK, shots=SHOTS, dev=(), held_out=()))
@@ -92,7 +109,10 @@ def grown(folder: Path, given: Feedback = WEAK, script: Any = obliging, **change
 def sentences(teacher: WordTeacher) -> list[tuple[str, str]]:
     """Kind and opening of every sentence that was asked for."""
     return [
-        ("hard" if ", with " in request.prompt else "easy", request.prompt.splitlines()[-1].removeprefix("- "))
+        (
+            "hard" if ", with " in request.prompt else "easy",
+            request.prompt.splitlines()[-1].removeprefix("- "),
+        )
         for request in teacher.generations()
         if request.id.isdigit()
     ]

@@ -7,12 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from tests.helpers.classification import ANALYSIS, CONF, MIXED, NAMES, SHOTS, WordTeacher, feedback, grown
+from tests.helpers.classification import (
+    ANALYSIS,
+    CONF,
+    MIXED,
+    NAMES,
+    SHOTS,
+    WordTeacher,
+    feedback,
+    grown,
+)
 
 
 def kinds(teacher: WordTeacher) -> Counter[str]:
     """Requests by kind."""
-    return Counter({"analysis": len(teacher.analyses()), "generation": len(teacher.generations()), "labelling": len(teacher.scorings())})
+    return Counter(
+        {
+            "analysis": len(teacher.analyses()),
+            "generation": len(teacher.generations()),
+            "labelling": len(teacher.scorings()),
+        }
+    )
 
 
 def ablation(name: str) -> dict[str, Any]:
@@ -28,9 +43,13 @@ def test_no_analysis(tmp_path: Path) -> None:
     _, whole, _ = grown(tmp_path)
     _, less, _ = grown(tmp_path, **ablation("no_analysis"))
     assert kinds(less) == {"analysis": 0, "generation": 12, "labelling": 12}
-    without_note = [request.prompt.removeprefix(f"Note: {ANALYSIS}.\n\n") for request in whole.generations()]
+    without_note = [
+        request.prompt.removeprefix(f"Note: {ANALYSIS}.\n\n") for request in whole.generations()
+    ]
     assert [request.prompt for request in less.generations()] == without_note
-    assert [request.seed for request in less.generations()] == [request.seed for request in whole.generations()]
+    assert [request.seed for request in less.generations()] == [
+        request.seed for request in whole.generations()
+    ]
 
 
 def test_no_easy(tmp_path: Path) -> None:
@@ -63,14 +82,19 @@ def test_no_separation(tmp_path: Path) -> None:
 def test_no_feedback_is_static_generation(tmp_path: Path) -> None:
     method, teacher, growth = grown(tmp_path, **ablation("no_feedback"))
     assert kinds(teacher) == {"analysis": 0, "generation": 12, "labelling": 12}
-    assert not any(one.text in request.prompt for request in teacher.asked for one in MIXED.outcomes)
+    assert not any(
+        one.text in request.prompt for request in teacher.asked for one in MIXED.outcomes
+    )
     assert growth.quota == {f"{name}/easy": 4 for name in NAMES}
     shots = {shot.text for shot in SHOTS}
     assert all(any(text in request.prompt for text in shots) for request in teacher.generations())
     assert method.aimed_at(MIXED).outcomes == ()
     # Whatever the student does, the same is asked.
     assert (
-        teacher.generations() == grown(tmp_path, feedback({"Food": 3}, {("Food", "Tool"): 9}), **ablation("no_feedback"))[1].generations()
+        teacher.generations()
+        == grown(tmp_path, feedback({"Food": 3}, {("Food", "Tool"): 9}), **ablation("no_feedback"))[
+            1
+        ].generations()
     )
 
 

@@ -15,8 +15,13 @@ def test_the_first_rows_are_the_gold_and_there_are_no_others(tmp_path: Path) -> 
     method = GoldOnly("shots")
     method.setup(context(tmp_path, None))
     growth = method.first_rows()
-    assert [(row.id, row.text, row.target) for row in growth.rows] == [(f"gold-{one.id}", one.text, one.label) for one in SHOTS]
-    assert all(row.accepted and row.source == "gold" and row.confidence == 1.0 and row.round == 0 for row in growth.rows)
+    assert [(row.id, row.text, row.target) for row in growth.rows] == [
+        (f"gold-{one.id}", one.text, one.label) for one in SHOTS
+    ]
+    assert all(
+        row.accepted and row.source == "gold" and row.confidence == 1.0 and row.round == 0
+        for row in growth.rows
+    )
     assert (growth.round, growth.asked, growth.answered, growth.failed) == (0, 0, 0, 0)
     assert (method.rounds, method.asks_teacher, method.calibration_labels) == (0, False, 0)
     assert method.aimed_at(MIXED).outcomes == ()
@@ -26,5 +31,8 @@ def test_the_first_rows_are_the_gold_and_there_are_no_others(tmp_path: Path) -> 
 
 
 def test_no_gold_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="method=supervised learns from gold labels alone and there are none; give shots=1"):
+    with pytest.raises(
+        ConfigError,
+        match="method=supervised learns from gold labels alone and there are none; give shots=1",
+    ):
         GoldOnly("supervised").setup(context(tmp_path, None, shots=()))

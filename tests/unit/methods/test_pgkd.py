@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from tests.helpers.classification import CONF, MIXED, NAMES, TASK, WordTeacher, asked_label, context, grown, make_evokd, obliging, outcome
+from tests.helpers.classification import (
+    CONF,
+    MIXED,
+    NAMES,
+    TASK,
+    WordTeacher,
+    asked_label,
+    context,
+    grown,
+    make_evokd,
+    obliging,
+    outcome,
+)
 
 from tutelage.callbacks.feedback import FeedbackCollector
 from tutelage.config.compose import compose_config
@@ -18,7 +30,9 @@ from tutelage.methods.evokd.method import EvoKD
 from tutelage.records import Feedback
 from tutelage.runs.folder import RunFolder
 
-ON_DEV = TASK.scores([outcome("Food", "Animal", 1), outcome("Tool", "Tool", 2), outcome("Animal", "Animal", 3)] * 8)
+ON_DEV = TASK.scores(
+    [outcome("Food", "Animal", 1), outcome("Tool", "Tool", 2), outcome("Animal", "Animal", 3)] * 8
+)
 """A student that is weak on Food on dev, and not on Tool as its fresh rows say."""
 SEEN = replace(MIXED, on_dev=ON_DEV)
 
@@ -27,17 +41,24 @@ def settings(**changes: Any) -> dict[str, Any]:
     """What conf/method/pgkd.yaml changes of EvoKD's settings."""
     values = OmegaConf.to_container(OmegaConf.load(CONF / "method" / "pgkd.yaml"), resolve=True)
     assert isinstance(values, dict)
-    return {**{str(key): value for key, value in values.items() if key not in ("defaults", "training")}, **changes}
+    return {
+        **{str(key): value for key, value in values.items() if key not in ("defaults", "training")},
+        **changes,
+    }
 
 
-def test_the_analysis_shows_the_most_confident_mistakes_and_the_report_of_dev(tmp_path: Path) -> None:
+def test_the_analysis_shows_the_most_confident_mistakes_and_the_report_of_dev(
+    tmp_path: Path,
+) -> None:
     _, teacher, _ = grown(tmp_path, SEEN, **settings(n_wrong=2))
     (request,) = teacher.analyses()
     wrong = [one.text in request.prompt for one in SEEN.confident_wrong]
     assert wrong == [True, True, *[False] * (len(wrong) - 2)]
     food, tool = (f"{name.lower()} {ON_DEV[name].f1:.2f}" for name in ("Food", "Tool"))
     assert (food, tool) == ("food 0.00", "tool 1.00")
-    report = next(line for line in request.prompt.splitlines() if line.startswith("Its F1 by topic:"))
+    report = next(
+        line for line in request.prompt.splitlines() if line.startswith("Its F1 by topic:")
+    )
     assert food in report
     assert tool in report
 
@@ -52,7 +73,12 @@ def test_a_round_is_32_texts_and_goes_where_dev_is_weak(tmp_path: Path) -> None:
 
 def test_evokd_s_own_scores_are_those_of_the_fresh_rows(tmp_path: Path) -> None:
     _, teacher, _ = grown(tmp_path, SEEN, **settings(scores_from="fresh"))
-    assert Counter(asked_label(request.prompt) for request in teacher.generations()).most_common(1)[0][0] == "Tool"
+    assert (
+        Counter(asked_label(request.prompt) for request in teacher.generations()).most_common(1)[0][
+            0
+        ]
+        == "Tool"
+    )
     assert f"tool {MIXED.per_class['Tool'].f1:.2f}" in teacher.analyses()[0].prompt
 
 
@@ -86,8 +112,19 @@ def test_the_desk_tells_a_method_the_scores_of_dev_and_not_its_texts(tmp_path: P
         ([], 6),
         (["method.scores_from=fresh", "method.training.patience=0"], 0),
         (["method.scores_from=fresh"], 6),
-        (["method.scores_from=fresh", "method.training.patience=0", "method.training.keep=best"], 6),
-        (["method.scores_from=fresh", "method.training.patience=0", "method.training.keep=best", "method.rounds=0"], 0),
+        (
+            ["method.scores_from=fresh", "method.training.patience=0", "method.training.keep=best"],
+            6,
+        ),
+        (
+            [
+                "method.scores_from=fresh",
+                "method.training.patience=0",
+                "method.training.keep=best",
+                "method.rounds=0",
+            ],
+            0,
+        ),
     ],
 )
 def test_the_dev_labels_that_steer_count_as_used(override: list[str], used: int) -> None:
@@ -116,5 +153,7 @@ def test_a_plan_shows_the_report(tmp_path: Path) -> None:
 
 
 def test_scores_of_nothing_known(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"Unknown method.scores_from 'test'. .*Available: dev, fresh"):
+    with pytest.raises(
+        ConfigError, match=r"Unknown method.scores_from 'test'. .*Available: dev, fresh"
+    ):
         make_evokd(**settings(scores_from="test"))

@@ -43,7 +43,11 @@ def zerogen_settings(**changes: Any) -> dict[str, Any]:
     """What conf/method/zerogen.yaml changes of EvoKD's settings, small."""
     values = OmegaConf.to_container(OmegaConf.load(CONF / "method" / "zerogen.yaml"), resolve=True)
     assert isinstance(values, dict)
-    return {**{str(key): value for key, value in values.items() if key not in ("defaults", "training")}, "n_first": 12, **changes}
+    return {
+        **{str(key): value for key, value in values.items() if key not in ("defaults", "training")},
+        "n_first": 12,
+        **changes,
+    }
 
 
 def standing(folder: Path, teacher: Any, heard: Heard | None = None, **changes: Any) -> EvoKD:
@@ -96,7 +100,9 @@ def test_repeats_of_dev_and_of_itself_are_rejected(tmp_path: Path) -> None:
 def test_a_plan_counts_the_first_rows(tmp_path: Path) -> None:
     teacher = WordTeacher(obliging)
     method = standing(tmp_path, teacher)
-    assert {kind: len(some) for kind, some in method.sample_requests(5).items()} == {"generation": 5}
+    assert {kind: len(some) for kind, some in method.sample_requests(5).items()} == {
+        "generation": 5
+    }
     assert method.requests_a_round() == {"generation": 12}
     assert teacher.asked == []
 
@@ -107,7 +113,9 @@ def test_first_texts_stand_beside_shots_and_paraphrases_too(tmp_path: Path) -> N
     growth = method.first_rows()
     assert Counter(row.source for row in growth.rows) == {"gold": len(SHOTS), "init": 2, "easy": 6}
     assert all(row.parents[0].startswith("shot-") for row in growth.rows if row.source == "easy")
-    assert {key: count for key, count in growth.quota.items() if key.endswith("/easy")} == {f"{name}/easy": 2 for name in NAMES}
+    assert {key: count for key, count in growth.quota.items() if key.endswith("/easy")} == {
+        f"{name}/easy": 2 for name in NAMES
+    }
     assert len({row.id for row in growth.rows}) == len(growth.rows)
 
 
@@ -128,7 +136,10 @@ def test_a_budget_that_is_spent_before_the_texts_are_there_is_said(tmp_path: Pat
     spent = BudgetedTeacher(WordTeacher(obliging), 1)
     method = standing(tmp_path, spent)
     method.first_rows()
-    with pytest.raises(ConfigError, match=r"budget.tokens is smaller than what the first 12 texts take.*method.n_first"):
+    with pytest.raises(
+        ConfigError,
+        match=r"budget.tokens is smaller than what the first 12 texts take.*method.n_first",
+    ):
         method.first_rows()
 
 
@@ -136,7 +147,9 @@ def ner_teacher(request: Request) -> str:
     """A name where one is asked for, else words."""
     rng = random.Random(request.seed)
     if "/" in request.id:
-        return " " + a_name({label.name: label.word for label in TYPES}[request.id.split("/")[0]], rng)
+        return " " + a_name(
+            {label.name: label.word for label in TYPES}[request.id.split("/")[0]], rng
+        )
     return " " + " ".join(rng.sample(WORDS, 6))
 
 
@@ -144,7 +157,9 @@ def ner_standing(folder: Path, teacher: Any, **changes: Any) -> EvoKD:
     prompts = prompt_set("completion_ner", leads=["", "He met"])
 
     def labeller(task: Any, given: Any, demonstrations: Any) -> SpanVerifier:
-        return SpanVerifier(given, task.labels, prompts, demonstrations, NoCalibration(), SpanCandidates(0))
+        return SpanVerifier(
+            given, task.labels, prompts, demonstrations, NoCalibration(), SpanCandidates(0)
+        )
 
     settings = evokd_settings(**zerogen_settings(**changes))
     method = evokd(prompts=prompts, acceptance=LabelAgreement(), new_labeller=labeller, **settings)
@@ -157,8 +172,12 @@ def test_ner_sentences_go_on_from_invented_names(tmp_path: Path) -> None:
     growth = ner_standing(tmp_path, teacher).first_rows()
     assert growth.asked == len(teacher.asked) == 24
     names = [request for request in teacher.generations() if "/" in request.id]
-    assert {request.prompt for request in names} == {f"A random list of names of {label.description}:\n-" for label in TYPES}
-    for request, row in zip([one for one in teacher.generations() if "/" not in one.id], growth.rows, strict=True):
+    assert {request.prompt for request in names} == {
+        f"A random list of names of {label.description}:\n-" for label in TYPES
+    }
+    for request, row in zip(
+        [one for one in teacher.generations() if "/" not in one.id], growth.rows, strict=True
+    ):
         heading, opening = request.prompt.splitlines()
         assert heading == "Sentences from different articles of an encyclopedia:"
         ((name, type),) = mentions_of(row.text, row.target)
@@ -168,8 +187,14 @@ def test_ner_sentences_go_on_from_invented_names(tmp_path: Path) -> None:
 
 def test_ner_names_serve_again_where_the_teacher_knows_few(tmp_path: Path) -> None:
     def poor(request: Request) -> str:
-        return {"PER": " Ada", "LOC": " Oz", "ORG": " Acme"}[request.id.split("/")[0]] if "/" in request.id else ner_teacher(request)
+        return (
+            {"PER": " Ada", "LOC": " Oz", "ORG": " Acme"}[request.id.split("/")[0]]
+            if "/" in request.id
+            else ner_teacher(request)
+        )
 
     growth = ner_standing(tmp_path, WordTeacher(poor)).first_rows()
     assert {row.accepted for row in growth.rows} == {True}
-    assert Counter(name for row in growth.rows for name, _ in mentions_of(row.text, row.target)) == {"Ada": 4, "Oz": 4, "Acme": 4}
+    assert Counter(
+        name for row in growth.rows for name, _ in mentions_of(row.text, row.target)
+    ) == {"Ada": 4, "Oz": 4, "Acme": 4}

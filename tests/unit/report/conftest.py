@@ -19,7 +19,14 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(build_run(tmp_path_factory.mktemp("runs") / "run", labels=(*HOSTILE[:2], "שלום"), texts=HOSTILE, state="failed"))
+    return write_report(
+        build_run(
+            tmp_path_factory.mktemp("runs") / "run",
+            labels=(*HOSTILE[:2], "שלום"),
+            texts=HOSTILE,
+            state="failed",
+        )
+    )
 
 
 @pytest.fixture

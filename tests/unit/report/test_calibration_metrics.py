@@ -15,9 +15,15 @@ def slow_error(pairs: list[tuple[float, bool]], bins: int) -> float:
     total = 0.0
     for index in range(bins):
         low, high = index / bins, (index + 1) / bins
-        inside = [(sure, right) for sure, right in pairs if low < sure <= high or (index == 0 and sure == 0)]
+        inside = [
+            (sure, right)
+            for sure, right in pairs
+            if low < sure <= high or (index == 0 and sure == 0)
+        ]
         if inside:
-            gap = sum(right for _, right in inside) / len(inside) - sum(sure for sure, _ in inside) / len(inside)
+            gap = sum(right for _, right in inside) / len(inside) - sum(
+                sure for sure, _ in inside
+            ) / len(inside)
             total += abs(gap) * len(inside)
     return total / len(pairs)
 
@@ -26,12 +32,18 @@ def slow_error(pairs: list[tuple[float, bool]], bins: int) -> float:
 def test_agrees_with_the_slow_reference(pairs: list[tuple[float, bool]], bins: int) -> None:
     # Powers of two: the edges are exact, so both sides put a value on an edge in the same bin.
     sure, right = zip(*pairs, strict=True)
-    assert expected_calibration_error(sure, right, bins) == pytest.approx(slow_error(pairs, bins), abs=1e-9)
+    assert expected_calibration_error(sure, right, bins) == pytest.approx(
+        slow_error(pairs, bins), abs=1e-9
+    )
 
 
 @given(PAIRS)
-def test_default_bins_agree_with_the_reference_away_from_edges(pairs: list[tuple[float, bool]]) -> None:
-    inner = [(sure, right) for sure, right in pairs if abs(sure * 15 - round(sure * 15)) > 1e-6] or [(0.51, True)]
+def test_default_bins_agree_with_the_reference_away_from_edges(
+    pairs: list[tuple[float, bool]],
+) -> None:
+    inner = [
+        (sure, right) for sure, right in pairs if abs(sure * 15 - round(sure * 15)) > 1e-6
+    ] or [(0.51, True)]
     sure, right = zip(*inner, strict=True)
     assert expected_calibration_error(sure, right) == pytest.approx(slow_error(inner, 15), abs=1e-9)
 
@@ -50,7 +62,9 @@ def test_known_values() -> None:
     assert expected_calibration_error([0.9] * 10, [True] * 9 + [False]) == pytest.approx(0.0)
     assert expected_calibration_error([1.0, 1.0], [False, False]) == pytest.approx(1.0)
     assert expected_calibration_error([0.0, 1.0], [False, True]) == 0.0
-    assert expected_calibration_error([0.8, 0.3], [True, True], bins=2) == pytest.approx((0.2 + 0.7) / 2)
+    assert expected_calibration_error([0.8, 0.3], [True, True], bins=2) == pytest.approx(
+        (0.2 + 0.7) / 2
+    )
 
 
 def test_a_float32_sum_slightly_above_one_is_forgiven() -> None:
@@ -66,7 +80,9 @@ def test_a_float32_sum_slightly_above_one_is_forgiven() -> None:
         ([0.5], [True], 0, "bins is 0"),
     ],
 )
-def test_bad_input_is_named(confidence: list[float], right: list[bool], bins: int, message: str) -> None:
+def test_bad_input_is_named(
+    confidence: list[float], right: list[bool], bins: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         reliability_points(confidence, right, bins)
 

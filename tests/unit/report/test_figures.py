@@ -67,7 +67,9 @@ def test_every_figure_is_saved_at_1280_px(run: Run, saved: Saved) -> None:
         content = path.read_bytes()
         assert content.startswith(b"\x89PNG")
         assert int.from_bytes(content[16:20], "big") == int(WIDTH * DPI) == 1280
-    assert sorted(path.name for path in (run.folder / "figures").iterdir()) == sorted(path.name for path in saved.paths)
+    assert sorted(path.name for path in (run.folder / "figures").iterdir()) == sorted(
+        path.name for path in saved.paths
+    )
 
 
 def test_a_figure_without_data_any_more_is_removed(tmp_path: Path) -> None:
@@ -103,9 +105,17 @@ def test_learning_curves_label_their_lines_directly(run: Run) -> None:
 
 @pytest.mark.parametrize("end", [0.21, 0.343, 0.6, 1.0])
 def test_learning_curves_have_ticks_at_whole_percents(run: Run, end: float) -> None:
-    ends = Scores({"accuracy": 0.178, "macro_f1": end - 0.01}), Scores({"accuracy": end, "macro_f1": end})
-    lines = [dataclasses.replace(line, dev=one, test=None) for line, one in zip(run.metrics[:2], ends, strict=True)]
-    figure = learning_by_round(dataclasses.replace(run, metrics=tuple(lines), result={}, teacher=()))
+    ends = (
+        Scores({"accuracy": 0.178, "macro_f1": end - 0.01}),
+        Scores({"accuracy": end, "macro_f1": end}),
+    )
+    lines = [
+        dataclasses.replace(line, dev=one, test=None)
+        for line, one in zip(run.metrics[:2], ends, strict=True)
+    ]
+    figure = learning_by_round(
+        dataclasses.replace(run, metrics=tuple(lines), result={}, teacher=())
+    )
     assert figure is not None
     for axes in figure.axes:
         percents = [100 * tick for tick in axes.get_yticks()]
@@ -118,11 +128,17 @@ def test_class_panels_name_every_class(run: Run) -> None:
 
 
 def test_above_twenty_classes_the_twenty_worst_are_shown(tmp_path: Path) -> None:
-    many = read_run(build_run(tmp_path / "run", labels=[f"class {index}" for index in range(30)], test_count=300))
+    many = read_run(
+        build_run(
+            tmp_path / "run", labels=[f"class {index}" for index in range(30)], test_count=300
+        )
+    )
     last = many.metrics[-1].test
     assert last is not None
     worst = sorted(many.labels, key=lambda label: last.per_class[label].f1)[:20]
-    assert {text for text in texts(many, "class-f1-by-round") if text.startswith("class ")} == set(worst)
+    assert {text for text in texts(many, "class-f1-by-round") if text.startswith("class ")} == set(
+        worst
+    )
 
 
 def test_the_confusion_matrix_carries_counts(run: Run) -> None:
@@ -142,7 +158,9 @@ def test_above_thirty_classes_the_top_confusions_are_listed(tmp_path: Path) -> N
 
 def test_a_prediction_outside_the_label_space_is_shown(run: Run) -> None:
     strange = dataclasses.replace(run.after[0], predicted="something else")
-    assert "something else" in texts(dataclasses.replace(run, after=(strange, *run.after[1:])), "confusion-matrix")
+    assert "something else" in texts(
+        dataclasses.replace(run, after=(strange, *run.after[1:])), "confusion-matrix"
+    )
 
 
 def test_the_reliability_legend_has_both_errors(run: Run) -> None:
@@ -158,25 +176,42 @@ def test_rejected_reasons_are_counted(run: Run) -> None:
 
 
 def test_rare_reasons_are_summed(run: Run) -> None:
-    rows = tuple(dataclasses.replace(row, accepted=False, reason=f"reason {index}") for index, row in enumerate(run.rows))
-    assert f"{len(rows) - 14} other reasons" in texts(dataclasses.replace(run, rows=rows), "rejected-by-reason")
+    rows = tuple(
+        dataclasses.replace(row, accepted=False, reason=f"reason {index}")
+        for index, row in enumerate(run.rows)
+    )
+    assert f"{len(rows) - 14} other reasons" in texts(
+        dataclasses.replace(run, rows=rows), "rejected-by-reason"
+    )
 
 
 def test_the_share_kept_of_each_class_is_drawn_by_step(run: Run) -> None:
     figure = selection_by_step(run)
     assert figure is not None
-    (axes,) = [axes for axes in figure.axes if "were kept" in axes.get_title(loc="left") + axes.get_title()]
+    (axes,) = [
+        axes for axes in figure.axes if "were kept" in axes.get_title(loc="left") + axes.get_title()
+    ]
     steps = len(run.selection) // 12
     for key, curve in zip(range(len(LABELS) - 1), axes.get_lines(), strict=True):
-        groups = [run.selection[start : start + steps] for start in range(0, len(run.selection), steps)]
-        sums = [[sum(getattr(step, name).get(key, 0) for step in group) for name in ("kept", "seen")] for group in groups]
+        groups = [
+            run.selection[start : start + steps] for start in range(0, len(run.selection), steps)
+        ]
+        sums = [
+            [sum(getattr(step, name).get(key, 0) for step in group) for name in ("kept", "seen")]
+            for group in groups
+        ]
         assert curve.get_ydata().tolist() == [kept / seen for kept, seen in sums if seen]
         assert curve.get_xdata()[-1] == len(run.selection)
-    assert sum(text.endswith("% in all") for text in texts(run, "selection-by-step")) >= len(LABELS) - 1
+    assert (
+        sum(text.endswith("% in all") for text in texts(run, "selection-by-step"))
+        >= len(LABELS) - 1
+    )
 
 
 def test_nothing_to_draw_gives_none(run: Run) -> None:
-    empty = dataclasses.replace(run, metrics=run.metrics[:1], rows=(), selection=(), before=(), after=(), teacher=())
+    empty = dataclasses.replace(
+        run, metrics=run.metrics[:1], rows=(), selection=(), before=(), after=(), teacher=()
+    )
     assert [kind.name for kind in FIGURES if kind.draw(empty) is not None] == []
     assert draw_figures(empty) == {}
 
@@ -197,8 +232,12 @@ def test_inline_svg_is_well_formed_and_needs_no_network(svgs: dict[str, str]) ->
         seen |= set(ids)
         for used in re.findall(r"url\(#([^)]+)\)", drawn) + re.findall(r'href="#([^"]+)"', drawn):
             assert used in ids
-        assert not set(re.findall(r"#[0-9a-f]{6}", drawn)), "a colour that the dark theme cannot change"
-        assert set(re.findall(r"var\(--f-(\w+)\)", drawn)) <= {colour.name.lower() for colour in Colour}
+        assert not set(re.findall(r"#[0-9a-f]{6}", drawn)), (
+            "a colour that the dark theme cannot change"
+        )
+        assert set(re.findall(r"var\(--f-(\w+)\)", drawn)) <= {
+            colour.name.lower() for colour in Colour
+        }
 
 
 def test_hostile_labels_stay_text(tmp_path: Path) -> None:
@@ -223,7 +262,9 @@ def test_every_figure_is_drawn_for_entities(ner: Run) -> None:
     words = {kind.name: " ".join(kind.words(ner)) for kind in drawn}
     assert "class" not in " ".join(words.values())
     assert {"entity F1, %", "texts right, %"} <= set(texts(ner, "learning-by-round"))
-    assert f"supervised {ner.result['supervised']['f1_strict']:.1%}" in texts(ner, "learning-by-round")
+    assert f"supervised {ner.result['supervised']['f1_strict']:.1%}" in texts(
+        ner, "learning-by-round"
+    )
     assert set(TYPES) <= set(texts(ner, "class-f1-by-round"))
 
 
@@ -234,8 +275,16 @@ def test_the_confusions_of_entities_meet_none(ner: Run) -> None:
     assert f"none  {errors['invented']}" in found
     assert "none" in found
     assert [text for text in found if text.endswith("→ none")]
-    right = sum(error.right == error.predicted == TYPES[0] for one in ner.after for error in ner.task.mistakes(one))
-    right += sum(span.type == TYPES[0] for one in ner.after for span in set(read_spans(one.target)) & set(read_spans(one.predicted)))
+    right = sum(
+        error.right == error.predicted == TYPES[0]
+        for one in ner.after
+        for error in ner.task.mistakes(one)
+    )
+    right += sum(
+        span.type == TYPES[0]
+        for one in ner.after
+        for span in set(read_spans(one.target)) & set(read_spans(one.predicted))
+    )
     assert str(right) in found
 
 
@@ -247,8 +296,12 @@ def test_the_reliability_of_entities_has_one_curve(ner: Run) -> None:
     assert [text for text in found if "ECE" in text] == [
         f"calibrated: ECE {abs(right / len(marked) - 0.8):.3f}, right {right / len(marked):.1%}"
     ]
-    silent = tuple(dataclasses.replace(one, predicted="[]", probabilities=()) for one in ner.teacher)
-    assert "teacher-reliability" not in [kind.name for kind in draw_figures(dataclasses.replace(ner, teacher=silent))]
+    silent = tuple(
+        dataclasses.replace(one, predicted="[]", probabilities=()) for one in ner.teacher
+    )
+    assert "teacher-reliability" not in [
+        kind.name for kind in draw_figures(dataclasses.replace(ner, teacher=silent))
+    ]
 
 
 def test_rows_rejected_for_different_names_count_together(ner: Run) -> None:

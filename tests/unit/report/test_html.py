@@ -21,7 +21,17 @@ def test_the_report_has_every_section(done: Path) -> None:
     page = Page(done.read_text(encoding="utf-8"))
     ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
-    for section in ("summary", "learning", "classes", "mistakes", "teacher", "rows", "rejected", "trail", "run"):
+    for section in (
+        "summary",
+        "learning",
+        "classes",
+        "mistakes",
+        "teacher",
+        "rows",
+        "rejected",
+        "trail",
+        "run",
+    ):
         assert section in ids
     targets = {str(attributes["href"])[1:] for tag, attributes in page.tags if tag == "a"}
     assert targets <= set(ids)
@@ -31,7 +41,13 @@ def test_the_report_has_every_section(done: Path) -> None:
 def test_the_summary_quotes_the_result(done: Path) -> None:
     run = read_run(done.parent)
     text = Page(done.read_text(encoding="utf-8")).text
-    for line in ("student before", "student after", "supervised ceiling", "teacher alone, raw", "teacher alone, calibrated"):
+    for line in (
+        "student before",
+        "student after",
+        "supervised ceiling",
+        "teacher alone, raw",
+        "teacher alone, calibrated",
+    ):
         assert line in text
     assert f"{100 * run.result['after']['accuracy']:.1f}" in text
     # Wilson interval of 0.93 of 90, worked out apart: (84/90) gives 86.2 to 96.9.
@@ -54,7 +70,13 @@ def test_the_student_that_dev_chose_is_named(done: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
 def test_every_colour_has_a_value_in_every_theme(theme: str) -> None:
     style = (Path(html.__file__).parent / "report.css").read_text(encoding="utf-8")
-    blocks = dict(zip(("light", "dark", "print"), re.findall(r":root \{(.*?)\}", style, re.DOTALL), strict=True))
+    blocks = dict(
+        zip(
+            ("light", "dark", "print"),
+            re.findall(r":root \{(.*?)\}", style, re.DOTALL),
+            strict=True,
+        )
+    )
     for colour in Colour:
         assert f"--f-{colour.name.lower()}:" in blocks[theme]
     if theme != "dark":
@@ -73,13 +95,19 @@ def test_a_broken_run_has_a_banner_with_the_way_on(tmp_path: Path, state: str) -
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_running_run_says_so(tmp_path: Path) -> None:
-    text = Page(write_report(build_run(tmp_path / "run", state="running")).read_text(encoding="utf-8")).text
+    text = Page(
+        write_report(build_run(tmp_path / "run", state="running")).read_text(encoding="utf-8")
+    ).text
     assert "still going" in text
 
 
 @pytest.mark.parametrize("method", ["shots", "supervised"])
 def test_a_run_without_growth_is_sensible(tmp_path: Path, method: str) -> None:
-    page = Page(write_report(build_run(tmp_path / "run", rounds=0, method=method)).read_text(encoding="utf-8"))
+    page = Page(
+        write_report(build_run(tmp_path / "run", rounds=0, method=method)).read_text(
+            encoding="utf-8"
+        )
+    )
     assert f"No round of growth was made (method {method})" in page.text
     assert "Without rounds of growth, the student reached" in page.text
     assert "Learning curve" not in page.text
@@ -97,7 +125,10 @@ def test_a_run_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
     begun.mkdir()
     for name in ("manifest.json", "status.json"):
         (begun / name).write_bytes((whole / name).read_bytes())
-    assert "Nothing has been measured on test yet" in Page(write_report(begun).read_text(encoding="utf-8")).text
+    assert (
+        "Nothing has been measured on test yet"
+        in Page(write_report(begun).read_text(encoding="utf-8")).text
+    )
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -106,7 +137,9 @@ def test_numbers_that_are_not_numbers_are_shown_as_missing(tmp_path: Path) -> No
     lines = (folder / "pool" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     row = json.loads(lines[-1])
     row["distribution"]["probabilities"] = [float("nan")] * len(LABELS)
-    (folder / "pool" / "rows.jsonl").write_text("\n".join([*lines[:-1], json.dumps(row)]) + "\n", encoding="utf-8")
+    (folder / "pool" / "rows.jsonl").write_text(
+        "\n".join([*lines[:-1], json.dumps(row)]) + "\n", encoding="utf-8"
+    )
     island = Page(write_report(folder).read_text(encoding="utf-8")).scripts[0]
     assert json.loads(island)["rows"][-1]["confidence"] is None
 
@@ -115,13 +148,28 @@ def test_numbers_that_are_not_numbers_are_shown_as_missing(tmp_path: Path) -> No
 def test_a_row_that_was_not_scored_has_no_label_and_no_confidence(tmp_path: Path) -> None:
     folder = build_run(tmp_path / "run")
     lines = (folder / "pool" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
-    row = json.loads(lines[-1]) | {"distribution": None, "accepted": False, "reason": "exact duplicate of shots", "text": "seen before"}
-    (folder / "pool" / "rows.jsonl").write_text("\n".join([*lines[:-1], json.dumps(row)]) + "\n", encoding="utf-8")
+    row = json.loads(lines[-1]) | {
+        "distribution": None,
+        "accepted": False,
+        "reason": "exact duplicate of shots",
+        "text": "seen before",
+    }
+    (folder / "pool" / "rows.jsonl").write_text(
+        "\n".join([*lines[:-1], json.dumps(row)]) + "\n", encoding="utf-8"
+    )
     html_text = write_report(folder).read_text(encoding="utf-8")
     shown = json.loads(Page(html_text).scripts[0])["rows"]
     assert (shown[-1]["scored"], shown[-1]["confidence"]) == ("–", None)
-    assert (shown[0]["kind"], shown[0]["scored"], shown[0]["confidence"]) == ("gold", LABELS[0], None)
-    (cells,) = [line for line in re.findall(r"<tr>.*?</tr>", html_text, flags=re.DOTALL) if "seen before" in line]
+    assert (shown[0]["kind"], shown[0]["scored"], shown[0]["confidence"]) == (
+        "gold",
+        LABELS[0],
+        None,
+    )
+    (cells,) = [
+        line
+        for line in re.findall(r"<tr>.*?</tr>", html_text, flags=re.DOTALL)
+        if "seen before" in line
+    ]
     assert "100.0" not in cells
     assert cells.count("–") >= 2
 
@@ -136,7 +184,9 @@ def test_a_lone_surrogate_does_not_stop_the_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = build_run(tmp_path / "run", rounds=1)
     before = write_report(folder).read_bytes()
 

@@ -20,11 +20,23 @@ def test_a_run_of_entities_has_every_section_in_its_own_words(ner: Path) -> None
     page = Page(ner.read_text(encoding="utf-8"))
     ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
-    for section in ("summary", "learning", "classes", "errors", "mistakes", "teacher", "rows", "rejected", "trail", "run"):
+    for section in (
+        "summary",
+        "learning",
+        "classes",
+        "errors",
+        "mistakes",
+        "teacher",
+        "rows",
+        "rejected",
+        "trail",
+        "run",
+    ):
         assert section in ids
     result = read_run(ner.parent).result
     assert (
-        f"Test entity F1 went from {100 * result['before']['f1_strict']:.1f} % to {100 * result['after']['f1_strict']:.1f} %" in page.text
+        f"Test entity F1 went from {100 * result['before']['f1_strict']:.1f} % to {100 * result['after']['f1_strict']:.1f} %"
+        in page.text
     )
     for words in (
         "texts right, %",
@@ -53,10 +65,17 @@ def test_the_island_holds_both_markings(ner: Path) -> None:
     assert len(mistakes) == len(run.feedback_for(1)) > 0
     for one, outcome in zip(mistakes, run.feedback_for(1), strict=True):
         assert one["faults"]
-        for pieces, target in ((one["right"], outcome.target), (one["predicted"], outcome.predicted)):
+        for pieces, target in (
+            (one["right"], outcome.target),
+            (one["predicted"], outcome.predicted),
+        ):
             assert "".join(text for text, _, _ in pieces) == outcome.text
-            assert [type for _, type, _ in pieces if type] == [type for _, _, type in json.loads(target)]
-        assert [fault for _, _, fault in one["right"] if fault] == ["missed"] * sum(fault == "missed" for _, _, fault in one["right"])
+            assert [type for _, type, _ in pieces if type] == [
+                type for _, _, type in json.loads(target)
+            ]
+        assert [fault for _, _, fault in one["right"] if fault] == ["missed"] * sum(
+            fault == "missed" for _, _, fault in one["right"]
+        )
         assert any(fault for _, _, fault in [*one["right"], *one["predicted"]])
     for shown, row in zip(data["rows"], run.rows, strict=True):
         assert "".join(text for text, _, _ in shown["pieces"]) == row.text
@@ -81,7 +100,9 @@ def test_hostile_entities_make_no_markup(ner: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("state", ["running", "failed"])
 def test_an_unfinished_run_of_entities_has_a_report(tmp_path: Path, state: str) -> None:
-    text = Page(write_report(build_ner_run(tmp_path / "run", state=state)).read_text(encoding="utf-8")).text
+    text = Page(
+        write_report(build_ner_run(tmp_path / "run", state=state)).read_text(encoding="utf-8")
+    ).text
     assert "student so far (round 2)" in text
     assert "Errors on test by kind" in text
 
@@ -92,9 +113,18 @@ def test_a_type_has_one_colour_and_another_type_another(tmp_path: Path) -> None:
     path = folder / "pool" / "rows.jsonl"
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     # Rejected rows with a marking are drawn by the template, as the legends are; "DATE" is none of the task's types.
-    rejected = {"accepted": False, "reason": "near duplicate", "entity_confidence": [], "distribution": None, "text": "Ada met Acme in May"}
+    rejected = {
+        "accepted": False,
+        "reason": "near duplicate",
+        "entity_confidence": [],
+        "distribution": None,
+        "text": "Ada met Acme in May",
+    }
     targets = ('[[0, 1, "PER"], [2, 3, "ORG"]]', '[[0, 1, "PER"], [4, 5, "DATE"]]')
-    lines += [lines[-1] | rejected | {"id": f"marked-{index}", "target": target} for index, target in enumerate(targets)]
+    lines += [
+        lines[-1] | rejected | {"id": f"marked-{index}", "target": target}
+        for index, target in enumerate(targets)
+    ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     source = write_report(folder).read_text(encoding="utf-8")
     drawn = re.findall(r'<mark class="(t\d+)">[^<]*<span class="type">([^<]*)</span>', source)
@@ -106,7 +136,12 @@ def test_a_type_has_one_colour_and_another_type_another(tmp_path: Path) -> None:
     data = json.loads(Page(source).scripts[0])
     assert {type: {f"t{data['tints'][type]}"} for type in classes} == classes
     shown = [pieces for row in data["rows"] for pieces in row["pieces"]]
-    shown += [pieces for one in (*data["test"], *data["mistakes"]["1"]) for side in ("right", "predicted") for pieces in one[side]]
+    shown += [
+        pieces
+        for one in (*data["test"], *data["mistakes"]["1"])
+        for side in ("right", "predicted")
+        for pieces in one[side]
+    ]
     assert {type for _, type, _ in shown if type} <= set(data["tints"])
 
 
@@ -119,7 +154,11 @@ def test_every_tint_has_a_colour() -> None:
 
 def test_the_default_mode_stands_beside_what_is_quoted(ner: Path) -> None:
     source = ner.read_text(encoding="utf-8")
-    (table,) = re.findall(r"<table.*?</table>", source[source.index('id="summary"') : source.index("Teacher tokens")], flags=re.DOTALL)
+    (table,) = re.findall(
+        r"<table.*?</table>",
+        source[source.index('id="summary"') : source.index("Teacher tokens")],
+        flags=re.DOTALL,
+    )
     cells = {
         name: re.findall(r"<td[^>]*>(.*?)</td>", line)
         for name, line in re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', table, re.DOTALL)

@@ -32,7 +32,11 @@ def test_nothing_points_outside(done: Path, hostile: Path) -> None:
 
 def test_the_policy_allows_only_our_script(done: Path) -> None:
     page = Page(done.read_text(encoding="utf-8"))
-    policy = next(attributes["content"] for tag, attributes in page.tags if attributes.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        attributes["content"]
+        for tag, attributes in page.tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
     assert policy.startswith("default-src 'none'")
     digest = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()
@@ -72,7 +76,15 @@ def test_script_json_refuses_what_json_cannot_hold() -> None:
 
 def test_the_page_script_parses_no_markup() -> None:
     script = (Path(html.__file__).parent / "report.js").read_text(encoding="utf-8")
-    for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "setAttribute"):
+    for forbidden in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "Function(",
+        "setAttribute",
+    ):
         assert forbidden not in script
 
 

@@ -12,12 +12,27 @@ TEXT = "Ada  met 🦊 Lena Curie ."
 
 
 def test_pieces_joined_are_the_text() -> None:
-    pieces = marked("Ada met Lena Curie .", [Span(2, 4, "PER"), Span(0, 1, "LOC")], {Span(0, 1, "LOC"): "type"})
-    assert pieces == (Piece("Ada", "LOC", "type"), Piece(" met "), Piece("Lena Curie", "PER"), Piece(" ."))
+    pieces = marked(
+        "Ada met Lena Curie .", [Span(2, 4, "PER"), Span(0, 1, "LOC")], {Span(0, 1, "LOC"): "type"}
+    )
+    assert pieces == (
+        Piece("Ada", "LOC", "type"),
+        Piece(" met "),
+        Piece("Lena Curie", "PER"),
+        Piece(" ."),
+    )
 
 
 @pytest.mark.parametrize(
-    "spans", [[], [Span(0, 6, "PER")], [Span(0, 99, "PER")], [Span(2, 4, "A"), Span(3, 5, "B")], [Span(3, 3, "A")], [Span(-1, 2, "A")]]
+    "spans",
+    [
+        [],
+        [Span(0, 6, "PER")],
+        [Span(0, 99, "PER")],
+        [Span(2, 4, "A"), Span(3, 5, "B")],
+        [Span(3, 3, "A")],
+        [Span(-1, 2, "A")],
+    ],
 )
 @pytest.mark.parametrize("text", [TEXT, "", " ", "one", " two words "])
 def test_no_marking_loses_a_character(text: str, spans: list[Span]) -> None:
@@ -29,8 +44,15 @@ def test_no_marking_loses_a_character(text: str, spans: list[Span]) -> None:
 def test_both_markings_say_what_is_wrong() -> None:
     gold = [Span(0, 1, "PER"), Span(2, 4, "LOC"), Span(5, 6, "ORG"), Span(7, 8, "PER")]
     said = [Span(0, 1, "PER"), Span(2, 3, "LOC"), Span(5, 6, "LOC"), Span(8, 9, "ORG")]
-    marks = compared(Outcome("1", "a b c d e f g h i", write_spans(gold), write_spans(said), (0.5,), "easy", 1))
-    assert [(piece.type, piece.fault) for piece in marks.right if piece.type] == [("PER", ""), ("LOC", ""), ("ORG", ""), ("PER", "missed")]
+    marks = compared(
+        Outcome("1", "a b c d e f g h i", write_spans(gold), write_spans(said), (0.5,), "easy", 1)
+    )
+    assert [(piece.type, piece.fault) for piece in marks.right if piece.type] == [
+        ("PER", ""),
+        ("LOC", ""),
+        ("ORG", ""),
+        ("PER", "missed"),
+    ]
     assert [(piece.type, piece.fault) for piece in marks.predicted if piece.type] == [
         ("PER", ""),
         ("LOC", "boundary"),

@@ -31,7 +31,13 @@ def said(key: str, predicted: str, sure: float) -> Outcome:
 
 
 def test_the_surest_mistakes_come_first_and_a_few_are_kept(run: Run) -> None:
-    after = (said("1", "b", 0.4), said("2", "a", 0.99), said("3", "b", 0.9), said("4", "b", float("nan")), said("5", "b", 0.7))
+    after = (
+        said("1", "b", 0.4),
+        said("2", "a", 0.99),
+        said("3", "b", 0.9),
+        said("4", "b", float("nan")),
+        said("5", "b", 0.7),
+    )
     found = wrong_on_test(dataclasses.replace(run, after=after), most=3)
     assert found is not None
     assert (found.count, found.texts) == (4, 5)
@@ -53,8 +59,12 @@ def test_the_island_holds_them_as_it_holds_those_fed_back(tmp_path: Path, build:
     wrong = [one for one in made.after if not one.correct]
     assert len(data["test"]) == len(wrong) > 0
     assert {one["id"] for one in data["test"]} == {one.id for one in wrong}
-    assert {frozenset(one) for one in data["test"]} == {frozenset(one) for one in data["mistakes"]["1"]}
-    assert [one["confidence"] for one in data["test"]] == sorted((one["confidence"] for one in data["test"]), reverse=True)
+    assert {frozenset(one) for one in data["test"]} == {
+        frozenset(one) for one in data["mistakes"]["1"]
+    }
+    assert [one["confidence"] for one in data["test"]] == sorted(
+        (one["confidence"] for one in data["test"]), reverse=True
+    )
     if made.by_word:
         assert all(one["faults"] for one in data["test"])
 
@@ -102,7 +112,10 @@ def test_a_student_that_is_never_wrong_has_no_list(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_figures")
 def test_hostile_texts_of_test_stay_in_the_island(tmp_path: Path) -> None:
     folder = build_run(tmp_path / "run")
-    after = [dataclasses.replace(one, text="stray " + HOSTILE[0], predicted=HOSTILE[2]) for one in read_run(folder).after]
+    after = [
+        dataclasses.replace(one, text="stray " + HOSTILE[0], predicted=HOSTILE[2])
+        for one in read_run(folder).after
+    ]
     write_jsonl(folder / "predictions" / "test-after.jsonl", map(asdict, after))
     source = write_report(folder).read_text(encoding="utf-8")
     page = Page(source)
@@ -111,4 +124,6 @@ def test_hostile_texts_of_test_stay_in_the_island(tmp_path: Path) -> None:
     assert not set("<>&") & set(page.scripts[0])
     assert {one["text"] for one in json.loads(page.scripts[0])["test"]} == {"stray " + HOSTILE[0]}
     # Texts reach the page by textContent alone.
-    assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", page.scripts[-1])
+    assert not re.findall(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", page.scripts[-1]
+    )

@@ -11,7 +11,13 @@ from tests.helpers.run_folders import LABELS, build_run
 from tutelage.errors import RunError
 from tutelage.records import Label, Outcome
 from tutelage.report.intervals import entity_f1_interval, wilson_interval
-from tutelage.report.summary import changed_outcomes, class_lines, error_lines, outcome_scores, summary_lines
+from tutelage.report.summary import (
+    changed_outcomes,
+    class_lines,
+    error_lines,
+    outcome_scores,
+    summary_lines,
+)
 from tutelage.runs.read import Run, read_run
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.spans import Span, write_spans
@@ -31,8 +37,12 @@ def test_wilson_agrees_with_its_formula(accuracy: float, count: int) -> None:
     z = 1.959963984540054
     share = round(accuracy * count) / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
-    assert wilson_interval(accuracy, count) == pytest.approx((centre - half, centre + half), abs=1e-12)
+    half = (
+        z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
+    )
+    assert wilson_interval(accuracy, count) == pytest.approx(
+        (centre - half, centre + half), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(("accuracy", "count"), [(0.5, 0), (1.1, 10)])
@@ -42,8 +52,12 @@ def test_wilson_refuses_what_is_no_share(accuracy: float, count: int) -> None:
 
 
 def test_outcomes_are_scored_by_class(run: Run) -> None:
-    asked = dataclasses.replace(run, task=ClassificationTask([Label(name, name, "") for name in "abc"]))
-    scores = outcome_scores(asked, [outcome("1", "a", "a"), outcome("2", "a", "b"), outcome("3", "b", "b")])
+    asked = dataclasses.replace(
+        run, task=ClassificationTask([Label(name, name, "") for name in "abc"])
+    )
+    scores = outcome_scores(
+        asked, [outcome("1", "a", "a"), outcome("2", "a", "b"), outcome("3", "b", "b")]
+    )
     assert scores.value("accuracy") == pytest.approx(2 / 3)
     assert scores.per_class["a"].recall == 0.5
     assert scores.per_class["b"].f1 == pytest.approx(2 / 3)
@@ -88,7 +102,12 @@ def test_classes_come_worst_first(run: Run) -> None:
 
 def test_changed_outcomes_are_paired_by_id(run: Run) -> None:
     before = (outcome("1", "a", "b"), outcome("2", "a", "a"), outcome("3", "a", "a"))
-    after = (outcome("3", "a", "b"), outcome("1", "a", "a"), outcome("2", "a", "a"), outcome("9", "a", "a"))
+    after = (
+        outcome("3", "a", "b"),
+        outcome("1", "a", "a"),
+        outcome("2", "a", "a"),
+        outcome("9", "a", "a"),
+    )
     assert changed_outcomes(dataclasses.replace(run, before=before, after=after)) == (3, 1, 1)
     assert changed_outcomes(dataclasses.replace(run, after=())) is None
 
@@ -118,14 +137,20 @@ def test_entities_are_quoted_with_their_intervals(ner: Run) -> None:
 
 def test_the_default_mode_is_read_or_worked_out(ner: Run) -> None:
     # What begins inside an entity is one in the default mode alone.
-    loose = [dataclasses.replace(one, tags=("I-PER",) * len(one.text.split(" "))) for one in ner.after]
-    lines = {line.name: line for line in summary_lines(dataclasses.replace(ner, after=tuple(loose)))}
+    loose = [
+        dataclasses.replace(one, tags=("I-PER",) * len(one.text.split(" "))) for one in ner.after
+    ]
+    lines = {
+        line.name: line for line in summary_lines(dataclasses.replace(ner, after=tuple(loose)))
+    }
     assert lines["student after"].default_mode == ner.task.metrics(loose)["f1_default"]
     assert lines["student before"].default_mode == ner.task.metrics(ner.before)["f1_default"]
     assert ner.metrics[0].test is not None
     assert lines["student before"].default_mode == ner.metrics[0].test.value("f1_default")
     told = {**ner.result, "after": {**ner.result["after"], "f1_default": 0.125}}
-    assert {line.name: line for line in summary_lines(dataclasses.replace(ner, result=told))}["student after"].default_mode == 0.125
+    assert {line.name: line for line in summary_lines(dataclasses.replace(ner, result=told))}[
+        "student after"
+    ].default_mode == 0.125
 
 
 def test_a_classification_has_no_default_mode(run: Run) -> None:
@@ -138,7 +163,9 @@ def test_without_rounds_the_student_stands_there_once(ner: Run) -> None:
 
 
 def test_without_outcomes_entity_f1_has_no_interval(ner: Run) -> None:
-    lines = summary_lines(dataclasses.replace(ner, result={}, before=(), after=(), supervised=(), teacher=()))
+    lines = summary_lines(
+        dataclasses.replace(ner, result={}, before=(), after=(), supervised=(), teacher=())
+    )
     assert [(line.name, line.interval, line.count) for line in lines] == [
         ("student before", None, ner.manifest["data"]["test"]),
         (f"student so far (round {ner.metrics[-1].round})", None, ner.manifest["data"]["test"]),
@@ -147,7 +174,12 @@ def test_without_outcomes_entity_f1_has_no_interval(ner: Run) -> None:
 
 def test_the_bootstrap_of_entity_f1_is_seeded_and_sane() -> None:
     one, other = Span(0, 1, "PER"), Span(2, 4, "LOC")
-    mixed = [marking(str(number), [one, other], [one] if number % 2 else [one, other._replace(type="PER")]) for number in range(60)]
+    mixed = [
+        marking(
+            str(number), [one, other], [one] if number % 2 else [one, other._replace(type="PER")]
+        )
+        for number in range(60)
+    ]
     low, high = entity_f1_interval(mixed)
     assert (low, high) == entity_f1_interval(mixed)
     assert low < 2 * 60 / (120 + 90) < high
@@ -167,7 +199,9 @@ def test_entity_types_and_errors_before_and_after(ner: Run) -> None:
     for when in ("before", "after"):
         counted = ner.metrics[0 if when == "before" else -1].test
         assert counted is not None
-        assert {kind: getattr(line, when) for kind, line in errors.items() if getattr(line, when)} == counted.errors
+        assert {
+            kind: getattr(line, when) for kind, line in errors.items() if getattr(line, when)
+        } == counted.errors
     assert sum(line.before or 0 for line in errors.values()) > 0
 
 

@@ -25,22 +25,36 @@ REFUSED = 30
 def refused(folder: Path, *, written: bool = True) -> Path:
     """The folder with the teacher's first texts refused; ``written`` False as folders had it before: no line, but in the score of NER."""
     path = folder / "teacher" / "evaluation.jsonl"
-    lines: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines: list[dict[str, Any]] = [
+        json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     kept = ("id", "target", "text")
-    failed = [{key: line[key] for key in kept if key in line} | {"error": "too long"} for line in lines[:REFUSED]]
+    failed = [
+        {key: line[key] for key in kept if key in line} | {"error": "too long"}
+        for line in lines[:REFUSED]
+    ]
     write_jsonl(path, [*failed, *lines[REFUSED:]])
     run = read_run(folder)
     metrics = teacher_metrics(run.task, run.teacher)
-    raw = None if run.by_word else teacher_metrics(run.task, run.teacher, raw=True)[run.headline_metrics[0].key]
+    raw = (
+        None
+        if run.by_word
+        else teacher_metrics(run.task, run.teacher, raw=True)[run.headline_metrics[0].key]
+    )
     quoted = {metric.key: metrics[metric.key] for metric in run.headline_metrics}
-    write_json(folder / "result.json", run.result | {"teacher": quoted | {"raw": raw, "tokens": 9, "failed": REFUSED}})
+    write_json(
+        folder / "result.json",
+        run.result | {"teacher": quoted | {"raw": raw, "tokens": 9, "failed": REFUSED}},
+    )
     if not written:
         write_jsonl(path, lines[REFUSED:])
     return folder
 
 
 def teacher_lines(folder: Path) -> list[SummaryLine]:
-    return [line for line in summary_lines(read_run(folder)) if line.name.startswith("teacher alone")]
+    return [
+        line for line in summary_lines(read_run(folder)) if line.name.startswith("teacher alone")
+    ]
 
 
 def test_entities_of_refused_texts_are_missed_in_all_three(tmp_path: Path) -> None:
@@ -67,7 +81,10 @@ def test_a_refused_text_is_a_wrong_class_in_all_three(tmp_path: Path) -> None:
     run = read_run(folder)
     for line, raw in zip(teacher_lines(folder), (True, False), strict=True):
         views = [opinion.raw if raw else opinion.probabilities for opinion in run.teacher]
-        right = sum(bool(view) and run.labels[view.index(max(view))] == one.target for view, one in zip(views, run.teacher, strict=True))
+        right = sum(
+            bool(view) and run.labels[view.index(max(view))] == one.target
+            for view, one in zip(views, run.teacher, strict=True)
+        )
         assert line.scores is not None
         assert line.scores.value("accuracy") == right / 90
         assert (line.count, line.failed) == (90, REFUSED)
@@ -81,7 +98,11 @@ def test_before_the_result_is_written_the_lines_give_the_same(tmp_path: Path, bu
     for line in summary_lines(dataclasses.replace(read_run(folder), result={})):
         if line.name in done:
             expected = done.pop(line.name)
-            assert (line.count, line.failed, line.interval) == (expected.count, expected.failed, expected.interval)
+            assert (line.count, line.failed, line.interval) == (
+                expected.count,
+                expected.failed,
+                expected.interval,
+            )
     assert not done
 
 
@@ -95,7 +116,10 @@ def test_the_page_says_how_many_failed(tmp_path: Path) -> None:
     text = Page(write_report(refused(build_run(tmp_path / "run"))).read_text(encoding="utf-8")).text
     assert "90 30 failed" in text
     assert "They count as wrong." in text
-    assert "They count as wrong." not in Page(write_report(build_run(tmp_path / "other")).read_text(encoding="utf-8")).text
+    assert (
+        "They count as wrong."
+        not in Page(write_report(build_run(tmp_path / "other")).read_text(encoding="utf-8")).text
+    )
 
 
 @pytest.mark.parametrize("build", [build_run, build_ner_run])
@@ -103,7 +127,9 @@ def test_the_reliability_is_of_what_was_answered(tmp_path: Path, build: Any) -> 
     run = read_run(refused(build(tmp_path / "run")))
     figure = teacher_reliability(run)
     assert figure is not None
-    title = next(title for axes in figure.axes if (title := axes.get_title("left")).startswith("Reliability"))
+    title = next(
+        title for axes in figure.axes if (title := axes.get_title("left")).startswith("Reliability")
+    )
     assert run.by_word or title == "Reliability (60 answered test texts, 15 bins)"
     silent = dataclasses.replace(run, teacher=tuple(one for one in run.teacher if one.error))
     assert teacher_reliability(silent) is None

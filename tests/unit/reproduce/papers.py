@@ -22,11 +22,26 @@ SMALL: dict[str, Any] = {
                     "b": {"words": ["data=wikigold", "task=ner"], "metric": "f1_strict"},
                 },
             },
-            "full": {"words": [], "seeds": [1], "gpu": "a large one", "sets": {"a": {"words": ["data=snips"], "metric": "accuracy"}}},
+            "full": {
+                "words": [],
+                "seeds": [1],
+                "gpu": "a large one",
+                "sets": {"a": {"words": ["data=snips"], "metric": "accuracy"}},
+            },
         },
         "arms": {
-            "base": {"title": "the base", "words": ["method=evokd"], "cpu": ["method.rounds=2"], "full": ["method.rounds=9"]},
-            "less": {"title": "less of it", "like": "base", "words": ["ablation=no_easy"], "cpu": ["shots=2"]},
+            "base": {
+                "title": "the base",
+                "words": ["method=evokd"],
+                "cpu": ["method.rounds=2"],
+                "full": ["method.rounds=9"],
+            },
+            "less": {
+                "title": "less of it",
+                "like": "base",
+                "words": ["ablation=no_easy"],
+                "cpu": ["shots=2"],
+            },
         },
         "claims": [
             {

@@ -14,7 +14,11 @@ from tutelage.reproduce.figures import draw_table
 def record(folder: Path, arm: str) -> Path:
     folder.mkdir(parents=True)
     run = {"arm": arm, "title": arm.upper(), "metric": "macro_f1"}
-    runs = [{**run, "data": data, "seed": seed, "score": 0.5 + seed / 10} for data in ("snips", "wikigold") for seed in (1, 2)]
+    runs = [
+        {**run, "data": data, "seed": seed, "score": 0.5 + seed / 10}
+        for data in ("snips", "wikigold")
+        for seed in (1, 2)
+    ]
     (folder / "verdicts.json").write_text(json.dumps({"scale": "cpu", "runs": runs}))
     return folder
 
@@ -28,7 +32,9 @@ def test_the_newest_verdicts_are_drawn(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"has no verdicts.json. Do `tutelage reproduce evokd` first"):
+    with pytest.raises(
+        RunError, match=r"has no verdicts.json. Do `tutelage reproduce evokd` first"
+    ):
         draw_table("evokd", "main", tmp_path)
     record(tmp_path / "1", "static")
     with pytest.raises(RunError, match="has no run of evokd's ablations table"):

@@ -29,12 +29,17 @@ def written(tmp_path: Path) -> tuple[Path, str]:
         for number, run in enumerate(runs_of(paper, cpu, paper.claims)[:4])
     }
     more, little = paper.claims
-    values = {Side("base"): {("a", 1): 0.5, ("a", 2): 0.6}, Side("less"): {("a", 1): 0.7, ("a", 2): 0.8}}
+    values = {
+        Side("base"): {("a", 1): 0.5, ("a", 2): 0.6},
+        Side("less"): {("a", 1): 0.7, ("a", 2): 0.8},
+    }
     verdicts = [judge(more, values), not_run(little, "<script>alert(1)</script>")]
     stream = io.StringIO()
     out = Console(file=stream, width=200)
     write_verdicts(folder, paper, cpu, verdicts, ["method.top_p=0.5"], runs, out)
-    write_verdicts(tmp_path / "other", paper, cpu, [verdicts[0], not_run(little, LEFT_OUT)], [], {}, out)
+    write_verdicts(
+        tmp_path / "other", paper, cpu, [verdicts[0], not_run(little, LEFT_OUT)], [], {}, out
+    )
     said = stream.getvalue()
     return folder, said
 
@@ -42,13 +47,19 @@ def written(tmp_path: Path) -> tuple[Path, str]:
 def test_the_record_holds_claims_and_runs_without_nan(written: tuple[Path, str]) -> None:
     record: dict[str, Any] = json.loads((written[0] / "verdicts.json").read_text())
     more, little = record["claims"]
-    assert (more["verdict"], more["findings"][0]["p"], more["findings"][0]["status"]) == ("not reproduced", None, "unclear")
+    assert (more["verdict"], more["findings"][0]["p"], more["findings"][0]["status"]) == (
+        "not reproduced",
+        None,
+        "unclear",
+    )
     assert (little["why"], little["findings"], little["command"]) == (
         "<script>alert(1)</script>",
         [],
         "tutelage reproduce mine --scale cpu --only little --set method.top_p=0.5",
     )
-    assert [(run["arm"], run["seed"], run["score"], run["folder"]) for run in record["runs"][:3]] == [
+    assert [
+        (run["arm"], run["seed"], run["score"], run["folder"]) for run in record["runs"][:3]
+    ] == [
         ("base", 1, 0.5, "0"),
         ("base", 2, 0.6, "1"),
         ("less", 1, 0.7, "2"),
@@ -60,7 +71,11 @@ def test_the_page_says_everything_and_runs_nothing(written: tuple[Path, str]) ->
     page = Page(source)
     assert "<script" not in source
     assert "<b>little</b>" not in source
-    policy = next(attributes["content"] for tag, attributes in page.tags if attributes.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        attributes["content"]
+        for tag, attributes in page.tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
     assert policy.startswith("default-src 'none'")
     for word in (

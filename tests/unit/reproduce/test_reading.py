@@ -17,7 +17,13 @@ from tutelage.reproduce.reading import read_papers
 def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
     (paper,) = read_papers(claims_file(tmp_path)).values()
     more, little = paper.claims
-    assert (more.low, more.high, more.times, more.better, more.arms) == (0.0, math.inf, 1.0, (Side("base"),), ("base", "less"))
+    assert (more.low, more.high, more.times, more.better, more.arms) == (
+        0.0,
+        math.inf,
+        1.0,
+        (Side("base"),),
+        ("base", "less"),
+    )
     assert (little.low, little.high, little.better) == (-math.inf, 0.25, (Side("base", "share"),))
     assert more.expected == "base less less: above 0 points"
     assert little.expected == "base:share: below 25.0 %"
@@ -26,7 +32,11 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         "cpu": ("method=evokd", "method.rounds=2", "ablation=no_easy", "shots=2"),
         "full": ("method=evokd", "method.rounds=9", "ablation=no_easy"),
     }
-    assert (paper.scale("cpu").minutes, paper.scale("full").minutes, paper.scale("full").gpu) == (2.0, None, "a large one")
+    assert (paper.scale("cpu").minutes, paper.scale("full").minutes, paper.scale("full").gpu) == (
+        2.0,
+        None,
+        "a large one",
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,11 +46,27 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         ("mine/titel", "x", "mine: Unknown key 'titel'. Did you mean 'title'?"),
         ("mine/claims", {}, "mine.claims is {}; it has to be a list."),
         ("mine/scales", [], "mine.scales is []; it has to be a mapping."),
-        ("mine/scales/cpu/seeds", ["one"], "mine.scales.cpu.seeds is ['one']; give a list of whole numbers."),
+        (
+            "mine/scales/cpu/seeds",
+            ["one"],
+            "mine.scales.cpu.seeds is ['one']; give a list of whole numbers.",
+        ),
         ("mine/scales/cpu/seeds", [], "mine.scales.cpu.seeds is []"),
-        ("mine/scales/cpu/minutes", "few", "mine.scales.cpu.minutes is 'few'; it has to be a number."),
-        ("mine/scales/cpu/words", ["shots"], "mine.scales.cpu.words has 'shots', which is no override"),
-        ("mine/arms/less/like", "bas", "mine.arms.less.like: Unknown arm 'bas'. Did you mean 'base'?"),
+        (
+            "mine/scales/cpu/minutes",
+            "few",
+            "mine.scales.cpu.minutes is 'few'; it has to be a number.",
+        ),
+        (
+            "mine/scales/cpu/words",
+            ["shots"],
+            "mine.scales.cpu.words has 'shots', which is no override",
+        ),
+        (
+            "mine/arms/less/like",
+            "bas",
+            "mine.arms.less.like: Unknown arm 'bas'. Did you mean 'base'?",
+        ),
         ("mine/arms/base/like", "less", "(An arm is like one that stands above it.)"),
         ("mine/arms/less/cpuu", [], "mine.arms.less: Unknown key 'cpuu'. Did you mean 'cpu'?"),
         ("mine/claims/1/id", "more", "mine.claims: two claims have the id 'more'."),
@@ -48,7 +74,11 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         ("mine/claims/0/mark", "sure", "claim more: Unknown mark 'sure'."),
         ("mine/claims/0/table", "mian", "claim more: Unknown table 'mian'. Did you mean 'main'?"),
         ("mine/claims/0/better", ["bese"], "claim more: Unknown arm 'bese'. Did you mean 'base'?"),
-        ("mine/claims/0/better", ["base:shar"], "claim more: Unknown measure 'shar'. Did you mean 'share'?"),
+        (
+            "mine/claims/0/better",
+            ["base:shar"],
+            "claim more: Unknown measure 'shar'. Did you mean 'share'?",
+        ),
         ("mine/claims/0/better", [], "claim more is a gap with 0 better and 1 worse"),
         ("mine/claims/0/worse", [], "claim more is a gap with 1 better and 0 worse"),
         ("mine/claims/1/worse", ["less"], "claim little is a value with 1 better and 1 worse"),
@@ -58,13 +88,27 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         ("mine/claims/1/at_least", 0.3, "claim little: at_least=0.3 is not below at_most=0.25."),
         ("mine/claims/1/at_most", True, "claim little: at_most is True; it has to be a number."),
         ("mine/claims/0/sets", {"cpu": ["c"], "full": ["a"]}, "claim more: Unknown data set 'c'."),
-        ("mine/claims/0/sets", {"cup": ["a"]}, "claim more: Unknown scale 'cup'. Did you mean 'cpu'?"),
-        ("mine/claims/1/skipped", None, "claim little: give data sets for scale full under sets, or under skipped why there are none"),
-        ("mine/claims/1/skipped", {"full": "it takes 10", "000 tokens": None}, "claim little: Unknown scale '000 tokens'."),
+        (
+            "mine/claims/0/sets",
+            {"cup": ["a"]},
+            "claim more: Unknown scale 'cup'. Did you mean 'cpu'?",
+        ),
+        (
+            "mine/claims/1/skipped",
+            None,
+            "claim little: give data sets for scale full under sets, or under skipped why there are none",
+        ),
+        (
+            "mine/claims/1/skipped",
+            {"full": "it takes 10", "000 tokens": None},
+            "claim little: Unknown scale '000 tokens'.",
+        ),
         ("mine/claims/0/skipped", {"cpu": "no"}, "claim more: give data sets for scale cpu"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, index: str, value: Any, said: str) -> None:
+def test_what_is_wrong_is_told_with_its_place(
+    tmp_path: Path, index: str, value: Any, said: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         read_papers(claims_file(tmp_path, index, value))
     assert said in str(refused.value)

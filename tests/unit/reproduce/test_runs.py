@@ -15,11 +15,23 @@ def test_each_run_is_planned_once_and_the_last_word_on_a_key_counts(tmp_path: Pa
     cpu = paper.scale("cpu")
     runs = runs_of(paper, cpu, paper.claims)
     assert [(run.arm, run.data, run.seed) for run in runs] == [
-        (arm, data, seed) for data, arm in (("a", "base"), ("a", "less"), ("b", "base"), ("b", "less")) for seed in (1, 2)
+        (arm, data, seed)
+        for data, arm in (("a", "base"), ("a", "less"), ("b", "base"), ("b", "less"))
+        for seed in (1, 2)
     ]
     assert runs[0].words == ("shots=1", "data=snips", "method=evokd", "method.rounds=2", "seed=1")
-    assert runs[2].words == ("shots=2", "data=snips", "method=evokd", "method.rounds=2", "ablation=no_easy", "seed=1")
-    assert runs_of(paper, cpu, paper.claims[1:], ["method.rounds=1"])[0].words[-2:] == ("method.rounds=1", "seed=1")
+    assert runs[2].words == (
+        "shots=2",
+        "data=snips",
+        "method=evokd",
+        "method.rounds=2",
+        "ablation=no_easy",
+        "seed=1",
+    )
+    assert runs_of(paper, cpu, paper.claims[1:], ["method.rounds=1"])[0].words[-2:] == (
+        "method.rounds=1",
+        "seed=1",
+    )
     # A claim that is skipped at a scale needs no run there.
     assert runs_of(paper, paper.scale("full"), paper.claims[1:]) == ()
 
@@ -28,5 +40,11 @@ def test_a_command_is_the_multirun_of_the_same_runs(tmp_path: Path) -> None:
     (paper,) = read_papers(claims_file(tmp_path)).values()
     lines = commands(paper, paper.scale("cpu"), paper.claims)
     assert len(lines) == 4
-    assert lines[0] == "tutelage train -m shots=1 data=snips method=evokd method.rounds=2 seed=1,2 sweep.name=reproduce-mine-cpu"
-    assert check_command(paper, paper.scale("cpu"), paper.claims) == "tutelage reproduce mine --scale cpu --only more little"
+    assert (
+        lines[0]
+        == "tutelage train -m shots=1 data=snips method=evokd method.rounds=2 seed=1,2 sweep.name=reproduce-mine-cpu"
+    )
+    assert (
+        check_command(paper, paper.scale("cpu"), paper.claims)
+        == "tutelage reproduce mine --scale cpu --only more little"
+    )

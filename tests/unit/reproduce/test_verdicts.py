@@ -26,7 +26,9 @@ def blocks(*values: float, data: str = "a") -> dict[tuple[str, int], float]:
 def claims(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def make(number: int, **changed: Any) -> Claim:
         folder = tmp_path_factory.mktemp("claims")
-        (paper,) = read_papers(claims_file(folder, f"mine/claims/{number}", {**_claim(number), **changed})).values()
+        (paper,) = read_papers(
+            claims_file(folder, f"mine/claims/{number}", {**_claim(number), **changed})
+        ).values()
         return paper.claims[number]
 
     return make
@@ -43,7 +45,12 @@ def _claim(number: int) -> dict[str, Any]:
     ("ours", "theirs", "state", "why"),
     [
         ((0.8, 0.82, 0.81), (0.6, 0.61, 0.62), "reproduced", ""),
-        ((0.6, 0.61, 0.62), (0.8, 0.82, 0.81), "not reproduced", "the figure lies outside the band"),
+        (
+            (0.6, 0.61, 0.62),
+            (0.8, 0.82, 0.81),
+            "not reproduced",
+            "the figure lies outside the band",
+        ),
         # Every difference is above 0, so the bootstrap's interval is too; Student's t of three is not sure.
         ((0.61, 0.7, 0.9), (0.6, 0.6, 0.6), "not reproduced", "not shown either way"),
         ((0.6, 0.9, 0.5), (0.7, 0.6, 0.6), "not reproduced", "not shown either way"),
@@ -52,10 +59,14 @@ def _claim(number: int) -> dict[str, Any]:
         ((0.9,), (0.1,), "not reproduced", "not shown either way; one run has no interval"),
     ],
 )
-def test_a_gap(claims: Any, ours: tuple[float, ...], theirs: tuple[float, ...], state: str, why: str) -> None:
+def test_a_gap(
+    claims: Any, ours: tuple[float, ...], theirs: tuple[float, ...], state: str, why: str
+) -> None:
     verdict = judge(claims(0), {BASE: blocks(*ours), LESS: blocks(*theirs)})
     assert (verdict.state, verdict.why) == (state, why)
-    assert verdict.findings[0].mean == pytest.approx(sum(ours) / len(ours) - sum(theirs) / len(theirs))
+    assert verdict.findings[0].mean == pytest.approx(
+        sum(ours) / len(ours) - sum(theirs) / len(theirs)
+    )
 
 
 def test_a_factor_and_a_margin_move_what_has_to_be_passed(claims: Any) -> None:
@@ -64,17 +75,31 @@ def test_a_factor_and_a_margin_move_what_has_to_be_passed(claims: Any) -> None:
     (finding,) = judge(claims(0, times=0.9, at_least=0.05), values).findings
     assert finding.mean == pytest.approx(0.81 - 0.729)
     assert finding.low < finding.mean < finding.high
-    assert judge(claims(0, times=0.9, at_least=0.12), values).why == "the figure lies outside the band"
+    assert (
+        judge(claims(0, times=0.9, at_least=0.12), values).why == "the figure lies outside the band"
+    )
 
 
-def test_of_several_comparisons_every_one_has_to_hold_and_the_worst_is_told_first(claims: Any) -> None:
+def test_of_several_comparisons_every_one_has_to_hold_and_the_worst_is_told_first(
+    claims: Any,
+) -> None:
     claim = claims(0, worse=["less", "base:before"])
     before = Side("base", "before")
-    values = {BASE: blocks(0.8, 0.82, 0.81), LESS: blocks(0.6, 0.61, 0.62), before: blocks(0.7, 0.71, 0.72)}
+    values = {
+        BASE: blocks(0.8, 0.82, 0.81),
+        LESS: blocks(0.6, 0.61, 0.62),
+        before: blocks(0.7, 0.71, 0.72),
+    }
     verdict = judge(claim, values)
-    assert (verdict.state, [one.what for one in verdict.findings]) == ("reproduced", ["base − base:before", "base − less"])
+    assert (verdict.state, [one.what for one in verdict.findings]) == (
+        "reproduced",
+        ["base − base:before", "base − less"],
+    )
     verdict = judge(claim, {**values, before: blocks(0.9, 0.7, 0.81)})
-    assert (verdict.state, verdict.why) == ("not reproduced", "not shown either way (1 of 2 comparisons)")
+    assert (verdict.state, verdict.why) == (
+        "not reproduced",
+        "not shown either way (1 of 2 comparisons)",
+    )
     verdict = judge(claim, {**values, before: blocks(0.9, 0.91, 0.92)})
     assert verdict.why == "the figure lies outside the band in 1 of 2 comparisons"
 
@@ -87,7 +112,9 @@ def test_of_several_comparisons_every_one_has_to_hold_and_the_worst_is_told_firs
         ((0.05, 0.2, 0.4), "not reproduced", "not shown either way"),
     ],
 )
-def test_a_value_has_to_lie_in_its_band(claims: Any, values: tuple[float, ...], state: str, why: str) -> None:
+def test_a_value_has_to_lie_in_its_band(
+    claims: Any, values: tuple[float, ...], state: str, why: str
+) -> None:
     verdict = judge(claims(1), {SHARE: blocks(*values)})
     assert (verdict.state, verdict.why) == (state, why)
 
@@ -99,17 +126,25 @@ def test_a_band_of_two_ends_holds_at_both(claims: Any) -> None:
     assert judge(claim, {SHARE: blocks(0.15, 0.25, 0.35)}).why == "not shown either way"
 
 
-def test_a_spread_is_of_seeds_and_not_of_data_sets_and_three_seeds_never_show_it(claims: Any) -> None:
+def test_a_spread_is_of_seeds_and_not_of_data_sets_and_three_seeds_never_show_it(
+    claims: Any,
+) -> None:
     claim = claims(0, kind="spread")
     steady = blocks(0.80, 0.81, 0.80, 0.81, 0.80, 0.81)
     wild = blocks(0.5, 0.9, 0.55, 0.8, 0.7, 0.6)
     assert judge(claim, {BASE: steady, LESS: wild}).state == "reproduced"
     assert judge(claim, {BASE: wild, LESS: steady}).why == "the figure lies outside the band"
-    assert judge(claim, {BASE: blocks(0.80, 0.81, 0.80), LESS: blocks(0.5, 0.9, 0.55)}).why == "not shown either way"
+    assert (
+        judge(claim, {BASE: blocks(0.80, 0.81, 0.80), LESS: blocks(0.5, 0.9, 0.55)}).why
+        == "not shown either way"
+    )
     # The level of a data set is no spread.
     means = []
     for level in (0.0, 0.3):
-        again = {side: {("b", seed): value - level for (_, seed), value in ours.items()} for side, ours in ((BASE, steady), (LESS, wild))}
+        again = {
+            side: {("b", seed): value - level for (_, seed), value in ours.items()}
+            for side, ours in ((BASE, steady), (LESS, wild))
+        }
         (finding,) = judge(claim, {BASE: steady | again[BASE], LESS: wild | again[LESS]}).findings
         means.append(finding.mean)
     assert means[0] == pytest.approx(means[1])
@@ -120,7 +155,9 @@ def test_a_spread_is_of_seeds_and_not_of_data_sets_and_three_seeds_never_show_it
 @settings(max_examples=40)
 def test_no_claim_and_its_contrary_are_both_reproduced(pairs: list[tuple[float, float]]) -> None:
     claim = Claim("c", "", "known", "main", "gap", (BASE,), (LESS,), 1.0, 0.0, math.inf, {}, {}, ())
-    contrary = Claim("d", "", "known", "main", "gap", (LESS,), (BASE,), 1.0, 0.0, math.inf, {}, {}, ())
+    contrary = Claim(
+        "d", "", "known", "main", "gap", (LESS,), (BASE,), 1.0, 0.0, math.inf, {}, {}, ()
+    )
     values = {BASE: blocks(*(one for one, _ in pairs)), LESS: blocks(*(two for _, two in pairs))}
     one, other = judge(claim, values), judge(contrary, values)
     assert [one.state, other.state].count("reproduced") <= 1

@@ -46,11 +46,16 @@ def test_a_number_that_json_has_not_is_refused_and_nothing_is_lost(tmp_path: Pat
 
 
 @pytest.mark.parametrize("step", ["write_text", "replace"])
-def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_a_full_disk_leaves_the_old_file_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     folder = RunFolder(tmp_path)
     folder.write_json("one.json", {"n": 1})
     monkeypatch.setattr(Path, step, full_disk)
-    with pytest.raises(RunError, match=r"one\.json could not be written: No space left on device. Free some space .*resume=true"):
+    with pytest.raises(
+        RunError,
+        match=r"one\.json could not be written: No space left on device. Free some space .*resume=true",
+    ):
         folder.write_json("one.json", {"n": 2})
     monkeypatch.undo()
     assert folder.read_json("one.json") == {"n": 1}
@@ -109,21 +114,37 @@ def status(folder: Path) -> dict[str, Any]:
 def test_the_status_is_true_from_start_to_end(tmp_path: Path) -> None:
     subject = Status(RunFolder(tmp_path), "tutelage train resume=here")
     began = status(tmp_path)
-    assert (began["state"], began["phase"], began["resume_command"]) == ("running", "starting", "tutelage train resume=here")
+    assert (began["state"], began["phase"], began["resume_command"]) == (
+        "running",
+        "starting",
+        "tutelage train resume=here",
+    )
     subject.phase("training", 3)
     assert (status(tmp_path)["phase"], status(tmp_path)["round"]) == ("training", 3)
     subject.end("interrupted", "stopped by the user")
     ended = status(tmp_path)
-    assert (ended["state"], ended["error"], ended["resume_command"]) == ("interrupted", "stopped by the user", "tutelage train resume=here")
+    assert (ended["state"], ended["error"], ended["resume_command"]) == (
+        "interrupted",
+        "stopped by the user",
+        "tutelage train resume=here",
+    )
     again = Status(RunFolder(tmp_path), "tutelage train resume=here")
-    assert (status(tmp_path)["state"], status(tmp_path)["error"], status(tmp_path)["started"]) == ("running", "", began["started"])
+    assert (status(tmp_path)["state"], status(tmp_path)["error"], status(tmp_path)["started"]) == (
+        "running",
+        "",
+        began["started"],
+    )
     again.end("done")
     assert (status(tmp_path)["state"], status(tmp_path)["resume_command"]) == ("done", "")
 
 
 def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    with folder.lock(), pytest.raises(RunError, match="Another process works in"), RunFolder(folder.path).lock(wait=0.3):
+    with (
+        folder.lock(),
+        pytest.raises(RunError, match="Another process works in"),
+        RunFolder(folder.path).lock(wait=0.3),
+    ):
         pass
     with RunFolder(folder.path).lock(wait=0.0):
         pass

@@ -15,7 +15,13 @@ CANARY = "sk-canary-0123456789"
 
 
 def config(**changes: Any) -> Any:
-    values = {"name": "${method.name}-run", "method": {"name": "evokd", "rounds": 3}, "resume": False, "seed": 0, **changes}
+    values = {
+        "name": "${method.name}-run",
+        "method": {"name": "evokd", "rounds": 3},
+        "resume": False,
+        "seed": 0,
+        **changes,
+    }
     return OmegaConf.create(values)
 
 
@@ -46,8 +52,13 @@ def test_what_only_sounds_secret_stays() -> None:
 
 
 def test_a_class_that_sounds_secret_stays() -> None:
-    classes = {"labels": {"password_reset": "password", "monkey": {"word": "monkey", "keyword": "ape"}}}
-    assert plain_config(config(data={**classes, "hub_token": CANARY}))["data"] == {**classes, "hub_token": "***"}
+    classes = {
+        "labels": {"password_reset": "password", "monkey": {"word": "monkey", "keyword": "ape"}}
+    }
+    assert plain_config(config(data={**classes, "hub_token": CANARY}))["data"] == {
+        **classes,
+        "hub_token": "***",
+    }
 
 
 def test_interpolations_are_resolved_and_hydra_s_own_node_is_left_out() -> None:
@@ -67,12 +78,19 @@ def test_the_hash_ignores_what_changes_no_result() -> None:
         {"hydra": {"job": {"num": 3}}},
     ):
         assert config_hash(config(**ignored)) == same
-    for counted in ({"seed": 1}, {"method": {"name": "evokd", "rounds": 4}}, {"name": "other"}, {"shots": 1}):
+    for counted in (
+        {"seed": 1},
+        {"method": {"name": "evokd", "rounds": 4}},
+        {"name": "other"},
+        {"shots": 1},
+    ):
         assert config_hash(config(**counted)) != same
 
 
 def test_the_hash_does_not_follow_the_order() -> None:
-    assert config_hash(OmegaConf.create({"a": 1, "b": {"c": 2, "d": 3}})) == config_hash(OmegaConf.create({"b": {"d": 3, "c": 2}, "a": 1}))
+    assert config_hash(OmegaConf.create({"a": 1, "b": {"c": 2, "d": 3}})) == config_hash(
+        OmegaConf.create({"b": {"d": 3, "c": 2}, "a": 1})
+    )
 
 
 def test_a_secret_changes_the_hash_without_being_in_it() -> None:

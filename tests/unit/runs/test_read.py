@@ -42,9 +42,13 @@ def test_mistakes_of_a_round_feed_the_next_growth(tmp_path: Path) -> None:
 def test_growth_numbered_as_its_feedback_is_paired_by_number(tmp_path: Path) -> None:
     folder = build_run(tmp_path / "run")
     for number in range(4):
-        (folder / "feedback" / f"round-{number:03d}.jsonl").rename(folder / "feedback" / f"x-{number + 1}")
+        (folder / "feedback" / f"round-{number:03d}.jsonl").rename(
+            folder / "feedback" / f"x-{number + 1}"
+        )
     for number in range(1, 5):
-        (folder / "feedback" / f"x-{number}").rename(folder / "feedback" / f"round-{number:03d}.jsonl")
+        (folder / "feedback" / f"x-{number}").rename(
+            folder / "feedback" / f"round-{number:03d}.jsonl"
+        )
     run = read_run(folder)
     assert run.feedback_for(1) == run.feedback[1]
 
@@ -68,7 +72,10 @@ def test_a_run_that_has_only_begun_is_read(tmp_path: Path) -> None:
     assert run.config == ""
 
 
-@pytest.mark.parametrize("name", ["pool/rows.jsonl", "metrics.jsonl", "teacher/evaluation.jsonl", "feedback/round-001.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    ["pool/rows.jsonl", "metrics.jsonl", "teacher/evaluation.jsonl", "feedback/round-001.jsonl"],
+)
 def test_a_half_written_last_line_is_left_out_and_noted(tmp_path: Path, name: str) -> None:
     folder = build_run(tmp_path / "run")
     path = folder / name
@@ -100,7 +107,9 @@ def test_of_a_round_written_twice_the_last_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["manifest.json", "status.json"])
 @pytest.mark.parametrize("content", [None, "", "[1]", "{}", '{"labels": "a", "no": 1}'])
-def test_missing_or_damaged_essentials_are_named(tmp_path: Path, name: str, content: str | None) -> None:
+def test_missing_or_damaged_essentials_are_named(
+    tmp_path: Path, name: str, content: str | None
+) -> None:
     folder = build_run(tmp_path / "run")
     if content is None:
         (folder / name).unlink()
@@ -126,7 +135,10 @@ def test_damage_in_the_middle_names_the_line(tmp_path: Path) -> None:
         read_run(folder)
 
 
-@pytest.mark.parametrize(("line", "what"), [('{"id": "1"}', "missing"), ("[1]", "Error"), ('{"id": "1", "colour": 2}', "colour")])
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [('{"id": "1"}', "missing"), ("[1]", "Error"), ('{"id": "1", "colour": 2}', "colour")],
+)
 def test_a_row_of_the_wrong_shape_names_the_line(tmp_path: Path, line: str, what: str) -> None:
     folder = build_run(tmp_path / "run")
     with (folder / "pool" / "rows.jsonl").open("a", encoding="utf-8") as stream:
@@ -137,15 +149,25 @@ def test_a_row_of_the_wrong_shape_names_the_line(tmp_path: Path, line: str, what
 
 def test_a_growth_file_of_the_wrong_shape_is_named(tmp_path: Path) -> None:
     folder = build_run(tmp_path / "run")
-    (folder / "growth" / "round-002.json").write_text('{"round": 2, "quota": [1]}', encoding="utf-8")
+    (folder / "growth" / "round-002.json").write_text(
+        '{"round": 2, "quota": [1]}', encoding="utf-8"
+    )
     with pytest.raises(RunError, match=r"round-002\.json does not fit"):
         read_run(folder)
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.5], [0.5, 0.5, float("nan")], [2.0, 0.0, 0.0]])
-def test_an_opinion_that_is_no_distribution_names_the_line(tmp_path: Path, shares: list[float]) -> None:
+def test_an_opinion_that_is_no_distribution_names_the_line(
+    tmp_path: Path, shares: list[float]
+) -> None:
     folder = build_run(tmp_path / "run")
-    line = {"id": "1", "target": LABELS[0], "probabilities": shares, "raw": [], "off_label_mass": 0.0}
+    line = {
+        "id": "1",
+        "target": LABELS[0],
+        "probabilities": shares,
+        "raw": [],
+        "off_label_mass": 0.0,
+    }
     (folder / "teacher" / "evaluation.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     with pytest.raises(RunError, match=r"evaluation\.jsonl line 1 .*3 numbers in \[0, 1\]"):
         read_run(folder)
@@ -177,7 +199,9 @@ def test_a_run_of_entities_is_read_whole(tmp_path: Path) -> None:
     assert set(run.metrics[0].test.per_class) == set(TYPES)
     assert run.metrics[0].test.errors
     assert len(run.supervised) == len(run.teacher) == len(run.after) == 40
-    assert all(len(opinion.probabilities) == len(read_spans(opinion.predicted)) for opinion in run.teacher)
+    assert all(
+        len(opinion.probabilities) == len(read_spans(opinion.predicted)) for opinion in run.teacher
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,9 +213,13 @@ def test_a_run_of_entities_is_read_whole(tmp_path: Path) -> None:
         ({"metrics": 7}, r'"metrics" must be two objects'),
     ],
 )
-def test_a_manifest_of_another_kind_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_a_manifest_of_another_kind_is_named(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
     path = build_run(tmp_path / "run") / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8"
+    )
     with pytest.raises(RunError, match=rf"manifest\.json.*{message}"):
         read_run(path.parent)
 
@@ -212,13 +240,20 @@ def test_a_round_without_a_quoted_number_names_the_line(tmp_path: Path) -> None:
         ("feedback/round-001.jsonl", {"target": "[[0, 1]]"}),
         ("pool/rows.jsonl", {"target": "[1]", "accepted": True}),
         ("teacher/evaluation.jsonl", {"confidences": [0.1] * 9}),
-        ("teacher/evaluation.jsonl", {"predicted": '[[0, 1, "PER"]]', "confidences": [float("nan")]}),
+        (
+            "teacher/evaluation.jsonl",
+            {"predicted": '[[0, 1, "PER"]]', "confidences": [float("nan")]},
+        ),
     ],
 )
-def test_a_marking_that_is_none_names_the_line(tmp_path: Path, name: str, changes: dict[str, object]) -> None:
+def test_a_marking_that_is_none_names_the_line(
+    tmp_path: Path, name: str, changes: dict[str, object]
+) -> None:
     path = build_ner_run(tmp_path / "run") / name
     first, *rest = path.read_text(encoding="utf-8").splitlines()
-    path.write_text("\n".join([json.dumps(json.loads(first) | changes), *rest]) + "\n", encoding="utf-8")
+    path.write_text(
+        "\n".join([json.dumps(json.loads(first) | changes), *rest]) + "\n", encoding="utf-8"
+    )
     with pytest.raises(RunError, match=rf"{path.name} line 1 does not fit"):
         read_run(path.parents[1])
 

@@ -30,7 +30,13 @@ class Batch:
         return [row.index(max(row)) for row in self.student]
 
 
-def step(confidence: list[float], groups: list[int], student: list[list[float]], gold: tuple[int, ...] = (), **changes: Any) -> Step:
+def step(
+    confidence: list[float],
+    groups: list[int],
+    student: list[list[float]],
+    gold: tuple[int, ...] = (),
+    **changes: Any,
+) -> Step:
     return Step(
         ids=tuple(map(str, range(len(groups)))),
         groups=np.array(groups),
@@ -79,7 +85,11 @@ class Reference:
             for index, (c, key) in enumerate(zip(one.confidence, one.groups, strict=True))
             if index not in one.gold
         ]
-        self.start(0, [c for c, _ in rows if math.isfinite(c)], [key for c, key in rows if math.isfinite(c)])
+        self.start(
+            0,
+            [c for c, _ in rows if math.isfinite(c)],
+            [key for c, key in rows if math.isfinite(c)],
+        )
         if self.how["class_by"] == "student":
             self.a[0].clear()
 
@@ -104,7 +114,11 @@ class Reference:
     def weigh(self, batch: Batch) -> list[float]:
         whose = batch.predicted if self.how["class_by"] == "student" else batch.groups
         rows = list(zip(batch.confidence, map(self.uncertain, batch.student), whose, strict=True))
-        known = [(c, u, key) for index, (c, u, key) in enumerate(rows) if index not in batch.gold and math.isfinite(c + u)]
+        known = [
+            (c, u, key)
+            for index, (c, u, key) in enumerate(rows)
+            if index not in batch.gold and math.isfinite(c + u)
+        ]
         groups = [key for _, _, key in known]
         for side in (0, 1) if known else ():
             values = [row[side] for row in known]
@@ -115,7 +129,11 @@ class Reference:
             for key in set(groups):
                 own = [value for value, one in zip(values, groups, strict=True) if one == key]
                 mean = sum(own) / len(own)
-                self.a[side][key] = self.m * self.a[side][key] + (1 - self.m) * mean if key in self.a[side] else mean
+                self.a[side][key] = (
+                    self.m * self.a[side][key] + (1 - self.m) * mean
+                    if key in self.a[side]
+                    else mean
+                )
         return [1.0 if index in batch.gold else self.weight(*row) for index, row in enumerate(rows)]
 
     def weight(self, c: float, u: float, key: int) -> float:
@@ -125,5 +143,10 @@ class Reference:
             if self.how[gate] and value < self.threshold(side, key) * (1 - SLACK):
                 return 0.0
         alpha: float = self.how["alpha"]
-        weights: dict[str, float] = {"product": c * u, "sum": c + u, "mix": alpha * c + (1 - alpha) * u, "none": 1.0}
+        weights: dict[str, float] = {
+            "product": c * u,
+            "sum": c + u,
+            "mix": alpha * c + (1 - alpha) * u,
+            "none": 1.0,
+        }
         return weights[self.how["combine"]]

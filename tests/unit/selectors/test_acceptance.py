@@ -18,17 +18,25 @@ def opinion(*probabilities: float) -> LabelDistribution:
 def test_agreement_keeps_what_was_asked_for() -> None:
     judge = LabelAgreement(agreement=True).judge
     assert judge("A", opinion(0.4, 0.3, 0.3)) == Decision("A", True, "")
-    assert judge("B", opinion(0.9, 0.05, 0.05)) == Decision("A", False, "scored label is not the one asked for")
+    assert judge("B", opinion(0.9, 0.05, 0.05)) == Decision(
+        "A", False, "scored label is not the one asked for"
+    )
 
 
 def test_without_agreement_the_scored_label_is_the_target() -> None:
-    assert LabelAgreement(agreement=False).judge("B", opinion(0.5, 0.3, 0.2)) == Decision("A", True, "")
+    assert LabelAgreement(agreement=False).judge("B", opinion(0.5, 0.3, 0.2)) == Decision(
+        "A", True, ""
+    )
 
 
 @pytest.mark.parametrize("agreement", [True, False])
 def test_unsure_texts_are_rejected_first(agreement: bool) -> None:
     judge = LabelAgreement(agreement=agreement, min_confidence=0.6).judge
-    assert judge("A", opinion(0.59, 0.41)).reason == judge("B", opinion(0.59, 0.41)).reason == "confidence below 0.6"
+    assert (
+        judge("A", opinion(0.59, 0.41)).reason
+        == judge("B", opinion(0.59, 0.41)).reason
+        == "confidence below 0.6"
+    )
     assert judge("A", opinion(0.6, 0.4)).accepted
 
 
@@ -39,7 +47,11 @@ def test_a_confident_other_label_is_rescued_under_that_label() -> None:
 
 
 def test_a_rescue_confidence_of_one_never_rescues() -> None:
-    assert not LabelAgreement(agreement=True, rescue_confidence=1.0).judge("B", opinion(1.0, 0.0)).accepted
+    assert (
+        not LabelAgreement(agreement=True, rescue_confidence=1.0)
+        .judge("B", opinion(1.0, 0.0))
+        .accepted
+    )
 
 
 def test_weights_follow_confidence_only_where_asked() -> None:

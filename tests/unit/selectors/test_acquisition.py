@@ -16,9 +16,29 @@ from tests.helpers.pool_views import ArrayView, random_view
 from tutelage.errors import ConfigError
 from tutelage.selectors.protocol import Acquired, Acquirer
 
-NAMES = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge", "dropout", "accept_reject", "mixed")
+NAMES = (
+    "random",
+    "entropy",
+    "margin",
+    "least_confidence",
+    "k_means",
+    "k_center",
+    "badge",
+    "dropout",
+    "accept_reject",
+    "mixed",
+)
 BY_UNCERTAINTY = ("entropy", "margin", "least_confidence", "dropout", "accept_reject")
-IN_FALLING_ORDER = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center", "dropout", "mixed")
+IN_FALLING_ORDER = (
+    "random",
+    "entropy",
+    "margin",
+    "least_confidence",
+    "k_means",
+    "k_center",
+    "dropout",
+    "mixed",
+)
 CONF = Path(__file__).parents[3] / "conf" / "selector"
 
 
@@ -117,7 +137,9 @@ class TestEvery:
     seed=st.integers(0, 2**16),
     damage=st.integers(0, 5),
 )
-def test_whatever_the_pool(name: str, total: int, n: int, labelled: int, classes: int, seed: int, damage: int) -> None:
+def test_whatever_the_pool(
+    name: str, total: int, n: int, labelled: int, classes: int, seed: int, damage: int
+) -> None:
     view = random_view(total, classes=classes, labelled=labelled, seed=seed)
     if total:
         rng = np.random.default_rng(seed)
@@ -127,7 +149,9 @@ def test_whatever_the_pool(name: str, total: int, n: int, labelled: int, classes
     check(ask(name, view, n, seed), n, total)
 
 
-@pytest.mark.parametrize("name", ["entropy", "margin", "least_confidence", "dropout", "k_center", "badge"])
+@pytest.mark.parametrize(
+    "name", ["entropy", "margin", "least_confidence", "dropout", "k_center", "badge"]
+)
 def test_ties_go_to_the_earlier_place(name: str) -> None:
     even = ArrayView(np.full((12, 2), 0.5), np.ones((12, 3)), labelled=np.ones((1, 3)))
     assert ask(name, even, 5).indices.tolist() == [0, 1, 2, 3, 4]
@@ -140,7 +164,9 @@ def test_the_uncertain_are_preferred(name: str) -> None:
     probabilities[uncertain] = 0.5
     found = ask(name, ArrayView(probabilities, np.ones((200, 2))), 15)
     # Accepting and rejecting is by chance; the others are exact.
-    assert len(set(found.indices.tolist()) & set(uncertain.tolist())) >= (13 if name == "accept_reject" else 15)
+    assert len(set(found.indices.tolist()) & set(uncertain.tolist())) >= (
+        13 if name == "accept_reject" else 15
+    )
 
 
 @pytest.mark.parametrize("name", ["k_means", "k_center", "badge", "mixed"])

@@ -30,7 +30,9 @@ THEIRS: dict[Uncertainty, tuple[str, float]] = {
 class Told(SkactivemlClassifier):  # type: ignore[misc]
     """Says the probabilities that it was given, and the rows themselves as embeddings."""
 
-    def __init__(self, probabilities: Any = None, classes: Any = None, missing_label: Any = MISSING_LABEL) -> None:
+    def __init__(
+        self, probabilities: Any = None, classes: Any = None, missing_label: Any = MISSING_LABEL
+    ) -> None:
         super().__init__(classes=classes, missing_label=missing_label)
         self.probabilities = probabilities
 
@@ -43,7 +45,9 @@ class Told(SkactivemlClassifier):  # type: ignore[misc]
 
 def double(view: ArrayView) -> tuple[np.ndarray, np.ndarray]:
     probabilities = view.probabilities().astype(np.float64)
-    return probabilities / probabilities.sum(axis=1, keepdims=True), view.embeddings().astype(np.float64)
+    return probabilities / probabilities.sum(axis=1, keepdims=True), view.embeddings().astype(
+        np.float64
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -64,10 +68,14 @@ def test_the_greedy_core_set_is_theirs(seed: int) -> None:
     _, rows = double(view)
     labelled = view.labelled_embeddings().astype(np.float64)
     marks = np.concatenate([np.full(120, MISSING_LABEL), np.zeros(4)])
-    theirs, distances = CoreSet(random_state=0).query(np.vstack([rows, labelled]), marks, batch_size=15, return_utilities=True)
+    theirs, distances = CoreSet(random_state=0).query(
+        np.vstack([rows, labelled]), marks, batch_size=15, return_utilities=True
+    )
     found = KCenter().query(view, 15, np.random.default_rng(0))
     assert found.indices.tolist() == theirs.tolist()
-    np.testing.assert_allclose(found.scores, [row[index] for row, index in zip(distances, theirs, strict=True)], rtol=1e-3)
+    np.testing.assert_allclose(
+        found.scores, [row[index] for row, index in zip(distances, theirs, strict=True)], rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -76,7 +84,9 @@ def test_badge_begins_where_theirs_does_and_gives_every_text_the_same_chance(see
     probabilities, rows = double(view)
     marks = np.full(80, MISSING_LABEL)
     told = Told(probabilities, classes=list(range(4)))
-    theirs, chances = TheirBadge(random_state=seed).query(rows, marks, told, fit_clf=False, batch_size=8, return_utilities=True)
+    theirs, chances = TheirBadge(random_state=seed).query(
+        rows, marks, told, fit_clf=False, batch_size=8, return_utilities=True
+    )
     assert Badge().query(view, 1, np.random.default_rng(0)).indices.tolist() == [theirs[0]]
     distances = Distances(errors_of(view.probabilities()), view.embeddings())
     nearest = distances.norms
@@ -90,7 +100,9 @@ def test_badge_begins_where_theirs_does_and_gives_every_text_the_same_chance(see
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_disagreement_of_dropout_masks_is_their_divergence_of_a_committee(seed: int) -> None:
     """H(mean) - mean H is the members' mean Kullback-Leibler divergence from their mean."""
-    members = np.stack([double(random_view(200, seed=100 * seed + member))[0] for member in range(5)])
+    members = np.stack(
+        [double(random_view(200, seed=100 * seed + member))[0] for member in range(5)]
+    )
     members = 0.996 * members + 0.001  # theirs raises probabilities below 1e-7 to it
     entropies = -(members * np.log(members)).sum(axis=2)
     ours = mutual_information(members.mean(axis=0), entropies.mean(axis=0))

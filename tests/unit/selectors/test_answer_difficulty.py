@@ -17,7 +17,9 @@ NAN = math.nan
 
 
 def test_the_highest_ratios_below_one_are_kept() -> None:
-    view = epoch([0] * 6, losses=[0.1, 0.9, 1.0, 1.4, 0.5, 3.0], prior_losses=[1.0, 1.0, 1.0, 1.0, 1.0, 4.0])
+    view = epoch(
+        [0] * 6, losses=[0.1, 0.9, 1.0, 1.4, 0.5, 3.0], prior_losses=[1.0, 1.0, 1.0, 1.0, 1.0, 4.0]
+    )
     assert kept(AnswerDifficulty(0.3), view) == [1, 5]
     assert kept(AnswerDifficulty(0.5), view) == [1, 4, 5]
 
@@ -45,15 +47,23 @@ def test_losses_of_zero_and_of_no_number_are_no_error() -> None:
 
 
 def test_gold_rows_are_kept_however_misaligned() -> None:
-    assert kept(AnswerDifficulty(0.5), epoch([0, 0], [True, False], losses=[9, 9], prior_losses=[1, 1])) == [0]
+    assert kept(
+        AnswerDifficulty(0.5), epoch([0, 0], [True, False], losses=[9, 9], prior_losses=[1, 1])
+    ) == [0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), max_size=20), st.integers(1, 100))
 def test_it_keeps_what_the_slow_rule_keeps(rows: list[tuple[int, int]], percent: int) -> None:
-    view = epoch([0] * len(rows), losses=[loss for loss, _ in rows], prior_losses=[prior for _, prior in rows])
+    view = epoch(
+        [0] * len(rows),
+        losses=[loss for loss, _ in rows],
+        prior_losses=[prior for _, prior in rows],
+    )
     ratios = {index: Fraction(*row) for index, row in enumerate(rows) if row[0] < row[1]}
     ranking = sorted(ratios, key=lambda index: (-ratios[index], index))
-    assert kept(AnswerDifficulty(percent / 100), view) == sorted(ranking[: math.ceil(Fraction(percent, 100) * len(rows))])
+    assert kept(AnswerDifficulty(percent / 100), view) == sorted(
+        ranking[: math.ceil(Fraction(percent, 100) * len(rows))]
+    )
 
 
 def test_a_view_without_prior_losses_is_a_mistake_of_the_loop() -> None:

@@ -16,7 +16,11 @@ from tutelage.selectors.llkd import LLKD, SLACK
 
 CONFIDENCE = st.sampled_from([1 / 3, 0.5, 0.7, 0.9, 1.0, NAN]) | st.floats(1 / 3, 1)
 """Often the same, so that many a row stands at its threshold."""
-DISTRIBUTION = st.lists(st.integers(0, 4), min_size=OUTPUTS, max_size=OUTPUTS).filter(any).map(lambda row: [n / sum(row) for n in row])
+DISTRIBUTION = (
+    st.lists(st.integers(0, 4), min_size=OUTPUTS, max_size=OUTPUTS)
+    .filter(any)
+    .map(lambda row: [n / sum(row) for n in row])
+)
 HOW = st.fixed_dictionaries(
     {
         "combine": st.sampled_from(["product", "sum", "mix", "none"]),
@@ -40,9 +44,18 @@ def batches(draw: st.DrawFn) -> list[Batch]:
         size = draw(st.integers(1, 6))
         confidence = draw(st.lists(CONFIDENCE, min_size=size, max_size=size))
         groups = draw(st.lists(st.integers(0, CLASSES - 1), min_size=size, max_size=size))
-        student = draw(st.lists(DISTRIBUTION | st.just([NAN] * OUTPUTS), min_size=size, max_size=size))
+        student = draw(
+            st.lists(DISTRIBUTION | st.just([NAN] * OUTPUTS), min_size=size, max_size=size)
+        )
         gold = draw(st.sets(st.integers(0, size - 1), max_size=2))
-        found.append(Batch([1.0 if index in gold else c for index, c in enumerate(confidence)], groups, student, tuple(gold)))
+        found.append(
+            Batch(
+                [1.0 if index in gold else c for index, c in enumerate(confidence)],
+                groups,
+                student,
+                tuple(gold),
+            )
+        )
     return found
 
 
@@ -50,8 +63,12 @@ def batches(draw: st.DrawFn) -> list[Batch]:
 @given(batches(), st.sampled_from([0.0, 0.5, 0.95, 0.99]), HOW)
 def test_it_is_the_formula(steps: list[Batch], m: float, how: dict[str, Any]) -> None:
     ours, slow = LLKD(momentum=m, **how), Reference(m, how)
-    assert (ours.normaliser, ours.refill) == (how["normaliser"], how["refill"]), "the student divides and gathers"
-    indices = [(number, index) for number, one in enumerate(steps) for index in range(len(one.groups))]
+    assert (ours.normaliser, ours.refill) == (how["normaliser"], how["refill"]), (
+        "the student divides and gathers"
+    )
+    indices = [
+        (number, index) for number, one in enumerate(steps) for index in range(len(one.groups))
+    ]
     ours.begin(
         epoch(
             [steps[number].confidence[index] for number, index in indices],
@@ -61,7 +78,9 @@ def test_it_is_the_formula(steps: list[Batch], m: float, how: dict[str, Any]) ->
     )
     slow.begin(steps)
     for one in steps:
-        weights = ours.weigh(step(one.confidence, one.groups, one.student, one.gold, predicted=one.predicted)).weights
+        weights = ours.weigh(
+            step(one.confidence, one.groups, one.student, one.gold, predicted=one.predicted)
+        ).weights
         assert weights == pytest.approx(slow.weigh(one), abs=1e-9)
 
 
@@ -72,11 +91,16 @@ def test_rows_at_their_threshold_pass_whatever_rounding_makes_of_it() -> None:
         weighed = selector.weigh(step([0.7] * 6, [0, 0, 0, 1, 1, 1], [[0.6, 0.3, 0.1]] * 6))
         assert weighed.weights.tolist() == [1.0] * 6
     below = 0.7 * (1 - 10 * SLACK)
-    assert selector.weigh(step([0.7, below], [0, 0], [[0.6, 0.3, 0.1]] * 2)).weights.tolist() == [1.0, 0.0]
+    assert selector.weigh(step([0.7, below], [0, 0], [[0.6, 0.3, 0.1]] * 2)).weights.tolist() == [
+        1.0,
+        0.0,
+    ]
 
 
 def test_a_row_s_score_is_what_it_would_weigh_whether_it_passes_or_not() -> None:
-    weighed = LLKD(uncertainty="least_confidence").weigh(step([0.9, 0.3, 1.0], [0, 0, 0], [[0.6, 0.3, 0.1]] * 3, gold=(2,)))
+    weighed = LLKD(uncertainty="least_confidence").weigh(
+        step([0.9, 0.3, 1.0], [0, 0, 0], [[0.6, 0.3, 0.1]] * 3, gold=(2,))
+    )
     assert weighed.scores == pytest.approx([0.36, 0.12, NAN], nan_ok=True)
     assert weighed.weights == pytest.approx([0.36, 0.0, 1.0])
 
@@ -89,7 +113,9 @@ def test_a_row_without_numbers_is_left_out_and_the_averages_of_the_others_go_on(
         broken.begin(epoch([0.8, NAN, 0.6, math.inf], [0, 0, 1, 2]))
         for sure in (0.9, 0.7):
             wanted = plain.weigh(step([sure, 0.6], [0, 1], [student] * 2))
-            found = broken.weigh(step([NAN, sure, 0.99, 0.6], [0, 0, 2, 1], [student, student, lost, student]))
+            found = broken.weigh(
+                step([NAN, sure, 0.99, 0.6], [0, 0, 2, 1], [student, student, lost, student])
+            )
             assert found.weights[[1, 3]].tolist() == wanted.weights.tolist()
             assert found.weights[[0, 2]].tolist() == [0.0, 0.0]
             assert found.report == wanted.report
@@ -104,13 +130,18 @@ def test_gates_that_are_off_do_not_let_a_row_without_numbers_pass() -> None:
 
 
 def test_thresholds_survive_a_checkpoint() -> None:
-    steps = [([0.9, 0.5], [0, 1], [[0.4, 0.3, 0.3], [0.8, 0.1, 0.1]]), ([0.7, 0.6], [1, 0], [[0.5, 0.3, 0.2], [0.4, 0.4, 0.2]])]
+    steps = [
+        ([0.9, 0.5], [0, 1], [[0.4, 0.3, 0.3], [0.8, 0.1, 0.1]]),
+        ([0.7, 0.6], [1, 0], [[0.5, 0.3, 0.2], [0.4, 0.4, 0.2]]),
+    ]
     whole, first, second = LLKD(), LLKD(), LLKD()
     for one in (whole, first):
         one.begin(epoch([0.9, 0.5, 0.7], [0, 1, 1]))
         one.weigh(step(*steps[0]))
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    second.begin(epoch([0.1, 0.1], [0, 1]))  # it has begun already, so a later epoch's means change nothing
+    second.begin(
+        epoch([0.1, 0.1], [0, 1])
+    )  # it has begun already, so a later epoch's means change nothing
     assert second.weigh(step(*steps[1])).report == whole.weigh(step(*steps[1])).report
 
 
@@ -127,13 +158,17 @@ def test_gold_passes_and_moves_nothing() -> None:
 def test_the_student_may_say_whose_thresholds_a_row_is_measured_by() -> None:
     selector = LLKD(momentum=0.5, class_by="student")
     selector.begin(epoch([0.8, 0.4], [0, 1]))
-    report = selector.weigh(step([0.8, 0.4], [0, 1], [[0.1, 0.1, 0.8], [0.2, 0.2, 0.6]], predicted=[2, 2])).report
+    report = selector.weigh(
+        step([0.8, 0.4], [0, 1], [[0.1, 0.1, 0.8], [0.2, 0.2, 0.6]], predicted=[2, 2])
+    ).report
     # g = 0.6 before and after, a(2) = 0.6 is the only class's.
     assert report["tau_teacher"] == [None, None, pytest.approx(0.6)]
     assert report["tau_student"][:2] == [None, None]
 
 
-def test_a_class_that_nobody_predicts_has_no_threshold_and_a_new_one_begins_at_its_first_mean() -> None:
+def test_a_class_that_nobody_predicts_has_no_threshold_and_a_new_one_begins_at_its_first_mean() -> (
+    None
+):
     selector = LLKD(momentum=0.5, start="means")
     selector.begin(epoch([0.8, 0.8], [0, 0]))
     first = selector.weigh(step([0.8], [0], [[0.5, 0.25, 0.25]])).report
@@ -160,9 +195,20 @@ def test_freematchs_start_passes_everything_for_long() -> None:
 
 def test_the_words_of_a_sentence_are_averaged_and_its_least_entity_may_count() -> None:
     sure, uncertain = [1.0, 0.0, 0.0], [1 / 3] * 3
-    one = step([0.9, 0.5], [3, 1], [sure, uncertain, uncertain], owners=[0, 0, 1], least=[0.2, 0.5], classes=4)
-    assert LLKD(teacher_gate=False, student_gate=False).weigh(one).weights == pytest.approx([0.9 * 0.5, 0.5])
-    assert LLKD(teacher_gate=False, student_gate=False, confidence="least").weigh(one).weights == pytest.approx([0.2 * 0.5, 0.5])
+    one = step(
+        [0.9, 0.5],
+        [3, 1],
+        [sure, uncertain, uncertain],
+        owners=[0, 0, 1],
+        least=[0.2, 0.5],
+        classes=4,
+    )
+    assert LLKD(teacher_gate=False, student_gate=False).weigh(one).weights == pytest.approx(
+        [0.9 * 0.5, 0.5]
+    )
+    assert LLKD(teacher_gate=False, student_gate=False, confidence="least").weigh(
+        one
+    ).weights == pytest.approx([0.2 * 0.5, 0.5])
 
 
 @settings(max_examples=60, deadline=None)
@@ -171,15 +217,29 @@ def test_the_words_of_a_sentence_are_averaged_and_its_least_entity_may_count() -
     st.sampled_from([0.07, 0.25, 0.5, 1.0]),
     st.booleans(),
 )  # fmt: skip
-def test_the_teachers_gate_may_pass_a_fixed_share_of_each_class(rows: list[tuple[int, int]], share: float, per_class: bool) -> None:
+def test_the_teachers_gate_may_pass_a_fixed_share_of_each_class(
+    rows: list[tuple[int, int]], share: float, per_class: bool
+) -> None:
     confidence, groups = [number / 1000 for number, _ in rows], [key for _, key in rows]
-    selector = LLKD(teacher_share=share, per_class=per_class, student_gate=False, combine="none", start="uniform")
+    selector = LLKD(
+        teacher_share=share,
+        per_class=per_class,
+        student_gate=False,
+        combine="none",
+        start="uniform",
+    )
     selector.begin(epoch(confidence, groups))
     weighed = selector.weigh(step(confidence, groups, [[0.5, 0.3, 0.2]] * len(groups)))
     indices = range(len(rows))
-    for group in [[index for index in indices if groups[index] == key] for key in range(CLASSES)] if per_class else [list(indices)]:
+    for group in (
+        [[index for index in indices if groups[index] == key] for key in range(CLASSES)]
+        if per_class
+        else [list(indices)]
+    ):
         # The exact share: of equally sure rows the earlier ones.
-        surest = sorted(group, key=lambda index: (-confidence[index], index))[: math.ceil(round(share * len(group), 9))]
+        surest = sorted(group, key=lambda index: (-confidence[index], index))[
+            : math.ceil(round(share * len(group), 9))
+        ]
         assert [index for index in group if weighed.weights[index]] == sorted(surest)
         for key in {groups[index] for index in group}:
             assert weighed.report["tau_teacher"][key] == confidence[surest[-1]]
@@ -188,7 +248,10 @@ def test_the_teachers_gate_may_pass_a_fixed_share_of_each_class(rows: list[tuple
 def test_a_fixed_share_is_not_exceeded_by_equally_sure_rows() -> None:
     selector = LLKD(teacher_share=0.25, student_gate=False, combine="none")
     selector.begin(epoch([0.7] * 8, [0] * 8))
-    assert selector.weigh(step([0.7] * 8, [0] * 8, [[0.5, 0.3, 0.2]] * 8)).weights.tolist() == [1.0, 1.0] + [0.0] * 6
+    assert (
+        selector.weigh(step([0.7] * 8, [0] * 8, [[0.5, 0.3, 0.2]] * 8)).weights.tolist()
+        == [1.0, 1.0] + [0.0] * 6
+    )
 
 
 def test_a_fixed_share_is_that_of_the_epoch_and_gold_counts_in_it_for_nothing() -> None:
@@ -196,7 +259,11 @@ def test_a_fixed_share_is_that_of_the_epoch_and_gold_counts_in_it_for_nothing() 
     assert selector.needs
     student = [[0.5, 0.25, 0.25]] * 3
     selector.begin(epoch([0.9, 0.4, NAN], [0, 0, 0]))
-    assert (selector.weigh(step([0.9, 0.4, NAN], [0, 0, 0], student)).weights > 0).tolist() == [True, False, False]
+    assert (selector.weigh(step([0.9, 0.4, NAN], [0, 0, 0], student)).weights > 0).tolist() == [
+        True,
+        False,
+        False,
+    ]
     selector.begin(epoch([1.0, 0.4, 0.8], [0, 0, 0], gold=(0,)))
     weighed = selector.weigh(step([1.0, 0.4, 0.8], [0, 0, 0], student, gold=(0,)))
     assert (weighed.weights > 0).tolist() == [True, False, True]
@@ -212,7 +279,10 @@ def test_a_fixed_share_needs_to_have_seen_the_epoch() -> None:
 @pytest.mark.parametrize(
     ("changes", "predicted"),
     [
-        ({"teacher_share": 0.0}, r"selector.teacher_share=0.0 must be above 0 and at most 1, or null"),
+        (
+            {"teacher_share": 0.0},
+            r"selector.teacher_share=0.0 must be above 0 and at most 1, or null",
+        ),
         ({"momentum": 1.5}, r"selector.momentum=1.5 must be in \[0, 1\]"),
         ({"alpha": -1.0}, r"selector.alpha=-1.0 must be in"),
         ({"combine": "produkt"}, r"Did you mean 'product'"),

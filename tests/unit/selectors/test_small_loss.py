@@ -18,12 +18,17 @@ NAN = math.nan
 
 def two_groups(low: int, high: int, seed: int = 0, scale: float = 1.0) -> list[float]:
     rng = np.random.default_rng(seed)
-    return [*rng.normal(0.2 * scale, 0.05 * scale, low).tolist(), *rng.normal(2 * scale, 0.3 * scale, high).tolist()]
+    return [
+        *rng.normal(0.2 * scale, 0.05 * scale, low).tolist(),
+        *rng.normal(2 * scale, 0.3 * scale, high).tolist(),
+    ]
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_two_groups_are_told_apart_at_any_scale(scale: float) -> None:
-    assert kept(SmallLoss(), epoch([0] * 40, losses=two_groups(25, 15, scale=scale))) == list(range(25))
+    assert kept(SmallLoss(), epoch([0] * 40, losses=two_groups(25, 15, scale=scale))) == list(
+        range(25)
+    )
 
 
 def test_each_class_has_a_mixture_of_its_own() -> None:
@@ -39,7 +44,11 @@ def test_small_and_level_classes_keep_all() -> None:
     losses = [*two_groups(4, 3), *[0.5] * 10, *two_groups(6, 5)]
     groups = [0] * 7 + [1] * 10 + [2] * 11
     assert kept(SmallLoss(), epoch(groups, losses=losses)) == [*range(17), *range(17, 23)]
-    assert kept(SmallLoss(min_rows=7), epoch(groups, losses=losses)) == [*range(4), *range(7, 17), *range(17, 23)]
+    assert kept(SmallLoss(min_rows=7), epoch(groups, losses=losses)) == [
+        *range(4),
+        *range(7, 17),
+        *range(17, 23),
+    ]
     scores = SmallLoss().choose(epoch(groups, losses=losses)).scores
     assert np.isnan(scores[:17]).all(), "no mixture is fitted to them"
     assert (scores[17:23] >= 0.7).all()
@@ -69,7 +78,10 @@ def test_losses_that_are_no_numbers_are_left_out() -> None:
 
 def test_the_threshold_decides_how_sure_it_must_be() -> None:
     losses = np.random.default_rng(3).gamma(1.0, 1.0, 60)
-    counts = [len(kept(SmallLoss(threshold), epoch([0] * 60, losses=losses))) for threshold in (0.1, 0.5, 0.9)]
+    counts = [
+        len(kept(SmallLoss(threshold), epoch([0] * 60, losses=losses)))
+        for threshold in (0.1, 0.5, 0.9)
+    ]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1]
 
@@ -87,13 +99,19 @@ def test_no_kept_loss_is_above_one_left_out(losses: list[float]) -> None:
     chosen = kept(SmallLoss(), epoch([0] * len(losses), losses=losses))
     rest = set(range(len(losses))) - set(chosen)
     assert chosen
-    assert max(losses[index] for index in chosen) <= min((losses[index] for index in rest), default=math.inf)
+    assert max(losses[index] for index in chosen) <= min(
+        (losses[index] for index in rest), default=math.inf
+    )
 
 
 @pytest.mark.parametrize(("wide", "narrow"), [(12, 0.8), (20, 0.2)])
-def test_a_wide_group_does_not_claim_what_lies_beyond_a_narrow_one(wide: int, narrow: float) -> None:
+def test_a_wide_group_does_not_claim_what_lies_beyond_a_narrow_one(
+    wide: int, narrow: float
+) -> None:
     # By the bare mixture the largest losses of all would be clean in the first case, and the smallest not in the second.
-    losses = np.sort(np.concatenate([np.linspace(0, 1, wide), np.linspace(narrow, narrow + 0.02, 30)]))
+    losses = np.sort(
+        np.concatenate([np.linspace(0, 1, wide), np.linspace(narrow, narrow + 0.02, 30)])
+    )
     probability = low_probability(losses)
     assert (np.diff(probability) <= 1e-12).all()
     assert probability[0] > 0.7

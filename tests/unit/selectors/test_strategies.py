@@ -12,18 +12,38 @@ from tests.helpers.pool_views import ArrayView, random_view
 
 from tutelage.errors import ConfigError
 from tutelage.selectors.distances import Distances
-from tutelage.selectors.diversity import Badge, KCenter, KMeansSampling, Mixed, errors_of, representatives
+from tutelage.selectors.diversity import (
+    Badge,
+    KCenter,
+    KMeansSampling,
+    Mixed,
+    errors_of,
+    representatives,
+)
 from tutelage.selectors.ranking import best_first, with_rest
-from tutelage.selectors.uncertainty_sampling import AcceptReject, DropoutDisagreement, UncertaintySampling
+from tutelage.selectors.uncertainty_sampling import (
+    AcceptReject,
+    DropoutDisagreement,
+    UncertaintySampling,
+)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@given(scores=st.lists(st.one_of(st.integers(0, 3).map(float), st.just(float("nan"))), max_size=20), n=st.integers(0, 25))
+@given(
+    scores=st.lists(st.one_of(st.integers(0, 3).map(float), st.just(float("nan"))), max_size=20),
+    n=st.integers(0, 25),
+)
 def test_ranking_is_a_stable_sort_with_what_is_no_number_last(scores: list[float], n: int) -> None:
-    expected = sorted(range(len(scores)), key=lambda index: (scores[index] != scores[index], -scores[index] if scores[index] >= 0 else 0))
+    expected = sorted(
+        range(len(scores)),
+        key=lambda index: (
+            scores[index] != scores[index],
+            -scores[index] if scores[index] >= 0 else 0,
+        ),
+    )
     assert best_first(np.array(scores), n).indices.tolist() == expected[:n]
 
 
@@ -41,7 +61,9 @@ def test_distances_to_outer_products_are_those_of_the_products_written_down(seed
     distances = Distances(errors, view.embeddings())
     for index in (0, 7):
         expected = ((whole - whole[index]) ** 2).sum(axis=1)
-        np.testing.assert_allclose(distances.to_row(index), expected, atol=2e-5 * float(distances.norms.max()))
+        np.testing.assert_allclose(
+            distances.to_row(index), expected, atol=2e-5 * float(distances.norms.max())
+        )
         assert distances.to_row(index)[index] == 0
     np.testing.assert_allclose(distances.norms, (whole**2).sum(axis=1), rtol=1e-5)
 
@@ -61,7 +83,12 @@ def test_k_center_is_the_greedy_choice(seed: int, labelled: int) -> None:
     found = KCenter().query(view, 6, rng())
     centres = list(view.labelled_embeddings().astype(np.float64))
     for index, score in zip(found.indices, found.scores, strict=True):
-        nearest = np.array([min(np.linalg.norm(row - centre) for centre in centres) for row in view.embeddings().astype(np.float64)])
+        nearest = np.array(
+            [
+                min(np.linalg.norm(row - centre) for centre in centres)
+                for row in view.embeddings().astype(np.float64)
+            ]
+        )
         assert int(nearest.argmax()) == index
         assert score == pytest.approx(nearest.max(), rel=1e-3)
         centres.append(view.embeddings()[index].astype(np.float64))
@@ -120,7 +147,12 @@ def test_accept_reject_accepts_like_the_walk_that_it_spares() -> None:
     counts = np.zeros((2, 5, 5))
     generator = rng(1)
     for seed in range(draws):
-        for kind, indices in enumerate((AcceptReject().query(view, 3, rng(seed)).indices, literal_walk(uncertainty, 3, generator))):
+        for kind, indices in enumerate(
+            (
+                AcceptReject().query(view, 3, rng(seed)).indices,
+                literal_walk(uncertainty, 3, generator),
+            )
+        ):
             counts[kind, np.arange(3), indices] += 1
     assert np.abs(counts[0] - counts[1]).max() / draws < 4.5 * np.sqrt(0.5 / draws)
 
@@ -149,7 +181,11 @@ def test_centres_learnt_from_a_sample_find_rows_among_all(monkeypatch: pytest.Mo
     monkeypatch.setattr("tutelage.selectors.diversity._SAMPLE", 60)
     cluster = np.arange(600) % 3
     rows = ((np.eye(3) * 30)[cluster] + rng(2).normal(size=(600, 3))).astype(np.float32)
-    found = [representatives(rows, 3, rng(seed), weights)[0] for seed in range(5) for weights in (None, np.ones(600))]
+    found = [
+        representatives(rows, 3, rng(seed), weights)[0]
+        for seed in range(5)
+        for weights in (None, np.ones(600))
+    ]
     assert all(sorted(cluster[indices].tolist()) == [0, 1, 2] for indices in found)
     assert len({int(index) for indices in found for index in indices}) > 6
 

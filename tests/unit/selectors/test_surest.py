@@ -45,13 +45,18 @@ def test_no_row_left_out_is_surer_than_one_kept(sure: list[float], percent: int)
 
 
 def test_the_student_is_not_asked() -> None:
-    view = epoch([0, 0], confidence=[0.1, 0.2], probabilities=np.full((2, 2), NAN), losses=[NAN, NAN])
+    view = epoch(
+        [0, 0], confidence=[0.1, 0.2], probabilities=np.full((2, 2), NAN), losses=[NAN, NAN]
+    )
     assert Surest.needs == {"rows"}
     assert kept(Surest(0.5), view) == [1]
 
 
 def test_an_unknown_confidence_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown selector.confidence 'leats'. Did you mean 'least'\? Available: least, mean"):
+    with pytest.raises(
+        ConfigError,
+        match=r"Unknown selector.confidence 'leats'. Did you mean 'least'\? Available: least, mean",
+    ):
         Surest(confidence="leats")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"selector\.share=0"):
         Surest(0)

@@ -18,7 +18,14 @@ from tests.helpers.classification import NAMES
 from tests.helpers.tiny_student import tiny_network, tiny_tokenizer
 
 from tutelage.errors import ConfigError, DataError, StudentError
-from tutelage.student.checkpoint import load_student, load_tokenizer, new_classifier, new_tagger, resolve_encoder, save_student
+from tutelage.student.checkpoint import (
+    load_student,
+    load_tokenizer,
+    new_classifier,
+    new_tagger,
+    resolve_encoder,
+    save_student,
+)
 
 TEXTS = ["animal dune quay", "tool", "food ridge shore tide 42"]
 
@@ -26,12 +33,16 @@ TEXTS = ["animal dune quay", "tool", "food ridge shore tide 42"]
 def logits(network: Any) -> torch.Tensor:
     batch = tiny_tokenizer()(TEXTS, padding=True, return_tensors="pt")
     with torch.no_grad():
-        found: torch.Tensor = network.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        found: torch.Tensor = network.eval()(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).logits
     return found
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
-def test_there_and_back(encoder: Path, tmp_path: Path, pooling: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_there_and_back(
+    encoder: Path, tmp_path: Path, pooling: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     network = tiny_network(encoder, pooling)
     save_student(tmp_path / "student", network, load_tokenizer(str(encoder)), 33)
     loaded, tokenizer, max_length = load_student(tmp_path / "student")
@@ -76,7 +87,12 @@ def test_the_folder_works_where_tutelage_is_not(encoder: Path, tmp_path: Path) -
         text=True,
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "HF_MODULES_CACHE": str(tmp_path / "modules"),
+            "OMP_NUM_THREADS": "1",
+        },
     )
     assert done.returncode == 0, done.stderr
     found, names = json.loads(done.stdout.strip().splitlines()[-1])
@@ -85,7 +101,9 @@ def test_the_folder_works_where_tutelage_is_not(encoder: Path, tmp_path: Path) -
 
 
 def test_a_folder_without_a_student(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no student \(no config.json\).*is this a finished run's folder"):
+    with pytest.raises(
+        DataError, match=r"holds no student \(no config.json\).*is this a finished run's folder"
+    ):
         load_student(tmp_path / "nowhere")
 
 
@@ -100,22 +118,37 @@ def test_a_broken_student_is_an_error_of_ours(encoder: Path, tmp_path: Path) -> 
         load_student(tmp_path / "student")
 
 
-@pytest.mark.parametrize("build", [new_tagger, partial(new_classifier, pooling="first", head_dropout=0.0)])
+@pytest.mark.parametrize(
+    "build", [new_tagger, partial(new_classifier, pooling="first", head_dropout=0.0)]
+)
 def test_a_fresh_head_is_no_news_and_a_torn_encoder_is_an_error(
-    build: Any, encoder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    build: Any,
+    encoder: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     build(str(encoder), ("a", "b"))
     assert "LOAD REPORT" not in caplog.text + capfd.readouterr().err
     torn = tmp_path / "torn"
     shutil.copytree(encoder, torn)
     weights = load_file(torn / "model.safetensors")
-    save_file({name: value for name, value in weights.items() if "query" not in name}, torn / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ConfigError, match=r"could not be loaded: its weights lack 2 of the encoder's \(bert\.encoder\.layer\.0\S+query"):
+    save_file(
+        {name: value for name, value in weights.items() if "query" not in name},
+        torn / "model.safetensors",
+        {"format": "pt"},
+    )
+    with pytest.raises(
+        ConfigError,
+        match=r"could not be loaded: its weights lack 2 of the encoder's \(bert\.encoder\.layer\.0\S+query",
+    ):
         build(str(torn), ("a", "b"))
 
 
 def test_models_that_are_not_there(tmp_path: Path, encoder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"student.model=./nowhere does not exist. Give a folder, a hub id"):
+    with pytest.raises(
+        ConfigError, match=r"student.model=./nowhere does not exist. Give a folder, a hub id"
+    ):
         resolve_encoder("./nowhere")
     with pytest.raises(ConfigError, match=r"has no config\.json"):
         resolve_encoder(str(tmp_path))
@@ -125,5 +158,8 @@ def test_models_that_are_not_there(tmp_path: Path, encoder: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(encoder, broken)
     (broken / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"could not be loaded: .*Give a folder, a hub id that this machine can reach, or embedded"):
+    with pytest.raises(
+        ConfigError,
+        match=r"could not be loaded: .*Give a folder, a hub id that this machine can reach, or embedded",
+    ):
         tiny_network(broken)

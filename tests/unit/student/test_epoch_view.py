@@ -49,15 +49,29 @@ class Sight:
     """A student with its items."""
 
     def __init__(self, network: Any, task: Any, rows: Sequence[Row]) -> None:
-        values: dict[str, float] = {"learning_rate": 1e-3, "head_learning_rate": 1e-2, "weight_decay": 0.0}
-        self.module = StudentModule(network, task, torch.nn.Identity(), RateSchedule(), EveryRow(), batch_size=4, **values)  # type: ignore[arg-type]
+        values: dict[str, float] = {
+            "learning_rate": 1e-3,
+            "head_learning_rate": 1e-2,
+            "weight_decay": 0.0,
+        }
+        self.module = StudentModule(
+            network, task, torch.nn.Identity(), RateSchedule(), EveryRow(), batch_size=4, **values
+        )  # type: ignore[arg-type]
         self.encoder = ItemEncoder(task, tiny_tokenizer(), 32)
         self.items = self.encoder.encode(rows)
         self.task = task
 
-    def view(self, needs: set[str], items: Sequence[Item] | None = None, at_once: int = 64, blank: Sequence[int] = (2, 3)) -> EpochView:
+    def view(
+        self,
+        needs: set[str],
+        items: Sequence[Item] | None = None,
+        at_once: int = 64,
+        blank: Sequence[int] = (2, 3),
+    ) -> EpochView:
         given = self.items if items is None else items
-        return epoch_view(self.module, given, self.encoder.collate, needs=needs, blank=blank, at_once=at_once)
+        return epoch_view(
+            self.module, given, self.encoder.collate, needs=needs, blank=blank, at_once=at_once
+        )
 
     def alone(self, item: Item) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The logits, targets and hidden states of one item's units, [N, C], [N, C] and [N, D], the item in a batch of its own."""
@@ -65,12 +79,18 @@ class Sight:
         mask = torch.ones_like(ids)
         with torch.no_grad():
             logits = self.module.network.eval()(input_ids=ids, attention_mask=mask).logits[0]
-            states = self.module.network.base_model(input_ids=ids, attention_mask=mask).last_hidden_state[0]
+            states = self.module.network.base_model(
+                input_ids=ids, attention_mask=mask
+            ).last_hidden_state[0]
         if not self.task.is_token_level:
             return logits[None], torch.tensor(item.vectors), states.mean(dim=0, keepdim=True)
         indices = [(index, at) for index, at in enumerate(item.indices) if at >= 0]
         columns = [at for _, at in indices]
-        return logits[columns], torch.tensor([item.vectors[index] for index, _ in indices]), states[columns]
+        return (
+            logits[columns],
+            torch.tensor([item.vectors[index] for index, _ in indices]),
+            states[columns],
+        )
 
 
 def topics(encoder: Path, pooling: str = "mean", count: int = 7) -> Sight:
@@ -79,7 +99,17 @@ def topics(encoder: Path, pooling: str = "mean", count: int = 7) -> Sight:
         name = NAMES[number % 3]
         text = " ".join([a_text(name, number), "tide " * (5 * number % 7)]).strip()
         opinion = None if number == 0 else LabelDistribution(NAMES, (0.5, 0.3, 0.2), 0.1)
-        rows.append(Row(f"r{number}", text, name, "pool" if number else "gold", 0, True, distribution=opinion))
+        rows.append(
+            Row(
+                f"r{number}",
+                text,
+                name,
+                "pool" if number else "gold",
+                0,
+                True,
+                distribution=opinion,
+            )
+        )
     return Sight(tiny_network(encoder, pooling, head_dropout=0.5), TOPICS, rows)
 
 
@@ -111,7 +141,9 @@ def test_each_row_is_seen_as_it_would_be_alone(encoder: Path, kind: str, at_once
         assert view.losses[index] == pytest.approx(softmax_loss(logits, targets), abs=1e-5)
         distributions = logits.softmax(dim=-1)
         least = min(range(len(distributions)), key=lambda unit: float(distributions[unit].max()))
-        assert view.probabilities[index].tolist() == pytest.approx(distributions[least].tolist(), abs=1e-5)
+        assert view.probabilities[index].tolist() == pytest.approx(
+            distributions[least].tolist(), abs=1e-5
+        )
 
 
 def test_the_teacher_s_side_is_the_items(encoder: Path) -> None:
@@ -128,7 +160,9 @@ def test_the_teacher_s_side_is_the_items(encoder: Path) -> None:
     assert view.classes == 4
 
 
-def flat_gradient(logits: torch.Tensor, targets: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+def flat_gradient(
+    logits: torch.Tensor, targets: torch.Tensor, states: torch.Tensor
+) -> torch.Tensor:
     """By autograd: of the mean loss at the weights of a linear layer that gave these logits from these states."""
     layer = torch.zeros(logits.shape[1], states.shape[1], requires_grad=True)
     torch.nn.functional.cross_entropy(logits + states @ layer.T, targets).backward()  # type: ignore[no-untyped-call]
@@ -143,19 +177,28 @@ def test_projected_gradients_are_a_linear_map_of_autograd_s(encoder: Path, kind:
     assert view.gradients is not None
     assert view.gradients.shape == (len(sight.items), DIRECTIONS)
     seen = [index for index, item in enumerate(sight.items) if len(sight.alone(item)[0])]
-    assert np.isnan(view.gradients).all(axis=1).tolist() == [index not in seen for index in range(len(sight.items))]
+    assert np.isnan(view.gradients).all(axis=1).tolist() == [
+        index not in seen for index in range(len(sight.items))
+    ]
     exact = torch.stack([flat_gradient(*sight.alone(sight.items[index])) for index in seen]).numpy()
     outputs = len(sight.task.outputs)
     rng = torch.Generator().manual_seed(20240204)
-    signs = 2 * torch.randint(0, 2, (exact.shape[1] // outputs, DIRECTIONS * outputs), generator=rng) - 1
-    matrix = signs.view(-1, DIRECTIONS, outputs).permute(1, 2, 0).reshape(DIRECTIONS, -1).numpy() / math.sqrt(DIRECTIONS)
+    signs = (
+        2 * torch.randint(0, 2, (exact.shape[1] // outputs, DIRECTIONS * outputs), generator=rng)
+        - 1
+    )
+    matrix = signs.view(-1, DIRECTIONS, outputs).permute(1, 2, 0).reshape(
+        DIRECTIONS, -1
+    ).numpy() / math.sqrt(DIRECTIONS)
     assert np.abs(view.gradients[seen] - exact @ matrix.T).max() < 1e-4
 
 
 def test_the_projection_keeps_cosines(encoder: Path) -> None:
     sight = topics(encoder, count=60)
     view = sight.view({"epoch", "gradients"})
-    exact = torch.stack([flat_gradient(*sight.alone(item)) for item in sight.items]).double().numpy()
+    exact = (
+        torch.stack([flat_gradient(*sight.alone(item)) for item in sight.items]).double().numpy()
+    )
     assert view.gradients is not None
     cosines = []
     for vectors in (exact, view.gradients):
@@ -173,7 +216,9 @@ def test_the_prior_of_a_text_is_what_the_student_says_of_an_empty_one(encoder: P
     assert view.prior_losses is not None
     empty = torch.tensor([[2, 3]])
     with torch.no_grad():
-        logits = sight.module.network.eval()(input_ids=empty, attention_mask=torch.ones_like(empty)).logits
+        logits = sight.module.network.eval()(
+            input_ids=empty, attention_mask=torch.ones_like(empty)
+        ).logits
     expected = [softmax_loss(logits, torch.tensor(item.vectors)) for item in sight.items]
     assert view.prior_losses.tolist() == pytest.approx(expected, abs=1e-5)
 
@@ -186,7 +231,9 @@ def test_the_prior_of_words_is_the_student_s_mean_over_the_epoch(encoder: Path) 
     mean = torch.cat([logits.softmax(dim=-1) for logits, _, _ in units]).mean(dim=0)
     for index, (_, targets, _) in enumerate(units):
         if len(targets):
-            assert view.prior_losses[index] == pytest.approx(float(-(targets * mean.log()).sum(dim=1).mean()), abs=1e-5)
+            assert view.prior_losses[index] == pytest.approx(
+                float(-(targets * mean.log()).sum(dim=1).mean()), abs=1e-5
+            )
         else:
             assert math.isnan(view.prior_losses[index])
 
@@ -216,7 +263,11 @@ def test_no_rows_give_an_empty_view(encoder: Path, kind: str) -> None:
     outputs = len(sight.task.outputs)
     assert view.gradients is not None
     assert view.prior_losses is not None
-    assert (view.ids, view.probabilities.shape, view.gradients.shape) == ((), (0, outputs), (0, DIRECTIONS))
+    assert (view.ids, view.probabilities.shape, view.gradients.shape) == (
+        (),
+        (0, outputs),
+        (0, DIRECTIONS),
+    )
     assert (view.losses.shape, view.prior_losses.shape, view.groups.shape) == ((0,), (0,), (0,))
 
 
@@ -232,7 +283,9 @@ def test_it_leaves_the_student_as_it_was(encoder: Path) -> None:
     sight.module.train()
     sight.module.network.encoder.eval()
     modes = [part.training for part in sight.module.modules()]
-    sight.module.network.encoder.register_forward_hook(lambda *_: torch.rand(1) and None)  # a network that draws in evaluation mode too
+    sight.module.network.encoder.register_forward_hook(
+        lambda *_: torch.rand(1) and None
+    )  # a network that draws in evaluation mode too
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
     view = sight.view(EVERYTHING)
@@ -248,7 +301,9 @@ def test_it_leaves_the_student_as_it_was(encoder: Path) -> None:
 def test_it_leaves_the_student_as_it_was_after_an_error_too(encoder: Path) -> None:
     sight = topics(encoder)
     sight.module.train()
-    with pytest.raises(ConfigError, match=r"tokenizer gives an empty text no tokens.*student.model="):
+    with pytest.raises(
+        ConfigError, match=r"tokenizer gives an empty text no tokens.*student.model="
+    ):
         sight.view(EVERYTHING, blank=())
     assert sight.module.network.training
     assert torch.is_grad_enabled()
@@ -258,7 +313,9 @@ def test_a_network_without_hidden_states_is_named(encoder: Path) -> None:
     sight = topics(encoder)
     sight.module.network = Headless(sight.module.network)
     assert not np.isnan(sight.view({"epoch"}).losses).any()
-    with pytest.raises(StudentError, match="The encoder of Headless gives no last hidden state for each token"):
+    with pytest.raises(
+        StudentError, match="The encoder of Headless gives no last hidden state for each token"
+    ):
         sight.view({"epoch", "gradients"})
     assert len(sight.module.network._forward_hooks) == 0
 

@@ -34,7 +34,15 @@ class Nan(UnitLoss):
 def student(encoder: Path, pooling: str = "mean") -> StudentModule:
     network = tiny_network(encoder, pooling)
     return StudentModule(
-        network, TASK, UnitLoss(), RateSchedule(), EveryRow(), batch_size=4, learning_rate=1e-3, head_learning_rate=1e-1, weight_decay=0.01
+        network,
+        TASK,
+        UnitLoss(),
+        RateSchedule(),
+        EveryRow(),
+        batch_size=4,
+        learning_rate=1e-3,
+        head_learning_rate=1e-1,
+        weight_decay=0.01,
     )
 
 
@@ -50,7 +58,9 @@ def test_outcomes_of_dev_and_fresh_are_collected(tmp_path: Path, encoder: Path) 
         assert one.predicted == NAMES[one.probabilities.index(max(one.probabilities))]
         assert sum(one.probabilities) == pytest.approx(1, abs=1e-5)
         assert gold.get(one.id, one.target) == one.target
-    assert sorted(one.id for one in fit.module.outcomes["test"]) == sorted(example.id for example in TEST)
+    assert sorted(one.id for one in fit.module.outcomes["test"]) == sorted(
+        example.id for example in TEST
+    )
 
 
 def test_lightning_s_own_test_loop_works_too(tmp_path: Path, encoder: Path) -> None:
@@ -81,7 +91,9 @@ def test_rates_follow_the_place_in_the_stage(tmp_path: Path, encoder: Path) -> N
     schedule = RateSchedule()
     for epoch, rates in fit.record.rates.items():
         position = fit.record.positions[epoch]
-        factors = [schedule.factor(position.progress(batch, len(rates))) for batch in range(len(rates))]
+        factors = [
+            schedule.factor(position.progress(batch, len(rates))) for batch in range(len(rates))
+        ]
         assert rates == [pytest.approx((1e-2 * factor, 3e-2 * factor)) for factor in factors]
     assert fit.record.rates[2][0] == pytest.approx((5e-4, 1.5e-3))  # a new stage warms up again
 
@@ -91,9 +103,13 @@ def test_the_head_has_its_own_rate_and_nothing_is_left_out(encoder: Path, poolin
     module = student(encoder, pooling)
     body, head = module.configure_optimizers().param_groups
     assert (body["lr"], head["lr"], body["weight_decay"]) == (1e-3, 1e-1, 0.01)
-    assert {id(value) for value in head["params"]} == {id(value) for value in module.network.classifier.parameters()}
+    assert {id(value) for value in head["params"]} == {
+        id(value) for value in module.network.classifier.parameters()
+    }
     assert len(body["params"]) + len(head["params"]) == len(list(module.network.parameters()))
-    assert len({id(value) for value in (*body["params"], *head["params"])}) == len(list(module.parameters()))
+    assert len({id(value) for value in (*body["params"], *head["params"])}) == len(
+        list(module.parameters())
+    )
 
 
 def test_a_loss_that_is_no_number_names_what_to_lower(tmp_path: Path, encoder: Path) -> None:
@@ -103,18 +119,26 @@ def test_a_loss_that_is_no_number_names_what_to_lower(tmp_path: Path, encoder: P
         run(fit)
 
 
-def test_a_student_without_a_number_left_is_told_though_a_selector_would_leave_its_rows_out(tmp_path: Path, encoder: Path) -> None:
+def test_a_student_without_a_number_left_is_told_though_a_selector_would_leave_its_rows_out(
+    tmp_path: Path, encoder: Path
+) -> None:
     fit = build(tmp_path, encoder, ScriptedMethod(1), rate=0.5, selector=LLKD(student_gate=False))
     with torch.no_grad():
         fit.module.network.classifier.weight.fill_(float("nan"))
-    with pytest.raises(StudentError, match=r"The student's loss became nan in round 0, epoch 0, batch 0. Lower student.learning_rate"):
+    with pytest.raises(
+        StudentError,
+        match=r"The student's loss became nan in round 0, epoch 0, batch 0. Lower student.learning_rate",
+    ):
         run(fit)
 
 
 def test_a_student_can_learn(tmp_path: Path, encoder: Path) -> None:
     fit = run(build(tmp_path, encoder, ScriptedMethod(0), Timeline(30, 1, 0, 0), rate=1e-2))
     (line,) = fit.lines()
-    assert line["fresh"] == {"accuracy": 1.0, "count": 3}  # its three shots; a random encoder learns no more from so few
+    assert line["fresh"] == {
+        "accuracy": 1.0,
+        "count": 3,
+    }  # its three shots; a random encoder learns no more from so few
     assert line["train_loss"] < 0.1
 
 
@@ -131,7 +155,13 @@ class Half:
     needs: frozenset[str] = frozenset()
     state: list[int]
 
-    def __init__(self, normaliser: str = "kept", refill: bool = False, none: bool = False, watches: bool = True) -> None:
+    def __init__(
+        self,
+        normaliser: str = "kept",
+        refill: bool = False,
+        none: bool = False,
+        watches: bool = True,
+    ) -> None:
         self.normaliser, self.refill, self._none, self.watches = normaliser, refill, none, watches
         self.state = []
 
@@ -141,7 +171,9 @@ class Half:
     def weigh(self, step: Step) -> Weighed:
         self.state.append(len(step.ids))
         assert np.isnan(step.probabilities).any() != self.watches or not self.refill
-        weights = np.array([0.0 if index % 2 or self._none else 2.0 for index in range(len(step.ids))])
+        weights = np.array(
+            [0.0 if index % 2 or self._none else 2.0 for index in range(len(step.ids))]
+        )
         return Weighed(weights, {"kept": int((weights > 0).sum())})
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,17 +183,25 @@ class Half:
         self.state = list(state["state"])
 
 
-def test_rows_that_the_selector_leaves_out_teach_nothing_and_the_mean_is_divided_as_it_says(tmp_path: Path, encoder: Path) -> None:
+def test_rows_that_the_selector_leaves_out_teach_nothing_and_the_mean_is_divided_as_it_says(
+    tmp_path: Path, encoder: Path
+) -> None:
     fit = build(tmp_path, encoder, ScriptedMethod(0), Timeline(1, 1, 0, 0))
     data, module = fit.data, fit.module
     data.trainer = fit.trainer
     fit.trainer.datamodule = data
     module.trainer = fit.trainer
     batch = next(iter(data.train_dataloader()))
-    logits = torch.randn(len(batch["index"]), len(NAMES), generator=torch.Generator().manual_seed(0))
+    logits = torch.randn(
+        len(batch["index"]), len(NAMES), generator=torch.Generator().manual_seed(0)
+    )
     rows = torch.tensor([2.0] + [0.0] * (len(logits) - 1))
     one = torch.nn.functional.cross_entropy(logits, batch["targets"], reduction="none")[0]
-    for normaliser, wanted in (("weights", one), ("kept", 2 * one), ("batch", 2 * one / len(logits))):
+    for normaliser, wanted in (
+        ("weights", one),
+        ("kept", 2 * one),
+        ("batch", 2 * one / len(logits)),
+    ):
         module.selector = Half(normaliser)  # type: ignore[assignment]
         torch.testing.assert_close(module._mean_loss(batch, logits, rows, 0.0), wanted)
     assert module._mean_loss(batch, logits, torch.zeros(len(logits)), 0.0) is None
@@ -243,17 +283,32 @@ def test_a_stage_of_one_epoch_comes_to_leave_units_out(tmp_path: Path, encoder: 
 
 
 def test_a_batch_of_which_nothing_is_kept_makes_no_step(tmp_path: Path, encoder: Path) -> None:
-    fit = build(tmp_path, encoder, ScriptedMethod(1), Timeline(2, 2, 0, 0), rate=0.1, selector=Half(none=True))
+    fit = build(
+        tmp_path,
+        encoder,
+        ScriptedMethod(1),
+        Timeline(2, 2, 0, 0),
+        rate=0.1,
+        selector=Half(none=True),
+    )
     before = {name: value.clone() for name, value in fit.module.network.state_dict().items()}
     run(fit)
     assert fit.module.updates == 0
-    assert all(torch.equal(before[name], value) for name, value in fit.module.network.state_dict().items())
+    assert all(
+        torch.equal(before[name], value) for name, value in fit.module.network.state_dict().items()
+    )
     assert fit.lines()[0]["train_loss"] is None
-    assert {(str(line["kept"]), line["updates"]) for line in fit.lines("selection.jsonl")} == {("{}", 0)}
+    assert {(str(line["kept"]), line["updates"]) for line in fit.lines("selection.jsonl")} == {
+        ("{}", 0)
+    }
 
 
 def test_kept_rows_are_gathered_until_a_batch_is_full(tmp_path: Path, encoder: Path) -> None:
-    fit = run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(2, 4, 0, 0), selector=Half(refill=True)))
+    fit = run(
+        build(
+            tmp_path, encoder, ScriptedMethod(1), Timeline(2, 4, 0, 0), selector=Half(refill=True)
+        )
+    )
     # 3 shots an epoch give one batch of 3, of which 2 are kept: a batch of 4 is full after two epochs. Then 5 rows and 6 shots (each shot
     # twice): batches of 4, 4 and 3 keep 2 each, so two batches make a step; 4 epochs of 3 are 12 batches.
     assert fit.module.updates == 1 + 6
@@ -264,9 +319,17 @@ def test_kept_rows_are_gathered_until_a_batch_is_full(tmp_path: Path, encoder: P
 def test_a_refilled_batch_costs_no_pass_over_what_is_left_out_unless_the_selector_watches(
     tmp_path: Path, encoder: Path, watches: bool
 ) -> None:
-    fit = build(tmp_path, encoder, ScriptedMethod(0), Timeline(4, 4, 0, 0), selector=Half(refill=True, watches=watches))
+    fit = build(
+        tmp_path,
+        encoder,
+        ScriptedMethod(0),
+        Timeline(4, 4, 0, 0),
+        selector=Half(refill=True, watches=watches),
+    )
     seen: list[int] = []
-    fit.module.network.register_forward_hook(lambda module, _inputs, output: seen.append(len(output.logits)) if module.training else None)
+    fit.module.network.register_forward_hook(
+        lambda module, _inputs, output: seen.append(len(output.logits)) if module.training else None
+    )
     run(fit)
     # 4 epochs of a batch of 3, of which 2 are kept: two steps of 4.
     assert fit.module.updates == 2
@@ -276,22 +339,53 @@ def test_a_refilled_batch_costs_no_pass_over_what_is_left_out_unless_the_selecto
 def test_a_stage_ends_when_its_updates_are_made(tmp_path: Path, encoder: Path) -> None:
     fit = run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(50, 50, 50, 0, False, 5, 7, 4)))
     assert fit.module.updates == 5 + 7 + 4
-    assert [(stage, round) for stage, round, _ in fit.ear.stages] == [("start", 0), ("round", 1), ("final", 2)]
+    assert [(stage, round) for stage, round, _ in fit.ear.stages] == [
+        ("start", 0),
+        ("round", 1),
+        ("final", 2),
+    ]
     positions = list(fit.record.positions.values())
     # 1, 3 and 2 batches an epoch: the last one of a stage may be cut short.
-    assert [sum(one.stage == stage for one in positions) for stage in ("start", "round", "final")] == [5, 3, 2]
+    assert [
+        sum(one.stage == stage for one in positions) for stage in ("start", "round", "final")
+    ] == [5, 3, 2]
     assert all(line["dev"] for line in fit.lines())
-    assert sorted(one.id for one in fit.module.outcomes["dev"]) == sorted(example.id for example in DEV)
+    assert sorted(one.id for one in fit.module.outcomes["dev"]) == sorted(
+        example.id for example in DEV
+    )
 
 
 @pytest.mark.parametrize("refill", [False, True])
-def test_updates_and_the_selector_s_state_survive_a_resume(tmp_path: Path, encoder: Path, refill: bool) -> None:
+def test_updates_and_the_selector_s_state_survive_a_resume(
+    tmp_path: Path, encoder: Path, refill: bool
+) -> None:
     timeline = Timeline(3, 9, 9, 0, False, 0, 7, 4)
-    whole = run(build(tmp_path / "whole", encoder, ScriptedMethod(2), timeline, selector=Half(refill=refill)))
-    killed = build(tmp_path / "killed", encoder, ScriptedMethod(2), timeline, selector=Half(refill=refill), explode_at=8)
+    whole = run(
+        build(
+            tmp_path / "whole", encoder, ScriptedMethod(2), timeline, selector=Half(refill=refill)
+        )
+    )
+    killed = build(
+        tmp_path / "killed",
+        encoder,
+        ScriptedMethod(2),
+        timeline,
+        selector=Half(refill=refill),
+        explode_at=8,
+    )
     with pytest.raises(Killed):
         run(killed)
-    again = run(build(tmp_path / "killed", encoder, ScriptedMethod(2), timeline, selector=Half(refill=refill), resume=True), resume=True)
+    again = run(
+        build(
+            tmp_path / "killed",
+            encoder,
+            ScriptedMethod(2),
+            timeline,
+            selector=Half(refill=refill),
+            resume=True,
+        ),
+        resume=True,
+    )
     assert again.numbers() == whole.numbers()
     assert again.lines("selection.jsonl") == whole.lines("selection.jsonl")
     assert again.module.updates == whole.module.updates

@@ -40,7 +40,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def student(network: Any, task: Any) -> StudentModule:
     rates = {"learning_rate": 1e-3, "head_learning_rate": 1e-1, "weight_decay": 0.0}
-    return StudentModule(network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=4, **rates)
+    return StudentModule(
+        network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=4, **rates
+    )
 
 
 @pytest.fixture(params=["mean", "first"])
@@ -65,18 +67,32 @@ def sharpened(network: Any) -> Any:
 
 
 def sight(module: StudentModule, texts: list[str], **options: Any) -> StudentPoolView:
-    return StudentPoolView(module, tiny_tokenizer(), texts, **{"max_length": LENGTH, "seed": 4, **options})
+    return StudentPoolView(
+        module, tiny_tokenizer(), texts, **{"max_length": LENGTH, "seed": 4, **options}
+    )
 
 
-def alone(module: StudentModule, text: Any, by_word: bool = False) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+def alone(
+    module: StudentModule, text: Any, by_word: bool = False
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
     """Probabilities and mean hidden state of one text, and the first token of each word."""
-    batch = tiny_tokenizer()([text], truncation=True, max_length=LENGTH, is_split_into_words=by_word, return_tensors="pt")
+    batch = tiny_tokenizer()(
+        [text], truncation=True, max_length=LENGTH, is_split_into_words=by_word, return_tensors="pt"
+    )
     module.eval()
     with torch.no_grad():
-        logits = module({"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]})
-        hidden = module.network.base_model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+        logits = module(
+            {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+        )
+        hidden = module.network.base_model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).last_hidden_state
     indices = first_pieces(batch.word_ids(0), len(text)) if by_word else ()
-    return logits.softmax(-1)[0].numpy(), hidden[0].mean(0).numpy(), tuple(index for index in indices if index >= 0)
+    return (
+        logits.softmax(-1)[0].numpy(),
+        hidden[0].mean(0).numpy(),
+        tuple(index for index in indices if index >= 0),
+    )
 
 
 def test_each_text_is_seen_as_it_is_alone_in_the_pool_s_order(classifier: StudentModule) -> None:
@@ -86,9 +102,15 @@ def test_each_text_is_seen_as_it_is_alone_in_the_pool_s_order(classifier: Studen
         np.testing.assert_allclose(view.probabilities()[index], probabilities, atol=1e-5)
         np.testing.assert_allclose(view.embeddings()[index], embedding, atol=1e-5)
         for kind in KINDS:
-            assert view.uncertainty(kind)[index] == pytest.approx(float(uncertainty_of(probabilities, kind)), abs=1e-5)
+            assert view.uncertainty(kind)[index] == pytest.approx(
+                float(uncertainty_of(probabilities, kind)), abs=1e-5
+            )
     assert view.texts is TEXTS
-    assert {view.probabilities().dtype, view.embeddings().dtype, view.uncertainty("margin").dtype} == {np.dtype(np.float32)}
+    assert {
+        view.probabilities().dtype,
+        view.embeddings().dtype,
+        view.uncertainty("margin").dtype,
+    } == {np.dtype(np.float32)}
     assert view.probabilities().std(axis=0).max() > 0.01, "the student tells the texts apart"
 
 
@@ -100,13 +122,19 @@ def test_words_are_seen_by_the_least_certain_of_them(tagger: StudentModule) -> N
         rows, embedding, read = alone(tagger, text.split(" "), by_word=True)
         words = rows[list(read)]
         assert text == long or len(words) == len(text.split(" "))
-        np.testing.assert_allclose(view.probabilities()[index], words[words.max(axis=1).argmin()], atol=1e-5)
+        np.testing.assert_allclose(
+            view.probabilities()[index], words[words.max(axis=1).argmin()], atol=1e-5
+        )
         np.testing.assert_allclose(view.embeddings()[index], embedding, atol=1e-5)
         for kind in KINDS:
-            assert view.uncertainty(kind)[index] == pytest.approx(float(uncertainty_of(words, kind).mean()), abs=1e-5)
+            assert view.uncertainty(kind)[index] == pytest.approx(
+                float(uncertainty_of(words, kind).mean()), abs=1e-5
+            )
 
 
-def test_the_places_that_the_student_proposes_are_those_of_its_words_in_order(tagger: StudentModule) -> None:
+def test_the_places_that_the_student_proposes_are_those_of_its_words_in_order(
+    tagger: StudentModule,
+) -> None:
     long = " ".join(WORDS * 3)
     texts = [*SENTENCES, long]
     found = sight(tagger, texts, batch_size=4, chunk=6).proposed()
@@ -119,7 +147,11 @@ def test_the_places_that_the_student_proposes_are_those_of_its_words_in_order(ta
 def test_a_text_without_words_has_no_numbers_and_is_chosen_last(tagger: StudentModule) -> None:
     view = sight(tagger, ["", *SENTENCES[:4]])
     assert np.isnan(view.probabilities()).any(axis=1).tolist() == [True, False, False, False, False]
-    assert np.isnan(view.uncertainty("entropy")).tolist() == np.isnan(view.disagreement(2)).tolist() == [True, False, False, False, False]
+    assert (
+        np.isnan(view.uncertainty("entropy")).tolist()
+        == np.isnan(view.disagreement(2)).tolist()
+        == [True, False, False, False, False]
+    )
     assert Badge().query(view, 5, np.random.default_rng(0)).indices[-1] == 0
 
 
@@ -128,7 +160,14 @@ def test_one_pass_gives_everything_and_the_bar_moves(classifier: StudentModule) 
     forwards: list[int] = []
     handle = classifier.network.base_model.register_forward_hook(lambda *_: forwards.append(1))
     known = [a_text(name, 500) for name in NAMES]
-    view = sight(classifier, TEXTS, labelled=known, batch_size=5, chunk=10, on_chunk=lambda *news: told.append(news))
+    view = sight(
+        classifier,
+        TEXTS,
+        labelled=known,
+        batch_size=5,
+        chunk=10,
+        on_chunk=lambda *news: told.append(news),
+    )
     assert not forwards, "nothing is computed before it is asked for"
     for _ in range(2):
         view.embeddings(), view.probabilities(), [view.uncertainty(kind) for kind in KINDS]
@@ -146,17 +185,29 @@ def test_one_pass_gives_everything_and_the_bar_moves(classifier: StudentModule) 
 
 def test_sights_of_one_student_make_one_pass_over_a_text(classifier: StudentModule) -> None:
     passed: list[int] = []
-    handle = classifier.network.base_model.register_forward_hook(lambda _module, _inputs, output: passed.append(len(output[0])))
+    handle = classifier.network.base_model.register_forward_hook(
+        lambda _module, _inputs, output: passed.append(len(output[0]))
+    )
     seen = PredictionCache()
     first = sight(classifier, TEXTS[:9], seen=seen)
     first.probabilities()
     mixed = [TEXTS[12], TEXTS[4], TEXTS[12], TEXTS[0], TEXTS[10]]
     second = sight(classifier, mixed, labelled=[TEXTS[10], TEXTS[8]], seen=seen)
-    found = [second.probabilities(), second.embeddings(), *(second.uncertainty(kind) for kind in KINDS), second.labelled_embeddings()]
+    found = [
+        second.probabilities(),
+        second.embeddings(),
+        *(second.uncertainty(kind) for kind in KINDS),
+        second.labelled_embeddings(),
+    ]
     assert passed == [9, 2], "the two new texts alone, each once"
     assert sight(classifier, [], seen=seen).embeddings().shape == (0, 16)
     alone = sight(classifier, mixed, labelled=[TEXTS[10], TEXTS[8]])
-    wanted = [alone.probabilities(), alone.embeddings(), *(alone.uncertainty(kind) for kind in KINDS), alone.labelled_embeddings()]
+    wanted = [
+        alone.probabilities(),
+        alone.embeddings(),
+        *(alone.uncertainty(kind) for kind in KINDS),
+        alone.labelled_embeddings(),
+    ]
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
         assert one.dtype == np.float32
@@ -175,7 +226,9 @@ def test_a_pass_that_was_stopped_is_made_again(classifier: StudentModule) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         sight(classifier, TEXTS, seen=seen, on_chunk=stop).embeddings()
-    np.testing.assert_array_equal(sight(classifier, TEXTS, seen=seen).embeddings(), sight(classifier, TEXTS).embeddings())
+    np.testing.assert_array_equal(
+        sight(classifier, TEXTS, seen=seen).embeddings(), sight(classifier, TEXTS).embeddings()
+    )
 
 
 def test_training_is_left_as_it_was(classifier: StudentModule) -> None:
@@ -219,10 +272,14 @@ def test_disagreement_follows_from_the_seed_alone(classifier: StudentModule) -> 
     assert first.dtype == np.float32
 
 
-def test_disagreement_is_the_divergence_of_the_passes_as_a_committee(classifier: StudentModule) -> None:
+def test_disagreement_is_the_divergence_of_the_passes_as_a_committee(
+    classifier: StudentModule,
+) -> None:
     members: list[np.ndarray] = []
     handle = classifier.network.register_forward_hook(
-        lambda _module, _inputs, output: members.append(output.logits.double().softmax(-1).detach().numpy())
+        lambda _module, _inputs, output: members.append(
+            output.logits.double().softmax(-1).detach().numpy()
+        )
     )
     # Texts of one length, so that a batch holds them in their own order.
     texts = [a_text(name, 1000 + n) for n in range(4) for name in NAMES]
@@ -250,7 +307,9 @@ def test_a_student_without_dropout_is_told_apart(classifier: StudentModule) -> N
 
 
 @pytest.mark.parametrize("kind", ["text", "word"])
-def test_an_empty_pool_has_arrays_of_the_right_width(classifier: StudentModule, tagger: StudentModule, kind: str) -> None:
+def test_an_empty_pool_has_arrays_of_the_right_width(
+    classifier: StudentModule, tagger: StudentModule, kind: str
+) -> None:
     module = classifier if kind == "text" else tagger
     view = sight(module, [])
     assert view.probabilities().shape == (0, len(module.task.outputs))

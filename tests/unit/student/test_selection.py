@@ -26,7 +26,10 @@ class Onlooker(EveryRow):
 
 def shown(task: Task, items: list[Item], outputs: Any) -> Step:
     """What a selector sees of a student whose most probable outputs, by name, are these."""
-    logits = torch.nn.functional.one_hot(torch.tensor([[task.outputs.index(name) for name in row] for row in outputs]), len(task.outputs))
+    logits = torch.nn.functional.one_hot(
+        torch.tensor([[task.outputs.index(name) for name in row] for row in outputs]),
+        len(task.outputs),
+    )
     onlooker = Onlooker()
     select(onlooker, items, 5.0 * (logits if task.is_token_level else logits[:, 0]), task)
     return onlooker.seen
@@ -37,7 +40,9 @@ def item(key: int, indices: tuple[int, ...] = ()) -> Item:
 
 
 def test_the_student_s_class_of_a_text_is_its_most_probable_one() -> None:
-    step = shown(ClassificationTask(TYPES), [item(0), item(0), item(2)], [["LOC"], ["PER"], ["ORG"]])
+    step = shown(
+        ClassificationTask(TYPES), [item(0), item(0), item(2)], [["LOC"], ["PER"], ["ORG"]]
+    )
     assert (step.groups.tolist(), step.predicted.tolist()) == ([0, 0, 2], [1, 0, 2])
 
 

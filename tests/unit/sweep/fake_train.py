@@ -22,14 +22,23 @@ def main(words: list[str]) -> int:
         print("a line")
         return 1
     (folder / "words.json").write_text(json.dumps(words))
-    status = {"state": "running", "started": "1", "round": 2, "phase": "labelling", "error": "", "updated": datetime.now(UTC).isoformat()}
+    status = {
+        "state": "running",
+        "started": "1",
+        "round": 2,
+        "phase": "labelling",
+        "error": "",
+        "updated": datetime.now(UTC).isoformat(),
+    }
     (folder / "status.json").write_text(json.dumps(status))
     (folder / "manifest.json").write_text(json.dumps({"config_hash": os.environ["FAKE_HASH"]}))
     print("a line")
     if end == "killed" and "resume" not in values:
         os.kill(os.getpid(), signal.SIGKILL)
     if end == "slow":
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # as a run does, whatever it inherits
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # as a run does, whatever it inherits
         presses = int(values.get("method.presses", 1))
         (folder / "ready").touch()
         for _ in range(presses):
@@ -39,13 +48,19 @@ def main(words: list[str]) -> int:
                 (folder / "told").touch()
         return 130
     if end == "failed":
-        (folder / "status.json").write_text(json.dumps({**status, "state": "failed", "error": "it went\nwrong"}))
+        (folder / "status.json").write_text(
+            json.dumps({**status, "state": "failed", "error": "it went\nwrong"})
+        )
         return 5
     if end == "broken":
         print("tutelage: there is no such thing")
         return 2
     score = float(values.get("seed", 1)) / 10
-    result = {"metrics": [{"key": "accuracy"}], "after": {"accuracy": score, "macro_f1": score / 2}, "tokens": {"billed": 1000}}
+    result = {
+        "metrics": [{"key": "accuracy"}],
+        "after": {"accuracy": score, "macro_f1": score / 2},
+        "tokens": {"billed": 1000},
+    }
     (folder / "result.json").write_text(json.dumps(result))
     (folder / "status.json").write_text(json.dumps({**status, "state": "done"}))
     return 0

@@ -18,23 +18,49 @@ def run(words: str, data: str = "a", **settings: object) -> SpanCandidate:
 
 
 def test_a_value_spelt_out_that_equals_the_default_makes_no_second_arm() -> None:
-    runs = [run("evokd", rounds=8), run("evokd method.rounds=8", rounds=8), run("evokd method.rounds=4", rounds=4)]
+    runs = [
+        run("evokd", rounds=8),
+        run("evokd method.rounds=8", rounds=8),
+        run("evokd method.rounds=4", rounds=4),
+    ]
     assert name_arms(runs) == ("evokd", "evokd", "evokd method.rounds=4")
     assert not [*namesakes(runs, name_arms(runs))]
 
 
-def test_arms_meet_over_data_sets_by_their_words_though_a_data_set_brings_settings_of_its_own() -> None:
-    runs = [run("x", rounds=8), run("y", rounds=8), run("x", "b", rounds=8), run("y", "b", rounds=8), run("z", "b", rounds=9)]
+def test_arms_meet_over_data_sets_by_their_words_though_a_data_set_brings_settings_of_its_own() -> (
+    None
+):
+    runs = [
+        run("x", rounds=8),
+        run("y", rounds=8),
+        run("x", "b", rounds=8),
+        run("y", "b", rounds=8),
+        run("z", "b", rounds=9),
+    ]
     assert name_arms(runs) == ("x", "x", "x", "x", "z")
 
 
 def test_one_configuration_here_and_two_there_keep_their_own_words_there() -> None:
-    assert name_arms([run("x", n=1), run("y", n=1), run("x", "b", n=1), run("y", "b", n=2)]) == ("x", "x", "x", "y")
-    assert name_arms([run("x", n=1), run("y", n=1), run("y", "b", n=2), run("x", "b", n=1)]) == ("x", "x", "y", "x")
+    assert name_arms([run("x", n=1), run("y", n=1), run("x", "b", n=1), run("y", "b", n=2)]) == (
+        "x",
+        "x",
+        "x",
+        "y",
+    )
+    assert name_arms([run("x", n=1), run("y", n=1), run("y", "b", n=2), run("x", "b", n=1)]) == (
+        "x",
+        "x",
+        "y",
+        "x",
+    )
 
 
 def test_two_configurations_with_one_name_are_numbered_and_what_differs_is_said() -> None:
-    runs = [run("llkd", method={"momentum": 0.99, "alpha": 0.5}), run("llkd", method={"momentum": 0.9, "alpha": 0.5}), run("llkd", "b")]
+    runs = [
+        run("llkd", method={"momentum": 0.99, "alpha": 0.5}),
+        run("llkd", method={"momentum": 0.9, "alpha": 0.5}),
+        run("llkd", "b"),
+    ]
     names = name_arms(runs)
     assert names == ("llkd", "llkd (2)", "llkd")
     assert [*namesakes(runs, names)] == [("llkd (2)", "llkd", "a", ["method.momentum"])]
@@ -61,7 +87,10 @@ def test_a_sweep_says_that_one_name_stands_for_two_configurations(tmp_path: Path
         f"Without seed {seed}: {arm} on snips. Pairs are of the seeds that both have, means of all."
         for arm, seed in (("all runs", 2), ("all runs (2)", 1))
     )
-    assert results.notes[0] == "all runs (2) on snips has the words of all runs and another configuration: method.n_hard."
+    assert (
+        results.notes[0]
+        == "all runs (2) on snips has the words of all runs and another configuration: method.n_hard."
+    )
 
 
 def test_arms_by_their_words_alone_join_configurations_and_say_so(tmp_path: Path) -> None:
@@ -71,5 +100,7 @@ def test_arms_by_their_words_alone_join_configurations_and_say_so(tmp_path: Path
     results = read_sweep(folder, by_overrides=True)
     assert results.arms == ("shots", "evokd")
     assert results.blocks("evokd") == {("snips", 1): 0.5, ("snips", 2): 0.6}
-    assert results.notes == ("One arm by its words, of configurations that differ in method.n_hard: evokd on snips.",)
+    assert results.notes == (
+        "One arm by its words, of configurations that differ in method.n_hard: evokd on snips.",
+    )
     assert "evokd (2)" in read_sweep(folder).arms

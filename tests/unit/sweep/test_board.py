@@ -38,7 +38,9 @@ def told(folder: SweepFolder, *, terminal: bool = False, total: int | None = 4) 
     return str(text)
 
 
-def test_a_line_for_each_job_that_ended_with_what_tells_it_from_the_others(folder: SweepFolder) -> None:
+def test_a_line_for_each_job_that_ended_with_what_tells_it_from_the_others(
+    folder: SweepFolder,
+) -> None:
     folder.write(job(0, score=0.8125, began=100.0, ended=340.0))
     folder.write(job(1, "failed", began=1.0, ended=31.0, error="it went wrong", code=5))
     folder.write(job(2, "left out", ended=1.0))

@@ -12,7 +12,9 @@ from tutelage.runs.folder import RunFolder
 from tutelage.sweep.curve import read_curve
 
 
-def shares(base: Path, unique: float | None = None, used: Sequence[int | None] = ()) -> list[float | None]:
+def shares(
+    base: Path, unique: float | None = None, used: Sequence[int | None] = ()
+) -> list[float | None]:
     run = build_sweep(base, {"llkd": (0.8,)}) / "0"
     if unique is not None:
         give_shares(run, unique, 0.5, used)

@@ -27,11 +27,22 @@ def test_a_named_sweep_brings_its_lists_and_the_command_line_has_the_last_word()
 
 def test_what_the_sweep_sets_may_be_changed_further() -> None:
     found = expected_jobs(["sweep=selectors", "method.pool_size=500", "seed=1"])
-    assert (found.total, found.config.method.name, found.config.method.pool_size) == (10, "llkd_on_demand", 500)
+    assert (found.total, found.config.method.name, found.config.method.pool_size) == (
+        10,
+        "llkd_on_demand",
+        500,
+    )
 
 
 def test_optuna_decides_as_it_goes_and_says_how_often() -> None:
-    found = expected_jobs(["hydra/sweeper=optuna", "hydra.sweeper.n_trials=7", "student.learning_rate=interval(1e-5,1e-3)", "seed=1"])
+    found = expected_jobs(
+        [
+            "hydra/sweeper=optuna",
+            "hydra.sweeper.n_trials=7",
+            "student.learning_rate=interval(1e-5,1e-3)",
+            "seed=1",
+        ]
+    )
     assert (found.total, found.swept) == (7, {"student.learning_rate"})
 
 
@@ -50,7 +61,9 @@ def test_what_is_wrong_is_told_before_anything_starts(words: list[str], said: st
         expected_jobs(words)
 
 
-def test_two_sweeps_of_one_second_have_folders_of_their_own_and_a_named_one_begins_anew(tmp_path: Path) -> None:
+def test_two_sweeps_of_one_second_have_folders_of_their_own_and_a_named_one_begins_anew(
+    tmp_path: Path,
+) -> None:
     first, second = (make_folder(tmp_path / "mine" / "now", named=False) for _ in range(2))
     assert (first.name, second.name) == ("now", "now-2")
     (first / "jobs").mkdir()

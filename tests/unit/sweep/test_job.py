@@ -36,9 +36,15 @@ class Sweep:
         self.folder = SweepFolder(base / "mine" / time)
         self.monkeypatch = monkeypatch
 
-    def do(self, number: int, seed: int = 1, end: str = "done", presses: int = 1, **settings: Any) -> JobRecord:
+    def do(
+        self, number: int, seed: int = 1, end: str = "done", presses: int = 1, **settings: Any
+    ) -> JobRecord:
         config = OmegaConf.create(
-            {"seed": seed, "sweep": {"reuse": True, "fail_fast": False, "metric": None, **settings}, "method": {"training": {}}}
+            {
+                "seed": seed,
+                "sweep": {"reuse": True, "fail_fast": False, "metric": None, **settings},
+                "method": {"training": {}},
+            }
         )
         self.monkeypatch.setenv("FAKE_HASH", config_hash(config))
         # As Hydra does before it calls its task.
@@ -74,7 +80,13 @@ def words_of(run: Path) -> list[str]:
 
 def test_a_job_is_a_run_in_a_process_of_its_own(first: Sweep) -> None:
     record = first.do(3, seed=4)
-    assert (record.state, record.code, record.score, record.tokens, record.found) == ("done", 0, 0.4, 1000, "")
+    assert (record.state, record.code, record.score, record.tokens, record.found) == (
+        "done",
+        0,
+        0.4,
+        1000,
+        "",
+    )
     run = first.folder.run_of(record)
     assert run == first.folder.path / "3"
     assert words_of(run) == ["seed=4", "method.end=done", f"hydra.run.dir='{run}'"]
@@ -85,9 +97,15 @@ def test_a_job_is_a_run_in_a_process_of_its_own(first: Sweep) -> None:
 
 @pytest.mark.parametrize(
     ("end", "code", "error"),
-    [("failed", 5, "it went wrong"), ("broken", 2, "there is no such thing"), ("killed", 1, "its process was killed (signal 9, SIGKILL)")],
+    [
+        ("failed", 5, "it went wrong"),
+        ("broken", 2, "there is no such thing"),
+        ("killed", 1, "its process was killed (signal 9, SIGKILL)"),
+    ],
 )
-def test_a_failure_is_written_down_with_its_reason(first: Sweep, end: str, code: int, error: str) -> None:
+def test_a_failure_is_written_down_with_its_reason(
+    first: Sweep, end: str, code: int, error: str
+) -> None:
     record = first.do(0, end=end)
     assert (record.state, record.code, record.score) == ("failed", code, None)
     assert error in record.error
@@ -102,7 +120,12 @@ def test_what_is_done_is_found_and_what_was_killed_goes_on(first: Sweep, second:
     assert second.folder.run_of(again).resolve() == first.folder.run_of(killed)
     assert words_of(second.folder.run_of(again))[-1].startswith("resume=")
     found = second.do(1, seed=1)
-    assert (found.state, found.found, found.score, found.tokens) == ("done", "done", done.score, 1000)
+    assert (found.state, found.found, found.score, found.tokens) == (
+        "done",
+        "done",
+        done.score,
+        1000,
+    )
     # The newest time's folder shows the whole sweep.
     links = [second.folder.path / str(number) for number in (0, 1)]
     assert all(link.is_symlink() and (link / "result.json").is_file() for link in links)
@@ -129,7 +152,9 @@ def test_a_job_that_finds_its_own_folder_goes_on_with_it(first: Sweep) -> None:
     assert first.do(0).found == "done"
 
 
-def test_a_run_of_another_configuration_is_no_job_of_this_sweep(first: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_configuration_is_no_job_of_this_sweep(
+    first: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tutelage.sweep.job.config_hash", lambda config: "another")
     record = first.do(0)
     assert (record.state, record.code) == ("failed", 2)

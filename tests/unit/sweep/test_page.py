@@ -23,13 +23,22 @@ def test_arms_are_configurations_without_their_seed_and_their_data(tmp_path: Pat
     results = results_of(tmp_path, ARMS, ("snips", "trec6"))
     assert results.arms == ("shots", "evokd")
     assert results.data == ("snips", "trec6")
-    assert results.blocks("evokd") == {("snips", 1): 0.7, ("snips", 2): 0.8, ("trec6", 1): 0.7, ("trec6", 2): 0.8}
+    assert results.blocks("evokd") == {
+        ("snips", 1): 0.7,
+        ("snips", 2): 0.8,
+        ("trec6", 1): 0.7,
+        ("trec6", 2): 0.8,
+    }
 
 
-def test_the_arm_that_every_choice_leaves_as_it_is_has_its_method_s_name_and_folders_of_own_data_their_own(tmp_path: Path) -> None:
+def test_the_arm_that_every_choice_leaves_as_it_is_has_its_method_s_name_and_folders_of_own_data_their_own(
+    tmp_path: Path,
+) -> None:
     folder = build_sweep(tmp_path, {"none": (0.5, 0.6), "no_easy": (0.4, 0.5)}, ("a", "b"))
     for path in (folder / "jobs").glob("*.json"):
-        path.write_text(path.read_text().replace('"method=', '"ablation=').replace('"data=', '"data.path=some/'))
+        path.write_text(
+            path.read_text().replace('"method=', '"ablation=').replace('"data=', '"data.path=some/')
+        )
     for path in folder.glob("*/manifest.json"):
         path.write_text(json.dumps({"data": {"name": "files", "pool": 100}, "method": "evokd"}))
     results = read_sweep(folder)
@@ -50,7 +59,9 @@ def test_what_is_missing_failed_or_unequal_is_said(tmp_path: Path) -> None:
     assert note.endswith("of 5 jobs were never begun; the same command does them.")
     path = next((tmp_path / "c").glob("*/*/1/result.json"))
     path.write_text(path.read_text().replace("150", "300"))
-    assert read_sweep(tmp_path / "c" / "mine").notes == ("Budgets on snips differ: one billed 150 tokens a run, two 300.",)
+    assert read_sweep(tmp_path / "c" / "mine").notes == (
+        "Budgets on snips differ: one billed 150 tokens a run, two 300.",
+    )
     build_sweep(tmp_path / "d", {"one": (0.5,), "two": (0.6,)}, ("snips", "trec6"))
     (tmp_path / "d" / "mine" / "2026-01-01_00-00-00" / "jobs" / "003.json").unlink()
     assert read_sweep(tmp_path / "d" / "mine").notes == ("two has no run on trec6.",)
@@ -77,14 +88,22 @@ def test_the_report_is_one_page_with_figures_and_tables(tmp_path: Path) -> None:
     assert not [
         attributes
         for tag, attributes in page.tags
-        if tag in ("script", "link") and "href" in attributes and "data:" not in str(attributes["href"])
+        if tag in ("script", "link")
+        and "href" in attributes
+        and "data:" not in str(attributes["href"])
     ]
     names = {figure.stem for figure in (folder / "figures").glob("*.png")}
-    assert names == {f"{kind}-{number}" for kind in ("arms", "curve-tokens", "curve-round", "curve-share") for number in (0, 1)} | {"ranks"}
+    assert names == {
+        f"{kind}-{number}"
+        for kind in ("arms", "curve-tokens", "curve-round", "curve-share")
+        for number in (0, 1)
+    } | {"ranks"}
     with (folder / "tables" / "arms.csv").open() as table:
         lines = list(csv.DictReader(table))
     assert [(line["data"], line["arm"], line["runs"]) for line in lines] == [
-        (data, arm, runs) for data in ("snips", "trec6") for arm, runs in (("shots", "3"), ("evokd", "2"))
+        (data, arm, runs)
+        for data in ("snips", "trec6")
+        for arm, runs in (("shots", "3"), ("evokd", "2"))
     ]
     assert float(lines[1]["accuracy_mean"]) == pytest.approx(0.75)
     assert len((folder / "tables" / "runs.csv").read_text().splitlines()) == 1 + 10
@@ -94,7 +113,12 @@ def test_the_report_is_one_page_with_figures_and_tables(tmp_path: Path) -> None:
 def test_another_metric_on_request(tmp_path: Path) -> None:
     folder = build_sweep(tmp_path, ARMS)
     write_sweep_report(folder, metric="macro_f1")
-    assert (folder / "tables" / "arms.csv").read_text().splitlines()[0].startswith("data,arm,runs,macro_f1_mean")
+    assert (
+        (folder / "tables" / "arms.csv")
+        .read_text()
+        .splitlines()[0]
+        .startswith("data,arm,runs,macro_f1_mean")
+    )
     with pytest.raises(RunError, match="quote accuracy, macro_f1 and not f1_strict"):
         read_sweep(folder, "f1_strict")
 
@@ -106,7 +130,9 @@ def test_latex_marks_the_best_and_escapes_names(tmp_path: Path) -> None:
     assert table.startswith(r"\begin{tabular}{lrr}")
 
 
-def test_both_shares_stand_beside_the_tokens_and_an_arm_of_one_point_is_drawn(tmp_path: Path) -> None:
+def test_both_shares_stand_beside_the_tokens_and_an_arm_of_one_point_is_drawn(
+    tmp_path: Path,
+) -> None:
     folder = build_sweep(tmp_path, {"llkd": (0.5, 0.7), "shots": (0.4, 0.4)})
     for number, unique in enumerate((0.1, 0.3)):
         give_shares(folder / str(number), unique, 0.05)
@@ -115,7 +141,10 @@ def test_both_shares_stand_beside_the_tokens_and_an_arm_of_one_point_is_drawn(tm
     page = Page(write_sweep_report(folder).read_text(encoding="utf-8"))
     assert "pool used, % rows kept, %" in " ".join(page.text.split())
     with (folder / "tables" / "arms.csv").open() as table:
-        shares = [(line["arm"], line["share_unique"], line["share_selections"]) for line in csv.DictReader(table)]
+        shares = [
+            (line["arm"], line["share_unique"], line["share_selections"])
+            for line in csv.DictReader(table)
+        ]
     assert shares == [("llkd", "0.2", "0.05"), ("shots", "", "")]
     with (folder / "tables" / "runs.csv").open() as table:
         assert [line["share_unique"] for line in csv.DictReader(table)] == ["0.1", "0.3", "", ""]
@@ -131,5 +160,7 @@ def test_a_folder_without_jobs_or_without_any_done_is_told(tmp_path: Path) -> No
     with pytest.raises(RunError, match=r"is no sweep's folder \(it has no jobs/\)"):
         read_sweep(tmp_path)
     folder = build_sweep(tmp_path, {"a": (None, None)})
-    with pytest.raises(RunError, match=r"None of the 2 jobs .* The first error: <b>it</b> went wrong"):
+    with pytest.raises(
+        RunError, match=r"None of the 2 jobs .* The first error: <b>it</b> went wrong"
+    ):
         read_sweep(folder)

@@ -37,11 +37,17 @@ def test_arms_are_compared_in_pairs_of_the_same_seed() -> None:
     assert found is not None
     assert (found.count, found.gain) == (3, pytest.approx(0.4 / 3))
     assert found.p == pytest.approx(stats.ttest_rel([0.9, 0.7, 0.8], [0.8, 0.5, 0.7]).pvalue)
-    assert found.effect == pytest.approx((0.4 / 3) / math.sqrt(((0.1 / 3) ** 2 * 2 + (0.2 / 3) ** 2) / 2))
+    assert found.effect == pytest.approx(
+        (0.4 / 3) / math.sqrt(((0.1 / 3) ** 2 * 2 + (0.2 / 3) ** 2) / 2)
+    )
 
 
 def test_differences_that_are_all_alike_or_alone_have_no_p() -> None:
-    for ours, theirs in ((on(0.9, 0.8), on(0.8, 0.7)), (on(0.9), on(0.8)), (on(0.9, 0.8), on(0.9, 0.8))):
+    for ours, theirs in (
+        (on(0.9, 0.8), on(0.8, 0.7)),
+        (on(0.9), on(0.8)),
+        (on(0.9, 0.8), on(0.9, 0.8)),
+    ):
         found = compare("a", ours, "b", theirs)
         assert found is not None
         assert math.isnan(found.p)
@@ -50,7 +56,9 @@ def test_differences_that_are_all_alike_or_alone_have_no_p() -> None:
 
 
 def test_p_is_corrected_over_all_pairs_and_the_better_arm_stands_first(tmp_path: Path) -> None:
-    results = results_of(tmp_path, {"a": (0.5, 0.52, 0.55), "b": (0.6, 0.61, 0.66), "c": (0.9, 0.93, 0.91)})
+    results = results_of(
+        tmp_path, {"a": (0.5, 0.52, 0.55), "b": (0.6, 0.61, 0.66), "c": (0.9, 0.93, 0.91)}
+    )
     found = comparisons(results)
     assert [(one.arm, one.other) for one in found] == [("c", "a"), ("c", "b"), ("b", "a")]
     raw = sorted(one.p for one in found)
@@ -61,13 +69,20 @@ def test_p_is_corrected_over_all_pairs_and_the_better_arm_stands_first(tmp_path:
 
 
 def test_ranks_over_seeds_of_one_set_and_over_sets(tmp_path: Path) -> None:
-    results = results_of(tmp_path / "one", {"a": (0.5, 0.7, 0.5), "b": (0.6, 0.6, 0.6), "c": (0.9, 0.9, 0.9)})
+    results = results_of(
+        tmp_path / "one", {"a": (0.5, 0.7, 0.5), "b": (0.6, 0.6, 0.6), "c": (0.9, 0.9, 0.9)}
+    )
     found = ranks(results)
     assert found is not None
     assert found.mean == {"a": pytest.approx(8 / 3), "b": pytest.approx(7 / 3), "c": 1.0}
     # Demsar 2006, table 5: q of three arms is 2.343.
-    assert (found.blocks, found.critical) == (3, pytest.approx(2.343 * math.sqrt(3 * 4 / (6 * 3)), abs=1e-3))
-    assert found.p == pytest.approx(stats.friedmanchisquare((0.5, 0.7, 0.5), (0.6, 0.6, 0.6), (0.9, 0.9, 0.9)).pvalue)
+    assert (found.blocks, found.critical) == (
+        3,
+        pytest.approx(2.343 * math.sqrt(3 * 4 / (6 * 3)), abs=1e-3),
+    )
+    assert found.p == pytest.approx(
+        stats.friedmanchisquare((0.5, 0.7, 0.5), (0.6, 0.6, 0.6), (0.9, 0.9, 0.9)).pvalue
+    )
     assert ranks(results_of(tmp_path / "two", {"a": (0.5, 0.6)})) is None
     assert ranks(results_of(tmp_path / "three", {"a": (0.5,), "b": (0.6,)})) is None
 

@@ -32,7 +32,10 @@ def test_the_label_space_keeps_its_order() -> None:
 
 
 def test_an_unknown_label_names_the_nearest() -> None:
-    with pytest.raises(DataError, match=r"Unknown label 'Anmal'\. Did you mean 'Animal'\? Available: Animal, Food, Tool\."):
+    with pytest.raises(
+        DataError,
+        match=r"Unknown label 'Anmal'\. Did you mean 'Animal'\? Available: Animal, Food, Tool\.",
+    ):
         TASK.label_index("Anmal")
     with pytest.raises(DataError, match=r"Unknown label 'zzz'\. Available"):
         TASK.target_vectors(row("zzz"))
@@ -53,19 +56,37 @@ def test_the_first_of_equals_is_taken() -> None:
 
 
 def test_metrics_by_hand() -> None:
-    seen = [outcome("Animal", "Animal"), outcome("Animal", "Tool"), outcome("Tool", "Tool"), outcome("Tool", "Tool")]
+    seen = [
+        outcome("Animal", "Animal"),
+        outcome("Animal", "Tool"),
+        outcome("Tool", "Tool"),
+        outcome("Tool", "Tool"),
+    ]
     metrics = TASK.metrics(seen)
     assert metrics["accuracy"] == 0.75
-    assert metrics["per_class"]["Animal"] == pytest.approx({"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2})
-    assert metrics["per_class"]["Tool"] == pytest.approx({"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "support": 2})
-    assert metrics["per_class"]["Food"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert metrics["per_class"]["Animal"] == pytest.approx(
+        {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2}
+    )
+    assert metrics["per_class"]["Tool"] == pytest.approx(
+        {"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "support": 2}
+    )
+    assert metrics["per_class"]["Food"] == {
+        "precision": 0.0,
+        "recall": 0.0,
+        "f1": 0.0,
+        "support": 0,
+    }
     # Food was neither there nor predicted, so it is no part of the mean.
     assert metrics["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)
 
 
 def test_nothing_seen_gives_zeros() -> None:
     empty = asdict(ClassScore(0.0, 0.0, 0.0, 0))
-    assert TASK.metrics([]) == {"accuracy": 0.0, "macro_f1": 0.0, "per_class": dict.fromkeys(NAMES, empty)}
+    assert TASK.metrics([]) == {
+        "accuracy": 0.0,
+        "macro_f1": 0.0,
+        "per_class": dict.fromkeys(NAMES, empty),
+    }
 
 
 @settings(max_examples=30, deadline=None)
@@ -74,10 +95,16 @@ def test_metrics_are_those_of_sklearn(pairs: list[tuple[str, str]]) -> None:
     targets, predicted = zip(*pairs, strict=True)
     metrics = TASK.metrics([outcome(*pair) for pair in pairs])
     present = sorted(set(targets) | set(predicted))
-    assert metrics["macro_f1"] == pytest.approx(f1_score(targets, predicted, average="macro", labels=present, zero_division=0.0))
+    assert metrics["macro_f1"] == pytest.approx(
+        f1_score(targets, predicted, average="macro", labels=present, zero_division=0.0)
+    )
     assert metrics["accuracy"] == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
     for name in NAMES:
         score = metrics["per_class"][name]
-        assert score["precision"] == pytest.approx(precision_score(targets, predicted, labels=[name], average="micro", zero_division=0.0))
-        assert score["recall"] == pytest.approx(recall_score(targets, predicted, labels=[name], average="micro", zero_division=0.0))
+        assert score["precision"] == pytest.approx(
+            precision_score(targets, predicted, labels=[name], average="micro", zero_division=0.0)
+        )
+        assert score["recall"] == pytest.approx(
+            recall_score(targets, predicted, labels=[name], average="micro", zero_division=0.0)
+        )
         assert score["support"] == targets.count(name)

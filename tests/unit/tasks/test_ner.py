@@ -35,7 +35,15 @@ def outcome(target: str, predicted: str, text: str = TEXT, tags: tuple[str, ...]
 def read_as(task: NerTask, gold: list[str], said: list[str]) -> Outcome:
     """The outcome of a student that gives ``said`` with certainty."""
     reading = task.read([sure(tag) for tag in said])
-    return Outcome("o", " ".join("w" * len(gold)), write_spans(from_tags(gold)), *reading[:2], "dev", 0, reading.tags)
+    return Outcome(
+        "o",
+        " ".join("w" * len(gold)),
+        write_spans(from_tags(gold)),
+        *reading[:2],
+        "dev",
+        0,
+        reading.tags,
+    )
 
 
 def test_the_student_s_outputs_are_tags() -> None:
@@ -47,15 +55,29 @@ def test_the_student_s_outputs_are_tags() -> None:
 def test_targets_are_one_hot_words() -> None:
     row = Row("r", TEXT, GOLD, "easy", 1, True)
     indices = [TAGS.index(tag) for tag in ("B-PER", "I-PER", "O", "O", "B-LOC", "I-LOC")]
-    assert TASK.target_vectors(row) == [[float(index == one) for index in range(5)] for one in indices]
-    with pytest.raises(DataError, match=r"Unknown entity type 'PERS'\. Did you mean 'PER'\? Available: LOC, PER\."):
+    assert TASK.target_vectors(row) == [
+        [float(index == one) for index in range(5)] for one in indices
+    ]
+    with pytest.raises(
+        DataError, match=r"Unknown entity type 'PERS'\. Did you mean 'PER'\? Available: LOC, PER\."
+    ):
         TASK.target_vectors(Row("r", TEXT, write_spans([Span(1, 2, "PERS")]), "easy", 1, True))
 
 
 def test_the_teacher_s_opinion_of_a_word_is_that_of_its_entity_and_the_rest_is_outside() -> None:
     row = Row("r", TEXT, GOLD, "pool", 1, True, entity_confidence=(0.75, 0.5))
-    shares = [("B-PER", 0.75), ("I-PER", 0.75), ("O", 1.0), ("O", 1.0), ("B-LOC", 0.5), ("I-LOC", 0.5)]
-    wanted = [[share if tag == own else (1 - share) * (tag == "O") for tag in TAGS] for own, share in shares]
+    shares = [
+        ("B-PER", 0.75),
+        ("I-PER", 0.75),
+        ("O", 1.0),
+        ("O", 1.0),
+        ("B-LOC", 0.5),
+        ("I-LOC", 0.5),
+    ]
+    wanted = [
+        [share if tag == own else (1 - share) * (tag == "O") for tag in TAGS]
+        for own, share in shares
+    ]
     assert TASK.teacher_vectors(row) == wanted
     assert TASK.teacher_vectors(replace(row, entity_confidence=())) == TASK.target_vectors(row)
     assert (row.confidence, row.mean_confidence) == (0.5, 0.625)
@@ -73,7 +95,8 @@ def test_words_weigh_their_row_s_weight_or_the_teacher_s_confidence_in_their_ent
 
 def test_unknown_word_weights_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"Unknown task\.word_weights 'confident'\. Did you mean 'confidence'\? Available: confidence, row\."
+        ConfigError,
+        match=r"Unknown task\.word_weights 'confident'\. Did you mean 'confidence'\? Available: confidence, row\.",
     ):
         NerTask(LABELS, word_weights="confident")  # type: ignore[arg-type]
 
@@ -89,18 +112,26 @@ def test_a_text_is_counted_under_its_rarest_type() -> None:
 
 def test_every_tag_counts_for_its_type_and_o_for_texts_without_entities() -> None:
     names = [*(label.name for label in LABELS), "O"]
-    assert [names[key] for key in TASK.output_groups] == [tag.split("-")[-1] for tag in TASK.outputs]
+    assert [names[key] for key in TASK.output_groups] == [
+        tag.split("-")[-1] for tag in TASK.outputs
+    ]
 
 
 def test_what_the_student_says_is_read_with_its_least_certain_word() -> None:
-    reading = TASK.read([sure("B-PER"), sure("I-PER", 0.7), sure("O"), sure("O"), sure("B-LOC"), sure("I-LOC")])
+    reading = TASK.read(
+        [sure("B-PER"), sure("I-PER", 0.7), sure("O"), sure("O"), sure("B-LOC"), sure("I-LOC")]
+    )
     assert reading.predicted == GOLD
     assert reading.probabilities == (0.7,)
     assert reading.tags == ("B-PER", "I-PER", "O", "O", "B-LOC", "I-LOC")
 
 
 def test_a_word_that_the_student_did_not_see_is_no_entity() -> None:
-    assert TASK.read([sure("B-PER", 0.8), None, None]) == (write_spans([Span(0, 1, "PER")]), (0.8,), ("B-PER", "O", "O"))
+    assert TASK.read([sure("B-PER", 0.8), None, None]) == (
+        write_spans([Span(0, 1, "PER")]),
+        (0.8,),
+        ("B-PER", "O", "O"),
+    )
     assert TASK.read([None]) == ("[]", (1.0,), ("O",))
 
 
@@ -120,21 +151,39 @@ def test_a_certain_student_is_read_as_it_says(tags: list[str]) -> None:
 
 
 def test_classes_are_the_types_in_order() -> None:
-    assert TASK.classes(write_spans([Span(0, 1, "LOC"), Span(1, 2, "PER"), Span(2, 3, "LOC")])) == ("LOC", "PER")
+    assert TASK.classes(write_spans([Span(0, 1, "LOC"), Span(1, 2, "PER"), Span(2, 3, "LOC")])) == (
+        "LOC",
+        "PER",
+    )
     assert TASK.classes("[]") == ("O",)
 
 
 def test_mistakes_and_what_is_shown() -> None:
     seen = outcome(GOLD, write_spans([Span(0, 2, "LOC"), Span(2, 3, "PER"), Span(5, 6, "LOC")]))
-    assert TASK.mistakes(seen) == (("PER", "LOC", "Anna Lee"), ("", "PER", "lives"), ("LOC", "LOC", "New York"))
+    assert TASK.mistakes(seen) == (
+        ("PER", "LOC", "Anna Lee"),
+        ("", "PER", "lives"),
+        ("LOC", "LOC", "New York"),
+    )
     person, index = LABELS
     assert TASK.shown(seen) == {
         "text": TEXT,
-        "entities": [{"mention": "Anna Lee", "label": person}, {"mention": "New York", "label": index}],
+        "entities": [
+            {"mention": "Anna Lee", "label": person},
+            {"mention": "New York", "label": index},
+        ],
         "errors": [
-            {"kind": "type", "gold": {"mention": "Anna Lee", "label": person}, "predicted": {"mention": "Anna Lee", "label": index}},
+            {
+                "kind": "type",
+                "gold": {"mention": "Anna Lee", "label": person},
+                "predicted": {"mention": "Anna Lee", "label": index},
+            },
             {"kind": "invented", "gold": None, "predicted": {"mention": "lives", "label": person}},
-            {"kind": "boundary", "gold": {"mention": "New York", "label": index}, "predicted": {"mention": "York", "label": index}},
+            {
+                "kind": "boundary",
+                "gold": {"mention": "New York", "label": index},
+                "predicted": {"mention": "York", "label": index},
+            },
         ],
     }
     right = outcome(GOLD, GOLD)
@@ -143,7 +192,9 @@ def test_mistakes_and_what_is_shown() -> None:
 
 
 def test_a_part_of_an_entity_is_no_example_of_words_that_are_none() -> None:
-    torn = outcome(write_spans([Span(4, 6, "LOC")]), write_spans([Span(4, 5, "PER"), Span(5, 6, "LOC")]))
+    torn = outcome(
+        write_spans([Span(4, 6, "LOC")]), write_spans([Span(4, 5, "PER"), Span(5, 6, "LOC")])
+    )
     assert TASK.mistakes(torn) == (("", "PER", ""), ("LOC", "LOC", "New York"))
 
 
@@ -153,12 +204,20 @@ def test_the_margin_is_that_of_the_teacher_s_two_best() -> None:
 
 
 def test_metrics_by_hand() -> None:
-    metrics = TASK.metrics([outcome(GOLD, GOLD), outcome(GOLD, write_spans([Span(0, 2, "PER"), Span(5, 6, "LOC")])), outcome("[]", "[]")])
+    metrics = TASK.metrics(
+        [
+            outcome(GOLD, GOLD),
+            outcome(GOLD, write_spans([Span(0, 2, "PER"), Span(5, 6, "LOC")])),
+            outcome("[]", "[]"),
+        ]
+    )
     assert metrics["accuracy"] == pytest.approx(2 / 3)
     assert metrics["f1_strict"] == metrics["f1_default"] == pytest.approx(0.75)
     assert metrics["errors"] == {"boundary": 1}
     assert metrics["per_class"]["PER"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 2}
-    assert metrics["per_class"]["LOC"] == pytest.approx({"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2})
+    assert metrics["per_class"]["LOC"] == pytest.approx(
+        {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    )
 
 
 @pytest.mark.parametrize("outcomes", [[], [outcome("[]", "[]")]], ids=["nothing", "no entities"])
@@ -184,14 +243,18 @@ def test_the_default_mode_counts_an_entity_that_nothing_begins() -> None:
 
 
 PAIRS = st.integers(1, 7).flatmap(
-    lambda length: st.tuples(*(st.lists(st.sampled_from(TAGS), min_size=length, max_size=length) for _ in range(2)))
+    lambda length: st.tuples(
+        *(st.lists(st.sampled_from(TAGS), min_size=length, max_size=length) for _ in range(2))
+    )
 )
 
 
 @settings(max_examples=80)
 @given(st.lists(PAIRS, min_size=1, max_size=6))
 @pytest.mark.parametrize("task", [TASK, FREE], ids=["constrained", "free"])
-def test_metrics_are_those_of_seqeval(task: NerTask, pairs: list[tuple[list[str], list[str]]]) -> None:
+def test_metrics_are_those_of_seqeval(
+    task: NerTask, pairs: list[tuple[list[str], list[str]]]
+) -> None:
     outcomes = [read_as(task, gold, said) for gold, said in pairs]
     gold = [to_tags(from_tags(tags), len(tags)) for tags, _ in pairs]
     said = [list(seen.tags) for seen in outcomes]
@@ -199,15 +262,25 @@ def test_metrics_are_those_of_seqeval(task: NerTask, pairs: list[tuple[list[str]
     if not any(tag != "O" for tags in (*gold, *said) for tag in tags):
         assert (metrics["f1_strict"], metrics["f1_default"]) == (0.0, 0.0)
         return
-    assert metrics["f1_strict"] == pytest.approx(f1_score(gold, said, mode="strict", scheme=IOB2, zero_division=0))
+    assert metrics["f1_strict"] == pytest.approx(
+        f1_score(gold, said, mode="strict", scheme=IOB2, zero_division=0)
+    )
     assert metrics["f1_default"] == pytest.approx(f1_score(gold, said, zero_division=0))
     if task is TASK:
         assert metrics["f1_strict"] == pytest.approx(metrics["f1_default"])
     # Our own spans, and each type's scores, are what seqeval counts in strict mode.
     sets = [(set(read_spans(seen.target)), set(read_spans(seen.predicted))) for seen in outcomes]
-    right, wanted, given_ = (sum(map(len, one)) for one in zip(*((a & b, a, b) for a, b in sets), strict=True))
+    right, wanted, given_ = (
+        sum(map(len, one)) for one in zip(*((a & b, a, b) for a, b in sets), strict=True)
+    )
     assert metrics["f1_strict"] == pytest.approx(2 * right / max(1, wanted + given_))
-    report = classification_report(gold, said, mode="strict", scheme=IOB2, zero_division=0, output_dict=True) if wanted else {}
+    report = (
+        classification_report(
+            gold, said, mode="strict", scheme=IOB2, zero_division=0, output_dict=True
+        )
+        if wanted
+        else {}
+    )
     for name, score in metrics["per_class"].items():
         theirs = report.get(name, {"precision": 0.0, "recall": 0.0, "f1-score": 0.0, "support": 0})
         assert score["support"] == theirs["support"]
@@ -220,6 +293,8 @@ def test_metrics_are_those_of_seqeval(task: NerTask, pairs: list[tuple[list[str]
 
 def test_proposed_are_the_places_of_the_best_and_the_second_reading() -> None:
     torn, uncertain = [0.05, 0.6, 0.01, 0.33, 0.01], [0.5, 0.02, 0.02, 0.45, 0.01]
-    assert TASK.proposed([sure("O"), torn, sure("O"), None]) == ((1, 2),)  # the second reading has another type there
+    assert TASK.proposed([sure("O"), torn, sure("O"), None]) == (
+        (1, 2),
+    )  # the second reading has another type there
     assert TASK.proposed([sure("O"), torn, uncertain, None]) == ((1, 2), (2, 3))
     assert TASK.proposed([]) == ()

@@ -47,24 +47,40 @@ def test_the_partner_shares_the_most_words_and_of_equals_the_type() -> None:
         SpanError("missed", Span(0, 3, "PER"), None), SpanError("boundary", Span(3, 6, "LOC"), wide),
     ]  # fmt: skip
     # What is right already is nobody's partner.
-    assert span_errors([PER], [PER, Span(2, 3, "PER")]) == [SpanError("invented", None, Span(2, 3, "PER"))]
+    assert span_errors([PER], [PER, Span(2, 3, "PER")]) == [
+        SpanError("invented", None, Span(2, 3, "PER"))
+    ]
 
 
 @given(markings(), markings())
-def test_every_wrong_span_is_in_exactly_one_error(one: tuple[list[Span], int], other: tuple[list[Span], int]) -> None:
+def test_every_wrong_span_is_in_exactly_one_error(
+    one: tuple[list[Span], int], other: tuple[list[Span], int]
+) -> None:
     gold, predicted = one[0], other[0]
     errors = span_errors(gold, predicted)
-    assert sorted(error.gold for error in errors if error.gold) == sorted(set(gold) - set(predicted))
-    assert sorted(error.predicted for error in errors if error.predicted) == sorted(set(predicted) - set(gold))
+    assert sorted(error.gold for error in errors if error.gold) == sorted(
+        set(gold) - set(predicted)
+    )
+    assert sorted(error.predicted for error in errors if error.predicted) == sorted(
+        set(predicted) - set(gold)
+    )
     for error in errors:
         assert (error.kind == "missed") == (error.predicted is None)
         assert (error.kind == "invented") == (error.gold is None)
         if error.gold and error.predicted:
             assert error.gold.start < error.predicted.end
             assert error.predicted.start < error.gold.end
-            same_words, same_type = error.gold[:2] == error.predicted[:2], error.gold.type == error.predicted.type
+            same_words, same_type = (
+                error.gold[:2] == error.predicted[:2],
+                error.gold.type == error.predicted.type,
+            )
             assert (
-                error.kind == {(True, False): "type", (False, True): "boundary", (False, False): "type and boundary"}[same_words, same_type]
+                error.kind
+                == {
+                    (True, False): "type",
+                    (False, True): "boundary",
+                    (False, False): "type and boundary",
+                }[same_words, same_type]
             )
     assert span_errors(reversed(gold), reversed(predicted)) == errors
 
@@ -72,7 +88,12 @@ def test_every_wrong_span_is_in_exactly_one_error(one: tuple[list[Span], int], o
 def muc(gold: list[Span], predicted: list[Span]) -> dict[str, list[int]]:
     """Correct, incorrect, partial, missed and spurious by each of the four ways of counting, from our kinds."""
     kinds = Counter(error.kind for error in span_errors(gold, predicted))
-    right, type, boundary, both = len(set(gold) & set(predicted)), kinds["type"], kinds["boundary"], kinds["type and boundary"]
+    right, type, boundary, both = (
+        len(set(gold) & set(predicted)),
+        kinds["type"],
+        kinds["boundary"],
+        kinds["type and boundary"],
+    )
     alone = [kinds["missed"], kinds["invented"]]
     return {
         "strict": [right, type + boundary + both, 0, *alone],
@@ -84,12 +105,21 @@ def muc(gold: list[Span], predicted: list[Span]) -> dict[str, list[int]]:
 
 def nervaluated(gold: list[Span], predicted: list[Span]) -> dict[str, list[int]]:
     """The same, counted by nervaluate from tags."""
-    counted = Evaluator([to_tags(gold, 12)], [to_tags(predicted, 12)], tags=list(TYPES), loader="list").evaluate()["overall"]
-    return {way: [one.correct, one.incorrect, one.partial, one.missed, one.spurious] for way, one in counted.items()}
+    counted = Evaluator(
+        [to_tags(gold, 12)], [to_tags(predicted, 12)], tags=list(TYPES), loader="list"
+    ).evaluate()["overall"]
+    return {
+        way: [one.correct, one.incorrect, one.partial, one.missed, one.spurious]
+        for way, one in counted.items()
+    }
 
 
 def uncontested(spans: list[Span], others: list[Span]) -> list[Span]:
-    return [one for one in spans if sum(one.start < other.end and other.start < one.end for other in others) < 2]
+    return [
+        one
+        for one in spans
+        if sum(one.start < other.end and other.start < one.end for other in others) < 2
+    ]
 
 
 @st.composite
@@ -99,7 +129,10 @@ def seen_otherwise(draw: st.DrawFn) -> tuple[list[Span], list[Span]]:
     predicted: list[Span] = []
     for span in gold:
         free = predicted[-1].end if predicted else 0
-        start, end = max(free, span.start + draw(st.integers(-1, 2))), min(length, span.end + draw(st.integers(-1, 2)))
+        start, end = (
+            max(free, span.start + draw(st.integers(-1, 2))),
+            min(length, span.end + draw(st.integers(-1, 2))),
+        )
         if start < end:
             predicted.append(Span(start, end, draw(st.sampled_from(TYPES))))
     return gold, predicted

@@ -28,7 +28,9 @@ from tutelage.tasks.spans import (
 )
 
 ODD = " \t\n\u00a0\u2003\u3000_.'’-#€你界né\u0301\u0928\u092e\u0938\u094d\u0924\u0947\u0e01\u0e33\u200b\u200d\u200e\u00ad\ufeff\ufe0f\x00\x7f😀👍🏽🇩🇪"
-TEXTS = st.text(st.one_of(st.sampled_from(ODD), st.characters(exclude_categories=["Cs"])), max_size=40)
+TEXTS = st.text(
+    st.one_of(st.sampled_from(ODD), st.characters(exclude_categories=["Cs"])), max_size=40
+)
 TYPES = ("PER", "LOC", "work-of_art")
 
 
@@ -41,7 +43,9 @@ def markings(draw: st.DrawFn, longest: int = 12) -> tuple[list[Span], int]:
     """Spans that do not overlap, often adjacent or of one word, and the number of words."""
     length = draw(st.integers(1, longest))
     edges = sorted(draw(st.sets(st.integers(0, length), max_size=6)))
-    return [Span(*pair, draw(st.sampled_from(TYPES))) for pair in pairwise(edges) if draw(st.booleans())], length
+    return [
+        Span(*pair, draw(st.sampled_from(TYPES))) for pair in pairwise(edges) if draw(st.booleans())
+    ], length
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,9 @@ def test_words_joined_by_spaces_are_the_same_words_again(text: str) -> None:
 @given(TEXTS)
 def test_a_word_that_shows_nothing_stands_alone_between_white_space(text: str) -> None:
     for start, end in split_words(text):
-        if all(unicodedata.category(sign) in ("Mn", "Mc", "Me", "Cf", "Cc") for sign in text[start:end]):
+        if all(
+            unicodedata.category(sign) in ("Mn", "Mc", "Me", "Cf", "Cc") for sign in text[start:end]
+        ):
             assert text[start - 1 : start].strip() == "" or start == 0
             assert text[end : end + 1].strip() == ""
 
@@ -93,7 +99,9 @@ def test_spans_go_from_characters_to_words_and_back(text: str, data: st.DataObje
     edges = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
     given_spans = list(pairwise(edges))
     words = cut_at(split_words(text), edges)
-    assert [index for word in words for index in range(*word)] == [index for word in split_words(text) for index in range(*word)]
+    assert [index for word in words for index in range(*word)] == [
+        index for word in split_words(text) for index in range(*word)
+    ]
     marked = []
     for start, end in given_spans:
         span = from_characters(words, start, end, "PER")
@@ -107,14 +115,18 @@ def test_spans_go_from_characters_to_words_and_back(text: str, data: st.DataObje
         marked.append(span)
     assert read_spans(write_spans(marked)) == tuple(marked)
     inside = joined(text, words).split(" ") if words else []
-    for span, (start, end) in zip(marked, [pair for pair in given_spans if text[slice(*pair)].strip()], strict=True):
+    for span, (start, end) in zip(
+        marked, [pair for pair in given_spans if text[slice(*pair)].strip()], strict=True
+    ):
         assert "".join(inside[span.start : span.end]) == "".join(text[start:end].split())
 
 
 @pytest.mark.parametrize(("start", "end"), [(4, 10), (3, 10), (3, 12), (4, 11)])
 def test_an_edge_in_white_space_is_moved_to_the_word(start: int, end: int) -> None:
     text = "in  Berlin, he"
-    assert from_characters(split_words(text), start, end, "LOC") == (Span(1, 2, "LOC") if end < 11 else Span(1, 3, "LOC"))
+    assert from_characters(split_words(text), start, end, "LOC") == (
+        Span(1, 2, "LOC") if end < 11 else Span(1, 3, "LOC")
+    )
     assert from_characters(split_words(text), 2, 4, "LOC") is None
 
 
@@ -134,7 +146,10 @@ def test_repeated_adjacent_and_one_character_mentions_stay_apart() -> None:
     assert spans == [Span(0, 1, "PER"), Span(1, 2, "PER"), Span(3, 4, "PER"), Span(5, 6, "PER")]
     assert [to_characters(words, span) for span in spans if span] == indices
     halves = cut_at(words, (11, 12, 13))
-    assert [from_characters(halves, 11, 12, "PER"), from_characters(halves, 12, 13, "LOC")] == [Span(5, 6, "PER"), Span(6, 7, "LOC")]
+    assert [from_characters(halves, 11, 12, "PER"), from_characters(halves, 12, 13, "LOC")] == [
+        Span(5, 6, "PER"),
+        Span(6, 7, "LOC"),
+    ]
 
 
 @given(markings())
@@ -196,10 +211,17 @@ def test_each_scheme_is_read_as_what_was_written(marking: tuple[list[Span], int]
         assert from_tags(tags) == spans
 
 
-@given(st.lists(st.sampled_from(["O", *(f"{mark}-{type}" for mark in "BIESLU" for type in TYPES)]), max_size=10))
+@given(
+    st.lists(
+        st.sampled_from(["O", *(f"{mark}-{type}" for mark in "BIESLU" for type in TYPES)]),
+        max_size=10,
+    )
+)
 def test_any_sequence_of_tags_gives_spans_over_exactly_its_entity_words(tags: list[str]) -> None:
     spans = from_tags(tags)
-    assert {index for span in spans for index in range(span.start, span.end)} == {index for index, tag in enumerate(tags) if tag != "O"}
+    assert {index for span in spans for index in range(span.start, span.end)} == {
+        index for index, tag in enumerate(tags) if tag != "O"
+    }
     assert all({tag[2:] for tag in tags[span.start : span.end]} == {span.type} for span in spans)
     assert from_tags(to_tags(read_spans(write_spans(spans)), len(tags))) == spans
 
@@ -223,7 +245,15 @@ def test_tags_of_fewer_words_are_cut_off(marking: tuple[list[Span], int], fewer:
     assert to_tags(spans, min(fewer, length)) == to_tags(spans, length)[:fewer]
 
 
-@given(st.lists(st.sampled_from(["anna", "xyz", "…", "\u200b", "\u200e", "你", "don't", "e\u0301", "a-b-c", "😀"]), min_size=1, max_size=9))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["anna", "xyz", "…", "\u200b", "\u200e", "你", "don't", "e\u0301", "a-b-c", "😀"]
+        ),
+        min_size=1,
+        max_size=9,
+    )
+)
 def test_sub_tokens_lead_back_to_their_words(words: list[str]) -> None:
     encoded = tiny_tokenizer(["anna"])([words], is_split_into_words=True)
     of_piece = encoded.word_ids(0)
@@ -235,12 +265,22 @@ def test_sub_tokens_lead_back_to_their_words(words: list[str]) -> None:
     kept = [index for index in indices if index >= 0]
     assert kept == sorted(set(kept))
     # The tokenizer takes out what shows nothing.
-    assert all((index < 0) == (word == "\u200b" or word == "\u200e") for word, index in zip(words, indices, strict=True))
+    assert all(
+        (index < 0) == (word == "\u200b" or word == "\u200e")
+        for word, index in zip(words, indices, strict=True)
+    )
 
 
-@pytest.mark.parametrize(("longest", "indices"), [(9, (1, 4, 7)), (8, (1, 4, -1)), (7, (1, 4, -1)), (6, (1, 4, -1)), (5, (1, -1, -1))])
-def test_a_text_cut_inside_an_entity_keeps_the_words_whose_first_piece_is_left(longest: int, indices: tuple[int, ...]) -> None:
-    encoded = tiny_tokenizer([])([["abc", "def", "g"]], is_split_into_words=True, truncation=True, max_length=longest)
+@pytest.mark.parametrize(
+    ("longest", "indices"),
+    [(9, (1, 4, 7)), (8, (1, 4, -1)), (7, (1, 4, -1)), (6, (1, 4, -1)), (5, (1, -1, -1))],
+)
+def test_a_text_cut_inside_an_entity_keeps_the_words_whose_first_piece_is_left(
+    longest: int, indices: tuple[int, ...]
+) -> None:
+    encoded = tiny_tokenizer([])(
+        [["abc", "def", "g"]], is_split_into_words=True, truncation=True, max_length=longest
+    )
     assert first_pieces(encoded.word_ids(0), 3) == indices
 
 

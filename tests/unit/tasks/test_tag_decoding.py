@@ -29,14 +29,23 @@ def valid(path: tuple[int, ...]) -> bool:
 def score(path: tuple[int, ...] | list[int], rows: list[list[float] | None]) -> float:
     total = 0.0
     for index, row in zip(path, rows, strict=True):
-        total += math.log(row[index]) if row is not None else (0.0 if index == 0 else math.log(1e-9))
+        total += (
+            math.log(row[index]) if row is not None else (0.0 if index == 0 else math.log(1e-9))
+        )
     return total
 
 
 def test_an_inner_tag_follows_its_own_entity_only() -> None:
-    allowed = {(before, after) for i, before in enumerate((*TAGS, "")) for j, after in enumerate(TAGS) if MOVES[i, j]}
+    allowed = {
+        (before, after)
+        for i, before in enumerate((*TAGS, ""))
+        for j, after in enumerate(TAGS)
+        if MOVES[i, j]
+    }
     free = {(before, after) for before in (*TAGS, "") for after in ("O", "B-PER", "B-LOC")}
-    assert allowed == free | {(f"{mark}-{type}", f"I-{type}") for mark in "BI" for type in ("PER", "LOC")}
+    assert allowed == free | {
+        (f"{mark}-{type}", f"I-{type}") for mark in "BI" for type in ("PER", "LOC")
+    }
 
 
 @settings(max_examples=60)
@@ -53,19 +62,27 @@ def test_the_best_sequence_is_that_of_brute_force(rows: list[list[float] | None]
 def test_without_moves_each_word_has_its_own_best_tag(rows: list[list[float] | None]) -> None:
     found = best_tags(rows, TAGS, None)
     assert found == [0 if row is None else row.index(max(row)) for row in rows]
-    if valid(tuple(found)) and all(row is None or sorted(row)[-1] > sorted(row)[-2] for row in rows):
+    if valid(tuple(found)) and all(
+        row is None or sorted(row)[-1] > sorted(row)[-2] for row in rows
+    ):
         assert best_tags(rows, TAGS, MOVES) == found
 
 
 @settings(max_examples=40)
 @given(ROWS.filter(bool), st.booleans())
-def test_the_second_sequence_is_that_of_brute_force(rows: list[list[float] | None], constrained: bool) -> None:
+def test_the_second_sequence_is_that_of_brute_force(
+    rows: list[list[float] | None], constrained: bool
+) -> None:
     first, second = two_best_tags(rows, TAGS, MOVES if constrained else None)
     assert first != second
     if constrained:
         assert first == best_tags(rows, TAGS, MOVES)
         assert valid(tuple(second))
-    every = [score(path, rows) for path in product(range(5), repeat=len(rows)) if not constrained or valid(path)]
+    every = [
+        score(path, rows)
+        for path in product(range(5), repeat=len(rows))
+        if not constrained or valid(path)
+    ]
     assert [score(first, rows), score(second, rows)] == pytest.approx(sorted(every)[:-3:-1])
 
 

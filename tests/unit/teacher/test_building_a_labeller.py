@@ -33,11 +33,16 @@ def test_the_way_is_configured(way: str, kind: type) -> None:
 
 def test_an_unknown_way_is_refused() -> None:
     config = compose_config(["task=ner", "data=wikigold", "teacher.ner=extrct"])
-    with pytest.raises(ConfigError, match=r"Unknown teacher\.ner 'extrct'\. Did you mean 'extract'\? Available: extract, verify\."):
+    with pytest.raises(
+        ConfigError,
+        match=r"Unknown teacher\.ner 'extrct'\. Did you mean 'extract'\? Available: extract, verify\.",
+    ):
         build_labeller(config, PROMPTS, NerTask(TYPES), WordTeacher(knowing()), SHOTS)
 
 
 def test_whole_texts_are_not_extracted_from() -> None:
     config = compose_config(["teacher.ner=extract"])
-    labeller = build_labeller(config, prompt_set(), ClassificationTask(TYPES), WordTeacher(knowing()), ())
+    labeller = build_labeller(
+        config, prompt_set(), ClassificationTask(TYPES), WordTeacher(knowing()), ()
+    )
     assert type(labeller) is TextLabeller

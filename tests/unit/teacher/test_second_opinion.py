@@ -53,9 +53,13 @@ def test_a_name_that_was_passed_over_makes_its_text_less_certain() -> None:
 
 
 def test_what_overlaps_an_extracted_entity_is_not_asked_about() -> None:
-    subject, teacher = extractor(knowing(replies={"Bank of Paris": [entity("Bank of Paris", "organization")]}))
+    subject, teacher = extractor(
+        knowing(replies={"Bank of Paris": [entity("Bank of Paris", "organization")]})
+    )
     subject.label([Draft("Bank of Paris")])
-    assert [scored_mention(request.prompt)[1] for request in teacher.scorings()] == ["Bank of Paris"]
+    assert [scored_mention(request.prompt)[1] for request in teacher.scorings()] == [
+        "Bank of Paris"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -64,10 +68,16 @@ def test_what_overlaps_an_extracted_entity_is_not_asked_about() -> None:
         (["Ada Lovelace", "Ada"], {"Ada Lovelace": "PER", "Ada": "LOC"}, [(0, 2)]),
         (["Ada", "Ada Lovelace"], {"Ada Lovelace": "LOC", "Ada": "PER"}, [(0, 1)]),
         # A third one that overlaps only what has lost stays.
-        (["Ada Lovelace went", "Lovelace went to", "to Paris"], {"Ada Lovelace went": "PER", "to Paris": "PER"}, [(0, 3), (3, 5)]),
+        (
+            ["Ada Lovelace went", "Lovelace went to", "to Paris"],
+            {"Ada Lovelace went": "PER", "to Paris": "PER"},
+            [(0, 3), (3, 5)],
+        ),
     ],
 )
-def test_of_extracted_entities_that_overlap_the_most_certain_stays(said: list[str], known: dict[str, str], kept: list[Any]) -> None:
+def test_of_extracted_entities_that_overlap_the_most_certain_stays(
+    said: list[str], known: dict[str, str], kept: list[Any]
+) -> None:
     opinion = opinion_of(Draft(ADA), [entity(quote, "person") for quote in said], known)
     assert read_spans(opinion.target("O")) == spans(*((*index, "PER") for index in kept))
     assert [sure for _, sure in opinion.entities] == pytest.approx([SURE] * len(kept), abs=1e-5)
@@ -82,7 +92,10 @@ def test_a_name_under_an_entity_that_did_not_stay_makes_its_text_less_certain() 
     assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (1 - SURE) / 3, abs=1e-5)
     # Where the entity that stays covers the other's words there is nothing more to ask.
     whole = opinion_of(Draft(ADA), reply, known={ADA: "PER", "Ada Lovelace": "LOC"})
-    assert (read_spans(whole.target("O")), whole.distribution.confidence) == (spans((0, 5, "PER")), pytest.approx(SURE, abs=1e-5))
+    assert (read_spans(whole.target("O")), whole.distribution.confidence) == (
+        spans((0, 5, "PER")),
+        pytest.approx(SURE, abs=1e-5),
+    )
 
 
 def test_a_name_under_an_entity_that_overlaps_a_kept_one_makes_its_text_less_certain() -> None:
@@ -99,7 +112,9 @@ def test_a_place_with_two_types_has_the_one_that_the_verifier_gives_it() -> None
 
 def test_what_overlaps_the_mention_does_not_take_its_place() -> None:
     """The exact words of the mention count, whatever else the reply marks around them."""
-    target, accepted, opinion = judged([entity("Paris", "place"), entity("saw Paris", "place"), entity("Ada Lovelace", "person")])
+    target, accepted, opinion = judged(
+        [entity("Paris", "place"), entity("saw Paris", "place"), entity("Ada Lovelace", "person")]
+    )
     assert (target, accepted) == ("LOC", True)
     assert read_spans(opinion.target(target)) == spans((2, 3, "LOC"), (4, 6, "PER"))
 
@@ -108,7 +123,9 @@ def test_a_lost_second_opinion_rejects_its_text() -> None:
     def script(request: Request) -> Any:
         if isinstance(request, ScoreRequest) and scored_mention(request.prompt)[1] == "Acme":
             return Reply(request.id, error="lost")
-        return knowing(replies={ADA: ADA_REPLY, "Acme rose": [entity("Acme", "organization")]})(request)
+        return knowing(replies={ADA: ADA_REPLY, "Acme rose": [entity("Acme", "organization")]})(
+            request
+        )
 
     labelled = extractor(script)[0].label([Draft("Rome fell"), Draft("Acme rose"), Draft(ADA)])
     assert [opinion is None for opinion in labelled.opinions] == [False, True, False]
@@ -117,16 +134,24 @@ def test_a_lost_second_opinion_rejects_its_text() -> None:
 
 def test_no_second_opinion_at_all_is_an_error() -> None:
     def script(request: Request) -> Any:
-        return Reply(request.id, error="lost") if isinstance(request, ScoreRequest) else json.dumps(ADA_REPLY)
+        return (
+            Reply(request.id, error="lost")
+            if isinstance(request, ScoreRequest)
+            else json.dumps(ADA_REPLY)
+        )
 
-    with pytest.raises(TeacherError, match="None of 2 scoring requests was answered; the first says: lost"):
+    with pytest.raises(
+        TeacherError, match="None of 2 scoring requests was answered; the first says: lost"
+    ):
         extractor(script)[0].label([Draft(ADA)])
 
 
 PARIS = Draft("she saw Paris with Ada Lovelace", spans((2, 3, "LOC")))
 
 
-def judged(reply: list[Any], known: dict[str, str] | None = None, **settings: Any) -> tuple[str, bool, Opinion]:
+def judged(
+    reply: list[Any], known: dict[str, str] | None = None, **settings: Any
+) -> tuple[str, bool, Opinion]:
     opinion = opinion_of(PARIS, reply, known)
     verdict = LabelAgreement(**settings).judge("LOC", opinion.distribution)
     return verdict.target, verdict.accepted, opinion
@@ -151,12 +176,16 @@ def test_both_opinions_agree_on_the_mention() -> None:
     ],
 )
 @pytest.mark.parametrize("known", [{"Paris": "LOC"}, {"Paris": "ORG"}, {}])
-def test_a_mention_that_was_not_extracted_as_asked_is_rejected(reply: list[Any], said: str, known: dict[str, str]) -> None:
+def test_a_mention_that_was_not_extracted_as_asked_is_rejected(
+    reply: list[Any], said: str, known: dict[str, str]
+) -> None:
     _, accepted, opinion = judged(reply, known)
     second = known.get("Paris", "O")
     assert not accepted
     assert opinion.distribution.top == said
-    assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (SURE if second == said else (1 - SURE) / 3), abs=1e-5)
+    assert opinion.distribution.confidence == pytest.approx(
+        0.51 + 0.49 * (SURE if second == said else (1 - SURE) / 3), abs=1e-5
+    )
     assert sum(opinion.distribution.probabilities) == pytest.approx(1, abs=1e-5)
     assert opinion.distribution.raw[SPACE.index(second)] == pytest.approx(SURE, abs=1e-5)
     assert all(span.end <= 2 or span.start >= 3 for span, _ in opinion.entities)
@@ -178,12 +207,19 @@ def test_a_verifier_of_another_opinion_is_seen_too() -> None:
 
 
 def test_a_rescue_from_the_extraction_needs_the_verifier_too() -> None:
-    assert judged([entity("Paris", "organization")], {"Paris": "ORG"}, rescue_confidence=0.9)[:2] == ("ORG", True)
-    assert judged([entity("Paris", "organization")], {"Paris": "LOC"}, rescue_confidence=0.9)[1] is False
+    assert judged([entity("Paris", "organization")], {"Paris": "ORG"}, rescue_confidence=0.9)[
+        :2
+    ] == ("ORG", True)
+    assert (
+        judged([entity("Paris", "organization")], {"Paris": "LOC"}, rescue_confidence=0.9)[1]
+        is False
+    )
 
 
 def test_without_agreement_an_unfound_mention_is_no_entity() -> None:
-    target, accepted, opinion = judged([entity("Ada Lovelace", "person")], {"Ada Lovelace": "PER"}, agreement=False)
+    target, accepted, opinion = judged(
+        [entity("Ada Lovelace", "person")], {"Ada Lovelace": "PER"}, agreement=False
+    )
     assert (target, accepted) == ("O", True)
     assert read_spans(opinion.target(target)) == spans((4, 6, "PER"))
 
@@ -192,7 +228,9 @@ def test_each_place_of_the_mention_is_judged_by_itself() -> None:
     draft = Draft("Paris , Paris", spans((0, 1, "LOC"), (2, 3, "LOC")))
     once = opinion_of(draft, [entity("Paris", "place")]).distribution
     assert once.probability("LOC") == pytest.approx((SURE + 0.49 * SURE) / 2, abs=1e-5)
-    assert opinion_of(draft, [entity("Paris", "place"), entity("Paris", "place", 2)]).distribution.probability("LOC") == pytest.approx(SURE)
+    assert opinion_of(
+        draft, [entity("Paris", "place"), entity("Paris", "place", 2)]
+    ).distribution.probability("LOC") == pytest.approx(SURE)
 
 
 def test_the_calibrator_is_the_verifiers_and_sees_one_batch() -> None:
@@ -213,4 +251,7 @@ def test_the_calibrator_is_the_verifiers_and_sees_one_batch() -> None:
 def test_fitting_is_the_verifiers() -> None:
     subject, teacher = extractor(knowing(), TemperatureCalibration())
     assert subject.fit([marked(ADA, {"Paris": "LOC"}), marked("nothing")]) == 2
-    assert [scored_mention(request.prompt)[1] for request in teacher.scorings()] == ["Ada Lovelace", "Paris"]
+    assert [scored_mention(request.prompt)[1] for request in teacher.scorings()] == [
+        "Ada Lovelace",
+        "Paris",
+    ]

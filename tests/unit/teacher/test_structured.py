@@ -47,4 +47,6 @@ def test_a_wrong_schema_is_a_matter_of_the_config(schema):
 
 def test_the_fields_of_each_engine():
     assert structured.vllm_fields(SCHEMA) == {"json": SCHEMA}
-    assert structured.server_fields(SCHEMA)["response_format"]["json_schema"]["schema"] == json.loads(SCHEMA)
+    assert structured.server_fields(SCHEMA)["response_format"]["json_schema"][
+        "schema"
+    ] == json.loads(SCHEMA)

@@ -41,12 +41,19 @@ def sweep(tmp_path: Path) -> Path:
 
 def test_a_sweep_s_dashboard_shows_the_groups_that_its_jobs_are_in(sweep: Path) -> None:
     shown = reviewed(str(sweep))
-    assert set(shown.groups) == set(reviewed(str(sweep.parent)).groups) == {"seeds/monday", "seeds/tuesday"}
+    assert (
+        set(shown.groups)
+        == set(reviewed(str(sweep.parent)).groups)
+        == {"seeds/monday", "seeds/tuesday"}
+    )
     assert (shown.metrics, shown.project, shown.entity) == (("accuracy", "macro_f1"), "mine", "")
 
 
 def test_named_entities_are_shown_by_their_own_metrics(tmp_path: Path) -> None:
-    assert reviewed(str(mirrored(tmp_path / "run", task="ner"))).metrics == ("f1_strict", "accuracy")
+    assert reviewed(str(mirrored(tmp_path / "run", task="ner"))).metrics == (
+        "f1_strict",
+        "accuracy",
+    )
 
 
 def test_a_run_s_and_a_group_s(tmp_path: Path) -> None:
@@ -55,7 +62,10 @@ def test_a_run_s_and_a_group_s(tmp_path: Path) -> None:
     with (went_on := mirrored(tmp_path / "went-on")).joinpath("config.yaml").open("a") as config:
         config.write("logger: {}\n")  # resumed with logger=none
     assert reviewed(str(went_on)).project == "tutelage"
-    for where, said in ((str(tmp_path / "nowhere"), "There is no folder"), (str(build_run(tmp_path / "plain")), "logger=wandb")):
+    for where, said in (
+        (str(tmp_path / "nowhere"), "There is no folder"),
+        (str(build_run(tmp_path / "plain")), "logger=wandb"),
+    ):
         with pytest.raises(RunError, match=said):
             reviewed(where)
 
@@ -65,7 +75,11 @@ def test_a_run_s_and_a_group_s(tmp_path: Path) -> None:
 def test_the_layout_that_is_written_and_what_saving_says_without_an_account(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    for name, value in (("HOME", str(sweep)), ("WANDB_BASE_URL", "http://127.0.0.1:9"), ("WANDB_API_KEY", "")):
+    for name, value in (
+        ("HOME", str(sweep)),
+        ("WANDB_BASE_URL", "http://127.0.0.1:9"),
+        ("WANDB_API_KEY", ""),
+    ):
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as ended:
         main(["wandb-dashboard", str(sweep), "--save"])
@@ -78,9 +92,20 @@ def test_the_layout_that_is_written_and_what_saving_says_without_an_account(
     panels = [panel for grid in grids for panel in grid["panelBankSectionConfig"]["panels"]]
     titles = [panel["config"].get("chartTitle") or panel["viewType"] for panel in panels]
     assert titles[0] == "dev accuracy by billed tokens"
-    assert {"dev by round", "dev by accepted samples", "test, before and after", "dev F1 by class", "rows kept and rejected"} <= set(titles)
+    assert {
+        "dev by round",
+        "dev by accepted samples",
+        "test, before and after",
+        "dev F1 by class",
+        "rows kept and rejected",
+    } <= set(titles)
     assert titles[-2:] == ["Weave", "Run Comparer"]
     assert '"val": "mistakes"' in json.dumps(panels[-2])
-    assert [panels[0]["config"][key] for key in ("xAxis", "metrics")] == ["billed_tokens", ["dev/accuracy"]]
-    (only,) = {json.dumps(runs["filters"], sort_keys=True) for grid in grids for runs in grid["runSets"]}
+    assert [panels[0]["config"][key] for key in ("xAxis", "metrics")] == [
+        "billed_tokens",
+        ["dev/accuracy"],
+    ]
+    (only,) = {
+        json.dumps(runs["filters"], sort_keys=True) for grid in grids for runs in grid["runSets"]
+    }
     assert set(json.loads(only)["filters"][0]["value"]) == {"seeds/monday", "seeds/tuesday"}

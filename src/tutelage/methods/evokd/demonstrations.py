@@ -9,7 +9,9 @@ from tutelage.records import Example, Feedback, Outcome
 from tutelage.tasks.protocol import Task
 
 
-def balanced_sample(task: Task, outcomes: Sequence[Outcome], count: int, rng: random.Random) -> list[Outcome]:
+def balanced_sample(
+    task: Task, outcomes: Sequence[Outcome], count: int, rng: random.Random
+) -> list[Outcome]:
     """Draw at most ``count`` outcomes, one class after the other, so that no class fills the page."""
     by_class: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -46,7 +48,11 @@ class DemonstrationSampler:
         rng: random.Random,
     ) -> None:
         self._task = task
-        self.wrong = list(feedback.confident_wrong[:wrong]) if confident_first else balanced_sample(task, feedback.wrong, wrong, rng)
+        self.wrong = (
+            list(feedback.confident_wrong[:wrong])
+            if confident_first
+            else balanced_sample(task, feedback.wrong, wrong, rng)
+        )
         self.correct = balanced_sample(task, feedback.correct, correct, rng)
         self._all_wrong = feedback.wrong
         # Without correct examples on show (the ablation) none of them may come back as a demonstration either.
@@ -59,14 +65,23 @@ class DemonstrationSampler:
 
         Mistakes first; where the class has none, what the student was least sure of; then the shots.
         """
-        missed = [outcome for outcome in self._all_wrong if any(one.right == label for one in self._task.mistakes(outcome))]
+        missed = [
+            outcome
+            for outcome in self._all_wrong
+            if any(one.right == label for one in self._task.mistakes(outcome))
+        ]
         drawn = self._rng.sample(missed, min(count, len(missed)))
         # What was missed was taken for nothing, and a wrong boundary is no confusion of two classes.
-        mistakes = (one for outcome in drawn for one in self._task.mistakes(outcome) if one.right == label)
+        mistakes = (
+            one for outcome in drawn for one in self._task.mistakes(outcome) if one.right == label
+        )
         confused = next((one.predicted for one in mistakes if one.predicted not in ("", label)), "")
         picked: list[Outcome | Example] = [*drawn]
         if len(picked) < count:
-            uncertain = sorted((o for o in self._all_correct if self._holds(o.target, label)), key=lambda o: (o.confidence, o.id))
+            uncertain = sorted(
+                (o for o in self._all_correct if self._holds(o.target, label)),
+                key=lambda o: (o.confidence, o.id),
+            )
             candidates = uncertain[: 2 * count]
             picked += self._rng.sample(candidates, min(count - len(picked), len(candidates)))
         return self._with_shots(picked, label, count), confused
@@ -84,9 +99,15 @@ class DemonstrationSampler:
     def _holds(self, target: str, label: str) -> bool:
         return label in self._task.classes(target)
 
-    def _with_shots(self, picked: list[Outcome | Example], label: str, count: int) -> list[Outcome | Example]:
+    def _with_shots(
+        self, picked: list[Outcome | Example], label: str, count: int
+    ) -> list[Outcome | Example]:
         texts = {item.text for item in picked}
-        spare = [shot for shot in self._shots if shot.label and self._holds(shot.label, label) and shot.text not in texts]
+        spare = [
+            shot
+            for shot in self._shots
+            if shot.label and self._holds(shot.label, label) and shot.text not in texts
+        ]
         self._rng.shuffle(spare)
         # One place is always a shot's: the only demonstration that is certain to be right.
         kept = picked[: max(0, count - 1)] if spare else picked[:count]

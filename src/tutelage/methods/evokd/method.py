@@ -83,7 +83,9 @@ class EvoKD(TeacherMethod):
         self._mistake_filter = MistakeFilter(context.task, settings.mistake_margin)
         self._repeats = Repeats(context, settings.near_duplicate)
         self._names = (
-            NameBook(context.task.labels, context.shots, self._prompts, settings.invented_names) if context.task.is_token_level else None
+            NameBook(context.task.labels, context.shots, self._prompts, settings.invented_names)
+            if context.task.is_token_level
+            else None
         )
 
     def first_rows(self) -> Growth:
@@ -100,13 +102,21 @@ class EvoKD(TeacherMethod):
             return Growth(round=0, rows=tuple(shots))
         planner = self._planner
         try:
-            quota = Counter(planner.names(planner.even(settings.n_first))) + Counter(planner.init_names(rng))
+            quota = Counter(planner.names(planner.even(settings.n_first))) + Counter(
+                planner.init_names(rng)
+            )
             names, asked, failed, seconds = self._invented_for(quota, NOTHING, 0)
             specs, free = planner.init(shots, rng, names)
             specs += planner.unaimed(settings.n_first, rng, names)
             # Variants of a shot are meant to be near to it. Later texts keep their distance from them as from all others.
-            repeats = Repeats(self._context, settings.near_duplicate, settings.near_own) if planner.augments else self._repeats
-            growth = self._grow(specs, 0, "", seconds, asked=asked, failed=failed, free=free, repeats=repeats)
+            repeats = (
+                Repeats(self._context, settings.near_duplicate, settings.near_own)
+                if planner.augments
+                else self._repeats
+            )
+            growth = self._grow(
+                specs, 0, "", seconds, asked=asked, failed=failed, free=free, repeats=repeats
+            )
             self._repeats.hold(growth.rows)
         except BudgetExhausted:
             raise ConfigError(
@@ -121,17 +131,27 @@ class EvoKD(TeacherMethod):
         sampler = self._planner.sampler(feedback, rng)
         seconds: dict[str, float] = {}
         analysis, prompt, failed, asked = "", "", 0, 0
-        if self._settings.feedback and self._settings.analysis and (sampler.wrong or sampler.correct):
+        if (
+            self._settings.feedback
+            and self._settings.analysis
+            and (sampler.wrong or sampler.correct)
+        ):
             began = time.perf_counter()
             self._context.on_phase("analysis", 1)
             prompt = self._render_analysis(feedback, sampler)
-            reply = self._teacher.ask([self._analysis_request(prompt, round)], self._context.on_reply)[0]
+            reply = self._teacher.ask(
+                [self._analysis_request(prompt, round)], self._context.on_reply
+            )[0]
             asked, failed = 1, int(bool(reply.error))
             analysis = clean(reply.text)
             seconds["analysis"] = time.perf_counter() - began
-        names, more, lost, spent = self._invented_for(self._planner.names(self._by_class(feedback)), feedback, round)
+        names, more, lost, spent = self._invented_for(
+            self._planner.names(self._by_class(feedback)), feedback, round
+        )
         specs = self._planner.specs(feedback, sampler, analysis, rng, names)
-        growth = self._grow(specs, round, analysis, {**seconds, **spent}, asked=asked + more, failed=failed + lost)
+        growth = self._grow(
+            specs, round, analysis, {**seconds, **spent}, asked=asked + more, failed=failed + lost
+        )
         return replace(growth, prompt=prompt)
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
@@ -139,37 +159,62 @@ class EvoKD(TeacherMethod):
 
         The shots stand in for the outcomes that are not there yet.
         """
-        outcomes = tuple(Outcome(shot.id, shot.text, shot.label or "", shot.label or "", (1.0,), "gold", 0) for shot in self._context.shots)
+        outcomes = tuple(
+            Outcome(shot.id, shot.text, shot.label or "", shot.label or "", (1.0,), "gold", 0)
+            for shot in self._context.shots
+        )
         scores = self._context.task.scores(outcomes)
         feedback = self.aimed_at(Feedback(0, outcomes, scores, scores))
         rng = self._rng(0)
         sampler = self._planner.sampler(feedback, rng)
         names = None if self._names is None else self._names.picker({}, ())
         specs = self._planner.specs(feedback, sampler, "", rng, names)
-        specs = specs if self._settings.rounds else self._planner.unaimed(self._settings.n_first, rng, names)
+        specs = (
+            specs
+            if self._settings.rounds
+            else self._planner.unaimed(self._settings.n_first, rng, names)
+        )
         rng.shuffle(specs)
         requests: dict[str, list[Request]] = {
             "generation": list(self._writer.requests(specs[:count], self._context.seed, 1)),
         }
         if self._names is not None:
-            quota = self._by_class(feedback) if self._settings.rounds else self._planner.even(self._settings.n_first)
-            requests["names"] = list[Request](self._names.requests(self._planner.names(quota), self._context.seed, 1))[:count]
+            quota = (
+                self._by_class(feedback)
+                if self._settings.rounds
+                else self._planner.even(self._settings.n_first)
+            )
+            requests["names"] = list[Request](
+                self._names.requests(self._planner.names(quota), self._context.seed, 1)
+            )[:count]
         if self._settings.separated:
-            texts = [shot.text for shot in self._context.shots] + [example.text for example in self._context.dev]
-            requests["labelling"] = list(self._labeller.requests([Draft(text) for text in texts[:count]]))
+            texts = [shot.text for shot in self._context.shots] + [
+                example.text for example in self._context.dev
+            ]
+            requests["labelling"] = list(
+                self._labeller.requests([Draft(text) for text in texts[:count]])
+            )
         if self._settings.rounds and self._settings.analysis and self._settings.feedback:
-            requests["analysis"] = [self._analysis_request(self._render_analysis(feedback, sampler), 1)]
+            requests["analysis"] = [
+                self._analysis_request(self._render_analysis(feedback, sampler), 1)
+            ]
         return {kind: some for kind, some in requests.items() if some}
 
     def requests_a_round(self) -> dict[str, int]:
         """How many requests of each kind a round makes at most; without rounds, what the first rows take."""
-        texts = self._settings.n_hard + self._settings.n_easy if self._settings.rounds else self._settings.n_first
+        texts = (
+            self._settings.n_hard + self._settings.n_easy
+            if self._settings.rounds
+            else self._settings.n_first
+        )
         counts = {"generation": texts}
         if self._names is not None:
             counts["names"] = sum(self._planner.names(self._planner.even(texts)).values())
         if self._settings.separated:
             known = [Draft(example.text) for example in (*self._context.shots, *self._context.dev)]
-            counts["labelling"] = round_up(texts * len(self._labeller.requests(known)) / max(1, len(known)))
+            counts["labelling"] = round_up(
+                texts * len(self._labeller.requests(known)) / max(1, len(known))
+            )
         if self._settings.rounds and self._settings.analysis and self._settings.feedback:
             counts["analysis"] = 1
         return {kind: number for kind, number in counts.items() if number}
@@ -179,7 +224,11 @@ class EvoKD(TeacherMethod):
         if not self._settings.feedback:
             return Feedback(feedback.round, (), {})
         believed = self._mistake_filter.keep(feedback, self._context.pool.rows)
-        return replace(believed, per_class=feedback.on_dev) if self._settings.scores_from == "dev" else believed
+        return (
+            replace(believed, per_class=feedback.on_dev)
+            if self._settings.scores_from == "dev"
+            else believed
+        )
 
     def _by_class(self, feedback: Feedback) -> dict[str, int]:
         """Texts of a round by class, hard and easy together."""
@@ -188,18 +237,32 @@ class EvoKD(TeacherMethod):
             total.update(quota)
         return dict(total)
 
-    def _invented_for(self, quota: dict[str, int], feedback: Feedback, round: int) -> tuple[Picker | None, int, int, dict[str, float]]:
+    def _invented_for(
+        self, quota: dict[str, int], feedback: Feedback, round: int
+    ) -> tuple[Picker | None, int, int, dict[str, float]]:
         """For NER the names of a round with the requests made and failed for them and the seconds that took; for other tasks nothing."""
         context, began = self._context, time.perf_counter()
         if self._names is None:
             return None, 0, 0, {}
         # A text that goes on from words that are none speaks of names, too: without a query of its own they would be taught as none.
-        mistakes = (one for outcome in feedback.wrong for one in context.task.mistakes(outcome) if one.right or self._settings.separated)
+        mistakes = (
+            one
+            for outcome in feedback.wrong
+            for one in context.task.mistakes(outcome)
+            if one.right or self._settings.separated
+        )
         if not any(quota.values()):
             return self._names.picker({}, context.pool.rows, mistakes, feedback.outcomes), 0, 0, {}
         context.on_phase("names", sum(quota.values()))
-        new, asked, failed = self._names.invent(self._teacher, quota, context.seed, round, context.on_reply)
-        return self._names.picker(new, context.pool.rows, mistakes, feedback.outcomes), asked, failed, {"names": time.perf_counter() - began}
+        new, asked, failed = self._names.invent(
+            self._teacher, quota, context.seed, round, context.on_reply
+        )
+        return (
+            self._names.picker(new, context.pool.rows, mistakes, feedback.outcomes),
+            asked,
+            failed,
+            {"names": time.perf_counter() - began},
+        )
 
     def _rng(self, round: int) -> random.Random:
         return random.Random(int(record_id("method", self._context.seed, round), 16))
@@ -209,7 +272,9 @@ class EvoKD(TeacherMethod):
             "analysis",
             wrong=[self._context.task.shown(outcome) for outcome in sampler.wrong],
             correct=[self._context.task.shown(outcome) for outcome in sampler.correct],
-            report={self._labels[name].word: score for name, score in feedback.per_class.items()} if self._settings.class_report else {},
+            report={self._labels[name].word: score for name, score in feedback.per_class.items()}
+            if self._settings.class_report
+            else {},
         )
 
     def _analysis_request(self, prompt: str, round: int) -> GenerateRequest:
@@ -237,8 +302,21 @@ class EvoKD(TeacherMethod):
         context.on_phase("generation", len(specs))
         written = self._writer.write(self._teacher, specs, context.seed, round, context.on_reply)
         seconds = {**seconds, "generation": time.perf_counter() - began}
-        acceptance = Acceptance(self._labeller if self._settings.separated else None, self._acceptance, repeats or self._repeats)
-        return acceptance.grow(context, [*written, *free], self._writer, round, seconds, asked=asked, failed=failed, analysis=analysis)
+        acceptance = Acceptance(
+            self._labeller if self._settings.separated else None,
+            self._acceptance,
+            repeats or self._repeats,
+        )
+        return acceptance.grow(
+            context,
+            [*written, *free],
+            self._writer,
+            round,
+            seconds,
+            asked=asked,
+            failed=failed,
+            analysis=analysis,
+        )
 
 
 def evokd(

@@ -26,7 +26,9 @@ class MistakeFilter:
 
     def __init__(self, task: Task, margin: float) -> None:
         if not 0.0 <= margin <= 1.0:
-            raise ConfigError(f"method.mistake_margin={margin} must be in [0, 1]; 0 believes every mistake.")
+            raise ConfigError(
+                f"method.mistake_margin={margin} must be in [0, 1]; 0 believes every mistake."
+            )
         self._task = task
         self._margin = margin
 

@@ -21,7 +21,12 @@ from tutelage.teacher.prompts import PromptSet
 
 # FOLD: How many texts a round asks for, by class: more where the student is weak (EvoKD's adaptivity).
 def class_quota(
-    total: int, labels: Sequence[str], scores: Mapping[str, ClassScore], focus: float, smoothing: float = 4.0, slack: float = 0.1
+    total: int,
+    labels: Sequence[str],
+    scores: Mapping[str, ClassScore],
+    focus: float,
+    smoothing: float = 4.0,
+    slack: float = 0.1,
 ) -> dict[str, int]:
     """Share ``total`` among ``labels``: a part evenly, a part in proportion to 1 - F1.
 
@@ -35,10 +40,20 @@ def class_quota(
     f1 = {label: scores[label].f1 if label in scores else 0.0 for label in labels}
     support = {label: scores[label].support if label in scores else 0 for label in labels}
     mean = sum(f1.values()) / len(labels)
-    weakness = {label: slack + 1.0 - (f1[label] * support[label] + mean * smoothing) / (support[label] + smoothing) for label in labels}
+    weakness = {
+        label: slack
+        + 1.0
+        - (f1[label] * support[label] + mean * smoothing) / (support[label] + smoothing)
+        for label in labels
+    }
     whole = sum(weakness.values())
     shares = {
-        label: total * ((1 - focus) / len(labels) + focus * (weakness[label] / whole if whole > 0 else 1 / len(labels))) for label in labels
+        label: total
+        * (
+            (1 - focus) / len(labels)
+            + focus * (weakness[label] / whole if whole > 0 else 1 / len(labels))
+        )
+        for label in labels
     }
     quota = {label: int(share) for label, share in shares.items()}
     by_remainder = sorted(labels, key=lambda label: -(shares[label] - quota[label]))
@@ -89,9 +104,15 @@ class RoundPlanner:
 
     def init_names(self, rng: random.Random) -> dict[str, int]:
         """How many names of each type +Init wants invented."""
-        return {} if self._augmentation is None else self._augmentation.wanted(self._augmentation.turns(1, (), rng))
+        return (
+            {}
+            if self._augmentation is None
+            else self._augmentation.wanted(self._augmentation.turns(1, (), rng))
+        )
 
-    def init(self, shots: Sequence[Row], rng: random.Random, names: Picker | None) -> tuple[list[GenerationSpec], list[Candidate]]:
+    def init(
+        self, shots: Sequence[Row], rng: random.Random, names: Picker | None
+    ) -> tuple[list[GenerationSpec], list[Candidate]]:
         """Briefs for ``n_init`` texts made from the shots' rows (+Init), and those of the texts that need no teacher."""
         if self._augmentation is None or names is None:
             return self._paraphrases(shots, rng), []
@@ -100,21 +121,47 @@ class RoundPlanner:
     def _new_augmentation(self, context: MethodContext, prompts: PromptSet) -> Augmentation | None:
         settings, by_word = self._settings, context.task.is_token_level
         if settings.init == "llm_da" and not by_word:
-            raise ConfigError("method.init=llm_da keeps the entities of sentences, and this task has none. Take method.init=paraphrase.")
+            raise ConfigError(
+                "method.init=llm_da keeps the entities of sentences, and this task has none. Take method.init=paraphrase."
+            )
         if not settings.n_init or not by_word or settings.init == "paraphrase":
             return None
         prompts.require("rewrite")
-        return Augmentation(context, "init", settings.n_init, INIT_MODES, prompts.strategies, settings.invented_names)
+        return Augmentation(
+            context,
+            "init",
+            settings.n_init,
+            INIT_MODES,
+            prompts.strategies,
+            settings.invented_names,
+        )
 
     def _paraphrases(self, shots: Sequence[Row], rng: random.Random) -> list[GenerationSpec]:
         """Shared evenly among the shots."""
         chosen = [shots[number % len(shots)] for number in range(self._settings.n_init)]
         specs = []
         for row in sorted(chosen, key=shots.index):
-            shown, label = self._shown(row.text, row.target), self._labels[self._task.classes(row.target)[0]]
-            types = tuple(type for _, type in mentions_of(row.text, row.target)) if shown.mentions else ()
+            shown, label = (
+                self._shown(row.text, row.target),
+                self._labels[self._task.classes(row.target)[0]],
+            )
+            types = (
+                tuple(type for _, type in mentions_of(row.text, row.target))
+                if shown.mentions
+                else ()
+            )
             style = rng.choice(self._styles)
-            specs.append(GenerationSpec(label, "init", (shown,), (row.id,), mentions=shown.mentions, types=types, style=style))
+            specs.append(
+                GenerationSpec(
+                    label,
+                    "init",
+                    (shown,),
+                    (row.id,),
+                    mentions=shown.mentions,
+                    types=types,
+                    style=style,
+                )
+            )
         return specs
 
     def quota(self, feedback: Feedback) -> dict[Source, dict[str, int]]:
@@ -124,7 +171,10 @@ class RoundPlanner:
         totals: dict[Source, int] = {"hard": settings.n_hard, "easy": settings.n_easy}
         if not settings.feedback:
             focus, totals = 0.0, {"easy": settings.n_hard + settings.n_easy}
-        return {kind: class_quota(total, list(self._labels), feedback.per_class, focus) for kind, total in totals.items()}
+        return {
+            kind: class_quota(total, list(self._labels), feedback.per_class, focus)
+            for kind, total in totals.items()
+        }
 
     def even(self, count: int) -> dict[str, int]:
         """``count`` texts shared evenly by the classes."""
@@ -135,22 +185,43 @@ class RoundPlanner:
         further = self.even(round_up(sum(quota.values()) * (self._settings.names_a_text - 1) / 2))
         return {name: quota.get(name, 0) + further[name] for name in self._labels}
 
-    def unaimed(self, count: int, rng: random.Random, names: Picker | None = None) -> list[GenerationSpec]:
+    def unaimed(
+        self, count: int, rng: random.Random, names: Picker | None = None
+    ) -> list[GenerationSpec]:
         """Briefs for ``count`` easy texts that look at no student: evenly shared by the classes, with demonstrations of the shots alone."""
         sampler = self.sampler(Feedback(0, (), {}), rng)
-        return [self._spec("easy", name, sampler, "", rng, names) for name, number in self.even(count).items() for _ in range(number)]
+        return [
+            self._spec("easy", name, sampler, "", rng, names)
+            for name, number in self.even(count).items()
+            for _ in range(number)
+        ]
 
     def specs(
-        self, feedback: Feedback, sampler: DemonstrationSampler, analysis: str, rng: random.Random, names: Picker | None = None
+        self,
+        feedback: Feedback,
+        sampler: DemonstrationSampler,
+        analysis: str,
+        rng: random.Random,
+        names: Picker | None = None,
     ) -> list[GenerationSpec]:
         """The briefs of a round: hard ones and then easy ones; for NER each around a name from ``names``."""
         specs = []
         for kind, quota in self.quota(feedback).items():
             for name, count in quota.items():
-                specs += [self._spec(kind, name, sampler, analysis, rng, names) for _ in range(count)]
+                specs += [
+                    self._spec(kind, name, sampler, analysis, rng, names) for _ in range(count)
+                ]
         return specs
 
-    def _spec(self, kind: Source, name: str, sampler: DemonstrationSampler, analysis: str, rng: random.Random, names: Picker | None) -> GenerationSpec:
+    def _spec(
+        self,
+        kind: Source,
+        name: str,
+        sampler: DemonstrationSampler,
+        analysis: str,
+        rng: random.Random,
+        names: Picker | None,
+    ) -> GenerationSpec:
         count, confused = self._settings.demonstrations, ""
         if not self._settings.feedback:
             shown = sampler.from_shots(name, count)
@@ -164,10 +235,19 @@ class RoundPlanner:
         return GenerationSpec(
             label=self._labels[name],
             kind=kind,
-            demonstrations=tuple(self._shown(item.text, item.target if isinstance(item, Outcome) else item.label or "") for item in shown),
+            demonstrations=tuple(
+                self._shown(
+                    item.text, item.target if isinstance(item, Outcome) else item.label or ""
+                )
+                for item in shown
+            ),
             parents=tuple(item.id for item in shown),
             mentions=(picked.words, *(one.words for one in further)) if picked else (),
-            types=(name, *(one.type for one in further)) if further else (OUTSIDE,) if no_name else (),
+            types=(name, *(one.type for one in further))
+            if further
+            else (OUTSIDE,)
+            if no_name
+            else (),
             lead=rng.choice(self._leads) if names else None,
             links=tuple(rng.choice(self._links) for _ in further),
             # What it is not to be may be what a further name is.
@@ -187,4 +267,9 @@ class RoundPlanner:
         return further
 
     def _shown(self, text: str, target: str) -> Shown:
-        return Shown(text, tuple(mention for mention, _ in mentions_of(text, target)) if self._task.is_token_level else ())
+        return Shown(
+            text,
+            tuple(mention for mention, _ in mentions_of(text, target))
+            if self._task.is_token_level
+            else (),
+        )

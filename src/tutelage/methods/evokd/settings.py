@@ -69,7 +69,9 @@ class EvoKDSettings:
         if self.init not in (None, "paraphrase", "llm_da"):
             raise ConfigError(did_you_mean("method.init", self.init, ("paraphrase", "llm_da")))
         if self.scores_from not in ("fresh", "dev"):
-            raise ConfigError(did_you_mean("method.scores_from", self.scores_from, ("fresh", "dev")))
+            raise ConfigError(
+                did_you_mean("method.scores_from", self.scores_from, ("fresh", "dev"))
+            )
         if self.n_first < 0:
             raise ConfigError(f"method.n_first={self.n_first} must be 0 or more.")
         if self.names_a_text < 1:

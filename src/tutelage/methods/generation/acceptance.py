@@ -19,7 +19,9 @@ from tutelage.tasks.spans import write_spans
 
 
 # FOLD: What the student says of texts before the teacher labels them: for NER the places that *verify* then asks about too.
-def with_proposals(drafts: Sequence[Draft], labeller: Labeller, context: MethodContext, round: int) -> list[Draft]:
+def with_proposals(
+    drafts: Sequence[Draft], labeller: Labeller, context: MethodContext, round: int
+) -> list[Draft]:
     """The drafts with what the student proposes of each, where the labeller has a use for it (teacher.candidates names student).
 
     In round 0 they stay as they are: a student that has learnt nothing sees names anywhere.
@@ -28,7 +30,9 @@ def with_proposals(drafts: Sequence[Draft], labeller: Labeller, context: MethodC
         return list(drafts)
     context.on_phase("proposals", 0)
     proposed = context.view_pool([draft.text for draft in drafts], ()).proposed()
-    return [replace(draft, proposed=indices) for draft, indices in zip(drafts, proposed, strict=True)]
+    return [
+        replace(draft, proposed=indices) for draft, indices in zip(drafts, proposed, strict=True)
+    ]
 
 
 # FOLD: From written texts to rows: duplicates out, labels by a query of their own, then the selector's verdict.
@@ -49,7 +53,9 @@ class Acceptance:
         labeller: labels each text by a query of its own (EvoKD's separation). None: the label asked for is believed.
     """
 
-    def __init__(self, labeller: Labeller | None, acceptance: AcceptSelector, duplicates: Duplicates) -> None:
+    def __init__(
+        self, labeller: Labeller | None, acceptance: AcceptSelector, duplicates: Duplicates
+    ) -> None:
         self._labeller = labeller
         self._acceptance = acceptance
         self._duplicates = duplicates
@@ -79,20 +85,35 @@ class Acceptance:
                 drafts = with_proposals(drafts, self._labeller, context, round)
             on_scoring(len(self._labeller.requests(drafts)))
             labelled = self._labeller.label(drafts, on_reply)
-            opinions = {index: one for index, one in zip(open_indices, labelled.opinions, strict=True) if one is not None}
+            opinions = {
+                index: one
+                for index, one in zip(open_indices, labelled.opinions, strict=True)
+                if one is not None
+            }
             errors = {open_indices[number]: error for number, error in labelled.errors.items()}
             asked, lost = labelled.asked, labelled.failed
         # A selector ranks a class's texts among themselves, so it would keep the best of those whose words are a name after all.
-        names = {index for index, one in opinions.items() if written[index].spec.no_name and one.distribution.top != OUTSIDE}
+        names = {
+            index
+            for index, one in opinions.items()
+            if written[index].spec.no_name and one.distribution.top != OUTSIDE
+        }
         open_to_judge = [index for index in opinions if index not in names]
         decisions = self._acceptance.decide_batch(
-            [written[index].spec.asked for index in open_to_judge], [opinions[index].distribution for index in open_to_judge]
+            [written[index].spec.asked for index in open_to_judge],
+            [opinions[index].distribution for index in open_to_judge],
         )
         judged = dict(zip(open_to_judge, decisions, strict=True))
         rows = []
         for index, (text, fault) in enumerate(zip(written, faults, strict=True)):
-            taken = f"{text.spec.no_name!r} is a name, says the labelling query" if index in names else ""
-            reason = fault or taken or (f"labelling failed: {errors[index]}" if index in errors else "")
+            taken = (
+                f"{text.spec.no_name!r} is a name, says the labelling query"
+                if index in names
+                else ""
+            )
+            reason = (
+                fault or taken or (f"labelling failed: {errors[index]}" if index in errors else "")
+            )
             decision = judged.get(index) or Decision(text.spec.asked, not reason, reason)
             rows.append(self._row(text, decision, opinions.get(index), writer, round))
         failed = sum(text.failed for text in written)
@@ -121,7 +142,14 @@ class Acceptance:
             seconds, asked, failed: of the round so far.
         """
         began = time.perf_counter()
-        accepted_rows = self.apply(written, writer, round, lambda count: context.on_phase("labelling", count), context.on_reply, context)
+        accepted_rows = self.apply(
+            written,
+            writer,
+            round,
+            lambda count: context.on_phase("labelling", count),
+            context.on_reply,
+            context,
+        )
         requests, lost = asked + accepted_rows.asked, failed + accepted_rows.failed
         return Growth(
             round=round,
@@ -142,9 +170,20 @@ class Acceptance:
             return ""
         return f"{found.kind} duplicate of {found.against}"
 
-    def _row(self, text: Candidate, decision: Decision, opinion: Opinion | None, writer: Writer, round: int) -> Row:
+    def _row(
+        self,
+        text: Candidate,
+        decision: Decision,
+        opinion: Opinion | None,
+        writer: Writer,
+        round: int,
+    ) -> Row:
         spec = text.spec
-        detail = dict(spec.detail) if text.free else {"prompt": writer.version(spec), **dict(spec.detail)}
+        detail = (
+            dict(spec.detail)
+            if text.free
+            else {"prompt": writer.version(spec), **dict(spec.detail)}
+        )
         if spec.style:
             detail["style"] = spec.style
         if spec.confused_with is not None:
@@ -154,7 +193,11 @@ class Acceptance:
         return Row(
             id=record_id("row", round, spec.kind, text.draw, text.text),
             text=text.text,
-            target=opinion.target(decision.target) if opinion else write_spans(text.entities) if spec.mentions else decision.target,
+            target=opinion.target(decision.target)
+            if opinion
+            else write_spans(text.entities)
+            if spec.mentions
+            else decision.target,
             source=spec.kind,
             round=round,
             accepted=decision.accepted,

@@ -17,7 +17,13 @@ from tutelage.errors import ConfigError
 from tutelage.methods.base import MethodContext, gold_rows
 from tutelage.methods.generation.entity_names import Picker
 from tutelage.methods.generation.variants import Marked, marked, noised, renamed
-from tutelage.methods.generation.writer import Candidate, GenerationSpec, Shown, by_type, find_mention
+from tutelage.methods.generation.writer import (
+    Candidate,
+    GenerationSpec,
+    Shown,
+    by_type,
+    find_mention,
+)
 from tutelage.records import Row, Source, record_id
 
 MODES = ("rewrite", "replace", "both", "noise")
@@ -90,7 +96,11 @@ class Augmentation:
             round: from 1.
             pool, chance: for noise alone, which falls on any of the sentences and of the accepted rows.
         """
-        grown = [marked(row) for row in pool if row.accepted and row.source != "gold" and row.detail.get("mode") != "noise"]
+        grown = [
+            marked(row)
+            for row in pool
+            if row.accepted and row.source != "gold" and row.detail.get("mode") != "noise"
+        ]
         turns = []
         for mode, count in self._shares.items():
             if mode == "noise":
@@ -100,15 +110,21 @@ class Augmentation:
             pairs = list(product(self.sentences, self._strategies if mode in REWRITTEN else ("",)))
             random.Random(int(record_id("llm_da", self._seed, "order", mode), 16)).shuffle(pairs)
             begin = (round - 1) * count
-            turns += [Turn(mode, *pairs[index % len(pairs)]) for index in range(begin, begin + count)]
+            turns += [
+                Turn(mode, *pairs[index % len(pairs)]) for index in range(begin, begin + count)
+            ]
         return turns
 
     def wanted(self, turns: Sequence[Turn]) -> dict[str, int]:
         """How many names of each type are to be invented."""
-        total = Counter(type for turn in turns if turn.mode in REPLACED for _, type in turn.sentence.mentions)
+        total = Counter(
+            type for turn in turns if turn.mode in REPLACED for _, type in turn.sentence.mentions
+        )
         return {type: round_up(self._invented_names * count) for type, count in total.items()}
 
-    def drafts(self, turns: Sequence[Turn], names: Picker, rng: random.Random) -> tuple[list[GenerationSpec], list[Candidate]]:
+    def drafts(
+        self, turns: Sequence[Turn], names: Picker, rng: random.Random
+    ) -> tuple[list[GenerationSpec], list[Candidate]]:
         """Briefs for what the teacher has to write, and after them the texts that are made already, or could not be."""
         specs: list[GenerationSpec] = []
         free: list[Candidate] = []
@@ -119,24 +135,46 @@ class Augmentation:
                 sentence, fault = self._with_other_names(turn.sentence, names, used, rng)
             elif turn.mode == "noise":
                 changed = noised(sentence, self._noise_words, rng)
-                sentence, fault = changed or sentence, "" if changed else "no word outside the entities"
+                sentence, fault = (
+                    changed or sentence,
+                    "" if changed else "no word outside the entities",
+                )
             spec = self._spec(turn, sentence)
             if turn.mode in REWRITTEN and not fault:
                 specs.append(spec)
             else:
                 spans, kept = by_type(sentence.spans, spec.asked)
-                free.append(Candidate(spec, sentence.text, fault, failed=False, draw=0, spans=spans, kept=kept, free=True))
+                free.append(
+                    Candidate(
+                        spec,
+                        sentence.text,
+                        fault,
+                        failed=False,
+                        draw=0,
+                        spans=spans,
+                        kept=kept,
+                        free=True,
+                    )
+                )
         return specs, [replace(text, draw=len(specs) + number) for number, text in enumerate(free)]
 
     @staticmethod
-    def _with_other_names(sentence: Marked, names: Picker, used: dict[str, list[str]], rng: random.Random) -> tuple[Marked, str]:
+    def _with_other_names(
+        sentence: Marked, names: Picker, used: dict[str, list[str]], rng: random.Random
+    ) -> tuple[Marked, str]:
         """The sentence with another name for every entity, or as it was with the reason; ``used`` are the round's names by type."""
         chosen: dict[tuple[str, str], str] = {}
         for mention, type in sentence.mentions:
             # With few shots a type may have no other known name; then one that another sentence got serves again.
             again = rng.sample(known := used.setdefault(type, []), len(known))
             drawn = chain((names.pick(type, "easy", rng).words for _ in range(_TRIES)), again)
-            other = (name for name in drawn if name and name not in chosen.values() and not find_mention(sentence.text, name, type))
+            other = (
+                name
+                for name in drawn
+                if name
+                and name not in chosen.values()
+                and not find_mention(sentence.text, name, type)
+            )
             if not (name := next(other, "")):
                 return sentence, f"no other name for {mention!r}"
             chosen[mention, type] = name

@@ -44,7 +44,9 @@ class Repeats:
         """Hold generated rows of the run, as a resumed run does those of its pool."""
         for row in rows:
             # What was rejected before it was labelled was never held, so it is not held now.
-            if row.source != "gold" and (row.accepted or row.distribution or row.reason.startswith("labelling failed")):
+            if row.source != "gold" and (
+                row.accepted or row.distribution or row.reason.startswith("labelling failed")
+            ):
                 self._own.add(row.text, "pool")
 
     def add(self, text: str, kind: str) -> None:

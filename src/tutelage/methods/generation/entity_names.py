@@ -49,7 +49,14 @@ class NameBook:
         ConfigError: the share is outside [0, 1].
     """
 
-    def __init__(self, labels: Sequence[Label], shots: Sequence[Example], prompts: PromptSet, invented: float, max_words: int = 6) -> None:
+    def __init__(
+        self,
+        labels: Sequence[Label],
+        shots: Sequence[Example],
+        prompts: PromptSet,
+        invented: float,
+        max_words: int = 6,
+    ) -> None:
         if not 0.0 <= invented <= 1.0:
             raise ConfigError(f"method.invented_names={invented} must be in [0, 1].")
         self._labels = tuple(labels)
@@ -62,14 +69,23 @@ class NameBook:
         """A request for one name of each brief, type after type; ids are "type/number"."""
         requests = []
         for label in self._labels:
-            prompt = self._prompts.render("names", label=label, demonstrations=self._gold.get(label.name, [])[:3])
+            prompt = self._prompts.render(
+                "names", label=label, demonstrations=self._gold.get(label.name, [])[:3]
+            )
             for number in range(quota.get(label.name, 0)):
                 drawn = int(record_id("name", seed, round, label.name, number), 16) % 2**31
-                requests.append(GenerateRequest(f"{label.name}/{number}", prompt, _SAMPLING, seed=drawn))
+                requests.append(
+                    GenerateRequest(f"{label.name}/{number}", prompt, _SAMPLING, seed=drawn)
+                )
         return requests
 
     def invent(
-        self, teacher: Teacher, quota: Mapping[str, int], seed: int, round: int, on_reply: Callable[[Any], None] | None
+        self,
+        teacher: Teacher,
+        quota: Mapping[str, int],
+        seed: int,
+        round: int,
+        on_reply: Callable[[Any], None] | None,
     ) -> tuple[dict[str, list[str]], int, int]:
         """Different new names by type, and how many requests were made and failed."""
         requests = self.requests(quota, seed, round)
@@ -96,8 +112,14 @@ class NameBook:
             mistakes: what the student got wrong.
             outcomes: what it made of the texts; the names in them that it got right are taken.
         """
-        grown = _by_type((row.text, row.target) for row in pool if row.accepted and row.source != "gold")
-        known = {name for names in (*self._gold.values(), *grown.values(), *new.values()) for name in names}
+        grown = _by_type(
+            (row.text, row.target) for row in pool if row.accepted and row.source != "gold"
+        )
+        known = {
+            name
+            for names in (*self._gold.values(), *grown.values(), *new.values())
+            for name in names
+        }
         wrong: dict[str, list[Name]] = {}
         for one in mistakes:
             if one.right:
@@ -105,12 +127,17 @@ class NameBook:
             # What is a name elsewhere was perhaps overlooked by the teacher here.
             elif one.words not in known and self._may_be_none(one.words):
                 wrong.setdefault(one.predicted, []).append(Name(one.words, OUTSIDE))
-        right = _by_type((one.text, write_spans({*read_spans(one.target)} & {*read_spans(one.predicted)})) for one in outcomes)
+        right = _by_type(
+            (one.text, write_spans({*read_spans(one.target)} & {*read_spans(one.predicted)}))
+            for one in outcomes
+        )
         return Picker(self._gold, grown, new, wrong, right, self._invented)
 
     def _may_be_none(self, words: str) -> bool:
         """False for what no sentence can go on from."""
-        return any(letter.isalpha() for letter in words) and len(words.split(" ")) <= self._max_words
+        return (
+            any(letter.isalpha() for letter in words) and len(words.split(" ")) <= self._max_words
+        )
 
     def _name(self, text: str) -> str:
         line = clean(text).strip(" .,;:")
@@ -119,7 +146,11 @@ class NameBook:
         line = clean(line)  # quotes that only wrapped the name
         name = joined(line, split_words(line))
         words = name.split(" ")
-        return name if name and len(words) <= self._max_words and any(word[:1].isupper() for word in words) else ""
+        return (
+            name
+            if name and len(words) <= self._max_words and any(word[:1].isupper() for word in words)
+            else ""
+        )
 
 
 class Picker:
@@ -134,7 +165,9 @@ class Picker:
         right: Mapping[str, Sequence[str]],
         invented: float,
     ) -> None:
-        self._known = {type: [*gold.get(type, ()), *grown.get(type, ())] for type in {*gold, *grown, *new}}
+        self._known = {
+            type: [*gold.get(type, ()), *grown.get(type, ())] for type in {*gold, *grown, *new}
+        }
         self._new = {type: list(names) for type, names in new.items()}
         self._invented_so_far = {type: tuple(names) for type, names in new.items()}
         self._wrong = wrong
@@ -150,7 +183,9 @@ class Picker:
             return Name(fresh.pop(rng.randrange(len(fresh))), type)
         # Without gold the names that were drawn already serve again, when no other is left.
         easy = self._right.get(type) if kind == "easy" else None
-        known = easy or self._known.get(type) or self._new.get(type) or self._invented_so_far.get(type)
+        known = (
+            easy or self._known.get(type) or self._new.get(type) or self._invented_so_far.get(type)
+        )
         return Name(rng.choice(known) if known else "", type)
 
 

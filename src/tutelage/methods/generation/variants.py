@@ -62,7 +62,9 @@ def noised(sentence: Marked, share: float, rng: random.Random) -> Marked | None:
     changed = {index: _damaged(words[index], rng, case=index != chosen[0]) for index in chosen}
     kept = [index for index in range(len(words)) if changed.get(index, words[index])]
     moved = {index: number for number, index in enumerate(kept)}
-    spans = tuple(Span(moved[span.start], moved[span.end - 1] + 1, span.type) for span in sentence.spans)
+    spans = tuple(
+        Span(moved[span.start], moved[span.end - 1] + 1, span.type) for span in sentence.spans
+    )
     return Marked(sentence.id, " ".join(changed.get(index, words[index]) for index in kept), spans)
 
 

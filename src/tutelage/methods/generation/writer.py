@@ -74,7 +74,9 @@ class GenerationSpec:
         """The words that the text begins with."""
         if self.lead is None:
             return ""
-        further = (f" {link} {name}" for link, name in zip(self.links, self.mentions[1:], strict=False))
+        further = (
+            f" {link} {name}" for link, name in zip(self.links, self.mentions[1:], strict=False)
+        )
         return f"{self.lead} {self.mentions[0]}{''.join(further)}".strip()
 
 
@@ -101,7 +103,9 @@ class Candidate:
     def draft(self) -> Draft:
         """The text as a labeller takes it."""
         if self.spec.links:
-            return Draft(self.text, self.spans, named=tuple((span.start, span.end) for span in self.kept))
+            return Draft(
+                self.text, self.spans, named=tuple((span.start, span.end) for span in self.kept)
+            )
         return Draft(self.text, self.spans, self.kept)
 
     @property
@@ -117,7 +121,10 @@ _QUOTES = "\"'“”‘’«»`"
 
 def clean(text: str) -> str:
     """Take list marks and wrapping quotes off a completion's first line."""
-    line, before = " ".join(next((line for line in text.splitlines() if line.strip()), "").split()), ""
+    line, before = (
+        " ".join(next((line for line in text.splitlines() if line.strip()), "").split()),
+        "",
+    )
     while line != before:  # marks inside quotes, quotes after marks, marks twice
         before, line = line, _NUMBERING.sub("", line)
         if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES:
@@ -153,7 +160,9 @@ def find_mentions(text: str, wanted: Sequence[tuple[str, str]]) -> tuple[list[Sp
     missing = []
     for mention, type in sorted(dict.fromkeys(wanted), key=lambda pair: -len(pair[0])):
         indices = [
-            span for span in find_mention(text, mention, type) if all(span.end <= one.start or span.start >= one.end for one in found)
+            span
+            for span in find_mention(text, mention, type)
+            if all(span.end <= one.start or span.start >= one.end for one in found)
         ]
         found += indices
         if not indices:
@@ -181,9 +190,13 @@ def by_type(spans: Sequence[Span], type: str) -> tuple[tuple[Span, ...], tuple[S
     return _split(spans, [span.type == type for span in spans])
 
 
-def _split(spans: Sequence[Span], first: Sequence[bool]) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+def _split(
+    spans: Sequence[Span], first: Sequence[bool]
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     both = list(zip(spans, first, strict=True))
-    return tuple(span for span, is_first in both if is_first), tuple(span for span, is_first in both if not is_first)
+    return tuple(span for span, is_first in both if is_first), tuple(
+        span for span, is_first in both if not is_first
+    )
 
 
 class Writer:
@@ -197,9 +210,13 @@ class Writer:
         ConfigError: the limits exclude everything.
     """
 
-    def __init__(self, prompts: PromptSet, sampling: Sampling, min_words: int = 3, max_words: int = 60) -> None:
+    def __init__(
+        self, prompts: PromptSet, sampling: Sampling, min_words: int = 3, max_words: int = 60
+    ) -> None:
         if not 0 < min_words <= max_words:
-            raise ConfigError(f"method.min_words={min_words} and method.max_words={max_words} leave no text possible.")
+            raise ConfigError(
+                f"method.min_words={min_words} and method.max_words={max_words} leave no text possible."
+            )
         self._prompts = prompts
         self._sampling = sampling
         self._limits = (min_words, max_words)
@@ -227,17 +244,27 @@ class Writer:
         """The hash of the brief's template."""
         return self._prompts.version(self.template(spec))
 
-    def requests(self, specs: Sequence[GenerationSpec], seed: int, round: int) -> list[GenerateRequest]:
+    def requests(
+        self, specs: Sequence[GenerationSpec], seed: int, round: int
+    ) -> list[GenerateRequest]:
         """One request a brief; the sampling seed of each follows from (``seed``, ``round``, draw)."""
         return [
             GenerateRequest(
-                id=str(draw), prompt=self.prompt(spec), sampling=self._sampling, seed=int(record_id("draw", seed, round, draw), 16) % 2**31
+                id=str(draw),
+                prompt=self.prompt(spec),
+                sampling=self._sampling,
+                seed=int(record_id("draw", seed, round, draw), 16) % 2**31,
             )
             for draw, spec in enumerate(specs)
         ]
 
     def write(
-        self, teacher: Teacher, specs: Sequence[GenerationSpec], seed: int, round: int, on_reply: Callable[[Any], None] | None = None
+        self,
+        teacher: Teacher,
+        specs: Sequence[GenerationSpec],
+        seed: int,
+        round: int,
+        on_reply: Callable[[Any], None] | None = None,
     ) -> list[Candidate]:
         """One text a brief, in order."""
         requests = self.requests(specs, seed, round)
@@ -245,27 +272,50 @@ class Writer:
         written = []
         for draw, (spec, reply) in enumerate(zip(specs, replies, strict=True)):
             if reply.error:
-                written.append(Candidate(spec, "", f"request failed: {reply.error}", failed=True, draw=draw))
+                written.append(
+                    Candidate(spec, "", f"request failed: {reply.error}", failed=True, draw=draw)
+                )
                 continue
             # Not by words: a completion that goes on with the name's last word must be seen as another name.
-            text, asked, kept = clean(spec.opening + reply.text), tuple[Span, ...](), tuple[Span, ...]()
+            text, asked, kept = (
+                clean(spec.opening + reply.text),
+                tuple[Span, ...](),
+                tuple[Span, ...](),
+            )
             # One sentence, as the data has them; what was cut off after its end is no loss.
-            ended = first_sentence(text, len(spec.opening) if text.startswith(spec.opening) else 0) if spec.opening else ""
+            ended = (
+                first_sentence(text, len(spec.opening) if text.startswith(spec.opening) else 0)
+                if spec.opening
+                else ""
+            )
             text = ended or text
             fault = self._fault(text, "" if ended else reply.finish_reason)
             if spec.mentions:
                 text = joined(text, split_words(text))
                 words = text.split(" ")
-                spans, missing = find_mentions(text, list(zip(spec.mentions, spec.types or [spec.asked], strict=False)))
+                spans, missing = find_mentions(
+                    text, list(zip(spec.mentions, spec.types or [spec.asked], strict=False))
+                )
                 # Of several names the first alone is what is asked for, and the labelling query says what the others are, whatever their type.
                 first = joined(spec.mentions[0], split_words(spec.mentions[0]))
-                own = [" ".join(words[span.start : span.end]) == first if spec.links else span.type == spec.asked for span in spans]
+                own = [
+                    " ".join(words[span.start : span.end]) == first
+                    if spec.links
+                    else span.type == spec.asked
+                    for span in spans
+                ]
                 if spec.opening:
                     spans = whole_names(words, spans)
                 if missing and not fault:
-                    fault = f"{missing[0]!r} did not survive" if spec.types and not spec.no_name else f"does not hold {missing[0]!r}"
+                    fault = (
+                        f"{missing[0]!r} did not survive"
+                        if spec.types and not spec.no_name
+                        else f"does not hold {missing[0]!r}"
+                    )
                 asked, kept = _split(spans, own)
-            written.append(Candidate(spec, text, fault, failed=False, draw=draw, spans=asked, kept=kept))
+            written.append(
+                Candidate(spec, text, fault, failed=False, draw=draw, spans=asked, kept=kept)
+            )
         return written
 
     def _fault(self, text: str, finish_reason: str) -> str:

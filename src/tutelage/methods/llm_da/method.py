@@ -56,8 +56,14 @@ class LLMDA(TeacherMethod):
     @property
     def asks_teacher(self) -> bool:
         """False for noise alone, and for names of the shots alone."""
-        inventing = self._settings.invented_names > 0 and any(mode in REPLACED for mode in self._settings.modes)
-        return self._settings.separated or inventing or any(mode in REWRITTEN for mode in self._settings.modes)
+        inventing = self._settings.invented_names > 0 and any(
+            mode in REPLACED for mode in self._settings.modes
+        )
+        return (
+            self._settings.separated
+            or inventing
+            or any(mode in REWRITTEN for mode in self._settings.modes)
+        )
 
     def setup(self, context: MethodContext) -> None:
         """Take the shots as the sentences to vary.
@@ -66,9 +72,13 @@ class LLMDA(TeacherMethod):
             ConfigError: the task has no entities, or shots, a teacher or a template is missing.
         """
         if not context.task.is_token_level:
-            raise ConfigError("method=llm_da keeps the entities of sentences, and this task has none. Give task=ner, or take method=evokd.")
+            raise ConfigError(
+                "method=llm_da keeps the entities of sentences, and this task has none. Give task=ner, or take method=evokd."
+            )
         if not context.shots:
-            raise ConfigError("method=llm_da varies labelled shots and shots=0 gives none; give shots=1 or more.")
+            raise ConfigError(
+                "method=llm_da varies labelled shots and shots=0 gives none; give shots=1 or more."
+            )
         if context.teacher is None and self.asks_teacher:
             raise ConfigError("method=llm_da needs a teacher.")
         settings = self._settings
@@ -76,11 +86,21 @@ class LLMDA(TeacherMethod):
             self._prompts.require("rewrite")
         self._context = context
         self._augmentation = Augmentation(
-            context, "easy", settings.n_texts, settings.modes, self._prompts.strategies, settings.invented_names, settings.noise_words
+            context,
+            "easy",
+            settings.n_texts,
+            settings.modes,
+            self._prompts.strategies,
+            settings.invented_names,
+            settings.noise_words,
         )
-        self._book = NameBook(context.task.labels, context.shots, self._prompts, settings.invented_names)
+        self._book = NameBook(
+            context.task.labels, context.shots, self._prompts, settings.invented_names
+        )
         if settings.separated and context.teacher is not None:
-            self._labeller = self._new_labeller(context.task, context.teacher, ordered_demonstrations(context.shots, context.seed))
+            self._labeller = self._new_labeller(
+                context.task, context.teacher, ordered_demonstrations(context.shots, context.seed)
+            )
         repeats = Repeats(context, settings.near_duplicate, settings.near_own)
         self._admission = Acceptance(self._labeller, self._acceptance, repeats)
 
@@ -105,9 +125,13 @@ class LLMDA(TeacherMethod):
         if specs and context.teacher is not None:
             began = time.perf_counter()
             context.on_phase("generation", len(specs))
-            written = self._writer.write(context.teacher, specs, context.seed, round, context.on_reply)
+            written = self._writer.write(
+                context.teacher, specs, context.seed, round, context.on_reply
+            )
             seconds["generation"] = time.perf_counter() - began
-        return self._admission.grow(context, [*written, *free], self._writer, round, seconds, asked=asked, failed=failed)
+        return self._admission.grow(
+            context, [*written, *free], self._writer, round, seconds, asked=asked, failed=failed
+        )
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
         """Real requests of each kind, at most ``count`` of each, as a first round would send them; for planning.
@@ -119,10 +143,14 @@ class LLMDA(TeacherMethod):
         specs, _ = self._augmentation.drafts(turns, self._book.picker({}, ()), rng)
         kinds: dict[str, list[Request]] = {
             "generation": list(self._writer.requests(specs[:count], context.seed, 1)),
-            "names": list[Request](self._book.requests(self._augmentation.wanted(turns), context.seed, 1))[:count],
+            "names": list[Request](
+                self._book.requests(self._augmentation.wanted(turns), context.seed, 1)
+            )[:count],
         }
         if self._labeller is not None:
-            kinds["labelling"] = self._labeller.requests([Draft(one.text, one.spans) for one in self._augmentation.sentences[:count]])
+            kinds["labelling"] = self._labeller.requests(
+                [Draft(one.text, one.spans) for one in self._augmentation.sentences[:count]]
+            )
         return {kind: requests for kind, requests in kinds.items() if requests}
 
     def requests_a_round(self) -> dict[str, int]:
@@ -134,7 +162,9 @@ class LLMDA(TeacherMethod):
         }
         if self._labeller is not None:
             known = [Draft(one.text, one.spans) for one in self._augmentation.sentences]
-            counts["labelling"] = round_up(self._settings.n_texts * len(self._labeller.requests(known)) / len(known))
+            counts["labelling"] = round_up(
+                self._settings.n_texts * len(self._labeller.requests(known)) / len(known)
+            )
         return {kind: number for kind, number in counts.items() if number}
 
     def _rng(self, round: int) -> random.Random:
@@ -145,7 +175,9 @@ class LLMDA(TeacherMethod):
         if not any(wanted.values()) or context.teacher is None:
             return self._book.picker({}, context.pool.rows), 0, 0
         context.on_phase("names", sum(wanted.values()))
-        new, asked, failed = self._book.invent(context.teacher, wanted, context.seed, round, context.on_reply)
+        new, asked, failed = self._book.invent(
+            context.teacher, wanted, context.seed, round, context.on_reply
+        )
         return self._book.picker(new, context.pool.rows), asked, failed
 
 
@@ -164,4 +196,13 @@ def llm_da(
 ) -> LLMDA:
     """Build LLM-DA from the flat values of conf/method/llm_da.yaml; ``settings`` are those of :class:`LLMDASettings`."""
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens, stop=("\n",))
-    return LLMDA(name, LLMDASettings(**settings), prompts, sampling, acceptance, new_labeller, min_words=min_words, max_words=max_words)
+    return LLMDA(
+        name,
+        LLMDASettings(**settings),
+        prompts,
+        sampling,
+        acceptance,
+        new_labeller,
+        min_words=min_words,
+        max_words=max_words,
+    )

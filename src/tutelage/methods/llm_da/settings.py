@@ -40,8 +40,12 @@ class LLMDASettings:
             if mode not in MODES:
                 raise ConfigError(did_you_mean("method.modes", mode, MODES))
         if len(set(self.modes)) != len(self.modes) or not self.modes:
-            raise ConfigError(f"method.modes={self.modes} must name at least one of {', '.join(MODES)}, and none twice.")
+            raise ConfigError(
+                f"method.modes={self.modes} must name at least one of {', '.join(MODES)}, and none twice."
+            )
         if self.n_texts <= 0:
-            raise ConfigError(f"method.n_texts={self.n_texts}, so a round would make nothing. Give 1 or more, or take method=shots.")
+            raise ConfigError(
+                f"method.n_texts={self.n_texts}, so a round would make nothing. Give 1 or more, or take method=shots."
+            )
         if not 0.0 < self.noise_words <= 1.0:
             raise ConfigError(f"method.noise_words={self.noise_words} must be in (0, 1].")

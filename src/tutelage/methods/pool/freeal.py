@@ -59,7 +59,9 @@ class FreeAL(PoolLabelling):
         threshold: float,
     ) -> None:
         if a_class < 1 or nearest < 0:
-            raise ConfigError(f"method.a_class={a_class} must be 1 or more, and method.nearest={nearest} 0 or more.")
+            raise ConfigError(
+                f"method.a_class={a_class} must be 1 or more, and method.nearest={nearest} 0 or more."
+            )
         if settings.first is not None:
             raise ConfigError(
                 f"method.first={settings.first}: FreeAL labels the whole pool at first; leave it null, or set method.pool_size."
@@ -81,10 +83,18 @@ class FreeAL(PoolLabelling):
         self._context.on_phase("filtering", 0)
         texts = [example.text for example in self._pool]
         view = self._context.view_pool(texts, [shot.text for shot in self._shots])
-        row_of = {row.parents[0]: row for row in newest_of_each_text(self._context.pool.accepted()) if row.source == "pool"}
+        row_of = {
+            row.parents[0]: row
+            for row in newest_of_each_text(self._context.pool.accepted())
+            if row.source == "pool"
+        }
         clean = self._clean(view, row_of, feedback)
-        labeller = self._taught(view, {index: row_of[self._pool[index].id] for index in clean}, round)
-        chosen, scores = self._acquire([example for index, example in enumerate(self._pool) if index not in clean], round)
+        labeller = self._taught(
+            view, {index: row_of[self._pool[index].id] for index in clean}, round
+        )
+        chosen, scores = self._acquire(
+            [example for index, example in enumerate(self._pool) if index not in clean], round
+        )
         seconds = time.perf_counter() - began
         growth = self._label(chosen, scores, round, labeller)
         return replace(growth, seconds={**growth.seconds, "filtering": seconds})
@@ -115,7 +125,9 @@ class FreeAL(PoolLabelling):
         ).kept
         return {index for index, clean in zip(indices, kept, strict=True) if clean}
 
-    def _losses(self, view: PoolView, indices: Sequence[int], rows: Sequence[Row], feedback: Feedback) -> Floats:
+    def _losses(
+        self, view: PoolView, indices: Sequence[int], rows: Sequence[Row], feedback: Feedback
+    ) -> Floats:
         """Cross-entropy of each row's target, or its stand-in for NER, [M]; not a number for a row that must not count as clean."""
         task = self._context.task
         if not task.is_token_level:
@@ -134,19 +146,31 @@ class FreeAL(PoolLabelling):
         rng = np.random.default_rng(int(record_id("clean", self._context.seed, round), 16))
         by_class: dict[str, list[int]] = {}
         for index in clean:
-            by_class.setdefault(self._context.task.classes(clean[index].target)[0], []).append(index)
+            by_class.setdefault(self._context.task.classes(clean[index].target)[0], []).append(
+                index
+            )
         typical = [
             members[number]
             for _, members in sorted(by_class.items())
-            for number in sorted(representatives(embeddings[members], min(self._a_class, len(members)), rng)[0])
+            for number in sorted(
+                representatives(embeddings[members], min(self._a_class, len(members)), rng)[0]
+            )
         ]
-        shown = [Example(clean[index].id, clean[index].text, clean[index].target) for index in typical]
+        shown = [
+            Example(clean[index].id, clean[index].text, clean[index].target) for index in typical
+        ]
         nearest: Nearest | None = None
         if self._count:
-            texts, known = [example.text for example in self._pool], np.concatenate([view.labelled_embeddings(), embeddings[typical]])
+            texts, known = (
+                [example.text for example in self._pool],
+                np.concatenate([view.labelled_embeddings(), embeddings[typical]]),
+            )
             if self._labeller.calibrator.needs == "dev":
                 dev = [example.text for example in self._context.dev]
-                texts, embeddings = [*texts, *dev], np.concatenate([embeddings, self._context.view_pool(dev, []).embeddings()])
+                texts, embeddings = (
+                    [*texts, *dev],
+                    np.concatenate([embeddings, self._context.view_pool(dev, []).embeddings()]),
+                )
             nearest = Neighbours([*self._shots, *shown], known, texts, embeddings, self._count)
         demonstrations = ordered_demonstrations([*self._shots, *shown], self._context.seed)
         labeller = self._new_labeller(self._context.task, self._teacher, demonstrations, nearest)
@@ -166,4 +190,13 @@ def freeal(
     **settings: Any,
 ) -> FreeAL:
     """Build FreeAL from the flat values of conf/method/freeal.yaml; ``settings`` are those of :class:`PoolSettings`."""
-    return FreeAL(name, PoolSettings(**settings), prompts, acquirer, new_labeller, a_class=a_class, nearest=nearest, threshold=threshold)
+    return FreeAL(
+        name,
+        PoolSettings(**settings),
+        prompts,
+        acquirer,
+        new_labeller,
+        a_class=a_class,
+        nearest=nearest,
+        threshold=threshold,
+    )

@@ -75,7 +75,13 @@ class LLMaAA(PoolLabelling):
     def _build_labeller(self) -> Labeller:
         return self._new_labeller(self._context.task, self._teacher, self._shots, self._nearest)
 
-    def _label(self, examples: Sequence[Example], scores: Sequence[str], round: int, labeller: Labeller | None = None) -> Growth:
+    def _label(
+        self,
+        examples: Sequence[Example],
+        scores: Sequence[str],
+        round: int,
+        labeller: Labeller | None = None,
+    ) -> Growth:
         """As pool labelling does, beside the neighbours that each text has at this moment."""
         self._see(examples)
         return super()._label(examples, scores, round, labeller)
@@ -83,13 +89,30 @@ class LLMaAA(PoolLabelling):
     def _see(self, examples: Sequence[Example]) -> None:
         texts = [example.text for example in examples]
         view = self._context.view_pool(texts, [shot.text for shot in self._shots])
-        self._neighbours = Neighbours(self._shots, view.labelled_embeddings(), texts, view.embeddings(), self._count)
+        self._neighbours = Neighbours(
+            self._shots, view.labelled_embeddings(), texts, view.embeddings(), self._count
+        )
 
     def _nearest(self, text: str) -> Sequence[Example]:
         """The demonstrations of ``text``; some of the shots before any text was seen, as when a run is planned."""
         return self._shots[: self._count] if self._neighbours is None else self._neighbours(text)
 
 
-def llmaaa(name: str, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller, *, demonstrations: int, **settings: Any) -> LLMaAA:
+def llmaaa(
+    name: str,
+    prompts: PromptSet,
+    acquirer: Acquirer,
+    new_labeller: NewLabeller,
+    *,
+    demonstrations: int,
+    **settings: Any,
+) -> LLMaAA:
     """Build LLMaAA from the flat values of conf/method/llmaaa.yaml; ``settings`` are those of :class:`PoolSettings`."""
-    return LLMaAA(name, PoolSettings(**settings), prompts, acquirer, new_labeller, demonstrations=demonstrations)
+    return LLMaAA(
+        name,
+        PoolSettings(**settings),
+        prompts,
+        acquirer,
+        new_labeller,
+        demonstrations=demonstrations,
+    )

@@ -37,7 +37,14 @@ class PoolLabelling(TeacherMethod):
 
     _labeller: Labeller
 
-    def __init__(self, name: str, settings: PoolSettings, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: PoolSettings,
+        prompts: PromptSet,
+        acquirer: Acquirer,
+        new_labeller: NewLabeller,
+    ) -> None:
         super().__init__(name, prompts, new_labeller)
         self.settings = settings
         self._acquirer = acquirer
@@ -56,7 +63,9 @@ class PoolLabelling(TeacherMethod):
         if context.teacher is None:
             raise ConfigError(f"method={self.name} needs a teacher.")
         if not context.unlabelled:
-            raise ConfigError(f"method={self.name} labels a pool, and the data set has no pool text.")
+            raise ConfigError(
+                f"method={self.name} labels a pool, and the data set has no pool text."
+            )
         self._context, self._teacher = context, context.teacher
         self._pool = list(context.unlabelled)
         if self.settings.pool_size is not None:
@@ -72,7 +81,11 @@ class PoolLabelling(TeacherMethod):
         """The shots where they are trained on, and the texts that are labelled before there is a student."""
         self._calibrate()
         gold = gold_rows(self._context.shots) if self.settings.train_on_shots else []
-        first = self._pool if self.settings.first is None else self._shuffled("first", self._pool)[: self.settings.first]
+        first = (
+            self._pool
+            if self.settings.first is None
+            else self._shuffled("first", self._pool)[: self.settings.first]
+        )
         try:
             growth = self._label(first, [""] * len(first), 0)
         except BudgetExhausted as error:
@@ -90,7 +103,9 @@ class PoolLabelling(TeacherMethod):
         """
         began = time.perf_counter()
         done = {row.parents[0] for row in self._context.pool.rows if row.source == "pool"}
-        chosen, scores = self._acquire([example for example in self._pool if example.id not in done], round)
+        chosen, scores = self._acquire(
+            [example for example in self._pool if example.id not in done], round
+        )
         seconds = time.perf_counter() - began
         growth = self._label(chosen, scores, round)
         return replace(growth, seconds={**growth.seconds, "acquisition": seconds})
@@ -101,13 +116,21 @@ class PoolLabelling(TeacherMethod):
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
         """Real labelling requests of the pool's first texts that give any (for NER one without a candidate gives none); for planning."""
-        asking = (draft for example in self._pool if self._labeller.requests([draft := Draft(example.text)]))
+        asking = (
+            draft
+            for example in self._pool
+            if self._labeller.requests([draft := Draft(example.text)])
+        )
         requests = self._labeller.requests(list(islice(asking, count)))
         return {"labelling": requests[:count]} if requests else {}
 
     def requests_a_round(self) -> dict[str, int]:
         """Requests of the largest round: the first one, or one of acquisition."""
-        first = len(self._pool) if self.settings.first is None else min(self.settings.first, len(self._pool))
+        first = (
+            len(self._pool)
+            if self.settings.first is None
+            else min(self.settings.first, len(self._pool))
+        )
         sample = [Draft(example.text) for example in self._pool[:100]]
         each = len(self._labeller.requests(sample)) / max(1, len(sample))
         later = len(self._pool) if self.settings.n_texts is None else self.settings.n_texts
@@ -118,23 +141,39 @@ class PoolLabelling(TeacherMethod):
         if not left:
             return [], []
         self._context.on_phase("acquisition", 0)
-        view = self._context.view_pool([example.text for example in left], [row.text for row in self._context.pool.accepted()])
+        view = self._context.view_pool(
+            [example.text for example in left], [row.text for row in self._context.pool.accepted()]
+        )
         rng = np.random.default_rng(int(record_id("acquire", self._context.seed, round), 16))
-        wanted = len(left) if self.settings.n_texts is None else min(self.settings.n_texts, len(left))
+        wanted = (
+            len(left) if self.settings.n_texts is None else min(self.settings.n_texts, len(left))
+        )
         acquired = self._acquirer.query(view, wanted, rng)
-        return [left[index] for index in acquired.indices], [f"{score:.6g}" for score in acquired.scores]
+        return [left[index] for index in acquired.indices], [
+            f"{score:.6g}" for score in acquired.scores
+        ]
 
-    def _label(self, examples: Sequence[Example], scores: Sequence[str], round: int, labeller: Labeller | None = None) -> Growth:
+    def _label(
+        self,
+        examples: Sequence[Example],
+        scores: Sequence[str],
+        round: int,
+        labeller: Labeller | None = None,
+    ) -> Growth:
         """Rows of ``examples``, in order; one that the teacher did not answer is rejected with the reason."""
         labeller = labeller or self._labeller
         began = time.perf_counter()
-        drafts = with_proposals([Draft(example.text) for example in examples], labeller, self._context, round)
+        drafts = with_proposals(
+            [Draft(example.text) for example in examples], labeller, self._context, round
+        )
         requests = labeller.requests(drafts)
         self._check_budget(requests, len(examples))
         self._context.on_phase("labelling", len(requests))
         labelled = labeller.label(drafts, self._context.on_reply)
         rows = []
-        for index, (example, score, opinion) in enumerate(zip(examples, scores, labelled.opinions, strict=True)):
+        for index, (example, score, opinion) in enumerate(
+            zip(examples, scores, labelled.opinions, strict=True)
+        ):
             rows.append(
                 Row(
                     id=record_id("pool row", round, example.id),
@@ -169,9 +208,13 @@ class PoolLabelling(TeacherMethod):
         left = self._teacher.left if isinstance(self._teacher, BudgetedTeacher) else None
         if left is None:
             return
-        cost = sum(len(ids) + 1 for ids in self._teacher.tokenize([request.prompt for request in requests]))
+        cost = sum(
+            len(ids) + 1 for ids in self._teacher.tokenize([request.prompt for request in requests])
+        )
         if cost > left:
-            raise BudgetExhausted(f"labelling {texts:,} texts takes about {cost:,} tokens and {left:,} are left.")
+            raise BudgetExhausted(
+                f"labelling {texts:,} texts takes about {cost:,} tokens and {left:,} are left."
+            )
 
     def _shuffled(self, what: str, examples: Sequence[Example]) -> list[Example]:
         order = list(examples)
@@ -179,6 +222,8 @@ class PoolLabelling(TeacherMethod):
         return order
 
 
-def pool_labelling(name: str, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller, **settings: Any) -> PoolLabelling:
+def pool_labelling(
+    name: str, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller, **settings: Any
+) -> PoolLabelling:
     """Build the method from the flat values of its conf/method file; ``settings`` are those of :class:`PoolSettings`."""
     return PoolLabelling(name, PoolSettings(**settings), prompts, acquirer, new_labeller)

@@ -30,7 +30,12 @@ class Neighbours:
     """
 
     def __init__(
-        self, examples: Sequence[Example], example_embeddings: NDArray[Any], texts: Sequence[str], embeddings: NDArray[Any], count: int
+        self,
+        examples: Sequence[Example],
+        example_embeddings: NDArray[Any],
+        texts: Sequence[str],
+        embeddings: NDArray[Any],
+        count: int,
     ) -> None:
         self._examples = tuple(examples)
         self._count = min(count, len(self._examples))
@@ -42,7 +47,9 @@ class Neighbours:
         known = _numbers(example_embeddings)
         for start in range(0, len(texts), _AT_ONCE):
             # A product's last digits depend on where a row stands; they order nothing.
-            similar = cosine_similarity(_numbers(embeddings[start : start + _AT_ONCE]), known).round(_DIGITS)
+            similar = cosine_similarity(
+                _numbers(embeddings[start : start + _AT_ONCE]), known
+            ).round(_DIGITS)
             # From the end of a stable order by falling similarity: of equals the earlier example is the nearer one.
             nearest = np.argsort(-similar, axis=1, kind="stable")[:, : self._count][:, ::-1]
             self._indices.update(zip(texts[start : start + _AT_ONCE], nearest, strict=True))

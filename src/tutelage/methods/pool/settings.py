@@ -35,8 +35,14 @@ class PoolSettings:
             if value is not None and value < 0:
                 raise ConfigError(f"method.{name}={value} must be 0 or more.")
         if self.pool_size == 0:
-            raise ConfigError("method.pool_size=0 leaves no pool; give 1 or more, or null for all of it.")
+            raise ConfigError(
+                "method.pool_size=0 leaves no pool; give 1 or more, or null for all of it."
+            )
         if self.rounds and self.n_texts == 0:
-            raise ConfigError(f"method.rounds={self.rounds} with method.n_texts=0 would label nothing; set n_texts, or rounds=0.")
+            raise ConfigError(
+                f"method.rounds={self.rounds} with method.n_texts=0 would label nothing; set n_texts, or rounds=0."
+            )
         if self.first == 0 and not self.train_on_shots:
-            raise ConfigError("method.first=0 and method.train_on_shots=false leave the student nothing to begin with; set one of them.")
+            raise ConfigError(
+                "method.first=0 and method.train_on_shots=false leave the student nothing to begin with; set one of them."
+            )

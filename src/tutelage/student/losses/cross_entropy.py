@@ -22,7 +22,9 @@ class CrossEntropyLoss(UnitLoss):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
-            raise ConfigError(f"loss.label_smoothing={label_smoothing} must be in [0, 1); 0 learns the targets as they are.")
+            raise ConfigError(
+                f"loss.label_smoothing={label_smoothing} must be in [0, 1); 0 learns the targets as they are."
+            )
         self._smoothing = label_smoothing
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:

@@ -37,7 +37,9 @@ class EarlyLearningLoss(CrossEntropyLoss):
         if strength < 0:
             raise ConfigError(f"loss.strength={strength} must be at least 0; 0 is cross-entropy.")
         if not 0.0 <= momentum < 1.0:
-            raise ConfigError(f"loss.momentum={momentum} must be in [0, 1): the share of the old average that stays.")
+            raise ConfigError(
+                f"loss.momentum={momentum} must be in [0, 1): the share of the old average that stays."
+            )
         self._strength, self._momentum = strength, momentum
         self._averages: dict[str, torch.Tensor] = {}
 
@@ -46,7 +48,11 @@ class EarlyLearningLoss(CrossEntropyLoss):
         probabilities = logits.softmax(dim=-1)
         decided = targets.weights > 0
         early = torch.zeros_like(probabilities)
-        early[decided] = self._follow(probabilities.detach()[decided], decided.view(len(decided), -1).sum(dim=1).tolist(), targets.ids)
+        early[decided] = self._follow(
+            probabilities.detach()[decided],
+            decided.view(len(decided), -1).sum(dim=1).tolist(),
+            targets.ids,
+        )
         agreement = (probabilities * early).sum(dim=-1).clamp(max=_MOST)
         return super().forward(logits, targets) + self._strength * torch.log1p(-agreement)
 
@@ -74,4 +80,6 @@ class EarlyLearningLoss(CrossEntropyLoss):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take up what :meth:`get_extra_state` gave."""
-        self._averages = dict(zip(state["ids"], torch.split(state["values"].cpu(), state["units"]), strict=True))
+        self._averages = dict(
+            zip(state["ids"], torch.split(state["values"].cpu(), state["units"]), strict=True)
+        )

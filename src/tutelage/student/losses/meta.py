@@ -73,7 +73,9 @@ class MetaReweightedLoss(CrossEntropyLoss):
 
         def guide(parameters: Values) -> torch.Tensor:
             losses = self.forward(_logits(network, parameters, guide_batch), guide_targets)
-            return (losses * guide_targets.weights).sum() / guide_targets.weights.sum().clamp(min=1e-8)
+            return (losses * guide_targets.weights).sum() / guide_targets.weights.sum().clamp(
+                min=1e-8
+            )
 
         def guide_after(shares: torch.Tensor) -> torch.Tensor:
             step: Values = grad(lambda parameters: (shares * rows(parameters)).sum())(values)
@@ -81,19 +83,26 @@ class MetaReweightedLoss(CrossEntropyLoss):
 
         first = next(iter(values.values()))
         with ExitStack() as stack:
-            stack.enter_context(torch.autocast(first.device.type, enabled=False))  # half precision loses the small differences between rows
+            stack.enter_context(
+                torch.autocast(first.device.type, enabled=False)
+            )  # half precision loses the small differences between rows
             # Its no_grad does not concern the gradients of torch.func; autograd's own would keep a graph.
             stack.enter_context(evaluating(network))
             if self._stepping == "all":
-                stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # fused attention has no second derivative
-            helps = -grad(guide_after)(torch.zeros(len(targets.ids), dtype=first.dtype, device=first.device))
+                stack.enter_context(
+                    sdpa_kernel(SDPBackend.MATH)
+                )  # fused attention has no second derivative
+            helps = -grad(guide_after)(
+                torch.zeros(len(targets.ids), dtype=first.dtype, device=first.device)
+            )
         return _normalised(helps, targets.weights.view(len(targets.ids), -1).sum(dim=1))
 
     def _trained(self, network: torch.nn.Module) -> Values:
         values = {
             name: value.detach()
             for name, value in network.named_parameters()
-            if value.requires_grad and (self._stepping == "all" or name.startswith(("classifier", "score")))
+            if value.requires_grad
+            and (self._stepping == "all" or name.startswith(("classifier", "score")))
         }
         if not values:
             raise ConfigError(
@@ -113,7 +122,9 @@ def _row_means(losses: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Mean loss of each row over its units by weight, [B]; 0 for a row without any."""
     weights = weights.view(len(weights), -1)
     # Relative to the heaviest, so that what all of a row's units have in common does not matter, to the last bit.
-    shares = (weights / weights.amax(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)).to(losses.dtype)
+    shares = (
+        weights / weights.amax(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    ).to(losses.dtype)
     return (losses.view(len(weights), -1) * shares).sum(dim=1) / shares.sum(dim=1).clamp(min=1)
 
 

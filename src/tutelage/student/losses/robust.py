@@ -28,7 +28,9 @@ class GeneralisedCrossEntropyLoss(UnitLoss):
     def __init__(self, q: float = 0.7) -> None:
         super().__init__()
         if not 0.0 <= q <= 1.0:
-            raise ConfigError(f"loss.q={q} must be in [0, 1]; 0 is cross-entropy, 1 the mean absolute error.")
+            raise ConfigError(
+                f"loss.q={q} must be in [0, 1]; 0 is cross-entropy, 1 the mean absolute error."
+            )
         self._q = q
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
@@ -57,9 +59,13 @@ class SymmetricCrossEntropyLoss(CrossEntropyLoss):
     def __init__(self, alpha: float = 0.1, beta: float = 1.0, floor: float = -4.0) -> None:
         super().__init__()
         if min(alpha, beta) < 0 or alpha + beta == 0:
-            raise ConfigError(f"loss.alpha={alpha} and loss.beta={beta} must be at least 0, and one of them above.")
+            raise ConfigError(
+                f"loss.alpha={alpha} and loss.beta={beta} must be at least 0, and one of them above."
+            )
         if not float("-inf") < floor < 0:
-            raise ConfigError(f"loss.floor={floor} stands for the logarithm of 0 and must be below 0, for instance -4.")
+            raise ConfigError(
+                f"loss.floor={floor} stands for the logarithm of 0 and must be below 0, for instance -4."
+            )
         self._alpha, self._beta, self._floor = alpha, beta, floor
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
@@ -90,7 +96,9 @@ class TruncatedLoss(CrossEntropyLoss):
     def __init__(self, forget: float = 0.2, warmup: float = 0.3) -> None:
         super().__init__()
         if not 0.0 <= forget < 1.0:
-            raise ConfigError(f"loss.forget={forget} must be in [0, 1): about the share of wrong targets.")
+            raise ConfigError(
+                f"loss.forget={forget} must be in [0, 1): about the share of wrong targets."
+            )
         if not 0.0 <= warmup <= 1.0:
             raise ConfigError(f"loss.warmup={warmup} must be in [0, 1]: a share of the stage.")
         self._forget, self._warmup = forget, warmup
@@ -100,7 +108,9 @@ class TruncatedLoss(CrossEntropyLoss):
         live = targets.weights > 0
         # The slack is for shares such as 0.29 of 100 units, which floating point puts just below 29.
         dropped = math.floor(self.share(targets.progress) * int(live.sum()) + 1e-9)
-        ranked = losses.masked_fill(~live, -torch.inf).flatten().argsort(descending=True, stable=True)
+        ranked = (
+            losses.masked_fill(~live, -torch.inf).flatten().argsort(descending=True, stable=True)
+        )
         factors = torch.ones_like(ranked, dtype=losses.dtype)
         factors[ranked[:dropped]] = 0
         return factors.view(losses.shape)

@@ -26,10 +26,14 @@ class SoftTargetLoss(CrossEntropyLoss):
         ConfigError: ``share`` is outside [0, 1], or as for ``TeacherTargets``.
     """
 
-    def __init__(self, share: float = 1.0, temperature: float = 1.0, off_label: OffLabel = "ignore") -> None:
+    def __init__(
+        self, share: float = 1.0, temperature: float = 1.0, off_label: OffLabel = "ignore"
+    ) -> None:
         super().__init__()
         if not 0.0 <= share <= 1.0:
-            raise ConfigError(f"loss.share={share} must be in [0, 1]; 1 learns from the teacher's distribution alone, 0 from the labels.")
+            raise ConfigError(
+                f"loss.share={share} must be in [0, 1]; 1 learns from the teacher's distribution alone, 0 from the labels."
+            )
         self._share = share
         self._teacher = TeacherTargets(temperature, off_label)
 

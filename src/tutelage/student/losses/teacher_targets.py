@@ -37,7 +37,9 @@ class TeacherTargets:
 
     def __init__(self, temperature: float = 1.0, off_label: OffLabel = "ignore") -> None:
         if not 0.0 < temperature < float("inf"):
-            raise ConfigError(f"loss.temperature={temperature} must be above 0; 1 leaves the teacher's distribution as it is.")
+            raise ConfigError(
+                f"loss.temperature={temperature} must be above 0; 1 leaves the teacher's distribution as it is."
+            )
         if off_label not in get_args(OffLabel):
             raise ConfigError(did_you_mean("loss.off_label", off_label, get_args(OffLabel)))
         self._temperature = temperature
@@ -50,7 +52,11 @@ class TeacherTargets:
             return tempered
         # One number a row, whatever the row's units are.
         off = targets.off_label.view(-1, *[1] * (tempered.dim() - 1))
-        elsewhere = targets.hard if self._off_label == "hard" else torch.full_like(tempered, 1 / tempered.shape[-1])
+        elsewhere = (
+            targets.hard
+            if self._off_label == "hard"
+            else torch.full_like(tempered, 1 / tempered.shape[-1])
+        )
         return (1 - off) * tempered + off * elsewhere
 
     def _tempered(self, teacher: torch.Tensor) -> torch.Tensor:
@@ -58,5 +64,7 @@ class TeacherTargets:
             return teacher
         tiny = torch.finfo(teacher.dtype).tiny
         # Relative to the largest: at a low temperature the powers of all would vanish together.
-        powers = (teacher / teacher.amax(dim=-1, keepdim=True).clamp(min=tiny)) ** (1 / self._temperature)
+        powers = (teacher / teacher.amax(dim=-1, keepdim=True).clamp(min=tiny)) ** (
+            1 / self._temperature
+        )
         return powers / powers.sum(dim=-1, keepdim=True).clamp(min=tiny)

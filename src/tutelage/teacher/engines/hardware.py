@@ -58,7 +58,9 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 def nvidia_gpu() -> tuple[str, float] | None:
     """Name with memory, and compute capability, of the first NVIDIA GPU that the driver reports; None without one."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not (tool := shutil.which("nvidia-smi")):
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not (
+        tool := shutil.which("nvidia-smi")
+    ):
         return None
     command = [tool, "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader"]
     try:
@@ -97,7 +99,9 @@ def vllm_hardware() -> tuple[Hardware, str]:
         return Hardware("cpu", cpu_cores(), cpu_has_bf16()), build[1]
     gpu = nvidia_gpu()
     if gpu is None:
-        raise TeacherError(f"vLLM {build[1]} is the GPU build, but nvidia-smi reports no GPU here. {INSTALL_ADVICE}")
+        raise TeacherError(
+            f"vLLM {build[1]} is the GPU build, but nvidia-smi reports no GPU here. {INSTALL_ADVICE}"
+        )
     return Hardware("gpu", cpu_cores(), gpu[1] >= 8.0, gpu[0]), build[1]
 
 
@@ -135,6 +139,10 @@ def child_environment(hardware: Hardware, *, offline: bool) -> dict[str, str]:
         library = Path(sys.prefix) / "lib" / "libiomp5.so"
         preloaded = environment.get("LD_PRELOAD", "")
         # The loader splits the list at spaces and colons, so a path that holds one cannot be named in it.
-        if library.is_file() and not set(" :") & set(str(library)) and str(library) not in preloaded:
+        if (
+            library.is_file()
+            and not set(" :") & set(str(library))
+            and str(library) not in preloaded
+        ):
             environment["LD_PRELOAD"] = f"{library}:{preloaded}" if preloaded else str(library)
     return environment

@@ -38,10 +38,16 @@ class EngineLink(ABC):
         """
         try:
             self.send(dict(start), "at its start")
-            message = self.receive(timeout, "at its start", slow="Raise teacher.start_timeout, or take a smaller model.")
+            message = self.receive(
+                timeout,
+                "at its start",
+                slow="Raise teacher.start_timeout, or take a smaller model.",
+            )
             if message["op"] != "ready":
                 reason = str(message.get("message"))
-                raise TeacherError(f"the teacher's engine did not start for {self._name}: {reason}. {_advice(reason)}{self._tail()}")
+                raise TeacherError(
+                    f"the teacher's engine did not start for {self._name}: {reason}. {_advice(reason)}{self._tail()}"
+                )
         except BaseException:
             self.end(kill=True)
             raise
@@ -98,7 +104,9 @@ class EngineLink(ABC):
         """
         deadline = time.monotonic() + timeout
         while True:
-            message = self.poll(min(_POLL_SECONDS, max(deadline - time.monotonic(), 0.01)), progress)
+            message = self.poll(
+                min(_POLL_SECONDS, max(deadline - time.monotonic(), 0.01)), progress
+            )
             if message is not None:
                 return message
             if time.monotonic() >= deadline:
@@ -125,13 +133,24 @@ def _advice(reason: str) -> str:
 
         return INSTALL_ADVICE
     if "architecture" in low or "model type" in low:
-        return "This vLLM cannot run the model's architecture: take another model, or teacher=local."
+        return (
+            "This vLLM cannot run the model's architecture: take another model, or teacher=local."
+        )
     if "trust_remote_code" in low:
         return "The model brings its own code: set teacher.trust_remote_code=true if you trust it, or take another model."
     if "max_model_len" in low or "max seq len" in low:
         return "Lower teacher.max_model_len or raise teacher.kv_cache_gb."
     if any(word in low for word in ("memory", "alloc", "kv cache")):
         return MEMORY_ADVICE
-    if any(word in low for word in ("repository", "couldn't connect", "huggingface.co", "is not a local folder", "repo id")):
+    if any(
+        word in low
+        for word in (
+            "repository",
+            "couldn't connect",
+            "huggingface.co",
+            "is not a local folder",
+            "repo id",
+        )
+    ):
         return "Is teacher.model spelt as on the hub, and can this machine reach it? A local folder works without a network."
     return "See its output below; `tutelage doctor` checks the engine with one request."

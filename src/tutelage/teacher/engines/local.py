@@ -7,7 +7,14 @@ from typing import Any, TypeVar
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, ScoreRequest
-from tutelage.teacher.engines.model_files import fingerprint_of, is_local, load_tokenizer, model_identity, resolve_model, token_ids
+from tutelage.teacher.engines.model_files import (
+    fingerprint_of,
+    is_local,
+    load_tokenizer,
+    model_identity,
+    resolve_model,
+    token_ids,
+)
 from tutelage.teacher.replies import ReplyCollector
 from tutelage.teacher.sampling import Draw
 
@@ -65,7 +72,9 @@ class LocalTeacher:
         """Names the model's content, number type and context length. Loads nothing."""
         if not self._fingerprint:
             identity = model_identity(self._model_name, self._revision)
-            self._fingerprint = fingerprint_of("local", model=identity, dtype=self._dtype, max_model_len=self._limit)
+            self._fingerprint = fingerprint_of(
+                "local", model=identity, dtype=self._dtype, max_model_len=self._limit
+            )
         return self._fingerprint
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -86,22 +95,32 @@ class LocalTeacher:
             return []
         model = self._load()
         prompts: dict[str, list[int]] = dict(
-            zip((request.id for request in requests), self._tokenizer([request.prompt for request in requests])["input_ids"], strict=True)
+            zip(
+                (request.id for request in requests),
+                self._tokenizer([request.prompt for request in requests])["input_ids"],
+                strict=True,
+            )
         )
         scores: list[ScoreRequest] = []
         texts: list[GenerateRequest] = []
         for request in requests:
-            if error := self._refusal(request, len(prompts[request.id]), int(model.config.vocab_size)):
+            if error := self._refusal(
+                request, len(prompts[request.id]), int(model.config.vocab_size)
+            ):
                 collector.keep(Reply(request.id, error=error))
             elif isinstance(request, ScoreRequest):
                 scores.append(request)
             else:
                 texts.append(request)
         # Prompts of like length meet, so that little is padded.
-        for some in _batches(sorted(scores, key=lambda request: len(prompts[request.id])), self._batch_size):
+        for some in _batches(
+            sorted(scores, key=lambda request: len(prompts[request.id])), self._batch_size
+        ):
             for reply in self._score(some, [prompts[request.id] for request in some]):
                 collector.keep(reply)
-        for group in _batches(sorted(texts, key=lambda request: len(prompts[request.id])), self._batch_size):
+        for group in _batches(
+            sorted(texts, key=lambda request: len(prompts[request.id])), self._batch_size
+        ):
             for reply in self._generate(group, [prompts[request.id] for request in group]):
                 collector.keep(reply)
         return collector.in_order()
@@ -125,7 +144,9 @@ class LocalTeacher:
 
     def _load_tokenizer(self) -> Any:
         if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(self._model_name, self._revision, trust_remote_code=self._trust_remote_code)
+            self._tokenizer = load_tokenizer(
+                self._model_name, self._revision, trust_remote_code=self._trust_remote_code
+            )
         return self._tokenizer
 
     def _load(self) -> Any:
@@ -136,7 +157,11 @@ class LocalTeacher:
         from transformers.utils import logging
 
         self._load_tokenizer()
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self._device == "auto" else self._device
+        device = (
+            ("cuda" if torch.cuda.is_available() else "cpu")
+            if self._device == "auto"
+            else self._device
+        )
         shown = logging.is_progress_bar_enabled()
         # A bar of its own would tear the run's progress display.
         logging.disable_progress_bar()
@@ -157,7 +182,9 @@ class LocalTeacher:
         finally:
             if shown:
                 logging.enable_progress_bar()
-        self._limit = min(self._limit, int(getattr(self._model.config, "max_position_embeddings", self._limit)))
+        self._limit = min(
+            self._limit, int(getattr(self._model.config, "max_position_embeddings", self._limit))
+        )
         return self._model
 
     def _padded(self, prompts: list[list[int]]) -> tuple[Any, Any, Any]:
@@ -179,7 +206,9 @@ class LocalTeacher:
 
         ids, mask, positions = self._padded(prompts)
         with torch.inference_mode():
-            logits = self._model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1).logits[:, -1]
+            logits = self._model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1
+            ).logits[:, -1]
             rows = torch.log_softmax(logits.float(), dim=-1).cpu()
         return [
             Reply(
@@ -196,16 +225,27 @@ class LocalTeacher:
         import torch
 
         pairs = zip(requests, prompts, strict=True)
-        draws = [Draw(request, len(prompt), self._tokenizer, self._ends(), self._limit) for request, prompt in pairs]
+        draws = [
+            Draw(request, len(prompt), self._tokenizer, self._ends(), self._limit)
+            for request, prompt in pairs
+        ]
         ids, mask, positions = self._padded(prompts)
         past = None
         with torch.inference_mode():
             while True:
                 made = self._model(
-                    input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=past, use_cache=True, logits_to_keep=1
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=past,
+                    use_cache=True,
+                    logits_to_keep=1,
                 )
                 past = made.past_key_values
-                nexts = [draw.step(row) for draw, row in zip(draws, made.logits[:, -1].float().cpu(), strict=True)]
+                nexts = [
+                    draw.step(row)
+                    for draw, row in zip(draws, made.logits[:, -1].float().cpu(), strict=True)
+                ]
                 if all(draw.finish for draw in draws):
                     break
                 ids = torch.tensor(nexts, device=ids.device).unsqueeze(1)

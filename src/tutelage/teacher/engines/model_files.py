@@ -36,13 +36,23 @@ def resolve_model(model: str) -> str:
     path = Path(model).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise TeacherError(f"teacher.model={model}: the folder {path} has no config.json; give a Hugging Face model folder.")
+            raise TeacherError(
+                f"teacher.model={model}: the folder {path} has no config.json; give a Hugging Face model folder."
+            )
         return str(path)
     if path.exists():
-        raise TeacherError(f"teacher.model={model} is a file; give the folder that holds it together with config.json.")
+        raise TeacherError(
+            f"teacher.model={model} is a file; give the folder that holds it together with config.json."
+        )
     if model.startswith(("/", ".", "~")) or model.count("/") > 1 or os.sep + os.sep in model:
-        nearby = [str(entry) for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
-        raise TeacherError(f"teacher.model={model}: there is no such folder. {did_you_mean('folder', str(path), nearby[:20])}")
+        nearby = (
+            [str(entry) for entry in path.parent.iterdir() if entry.is_dir()]
+            if path.parent.is_dir()
+            else []
+        )
+        raise TeacherError(
+            f"teacher.model={model}: there is no such folder. {did_you_mean('folder', str(path), nearby[:20])}"
+        )
     if not model.strip():
         raise TeacherError("teacher.model is empty; give a folder, a hub id, or `embedded`.")
     return model
@@ -65,8 +75,12 @@ def model_identity(model: str, revision: str = "") -> str:
     digest = hashlib.sha256()
     for name in _IDENTITY:
         if (folder / name).is_file():
-            digest.update(f"{name}\0".encode() + hashlib.sha256((folder / name).read_bytes()).digest())
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.gguf")]):
+            digest.update(
+                f"{name}\0".encode() + hashlib.sha256((folder / name).read_bytes()).digest()
+            )
+    for path in sorted(
+        [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.gguf")]
+    ):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + _header(path))
     return f"sha256:{digest.hexdigest()[:32]}"
 
@@ -101,7 +115,10 @@ def load_tokenizer(model: str, revision: str = "", *, trust_remote_code: bool = 
 
     try:
         return AutoTokenizer.from_pretrained(
-            model, revision=revision or None, trust_remote_code=trust_remote_code, local_files_only=is_local(model)
+            model,
+            revision=revision or None,
+            trust_remote_code=trust_remote_code,
+            local_files_only=is_local(model),
         )
     except (OSError, ValueError, KeyError) as error:
         raise TeacherError(

@@ -61,7 +61,12 @@ class EngineProcess(EngineLink):
         with theirs, log_path.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                command, env=dict(environment), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                env=dict(environment),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         super().__init__(Channel(ours), name)
         atexit.register(self.end)
@@ -75,7 +80,11 @@ class EngineProcess(EngineLink):
     def resident_bytes(self) -> int:
         """Resident memory of the process; 0 once it has ended."""
         try:
-            return int(psutil.Process(self._process.pid).memory_info().rss) if self.pid is not None else 0
+            return (
+                int(psutil.Process(self._process.pid).memory_info().rss)
+                if self.pid is not None
+                else 0
+            )
         except psutil.NoSuchProcess:
             return 0
 
@@ -84,7 +93,11 @@ class EngineProcess(EngineLink):
         atexit.unregister(self.end)
         self._tail_kept = self._tail()
         self._channel.close()
-        steps = [self._process.kill] if kill else [lambda: None, self._process.terminate, self._process.kill]
+        steps = (
+            [self._process.kill]
+            if kill
+            else [lambda: None, self._process.terminate, self._process.kill]
+        )
         for step in steps:
             step()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -101,8 +114,16 @@ class EngineProcess(EngineLink):
         if code is None:
             how = "closed its channel"
         else:
-            how = f"ended with exit code {code}" if code >= 0 else f"was ended by {_signal_name(-code)}"
-        memory = " If nobody ended it, the system did, for want of memory. " + MEMORY_ADVICE if code == -signal.SIGKILL else ""
+            how = (
+                f"ended with exit code {code}"
+                if code >= 0
+                else f"was ended by {_signal_name(-code)}"
+            )
+        memory = (
+            " If nobody ended it, the system did, for want of memory. " + MEMORY_ADVICE
+            if code == -signal.SIGKILL
+            else ""
+        )
         raise TeacherError(
             f"the teacher's process {how} ({progress}). What was answered is kept; run again to go on.{memory}{self._tail()}"
         )
@@ -113,9 +134,16 @@ class EngineProcess(EngineLink):
             return getattr(self, "_tail_kept", "")
         with self._log_path.open("rb") as log:
             log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - 20_000))
-            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+            lines = [
+                line for line in log.read().decode(errors="replace").splitlines() if line.strip()
+            ]
         where = "" if self._temporary else f" ({self._log_path})"
-        return f"\nIts last output{where}:\n  " + "\n  ".join(line[:300] for line in lines[-_TAIL_LINES:]) if lines else ""
+        return (
+            f"\nIts last output{where}:\n  "
+            + "\n  ".join(line[:300] for line in lines[-_TAIL_LINES:])
+            if lines
+            else ""
+        )
 
 
 def _signal_name(number: int) -> str:

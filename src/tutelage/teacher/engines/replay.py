@@ -34,17 +34,23 @@ class _Recording:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise TeacherError(f"the recording {path} cannot be read: {error.strerror}. Record one with teacher.record={path}.") from error
+            raise TeacherError(
+                f"the recording {path} cannot be read: {error.strerror}. Record one with teacher.record={path}."
+            ) from error
         for number, line in enumerate(data.splitlines(keepends=True), start=1):
             if not line.endswith(b"\n"):
                 break
             try:
                 self._take(number, json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
-                raise TeacherError(f"line {number} of the recording {path} cannot be read ({error!r}); record it again.") from error
+                raise TeacherError(
+                    f"line {number} of the recording {path} cannot be read ({error!r}); record it again."
+                ) from error
             self.whole_bytes += len(line)
         if not self.fingerprint:
-            raise TeacherError(f"{path} is no recording: its first line has no fingerprint. Record one with teacher.record=<file>.")
+            raise TeacherError(
+                f"{path} is no recording: its first line has no fingerprint. Record one with teacher.record=<file>."
+            )
 
     def _take(self, number: int, record: dict[str, Any]) -> None:
         if number == 1:
@@ -114,7 +120,9 @@ class ReplayTeacher:
         if near is None:
             nearest = "The recording holds no replies at all."
         elif near[0] == request.prompt:
-            nearest = "The prompt itself was recorded, with other choices, sampling, seed or schema."
+            nearest = (
+                "The prompt itself was recorded, with other choices, sampling, seed or schema."
+            )
         else:
             nearest = f"The nearest recorded prompt ({near[1]:.0f} % alike): {near[0][:_SHOWN]!r}."
         return ReplayMiss(

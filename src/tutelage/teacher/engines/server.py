@@ -11,7 +11,12 @@ from urllib.parse import urlsplit, urlunsplit
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
 from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, ScoreRequest
-from tutelage.teacher.engines.model_files import fingerprint_of, load_tokenizer, resolve_model, token_ids
+from tutelage.teacher.engines.model_files import (
+    fingerprint_of,
+    load_tokenizer,
+    resolve_model,
+    token_ids,
+)
 from tutelage.teacher.engines.server_client import Refused, ServerClient, run_async
 from tutelage.teacher.replies import ReplyCollector
 
@@ -55,12 +60,18 @@ class ServerTeacher:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ConfigError(f"teacher.url={url!r} is no address; give one like http://localhost:8000/v1.")
+            raise ConfigError(
+                f"teacher.url={url!r} is no address; give one like http://localhost:8000/v1."
+            )
         if parts.username or parts.password:
-            raise ConfigError(f"teacher.url holds a password; give the key in the environment variable {api_key_env} instead.")
+            raise ConfigError(
+                f"teacher.url holds a password; give the key in the environment variable {api_key_env} instead."
+            )
         if scoring not in _SCORINGS:
             raise ConfigError(did_you_mean("teacher.scoring", scoring, _SCORINGS))
-        self._root = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix("/v1"), "", ""))
+        self._root = urlunsplit(
+            (parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix("/v1"), "", "")
+        )
         self._model = model
         self._settings: dict[str, Any] = {
             "api_key_env": api_key_env,
@@ -81,7 +92,9 @@ class ServerTeacher:
     @property
     def fingerprint(self) -> str:
         """Names the address, the model and the way of scoring. What the server runs behind the name cannot be told."""
-        return fingerprint_of("server", url=self._root, model=self._model, scoring=self._configured_scoring)
+        return fingerprint_of(
+            "server", url=self._root, model=self._model, scoring=self._configured_scoring
+        )
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
         """Answer every request, in order.
@@ -136,7 +149,10 @@ class ServerTeacher:
 
     async def _tokenize_there(self, texts: Sequence[str], rows: list[list[int]]) -> None:
         async with ServerClient(self._root, **self._settings) as client:
-            bodies = [{"model": self._model, "prompt": text, "add_special_tokens": False} for text in texts]
+            bodies = [
+                {"model": self._model, "prompt": text, "add_special_tokens": False}
+                for text in texts
+            ]
             try:
                 answers = await asyncio.gather(*(client.post("/tokenize", body) for body in bodies))
             except Refused as error:
@@ -154,10 +170,19 @@ class ServerTeacher:
     async def _prepare(self, client: ServerClient, requests: Sequence[Request]) -> None:
         """Find out once what the server can do, before anything is asked for that it would silently ignore."""
         if self._scoring == "auto":
-            first = next((request for request in requests if isinstance(request, ScoreRequest) and request.choices), None)
+            first = next(
+                (
+                    request
+                    for request in requests
+                    if isinstance(request, ScoreRequest) and request.choices
+                ),
+                None,
+            )
             if first is not None:
                 await self._choose_scoring(client, first)
-        if not self._structured and any(isinstance(request, GenerateRequest) and request.json_schema for request in requests):
+        if not self._structured and any(
+            isinstance(request, GenerateRequest) and request.json_schema for request in requests
+        ):
             body = self._body("Write one word:", 48, 0.0) | structured.server_fields(_CANARY)
             try:
                 text, _, _, _ = _read(await client.post("/v1/completions", body))
@@ -187,7 +212,12 @@ class ServerTeacher:
         )
 
     def _body(self, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:
-        return {"model": self._model, "prompt": prompt, "max_tokens": max_tokens, "temperature": temperature}
+        return {
+            "model": self._model,
+            "prompt": prompt,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
 
     async def _answer(self, client: ServerClient, request: Request) -> Reply:
         try:
@@ -210,7 +240,9 @@ class ServerTeacher:
             body["top_k"] = sampling.top_k
         if request.json_schema:
             body |= structured.server_fields(request.json_schema)
-        text, prompt_tokens, completion_tokens, choice = _read(await client.post("/v1/completions", body))
+        text, prompt_tokens, completion_tokens, choice = _read(
+            await client.post("/v1/completions", body)
+        )
         error = ""
         if request.json_schema:
             try:
@@ -222,9 +254,15 @@ class ServerTeacher:
 
     async def _score(self, client: ServerClient, request: ScoreRequest) -> Reply:
         if not 1 <= len(request.choices) <= 128:
-            return Reply(request.id, error=f"a score takes 1 to 128 choices, this one has {len(request.choices)}")
+            return Reply(
+                request.id,
+                error=f"a score takes 1 to 128 choices, this one has {len(request.choices)}",
+            )
         # Names of tokens as "token_id:7": a token's text does not always tell which one it is.
-        body = self._body(request.prompt, 1, 0.0) | {"logprobs": 1, "return_tokens_as_token_ids": True}
+        body = self._body(request.prompt, 1, 0.0) | {
+            "logprobs": 1,
+            "return_tokens_as_token_ids": True,
+        }
         if self._scoring == "exact":
             body["logprob_token_ids"] = list(request.choices)
         else:
@@ -234,10 +272,14 @@ class ServerTeacher:
         if self._scoring == "exact":
             missing = [token for token in request.choices if f"token_id:{token}" not in seen]
             if missing:
-                raise ValueError(f"no log-probability for choice {missing[0]}; this server does not know logprob_token_ids")
+                raise ValueError(
+                    f"no log-probability for choice {missing[0]}; this server does not know logprob_token_ids"
+                )
             values = [seen[f"token_id:{token}"] for token in request.choices]
         else:
-            names = await self._names(request.choices, by_id=any(name.startswith("token_id:") for name in seen))
+            names = await self._names(
+                request.choices, by_id=any(name.startswith("token_id:") for name in seen)
+            )
             floor = min(seen.values())
             values = [seen.get(name, floor) for name in names]
         return Reply(request.id, "", tuple(values), prompt_tokens, 1, "length")
@@ -261,8 +303,17 @@ def _read(answer: Any) -> tuple[str, int, int, dict[str, Any]]:
     if not isinstance(text, str):
         raise ValueError("its text is missing")
     usage = answer.get("usage")
-    prompt, completion = (usage.get("prompt_tokens"), usage.get("completion_tokens")) if isinstance(usage, dict) else (None, None)
-    if not isinstance(prompt, int) or not isinstance(completion, int) or prompt < 0 or completion < 0:
+    prompt, completion = (
+        (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        if isinstance(usage, dict)
+        else (None, None)
+    )
+    if (
+        not isinstance(prompt, int)
+        or not isinstance(completion, int)
+        or prompt < 0
+        or completion < 0
+    ):
         raise ValueError("its token counts are missing, so it cannot be billed")
     return text, prompt, completion, choices[0]
 

@@ -37,7 +37,16 @@ class ServerClient:
         backoff: the first pause in seconds; it doubles, with jitter.
     """
 
-    def __init__(self, root: str, *, api_key_env: str, concurrency: int, timeout: float, retries: int, backoff: float) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        api_key_env: str,
+        concurrency: int,
+        timeout: float,
+        retries: int,
+        backoff: float,
+    ) -> None:
         self._root = root
         self._key_name = api_key_env
         self._key = os.environ.get(api_key_env, "") if api_key_env else ""
@@ -46,7 +55,11 @@ class ServerClient:
         self._backoff = backoff
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-        self._http = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)), limits=limits)
+        self._http = httpx.AsyncClient(
+            headers=headers,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            limits=limits,
+        )
 
     async def __aenter__(self) -> ServerClient:
         """Open."""
@@ -106,7 +119,9 @@ class ServerClient:
         if code in (400, 413, 422):
             raise Refused(said)
         if code != 200:
-            raise TeacherError(f"the server at {self._root} answered HTTP {code} at {path}: {said}. Check teacher.url.")
+            raise TeacherError(
+                f"the server at {self._root} answered HTTP {code} at {path}: {said}. Check teacher.url."
+            )
         try:
             return answer.json()
         except ValueError as error:

@@ -49,7 +49,9 @@ class SharedEngine(EngineLink):
         TeacherError: the engine did not start.
     """
 
-    def __init__(self, address: str, start: Mapping[str, Any], *, name: str, start_timeout: float) -> None:
+    def __init__(
+        self, address: str, start: Mapping[str, Any], *, name: str, start_timeout: float
+    ) -> None:
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             end.connect(address)
@@ -139,7 +141,10 @@ class EngineHost:
         """Stop listening and end every engine; twice is not an error."""
         self._closed = True
         # accept() does not wake up when the listener is closed under it; a last visitor wakes it.
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor,
+        ):
             visitor.connect(self.address)
         self._listener.close()
         for channel in list(self._channels):
@@ -152,7 +157,9 @@ class EngineHost:
     @property
     def pids(self) -> tuple[int, ...]:
         """Process ids of the engines that run."""
-        return tuple(pid for engine in self._engines.values() if (pid := engine.process.pid) is not None)
+        return tuple(
+            pid for engine in self._engines.values() if (pid := engine.process.pid) is not None
+        )
 
     def _accept(self) -> None:
         while True:
@@ -195,7 +202,9 @@ class EngineHost:
             engine = self._engines.get(key)
             if engine is None or engine.process.pid is None:
                 model = str(start["engine"]["model"])
-                environment = self._environment or child_environment(vllm_hardware()[0], offline=is_local(model))
+                environment = self._environment or child_environment(
+                    vllm_hardware()[0], offline=is_local(model)
+                )
                 engine = self._engines[key] = _Engine(
                     EngineProcess(
                         start,
@@ -218,10 +227,18 @@ class EngineHost:
             engine.process.send({**ask, "batch": engine.batch})
             while left:
                 message = engine.process.poll(_RELAY_SECONDS, "for another run")
-                if message is not None and message["op"] == "reply" and message["batch"] == engine.batch:
+                if (
+                    message is not None
+                    and message["op"] == "reply"
+                    and message["batch"] == engine.batch
+                ):
                     left -= 1
                     channel.send({**message, "batch": ask["batch"]})
-                elif message is None and (word := channel.receive(0)) is not None and word["op"] == "abort":
+                elif (
+                    message is None
+                    and (word := channel.receive(0)) is not None
+                    and word["op"] == "abort"
+                ):
                     return
         finally:
             # Whatever becomes of the engine here, the next run must get its turn.

@@ -18,9 +18,21 @@ from typing import Any
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
 from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request
-from tutelage.teacher.engines.hardware import Hardware, child_environment, resolve_dtype, vllm_hardware
+from tutelage.teacher.engines.hardware import (
+    Hardware,
+    child_environment,
+    resolve_dtype,
+    vllm_hardware,
+)
 from tutelage.teacher.engines.link import EngineLink
-from tutelage.teacher.engines.model_files import fingerprint_of, is_local, load_tokenizer, model_identity, resolve_model, token_ids
+from tutelage.teacher.engines.model_files import (
+    fingerprint_of,
+    is_local,
+    load_tokenizer,
+    model_identity,
+    resolve_model,
+    token_ids,
+)
 from tutelage.teacher.engines.process import EngineProcess
 from tutelage.teacher.engines.shared import SharedEngine, shared_address
 from tutelage.teacher.replies import ReplyCollector
@@ -89,7 +101,9 @@ class VllmTeacher:
             raise ConfigError(f"teacher.chunk_size is {chunk_size}; it must be at least 1")
         self._hardware, self._version = vllm_hardware()
         if lifecycle == "sleep" and self._hardware.device == "cpu":
-            raise ConfigError("teacher.lifecycle=sleep needs a GPU: vLLM cannot sleep on a CPU. Use resident or restart.")
+            raise ConfigError(
+                "teacher.lifecycle=sleep needs a GPU: vLLM cannot sleep on a CPU. Use resident or restart."
+            )
         self._model = resolve_model(model)
         self._dtype = resolve_dtype(dtype, self._hardware)
         self._max_model_len = max_model_len
@@ -139,7 +153,9 @@ class VllmTeacher:
         """Token ids of each text, with no special tokens added; done here, without the engine."""
         with self._lock:
             if self._tokenizer is None:
-                self._tokenizer = load_tokenizer(self._model, self._revision, trust_remote_code=self._trust_remote_code)
+                self._tokenizer = load_tokenizer(
+                    self._model, self._revision, trust_remote_code=self._trust_remote_code
+                )
             return token_ids(self._tokenizer, texts)
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
@@ -169,8 +185,15 @@ class VllmTeacher:
             elif self._lifecycle == "sleep" and self.pid is not None and not self._asleep:
                 self._command("sleep", "slept")
                 self._asleep = True
-            done = HandOver(self._lifecycle, before, (self._process.resident_bytes() if self._process else 0))
-        _LOG.info("teacher handed over (%s): %.2f GB before, %.2f GB after", done.lifecycle, done.before / 2**30, done.after / 2**30)
+            done = HandOver(
+                self._lifecycle, before, (self._process.resident_bytes() if self._process else 0)
+            )
+        _LOG.info(
+            "teacher handed over (%s): %.2f GB before, %.2f GB after",
+            done.lifecycle,
+            done.before / 2**30,
+            done.after / 2**30,
+        )
         return done
 
     def close(self) -> None:
@@ -179,12 +202,22 @@ class VllmTeacher:
             self._end()
             self._closed = True
 
-    def _split_off_refused(self, requests: Sequence[Request], keep: Callable[[Reply], None]) -> list[Request]:
+    def _split_off_refused(
+        self, requests: Sequence[Request], keep: Callable[[Reply], None]
+    ) -> list[Request]:
         """Answer what needs no engine to be refused, and sort the rest so that shared prefixes meet."""
         sent: list[Request] = []
         for request in requests:
-            if not isinstance(request, GenerateRequest) and not 1 <= len(request.choices) <= _MAX_CHOICES:
-                keep(Reply(request.id, error=f"a score takes 1 to {_MAX_CHOICES} choices, this one has {len(request.choices)}"))
+            if (
+                not isinstance(request, GenerateRequest)
+                and not 1 <= len(request.choices) <= _MAX_CHOICES
+            ):
+                keep(
+                    Reply(
+                        request.id,
+                        error=f"a score takes 1 to {_MAX_CHOICES} choices, this one has {len(request.choices)}",
+                    )
+                )
             else:
                 sent.append(request)
         return sorted(sent, key=lambda request: request.prompt)
@@ -194,12 +227,20 @@ class VllmTeacher:
         self._batch += 1
         kinds = ("score", "generate")
         numbered = enumerate(requests)
-        messages = [{"index": index, "kind": kinds[isinstance(request, GenerateRequest)], **asdict(request)} for index, request in numbered]
+        messages = [
+            {"index": index, "kind": kinds[isinstance(request, GenerateRequest)], **asdict(request)}
+            for index, request in numbered
+        ]
         left = len(requests)
         try:
-            process.send({"op": "ask", "batch": self._batch, "requests": messages}, "before it was asked")
+            process.send(
+                {"op": "ask", "batch": self._batch, "requests": messages}, "before it was asked"
+            )
             while left:
-                message = process.receive(self._reply_timeout, f"{len(requests) - left} of {len(requests)} requests were answered")
+                message = process.receive(
+                    self._reply_timeout,
+                    f"{len(requests) - left} of {len(requests)} requests were answered",
+                )
                 # Replies of an earlier batch that was given up half-way are of no use to anyone.
                 if message["op"] == "reply" and message["batch"] == self._batch:
                     left -= 1
@@ -217,7 +258,9 @@ class VllmTeacher:
             started = time.monotonic()
             start = {"op": "start", "engine": self.engine_arguments(), "window": self._chunk_size}
             if host := shared_address():
-                self._process = SharedEngine(host, start, name=self._model, start_timeout=self._start_timeout)
+                self._process = SharedEngine(
+                    host, start, name=self._model, start_timeout=self._start_timeout
+                )
             else:
                 self._process = EngineProcess(
                     start,
@@ -227,7 +270,12 @@ class VllmTeacher:
                     log_path=self._log_path,
                     module=self.child_module,
                 )
-            _LOG.info("teacher %s is ready after %.1f s (process %s)", self._model, time.monotonic() - started, self._process.pid)
+            _LOG.info(
+                "teacher %s is ready after %.1f s (process %s)",
+                self._model,
+                time.monotonic() - started,
+                self._process.pid,
+            )
         if self._asleep:
             self._command("wake", "woke")
             self._asleep = False
@@ -259,12 +307,22 @@ class VllmTeacher:
         }
         if self._hardware.device == "cpu":
             # The default block of 128 tokens never caches a short shared prefix; 16 is refused on a CPU.
-            arguments |= {"enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": int(self._kv_cache_gb * 2**30)}
+            arguments |= {
+                "enforce_eager": True,
+                "block_size": 32,
+                "kv_cache_memory_bytes": int(self._kv_cache_gb * 2**30),
+            }
             # vLLM 0.32 rewinds the generator of a seeded request whose prompt is split over two steps, and a CPU generator cannot be
             # rewound: the engine dies. So no prompt is split.
-            arguments |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, self._max_model_len)}
+            arguments |= {
+                "enable_chunked_prefill": False,
+                "max_num_batched_tokens": max(4096, self._max_model_len),
+            }
         else:
-            arguments |= {"gpu_memory_utilization": self._gpu_memory_utilization, "enable_sleep_mode": self._lifecycle == "sleep"}
+            arguments |= {
+                "gpu_memory_utilization": self._gpu_memory_utilization,
+                "enable_sleep_mode": self._lifecycle == "sleep",
+            }
         return arguments
 
 

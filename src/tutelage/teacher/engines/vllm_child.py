@@ -28,7 +28,9 @@ _PARENT_POLL_SECONDS = 1.0
 class EngineLoop:
     """Feeds the engine from the parent's messages and sends every reply back in the step that finished it."""
 
-    def __init__(self, channel: Channel, collector: queue.SimpleQueue[dict[str, Any]], llm: Any, window: int) -> None:
+    def __init__(
+        self, channel: Channel, collector: queue.SimpleQueue[dict[str, Any]], llm: Any, window: int
+    ) -> None:
         """Serve ``llm``; at most ``window`` requests are inside the engine at once."""
         self._channel = channel
         self._collector = collector
@@ -103,7 +105,9 @@ class EngineLoop:
         self._serial += 1
         name = str(self._serial)
         try:
-            self._internal[name] = self._engine.add_request(name, {"prompt_token_ids": ids}, self._parameters(request))
+            self._internal[name] = self._engine.add_request(
+                name, {"prompt_token_ids": ids}, self._parameters(request)
+            )
         except (ValueError, TypeError, VLLMClientError) as error:
             # vLLM's own refusal of one request, for instance a schema with a keyword it cannot compile.
             self._send(request, error=f"vLLM refused the request: {str(error).strip()[:400]}")
@@ -128,7 +132,11 @@ class EngineLoop:
         final: Any = RequestOutputKind.FINAL_ONLY
         if request["kind"] == "score":
             return SamplingParams(
-                max_tokens=1, temperature=0.0, logprob_token_ids=list(request["choices"]), detokenize=False, output_kind=final
+                max_tokens=1,
+                temperature=0.0,
+                logprob_token_ids=list(request["choices"]),
+                detokenize=False,
+                output_kind=final,
             )
         sampling = request["sampling"]
         schema = request["json_schema"]
@@ -139,7 +147,9 @@ class EngineLoop:
             max_tokens=sampling["max_tokens"],
             stop=list(sampling["stop"]) or None,
             seed=request["seed"] & (2**63 - 1),
-            structured_outputs=StructuredOutputsParams(**structured.vllm_fields(schema)) if schema else None,
+            structured_outputs=StructuredOutputsParams(**structured.vllm_fields(schema))
+            if schema
+            else None,
             output_kind=final,
         )
 
@@ -148,14 +158,24 @@ class EngineLoop:
         self._internal.pop(output.request_id, None)
         made = output.outputs[0]
         if request["kind"] == "generate":
-            self._send(request, text=made.text, completion=len(made.token_ids), finish=made.finish_reason or "")
+            self._send(
+                request,
+                text=made.text,
+                completion=len(made.token_ids),
+                finish=made.finish_reason or "",
+            )
             return
         first = made.logprobs[0] if made.logprobs else {}
         missing = [token for token in request["choices"] if token not in first]
         if missing:
             self._send(request, error=f"vLLM returned no log-probability for choice {missing[0]}")
             return
-        self._send(request, logprobs=[float(first[token].logprob) for token in request["choices"]], completion=1, finish="length")
+        self._send(
+            request,
+            logprobs=[float(first[token].logprob) for token in request["choices"]],
+            completion=1,
+            finish="length",
+        )
 
     def _send(
         self,
@@ -199,7 +219,11 @@ def _watch(channel: Channel, collector: queue.SimpleQueue[dict[str, Any]], paren
 
 def _reason(error: BaseException) -> str:
     """The last cause that says something, one line, and its kind."""
-    lines = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
+    lines = [
+        line
+        for line in "".join(traceback.format_exception_only(error)).splitlines()
+        if line.strip()
+    ]
     return (" ".join(lines) or type(error).__name__)[:1500]
 
 

@@ -25,13 +25,21 @@ def request_key(fingerprint: str, request: Request) -> str:
         content: list[object] = [
             "generate",
             request.prompt,
-            [float(sampling.temperature), float(sampling.top_p), sampling.top_k, sampling.max_tokens, list(sampling.stop)],
+            [
+                float(sampling.temperature),
+                float(sampling.top_p),
+                sampling.top_k,
+                sampling.max_tokens,
+                list(sampling.stop),
+            ],
             request.seed,
             request.json_schema,
         ]
     else:
         content = ["score", request.prompt, list(request.choices)]
-    return hashlib.sha256(json.dumps([fingerprint, *content], ensure_ascii=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([fingerprint, *content], ensure_ascii=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 class CachedTeacher:
@@ -77,7 +85,11 @@ class CachedTeacher:
         def deliver(key: bytes, reply: Reply) -> None:
             # Only the first of identical requests was sent.
             for position, request in enumerate(waiting.pop(key)):
-                collector.keep(_named(reply, request.id, cached=reply.cached or (position > 0 and not reply.error)))
+                collector.keep(
+                    _named(
+                        reply, request.id, cached=reply.cached or (position > 0 and not reply.error)
+                    )
+                )
 
         while waiting:
             found = self._store.get(list(waiting))
@@ -90,7 +102,9 @@ class CachedTeacher:
                 time.sleep(_POLL_SECONDS)
         return collector.in_order()
 
-    def _ask_inner(self, claimed: dict[bytes, Request], deliver: Callable[[bytes, Reply], None]) -> None:
+    def _ask_inner(
+        self, claimed: dict[bytes, Request], deliver: Callable[[bytes, Reply], None]
+    ) -> None:
         keys = {request.id: key for key, request in claimed.items()}
         renewed = time.monotonic()
 

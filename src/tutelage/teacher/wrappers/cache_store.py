@@ -39,7 +39,9 @@ class CacheStore:
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
         with self._plain_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
             try:
                 self._prepare()
             except BaseException:
@@ -55,7 +57,9 @@ class CacheStore:
             raise TeacherError(
                 f"the cache {self._path} has format {version}, this version reads {_SCHEMA_VERSION}; name another teacher.cache."
             )
-        self._db.execute("CREATE TABLE IF NOT EXISTS replies (key BLOB PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS replies (key BLOB PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID"
+        )
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, owner TEXT NOT NULL, renewed REAL NOT NULL) WITHOUT ROWID"
         )
@@ -68,7 +72,11 @@ class CacheStore:
         with self._lock, self._plain_errors():
             for some in _portions(keys):
                 marks = ",".join("?" * len(some))
-                found.update(self._db.execute(f"SELECT key, reply FROM replies WHERE key IN ({marks})", some).fetchall())
+                found.update(
+                    self._db.execute(
+                        f"SELECT key, reply FROM replies WHERE key IN ({marks})", some
+                    ).fetchall()
+                )
         return found
 
     def put(self, key: bytes, reply: str) -> None:
@@ -84,22 +92,36 @@ class CacheStore:
             taken = set(self.get(keys))
             for some in _portions(keys):
                 marks = ",".join("?" * len(some))
-                rows = self._db.execute(f"SELECT key, owner, renewed FROM claims WHERE key IN ({marks})", some).fetchall()
+                rows = self._db.execute(
+                    f"SELECT key, owner, renewed FROM claims WHERE key IN ({marks})", some
+                ).fetchall()
                 alive = {owner: self._alive(owner) for owner in {owner for _, owner, _ in rows}}
-                taken.update(key for key, owner, renewed in rows if alive[owner] and renewed > now - self._claim_seconds)
+                taken.update(
+                    key
+                    for key, owner, renewed in rows
+                    if alive[owner] and renewed > now - self._claim_seconds
+                )
             mine = [key for key in keys if key not in taken]
-            self._db.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", [(key, self._owner, now) for key in mine])
+            self._db.executemany(
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)",
+                [(key, self._owner, now) for key in mine],
+            )
         return mine
 
     def renew(self) -> None:
         """Say that the work behind this process's claims goes on."""
         with self._lock, self._plain_errors():
-            self._db.execute("UPDATE claims SET renewed = ? WHERE owner = ?", (time.time(), self._owner))
+            self._db.execute(
+                "UPDATE claims SET renewed = ? WHERE owner = ?", (time.time(), self._owner)
+            )
 
     def release(self, keys: Iterable[bytes]) -> None:
         """Give up this process's claims on ``keys``."""
         with self._lock, self._plain_errors(), self._transaction():
-            self._db.executemany("DELETE FROM claims WHERE key = ? AND owner = ?", [(key, self._owner) for key in keys])
+            self._db.executemany(
+                "DELETE FROM claims WHERE key = ? AND owner = ?",
+                [(key, self._owner) for key in keys],
+            )
 
     def __len__(self) -> int:
         """How many replies are kept."""
@@ -138,19 +160,24 @@ class CacheStore:
             yield
         except (sqlite3.Error, OSError) as error:
             said = str(error).lower()
-            if any(word in said for word in ("disk is full", "disk i/o", "no space", "database or disk")):
+            if any(
+                word in said
+                for word in ("disk is full", "disk i/o", "no space", "database or disk")
+            ):
                 todo = "The disk is full or failing: free some space and run again; every reply that came before is kept."
-            elif any(word in said for word in ("not a database", "malformed", "corrupt", "encrypted")):
-                todo = (
-                    "The file is broken or is no cache of this program: move it away (the replies in it are paid again), or name another."
-                )
+            elif any(
+                word in said for word in ("not a database", "malformed", "corrupt", "encrypted")
+            ):
+                todo = "The file is broken or is no cache of this program: move it away (the replies in it are paid again), or name another."
             elif "locked" in said or "busy" in said:
                 todo = f"Another process held it for more than {_BUSY_SECONDS:g} seconds; see which one, or name another file."
             elif "closed" in said:
                 todo = "The teacher was closed and asked again; build a new one."
             else:
                 todo = "Check that the folder exists and may be written, or name another file with teacher.cache."
-            raise TeacherError(f"the teacher's cache {self._path} failed: {error}. {todo}") from error
+            raise TeacherError(
+                f"the teacher's cache {self._path} failed: {error}. {todo}"
+            ) from error
 
 
 def _portions(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

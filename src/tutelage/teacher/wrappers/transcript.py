@@ -47,7 +47,13 @@ class TranscriptTeacher:
 
                 def write(request: Request, reply: Reply) -> None:
                     try:
-                        file.write(json.dumps({"request": request_to_dict(request), "reply": asdict(reply)}, ensure_ascii=False) + "\n")
+                        file.write(
+                            json.dumps(
+                                {"request": request_to_dict(request), "reply": asdict(reply)},
+                                ensure_ascii=False,
+                            )
+                            + "\n"
+                        )
                         file.flush()
                     except OSError as error:
                         raise self._unwritable(error) from error

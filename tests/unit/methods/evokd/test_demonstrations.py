@@ -14,13 +14,23 @@ from tutelage.methods.evokd.demonstrations import DemonstrationSampler, balanced
 from tutelage.records import Feedback
 
 
-def sampler(given_feedback: Feedback = MIXED, seed: int = 0, **changes: Any) -> DemonstrationSampler:
-    settings: dict[str, Any] = {"wrong": 4, "correct": 4, "confident_first": False, "rng": random.Random(seed), **changes}
+def sampler(
+    given_feedback: Feedback = MIXED, seed: int = 0, **changes: Any
+) -> DemonstrationSampler:
+    settings: dict[str, Any] = {
+        "wrong": 4,
+        "correct": 4,
+        "confident_first": False,
+        "rng": random.Random(seed),
+        **changes,
+    }
     return DemonstrationSampler(TASK, given_feedback, SHOTS, **settings)
 
 
 def test_no_class_fills_the_page() -> None:
-    many = [outcome("Animal", "Tool", n) for n in range(20)] + [outcome("Food", "Tool", n) for n in range(2)]
+    many = [outcome("Animal", "Tool", n) for n in range(20)] + [
+        outcome("Food", "Tool", n) for n in range(2)
+    ]
     drawn = balanced_sample(TASK, many, 5, random.Random(0))
     assert Counter(one.target for one in drawn) == {"Animal": 3, "Food": 2}
 
@@ -46,7 +56,11 @@ def test_the_analysis_is_shown_wrong_and_right_ones() -> None:
 def test_confident_mistakes_first_where_asked() -> None:
     shown = sampler(confident_first=True, wrong=2)
     assert shown.wrong == list(MIXED.confident_wrong[:2])
-    assert shown.wrong[0].confidence >= shown.wrong[1].confidence > min(one.confidence for one in MIXED.wrong)
+    assert (
+        shown.wrong[0].confidence
+        >= shown.wrong[1].confidence
+        > min(one.confidence for one in MIXED.wrong)
+    )
 
 
 def test_a_hard_text_is_written_from_mistakes_and_one_shot() -> None:
@@ -83,15 +97,25 @@ def test_without_correct_ones_on_show_none_comes_back_as_a_demonstration() -> No
 
 def test_shots_fill_up_and_are_never_shown_twice() -> None:
     nothing = feedback({}, {})
-    for shown in (sampler(nothing).for_easy("Tool", 3), sampler(nothing).for_hard("Tool", 3)[0], sampler().from_shots("Tool", 3)):
-        assert sorted(one.id for one in shown) == sorted(shot.id for shot in SHOTS if shot.label == "Tool")
+    for shown in (
+        sampler(nothing).for_easy("Tool", 3),
+        sampler(nothing).for_hard("Tool", 3)[0],
+        sampler().from_shots("Tool", 3),
+    ):
+        assert sorted(one.id for one in shown) == sorted(
+            shot.id for shot in SHOTS if shot.label == "Tool"
+        )
     assert sampler().from_shots("Tool", 1)[0] in SHOTS
 
 
 @given(st.sampled_from(NAMES), st.integers(1, 6), st.integers(0, 20))
 def test_demonstrations_are_different_texts_of_the_class(name: str, count: int, seed: int) -> None:
     shown = sampler(seed=seed)
-    for picked in (shown.for_hard(name, count)[0], shown.for_easy(name, count), shown.from_shots(name, count)):
+    for picked in (
+        shown.for_hard(name, count)[0],
+        shown.for_easy(name, count),
+        shown.from_shots(name, count),
+    ):
         assert 1 <= len(picked) <= count
         assert len({one.text for one in picked}) == len(picked)
         assert all(getattr(one, "target", getattr(one, "label", "")) == name for one in picked)

@@ -35,7 +35,9 @@ from tutelage.teacher.base import GenerateRequest, Reply, Request
 def test_more_samples_are_generated_for_the_classes_whose_f1_is_low(tmp_path: Path) -> None:
     _, teacher, growth = grown(tmp_path, n_hard=20, n_easy=20)
     asked = Counter(asked_label(request.prompt) for request in teacher.generations())
-    assert MIXED.per_class["Tool"].f1 < min(MIXED.per_class["Animal"].f1, MIXED.per_class["Food"].f1)
+    assert MIXED.per_class["Tool"].f1 < min(
+        MIXED.per_class["Animal"].f1, MIXED.per_class["Food"].f1
+    )
     assert asked["Tool"] > asked["Animal"] >= asked["Food"]
     assert sum(asked.values()) == 40
     assert growth.quota["Tool/hard"] > growth.quota["Food/hard"]
@@ -92,7 +94,11 @@ def test_every_request_is_accounted_for(tmp_path: Path) -> None:
     def script(request: Request) -> Any:
         if isinstance(request, GenerateRequest) and request.id in ("1", "7"):
             return Reply(request.id, error="lost")
-        return " short" if request.id == "3" and isinstance(request, GenerateRequest) else obliging(request)
+        return (
+            " short"
+            if request.id == "3" and isinstance(request, GenerateRequest)
+            else obliging(request)
+        )
 
     heard = Heard()
     _, teacher, growth = grown(tmp_path, script=script, heard=heard)
@@ -124,10 +130,20 @@ def test_no_outcomes_ask_for_no_analysis(tmp_path: Path) -> None:
 
 
 def test_texts_that_repeat_dev_the_shots_or_themselves_are_rejected(tmp_path: Path) -> None:
-    said = {"0": DEV[0].text, "1": SHOTS[0].text.upper(), "2": a_text("Tool", 1), "3": a_text("Tool", 1), "4": a_text("Tool", 1)[:-1] + "!"}
+    said = {
+        "0": DEV[0].text,
+        "1": SHOTS[0].text.upper(),
+        "2": a_text("Tool", 1),
+        "3": a_text("Tool", 1),
+        "4": a_text("Tool", 1)[:-1] + "!",
+    }
 
     def script(request: Request) -> Any:
-        return said[request.id] if isinstance(request, GenerateRequest) and request.id in said else obliging(request)
+        return (
+            said[request.id]
+            if isinstance(request, GenerateRequest) and request.id in said
+            else obliging(request)
+        )
 
     _, _, growth = grown(tmp_path, script=script)
     reasons = [row.reason for row in growth.rows[:5]]
@@ -141,7 +157,9 @@ def test_texts_that_repeat_dev_the_shots_or_themselves_are_rejected(tmp_path: Pa
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_same_seed_asks_the_same(tmp_path: Path, seed: int) -> None:
     styles = {"styles": {"tone": ["polite", "curt"], "length": ["short", ""]}}
-    first, again, other = (grown(tmp_path, seed=given, **styles)[1].asked for given in (seed, seed, seed + 1))
+    first, again, other = (
+        grown(tmp_path, seed=given, **styles)[1].asked for given in (seed, seed, seed + 1)
+    )
     assert first == again
     assert first != other
     prompts = {request.prompt for request in first}
@@ -149,14 +167,24 @@ def test_the_same_seed_asks_the_same(tmp_path: Path, seed: int) -> None:
 
 
 def test_rounds_draw_anew(tmp_path: Path) -> None:
-    seeds = [{request.seed for request in grown(tmp_path, round=round)[1].generations()} for round in (1, 2)]
+    seeds = [
+        {request.seed for request in grown(tmp_path, round=round)[1].generations()}
+        for round in (1, 2)
+    ]
     assert len(seeds[0]) == len(seeds[1]) == 12
     assert not seeds[0] & seeds[1]
 
 
 def test_styles_are_cells_of_the_grid(tmp_path: Path) -> None:
-    _, teacher, growth = grown(tmp_path, styles={"tone": ["polite", "curt"], "length": ["short", ""]}, n_hard=30, n_easy=30)
-    assert {row.detail.get("style", "") for row in growth.rows} == {"polite, short", "polite", "curt, short", "curt"}
+    _, teacher, growth = grown(
+        tmp_path, styles={"tone": ["polite", "curt"], "length": ["short", ""]}, n_hard=30, n_easy=30
+    )
+    assert {row.detail.get("style", "") for row in growth.rows} == {
+        "polite, short",
+        "polite",
+        "curt, short",
+        "curt",
+    }
     assert any("(curt, short)" in request.prompt for request in teacher.generations())
 
 
@@ -181,7 +209,11 @@ def test_a_resumed_method_rejects_the_same_duplicates(tmp_path: Path) -> None:
     again = resumed.next_rows(MIXED, 2)
     assert again.rows == undisturbed.rows
     assert {row.reason for row in again.rows} == {"exact duplicate of pool"}
-    assert {row.reason for row in first.rows} >= {"", "exact duplicate of pool", "scored label is not the one asked for"}
+    assert {row.reason for row in first.rows} >= {
+        "",
+        "exact duplicate of pool",
+        "scored label is not the one asked for",
+    }
 
 
 def test_a_resumed_calibrator_goes_on_alike(tmp_path: Path) -> None:
@@ -259,7 +291,11 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
     method.setup(context(tmp_path, teacher))
     sample = method.sample_requests(4)
     assert teacher.asked == []
-    assert {kind: len(requests) for kind, requests in sample.items()} == {"generation": 4, "labelling": 4, "analysis": 1}
+    assert {kind: len(requests) for kind, requests in sample.items()} == {
+        "generation": 4,
+        "labelling": 4,
+        "analysis": 1,
+    }
     assert method.requests_a_round() == {"generation": 12, "labelling": 12, "analysis": 1}
     static = make_evokd(feedback=False, separated=False)
     static.setup(context(tmp_path, teacher))
@@ -273,14 +309,22 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
         ({"n_hard": 0, "n_easy": 0}, {}, r"n_hard and method.n_easy are both 0.*method=shots"),
         ({}, {"teacher": None}, "needs a teacher"),
         ({}, {"shots": ()}, "starts from labelled shots and shots=0 gives none"),
-        ({"init": "llm_da"}, {}, "method.init=llm_da keeps the entities of sentences, and this task has none"),
+        (
+            {"init": "llm_da"},
+            {},
+            "method.init=llm_da keeps the entities of sentences, and this task has none",
+        ),
         ({"init": "llmda"}, {}, "Unknown method.init 'llmda'. Did you mean 'llm_da'"),
         ({"min_words": 9, "max_words": 3}, {}, "min_words=9 and method.max_words=3"),
     ],
 )
-def test_what_cannot_be_grown(tmp_path: Path, changes: dict[str, Any], standing: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_grown(
+    tmp_path: Path, changes: dict[str, Any], standing: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
-        make_evokd(**changes).setup(context(tmp_path, standing.pop("teacher", WordTeacher(obliging)), **standing))
+        make_evokd(**changes).setup(
+            context(tmp_path, standing.pop("teacher", WordTeacher(obliging)), **standing)
+        )
 
 
 def test_mistakes_that_the_teacher_does_not_vouch_for_are_not_aimed_at(tmp_path: Path) -> None:
@@ -290,7 +334,9 @@ def test_mistakes_that_the_teacher_does_not_vouch_for_are_not_aimed_at(tmp_path:
     rows = [row for row in method.next_rows(MIXED, 1).rows if row.target == "Tool"][:2]
     doubtful = replace(rows[1], distribution=LabelDistribution(NAMES, (0.3, 0.4, 0.3), 0.0))
     standing.pool.append([rows[0], doubtful])
-    mistakes = [Outcome(row.id, row.text, "Tool", "Animal", (0.6, 0.2, 0.2), "hard", 1) for row in rows]
+    mistakes = [
+        Outcome(row.id, row.text, "Tool", "Animal", (0.6, 0.2, 0.2), "hard", 1) for row in rows
+    ]
     given = Feedback(1, tuple(mistakes), MIXED.per_class)
     aimed = method.aimed_at(given)
     assert [one.id for one in aimed.outcomes] == [rows[0].id]

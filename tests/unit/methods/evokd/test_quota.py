@@ -36,12 +36,18 @@ def test_a_single_mistake_does_not_draw_a_round_to_its_class() -> None:
 
 def test_few_examples_prove_little() -> None:
     """F1 of 0 over one example is weaker evidence than over twenty."""
-    few = class_quota(100, LABELS, {**scores(A=0.9, B=0.9, C=0.9), "D": ClassScore(0, 0, 0, 1)}, focus=1.0)
-    many = class_quota(100, LABELS, {**scores(A=0.9, B=0.9, C=0.9), "D": ClassScore(0, 0, 0, 20)}, focus=1.0)
+    few = class_quota(
+        100, LABELS, {**scores(A=0.9, B=0.9, C=0.9), "D": ClassScore(0, 0, 0, 1)}, focus=1.0
+    )
+    many = class_quota(
+        100, LABELS, {**scores(A=0.9, B=0.9, C=0.9), "D": ClassScore(0, 0, 0, 20)}, focus=1.0
+    )
     assert few["A"] < few["D"] < many["D"]
 
 
-@pytest.mark.parametrize("given_scores", [{}, scores(A=1.0, B=1.0, C=1.0, D=1.0), scores(A=0.0, B=0.0, C=0.0, D=0.0)])
+@pytest.mark.parametrize(
+    "given_scores", [{}, scores(A=1.0, B=1.0, C=1.0, D=1.0), scores(A=0.0, B=0.0, C=0.0, D=0.0)]
+)
 def test_nothing_to_lean_on_is_even(given_scores: dict[str, ClassScore]) -> None:
     assert class_quota(10, LABELS, given_scores, focus=1.0) == {"A": 3, "B": 3, "C": 2, "D": 2}
 
@@ -56,9 +62,19 @@ def test_a_class_without_a_score_counts_as_weak() -> None:
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 50)), min_size=1, max_size=12),
     st.floats(0, 1),
 )
-def test_a_quota_sums_to_the_total(total: int, given_scores: list[tuple[float, int]], focus: float) -> None:
+def test_a_quota_sums_to_the_total(
+    total: int, given_scores: list[tuple[float, int]], focus: float
+) -> None:
     labels = [f"L{n}" for n in range(len(given_scores))]
-    quota = class_quota(total, labels, {name: ClassScore(f1, f1, f1, n) for name, (f1, n) in zip(labels, given_scores, strict=True)}, focus)
+    quota = class_quota(
+        total,
+        labels,
+        {
+            name: ClassScore(f1, f1, f1, n)
+            for name, (f1, n) in zip(labels, given_scores, strict=True)
+        },
+        focus,
+    )
     assert sum(quota.values()) == total
     assert list(quota) == labels
     assert all(count >= 0 for count in quota.values())
@@ -70,7 +86,12 @@ def test_a_quota_sums_to_the_total(total: int, given_scores: list[tuple[float, i
 def test_of_two_classes_the_weaker_is_never_asked_for_less(percent: list[int], total: int) -> None:
     f1 = [value / 100 for value in percent]
     labels = [f"L{n}" for n in range(len(f1))]
-    quota = class_quota(total, labels, {name: ClassScore(v, v, v, 10) for name, v in zip(labels, f1, strict=True)}, 0.5)
+    quota = class_quota(
+        total,
+        labels,
+        {name: ClassScore(v, v, v, 10) for name, v in zip(labels, f1, strict=True)},
+        0.5,
+    )
     for name, value in zip(labels, f1, strict=True):
         for other, better in zip(labels, f1, strict=True):
             assert better <= value or quota[name] >= quota[other]

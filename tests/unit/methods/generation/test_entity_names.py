@@ -24,7 +24,9 @@ def book(invented: float = 0.5, shots: Sequence[Example] = SHOTS, max_words: int
 def invented(*replies: str, **settings: Any) -> list[str]:
     """The names of persons that come of the teacher's replies."""
     said = iter(replies)
-    names, asked, failed = book(**settings).invent(WordTeacher(lambda request: next(said)), {"PER": len(replies)}, 1, 1, None)
+    names, asked, failed = book(**settings).invent(
+        WordTeacher(lambda request: next(said)), {"PER": len(replies)}, 1, 1, None
+    )
     assert (asked, failed, names["LOC"], names["ORG"]) == (len(replies), 0, [], [])
     return names["PER"]
 
@@ -39,7 +41,10 @@ def picks(picker: Picker, type: str, kind: str = "easy", count: int = 200) -> li
 
 
 def test_mentions_of_a_marking() -> None:
-    assert mentions_of(SHOTS[0].text, SHOTS[0].label or "") == [("Grace Hopper", "PER"), ("Navy", "ORG")]
+    assert mentions_of(SHOTS[0].text, SHOTS[0].label or "") == [
+        ("Grace Hopper", "PER"),
+        ("Navy", "ORG"),
+    ]
     assert mentions_of("nothing", "[]") == []
 
 
@@ -52,7 +57,11 @@ def test_a_share_outside_zero_to_one_is_refused(share: float) -> None:
 def test_requests_are_one_a_brief_with_the_shots_names_above() -> None:
     requests = book().requests({"LOC": 2, "PER": 1}, seed=1, round=3)
     assert [request.id for request in requests] == ["PER/0", "LOC/0", "LOC/1"]
-    assert requests[1].prompt == requests[2].prompt == "A random list of names of places:\n- Bern\n- Rome\n-"
+    assert (
+        requests[1].prompt
+        == requests[2].prompt
+        == "A random list of names of places:\n- Bern\n- Rome\n-"
+    )
     assert len({request.seed for request in requests}) == 3
     (sampling,) = {request.sampling for request in requests}
     assert (sampling.temperature, sampling.stop) == (1.0, ("\n",))
@@ -68,7 +77,9 @@ def test_seeds_follow_from_seed_round_type_and_number_alone() -> None:
 
 def test_at_most_three_names_are_shown_and_none_twice() -> None:
     shots = [marked(f"{name} spoke", {name: "PER"}) for name in ("Ann", "Ann", "Bob", "Cyd", "Dot")]
-    (request,) = book(shots=[Example(f"{n}", shot.text, shot.label) for n, shot in enumerate(shots)]).requests({"PER": 1}, 1, 1)
+    (request,) = book(
+        shots=[Example(f"{n}", shot.text, shot.label) for n, shot in enumerate(shots)]
+    ).requests({"PER": 1}, 1, 1)
     assert request.prompt.splitlines()[1:] == ["- Ann", "- Bob", "- Cyd", "-"]
 
 
@@ -98,7 +109,9 @@ def test_a_name_is_cut_out_of_the_reply(said: str, name: str) -> None:
     assert invented(said) == [name]
 
 
-@pytest.mark.parametrize("said", ["", " \n", "...", "someone", "(Alan)", "One Two Three Four Five Six Seven"])
+@pytest.mark.parametrize(
+    "said", ["", " \n", "...", "someone", "(Alan)", "One Two Three Four Five Six Seven"]
+)
 def test_what_is_no_name_is_left_out(said: str) -> None:
     assert invented(said) == []
 
@@ -109,9 +122,16 @@ def test_longer_names_on_request() -> None:
 
 
 def test_names_are_different_and_failures_counted() -> None:
-    replies = {"PER/0": "Ann", "PER/1": "Ann", "LOC/0": "Ann", "LOC/1": Reply("LOC/1", error="lost")}
+    replies = {
+        "PER/0": "Ann",
+        "PER/1": "Ann",
+        "LOC/0": "Ann",
+        "LOC/1": Reply("LOC/1", error="lost"),
+    }
     heard: list[Reply] = []
-    found = book().invent(WordTeacher(lambda request: replies[request.id]), {"PER": 2, "LOC": 2}, 1, 1, heard.append)
+    found = book().invent(
+        WordTeacher(lambda request: replies[request.id]), {"PER": 2, "LOC": 2}, 1, 1, heard.append
+    )
     assert found == ({"PER": ["Ann"], "LOC": ["Ann"], "ORG": []}, 4, 1)
     assert len(heard) == 4
 
@@ -154,7 +174,9 @@ def test_half_of_the_hard_texts_are_about_what_the_student_got_wrong() -> None:
     assert "Lima" not in picks(picker, "PER", "hard")
 
 
-def test_words_that_were_marked_and_are_no_name_come_as_such_for_the_type_that_they_were_taken_for() -> None:
+def test_words_that_were_marked_and_are_no_name_come_as_such_for_the_type_that_they_were_taken_for() -> (
+    None
+):
     pool = [row("see Oslo", {"Oslo": "LOC"})]
     doubtful = ["Bern", "Oslo", "Nils", ", .", "", "one two three four five six seven"]
     mistakes = [Mistake("", "PER", words) for words in ("Monday", *doubtful)]
@@ -172,15 +194,25 @@ def outcome(text: str, target: dict[str, str], predicted: dict[str, str]) -> Out
 def test_known_names_of_easy_texts_are_those_that_the_student_got_right() -> None:
     outcomes = [
         outcome("Ada saw Oslo", {"Ada": "PER", "Oslo": "LOC"}, {"Oslo": "LOC"}),
-        outcome("Lima met Kew Green", {"Lima": "LOC", "Kew Green": "LOC"}, {"Lima": "ORG", "Kew": "LOC"}),
+        outcome(
+            "Lima met Kew Green", {"Lima": "LOC", "Kew Green": "LOC"}, {"Lima": "ORG", "Kew": "LOC"}
+        ),
     ]
     pool = [row("see Cairo", {"Cairo": "LOC"})]
     picker = book(invented=0.0).picker({}, pool, (), outcomes)
     assert set(picks(picker, "LOC", "easy")) == {"Oslo"}
-    assert set(picks(picker, "LOC", "hard")) == set(picks(picker, "LOC", "init")) == {"Bern", "Rome", "Cairo"}
+    assert (
+        set(picks(picker, "LOC", "hard"))
+        == set(picks(picker, "LOC", "init"))
+        == {"Bern", "Rome", "Cairo"}
+    )
     # Of persons it got none right.
     assert set(picks(picker, "PER", "easy")) == {"Grace Hopper"}
-    drawn = picks(book(invented=0.25).picker({"LOC": [f"Town{n}" for n in range(1000)]}, pool, (), outcomes), "LOC", count=1000)
+    drawn = picks(
+        book(invented=0.25).picker({"LOC": [f"Town{n}" for n in range(1000)]}, pool, (), outcomes),
+        "LOC",
+        count=1000,
+    )
     assert 200 < sum(name.startswith("Town") for name in drawn) < 300
     assert "Oslo" in drawn
     assert not {"Bern", "Rome", "Cairo"} & set(drawn)
@@ -188,8 +220,14 @@ def test_known_names_of_easy_texts_are_those_that_the_student_got_right() -> Non
 
 def test_without_any_name_there_is_none() -> None:
     assert picks(book(shots=()).picker({}, ()), "LOC", count=3) == ["", "", ""]
-    assert picks(book(invented=0.0, shots=()).picker({"LOC": ["Oslo"]}, ()), "LOC", count=3) == ["Oslo"] * 3
-    assert picks(book(invented=1.0, shots=()).picker({"LOC": ["Oslo"]}, ()), "LOC", count=2) == ["Oslo", "Oslo"]
+    assert (
+        picks(book(invented=0.0, shots=()).picker({"LOC": ["Oslo"]}, ()), "LOC", count=3)
+        == ["Oslo"] * 3
+    )
+    assert picks(book(invented=1.0, shots=()).picker({"LOC": ["Oslo"]}, ()), "LOC", count=2) == [
+        "Oslo",
+        "Oslo",
+    ]
 
 
 def test_the_same_chance_draws_the_same_names() -> None:

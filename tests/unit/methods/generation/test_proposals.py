@@ -29,18 +29,28 @@ def seeing(looks: list[Any]) -> Any:
 
     def view_pool(texts: list[str], learnt: list[str]) -> Any:
         looks.append((list(texts), list(learnt)))
-        return SimpleNamespace(texts=texts, proposed=lambda: [((1, 2),) if " " in text else () for text in texts])
+        return SimpleNamespace(
+            texts=texts, proposed=lambda: [((1, 2),) if " " in text else () for text in texts]
+        )
 
     return view_pool
 
 
-@pytest.mark.parametrize(("round", "sources", "asked"), [(1, BOTH, True), (0, BOTH, False), (1, BOTH[:1], False)])
-def test_the_student_is_asked_once_it_has_learnt_where_it_is_a_source(tmp_path: Path, round: int, sources: Any, asked: bool) -> None:
+@pytest.mark.parametrize(
+    ("round", "sources", "asked"), [(1, BOTH, True), (0, BOTH, False), (1, BOTH[:1], False)]
+)
+def test_the_student_is_asked_once_it_has_learnt_where_it_is_a_source(
+    tmp_path: Path, round: int, sources: Any, asked: bool
+) -> None:
     looks: list[Any] = []
     subject, teacher = verifier(knowing(), sources=sources)
-    made = with_proposals(DRAFTS, subject, context(tmp_path, teacher, view_pool=seeing(looks)), round)
+    made = with_proposals(
+        DRAFTS, subject, context(tmp_path, teacher, view_pool=seeing(looks)), round
+    )
     assert [draft.proposed for draft in made] == ([((1, 2),), ()] if asked else [(), ()])
-    assert [(draft.text, draft.mentions) for draft in made] == [(draft.text, draft.mentions) for draft in DRAFTS]
+    assert [(draft.text, draft.mentions) for draft in made] == [
+        (draft.text, draft.mentions) for draft in DRAFTS
+    ]
     assert looks == ([(["see acme", "rest"], [])] if asked else [])
 
 
@@ -50,7 +60,17 @@ def test_a_pool_is_labelled_with_the_students_places_from_round_1_on(tmp_path: P
     settings = {"pool_size": None, "first": 1, "rounds": 1, "n_texts": 1, "train_on_shots": False}
     method = pool_labelling("llkd", None, RandomChoice(), lambda *_: subject, **settings)  # type: ignore[arg-type]
     texts = (marked("met acme"), marked("at acme"))
-    method.setup(context(tmp_path, teacher, unlabelled=texts, shots=(), dev=(), held_out=(), view_pool=seeing(looks)))
+    method.setup(
+        context(
+            tmp_path,
+            teacher,
+            unlabelled=texts,
+            shots=(),
+            dev=(),
+            held_out=(),
+            view_pool=seeing(looks),
+        )
+    )
     first = method.first_rows()
     assert [row.target for row in first.rows] == ["[]"]
     assert looks == []
@@ -62,7 +82,13 @@ def test_a_pool_is_labelled_with_the_students_places_from_round_1_on(tmp_path: P
 def test_a_generated_text_is_labelled_with_the_students_places_too(tmp_path: Path) -> None:
     subject, teacher = verifier(knowing({"acme": "ORG"}), sources=BOTH)
     writer = Writer(prompt_set("completion_ner"), Sampling())
-    text = Candidate(GenerationSpec(TYPES[0], "hard", ()), "met acme", "", False, 0, spans((0, 1, "PER")))
+    text = Candidate(
+        GenerationSpec(TYPES[0], "hard", ()), "met acme", "", False, 0, spans((0, 1, "PER"))
+    )
     here = context(tmp_path, teacher, view_pool=seeing([]))
-    (row,) = Acceptance(subject, LabelAgreement(agreement=False), Deduplicator(0.9)).grow(here, [text], writer, 1, {}).rows
+    (row,) = (
+        Acceptance(subject, LabelAgreement(agreement=False), Deduplicator(0.9))
+        .grow(here, [text], writer, 1, {})
+        .rows
+    )
     assert '[1, 2, "ORG"]' in row.target

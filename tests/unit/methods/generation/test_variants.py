@@ -10,7 +10,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers.augmentation import NER, NOTHING, SHOTS, grown, labeller, names_of, obliging, parts, shot_of, standing, types_of
+from tests.helpers.augmentation import (
+    NER,
+    NOTHING,
+    SHOTS,
+    grown,
+    labeller,
+    names_of,
+    obliging,
+    parts,
+    shot_of,
+    standing,
+    types_of,
+)
 from tests.helpers.classification import WordTeacher, context, evokd_settings, prompt_set
 
 from tutelage.methods.evokd.method import evokd
@@ -38,9 +50,18 @@ def test_a_rewrite_keeps_every_entity_at_every_new_place(tmp_path: Path) -> None
 
 
 def test_a_rewrite_that_lost_an_entity_is_rejected_with_its_name(tmp_path: Path) -> None:
-    _, growth = grown(tmp_path, lambda request: " so Clara Dunes left Old Grove and Royal Pier for ever .", modes=["rewrite"])
-    reasons = {shot_of(row).text[:5]: row.reason for row in growth.rows if "did not survive" in row.reason}
-    assert reasons == {"then ": "'Clara Dune' did not survive", "Royal": "'Hugo Heath' did not survive"}
+    _, growth = grown(
+        tmp_path,
+        lambda request: " so Clara Dunes left Old Grove and Royal Pier for ever .",
+        modes=["rewrite"],
+    )
+    reasons = {
+        shot_of(row).text[:5]: row.reason for row in growth.rows if "did not survive" in row.reason
+    }
+    assert reasons == {
+        "then ": "'Clara Dune' did not survive",
+        "Royal": "'Hugo Heath' did not survive",
+    }
     assert any(names_of(row) == [("Old Grove", "LOC")] for row in growth.rows if row.accepted)
 
 
@@ -54,7 +75,10 @@ def test_replacement_gives_every_entity_another_name_of_its_type(tmp_path: Path)
         assert not {name for name, _ in before} & {name for name, _ in after}
         assert "prompt" not in row.detail
         assert "strategy" not in row.detail
-        restored = renamed(Marked("", row.text, find_spans(row)), dict(zip(after, [name for name, _ in before], strict=True)))
+        restored = renamed(
+            Marked("", row.text, find_spans(row)),
+            dict(zip(after, [name for name, _ in before], strict=True)),
+        )
         assert restored.text == shot.text
     assert sum(row.accepted for row in growth.rows) > 8
 
@@ -68,7 +92,9 @@ def test_without_another_name_a_sentence_is_rejected(tmp_path: Path) -> None:
     growth = method.next_rows(NOTHING, 1)
     assert not method.asks_teacher
     assert teacher.asked == []
-    assert {row.reason for row in growth.rows if "Royal" in row.text} == {"no other name for 'Royal Pier'"}
+    assert {row.reason for row in growth.rows if "Royal" in row.text} == {
+        "no other name for 'Royal Pier'"
+    }
     assert growth.asked == growth.answered == 0
 
 
@@ -99,19 +125,27 @@ def test_noise_leaves_the_entities_alone(tmp_path: Path) -> None:
 
 
 @given(
-    st.lists(st.sampled_from(["word", "a", "Straße", "NASA", "12", ",", "über", "ooo"]), min_size=1, max_size=12),
+    st.lists(
+        st.sampled_from(["word", "a", "Straße", "NASA", "12", ",", "über", "ooo"]),
+        min_size=1,
+        max_size=12,
+    ),
     st.integers(0, 11),
     st.integers(1, 3),
     st.floats(0.05, 1),
     st.integers(),
 )
-def test_noise_is_outside_whatever_the_sentence(words: list[str], start: int, length: int, share: float, seed: int) -> None:
+def test_noise_is_outside_whatever_the_sentence(
+    words: list[str], start: int, length: int, share: float, seed: int
+) -> None:
     start = min(start, len(words) - 1)
     span = Span(start, min(start + length, len(words)), "PER")
     text = " ".join(words)
     made = noised(Marked("", text, (span,)), share, random.Random(seed))
     if made is None:
-        assert not any(word.isalpha() for index, word in enumerate(words) if not span.start <= index < span.end)
+        assert not any(
+            word.isalpha() for index, word in enumerate(words) if not span.start <= index < span.end
+        )
         return
     (kept,) = made.spans
     changed = made.text.split(" ")
@@ -123,21 +157,33 @@ def test_noise_is_outside_whatever_the_sentence(words: list[str], start: int, le
 def test_a_name_inside_a_longer_one_has_not_survived() -> None:
     wanted = [("Paris", "LOC"), ("Paris Hilton", "PER")]
     assert find_mentions("Paris Hilton sang", wanted) == ([Span(0, 2, "PER")], ["Paris"])
-    assert find_mentions("Paris Hilton left Paris", wanted) == ([Span(0, 2, "PER"), Span(3, 4, "LOC")], [])
+    assert find_mentions("Paris Hilton left Paris", wanted) == (
+        [Span(0, 2, "PER"), Span(3, 4, "LOC")],
+        [],
+    )
 
 
 def of_the_shots(folder: Path, script: Any, **changes: Any) -> tuple[WordTeacher, Growth]:
     """The first rows of EvoKD with +Init."""
     teacher = WordTeacher(script)
-    method = evokd(prompts=prompt_set("completion_ner"), acceptance=LabelAgreement(), new_labeller=labeller, **evokd_settings(**changes))
+    method = evokd(
+        prompts=prompt_set("completion_ner"),
+        acceptance=LabelAgreement(),
+        new_labeller=labeller,
+        **evokd_settings(**changes),
+    )
     method.setup(context(folder, teacher, task=NER, shots=SHOTS, dev=(), held_out=()))
     return teacher, method.first_rows()
 
 
 @pytest.mark.parametrize("separated", [False, True])
-def test_evokd_s_first_texts_are_these_variants_and_only_those_that_keep_every_entity(tmp_path: Path, separated: bool) -> None:
+def test_evokd_s_first_texts_are_these_variants_and_only_those_that_keep_every_entity(
+    tmp_path: Path, separated: bool
+) -> None:
     def script(request: Request) -> Any:
-        return " so nobody was left there for many years ." if request.id == "0" else obliging(request)
+        return (
+            " so nobody was left there for many years ." if request.id == "0" else obliging(request)
+        )
 
     teacher, growth = of_the_shots(tmp_path, script, n_init=17, separated=separated)
     rows = [row for row in growth.rows if row.source == "init"]

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from tests.helpers.classification import LABELS, WordTeacher, prompt_set
 
 from tutelage.errors import ConfigError
-from tutelage.methods.generation.writer import GenerationSpec, Shown, Writer, clean, first_sentence, whole_names
+from tutelage.methods.generation.writer import (
+    GenerationSpec,
+    Shown,
+    Writer,
+    clean,
+    first_sentence,
+    whole_names,
+)
 from tutelage.records import Source
 from tutelage.tasks.spans import Span
 from tutelage.teacher.base import Reply, Sampling
@@ -59,10 +66,17 @@ def test_clean(raw: str, expected: str) -> None:
 
 
 @given(
-    st.lists(st.sampled_from(["Rome", "US", "4X", "9", "met", ",", "é", "Élan"]), min_size=1, max_size=8),
-    st.lists(st.tuples(st.integers(0, 7), st.integers(1, 2), st.sampled_from(["PER", "LOC", "O"])), max_size=4),
+    st.lists(
+        st.sampled_from(["Rome", "US", "4X", "9", "met", ",", "é", "Élan"]), min_size=1, max_size=8
+    ),
+    st.lists(
+        st.tuples(st.integers(0, 7), st.integers(1, 2), st.sampled_from(["PER", "LOC", "O"])),
+        max_size=4,
+    ),
 )
-def test_a_name_has_the_capitalised_words_that_follow_it(words: list[str], drawn: list[tuple[int, int, str]]) -> None:
+def test_a_name_has_the_capitalised_words_that_follow_it(
+    words: list[str], drawn: list[tuple[int, int, str]]
+) -> None:
     spans: list[Span] = []
     for start, length, type in sorted(drawn):
         if start + length <= len(words) and (not spans or spans[-1].end <= start):
@@ -79,7 +93,9 @@ def test_a_name_has_the_capitalised_words_that_follow_it(words: list[str], drawn
         assert after.end == limit or words[after.end] in ("9", "met", ",", "é")
 
 
-_MARKS = st.sampled_from(["1. ", "2) ", "- ", "* ", '"', "'", "“", "”", "\n", " ", "a", "saw", "`", "(3) "])
+_MARKS = st.sampled_from(
+    ["1. ", "2) ", "- ", "* ", '"', "'", "“", "”", "\n", " ", "a", "saw", "`", "(3) "]
+)
 
 
 @given(st.one_of(st.text(max_size=40), st.lists(_MARKS, max_size=12).map("".join)))
@@ -90,7 +106,9 @@ def test_clean_is_one_line_and_done_once(raw: str) -> None:
     assert clean(once) == once
 
 
-@pytest.mark.parametrize(("kind", "template"), [("hard", "hard"), ("easy", "easy"), ("init", "paraphrase")])
+@pytest.mark.parametrize(
+    ("kind", "template"), [("hard", "hard"), ("easy", "easy"), ("init", "paraphrase")]
+)
 def test_each_kind_has_its_prompt(kind: Source, template: str) -> None:
     spec = replace(BRIEF, kind=kind)
     assert writer().template(spec) == template
@@ -100,7 +118,14 @@ def test_each_kind_has_its_prompt(kind: Source, template: str) -> None:
 
 def test_a_hard_prompt_holds_what_it_is_aimed_by() -> None:
     prompt = writer().prompt(BRIEF)
-    for part in ("hamsters", "requests to borrow a tool", "not questions about an animal", "polite", "lend me a saw", "a drill, please"):
+    for part in (
+        "hamsters",
+        "requests to borrow a tool",
+        "not questions about an animal",
+        "polite",
+        "lend me a saw",
+        "a drill, please",
+    ):
         assert part in prompt
 
 
@@ -108,7 +133,9 @@ def test_requests_differ_by_seed_round_and_draw_alone() -> None:
     first = writer().requests([BRIEF, BRIEF], seed=1, round=2)
     assert first == writer().requests([BRIEF, BRIEF], seed=1, round=2)
     assert [request.id for request in first] == ["0", "1"]
-    others = [writer().requests([BRIEF], seed, round)[0].seed for seed, round in ((0, 2), (1, 3), (2, 2))]
+    others = [
+        writer().requests([BRIEF], seed, round)[0].seed for seed, round in ((0, 2), (1, 3), (2, 2))
+    ]
     assert len({first[0].seed, first[1].seed, *others}) == 5
     assert all(0 <= seed < 2**31 for seed in others)
     assert first[0].sampling == Sampling(temperature=0.8, stop=("\n",))
@@ -126,7 +153,9 @@ def test_requests_differ_by_seed_round_and_draw_alone() -> None:
     ],
 )
 def test_every_unusable_text_has_its_reason(reply: Reply, reason: str) -> None:
-    (written,) = writer(min_words=3, max_words=5).write(WordTeacher(lambda request: reply), [BRIEF], 1, 1)
+    (written,) = writer(min_words=3, max_words=5).write(
+        WordTeacher(lambda request: reply), [BRIEF], 1, 1
+    )
     assert written.reason == reason
     assert written.failed == bool(reply.error)
     assert written.spec is BRIEF
@@ -135,7 +164,9 @@ def test_every_unusable_text_has_its_reason(reply: Reply, reason: str) -> None:
 def test_texts_come_in_the_order_of_the_briefs() -> None:
     heard: list[Reply] = []
     specs = [replace(BRIEF, style=str(n)) for n in range(4)]
-    written = writer().write(WordTeacher(lambda request: f"text number {request.id} here"), specs, 1, 1, heard.append)
+    written = writer().write(
+        WordTeacher(lambda request: f"text number {request.id} here"), specs, 1, 1, heard.append
+    )
     assert [one.text for one in written] == [f"text number {n} here" for n in range(4)]
     assert [one.draw for one in written] == [0, 1, 2, 3]
     assert [one.spec for one in written] == specs
@@ -144,7 +175,9 @@ def test_texts_come_in_the_order_of_the_briefs() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0, 5), (6, 5), (-1, -1)])
 def test_limits_that_leave_nothing(low: int, high: int) -> None:
-    with pytest.raises(ConfigError, match=f"min_words={low} and method.max_words={high} leave no text possible"):
+    with pytest.raises(
+        ConfigError, match=f"min_words={low} and method.max_words={high} leave no text possible"
+    ):
         writer(min_words=low, max_words=high)
 
 

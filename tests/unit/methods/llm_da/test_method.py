@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.augmentation import NER, NOTHING, SHOTS, grown, labeller, names_of, obliging, parts, settings, shot_of, standing
+from tests.helpers.augmentation import (
+    NER,
+    NOTHING,
+    SHOTS,
+    grown,
+    labeller,
+    names_of,
+    obliging,
+    parts,
+    settings,
+    shot_of,
+    standing,
+)
 from tests.helpers.classification import TASK, Heard, WordTeacher, context, prompt_set
 from tests.helpers.ner import marked, scored_mention
 
@@ -26,7 +38,12 @@ def test_there_are_fourteen_strategies_of_four_families() -> None:
 
 def test_a_round_is_shared_evenly_over_the_modes_and_nothing_is_lost(tmp_path: Path) -> None:
     teacher, growth = grown(tmp_path, n_texts=18)
-    assert Counter(row.detail["mode"] for row in growth.rows) == {"rewrite": 5, "replace": 5, "both": 4, "noise": 4}
+    assert Counter(row.detail["mode"] for row in growth.rows) == {
+        "rewrite": 5,
+        "replace": 5,
+        "both": 4,
+        "noise": 4,
+    }
     assert {row.source for row in growth.rows} == {"easy"}
     assert sum(growth.quota.values()) == 18
     assert growth.asked == len(teacher.asked) == growth.answered + growth.failed
@@ -41,9 +58,14 @@ def test_every_strategy_meets_every_shot_before_one_comes_again(tmp_path: Path) 
     assert len({(row.parents, row.detail["strategy"]) for row in rows}) == 14 * len(SHOTS)
 
 
-def test_with_separated_labels_the_first_type_is_checked_and_the_others_stay(tmp_path: Path) -> None:
+def test_with_separated_labels_the_first_type_is_checked_and_the_others_stay(
+    tmp_path: Path,
+) -> None:
     def doubtful(request: Request) -> Any:
-        if isinstance(request, ScoreRequest) and scored_mention(request.prompt)[1] in ("Royal Pier", "Lake Quay"):
+        if isinstance(request, ScoreRequest) and scored_mention(request.prompt)[1] in (
+            "Royal Pier",
+            "Lake Quay",
+        ):
             return [-4.0, -4.0, -4.0, -0.1]
         return obliging(request)
 
@@ -60,9 +82,16 @@ def test_with_separated_labels_the_first_type_is_checked_and_the_others_stay(tmp
 
 def test_repeats_and_dev_texts_are_rejected(tmp_path: Path) -> None:
     teacher = WordTeacher(lambda request: f" {parts(request.prompt)[1]}")
-    method = llm_da(prompts=prompt_set("completion_ner"), acceptance=LabelAgreement(), new_labeller=labeller, **settings(modes=["rewrite"]))
+    method = llm_da(
+        prompts=prompt_set("completion_ner"),
+        acceptance=LabelAgreement(),
+        new_labeller=labeller,
+        **settings(modes=["rewrite"]),
+    )
     dev = f"{SHOTS[1].text} again"
-    method.setup(context(tmp_path, teacher, task=NER, shots=SHOTS, dev=(), held_out=(("dev", dev),)))
+    method.setup(
+        context(tmp_path, teacher, task=NER, shots=SHOTS, dev=(), held_out=(("dev", dev),))
+    )
     reasons = {row.reason for row in method.next_rows(NOTHING, 1).rows}
     assert reasons == {"exact duplicate of shots", "near duplicate of dev"}
 
@@ -86,7 +115,12 @@ def test_a_resumed_method_goes_on_alike(tmp_path: Path) -> None:
         for round in (1, 2, 3):
             if method is None or resumed:
                 state = method.state_dict() if method else None
-                method = llm_da(prompts=prompt_set("completion_ner"), acceptance=LabelAgreement(), new_labeller=labeller, **settings())
+                method = llm_da(
+                    prompts=prompt_set("completion_ner"),
+                    acceptance=LabelAgreement(),
+                    new_labeller=labeller,
+                    **settings(),
+                )
                 stood = context(folder, teacher, task=NER, shots=SHOTS, dev=(), held_out=())
                 method.setup(stood)
                 if state:
@@ -104,7 +138,9 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
     assert set(sample) == set(counts) == {"generation", "names", "labelling"}
     assert (len(sample["generation"]), len(sample["names"])) == (3, 3)
     method.next_rows(NOTHING, 1)
-    sent = Counter("names" if "/" in request.id else "generation" for request in teacher.generations())
+    sent = Counter(
+        "names" if "/" in request.id else "generation" for request in teacher.generations()
+    )
     assert sent["names"] == counts["names"]
     assert sent["generation"] == counts["generation"]
 
@@ -129,13 +165,24 @@ def test_the_first_rows_are_the_shots_and_phases_are_told(tmp_path: Path) -> Non
         ({"modes": []}, {}, "must name at least one of rewrite, replace, both, noise"),
         ({"modes": ["noise", "noise"]}, {}, "none twice"),
         ({"n_texts": 0}, {}, "method.n_texts=0, so a round would make nothing"),
-        ({"prompts": prompt_set("completion_ner", strategies={})}, {}, "prompt.strategies is empty, so LLM-DA has nothing to rewrite by"),
+        (
+            {"prompts": prompt_set("completion_ner", strategies={})},
+            {},
+            "prompt.strategies is empty, so LLM-DA has nothing to rewrite by",
+        ),
         ({"noise_words": 0.0}, {}, r"method.noise_words=0.0 must be in \(0, 1\]"),
         ({"invented_names": 2.0}, {}, "method.invented_names=2.0"),
     ],
 )
-def test_what_cannot_be_grown(tmp_path: Path, changes: dict[str, Any], stood: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_grown(
+    tmp_path: Path, changes: dict[str, Any], stood: dict[str, Any], message: str
+) -> None:
     given = {"teacher": WordTeacher(obliging), "task": NER, "shots": SHOTS, "dev": (), **stood}
-    made_of = {"prompts": prompt_set("completion_ner"), "acceptance": LabelAgreement(), "new_labeller": labeller, **settings(**changes)}
+    made_of = {
+        "prompts": prompt_set("completion_ner"),
+        "acceptance": LabelAgreement(),
+        "new_labeller": labeller,
+        **settings(**changes),
+    }
     with pytest.raises(ConfigError, match=message):
         llm_da(**made_of).setup(context(tmp_path, given.pop("teacher"), **given))

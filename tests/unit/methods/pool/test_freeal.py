@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.classification import LABELS, NAMES, SHOTS, Heard, WordTeacher, a_text, obliging, prompt_set, scored_text
+from tests.helpers.classification import (
+    LABELS,
+    NAMES,
+    SHOTS,
+    Heard,
+    WordTeacher,
+    a_text,
+    obliging,
+    prompt_set,
+    scored_text,
+)
 from tests.helpers.ner import TYPES, knowing, marked, scored_mention
 from tests.helpers.pool import Student, class_of, parts, pool_ground
 from tests.helpers.pool_views import ArrayView
@@ -24,33 +34,54 @@ from tutelage.tasks.ner import NerTask
 from tutelage.teacher.base import Reply, Request
 
 NOTHING = Feedback(0, (), {})
-POOL = tuple(Example(f"pool-{name}-{n}", a_text(name, 8000 + n)) for n in range(10) for name in NAMES)
-ODD = {example.text for example in POOL if example.id in ("pool-Animal-3", "pool-Tool-0", "pool-Food-7")}
+POOL = tuple(
+    Example(f"pool-{name}-{n}", a_text(name, 8000 + n)) for n in range(10) for name in NAMES
+)
+ODD = {
+    example.text
+    for example in POOL
+    if example.id in ("pool-Animal-3", "pool-Tool-0", "pool-Food-7")
+}
 """Texts that the teacher gets wrong as long as its demonstrations are the shots."""
 
 
 def erring(request: Request) -> Any:
     """Takes the odd texts for the next class, unless a text of the pool stands beside them."""
     text = scored_text(request.prompt)
-    taught = any(f"Text: {example.text}\n" in request.prompt for example in POOL if example.text != text)
+    taught = any(
+        f"Text: {example.text}\n" in request.prompt for example in POOL if example.text != text
+    )
     said = NAMES[(NAMES.index(class_of(text)) + (text in ODD and not taught)) % len(NAMES)]
     return [-0.1 if label.name == said else -4.0 for label in LABELS]
 
 
-SETTINGS = {"name": "freeal", "rounds": 2, "n_texts": None, "a_class": 2, "nearest": 3, "threshold": 0.7}
+SETTINGS = {
+    "name": "freeal",
+    "rounds": 2,
+    "n_texts": None,
+    "a_class": 2,
+    "nearest": 3,
+    "threshold": 0.7,
+}
 
 
-def standing(folder: Path, teacher: Any = None, *, index: dict[str, Any] | None = None, **changes: Any) -> tuple[FreeAL, Any]:
+def standing(
+    folder: Path, teacher: Any = None, *, index: dict[str, Any] | None = None, **changes: Any
+) -> tuple[FreeAL, Any]:
     """A method that labelled the pool once. The student is sure of every text, and so at odds with the labels of the odd ones."""
     method = freeal(**parts(**{**SETTINGS, **changes}))
-    given = pool_ground(folder, teacher or WordTeacher(erring), **{"unlabelled": POOL, **(index or {})})
+    given = pool_ground(
+        folder, teacher or WordTeacher(erring), **{"unlabelled": POOL, **(index or {})}
+    )
     method.setup(given)
     given.pool.append(method.first_rows().rows)
     return method, given
 
 
 def shown(prompt: str) -> list[str]:
-    return [line.removeprefix("Text: ") for line in prompt.splitlines() if line.startswith("Text: ")][:-1]
+    return [
+        line.removeprefix("Text: ") for line in prompt.splitlines() if line.startswith("Text: ")
+    ][:-1]
 
 
 def test_the_whole_pool_is_labelled_first(tmp_path: Path) -> None:
@@ -65,7 +96,10 @@ def test_what_the_student_does_not_fit_is_labelled_anew_beside_clean_rows(tmp_pa
     teacher.asked.clear()
     growth = method.next_rows(NOTHING, 1)
     assert {row.text for row in growth.rows} == ODD
-    assert all((row.target, row.round, row.source, row.accepted) == (class_of(row.text), 1, "pool", True) for row in growth.rows)
+    assert all(
+        (row.target, row.round, row.source, row.accepted) == (class_of(row.text), 1, "pool", True)
+        for row in growth.rows
+    )
     assert len(teacher.asked) == growth.asked == 3
     clean = {row.text for row in index.pool.rows} - ODD
     for request in teacher.asked:
@@ -74,7 +108,13 @@ def test_what_the_student_does_not_fit_is_labelled_anew_beside_clean_rows(tmp_pa
         assert set(beside) <= clean | {shot.text for shot in SHOTS}
         assert {class_of(text) for text in beside} == {class_of(scored_text(request.prompt))}
     index.pool.append(growth.rows)
-    assert [phase for phase, _ in heard.phases] == ["calibration", "labelling", "filtering", "acquisition", "labelling"]
+    assert [phase for phase, _ in heard.phases] == [
+        "calibration",
+        "labelling",
+        "filtering",
+        "acquisition",
+        "labelling",
+    ]
     assert set(growth.seconds) == {"filtering", "labelling"}
 
 
@@ -93,7 +133,13 @@ def test_training_takes_the_newest_row_of_each_text(tmp_path: Path) -> None:
 def test_a_text_that_is_not_answered_anew_keeps_its_row(tmp_path: Path) -> None:
     method, index = standing(tmp_path)
     lost = sorted(ODD)[0]
-    teacher = WordTeacher(lambda request: Reply(request.id, error="lost") if scored_text(request.prompt) == lost else erring(request))
+    teacher = WordTeacher(
+        lambda request: (
+            Reply(request.id, error="lost")
+            if scored_text(request.prompt) == lost
+            else erring(request)
+        )
+    )
     other = freeal(**parts(**SETTINGS))
     other.setup(pool_ground(tmp_path, teacher, unlabelled=POOL))
     growth = other.next_rows(NOTHING, 1)
@@ -106,7 +152,13 @@ def test_a_text_that_is_not_answered_anew_keeps_its_row(tmp_path: Path) -> None:
 
 def test_a_text_that_was_never_answered_is_asked_for_again(tmp_path: Path) -> None:
     lost = POOL[0].text
-    teacher = WordTeacher(lambda request: Reply(request.id, error="lost") if scored_text(request.prompt) == lost else erring(request))
+    teacher = WordTeacher(
+        lambda request: (
+            Reply(request.id, error="lost")
+            if scored_text(request.prompt) == lost
+            else erring(request)
+        )
+    )
     method, _ = standing(tmp_path, teacher)
     assert lost in {row.text for row in method.next_rows(NOTHING, 1).rows}
 
@@ -165,9 +217,16 @@ def test_dev_is_fitted_beside_neighbours_of_its_own(tmp_path: Path) -> None:
     method, index = standing(tmp_path, teacher, calibrator=TemperatureCalibration)
     teacher.asked.clear()
     method.next_rows(NOTHING, 1)
-    on_dev = [request.prompt for request in teacher.asked if scored_text(request.prompt) in {one.text for one in index.dev}]
+    on_dev = [
+        request.prompt
+        for request in teacher.asked
+        if scored_text(request.prompt) in {one.text for one in index.dev}
+    ]
     assert len(on_dev) == len(index.dev) == method.calibration_labels
-    assert all({class_of(text) for text in shown(prompt)} == {class_of(scored_text(prompt))} for prompt in on_dev)
+    assert all(
+        {class_of(text) for text in shown(prompt)} == {class_of(scored_text(prompt))}
+        for prompt in on_dev
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +235,10 @@ def test_dev_is_fitted_beside_neighbours_of_its_own(tmp_path: Path) -> None:
         ({"a_class": 0}, "method.a_class=0 must be 1 or more"),
         ({"nearest": -1}, "method.nearest=-1 0 or more"),
         ({"threshold": 0.0}, "method.threshold=0.0 must be above 0 and at most 1"),
-        ({"first": 5}, "method.first=5: FreeAL labels the whole pool at first; leave it null, or set method.pool_size"),
+        (
+            {"first": 5},
+            "method.first=5: FreeAL labels the whole pool at first; leave it null, or set method.pool_size",
+        ),
     ],
 )
 def test_what_cannot_be(changes: dict[str, Any], message: str) -> None:
@@ -184,35 +246,67 @@ def test_what_cannot_be(changes: dict[str, Any], message: str) -> None:
         freeal(**parts(**{**SETTINGS, **changes}))
 
 
-SENTENCES = tuple(Example(f"s{n}", f"number {n} Ada was in Paris" if n % 2 else f"number {n} Acme was sold") for n in range(20))
+SENTENCES = tuple(
+    Example(f"s{n}", f"number {n} Ada was in Paris" if n % 2 else f"number {n} Acme was sold")
+    for n in range(20)
+)
 
 
 def seen(texts: Any, learnt: Any) -> ArrayView:
     """A student that is unsure of the numbers 4 and 13, and sure of all others."""
-    numbers = np.array([[float(text.split()[1]) if text.startswith("number") else 50.0] for text in texts]).reshape(len(texts), 1)
+    numbers = np.array(
+        [[float(text.split()[1]) if text.startswith("number") else 50.0] for text in texts]
+    ).reshape(len(texts), 1)
     beside = np.array([[50.0] for _ in learnt]).reshape(len(learnt), 1)
     sure = np.where(np.isin(numbers, (4, 13)), 0.6, 0.95)
-    return ArrayView(np.hstack([sure, 1 - sure]), np.hstack([numbers, np.ones_like(numbers)]), np.hstack([beside, np.ones_like(beside)]))
+    return ArrayView(
+        np.hstack([sure, 1 - sure]),
+        np.hstack([numbers, np.ones_like(numbers)]),
+        np.hstack([beside, np.ones_like(beside)]),
+    )
 
 
 def test_ner_sentences_are_labelled_anew_beside_clean_ones(tmp_path: Path) -> None:
     prompts = prompt_set("completion_ner")
 
     def labeller(task: Any, teacher: Any, demonstrations: Any, nearest: Any = None) -> SpanVerifier:
-        return SpanVerifier(teacher, TYPES, prompts, demonstrations, NoCalibration(), SpanCandidates(0), nearest=nearest)
+        return SpanVerifier(
+            teacher,
+            TYPES,
+            prompts,
+            demonstrations,
+            NoCalibration(),
+            SpanCandidates(0),
+            nearest=nearest,
+        )
 
     teacher = WordTeacher(knowing())
     shots = (marked("then Grace Hopper left", {"Grace Hopper": "PER"}),)
     method = freeal(**{**parts(**{**SETTINGS, "nearest": 2}), "new_labeller": labeller})
-    index = pool_ground(tmp_path, teacher, student=seen, task=NerTask(TYPES), shots=shots, dev=(), held_out=(), unlabelled=SENTENCES)
+    index = pool_ground(
+        tmp_path,
+        teacher,
+        student=seen,
+        task=NerTask(TYPES),
+        shots=shots,
+        dev=(),
+        held_out=(),
+        unlabelled=SENTENCES,
+    )
     method.setup(index)
     first = method.first_rows()
     index.pool.append(first.rows)
-    otherwise = [Outcome(row.id, row.text, row.target, "[]", (0.9,), "pool", 0) for row in first.rows if row.text.startswith("number 7 ")]
+    otherwise = [
+        Outcome(row.id, row.text, row.target, "[]", (0.9,), "pool", 0)
+        for row in first.rows
+        if row.text.startswith("number 7 ")
+    ]
     teacher.asked.clear()
     growth = method.next_rows(replace(NOTHING, outcomes=tuple(otherwise)), 1)
     assert {row.text for row in growth.rows} == {SENTENCES[number].text for number in (4, 7, 13)}
-    assert {scored_mention(request.prompt)[0] for request in teacher.scorings()} == {row.text for row in growth.rows}
+    assert {scored_mention(request.prompt)[0] for request in teacher.scorings()} == {
+        row.text for row in growth.rows
+    }
     assert all("number" in request.prompt.splitlines()[0] for request in teacher.scorings())
     assert {row.parents[0]: row.target for row in growth.rows} == {
         row.parents[0]: row.target for row in first.rows if row.parents[0] in ("s4", "s7", "s13")

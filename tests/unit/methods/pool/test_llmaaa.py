@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.classification import NAMES, SHOTS, WordTeacher, obliging, prompt_set, scored_text
+from tests.helpers.classification import (
+    NAMES,
+    SHOTS,
+    WordTeacher,
+    obliging,
+    prompt_set,
+    scored_text,
+)
 from tests.helpers.classification import context as classroom_ground
 from tests.helpers.ner import TYPES, knowing, marked, scored_mention
 from tests.helpers.pool import POOL, Student, class_of, parts, pool_ground
@@ -28,8 +35,21 @@ from tutelage.tasks.ner import NerTask
 NOTHING = Feedback(0, (), {})
 
 
-def standing(folder: Path, teacher: Any = None, student: Any = None, **changes: Any) -> tuple[LLMaAA, Any]:
-    method = llmaaa(**parts(**{"name": "llmaaa", "first": 4, "rounds": 2, "n_texts": 3, "demonstrations": 2, **changes}))
+def standing(
+    folder: Path, teacher: Any = None, student: Any = None, **changes: Any
+) -> tuple[LLMaAA, Any]:
+    method = llmaaa(
+        **parts(
+            **{
+                "name": "llmaaa",
+                "first": 4,
+                "rounds": 2,
+                "n_texts": 3,
+                "demonstrations": 2,
+                **changes,
+            }
+        )
+    )
     index = pool_ground(folder, teacher, student=student)
     method.setup(index)
     return method, index
@@ -37,7 +57,9 @@ def standing(folder: Path, teacher: Any = None, student: Any = None, **changes: 
 
 def shown(prompt: str) -> list[str]:
     """The texts of a scoring prompt, that which is asked about last."""
-    return [line.removeprefix("Text: ") for line in prompt.splitlines() if line.startswith("Text: ")]
+    return [
+        line.removeprefix("Text: ") for line in prompt.splitlines() if line.startswith("Text: ")
+    ]
 
 
 def test_each_text_is_shown_the_shots_most_like_it(tmp_path: Path) -> None:
@@ -52,7 +74,10 @@ def test_each_text_is_shown_the_shots_most_like_it(tmp_path: Path) -> None:
         assert set(demonstrations) == {shot.text for shot in SHOTS if shot.label == class_of(text)}
     index.pool.append(growth.rows)
     assert len(method.next_rows(NOTHING, 1).rows) == 3
-    assert {class_of(shown(request.prompt)[0]) == class_of(scored_text(request.prompt)) for request in teacher.asked} == {True}
+    assert {
+        class_of(shown(request.prompt)[0]) == class_of(scored_text(request.prompt))
+        for request in teacher.asked
+    } == {True}
 
 
 def test_the_most_similar_stands_last() -> None:
@@ -71,9 +96,21 @@ def test_equally_similar_examples_and_broken_numbers_are_in_order() -> None:
     for copies in (3, 14):
         alike = [Example(str(number), f"text {number}", "A") for number in range(copies)]
         for seed in range(40):
-            near = Neighbours(alike, np.tile(wide, (copies, 1)), ["here"], np.random.default_rng(seed).normal(size=(1, 384)), 2)
+            near = Neighbours(
+                alike,
+                np.tile(wide, (copies, 1)),
+                ["here"],
+                np.random.default_rng(seed).normal(size=(1, 384)),
+                2,
+            )
             assert [one.id for one in near("here")] == ["1", "0"]
-    broken = Neighbours(examples, np.array([[np.nan, 1.0], [0.0, 0.0], [1.0, 0.2]]), ["here"], np.array([[0.0, 1.0]]), 1)
+    broken = Neighbours(
+        examples,
+        np.array([[np.nan, 1.0], [0.0, 0.0], [1.0, 0.2]]),
+        ["here"],
+        np.array([[0.0, 1.0]]),
+        1,
+    )
     assert [one.id for one in broken("here")] == ["2"]
     assert [one.id for one in broken("a text that was not seen")] == ["0"]
     assert len(Neighbours(examples, np.ones((3, 2)), ["here"], np.ones((1, 2)), 9)("here")) == 3
@@ -84,7 +121,10 @@ def test_dev_is_seen_where_the_calibrator_is_fitted_on_it(tmp_path: Path) -> Non
     student = Student()
     method, index = standing(tmp_path, student=student, calibrator=TemperatureCalibration)
     method.first_rows()
-    assert student.looks[0] == ([one.text for one in index.dev], [shot.text for shot in method._shots])
+    assert student.looks[0] == (
+        [one.text for one in index.dev],
+        [shot.text for shot in method._shots],
+    )
     assert method.calibration_labels == len(index.dev)
 
 
@@ -97,7 +137,10 @@ def test_a_resumed_method_goes_on_alike(tmp_path: Path) -> None:
     again, _ = standing(tmp_path, resumed)
     again.load_state_dict(state)
     assert again.next_rows(NOTHING, 1).rows == undisturbed.rows
-    assert {class_of(shown(request.prompt)[0]) == class_of(scored_text(request.prompt)) for request in resumed.asked} == {True}
+    assert {
+        class_of(shown(request.prompt)[0]) == class_of(scored_text(request.prompt))
+        for request in resumed.asked
+    } == {True}
 
 
 def test_a_plan_looks_at_no_student(tmp_path: Path) -> None:
@@ -119,9 +162,13 @@ def test_a_plan_looks_at_no_student(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be(tmp_path: Path, changes: dict[str, Any], index: dict[str, Any], message: str) -> None:
+def test_what_cannot_be(
+    tmp_path: Path, changes: dict[str, Any], index: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
-        llmaaa(**parts(**{"name": "llmaaa", "demonstrations": 2, **changes})).setup(pool_ground(tmp_path, **index))
+        llmaaa(**parts(**{"name": "llmaaa", "demonstrations": 2, **changes})).setup(
+            pool_ground(tmp_path, **index)
+        )
 
 
 GOLD = (
@@ -130,7 +177,11 @@ GOLD = (
     marked("the Navy paid", {"Navy": "ORG"}),
 )
 SENTENCES = (Example("s1", "Ada was in Paris"), Example("s2", "Acme paid Ada"))
-NEAR = {"Ada was in Paris": 0, "Acme paid Ada": 2, **{one.text: index for index, one in enumerate(GOLD)}}
+NEAR = {
+    "Ada was in Paris": 0,
+    "Acme paid Ada": 2,
+    **{one.text: index for index, one in enumerate(GOLD)},
+}
 
 
 def sentences_seen(texts: Any, learnt: Any) -> ArrayView:
@@ -144,21 +195,46 @@ def test_ner_takes_its_demonstrations_from_the_nearest_sentences(tmp_path: Path,
     prompts = prompt_set("completion_ner")
 
     def labeller(task: Any, teacher: Any, demonstrations: Any, nearest: Any = None) -> Any:
-        verifier = SpanVerifier(teacher, TYPES, prompts, demonstrations, NoCalibration(), SpanCandidates(0), nearest=nearest)
-        return verifier if way == "verify" else SpanExtractor(teacher, TYPES, prompts, demonstrations, verifier, nearest=nearest)
+        verifier = SpanVerifier(
+            teacher,
+            TYPES,
+            prompts,
+            demonstrations,
+            NoCalibration(),
+            SpanCandidates(0),
+            nearest=nearest,
+        )
+        return (
+            verifier
+            if way == "verify"
+            else SpanExtractor(teacher, TYPES, prompts, demonstrations, verifier, nearest=nearest)
+        )
 
     said = {"Ada was in Paris": [{"quote": "Paris", "type": "place", "occurrence": 1}]}
     teacher = WordTeacher(knowing(replies=said))
     method = llmaaa(**{**parts(name="llmaaa", demonstrations=1), "new_labeller": labeller})
     method.setup(
-        pool_ground(tmp_path, teacher, student=sentences_seen, task=NerTask(TYPES), shots=GOLD, dev=(), held_out=(), unlabelled=SENTENCES)
+        pool_ground(
+            tmp_path,
+            teacher,
+            student=sentences_seen,
+            task=NerTask(TYPES),
+            shots=GOLD,
+            dev=(),
+            held_out=(),
+            unlabelled=SENTENCES,
+        )
     )
     growth = method.first_rows()
     assert all(row.accepted for row in growth.rows)
     scored = {scored_mention(request.prompt)[0]: request.prompt for request in teacher.scorings()}
-    assert {text for text, prompt in scored.items() if f"Text: {GOLD[0].text}\n" in prompt} == {"Ada was in Paris"}
+    assert {text for text, prompt in scored.items() if f"Text: {GOLD[0].text}\n" in prompt} == {
+        "Ada was in Paris"
+    }
     if way == "verify":
-        assert {text for text, prompt in scored.items() if f"Text: {GOLD[2].text}\n" in prompt} == {"Acme paid Ada"}
+        assert {text for text, prompt in scored.items() if f"Text: {GOLD[2].text}\n" in prompt} == {
+            "Acme paid Ada"
+        }
         assert not any(GOLD[1].text in prompt for prompt in scored.values())
     else:
         extractions = [request.prompt for request in teacher.generations()]
@@ -168,7 +244,13 @@ def test_ner_takes_its_demonstrations_from_the_nearest_sentences(tmp_path: Path,
 
 def test_a_verifier_shows_the_most_similar_sentence_last(tmp_path: Path) -> None:
     verifier = SpanVerifier(
-        WordTeacher(obliging), TYPES, prompt_set("completion_ner"), (), NoCalibration(), SpanCandidates(0), nearest=lambda _: GOLD
+        WordTeacher(obliging),
+        TYPES,
+        prompt_set("completion_ner"),
+        (),
+        NoCalibration(),
+        SpanCandidates(0),
+        nearest=lambda _: GOLD,
     )
     prompt = verifier.requests([Draft("Ada left")])[0].prompt
     indices = [prompt.index(f'"{name}" is a name of') for name in ("Bern", "Grace Hopper", "Navy")]

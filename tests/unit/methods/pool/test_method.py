@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.classification import DEV, LABELS, NAMES, SHOTS, Heard, WordTeacher, context, obliging, scored_text
+from tests.helpers.classification import (
+    DEV,
+    LABELS,
+    NAMES,
+    SHOTS,
+    Heard,
+    WordTeacher,
+    context,
+    obliging,
+    scored_text,
+)
 from tests.helpers.pool import POOL, Student, class_of, parts, pool_ground
 
 from tutelage.errors import BudgetExhausted, ConfigError
@@ -23,9 +33,14 @@ NOTHING = Feedback(0, (), {})
 ON_DEMAND = {"first": 3, "rounds": 2, "n_texts": 4}
 
 
-def standing(folder: Path, teacher: Any = None, *, index: dict[str, Any] | None = None, **changes: Any) -> tuple[PoolLabelling, MethodContext]:
+def standing(
+    folder: Path, teacher: Any = None, *, index: dict[str, Any] | None = None, **changes: Any
+) -> tuple[PoolLabelling, MethodContext]:
     """A method on its ground."""
-    method, given = pool_labelling(**parts(**changes)), pool_ground(folder, teacher, **(index or {}))
+    method, given = (
+        pool_labelling(**parts(**changes)),
+        pool_ground(folder, teacher, **(index or {})),
+    )
     method.setup(given)
     return method, given
 
@@ -34,9 +49,16 @@ def test_the_whole_pool_is_labelled_at_once(tmp_path: Path) -> None:
     heard, teacher = Heard(), WordTeacher(obliging)
     method, _ = standing(tmp_path, teacher, index={"heard": heard})
     growth = method.first_rows()
-    assert [(row.text, row.parents) for row in growth.rows] == [(example.text, (example.id,)) for example in POOL]
+    assert [(row.text, row.parents) for row in growth.rows] == [
+        (example.text, (example.id,)) for example in POOL
+    ]
     for row in growth.rows:
-        assert (row.source, row.round, row.accepted, row.target) == ("pool", 0, True, class_of(row.text))
+        assert (row.source, row.round, row.accepted, row.target) == (
+            "pool",
+            0,
+            True,
+            class_of(row.text),
+        )
         assert row.distribution is not None
         assert row.distribution.top == row.target
     assert (growth.asked, growth.answered, growth.failed) == (12, 12, 0)
@@ -79,7 +101,9 @@ def test_nothing_is_labelled_twice_and_the_last_round_takes_what_is_left(tmp_pat
         index.pool.append(growth.rows)
         sizes.append(len(growth.rows))
     assert sizes == [5, 4, 0]
-    assert sorted(row.parents[0] for row in index.pool.rows) == sorted(example.id for example in POOL)
+    assert sorted(row.parents[0] for row in index.pool.rows) == sorted(
+        example.id for example in POOL
+    )
 
 
 def test_without_a_number_a_round_takes_everything(tmp_path: Path) -> None:
@@ -91,12 +115,21 @@ def test_without_a_number_a_round_takes_everything(tmp_path: Path) -> None:
 
 def test_a_failed_reply_rejects_its_text_with_the_reason(tmp_path: Path) -> None:
     def script(request: Request) -> Any:
-        return Reply(request.id, error="lost") if scored_text(request.prompt) == POOL[4].text else obliging(request)
+        return (
+            Reply(request.id, error="lost")
+            if scored_text(request.prompt) == POOL[4].text
+            else obliging(request)
+        )
 
     method, index = standing(tmp_path, WordTeacher(script), first=None, rounds=1, n_texts=3)
     growth = method.first_rows()
     (bad,) = [row for row in growth.rows if not row.accepted]
-    assert (bad.parents, bad.reason, bad.target, bad.distribution) == ((POOL[4].id,), "labelling failed: lost", "", None)
+    assert (bad.parents, bad.reason, bad.target, bad.distribution) == (
+        (POOL[4].id,),
+        "labelling failed: lost",
+        "",
+        None,
+    )
     assert (growth.asked, growth.answered, growth.failed, growth.rejected) == (12, 11, 1, 0)
     index.pool.append(growth.rows)
     assert method.next_rows(NOTHING, 1).rows == ()
@@ -104,7 +137,10 @@ def test_a_failed_reply_rejects_its_text_with_the_reason(tmp_path: Path) -> None
 
 def test_the_pool_s_part_and_the_first_texts_are_drawn_by_the_seed(tmp_path: Path) -> None:
     def drawn(seed: int, **changes: Any) -> list[str]:
-        return [row.parents[0] for row in standing(tmp_path, index={"seed": seed}, **changes)[0].first_rows().rows]
+        return [
+            row.parents[0]
+            for row in standing(tmp_path, index={"seed": seed}, **changes)[0].first_rows().rows
+        ]
 
     draws = [drawn(seed, pool_size=6) for seed in (1, 1, 2, 3)]
     assert draws[0] == draws[1]
@@ -134,7 +170,10 @@ def test_a_fitted_calibrator_counts_its_gold(tmp_path: Path) -> None:
 
 def test_a_budget_that_the_first_texts_do_not_fit_into_is_said(tmp_path: Path) -> None:
     method, _ = standing(tmp_path, BudgetedTeacher(WordTeacher(obliging), 50))
-    with pytest.raises(ConfigError, match=r"smaller than what the first 12 texts of the pool take.*method.pool_size"):
+    with pytest.raises(
+        ConfigError,
+        match=r"smaller than what the first 12 texts of the pool take.*method.pool_size",
+    ):
         method.first_rows()
 
 
@@ -146,7 +185,9 @@ def test_a_budget_spent_in_a_round_ends_growth(tmp_path: Path) -> None:
 
 
 def test_rows_have_the_teacher_s_label_whatever_is_right(tmp_path: Path) -> None:
-    teacher = WordTeacher(lambda request: [-0.1 if label.name == "Food" else -4.0 for label in LABELS])
+    teacher = WordTeacher(
+        lambda request: [-0.1 if label.name == "Food" else -4.0 for label in LABELS]
+    )
     method, _ = standing(tmp_path, teacher)
     assert {row.target for row in method.first_rows().rows} == {"Food"}
     assert {class_of(example.text) for example in POOL} == set(NAMES)
@@ -167,21 +208,37 @@ def test_no_gold_of_the_pool_reaches_a_method() -> None:
     dataset = Dataset(**{key: value for key, value in given.items() if key in names})
     config = OmegaConf.create({"seed": 1, "shots": 1, "method": {"training": {"gold": "shots"}}})
     shots = shots_of(config, dataset)
-    made = method_context(config, dataset, TASK, None, shots, None, lambda *_: None, lambda *_: None, Student())  # type: ignore[arg-type]
+    made = method_context(
+        config, dataset, TASK, None, shots, None, lambda *_: None, lambda *_: None, Student()
+    )  # type: ignore[arg-type]
     assert all(example.label is None for example in made.unlabelled)
-    labelled = [value for field in fields(made) if isinstance(value := getattr(made, field.name), tuple)]
-    known = {one.id for values in labelled for one in values if isinstance(one, Example) and one.label is not None}
+    labelled = [
+        value for field in fields(made) if isinstance(value := getattr(made, field.name), tuple)
+    ]
+    known = {
+        one.id
+        for values in labelled
+        for one in values
+        if isinstance(one, Example) and one.label is not None
+    }
     assert known == {one.id for one in (*shots, *DEV)}
     config.method.training.gold = "none"
     assert shots_of(config, dataset) == ()
     config.method.training.gold = "shot"
-    with pytest.raises(ConfigError, match=r"Unknown method.training.gold 'shot'. Did you mean 'shots'"):
+    with pytest.raises(
+        ConfigError, match=r"Unknown method.training.gold 'shot'. Did you mean 'shots'"
+    ):
         shots_of(config, dataset)
 
 
 def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
     teacher = WordTeacher(obliging)
-    method, _ = standing(tmp_path, teacher, index={"view_pool": lambda *_: pytest.fail("a plan has no student")}, **ON_DEMAND)
+    method, _ = standing(
+        tmp_path,
+        teacher,
+        index={"view_pool": lambda *_: pytest.fail("a plan has no student")},
+        **ON_DEMAND,
+    )
     assert {kind: len(some) for kind, some in method.sample_requests(5).items()} == {"labelling": 5}
     assert method.requests_a_round() == {"labelling": 4}
     assert teacher.asked == []
@@ -193,11 +250,17 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
         ({}, {"unlabelled": ()}, "labels a pool, and the data set has no pool text"),
         ({"pool_size": 0}, {}, "method.pool_size=0 leaves no pool"),
         ({"first": -1}, {}, "method.first=-1 must be 0 or more"),
-        ({"rounds": 1, "n_texts": 0}, {}, "method.rounds=1 with method.n_texts=0 would label nothing"),
+        (
+            {"rounds": 1, "n_texts": 0},
+            {},
+            "method.rounds=1 with method.n_texts=0 would label nothing",
+        ),
         ({"first": 0}, {}, "leave the student nothing to begin with"),
     ],
 )
-def test_what_cannot_be_labelled(tmp_path: Path, changes: dict[str, Any], index: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_labelled(
+    tmp_path: Path, changes: dict[str, Any], index: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         standing(tmp_path, index=index, **changes)
 

@@ -21,13 +21,20 @@ def test_it_is_the_cross_entropy_of_each_unit(lesson: Lesson, smoothing: float) 
     for index, logits, hard, _, _ in lesson.units():
         p = softmax(logits)
         shares = [smoothing / len(p) + (1 - smoothing) * (k == hard) for k in range(len(p))]
-        assert float(losses[index]) == pytest.approx(-sum(t * math.log(q) for t, q in zip(shares, p, strict=True)), rel=1e-9, abs=1e-12)
+        assert float(losses[index]) == pytest.approx(
+            -sum(t * math.log(q) for t, q in zip(shares, p, strict=True)), rel=1e-9, abs=1e-12
+        )
 
 
 def test_hard_targets_are_those_of_torch() -> None:
-    logits, gold = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double(), [0, 2, 1, 1, 0, 2]
+    logits, gold = (
+        torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double(),
+        [0, 2, 1, 1, 0, 2],
+    )
     losses = CrossEntropyLoss(0.1)(logits, targets(gold, 3))
-    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(gold), label_smoothing=0.1, reduction="none")
+    expected = torch.nn.functional.cross_entropy(
+        logits, torch.tensor(gold), label_smoothing=0.1, reduction="none"
+    )
     torch.testing.assert_close(losses, expected)
 
 

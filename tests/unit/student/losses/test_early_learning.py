@@ -18,7 +18,9 @@ from tutelage.student.losses.early_learning import EarlyLearningLoss
 
 @settings(max_examples=25, deadline=None)
 @given(lessons(), st.floats(0, 5), st.floats(0, 0.95))
-def test_it_is_its_formula_visit_after_visit(lesson: Lesson, strength: float, momentum: float) -> None:
+def test_it_is_its_formula_visit_after_visit(
+    lesson: Lesson, strength: float, momentum: float
+) -> None:
     loss, memory = EarlyLearningLoss(strength, momentum), {}
     for visit in range(3):
         scaled = lesson.logits * (1 + visit)
@@ -89,7 +91,9 @@ def test_its_memory_survives_a_checkpoint_of_plain_values() -> None:
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for seed in (1, 2):
         logits = logits_of(seed, 3, 3, 3)
-        torch.testing.assert_close(resumed["loss"](logits, taught), holder["loss"](logits, taught), rtol=0, atol=0)
+        torch.testing.assert_close(
+            resumed["loss"](logits, taught), holder["loss"](logits, taught), rtol=0, atol=0
+        )
 
 
 def test_an_empty_memory_survives_too() -> None:
@@ -104,11 +108,15 @@ def test_the_average_has_no_gradient() -> None:
     loss(logits, taught).sum().backward()
     p = logits.detach().softmax(-1)
     fixed = logits.detach().clone().requires_grad_()
-    (CrossEntropyLoss()(fixed, taught) + 3 * torch.log(1 - (fixed.softmax(-1) * p).sum(-1))).sum().backward()
+    (
+        CrossEntropyLoss()(fixed, taught) + 3 * torch.log(1 - (fixed.softmax(-1) * p).sum(-1))
+    ).sum().backward()
     torch.testing.assert_close(logits.grad, fixed.grad, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("strength", "momentum", "named"), [(-1.0, 0.7, "strength=-1.0"), (3.0, 1.0, "momentum=1.0")])
+@pytest.mark.parametrize(
+    ("strength", "momentum", "named"), [(-1.0, 0.7, "strength=-1.0"), (3.0, 1.0, "momentum=1.0")]
+)
 def test_settings_in_their_ranges(strength: float, momentum: float, named: str) -> None:
     with pytest.raises(ConfigError, match=f"loss.{named} must be"):
         EarlyLearningLoss(strength, momentum)

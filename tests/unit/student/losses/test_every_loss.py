@@ -24,7 +24,16 @@ def loss(request: pytest.FixtureRequest) -> UnitLoss:
 
 def test_there_is_a_file_for_each() -> None:
     assert {path.stem for path in FILES} >= {
-        *("cross_entropy", "soft_targets", "soft_mix", "generalised", "symmetric", "truncated", "early_learning", "meta")
+        *(
+            "cross_entropy",
+            "soft_targets",
+            "soft_mix",
+            "generalised",
+            "symmetric",
+            "truncated",
+            "early_learning",
+            "meta",
+        )
     }
 
 
@@ -40,7 +49,10 @@ def test_extreme_logits_and_empty_tokens_give_finite_losses_and_gradients(loss: 
     for dtype in (torch.float64, torch.float32):
         logits = EXTREME.logits.to(dtype, copy=True).requires_grad_()
         cast = Targets(
-            **{name: getattr(EXTREME.targets, name).to(dtype) for name in ("hard", "teacher", "off_label", "weights")},
+            **{
+                name: getattr(EXTREME.targets, name).to(dtype)
+                for name in ("hard", "teacher", "off_label", "weights")
+            },
             ids=EXTREME.targets.ids,
             progress=0.5,
         )
@@ -55,7 +67,10 @@ def test_extreme_logits_and_empty_tokens_give_finite_losses_and_gradients(loss: 
 
 @pytest.mark.parametrize("hard", [[0, 2, 1], [[0, 2, 1], [1, 1, -1]]], ids=["texts", "words"])
 def test_shapes_follow_the_weights(loss: UnitLoss, hard: list[int]) -> None:
-    lesson = Lesson(torch.zeros(*torch.tensor(hard).shape, 3, dtype=torch.float64, requires_grad=True), targets(hard, 3))
+    lesson = Lesson(
+        torch.zeros(*torch.tensor(hard).shape, 3, dtype=torch.float64, requires_grad=True),
+        targets(hard, 3),
+    )
     losses = loss(lesson.logits, lesson.targets)
     assert losses.shape == lesson.targets.weights.shape
     factors = loss.keep(losses.detach(), lesson.targets)
@@ -75,7 +90,9 @@ def test_losses_are_not_weighted_so_words_may_weigh_what_they_like(loss: UnitLos
 
 
 def test_a_step_along_the_gradient_makes_the_target_likelier(loss: UnitLoss) -> None:
-    logits = torch.tensor([[0.3, -0.2, 0.1], [0.0, 0.5, 0.2]], dtype=torch.float64, requires_grad=True)
+    logits = torch.tensor(
+        [[0.3, -0.2, 0.1], [0.0, 0.5, 0.2]], dtype=torch.float64, requires_grad=True
+    )
     taught = targets([1, 0], 3)
     loss(logits, taught).sum().backward()
     assert logits.grad is not None
@@ -84,7 +101,9 @@ def test_a_step_along_the_gradient_makes_the_target_likelier(loss: UnitLoss) -> 
 
 
 def test_only_meta_reweighting_asks_for_a_guide() -> None:
-    assert [path.stem for path in FILES if instantiate(OmegaConf.load(path)).needs_guide] == ["meta"]
+    assert [path.stem for path in FILES if instantiate(OmegaConf.load(path)).needs_guide] == [
+        "meta"
+    ]
 
 
 def test_a_loss_without_a_guide_cannot_reweigh() -> None:

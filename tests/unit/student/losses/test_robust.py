@@ -20,20 +20,32 @@ from tutelage.student.losses.robust import GeneralisedCrossEntropyLoss, Symmetri
 def test_generalised_is_its_formula(lesson: Lesson, q: float) -> None:
     losses = GeneralisedCrossEntropyLoss(q)(lesson.logits, lesson.targets)
     for index, logits, hard, _, _ in lesson.units():
-        assert float(losses[index]) == pytest.approx((1 - softmax(logits)[hard] ** q) / q, rel=1e-7, abs=1e-9)
+        assert float(losses[index]) == pytest.approx(
+            (1 - softmax(logits)[hard] ** q) / q, rel=1e-7, abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("q", [0.0, 1e-7])
 def test_generalised_becomes_cross_entropy(q: float) -> None:
-    logits, taught = torch.randn(5, 3, generator=torch.Generator().manual_seed(1)).double(), targets([0, 1, 2, 0, 1], 3)
-    torch.testing.assert_close(GeneralisedCrossEntropyLoss(q)(logits, taught), CrossEntropyLoss()(logits, taught), rtol=1e-5, atol=1e-6)
+    logits, taught = (
+        torch.randn(5, 3, generator=torch.Generator().manual_seed(1)).double(),
+        targets([0, 1, 2, 0, 1], 3),
+    )
+    torch.testing.assert_close(
+        GeneralisedCrossEntropyLoss(q)(logits, taught),
+        CrossEntropyLoss()(logits, taught),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_generalised_pulls_less_on_what_the_student_finds_unlikely() -> None:
     logits = torch.tensor([[4.0, 0.0]], dtype=torch.float64, requires_grad=True)
     pulls = {}
     for q in (0.0, 0.7):
-        (gradient,) = torch.autograd.grad(GeneralisedCrossEntropyLoss(q)(logits, targets([1], 2)).sum(), logits)
+        (gradient,) = torch.autograd.grad(
+            GeneralisedCrossEntropyLoss(q)(logits, targets([1], 2)).sum(), logits
+        )
         pulls[q] = float(gradient.abs().sum())
     assert pulls[0.7] == pytest.approx(pulls[0.0] * float(logits.detach().softmax(-1)[0, 1]) ** 0.7)
 
@@ -45,7 +57,9 @@ def test_symmetric_is_its_formula(lesson: Lesson, alpha: float, beta: float, flo
     for index, logits, hard, _, _ in lesson.units():
         p = softmax(logits)
         reverse = -sum(q * (0.0 if k == hard else floor) for k, q in enumerate(p))
-        assert float(losses[index]) == pytest.approx(-alpha * math.log(p[hard]) + beta * reverse, rel=1e-9, abs=1e-9)
+        assert float(losses[index]) == pytest.approx(
+            -alpha * math.log(p[hard]) + beta * reverse, rel=1e-9, abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("q", [-0.1, 1.1])

@@ -17,37 +17,56 @@ from tutelage.student.losses.teacher_targets import TeacherTargets
 
 
 @settings(max_examples=25, deadline=None)
-@given(lessons(), st.floats(0, 1), st.sampled_from([0.5, 2.0]), st.sampled_from(["ignore", "uniform", "hard"]))
-def test_it_is_the_mix_of_divergence_and_cross_entropy(lesson: Lesson, share: float, temperature: float, off_label: str) -> None:
+@given(
+    lessons(),
+    st.floats(0, 1),
+    st.sampled_from([0.5, 2.0]),
+    st.sampled_from(["ignore", "uniform", "hard"]),
+)
+def test_it_is_the_mix_of_divergence_and_cross_entropy(
+    lesson: Lesson, share: float, temperature: float, off_label: str
+) -> None:
     losses = SoftTargetLoss(share, temperature, off_label)(lesson.logits, lesson.targets)
     taught = TeacherTargets(temperature, off_label)(lesson.targets)
     for index, logits, hard, _, _ in lesson.units():
         p = softmax(logits)
-        divergence = sum(t * math.log(t / q) for t, q in zip(taught[index].tolist(), p, strict=True) if t > 0)
-        assert float(losses[index]) == pytest.approx(share * divergence - (1 - share) * math.log(p[hard]), rel=1e-9, abs=1e-9)
+        divergence = sum(
+            t * math.log(t / q) for t, q in zip(taught[index].tolist(), p, strict=True) if t > 0
+        )
+        assert float(losses[index]) == pytest.approx(
+            share * divergence - (1 - share) * math.log(p[hard]), rel=1e-9, abs=1e-9
+        )
 
 
 @settings(max_examples=15, deadline=None)
 @given(lessons(), st.floats(0, 1))
-def test_its_gradient_is_that_of_cross_entropy_against_the_mixture(lesson: Lesson, share: float) -> None:
+def test_its_gradient_is_that_of_cross_entropy_against_the_mixture(
+    lesson: Lesson, share: float
+) -> None:
     logits = lesson.logits.clone().requires_grad_()
     SoftTargetLoss(share)(logits, lesson.targets).sum().backward()
     mixture = share * lesson.targets.teacher + (1 - share) * lesson.targets.hard
     assert logits.grad is not None
     for index, *_ in lesson.units():
-        torch.testing.assert_close(logits.grad[index], lesson.logits[index].softmax(-1) - mixture[index])
+        torch.testing.assert_close(
+            logits.grad[index], lesson.logits[index].softmax(-1) - mixture[index]
+        )
 
 
 def test_agreeing_with_the_teacher_costs_nothing() -> None:
     teacher = [[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]
-    losses = SoftTargetLoss()(torch.tensor(teacher).double().log(), targets([0, 2], 3, teacher=teacher))
+    losses = SoftTargetLoss()(
+        torch.tensor(teacher).double().log(), targets([0, 2], 3, teacher=teacher)
+    )
     torch.testing.assert_close(losses, torch.zeros(2).double())
 
 
 def test_no_share_is_cross_entropy() -> None:
     logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).double()
     taught = targets([0, 1, 3], 4, teacher=[[0.25] * 4] * 3)
-    torch.testing.assert_close(SoftTargetLoss(0.0)(logits, taught), CrossEntropyLoss()(logits, taught))
+    torch.testing.assert_close(
+        SoftTargetLoss(0.0)(logits, taught), CrossEntropyLoss()(logits, taught)
+    )
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])

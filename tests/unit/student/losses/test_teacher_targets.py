@@ -13,14 +13,22 @@ from tutelage.student.losses.teacher_targets import TeacherTargets
 
 
 @settings(max_examples=30, deadline=None)
-@given(lessons(), st.sampled_from([0.2, 0.5, 1.0, 3.0]), st.sampled_from(["ignore", "uniform", "hard"]))
+@given(
+    lessons(), st.sampled_from([0.2, 0.5, 1.0, 3.0]), st.sampled_from(["ignore", "uniform", "hard"])
+)
 def test_it_is_the_tempered_mixture(lesson: Lesson, temperature: float, off_label: str) -> None:
     made = TeacherTargets(temperature, off_label)(lesson.targets)
     for index, _, hard, teacher, off in lesson.units():
         powers = [value ** (1 / temperature) for value in teacher]
         p = [value / sum(powers) for value in powers]
-        elsewhere = {"ignore": p, "uniform": [1 / len(p)] * len(p), "hard": [float(k == hard) for k in range(len(p))]}[off_label]
-        assert made[index].tolist() == pytest.approx([(1 - off) * a + off * b for a, b in zip(p, elsewhere, strict=True)], abs=1e-12)
+        elsewhere = {
+            "ignore": p,
+            "uniform": [1 / len(p)] * len(p),
+            "hard": [float(k == hard) for k in range(len(p))],
+        }[off_label]
+        assert made[index].tolist() == pytest.approx(
+            [(1 - off) * a + off * b for a, b in zip(p, elsewhere, strict=True)], abs=1e-12
+        )
         assert float(made[index].sum()) == pytest.approx(1)
 
 
@@ -51,5 +59,7 @@ def test_the_temperature_is_positive(temperature: float) -> None:
 
 
 def test_an_unknown_place_for_the_mass() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown loss.off_label 'unifrom'. Did you mean 'uniform'\?"):
+    with pytest.raises(
+        ConfigError, match=r"Unknown loss.off_label 'unifrom'. Did you mean 'uniform'\?"
+    ):
         TeacherTargets(1.0, "unifrom")  # type: ignore[arg-type]

@@ -34,13 +34,17 @@ def test_the_largest_losses_are_left_out(lesson: Lesson, forget: float, progress
 
 def test_the_share_grows_over_the_warm_up() -> None:
     loss = TruncatedLoss(0.4, 0.5)
-    assert [loss.share(progress) for progress in (0, 0.25, 0.5, 0.99)] == pytest.approx([0, 0.2, 0.4, 0.4])
+    assert [loss.share(progress) for progress in (0, 0.25, 0.5, 0.99)] == pytest.approx(
+        [0, 0.2, 0.4, 0.4]
+    )
     assert TruncatedLoss(0.4, 0.0).share(0.0) == 0.4
 
 
 def test_words_are_left_out_among_words_alone() -> None:
     taught = targets([[0, -1, 1], [0, -1, -1]], 2, progress=0.9)
-    factors = TruncatedLoss(0.4, 0.0).keep(torch.tensor([[1.0, 99.0, 3.0], [2.0, 98.0, 97.0]]), taught)
+    factors = TruncatedLoss(0.4, 0.0).keep(
+        torch.tensor([[1.0, 99.0, 3.0], [2.0, 98.0, 97.0]]), taught
+    )
     assert factors.tolist() == [[1, 1, 0], [1, 1, 1]]
 
 
@@ -51,10 +55,15 @@ def test_a_share_is_not_cut_by_rounding_and_ties_leave_out_no_more() -> None:
 
 def test_a_small_batch_and_an_empty_one_lose_nothing() -> None:
     assert TruncatedLoss(0.9, 0.0).keep(torch.ones(1), targets([0], 2)).tolist() == [1]
-    assert TruncatedLoss(0.9, 0.0).keep(torch.ones(1, 2), targets([[-1, -1]], 2)).tolist() == [[1, 1]]
+    assert TruncatedLoss(0.9, 0.0).keep(torch.ones(1, 2), targets([[-1, -1]], 2)).tolist() == [
+        [1, 1]
+    ]
 
 
-@pytest.mark.parametrize(("forget", "warmup", "named"), [(1.0, 0.3, "forget=1.0"), (-0.1, 0.3, "forget=-0.1"), (0.2, 1.5, "warmup=1.5")])
+@pytest.mark.parametrize(
+    ("forget", "warmup", "named"),
+    [(1.0, 0.3, "forget=1.0"), (-0.1, 0.3, "forget=-0.1"), (0.2, 1.5, "warmup=1.5")],
+)
 def test_shares_are_shares(forget: float, warmup: float, named: str) -> None:
     with pytest.raises(ConfigError, match=f"loss.{named} must be in"):
         TruncatedLoss(forget, warmup)

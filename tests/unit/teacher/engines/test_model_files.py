@@ -7,7 +7,13 @@ import torch
 from safetensors.torch import save_file
 
 from tutelage.errors import TeacherError
-from tutelage.teacher.engines.model_files import fingerprint_of, is_local, load_tokenizer, model_identity, resolve_model
+from tutelage.teacher.engines.model_files import (
+    fingerprint_of,
+    is_local,
+    load_tokenizer,
+    model_identity,
+    resolve_model,
+)
 
 
 @pytest.fixture
@@ -48,7 +54,9 @@ def test_the_identity_is_the_content_and_not_the_place(model, tmp_path):
     moved = model.rename(tmp_path / "moved")
     assert model_identity(str(moved)) == one
     # A fine-tuned copy has the same names, shapes and sizes.
-    save_file({"weight": torch.arange(10_000, dtype=torch.float32) + 1}, moved / "model.safetensors")
+    save_file(
+        {"weight": torch.arange(10_000, dtype=torch.float32) + 1}, moved / "model.safetensors"
+    )
     tuned = model_identity(str(moved))
     assert tuned != one
     (moved / "tokenizer.json").write_text("{}")

@@ -17,7 +17,9 @@ def request(name: str, prompt: str = "p", seed: int = 0) -> GenerateRequest:
 @given(prompts=st.lists(st.text(), min_size=1, max_size=5), texts=st.lists(st.text(), max_size=4))
 def test_a_recording_plays_back_what_was_recorded(tmp_path_factory, prompts, texts):
     path = tmp_path_factory.mktemp("recording") / "r.jsonl"
-    batch = [request(f"g{n}", prompt, n) for n, prompt in enumerate(prompts)] + [ScoreRequest("s", prompts[0], (3, 5))]
+    batch = [request(f"g{n}", prompt, n) for n, prompt in enumerate(prompts)] + [
+        ScoreRequest("s", prompts[0], (3, 5))
+    ]
     recorder = RecordingTeacher(ScriptedTeacher(fingerprint="engine:7"), path)
     said = recorder.ask(batch)
     ids = recorder.tokenize(texts)
@@ -33,10 +35,13 @@ def test_a_recording_plays_back_what_was_recorded(tmp_path_factory, prompts, tex
 
 def test_a_miss_names_the_request_and_the_nearest_prompt(tmp_path):
     path = tmp_path / "r.jsonl"
-    RecordingTeacher(ScriptedTeacher(), path).ask([request("a", "play some jazz"), request("b", "what is the weather")])
+    RecordingTeacher(ScriptedTeacher(), path).ask(
+        [request("a", "play some jazz"), request("b", "what is the weather")]
+    )
     replay = ReplayTeacher(path)
     with pytest.raises(
-        ReplayMiss, match=r"request 'x' \(generate\): 'play some rock'.*nearest recorded prompt \(\d+ % alike\): 'play some jazz'"
+        ReplayMiss,
+        match=r"request 'x' \(generate\): 'play some rock'.*nearest recorded prompt \(\d+ % alike\): 'play some jazz'",
     ):
         replay.ask([request("x", "play some rock")])
     with pytest.raises(ReplayMiss, match="prompt itself was recorded, with other"):
@@ -60,7 +65,9 @@ def test_a_resumed_recording_is_gone_on_with_after_a_half_written_line(tmp_path)
 
 def test_a_recorded_failure_is_played_back_until_an_answer_follows(tmp_path):
     path = tmp_path / "r.jsonl"
-    RecordingTeacher(ScriptedTeacher(lambda asked: Reply(asked.id, error="too long")), path).ask([request("a")])
+    RecordingTeacher(ScriptedTeacher(lambda asked: Reply(asked.id, error="too long")), path).ask(
+        [request("a")]
+    )
     assert ReplayTeacher(path).ask([request("a")])[0].error == "too long"
     RecordingTeacher(ScriptedTeacher(), path).ask([request("a")])
     assert ReplayTeacher(path).ask([request("a")])[0].error == ""

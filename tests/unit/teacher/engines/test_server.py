@@ -38,9 +38,21 @@ def test_generation_sends_the_sampling_and_keeps_the_order(server):
     assert [reply.id for reply in replies] == [request.id for request in batch]
     assert [reply.text for reply in replies] == [f"prompt {n}!" for n in range(30)]
     assert sorted(arrived) == sorted(request.id for request in batch)
-    assert (replies[0].prompt_tokens, replies[0].completion_tokens, replies[0].finish_reason) == (7, 3, "stop")
+    assert (replies[0].prompt_tokens, replies[0].completion_tokens, replies[0].finish_reason) == (
+        7,
+        3,
+        "stop",
+    )
     body = next(body for body in server.bodies if body["prompt"] == "prompt 4")
-    assert body == {"model": "m", "prompt": "prompt 4", "max_tokens": 64, "temperature": 0.5, "top_p": 1.0, "seed": 4, "stop": ["\n"]}
+    assert body == {
+        "model": "m",
+        "prompt": "prompt 4",
+        "max_tokens": 64,
+        "temperature": 0.5,
+        "top_p": 1.0,
+        "seed": 4,
+        "stop": ["\n"],
+    }
 
 
 def test_no_more_requests_at_once_than_allowed(server):
@@ -58,7 +70,14 @@ def test_no_more_requests_at_once_than_allowed(server):
 
 
 @pytest.mark.parametrize(
-    "trouble", [(429, {}, {"Retry-After": "0.05"}), (503, b"busy"), (500, {"error": {"message": "oops"}}), (0, b""), (200, b"<html>")]
+    "trouble",
+    [
+        (429, {}, {"Retry-After": "0.05"}),
+        (503, b"busy"),
+        (500, {"error": {"message": "oops"}}),
+        (0, b""),
+        (200, b"<html>"),
+    ],
 )
 def test_passing_trouble_is_tried_again(server, trouble):
     tries: dict[str, int] = {}
@@ -94,8 +113,12 @@ def test_lasting_trouble_is_one_error_and_loses_nothing(server):
 
     server.answer = half
     arrived: list[str] = []
-    with pytest.raises(TeacherError, match=r"failed 3 times, at last with: HTTP 503 overloaded.*tutelage doctor"):
-        teacher(server, retries=2).ask([text("1"), text("2", "bad"), text("3")], lambda reply: arrived.append(reply.id))
+    with pytest.raises(
+        TeacherError, match=r"failed 3 times, at last with: HTTP 503 overloaded.*tutelage doctor"
+    ):
+        teacher(server, retries=2).ask(
+            [text("1"), text("2", "bad"), text("3")], lambda reply: arrived.append(reply.id)
+        )
     assert sorted(arrived) == ["1", "3"]
 
 
@@ -106,7 +129,12 @@ def test_a_server_that_is_not_there_is_one_error(server):
 
 
 @pytest.mark.parametrize(
-    ("code", "message"), [(401, "environment variable MY_KEY"), (404, "Check teacher.url and teacher.model"), (302, "HTTP 302")]
+    ("code", "message"),
+    [
+        (401, "environment variable MY_KEY"),
+        (404, "Check teacher.url and teacher.model"),
+        (302, "HTTP 302"),
+    ],
 )
 def test_what_no_retry_can_mend(server, code, message, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sesame-123")
@@ -127,7 +155,9 @@ def test_the_key_goes_into_the_header_and_nowhere_else(server, monkeypatch):
 
 def test_a_refused_request_stops_no_other(server):
     server.answer = lambda path, body: (
-        (400, {"error": {"message": "prompt too long"}}) if body["prompt"] == "long" else (200, completion("ok"))
+        (400, {"error": {"message": "prompt too long"}})
+        if body["prompt"] == "long"
+        else (200, completion("ok"))
     )
     replies = teacher(server).ask([text("1", "long"), text("2")])
     assert replies[0].error == "the server refused the request: prompt too long"
@@ -141,7 +171,10 @@ def test_a_refused_request_stops_no_other(server):
         ({"choices": []}, "exactly one choice"),
         ({"choices": [{"text": None}]}, "text is missing"),
         ({"choices": [{"text": "a"}]}, "token counts"),
-        ({"choices": [{"text": "a"}], "usage": {"prompt_tokens": -1, "completion_tokens": 2}}, "token counts"),
+        (
+            {"choices": [{"text": "a"}], "usage": {"prompt_tokens": -1, "completion_tokens": 2}},
+            "token counts",
+        ),
     ],
 )
 def test_a_reply_that_is_not_as_it_must_be(server, body, message):
@@ -150,7 +183,9 @@ def test_a_reply_that_is_not_as_it_must_be(server, body, message):
 
 
 def exact(path: str, body: dict[str, Any]) -> Answer:
-    return 200, completion("x", {f"token_id:{token}": -float(token) for token in [*body["logprob_token_ids"], 9]})
+    return 200, completion(
+        "x", {f"token_id:{token}": -float(token) for token in [*body["logprob_token_ids"], 9]}
+    )
 
 
 def test_exact_scores_are_used_where_the_server_has_them(server):
@@ -179,7 +214,10 @@ def test_other_servers_give_the_most_likely_and_a_floor_and_say_so(server):
 
 
 def test_a_server_that_ignores_the_field_is_not_believed(server):
-    server.answer = lambda path, body: (200, completion("x", {"token_id:5": -0.5, "token_id:6": -2.0}))
+    server.answer = lambda path, body: (
+        200,
+        completion("x", {"token_id:5": -0.5, "token_id:6": -2.0}),
+    )
     made = teacher(server)
     assert made.ask([ScoreRequest("1", "p", (5, 3))])[0].logprobs == (-0.5, -2.0)
     assert made.notes
@@ -188,7 +226,10 @@ def test_a_server_that_ignores_the_field_is_not_believed(server):
 def test_impossible_log_probabilities_are_refused(server):
     server.answer = lambda path, body: (200, completion("x", {"token_id:5": 0.5}))
     assert "is 0.5" in teacher(server, scoring="exact").ask([ScoreRequest("1", "p", (5,))])[0].error
-    assert "1 to 128 choices" in teacher(server, scoring="exact").ask([ScoreRequest("1", "p", ())])[0].error
+    assert (
+        "1 to 128 choices"
+        in teacher(server, scoring="exact").ask([ScoreRequest("1", "p", ())])[0].error
+    )
 
 
 def test_a_server_that_ignores_schemas_is_found_out_before_anything_is_asked(server):
@@ -205,7 +246,9 @@ def test_structured_replies_are_validated_again_and_the_canary_is_sent_once(serv
 
     server.answer = keeps
     made = teacher(server)
-    replies = made.ask([text("1", "good", json_schema=SCHEMA), text("2", "bad", json_schema=SCHEMA)])
+    replies = made.ask(
+        [text("1", "good", json_schema=SCHEMA), text("2", "bad", json_schema=SCHEMA)]
+    )
     assert (replies[0].error, replies[0].text) == ("", '{"a": 1}')
     assert "not JSON" in replies[1].error
     made.ask([text("1", "good", json_schema=SCHEMA)])
@@ -214,7 +257,9 @@ def test_structured_replies_are_validated_again_and_the_canary_is_sent_once(serv
 
 
 def test_tokenizing_is_the_servers_where_it_offers_that(server):
-    server.answer = lambda path, body: (200, {"tokens": [len(body["prompt"]), 1]}) if path == "/tokenize" else (500, {})
+    server.answer = lambda path, body: (
+        (200, {"tokens": [len(body["prompt"]), 1]}) if path == "/tokenize" else (500, {})
+    )
     assert teacher(server).tokenize(["abc", "d"]) == [[3, 1], [1, 1]]
     assert server.bodies[0]["add_special_tokens"] is False
     server.answer = lambda path, body: (200, {"tokens": "no"})

@@ -56,7 +56,9 @@ def new(model: Path) -> Iterator[Callable[..., VllmTeacher]]:
     """Makes teachers that are closed in the end."""
     with contextlib.ExitStack() as made:
         yield lambda **settings: made.enter_context(
-            contextlib.closing(VllmTeacher(str(model), start_timeout=20, reply_timeout=20, **settings))
+            contextlib.closing(
+                VllmTeacher(str(model), start_timeout=20, reply_timeout=20, **settings)
+            )
         )
 
 
@@ -68,7 +70,9 @@ def test_clients_share_one_process_and_it_outlives_them(host: EngineHost, new: N
     assert host.pids == (), "nothing is loaded before it is asked for"
     first, second = new(), new()
     assert [reply.text for reply in first.ask(texts("a", "b"))] == ["a!!", "b!!"]
-    assert [reply.logprobs for reply in second.ask([ScoreRequest("s", "x", (1, 2))])] == [(-1.0, -1.0)]
+    assert [reply.logprobs for reply in second.ask([ScoreRequest("s", "x", (1, 2))])] == [
+        (-1.0, -1.0)
+    ]
     (pid,) = host.pids
     assert first.pid == second.pid == pid
     first.close()
@@ -78,7 +82,9 @@ def test_clients_share_one_process_and_it_outlives_them(host: EngineHost, new: N
     assert host.pids == (pid,)
 
 
-def test_the_fingerprint_is_that_of_an_engine_of_its_own(host: EngineHost, new: New, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_is_that_of_an_engine_of_its_own(
+    host: EngineHost, new: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shared = new().fingerprint
     monkeypatch.delenv(ADDRESS)
     assert new().fingerprint == shared
@@ -90,14 +96,18 @@ def test_other_settings_get_another_engine(host: EngineHost, new: New) -> None:
     assert len(set(host.pids)) == 2
 
 
-def test_a_client_waits_while_another_is_answered(host: EngineHost, new: New, tmp_path: Path) -> None:
+def test_a_client_waits_while_another_is_answered(
+    host: EngineHost, new: New, tmp_path: Path
+) -> None:
     slow, quick = new(), new()
     quick.ask(texts("warm"))
     (engine,) = host._engines.values()
     said: dict[str, str] = {}
 
     def ask(who: VllmTeacher, prompt: str) -> threading.Thread:
-        thread = threading.Thread(target=lambda: said.update({prompt: who.ask(texts(prompt))[0].text}))
+        thread = threading.Thread(
+            target=lambda: said.update({prompt: who.ask(texts(prompt))[0].text})
+        )
         thread.start()
         return thread
 
@@ -115,7 +125,9 @@ def test_a_client_waits_while_another_is_answered(host: EngineHost, new: New, tm
     assert said == {"z silent": "z silent!", "q": "q!"}
 
 
-def test_a_client_that_breaks_off_leaves_the_engine_to_the_others(host: EngineHost, new: New) -> None:
+def test_a_client_that_breaks_off_leaves_the_engine_to_the_others(
+    host: EngineHost, new: New
+) -> None:
     one, other = new(), new()
 
     def stop(_: object) -> None:
@@ -128,7 +140,9 @@ def test_a_client_that_breaks_off_leaves_the_engine_to_the_others(host: EngineHo
     assert len(host.pids) == 1
 
 
-def test_a_batch_that_the_engine_cannot_be_sent_leaves_the_turn_to_the_next(host: EngineHost) -> None:
+def test_a_batch_that_the_engine_cannot_be_sent_leaves_the_turn_to_the_next(
+    host: EngineHost,
+) -> None:
     class Gone:
         pid = 1
 
@@ -152,7 +166,9 @@ def test_a_dead_engine_is_told_and_started_again(host: EngineHost, new: New) -> 
     assert after != before
 
 
-def test_closing_the_host_ends_its_engines_and_tells_its_clients(host: EngineHost, new: New) -> None:
+def test_closing_the_host_ends_its_engines_and_tells_its_clients(
+    host: EngineHost, new: New
+) -> None:
     one = new()
     one.ask(texts("a"))
     (pid,) = host.pids
@@ -170,16 +186,24 @@ def test_nobody_else_may_enter_its_folder(host: EngineHost) -> None:
     assert stat.S_IMODE(Path(host.address).parent.stat().st_mode) == 0o700
 
 
-def test_an_address_without_a_host_is_told(new: New, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_address_without_a_host_is_told(
+    new: New, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv(ADDRESS, str(tmp_path / "gone"))
     with pytest.raises(
-        ConfigError, match=r"no host listens there \(No such file or directory\). Start `tutelage serve`, or unset TUTELAGE_ENGINE"
+        ConfigError,
+        match=r"no host listens there \(No such file or directory\). Start `tutelage serve`, or unset TUTELAGE_ENGINE",
     ):
         new().ask(texts("a"))
 
 
 def test_the_verb_tells_its_address_and_cleans_up() -> None:
-    serving = subprocess.Popen([sys.executable, "-m", "tutelage.cli", "serve"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "tutelage.cli", "serve"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert serving.stdout is not None
     name, _, address = serving.stdout.readline().strip().removeprefix("export ").partition("=")
     assert name == ADDRESS

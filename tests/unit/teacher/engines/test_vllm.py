@@ -109,7 +109,14 @@ def test_replies_come_in_the_askers_order_and_arrive_sorted_by_prompt(teacher):
 
 
 def test_one_failed_request_stops_no_other(teacher):
-    replies = teacher.ask([text("1", "long"), text("2", "ok"), ScoreRequest("3", "a", ()), ScoreRequest("4", "a", tuple(range(129)))])
+    replies = teacher.ask(
+        [
+            text("1", "long"),
+            text("2", "ok"),
+            ScoreRequest("3", "a", ()),
+            ScoreRequest("4", "a", tuple(range(129))),
+        ]
+    )
     assert [bool(reply.error) for reply in replies] == [True, False, True, True]
     assert "129" in replies[3].error
 
@@ -127,8 +134,14 @@ def test_an_id_twice_is_refused(teacher):
 
 def test_a_child_that_dies_loses_nothing_and_is_started_again(teacher):
     arrived: list[str] = []
-    with pytest.raises(TeacherError, match=r"was ended by SIGKILL \(2 of 3 requests were answered\).*want of memory") as caught:
-        teacher.ask([text("1", "a"), text("2", "b"), text("3", "z die")], lambda reply: arrived.append(reply.id))
+    with pytest.raises(
+        TeacherError,
+        match=r"was ended by SIGKILL \(2 of 3 requests were answered\).*want of memory",
+    ) as caught:
+        teacher.ask(
+            [text("1", "a"), text("2", "b"), text("3", "z die")],
+            lambda reply: arrived.append(reply.id),
+        )
     assert "the child's own words" in str(caught.value)
     assert arrived == ["1", "2"]
     assert teacher.pid is None
@@ -145,7 +158,9 @@ def test_a_child_that_died_between_two_batches_is_replaced(teacher):
 
 
 def test_a_broken_engine_is_one_error_with_advice(teacher):
-    with pytest.raises(TeacherError, match=r"engine broke \(1 of 2 .*out of memory.*lower teacher.kv_cache_gb"):
+    with pytest.raises(
+        TeacherError, match=r"engine broke \(1 of 2 .*out of memory.*lower teacher.kv_cache_gb"
+    ):
         teacher.ask([text("1", "a"), text("2", "z broken")])
     assert teacher.pid is None
 
@@ -153,7 +168,9 @@ def test_a_broken_engine_is_one_error_with_advice(teacher):
 def test_a_reply_that_never_comes_ends_the_child(model):
     teacher = VllmTeacher(str(model), start_timeout=20, reply_timeout=1.0)
     arrived: list[str] = []
-    with pytest.raises(TeacherError, match=r"sent nothing for 1 seconds \(1 of 2 .*raise teacher.reply_timeout"):
+    with pytest.raises(
+        TeacherError, match=r"sent nothing for 1 seconds \(1 of 2 .*raise teacher.reply_timeout"
+    ):
         teacher.ask([text("1", "a"), text("2", "z silent")], lambda reply: arrived.append(reply.id))
     assert arrived == ["1"]
     assert teacher.pid is None
@@ -193,7 +210,11 @@ def test_an_engine_that_does_not_start_says_what_to_do(model, monkeypatch, messa
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("exit", "ended with exit code 3"), ("killed", "ended by SIGKILL.*memory"), ("slow", "sent nothing for 1.5 sec.*start_timeout")],
+    [
+        ("exit", "ended with exit code 3"),
+        ("killed", "ended by SIGKILL.*memory"),
+        ("slow", "sent nothing for 1.5 sec.*start_timeout"),
+    ],
 )
 def test_a_start_that_comes_to_nothing(model, monkeypatch, how, message):
     monkeypatch.setenv("FAKE_START", how)
@@ -262,7 +283,11 @@ def test_the_parents_death_ends_the_child(model, tmp_path):
         "print(teacher.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script, str(model)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script, str(model)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
     parent.kill()

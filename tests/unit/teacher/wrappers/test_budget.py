@@ -22,7 +22,13 @@ def test_billed_spent_cached_and_failed_are_told_apart():
     teacher = BudgetedTeacher(ScriptedTeacher(lambda asked: replies[asked.id]))
     teacher.ask([request(name) for name in replies])
     assert teacher.usage == Usage(
-        billed_prompt=110, billed_completion=33, spent_prompt=1010, spent_completion=303, requests=3, cached=1, failed=1
+        billed_prompt=110,
+        billed_completion=33,
+        spent_prompt=1010,
+        spent_completion=303,
+        requests=3,
+        cached=1,
+        failed=1,
     )
     assert (teacher.usage.billed, teacher.usage.spent) == (143, 1313)
 
@@ -80,7 +86,11 @@ def test_billed_tokens_do_not_depend_on_the_cache(tmp_path):
     for _ in range(2):
         inner = ScriptedTeacher()
         stack = build_teacher(
-            inner, cache=tmp_path / "c.sqlite", record=tmp_path / "r.jsonl", transcript=tmp_path / "t.jsonl", limit_tokens=10_000
+            inner,
+            cache=tmp_path / "c.sqlite",
+            record=tmp_path / "r.jsonl",
+            transcript=tmp_path / "t.jsonl",
+            limit_tokens=10_000,
         )
         stack.teacher.ask(batch)
         usages.append(stack.budget.usage)

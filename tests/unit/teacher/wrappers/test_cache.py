@@ -26,9 +26,19 @@ _samplings = st.builds(
     stop=st.lists(st.text(max_size=5), max_size=3).map(tuple),
 )
 _generations = st.builds(
-    GenerateRequest, id=st.just("g"), prompt=st.text(), sampling=_samplings, seed=st.integers(0, 2**63 - 1), json_schema=st.text()
+    GenerateRequest,
+    id=st.just("g"),
+    prompt=st.text(),
+    sampling=_samplings,
+    seed=st.integers(0, 2**63 - 1),
+    json_schema=st.text(),
 )
-_scores = st.builds(ScoreRequest, id=st.just("s"), prompt=st.text(), choices=st.lists(st.integers(0, 10**6), max_size=5).map(tuple))
+_scores = st.builds(
+    ScoreRequest,
+    id=st.just("s"),
+    prompt=st.text(),
+    choices=st.lists(st.integers(0, 10**6), max_size=5).map(tuple),
+)
 _requests = _generations | _scores
 
 
@@ -38,7 +48,9 @@ def generate(name: str, prompt: str = "p", seed: int = 0, **sampling: object) ->
 
 @given(_requests, _requests)
 def test_two_keys_are_equal_exactly_when_the_requests_are(one, two):
-    same = one == two or (type(one) is type(two) and {**_plain(one), "id": ""} == {**_plain(two), "id": ""})
+    same = one == two or (
+        type(one) is type(two) and {**_plain(one), "id": ""} == {**_plain(two), "id": ""}
+    )
     assert (request_key("f", one) == request_key("f", two)) == same
 
 
@@ -51,17 +63,33 @@ def _plain(request):
 def test_the_key_leaves_out_the_id_and_holds_the_fingerprint():
     assert request_key("f", generate("a")) == request_key("f", generate("b"))
     assert request_key("f", generate("a")) != request_key("g", generate("a"))
-    assert request_key("f", generate("a", temperature=1)) == request_key("f", generate("a", temperature=1.0))
+    assert request_key("f", generate("a", temperature=1)) == request_key(
+        "f", generate("a", temperature=1.0)
+    )
 
 
 def test_the_key_does_not_change_between_versions():
     # A changed key would make every cache worthless without a word.
-    assert request_key("f", generate("a")) == "d3e10c569cf4a87137fa3ea2a638fd7a9eec8d00dbe828370135eb0bf0de4999"
+    assert (
+        request_key("f", generate("a"))
+        == "d3e10c569cf4a87137fa3ea2a638fd7a9eec8d00dbe828370135eb0bf0de4999"
+    )
 
 
-@given(text=st.text(), logprobs=st.lists(st.floats(-1e6, 0), max_size=4).map(tuple), tokens=st.integers(0, 10**6))
+@given(
+    text=st.text(),
+    logprobs=st.lists(st.floats(-1e6, 0), max_size=4).map(tuple),
+    tokens=st.integers(0, 10**6),
+)
 def test_a_reply_comes_back_as_it_was_written(tmp_path_factory, text, logprobs, tokens):
-    given_reply = Reply("a", text=text, logprobs=logprobs, prompt_tokens=tokens, completion_tokens=3, finish_reason="stop")
+    given_reply = Reply(
+        "a",
+        text=text,
+        logprobs=logprobs,
+        prompt_tokens=tokens,
+        completion_tokens=3,
+        finish_reason="stop",
+    )
     inner = ScriptedTeacher(lambda request: given_reply)
     cached = CachedTeacher(inner, tmp_path_factory.mktemp("cache") / "c.sqlite")
     first = cached.ask([generate("a")])[0]
@@ -69,7 +97,15 @@ def test_a_reply_comes_back_as_it_was_written(tmp_path_factory, text, logprobs, 
     cached.close()
     assert first == given_reply
     assert not first.cached
-    assert second == Reply("a", text=text, logprobs=logprobs, prompt_tokens=tokens, completion_tokens=3, finish_reason="stop", cached=True)
+    assert second == Reply(
+        "a",
+        text=text,
+        logprobs=logprobs,
+        prompt_tokens=tokens,
+        completion_tokens=3,
+        finish_reason="stop",
+        cached=True,
+    )
     assert len(inner.asked) == 1
 
 
@@ -78,7 +114,10 @@ def test_only_what_is_missing_is_asked_and_the_order_is_the_askers(tmp_path):
     cached = CachedTeacher(inner, tmp_path / "deep" / "c.sqlite")
     cached.ask([generate("1", "b"), generate("2", "c")])
     arrived: list[str] = []
-    replies = cached.ask([generate("x", "a"), generate("y", "b"), generate("z", "d")], lambda reply: arrived.append(reply.id))
+    replies = cached.ask(
+        [generate("x", "a"), generate("y", "b"), generate("z", "d")],
+        lambda reply: arrived.append(reply.id),
+    )
     assert [reply.id for reply in replies] == ["x", "y", "z"]
     assert [reply.cached for reply in replies] == [False, True, False]
     assert inner.batches[-1] == ["x", "z"]
@@ -87,21 +126,32 @@ def test_only_what_is_missing_is_asked_and_the_order_is_the_askers(tmp_path):
 
 def test_identical_requests_of_one_batch_are_paid_once(tmp_path):
     inner = ScriptedTeacher()
-    replies = CachedTeacher(inner, tmp_path / "c.sqlite").ask([generate("a"), generate("b"), generate("c", seed=1)])
+    replies = CachedTeacher(inner, tmp_path / "c.sqlite").ask(
+        [generate("a"), generate("b"), generate("c", seed=1)]
+    )
     assert inner.batches == [["a", "c"]]
-    assert [(reply.id, reply.cached) for reply in replies] == [("a", False), ("b", True), ("c", False)]
+    assert [(reply.id, reply.cached) for reply in replies] == [
+        ("a", False),
+        ("b", True),
+        ("c", False),
+    ]
     assert replies[0].text == replies[1].text
 
 
 def test_an_id_twice_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'a' occurs twice"):
-        CachedTeacher(ScriptedTeacher(), tmp_path / "c.sqlite").ask([generate("a"), generate("a", "other")])
+        CachedTeacher(ScriptedTeacher(), tmp_path / "c.sqlite").ask(
+            [generate("a"), generate("a", "other")]
+        )
 
 
 def test_failed_replies_are_handed_on_and_never_kept(tmp_path):
     inner = ScriptedTeacher(lambda request: Reply(request.id, error="too long"))
     cached = CachedTeacher(inner, tmp_path / "c.sqlite")
-    assert [reply.error for reply in cached.ask([generate("a"), generate("b")])] == ["too long", "too long"]
+    assert [reply.error for reply in cached.ask([generate("a"), generate("b")])] == [
+        "too long",
+        "too long",
+    ]
     inner.script = lambda request: "fine"
     assert cached.ask([generate("a")])[0].text == "fine"
 
@@ -113,7 +163,12 @@ def test_what_came_before_a_death_is_kept(tmp_path):
         return "ok"
 
     cached = CachedTeacher(ScriptedTeacher(dies), tmp_path / "c.sqlite")
-    batch = [generate("1", "first"), generate("2", "second"), generate("3", "third"), generate("4", "fourth")]
+    batch = [
+        generate("1", "first"),
+        generate("2", "second"),
+        generate("3", "third"),
+        generate("4", "fourth"),
+    ]
     with pytest.raises(TeacherError, match="died"):
         cached.ask(batch)
     cached.close()
@@ -134,8 +189,12 @@ def test_an_engine_that_loses_a_request_is_told_of(tmp_path):
 
 def test_a_file_that_is_no_cache_is_named(tmp_path):
     path = tmp_path / "c.sqlite"
-    path.write_bytes(b"this is certainly not a database, but it is long enough to be looked at" * 20)
-    with pytest.raises(TeacherError, match=r"c\.sqlite failed: file is not a database.*move it away"):
+    path.write_bytes(
+        b"this is certainly not a database, but it is long enough to be looked at" * 20
+    )
+    with pytest.raises(
+        TeacherError, match=r"c\.sqlite failed: file is not a database.*move it away"
+    ):
         CachedTeacher(ScriptedTeacher(), path)
 
 
@@ -155,7 +214,9 @@ def test_a_full_disk_says_which_file_and_loses_nothing(tmp_path):
     cached = CachedTeacher(ScriptedTeacher(lambda request: "x" * 20_000), path)
     # SQLite's own limit on the file's size raises what a full disk raises.
     cached._store._db.execute("PRAGMA max_page_count=20")
-    with pytest.raises(TeacherError, match=r"c\.sqlite failed: database or disk is full\. .*free some space"):
+    with pytest.raises(
+        TeacherError, match=r"c\.sqlite failed: database or disk is full\. .*free some space"
+    ):
         cached.ask([generate(str(number), str(number)) for number in range(20)])
     kept = len(cached._store)
     assert 0 < kept < 20
@@ -213,7 +274,9 @@ def test_the_claims_of_a_killed_process_are_void(tmp_path):
     other.communicate()
     inner = ScriptedTeacher()
     started = time.monotonic()
-    replies = CachedTeacher(inner, path).ask([GenerateRequest(str(n), f"prompt {n}", Sampling()) for n in range(60)])
+    replies = CachedTeacher(inner, path).ask(
+        [GenerateRequest(str(n), f"prompt {n}", Sampling()) for n in range(60)]
+    )
     assert time.monotonic() - started < 5
     assert len(replies) == 60
     assert 0 < len(inner.asked) <= 57
@@ -224,7 +287,10 @@ def test_a_stale_claim_of_another_machine_runs_out(tmp_path):
     cached = CachedTeacher(ScriptedTeacher(), path, claim_seconds=0.3)
     key = bytes.fromhex(request_key("scripted:1", generate("a")))
     with sqlite3.connect(path) as database:
-        database.execute("INSERT INTO claims VALUES (?, ?, ?)", (key, f"elsewhere:{os.getpid()}:1.00", time.time()))
+        database.execute(
+            "INSERT INTO claims VALUES (?, ?, ?)",
+            (key, f"elsewhere:{os.getpid()}:1.00", time.time()),
+        )
     database.close()
     started = time.monotonic()
     assert cached.ask([generate("a")])[0].text == "p #0"
@@ -232,7 +298,10 @@ def test_a_stale_claim_of_another_machine_runs_out(tmp_path):
 
 
 def test_ten_thousand_cached_requests_take_no_time(tmp_path):
-    batch = [ScoreRequest(str(n), f"Text: number {n}\nTopic:", (1, 2, 3, 4, 5, 6, 7)) for n in range(10_000)]
+    batch = [
+        ScoreRequest(str(n), f"Text: number {n}\nTopic:", (1, 2, 3, 4, 5, 6, 7))
+        for n in range(10_000)
+    ]
     cached = CachedTeacher(ScriptedTeacher(echo), tmp_path / "c.sqlite")
     cached.ask(batch)
     started = time.perf_counter()

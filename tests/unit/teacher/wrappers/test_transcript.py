@@ -15,7 +15,12 @@ def test_every_request_is_written_with_its_reply_as_it_arrives(tmp_path):
     path = tmp_path / "teacher" / "transcript.jsonl"
     seen: list[int] = []
     teacher = TranscriptTeacher(
-        ScriptedTeacher(lambda request: Reply(request.id, text="ü\u2028\n", error="" if request.id == "a" else "no")), path
+        ScriptedTeacher(
+            lambda request: Reply(
+                request.id, text="ü\u2028\n", error="" if request.id == "a" else "no"
+            )
+        ),
+        path,
     )
     batch = [GenerateRequest("a", "p", Sampling(stop=("\n",))), ScoreRequest("b", "q", (7,))]
     teacher.ask(batch, lambda reply: seen.append(path.read_bytes().count(b"\n")))
@@ -40,11 +45,15 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
         TranscriptTeacher(ScriptedTeacher(), tmp_path).ask([GenerateRequest("a", "p", Sampling())])
 
 
-def test_spent_tokens_adds_what_was_really_computed_and_forgives_a_half_line(tmp_path: Path) -> None:
+def test_spent_tokens_adds_what_was_really_computed_and_forgives_a_half_line(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "transcript.jsonl"
     assert spent_tokens(path) == 0
     lines = [
-        json.dumps({"request": {}, "reply": {"cached": cached, "prompt_tokens": 5, "completion_tokens": 2}})
+        json.dumps(
+            {"request": {}, "reply": {"cached": cached, "prompt_tokens": 5, "completion_tokens": 2}}
+        )
         for cached in (False, True, False)
     ]
     path.write_text("\n".join([*lines, '{"request": {"id"']), encoding="utf-8")
