@@ -2,7 +2,7 @@
 
     python benchmarks/candidate_recall.py [--data ../data] [--sets wikigold conll04 wnut17] [--width 4] [--shots 5]
 
-For each choice of ``teacher.candidates``: the share of the gold entities of dev whose place is a candidate, and how many candidates a sentence
+For each choice of ``labelling.candidates``: the share of the gold entities of dev whose place is a candidate, and how many candidates a sentence
 has. The student is one of the shots alone (seed 1), which is trained where its run is not in the folder yet. No teacher is asked. ``--data``
 holds conll2004/ and wnut17/; Wikigold is in the package.
 """
@@ -43,7 +43,7 @@ _CHOICES = (
     ),
     *((0, "capitals,student"), (0, "capitals,chunks,student")),
 )
-"""``teacher.candidate_parts`` and ``teacher.candidates``."""
+"""``labelling.candidate_parts`` and ``labelling.candidates``."""
 
 
 def dev_of(dataset: str, data: Path) -> Path:
@@ -80,7 +80,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=Path("../data"))
     parser.add_argument("--sets", nargs="+", default=["wikigold", "conll04", "wnut17"])
-    parser.add_argument("--width", type=int, default=4, help="teacher.candidate_width")
+    parser.add_argument("--width", type=int, default=4, help="labelling.candidate_width")
     parser.add_argument("--shots", type=int, default=5, help="of each type, for the student")
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-candidates"))
     options = parser.parse_args()
@@ -94,7 +94,7 @@ def main() -> None:
         )
         seen[name] = proposed(run, records)
     print(
-        f"{'teacher.candidates':30s}"
+        f"{'labelling.candidates':30s}"
         + "".join(f" {name + f' ({len(records):,})':>18s}" for name, records in dev.items())
     )
     for parts, sources in _CHOICES:

@@ -1,7 +1,7 @@
 """Claim: from 1 shot a class EvoKD lifts the student by 12 points or more on SNIPS, and passes static generation at equal billed tokens.
 
     python benchmarks/evokd_gain.py [--seeds 1 2 3] [--budget 200000] [--folder outputs/bench-evokd] [-- overrides of every run]
-    python benchmarks/evokd_gain.py --budget 300000 --folder outputs/bench-ner -- task=ner data=wikigold method.max_tokens=56 teacher.shown_words=0
+    python benchmarks/evokd_gain.py --budget 300000 --folder outputs/bench-ner -- task=ner data=wikigold method.max_tokens=56 labelling.shown_words=0
 
 For each seed: EvoKD, and the same with ``ablation=no_feedback`` (static generation), both until the next round would pass the budget of
 billed tokens; shots only is where both begin. Runs that are in the folder already are read, not run again. Intervals are Student's t

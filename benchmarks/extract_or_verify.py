@@ -55,7 +55,7 @@ def main() -> None:
     for dataset, shots, way in product(options.sets, options.shots, options.ways):
         found = []
         for seed in options.seeds:
-            given = [f"seed={seed}", f"shots={shots}", f"teacher.ner={way}", *options.overrides]
+            given = [f"seed={seed}", f"shots={shots}", f"labelling={way}", *options.overrides]
             title = f"{dataset} {shots} shots {way}"
             with tempfile.TemporaryDirectory() as folder:
                 try:

@@ -23,7 +23,7 @@ OVERRIDES = [
     "method.rounds=4",
     "method.n_hard=21",
     "method.n_easy=21",
-    "method.training.start_epochs=20",
+    "training.start_epochs=20",
     "seed=1",
 ]
 

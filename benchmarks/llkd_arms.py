@@ -33,10 +33,10 @@ from tutelage.sweep.statistics import compare
 _SETS = ("snips", "trec6", "sst2", "ag_news", "emotion", "csabstruct")
 _POOL, _STEPS, _SHARE = 1000, 189, 250
 _ROWS = {"train": 2000, "validation": 200, "test": 500}
-_LIMIT = f"method.training.start_updates={_STEPS}"
-_SLOW = "selector.momentum=0.99"
+_LIMIT = f"training.start_max_steps={_STEPS}"
+_SLOW = "select.momentum=0.99"
 _STAGES = [
-    f"method.training.{stage}_{what}"
+    f"training.{stage}_{what}"
     for stage in ("start", "round")
     for what in ("epochs=80", f"updates={_STEPS // 5}")
 ]
@@ -45,12 +45,12 @@ _ARMS = {
     "random": [
         "method=static",
         f"method.first={_SHARE}",
-        "method.training.start_epochs=80",
+        "training.start_epochs=80",
         _LIMIT,
     ],
     "entropy": [
         "method=static",
-        "selector=entropy",
+        "acquire=entropy",
         "method.first=50",
         "method.rounds=4",
         "method.n_texts=50",
@@ -58,48 +58,48 @@ _ARMS = {
     ],
     "teacher_confidence": [
         "method=full_pool",
-        "selector=surest",
-        f"selector.share={_SHARE / _POOL}",
-        "selector.refill=true",
-        "method.training.start_epochs=80",
+        "select=surest",
+        f"select.share={_SHARE / _POOL}",
+        "select.refill=true",
+        "training.start_epochs=80",
         _LIMIT,
     ],
     "freematch": [
         "method=llkd",
-        "selector=llkd",
-        "selector.student_gate=false",
-        "selector.combine=none",
+        "select=llkd",
+        "select.student_gate=false",
+        "select.combine=none",
         _SLOW,
         _LIMIT,
     ],
     "teacher_gate": [
         "method=llkd",
-        "selector=llkd",
-        "selector.student_gate=false",
-        "selector.combine=none",
+        "select=llkd",
+        "select.student_gate=false",
+        "select.combine=none",
         _LIMIT,
     ],
-    "llkd": ["method=llkd", "selector=llkd", _LIMIT],
-    "llkd_slow": ["method=llkd", "selector=llkd", _SLOW, _LIMIT],
-    "llkd_half": ["method=llkd", "selector=llkd", "selector.teacher_share=0.5", _LIMIT],
-    "llkd_quarter": ["method=llkd", "selector=llkd", "selector.teacher_share=0.25", _LIMIT],
+    "llkd": ["method=llkd", "select=llkd", _LIMIT],
+    "llkd_slow": ["method=llkd", "select=llkd", _SLOW, _LIMIT],
+    "llkd_half": ["method=llkd", "select=llkd", "select.teacher_share=0.5", _LIMIT],
+    "llkd_quarter": ["method=llkd", "select=llkd", "select.teacher_share=0.25", _LIMIT],
     "llkd_quarter_steps": [
         "method=llkd",
-        "selector=llkd",
-        "selector.teacher_share=0.25",
-        "method.training.start_epochs=40",
+        "select=llkd",
+        "select.teacher_share=0.25",
+        "training.start_epochs=40",
         _LIMIT,
     ],
     "llkd_full_steps": [
         "method=llkd",
-        "selector=llkd",
-        "selector.refill=true",
-        "method.training.start_epochs=40",
+        "select=llkd",
+        "select.refill=true",
+        "training.start_epochs=40",
         _LIMIT,
     ],
     "llkd_on_demand": ["method=llkd_on_demand", *_STAGES],
     "full_pool": ["method=full_pool", _LIMIT],
-    "ceiling": ["method=supervised", "method.training.start_epochs=80", _LIMIT],
+    "ceiling": ["method=supervised", "training.start_epochs=80", _LIMIT],
 }
 _CHANGED = {
     "momentum": ("0.9", "0.99", "0.999"),

@@ -24,7 +24,7 @@ from tutelage.student.tagging import find_entities
 from tutelage.tasks.spans import Span, read_spans, to_tags
 
 _SAMPLE = Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples" / "wikigold"
-_STEPS = ["method.training.start_epochs=500", "method.training.start_updates=240"]
+_STEPS = ["training.start_epochs=500", "training.start_max_steps=240"]
 Sentence = tuple[list[str], list[str]]
 
 

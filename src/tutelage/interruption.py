@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the row in flight is finished, then the run stops where it can be resumed."""
+"""Ctrl-C and SIGTERM: finish the row in flight, then stop at a point to resume from."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ from typing import Any
 from tutelage.errors import TutelageError
 
 FOLLOWED = "TUTELAGE_FOLLOWS"
-"""Environment variable: the process that this one must not outlive, a sweep's."""
+"""Environment variable: id of the sweep process this one must not outlive."""
 
 _FOLLOW_SECONDS = 1.0
 
 
 class Interrupted(TutelageError):
-    """The user (or the scheduler) asked the run to stop."""
+    """The user or the scheduler stopped the run."""
 
     exit_code = 130
 
 
 class Interruption:
-    """A context in which the first signal is noted and acted on at the next safe place; the second one ends at once."""
+    """Context turning the first signal into a flag for safe points; the second one exits at once.
+
+    Attributes:
+        asked: True after the first signal.
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        """Take over SIGINT and SIGTERM."""
+        """Installs handlers for SIGINT and SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._note)
         return self
@@ -42,27 +46,34 @@ class Interruption:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the signals back."""
+        """Restores the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
+            # A second signal means now.
             raise KeyboardInterrupt
         self.asked = True
 
     def check(self, *_: object) -> None:
-        """Stop here if asked to; call it where nothing would be lost.
+        """Stops here if a signal arrived; call it at points where nothing would be lost.
 
         Raises:
-            Interrupted: a signal came.
+            Interrupted: A signal arrived.
         """
         if self.asked:
-            raise Interrupted("Stopped as asked. Everything that was answered is kept.")
+            raise Interrupted("Stopped on request. All replies so far are kept.")
 
 
 def follow(parent: int) -> None:
-    """Stop this process, as Ctrl-C would, when its parent is gone: nobody would wait for it any more, and a rerun would work beside it."""
+    """Stops this process like Ctrl-C once its parent is gone.
+
+    Nobody would wait for an orphan any more, and a rerun would work alongside it.
+
+    Args:
+        parent: Process id of the parent.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

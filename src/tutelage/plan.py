@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from tutelage.config.build import build, build_dataset, build_method, build_stack
+from tutelage.config.build import build_dataset, build_method, build_stack, build_task
+from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError
 from tutelage.methods.base import Plannable
-from tutelage.training import method_context, shots_of
+from tutelage.training import gold_for, method_context
 
 _TIMED = 16
 """Requests of each kind that are timed."""
@@ -23,7 +23,7 @@ def _not_looked(*_: object) -> Any:
     raise ConfigError("A plan trains no student, so it cannot ask one.")
 
 
-def plan(config: DictConfig) -> int:
+def plan(config: RunConfig) -> int:
     """Print prompts, requests, tokens and seconds for one run of ``config``; returns the exit code.
 
     The timed requests go through the run's own cache, so the run does not pay for them again.
@@ -38,17 +38,16 @@ def plan(config: DictConfig) -> int:
     method = build_method(config)
     if not (isinstance(method, Plannable) and method.asks_teacher):
         raise ConfigError(
-            f"method={config.method.name} asks no teacher, so there is nothing to plan."
+            f"method={config.method_name} asks no teacher, so there is nothing to plan."
         )
     dataset = build_dataset(config)
-    task = build(config.task, "task", labels=dataset.labels)
-    timed = OmegaConf.merge(config, {"budget": {"tokens": None}})
-    assert isinstance(timed, DictConfig)
+    task = build_task(config, dataset)
+    timed = replace(config, budget=BudgetConfig(None))
     with tempfile.TemporaryDirectory() as scratch:
         stack = build_stack(timed, Path(scratch))
         try:
             pool = Pool.open(Path(scratch) / "rows.jsonl")
-            shots = shots_of(config, dataset)
+            shots = gold_for(config, dataset)
             method.setup(
                 method_context(
                     config,
@@ -66,7 +65,7 @@ def plan(config: DictConfig) -> int:
             if not sample:
                 raise ConfigError(
                     "None of the texts gives a request: nothing in them could be a name. Where names are written in small letters, or in a "
-                    "script without capitals, give teacher.candidates=[chunks] (or [ngrams])."
+                    "script without capitals, give labelling.candidates=[chunks] (or [ngrams])."
                 )
             costs: dict[str, Any] = {}
             for kind, requests in sample.items():

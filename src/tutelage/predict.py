@@ -1,4 +1,4 @@
-"""Labels or entities from a finished run's student, for texts on the command line or in a file."""
+"""`tutelage predict`: labels or entities for new texts, from the student of a finished run."""
 
 from __future__ import annotations
 
@@ -18,29 +18,45 @@ _BATCH = 64
 def predict(
     run: Path, texts: Sequence[str], file: Path | None, text_column: str, output: Path | None
 ) -> int:
-    """Write one JSON object a text, in order: text, label, confidence, probabilities; for NER text and entities. Returns the exit code.
+    """Write the prediction for each text as one JSON object per line, in order.
 
-    A text too long for the student is cut as in training; for NER it is read in windows (:mod:`tutelage.student.tagging`).
+    The keys are "text", "label", "confidence" and "probabilities"; for NER "text" and "entities". A
+    text that is too long for the student is cut as in training; for NER it is read in windows (see
+    :mod:`tutelage.student.tagging`).
+
+    Args:
+        run: A run folder, or the folder of a student.
+        texts: Texts to label.
+        file: A file with further texts: .jsonl, .csv, or plain text with one text per line.
+        text_column: Column or key of the text in a .csv or .jsonl file.
+        output: File to write to; None writes to standard output.
+
+    Returns:
+        The exit code, 0.
 
     Raises:
-        DataError: no texts, or a run without a student.
+        DataError: If there are no texts, the file is unusable, or the run has no student.
     """
     from transformers.utils import logging
 
     from tutelage.student.checkpoint import load_student, reads_words
     from tutelage.student.tagging import find_entities
 
+    # The texts come first, so that a mistake in them shows before the student is loaded.
     folder = run / "student" if (run / "student").is_dir() else run
     given = list(texts) + (list(_read(file, text_column)) if file else [])
     if not given:
         raise DataError(
-            'There is nothing to label: give texts (tutelage predict RUN "a text") or --file texts.txt.'
+            'There is nothing to label: give texts (tutelage predict RUN "a text"), '
+            "or --file texts.txt."
         )
+    # Load the student, and choose the reading by its kind.
     logging.disable_progress_bar()
     network, tokenizer, max_length = load_student(folder)
     label = find_entities if reads_words(network.config.to_dict()) else _label
     handle = output.open("w", encoding="utf-8") if output else sys.stdout
     try:
+        # Write batch by batch, so that output appears early.
         for start in range(0, len(given), _BATCH):
             for record in label(network, tokenizer, max_length, given[start : start + _BATCH]):
                 handle.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -55,6 +71,7 @@ def _label(
 ) -> Iterator[dict[str, Any]]:
     import torch
 
+    # One batch at a time, padded to its longest text.
     batch = tokenizer(
         texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt"
     )
@@ -62,6 +79,7 @@ def _label(
         rows = network(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).logits.softmax(-1)
+    # Label names are stored with the student.
     names = network.config.id2label
     for text, row in zip(texts, rows.tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
@@ -75,14 +93,16 @@ def _label(
 
 def _read(path: Path, column: str) -> Iterator[str]:
     if not path.is_file():
-        raise DataError(f"--file {path} does not exist.")
+        raise DataError(f"--file {path} does not exist. Check the path.")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at offset {error.start}); convert it first."
+            f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at offset {error.start}); "
+            "convert it first."
         ) from None
     if path.suffix == ".jsonl":
+        # Structured formats name the column; any other file has one text per line.
         records = list(_objects(path, text))
     elif path.suffix == ".csv":
         records = list(enumerate(csv.DictReader(io.StringIO(text, newline="")), start=1))
@@ -92,7 +112,8 @@ def _read(path: Path, column: str) -> Iterator[str]:
     for number, record in records:
         if column not in record:
             raise DataError(
-                f"{path}, row {number}: {did_you_mean('column', column, map(str, record))} Set it with --text-column."
+                f"{path}, row {number}: {did_you_mean('column', column, map(str, record))} "
+                "Set it with --text-column."
             )
         yield str(record[column])
 
@@ -105,7 +126,8 @@ def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             record = json.loads(line)
         except ValueError as error:
             raise DataError(
-                f"{path}, line {number}: not JSON ({error}). Each line must be one object with a text column."
+                f"{path}, line {number}: not JSON ({error}). "
+                "Each line must be one object with a text column."
             ) from None
         if not isinstance(record, dict):
             raise DataError(

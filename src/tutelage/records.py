@@ -1,4 +1,4 @@
-"""The frozen records that travel between the parts. They hold plain values only, so that each one is a line of JSON."""
+"""Immutable records passed between the packages; plain values only, one line of JSON each."""
 
 from __future__ import annotations
 
@@ -8,17 +8,37 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Source = Literal["gold", "init", "easy", "hard", "pool"]
-"""Where a row came from: a gold shot, a text made from one (+Init), a generated easy or hard example, the unlabelled pool."""
+"""Origin of a row.
+
+"gold": a gold shot. "init": a text made from a shot (+Init). "easy" and "hard": generated examples.
+"pool": the unlabelled pool.
+"""
 
 
 def record_id(*parts: object) -> str:
-    """Return a short stable id of ``parts`` (16 hex digits of SHA-256)."""
+    """Short stable id of ``parts``: 16 hex digits of SHA-256."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def derive_seed(*parts: object, bits: int = 64) -> int:
+    """Derives the seed of one random draw from the run's seed and the draw's name.
+
+    Args:
+        *parts: Everything the draw depends on, including the run's seed.
+        bits: Size of the seed in bits; teacher samplers take 31, torch takes 63.
+    """
+    return int(record_id(*parts), 16) % (1 << bits)
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row of a data source. ``label`` is None where there is none, or where a method may not see it."""
+    """One row of a data source.
+
+    Attributes:
+        id: Stable id.
+        text: The text; for NER, words joined by single spaces.
+        label: The target; None if there is none, or if a method must not see it.
+    """
 
     id: str
     text: str
@@ -30,9 +50,9 @@ class Label:
     """One class of the label space.
 
     Attributes:
-        name: the value in the data.
-        word: what the teacher reads and writes for it; its first token must tell it from the others.
-        description: the class in plain words, for generation prompts.
+        name: Value in the data.
+        word: Name the teacher reads and writes; its first token must differ from all others.
+        description: The class in plain words, for generation prompts.
     """
 
     name: str
@@ -45,10 +65,10 @@ class LabelDistribution:
     """A teacher's opinion over the label space.
 
     Attributes:
-        labels: label names, in the task's order.
-        probabilities: one a label, summing to 1.
-        off_label_mass: share of the next-token probability that fell on no label, before normalising.
-        raw: the probabilities before calibration.
+        labels: Label names, in the task's order.
+        probabilities: One probability per label, summing to 1.
+        off_label_mass: Share of the next-token probability on no label, before normalisation.
+        raw: The probabilities before calibration.
     """
 
     labels: tuple[str, ...]
@@ -63,7 +83,7 @@ class LabelDistribution:
 
     @property
     def top(self) -> str:
-        """The most probable label; the first of equals."""
+        """The most probable label; the first one in a tie."""
         return self.labels[self.probabilities.index(self.confidence)]
 
     def probability(self, label: str) -> float:
@@ -73,17 +93,24 @@ class LabelDistribution:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the pool. It never changes once written.
+    """One line of the pool, never changed after writing.
 
     Attributes:
-        target: what the student is to learn; for classification a label name, for NER the marked spans (tasks/spans.py).
-        distribution: the teacher's opinion of the text; for NER, of the mention that was asked for, over the types and "O".
-        entity_confidence: for NER the teacher's probability of each entity of the target, in order.
-        asked: the label (for NER the entity type) that generation was asked for, where it was.
-        parents: ids of the rows or outcomes that the text was written from.
-        accepted: False for a rejected row, which is kept with its ``reason`` and never trained on.
-        weight: the row's weight in the loss.
-        detail: why it looks as it does, for the report (style, prompt hash, what it is too similar to).
+        id: Stable id.
+        text: The text; for NER, words joined by single spaces.
+        target: Target for the student: a label name, or for NER the marked spans (tasks/spans.py).
+        source: Origin of the row.
+        round: Round the row was added in; 0 for the start.
+        accepted: False for a rejected row, kept with its ``reason`` and never trained on.
+        reason: Why the row was rejected; "" for an accepted one.
+        distribution: The teacher's opinion of the text; for NER, of the span candidate it was asked
+            about, over the types and "O".
+        asked: The label (for NER the entity type) requested at generation, if any.
+        parents: Ids of the rows or outcomes the text was generated from.
+        weight: Weight of the row in the loss.
+        detail: Background for the report: style, prompt hash, similar text.
+        entity_confidence: For NER, the teacher's probability of each entity of the target, in
+            order.
     """
 
     id: str
@@ -104,8 +131,9 @@ class Row:
     def confidence(self) -> float:
         """The teacher's confidence in the target; 1 for gold.
 
-        Of marked entities that of the least certain one; else the probability of the target's label, which need not be the most probable
-        one (class_share keeps a text under the label that it was asked for); of a target that is no label the largest probability.
+        For marked entities, the confidence of the least certain one. Otherwise the probability of
+        the target's label, which need not be the most probable one (class_share keeps a text under
+        its requested label); for a target outside the labels, the largest probability.
         """
         if self.entity_confidence:
             return min(self.entity_confidence)
@@ -119,7 +147,7 @@ class Row:
 
     @property
     def mean_confidence(self) -> float:
-        """The same, but the mean over the entities."""
+        """Like ``confidence``, but the mean over the entities."""
         return (
             sum(self.entity_confidence) / len(self.entity_confidence)
             if self.entity_confidence
@@ -129,13 +157,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the student made of one row or example.
+    """The student's prediction for one row or example.
 
     Attributes:
-        target: what is held to be right (gold, or the teacher's), in the form of a row's target.
-        probabilities: the student's, in the task's label order; for NER one number, that of its least certain word.
-        source: the row's source, or the split's name ("dev", "test").
-        tags: for NER the student's tags word by word, as they came.
+        id: Id of the row or example.
+        text: The text.
+        target: The assumed truth (gold, or the teacher's), in the form of a row's target.
+        predicted: The predicted target.
+        probabilities: The student's probabilities, in the task's label order; for NER one number,
+            the probability of its least certain word.
+        source: Source of the row, or the name of the split ("dev", "test").
+        round: Round of the prediction.
+        tags: For NER, the student's raw tags word by word.
     """
 
     id: str
@@ -149,7 +182,7 @@ class Outcome:
 
     @property
     def correct(self) -> bool:
-        """True when the prediction is the target."""
+        """True if the prediction equals the target."""
         return self.predicted == self.target
 
     @property
@@ -160,7 +193,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """Precision, recall and F1 of one class, each in [0, 1], with the number of examples whose target it is."""
+    """Scores of one class.
+
+    Attributes:
+        precision: Precision in [0, 1].
+        recall: Recall in [0, 1].
+        f1: F1 in [0, 1].
+        support: Number of examples (for NER, entities) of this class among the targets.
+    """
 
     precision: float
     recall: float
@@ -170,12 +210,13 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a round tells the method.
+    """Results of a round passed to the method.
 
     Attributes:
-        outcomes: of the rows that it is aimed by.
-        per_class: the score of each class over them.
-        on_dev: the same over the dev set; a method that uses it uses the dev labels.
+        round: The round.
+        outcomes: Outcomes of the rows to aim the next round by.
+        per_class: Scores of each class over the outcomes.
+        on_dev: Scores of each class over the dev set; a method using them uses the dev labels.
     """
 
     round: int
@@ -185,12 +226,12 @@ class Feedback:
 
     @property
     def correct(self) -> tuple[Outcome, ...]:
-        """Outcomes that the student got right."""
+        """Correct outcomes."""
         return tuple(outcome for outcome in self.outcomes if outcome.correct)
 
     @property
     def wrong(self) -> tuple[Outcome, ...]:
-        """Outcomes that the student got wrong."""
+        """Wrong outcomes."""
         return tuple(outcome for outcome in self.outcomes if not outcome.correct)
 
     @property
@@ -201,16 +242,19 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What a method gives back for one round.
+    """Result of one round of a method.
 
     Attributes:
-        rows: accepted and rejected ones alike.
-        analysis: the teacher's words about the student's weakness, "" where the method asks for none.
-        quota: how many texts were asked for, by label and kind ("label/hard").
-        seconds: time by phase of the round ("analysis", "generation", "labelling").
-        asked, answered, rejected, failed: teacher requests of the round; asked = answered + failed, and rejected
-            counts answers that gave no accepted row.
-        prompt: the analysis prompt as it was sent.
+        round: The round.
+        rows: New rows, accepted and rejected ones alike.
+        analysis: The teacher's analysis of the student's weaknesses; "" for methods without one.
+        prompt: The analysis prompt as sent.
+        quota: Number of texts requested, by label and kind ("label/hard").
+        seconds: Duration of each phase of the round ("analysis", "generation", "labelling").
+        asked: Teacher requests of the round: answered + failed.
+        answered: Requests with a reply.
+        rejected: Replies without any accepted row.
+        failed: Requests without a reply.
     """
 
     round: int
@@ -226,7 +270,11 @@ class Growth:
 
 
 def row_from_dict(record: dict[str, Any]) -> Row:
-    """Read a Row from what :func:`dataclasses.asdict` and JSON made of it."""
+    """Rebuilds a Row from its JSON form.
+
+    Args:
+        record: Output of :func:`dataclasses.asdict`, after a round trip through JSON.
+    """
     values = dict(record)
     if values.get("distribution"):
         given = values["distribution"]
@@ -236,13 +284,19 @@ def row_from_dict(record: dict[str, Any]) -> Row:
             off_label_mass=given["off_label_mass"],
             raw=tuple(given["raw"]),
         )
+    # JSON turns tuples into lists; a missing field is empty.
     for key in ("parents", "entity_confidence"):
         values[key] = tuple(values.get(key, ()))
     return Row(**values)
 
 
 def outcome_from_dict(record: dict[str, Any]) -> Outcome:
-    """Read an Outcome from what :func:`dataclasses.asdict` and JSON made of it."""
+    """Rebuilds an Outcome from its JSON form.
+
+    Args:
+        record: Output of :func:`dataclasses.asdict`, after a round trip through JSON.
+    """
+    # JSON turns tuples into lists; missing tags are empty.
     return Outcome(
         **{
             **record,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from tutelage.config.build import build, build_labeller
+from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.interruption import Interruption
 from tutelage.labelling.base import Draft, Opinion
@@ -25,7 +25,7 @@ from tutelage.training import fit
 
 
 def teacher_alone(
-    config: DictConfig,
+    config: RunConfig,
     folder: RunFolder,
     dataset: Dataset,
     task: Task,
@@ -125,7 +125,7 @@ class _Aside:
 
 
 def supervised_ceiling(
-    config: DictConfig,
+    config: RunConfig,
     folder: RunFolder,
     status: Status,
     dataset: Dataset,
@@ -138,24 +138,23 @@ def supervised_ceiling(
     Returns:
         the task's quoted metrics and the number of gold labels.
     """
-    arm = OmegaConf.merge(
+    supervised = replace(
         config,
-        {
-            "method": {
-                "training": {
-                    "gold": "pool",
-                    "start_epochs": config.evaluate.supervised_epochs,
-                    "train_on": "all",
-                    "patience": 0,
-                    "keep": "last",
-                }
-            }
-        },
+        training=replace(
+            config.training,
+            gold="pool",
+            start_epochs=config.evaluate.supervised_epochs,
+            train_on="all",
+            patience=0,
+            keep="last",
+        ),
+        # The loggers and callbacks are the main student's.
+        callbacks={},
+        logger={},
     )
-    assert isinstance(arm, DictConfig)
     inner = RunFolder(folder / "supervised")
     fitted = fit(
-        arm,
+        supervised,
         inner,
         status,
         dataset,

@@ -1,4 +1,4 @@
-"""One run, top to bottom: data, teacher, student, growth, the arms beside it, and the numbers that are quoted."""
+"""One run, top to bottom: data, teacher, student, growth, the references, and the results."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
 
-from tutelage.config.build import build, build_dataset, build_method, build_mirror, build_stack
+from tutelage.config.build import (
+    build_dataset,
+    build_method,
+    build_mirrors,
+    build_stack,
+    build_task,
+)
+from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import TutelageError
 from tutelage.interruption import Interrupted, Interruption
@@ -18,20 +25,32 @@ from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
 from tutelage.references import supervised_ceiling, teacher_alone
 from tutelage.runs.folder import RunFolder, Status
-from tutelage.runs.manifest import config_hash, environment, plain_config
+from tutelage.runs.manifest import CONFIG_FORMAT, config_hash, environment, plain_config
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.stack import Stack
 from tutelage.teacher.wrappers.transcript import spent_tokens
-from tutelage.training import Fitted, fit, keeps_best, shots_of
+from tutelage.training import Fitted, fit, gold_for, keeps_best
 
 
 def run(
-    config: DictConfig, path: Path, reporter: ProgressReporter, resume_command: str, *, resume: bool
+    config: RunConfig,
+    path: Path,
+    reporter: ProgressReporter,
+    resume_command: str,
+    *,
+    resume: bool,
 ) -> dict[str, Any]:
-    """Do one run in the folder ``path`` and return its result (result.json).
+    """Does one run in the folder ``path``.
+
+    Args:
+        resume_command: what a user types to continue the run, shown when it ends early.
+        resume: continue what is in the folder; a finished run is returned as it is.
+
+    Returns:
+        The result, as result.json holds it.
 
     Raises:
-        TutelageError: what went wrong; status.json says it too, with the command that goes on.
+        TutelageError: what went wrong; status.json says it too, with the command that continues.
     """
     folder = RunFolder(path)
     if resume and (finished := folder.read_json("result.json")):
@@ -41,7 +60,7 @@ def run(
 
 
 def _run(
-    config: DictConfig,
+    config: RunConfig,
     path: Path,
     folder: RunFolder,
     reporter: ProgressReporter,
@@ -52,15 +71,21 @@ def _run(
     began = time.perf_counter()
     status = Status(folder, resume_command)
     stack: Stack | None = None
-    with build_mirror(config, path, resume=resume), Interruption() as interruption:
+    with build_mirrors(config, path, resume=resume), Interruption() as interruption:
         try:
-            folder.write_text("config.yaml", OmegaConf.to_yaml(plain_config(config)))
+            # What the run is made of.
+            plain = plain_config(config.source)
+            folder.write_text(
+                "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+            )
             dataset = build_dataset(config)
-            task: Task = build(config.task, "task", labels=dataset.labels)
+            task = build_task(config, dataset)
             method = build_method(config)
             if method.asks_teacher or config.evaluate.teacher:
                 stack = build_stack(config, path)
-            _write_manifest(folder, config, dataset, task, stack)
+            _write_manifest(folder, config, dataset, task, method, stack)
+
+            # The student grows its training set.
             fitted = fit(
                 config,
                 folder,
@@ -75,6 +100,8 @@ def _run(
             )
             fitted.save(path / "student")
             result = _result(config, path, dataset, task, method, fitted, stack)
+
+            # References, which are never fed back.
             if config.evaluate.teacher and stack is not None:
                 beside = time.perf_counter()
                 status.phase("teacher alone", fitted.rounds)
@@ -90,10 +117,12 @@ def _run(
                     config, folder, status, dataset, task, reporter, interruption
                 )
                 result["seconds"]["supervised ceiling"] = round(time.perf_counter() - beside, 2)
+
+            # The result is written last: its file says that the run is done.
             result["wall_seconds"] = round(time.perf_counter() - began, 2)
-            _write_manifest(folder, config, dataset, task, stack, fitted)
+            _write_manifest(folder, config, dataset, task, method, stack, fitted)
             folder.write_json("result.json", result)
-            if not config.trainer.keep_checkpoint:
+            if not config.keep_checkpoint:
                 for checkpoints in (path / "checkpoints", path / "supervised" / "checkpoints"):
                     shutil.rmtree(checkpoints, ignore_errors=True)
             status.end("done")
@@ -101,7 +130,8 @@ def _run(
         except (Interrupted, KeyboardInterrupt, SystemExit) as error:
             status.end("interrupted", "stopped by the user")
             raise Interrupted(
-                f"Stopped as asked. Everything that was answered is kept. Go on with:\n  {resume_command}"
+                "Stopped as asked. Everything that was answered is kept. Go on with:\n"
+                f"  {resume_command}"
             ) from error
         except TutelageError as error:
             status.end("failed", str(error))
@@ -116,30 +146,36 @@ def _run(
 
 def _write_manifest(
     folder: RunFolder,
-    config: DictConfig,
+    config: RunConfig,
     dataset: Dataset,
     task: Task,
+    method: Method,
     stack: Stack | None,
     fitted: Fitted | None = None,
 ) -> None:
+    choices = config.hydra.choices
     folder.write_json(
         "manifest.json",
         {
             **environment(),
             "seed": config.seed,
-            "config_hash": config_hash(config),
+            "config_format": CONFIG_FORMAT,
+            "config_hash": config_hash(config.source),
             "name": config.name,
-            "method": config.method.name,
-            "selector": _choice("selector"),
-            "ablation": _choice("ablation"),
+            "method": config.method_name,
+            "selectors": {
+                stage: choices.get(stage, "") for stage in ("acquire", "accept", "select")
+            },
+            "ablation": choices.get("ablation", ""),
             "task": task.name,
             "metrics": as_dicts(list(task.headline_metrics)),
             "labels": as_dicts(list(task.labels)),
             "teacher": {
-                "engine": str(config.teacher._target_).rsplit(".", 1)[-1],
+                "engine": config.teacher.kind,
                 "model": config.teacher.get("model") or str(config.teacher.get("recording", "")),
                 "fingerprint": stack.teacher.fingerprint if stack else "",
-                "calibration": str(config.calibration._target_).rsplit(".", 1)[-1],
+                "calibration": config.calibration.kind,
+                "notes": list(stack.notes) if stack else [],
             },
             "student": {"model": config.student.model},
             "data": {
@@ -151,36 +187,30 @@ def _write_manifest(
                 "notes": list(dataset.notes),
                 "digest": dataset.digest,
             },
-            "gold_labels": _gold(config, dataset, fitted),
+            "gold_labels": _gold(config, dataset, method, fitted),
             "truncated": fitted.truncated if fitted else {},
         },
     )
 
 
-def _choice(group: str) -> str:
-    from hydra.core.hydra_config import HydraConfig
-
-    if not HydraConfig.initialized():
-        return ""
-    return str(HydraConfig.get().runtime.choices.get(group) or "")
-
-
-def _gold(config: DictConfig, dataset: Dataset, fitted: Fitted | None) -> dict[str, int]:
-    """How many gold labels were used for what; dev labels that only draw a curve are not used by the run."""
+def _gold(
+    config: RunConfig, dataset: Dataset, method: Method, fitted: Fitted | None
+) -> dict[str, int]:
+    """Counts the gold labels by use; dev labels that only draw a curve are not used by the run."""
     steered = (
-        keeps_best(config)
-        or config.method.training.patience
+        keeps_best(config, method)
+        or config.training.patience
         or config.method.get("scores_from") == "dev"
     )
     return {
-        "shots": len(shots_of(config, dataset)),
+        "shots": len(gold_for(config, dataset)),
         "dev": len(dataset.dev) if steered else 0,
         "calibration": fitted.calibration_labels if fitted else 0,
     }
 
 
 def _result(
-    config: DictConfig,
+    config: RunConfig,
     path: Path,
     dataset: Dataset,
     task: Task,
@@ -190,6 +220,10 @@ def _result(
 ) -> dict[str, Any]:
     rows = fitted.pool.rows
     usage = stack.budget.usage if stack and method.asks_teacher else None
+    transcript = path / "teacher" / "transcript.jsonl"
+    requests = (
+        {"all": usage.requests, "cached": usage.cached, "failed": usage.failed} if usage else None
+    )
     return {
         "metrics": as_dicts(list(task.headline_metrics)),
         "before": fitted.round_logger.before,
@@ -198,13 +232,11 @@ def _result(
         "teacher": None,
         "tokens": {
             "billed": usage.billed if usage else 0,
-            "spent": spent_tokens(path / "teacher" / "transcript.jsonl") if usage else 0,
+            "spent": spent_tokens(transcript) if usage else 0,
             "billed_prompt": usage.billed_prompt if usage else 0,
             "billed_completion": usage.billed_completion if usage else 0,
         },
-        "requests": {"all": usage.requests, "cached": usage.cached, "failed": usage.failed}
-        if usage
-        else None,
+        "requests": requests,
         "seconds": {name: round(value, 2) for name, value in fitted.round_logger.seconds.items()},
         "rows": {
             "accepted": sum(row.accepted for row in rows),
@@ -215,6 +247,6 @@ def _result(
         "stopped_by": fitted.stopped_by,
         "kept": fitted.kept,
         "pool_hash": fitted.pool.digest(),
-        "gold_labels": _gold(config, dataset, fitted),
+        "gold_labels": _gold(config, dataset, method, fitted),
         "seed": config.seed,
     }

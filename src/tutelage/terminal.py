@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live line on a terminal, plain lines elsewhere, and the table at the end."""
+"""Terminal output of a run: a live line or plain lines during it, and a table at the end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from tutelage.timeline import Position
 
 
 class TerminalProgress:
-    """Shows round, phase, tokens a second, cache hits, budget left and time left.
+    """Shows round, phase, tokens per second, cache hits, and the budget and time left.
 
     Args:
-        rounds: how many rounds there will be at most.
-        budget: billed tokens at most, or None.
+        rounds: Maximal number of rounds.
+        budget: Maximal number of billed tokens; None for no limit.
+        console: The console to print to; standard output by default.
     """
 
     def __init__(self, rounds: int, budget: int | None, console: Console | None = None) -> None:
@@ -45,7 +46,7 @@ class TerminalProgress:
         self._task = self._progress.add_task("starting", total=None, where="", count="", note="")
 
     def __enter__(self) -> TerminalProgress:
-        """Begin the display."""
+        """Start the live display."""
         self._progress.start()
         return self
 
@@ -55,11 +56,17 @@ class TerminalProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the display."""
+        """Stop the live display."""
         self._progress.stop()
 
     def phase(self, name: str, round: int, total: int) -> None:
-        """A phase begins."""
+        """Show the beginning of a phase.
+
+        Args:
+            name: Name of the phase.
+            round: The current round.
+            total: Number of expected steps; 0 if unknown.
+        """
         self._phase_began = time.monotonic()
         self._phase_tokens = 0
         self._progress.reset(
@@ -73,13 +80,15 @@ class TerminalProgress:
         )
 
     def reply(self, reply: Reply) -> None:
-        """A reply arrived."""
+        """Count a reply of the teacher."""
         self._replies += 1
         self._billed += reply.tokens
         self._cached += reply.cached
+        # Cached replies are billed as if sent, but cost no time.
         if not reply.cached:
             self._spent += reply.tokens
             self._phase_tokens += reply.tokens
+        # There is a single task, reset for every phase.
         task = self._progress.tasks[0]
         done = int(task.completed) + 1
         self._progress.update(
@@ -90,20 +99,28 @@ class TerminalProgress:
         )
 
     def progress(self, done: int, total: int) -> None:
-        """So many of the phase's texts were looked at by the student."""
+        """Show that the student has processed ``done`` of the phase's ``total`` texts."""
         self._progress.update(self._task, completed=done, total=total, count=f"{done:,}/{total:,}")
 
     def stage_closed(
         self, position: Position, dev: dict[str, float], rows: tuple[int, int]
     ) -> None:
-        """A stage ended: one lasting line."""
+        """Print a permanent line for a finished stage.
+
+        Args:
+            position: The last position of the stage.
+            dev: Scores on dev in [0, 1] by their titles.
+            rows: Numbers of accepted and of rejected rows so far.
+        """
+        # Remember time and tokens for the estimate of the time left.
         self._round_ends.append((time.monotonic(), self._billed))
         name = {"start": "start  ", "final": "final  "}.get(
             position.stage, f"round {position.round:<2d}"
         )
         self.console.print(
             f"  {name} dev {'  '.join(f'{title} {value:.3f}' for title, value in dev.items())}   "
-            f"rows {rows[0]} kept, {rows[1]} rejected   {self._billed:,} tokens billed, {self._spent:,} spent{self._time_left(position)}",
+            f"rows {rows[0]} kept, {rows[1]} rejected   "
+            f"{self._billed:,} tokens billed, {self._spent:,} spent{self._time_left(position)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -123,14 +140,16 @@ class TerminalProgress:
     def _time_left(self, position: Position) -> str:
         if position.stage == "final" or len(self._round_ends) < 2:
             return ""
+        # Extrapolate from the mean duration of the rounds so far.
         (began, billed_then), (ended, billed_now), rounds = (
             self._round_ends[0],
             self._round_ends[-1],
             len(self._round_ends) - 1,
         )
+        # Rounds still to come, at most.
         still = max(0, self._rounds - position.round)
         if self._budget is not None and billed_now > billed_then:
-            # The tokens may end growth before the rounds do.
+            # The budget may end growth before the last round.
             still = min(
                 still, max(0, self._budget - billed_now) * rounds // (billed_now - billed_then)
             )
@@ -139,8 +158,12 @@ class TerminalProgress:
 
 
 def _data_line(shares: dict[str, Any]) -> str:
-    """How much of its data a run learnt from; "" where there is nothing to tell, since no pool was drawn from and nothing left out."""
+    """Describe the share of the data that was used.
+
+    "" if there is nothing to report: no pool was drawn from, and no row was left out.
+    """
     kept = f"{shares.get('selections') or 0.0:.1%} of the rows in all steps"
+    # Methods on a pool report the share of it; generating methods that of their texts.
     if shares.get("unique") is not None:
         return f"{shares['unique']:.1%} of the pool ever trained on, {kept}"
     if shares.get("used_of_offered") is None or shares.get("selections") == 1.0:
@@ -149,16 +172,25 @@ def _data_line(shares: dict[str, Any]) -> str:
 
 
 def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
-    """The table at the end of a run."""
+    """Print the table at the end of a run.
+
+    Args:
+        console: The console to print to.
+        result: Contents of result.json.
+        folder: The run's folder.
+    """
     table = Table(title=None, show_edge=False, pad_edge=False)
-    quoted = result["metrics"]
+    metrics = result["metrics"]
     table.add_column("")
-    for index, metric in enumerate(quoted):
+    for index, metric in enumerate(metrics):
         table.add_column(
             f"test {metric['title']}" if index == 0 else metric["title"], justify="right"
         )
     table.add_column("")
+
+    # One row per student or reference: name, scores, and a note on its data.
     gold = result["gold_labels"]
+    # Without rounds of growth there is a single student.
     if result["rounds"]:
         rows = [("student before growth", result["before"], f"{gold['shots']} gold labels")]
         rows.append(
@@ -195,19 +227,22 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
             )
         )
     for name, scores, note in rows:
-        table.add_row(name, *(f"{scores[metric['key']]:.3f}" for metric in quoted), note)
+        table.add_row(name, *(f"{scores[metric['key']]:.3f}" for metric in metrics), note)
     console.print()
     console.print(table)
+
+    # Below the table: the student kept, and the costs.
     if kept := result.get("kept"):
         console.print(f"\nkept     the student {kept['name']}, the best on dev", highlight=False)
     tokens = result["tokens"]
     console.print(
-        f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), {tokens['spent']:,} spent",
+        f"\ntokens   {tokens['billed']:,} billed (as if nothing were cached), "
+        f"{tokens['spent']:,} spent",
         highlight=False,
     )
     shares = result.get("share_of_data") or {}
-    if told := _data_line(shares):
-        console.print(f"data     {told}", highlight=False)
+    if line := _data_line(shares):
+        console.print(f"data     {line}", highlight=False)
     seconds = result["seconds"]
     by_phase = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
     console.print(

@@ -1,4 +1,4 @@
-"""Where a run stands: its stages, their lengths, and one epoch's position in them."""
+"""The stages of a run, their lengths, and the position of an epoch in them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ Stage = Literal["start", "round", "final"]
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """How many epochs each stage has, and when growth ends.
+    """Length of each stage, and the rule for ending growth.
 
     Attributes:
-        start_epochs: on the first rows.
-        round_epochs: passes over each round's rows (EvoKD's repeated batch).
-        final_epochs: over everything accepted, after the last round; 0 for none.
-        start_updates, round_updates, final_updates: optimizer steps after which such a stage ends even so; 0 for no such limit.
-        patience: rounds without a better score on dev (the task's ``monitor``) before growth ends; 0 never ends it.
-        test_every_round: measure on test after every round too, for a finer curve; it costs a pass over the test set.
+        start_epochs: Epochs on the first rows.
+        round_epochs: Epochs on each round's rows (EvoKD's repeated batch).
+        final_epochs: Epochs on everything accepted, after the last round; 0 for none.
+        patience: Rounds without a better dev score (the task's ``monitor``) before growth ends; 0
+            never ends it.
+        test_every_round: Also evaluate on test after every round, for a finer curve; costs one pass
+            over the test set per round.
+        start_max_steps: Optimizer steps after which the start stage ends early; 0 for no limit.
+        round_max_steps: The same limit for each round.
+        final_max_steps: The same limit for the final stage.
     """
 
     start_epochs: int
@@ -33,15 +37,16 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One epoch's place in a run.
+    """Position of one epoch in a run.
 
     Attributes:
-        stage: "start" trains on the first rows, "round" on what a round gave, "final" on everything accepted.
+        stage: "start" trains on the first rows, "round" on the rows of one round, "final" on
+            everything accepted.
         round: 0 for the start, then 1, 2, …
-        index: the epoch inside the stage, from 0.
-        length: epochs of the stage.
-        updates: optimizer steps after which the stage ends even so; 0 for no such limit.
-        made: optimizer steps of the run before the stage began.
+        index: Index of the epoch within the stage, from 0.
+        length: Number of epochs of the stage.
+        updates: Optimizer steps after which the stage ends early; 0 for no limit.
+        made: Optimizer steps of the run before this stage.
     """
 
     stage: Stage
@@ -53,15 +58,26 @@ class Position:
 
     @property
     def last(self) -> bool:
-        """True in the stage's last epoch."""
+        """True in the last epoch of the stage."""
         return self.index + 1 >= self.length
 
     def spent(self, made: int) -> bool:
-        """True when the stage has had its optimizer steps, with ``made`` of the whole run."""
+        """True once the stage has used up its optimizer steps.
+
+        Args:
+            made: Optimizer steps of the whole run so far.
+        """
         return bool(self.updates) and made - self.made >= self.updates
 
     def progress(self, batch: int, batches: int, made: int = 0) -> float:
-        """Share of the stage done before ``batch`` of ``batches``, or by the steps where they limit it, in [0, 1)."""
+        """Completed share of the stage, in [0, 1): by steps if these are limited, else by batches.
+
+        Args:
+            batch: Index of the next batch in the epoch.
+            batches: Number of batches per epoch.
+            made: Optimizer steps of the whole run so far.
+        """
         if self.updates:
+            # Steps alone count, since the limit usually ends the stage before its epochs do.
             return min((made - self.made) / self.updates, 1 - 1e-9)
         return (self.index + batch / max(1, batches)) / max(1, self.length)

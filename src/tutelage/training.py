@@ -1,30 +1,38 @@
-"""One fit: student, growing data and method under one Lightning Trainer. The run's main arm and its supervised ceiling both use it."""
+"""One fit: student, growing data and method under one Lightning Trainer.
+
+A run's main student and its supervised reference both use it.
+"""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from tutelage.callbacks.checkpoint import BestStudent, StageCheckpoint, newest_checkpoint, pool_at
+from tutelage.callbacks.checkpoint import (
+    BestStudent,
+    StageCheckpoint,
+    newest_checkpoint,
+    pool_at,
+)
 from tutelage.callbacks.feedback import FeedbackCollector
 from tutelage.callbacks.growth import GrowthCallback
 from tutelage.callbacks.round_logger import RoundLogger
-from tutelage.config.build import build_student, set_threads
+from tutelage.config.build import build_callbacks, build_loggers, build_student, set_threads
+from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.data.growing import NO_GUIDE, GrowingDataModule
 from tutelage.data.pool import Pool
 from tutelage.data.training_view import RoundView
-from tutelage.errors import ConfigError, did_you_mean
+from tutelage.errors import ConfigError
 from tutelage.interruption import Interruption
 from tutelage.methods.base import Method, MethodContext, OnPhase
 from tutelage.progress import ProgressReporter
-from tutelage.records import Example, record_id
+from tutelage.records import Example, derive_seed
 from tutelage.runs.folder import RunFolder, Status
 from tutelage.selectors.protocol import PoolView
 from tutelage.student.module import StudentModule
@@ -37,7 +45,7 @@ from tutelage.timeline import Timeline
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What a fit leaves behind; the student itself is saved by ``save``."""
+    """What a fit leaves behind; ``save`` writes the student as a Hugging Face folder."""
 
     pool: Pool
     round_logger: RoundLogger
@@ -51,7 +59,7 @@ class Fitted:
 
 
 def fit(
-    config: DictConfig,
+    config: RunConfig,
     folder: RunFolder,
     status: Status,
     dataset: Dataset,
@@ -63,69 +71,46 @@ def fit(
     *,
     resume: bool,
 ) -> Fitted:
-    """Train ``method``'s student to the end of its rounds, from the last checkpoint where ``resume`` finds one.
+    """Trains ``method``'s student to the end of its rounds.
+
+    Args:
+        stack: the teacher; None for a method that asks none.
+        resume: continue from the newest checkpoint in ``folder``, where there is one.
 
     Raises:
-        TutelageError: see the parts; whatever was answered and trained before is on disk.
+        TutelageError: see the parts; everything answered and trained before is on disk.
     """
-    from pytorch_lightning import Trainer
     from pytorch_lightning.callbacks import LambdaCallback
 
     from tutelage.callbacks.housekeeping import Reseed, StopWhenAsked
     from tutelage.callbacks.selection_logger import SelectionLogger
     from tutelage.student.checkpoint import save_student
 
-    training = config.method.training
     _quiet()
     set_threads(config)
+    # The pool and the logs go back to the checkpoint, or to nothing.
     checkpoint = newest_checkpoint(folder.path / "checkpoints") if resume else None
-    pool = Pool.open(folder.path / "pool" / "rows.jsonl")
-    if checkpoint is None:
-        pool.truncate(0, pool.digest(0))
-        folder.keep_lines("metrics.jsonl", 0)
-        folder.keep_lines("selection.jsonl", 0)
-    else:
-        pool.truncate(*pool_at(checkpoint))
+    pool = _open_pool(folder, checkpoint)
     round_logger = RoundLogger(folder, status, task, pool, reporter)
-    shots = shots_of(config, dataset)
 
+    # The student, and the data that it trains on.
+    shots = gold_for(config, dataset)
+    module, tokenizer = build_student(config, task)
+    check_gold(config, module, shots, asks_teacher=stack is not None)
+    view = _round_view(config, method)
+    data = _data_module(config, dataset, task, pool, tokenizer, view)
+
+    # The method, and its first rows.
     def on_reply(reply: Any) -> None:
         reporter.reply(reply)
         interruption.check()
 
-    module, tokenizer = build_student(config, task)
-    check_gold(config, module, shots, asks_teacher=stack is not None)
-    view = RoundView(
-        training.train_on, training.gold_repeats, training.review_every, training.review_size, config.seed,
-        {"shots": f"shots={config.shots}", "pool": "the pool's gold labels"}.get(training.gold, f"method={method.name}"),
-    )  # fmt: skip
-    data = GrowingDataModule(
-        pool,
-        task,
-        tokenizer,
-        dataset.dev,
-        dataset.test,
-        () if training.gold == "none" else dataset.shots(config.shots, config.seed),
-        batch_size=config.student.batch_size,
-        eval_batch_size=config.student.eval_batch_size,
-        max_length=config.student.max_length,
-        seed=int(record_id("order", config.seed), 16) % 2**31,
-        view=view,
-    )
-
-    seen = PredictionCache()
-    view_pool = student_view(config, module, tokenizer, seen, reporter, interruption)
+    predictions = PredictionCache()
+    view_pool = pool_viewer(config, module, tokenizer, predictions, reporter, interruption)
+    teacher = stack.teacher if stack else None
     method.setup(
         method_context(
-            config,
-            dataset,
-            task,
-            pool,
-            shots,
-            stack.teacher if stack else None,
-            round_logger.phase,
-            on_reply,
-            view_pool,
+            config, dataset, task, pool, shots, teacher, round_logger.phase, on_reply, view_pool
         )
     )
     if checkpoint is None:
@@ -133,56 +118,33 @@ def fit(
         pool.append(first.rows)
         if first.asked:
             round_logger.write_growth(first)
-    best = BestStudent(folder.path / "checkpoints") if keeps_best(config) else None
+
+    # One Trainer.fit is the whole run; the callbacks move it from stage to stage.
+    best = BestStudent(folder.path / "checkpoints") if keeps_best(config, method) else None
+    feedback = FeedbackCollector(task, method, folder, config.training.predict_then_train)
     growth = GrowthCallback(
         method,
-        Timeline(
-            training.start_epochs,
-            training.round_epochs,
-            training.final_epochs,
-            training.patience,
-            config.evaluate.test_every_round,
-            training.start_max_steps,
-            training.round_max_steps,
-            training.final_max_steps,
-        ),
+        timeline(config),
         view,
-        FeedbackCollector(task, method, folder, training.predict_then_train),
+        feedback,
         round_logger,
         stack.budget if stack else None,
         best,
+        release_teacher=stack.release if stack else None,
     )
-    selection = SelectionLogger(folder, drawn_from(config, dataset), dataset.pool_gold)
-    saver = StageCheckpoint(folder.path / "checkpoints", growth)
-    precision = config.trainer.precision
-    trainer = Trainer(
-        accelerator=config.trainer.accelerator,
-        devices=1,
-        precision=_precision(config.trainer.accelerator) if precision == "auto" else precision,
-        max_epochs=-1,
-        gradient_clip_val=config.trainer.gradient_clip,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[
-            Reseed(config.seed),
-            growth,
-            selection,
-            StopWhenAsked(interruption),
-            saver,
-            LambdaCallback(on_train_epoch_start=lambda *_: seen.forget()),
-        ],
-    )
-    with warnings.catch_warnings():
-        # Known and harmless here: loaders of tokenised rows need no workers.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings(
-            "ignore", message=".*`training_step` returned `None`.*"
-        )  # a batch of which nothing is kept
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    selection = SelectionLogger(folder, drawn_from(method, dataset), dataset.pool_gold)
+    callbacks = [
+        Reseed(config.seed),
+        growth,
+        selection,
+        StopWhenAsked(interruption),
+        # The user's own come before the checkpoint, which holds their state too.
+        *build_callbacks(config),
+        StageCheckpoint(folder.path / "checkpoints", growth),
+        LambdaCallback(on_train_epoch_start=lambda *_: predictions.forget()),
+    ]
+    trainer = _trainer(config, folder, callbacks)
+    with _known_warnings():
         trainer.fit(
             module,
             datamodule=data,
@@ -202,26 +164,41 @@ def fit(
     )
 
 
-def keeps_best(config: DictConfig) -> bool:
-    """Whether the run ends with the student that did best on dev, instead of the last one; without rounds there is one student alone.
+def timeline(config: RunConfig) -> Timeline:
+    """Returns the lengths of the stages."""
+    training = config.training
+    return Timeline(
+        training.start_epochs,
+        training.round_epochs,
+        training.final_epochs,
+        training.patience,
+        config.evaluate.test_every_round,
+        training.start_max_steps,
+        training.round_max_steps,
+        training.final_max_steps,
+    )
 
-    Raises:
-        ConfigError: ``method.training.keep`` is neither.
+
+def keeps_best(config: RunConfig, method: Method) -> bool:
+    """Returns whether the run ends with the student that scored best on dev.
+
+    A method without rounds has one student only.
     """
-    if (keep := str(config.method.training.keep)) not in (ways := ("last", "best")):
-        raise ConfigError(did_you_mean("method.training.keep", keep, ways))
-    return keep == "best" and config.method.get("rounds", 0) > 0
+    return config.training.keep == "best" and method.rounds > 0
 
 
-def student_view(
-    config: DictConfig,
+def pool_viewer(
+    config: RunConfig,
     module: StudentModule,
     tokenizer: Any,
-    seen: PredictionCache,
+    predictions: PredictionCache,
     reporter: ProgressReporter,
     interruption: Interruption,
 ) -> Callable[[Sequence[str], Sequence[str]], PoolView]:
-    """How a method's selectors see texts: a sight of the student as it stands, which shows its progress and stops where the run is to stop."""
+    """Returns how a method's selectors see texts: through the student at that moment.
+
+    It reports its progress and stops where the user stops the run.
+    """
 
     def on_chunk(_: str, done: int, total: int) -> None:
         reporter.progress(done, total)
@@ -237,57 +214,54 @@ def student_view(
             seed=config.seed,
             batch_size=config.student.eval_batch_size,
             on_chunk=on_chunk,
-            seen=seen,
+            seen=predictions,
         )
 
     return view_pool
 
 
 def check_gold(
-    config: DictConfig, module: StudentModule, shots: Sequence[Example], *, asks_teacher: bool
+    config: RunConfig, module: StudentModule, shots: Sequence[Example], *, asks_teacher: bool
 ) -> None:
-    """Refuse a selector or a loss that compares with gold rows where there will be none, before the teacher is paid for the others.
+    """Refuses a selector or a loss that compares with gold rows where there will be none.
+
+    It does so before the teacher is paid for the others.
 
     Raises:
-        ConfigError: there will be none.
+        ConfigError: there will be no gold rows.
     """
-    if module.loss.needs_guide and (config.method.training.gold == "none" or not config.shots):
+    if module.loss.needs_guide and (config.training.gold == "none" or not config.shots):
         raise ConfigError(NO_GUIDE)
     if not asks_teacher or "gradients" not in module.selector.needs:
         return
+    select = config.hydra.choices.get("select") or config.select.kind
     if not shots:
-        why = (
-            "method.training.gold=none keeps them from the run"
-            if config.method.training.gold == "none"
-            else "shots=0 gives none"
-        )
+        why = "shots=0 gives none"
+        if config.training.gold == "none":
+            why = "training.gold=none keeps them from the run"
         raise ConfigError(
-            f"selector=gradient_similarity compares rows with gold ones, and {why}; give shots=1 or more and method.training.gold=shots, "
-            "or choose another selector=."
+            f"select={select} compares rows with gold ones, and {why}; give shots=1 or more and "
+            "training.gold=shots, or choose another select=."
         )
     if not config.method.get("train_on_shots", True):
         raise ConfigError(
-            f"selector=gradient_similarity compares rows with the gold ones that are trained on, and method={config.method.name} trains on "
-            "none; give method.train_on_shots=true, or choose another selector=."
+            f"select={select} compares rows with the gold ones that are trained on, and "
+            f"method={config.method_name} trains on none; give method.train_on_shots=true, or choose "
+            "another select=."
         )
 
 
-def shots_of(config: DictConfig, dataset: Dataset) -> tuple[Example, ...]:
-    """The gold labels that a run's method may use: the shots, those of the whole pool, or none.
-
-    Raises:
-        ConfigError: ``method.training.gold`` is none of the three.
-    """
-    gold = str(config.method.training.gold)
-    if gold not in (ways := ("none", "pool", "shots")):
-        raise ConfigError(did_you_mean("method.training.gold", gold, ways))
-    if gold == "none":
+def gold_for(config: RunConfig, dataset: Dataset) -> tuple[Example, ...]:
+    """Returns the gold labels that a run's method may use: shots, the whole pool, or none."""
+    if config.training.gold == "none":
         return ()
-    return dataset.supervised() if gold == "pool" else dataset.shots(config.shots, config.seed)
+    if config.training.gold == "pool":
+        return dataset.supervised()
+    return dataset.shots(config.shots, config.seed)
 
 
 def method_context(
-    config: DictConfig,
+    config: RunConfig,
     dataset: Dataset,
     task: Task,
     pool: Pool,
@@ -297,7 +271,7 @@ def method_context(
     on_reply: Callable[[Any], None],
     view_pool: Callable[[Sequence[str], Sequence[str]], PoolView],
 ) -> MethodContext:
-    """What a method stands on; the pool's gold labels are left behind here."""
+    """Returns what a method is given; the unlabelled pool's gold labels are left behind here."""
     held_out = [
         (split, example.text)
         for split, examples in (("dev", dataset.dev), ("test", dataset.test))
@@ -318,15 +292,88 @@ def method_context(
     )
 
 
-def drawn_from(config: DictConfig, dataset: Dataset) -> int:
-    """Texts of the pool that the method may draw from; 0 where it draws from none."""
-    if "pool_size" not in config.method:
+def drawn_from(method: Method, dataset: Dataset) -> int:
+    """Returns how many unlabelled texts the method may draw from; 0 where it draws from none."""
+    settings = getattr(method, "settings", None)
+    if settings is None or not hasattr(settings, "pool_size"):
         return 0
-    return min(len(dataset.pool), config.method.pool_size or len(dataset.pool))
+    return min(len(dataset.pool), settings.pool_size or len(dataset.pool))
+
+
+def _open_pool(folder: RunFolder, checkpoint: Path | None) -> Pool:
+    pool = Pool.open(folder.path / "pool" / "rows.jsonl")
+    if checkpoint is None:
+        pool.truncate(0, pool.digest(0))
+        folder.keep_lines("metrics.jsonl", 0)
+        folder.keep_lines("selection.jsonl", 0)
+    else:
+        pool.truncate(*pool_at(checkpoint))
+    return pool
+
+
+def _round_view(config: RunConfig, method: Method) -> RoundView:
+    training = config.training
+    sources = {"shots": f"shots={config.shots}", "pool": "the pool's gold labels"}
+    return RoundView(
+        training.train_on,
+        training.gold_repeats,
+        training.review_every,
+        training.review_size,
+        config.seed,
+        sources.get(training.gold, f"method={method.name}"),
+    )
+
+
+def _data_module(
+    config: RunConfig, dataset: Dataset, task: Task, pool: Pool, tokenizer: Any, view: RoundView
+) -> GrowingDataModule:
+    guide = () if config.training.gold == "none" else dataset.shots(config.shots, config.seed)
+    return GrowingDataModule(
+        pool,
+        task,
+        tokenizer,
+        dataset.dev,
+        dataset.test,
+        guide,
+        batch_size=config.student.batch_size,
+        eval_batch_size=config.student.eval_batch_size,
+        max_length=config.student.max_length,
+        seed=derive_seed("order", config.seed, bits=31),
+        view=view,
+    )
+
+
+def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[Any]) -> Any:
+    """Lightning's Trainer with the settings of conf/trainer, and what the loop needs itself."""
+    from pytorch_lightning import Trainer
+
+    settings = dict(config.trainer)
+    if settings.get("precision") == "auto":
+        settings["precision"] = _precision(str(settings.get("accelerator", "auto")))
+    return Trainer(
+        **settings,
+        max_epochs=-1,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        logger=build_loggers(config, folder.path) or False,
+        callbacks=callbacks,
+    )
+
+
+@contextmanager
+def _known_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Loaders of tokenised rows need no workers.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # A batch of which nothing is kept.
+        warnings.filterwarnings("ignore", message=".*`training_step` returned `None`.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        yield
 
 
 def _quiet() -> None:
-    """Keep Lightning's banners and transformers' bars off the terminal; warnings and errors still come through."""
+    """Keeps banners and progress bars off the terminal; warnings and errors still come through."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
@@ -337,8 +384,5 @@ def _quiet() -> None:
 def _precision(accelerator: str) -> Any:
     import torch
 
-    return (
-        "bf16-mixed"
-        if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        else "32-true"
-    )
+    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if gpu else "32-true"

@@ -58,7 +58,7 @@ SETTINGS: dict[str, Any] = {
     "freeal": PoolSettings,
 }
 """What stands behind a method's ``**settings``, by its target."""
-LLKD = ("method=llkd", "selector=llkd")
+LLKD = ("method=llkd", "select=llkd")
 ABLATED = dict.fromkeys(
     ("no_teacher_gate", "no_student_gate", "no_weights", "global_thresholds"), (LLKD, "selector.")
 )
@@ -235,9 +235,9 @@ def test_a_fixed_share_instead_of_llkd_s_thresholds_changes_what_decides_and_not
         )
     }
     # What neither has to be told: u is the entropy, and no mix is weighed.
-    assert whole.keys() - ablated.keys() == thresholds | {"selector.uncertainty", "selector.alpha"}
-    assert (whole["selector.uncertainty"], whole["selector.combine"]) == ("entropy", "product")
-    assert ablated.keys() - whole.keys() == {"selector.share"}
+    assert whole.keys() - ablated.keys() == thresholds | {"select.uncertainty", "select.alpha"}
+    assert (whole["select.uncertainty"], whole["select.combine"]) == ("entropy", "product")
+    assert ablated.keys() - whole.keys() == {"select.share"}
     assert {key for key in whole.keys() & ablated.keys() if whole[key] != ablated[key]} == {
         "selector._target_"
     }
@@ -246,7 +246,7 @@ def test_a_fixed_share_instead_of_llkd_s_thresholds_changes_what_decides_and_not
 @pytest.mark.parametrize("option", sorted(ABLATED))
 def test_llkd_s_ablations_hold_whether_its_selector_is_named_or_not(option: str):
     assert plain("method=llkd", f"ablation={option}") == plain(
-        "method=llkd", "selector=llkd", f"ablation={option}"
+        "method=llkd", "select=llkd", f"ablation={option}"
     )
 
 
@@ -303,13 +303,13 @@ def test_commands_are_read_from_text():
         ("method.rounds=2.5", "method.rounds=2.5 is not a whole number"),
         ("method.analysis=1", "method.analysis=1 is not true or false"),
         (
-            "method.training.start_epochs=null",
-            "method.training.start_epochs=None is not a whole number",
+            "training.start_epochs=null",
+            "training.start_epochs=None is not a whole number",
         ),
         ("student.learning_rate=high", "student.learning_rate='high' is not a number"),
-        ("method.accept.share=true", "method.accept.share=True is not a number"),
-        ("selector=surest selector.share=true", "selector.share=True is not a number"),
-        ("selector@method.accept=scord", "Unknown selector 'scord'. Did you mean 'scored'?"),
+        ("accept.share=true", "accept.share=True is not a number"),
+        ("select=surest select.share=true", "select.share=True is not a number"),
+        ("accept=scord", "Unknown selector 'scord'. Did you mean 'scored'?"),
         ("seed", "seed"),
     ],
 )

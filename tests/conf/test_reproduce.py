@@ -27,7 +27,7 @@ def composed(line: str) -> str:
     expected = expected_jobs(shlex.split(line)[3:])
     require_values(expected.config)
     assert expected.swept == {"seed"}
-    return config_hash(expected.config)
+    return config_hash(expected.config.source)
 
 
 @pytest.mark.parametrize(("paper", "scale"), SCALES)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.classification import Heard, WordTeacher, context, prompt_set, shipped
+from tests.helpers.methods import llm_da
 from tests.helpers.ner import TYPES, marked, scored_mention
 from tests.helpers.ner_teacher import DESCRIPTIONS, WORDS, a_name, type_of
 
@@ -15,7 +16,7 @@ from tutelage.labelling.calibration import NoCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_verify import SpanVerifier
 from tutelage.methods.generation.entity_names import mentions_of
-from tutelage.methods.llm_da.method import LLMDA, llm_da
+from tutelage.methods.llm_da.method import LLMDA
 from tutelage.records import Example, Feedback, Growth, Row
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.tasks.ner import NerTask

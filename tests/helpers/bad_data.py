@@ -57,7 +57,7 @@ def words_of(student: Path, folder: Path, workplace: Path) -> list[str]:
     return [
         *tiny.scripted(student, folder, workplace / "replies.sqlite"),
         *tiny.EVOKD,
-        "method.training.start_epochs=1",
+        "training.start_epochs=1",
     ]
 
 

@@ -60,10 +60,22 @@ WORDS = [
 ]
 
 
+def _plain(path: Path) -> dict[str, Any]:
+    values = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(values, dict)
+    return {key: values[key] for key in ("genre", "leads")}
+
+
 @cache
 def _read(path: Path) -> dict[str, Any]:
-    values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    # A prompt set takes three values from the data set.
+    data = {"cue": "Answer", **_plain(CONF / "data" / "wikigold.yaml")}
+    values = OmegaConf.to_container(OmegaConf.merge({"data": data}, OmegaConf.load(path)))
     assert isinstance(values, dict)
+    values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+    assert isinstance(values, dict)
+    if path.parent.name != "data":
+        values.pop("data")
     # What a file builds on is Hydra's business.
     return {str(key): value for key, value in values.items() if key != "defaults"}
 
@@ -223,7 +235,7 @@ def evokd_settings(**changes: Any) -> dict[str, Any]:
 def make_evokd(
     acceptance: AcceptSelector | None = None, calibrator: Any = None, **changes: Any
 ) -> EvoKD:
-    from tutelage.methods.evokd.method import evokd
+    from tests.helpers.methods import evokd
 
     prompts, allow_codes = prompt_set(), bool(changes.pop("allow_codes", True))
 

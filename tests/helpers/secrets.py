@@ -20,7 +20,7 @@ SECRETS = {
 
 CONFIGURED = (
     "+student.hub_token=${oc.env:TUTELAGE_CANARY}",
-    "+method.training.api_key=${oc.env:TUTELAGE_CANARY}",
+    "+training.api_key=${oc.env:TUTELAGE_CANARY}",
 )
 """Overrides of a run whose configuration holds one of them."""
 

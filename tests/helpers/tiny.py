@@ -83,7 +83,7 @@ def scripted(student: Path, data: Path, cache: Path, **teacher: object) -> list[
         "student.head_learning_rate=3e-2",
         "student.max_length=32",
         "trainer.accelerator=cpu",
-        "trainer.threads=1",
+        "threads=1",
     ]
 
 
@@ -91,9 +91,9 @@ EVOKD = (
     "method.rounds=2",
     "method.n_hard=7",
     "method.n_easy=7",
-    "method.training.start_epochs=6",
-    "method.training.round_epochs=2",
-    "method.training.final_epochs=1",
+    "training.start_epochs=6",
+    "training.round_epochs=2",
+    "training.final_epochs=1",
 )
 """EvoKD of two small rounds."""
 

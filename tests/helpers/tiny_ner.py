@@ -9,7 +9,7 @@ from tests.helpers.ner_teacher import DESCRIPTIONS, FIRST, LAST, WORDS, a_name
 from tests.helpers.tiny import EVOKD, scripted, write_jsonl
 from tests.helpers.tiny_student import tiny_encoder
 
-EVOKD_NER = (*EVOKD, "method.training.start_epochs=40", "method.training.round_epochs=6")
+EVOKD_NER = (*EVOKD, "training.start_epochs=40", "training.round_epochs=6")
 """EvoKD of two small rounds; tags take this student longer than topics."""
 
 TYPES = {"PER": "person", "LOC": "place", "ORG": "organization"}

@@ -50,8 +50,8 @@ def test_a_missing_folder(tutelage, workplace, words):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("train.jsonl", "", ("train.jsonl is empty.", "Fill it, or take it out")),
-        ("test.jsonl", None, ("has no test file", "it holds: train.jsonl, validation.jsonl")),
+        ("train.jsonl", "", ("train.jsonl is empty.", "Add rows to it, or remove it")),
+        ("test.jsonl", None, ("has no test file", "it contains: train.jsonl, validation.jsonl")),
         (
             "train.jsonl",
             '{"text": " ", "label": "music"}\n{"text": "", "label": "weather"}\n',
@@ -100,7 +100,7 @@ def test_a_file_that_cannot_be_used(tutelage, workplace, folder, words, name, co
     if not said:  # one class everywhere
         for split in ("validation", "test"):
             write_jsonl(folder / f"{split}.jsonl", rows((f"a {split} text", "music")))
-        said = ("A classifier needs two labels or more", "only 'music'", "Check data.label_column")
+        said = ("A classifier needs at least two labels", "only 'music'", "Check data.label_column")
     fails(tutelage, workplace, words, 3, *said)
     assert not (workplace / "replies.sqlite").exists()
 
@@ -219,7 +219,7 @@ def test_more_labels_than_one_request_may_name_are_scored_in_groups(workplace, f
             rows(*((f"{text} {name} {name[::-1]}", name) for name in names for text in texts)),
         )
     result = grow(
-        workplace / "run", [*words, "selector=scored", "method.rounds=1", "data.near_threshold=1"]
+        workplace / "run", [*words, "accept=scored", "method.rounds=1", "data.near_threshold=1"]
     )
     scores = [
         line["request"]
@@ -246,7 +246,7 @@ def colliding(folder: Path) -> None:
 
 def test_labels_whose_words_collide_get_codes(workplace, folder, words):
     colliding(folder)
-    result = grow(workplace / "run", [*words, "selector=scored", "method.rounds=1"])
+    result = grow(workplace / "run", [*words, "accept=scored", "method.rounds=1"])
     prompts = [
         line["request"]["prompt"]
         for line in lines(workplace / "run" / "teacher" / "transcript.jsonl")
@@ -260,9 +260,9 @@ def test_without_codes_the_colliding_labels_are_named(tutelage, workplace, folde
     said = (
         "'play_music' and 'play_weather' begin with the same token",
         "Give other words in data.labels",
-        "method.allow_codes=true",
+        "labelling.allow_codes=true",
     )
-    fails(tutelage, workplace, [*words, "method.allow_codes=false"], 2, *said)
+    fails(tutelage, workplace, [*words, "labelling.allow_codes=false"], 2, *said)
 
 
 def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, words):
@@ -296,7 +296,7 @@ def test_a_loss_that_is_no_number(tutelage, workplace, words):
     fails(
         tutelage,
         workplace,
-        [*words, "student.learning_rate=1e30", "method.training.start_epochs=3"],
+        [*words, "student.learning_rate=1e30", "training.start_epochs=3"],
         6,
         *said,
     )

@@ -139,7 +139,7 @@ def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: Kind, workplace: Pat
     words = [
         *kind.base(),
         "teacher.cache=none.sqlite",
-        "method.training.start_epochs=15",
+        "training.start_epochs=15",
         "method=shots,supervised",
     ]
     ended = subprocess.run(
@@ -190,7 +190,7 @@ def test_the_floor_and_the_ceiling_ask_no_teacher(kind: Kind, workplace: Path, m
             *kind.base(),
             "teacher.cache=none.sqlite",
             f"method={method}",
-            "method.training.start_epochs=2",
+            "training.start_epochs=2",
         ],
     )
     assert result["rows"] == {
@@ -204,8 +204,8 @@ def test_the_floor_and_the_ceiling_ask_no_teacher(kind: Kind, workplace: Path, m
 @pytest.mark.parametrize("selector", ["scored", "agreement", "class_share"])
 def test_each_selector_judges_what_was_labelled(kind: Kind, workplace: Path, selector: str):
     short = [
-        "method.training.start_epochs=1",
-        "method.training.round_epochs=1",
+        "training.start_epochs=1",
+        "training.round_epochs=1",
     ]  # what is asserted is made before the student learns it
     grow(workplace / "run", [*kind.base(), *kind.evokd, *short, f"selector={selector}"])
     judged = [row for row in rows(workplace / "run") if row.distribution is not None]
@@ -234,11 +234,11 @@ def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: 
     small = [
         word for word in kind.evokd if not (name == "no_easy" and word.startswith("method.n_easy"))
     ]
-    review = [] if name == "no_review" else ["method.training.review_every=1"]
+    review = [] if name == "no_review" else ["training.review_every=1"]
     # So that some is wrong and some right: an encoder that has seen nothing marks nothing.
     few = [
-        "method.training.round_epochs=1",
-        f"method.training.start_epochs={15 if kind.task == 'ner' else 1}",
+        "training.round_epochs=1",
+        f"training.start_epochs={15 if kind.task == 'ner' else 1}",
     ]
     grow(folder, [*kind.base(), *small, *review, *few, f"ablation={name}"])
     growth = [read(folder, f"growth/round-{round:03d}.json") for round in (1, 2)]
@@ -258,7 +258,7 @@ def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: 
     assert any(lines(folder / "feedback" / f"round-{round:03d}.jsonl") for round in (1, 2)) is (
         name != "no_feedback"
     )
-    assert (config.method.training.review_every == 0) is (name == "no_review")
+    assert (config.training.review_every == 0) is (name == "no_review")
     if name == "no_feedback":
         shares = growth[0]["quota"].values()
         assert max(shares) - min(shares) <= 1
@@ -267,20 +267,18 @@ def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: 
 @pytest.mark.parametrize(
     "words",
     [
-        ["loss=soft_targets", "selector=class_share", "selector.weighted=true"],
+        ["loss=soft_targets", "accept=class_share", "accept.weighted=true"],
         ["method.n_init=7"],
         ["method.confident_wrong=true", "method.class_report=true"],
-        ["method.training.predict_then_train=false"],
-        ["method.training.train_on=all", "method.training.final_epochs=0"],
+        ["training.predict_then_train=false"],
+        ["training.train_on=all", "training.final_epochs=0"],
         ["method.styles={tone:[polite,blunt],length:[short,'']}"],
         ["loss.label_smoothing=0.1", "student.schedule.shape=constant"],
     ],
     ids=str,
 )
 def test_the_settings_that_are_off_by_default_run(kind: Kind, words: list[str], workplace: Path):
-    result = grow(
-        workplace / "run", [*kind.base(), *kind.evokd, "method.training.start_epochs=1", *words]
-    )
+    result = grow(workplace / "run", [*kind.base(), *kind.evokd, "training.start_epochs=1", *words])
     assert result["rounds"] == 2
     assert result["rows"]["accepted"] > kind.gold
 
@@ -289,7 +287,7 @@ def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(kind: Kind, wor
     rates = ["student.learning_rate=1e-9", "student.head_learning_rate=1e-9"]
     result = grow(
         workplace / "run",
-        [*kind.base(), *kind.evokd, *rates, "method.rounds=4", "method.training.patience=1"],
+        [*kind.base(), *kind.evokd, *rates, "method.rounds=4", "training.patience=1"],
     )
     assert result["stopped_by"] == "plateau"
     assert result["rounds"] < 4
@@ -301,8 +299,8 @@ def test_a_run_may_end_with_the_student_that_did_best_on_dev(kind: Kind, workpla
         *kind.base(),
         *kind.evokd,
         "evaluate.test_every_round=true",
-        "method.training.final_epochs=0",
-        "method.training.keep=best",
+        "training.final_epochs=0",
+        "training.keep=best",
     ]
     result = grow(workplace / "run", words)
     stages = lines(workplace / "run" / "metrics.jsonl")
@@ -334,7 +332,7 @@ def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(
 def test_the_teacher_is_measured_beside_a_method_that_never_asks_it(
     kind: Kind, finished: Path, workplace: Path
 ):
-    words = ["method=shots", "method.training.start_epochs=1", "evaluate.teacher=true"]
+    words = ["method=shots", "training.start_epochs=1", "evaluate.teacher=true"]
     result = grow(workplace / "run", [*kind.base(), *words])
     assert result["teacher"] == read(finished, "result.json")["teacher"]
     assert result["tokens"]["billed"] == 0, "measuring is not the run's price"
@@ -347,7 +345,7 @@ def test_without_constraint_the_tags_are_read_as_they_come(
     base = scripted_ner(ner_student, ner_data, workplace / "replies.sqlite")
     words = [
         "method=supervised",
-        "method.training.start_epochs=15",
+        "training.start_epochs=15",
         f"task.constrained={str(constrained).lower()}",
     ]
     result = grow(workplace / "run", [*base, *words])
@@ -371,7 +369,7 @@ def test_a_teacher_that_extracts_is_asked_for_markings(
         *EVOKD_NER,
         "method.rounds=1",
     ]
-    result = grow(workplace / "run", [*base, "teacher.ner=extract", "evaluate.teacher=true"])
+    result = grow(workplace / "run", [*base, "labelling=extract", "evaluate.teacher=true"])
     assert result["rows"]["accepted"] > 3
     assert result["teacher"]["failed"] == 0
     said = [line["request"] for line in lines(workplace / "run" / "teacher" / "transcript.jsonl")]

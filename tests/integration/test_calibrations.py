@@ -30,7 +30,7 @@ def test_every_calibration_runs_and_its_labels_are_counted(
     known = "[0.1,0.1,0.1,0.7]" if kind.task == "ner" else "[0.4,0.1,0.1,0.1,0.1,0.1,0.1]"
     short = [
         "method.rounds=1",
-        "method.training.start_epochs=1",
+        "training.start_epochs=1",
         *(word.replace("known", known) for word in words),
     ]
     result = grow(workplace / "run", [*kind.base(), *kind.evokd, *short])

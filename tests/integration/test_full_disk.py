@@ -48,7 +48,7 @@ def test_a_disk_too_full_for_the_pool(tutelage, workplace, words, undisturbed, m
             words,
             7,
             "rows.jsonl could not be written (No space left on device)",
-            "Free some space",
+            "Free some disk space",
         )
     answered = len((workplace / "asks").read_text().split())
     assert cached(workplace / "replies.sqlite") == answered > 0
@@ -79,7 +79,7 @@ def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, 
         said = (
             "replies.sqlite failed: database or disk is full",
             "free some space",
-            "every reply that came before is kept",
+            "Every earlier reply is kept",
         )
         fails(tutelage, workplace, words, 5, *said)
     answered = len((workplace / "asks").read_text().split())
@@ -111,4 +111,4 @@ def test_a_run_folder_that_cannot_be_made(tutelage, workplace, words):
     ended = tutelage("train", *words)
     assert ended.code == 7
     assert "The run folder outputs/files-evokd/" in ended.err
-    assert "Give another with hydra.run.dir=" in ended.err
+    assert "Choose another one with hydra.run.dir=" in ended.err

@@ -95,7 +95,7 @@ def runs(all_runs: Runs) -> Iterator[Runs]:
 def words(student: Path, small_data: Path) -> list[str]:
     """The command of every run here; its cache lies in the working directory."""
     given = tiny.scripted(student, small_data, Path("replies.sqlite"), delay=DELAY)
-    stages = ["method.training.final_epochs=4", "evaluate.test_every_round=true"]
+    stages = ["training.final_epochs=4", "evaluate.test_every_round=true"]
     return [
         "train",
         *given,

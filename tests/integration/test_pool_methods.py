@@ -19,14 +19,14 @@ from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Row
 from tutelage.student.pool_view import PredictionCache
 
-SHORT = ("method.training.start_epochs=2",)
+SHORT = ("training.start_epochs=2",)
 ON_DEMAND = (
     "method=llkd_on_demand",
     "method.first=8",
     "method.rounds=2",
     "method.n_texts=4",
     *SHORT,
-    "method.training.round_epochs=1",
+    "training.round_epochs=1",
 )
 ACQUIRE = [
     "random",
@@ -73,7 +73,7 @@ def test_every_selector_is_here_or_beside():
 
 def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: Kind, workplace: Path):
     folder = workplace / "run"
-    result = grow(folder, [*kind.base(), "method=llkd", "selector=llkd", *SHORT])
+    result = grow(folder, [*kind.base(), "method=llkd", "select=llkd", *SHORT])
     shares = result["share_of_data"]
     assert {row.source for row in rows(folder)} == {"pool"}
     assert len({row.parents[0] for row in rows(folder)}) == len(rows(folder)) == shares["pool"]
@@ -95,7 +95,7 @@ def test_the_report_of_a_selecting_run_shows_what_was_kept(kind: Kind, workplace
     from tutelage.report.html import write_report
 
     folder = workplace / "run"
-    grow(folder, [*kind.base(), "method=llkd", "selector=llkd", *SHORT])
+    grow(folder, [*kind.base(), "method=llkd", "select=llkd", *SHORT])
     page = write_report(folder).read_text(encoding="utf-8")
     assert (folder / "figures" / "selection-by-step.png").is_file()
     assert 'id="selection"' in page
@@ -115,7 +115,7 @@ def test_controls_learn_from_all_that_was_labelled(kind: Kind, workplace: Path, 
 @pytest.mark.parametrize("selector", ACQUIRE)
 def test_each_acquisition_chooses_texts_without_a_label(kind: Kind, workplace: Path, selector: str):
     folder = workplace / "run"
-    result = grow(folder, [*kind.base(), *ON_DEMAND, f"selector@method.acquire={selector}"])
+    result = grow(folder, [*kind.base(), *ON_DEMAND, f"acquire={selector}"])
     made = rows(folder)
     assert [sum(row.round == round for row in made) for round in (0, 1, 2)] == [8, 4, 4]
     assert len({row.parents[0] for row in made}) == 16
@@ -133,8 +133,8 @@ def test_the_student_that_chooses_is_the_one_that_has_just_trained(
     words = [
         *kind.base(),
         *ON_DEMAND,
-        "selector@method.acquire=entropy",
-        "selector@method.train=every_row",
+        "acquire=entropy",
+        "select=every_row",
     ]
     grow(workplace / "run", words)
     # What was seen of a text is shared by the looks of a round, and by no others.
@@ -167,7 +167,7 @@ def gated(kind: Kind, folder: Path, ablation: str, *words: str) -> list[dict[str
         [
             *kind.base(),
             "method=llkd",
-            "method.training.start_epochs=4",
+            "training.start_epochs=4",
             f"ablation={ablation}",
             *words,
         ],
@@ -184,7 +184,7 @@ def test_without_a_gate_llkd_s_thresholds_are_the_same_and_more_rows_pass(
     kind: Kind, workplace: Path, gate: str
 ):
     # The scripted teacher is as sure of one name as of another: the moving mean would hold none of them back.
-    words = ["selector=llkd", "selector.teacher_share=0.5"]
+    words = ["select=llkd", "select.teacher_share=0.5"]
     whole, ablated = (
         gated(kind, workplace / name, name, *words) for name in ("none", f"no_{gate}_gate")
     )
@@ -230,7 +230,7 @@ def test_llkd_may_go_by_the_student_s_labels(
 ):
     grow(
         workplace / "run",
-        [*kind.base(), "method=llkd", "selector=llkd", "selector.class_by=student", *SHORT],
+        [*kind.base(), "method=llkd", "select=llkd", "select.class_by=student", *SHORT],
     )
     steps = lines(workplace / "run" / "selection.jsonl")
     assert steps[0]["seen"] == whole[0]["seen"], "what is counted by class stays the teacher's"
@@ -247,7 +247,7 @@ def test_each_loss_trains_on_the_teacher_s_labels(kind: Kind, workplace: Path, l
 
 
 def test_llkd_s_gates_choose_among_generated_rows(kind: Kind, workplace: Path):
-    words = ["selector=llkd", "selector@method.accept=scored"]
+    words = ["select=llkd", "accept=scored"]
     result = grow(workplace / "run", [*kind.base(), *kind.evokd, *words])
     shares = result["share_of_data"]
     assert shares["unique"] is None, "EvoKD draws from no pool"
@@ -259,10 +259,10 @@ def test_llkd_s_gates_choose_among_generated_rows(kind: Kind, workplace: Path):
 def test_full_batches_are_gathered_from_what_is_kept(kind: Kind, workplace: Path):
     words = [
         "method=llkd",
-        "selector=llkd",
-        "selector.refill=true",
-        "method.training.start_epochs=300",
-        "method.training.start_updates=3",
+        "select=llkd",
+        "select.refill=true",
+        "training.start_epochs=300",
+        "training.start_max_steps=3",
     ]
     grow(workplace / "run", [*kind.base(), *words])
     size = yaml.safe_load((workplace / "run" / "config.yaml").read_text(encoding="utf-8"))[
@@ -279,7 +279,7 @@ def test_full_batches_are_gathered_from_what_is_kept(kind: Kind, workplace: Path
 
 
 def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Path):
-    words = [*ON_DEMAND, "selector@method.acquire=entropy", "teacher.candidates=[capitals,student]"]
+    words = [*ON_DEMAND, "acquire=entropy", "labelling.candidates=[capitals,student]"]
     whole = grow(workplace / "whole", [*kind.base(), *words, "teacher.cache=a.sqlite"])
     with pytest.raises(TeacherError, match="the engine died"):
         grow(
@@ -305,15 +305,15 @@ def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Pa
     ("words", "said"),
     [
         (
-            ["method=llkd", "selector=class_share"],
+            ["method=llkd", "accept=class_share"],
             r"ClassShare judges generated texts \(stage accept\), and method=llkd has no such stage",
         ),
         (
-            ["method=evokd", "selector=entropy"],
+            ["method=evokd", "acquire=entropy"],
             r"chooses texts of the pool \(stage acquire\), and method=evokd has no such stage",
         ),
         (
-            ["method=static", "selector=entropy"],
+            ["method=static", "acquire=entropy"],
             r"method=static has 0 rounds.*Give method\.rounds=4",
         ),
         (["method=static", "method.first=0"], "leave the student nothing to begin with"),

@@ -33,12 +33,12 @@ def test_the_recorded_teacher_writes_and_marks_as_documented(tmp_path: Path) -> 
         f"student.model={ner_student(tmp_path / 'student')}",
         "student.max_length=64",
         "trainer.accelerator=cpu",
-        "trainer.threads=1",
+        "threads=1",
     ]
     short = [
-        "method.training.start_epochs=1",
-        "method.training.round_epochs=1",
-        "method.training.final_epochs=1",
+        "training.start_epochs=1",
+        "training.round_epochs=1",
+        "training.final_epochs=1",
     ]
     result = grow(
         tmp_path / "run", [*RUN, *given, *short, "teacher=replay", f"teacher.recording={RECORDING}"]

@@ -17,7 +17,7 @@ from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError
 from tutelage.records import Row
 
-SHORT = ("method.training.start_epochs=2", "method.training.round_epochs=1")
+SHORT = ("training.start_epochs=2", "training.round_epochs=1")
 
 
 def rows(folder: Path) -> tuple[Row, ...]:
@@ -76,7 +76,7 @@ def test_freeal_labels_anew_what_is_not_clean(kind: Kind, workplace: Path, gold:
     folder = workplace / "run"
     result = grow(
         folder,
-        [*kind.base(), "method=freeal", "method.rounds=1", f"method.training.gold={gold}", *SHORT],
+        [*kind.base(), "method=freeal", "method.rounds=1", f"training.gold={gold}", *SHORT],
     )
     first, anew = ([row for row in rows(folder) if row.round == round] for round in (0, 1))
     assert len(first) == kind.pool

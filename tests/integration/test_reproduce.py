@@ -35,14 +35,14 @@ def claims(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
     base = tiny.scripted(student, small_data, workplace / "replies.sqlite")
     scale = {
-        "words": [*base, "shots=1"],
+        "overrides": [*base, "shots=1"],
         "seeds": [1],
         "minutes": 0.1,
-        "sets": {"small": {"words": ["name=small"], "metric": "macro_f1"}},
+        "sets": {"small": {"overrides": ["name=small"], "metric": "macro_f1"}},
     }
     arms = {
-        "grown": {"title": "EvoKD", "words": ["method=evokd", *tiny.EVOKD, "method.rounds=1"]},
-        "broken": {"title": "too many shots", "words": ["method=shots", "shots=99"]},
+        "grown": {"title": "EvoKD", "overrides": ["method=evokd", *tiny.EVOKD, "method.rounds=1"]},
+        "broken": {"title": "too many shots", "overrides": ["method=shots", "shots=99"]},
     }
     listed = [
         claim("gain", "gap", "grown", worse=["grown:before"], at_least=-1.0),
@@ -123,15 +123,15 @@ def test_a_claim_about_named_entities_is_judged_by_their_own_metric(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
     base = tiny_ner.scripted_ner(ner_student, ner_data, workplace / "replies.sqlite")
     scale = {
-        "words": base,
+        "overrides": base,
         "seeds": [1],
         "minutes": 0.1,
-        "sets": {"small": {"words": ["name=small"], "metric": "f1_strict"}},
+        "sets": {"small": {"overrides": ["name=small"], "metric": "f1_strict"}},
     }
     arms = {
         "grown": {
             "title": "EvoKD",
-            "words": ["method=evokd", *tiny_ner.EVOKD_NER, "method.rounds=1"],
+            "overrides": ["method=evokd", *tiny_ner.EVOKD_NER, "method.rounds=1"],
         }
     }
     spec = {

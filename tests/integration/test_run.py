@@ -78,7 +78,7 @@ def test_the_floor_and_the_ceiling_ask_no_teacher(
 ):
     monkeypatch.setenv(ASKS, str(workplace / "asks"))
     base = tiny.scripted(student, small_data, workplace / "replies.sqlite")
-    result = grow(workplace / "run", [*base, f"method={method}", "method.training.start_epochs=2"])
+    result = grow(workplace / "run", [*base, f"method={method}", "training.start_epochs=2"])
     assert result["gold_labels"]["shots"] == result["rows"]["accepted"] == gold
     assert result["tokens"]["billed"] == 0
     assert result["rounds"] == 0
@@ -107,9 +107,9 @@ def test_a_recording_plays_the_run_again_without_an_engine(overrides, workplace:
     assert accuracies(workplace / "again") == accuracies(workplace / "recorded")
     with pytest.raises(ReplayMiss) as missed:
         grow(workplace / "other", [*played, "seed=5"])
-    assert "holds no reply to request '" in str(missed.value)
+    assert "has no reply to request '" in str(missed.value)
     assert "run.jsonl" in str(missed.value)
-    assert "seed it was recorded with" in str(missed.value)
+    assert "the seed of the recorded run" in str(missed.value)
     status = read(workplace / "other", "status.json")
     assert status["state"] == "failed"
     assert status["error"] == str(missed.value)
@@ -142,7 +142,7 @@ def test_a_budget_stops_before_the_round_that_would_pass_it(overrides, workplace
 
 def test_a_student_that_reads_its_first_token_runs(overrides, workplace: Path):
     result = grow(
-        workplace / "run", [*overrides, "student.pooling=first", "method.training.start_epochs=1"]
+        workplace / "run", [*overrides, "student.pooling=first", "training.start_epochs=1"]
     )
     assert result["rounds"] == 2
 
@@ -151,8 +151,8 @@ def test_selector_all_keeps_what_agreement_rejects(
     student, small_data, shared_cache, workplace: Path
 ):
     base = [*tiny.scripted(student, small_data, shared_cache), *tiny.EVOKD]
-    grow(workplace / "all", [*base, "selector=scored"])
-    grow(workplace / "agreed", [*base, "selector=agreement", "selector.min_confidence=0"])
+    grow(workplace / "all", [*base, "accept=scored"])
+    grow(workplace / "agreed", [*base, "accept=agreement", "accept.min_confidence=0"])
     everything, agreed = (
         Pool.open(workplace / name / "pool" / "rows.jsonl") for name in ("all", "agreed")
     )

@@ -23,7 +23,7 @@ def sweep(
     """Runs of a few seconds without a teacher, with secrets about."""
     canaries.plant(monkeypatch)
     given = tiny.scripted(student, small_data, workplace / "replies.sqlite")
-    words = [*given, "method=shots", "method.training.start_epochs=1", *canaries.CONFIGURED]
+    words = [*given, "method=shots", "training.start_epochs=1", *canaries.CONFIGURED]
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

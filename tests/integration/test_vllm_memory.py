@@ -35,7 +35,7 @@ def test_an_unsupported_architecture_says_so(engine, embedded_teacher, tmp_path)
     (tmp_path / "config.json").write_text(
         '{"model_type": "no_such_model", "architectures": ["NoSuchForCausalLM"]}'
     )
-    with pytest.raises(TeacherError, match="take another model"):
+    with pytest.raises(TeacherError, match="use another model"):
         VllmTeacher(str(tmp_path)).ask([GenerateRequest("0", "a", GREEDY)])
 
 

@@ -51,9 +51,9 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
         "method.rounds=1",
         "method.n_hard=6",
         "method.n_easy=6",
-        "method.training.start_epochs=8",
-        "method.training.round_epochs=1",
-        "method.training.final_epochs=1",
+        "training.start_epochs=8",
+        "training.round_epochs=1",
+        "training.final_epochs=1",
     ]
     first = train(tmp_path / "first", *words)
     paid_for(tmp_path / "first", first)

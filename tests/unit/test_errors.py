@@ -1,4 +1,4 @@
-"""One tree of errors, each with an exit code of its own, and hints for what was mistyped."""
+"""The exception tree, its distinct exit codes, and hints for mistyped names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first is noted, the second ends."""
+"""Ctrl-C: the first signal sets a flag, the second one exits."""
 
 from __future__ import annotations
 
@@ -22,11 +22,9 @@ def test_nothing_asked_nothing_stopped() -> None:
 def test_the_first_signal_is_acted_on_at_the_next_safe_place(number: signal.Signals) -> None:
     with Interruption() as interruption:
         os.kill(os.getpid(), number)
-        time.sleep(0)  # Python runs handlers between two instructions
+        time.sleep(0)  # Python runs signal handlers between two instructions
         assert interruption.asked
-        with pytest.raises(
-            Interrupted, match=r"Stopped as asked\. Everything that was answered is kept"
-        ):
+        with pytest.raises(Interrupted, match=r"Stopped on request\. All replies so far are kept"):
             interruption.check()
     assert Interrupted.exit_code == 130
 

@@ -20,7 +20,7 @@ from tutelage.tasks.spans import read_spans
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with nothing but its student."""
+    """A run folder with only a student."""
     base = tmp_path_factory.mktemp("run")
     encoder = tiny_encoder(base / "encoder")
     save_student(base / "student", tiny_network(encoder), tiny_tokenizer(), 12)
@@ -126,21 +126,22 @@ NER = NerTask([Label("PER", "person", "people"), Label("LOC", "place", "places")
 
 @pytest.fixture(scope="module")
 def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of NER with nothing but its student, which sees ten tokens beside the two special ones."""
+    """An NER run folder with only a student, which sees ten tokens and two special ones."""
     import torch
 
     base = tmp_path_factory.mktemp("ner")
     encoder = tiny_encoder(base / "encoder")
     torch.manual_seed(3)
     network = new_tagger(str(encoder), NER.outputs)
-    # Tags as a function of the word alone would hide a word read at the wrong place; this head looks at positions too.
+    # If tags depended on the word alone, reading a word at the wrong position would go unnoticed;
+    # this head depends on positions, too.
     torch.nn.init.normal_(network.classifier.weight, std=3.0)
     save_student(base / "student", network, tiny_tokenizer(), 12)
     return base
 
 
 def distributions(run: Path, words: list[str]) -> list[list[float] | None]:
-    """What the student says of each word of a text that it sees whole: at its first token."""
+    """The student's prediction for each word of a text that it sees whole, at its first token."""
     import torch
 
     network, tokenizer, _ = load_student(run / "student")
@@ -195,7 +196,8 @@ def test_a_long_text_is_read_to_its_end(tagger: Path, tmp_path: Path) -> None:
         long[entity["start"] : entity["end"]] == entity["text"] for entity in record["entities"]
     )
     assert any(entity["end"] > len(long) - 20 for entity in record["entities"])
-    # Far from its ends the text repeats itself, and so do windows; the start is read as it is in training, where a text is cut.
+    # Far from its ends the text is periodic, and so are its windows; the start is read as in
+    # training, where texts are cut.
     words = long.replace(",", " ,").split(" ")
     first = read_spans(NER.read(distributions(tagger, words[:10])).predicted)
     assert record["entities"][0]["label"] == first[0].type

@@ -1,4 +1,4 @@
-"""The records go through JSON and back unchanged."""
+"""Records survive a round trip through JSON unchanged."""
 
 from __future__ import annotations
 
@@ -48,9 +48,15 @@ ROWS = st.builds(
     detail=st.dictionaries(TEXT, TEXT, max_size=3),
 )
 OUTCOMES = st.builds(
-    Outcome, id=TEXT, text=TEXT, target=TEXT, predicted=TEXT, probabilities=st.lists(SHARE, min_size=1, max_size=4).map(tuple), source=TEXT,
+    Outcome,
+    id=TEXT,
+    text=TEXT,
+    target=TEXT,
+    predicted=TEXT,
+    probabilities=st.lists(SHARE, min_size=1, max_size=4).map(tuple),
+    source=TEXT,
     round=st.integers(0, 9),
-)  # fmt: skip
+)
 
 
 @given(ROWS)
@@ -99,7 +105,8 @@ def test_the_confidence_of_a_row_is_that_of_its_target() -> None:
     asked = Row("r", "t", "A", "easy", 1, True, distribution=opinion, asked="A")
     assert (asked.confidence, asked.mean_confidence) == (0.1, 0.1)
     assert replace(asked, target="B").confidence == opinion.confidence == 0.9
-    # For NER the target is no label; the entities' own probabilities count, or the least certain candidate's where there is none.
+    # For NER the target is no label: the probabilities of the entities count, or without entities
+    # the least certain candidate's.
     marked = replace(asked, target="[]")
     assert (marked.confidence, marked.mean_confidence) == (0.9, 0.9)
     entities = replace(marked, entity_confidence=(0.5, 0.75))
@@ -124,4 +131,4 @@ def test_ids_are_stable_and_keep_their_parts_apart() -> None:
     assert record_id("ab", "c") != record_id("a", "bc")
     assert (
         record_id("draw", 0, 1) == "09d47ac0d64c5fbd"
-    )  # written in caches and pools; a change would orphan them
+    )  # stored in caches and pools, which a change would orphan

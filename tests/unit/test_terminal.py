@@ -1,4 +1,4 @@
-"""What a person sees, on a terminal and elsewhere."""
+"""Output on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def printed(given: Console) -> str:
 
 
 def cells(text: str) -> list[list[str]]:
-    """The lines of a table, cell by cell."""
+    """Split the lines of a table into cells."""
     return [
         [cell.strip() for cell in re.split("[│┃]", line)]
         for line in text.splitlines()
@@ -43,7 +43,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 def go(given: Console, budget: int | None = None) -> TerminalProgress:
-    """Two stages with a few replies."""
+    """Play two stages with a few replies."""
     with TerminalProgress(3, budget, given) as reporter:
         reporter.phase("training", 0, 0)
         reporter.stage_closed(Position("start", 0, 0, 1), DEV, (7, 0))
@@ -65,7 +65,8 @@ def test_elsewhere_plain_lines_alone() -> None:
     assert len(lines) == 3
     assert (
         " ".join(lines[0].split())
-        == "start dev accuracy 0.812 macro-F1 0.799 rows 7 kept, 0 rejected 0 tokens billed, 0 spent"
+        == "start dev accuracy 0.812 macro-F1 0.799 rows 7 kept, 0 rejected "
+        "0 tokens billed, 0 spent"
     )
     assert lines[1].split()[:2] == ["round", "1"]
     assert "rows 9 kept, 2 rejected   4,000 tokens billed, 2,000 spent" in lines[1]
@@ -78,7 +79,11 @@ def test_elsewhere_plain_lines_alone() -> None:
 def test_the_time_left_ends_with_the_budget(
     budget: int | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A round takes a minute and 1,000 tokens; ten rounds are allowed and one is over, with 4,000 tokens billed before it."""
+    """The estimate of the time left.
+
+    A round takes a minute and 1,000 tokens; ten rounds are allowed, and one is over, with 4,000
+    tokens billed before it.
+    """
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     given = console(terminal=False)
@@ -218,7 +223,8 @@ def test_the_line_of_a_stage_names_what_the_task_quotes() -> None:
         )
     assert (
         " ".join(printed(given).split())
-        == "start dev entity F1 0.108 texts right 0.050 rows 4 kept, 0 rejected 0 tokens billed, 0 spent"
+        == "start dev entity F1 0.108 texts right 0.050 rows 4 kept, 0 rejected "
+        "0 tokens billed, 0 spent"
     )
 
 

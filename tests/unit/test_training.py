@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.helpers.classification import NAMES, TASK, WordTeacher, a_text, obliging
+from tests.helpers.methods import freeal, llmaaa
 from tests.helpers.pool import parts, pool_ground
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
@@ -15,8 +16,6 @@ from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
 from tutelage.interruption import Interrupted, Interruption
 from tutelage.labelling.calibration import TemperatureCalibration
-from tutelage.methods.pool.freeal import freeal
-from tutelage.methods.pool.llmaaa import llmaaa
 from tutelage.records import Example, Feedback
 from tutelage.run import _gold
 from tutelage.selectors.row_selection import EveryRow, GradientSimilarity
@@ -70,23 +69,23 @@ def checked(*words: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: bool 
     [
         (
             "method=zerogen loss=meta",
-            r"loss=meta .* this run has none: give shots=1 or more and method\.training\.gold=shots",
+            r"loss=meta .* this run has no shots: set shots=1 or more and training\.gold=shots",
         ),
         (
-            "method=llkd method.training.gold=none loss=meta",
-            r"method\.training\.gold=shots \(gold=none keeps them from the run\)",
+            "method=llkd training.gold=none loss=meta",
+            r"training\.gold=shots \(training\.gold=none hides the shots from the run\)",
         ),
-        ("method=llkd shots=0 loss=meta", r"give shots=1 or more"),
+        ("method=llkd shots=0 loss=meta", r"set shots=1 or more"),
         (
-            "method=full_pool selector=gradient_similarity",
+            "method=full_pool select=gradient_similarity",
             r"method=full_pool trains on none; give method\.train_on_shots=true",
         ),
         (
-            "method=full_pool method.train_on_shots=true method.training.gold=none selector=gradient_similarity",
+            "method=full_pool method.train_on_shots=true training.gold=none select=gradient_similarity",
             r"method\.training\.gold=none keeps them from the run; give shots=1 or more and method\.training\.gold=shots",
         ),
         (
-            "method=zerogen selector=gradient_similarity",
+            "method=zerogen select=gradient_similarity",
             r"method\.training\.gold=none keeps them from the run",
         ),
     ],
@@ -100,19 +99,17 @@ def test_what_needs_gold_rows_and_will_see_none_is_refused_with_the_setting_that
 
 def test_which_student_is_kept_is_checked_before_anything_is_written() -> None:
     assert not keeps_best(compose_config([]))
-    assert keeps_best(compose_config(["method.training.keep=best"]))
+    assert keeps_best(compose_config(["training.keep=best"]))
     for words in (["method=evokd"], ["method=pgkd"]):  # pgkd has a patience, which uses dev anyway
         with pytest.raises(
             ConfigError, match=r"Unknown method\.training\.keep 'bets'\. Did you mean 'best'"
         ):
-            _gold(
-                compose_config([*words, "method.training.keep=bets"]), SimpleNamespace(dev=()), None
-            )  # type: ignore[arg-type]
+            _gold(compose_config([*words, "training.keep=bets"]), SimpleNamespace(dev=()), None)  # type: ignore[arg-type]
 
 
 def test_no_shots_are_no_gold_rows() -> None:
     with pytest.raises(ConfigError, match=r"shots=0 gives none"):
-        checked("method=evokd", "shots=0", "selector=gradient_similarity", shots=())
+        checked("method=evokd", "shots=0", "select=gradient_similarity", shots=())
 
 
 @pytest.mark.parametrize(
@@ -120,8 +117,8 @@ def test_no_shots_are_no_gold_rows() -> None:
     [
         "method=zerogen",
         "method=llkd loss=meta",
-        "method=full_pool method.train_on_shots=true selector=gradient_similarity",
-        "method=evokd selector=gradient_similarity",
+        "method=full_pool method.train_on_shots=true select=gradient_similarity",
+        "method=evokd select=gradient_similarity",
     ],
 )
 def test_what_has_its_gold_rows_is_let_through(words: str) -> None:
@@ -131,8 +128,8 @@ def test_what_has_its_gold_rows_is_let_through(words: str) -> None:
 def test_the_ceiling_has_gold_rows_though_the_method_trains_on_none() -> None:
     checked(
         "method=full_pool",
-        "method.training.gold=pool",
-        "selector=gradient_similarity",
+        "training.gold=pool",
+        "select=gradient_similarity",
         asks_teacher=False,
     )
 
@@ -159,7 +156,7 @@ def test_a_look_at_the_pool_stops_after_the_chunk_in_which_it_is_asked_to(
     )
     view: Any = view_pool([a_text(NAMES[n % 3], n) for n in range(10)], [])
     view._chunk = 3
-    with pytest.raises(Interrupted, match="Stopped as asked"):
+    with pytest.raises(Interrupted, match="Stopped on request"):
         view.probabilities()
     assert told.chunks == [(3, 10), (6, 10)]
     assert student.training, "what was begun is put back"

@@ -81,7 +81,7 @@ def pool_at(checkpoint: Path) -> tuple[int, str]:
     return int(state["length"]), str(state["digest"])
 
 
-# FOLD: The student of the stage that did best on dev, kept on disk until the run ends (``method.training.keep=best``).
+# FOLD: The student of the stage that did best on dev, kept on disk until the run ends (``training.keep=best``).
 # FOLD:
 # FOLD: For a run whose rows make the student worse, as a teacher's do who is no better than it: then the student of the first rows, which mostly are
 # FOLD: the shots, is the one to have.

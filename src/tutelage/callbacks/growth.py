@@ -8,6 +8,7 @@ round. One ``Trainer.fit`` is the whole run.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -31,6 +32,8 @@ class GrowthCallback(Callback):
 
     Args:
         budget: counts the method's tokens; None where no teacher is asked.
+        release_teacher: called before a stage trains, so that the teacher's engine can give its
+            memory back (``teacher.lifecycle``).
         best: keeps the student that the run ends with; None: it is the last one.
     """
 
@@ -43,6 +46,7 @@ class GrowthCallback(Callback):
         round_logger: RoundLogger,
         budget: BudgetedTeacher | None,
         best: BestStudent | None = None,
+        release_teacher: Callable[[], None] | None = None,
     ) -> None:
         if timeline.start_epochs < 1 or timeline.round_epochs < 1 or timeline.final_epochs < 0:
             raise ConfigError(
@@ -55,6 +59,7 @@ class GrowthCallback(Callback):
         self._round_logger = round_logger
         self._budget = budget
         self.best_student = best
+        self._release_teacher = release_teacher or (lambda: None)
         self._epoch_began = 0.0
         self._best: tuple[float, int] = (-1.0, 0)
         self._dearest_round = 0
@@ -73,6 +78,8 @@ class GrowthCallback(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell the student where it stands, and validate only where the outcomes are used: at the stage's end."""
         _student(pl_module).position = self.position
+        if self.position.index == 0:
+            self._release_teacher()
         trainer.limit_val_batches = 1.0 if self.position.last else 0
         self._epoch_began = time.perf_counter()
         self._round_logger.training(self.position)

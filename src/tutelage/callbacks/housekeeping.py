@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tutelage.interruption import Interruption
-from tutelage.records import record_id
+from tutelage.records import derive_seed
 
 
 # FOLD: Seeds torch anew at each batch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
@@ -26,7 +26,7 @@ class Reseed(Callback):
     ) -> None:
         """Seed torch."""
         torch.manual_seed(
-            int(record_id("batch", self._seed, trainer.current_epoch, batch_idx), 16) % 2**63
+            derive_seed("batch", self._seed, trainer.current_epoch, batch_idx, bits=63)
         )
 
 

@@ -1,227 +1,257 @@
-"""From configuration nodes to objects, in one place, with errors that name the setting."""
+"""From the typed configuration to objects, in one place, with errors that name the setting."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING, Any
 
 from tutelage.assets import cache_directory
+from tutelage.config.check import locate
+from tutelage.config.schema import Component, RunConfig
 from tutelage.data.dataset import Dataset
-from tutelage.errors import ConfigError, TutelageError, did_you_mean
+from tutelage.errors import ConfigError, TutelageError
 from tutelage.labelling.base import Labeller, Nearest
 from tutelage.methods.base import Method
-from tutelage.records import Example
+from tutelage.records import Example, derive_seed
 from tutelage.student.module import StudentModule
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Teacher
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.stack import Stack, build_teacher
 
-_SPANS = (
-    "ner",
-    "candidates",
-    "candidate_width",
-    "candidate_parts",
-    "shown_words",
-    "shown_per_type",
-    "shown_sentences",
-    "reply_tokens",
-)
-_LAYERS = ("cache", "record", *_SPANS)
-"""Keys of conf/teacher that configure the wrappers around the engine, or how it is asked, not the engine."""
-
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
+    from pytorch_lightning.loggers import Logger
 
 _STAGES = {
-    "acquire": "chooses texts of the pool",
-    "accept": "judges generated texts",
-    "train": "chooses rows to learn from",
+    "acquire": ("acquirer", "chooses texts of the unlabelled pool"),
+    "accept": ("accept_selector", "decides about generated texts"),
 }
-"""Places that a method may have for a selector, and what one does there."""
+"""Selectors that a method may take: the name of its argument, and what the selector does."""
 
 
-def build(node: Any, group: str, without: tuple[str, ...] = (), **given: Any) -> Any:
-    """Build what a node's ``_target_`` names.
+def build(component: Component, setting: str, **given: Any) -> Any:
+    """Creates what a component's target names.
 
     Args:
-        group: the node's path, for messages.
-        without: keys that are not the target's.
-        given: arguments that are no configuration.
+        setting: the component's path in the configuration, for messages.
+        given: arguments that the run adds.
 
     Raises:
-        ConfigError: the target cannot be imported or does not take these settings.
+        ConfigError: the target cannot be imported or refuses these settings.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    values = {
-        key: value
-        for key, value in OmegaConf.to_container(node, resolve=True).items()
-        if key not in without
-    }  # type: ignore[union-attr]
+    target = locate(component.target, setting)
+    settings: dict[str, Any] = dict(component.settings)
     try:
-        # Partial, then called here: Hydra would turn given dataclasses into plain dictionaries.
-        return instantiate({**values, "_partial_": True}, _convert_="all")(**given)
-    except (InstantiationException, TypeError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-            if isinstance(cause, TutelageError):
-                raise cause from None
-        hint = ""
-        if "unexpected keyword argument" in str(cause):
-            # An experiment's or ablation's values stay when its group is exchanged on the command line.
-            hint = f" An experiment or ablation sets it for another {group}; give values with that {group}'s own keys, or leave it out."
-        raise ConfigError(
-            f"{group}={values.get('_target_')} could not be built: {cause}.{hint}"
-        ) from error
+        settings_type = getattr(target, "settings_type", None)
+        if settings_type is not None:
+            return target(settings_type(**settings), **given)
+        return target(**settings, **given)
+    except TutelageError:
+        raise
+    except TypeError as error:
+        raise ConfigError(f"{setting}={component.target} could not be built: {error}.") from error
 
 
-def build_dataset(config: DictConfig) -> Dataset:
-    """The data set of conf/data, read for the task of conf/task."""
-    from hydra.utils import get_class
+def build_task(config: RunConfig, dataset: Dataset) -> Task:
+    """Builds the task of conf/task over the labels of the data set."""
+    task: Task = build(config.task, "task", labels=dataset.labels)
+    return task
 
-    dataset: Dataset = build(
-        config.data, "data", ("cue",), kind=get_class(config.task._target_).name
-    )
+
+def task_class(config: RunConfig) -> Any:
+    """Returns the class of conf/task, for what a task knows without labels."""
+    return locate(config.task.target, "task")
+
+
+def build_dataset(config: RunConfig) -> Dataset:
+    """Reads the data set of conf/data for the task of conf/task."""
+    dataset: Dataset = build(config.data, "data", kind=task_class(config).name)
     return dataset
 
 
-def build_stack(config: DictConfig, folder: Path) -> Stack:
-    """The teacher of conf/teacher with its cache, transcript and budget; the engine starts at its first uncached request."""
+def build_stack(config: RunConfig, folder: Path) -> Stack:
+    """Builds the teacher with its cache, transcript and budget.
+
+    The engine starts at its first request that is not in the cache.
+    """
     given: dict[str, Any] = {}
-    if str(config.teacher._target_).endswith("VllmTeacher"):
+    if shares_engine(config):
         given["log_path"] = folder / "teacher" / "engine.log"
         given["log_path"].parent.mkdir(parents=True, exist_ok=True)
-    engine: Teacher = build(config.teacher, "teacher", _LAYERS, **given)
-    cache = config.teacher.get("cache")
-    if cache == "auto":
-        cache = cache_directory() / "replies.sqlite"
-    record = config.teacher.get("record")
+    engine: Teacher = build(config.teacher, "teacher", **given)
+    automatic = cache_directory() / "replies.sqlite"
+    cache = automatic if config.cache == "auto" else config.cache and Path(config.cache)
     return build_teacher(
         engine,
         cache=Path(cache).expanduser() if cache else None,
-        record=Path(record).expanduser() if record else None,
+        record=Path(config.record).expanduser() if config.record else None,
         transcript=folder / "teacher" / "transcript.jsonl",
         limit_tokens=config.budget.tokens,
     )
 
 
-def build_mirror(
-    config: DictConfig, folder: Path, *, resume: bool
-) -> AbstractContextManager[object]:
-    """What mirrors the run elsewhere while it is open (conf/logger); nothing for logger=none."""
-    if not config.logger.get("_target_"):
-        return nullcontext()
-    mirror: AbstractContextManager[object] = build(
-        config.logger, "logger", folder=folder, resume=resume
-    )
-    return mirror
+def shares_engine(config: RunConfig) -> bool:
+    """Returns whether the teacher runs an engine process of its own, which many runs can share."""
+    return bool(getattr(locate(config.teacher.target, "teacher"), "runs_engine_process", False))
 
 
-def build_method(config: DictConfig) -> Method:
-    """The method of conf/method, with prompts, acceptance and calibrator where it takes them."""
-    parts: dict[str, Any] = {}
-    for stage, argument in (("accept", "acceptance"), ("acquire", "acquirer")):
-        if stage in config.method:
-            parts[argument] = build_selector(config, stage)
-    if parts:
-        prompts = build(config.prompt, "prompt")
-        parts |= {"prompts": prompts, "new_labeller": partial(build_labeller, config, prompts)}
-    method: Method = build(config.method, "method", ("training", "allow_codes", *_STAGES), **parts)
+def build_loggers(config: RunConfig, folder: Path) -> list[Logger]:
+    """Builds Lightning's loggers of conf/logger; each writes below the run's folder by default."""
+    import inspect
+
+    from pytorch_lightning.loggers import Logger
+
+    loggers: list[Logger] = []
+    for name, component in config.logger.items():
+        target = locate(component.target, f"logger.{name}")
+        if not (inspect.isclass(target) and issubclass(target, Logger)):
+            continue
+        takes = inspect.signature(target).parameters
+        given = {"save_dir": str(folder)} if "save_dir" in takes else {}
+        given = {key: value for key, value in given.items() if key not in component.settings}
+        if target.__name__ == "MLFlowLogger" and "tracking_uri" not in component.settings:
+            given["save_dir"] = str(folder / "mlflow")
+        try:
+            loggers.append(build(component, f"logger.{name}", **given))
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"logger={name} needs a package that is not installed: {error}. Install it, or leave "
+                "the logger out."
+            ) from error
+    return loggers
+
+
+def build_callbacks(config: RunConfig) -> list[Callback]:
+    """Builds the Lightning callbacks of conf/callbacks.
+
+    Raises:
+        ConfigError: one of them is no Lightning callback.
+    """
+    from pytorch_lightning import Callback
+
+    built = {name: build(one, f"callbacks.{name}") for name, one in config.callbacks.items()}
+    for name, callback in built.items():
+        if not isinstance(callback, Callback):
+            raise ConfigError(
+                f"callbacks.{name}: {config.callbacks[name].target} builds a "
+                f"{type(callback).__name__}, which is no pytorch_lightning.Callback."
+            )
+    return list(built.values())
+
+
+def build_mirrors(config: RunConfig, folder: Path, *, resume: bool) -> ExitStack:
+    """Opens what mirrors the run's folder elsewhere (logger=wandb), until the stack is closed."""
+    import inspect
+
+    from pytorch_lightning.loggers import Logger
+
+    stack = ExitStack()
+    for name, component in config.logger.items():
+        target = locate(component.target, f"logger.{name}")
+        if inspect.isclass(target) and issubclass(target, Logger):
+            continue
+        mirror = build(component, f"logger.{name}", folder=folder, resume=resume)
+        if not hasattr(mirror, "__enter__"):
+            raise ConfigError(
+                f"logger.{name}: {component.target} is neither a Lightning logger nor a mirror of the "
+                "run's folder (a context manager that takes folder and resume)."
+            )
+        stack.enter_context(mirror)
+    return stack
+
+
+def build_method(config: RunConfig) -> Method:
+    """Builds the method of conf/method, with prompts, selectors and labeller where it takes them.
+
+    Raises:
+        ConfigError: a selector is set for a stage that the method does not have, or one is missing.
+    """
+    import inspect
+
+    takes = inspect.signature(locate(config.method.target, "method")).parameters
+    given: dict[str, Any] = {}
+    for stage, (argument, does) in _STAGES.items():
+        component: Component | None = getattr(config, stage)
+        if argument not in takes:
+            if component is not None:
+                raise ConfigError(
+                    f"{stage}={config.hydra.choices.get(stage) or component.kind} {does}, and "
+                    f"method={config.method_name} has no such stage. Leave it out, or give {stage}=none."
+                )
+            continue
+        if component is None:
+            raise ConfigError(
+                f"method={config.method_name} needs a selector that {does}: give {stage}=…, one of the "
+                f"options in conf/{stage}."
+            )
+        given[argument] = build(component, stage)
+    _check_acquire(config)
+    if "prompts" in takes:
+        given["prompts"] = build(config.prompt, "prompt")
+        given["new_labeller"] = partial(build_labeller, config, given["prompts"])
+    method: Method = build(config.method, "method", **given)
     return method
 
 
-def build_selector(config: DictConfig, stage: str) -> Any:
-    """The selector of a stage: that of conf/selector where it is of the stage, else the method's own.
-
-    Raises:
-        ConfigError: the selector of conf/selector is of a stage that the method does not have.
-    """
-    from hydra.utils import get_class
-
-    if config.selector.get("_target_"):
-        own = str(get_class(config.selector._target_).stage)
-        if own not in config.method:
-            has = ", ".join(name for name in _STAGES if name in config.method)
-            raise ConfigError(
-                f"The selector {str(config.selector._target_).rsplit('.', 1)[-1]} {_STAGES[own]} (stage {own}), and method={config.method.name} "
-                f"has no such stage. Give a selector of one of its stages ({has}), or selector=own."
-            )
-        if own == "acquire" and not config.method.rounds:
-            raise ConfigError(
-                f"method={config.method.name} has 0 rounds, so it labels its texts before there is a student, and the selector would never be "
-                "asked. Give method.rounds=4 method.n_texts=50 (and method.first=50), or method=llkd_on_demand."
-            )
-        if own == stage:
-            return build(config.selector, "selector")
-    return build(config.method[stage], f"method.{stage}")
+def _check_acquire(config: RunConfig) -> None:
+    """Refuses an acquire selector that would never be asked."""
+    chosen = config.hydra.choices.get("acquire", "")
+    idle = config.acquire is not None and not config.method.get("rounds")
+    if idle and chosen not in ("random", "none", ""):
+        raise ConfigError(
+            f"method={config.method_name} has 0 rounds, so it labels its texts before there is a student, "
+            f"and acquire={chosen} would never be asked. Give method.rounds=4 method.n_texts=50 (and "
+            "method.first=50), or method=llkd_on_demand."
+        )
 
 
 def build_labeller(
-    config: DictConfig,
+    config: RunConfig,
     prompts: PromptSet,
     task: Task,
     teacher: Teacher,
     demonstrations: Sequence[Example],
     nearest: Nearest | None = None,
 ) -> Labeller:
-    """What labels texts for the run's task, with a calibrator of its own; see :class:`tutelage.labelling.base.NewLabeller`.
+    """Builds what labels texts, with a calibrator of its own.
+
+    See :class:`tutelage.labelling.base.NewLabeller`.
 
     Raises:
-        ConfigError: for NER, ``teacher.ner`` is neither extract nor verify.
+        ConfigError: the labelling is for another task.
     """
-    from tutelage.labelling.ner_candidates import SpanCandidates
-    from tutelage.labelling.ner_extract import SpanExtractor
-    from tutelage.labelling.ner_verify import SpanVerifier
-    from tutelage.labelling.scoring import TextLabeller
-
-    calibrator = build(config.calibration, "calibration")
-    # Methods that never ask the teacher have no such setting, and the teacher may still be measured beside them.
-    allow_codes = bool(config.method.get("allow_codes", True))
-    if not task.is_token_level:
-        return TextLabeller(
-            teacher, task.labels, prompts, demonstrations, calibrator, allow_codes, nearest
-        )
-    if config.teacher.ner not in (ways := ("extract", "verify")):
-        raise ConfigError(did_you_mean("teacher.ner", str(config.teacher.ner), ways))
-    candidates = SpanCandidates(
-        config.teacher.candidate_parts, config.teacher.candidates, config.teacher.candidate_width
+    labeller: Labeller = build(
+        config.labelling,
+        "labelling",
+        teacher=teacher,
+        labels=task.labels,
+        prompts=prompts,
+        shots=demonstrations,
+        calibrator=build(config.calibration, "calibration"),
+        nearest=nearest,
     )
-    verifier = SpanVerifier(
-        teacher,
-        task.labels,
-        prompts,
-        demonstrations,
-        calibrator,
-        candidates,
-        allow_codes,
-        config.teacher.shown_per_type,
-        nearest,
-        config.teacher.shown_words,
-    )
-    if config.teacher.ner == "extract":
-        settings = config.teacher.reply_tokens, config.teacher.shown_sentences
-        return SpanExtractor(
-            teacher, task.labels, prompts, demonstrations, verifier, *settings, nearest
+    if labeller.is_token_level != task.is_token_level:
+        raise ConfigError(
+            f"labelling={config.hydra.choices.get('labelling')} labels "
+            f"{'entities' if labeller.is_token_level else 'whole texts'}, and task={task.name} does not. "
+            "Leave labelling out, or choose one for the task."
         )
-    return verifier
+    return labeller
 
 
-def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
-    """The student module with fresh weights from the run's seed, and its tokenizer."""
+def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
+    """Builds the student with fresh weights from the run's seed, and its tokenizer."""
     import torch
 
-    from tutelage.records import record_id
     from tutelage.student.checkpoint import load_tokenizer, new_classifier, new_tagger
 
     student = config.student
-    torch.manual_seed(int(record_id("init", config.seed), 16) % 2**63)
+    torch.manual_seed(derive_seed("init", config.seed, bits=63))
     if task.is_token_level:
         constrained = bool(getattr(task, "constrained", True))
         network = new_tagger(
@@ -240,19 +270,20 @@ def build_student(config: DictConfig, task: Task) -> tuple[StudentModule, Any]:
         task,
         build(config.loss, "loss"),
         build(student.schedule, "student.schedule"),
-        build_selector(config, "train"),
+        build(config.select, "select"),
         batch_size=student.batch_size,
         learning_rate=student.learning_rate,
         head_learning_rate=student.head_learning_rate,
         weight_decay=student.weight_decay,
     )
-    return module, load_tokenizer(
+    tokenizer = load_tokenizer(
         student.model, student.trust_remote_code, by_word=task.is_token_level
     )
+    return module, tokenizer
 
 
-def set_threads(config: DictConfig) -> None:
-    """Torch's CPU threads as configured, or as many as cores that this process may use."""
+def set_threads(config: RunConfig) -> None:
+    """Sets torch's CPU threads: as configured, or one per core that this process may use."""
     import torch
 
-    torch.set_num_threads(config.trainer.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))

@@ -1,286 +1,370 @@
-"""From command-line overrides to a composed configuration and a run folder; ``@hydra.main`` lives only here."""
+"""From command-line overrides to a typed configuration.
+
+Together with :mod:`tutelage.config.build` this is the only place that sees Hydra's DictConfig.
+"""
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import ConfigError, RunError, TutelageError, did_you_mean
+from tutelage.config.check import check_component, check_group, check_value
+from tutelage.config.schema import (
+    BudgetConfig,
+    Component,
+    EvaluateConfig,
+    HydraInfo,
+    RunConfig,
+    StudentConfig,
+    SweepConfig,
+    TrainingConfig,
+)
+from tutelage.errors import ConfigError, did_you_mean
+
+GIVEN = {
+    "task": ("labels",),
+    "data": ("kind",),
+    "teacher": ("log_path",),
+    "labelling": (
+        "teacher",
+        "labels",
+        "prompts",
+        "shots",
+        "calibrator",
+        "nearest",
+    ),
+    "method": ("prompts", "accept_selector", "acquirer", "new_labeller"),
+}
+"""Arguments that the run adds to a group's target; the configuration must not set them."""
+
+DATA_KEYS = ("cue", "genre", "leads")
+"""Keys of conf/data that are the prompt's, not the reader's."""
+
+TRAINER_OWNED = {
+    "max_epochs": "the stages end the run (training.start_epochs, round_epochs, final_epochs)",
+    "min_epochs": "the stages end the run (training.start_epochs, round_epochs, final_epochs)",
+    "max_steps": "a stage's steps are limited by training.start_max_steps, round_max_steps and "
+    "final_max_steps",
+    "min_steps": "the stages end the run (training.start_epochs, round_epochs, final_epochs)",
+    "callbacks": "callbacks are a group of their own: callbacks=…, or +callbacks.NAME._target_=…",
+    "logger": "loggers are a group of their own: logger=…, or +logger.NAME._target_=…",
+    "check_val_every_n_epoch": "the run validates at the end of each stage",
+    "val_check_interval": "the run validates at the end of each stage",
+    "limit_val_batches": "feedback needs every validation batch",
+    "limit_test_batches": "scores on test need every batch",
+    "limit_predict_batches": "feedback needs every prediction",
+    "num_sanity_val_steps": "a sanity check would be taken for feedback",
+    "reload_dataloaders_every_n_epochs": "the training loader grows, so each epoch reloads it",
+    "enable_checkpointing": "the run writes checkpoints that resume=true needs",
+    "fast_dev_run": "it would end a run before its first round; use method.rounds=1",
+    "overfit_batches": "it would replace the growing training set; use trainer.limit_train_batches",
+    "barebones": "it turns off the callbacks that grow the training set",
+}
+"""Keys of Lightning's Trainer that the growing loop sets itself, each with what to do instead."""
 
 
 def conf_directory() -> Path:
-    """The configuration folder: inside the package when installed from a wheel, beside ``src`` in a checkout."""
+    """The configuration folder: in the package when installed from a wheel, else in the checkout."""
     packaged = Path(__file__).parents[1] / "conf"
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
 
 
-def compose_config(overrides: Sequence[str]) -> Any:
-    """Compose the configuration as a run would see it.
+def compose_config(overrides: Sequence[str] = ()) -> RunConfig:
+    """Composes the configuration of a run.
+
+    Args:
+        overrides: as on the command line, "key=value".
 
     Raises:
         ConfigError: an unknown option or key, a value of the wrong type, or a secret.
     """
-    _refuse_secrets(overrides)
+    return typed_config(compose_hydra(overrides))
+
+
+def compose_hydra(overrides: Sequence[str]) -> Any:
+    """Composes Hydra's DictConfig, with Hydra's own node, and checks it against the ablation.
+
+    Raises:
+        ConfigError: an unknown option or key, an ablation that a value undoes, or a secret.
+    """
+    refuse_secrets(overrides)
     from hydra import compose, initialize_config_dir
-    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+    from hydra.errors import (
+        ConfigCompositionException,
+        HydraException,
+        MissingConfigException,
+    )
     from omegaconf.errors import OmegaConfBaseException
 
-    from tutelage.config.schema import register_schema
-
-    register_schema()
     try:
         with initialize_config_dir(str(conf_directory()), version_base="1.3"):
             config = compose("config", list(overrides), return_hydra_config=True)
-            _check_values(config, overrides)
+            _check_ablation(config, overrides)
             return config
     except MissingConfigException as error:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         if error.options:
-            raise ConfigError(
-                did_you_mean(group or "configuration", option, error.options)
-            ) from None
+            unknown = did_you_mean(group or "configuration", option, error.options)
+            raise ConfigError(unknown) from None
         raise ConfigError(
             f"There is no configuration '{error.missing_cfg_file}': {error}"
         ) from None
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ if error.__cause__ is not None else error
-        lines = [
-            line.strip()
-            for line in (
-                str(error) + "\n" + (str(cause) if cause is not error else "")
-            ).splitlines()
-            if line.strip()
-        ]
-        lines = [
-            line
-            for line in lines
-            if not line.startswith(("full_key", "object_type", "To append", "reference_type"))
-        ]
+        raise ConfigError(_in_one_line(error)) from None
+
+
+def typed_config(config: Any, hydra_node: Any = None) -> RunConfig:
+    """Turns Hydra's DictConfig into the typed configuration.
+
+    Args:
+        hydra_node: Hydra's own node, where ``config`` does not hold it.
+
+    Raises:
+        ConfigError: an unknown or missing setting, or one of the wrong type.
+    """
+    source = plain_values(config)
+    typed = {name: kind for name, kind in _TOP_LEVEL.items() if name in source}
+    for name, kind in typed.items():
+        check_value(name, source[name], kind)
+    teacher = dict(source["teacher"])
+    data = {key: value for key, value in source["data"].items() if key not in DATA_KEYS}
+    student = dict(source["student"])
+    student["schedule"] = _component(student["schedule"], "student.schedule")
+    top: dict[str, Any] = {name: source[name] for name in _TOP_LEVEL}
+    components: dict[str, Any] = {
+        group: _component(source[group], group) for group in _PLAIN_COMPONENTS
+    }
+    return RunConfig(
+        **top,
+        **components,
+        cache=teacher.pop("cache", None),
+        record=teacher.pop("record", None),
+        teacher=_component(teacher, "teacher"),
+        data=_component(data, "data"),
+        student=check_group(StudentConfig, student, "student"),
+        training=check_group(TrainingConfig, source["training"], "training"),
+        budget=check_group(BudgetConfig, source["budget"], "budget"),
+        evaluate=check_group(EvaluateConfig, source["evaluate"], "evaluate"),
+        sweep=check_group(SweepConfig, source["sweep"], "sweep"),
+        trainer=_trainer(source["trainer"]),
+        callbacks=_components(source["callbacks"], "callbacks"),
+        logger=_components(source["logger"], "logger", given=("folder", "resume", "save_dir")),
+        acquire=_optional(source["acquire"], "acquire"),
+        accept=_optional(source["accept"], "accept"),
+        hydra=_hydra_info(config.hydra if hydra_node is None else hydra_node),
+        source=source,
+    )
+
+
+_TOP_LEVEL: Mapping[str, Any] = {
+    "name": str,
+    "seed": int,
+    "shots": int,
+    "threads": int,
+    "keep_checkpoint": bool,
+    "resume": bool | str,
+}
+_PLAIN_COMPONENTS = (
+    "task",
+    "prompt",
+    "labelling",
+    "calibration",
+    "method",
+    "select",
+    "loss",
+)
+
+
+def plain_values(config: Any) -> dict[str, Any]:
+    """Resolves a DictConfig to plain values, without Hydra's own node.
+
+    Raises:
+        ConfigError: a reference leads nowhere, such as a name that another setting lacks.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    # Hydra's own node is left out first: it refers to values that exist only inside a job.
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    if missing := sorted(_unset(OmegaConf.to_container(own), "")):
         raise ConfigError(
-            f"{' '.join(lines)}{_elsewhere(str(error))} (`tutelage train --cfg job` prints every setting.)"
-        ) from None
+            f"{missing[0]} has no value and needs one: add {missing[0]}=… to the command."
+        )
+    try:
+        resolved = OmegaConf.to_container(own, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_in_one_line(error)) from None
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def _unset(node: Any, path: str) -> list[str]:
+    if isinstance(node, dict):
+        inner = ((f"{path}.{key}" if path else str(key), value) for key, value in node.items())
+        return [found for name, value in inner for found in _unset(value, name)]
+    return [path] if node == "???" else []
+
+
+def _component(node: Any, setting: str, given: Sequence[str] = ()) -> Component:
+    if "_target_" not in node:
+        raise ConfigError(f"{setting} has no _target_; name the class or function that it builds.")
+    settings = {key: value for key, value in node.items() if key != "_target_"}
+    component = Component(str(node["_target_"]), settings)
+    check_component(component, setting, (*GIVEN.get(setting, ()), *given))
+    return component
+
+
+def _components(
+    node: Mapping[str, Any], setting: str, given: Sequence[str] = ()
+) -> dict[str, Component]:
+    """The components of a group that may hold several, by name."""
+    for name, value in node.items():
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"{setting}.{name}={value} is no component: give +{setting}.{name}._target_=…"
+            )
+    return {name: _component(value, f"{setting}.{name}", given) for name, value in node.items()}
+
+
+def _optional(node: Mapping[str, Any], setting: str) -> Component | None:
+    return _component(node, setting) if node else None
+
+
+def _trainer(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of Lightning's Trainer, each known and none of the loop's own.
+
+    Raises:
+        ConfigError: an unknown key, one that the loop owns, or more than one device.
+    """
+    import inspect
+
+    from pytorch_lightning import Trainer
+
+    known = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
+    for key in node:
+        if key in TRAINER_OWNED:
+            raise ConfigError(f"trainer.{key} cannot be set: {TRAINER_OWNED[key]}.")
+        if key not in known:
+            raise ConfigError(
+                f"trainer.{key}: {did_you_mean('setting of Trainer', key, known - set(TRAINER_OWNED))}"
+            )
+    for key in ("devices", "num_nodes"):
+        if node.get(key, 1) not in (1, "1", [0], "auto"):
+            raise ConfigError(
+                f"trainer.{key}={node[key]} is more than one: the student trains on one device, so "
+                f"that every row has one order. Leave it at 1; `tutelage train -m` runs many students."
+            )
+    return {**node, "devices": 1 if node.get("devices") == "auto" else node.get("devices", 1)}
+
+
+def _hydra_info(node: Any) -> HydraInfo:
+    from omegaconf import OmegaConf
+
+    swept = node.sweeper.get("params")
+    params: Any = OmegaConf.to_container(swept) if swept else {}
+    trials = node.sweeper.get("n_trials")
+    return HydraInfo(
+        run_dir=Path(str(node.run.dir)),
+        sweep_dir=Path(str(node.sweep.dir)),
+        choices={str(key): str(value or "") for key, value in node.runtime.choices.items()},
+        sweeper=str(node.sweeper._target_),
+        launcher=str(node.launcher._target_),
+        sweep_params={str(key): str(value) for key, value in params.items()},
+        n_trials=None if trials is None else int(trials),
+    )
 
 
 _NO_SETTING = re.compile(r"Could not override '((\w+)\.[\w.]+)'")
 
 
+def _in_one_line(error: Exception) -> str:
+    """Hydra's words without its technical lines, with the option that has a missing setting."""
+    cause = error.__cause__ if error.__cause__ is not None else error
+    text = str(error) + ("\n" + str(cause) if cause is not error else "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    technical = ("full_key", "object_type", "To append", "reference_type")
+    kept = [line for line in lines if not line.startswith(technical)]
+    return (
+        f"{' '.join(kept)}{_elsewhere(str(error))} "
+        "(`tutelage train --cfg job` prints every setting.)"
+    )
+
+
 def _elsewhere(message: str) -> str:
-    """In Hydra's words about a setting that the chosen option of a group lacks: the options that have it."""
+    """Names the options that have a setting which the chosen option of its group lacks."""
     from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
+    if re.match(r"Could not override 'selector[@']", message):
+        return ". The group selector is three groups now: acquire, accept and select."
     if not (found := _NO_SETTING.match(message)):
         return ""
     key, group = found.groups()
+    if key in (renamed := _renamed(key)):
+        return f". It is {renamed[key]} now."
     options = [path.stem for path in sorted((conf_directory() / group).glob("*.yaml"))]
+    nothing = object()
+    having = []
     with initialize_config_dir(str(conf_directory()), version_base="1.3"):
-        nothing = object()
-        having = [
-            option
-            for option in options
-            if OmegaConf.select(compose("config", [f"{group}={option}"]), key, default=nothing)
-            is not nothing
-        ]
+        for option in options:
+            try:
+                composed = compose("config", [f"{group}={option}"])
+            except HydraException:
+                continue
+            if OmegaConf.select(composed, key, default=nothing) is not nothing:
+                having.append(option)
     return f". It is a setting of {group}={', '.join(having)}." if having else ""
 
 
-def shows_only(words: Sequence[str]) -> bool:
-    """Whether a command line asks Hydra to show something, so that nothing is run."""
-    return any(
-        word in ("-c", "-h") or word.startswith(("--cfg", "--help", "--info", "--hydra-help"))
-        for word in words
-    )
+def _renamed(key: str) -> dict[str, str]:
+    """Where a setting of earlier versions went (docs/reference/glossary.md has the whole table)."""
+    steps = {f"{stage}_updates": f"{stage}_max_steps" for stage in ("start", "round", "final")}
+    group, _, name = key.rpartition(".")
+    moved = {
+        "method.training": f"training.{steps.get(name, name)}",
+        "trainer": {
+            "gradient_clip": "trainer.gradient_clip_val",
+            "threads": "threads",
+            "keep_checkpoint": "keep_checkpoint",
+        }.get(name, ""),
+        "teacher": "the group labelling (labelling=verify or labelling=extract)"
+        if name == "ner"
+        else f"labelling.{name}"
+        if name.startswith(("candidate", "shown_")) or name == "reply_tokens"
+        else "",
+        "prompt": f"data.{name}" if name in DATA_KEYS else "",
+        "selector": f"acquire.{name}, accept.{name} or select.{name}",
+    }
+    return {key: moved[group]} if moved.get(group) else {}
 
 
-def launch(verb: str, overrides: list[str]) -> int:
-    """Do one run (``train``), or show one (``plan``), under Hydra, and return the exit code; many runs are :mod:`tutelage.sweep.multirun`'s.
-
-    Raises:
-        ConfigError: an override is wrong, or holds a secret.
-    """
-    import hydra
-
-    from tutelage.config.schema import register_schema
-
-    _refuse_secrets(overrides)
-    register_schema()
-    folder: Path | None = None
-    # With another configuration folder only Hydra knows what the words mean.
-    if not shows_only(overrides) and not any(word.startswith("--config") for word in overrides):
-        config = compose_config([word for word in overrides if not word.startswith("-")])
-        require_values(config)
-        if verb == "plan":
-            from tutelage.plan import plan
-
-            return plan(config)
-        folder = folder_to_resume(config)
-        _make_parent(folder or Path(str(config.hydra.run.dir)))
-    codes: list[int] = []
-
-    @hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")  # type: ignore[untyped-decorator]
-    def job(config: Any) -> float | None:
-        from hydra.core.hydra_config import HydraConfig
-
-        try:
-            return train(config, Path(HydraConfig.get().runtime.output_dir), job_overrides())
-        except TutelageError as error:
-            print(f"tutelage: {error}", file=sys.stderr)
-            codes.append(error.exit_code)
-            return None
-
-    extra = [f"hydra.run.dir={quoted(folder)}"] if folder else []
-    sys.argv = ["tutelage", *overrides, *extra]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    job()
-    return max(codes, default=0)
-
-
-def job_overrides() -> list[str]:
-    """The overrides of Hydra's job as they were typed: what they name of the environment may be a secret, and is not put in its place."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    assert isinstance(words, list)
-    return [str(word) for word in words]
-
-
-def train(config: Any, path: Path, overrides: Sequence[str]) -> float:
-    """One run with its display, table and report; returns the first quoted number on test (what a sweeper optimises)."""
-    from tutelage.report.html import write_report
-    from tutelage.run import run
-    from tutelage.terminal import TerminalProgress, print_result
-
-    kept = [word for word in overrides if not word.startswith(("resume=", "hydra."))]
-    command = shlex.join(["tutelage", "train", *kept, f"resume={shown(path)}"])
-    reporter = TerminalProgress(
-        rounds=int(config.method.get("rounds", 0)), budget=config.budget.tokens
-    )
-    try:
-        with reporter:
-            result = run(config, path, reporter, command, resume=bool(config.resume))
-    except TutelageError:
-        if (path / "manifest.json").is_file():
-            try:
-                print(f"report   {shown(write_report(path))}", file=sys.stderr)
-            except (OSError, TutelageError) as error:  # the first error is the one to tell
-                print(f"report   not drawn: {error}", file=sys.stderr)
-        raise
-    report = write_report(path)
-    print_result(reporter.console, result, shown(path))
-    reporter.console.print(
-        f"report   {shown(report)}", highlight=False, soft_wrap=True, markup=False
-    )
-    return float(result["after"][result["metrics"][0]["key"]])
-
-
-def folder_to_resume(config: Any) -> Path | None:
-    """The folder that ``resume`` means; None where it is false.
-
-    Raises:
-        ConfigError: no unfinished run of this configuration, or the folder is of another configuration.
-    """
-    from tutelage.runs.folder import RunFolder, runs_with
-    from tutelage.runs.manifest import config_hash
-
-    if not config.resume:
-        return None
-    wanted = config_hash(config)
-    if config.resume is not True:
-        path = Path(str(config.resume)).expanduser()
-        manifest = RunFolder(path).read_json("manifest.json") if path.is_dir() else None
-        if manifest is None:
-            raise ConfigError(
-                f"resume={config.resume} is no run's folder (it has no manifest.json). Give one under outputs/, or resume=true."
-            )
-        if manifest["config_hash"] != wanted:
-            raise ConfigError(
-                f"resume={config.resume} was run with another configuration (hash {manifest['config_hash']}, this one is {wanted}). "
-                f"Give the same overrides as then; they are in {path / 'config.yaml'}."
-            )
-        return path
-    base = Path(str(config.hydra.run.dir)).parent
-    begun = runs_with(wanted, base.glob("*"))
-    candidates = [
-        (started, run.path)
-        for started, run in begun
-        if (run.read_json("status.json") or {}).get("state") != "done"
-    ]
-    if not candidates:
-        raise ConfigError(
-            f"resume=true found no unfinished run of this very configuration under {base}. Leave resume out to begin one."
-        )
-    return max(candidates)[1]
-
-
-_IN_A_DICTIONARY = re.compile(r"[{,]\s*(\w+)\s*:\s*([^,{}]+)")
-_A_REFERENCE = re.compile(r"['\"]?\$\{[\w.:]+(,\s*null)?\}['\"]?")
-"""To a variable of the environment, or to another setting; a default in it would be a secret again."""
-
-
-def _refuse_secrets(overrides: Sequence[str]) -> None:
-    """Refuse a secret on the command line: status.json and a sweep's files hold the command."""
-    from tutelage.runs.manifest import CLASSES, looks_secret
-
-    for word in overrides:
-        key, _, value = word.lstrip("+~").partition("=")
-        if CLASSES in key.split("."):
-            continue
-        # A dictionary may hold one under a name of its own: student.hub={token: …}.
-        for name, given in [(key.rpartition(".")[2], value), *_IN_A_DICTIONARY.findall(value)]:
-            if (
-                looks_secret(name, given)
-                and given.strip() not in ("", "null")
-                and not _A_REFERENCE.fullmatch(given.replace("\\", "").strip())
-            ):
-                raise ConfigError(
-                    f"{key}=… looks like a secret, and the command is written down with the run. Put the value into an environment variable "
-                    f"and name that one: '{key}=${{oc.env:NAME}}'."
-                )
-
-
-def _check_values(config: Any, overrides: Sequence[str]) -> None:
-    """Refuse a value whose type is not its default's, in the groups that the schema leaves open, and one that undoes the ablation."""
+def _check_ablation(config: Any, overrides: Sequence[str]) -> None:
+    """Refuses a value on the command line that undoes the chosen ablation."""
     from hydra import compose
 
+    ablation = config.hydra.runtime.choices.ablation
     groups = {path.name for path in conf_directory().iterdir() if path.is_dir()}
     keys = {word: word.lstrip("+~").partition("=")[0] for word in overrides}
-    # "selector@method.accept" chooses an option too.
     options = {word for word, key in keys.items() if key.partition("@")[0] in groups}
-    if not any("." in key for word, key in keys.items() if word not in options):
+    values = [key for word, key in keys.items() if word not in options and "." in key]
+    if ablation in (None, "none") or not values:
         return
-    defaults = compose("config", [word for word in keys if word in options])
-    whole = defaults
-    if config.hydra.runtime.choices.ablation != "none":
-        others = [word for word in keys if word in options and keys[word] != "ablation"]
-        # An ablation may choose the selector; what that one's file says is not the ablation's.
-        chosen = (
-            []
-            if "selector" in keys.values()
-            else [f"selector={config.hydra.runtime.choices.selector}"]
-        )
-        whole = compose("config", [*others, *chosen])
-    for key in (key for word, key in keys.items() if word not in options and "." in key):
-        default, given, unablated = (_selected(node, key) for node in (defaults, config, whole))
+    ablated = compose("config", [word for word in keys if word in options])
+    others = [word for word in keys if word in options and keys[word] != "ablation"]
+    # An ablation may choose the selector; what that one's own file says is not the ablation's.
+    chosen = config.hydra.runtime.choices.select
+    named = [] if "select" in keys.values() else [f"select={chosen}"]
+    whole = compose("config", [*others, *named])
+    for key in values:
+        default, given, unablated = (_selected(node, key) for node in (ablated, config, whole))
         if unablated != default != given:
             raise ConfigError(
-                f"ablation={config.hydra.runtime.choices.ablation} sets {key}={default}, and {key}={given} on the command line is stronger, so "
-                "it would not be that ablation. Leave one of the two out."
+                f"ablation={ablation} sets {key}={default}, and {key}={given} on the command line is "
+                "stronger, so it would not be that ablation. Leave one of the two out."
             )
-        for kind, takes, name in (
-            (bool, bool, "true or false"),
-            (int, int, "a whole number"),
-            (float, (int, float), "a number"),
-        ):
-            if isinstance(default, kind):
-                if not isinstance(given, takes) or isinstance(given, bool) != (kind is bool):
-                    raise ConfigError(f"{key}={given!r} is not {name}; its default is {default}.")
-                break
 
 
 def _selected(node: Any, key: str) -> Any:
@@ -293,52 +377,32 @@ def _selected(node: Any, key: str) -> Any:
         return None
 
 
-def require_values(config: Any) -> None:
-    """Refuse a configuration that lacks a value.
+_IN_A_DICTIONARY = re.compile(r"[{,]\s*(\w+)\s*:\s*([^,{}]+)")
+_A_REFERENCE = re.compile(r"['\"]?\$\{[\w.:]+(,\s*null)?\}['\"]?")
+"""To a variable of the environment, or to another setting; a default in it would be a secret again."""
+
+
+def refuse_secrets(overrides: Sequence[str]) -> None:
+    """Refuses a secret on the command line: status.json and a sweep's files hold the command.
 
     Raises:
-        ConfigError: it does; the message names the first one.
+        ConfigError: an override looks like a secret.
     """
-    from omegaconf import OmegaConf
+    from tutelage.runs.manifest import CLASSES, looks_secret
 
-    # Not OmegaConf.missing_keys: it fails on a name that refers to a missing value.
-    own = OmegaConf.to_container(
-        OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    )
-    if missing := sorted(_unset(own, "")):
-        raise ConfigError(
-            f"{missing[0]} has no value and needs one: add {missing[0]}=… to the command."
-        )
-
-
-def _unset(node: Any, path: str) -> list[str]:
-    if isinstance(node, dict):
-        return [
-            found
-            for key, value in node.items()
-            for found in _unset(value, f"{path}.{key}" if path else str(key))
-        ]
-    return [path] if node == "???" else []
-
-
-def quoted(path: Path) -> str:
-    """A path as a value of an override, whatever is in its name."""
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _make_parent(folder: Path) -> None:
-    """Make what a run's folder lies in, so that Hydra, which makes the folder itself, cannot fail on it without advice."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"The run folder {folder} cannot be made: {error.strerror}. Give another with hydra.run.dir=…"
-        ) from error
-
-
-def shown(path: Path) -> str:
-    """A path as a person types it: from the working folder where it lies below."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if CLASSES in key.split("."):
+            continue
+        # A dictionary may hold one under a name of its own: student.hub={token: …}.
+        pairs = [(key.rpartition(".")[2], value), *_IN_A_DICTIONARY.findall(value)]
+        for name, given in pairs:
+            harmless = given.strip() in ("", "null") or _A_REFERENCE.fullmatch(
+                given.replace("\\", "").strip()
+            )
+            if looks_secret(name, given) and not harmless:
+                raise ConfigError(
+                    f"{key}=… looks like a secret, and the command is written down with the run. Put "
+                    f"the value into an environment variable and name that one: "
+                    f"'{key}=${{oc.env:NAME}}'."
+                )

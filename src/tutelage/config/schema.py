@@ -1,78 +1,228 @@
-"""The schema of the configuration's scalars: a value of the wrong type is refused when the configuration is composed."""
+"""The typed configuration of one run: plain frozen dataclasses, one per group of conf/.
+
+A group whose YAML names a ``_target_`` is a :class:`Component`; its keys are checked against the
+signature of that target (:mod:`tutelage.config.check`). Every other group is a dataclass here, with
+a docstring under each field. The reference page of the documentation is generated from both.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
-from omegaconf import MISSING
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """An object that :mod:`tutelage.config.build` creates: a class or function, and its settings."""
+
+    target: str
+    """Dotted path of the class or function, as ``_target_`` names it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the target."""
+
+    @property
+    def kind(self) -> str:
+        """The target's own name, without its module."""
+        return self.target.rpartition(".")[2]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Returns a setting, or ``default`` where the component has no such setting."""
+        return self.settings.get(key, default)
 
 
-@dataclass
-class BudgetSettings:
-    """conf/budget: billed tokens at most, None without a limit."""
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """How long each stage trains, and on which rows (conf/training)."""
+
+    gold: Literal["shots", "pool", "none"]
+    """Gold labels that the run may use: the shots, the whole pool (the supervised ceiling), or none."""
+    start_epochs: int
+    """Epochs on the first rows."""
+    start_max_steps: int
+    """Optimizer steps after which the first stage ends early; 0 sets no limit. For arms that are
+    compared at equal numbers of steps."""
+    round_epochs: int
+    """Epochs on the rows of each round (EvoKD's repeated batch)."""
+    round_max_steps: int
+    """Optimizer steps after which a round ends early; 0 sets no limit."""
+    final_epochs: int
+    """Epochs on every accepted row after the last round; 0 leaves the final stage out."""
+    final_max_steps: int
+    """Optimizer steps after which the final stage ends early; 0 sets no limit."""
+    train_on: Literal["batch", "all"]
+    """Rows that a round trains on: its own batch, or every accepted row so far."""
+    gold_repeats: int
+    """How often each gold row appears in an epoch, beside generated rows."""
+    review_every: int
+    """Older rows return every this many rounds (EvoKD's review history); 0 never."""
+    review_size: int
+    """Maximum number of older rows per review, balanced over the classes."""
+    predict_then_train: bool
+    """Feedback comes from predictions on new rows before training on them; false: after."""
+    patience: int
+    """Rounds without a better score on dev before growth ends; 0 never. It uses the dev labels."""
+    keep: Literal["last", "best"]
+    """The student that the run ends with: the last one, or the one of the stage that scored best on
+    dev (after the first rows, a round or the final stage). "best" uses the dev labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudentConfig:
+    """The student: an encoder with a head, and its optimizer (conf/student)."""
+
+    model: str
+    """"embedded" (all-MiniLM-L6-v2), a folder, or a hub id of an encoder."""
+    learning_rate: float
+    """Peak learning rate of the encoder (AdamW)."""
+    head_learning_rate: float
+    """Peak learning rate of the head, which starts from random weights."""
+    weight_decay: float
+    """Weight decay of AdamW."""
+    max_length: int
+    """Longest input in sub-tokens; longer texts are cut, and counted."""
+    batch_size: int
+    """Rows per training step."""
+    eval_batch_size: int
+    """Rows per batch of predictions."""
+    trust_remote_code: bool
+    """Allow code from the model's repository to run."""
+    schedule: Component
+    """Learning rate over each stage (conf/student, ``schedule``)."""
+    pooling: Literal["mean", "first"] = "mean"
+    """Classification: mean over all tokens, or the model's own classification head."""
+    head_dropout: float = 0.0
+    """Classification: dropout before the linear head of ``pooling=mean``."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetConfig:
+    """The token budget (conf/budget)."""
 
     tokens: int | None = None
+    """Billed tokens at most; growth stops before a round that would pass it. null: no limit."""
 
 
-@dataclass
-class TrainerSettings:
-    """conf/trainer."""
+@dataclass(frozen=True, slots=True)
+class EvaluateConfig:
+    """Reference scores on test, never fed back to the student (conf/evaluate)."""
 
-    accelerator: str = MISSING
-    precision: str = MISSING
-    gradient_clip: float = MISSING
-    threads: int = MISSING
-    keep_checkpoint: bool = MISSING
+    teacher: bool
+    """Let the teacher label the test set; its tokens are counted apart."""
+    supervised: bool
+    """Train a student on every gold label of the pool (the ceiling)."""
+    supervised_epochs: int
+    """Epochs of the supervised student."""
+    test_every_round: bool
+    """Measure on test after every round, not only at the start and the end."""
 
 
-@dataclass
-class EvaluateSettings:
+@dataclass(frozen=True, slots=True)
+class SweepConfig:
+    """How a multirun treats its jobs (conf/sweep)."""
+
+    name: str
+    """Names the folder, multirun_sweeps/<name>/<time>/<job>. Jobs that an earlier sweep of this name
+    has finished are not repeated."""
+    fail_fast: bool
+    """Start no further job after one has failed."""
+    share_teacher: bool | Literal["auto"]
+    """One engine for all jobs (teacher=vllm); "auto": with launchers whose jobs stay on this machine."""
+    metric: str | None
+    """Metric on test that the job table shows and a sweeper optimises; null: the task's first one."""
+    reuse: bool
+    """Reuse finished jobs of earlier sweeps of the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class HydraInfo:
+    """What the run needs to know of Hydra's own configuration."""
+
+    run_dir: Path
+    """The folder of a single run."""
+    sweep_dir: Path
+    """The folder of a multirun."""
+    choices: Mapping[str, str]
+    """The chosen option of each group."""
+    sweeper: str
+    """Dotted path of Hydra's sweeper."""
+    launcher: str
+    """Dotted path of Hydra's launcher."""
+    sweep_params: Mapping[str, str]
+    """Swept values by key, as conf/sweep names them (``hydra.sweeper.params``)."""
+    n_trials: int | None
+    """Number of trials of a searching sweeper, where it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything that one run is configured by; only :mod:`tutelage.config` sees a DictConfig."""
+
+    name: str
+    """Names the run's folder: outputs/<name>/<time>."""
+    seed: int
+    """The seed of shots, sampling, order and initialisation."""
+    shots: int
+    """Labelled examples per class that the run may use."""
+    threads: int
+    """CPU threads of the student; 0 takes every core that the process may use."""
+    keep_checkpoint: bool
+    """Keep the last checkpoint, with the optimizer's state, when a run is done."""
+    resume: bool | str
+    """true: continue the newest unfinished run of this configuration; a folder: continue that one."""
+    task: Component
+    """conf/task."""
+    data: Component
+    """conf/data."""
+    teacher: Component
+    """conf/teacher, without the two keys below."""
+    cache: str | None
+    """``teacher.cache``: "auto" (the user's cache of replies), a path, or null for none."""
+    record: str | None
+    """``teacher.record``: a path that every request is written to with its reply, or null."""
+    prompt: Component
+    """conf/prompt."""
+    labelling: Component
+    """conf/labelling."""
+    calibration: Component
+    """conf/calibration."""
+    method: Component
+    """conf/method."""
+    acquire: Component | None
+    """conf/acquire; None for a method that acquires nothing."""
+    accept: Component | None
+    """conf/accept; None for a method that writes no texts."""
+    select: Component
+    """conf/select."""
+    training: TrainingConfig
+    """conf/training."""
+    student: StudentConfig
+    """conf/student."""
+    loss: Component
+    """conf/loss."""
+    budget: BudgetConfig
+    """conf/budget."""
+    trainer: Mapping[str, Any]
+    """conf/trainer: keyword arguments of Lightning's Trainer."""
+    callbacks: Mapping[str, Component]
+    """conf/callbacks: Lightning callbacks by name."""
+    logger: Mapping[str, Component]
+    """conf/logger: Lightning loggers and the wandb mirror by name."""
+    evaluate: EvaluateConfig
     """conf/evaluate."""
-
-    teacher: bool = MISSING
-    supervised: bool = MISSING
-    supervised_epochs: int = MISSING
-    test_every_round: bool = MISSING
-
-
-@dataclass
-class SweepSettings:
+    sweep: SweepConfig
     """conf/sweep."""
+    hydra: HydraInfo
+    """Folders and choices."""
+    source: Mapping[str, Any]
+    """The composed configuration as plain values, for config.yaml and the configuration hash."""
 
-    name: str = MISSING
-    fail_fast: bool = MISSING
-    share_teacher: str = MISSING
-    metric: str | None = None
-    reuse: bool = MISSING
+    @property
+    def method_name(self) -> str:
+        """The method's name, as results and folders show it."""
+        return str(self.method.settings["name"])
 
-
-@dataclass
-class TutelageSettings:
-    """The top level of conf/config.yaml; groups with a ``_target_`` are checked by the signature that they call."""
-
-    task: Any = MISSING
-    data: Any = MISSING
-    teacher: Any = MISSING
-    calibration: Any = MISSING
-    prompt: Any = MISSING
-    method: Any = MISSING
-    selector: Any = MISSING
-    student: Any = MISSING
-    loss: Any = MISSING
-    logger: Any = MISSING
-    budget: BudgetSettings = field(default_factory=BudgetSettings)
-    trainer: TrainerSettings = field(default_factory=TrainerSettings)
-    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
-    sweep: SweepSettings = field(default_factory=SweepSettings)
-    name: str = MISSING
-    seed: int = MISSING
-    shots: int = MISSING
-    resume: Any = False
-
-
-def register_schema() -> None:
-    """Make the schema known to Hydra as ``schema``; conf/config.yaml begins with it."""
-    from hydra.core.config_store import ConfigStore
-
-    ConfigStore.instance().store(name="schema", node=TutelageSettings)
+    def with_seed(self, seed: int) -> RunConfig:
+        """Returns the same configuration with another seed."""
+        return replace(self, seed=seed, source={**self.source, "seed": seed})

@@ -1,1 +1,1 @@
-"""Data: sources, cleaning, de-duplication, the pool, and the loaders that grow with it."""
+"""Data sources, cleaning, de-duplication, the pool, and data loaders that grow with it."""

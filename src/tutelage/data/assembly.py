@@ -1,7 +1,8 @@
-"""Turns raw splits into a :class:`Dataset`: cleaned, checked, and with nothing of dev or test left in the pool.
+"""Turns raw splits into a :class:`Dataset` free of leaks from dev and test into the training data.
 
-Test texts are never altered, and a test example is left out only when it has no text at all. Near duplicates are looked for between
-the pool (and the shots) and dev and test; inside the pool only exact and normalised repetitions are dropped.
+Test texts are never altered, and a test example is left out only if it has no text at all. Near
+duplicates are searched between the pool (and the shots) on one side and dev and test on the other;
+inside the pool only exact and normalised repetitions are dropped.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from tutelage.data.dedup import Deduplicator, normalise
 from tutelage.data.labels import LabelSettings, label_space
 from tutelage.data.raw import RawExample, RawSplit
 from tutelage.errors import ConfigError, DataError, did_you_mean
-from tutelage.records import Example, Label, record_id
+from tutelage.records import Example, Label, derive_seed, record_id
 
 _SCAN_UP_TO = 50_000
-"""Pool size above which near duplicates are looked up by index, whatever the size of dev and test."""
+"""Pool size up to which near duplicates are found by exhaustive comparison, not by index."""
 
 
 def assemble(
@@ -32,21 +33,32 @@ def assemble(
     split_seed: int = 13,
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Build a data set from "train" and "test", and "validation" and "shots" where they are given.
+    """Build a data set from its raw splits.
 
     Args:
-        kind: what the rows' labels are; for NER ``labels`` are the entity types.
-        near_threshold: similarity from which a pool text counts as a copy of a dev or test text; 1 for none but exact and normalised ones.
-        validation_share: share of each class of train that becomes dev where there is no "validation".
-        split_seed: decides which rows those are; not the run's seed, so that every seed of a sweep has the same dev.
+        name: Name of the data set in reports and messages.
+        splits: "train" and "test", optionally "validation" and "shots".
+        kind: Form of the row labels: a class, or a list of entities.
+        labels: The label space (for NER, the entity types): names, or name → {word, description}.
+            None infers it from the labelled training data.
+        near_threshold: Similarity in (0, 1] from which a pool text counts as a copy of a dev or
+            test text; 1 removes exact and normalised copies only.
+        validation_share: Share of each class of train, between 0 and 1, that becomes dev if there
+            is no "validation" split.
+        split_seed: Seed of that cut. It is independent of the run's seed, so all seeds of a sweep
+            share one dev set.
+        notes: Remarks to carry over into the data set's notes.
 
     Raises:
-        DataError: a split is empty, a label is missing or unknown, there is one class only, or no labels to draw shots from.
-        ConfigError: a label entry or the share is not usable.
+        DataError: If a split is empty, a label is missing or unknown, there is only one class, or
+            there are no labels to draw shots from.
+        ConfigError: If a label entry, the threshold or the share is invalid.
     """
+    # Labels: drop empty texts, find the label space, and check every row against it.
     dropped: Counter[str] = Counter()
     kept_notes = list(notes)
     rows = {split: _with_text(_NAMES[split], raw, dropped) for split, raw in splits.items()}
+    # The split with the labelled examples defines the label space.
     trained_on = _label_source(name, splits, rows, kind)
     seen = Counter(
         name
@@ -59,6 +71,7 @@ def assemble(
     )
     for split in splits:
         _check_labels(split, rows[split], splits[split], space, kind, listed=labels is not None)
+    # Listed labels without an example are legal, but worth a note.
     kept_notes += [
         f"label '{label.name}' is listed but never seen in {splits[trained_on].where}"
         for label in space
@@ -67,22 +80,27 @@ def assemble(
     if (unlabelled := sum(row.label is None for row in rows["train"])) and trained_on == "train":
         kept_notes.append(f"{unlabelled} of {len(rows['train'])} pool texts have no label")
 
+    # Repetitions inside a split, and dev.
     pool = _without_repetitions("pool", rows["train"], dropped)
     shots = _without_repetitions("shots", rows.get("shots", []), dropped)
     if "validation" in rows:
         dev = rows["validation"]
     else:
+        # Before the search for leaks, so that it covers dev as well.
         pool, dev = _cut_dev(pool, validation_share, split_seed, splits["train"].where, kind)
         of_each = " of each class" if kind == "classification" else ""
         kept_notes.append(
-            f"no validation file: {len(dev)} labelled texts were cut from train ({validation_share:.0%}{of_each}, seed {split_seed})"
+            f"no validation file: {len(dev)} labelled texts were cut from train "
+            f"({validation_share:.0%}{of_each}, seed {split_seed})"
         )
     dev = _without_known("dev", dev, {normalise(row.text): "test" for row in rows["test"]}, dropped)
 
+    # Leaks: no copy of a dev or test text may remain in the shots or the pool.
     scan_limit = 20_000 if len(pool) <= _SCAN_UP_TO else 0
     if scan_limit == 0:
         kept_notes.append(
-            f"large pool ({len(pool)} texts): near duplicates of dev and test were looked up by word pairs, which can miss a few"
+            f"large pool ({len(pool)} texts): near duplicates of dev and test were looked up "
+            "by word pairs, which can miss a few"
         )
     held_out = Deduplicator(near_threshold, scan_limit)
     for against, held in (("test", rows["test"]), ("dev", dev)):
@@ -95,9 +113,11 @@ def assemble(
         if not remaining:
             lost = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
             raise DataError(
-                f"Nothing is left of the {split} of '{name}' after cleaning ({lost}). Give other texts, or raise data.near_threshold."
+                f"No text of the {split} of '{name}' is left after cleaning ({lost}). "
+                "Use other texts, or raise data.near_threshold."
             )
 
+    # Hide the gold labels of the pool: methods see texts only.
     unlabelled_pool, gold = _pool_examples(pool)
     return Dataset(
         name=name,
@@ -122,7 +142,8 @@ def _with_text(split: str, raw: RawSplit, dropped: Counter[str]) -> list[RawExam
         dropped[f"empty text in {split}"] += empty
     if not rows:
         raise DataError(
-            f"{raw.where}: all {empty} texts are empty. Choose another data.text_column ({', '.join(raw.columns)}), or fill the file."
+            f"{raw.where}: all {empty} texts are empty. "
+            f"Choose another data.text_column ({', '.join(raw.columns)}), or add texts to the file."
         )
     return rows
 
@@ -130,14 +151,20 @@ def _with_text(split: str, raw: RawSplit, dropped: Counter[str]) -> list[RawExam
 def _label_source(
     name: str, splits: Mapping[str, RawSplit], rows: Mapping[str, Sequence[RawExample]], kind: Kind
 ) -> str:
-    """The split that labelled examples are drawn from: "shots" where it is given, else "train"."""
+    """Return the split that defines the labels: "train", or "shots" if train is unlabelled."""
     if "shots" in rows:
         return "shots" if all(row.label is None for row in rows["train"]) else "train"
     if all(row.label is None for row in rows["train"]):
+        setting = (
+            "data.label_column="
+            if kind == "classification"
+            else "data.tags_column= or data.spans_column="
+        )
         raise DataError(
-            f"{splits['train'].where} has no labels (columns: {', '.join(splits['train'].columns)}), and '{name}' has no shots. Set "
-            f"{'data.label_column=' if kind == 'classification' else 'data.tags_column= or data.spans_column='}, or put a few labelled "
-            "examples of each class into a file named shots (such as shots.jsonl) beside it."
+            f"{splits['train'].where} has no labels "
+            f"(columns: {', '.join(splits['train'].columns)}), and '{name}' has no shots. "
+            f"Set {setting}, or put a few labelled examples of each class "
+            "into a file named shots (such as shots.jsonl) in the same folder."
         )
     return "train"
 
@@ -156,10 +183,12 @@ def _check_labels(
         if row.label is None:
             if split != "train":
                 raise DataError(
-                    f"{row.index}: the text has no label, and every row of {split} needs one. Label it, or take the row out."
+                    f"{row.location}: the text has no label, but every row of {split} needs one. "
+                    "Label it, or remove the row."
                 )
             continue
         what = "label" if kind == "classification" else "entity type"
+        # Report the first unknown label, with the number of rows that share it.
         for unknown in (name for name in classes_of(kind, row.label) if name not in names):
             count = sum(
                 unknown in classes_of(kind, other.label)
@@ -168,8 +197,9 @@ def _check_labels(
             )
             where = "data.labels does not list it" if listed else "no training example has it"
             raise DataError(
-                f"{row.index}: {did_you_mean(what, unknown, names)} {count} of {len(rows)} rows of {raw.where} have it and {where}. "
-                "Mend the rows, add training examples of it, or list every label in data.labels."
+                f"{row.location}: {did_you_mean(what, unknown, names)} "
+                f"{count} of {len(rows)} rows of {raw.where} have it, and {where}. "
+                "Correct the rows, add training examples of it, or list every label in data.labels."
             )
 
 
@@ -180,6 +210,7 @@ def _without_repetitions(
     for row in rows:
         known = first.setdefault(normalise(row.text), row)
         if known is not row:
+            # The first row of a text wins, even against a different label.
             conflict = (
                 row.label is not None and known.label is not None and row.label != known.label
             )
@@ -216,18 +247,22 @@ def _cut_dev(
 ) -> tuple[list[RawExample], list[RawExample]]:
     if not 0.0 < share < 1.0:
         raise ConfigError(f"data.validation_share is {share}; it must lie between 0 and 1.")
+    # Stratify by class; unlabelled rows stay in train.
     by_label: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         if row.label is not None:
-            # Texts with entities are drawn from all together: few have the same types.
+            # NER texts form a single stratum: few of them have the same set of types.
             by_label.setdefault(row.label if kind == "classification" else "", []).append(index)
+    # The seed depends on the label, so that adding a class leaves the other cuts unchanged.
     cut: set[int] = set()
     for label, indices in sorted(by_label.items()):
-        wanted = min(max(1, round(share * len(indices))), len(indices) - 1)  # at least one stays
-        cut.update(random.Random(int(record_id("dev", seed, label), 16)).sample(indices, wanted))
+        # At least one text for dev, and at least one that stays in train.
+        wanted = min(max(1, round(share * len(indices))), len(indices) - 1)
+        cut.update(random.Random(derive_seed("dev", seed, label)).sample(indices, wanted))
     if not cut:
         raise DataError(
-            f"There is no validation file, and {where} has too few labelled texts to cut one from. Add a file named validation."
+            f"There is no validation file, and {where} has too few labelled texts to cut dev from. "
+            "Add a file named validation."
         )
     return [row for index, row in enumerate(rows) if index not in cut], [
         row for index, row in enumerate(rows) if index in cut
@@ -248,7 +283,7 @@ def _labelled(split: str, rows: Iterable[RawExample]) -> tuple[Example, ...]:
     times: Counter[str] = Counter()
     examples = []
     for row in rows:
-        # A text may stand in test more than once; the count keeps the ids apart.
+        # Test may repeat a text; the count makes the ids unique.
         examples.append(Example(record_id(split, row.text, times[row.text]), row.text, row.label))
         times[row.text] += 1
     return tuple(examples)

@@ -1,4 +1,4 @@
-"""Length-bucketed batches whose order is a pure function of seed and epoch, so that a resumed run repeats them."""
+"""Length-bucketed batches in an order that is a pure function of seed and epoch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from torch.utils.data import Sampler
 from tutelage.errors import ConfigError
 
 _BUCKET = 16
-"""Batches that are sorted by length together: enough to save most of the padding, few enough to keep the order random."""
+"""Batches sorted by length together.
+
+Enough to save most of the padding, and few enough to keep the order random.
+"""
 
 
 class BucketBatchSampler(Sampler[list[int]]):
-    """Batches of indices with similar lengths. It has no state: iterating twice gives the same batches.
+    """Yields batches of indices of items with similar lengths.
+
+    The sampler is stateless: iterating twice gives the same batches, and so does a resumed run.
 
     Args:
-        lengths: token count of each item.
-        batch_size: items a batch; the last one may be smaller.
-        seed, epoch: decide the order; any integers.
-        shuffle: False gives all items from short to long, for evaluation.
+        lengths: Token count of each item.
+        batch_size: Items per batch; the last batch may be smaller.
+        seed: Together with ``epoch`` determines the order; any integer.
+        epoch: Index of the epoch; any integer.
+        shuffle: False yields all items from short to long, for evaluation.
 
     Raises:
-        ConfigError: ``batch_size`` is below 1.
+        ConfigError: If ``batch_size`` is below 1.
     """
 
     def __init__(
@@ -44,18 +50,19 @@ class BucketBatchSampler(Sampler[list[int]]):
         self.shuffle = shuffle
 
     def __len__(self) -> int:
-        """The number of batches."""
+        """Return the number of batches."""
         return -(-len(self.lengths) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Give each index once."""
+        """Yield every index exactly once, in lists of at most ``batch_size``."""
         if not self.shuffle:
             order = np.argsort(self.lengths, kind="stable")
             for start in range(0, len(order), self.batch_size):
                 yield order[start : start + self.batch_size].tolist()
             return
-        # SeedSequence takes no negative numbers.
+        # SeedSequence refuses negative numbers.
         random = np.random.default_rng([self.seed % 2**63, self.epoch % 2**63])
+        # Shuffle, sort by length inside buckets of batches, then shuffle the batches.
         order = random.permutation(len(self.lengths))
         batches: list[list[int]] = []
         for start in range(0, len(order), self.batch_size * _BUCKET):

@@ -1,4 +1,4 @@
-"""CoNLL column files: one word a line with its tag, and an empty line after each sentence."""
+"""CoNLL column files: one word per line with its tag, and an empty line after each sentence."""
 
 from __future__ import annotations
 
@@ -14,30 +14,42 @@ _SPACES = re.compile(r"[ \t]+")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Words and their tags (None in a file of one column), and where the first one stands ("train.conll:12")."""
+    """One sentence of a column file.
+
+    Attributes:
+        words: Its words.
+        tags: One tag per word; None in a file with a single column.
+        location: File and line of the first word, for messages ("train.conll:12").
+    """
 
     words: list[str]
     tags: list[str] | None
-    index: str
+    location: str
 
 
 def read_sentences(
     where: str, text: str, word_number: int = 0, tag_number: int = -1
 ) -> list[Sentence]:
-    """The sentences of a column file; columns are split at tabs where a line has them, else at spaces.
+    """Split a column file into sentences.
 
-    Lines of -DOCSTART- and comments are passed over: those that begin with "#" and are no row, for want of the columns of the others or of
-    a tag. "#tag O" is a word. A file of one column has no tags.
+    Columns are separated by tabs if the line contains any, else by spaces. -DOCSTART- lines are
+    skipped, and so are comments: lines that begin with "#" and are no row, because their number of
+    columns differs from the other lines or because they have no valid tag. "#tag O" is a row. A
+    file with a single column has no tags.
 
     Args:
-        where: the file's name, for messages.
-        word_number, tag_number: places of the columns; -1 is the last, -2 the one before it.
+        where: Name of the file, for messages.
+        text: Contents of the file.
+        word_number: Index of the word column; negative values count from the last column, -1.
+        tag_number: Index of the tag column, likewise.
 
     Raises:
-        DataError: a line has other columns than the first, or no such column, or what stands there is not a word or a tag.
-        ConfigError: both numbers mean the same column.
+        DataError: If a line differs from the first one in its number of columns, a column does not
+            exist, or its content is not a word or a tag.
+        ConfigError: If both numbers select the same column.
     """
-    # Not splitlines(): it also cuts at characters that a word may hold.
+    # The first row determines the number of columns. Not splitlines(): it also splits at
+    # characters that are legal inside a word.
     lines = [(number, _columns(line)) for number, line in enumerate(text.split("\n"), start=1)]
     width, first_line = next(
         ((len(line), number) for number, line in lines if line and not _may_be_comment(line)),
@@ -50,29 +62,31 @@ def read_sentences(
         == 1
     ):
         raise ConfigError(
-            f"data.word_column_number={word_number} and data.tag_column_number={tag_number} are the same of the {width} columns of {where}. "
-            "Set each to a column of its own."
+            f"data.word_column_number={word_number} and data.tag_column_number={tag_number} "
+            f"select the same one of the {width} columns of {where}. Set them to different columns."
         )
     sentences: list[Sentence] = []
     begun: Sentence | None = None
     for number, line in lines:
         if _is_comment(line, width, tag_number):
             continue
+        # A blank line or a document boundary ends the sentence.
         if not line or line[0].startswith("-DOCSTART-"):
             begun = None
             continue
-        index = f"{where}:{number}"
+        location = f"{where}:{number}"
         if width and len(line) != width:
             raise DataError(
-                f"{index}: {_count(len(line))} where line {first_line} has {width}; it reads {' '.join(line)[:60]!r}. Give every word as "
-                "many columns, with tabs between them where a word holds a space."
+                f"{location}: {_count(len(line))}, but line {first_line} has {width}; "
+                f"it reads {' '.join(line)[:60]!r}. Give every word the same number of columns, "
+                "separated by tabs if a word contains a space."
             )
-        word = checked_word(index, _cell(index, line, "word", word_number))
+        word = checked_word(location, _cell(location, line, "word", word_number))
         if begun is None:
-            sentences.append(begun := Sentence([], [] if tagged else None, index))
+            sentences.append(begun := Sentence([], [] if tagged else None, location))
         begun.words.append(word)
         if begun.tags is not None:
-            begun.tags.append(_tag(index, _cell(index, line, "tag", tag_number)))
+            begun.tags.append(_tag(location, _cell(location, line, "tag", tag_number)))
     return sentences
 
 
@@ -81,6 +95,7 @@ def _columns(line: str) -> list[str]:
         return []
     if "\t" in line:
         return [cell.strip() for cell in line.rstrip().split("\t")]
+    # Split at spaces and tabs only: other white space may be part of a word.
     return _SPACES.split(line.strip(" \r"))
 
 
@@ -89,9 +104,13 @@ def _may_be_comment(line: list[str]) -> bool:
 
 
 def _is_comment(line: list[str], width: int, tag_number: int) -> bool:
-    """Whether a line that begins with "#" is a remark: read as a row it would have other columns than ``width``, or no tag."""
+    """Whether a line that begins with "#" is a comment.
+
+    Read as a row, it would have more or fewer columns than ``width``, or no valid tag.
+    """
     if not line or not line[0].startswith("#"):
         return False
+    # "# " opens a comment by convention; otherwise the columns decide.
     if line[0].startswith("# ") or (width and len(line) != width):
         return True
     try:
@@ -102,22 +121,24 @@ def _is_comment(line: list[str], width: int, tag_number: int) -> bool:
     return False
 
 
-def _cell(index: str, line: list[str], what: str, number: int) -> str:
+def _cell(location: str, line: list[str], what: str, number: int) -> str:
     try:
         return line[number]
     except IndexError:
         raise DataError(
-            f"{index}: {_count(len(line))}, so none is data.{what}_column_number={number} (the first is 0, the last -1); it reads "
-            f"{' '.join(line)[:60]!r}. Set the number."
+            f"{location}: {_count(len(line))}, so there is none with "
+            f"data.{what}_column_number={number} (the first is 0, the last -1); "
+            f"it reads {' '.join(line)[:60]!r}. Change the number."
         ) from None
 
 
-def _tag(index: str, tag: str) -> str:
+def _tag(location: str, tag: str) -> str:
     try:
         from_tags([tag])
     except DataError as error:
         raise DataError(
-            f"{index}: {error} Mend the line, or set data.tag_column_number= to the column of the tags."
+            f"{location}: {error} "
+            "Correct the line, or set data.tag_column_number= to the column of the tags."
         ) from None
     return tag
 

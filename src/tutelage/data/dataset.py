@@ -1,4 +1,4 @@
-"""What a data source gives: a label space, an unlabelled pool, dev and test."""
+"""The product of a data source: a label space, an unlabelled pool, dev and test."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tutelage.errors import ConfigError, DataError
-from tutelage.records import Example, Label, record_id
+from tutelage.records import Example, Label, derive_seed
 from tutelage.tasks.spans import read_spans
 
 Kind = Literal["classification", "ner"]
 
 
 def classes_of(kind: Kind, label: str) -> tuple[str, ...]:
-    """The classes that a gold label holds: itself, or the types of the entities that it marks."""
+    """Return the classes in a gold label: the label itself, or for NER its entity types."""
     return (
         (label,)
         if kind == "classification"
@@ -27,17 +27,21 @@ def classes_of(kind: Kind, label: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A label space with its three splits.
+    """A label space with its pool, dev and test sets.
 
     Attributes:
-        labels: the label space, in the order that every distribution and target vector uses.
-        pool: unlabelled (``label`` is None in every example, also where the gold is known).
-        dev, test: labelled.
-        dropped: how many texts were left out, by reason ("empty text in pool", "near duplicate of test in pool").
-        notes: what a reader of the report should know (a cut validation set, labels that were never seen).
-        pool_gold: label name by pool id, as far as it is known. Only :meth:`shots` and :meth:`supervised` read it; no method may.
-        given_shots: labelled examples of a shots file; empty where shots are drawn from the pool's gold.
-        kind: what a label is: a class ("classification"), or a marking of entities ("ner").
+        name: Name of the data set in reports.
+        labels: The label space, in the order of every distribution and target vector.
+        pool: Unlabelled examples; their ``label`` is None even if the gold label is known.
+        dev: Labelled examples for validation.
+        test: Labelled examples for the final evaluation.
+        dropped: Number of texts left out, by reason ("empty text in pool", "near duplicate of test
+            in pool").
+        notes: Remarks for the report, for instance a dev set cut from train, or labels never seen.
+        pool_gold: Gold labels of pool examples by id, as far as they are known. Only :meth:`shots`
+            and :meth:`supervised` may read them; no method may.
+        given_shots: Examples of a shots file; empty if shots are drawn from the pool's gold labels.
+        kind: Form of a label: a class ("classification"), or a list of entities ("ner").
     """
 
     name: str
@@ -53,7 +57,11 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (64 hex digits) over labels, texts and gold of every split, in order; the name is not part of it."""
+        """SHA-256 (64 hex digits) of labels, texts and gold labels of every split, in order.
+
+        The name of the data set does not influence it.
+        """
+        # One JSON line per record keeps neighbouring fields apart.
         total = hashlib.sha256()
         for label in self.labels:
             total.update(_line("label", label.name, label.word, label.description))
@@ -69,51 +77,61 @@ class Dataset:
         return total.hexdigest()
 
     def shots(self, k: int, seed: int) -> tuple[Example, ...]:
-        """Draw ``k`` labelled examples of each class, from the shots file where there is one, else from the pool's gold.
+        """Draw ``k`` labelled examples per class.
 
-        The draw depends on ``seed``, the class and the data alone, and the shots of a smaller ``k`` are among those of a larger one.
+        They come from the shots file if there is one, else from the pool's gold labels. The draw
+        depends only on ``seed``, the class and the data, and the shots of a smaller ``k`` are a
+        subset of those of a larger one.
+
+        Args:
+            k: Examples per class; 0 draws none.
+            seed: Seed of the draw.
 
         Returns:
-            For classification k · classes examples, class after class in the order of ``labels``. For NER at most as many: texts with
-            an entity of the type, none twice.
+            For classification k · classes examples, class after class in the order of ``labels``.
+            For NER at most as many texts, each with an entity of the type and none repeated.
 
         Raises:
-            ConfigError: ``k`` is negative.
-            DataError: a class has fewer than ``k`` labelled examples.
+            ConfigError: If ``k`` is negative.
+            DataError: If a class has fewer than ``k`` labelled examples.
         """
         if k < 0:
-            raise ConfigError(f"{k} shots per class were asked for; give 0 or more.")
+            raise ConfigError(f"{k} shots per class were requested; give 0 or more.")
         if k == 0:
             return ()
+        # Group the candidates by class; a NER text belongs to every type that it contains.
         source = self.given_shots or self._labelled_pool()
         by_label: dict[str, list[Example]] = {label.name: [] for label in self.labels}
         for example in source:
             for name in classes_of(self.kind, example.label) if example.label is not None else ():
                 by_label[name].append(example)
+        # Check every class before drawing, so that the message can name all short ones.
         short = {name: len(examples) for name, examples in by_label.items() if len(examples) < k}
         if short:
             counts = ", ".join(f"'{name}' has {count}" for name, count in short.items())
             where = "the shots file" if self.given_shots else "the pool"
             raise DataError(
-                f"{k} shots per class were asked for, but in {where} of '{self.name}' {counts}. "
-                f"Ask for at most {min(short.values())}, or label more examples."
+                f"{k} shots per class were requested, but in {where} of '{self.name}' {counts}. "
+                f"Request at most {min(short.values())}, or label more examples."
             )
+        # One generator per class: adding a class leaves the draws of the others unchanged.
         drawn: dict[str, Example] = {}
         for name, examples in by_label.items():
-            random.Random(int(record_id("shots", seed, name), 16)).shuffle(examples)
+            random.Random(derive_seed("shots", seed, name)).shuffle(examples)
             drawn.update((example.id, example) for example in examples[:k])
         return tuple(drawn.values())
 
     def supervised(self) -> tuple[Example, ...]:
-        """Every pool example whose gold is known, with it: for the supervised ceiling only.
+        """Return every pool example with a known gold label, for the supervised ceiling only.
 
         Raises:
-            DataError: the pool has no gold labels.
+            DataError: If the pool has no gold labels.
         """
         labelled = self._labelled_pool()
         if not labelled:
             raise DataError(
-                f"The pool of '{self.name}' has no gold labels, so there is no supervised ceiling to train. Switch that arm off."
+                f"The pool of '{self.name}' has no gold labels to train a supervised student on. "
+                "Use a data set with gold labels, or training.gold=shots evaluate.supervised=false."
             )
         return labelled
 

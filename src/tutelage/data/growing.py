@@ -1,7 +1,8 @@
 """The LightningDataModule over a pool that grows while the student trains.
 
-Lightning asks for loaders more than once an epoch, also when it resumes, so nothing here counts calls: what is trained on, and in
-which order, follows from ``trainer.current_epoch``, the seed and the pool alone.
+Lightning requests loaders more than once per epoch, and again when it resumes, so nothing here
+counts calls: the rows of an epoch and their order follow from ``trainer.current_epoch``, the seed
+and the pool alone.
 """
 
 from __future__ import annotations
@@ -22,42 +23,56 @@ from tutelage.errors import ConfigError, DataError, RunError, did_you_mean
 from tutelage.records import Example, Row
 
 LOADERS = ("train", "dev", "fresh", "test")
-"""Names of the loaders; ``val_dataloader`` gives the second and third, in this order."""
-
+"""Names of the loaders; ``val_dataloader`` returns the second and the third, in this order."""
 
 NO_GUIDE = (
-    "loss=meta weighs rows by what they do to the shots, and this run has none: give shots=1 or more and method.training.gold=shots "
-    "(gold=none keeps them from the run), or choose another loss=."
+    "loss=meta weights rows by their effect on the shots, and this run has no shots: "
+    "set shots=1 or more and training.gold=shots (training.gold=none hides the shots "
+    "from the run), or choose another loss=."
 )
 
 
 class TrainingView(Protocol):
-    """Decides which rows of the pool an epoch trains on (all accepted ones, the newest with a review of older ones, …)."""
+    """Chooses the rows of the pool that an epoch trains on.
+
+    Examples are all accepted rows, or the newest rows with a review of older ones.
+    """
 
     @property
     def seed_source(self) -> str:
-        """Where the first rows come from, as a user would set it ("method.shots=1"), for the error when there are none."""
+        """The setting behind the first rows ("shots=1"), named in the error if there are none."""
         ...
 
     def rows(self, pool: Pool, epoch: int) -> list[Row]:
-        """The rows of ``epoch``; a row may stand more than once. A pure function of the pool and the epoch."""
+        """Return the rows of an epoch; a row may occur more than once.
+
+        Must be a pure function of the pool and the epoch.
+        """
         ...
 
 
 class GrowingDataModule(LightningDataModule):
-    """Train, dev, fresh and test loaders over ``pool`` and two labelled splits; batches are :class:`tutelage.data.items.Batch`.
+    """Train, dev, fresh and test loaders over a growing pool and two labelled splits.
+
+    Batches are :class:`tutelage.data.items.Batch`.
 
     Args:
-        task: turns a row into its target vector.
-        tokenizer: the student's.
-        trusted: labelled examples (the shots) that a reweighting loss looks at; see :meth:`guide`.
-        view: which rows an epoch trains on.
-        max_length: longer texts are cut and counted in :attr:`truncated`.
-        seed: with the epoch, decides the order of the batches.
+        pool: The ledger of rows; grown by others between epochs.
+        task: Turns a row into its target vectors.
+        tokenizer: The student's Hugging Face tokenizer.
+        dev: Labelled validation examples.
+        test: Labelled test examples.
+        trusted: Labelled examples (the shots) for a reweighting loss; see :meth:`guide`.
+        batch_size: Rows per training batch.
+        eval_batch_size: Rows per batch of dev, fresh and test.
+        max_length: Tokens per text, special tokens included; longer texts are cut and counted in
+            :attr:`truncated`.
+        seed: Together with the epoch determines the order of the training batches.
+        view: Chooses the rows of an epoch.
 
     Raises:
-        DataError: a dev or test example has no label.
-        ConfigError: a batch size, ``max_length`` or the tokenizer is not usable.
+        DataError: If a dev or test example has no label.
+        ConfigError: If a batch size, ``max_length`` or the tokenizer is unusable.
     """
 
     def __init__(
@@ -91,48 +106,56 @@ class GrowingDataModule(LightningDataModule):
 
     @property
     def truncated(self) -> int:
-        """How many different texts were longer than ``max_length`` so far."""
+        """Number of distinct texts longer than ``max_length`` so far."""
         return self._encoder.truncated
 
     def items(self, loader: str, indices: torch.Tensor | Iterable[int]) -> list[Item]:
-        """The items at ``indices`` (a batch's ``index``) of the loader of that name, as it was last built.
+        """Return items of a loader as it was last built.
+
+        Args:
+            loader: One of :data:`LOADERS`.
+            indices: Their indices, for instance a batch's ``index``, long, [B].
 
         Raises:
-            ConfigError: there is no loader of that name, or it was not built yet.
+            ConfigError: If there is no such loader, or it has not been built yet.
         """
         if loader not in self._items:
             raise ConfigError(
-                f"{did_you_mean('loader', loader, LOADERS)} Built so far: {', '.join(sorted(self._items))}."
+                f"{did_you_mean('loader', loader, LOADERS)} "
+                f"Built so far: {', '.join(sorted(self._items))}."
             )
         positions = indices.tolist() if isinstance(indices, torch.Tensor) else indices
         return [self._items[loader][position] for position in positions]
 
     @property
     def train_items(self) -> tuple[Item, ...]:
-        """The items of the training loader as it was last built."""
+        """Items of the training loader as it was last built."""
         return self._items.get("train", ())
 
     @property
     def encoder(self) -> ItemEncoder:
-        """What turns rows into items and items into batches."""
+        """The encoder from rows to items and from items to batches."""
         return self._encoder
 
     def collate(self, loader: str, positions: Iterable[int]) -> Batch:
-        """A batch of the items at ``positions`` of a loader."""
+        """Return the items at ``positions`` of a loader as one batch."""
         positions = list(positions)
         return self._encoder.collate(zip(positions, self.items(loader, positions), strict=True))
 
     def guide(self) -> Batch:
-        """The trusted examples as one batch, at most one evaluation batch of them: then of each class as many as of any other, or all.
+        """Return the trusted examples as one batch of at most ``eval_batch_size``.
 
-        The class is the one that an example is counted under, for NER the rarest that it holds. Of a class the first ones are taken.
+        If there are more, each class contributes the same number of examples, or all of its own,
+        the first ones of a class first. An example counts under a single class, for NER under the
+        rarest of its entity types.
 
         Raises:
-            ConfigError: there are none.
+            ConfigError: If there are no trusted examples.
         """
         if not self._trusted:
             raise ConfigError(NO_GUIDE)
         if "guide" not in self._items:
+            # More shots than fit into a batch are balanced over classes, then cut.
             rows = _gold_rows("shots", self._trusted)
             if len(rows) > self.eval_batch_size:
                 rows = self._class_by_class(rows)[: self.eval_batch_size]
@@ -140,7 +163,8 @@ class GrowingDataModule(LightningDataModule):
         return self.collate("guide", range(len(self._items["guide"])))
 
     def _class_by_class(self, rows: list[Row]) -> list[Row]:
-        """The first of every class, then the second of every class, and so on; shots come class after class."""
+        """Take turns: the first row of every class, then the second of every class, and so on."""
+        # Shots come class after class, so taking turns needs the class of each.
         counts = Counter(name for row in rows for name in self._task.classes(row.target))
         members: dict[int, list[Row]] = {}
         for row in rows:
@@ -150,30 +174,30 @@ class GrowingDataModule(LightningDataModule):
         ]
 
     def dev_dataloader(self) -> DataLoader[tuple[int, Item]]:
-        """The dev split, from short to long."""
+        """Return the dev split, from short to long."""
         return self._evaluation("dev")
 
     def setup(self, stage: str) -> None:
-        """Refuse a Trainer that would go on training on the first rows only.
+        """Refuse a Trainer that would keep training on the first rows only.
 
         Raises:
-            ConfigError: ``reload_dataloaders_every_n_epochs`` is not 1.
+            ConfigError: If ``reload_dataloaders_every_n_epochs`` is not 1.
         """
         if stage != "fit" or self.trainer is None:
             return
-        every = getattr(
-            self.trainer, "reload_dataloaders_every_n_epochs", 0
-        )  # set at run time, unknown to type checkers
+        # The attribute is set at run time, unknown to type checkers.
+        every = getattr(self.trainer, "reload_dataloaders_every_n_epochs", 0)
         if every != 1:
             raise ConfigError(
-                f"The Trainer has reload_dataloaders_every_n_epochs={every}: rows that come later would never be trained on. Set it to 1."
+                f"The Trainer has reload_dataloaders_every_n_epochs={every}: "
+                "later rows would never be trained on. Set it to 1."
             )
 
     def train_dataloader(self) -> DataLoader[tuple[int, Item]]:
-        """Batches of the rows that the view gives for the current epoch.
+        """Return batches of the rows that the view chooses for the current epoch.
 
         Raises:
-            DataError: there are none.
+            DataError: If it chooses none.
         """
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         rows = self.view.rows(self.pool, epoch)
@@ -181,15 +205,18 @@ class GrowingDataModule(LightningDataModule):
             if not self.pool.accepted():
                 rejected = f" ({len(self.pool)} rows were rejected)" if len(self.pool) else ""
                 raise DataError(
-                    f"There are no accepted rows to train on: {self.view.seed_source} gave none{rejected}. "
-                    "Give more shots, or a pool with labels."
+                    "There are no accepted rows to train on: "
+                    f"{self.view.seed_source} gave none{rejected}. "
+                    "Set a higher shots=, or use a pool with labels."
                 )
             raise DataError(
-                f"The training view {type(self.view).__name__} gave no rows for epoch {epoch}, though the pool has "
-                f"{len(self.pool.accepted())} accepted ones. Loosen its selection."
+                f"The training view {type(self.view).__name__} chose no rows for epoch {epoch}, "
+                f"although the pool has {len(self.pool.accepted())} accepted ones. "
+                "Loosen its selection."
             )
         self._items["train"] = tuple(self._encoder.encode(rows))
         lengths = [len(item.token_ids) for item in self._items["train"]]
+        # Seed and epoch determine the order, so that a resumed epoch is identical.
         sampler = BucketBatchSampler(lengths, self.batch_size, seed=self.seed, epoch=epoch)
         return DataLoader(
             ItemDataset(self._items["train"]),
@@ -199,34 +226,38 @@ class GrowingDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> list[DataLoader[tuple[int, Item]]]:
-        """Two loaders: dev, and the accepted rows of the newest round that has rows; the second may be empty."""
+        """Return two loaders: dev, and the possibly empty :meth:`fresh_dataloader`."""
         return [self.dev_dataloader(), self.fresh_dataloader()]
 
     def fresh_dataloader(self) -> DataLoader[tuple[int, Item]]:
-        """The accepted rows of the newest round that has rows, from short to long."""
+        """Return the accepted rows of the newest round with rows, short to long."""
+        # Rejected rows count here: a round may have produced nothing else.
         newest = max((row.round for row in self.pool.rows), default=0)
         fresh = [row for row in self.pool.of_round(newest) if row.accepted]
         self._items["fresh"] = tuple(self._encoder.encode(fresh))
         return self._evaluation("fresh")
 
     def test_dataloader(self) -> DataLoader[tuple[int, Item]]:
-        """The test split, from short to long."""
+        """Return the test split, from short to long."""
         return self._evaluation("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """The pool's length and hash; the rows themselves are in its file."""
+        """Return length and hash of the pool; the rows themselves are in its file."""
         return {"length": len(self.pool), "digest": self.pool.digest()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Cut the pool back to what it was at the checkpoint.
+        """Cut the pool back to its state at the checkpoint.
 
         Raises:
-            RunError: the pool is not the checkpoint's, or the checkpoint is not of this module.
+            RunError: If the pool does not match the checkpoint, or the checkpoint is not from this
+                module.
         """
         if not {"length", "digest"} <= state_dict.keys():
             raise RunError(
-                "The checkpoint holds no pool length and hash, so it is not of a tutelage run. Start the run anew."
+                "The checkpoint contains no pool length and hash, "
+                "so it is not from a tutelage run. Start the run again from the beginning."
             )
+        # The pool itself verifies that it matches the checkpoint.
         self.pool.truncate(int(state_dict["length"]), str(state_dict["digest"]))
 
     def _evaluation(self, name: str) -> DataLoader[tuple[int, Item]]:
@@ -249,8 +280,8 @@ def _gold_rows(split: str, examples: Sequence[Example]) -> list[Row]:
     for example in examples:
         if example.label is None:
             raise DataError(
-                f"The {split} example '{example.id}' ({example.text[:60]!r}) has no label, and evaluation needs one. "
-                "Label it, or take it out."
+                f"The {split} example '{example.id}' ({example.text[:60]!r}) has no label, "
+                "but evaluation needs one. Label it, or remove it."
             )
         rows.append(
             Row(

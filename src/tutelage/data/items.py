@@ -17,31 +17,37 @@ from tutelage.tasks.spans import first_pieces
 
 
 class TargetEncoder(Protocol):
-    """What a loader needs of a task."""
+    """The part of a task used by the loaders."""
 
     @property
     def is_token_level(self) -> bool:
-        """What is decided about: a whole text, or each of its words."""
+        """True if the student labels each word, False if it labels the whole text."""
         ...
 
     def target_vectors(self, row: Row) -> Sequence[Sequence[float]]:
-        """The row's target over the classes, one-hot: one distribution for the text, or for each word."""
+        """Return the row's one-hot target: one distribution for the text, or one per word."""
         ...
 
     def teacher_vectors(self, row: Row) -> Sequence[Sequence[float]]:
-        """The teacher's distribution over the classes, as many as ``target_vectors`` gives, which it is where the teacher said nothing."""
+        """Return the teacher's distributions, in the shape of ``target_vectors``.
+
+        Without a teacher distribution, these are the target vectors themselves.
+        """
         ...
 
     def unit_weights(self, row: Row) -> Sequence[float]:
-        """Weights in the loss, one for each of ``target_vectors``."""
+        """Return the loss weight of each of the ``target_vectors``."""
         ...
 
     def classes(self, target: str) -> tuple[str, ...]:
-        """The classes that a target holds."""
+        """Return the classes in a target."""
         ...
 
     def group_of(self, row: Row, counts: Mapping[str, int]) -> int:
-        """Place among the labels of the class that the row is counted under, the rarest by ``counts``; their number where it has none."""
+        """Return the index of the class under which the row is counted: its rarest by ``counts``.
+
+        A row without any class gets the number of labels.
+        """
         ...
 
 
@@ -50,16 +56,22 @@ class Item:
     """One row, ready for the student.
 
     Attributes:
-        source: the row's source, or the split's name ("dev", "test").
-        token_ids: at most the module's ``max_length``, special tokens included.
-        vectors: the target over the classes: one for the text, or one for each word.
-        weights: in the loss, as many.
-        teacher: the teacher's distributions, as many.
-        confidence: the teacher's; for words the mean over the entities.
-        least_confidence: the same; for words of the least certain entity.
-        off_label: share of the teacher's probability that fell on no label.
-        key: the class that the row is counted under, by place; the number of labels for a text without entities.
-        places: for words the token of each (its first sub-token; -1 where it has none); empty where a text is decided about.
+        id: The row's id.
+        text: Its text.
+        target: Its target.
+        source: The row's source, or the name of the split ("dev", "test").
+        round: The row's round.
+        token_ids: At most ``max_length`` of the data module, special tokens included.
+        vectors: Target distributions over the classes: one for the text, or one per word.
+        weights: Loss weight of each vector.
+        indices: At token level, index of each word's first token (-1 if it was cut off); otherwise
+            empty.
+        teacher: The teacher's distribution for each vector.
+        confidence: The teacher's confidence in [0, 1]; at token level the mean over the entities.
+        least_confidence: The same; at token level that of the least certain entity.
+        off_label: Share of the teacher's probability that fell on no label.
+        key: Index of the class under which the row is counted; the number of labels for a text
+            without entities.
     """
 
     id: str
@@ -79,27 +91,38 @@ class Item:
 
     @property
     def gold(self) -> bool:
-        """True where the target is a gold label."""
+        """True if the target is a gold label."""
         return self.source == "gold"
 
     def read(self, values: torch.Tensor) -> list[list[float] | None]:
-        """The student's distributions of what is decided about, from its output for this item, [C] or [L, C]."""
+        """Extract the student's distributions over the text, or over each word.
+
+        Args:
+            values: The student's output for this item, [C] or [L, C].
+
+        Returns:
+            One list of C probabilities per vector; None for a word beyond ``max_length``.
+        """
+        # At text level, the output is the distribution itself.
         if not self.indices:
             return [values.tolist()]
         rows = values.tolist()
+        # At token level, each word is read at its first token.
         return [rows[index] if index >= 0 else None for index in self.indices]
 
 
 class Batch(TypedDict):
-    """B items, L tokens of the longest one, C classes.
+    """A padded batch of B items, with L tokens in the longest one and C classes.
 
     Keys:
-        input_ids, attention_mask: long, [B, L].
-        targets: float, [B, C], one-hot; for words [B, L, C], at the first sub-token of each.
-        teacher: the teacher's distributions, of the same shape.
+        input_ids: long, [B, L].
+        attention_mask: long, [B, L].
+        targets: float, [B, C], one-hot; at token level [B, L, C], set at the first token of each
+            word.
+        teacher: float, the teacher's distributions in the shape of ``targets``.
         off_label: float, [B]; share of the teacher's probability that fell on no label.
-        weights: float, [B]; for words [B, L], 0 at every other token.
-        index: long, [B]; place of each in ``loader.dataset.items``.
+        weights: float, [B]; at token level [B, L], 0 except at the first token of each word.
+        index: long, [B]; index of each item in ``loader.dataset.items``.
     """
 
     input_ids: torch.Tensor
@@ -112,57 +135,65 @@ class Batch(TypedDict):
 
 
 class ItemDataset(Dataset[tuple[int, Item]]):
-    """Items by place. The place travels with the item, so that hooks can find it again."""
+    """Items by index. The index travels with its item, so that hooks can find it again."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = tuple(items)
 
     def __len__(self) -> int:
-        """The number of items."""
+        """Return the number of items."""
         return len(self.items)
 
     def __getitem__(self, index: int) -> tuple[int, Item]:
-        """The item with its place."""
+        """Return the index and its item."""
         return index, self.items[index]
 
 
 class EmptyDataset(IterableDataset[tuple[int, Item]]):
-    """No items. It has no length on purpose: Lightning warns of a loader of length zero, and here one is expected."""
+    """A data set without items.
+
+    It has no length on purpose: Lightning warns about loaders of length zero, and here an empty one
+    is expected.
+    """
 
     items: tuple[Item, ...] = ()
 
     def __iter__(self) -> Iterator[tuple[int, Item]]:
-        """Give nothing."""
+        """Yield nothing."""
         return iter(())
 
 
 class ItemEncoder:
-    """Tokenises each row once, by its id, and counts those that were cut.
+    """Turns rows into items and items into batches; each row id is tokenised only once.
 
     Args:
-        tokenizer: a Hugging Face tokenizer with a padding token.
-        max_length: tokens of the longest item, special tokens included.
+        task: Turns a row into its target vectors.
+        tokenizer: A Hugging Face tokenizer with a padding token; at token level, a fast one.
+        max_length: Maximal number of tokens per item, special tokens included.
 
     Raises:
-        ConfigError: the tokenizer has no padding token, or ``max_length`` leaves no room.
+        ConfigError: If the tokenizer is unsuitable, or ``max_length`` leaves no room for text.
     """
 
     def __init__(self, task: TargetEncoder, tokenizer: Any, max_length: int) -> None:
         if tokenizer.pad_token_id is None:
             raise ConfigError(
-                f"The tokenizer of {tokenizer.name_or_path} has no padding token; choose another student.model=."
+                f"The tokenizer of {tokenizer.name_or_path} has no padding token; "
+                "choose another student.model=."
             )
+        # Some room for text must remain next to the special tokens.
         if max_length <= (special := tokenizer.num_special_tokens_to_add()):
             raise ConfigError(
-                f"student.max_length={max_length} leaves no room beside {special} special tokens; give more."
+                f"student.max_length={max_length} leaves no room for text besides "
+                f"{special} special tokens; increase it."
             )
         self._task = task
         self._tokenizer = tokenizer
         self._max_length = max_length
         if task.is_token_level and not tokenizer.is_fast:
             raise ConfigError(
-                f"The tokenizer of {tokenizer.name_or_path} cannot tell which word a token belongs to (it is not a fast one); "
-                "choose another student.model=."
+                f"The tokenizer of {tokenizer.name_or_path} is not a fast one, "
+                "so it cannot assign tokens to words; choose another student.model=."
             )
         self._token_ids: dict[str, tuple[int, ...]] = {}
         self._indices: dict[str, tuple[int, ...]] = {}
@@ -170,7 +201,7 @@ class ItemEncoder:
 
     @property
     def truncated(self) -> int:
-        """How many different rows were longer than ``max_length``."""
+        """Number of distinct rows longer than ``max_length``."""
         return len(self._cut)
 
     @property
@@ -179,9 +210,14 @@ class ItemEncoder:
         return tuple(self._tokenizer("")["input_ids"])
 
     def encode(self, rows: Sequence[Row], source: str | None = None) -> list[Item]:
-        """Items of ``rows``, in order; ``source`` replaces the rows' own."""
+        """Encode ``rows`` in order.
+
+        Args:
+            rows: The rows; together they determine the rarest class of each.
+            source: Replaces the rows' own source.
+        """
         self._tokenize({row.id: row.text for row in rows if row.id not in self._token_ids})
-        # Over the rows that stand in it together: what is rare in an epoch.
+        # Rarity is counted within these rows, that is, within one epoch.
         counts = Counter(name for row in rows for name in self._task.classes(row.target))
         return [
             Item(
@@ -206,15 +242,15 @@ class ItemEncoder:
     def _tokenize(self, texts: Mapping[str, str]) -> None:
         if not texts:
             return
-        by_word = self._task.is_token_level
-        given: list[Any] = [text.split(" ") if by_word else text for text in texts.values()]
-        # Whole first, to know which are too long; only those are tokenised again.
+        is_token_level = self._task.is_token_level
+        given: list[Any] = [text.split(" ") if is_token_level else text for text in texts.values()]
+        # Tokenise all texts in full to find the ones that are too long, then cut only those.
         whole = self._tokenizer(
             given,
             add_special_tokens=True,
             truncation=False,
             verbose=False,
-            is_split_into_words=by_word,
+            is_split_into_words=is_token_level,
         )
         for number, id in enumerate(texts):
             encoded, index = whole, number
@@ -225,20 +261,22 @@ class ItemEncoder:
                         given[number : number + 1],
                         truncation=True,
                         max_length=self._max_length,
-                        is_split_into_words=by_word,
+                        is_split_into_words=is_token_level,
                     ),
                     0,
                 )
             self._token_ids[id] = tuple(encoded["input_ids"][index])
-            if by_word:
+            if is_token_level:
+                # Words are aligned with their first tokens, before or after the cut.
                 self._indices[id] = first_pieces(encoded.word_ids(index), len(given[number]))
 
     def collate(self, placed: Iterable[tuple[int, Item]]) -> Batch:
-        """Pad items to the longest of them."""
+        """Pad items, given with their indices, to the longest one and stack them."""
         indices, items = zip(*placed, strict=True)
+        # Pad token ids; the attention mask tells padding from text.
         ids = [torch.tensor(item.token_ids, dtype=torch.long) for item in items]
         targets, teacher, weights = (
-            self._by_word(items)
+            self._token_level_targets(items)
             if self._task.is_token_level
             else (
                 torch.tensor([item.vectors[0] for item in items], dtype=torch.float32),
@@ -261,12 +299,20 @@ class ItemEncoder:
         )
 
     @staticmethod
-    def _by_word(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Targets, the teacher's distributions and weights at the first sub-token of each word, 0 elsewhere."""
+    def _token_level_targets(
+        items: Sequence[Item],
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Scatter targets, teacher distributions and weights to the first token of each word.
+
+        Returns:
+            Two tensors [B, L, C] and one [B, L], 0 at all other tokens.
+        """
+        # Zeros everywhere: tokens other than first ones have no target and no weight.
         length, classes = max(len(item.token_ids) for item in items), len(items[0].vectors[0])
         targets, weights = torch.zeros(len(items), length, classes), torch.zeros(len(items), length)
         teacher = torch.zeros_like(targets)
         for row, item in enumerate(items):
+            # Words beyond the length limit have no token.
             seen = [
                 found
                 for found in zip(
@@ -275,10 +321,10 @@ class ItemEncoder:
                 if found[0] >= 0
             ]
             if seen:
-                columns, own, said, weighed = (
+                columns, own, teacher_own, weighed = (
                     torch.tensor(part) for part in zip(*seen, strict=True)
                 )
                 targets[row, columns] = own
-                teacher[row, columns] = said
+                teacher[row, columns] = teacher_own
                 weights[row, columns] = weighed
         return targets, teacher, weights

@@ -1,4 +1,4 @@
-"""The label space: inferred from the data, or listed in the config with words and descriptions."""
+"""The label space: inferred from the data, or listed in the configuration."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from tutelage.errors import ConfigError, DataError, did_you_mean
 from tutelage.records import Label
 
 LabelSettings = Mapping[Any, Any] | Sequence[Any]
-"""Names, or name → null, a word, or {word, description}."""
+"""Label names, or a mapping from names to null, a word, or {word, description}."""
 
 
 def words_of(name: str) -> str:
-    """Split a label's name from CamelCase, snake_case or kebab-case into lower-case words ("AddToPlaylist" → "add to playlist")."""
+    """Split a label name in CamelCase, snake_case or kebab-case into lower-case words.
+
+    For example, "AddToPlaylist" becomes "add to playlist".
+    """
+    # Split camel case, including acronyms ("PDFFile" becomes "pdf file").
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return " ".join(re.sub(r"[_\-./\s]+", " ", spaced).lower().split()) or name
 
@@ -22,24 +26,28 @@ def words_of(name: str) -> str:
 def label_space(
     settings: LabelSettings | None, seen: Collection[str], source: str, at_least: int = 2
 ) -> tuple[Label, ...]:
-    """Return the labels in the config's order, or the sorted names of ``seen`` where the config lists none.
+    """Return the label space.
 
     Args:
-        seen: label names in the labelled training data.
-        source: what the labels come from, for messages.
-        at_least: labels that the task needs: two classes, or one entity type.
+        settings: The configured labels, whose order is kept; None takes the sorted names in
+            ``seen``.
+        seen: Label names in the labelled training data.
+        source: Origin of these names, for messages.
+        at_least: Minimal number of labels: 2 for classes, 1 for entity types.
 
     Raises:
-        ConfigError: an entry of ``settings`` has an unknown key or type, or a label is listed twice.
-        DataError: fewer than ``at_least`` labels.
+        ConfigError: If an entry of ``settings`` has an unknown key or type, or a label is repeated.
+        DataError: If there are fewer than ``at_least`` labels.
     """
+    # Inferred from the data, listed with details, or listed by name.
     if settings is None:
         labels = tuple(Label(name, words_of(name), words_of(name)) for name in sorted(seen))
     elif isinstance(settings, Mapping):
         labels = tuple(_label(str(name), entry) for name, entry in settings.items())
     elif isinstance(settings, str):
         raise ConfigError(
-            f"data.labels is the string '{settings}'; give a list of names, or a mapping name → {{word, description}}."
+            f"data.labels is the string '{settings}'; give a list of names, "
+            "or a mapping name → {word, description}."
         )
     else:
         labels = tuple(_label(str(name), None) for name in settings)
@@ -49,11 +57,13 @@ def label_space(
     if len(labels) < at_least:
         if at_least == 1:
             raise DataError(
-                f"{source} marks no entity of any type. Check the tags' column, or list the types in data.labels."
+                f"{source} contains no entities. "
+                "Check the column of the tags, or list the entity types in data.labels."
             )
         listed = f"only '{names[0]}'" if names else "none"
         raise DataError(
-            f"A classifier needs two labels or more; {source} has {listed}. Check data.label_column, or list them in data.labels."
+            f"A classifier needs at least two labels; {source} has {listed}. "
+            "Check data.label_column, or list the labels in data.labels."
         )
     return labels
 
@@ -68,6 +78,7 @@ def _label(name: str, entry: object) -> Label:
         raise ConfigError(
             f"data.labels.{name} is {entry!r}; give null, a word, or {{word: …, description: …}}."
         )
+    # Refuse misspelt keys, which would otherwise be ignored.
     for key in entry:
         if key not in ("word", "description"):
             raise ConfigError(

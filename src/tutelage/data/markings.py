@@ -1,4 +1,4 @@
-"""Texts with marked entities as data sets have them: words with tags, or a text with spans of characters."""
+"""Texts with entities, given as words with tags or as a text with character spans."""
 
 from __future__ import annotations
 
@@ -20,88 +20,114 @@ from tutelage.tasks.spans import (
 
 
 def from_words(
-    index: str, words: Sequence[Any], tags: Sequence[Any] | None, names: Sequence[str] = ()
+    location: str, words: Sequence[Any], tags: Sequence[Any] | None, names: Sequence[str] = ()
 ) -> tuple[str, str | None]:
-    """Text and target of words with their IOB1, IOB2 or BIOES tags (None where there are none, or where they are hidden).
+    """Convert words with IOB1, IOB2 or BIOES tags to a text and its target.
 
     Args:
-        names: of tags that are numbers, where the data set has them.
+        location: File and line, or split and row, for messages.
+        words: The words of the text.
+        tags: One tag per word; None if the text is unlabelled.
+        names: Names of numbered tags, in numeric order, if the data set has them. A hidden tag
+            makes the whole text unlabelled.
+
+    Returns:
+        The words joined by spaces, and the target as JSON spans (None for an unlabelled text).
 
     Raises:
-        DataError: they are not as many, a word is empty or holds a space, or a tag is not one.
+        DataError: If the numbers of words and tags differ, a word is empty or contains a space, or
+            a tag is invalid.
     """
-    given = [checked_word(index, word) for word in words]
+    given = [checked_word(location, word) for word in words]
     if tags is None or (names and HIDDEN in tags):
         return " ".join(given), None
     if len(given) != len(tags):
         raise DataError(
-            f"{index}: {len(given)} words and {len(tags)} tags. Give every word one tag."
+            f"{location}: {len(given)} words but {len(tags)} tags. Give every word one tag."
         )
-    tags = [named(index, tag, names) for tag in tags]
+    # Numbers become names; anything but a string is then an error.
+    tags = [named(location, tag, names) for tag in tags]
     for tag in tags:
         if not isinstance(tag, str):
             raise DataError(
-                f"{index}: the tag {tag!r} is {kind_of(tag)}, not a string such as B-PER. Write the names of the tags."
+                f"{location}: the tag {tag!r} is {kind_of(tag)}, not a string such as B-PER. "
+                "Write the tags by name."
             )
     try:
         return " ".join(given), write_spans(from_tags(tags))
     except DataError as error:
-        raise DataError(f"{index}: {error}") from None
+        raise DataError(f"{location}: {error}") from None
 
 
-def checked_word(index: str, given: Any) -> str:
-    """The word as a string.
+def checked_word(location: str, given: Any) -> str:
+    """Return the word as a string.
+
+    White space other than space, tab and line break may be part of a word ("1 000").
 
     Raises:
-        DataError: it is empty, or holds a space, a tab or the end of a line; other white space may be part of a word ("1 000").
+        DataError: If it is empty, or contains a space, a tab or a line break.
     """
     word = str(given) if isinstance(given, str | int | float) else ""
     if not word.strip() or " " in word or "\t" in word or word.splitlines() != [word]:
         raise DataError(
-            f"{index}: {given!r} is not a word: it is empty, or holds a space. Split it, or take it out."
+            f"{location}: {given!r} is not a word: it is empty or contains a space. "
+            "Split it, or remove it."
         )
     return word
 
 
 def from_spans(
-    index: str, text: str, spans: Sequence[Any] | None, names: Sequence[str] = ()
+    location: str, text: str, spans: Sequence[Any] | None, names: Sequence[str] = ()
 ) -> tuple[str, str | None]:
-    """Text and target of a raw text with spans of characters: [start, end, type], or objects with those keys ("label" for the type).
+    """Convert a raw text with character spans to a text and its target.
 
-    The text is split into words by rule, and also where a span begins or ends inside one. A span that is there twice counts once.
+    The text is split into words by rule, and also wherever a span begins or ends inside a word.
+    Repeated spans count once.
 
     Args:
-        names: of types that are numbers, where the data set has them; a hidden one hides the target.
+        location: File and line, or split and row, for messages.
+        text: The raw text.
+        spans: [start, end, type], or objects with these keys ("label" may replace "type"), in
+            characters, ``end`` exclusive. None if the text is unlabelled.
+        names: Names of numbered types, in numeric order, if the data set has them. A hidden type
+            makes the whole text unlabelled.
+
+    Returns:
+        The words joined by spaces, and the target as JSON spans (None for an unlabelled text).
 
     Raises:
-        DataError: a span is not one, lies outside the text, holds no word, has two types, or overlaps another.
+        DataError: If a span is malformed, lies outside the text, contains no word, has two types,
+            or overlaps another span.
     """
-    read = [_marked(index, given, text, names) for given in spans or ()]
+    read = [_marked(location, given, text, names) for given in spans or ()]
     if spans is None or None in read:
         return joined(text, split_words(text)), None
     marked = [one for one in read if one is not None]
     words = cut_at(split_words(text), [edge for one in marked for edge in (one.start, one.end)])
+    # From characters to words; two character spans may cover the same words.
     found: dict[Span, _Marked] = {}
     for one in marked:
         span = from_characters(words, one.start, one.end, one.type)
         if span is None:
             raise DataError(
-                f"{index}: the span [{one.start}, {one.end}) holds no word: {one.quote!r}. Mend it, or take it out."
+                f"{location}: the span [{one.start}, {one.end}) contains no word: {one.quote!r}. "
+                "Correct it, or remove it."
             )
         found.setdefault(span, one)
+    # Sorted spans overlap only if neighbours do.
     for first, second in pairwise(sorted(found)):
         if second.start < first.end:
-            raise DataError(f"{index}: {_clash(first, found[first], second, found[second])}")
+            raise DataError(f"{location}: {_clash(first, found[first], second, found[second])}")
     return joined(text, words), write_spans(found)
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, for messages: "a str", "an integer"."""
+    """Describe the type of a value for messages: "a str", "an integer"."""
     return "an integer" if type(value) is int else f"a {type(value).__name__}"
 
 
 class _Marked(NamedTuple):
-    """A span of characters, with at most 60 of them."""
+    """A character span with the first 60 characters of its text."""
 
     start: int
     end: int
@@ -109,43 +135,50 @@ class _Marked(NamedTuple):
     quote: str
 
 
-def _marked(index: str, given: Any, text: str, names: Sequence[str]) -> _Marked | None:
-    """The span as given; None where its type is hidden."""
+def _marked(location: str, given: Any, text: str, names: Sequence[str]) -> _Marked | None:
+    """Validate one span; None if its type is hidden."""
     if isinstance(given, Mapping):
-        # Tables have every key in every row, with null for what is not meant.
+        # Tables have every key in every row, with null in place of an absent one.
         types = [value for key in ("label", "type") if (value := given.get(key)) is not None]
         values: list[Any] = [given.get("start"), given.get("end"), types[0] if types else None]
     else:
         values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
     if len(values) != 3 or not all(type(value) is int for value in values[:2]):
-        raise DataError(f"{index}: {_no_span(given)}")
+        raise DataError(f"{location}: {_no_span(given)}")
     start, end, numbered = values[0], values[1], type(values[2]) is int
-    name = named(index, values[2], names)
-    # A name that is its own number is what `datasets` makes up where there is none.
+    name = named(location, values[2], names)
+    # In the absence of names, `datasets` makes up names that equal the numbers.
     if numbered and name in (values[2], str(values[2])):
         raise DataError(
-            f"{index}: the type {name} of the span [{start}, {end}) is an integer, and nothing says which type it means. Write the types "
-            'by name, such as "PER".'
+            f"{location}: the type {name} of the span [{start}, {end}) is an integer, "
+            'but the data set has no names for its types. Write the types by name, such as "PER".'
         )
     hidden = numbered and name is None
     if not hidden and not (isinstance(name, str) and name.strip()):
-        raise DataError(f"{index}: {_no_span(given)}")
+        raise DataError(f"{location}: {_no_span(given)}")
     if not 0 <= start < end <= len(text):
         raise DataError(
-            f"{index}: the span [{start}, {end}) does not lie in its text of {len(text)} characters."
+            f"{location}: the span [{start}, {end}) is not a valid range of its text of "
+            f"{len(text)} characters. Correct it, or remove it."
         )
     return None if hidden else _Marked(start, end, name, text[start:end][:60])
 
 
 def _no_span(given: Any) -> str:
-    return f'{given!r} is not a span. Give [start, end, "TYPE"] or {{"start": …, "end": …, "label": "TYPE"}}.'
+    return (
+        f"{given!r} is not a span. "
+        'Give [start, end, "TYPE"] or {"start": …, "end": …, "label": "TYPE"}.'
+    )
 
 
 def _clash(first: Span, one: _Marked, second: Span, other: _Marked) -> str:
-    """What is wrong with two spans that share a word, in the characters that were given."""
+    """Describe the conflict between two spans that share a word, in the given characters."""
     if first[:2] == second[:2]:
-        return f"the span [{one.start}, {one.end}) {one.quote!r} has two types, {one.type} and {other.type}. Keep one."
-    said = " and ".join(
+        return (
+            f"the span [{one.start}, {one.end}) {one.quote!r} has two types, "
+            f"{one.type} and {other.type}. Keep one."
+        )
+    both = " and ".join(
         f"[{span.start}, {span.end}) {span.quote!r} ({span.type})" for span in (one, other)
     )
-    return f"the spans {said} overlap; nested entities are not supported. Keep one of them."
+    return f"the spans {both} overlap; nested entities are not supported. Keep one of them."

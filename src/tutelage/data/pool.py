@@ -1,4 +1,7 @@
-"""The pool: an append-only ledger of rows over ``pool/rows.jsonl``, one line a row, written before anything is trained on it."""
+"""The pool: an append-only ledger of rows in pool/rows.jsonl.
+
+Rows are written to disk before anything trains on them.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,20 @@ from tutelage.records import Row, row_from_dict
 
 
 class Pool:
-    """Every row of a run, accepted or not, in the order in which it came.
+    """Every row of a run, accepted or not, in order of arrival.
 
-    A row is on disk when :meth:`append` returns. Lines are only ever added at the end; :meth:`truncate` takes back those that
-    came after a checkpoint, when a run resumes from it.
+    A row is on disk when :meth:`append` returns. Lines are only ever added at the end;
+    :meth:`truncate` takes back those after a checkpoint when a run resumes from it.
     """
 
     def __init__(self, path: Path, rows: Sequence[Row] = (), ends: Sequence[int] = ()) -> None:
-        """Use :meth:`open`; ``ends`` are the places in the file where the lines of ``rows`` end, in bytes."""
+        """Use :meth:`open` instead.
+
+        Args:
+            path: The ledger's file.
+            rows: The rows in it.
+            ends: Offset in bytes of the end of each row's line.
+        """
         self.path = path
         self._rows = list(rows)
         self._ends = list(ends)
@@ -30,10 +39,13 @@ class Pool:
 
     @classmethod
     def open(cls, path: Path | str) -> Pool:
-        """Read the ledger at ``path``, or begin one. A half-written last line, as ``kill -9`` leaves it, is cut away.
+        """Read the ledger at ``path``, or create an empty one.
+
+        A half-written last line, as ``kill -9`` leaves it, is cut off.
 
         Raises:
-            RunError: a line is not a row, an id stands twice, or the file cannot be read or made.
+            RunError: If a line is not a row, an id is repeated, or the file cannot be read or
+                created.
         """
         path = Path(path)
         try:
@@ -41,33 +53,37 @@ class Pool:
             path.touch()
             data = path.read_bytes()
             whole = data.rfind(b"\n") + 1
+            # A line without its newline was never acknowledged by append().
             if whole < len(data):
                 _cut(path, whole)
         except OSError as error:
             raise _not_written(path, error) from error
+        # Parse every line, and remember its end for truncate().
         rows: list[Row] = []
         ends: list[int] = []
         seen: set[str] = set()
-        index = 0
+        end = 0
         for number, line in enumerate(data[:whole].split(b"\n")[:-1], start=1):
-            index += len(line) + 1
+            end += len(line) + 1
             try:
                 row = row_from_dict(json.loads(line))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise RunError(
-                    f"{path}:{number} is not a row of a pool ({error}). The file was altered; start the run anew in another folder."
+                    f"{path}:{number} is not a row of a pool ({error}). "
+                    "The file was altered; start the run again in another folder."
                 ) from error
             if row.id in seen:
                 raise RunError(
-                    f"{path}:{number} repeats the id '{row.id}'. The file was altered; start the run anew in another folder."
+                    f"{path}:{number} repeats the id '{row.id}'. "
+                    "The file was altered; start the run again in another folder."
                 )
             seen.add(row.id)
             rows.append(row)
-            ends.append(index)
+            ends.append(end)
         return cls(path, rows, ends)
 
     def __len__(self) -> int:
-        """The number of rows, rejected ones included."""
+        """Return the number of rows, including rejected ones."""
         return len(self._rows)
 
     @property
@@ -76,25 +92,28 @@ class Pool:
         return tuple(self._rows)
 
     def accepted(self) -> tuple[Row, ...]:
-        """The accepted rows, in order."""
+        """Return the accepted rows, in order."""
         return tuple(row for row in self._rows if row.accepted)
 
     def of_round(self, round: int) -> tuple[Row, ...]:
-        """The rows of one round, rejected ones included, in order."""
+        """Return the rows of one round, including rejected ones, in order."""
         return tuple(row for row in self._rows if row.round == round)
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Write ``rows`` at the end and wait until the disk has them: all of them, or none.
+        """Write ``rows`` at the end, all or none, and wait until they are on disk.
 
         Raises:
-            RunError: an id is in the pool already or stands twice, a number is not finite, or the disk did not take the rows.
+            RunError: If an id is repeated or already in the pool, a number is not finite, or the
+                disk refuses the rows.
         """
+        # Validate and serialise everything before the first byte is written.
         new = list(rows)
         ids: set[str] = set()
         for row in new:
             if row.id in self._ids or row.id in ids:
                 raise RunError(
-                    f"Row '{row.id}' ({row.text[:60]!r}) is in {self.path} already. A row is written once; give a new one an id of its own."
+                    f"Row '{row.id}' ({row.text[:60]!r}) is already in {self.path}. "
+                    "A row is written only once; give a new row a new id."
                 )
             ids.add(row.id)
         lines = [_line(row) for row in new]
@@ -102,19 +121,20 @@ class Pool:
         try:
             with self.path.open("r+b", buffering=0) as handle:
                 if os.fstat(handle.fileno()).st_size > start:
-                    os.ftruncate(handle.fileno(), start)  # what an interrupted append left
+                    os.ftruncate(handle.fileno(), start)  # the remains of an interrupted append
                 handle.seek(start)
                 try:
                     _write_all(handle.fileno(), b"".join(lines))
                     os.fsync(handle.fileno())
                 except OSError:
-                    # What was written of them goes, so that no half line stays; a full disk allows that. Where it cannot, the
-                    # next append or open cuts it away, and the reason to tell is the first one.
+                    # Remove a half-written line, which even a full disk permits. If that fails,
+                    # too, the next append or open cuts it off; report the first error.
                     with contextlib.suppress(OSError):
                         os.ftruncate(handle.fileno(), start)
                     raise
         except OSError as error:
             raise _not_written(self.path, error) from error
+        # Only rows on disk enter the ledger in memory.
         for row, line in zip(new, lines, strict=True):
             start += len(line)
             self._rows.append(row)
@@ -122,9 +142,16 @@ class Pool:
         self._ids |= ids
 
     def digest(self, length: int | None = None) -> str:
-        """SHA-256 (64 hex digits) over id, text, target, source, round, accepted and reason of the first ``length`` rows (None: all).
+        """Hash the first ``length`` rows.
 
-        Distributions, confidences and weights are left out: they are floats, whose last digits differ between machines.
+        The hash covers id, text, target, source, round, accepted and reason. Distributions,
+        confidences and weights are left out: the last digits of floats differ between machines.
+
+        Args:
+            length: Number of rows; None takes all.
+
+        Returns:
+            A SHA-256 digest of 64 hex digits.
         """
         total = hashlib.sha256()
         for row in self._rows[:length]:
@@ -137,20 +164,28 @@ class Pool:
         return total.hexdigest()
 
     def truncate(self, length: int, digest: str) -> None:
-        """Take back every row after the first ``length``, which must have ``digest``; the file changes in one step, or not at all.
+        """Remove every row after the first ``length`` in one atomic step.
+
+        Args:
+            length: Number of rows to keep.
+            digest: Their expected hash, see :meth:`digest`.
 
         Raises:
-            RunError: the pool is shorter, or its rows are not those of the checkpoint; nothing is cut then.
+            RunError: If the pool is shorter, or its rows differ from those of the checkpoint; the
+                file is then left unchanged.
         """
         if not 0 <= length <= len(self):
             raise RunError(
-                f"The checkpoint knows {length} rows, but {self.path} has {len(self)}. They do not belong together, or rows were lost; "
-                "resume with the run's own folder, or start anew."
+                f"The checkpoint knows {length} rows, but {self.path} has {len(self)}. "
+                "They do not belong together, or rows were lost; "
+                "resume with the run's own folder, or start again."
             )
+        # The same number of rows need not be the same rows.
         if (found := self.digest(length)) != digest:
             raise RunError(
-                f"The first {length} rows of {self.path} have the hash {found[:12]}…, and the checkpoint expects {digest[:12]}…. "
-                "The pool was altered since; resume with the run's own folder, or start anew."
+                f"The first {length} rows of {self.path} have the hash {found[:12]}…, "
+                f"but the checkpoint expects {digest[:12]}…. The pool was altered since; "
+                "resume with the run's own folder, or start again."
             )
         if length == len(self):
             return
@@ -167,11 +202,12 @@ def _line(row: Row) -> bytes:
         try:
             return json.dumps(asdict(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
         except UnicodeEncodeError:
-            # A model may write half a surrogate pair, which UTF-8 has no bytes for; JSON's escapes do.
+            # A model may generate a lone surrogate: not encodable in UTF-8, but as a JSON escape.
             return json.dumps(asdict(row), allow_nan=False).encode() + b"\n"
     except ValueError as error:
         raise RunError(
-            f"Row '{row.id}' ({row.text[:60]!r}) holds a number that is not finite ({error}); its weight or distribution is broken."
+            f"Row '{row.id}' ({row.text[:60]!r}) contains a number that is not finite ({error}); "
+            "its weight or distribution is broken."
         ) from error
 
 
@@ -189,6 +225,7 @@ def _cut(path: Path, size: int) -> None:
 
 def _not_written(path: Path, error: OSError) -> RunError:
     return RunError(
-        f"{path} could not be written ({error.strerror or error}). Free some space or mend the permissions, then resume the run; "
-        "every row that was written before is still there."
+        f"{path} could not be written ({error.strerror or error}). "
+        "Free some disk space or fix the permissions, then resume the run; "
+        "every row written before is still there."
     )

@@ -1,4 +1,7 @@
-"""Reads one file of texts, with or without labels, from jsonl, csv, tsv, parquet or conll. Every complaint names the file and the line."""
+"""Reads one file of texts, with or without labels, from jsonl, csv, tsv, parquet or conll.
+
+Every error names the file and the line.
+"""
 
 from __future__ import annotations
 
@@ -23,32 +26,39 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "parquet": (".parquet",),
     "conll": (".conll", ".iob", ".iob2", ".bio", ".txt"),
 }
-"""File name endings by format. A tsv has no quoting: a quote is a quote."""
+"""File name endings by format. A tsv file has no quoting: a quote is an ordinary character."""
 
 
 def read_split(
     path: Path, columns_read: Columns, *, need_label: bool, encoding: str = "utf-8"
 ) -> RawSplit:
-    """Read every row of ``path``; the format follows from its ending.
+    """Read every row of a file, whose ending determines its format.
 
     Args:
-        need_label: an absent label is then an error; else the rows come without labels.
-        encoding: of a text file; parquet has its own.
+        path: The file.
+        columns_read: The columns to read.
+        need_label: Whether an absent label is an error; if not, the rows come without labels.
+        encoding: Encoding of a text file; parquet files have their own.
 
     Raises:
-        DataError: the file is empty, broken, not in ``encoding``, lacks a column, or cannot hold what the task needs.
-        ConfigError: ``encoding`` is not known.
+        DataError: If the file is empty, broken or not in ``encoding``, lacks a column, or has a
+            format unsuitable for the task.
+        ConfigError: If ``encoding`` is unknown to Python.
     """
+    # Refuse formats that cannot hold the labels of the task.
     if columns_read.kind == "classification" and path.suffix in FORMATS["conll"]:
         raise DataError(
-            f"{path} holds words with the tags of entities, and the task is classification. Give task=ner."
+            f"{path} contains words with entity tags, but the task is classification. Set task=ner."
         )
     if columns_read.kind == "ner" and path.suffix in (*FORMATS["csv"], *FORMATS["tsv"]):
         raise DataError(
-            f"{path}: a {path.suffix[1:]} file has no lists, so it cannot mark entities. Write jsonl or parquet with '{columns_read.words}' "
-            f"and '{columns_read.tags}', or with '{columns_read.text}' and '{columns_read.spans}', or one word a line with its tag as "
-            f"{path.stem}.conll; texts with one label each go with task=classification."
+            f"{path}: a {path.suffix[1:]} file has no lists, so it cannot mark entities. "
+            f"Write jsonl or parquet with '{columns_read.words}' and '{columns_read.tags}', "
+            f"or with '{columns_read.text}' and '{columns_read.spans}', "
+            f"or one word per line with its tag as {path.stem}.conll; "
+            "for texts with one label each, set task=classification."
         )
+    # Binary parquet carries its own encoding and class names; all other formats are text.
     if path.suffix in FORMATS["parquet"]:
         columns, records, names = _parquet(path)
         columns_read = replace(columns_read, classes=names)
@@ -66,50 +76,55 @@ def read_split(
 def _decode(path: Path, encoding: str) -> str:
     data = path.read_bytes()
     if not data.strip():
-        raise DataError(f"{path} is empty. Fill it, or take it out of the folder.")
+        raise DataError(f"{path} is empty. Add rows to it, or remove it from the folder.")
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except LookupError:
         raise ConfigError(
-            f"Python knows no encoding '{encoding}'. Set data.encoding= to one that it knows, for instance utf-8 or cp1252."
+            f"Python knows no encoding '{encoding}'. "
+            "Set data.encoding= to a known one, for instance utf-8 or cp1252."
         ) from None
     except UnicodeDecodeError as error:
-        # Only for the message.
+        # Guess the encoding from a window around the offending byte, for the message only.
         from charset_normalizer import from_bytes
 
+        # Aligned to 4 bytes, so that UTF-16 and UTF-32 stay decodable.
         start = max(0, error.start - 50_000) // 4 * 4
         best = from_bytes(data[start : start + 100_000]).best()
         guess = best.encoding if best else ""
         sentence = (
             f"It looks like {guess}: set"
             if guess
-            else "No encoding fits it well; find out which it is, and set"
+            else "No encoding fits it well; find out the right one and set"
         )
         name = guess or "<encoding>"
         raise DataError(
-            f"{path} is not {encoding}: byte {data[error.start]:#04x} at offset {error.start}. {sentence} data.encoding={name}, "
+            f"{path} is not {encoding}: byte {data[error.start]:#04x} at offset {error.start}. "
+            f"{sentence} data.encoding={name}, "
             f"or convert it: iconv -f {name} -t utf-8 {path.name} > converted{path.suffix}"
         ) from None
 
 
 def _jsonl(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
     records: list[tuple[str, dict[str, Any]]] = []
-    # Not splitlines(): it also cuts at characters that JSON strings may hold.
+    # Not splitlines(): it also splits at characters that are legal inside JSON strings.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        index = f"{path}:{number}"
+        location = f"{path}:{number}"
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f'{index}: not JSON ({error}). Each line must be one object such as {{"text": …, "label": …}}; it reads {line[:60]!r}.'
+                f"{location}: not JSON ({error}). Each line must be one object "
+                f'such as {{"text": …, "label": …}}; it reads {line[:60]!r}.'
             ) from None
         if not isinstance(record, dict):
             raise DataError(
-                f"{index}: a line must be a JSON object with named columns, not a {type(record).__name__}; it reads {line[:60]!r}."
+                f"{location}: a line must be a JSON object with named columns, "
+                f"not a {type(record).__name__}; it reads {line[:60]!r}."
             )
-        records.append((index, record))
+        records.append((location, record))
     return list(records[0][1]) if records else [], iter(records)
 
 
@@ -119,10 +134,11 @@ def _conll(
     sentences = read_sentences(str(path), text, read.word_number, read.tag_number)
     if need_label and any(sentence.tags is None for sentence in sentences):
         raise DataError(
-            f"{path} has one column, so it has words and no tags. Add the tags, a space or tab after each word."
+            f"{path} has one column, so it has words but no tags. "
+            "Add the tags, a space or tab after each word."
         )
     records = (
-        (sentence.index, {read.words: sentence.words, read.tags: sentence.tags})
+        (sentence.location, {read.words: sentence.words, read.tags: sentence.tags})
         for sentence in sentences
     )
     return [read.words, read.tags], records
@@ -136,20 +152,22 @@ def _separated(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, di
         reader = csv.reader(source, strict=True)
     records: list[tuple[str, dict[str, Any]]] = []
     try:
+        # The first line names the columns; empty lines are skipped.
         header = [name.strip() for name in next(reader)]
         for values in reader:
             if not values:
                 continue
-            index = f"{path}:{reader.line_num}"
+            location = f"{path}:{reader.line_num}"
             if len(values) != len(header):
                 raise DataError(
-                    f"{index}: {len(values)} fields where the header has {len(header)} ({', '.join(header)}). "
-                    "Quote fields that hold separators."
+                    f"{location}: {len(values)} fields, but the header has {len(header)} "
+                    f"({', '.join(header)}). Quote fields that contain separators."
                 )
-            records.append((index, dict(zip(header, values, strict=True))))
+            records.append((location, dict(zip(header, values, strict=True))))
     except csv.Error as error:
         raise DataError(
-            f"{path}:{reader.line_num}: not a clean {path.suffix[1:]} file ({error}). Check its quotes, or write it as jsonl."
+            f"{path}:{reader.line_num}: not a valid {path.suffix[1:]} file ({error}). "
+            "Check its quotes, or write it as jsonl."
         ) from None
     return header, iter(records)
 
@@ -163,9 +181,10 @@ def _parquet(
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
-            f"{path} cannot be read as parquet ({str(error).splitlines()[0]}). Write it again, or give jsonl or csv."
+            f"{path} cannot be read as parquet ({str(error).splitlines()[0]}). "
+            "Write it again, or give jsonl or csv."
         ) from None
-    # Batch by batch, so that a large file is not held twice as Python objects.
+    # Convert batch by batch: a large file need not exist twice in memory as Python objects.
     rows = chain.from_iterable(
         batch.to_pylist() for batch in table.to_batches(max_chunksize=10_000)
     )

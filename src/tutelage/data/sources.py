@@ -1,7 +1,8 @@
-"""Where data comes from: the shipped sample, files of one's own, or the Hugging Face hub.
+"""Data sources: the samples shipped with the package, local files, or the Hugging Face hub.
 
-Each function takes plain keyword arguments, so that a YAML with ``_target_: tutelage.data.sources.load_files`` can call it, and gives
-a cleaned :class:`Dataset` (what cleaning does: :mod:`tutelage.data.assembly`).
+Each function takes plain keyword arguments, so that a YAML file can call it with ``_target_:
+tutelage.data.sources.load_files``, and returns a cleaned :class:`Dataset` (see
+:mod:`tutelage.data.assembly` for the cleaning).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from tutelage.data.assembly import assemble
 from tutelage.data.dataset import Dataset, Kind
@@ -31,21 +33,34 @@ _HUB_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 
 
 def load_sample(
-    name: str = "snips_intent",
+    name: Literal["snips_intent", "wikigold"] = "snips_intent",
     labels: LabelSettings | None = None,
     near_threshold: float = 0.9,
     kind: Kind = "classification",
 ) -> Dataset:
-    """Load a data set that is shipped with the package; its SOURCE.md says where it is from.
+    """Load a data set shipped with the package; its SOURCE.md names its origin.
+
+    Args:
+        name: Name of the sample: "snips_intent" (requests to a voice assistant, 7 classes) or
+            "wikigold" (sentences of Wikipedia, 4 entity types; needs ``task=ner``).
+        labels: The label space: a list of names, or a mapping from each name to null, a word, or
+            {word, description}. ``word`` is the teacher's word for the label, ``description``
+            explains it in prompts. None infers the names from the labels of train.
+        near_threshold: Similarity in (0, 1] from which a pool text counts as a near duplicate of a
+            dev or test text and is left out of the pool; 1 leaves out exact and normalised copies
+            only.
+        kind: Form of the labels. Set by the task group (``task=classification`` or ``task=ner``),
+            not in the data group.
 
     Raises:
-        DataError: there is no sample of that name.
+        DataError: If there is no sample of that name.
     """
     samples = Path(str(resources.files("tutelage.data"))) / "samples"
     available = sorted(folder.name for folder in samples.iterdir() if folder.is_dir())
     if name not in available:
         raise DataError(
-            f"{did_you_mean('sample', name, available)} For your own data: data=files data.path=<folder>."
+            f"{did_you_mean('sample', name, available)} "
+            "For your own data: data=files data.path=<folder>."
         )
     return load_files(
         samples / name, kind=kind, labels=labels, near_threshold=near_threshold, name=name
@@ -54,7 +69,7 @@ def load_sample(
 
 def load_files(
     path: str | Path,
-    format: str = "auto",
+    format: Literal["auto", "jsonl", "csv", "tsv", "parquet", "conll"] = "auto",
     text_column: str = "text",
     label_column: str = "label",
     words_column: str = "tokens",
@@ -70,25 +85,54 @@ def load_files(
     name: str | None = None,
     kind: Kind = "classification",
 ) -> Dataset:
-    """Load train (or pool), validation (or dev) and test, and shots where there is one, from a folder.
+    """Load a folder of files: train (or pool), validation (or dev), test, and optionally shots.
 
-    Without a validation file, dev is cut from train. A train file without labels needs a shots file.
+    Without a validation file, dev is cut from train. A train file without labels needs a shots
+    file.
 
     Args:
-        format: "jsonl", "csv", "tsv", "parquet" or "conll"; "auto" takes what is there.
-        words_column, tags_column, spans_column: of NER: words and their tags, or ``text_column`` with spans of characters.
-        word_column_number, tag_column_number: places of the columns of a conll file; -1 is the last.
-        labels: names, or name → {word, description}; None infers them from the training labels.
-        name: the data set's name in reports; the folder's by default.
+        path: The folder.
+        format: Format of the files. "auto" takes the files of any format; "jsonl", "csv", "tsv",
+            "parquet" and "conll" restrict the search to one. The ending of "conll" is .conll, .iob,
+            .iob2, .bio, or (only with ``task=ner``) .txt.
+        text_column: Column with the text. With ``task=ner``, it is read together with
+            ``spans_column``.
+        label_column: Column with the label (``task=classification``).
+        words_column: Column with a list of words (``task=ner``).
+        tags_column: Column with a list of tags in IOB1, IOB2 or BIOES, one per word (``task=ner``).
+            Words with tags take precedence over a text with spans in the same row.
+        spans_column: Column with a list of character spans in ``text_column``, each [start, end,
+            type] or {start, end, label} with ``end`` exclusive (``task=ner``).
+        word_column_number: Index of the word column in conll files, whose columns have no names; 0
+            is the first column and -1 the last.
+        tag_column_number: Index of the tag column in conll files, likewise.
+        labels: The label space: a list of names, or a mapping from each name to null, a word, or
+            {word, description}. ``word`` is the teacher's word for the label, ``description``
+            explains it in prompts. None infers the names from the labels of train.
+        encoding: Encoding of text files, by its Python name; parquet files have their own.
+        near_threshold: Similarity in (0, 1] from which a pool text counts as a near duplicate of a
+            dev or test text and is left out of the pool; 1 leaves out exact and normalised copies
+            only.
+        validation_share: Share of each class of train, between 0 and 1, that becomes dev if there
+            is no validation file. NER texts are cut without regard to their types.
+        split_seed: Seed of that cut. It is independent of the run's seed, so all seeds of a sweep
+            share one dev set.
+        name: Name of the data set in reports and in the run's folder; None takes the name of the
+            folder.
+        kind: Form of the labels. Set by the task group (``task=classification`` or ``task=ner``),
+            not in the data group.
 
     Raises:
-        DataError: a file, column, label or text is missing or not usable; the message says which and what to do.
-        ConfigError: a setting is not usable.
+        DataError: If a file, column, label or text is missing or unusable; the message names it and
+            the remedy.
+        ConfigError: If a setting is invalid.
     """
+    # The folder, with help for a misspelt one.
     folder = Path(path).expanduser()
     if folder.is_file():
         raise DataError(
-            f"{folder} is a file; data.path= takes the folder that holds train, validation and test files (here: {folder.parent})."
+            f"{folder} is a file; data.path= takes the folder with the train, validation and test "
+            f"files (here: {folder.parent})."
         )
     if not folder.is_dir():
         near = (
@@ -98,8 +142,10 @@ def load_files(
         )
         beside = f" {did_you_mean('folder', folder.name, near)}" if near else ""
         raise DataError(
-            f"There is no folder {folder}.{beside} Set data.path= to a folder with train, validation and test files."
+            f"There is no folder {folder}.{beside} "
+            "Set data.path= to a folder with train, validation and test files."
         )
+    # The endings to search. Only NER reads .txt files, which need not contain CoNLL columns.
     if format != "auto" and format not in FORMATS:
         raise ConfigError(f"data.format: {did_you_mean('format', format, ['auto', *FORMATS])}")
     suffixes = (
@@ -108,9 +154,8 @@ def load_files(
         else tuple(suffix for endings in FORMATS.values() for suffix in endings)
     )
     if kind != "ner":
-        suffixes = tuple(
-            suffix for suffix in suffixes if suffix != ".txt"
-        )  # it says nothing of what the file holds
+        suffixes = tuple(suffix for suffix in suffixes if suffix != ".txt")
+
     columns = Columns(
         kind,
         text=text_column,
@@ -121,6 +166,7 @@ def load_files(
         word_number=word_column_number,
         tag_number=tag_column_number,
     )
+    # Read the files that exist; missing required ones are an error in _file_of.
     splits: dict[str, RawSplit] = {}
     for split in _FILE_NAMES:
         if (file := _file_of(folder, split, suffixes)) is not None:
@@ -147,18 +193,21 @@ def _file_of(folder: Path, split: str, suffixes: tuple[str, ...]) -> Path | None
     ]
     if len(found) > 1:
         raise DataError(
-            f"{folder} has more than one {split} file: {', '.join(file.name for file in found)}. Keep one, or choose with data.format=."
+            f"{folder} has more than one {split} file: {', '.join(file.name for file in found)}. "
+            "Keep one of them, or choose with data.format=."
         )
     if not found and split in ("train", "test"):
         there = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
         wanted = " or ".join(f"{stem}{{{','.join(suffixes)}}}" for stem in _FILE_NAMES[split])
+        # A .txt file with the right name suggests a missing task=ner.
         plain = (
             any((folder / f"{stem}.txt").is_file() for stem in _FILE_NAMES[split])
             and ".txt" not in suffixes
         )
-        columns = " A .txt file of words and tags is read with task=ner." if plain else ""
+        columns = " A .txt file with words and tags needs task=ner." if plain else ""
         raise DataError(
-            f"{folder} has no {split} file ({wanted}); it holds: {there}.{columns} Add it, or set data.path= or data.format=."
+            f"{folder} has no {split} file ({wanted}); it contains: {there}.{columns} "
+            "Add the file, or set data.path= or data.format=."
         )
     return found[0] if found else None
 
@@ -179,18 +228,43 @@ def load_hub(
     split_seed: int = 13,
     kind: Kind = "classification",
 ) -> Dataset:
-    """Load a data set from the Hugging Face hub, or from a folder that ``datasets`` can read.
+    """Load a data set from the Hugging Face hub, or from a folder readable by ``datasets``.
 
     Args:
-        subset: the data set's configuration, where it has several.
-        splits: the hub's name for "train", "validation" and "test" (and "shots"); slices such as "train[:5000]" work. A null
-            validation is cut from train.
-        revision: a commit or tag; without one the newest is taken, and the notes say so.
+        name: Id of the data set on the hub, such as "SetFit/sst2", or the path of a folder.
+        subset: The configuration of the data set, if it has several; None takes the default one.
+        splits: The hub's split names for "train", "validation" and "test" (and optionally "shots");
+            slices such as "train[:5000]" work. Splits not listed keep their own name. A null
+            validation is cut from train; train and test must not be null.
+        text_column: Column with the text. With ``task=ner``, it is read together with
+            ``spans_column``.
+        label_column: Column with the label (``task=classification``).
+        words_column: Column with a list of words (``task=ner``).
+        tags_column: Column with a list of tags in IOB1, IOB2 or BIOES, one per word (``task=ner``).
+            Numbered tags need the names stored with the data set (ClassLabel). Words with tags take
+            precedence over a text with spans in the same row.
+        spans_column: Column with character spans in ``text_column``: a list of [start, end, type]
+            or {start, end, label}, or an object of lists (``task=ner``).
+        labels: The label space: a list of names, or a mapping from each name to null, a word, or
+            {word, description}. ``word`` is the teacher's word for the label, ``description``
+            explains it in prompts. None infers the names from the labels of train.
+        revision: A commit or tag; None takes the newest revision and adds a note to the report.
+        near_threshold: Similarity in (0, 1] from which a pool text counts as a near duplicate of a
+            dev or test text and is left out of the pool; 1 leaves out exact and normalised copies
+            only.
+        validation_share: Share of each class of train, between 0 and 1, that becomes dev if there
+            is no validation split. NER texts are cut without regard to their types.
+        split_seed: Seed of that cut. It is independent of the run's seed, so all seeds of a sweep
+            share one dev set.
+        kind: Form of the labels. Set by the task group (``task=classification`` or ``task=ner``),
+            not in the data group.
 
     Raises:
-        DataError: the data set, subset, split or column cannot be had; offline too, with ``data=files`` as the way out.
-        ConfigError: ``splits`` has an unknown key.
+        DataError: If the data set, subset, split or column is unavailable, or there is no network;
+            the message suggests ``data=files`` instead.
+        ConfigError: If ``splits`` has an unknown key, or another setting is invalid.
     """
+    # Unlisted splits keep their usual name; null removes a split.
     names = {**_HUB_SPLITS, **(splits or {})}
     for split in names:
         if split not in _FILE_NAMES:
@@ -213,7 +287,8 @@ def load_hub(
     for split in ("train", "test"):
         if split not in raw:
             raise DataError(
-                f"data.splits.{split} is null, and a run needs it. Name a split of '{name}', or a slice such as train[90%:]."
+                f"data.splits.{split} is null, but a run needs it. "
+                f"Name a split of '{name}', or a slice such as train[90%:]."
             )
     return assemble(
         name,
@@ -225,7 +300,7 @@ def load_hub(
         split_seed=split_seed,
         notes=[]
         if revision
-        else [f"'{name}' was taken at its newest revision; data.revision=<commit> pins it"],
+        else [f"'{name}' was loaded at its newest revision; data.revision=<commit> pins it"],
     )
 
 
@@ -238,7 +313,7 @@ def _hub_split(
     *,
     need_label: bool,
 ) -> RawSplit:
-    # Imported here: datasets takes seconds to import, and most runs do without it.
+    # Imported here: datasets takes seconds to import, and most runs do not need it.
     import datasets
     import httpx
 
@@ -255,9 +330,10 @@ def _hub_split(
         raise DataError(
             f"Split '{split}' of the hub data set '{name}' could not be loaded: {lines[0]} "
             "Check the name, data.subset, data.splits and data.revision "
-            "(data.splits.validation=null cuts dev from train). Where the hub cannot be reached, save the data as files "
-            "and use data=files data.path=<folder>."
+            "(data.splits.validation=null cuts dev from train). If the hub is out of reach, "
+            "save the data as files and use data=files data.path=<folder>."
         ) from error
+    # The hub stores class names next to the data.
     columns_read = replace(columns_read, classes=class_names(data.features.to_dict()))
     where = f"{name}[{split}]"
     records = ((f"{where}: row {number}", record) for number, record in enumerate(data, start=1))

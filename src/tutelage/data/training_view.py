@@ -1,4 +1,7 @@
-"""Which rows an epoch trains on: the newest batch, repeated, with a review of older ones (EvoKD), or everything so far."""
+"""The rows that an epoch trains on.
+
+These are the newest batch, repeated, with reviews of older rows (EvoKD), or all rows so far.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,39 @@ from typing import Literal
 
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, did_you_mean
-from tutelage.records import Row, record_id
+from tutelage.records import Row, derive_seed
 from tutelage.timeline import Position
 
 Window = Literal["batch", "all"]
+"""Rows of a round's epochs: its own fresh rows, or every accepted row so far."""
 
 
 def newest_of_each_text(rows: Sequence[Row]) -> list[Row]:
-    """``rows`` without those of pool texts that have a later row among them (FreeAL labels texts anew; the ledger keeps every row)."""
+    """Keep only the newest row of each pool text; rows that are not from the pool all stay.
+
+    FreeAL relabels texts, and the ledger keeps every row of them.
+    """
     newest = {row.parents[0]: row.id for row in rows if row.source == "pool"}
     return [row for row in rows if row.source != "pool" or newest[row.parents[0]] == row.id]
 
 
 class RoundView:
-    """The training view of a growing run; ``position`` is moved by the growth callback.
+    """The training view of a growing run.
+
+    The growth callback moves ``position`` from stage to stage.
 
     Args:
-        window: "batch" trains a round on its fresh rows (EvoKD's repeated batch); "all" on every accepted row so far.
-        gold_repeats: how often each gold shot stands in an epoch.
-        review_every: with "batch", every so many rounds older rows come back (EvoKD's review history); 0 never.
-        review_size: at most so many of them, balanced over classes.
+        window: "batch" trains a round on its fresh rows (EvoKD's repeated batch), "all" on every
+            accepted row so far.
+        gold_repeats: Number of copies of each gold shot per epoch.
+        review_every: With "batch", period in rounds at which older rows return (EvoKD's review
+            history); 0 disables reviews.
+        review_size: Maximal number of reviewed rows, balanced over classes.
+        seed: Seed of the draw of reviewed rows.
+        seed_source: The setting behind the first rows, for error messages.
 
     Raises:
-        ConfigError: an unknown window, or negative numbers.
+        ConfigError: If ``window`` is unknown, or a number is out of range.
     """
 
     def __init__(
@@ -43,10 +56,12 @@ class RoundView:
         seed_source: str,
     ) -> None:
         if window not in ("batch", "all"):
-            raise ConfigError(did_you_mean("method.training.train_on", window, ("batch", "all")))
+            raise ConfigError(did_you_mean("training.train_on", window, ("batch", "all")))
         if gold_repeats < 1 or review_every < 0 or review_size < 0:
             raise ConfigError(
-                f"method.training.gold_repeats={gold_repeats} must be 1 or more; review_every={review_every} and review_size={review_size} 0 or more."
+                f"training.gold_repeats={gold_repeats} must be 1 or more; "
+                f"training.review_every={review_every} and training.review_size={review_size} "
+                "must be 0 or more."
             )
         self._window = window
         self._gold_repeats = gold_repeats
@@ -57,18 +72,23 @@ class RoundView:
 
     @property
     def seed_source(self) -> str:
-        """Where the first rows come from, for error messages."""
+        """The setting behind the first rows, for error messages."""
         return self._seed_source
 
     def rows(self, pool: Pool, epoch: int) -> list[Row]:
-        """The rows of this epoch; gold shots are always among them, and of a pool text that was labelled anew only its newest row."""
+        """Return the rows of this epoch.
+
+        Gold shots are always included, and of a relabelled pool text only its newest row.
+        """
+        # Gold rows, and grown rows without outdated labels.
         accepted = pool.accepted()
         gold = [row for row in accepted if row.source == "gold"]
         grown = newest_of_each_text([row for row in accepted if row.source != "gold"])
-        # Gold alone (shots, supervised) needs no repeats: there is nothing to stand out from.
+        # Gold rows alone (shots, supervised) are not repeated: they compete with nothing.
         repeated = gold * self._gold_repeats if grown else gold
         if self.position.stage != "round" or self._window == "all":
             return [*repeated, *grown]
+        # A round trains on its own batch, plus a periodic review of older rows.
         fresh = [row for row in grown if row.round == self.position.round]
         older = [row for row in grown if row.round != self.position.round]
         return [*repeated, *fresh, *self._reviewed(older)]
@@ -77,9 +97,11 @@ class RoundView:
         every, size = self._review
         if not every or self.position.round % every or not older:
             return []
-        rng = random.Random(int(record_id("review", self._seed, self.position.round), 16))
+        # Shuffle within each class, then draw from the classes in turn.
+        rng = random.Random(derive_seed("review", self._seed, self.position.round))
         by_class: dict[str, list[Row]] = {}
         for row in older:
+            # Generated rows count under the requested class, others under their target.
             by_class.setdefault(row.asked or row.target, []).append(row)
         for members in by_class.values():
             rng.shuffle(members)

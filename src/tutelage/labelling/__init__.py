@@ -1,1 +1,1 @@
-"""How a teacher labels texts: scoring for classes, verification and extraction for entities."""
+"""Labels texts with a teacher: scoring for classes, verification or extraction for entities."""

@@ -1,4 +1,7 @@
-"""What a labeller of texts gives back, for both tasks: an opinion, and from it the target that a row would have."""
+"""The interface of labellers for both tasks: drafts in, opinions out.
+
+An opinion yields the target of a row for each label that may be accepted.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,20 @@ from tutelage.teacher.base import OnReply, Request, Teacher
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A text to be labelled.
+    """A text to label.
+
+    Positions are [start, end) in words.
 
     Attributes:
-        mentions: for NER the spans that it was written around, of the type that was asked for, or "O": words that are to be no name. Empty
-            for any other text.
-        kept: for NER the other entities that it had to hold. They stay as they are; their scores only say how sure the teacher is.
-        proposed: for NER where the student sees a name or nearly does, as [start, end) in words; empty where it was not asked.
-        named: for NER other names that it was written around, as [start, end) in words: asked about like candidates, whatever they are.
+        text: The text; for NER its words, joined by single spaces.
+        mentions: For NER: the spans that a generated text was written around, with the requested
+            type, or with "O" for words that must not be a name. Empty for other texts.
+        kept: For NER: further entities required in the text. They always stay; their scores only
+            measure the teacher's confidence.
+        proposed: For NER: positions where the student predicts an entity, or nearly does. Empty if
+            the student was not asked.
+        named: For NER: positions of further names that the text was written around. They are scored
+            like span candidates, whatever they turn out to be.
     """
 
     text: str
@@ -34,11 +43,16 @@ class Draft:
 
     @property
     def fixed(self) -> tuple[Span, ...]:
-        """Both kinds."""
+        """The mentions and the kept entities together."""
         return (*self.mentions, *self.kept)
 
     def leaves(self, start: int, end: int) -> bool:
-        """Whether an entity may be seen there: it overlaps none that is fixed. Words that are no name may be part of one."""
+        """Returns whether the words [start, end) can be an entity besides the fixed ones.
+
+        They must not overlap a fixed entity. A mention "O" may be part of a longer entity, but is
+        not an entity itself.
+        """
+        # Only an "O" mention may be overlapped, and not by the very same span.
         overlapped = [span for span in self.fixed if span.shares_a_word(start, end)]
         return all(span.type == OUTSIDE and span[:2] != (start, end) for span in overlapped)
 
@@ -48,11 +62,11 @@ class Opinion:
     """The teacher's opinion of one text.
 
     Attributes:
-        distribution: over the labels; for NER over the types and "O", of the mentions that the text was written around (their mean), or
-            where it was not, of the least certain candidate.
-        entities: for NER every other entity, kept or seen by the teacher, with its probability.
-        mentions: those mentions.
-        marked: True for NER.
+        distribution: Distribution over the labels. For NER, over the types and "O": the mean over
+            the draft's mentions, or that of the least certain span if there are none.
+        entities: For NER: every other entity, kept or found by the teacher, with its probability.
+        mentions: For NER: the draft's mentions.
+        marked: True for NER, where a target is a marking; False for classification.
     """
 
     distribution: LabelDistribution
@@ -61,17 +75,24 @@ class Opinion:
     marked: bool = False
 
     def target(self, label: str) -> str:
-        """A row's target when ``label`` is believed of the text, or of its mentions ("O": they are no entities)."""
+        """Returns a row's target under a label.
+
+        Args:
+            label: The accepted label of the text, or for NER of its mentions; "O" leaves them out.
+
+        Returns:
+            The label itself; for NER the marking as text, see :mod:`tutelage.tasks.spans`.
+        """
         return write_spans(span for span, _ in self._all(label)) if self.marked else label
 
     def entity_confidence(self, label: str) -> tuple[float, ...]:
-        """The probability of each entity of :meth:`target`."""
+        """Returns the probability of each entity of :meth:`target`, in its order."""
         return tuple(probability for _, probability in sorted(self._all(label)))
 
     def _all(self, label: str) -> list[tuple[Span, float]]:
         if not self.marked:
             return []
-        # Words that were to be no name may be part of one; then that one stands.
+        # A mention "O" may be part of an entity, and then gives way to it.
         part = {
             span
             for span in self.mentions
@@ -90,7 +111,14 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Opinions in the drafts' order (None where there is none, with the reason in ``errors`` by place), and how many requests that took."""
+    """The result of labelling a batch of drafts.
+
+    Attributes:
+        opinions: One per draft, in order; None for a draft without an opinion.
+        errors: Reason for each missing opinion, by the index of its draft.
+        asked: Number of requests.
+        failed: Number of failed requests among them.
+    """
 
     opinions: tuple[Opinion | None, ...]
     errors: dict[int, str]
@@ -99,34 +127,51 @@ class Labelled:
 
 
 class Labeller(Protocol):
-    """Labels texts with the teacher, each by a query of its own (or several, for NER)."""
+    """Labels texts with the teacher, with one or more requests per text.
+
+    Attributes:
+        calibrator: Calibrates the teacher's probabilities; its state belongs in checkpoints.
+    """
 
     calibrator: Calibrator
 
     @property
+    def is_token_level(self) -> bool:
+        """Whether it labels entities (True) or whole texts (False)."""
+        ...
+
+    @property
     def asks_student(self) -> bool:
-        """True where drafts should say what the student has ``proposed``."""
+        """Whether drafts need ``proposed``, the positions of the student's predictions."""
         ...
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
-        """Give the calibrator what it needs before the first text; return how many gold labels that used."""
+        """Fits the calibrator before the first text, if it needs fitting.
+
+        Args:
+            dev: Labelled dev examples.
+            on_reply: Called with each reply.
+
+        Returns:
+            The number of gold labels used.
+        """
         ...
 
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
-        """Opinions of ``drafts``; the calibrator sees the whole batch at once."""
+        """Labels a batch of drafts, which the calibrator sees as one batch."""
         ...
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
-        """What ``label`` would send."""
+        """Returns the requests that :meth:`label` can foresee, to estimate its cost."""
         ...
 
 
 Nearest = Callable[[str], Sequence[Example]]
-"""The labelled examples that the teacher is shown beside one text, the most similar last."""
+"""Returns labelled examples as demonstrations for one text, with the most similar one last."""
 
 
 class NewLabeller(Protocol):
-    """Builds what labels a method's texts."""
+    """Builds the labeller of a method."""
 
     def __call__(
         self,
@@ -136,10 +181,12 @@ class NewLabeller(Protocol):
         nearest: Nearest | None = None,
         /,
     ) -> Labeller:
-        """A labeller with a calibrator of its own.
+        """Builds a labeller with a calibrator of its own.
 
         Args:
-            demonstrations: shown beside every text.
-            nearest: gives each text demonstrations of its own instead.
+            task: The task, with its labels.
+            teacher: The teacher to ask.
+            demonstrations: Labelled examples to show with every text.
+            nearest: Selects demonstrations for each text instead.
         """
         ...

@@ -1,4 +1,11 @@
-"""FOLD: labelling.calibration."""
+"""Calibration of a teacher's label distributions.
+
+A small teacher favours some labels whatever the text says. Removing this bias raises label accuracy
+by several points and makes the confident half of the labels nearly always right (measured on SNIPS
+with SmolLM2-135M and 1 shot; docs/results.md).
+
+All arithmetic is on natural-log probabilities of the labels, in arrays of shape [texts, labels].
+"""
 
 from __future__ import annotations
 
@@ -10,102 +17,133 @@ from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError
 
-# FOLD: Calibration of a teacher's label distributions: none, contextual, batch (with a prior), temperature.
-# FOLD:
-# FOLD: A small teacher favours some labels whatever the text says. Measured on SmolLM2-135M, SNIPS, 1 shot: taking that bias away
-# FOLD: lifts label accuracy by several points and makes the confident half nearly always right (docs/results.md).
-# FOLD: All arithmetic is on natural-log probabilities of the labels, arrays of shape [texts, labels].
 Array = NDArray[np.float64]
 Prior = Literal["uniform", "estimated"] | Sequence[float]
 
 
 class Calibrator(Protocol):
-    """Turns raw label log-probabilities into calibrated probabilities."""
+    """Turns raw label log-probabilities into calibrated probabilities.
+
+    Attributes:
+        name: Name of the option in the group ``calibration``.
+        needs: Input of ``fit``: "content_free" for scores of content-free texts, "dev" for scores
+            of labelled dev texts, or "" if the calibrator needs no fitting.
+    """
 
     name: str
     needs: Literal["", "content_free", "dev"]
-    """What ``fit`` must be given first: scores of content-free texts, scores of labelled dev texts, or nothing."""
 
     def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
-        """Learn from scores that are not to be labelled."""
+        """Learns from scores of texts outside the pool.
+
+        Args:
+            logprobs: Log-probabilities of the labels, [texts, labels].
+            targets: Index of the gold label of each text, if ``needs`` is "dev".
+        """
         ...
 
     def transform(self, logprobs: Array) -> Array:
-        """Calibrated probabilities, [texts, labels], each row summing to 1."""
+        """Calibrates one batch.
+
+        Running statistics may be updated with the batch first, so later batches can depend on it.
+
+        Args:
+            logprobs: Log-probabilities of the labels, [texts, labels].
+
+        Returns:
+            Probabilities of the labels, [texts, labels]; each row sums to 1.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values that make a resumed run go on alike."""
+        """Returns the state as plain values, for a checkpoint."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what ``state_dict`` gave."""
+        """Restores the state of a checkpoint."""
         ...
 
 
 def softmax(logits: Array) -> Array:
-    """Row-wise softmax."""
+    """Returns the softmax of each row, [texts, labels]."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
-def check_prior(prior: str | Sequence[float], words: Sequence[str]) -> None:
-    """Refuse a prior that is neither one of ``words`` nor positive numbers that sum to 1.
+def check_prior(prior: str | Sequence[float], names: Sequence[str]) -> None:
+    """Checks a prior.
+
+    Args:
+        prior: One of ``names``, or one probability per label.
+        names: The allowed names.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: The name is unknown, or the probabilities are not positive or do not sum to 1.
     """
     if isinstance(prior, str):
-        if prior not in words:
+        if prior not in names:
             raise ConfigError(
-                f"calibration prior is '{prior}'; give {', '.join(words)}, or a list of one probability for each label."
+                f"calibration.prior is '{prior}'. Set it to {', '.join(names)}, or to a list with "
+                "one probability per label."
             )
         return
     values = np.asarray(prior, dtype=np.float64)
     if (values <= 0).any() or not np.isclose(values.sum(), 1.0, atol=1e-3):
         raise ConfigError(
-            f"calibration prior {list(prior)} must be positive and sum to 1 (it sums to {values.sum():.4g})."
+            f"calibration.prior={list(prior)} must be positive and sum to 1 (it sums to "
+            f"{values.sum():.4g})."
         )
 
 
 def prior_of(prior: str | Sequence[float], labels: int) -> Array:
-    """A checked prior as one number for each label; even shares for a word.
+    """Converts a prior to an array.
+
+    Args:
+        prior: A checked prior; a name stands for equal shares.
+        labels: Number of labels.
+
+    Returns:
+        One probability per label, [labels].
 
     Raises:
-        ConfigError: it has another number of values.
+        ConfigError: The number of probabilities is not the number of labels.
     """
     if isinstance(prior, str):
         return np.full(labels, 1 / labels)
     if len(prior) != labels:
         raise ConfigError(
-            f"calibration prior has {len(prior)} values for {labels} labels; give one for each, in the label order."
+            f"calibration.prior has {len(prior)} values for {labels} labels. Give one value per "
+            "label, in the order of the labels."
         )
     return np.asarray(prior, dtype=np.float64)
 
 
 class NoCalibration:
-    """The raw distribution, normalised over the labels."""
+    """Normalises the raw probabilities over the labels, and nothing else."""
 
     name = "none"
     needs: Literal["", "content_free", "dev"] = ""
 
     def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
-        """Nothing to learn."""
+        """Does nothing; there is nothing to fit."""
 
     def transform(self, logprobs: Array) -> Array:
-        """Normalise over the labels."""
+        """Normalises each row over the labels."""
         return softmax(logprobs)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing to keep."""
+        """Returns an empty state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to take up."""
+        """Does nothing; there is no state."""
 
 
 class ContextualCalibration(NoCalibration):
-    """Divide by the distribution that content-free texts ("N/A", "", "[MASK]") get (after Zhao et al. 2021)."""
+    """Divides by the teacher's distribution on content-free texts ("N/A", "[MASK]", "…").
+
+    After Zhao et al. 2021, "Calibrate Before Use".
+    """
 
     name = "contextual"
     needs: Literal["", "content_free", "dev"] = "content_free"
@@ -114,11 +152,15 @@ class ContextualCalibration(NoCalibration):
         self._bias: Array | None = None
 
     def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
-        """Take the mean log-probabilities of the content-free texts as the bias."""
+        """Sets the bias to the mean log-probabilities of the content-free texts."""
         self._bias = logprobs.mean(axis=0)
 
     def transform(self, logprobs: Array) -> Array:
-        """Subtract the bias and normalise."""
+        """Subtracts the bias and normalises.
+
+        Raises:
+            ConfigError: The calibrator is not fitted.
+        """
         if self._bias is None:
             raise ConfigError(
                 "contextual calibration was not fitted on content-free texts; call fit first."
@@ -126,28 +168,33 @@ class ContextualCalibration(NoCalibration):
         return softmax(logprobs - self._bias)
 
     def state_dict(self) -> dict[str, Any]:
-        """The bias."""
+        """Returns the bias."""
         return {"bias": None if self._bias is None else self._bias.tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the bias."""
+        """Restores the bias."""
         self._bias = None if state["bias"] is None else np.asarray(state["bias"])
 
 
 class BatchCalibration(NoCalibration):
-    """Subtract the mean log-probability of each label over all texts scored so far (after Zhou et al. 2023).
+    """Subtracts each label's mean log-probability over all texts scored so far.
 
-    Subtracting the mean supposes that the scored texts are balanced over the classes. On a skewed pool give the prior:
-    its logarithm is added back. "estimated" finds it from the scores themselves, by a mixture model over them. It is for skewed pools: measured on
-    SNIPS (SmolLM2-135M, 1 shot, 12 draws), three classes at 80/15/5 % went from 63 (uniform) to 92 % right, at equal shares from 88 to
-    78 %. The running mean is over every batch that was transformed, so that late small rounds stand on the many texts before them.
+    After Zhou et al. 2023, "Batch Calibration". The running mean covers every batch, so late and
+    small rounds benefit from all texts before them.
+
+    Subtracting the mean assumes that the scored texts are balanced over the classes. For a skewed
+    pool, set the prior: its logarithm is added back. "estimated" derives it from the scores
+    themselves with a mixture model, and suits skewed pools only: measured on SNIPS (SmolLM2-135M, 1
+    shot, 12 draws), accuracy rose from 63 % (uniform) to 92 % with three classes at 80/15/5 %, and
+    fell from 88 % to 78 % with equal shares.
 
     Args:
-        prior: "uniform", "estimated", or a probability for each label.
-        iterations: of the estimation, at most.
+        prior: Shares of the classes among the scored texts: "uniform", "estimated", or a list with
+            one probability per label, positive and with sum 1.
+        iterations: Most iterations of expectation-maximisation, for the prior "estimated".
 
     Raises:
-        ConfigError: the prior is unknown, has a value that is not positive, or does not sum to 1.
+        ConfigError: The prior is unknown, has a value of 0 or less, or does not sum to 1.
     """
 
     name = "batch"
@@ -161,7 +208,7 @@ class BatchCalibration(NoCalibration):
         self._seen: list[Array] = []
 
     def transform(self, logprobs: Array) -> Array:
-        """Add the batch to the running mean, then calibrate it."""
+        """Adds the batch to the running mean, then calibrates it."""
         prior = prior_of(self._prior, logprobs.shape[1])
         self._sum = logprobs.sum(axis=0) if self._sum is None else self._sum + logprobs.sum(axis=0)
         self._count += len(logprobs)
@@ -171,11 +218,19 @@ class BatchCalibration(NoCalibration):
         return softmax(logprobs - self._sum / self._count + np.log(prior))
 
     def _estimate(self, logprobs: Array) -> Array:
-        """The correction that is added to log-probabilities: the prior's weight less the bias, from a mixture with one Gaussian a class.
+        """Estimates prior and bias with a mixture of one Gaussian per class.
 
-        A text of class k scores bias + signal · (e_k - 1/K) + noise, each row taken about its own mean. Shares, bias, signal and the
-        noise's one variance are settled by expectation-maximisation, from a weak, a middling and a strong signal; the likeliest stays.
-        The plain mean would not do: it moves with the shares, so a skewed pool is taken for a biased teacher.
+        A text of class k scores bias + signal · (e_k - 1/K) + noise, with each row centred on its
+        own mean. Expectation-maximisation finds the shares, the bias, the signal and the single
+        variance of the noise. It starts from a weak, a medium and a strong signal, and the most
+        likely fit wins. A plain mean moves with the shares, and would mistake a skewed pool for a
+        biased teacher.
+
+        Args:
+            logprobs: Log-probabilities of the labels, [texts, labels].
+
+        Returns:
+            The correction to add to the log-probabilities, [labels].
         """
         centred = logprobs - logprobs.mean(axis=1, keepdims=True)
         spread = float(((centred - centred.mean(axis=0)) ** 2).sum(axis=1).mean())
@@ -183,13 +238,25 @@ class BatchCalibration(NoCalibration):
         return max(fits, key=lambda fit: fit[0])[1]
 
     def _mixture(self, centred: Array, spread: float, explained: float) -> tuple[float, Array]:
-        """Log-likelihood and correction of a fit that starts with a share ``explained`` of the spread due to the classes."""
+        """Fits the mixture from one starting point.
+
+        Args:
+            centred: Log-probabilities, each row centred on its mean, [texts, labels].
+            spread: Mean squared distance of the rows from their mean.
+            explained: Share of the spread that the classes explain at the start.
+
+        Returns:
+            The log-likelihood and the correction, [labels].
+        """
+        # Start: even shares, and the spread divided between signal and noise.
         count, labels = centred.shape
         mean, prior = centred.mean(axis=0), np.full(labels, 1 / labels)
         bias, signal = mean, float(np.sqrt(explained * spread / (1 - 1 / labels)))
         variance = max((1 - explained) * spread / (labels - 1), 1e-6)
         best = -np.inf
         for _ in range(self._iterations):
+            # Expectation: the probability of each class for each text, and the log-likelihood with
+            # a Dirichlet prior on the shares.
             distance = (
                 ((centred - bias) ** 2).sum(axis=1, keepdims=True)
                 - 2 * signal * (centred - bias)
@@ -205,7 +272,7 @@ class BatchCalibration(NoCalibration):
                 break
             best = likelihood
             share = softmax(joint)
-            # One more text for each class, so that none dies out.
+            # Maximisation. One extra text per class keeps its share above 0.
             prior = (share.sum(axis=0) + 1) / (count + labels)
             shares = share.mean(axis=0)
             signal = max(
@@ -221,12 +288,13 @@ class BatchCalibration(NoCalibration):
             variance = max(
                 float(residual / count + signal**2 * (1 - 1 / labels)) / (labels - 1), 1e-6
             )
-        # Where the classes lie further apart than their probabilities say, a whole logarithm of the prior would outweigh the text.
+        # The classes may be further apart than their probabilities suggest. The full logarithm of
+        # the prior would then outweigh the text, so it is scaled down.
         correction: Array = min(1.0, variance / signal) * np.log(prior) - bias
         return likelihood, correction
 
     def state_dict(self) -> dict[str, Any]:
-        """The running sum and count, and the scores seen where the prior is estimated."""
+        """Returns the running sum and count, and all scores if the prior is estimated."""
         return {
             "sum": None if self._sum is None else self._sum.tolist(),
             "count": self._count,
@@ -234,14 +302,18 @@ class BatchCalibration(NoCalibration):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the running mean."""
+        """Restores the running mean and the scores."""
         self._sum = None if state["sum"] is None else np.asarray(state["sum"])
         self._count = int(state["count"])
         self._seen = [np.asarray(batch) for batch in state["seen"]]
 
 
 class TemperatureCalibration(NoCalibration):
-    """One temperature, and one bias for each label, fitted on dev labels by log-loss (after Guo et al. 2017: "vector scaling")."""
+    """One temperature and one bias per label, fitted on dev labels by log-loss.
+
+    After "vector scaling" in Guo et al. 2017, "On Calibration of Modern Neural Networks". The dev
+    labels count as used gold labels.
+    """
 
     name = "temperature"
     needs: Literal["", "content_free", "dev"] = "dev"
@@ -251,17 +323,24 @@ class TemperatureCalibration(NoCalibration):
         self._bias: Array | None = None
 
     def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
-        """Minimise the log-loss of ``targets`` with a weak pull towards scale 1 and bias 0.
+        """Minimises the log-loss of the targets, with a weak pull towards scale 1 and bias 0.
+
+        Args:
+            logprobs: Log-probabilities of the labels on the dev texts, [texts, labels].
+            targets: Index of the gold label of each text.
 
         Raises:
-            ConfigError: no targets.
+            ConfigError: There are no targets.
         """
         from scipy.optimize import minimize
 
         if targets is None or not len(targets):
             raise ConfigError(
-                "temperature calibration needs labelled dev texts; this data has none. Use calibration=batch."
+                "temperature calibration needs labelled dev texts; this data has none. Use "
+                "calibration=batch."
             )
+        # The scale is exp(v), so it stays positive; the penalty keeps few dev labels from
+        # overfitting.
         gold = np.asarray(targets)
         mean = logprobs.mean(axis=0)
 
@@ -275,7 +354,11 @@ class TemperatureCalibration(NoCalibration):
         self._bias = best[1:] - self._scale * mean
 
     def transform(self, logprobs: Array) -> Array:
-        """Scale, shift and normalise."""
+        """Scales, shifts and normalises.
+
+        Raises:
+            ConfigError: The calibrator is not fitted.
+        """
         if self._bias is None:
             raise ConfigError(
                 "temperature calibration was not fitted on dev texts; call fit first."
@@ -283,46 +366,52 @@ class TemperatureCalibration(NoCalibration):
         return softmax(self._scale * logprobs + self._bias)
 
     def state_dict(self) -> dict[str, Any]:
-        """Scale and bias."""
+        """Returns the scale and the bias."""
         return {"scale": self._scale, "bias": None if self._bias is None else self._bias.tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up scale and bias."""
+        """Restores the scale and the bias."""
         self._scale = float(state["scale"])
         self._bias = None if state["bias"] is None else np.asarray(state["bias"])
 
 
-# FOLD: Calibration by the classes' shares: the bias of each label that lets the texts scored so far be shared out as they should be.
 class PriorMatching(NoCalibration):
-    """Bias each label so that its mean probability over all texts scored so far is its prior (after Liusie et al. 2023).
+    """Biases each label so that its mean probability over all texts scored so far equals its prior.
 
-    The bias b solves mean_i softmax(l_i + b)_k = prior_k for the log-probabilities l_i. :class:`BatchCalibration` makes the mean log-probabilities
-    equal instead, and a label whose scores vary little from text to text (an entity type "none", a vague word) is then hardly ever the
-    largest. Both suppose that the prior is that of the texts.
+    After Liusie et al. 2023, "Mitigating Word Bias in Zero-shot Prompt-based Classifiers". The bias
+    b solves mean_i softmax(l_i + b)_k = prior_k for the log-probabilities l_i.
+
+    :class:`BatchCalibration` makes the mean log-probabilities equal instead. Labels with nearly
+    constant scores (an entity type "none", a vague word) then almost never win. Both assume that
+    the prior is the class distribution of the texts.
 
     Args:
-        prior: "uniform", or a probability for each label.
-        iterations: at most; each multiplies a label's weight by what it lacks.
-        tolerance: of the shares, relative, at which the iteration ends.
-        keep: texts that the bias is found over, at most: so many say what the shares are, and a checkpoint holds their scores. Of a batch with
-            more it takes some at even distances, since a pool may be sorted.
+        prior: Shares of the classes among the scored texts: "uniform", or a list with one
+            probability per label, positive and with sum 1.
+        iterations: Most iterations. Each one multiplies every label's weight by the ratio of its
+            prior to its current share.
+        tolerance: Relative error of the shares at which the iteration ends.
+        keep: Most texts to find the bias over; at least 1. A checkpoint stores their scores. A
+            batch with more texts is sampled at even distances, because a pool may be sorted.
 
     Raises:
-        ConfigError: the prior is unknown, has a value that is not positive, or does not sum to 1.
+        ConfigError: The prior is unknown or "estimated", has a value of 0 or less, or does not sum
+            to 1; or ``keep`` is below 1.
     """
 
     name = "matched"
 
     def __init__(
         self,
-        prior: Prior = "uniform",
+        prior: Literal["uniform"] | Sequence[float] = "uniform",
         iterations: int = 500,
         tolerance: float = 1e-4,
         keep: int = 50_000,
     ) -> None:
-        if prior == "estimated":
+        if str(prior) == "estimated":
             raise ConfigError(
-                "calibration=matched makes the labels' shares what its prior says and cannot estimate it; calibration=batch can."
+                "calibration=matched sets the labels' shares to its prior and cannot estimate it; "
+                "calibration=batch can."
             )
         check_prior(prior, ("uniform",))
         if keep < 1:
@@ -334,7 +423,8 @@ class PriorMatching(NoCalibration):
         self._seen: list[Array] = []
 
     def transform(self, logprobs: Array) -> Array:
-        """Add the batch to the texts seen, find the bias over all of them, and calibrate the batch."""
+        """Adds the batch to the texts seen, fits the bias over all of them, and calibrates it."""
+        # At most ``keep`` texts in total, spread evenly over the batch.
         room = min(len(logprobs), self._keep - sum(map(len, self._seen)))
         if room > 0:
             self._seen.append(logprobs[np.linspace(0, len(logprobs) - 1, room).round().astype(int)])
@@ -342,9 +432,11 @@ class PriorMatching(NoCalibration):
 
     def _bias(self, logprobs: Array) -> Array:
         prior = prior_of(self._prior, logprobs.shape[1])
-        # Each row about its own mean: a constant of a row says nothing, and must not move where the iteration begins.
+        # Centre each row on its own mean: a constant carries no information, and must not shift the
+        # start of the iteration.
         centred = logprobs - logprobs.mean(axis=1, keepdims=True)
         bias = -centred.mean(axis=0)
+        # Each step raises the bias of labels below their share, and lowers that of the others.
         for _ in range(self._iterations):
             missing = np.log(prior) - np.log(
                 np.maximum(softmax(centred + bias).mean(axis=0), np.finfo(np.float64).tiny)
@@ -356,9 +448,9 @@ class PriorMatching(NoCalibration):
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """The scores seen."""
+        """Returns the scores of the texts seen."""
         return {"seen": [batch.tolist() for batch in self._seen]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them up."""
+        """Restores the scores of the texts seen."""
         self._seen = [np.asarray(batch) for batch in state["seen"]]

@@ -1,16 +1,18 @@
-"""Where an entity could be: capitalised runs, chunks and n-grams of the words, and what the student marks or nearly does."""
+"""Span candidates for NER: capitalised runs, chunks, n-grams, and predictions of the student."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
 
 from tutelage.errors import ConfigError, did_you_mean
 
 Place = tuple[int, int]
 """A span of words, [start, end)."""
 
-SOURCES = ("capitals", "chunks", "ngrams", "student")
-"""Where candidates may come from."""
+CandidateSource = Literal["capitals", "chunks", "ngrams", "student"]
+SOURCES: tuple[str, ...] = get_args(CandidateSource)
+"""Sources of candidates, explained in :class:`SpanCandidates`."""
 
 _INNER = frozenset(
     {
@@ -38,50 +40,57 @@ _INNER = frozenset(
     }
     | {"&", "'s", "'", "-", "."}
 )
-"""Small words that may stand inside a name (English, and common in names from elsewhere)."""
+"""Small words inside names: English ones, and common ones in foreign names."""
 
 _BEFORE_A_SENTENCE = frozenset({".", '"', "“", "''", "``", "!", "?", ":"})
 
 
 class SpanCandidates:
-    """Candidate spans of a text, as [start, end) in words, from one source or several; no span comes twice.
+    """Finds the candidate spans of a text, from one or more sources.
 
-    - "capitals": runs of capitalised words with and without small words inside, at the beginning of a sentence from the first word that is no
-      stop word.
-    - "chunks": noun chunks by rule: the runs of words that are neither stop words nor punctuation, and all their parts.
-    - "ngrams": every run of words that neither begins nor ends in a stop word or punctuation.
-    - "student": what the student marks in its best or second-best reading, and the same with a word more or less on either side.
+    - "capitals": runs of capitalised words, with and without small words inside. At the beginning
+      of a sentence, a run starts at its first word other than a stop word.
+    - "chunks": runs of words without stop words and punctuation, and all their parts.
+    - "ngrams": every run of words that neither begins nor ends with a stop word or punctuation.
+    - "student": entities in the student's best or second-best prediction, and the same spans with
+      one word more or less at either end.
 
-    What each finds of real data, and with how many candidates: docs/results.md (benchmarks/candidate_recall.py).
+    docs/results.md lists recall and cost of each source on real data
+    (benchmarks/candidate_recall.py).
 
     Args:
-        parts: longest part of a capitalised run that is a candidate of its own, in words; 0 for whole runs only.
-        sources: of :data:`SOURCES`.
-        width: longest candidate of every source but "capitals", in words.
+        parts: Longest part of a capitalised run that is a candidate too, in words; 0 for whole runs
+            only.
+        sources: One or more of :data:`SOURCES`; "student" needs another one besides it.
+        width: Longest candidate of every source except "capitals", in words; at least 1.
 
     Raises:
-        ConfigError: ``parts`` is negative, ``width`` is below 1, a source is unknown, or none is there before the student is.
+        ConfigError: ``parts`` is negative, ``width`` is below 1, or a source is unknown; or there
+            is no source besides "student".
     """
 
     def __init__(
         self, parts: int = 0, sources: Sequence[str] = ("capitals",), width: int = 4
     ) -> None:
         if parts < 0:
-            raise ConfigError(f"teacher.candidate_parts={parts} must be 0 or more words.")
+            raise ConfigError(f"labelling.candidate_parts={parts} must be 0 or more words.")
         if width < 1:
-            raise ConfigError(f"teacher.candidate_width={width} must be 1 or more words.")
+            raise ConfigError(f"labelling.candidate_width={width} must be 1 or more words.")
         if isinstance(sources, str):
             raise ConfigError(
-                f"teacher.candidates={sources} is no list. Give teacher.candidates=[{sources}]."
+                f"labelling.candidates={sources} is not a list. Use "
+                f"labelling.candidates=[{sources}]."
             )
         for source in sources:
             if source not in SOURCES:
-                raise ConfigError(did_you_mean("teacher.candidates", str(source), SOURCES))
+                raise ConfigError(did_you_mean("labelling.candidates", str(source), SOURCES))
         if not set(sources) - {"student"}:
             raise ConfigError(
-                f"teacher.candidates={list(sources)} gives no candidate before there is a student, so every text would be without entities. "
-                "Name another source too: capitals, chunks or ngrams."
+                f"labelling.candidates={list(sources)} gives no candidate before there is a "
+                "student, so every text would be labelled without entities. Add another source: "
+                "capitals, chunks or ngrams."
             )
+        # Imported late, because scikit-learn takes a while and other labellers do without.
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
         self._parts = parts
@@ -91,15 +100,20 @@ class SpanCandidates:
 
     @property
     def asks_student(self) -> bool:
-        """True where the student's own spans are a source."""
+        """Whether the student's predictions are a source."""
         return "student" in self._sources
 
     def __call__(self, words: Sequence[str], proposed: Sequence[Place] = ()) -> list[Place]:
-        """The candidates in the order of the text.
+        """Returns the candidates of a text.
 
         Args:
-            proposed: the spans that the student's readings have.
+            words: The words of the text.
+            proposed: Spans of the student's predictions.
+
+        Returns:
+            Distinct spans [start, end) in words, in the order of the text.
         """
+        # A set, because sources often find the same span.
         found: set[Place] = set()
         if "capitals" in self._sources:
             found.update(self._capitals(words))
@@ -107,7 +121,7 @@ class SpanCandidates:
             found.update(
                 index
                 for index in self._ngrams(words)
-                if all(self._holds(word) for word in words[slice(*index)])
+                if all(self._can_bound(word) for word in words[slice(*index)])
             )
         if "ngrams" in self._sources:
             found.update(self._ngrams(words))
@@ -116,9 +130,11 @@ class SpanCandidates:
         return sorted(found)
 
     def _capitals(self, words: Sequence[str]) -> set[Place]:
+        # Runs with small words inside ("Bank of England"), and without ("Bank", "England").
         loose = _runs(words, inner=True)
         names = (self._name(words, run) for run in (*loose, *_runs(words, inner=False)))
         found = {name for name in names if name is not None}
+        # Parts of a run, up to the allowed length, from one capitalised word to another.
         for start, end in loose if self._parts else ():
             capital = [index for index in range(start, end) if capitalised(words[index])]
             found.update(
@@ -130,14 +146,17 @@ class SpanCandidates:
         return found
 
     def _ngrams(self, words: Sequence[str]) -> Iterator[Place]:
-        holds = [self._holds(word) for word in words]
-        for first in (index for index, may in enumerate(holds) if may):
+        bounds = [self._can_bound(word) for word in words]
+        for first in (index for index, possible in enumerate(bounds) if possible):
             for end in range(first + 1, min(first + self._width, len(words)) + 1):
-                if holds[end - 1]:
+                if bounds[end - 1]:
                     yield first, end
 
     def _near(self, words: Sequence[str], proposed: Sequence[Place]) -> Iterator[Place]:
-        """The proposed spans, and each with one of its ends a word off. No end is punctuation, and none is moved to a stop word."""
+        """Yields each proposed span, and variants with one end moved by one word.
+
+        No span begins or ends with punctuation, and no end is moved onto a stop word.
+        """
         for start, end in proposed:
             for first, last in (
                 (start, end),
@@ -146,46 +165,58 @@ class SpanCandidates:
                 (start, end - 1),
                 (start, end + 1),
             ):
+                # Moved ends must stay inside the text, and the span within its width.
                 if not (0 <= first < last <= len(words) and last - first <= self._width):
                     continue
-                begins = _spoken(words[first]) if first == start else self._holds(words[first])
-                ends = _spoken(words[last - 1]) if last == end else self._holds(words[last - 1])
+                begins = _is_word(words[first]) if first == start else self._can_bound(words[first])
+                ends = (
+                    _is_word(words[last - 1]) if last == end else self._can_bound(words[last - 1])
+                )
                 if begins and ends:
                     yield first, last
 
-    def _holds(self, word: str) -> bool:
-        """Whether a name may begin or end with ``word``."""
-        return _spoken(word) and not _stops(word, self._stop_words)
+    def _can_bound(self, word: str) -> bool:
+        """Returns whether a name can begin or end with ``word``."""
+        return _is_word(word) and not _is_stop_word(word, self._stop_words)
 
     def _name(self, words: Sequence[str], run: Place) -> Place | None:
-        """The run from its first word that a name can begin with: "The", "In" or "He" at the beginning of a sentence is none."""
+        """Strips leading words such as "The" off a run that begins a sentence.
+
+        Returns:
+            The shortened run, or None if nothing is left.
+        """
         start, end = run
         if start == 0 or words[start - 1] in _BEFORE_A_SENTENCE:
             while start < end and (
-                _stops(words[start], self._stop_words) or not capitalised(words[start])
+                _is_stop_word(words[start], self._stop_words) or not capitalised(words[start])
             ):
                 start += 1
         return (start, end) if start < end else None
 
 
-def _spoken(word: str) -> bool:
+def _is_word(word: str) -> bool:
     return any(sign.isalnum() for sign in word)
 
 
-def _stops(word: str, stop_words: frozenset[str]) -> bool:
-    return word.lower() in stop_words and not (
-        len(word) > 1 and word.isupper()
-    )  # "US" and "IT" are names
+def _is_stop_word(word: str, stop_words: frozenset[str]) -> bool:
+    # "US" and "IT" are names, although their small letters are stop words.
+    return word.lower() in stop_words and not (len(word) > 1 and word.isupper())
 
 
 def _runs(words: Sequence[str], *, inner: bool) -> list[Place]:
-    """Longest runs of capitalised words; with ``inner`` up to two small words may stand between them."""
+    """Returns the longest runs of capitalised words.
+
+    Args:
+        words: The words of the text.
+        inner: Whether up to two small words may link capitalised words.
+    """
     runs: list[Place] = []
     index = 0
     while index < len(words):
         if not capitalised(words[index]):
             index += 1
             continue
+        # Extend the run while a capitalised word follows, directly or after small words.
         end = index + 1
         while end < len(words):
             after = end
@@ -206,5 +237,5 @@ def _runs(words: Sequence[str], *, inner: bool) -> list[Place]:
 
 
 def capitalised(word: str) -> bool:
-    """Whether a word looks like a part of a name: "Rome", "US", or a number with a capital after it, as "4X"."""
+    """Returns whether a word looks like part of a name: "Rome", "US", or "4X"."""
     return word[:1].isupper() or (word[:1].isdigit() and any(sign.isupper() for sign in word))

@@ -1,7 +1,8 @@
-"""NER labels by *verify*: each candidate span is scored by one token over the entity types and "none", in its sentence.
+"""NER labels by *verify*: one token scores each span candidate over the types and "none".
 
-For small teachers, which cannot be trusted to write a marking down. The candidates of a sentence share its prompt up to the mention, which
-the engine's prefix cache makes use of; their order does not matter (benchmarks/verify_prefix.py).
+This suits small teachers, which cannot write down a marking reliably. All candidates of a sentence
+share the prompt up to the mention, so the engine's prefix cache applies, whatever their order
+(benchmarks/verify_prefix.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
 from tutelage.labelling.calibration import Calibrator
-from tutelage.labelling.ner_candidates import SpanCandidates
+from tutelage.labelling.ner_candidates import CandidateSource, SpanCandidates
 from tutelage.labelling.scoring import LabelScorer, Query
 from tutelage.records import Example, Label, LabelDistribution
 from tutelage.tasks.ner import OUTSIDE
@@ -24,19 +25,22 @@ from tutelage.teacher.prompts import PromptSet
 _LOG = logging.getLogger(__name__)
 
 _MANY, _MOST = 20, 0.75
-"""Texts, and the share of them that must be without a candidate, before that is worth a warning."""
+"""Warn if more than this share of at least this many texts has no span candidate."""
 
 NONE = Label(OUTSIDE, "none", "no name of these kinds")
-"""The label of a candidate that is no entity."""
+"""The label of a span candidate that is not an entity."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanScores:
-    """What was scored of each text: a distribution over the types and "O" for each of its spans, or None where a request failed.
+    """The scores of a batch of texts.
 
     Attributes:
-        errors: the first error of each text without distributions, by place.
-        asked, failed: scored spans.
+        found: For each text, one distribution over the types and "O" per span; None if a request of
+            the text failed.
+        errors: First error of each such text, by its index.
+        asked: Number of scored spans.
+        failed: Number of failed spans among them.
     """
 
     found: tuple[tuple[LabelDistribution, ...] | None, ...]
@@ -46,22 +50,36 @@ class SpanScores:
 
 
 class SpanVerifier:
-    """Marks texts by scoring candidate spans.
+    """Labels the entities of texts by scoring span candidates.
 
-    Overlapping candidates are settled by score: the most certain entity stays. The mentions that a text was written around are candidates
-    too, and stay whatever the score: whether the row is kept is the selector's question.
+    Of overlapping entities the most certain one stays. The mentions that a generated text was
+    written around are scored too, and stay whatever their score; the accept selector decides about
+    the row.
 
     Args:
-        labels: the entity types.
-        shots: marked examples. Each type's first entities, and candidates that are none, are the demonstrations.
-        shown_per_type: demonstrations of each type, and of none, where the shots have so many.
-        shown_words: what a demonstration shows of its sentence: the mention and so many words on either side; 0 for all of it. Demonstrations
-            are most of what *verify* costs, and a few words around a mention tell as much of its type (benchmarks/verify_window.py).
-        nearest: gives a text marked examples of its own instead. The demonstrations are picked from its most similar one first, and shown last.
+        teacher: The teacher to ask.
+        labels: The entity types.
+        prompts: The prompt set; its template "score" is used.
+        shots: Labelled examples. Their first entities of each type, and their first candidates that
+            are not entities, become the demonstrations.
+        calibrator: Calibrates the distributions over the types and "none".
+        candidates: Finds the span candidates of a text.
+        allow_codes: Whether letters may stand for the types if two of their words begin with the
+            same token. Otherwise such words are an error.
+        shown_per_type: Demonstrations per type, and of "none", as far as the shots have them; at
+            least 1. More demonstrations cost more in every request.
+        nearest: Selects labelled examples for each text instead of ``shots``. Demonstrations are
+            picked from the most similar example first, and its demonstrations are shown last.
+        shown_words: Words on either side of the mention in a demonstration; 0 shows whole
+            sentences. Demonstrations are most of the cost of *verify*, and a few words around a
+            mention tell as much about its type (benchmarks/verify_window.py).
 
     Raises:
-        ConfigError: ``shown_words`` is negative, or ``shown_per_type`` below 1.
+        ConfigError: ``shown_words`` is negative, ``shown_per_type`` is below 1, or the types cannot
+            be told apart (see :func:`tutelage.labelling.scoring.verbalize`).
     """
+
+    is_token_level = True
 
     def __init__(
         self,
@@ -78,17 +96,20 @@ class SpanVerifier:
     ) -> None:
         if shown_words < 0:
             raise ConfigError(
-                f"teacher.shown_words={shown_words} must be 1 or more words, or 0 for whole sentences."
+                f"labelling.shown_words={shown_words} must be 1 or more words, or 0 for whole "
+                "sentences."
             )
         if shown_per_type < 1:
             raise ConfigError(
-                f"teacher.shown_per_type={shown_per_type} must be 1 or more demonstrations."
+                f"labelling.shown_per_type={shown_per_type} must be 1 or more demonstrations."
             )
         self._candidates = candidates
         self.asks_student = candidates.asks_student
         self._shown_words = shown_words
         self._shown_per_type = shown_per_type
         self._limit = prompts.text_limit
+        # The scorer chooses among the types and "none". Demonstrations per text are picked from the
+        # most similar example first, and reversed so that it comes last.
         space = (*labels, NONE)
         shown = self._demonstrations(shots, space)
         own = (
@@ -100,7 +121,16 @@ class SpanVerifier:
         self.calibrator = calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
-        """Fit the calibrator; with one that needs dev labels, on the candidates of the dev texts (every dev text is counted)."""
+        """Fits the calibrator, if it needs fitting.
+
+        Args:
+            dev: Labelled dev examples. Their span candidates and entities are scored, for a
+                calibrator with dev labels.
+            on_reply: Called with each reply.
+
+        Returns:
+            The number of gold labels used: the number of dev texts, or 0.
+        """
         gold = [
             (query, label)
             for example in dev
@@ -110,7 +140,7 @@ class SpanVerifier:
         return len(dev) if self._scorer.fit(gold, on_reply) else 0
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
-        """The scoring requests of every candidate, sentence by sentence."""
+        """Returns the scoring requests of all span candidates, sentence by sentence."""
         return list(
             self._scorer.requests(
                 [self._query(draft.text, span) for draft in drafts for span in self.indices(draft)]
@@ -118,13 +148,22 @@ class SpanVerifier:
         )
 
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
-        """Opinions of ``drafts``. A text with a candidate that was not answered has none: half a marking would teach that the rest is "O"."""
+        """Labels a batch of drafts, which the calibrator sees as one batch.
+
+        A text with an unanswered candidate has no opinion, because half a marking would teach that
+        the rest is "O".
+
+        Raises:
+            TeacherError: No request was answered.
+        """
+        # Warn if the candidates miss most texts, which small letters would cause.
         spans = [self.indices(draft) for draft in drafts]
         without = sum(not own for own in spans)
         if len(drafts) >= _MANY and without > _MOST * len(drafts):
             _LOG.warning(
-                "%d of %d texts have nothing in them that could be a name, so they are held to be without one and the teacher is not asked. Where "
-                "names are written in small letters, or in a script without capitals, give teacher.candidates=[chunks] (or [ngrams]).",
+                "%d of %d texts have no span candidate, so they are labelled without entities and "
+                "the teacher is not asked about them. If names are written in small letters, or in "
+                "a script without capitals, use labelling.candidates=[chunks] (or [ngrams]).",
                 without,
                 len(drafts),
             )
@@ -141,13 +180,23 @@ class SpanVerifier:
         spans: Sequence[Sequence[tuple[int, int]]],
         on_reply: OnReply | None = None,
     ) -> SpanScores:
-        """Score the given spans of each text, all texts as one batch of the calibrator."""
+        """Scores given spans, all texts as one batch of the calibrator.
+
+        Args:
+            drafts: The texts.
+            spans: For each draft, the spans to score, [start, end) in words.
+            on_reply: Called with each reply.
+
+        Raises:
+            TeacherError: No request was answered.
+        """
         queries = [
             self._query(draft.text, span)
             for draft, own in zip(drafts, spans, strict=True)
             for span in own
         ]
         scored = self._scorer.score(queries, on_reply)
+        # Hand the flat scores back to their texts; one failed span fails its whole text.
         result: list[tuple[LabelDistribution, ...] | None] = []
         errors: dict[int, str] = {}
         start = 0
@@ -170,10 +219,15 @@ class SpanVerifier:
     def overall(
         self, asked: Sequence[LabelDistribution], others: Sequence[tuple[float, LabelDistribution]]
     ) -> LabelDistribution:
-        """A text's one distribution (see :class:`Opinion`): the mean of its ``asked`` mentions, or else the least certain of the others.
+        """Combines the distributions of a text's spans; see :class:`Opinion`.
 
         Args:
-            others: each with how certain it is. Without any the text has nothing to doubt: "O".
+            asked: Distributions of the draft's mentions.
+            others: Confidence and distribution of each other span.
+
+        Returns:
+            The mean over the mentions. Without mentions, the least certain distribution of the
+            other spans; without these too, certainty of "O".
         """
         if asked:
             return _mean(asked)
@@ -187,6 +241,7 @@ class SpanVerifier:
     ) -> Opinion:
         mentions = {span[:2] for span in draft.mentions}
         scored = dict(zip(spans, found, strict=True))
+        # Kept entities stay as they are. Further ones need a type as their top label, and room.
         kept = [(span, scored[span[:2]].probability(span.type)) for span in draft.kept]
         seen = [
             (Span(start, end, distribution.top), distribution.confidence)
@@ -194,24 +249,38 @@ class SpanVerifier:
             if distribution.top != OUTSIDE and draft.leaves(start, end)
         ]
         entities = [*kept, *settled(seen)]
+        # The mentions decide about the row; without any, the least certain span does.
         asked = [distribution for span, distribution in scored.items() if span in mentions]
         distribution = self.overall(asked, [(one.confidence, one) for one in found])
         return Opinion(distribution, tuple(sorted(entities)), draft.mentions, marked=True)
 
     def indices(self, draft: Draft) -> list[tuple[int, int]]:
-        """Where a draft may hold an entity: its candidates and what it was written around, as [start, end) in words."""
+        """Returns the spans to score: candidates, mentions, kept entities and further names.
+
+        Returns:
+            Distinct spans [start, end) in words, in the order of the text.
+        """
+        # Names from generation are scored even if no source finds them.
         around = (*draft.named, *((span.start, span.end) for span in draft.fixed))
         return sorted({*self._candidates(draft.text.split(" "), draft.proposed), *around})
 
     def _query(self, text: str, span: tuple[int, int], around: int = 0) -> Query:
-        """The question about a span of a text, or of so many words around it.
+        """Builds the query about a span.
 
-        A prompt shows the beginning of a long text. So that the mention is in it, the text begins later where the mention comes later.
+        A prompt shows only the beginning of a long text. If the mention comes later, the query
+        holds a window of words around it instead.
+
+        Args:
+            text: The whole text.
+            span: The mention, [start, end) in words.
+            around: Words to keep on either side of the mention; 0 keeps the whole text, or as much
+                as fits around a late mention.
         """
         words = text.split(" ")
         if around:
             text = " ".join(words[max(0, span[0] - around) : span[1] + around])
         elif len(" ".join(words[: span[1]])) > self._limit:
+            # Up to half of the limit before the mention, and the rest after it.
             first, last = span
             while first and len(" ".join(words[first - 1 : last])) <= self._limit // 2:
                 first -= 1
@@ -221,7 +290,7 @@ class SpanVerifier:
         return Query(text, " ".join(words[span[0] : span[1]]))
 
     def _of_gold(self, example: Example, around: int = 0) -> list[tuple[Query, str]]:
-        """Every candidate and entity of a marked example, with its type or "O"."""
+        """Returns every candidate and entity of a labelled example, with its type or "O"."""
         draft = Draft(example.text, read_spans(example.label or "[]"))
         types = {span[:2]: span.type for span in draft.mentions}
         return [
@@ -232,6 +301,7 @@ class SpanVerifier:
     def _demonstrations(
         self, shots: Sequence[Example], labels: Sequence[Label]
     ) -> list[tuple[Query, str]]:
+        # First come, first served, until every type and "none" has its demonstrations.
         left = {label.name: self._shown_per_type for label in labels}
         chosen: list[tuple[Query, str]] = []
         for shot in shots:
@@ -243,7 +313,7 @@ class SpanVerifier:
 
 
 def settled(entities: Iterable[tuple[Span, float]]) -> list[tuple[Span, float]]:
-    """Of entities that overlap the most certain one; the most certain first."""
+    """Keeps the most certain of overlapping entities, and returns them most certain first."""
     stay: list[tuple[Span, float]] = []
     for span, confidence in sorted(entities, key=lambda pair: (-pair[1], pair[0])):
         if not any(one.shares_a_word(*span[:2]) for one, _ in stay):
@@ -260,4 +330,63 @@ def _mean(distributions: Sequence[LabelDistribution]) -> LabelDistribution:
         mean([one.probabilities for one in distributions]),
         round(sum(one.off_label_mass for one in distributions) / len(distributions), 6),
         mean([one.raw for one in distributions]),
+    )
+
+
+def span_verifier(
+    teacher: Teacher,
+    labels: Sequence[Label],
+    prompts: PromptSet,
+    shots: Sequence[Example],
+    calibrator: Calibrator,
+    nearest: Nearest | None = None,
+    *,
+    candidates: Sequence[CandidateSource] = ("capitals",),
+    candidate_width: int = 4,
+    candidate_parts: int = 0,
+    shown_words: int = 5,
+    shown_per_type: int = 1,
+    allow_codes: bool = True,
+) -> SpanVerifier:
+    """Builds a :class:`SpanVerifier`, the labeller of ``labelling=verify``.
+
+    Args:
+        teacher: The teacher to ask.
+        labels: The entity types.
+        prompts: The prompt set; its template "score" is used.
+        shots: Labelled examples, the source of the demonstrations.
+        calibrator: Calibrates the distributions over the types and "none".
+        nearest: Selects labelled examples for each text instead of ``shots``.
+        candidates: Sources of span candidates, one or more (docs/results.md lists recall and cost
+            of each). "capitals": runs of capitalised words. "chunks": runs of words without stop
+            words and punctuation, and their parts. "ngrams": every run of words that neither begins
+            nor ends with a stop word or punctuation. "student": predictions and near-predictions of
+            the student, from round 1 on; it needs another source besides it, and `tutelage plan`
+            does not count it.
+        candidate_width: Longest candidate of "chunks", "ngrams" and "student", in words; at least
+            1.
+        candidate_parts: Longest part of a capitalised run that is a candidate too, in words; 0 for
+            whole runs only.
+        shown_words: Words on either side of the mention in a demonstration; 0 shows whole
+            sentences.
+        shown_per_type: Demonstrations per type, and of "none"; at least 1. More of them need more
+            shots, and cost more in every request.
+        allow_codes: Whether letters may stand for the types if two of their words begin with the
+            same token. Otherwise such words are an error.
+
+    Raises:
+        ConfigError: A setting is out of range, or the types cannot be told apart.
+    """
+    spans = SpanCandidates(candidate_parts, candidates, candidate_width)
+    return SpanVerifier(
+        teacher,
+        labels,
+        prompts,
+        shots,
+        calibrator,
+        spans,
+        allow_codes,
+        shown_per_type,
+        nearest,
+        shown_words,
     )

@@ -1,4 +1,4 @@
-"""Labelling by scoring: one prefill a text, the probability of each label's first token read from it."""
+"""Labelling by scoring: one prefill per text gives the probability of each label's first token."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import numpy as np
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
 from tutelage.labelling.calibration import Array, Calibrator
-from tutelage.records import Example, Label, LabelDistribution, record_id
+from tutelage.records import Example, Label, LabelDistribution, derive_seed
 from tutelage.teacher.base import OnReply, Reply, Request, ScoreRequest, Teacher
 from tutelage.teacher.prompts import PromptSet
 
 MAX_CHOICES = 128
-"""Token ids that one request may name (vLLM's limit); more labels are scored in groups over the same prompt."""
+"""Most choices per request (vLLM's limit); more labels are scored in several requests."""
 
 _CONTENT_FREE = ("N/A", "[MASK]", "…")
 
 
 @dataclass(frozen=True, slots=True)
 class Verbalizer:
-    """What the teacher reads and writes for each label: its word, or a code where words collide.
+    """The word or code that stands for each label in prompts.
 
     Attributes:
-        words: one a label.
-        tokens: the first token of " " + word, one a label, all different.
-        coded: True when codes took the words' place.
+        words: One word or code per label.
+        tokens: First token of " " + word, one per label, all different.
+        coded: True if codes replace the labels' words.
     """
 
     words: tuple[str, ...]
@@ -39,13 +39,20 @@ class Verbalizer:
 
 
 def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = True) -> Verbalizer:
-    """Give each label one token of its own.
+    """Gives each label a token of its own.
 
-    Words are used when their first tokens differ; else letters, then pairs of letters, whichever the tokenizer keeps apart.
+    The labels' words are used if their first tokens differ. Otherwise capital letters stand for the
+    labels, or pairs of small letters with a single token each.
+
+    Args:
+        teacher: Its tokenizer decides.
+        labels: The labels.
+        allow_codes: Whether codes may replace words.
 
     Raises:
-        ConfigError: words collide and codes are not allowed, or no codes tell so many labels apart.
+        ConfigError: Words collide without permission for codes, or there are too few codes.
     """
+    # Candidates in order of preference: words read best, and letters better than pairs.
     candidates = [tuple(label.word for label in labels)]
     if allow_codes:
         if len(labels) <= len(string.ascii_uppercase):
@@ -54,6 +61,7 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
             first + second for first in string.ascii_lowercase for second in string.ascii_lowercase
         ]
         candidates.append(_distinct_codes(teacher, pairs, len(labels)))
+    # The first candidate set with distinct first tokens wins: words, letters, pairs of letters.
     for words in candidates:
         if len(words) != len(labels):
             continue
@@ -61,14 +69,14 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
         if len(set(firsts)) == len(firsts) and -1 not in firsts:
             return Verbalizer(words, tuple(firsts), coded=words != candidates[0])
     clash = _first_clash(teacher, labels)
-    way_out = (
+    advice = (
         "; there are too many labels for codes."
         if allow_codes
-        else ", or allow codes (method.allow_codes=true)."
+        else ", or allow codes (labelling.allow_codes=true)."
     )
     raise ConfigError(
-        f"The labels '{clash[0]}' and '{clash[1]}' begin with the same token for this teacher, so one prefill cannot tell them apart. "
-        f"Give other words in data.labels (word: …){way_out}"
+        f"The labels '{clash[0]}' and '{clash[1]}' begin with the same token for this teacher, so "
+        f"one prefill cannot tell them apart. Use other words in data.labels (word: …){advice}"
     )
 
 
@@ -97,7 +105,12 @@ def _first_clash(teacher: Teacher, labels: Sequence[Label]) -> tuple[str, str]:
 
 
 class Query(NamedTuple):
-    """What is scored: a text, or a mention in it."""
+    """A text to score, or a mention in a text.
+
+    Attributes:
+        text: The text.
+        mention: The mention; "" for the whole text.
+    """
 
     text: str
     mention: str = ""
@@ -105,16 +118,28 @@ class Query(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Distributions in the queries' order (None where the request failed) and the replies' errors by place."""
+    """The result of scoring a batch of queries.
+
+    Attributes:
+        distributions: One per query, in order; None if a request failed.
+        errors: Error of each failed query, by its index.
+    """
 
     distributions: tuple[LabelDistribution | None, ...]
     errors: dict[int, str]
 
 
 def ordered_demonstrations(shots: Sequence[Example], seed: int) -> list[Example]:
-    """The shots in an order drawn from the run's seed: class after class would teach the order instead of the task."""
+    """Returns the shots in random order.
+
+    Demonstrations sorted by class would teach their order instead of the task.
+
+    Args:
+        shots: The shots.
+        seed: Seed of the run.
+    """
     order = list(shots)
-    random.Random(int(record_id("demonstrations", seed), 16)).shuffle(order)
+    random.Random(derive_seed("demonstrations", seed)).shuffle(order)
     return order
 
 
@@ -122,13 +147,17 @@ class LabelScorer:
     """Scores texts, or mentions in them, against a label space.
 
     Args:
-        demonstrations: queries with their labels' names, shown before the text; their order is kept.
-        calibrator: makes probabilities of log-probabilities.
-        allow_codes: use letters for labels whose words collide.
-        nearest: gives a query demonstrations of its own, which take the place of the others; the calibrator stays one for all.
+        teacher: The teacher to ask.
+        labels: The label space.
+        prompts: The prompt set; its template "score" is used.
+        demonstrations: Queries with the names of their labels, shown in this order before the
+            query.
+        calibrator: Calibrates the probabilities of all queries, whatever their demonstrations.
+        allow_codes: Whether codes may replace labels with colliding words.
+        nearest: Selects demonstrations for each query instead of ``demonstrations``.
 
     Raises:
-        ConfigError: see :func:`verbalize`.
+        ConfigError: The labels cannot be told apart; see :func:`verbalize`.
     """
 
     def __init__(
@@ -153,16 +182,16 @@ class LabelScorer:
 
     @property
     def verbalizer(self) -> Verbalizer:
-        """The words and tokens in use."""
+        """The words and tokens of the labels."""
         return self._verbalizer
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The labels' names, in the order of every distribution."""
+        """Names of the labels, in the order of every distribution."""
         return self._names
 
     def prompt(self, query: Query) -> str:
-        """The scoring prompt of one query."""
+        """Returns the scoring prompt of one query."""
         legend = list(
             zip(self._verbalizer.words, (label.description for label in self._labels), strict=True)
         )
@@ -186,7 +215,7 @@ class LabelScorer:
         return [tokens[start : start + MAX_CHOICES] for start in range(0, len(tokens), MAX_CHOICES)]
 
     def requests(self, queries: Sequence[Query]) -> list[ScoreRequest]:
-        """The scoring requests of ``queries``: one each, more where there are more labels than one request may name."""
+        """Returns the scoring requests of the queries: one per query and group of 128 labels."""
         return [
             ScoreRequest(id=f"{index}.{number}", prompt=prompt, choices=group)
             for index, prompt in enumerate(map(self.prompt, queries))
@@ -194,11 +223,19 @@ class LabelScorer:
         ]
 
     def fit(self, gold: Sequence[tuple[Query, str]] = (), on_reply: OnReply | None = None) -> int:
-        """Give the calibrator what it needs before the first text; return how many labels of ``gold`` that used.
+        """Fits the calibrator before the first text, if it needs fitting.
+
+        Args:
+            gold: Dev queries with the names of their labels.
+            on_reply: Called with each reply.
+
+        Returns:
+            The number of gold labels used.
 
         Raises:
-            TeacherError: no request was answered.
+            TeacherError: No request was answered.
         """
+        # Failed requests are left out of the fit.
         if self.calibrator.needs == "content_free":
             queries = [Query(text, text) for text in _CONTENT_FREE]
             logprobs, errors = self._logprobs(queries, on_reply)
@@ -214,14 +251,24 @@ class LabelScorer:
         return 0
 
     def score(self, queries: Sequence[Query], on_reply: OnReply | None = None) -> Scored:
-        """Calibrated distributions of ``queries``; the calibrator sees the whole batch at once."""
+        """Scores the queries, which the calibrator sees as one batch.
+
+        Args:
+            queries: The queries.
+            on_reply: Called with each reply.
+
+        Raises:
+            TeacherError: No request was answered.
+        """
         if not queries:
             return Scored((), {})
         logprobs, errors = self._logprobs(queries, on_reply)
         _some_answered(queries, errors)
         good = [index for index in range(len(queries)) if index not in errors]
+        # Raw probabilities show the mass outside the labels; calibrated ones decide.
         raw = np.exp(logprobs[good])
-        # Rounded so that a last bit that differs between two batches of an engine does not travel on into weights and hashes.
+        # Rounding keeps differences in the last bit, which depend on the engine's batches, out of
+        # weights and hashes.
         calibrated = np.round(self.calibrator.transform(logprobs[good]), 6)
         distributions: list[LabelDistribution | None] = [None] * len(queries)
         for row, index in enumerate(good):
@@ -237,6 +284,7 @@ class LabelScorer:
     def _logprobs(
         self, queries: Sequence[Query], on_reply: OnReply | None
     ) -> tuple[Array, dict[int, str]]:
+        # Replies come in the order of the requests, one per query and group.
         requests = self.requests(queries)
         groups, tokens = self._groups(), self._verbalizer.tokens
         replies = self._teacher.ask(requests, on_reply)
@@ -252,13 +300,23 @@ class LabelScorer:
 
 
 class TextLabeller:
-    """Labels whole texts, each by one scoring request.
+    """Labels whole texts, with one scoring request per text.
 
     Args:
-        shots: the demonstrations, in this order.
-        nearest: gives a text demonstrations of its own instead.
+        teacher: The teacher to ask.
+        labels: The label space.
+        prompts: The prompt set; its template "score" is used.
+        shots: Labelled examples, shown in this order as demonstrations.
+        calibrator: Calibrates the label probabilities.
+        allow_codes: Whether letters may stand for the labels if two of their words begin with the
+            same token. Otherwise such words are an error.
+        nearest: Selects demonstrations for each text instead of ``shots``.
+
+    Raises:
+        ConfigError: The labels cannot be told apart; see :func:`verbalize`.
     """
 
+    is_token_level = False
     asks_student = False
 
     def __init__(
@@ -278,15 +336,19 @@ class TextLabeller:
         self.calibrator = calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
-        """Fit the calibrator; return how many gold labels of dev that used."""
+        """Fits the calibrator, and returns the number of gold labels of ``dev`` used."""
         return self._scorer.fit(_labelled(dev), on_reply)
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
-        """One request a text, more where there are more labels than one may name."""
+        """Returns the scoring requests: one per text and group of 128 labels."""
         return list(self._scorer.requests([Query(draft.text) for draft in drafts]))
 
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
-        """Opinions of ``drafts``."""
+        """Labels a batch of drafts, which the calibrator sees as one batch.
+
+        Raises:
+            TeacherError: No request was answered.
+        """
         scored = self._scorer.score([Query(draft.text) for draft in drafts], on_reply)
         opinions = tuple(None if one is None else Opinion(one) for one in scored.distributions)
         return Labelled(opinions, scored.errors, asked=len(drafts), failed=len(scored.errors))

@@ -13,7 +13,7 @@ class GoldOnly:
     """First rows from the gold that the run may use, and no growth.
 
     Args:
-        name: "shots" or "supervised"; which gold it is, is decided by ``method.training.gold``.
+        name: "shots" or "supervised"; which gold it is, is decided by ``training.gold``.
     """
 
     rounds = 0
@@ -29,7 +29,7 @@ class GoldOnly:
         if not context.shots:
             raise ConfigError(
                 f"method={self.name} learns from gold labels alone and there are none; give shots=1 or more with method=shots, a pool that has "
-                "gold labels with method=supervised, and leave method.training.gold as it is there."
+                "gold labels with method=supervised, and leave training.gold as it is there."
             )
         self._context = context
 

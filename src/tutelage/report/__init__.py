@@ -1,1 +1,1 @@
-"""What a person sees of a run: figures and one HTML file, drawn from the run folder alone."""
+"""Figures and a self-contained HTML report of a run, drawn from the run folder alone."""

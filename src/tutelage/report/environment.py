@@ -1,4 +1,8 @@
-"""What every page of ours has: templates that escape, a policy that lets in nothing from outside, and one way to write a number."""
+"""The common environment of all HTML pages.
+
+Templates escape by default, a content security policy blocks everything from outside, and numbers
+have a single format.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,14 @@ _MISSING = "\N{EN DASH}"
 
 
 def page_environment(templates: Path, script: str = "") -> Environment:
-    """The templates of a folder: they escape what they are given and fail on a name that is not there.
+    """Build the Jinja environment for a folder of templates.
 
-    They know our filters of numbers, ``style``, and ``csp``, which lets in no network, no frame, and no script but ``script``.
+    Templates escape every value and fail on undefined names. They have filters for numbers,
+    ``style``, and ``csp``, a policy that blocks network, frames, and every script but ``script``.
+
+    Args:
+        templates: The folder of the templates.
+        script: The page's own script, allowed by its hash; "" allows none.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -30,6 +39,7 @@ def page_environment(templates: Path, script: str = "") -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Filters print missing values as a dash, and use a proper minus sign.
     made.filters |= {
         "percent": _percent,
         "count": _count,
@@ -47,14 +57,19 @@ def page_environment(templates: Path, script: str = "") -> Environment:
 
 
 def _policy(script: str) -> str:
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
+    # Only inline styles and data: images (the empty icon) are allowed.
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none';"
+    )
     if not script:
         return policy
-    return f"{policy} script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}';"
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"{policy} script-src 'sha256-{digest}';"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Format seconds for people: "4.2 s", "3 min 20 s", "2 h 5 min"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -82,7 +97,7 @@ def _p(value: float) -> str:
 
 
 def _moment(value: Any) -> str:
-    """An ISO time without its T and its fractions of a second; anything else as it is."""
+    """Format an ISO time without its T and fractions of a second; other values stay unchanged."""
     try:
         return datetime.fromisoformat(str(value)).strftime("%Y-%m-%d %H:%M:%S %Z").strip()
     except ValueError:

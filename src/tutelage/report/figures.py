@@ -1,4 +1,4 @@
-"""The figures of a run: which there are, and how they become PNG files and inline SVG."""
+"""The figures of a run, and their output as PNG files and inline SVG."""
 
 from __future__ import annotations
 
@@ -33,10 +33,16 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True, slots=True)
 class FigureKind:
-    """A figure that the report may hold. ``name`` is its file's stem and its anchor; ``draw`` gives None without data.
+    """A figure of the report.
 
-    ``title`` and ``caption`` are for a classification; ``for_entities`` holds both for NER where they differ. ``by_stage``: it shows every
-    stage's student, so it says which of them the run ended with where that need not be the last.
+    Attributes:
+        name: Stem of its file, and its anchor in the page.
+        title: Title for a classification.
+        caption: Caption for a classification.
+        draw: Draws the figure; returns None without data.
+        for_entities: Title and caption for NER, if they differ.
+        by_stage: Whether it shows the student of every stage. Its caption then names the student
+            kept at the end, if that is not necessarily the last one.
     """
 
     name: str
@@ -47,9 +53,11 @@ class FigureKind:
     by_stage: bool = False
 
     def words(self, run: Run) -> tuple[str, str]:
-        """Title and caption in the words of the run's task."""
+        """Return title and caption in the terms of the run's task."""
         title, caption = (
-            self.for_entities if run.by_word and self.for_entities else (self.title, self.caption)
+            self.for_entities
+            if run.is_token_level and self.for_entities
+            else (self.title, self.caption)
         )
         kept = run.result.get("kept")
         return (
@@ -64,82 +72,91 @@ FIGURES = (
     FigureKind(
         "learning-by-round",
         "Learning curve by round",
-        "Round 0 is the student before any growth. Dashed, all on test: the student before, trained on gold labels (supervised), "
-        "and the teacher alone.",
+        "Round 0 is the student before any growth. Dashed, all on test: the student before, "
+        "the one trained on gold labels (supervised), and the teacher alone.",
         learning_by_round,
         by_stage=True,
     ),
     FigureKind(
         "learning-by-tokens",
         "Learning curve by billed tokens",
-        "Billed tokens count every request as if nothing had been cached, so that runs compare at equal budget.",
+        "Billed tokens count every request as if nothing were cached, "
+        "so runs are compared at equal budget.",
         learning_by_tokens,
         by_stage=True,
     ),
     FigureKind(
         "class-f1-by-round",
         "F1 of each class by round",
-        "One panel a class, the others in grey; first → last round. Above 20 classes, the 20 that end worst.",
+        "One panel per class, the others in grey; first → last round. "
+        "With more than 20 classes, the 20 with the lowest final F1.",
         class_f1_by_round,
         (
             "F1 of each entity type by round",
-            "One panel a type, the others in grey; first → last round. An entity counts where its words and its type are right.",
+            "One panel per type, the others in grey; first → last round. "
+            "An entity is correct if its words and its type are.",
         ),
         by_stage=True,
     ),
     FigureKind(
         "confusion-matrix",
         "Confusions on test at the end",
-        "Shade: share of the true class. Blue is right, orange is wrong; empty cells are zero.",
+        "Shade: share of the true class. Blue is correct, orange is wrong; empty cells are zero.",
         confusion_matrix,
         (
             "Confusions of entity types on test at the end",
-            "Shade: share of the true type. Blue: the type is right, even where the boundary is not; orange: it is wrong. "
-            "Beside “none”: entities missed (column) and invented (row).",
+            "Shade: share of the true type. Blue: the type is correct, even if the boundary is "
+            "not; orange: it is wrong. “none”: entities missed (column) and invented (row).",
         ),
     ),
     FigureKind(
         "rows-by-kind",
         "Rows by kind, round and class",
-        "Every row of the pool. Colour: how an accepted row came about; grey: rejected, never trained on.",
+        "Every row of the pool. Colour: source of an accepted row; "
+        "grey: rejected, never trained on.",
         rows_by_kind,
         (
             "Rows by kind, round and entity type",
-            "Every row of the pool, under the type it was asked for. Colour: how an accepted row came about; grey: rejected, never trained on.",
+            "Every row of the pool, under the requested type. "
+            "Colour: source of an accepted row; grey: rejected, never trained on.",
         ),
     ),
     FigureKind(
         "teacher-reliability",
         "Teacher reliability before and after calibration",
-        "Left: on the diagonal, confidence is what it says. ECE: expected calibration error. Right: how confidences spread, "
-        "right and wrong answers stacked.",
+        "Left: on the diagonal, confidence equals accuracy. ECE: expected calibration error. "
+        "Right: distribution of the confidence, correct and wrong answers stacked.",
         teacher_reliability,
         (
             "Teacher reliability",
-            "An answer is an entity that the teacher marked. Left: on the diagonal, confidence is what it says. ECE: expected calibration "
-            "error. Right: how confidences spread, right and wrong entities stacked.",
+            "An answer is an entity marked by the teacher. Left: on the diagonal, confidence "
+            "equals accuracy. ECE: expected calibration error. "
+            "Right: distribution of the confidence, correct and wrong entities stacked.",
         ),
     ),
     FigureKind(
         "selection-by-step",
-        "What the selector kept",
-        "Against the training step, neighbouring steps together. Where there are thresholds (LLKD), a row passes if the teacher's confidence "
-        "and the student's uncertainty both reach theirs. Gold labels of the pool are used for the last panel only.",
+        "Rows kept by the selector",
+        "By training step, neighbouring steps combined. With thresholds (LLKD), a row passes "
+        "if the teacher's confidence and the student's uncertainty both reach their threshold. "
+        "Gold labels of the pool are used for the last panel only.",
         selection_by_step,
     ),
     FigureKind(
         "rejected-by-reason",
         "Rejected rows by reason",
-        "Rejected rows stay in the pool file, with their reason.",
+        "Rejected rows stay in the pool file, together with the reason.",
         rejected_by_reason,
     ),
 )
+"""Every figure that a report may contain, in its order."""
 
 
 @contextmanager
 def _saving() -> Iterator[None]:
     with figure_style(), warnings.catch_warnings():
-        # A script that no installed font covers shows as boxes in the PNG; the browser has the SVG's text and its own fonts.
+        # Writing systems without an installed font appear as boxes in the PNG only: in the SVG,
+        # text stays text, and the browser has fonts of its own.
         warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from")
         warnings.filterwarnings(
             "ignore", message=r"(?s)Matplotlib currently does not support .* natively"
@@ -148,26 +165,30 @@ def _saving() -> Iterator[None]:
 
 
 def save_figures(run: Run) -> list[Path]:
-    """Write each figure that has data to figures/<name>.png in the run's folder, 1280 px wide, and return their paths.
+    """Write each figure with data to figures/<name>.png in the run's folder, 1280 px wide.
 
-    A file appears whole or not at all; the file of a figure that has no data any more is removed.
+    Files are replaced atomically, and the file of a figure without data is removed.
+
+    Returns:
+        The paths of the written files.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: If the folder cannot be written.
     """
     return write_pngs(run.folder / "figures", draw_figures(run))
 
 
 def draw_figures(run: Run) -> dict[FigureKind, Figure]:
-    """The figures of ``run`` that have data, in the order of :data:`FIGURES`."""
+    """Draw the figures of ``run`` with data, in the order of :data:`FIGURES`."""
     drawn = ((kind, kind.draw(run)) for kind in FIGURES)
     return {kind: figure for kind, figure in drawn if figure is not None}
 
 
 def write_pngs(folder: Path, drawn: Mapping[FigureKind, Figure]) -> list[Path]:
-    """What :func:`save_figures` does, for figures already drawn."""
+    """Write figures already drawn; otherwise like :func:`save_figures`."""
     folder.mkdir(exist_ok=True)
     for kind in FIGURES:
+        # Remove figures of an earlier report that have no data any more.
         if kind not in drawn:
             (folder / f"{kind.name}.png").unlink(missing_ok=True)
     written = []
@@ -179,40 +200,49 @@ def write_pngs(folder: Path, drawn: Mapping[FigureKind, Figure]) -> list[Path]:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write ``figure`` to ``path``, 1280 px wide, whole or not at all.
+    """Atomically write ``figure`` to ``path``, 1280 px wide.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: If the folder cannot be written.
     """
     path.parent.mkdir(exist_ok=True)
+    # Write to a temporary folder, and move the finished file into place.
     with _saving(), tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
         made = Path(scratch) / path.name
         figure.savefig(made, dpi=DPI, facecolor=str(Colour.PAPER), metadata={"Software": None})
         os.replace(made, path)
-    # Laying out takes as long as drawing; what is saved after this keeps the places found here.
+    # The layout takes as long as the drawing; later saves reuse the positions found here.
     figure.set_layout_engine("none")
 
 
 def figure_svg(figure: Figure, name: str) -> str:
-    """``figure`` as an ``<svg>`` element for an HTML page: no metadata, ids that begin with ``name``, and colours as CSS variables.
+    """Convert ``figure`` to an ``<svg>`` element for an HTML page.
 
-    A colour of :class:`~tutelage.report.style.Colour` becomes ``var(--f-<its name>)``, so that the page's theme decides. Text
-    stays text, escaped.
+    The element has no metadata, and its text stays text, escaped. Colours of
+    :class:`~tutelage.report.style.Colour` become CSS variables ``var(--f-<name>)``, so that the
+    page's theme decides on them.
+
+    Args:
+        figure: The figure.
+        name: Prefix of the ids in the element, unique within the page.
     """
     buffer = io.StringIO()
     with _saving():
         import matplotlib
 
+        # A fixed salt makes the ids reproducible.
         with matplotlib.rc_context({"svg.hashsalt": name}):
             figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
+    # Drop the XML header, then prefix the ids and turn colours into variables.
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg") :]
     variables = {str(colour): f"var(--f-{colour.name.lower()})" for colour in Colour}
 
-    def mend(match: re.Match[str]) -> str:
+    def rewrite(match: re.Match[str]) -> str:
+        # An inline SVG needs no namespaces.
         tag = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", match[0])
         tag = re.sub(r"#[0-9a-f]{6}\b", lambda colour: variables.get(colour[0], colour[0]), tag)
         return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", tag)
 
-    # Only tags are touched: in an SVG by matplotlib every "<" and ">" of a text is escaped.
-    return re.sub(r"<[^!?][^>]*>", mend, drawn).replace("<svg ", '<svg role="img" ', 1)
+    # Only tags are rewritten: matplotlib escapes every "<" and ">" in a text.
+    return re.sub(r"<[^!?][^>]*>", rewrite, drawn).replace("<svg ", '<svg role="img" ', 1)

@@ -1,4 +1,4 @@
-"""What the student takes for what, on test, at the end: texts by class, or entities by type."""
+"""Confusions of the student on test at the end: of texts by class, or of entities by type."""
 
 from __future__ import annotations
 
@@ -14,29 +14,37 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BESIDE = 12
+"""Classes up to which the list of confusions has room next to the named matrix."""
 _NAMED = 30
+"""Classes up to which the matrix shows counts and names."""
 _LISTED = 20
+"""Confusions listed next to a matrix without names."""
 _UNITS = {False: "test texts", True: "test entities"}
 
 
 def confusion_matrix(run: Run) -> Figure | None:
-    """Confusion matrix of the test predictions at the end, shaded by share of the row; None before they are written.
+    """Draw the confusion matrix of the final test predictions, shaded by the share of each row.
 
-    Up to 30 classes cells carry counts and axes carry names; above that the matrix shows the pattern only, and the
-    20 most frequent confusions are listed by name beside it. For NER an entity that was missed or invented meets "none", and on the
-    diagonal is what has the right type, wherever it was thought to end.
+    Up to 30 classes, cells show counts and axes show names; above that, the matrix shows only the
+    pattern, and a list next to it names the 20 most frequent confusions. For NER, missed and
+    invented entities are confused with "none", and the diagonal counts entities with the correct
+    type, whatever their boundary.
+
+    Returns:
+        The figure; None before the predictions are written.
     """
     if not run.after:
         return None
     pairs = _pairs(run)
-    # "none" comes last, and no type is called "".
+    # "none" comes last; no type is called "".
     extra = sorted(
-        {label for pair in pairs for label in pair} - set(run.labels), reverse=run.by_word
+        {label for pair in pairs for label in pair} - set(run.labels), reverse=run.is_token_level
     )
     labels = [*run.labels, *extra]
     confused = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]]
     size = len(labels)
     with figure_style():
+        # A matrix of medium size fills the width; others leave room for the list of confusions.
         if _BESIDE < size <= _NAMED:
             figure = new_figure(2.0 + 0.31 * size)
             _matrix(figure.subplots(), run, labels, pairs, named=True)
@@ -52,11 +60,12 @@ def confusion_matrix(run: Run) -> Figure | None:
 
 
 def _pairs(run: Run) -> Counter[tuple[str, str]]:
-    """How often each class was taken for which, "" standing for no entity."""
-    if not run.by_word:
+    """Count how often each class was predicted as each other; "" stands for no entity."""
+    if not run.is_token_level:
         return Counter((outcome.target, outcome.predicted) for outcome in run.after)
     pairs: Counter[tuple[str, str]] = Counter()
     for outcome in run.after:
+        # Wrong entities first; correct ones are not among the mistakes.
         pairs.update((one.right, one.predicted) for one in run.task.mistakes(outcome))
         pairs.update(
             (span.type, span.type)
@@ -81,11 +90,12 @@ def _matrix(
     totals = Counter[str]()
     for (target, _), count in pairs.items():
         totals[target] += count
+    # One shaded cell per non-zero count.
     cells: dict[Colour, list[tuple[Rectangle, float]]] = {Colour.BLUE: [], Colour.VERMILION: []}
     for (target, predicted), count in pairs.items():
         share = count / totals[target]
         colour = Colour.BLUE if target == predicted else Colour.VERMILION
-        # Faint cells stay visible: one confusion in a hundred is what one looks for.
+        # Faint cells stay visible, because rare confusions are of interest, too.
         shade = 0.12 + 0.88 * share if target == predicted else min(1.0, 0.16 + 1.7 * share)
         cells[colour].append(
             (Rectangle((place[predicted] - 0.5, place[target] - 0.5), 1, 1), shade)
@@ -106,6 +116,7 @@ def _matrix(
         axes.add_collection(
             PatchCollection([patch for patch, _ in shaded], facecolors=faces, edgecolors="none")
         )
+    # Axes: class names, or label indices if there are too many names.
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
     if named:
@@ -123,12 +134,13 @@ def _matrix(
             [f"{name}  {totals[label]}" for name, label in zip(names, labels, strict=True)],
             fontsize=8.5,
         )
+    # A grid between the cells, drawn as minor ticks.
     axes.set_xticks([edge - 0.5 for edge in range(size + 1)], minor=True)
     axes.set_yticks([edge - 0.5 for edge in range(size + 1)], minor=True)
     axes.grid(which="minor", linewidth=0.8 if named else 0.3)
     axes.tick_params(which="minor", length=0)
     axes.tick_params(which="major", length=0 if named else 3)
-    kind = "type" if run.by_word else "class"
+    kind = "type" if run.is_token_level else "class"
     axes.set_title(
         f"True {kind} (with its {_UNITS[run.task.is_token_level]}) by predicted {kind}"
         if named
@@ -147,6 +159,7 @@ def _list(axes: Axes, run: Run, listed: list[tuple[tuple[str, str], int]], kinds
     if not listed:
         axes.set_axis_off()
         return
+    # Thin bars with the names written above them.
     bars = axes.barh(
         range(len(listed)), [count for _, count in listed], 0.28, color=Colour.VERMILION
     )

@@ -1,4 +1,4 @@
-"""What the teacher wrote: rows by kind, class and round, and why rows were rejected."""
+"""The teacher's texts: rows by kind, class and round, and reasons for rejection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_CLASSES = 40
 _MOST_REASONS = 15
 _QUOTED = re.compile(
     r"""(?<!\w)                          # an apostrophe inside a word opens nothing
-    (?:'(?:[^'\\]|\\.)*(?:'|\Z)        # as repr writes a name, which may be cut off by the reason's end
+    (?:'(?:[^'\\]|\\.)*(?:'|\Z)        # a name as in repr; the reason's end may cut it off
     |"(?:[^"\\]|\\.)*(?:"|\Z))         # a name with an apostrophe
     """,
     re.VERBOSE | re.DOTALL,
@@ -28,15 +28,18 @@ _NUMBER = re.compile(r"\d+")
 
 
 def row_class(run: Run, row: Row) -> str:
-    """The class that a row was asked for, or the one that its target is counted under where none was asked."""
+    """Return the class requested for a row, or else the one of its target."""
     return row.asked or run.task.classes(row.target)[0]
 
 
 def reason_kind(reason: str) -> str:
-    """A reason without the names that it quotes, so that rows rejected for different names count together.
+    """Strip a reason of the names in quotes, so that rows with the same kind of reason count
+    together.
 
-    Beside a name, and in what an engine says of a request that failed, numbers are of that one row too (which occurrence, which column).
+    Numbers next to a name, or in an engine's message about a failed request, are specific to a row
+    as well, and are stripped, too.
     """
+    # Names first; only then do the remaining numbers show.
     kind = _QUOTED.sub("…", reason)
     if kind != reason or " failed: " in kind:
         kind = _NUMBER.sub("…", kind)
@@ -44,7 +47,7 @@ def reason_kind(reason: str) -> str:
 
 
 def _stack(rows: Sequence[Row]) -> list[tuple[str, Colour, list[Row]]]:
-    """Rows split into the layers of a stacked bar: accepted by kind, then every rejected one."""
+    """Split rows into layers of a stacked bar: accepted rows by kind, then rejected ones."""
     kinds = [kind for kind in _KINDS if any(row.source == kind and row.accepted for row in rows)]
     layers = [
         (kind, kind_colour(kind), [row for row in rows if row.source == kind and row.accepted])
@@ -56,11 +59,18 @@ def _stack(rows: Sequence[Row]) -> list[tuple[str, Colour, list[Row]]]:
 
 
 def rows_by_kind(run: Run) -> Figure | None:
-    """Stacked bars of the pool by kind: by round (where there is more than one), and by class. None for an empty pool."""
+    """Draw stacked bars of the pool by kind.
+
+    One panel shows rounds (if there are several), the other one classes.
+
+    Returns:
+        The figure; None for an empty pool.
+    """
     from matplotlib.ticker import MaxNLocator
 
     if not run.rows:
         return None
+    # Classes in label order, then unknown ones; the most frequent if there are too many.
     totals = Counter(row_class(run, row) for row in run.rows)
     classes = [label for label in run.labels if totals[label]] + sorted(
         label for label in totals if label not in run.labels
@@ -72,10 +82,12 @@ def rows_by_kind(run: Run) -> Figure | None:
     rounds = range(max(row.round for row in run.rows) + 1)
     with figure_style():
         figure = new_figure(max(3.4, 0.9 + 0.27 * len(classes)))
+        # A single round needs no panel of its own.
         panels = figure.subplots(1, 2 if len(rounds) > 1 else 1, squeeze=False)[0]
         by_round, by_class = panels[0] if len(rounds) > 1 else None, panels[-1]
         base, start = Counter[int](), Counter[str]()
         for name, colour, rows in _stack(run.rows):
+            # Count this layer by round and by class.
             in_round, in_class = (
                 Counter(row.round for row in rows),
                 Counter(row_class(run, row) for row in rows),
@@ -93,6 +105,7 @@ def rows_by_kind(run: Run) -> Figure | None:
                 [start[label] for label in classes],
             )
             by_class.barh(range(len(classes)), widths, 0.72, left=lefts, color=colour, label=name)
+            # The next layer starts at the end of this one.
             base += in_round
             start += in_class
         if by_round:
@@ -110,12 +123,13 @@ def rows_by_kind(run: Run) -> Figure | None:
                 else ""
             )
         )
-        by_class.set_xlabel(f"rows (rejected ones under the {run.class_noun} asked for)")
+        by_class.set_xlabel(f"rows (rejected ones under the requested {run.class_noun})")
         by_class.set_yticks(range(len(classes)), [short(label) for label in classes])
         by_class.set_ylim(len(classes) - 0.4, -0.6)
         by_class.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         by_class.grid(axis="x")
         by_class.tick_params(axis="y", length=0)
+        # One legend for both panels.
         handles, names = by_class.get_legend_handles_labels()
         figure.legend(
             handles,
@@ -129,7 +143,11 @@ def rows_by_kind(run: Run) -> Figure | None:
 
 
 def rejected_by_reason(run: Run) -> Figure | None:
-    """Bars of rejected rows by reason, most first; rare reasons are summed. None when nothing was rejected."""
+    """Draw bars of rejected rows by reason, the most frequent first; rare reasons are combined.
+
+    Returns:
+        The figure; None if nothing was rejected.
+    """
     from matplotlib.ticker import MaxNLocator
 
     reasons = Counter(reason_kind(row.reason) for row in run.rows if not row.accepted)
@@ -137,6 +155,7 @@ def rejected_by_reason(run: Run) -> Figure | None:
         return None
     counted = reasons.most_common()
     if len(counted) > _MOST_REASONS:
+        # Leave one bar for everything else.
         rest = counted[_MOST_REASONS - 1 :]
         counted = [
             *counted[: _MOST_REASONS - 1],
@@ -157,6 +176,7 @@ def rejected_by_reason(run: Run) -> Figure | None:
         )
         axes.set_yticks(range(len(counted)), [short(reason, 48) for reason, _ in counted])
         axes.set_ylim(len(counted) - 0.4, -0.6)
+        # Leave room for the numbers at the end of each bar.
         axes.set_xlim(0, counted[0][1] * 1.12)
         axes.set_xlabel(f"rejected rows ({total:,} of {len(run.rows):,})")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))

@@ -1,4 +1,4 @@
-"""What a train selector kept: LLKD's thresholds by class, the share kept of each class, and how right the kept labels are."""
+"""The choices of a train selector: LLKD's thresholds, kept shares and label accuracy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _POINTS = 12
-"""Steps are gathered into at most so many points: one step keeps a row or two, and its accuracy says nothing."""
+"""Maximal number of points per curve; neighbouring steps are combined.
+
+A single step keeps one or two rows, so its accuracy alone is meaningless.
+"""
 _MOST_CLASSES = 7
+"""Classes shown, at most."""
 _CURVES = (
     Colour.BLUE,
     Colour.VERMILION,
@@ -28,13 +32,19 @@ _CURVES = (
 
 
 def selection_by_step(run: Run) -> Figure | None:
-    """What was kept; None where no selector chose.
+    """Draw the rows kept by a train selector, by training step.
 
-    Two panels, by training step: the share of rows kept of each class, and the accuracy of the teacher's labels on kept rows against all
-    rows, where gold is known. LLKD has two more above: the thresholds of the teacher and of the student by class. Above 7 classes, the 7 with the most rows.
+    One panel shows the share of rows kept of each class, another the accuracy of the teacher's
+    labels on kept rows and on all rows, as far as gold labels are known. LLKD has two more panels
+    above: the thresholds of teacher and student by class. With more than 7 classes, the 7 with the
+    most rows are shown.
+
+    Returns:
+        The figure; None without a train selector.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+    # The most frequent classes, and neighbouring steps combined into points.
     steps = run.selection
     if not any(sum(step.seen.values()) for step in steps):
         return None
@@ -47,12 +57,14 @@ def selection_by_step(run: Run) -> Figure | None:
     groups = _grouped(steps)
     panels = (
         [("teacher's threshold", "tau_teacher"), ("student's threshold", "tau_student")]
+        # Only LLKD has thresholds.
         if steps[-1].tau_teacher
         else []
     )
     with figure_style():
         figure = new_figure(6.4 if panels else 3.4)
         grid = figure.subplots(2 if panels else 1, 2, squeeze=False)
+        # Thresholds of LLKD by class.
         for axes, (title, name) in zip(grid[0], panels, strict=False):
             axes.set_title(f"The {title} by class")
             axes.set_ylabel("confidence" if name == "tau_teacher" else "uncertainty")
@@ -65,10 +77,11 @@ def selection_by_step(run: Run) -> Figure | None:
                 for key in shown
             }
             _draw(axes, curves, colours, {key: short(_name(run, key), 16) for key in shown})
+        # Kept share of each class.
         kept, right = grid[-1]
-        kept.set_title("Rows of each class that were kept, %")
-        told = {
-            key: f"{short(_name(run, key), 16)}: {_share(steps, key):.0%} in all" for key in shown
+        kept.set_title("Rows kept of each class, %")
+        names = {
+            key: f"{short(_name(run, key), 16)}: {_share(steps, key):.0%} overall" for key in shown
         }
         _draw(
             kept,
@@ -81,9 +94,10 @@ def selection_by_step(run: Run) -> Figure | None:
                 for key in shown
             },
             colours,
-            told,
+            names,
         )
-        right.set_title("Teacher's labels that are right, %")
+        # Label accuracy of all rows and of kept rows, over rows with known gold labels.
+        right.set_title("Correct teacher labels, %")
         ends = []
         for name, colour, pairs in (
             (
@@ -98,6 +112,7 @@ def selection_by_step(run: Run) -> Figure | None:
             ),
         ):
             sums = [
+                # Numbers of correct labels and of known ones, summed over the steps of each point.
                 (group.end, sum(one[0] for one in found), sum(one[1] for one in found))
                 for group, found in zip(groups, pairs, strict=True)
             ]
@@ -105,12 +120,12 @@ def selection_by_step(run: Run) -> Figure | None:
             if points:
                 right.plot(*zip(*points, strict=True), color=colour, marker="o", clip_on=False)
                 mean = sum(hits for _, hits, _ in sums) / sum(known for *_, known in sums)
-                ends.append((points[-1][1], f"{name}: {mean:.1%} in all", colour))
+                ends.append((points[-1][1], f"{name}: {mean:.1%} overall", colour))
         right.set_ylim(0, 1)
         label_right(right, ends)
         if not ends:
             right.annotate(
-                "gold labels of the pool are not known",
+                "gold labels of the pool are unknown",
                 (0.5, 0.5),
                 xycoords="axes fraction",
                 ha="center",
@@ -126,7 +141,7 @@ def selection_by_step(run: Run) -> Figure | None:
 
 
 class _Group:
-    """Neighbouring steps that make one point, and the number of the last one."""
+    """Neighbouring steps combined into one point, and the number of the last one."""
 
     def __init__(self, steps: Sequence[SelectionStep], end: int) -> None:
         self.steps = steps
@@ -134,6 +149,7 @@ class _Group:
 
 
 def _grouped(steps: Sequence[SelectionStep]) -> list[_Group]:
+    # Round up, so that there are at most _POINTS groups.
     size = -(-len(steps) // _POINTS)
     return [
         _Group(steps[start : start + size], min(start + size, len(steps)))
@@ -150,7 +166,7 @@ def _seen(steps: Sequence[SelectionStep], key: int) -> int:
 
 
 def _share(steps: Sequence[SelectionStep], key: int) -> float:
-    """Rows of a class that were kept of those that passed by."""
+    """Return the share of a class's rows that was kept."""
     return sum(step.kept.get(key, 0) for step in steps) / _seen(steps, key)
 
 
@@ -172,5 +188,5 @@ def _draw(
 
 
 def _name(run: Run, key: int) -> str:
-    """A class by its place; for NER texts without entities have the place after the last type."""
+    """Return the name of a class; for NER, the index after the last type means no entity."""
     return run.labels[key] if key < len(run.labels) else "no entity"

@@ -1,4 +1,4 @@
-"""How far the teacher's confidence may be believed, before and after calibration."""
+"""Reliability of the teacher's confidence, before and after calibration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BINS = 15
 
 
 class _Answers(NamedTuple):
-    """Answers of one kind: how sure the teacher was of each, and whether it was right."""
+    """Answers of one kind: the teacher's confidence in each, and whether it was correct."""
 
     name: str
     colour: Colour
@@ -29,7 +29,8 @@ def _answers(run: Run) -> list[_Answers]:
     answered = [opinion for opinion in run.teacher if not opinion.error]
     if not answered:
         return []
-    if run.by_word:
+    # For NER every marked entity is an answer, correct if the gold target contains it.
+    if run.is_token_level:
         entities = [
             (confidence, span in read_spans(opinion.target))
             for opinion in answered
@@ -47,6 +48,7 @@ def _answers(run: Run) -> list[_Answers]:
             )
         ]
     made = []
+    # Calibration may change the predicted class, so correctness is determined for each kind.
     for name, colour, shape in (("raw", Colour.VERMILION, "s"), ("calibrated", Colour.BLUE, "o")):
         opinions = [opinion.raw if name == "raw" else opinion.probabilities for opinion in answered]
         right = [
@@ -60,10 +62,13 @@ def _answers(run: Run) -> list[_Answers]:
 
 
 def teacher_reliability(run: Run) -> Figure | None:
-    """Reliability curves with their calibration error over histograms of the confidence; None where the teacher was not evaluated.
+    """Draw reliability curves with their calibration error, and histograms of the confidence.
 
-    A point is an answer about a text, before and after calibration; for NER an entity that was marked, after it alone. Texts that the
-    teacher could not label have no confidence, so they are not among them.
+    Each answer concerns one text, before and after calibration; for NER one marked entity, after
+    calibration only. Texts that the teacher could not label have no confidence and are left out.
+
+    Returns:
+        The figure; None if the teacher was not evaluated.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -72,11 +77,12 @@ def teacher_reliability(run: Run) -> Figure | None:
         return None
     unit = (
         "marked entities"
-        if run.by_word
+        if run.is_token_level
         else "answered test texts"
         if any(one.error for one in run.teacher)
         else "test texts"
     )
+    measure = "precision" if run.is_token_level else "accuracy"
     with figure_style():
         figure = new_figure(4.4)
         panels: dict[str, Any] = figure.subplot_mosaic(
@@ -85,13 +91,14 @@ def teacher_reliability(run: Run) -> Figure | None:
         curve = panels["curve"]
         curve.plot((0, 1), (0, 1), color=Colour.GREY, linewidth=1.0, linestyle=(0, (4, 3)))
         curve.annotate(
-            "as sure as right",
+            "perfectly calibrated",
             (0.06, 0.085),
             rotation=45,
             rotation_mode="anchor",
             color=Colour.MUTED,
             fontsize=8,
         )
+        # One curve and one histogram per kind of answers.
         for name, colour, shape, confidence, right in answers:
             points = reliability_points(confidence, right, _BINS)
             error = expected_calibration_error(confidence, right, _BINS)
@@ -101,16 +108,18 @@ def teacher_reliability(run: Run) -> Figure | None:
                 color=colour,
                 marker=shape,
                 clip_on=False,
-                label=f"{name}: ECE {error:.3f}, {'right' if run.by_word else 'accuracy'} {sum(right) / len(right):.1%}",
+                label=f"{name}: ECE {error:.3f}, {measure} {sum(right) / len(right):.1%}",
             )
+            # The histogram of this kind of answers.
             panel = panels[name]
             edges = [index / _BINS for index in range(_BINS + 1)]
+            # Correct and wrong answers, stacked.
             split = [
                 [value for value, ok in zip(confidence, right, strict=True) if ok is verdict]
                 for verdict in (True, False)
             ]
             panel.hist(
-                split, edges, stacked=True, color=[colour, Colour.GREY], label=["right", "wrong"]
+                split, edges, stacked=True, color=[colour, Colour.GREY], label=["correct", "wrong"]
             )
             panel.set_title(f"Confidence, {name}")
             panel.set_ylabel(unit)
@@ -120,9 +129,10 @@ def teacher_reliability(run: Run) -> Figure | None:
                 handlelength=1.0,
                 handleheight=1.0,
             )
+        # Titles and axes shared by all panels.
         curve.legend(loc="best")
         curve.set_title(f"Reliability ({len(answers[0].confidence):,} {unit}, {_BINS} bins)")
-        curve.set_ylabel("share of answers that are right, %")
+        curve.set_ylabel("share of correct answers, %")
         for axes in panels.values():
             axes.set_xlim(0, 1)
             axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol="", decimals=0))

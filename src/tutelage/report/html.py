@@ -1,7 +1,8 @@
-"""report.html: one self-contained file that shows a run, from its numbers down to every text that the teacher wrote.
+"""report.html: one self-contained file that shows a run, from its numbers to every generated text.
 
-Every text of a run is hostile until shown otherwise. The template escapes by default; the page's script puts text in by
-``textContent`` alone; and a content security policy allows no network and no script but ours, by its hash.
+Every text of a run is considered hostile. The template escapes by default, the page's script
+inserts text only through ``textContent``, and a content security policy blocks the network and
+every script but our own, identified by its hash.
 """
 
 from __future__ import annotations
@@ -38,11 +39,18 @@ from tutelage.runs.read import Run, read_run
 
 _HERE = Path(__file__).parent
 _TRACK = 220.0
+"""Width of the drawn scale, in px."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntervalMark:
-    """Where a line of the summary lies on the drawn scale, in px."""
+    """Position of a summary line's interval on the drawn scale, in px.
+
+    Attributes:
+        low: Lower end of the interval.
+        point: The measured value.
+        high: Upper end of the interval.
+    """
 
     low: float
     point: float
@@ -51,7 +59,14 @@ class IntervalMark:
 
 @dataclass(frozen=True, slots=True)
 class IntervalScale:
-    """The scale that the intervals of the summary are drawn on: its ends as percentages, and a mark (or None) a line."""
+    """The scale of the intervals in the summary.
+
+    Attributes:
+        low: Lower end of the scale, in percent.
+        high: Upper end of the scale, in percent.
+        width: Its width, in px.
+        marks: One per summary line; None for a line without an interval.
+    """
 
     low: int
     high: int
@@ -60,15 +75,23 @@ class IntervalScale:
 
 
 def write_report(folder: Path) -> Path:
-    """Write figures/*.png and report.html into the run folder ``folder``, and return the path of report.html.
+    """Write figures/*.png and report.html into a run folder.
 
-    Each file appears whole or not at all, so a report can be written again while an older one is being read.
+    Each file is replaced atomically, so a report can be rewritten while an older one is open.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The path of report.html.
 
     Raises:
-        RunError: the folder cannot be read (see :func:`~tutelage.runs.read.read_run`) or written.
+        RunError: If the folder cannot be read (see :func:`~tutelage.runs.read.read_run`) or
+            written.
     """
     run = read_run(folder)
     try:
+        # Figures first: the page embeds the same drawings as SVG.
         drawn = draw_figures(run)
         write_pngs(run.folder / "figures", drawn)
         page = _render(
@@ -76,11 +99,13 @@ def write_report(folder: Path) -> Path:
             {kind.name: (kind, figure_svg(figure, kind.name)) for kind, figure in drawn.items()},
         )
         path = run.folder / "report.html"
+        # Write a temporary file in the same folder, and move it into place.
         handle, scratch = tempfile.mkstemp(dir=run.folder, prefix=".report-", suffix=".html")
         try:
             with os.fdopen(handle, "wb") as stream:
-                # A lone surrogate, which JSON may carry, has no UTF-8 form.
+                # JSON may contain lone surrogates, which UTF-8 cannot encode.
                 stream.write(page.encode("utf-8", errors="replace"))
+            # mkstemp makes files private; a report may be read by others.
             os.chmod(scratch, 0o644)
             os.replace(scratch, path)
         except BaseException:
@@ -88,7 +113,8 @@ def write_report(folder: Path) -> Path:
             raise
     except OSError as error:
         raise RunError(
-            f"The report of {run.folder} cannot be written: {error.strerror or error}. Check permissions and the disk."
+            f"The report of {run.folder} cannot be written: {error.strerror or error}. "
+            "Check permissions and the disk."
         ) from error
     return path
 
@@ -100,6 +126,7 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
     lines = summary_lines(run)
     data = trail_data(run)
     result = run.result
+    # Everything shown comes from these values; the template only lays it out.
     template = page_environment(_HERE, script).get_template("report.html.j2")
     return template.render(
         run=run,
@@ -133,20 +160,24 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
 
 
 def _scale(run: Run, lines: tuple[SummaryLine, ...]) -> IntervalScale | None:
-    """Where each interval is drawn: a scale of whole tens of percent around all of them."""
+    """Place every interval on a scale of whole tens of percent around all of them."""
     measured = [line.interval for line in lines if line.interval]
     if not measured:
         return None
+    # Whole tens of percent around all intervals, at least ten points wide.
     low = math.floor(min(low for low, _ in measured) * 10) * 10
     high = max(low + 10, math.ceil(max(high for _, high in measured) * 10) * 10)
 
-    def index(share: float) -> float:
+    def position(share: float) -> float:
         return round((100 * share - low) / (high - low) * _TRACK, 1)
 
+    # Intervals belong to the first headline metric.
     first = run.headline_metrics[0].key
     marks = [
         IntervalMark(
-            index(line.interval[0]), index(line.scores.value(first)), index(line.interval[1])
+            position(line.interval[0]),
+            position(line.scores.value(first)),
+            position(line.interval[1]),
         )
         if line.interval and line.scores
         else None
@@ -156,7 +187,7 @@ def _scale(run: Run, lines: tuple[SummaryLine, ...]) -> IntervalScale | None:
 
 
 def _tokens(run: Run) -> dict[str, int]:
-    """Billed and spent tokens, from the result or from the latest round."""
+    """Return billed and spent tokens, from the result or from the latest round."""
     if given := run.result.get("tokens"):
         return {str(name): int(count) for name, count in given.items() if count is not None}
     if run.metrics:
@@ -165,8 +196,9 @@ def _tokens(run: Run) -> dict[str, int]:
 
 
 def _seconds(run: Run) -> dict[str, float]:
-    """Seconds by phase, longest first, from the result or summed over the rounds so far."""
+    """Return seconds by phase, longest first, from the result or summed over the rounds so far."""
     total: dict[str, float] = dict(run.result.get("seconds") or {})
+    # Without a result yet, sum over the rounds so far.
     if not total:
         for line in run.metrics:
             for phase, spent in line.seconds.items():

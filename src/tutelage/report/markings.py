@@ -1,4 +1,4 @@
-"""Entities as coloured marks in a text, and what is wrong with a marking; one form for the page's template and for its script."""
+"""Entities as coloured marks in a text, with their errors, for the page and its script."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from tutelage.tasks.span_errors import span_errors
 from tutelage.tasks.spans import Span, read_spans
 
 KINDS = ("type", "boundary", "type and boundary", "missed", "invented")
-"""The kinds of :class:`~tutelage.tasks.span_errors.SpanError`, in the order they are shown."""
+"""The kinds of :class:`~tutelage.tasks.span_errors.SpanError`, in display order."""
 
 TINTS = 8
-"""How many colours the marks have (``.t0`` … in report.css)."""
+"""Number of colours for marks (``.t0`` … in report.css)."""
 
 
 class Piece(NamedTuple):
-    """A stretch of a text: plain, or an entity of ``type``; ``fault`` says what is wrong with the mark."""
+    """A stretch of a text.
+
+    Attributes:
+        text: Its characters.
+        type: Entity type of a mark; "" for plain text.
+        fault: Kind of error of the mark; "" if it is correct.
+    """
 
     text: str
     type: str = ""
@@ -26,7 +32,13 @@ class Piece(NamedTuple):
 
 
 class ComparedMarks(NamedTuple):
-    """One text marked twice, and how many errors of each kind there are."""
+    """One text with its gold and its predicted marks.
+
+    Attributes:
+        right: The text with gold marks; a missed entity has a fault.
+        predicted: The text with predicted marks, and the fault of each.
+        errors: Number of errors of each kind.
+    """
 
     right: tuple[Piece, ...]
     predicted: tuple[Piece, ...]
@@ -36,18 +48,28 @@ class ComparedMarks(NamedTuple):
 def marked(
     text: str, spans: Iterable[Span], faults: Mapping[Span, str] | None = None
 ) -> tuple[Piece, ...]:
-    """``text`` cut at its entities; joined, the pieces are the text again. A span beyond the text, or over another one, is left out."""
-    indices = []
+    """Cut ``text`` at its entities.
+
+    Args:
+        text: Words separated by spaces.
+        spans: Entities; a span outside the text, or overlapping an earlier one, is left out.
+        faults: Kind of error of each wrong span.
+
+    Returns:
+        Pieces whose concatenation is ``text``.
+    """
+    # Start and end of each word, in characters.
+    offsets = []
     start = 0
     for word in text.split(" "):
-        indices.append((start, start + len(word)))
+        offsets.append((start, start + len(word)))
         start += len(word) + 1
     pieces: list[Piece] = []
     done = 0
     for span in sorted(spans):
-        if not 0 <= span.start < span.end <= len(indices) or indices[span.start][0] < done:
+        if not 0 <= span.start < span.end <= len(offsets) or offsets[span.start][0] < done:
             continue
-        first, last = indices[span.start][0], indices[span.end - 1][1]
+        first, last = offsets[span.start][0], offsets[span.end - 1][1]
         if first > done:
             pieces.append(Piece(text[done:first]))
         pieces.append(Piece(text[first:last], span.type, (faults or {}).get(span, "")))
@@ -56,9 +78,10 @@ def marked(
 
 
 def compared(outcome: Outcome) -> ComparedMarks:
-    """The right marking, where what was missed is named, and the predicted one with what is wrong with each mark."""
+    """Compare the gold and the predicted marks of an outcome."""
     gold, predicted = read_spans(outcome.target), read_spans(outcome.predicted)
     errors = span_errors(gold, predicted)
+    # A missed entity is an error of the gold side; every other error belongs to a prediction.
     missed: dict[Span, str] = {
         error.gold: error.kind for error in errors if error.gold and not error.predicted
     }
@@ -72,19 +95,24 @@ def compared(outcome: Outcome) -> ComparedMarks:
 
 
 def tints(labels: Sequence[str], others: Iterable[str] = ()) -> dict[str, int]:
-    """The colour of each type, below :data:`TINTS`: of the run's entity types by their place, so that those of a task differ.
+    """Assign a colour, an index below :data:`TINTS`, to each entity type.
 
-    Types beyond the eighth share colours with the first ones, and ``others``, which are none of the run's, all have the last; the type is
-    written beside each mark.
+    The run's own types are coloured by their index, so the first eight differ; later ones reuse the
+    colours. The type is written next to each mark as well.
+
+    Args:
+        labels: The run's entity types, in order.
+        others: Types outside the label space; they share the last colour.
     """
     return {
+        # The run's own types come second and override the others.
         **dict.fromkeys(sorted(others), TINTS - 1),
         **{label: index % TINTS for index, label in enumerate(labels)},
     }
 
 
 def cut(pieces: Iterable[Piece], length: int) -> tuple[Piece, ...]:
-    """The pieces up to ``length`` characters, with an ellipsis where that cuts something off."""
+    """Cut pieces to ``length`` characters in total, with an ellipsis if something is cut off."""
     kept: list[Piece] = []
     for piece in pieces:
         if length <= 0:

@@ -1,4 +1,4 @@
-"""What the student got wrong, text by text: its mistakes on test after the run, and the form that the page's script lists a mistake in."""
+"""Mistakes of the student on test after the run, and mistakes as entries for the page's script."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from tutelage.report.markings import compared
 from tutelage.runs.read import Run
 
 MOST_SHOWN = 200
-"""Mistakes on test that the page holds: enough to read, and a test set of many thousand texts still makes a page that opens at once."""
+"""Maximal number of test mistakes in the page.
+
+Enough to read; and even with a test set of many thousand texts the page opens instantly.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class WrongOnTest:
-    """The test texts that the student got wrong when it was last measured.
+    """The student's mistakes in its latest test.
 
     Attributes:
-        count, texts: how many are wrong, of how many.
-        surest: those that the page shows, the surest of the student first.
+        count: Number of mistakes.
+        texts: Number of test texts.
+        surest: The mistakes shown in the page, by descending confidence of the student.
     """
 
     count: int
@@ -29,11 +33,19 @@ class WrongOnTest:
 
 
 def wrong_on_test(run: Run, most: int = MOST_SHOWN) -> WrongOnTest | None:
-    """The mistakes on test, ``most`` of them at most to show; None where the run has not measured test yet."""
+    """Collect the mistakes on test.
+
+    Args:
+        run: The run.
+        most: Maximal number of mistakes to show.
+
+    Returns:
+        The mistakes; None if the run has not been tested yet.
+    """
     if not run.after:
         return None
     wrong = [one for one in run.after if not one.correct]
-    # A confidence that is no number says nothing of how sure the student was, so it comes last.
+    # A NaN confidence carries no information, so it comes last.
     ordered = sorted(
         wrong, key=lambda one: -one.confidence if math.isfinite(one.confidence) else math.inf
     )
@@ -41,10 +53,10 @@ def wrong_on_test(run: Run, most: int = MOST_SHOWN) -> WrongOnTest | None:
 
 
 def mistake_entry(run: Run, one: Outcome) -> dict[str, Any]:
-    """A mistake as plain values, for the page's script.
+    """Convert a mistake to plain values for the page's script.
 
-    ``classes`` are those that it is found under. For NER both markings come in pieces (:class:`~tutelage.report.markings.Piece`), with
-    ``faults``, the kinds of error.
+    ``classes`` lists the classes under which filters find it. For NER both sides are given in
+    pieces (:class:`~tutelage.report.markings.Piece`), with the kinds of error in ``faults``.
     """
     shown: dict[str, Any] = {
         "id": one.id,
@@ -52,13 +64,14 @@ def mistake_entry(run: Run, one: Outcome) -> dict[str, Any]:
         "confidence": finite(one.confidence),
         "from": one.source,
     }
-    if not run.by_word:
+    if not run.is_token_level:
         return {
             **shown,
             "right": one.target,
             "predicted": one.predicted,
             "classes": [one.target, one.predicted],
         }
+    # For NER, show both markings, and the number of errors of each kind.
     marks = compared(one)
     return {
         **shown,
@@ -73,5 +86,5 @@ def mistake_entry(run: Run, one: Outcome) -> dict[str, Any]:
 
 
 def finite(value: float) -> float | None:
-    """A share as JSON can hold it, to four places; None where it is no number."""
+    """Round a share to four digits for JSON; None for NaN and infinity."""
     return round(value, 4) if math.isfinite(value) else None

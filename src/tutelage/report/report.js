@@ -1,5 +1,5 @@
 "use strict";
-// Every text of a run goes into the page by textContent: nothing here parses markup.
+// Every text of a run enters the page through textContent: nothing here parses markup.
 (function () {
   const island = document.getElementById("trail-data");
   const form = document.getElementById("filters");
@@ -53,8 +53,8 @@
   const total = data.rows.length;
   const count = document.getElementById("count");
 
-  // What both forms ask for: a class, and words.
-  function sought(from) {
+  // The filters shared by both forms: a class, and search words.
+  function commonFilters(from) {
     const label = from.elements.label.value;
     return {
       label: label === "" ? null : data.labels[Number(label)],
@@ -62,17 +62,18 @@
     };
   }
 
+  // All filters of the trail's form.
   function chosen() {
     const value = (name) => form.elements[name].value;
-    return { ...sought(form), round: value("round"), kind: value("kind"), verdict: value("verdict"), order: value("order") };
+    return { ...commonFilters(form), round: value("round"), kind: value("kind"), verdict: value("verdict"), order: value("order") };
   }
 
-  function says(entry, want) {
+  function matches(entry, want) {
     return (want.label === null || entry.classes.includes(want.label)) && want.words.every((word) => entry.hay.includes(word));
   }
 
-  function fits(row, want) {
-    return (!want.kind || row.kind === want.kind) && (!want.verdict || row.ok === (want.verdict === "accepted")) && says(row, want);
+  function passes(row, want) {
+    return (!want.kind || row.kind === want.kind) && (!want.verdict || row.ok === (want.verdict === "accepted")) && matches(row, want);
   }
 
   function ordered(rows, order) {
@@ -81,7 +82,7 @@
     return rows.slice().sort((a, b) => sign * ((a.confidence === null ? -1 : a.confidence) - (b.confidence === null ? -1 : b.confidence)));
   }
 
-  // A table that shows its first rows, with a button for the next ones.
+  // A table with its first rows, and a button that appends the next ones.
   function paged(cell, heads, entries, line, page, nothing) {
     cell.replaceChildren();
     if (!entries.length) {
@@ -123,7 +124,7 @@
     return cell;
   }
 
-  // A text in pieces (plain, or an entity with its type and what is wrong with the mark), up to so many characters.
+  // A text in pieces (plain, or an entity with its type and its fault), cut to `limit` characters.
   function marked(pieces, limit) {
     const cell = free("bdi", "text");
     let room = limit;
@@ -197,12 +198,12 @@
     return line;
   }
 
-  const ROW_HEADS = [["verdict"], ["kind"], ["asked for"], ["scored as"], ["sure of the label, %", "num"], ["text"], ["reason"]];
+  const ROW_HEADS = [["verdict"], ["kind"], ["requested"], ["scored as"], ["label confidence, %", "num"], ["text"], ["reason"]];
   const MISTAKE_HEADS = [[data.marked ? "errors" : "right → student predicted"], ["confidence", "num"], ["text"]];
 
-  // The mistakes that are sought; how many there are of them.
+  // Lists the mistakes that pass the filters, and returns their number.
   function listMistakes(cell, mistakes, want, none, without) {
-    const found = mistakes.filter((one) => says(one, want));
+    const found = mistakes.filter((one) => matches(one, want));
     paged(cell, MISTAKE_HEADS, found, mistakeLine, MISTAKES_AT_ONCE, mistakes.length ? none : without);
     return found.length;
   }
@@ -211,27 +212,28 @@
     if (chapter.fresh) return;
     chapter.fresh = true;
     paged(chapter.rowsAt, ROW_HEADS, ordered(chapter.hits, want.order), rowLine, ROWS_AT_ONCE,
-      chapter.rows.length ? "No row of this round fits the filters." : "No rows were written in this round.");
+      chapter.rows.length ? "No row of this round passes the filters." : "This round has no rows.");
     if (!chapter.mistakesAt) return;
-    listMistakes(chapter.mistakesAt, chapter.mistakes, want, "No mistake of this round fits the filters.", "No mistakes were fed back.");
+    listMistakes(chapter.mistakesAt, chapter.mistakes, want, "No mistake of this round passes the filters.", "No mistakes were fed back.");
   }
 
   function listTest() {
-    const want = sought(testForm);
-    const found = listMistakes(document.getElementById("mistakes-on-test"), data.test, want, "No mistake fits the filters.", "");
+    const want = commonFilters(testForm);
+    const found = listMistakes(document.getElementById("mistakes-on-test"), data.test, want, "No mistake passes the filters.", "");
     document.getElementById("mistake-count").textContent = found + " of " + data.test.length + " mistakes";
   }
 
+  // Applies the filters to every round, and fills the open ones.
   function update() {
     const want = chosen();
     const filtered = want.label !== null || want.kind || want.verdict || want.words.length > 0;
     let hits = 0;
     for (const chapter of chapters) {
       const here = !want.round || chapter.number === Number(want.round);
-      chapter.hits = here ? chapter.rows.filter((row) => fits(row, want)) : [];
+      chapter.hits = here ? chapter.rows.filter((row) => passes(row, want)) : [];
       hits += chapter.hits.length;
       chapter.box.hidden = !here || (Boolean(filtered) && !chapter.hits.length && !want.round);
-      chapter.found.textContent = filtered ? chapter.hits.length + " of " + chapter.rows.length + " rows fit" : "";
+      chapter.found.textContent = filtered ? chapter.hits.length + " of " + chapter.rows.length + " rows match" : "";
       chapter.fresh = false;
     }
     count.textContent = hits.toLocaleString("en") + " of " + total.toLocaleString("en") + " rows";
@@ -240,22 +242,22 @@
     for (const chapter of visible) if (chapter.box.open) fill(chapter, want);
   }
 
-  // Shows a form, and does what it asks for, now and whenever it changes.
-  function heed(asking, answer) {
+  // Shows a form, and calls `apply` now and whenever the form changes.
+  function listen(shown, apply) {
     let waiting = 0;
-    asking.addEventListener("input", () => {
+    shown.addEventListener("input", () => {
       clearTimeout(waiting);
-      waiting = setTimeout(answer, 120);
+      waiting = setTimeout(apply, 120);
     });
-    asking.addEventListener("submit", (event) => event.preventDefault());
-    asking.addEventListener("reset", () => setTimeout(answer, 0));
-    asking.hidden = false;
-    answer();
+    shown.addEventListener("submit", (event) => event.preventDefault());
+    shown.addEventListener("reset", () => setTimeout(apply, 0));
+    shown.hidden = false;
+    apply();
   }
 
-  if (testForm) heed(testForm, listTest);
+  if (testForm) listen(testForm, listTest);
   if (!form) return;
-  heed(form, update);
+  listen(form, update);
   document.getElementById("open-all").addEventListener("click", () => {
     for (const chapter of chapters) if (!chapter.box.hidden) chapter.box.open = true;
   });
@@ -267,6 +269,7 @@
       if (chapter.box.open) fill(chapter, chosen());
     });
   }
+  // Opens the round named in the address, without filters if they hide it.
   function openTarget() {
     const aimed = chapters.find((chapter) => "#" + chapter.box.id === location.hash);
     if (!aimed) return;

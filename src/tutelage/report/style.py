@@ -1,6 +1,8 @@
-"""One look for every figure: a palette that colour-blind readers can tell apart (after Okabe and Ito), quiet axes, direct labels.
+"""The common style of all figures.
 
-Figures are built from ``matplotlib.figure.Figure``, never through pyplot, so that no global figure is left behind.
+A palette for colour-blind readers (after Okabe and Ito), quiet axes, direct labels. Figures are
+built from ``matplotlib.figure.Figure`` and never through pyplot, so no global figure is left
+behind.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 9.85
-"""Inches; 1280 px at :data:`DPI`."""
+"""Width in inches; 1280 px at :data:`DPI`."""
 DPI = 130
 _SCRIPTS = (
     "Noto Sans",
@@ -29,7 +31,10 @@ _SCRIPTS = (
 
 
 class Colour(StrEnum):
-    """The colours of the figures. In the HTML each becomes the CSS variable ``--f-<name>``, which the dark theme sets anew."""
+    """The colours of the figures.
+
+    In HTML, each becomes the CSS variable ``--f-<name>``, which the dark theme redefines.
+    """
 
     INK = "#1b2029"
     MUTED = "#667080"
@@ -45,7 +50,7 @@ class Colour(StrEnum):
 
 
 def kind_colour(kind: str) -> Colour:
-    """The colour of a row's source."""
+    """Return the colour of a row's source."""
     known = {
         "gold": Colour.AMBER,
         "init": Colour.PURPLE,
@@ -58,10 +63,11 @@ def kind_colour(kind: str) -> Colour:
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Set fonts and axes for the figures made or saved inside; what was set before comes back after."""
+    """Set fonts and axes for figures made or saved inside the context."""
     import matplotlib
     from matplotlib import font_manager
 
+    # DejaVu Sans first; further fonts only serve characters that it lacks.
     have = set(font_manager.get_font_names())
     settings: dict[Any, Any] = {
         "font.family": "sans-serif",
@@ -90,7 +96,7 @@ def figure_style() -> Iterator[None]:
         "legend.fontsize": 8.5,
         "lines.linewidth": 1.8,
         "lines.markersize": 4.0,
-        # A label such as "$\frac" is a label, not a formula.
+        # Labels such as "$\frac" are text, not formulas.
         "text.parse_math": False,
         "svg.fonttype": "none",
     }
@@ -99,14 +105,18 @@ def figure_style() -> Iterator[None]:
 
 
 def new_figure(height: float) -> Figure:
-    """An empty figure of the common width and ``height`` inches, laid out so that labels do not overlap."""
+    """Return an empty figure of the common width and ``height`` inches, with automatic layout."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height), layout="constrained", facecolor="none")
 
 
 def short(text: str, length: int = 24) -> str:
-    """``text`` on one line, without control characters, cut in its middle to ``length``: names differ at their ends."""
+    """Put ``text`` on one line of at most ``length`` characters.
+
+    Control characters are removed, and long texts are cut in the middle, because names often differ
+    at their ends.
+    """
     clean = "".join(
         " " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
         for char in text
@@ -114,28 +124,33 @@ def short(text: str, length: int = 24) -> str:
     clean = " ".join(clean.split())
     if len(clean) <= length:
         return clean
+    # Keep both ends of the text, with the ellipsis in the middle.
     tail = (length - 1) // 2
     return clean[: length - 1 - tail].rstrip() + "…" + clean[-tail:].lstrip()
 
 
 def label_right(axes: Axes, entries: Sequence[tuple[float, str, str]], gap: float = 0.07) -> None:
-    """Write each (y, text, colour) just right of the axes at its height, moved apart where they would overlap.
+    """Label curves at the right end of the axes, moving labels apart if they would overlap.
 
-    ``gap`` is the least distance between two labels, as a share of the axes' height.
+    Args:
+        axes: The axes.
+        entries: Height in data coordinates, text and colour of each label.
+        gap: Minimal distance between two labels, as a share of the height of the axes.
     """
     low, high = axes.get_ylim()
-    places = sorted(
+    # Place labels from the bottom up, each at least one gap above the previous one.
+    ordered = sorted(
         (((y - low) / (high - low), text, colour, y) for y, text, colour in entries),
-        key=lambda place: place[0],
+        key=lambda entry: entry[0],
     )
     heights: list[float] = []
-    for share, *_ in places:
+    for share, *_ in ordered:
         heights.append(max(share, heights[-1] + gap) if heights else share)
-    # Pushed over the top: come back down, keeping the gaps.
+    # Labels pushed beyond the top come back down, with the gaps preserved.
     for index in range(len(heights) - 1, -1, -1):
         ceiling = 1.0 if index == len(heights) - 1 else heights[index + 1] - gap
         heights[index] = min(heights[index], ceiling)
-    for height, (_, text, colour, y) in zip(heights, places, strict=True):
+    for height, (_, text, colour, y) in zip(heights, ordered, strict=True):
         axes.annotate(
             text,
             xy=(1.0, y),

@@ -1,4 +1,4 @@
-"""The numbers at the head of a report: who reached what on test, and with which uncertainty."""
+"""The numbers at the head of a report: test scores of students and teacher, with intervals."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ class SummaryLine:
     """One line of the summary table.
 
     Attributes:
-        scores: on test; None where the run has not measured it.
-        count: test texts behind them, 0 when unknown.
-        interval: 95 % interval of the first quoted number in [0, 1]; None where there is too little to work it out from.
-        failed: how many of those texts the teacher could not label; they count as wrong.
-        default_mode: for NER the entity F1 in seqeval's default mode, where it is known.
+        name: Whose scores these are.
+        scores: Scores on test; None if the run has not measured them.
+        count: Number of test texts behind them; 0 if unknown.
+        interval: 95 % interval of the first headline metric, in [0, 1]; None if it cannot be
+            computed.
+        failed: Number of these texts that the teacher could not label; they count as wrong.
+        default_mode: For NER, the entity F1 in seqeval's default mode, if known.
     """
 
     name: str
@@ -37,7 +39,14 @@ class SummaryLine:
 
 @dataclass(frozen=True, slots=True)
 class ClassLine:
-    """A class before and after, on the same test examples."""
+    """A class before and after growth, on the same test examples.
+
+    Attributes:
+        label: Name of the class.
+        support: Number of test examples of the class (for NER, of its entities).
+        before: Its score before growth.
+        after: Its score at the end.
+    """
 
     label: str
     support: int
@@ -47,7 +56,13 @@ class ClassLine:
 
 @dataclass(frozen=True, slots=True)
 class ErrorLine:
-    """How many errors of one kind there were on test, before and after; None where that was not measured."""
+    """Errors of one kind on test.
+
+    Attributes:
+        kind: Kind of error.
+        before: Their number before growth; None if not measured.
+        after: Their number at the end; None if not measured.
+    """
 
     kind: str
     before: int | None
@@ -55,30 +70,33 @@ class ErrorLine:
 
 
 def outcome_scores(run: Run, outcomes: Sequence[Outcome]) -> Scores:
-    """The metrics of the run's task over at least one outcome."""
+    """Return the task's metrics over at least one outcome."""
     return scores_of(run.task.metrics(outcomes))
 
 
 def reference_scores(run: Run) -> tuple[SummaryLine, SummaryLine, SummaryLine]:
-    """What a learning curve is read against: before, supervised ceiling, teacher alone."""
+    """Return the references of a learning curve: before, supervised ceiling, teacher alone."""
     return (
         SummaryLine(
-            "before", _quoted(run, "before") or (run.metrics[0].test if run.metrics else None)
+            "before", _recorded(run, "before") or (run.metrics[0].test if run.metrics else None)
         ),
-        SummaryLine("supervised ceiling", _quoted(run, "supervised")),
-        SummaryLine("teacher alone", _quoted(run, "teacher") or _teacher(run, raw=False)),
+        SummaryLine("supervised ceiling", _recorded(run, "supervised")),
+        SummaryLine("teacher alone", _recorded(run, "teacher") or _teacher(run, raw=False)),
     )
 
 
 def summary_lines(run: Run) -> tuple[SummaryLine, ...]:
-    """Student before and after, supervised ceiling, teacher raw and calibrated; those not measured are left out.
+    """Build the lines of the summary table.
 
-    Without rounds the student before is the one after, and stands there once. The numbers are result.json's; before it is written, those of the
-    predictions or of the latest round.
+    They are the student before and after, the supervised ceiling, and the teacher raw and
+    calibrated; lines not measured are left out. Without rounds of growth there is a single student.
+    Numbers come from result.json; before it is written, from the predictions or from the latest
+    round.
     """
     last = run.metrics[-1] if run.metrics else None
     before, ceiling, teacher = reference_scores(run)
-    after = _quoted(run, "after") or (outcome_scores(run, run.after) if run.after else None)
+    # While a run is in progress, its latest round stands in for the student after.
+    after = _recorded(run, "after") or (outcome_scores(run, run.after) if run.after else None)
     raw = _raw_teacher(run)
     lines = [
         _line(
@@ -100,11 +118,12 @@ def summary_lines(run: Run) -> tuple[SummaryLine, ...]:
 
 
 def class_lines(run: Run) -> tuple[ClassLine, ...]:
-    """Every class before and after, worst after first; empty before there are class scores."""
+    """Return every class before and after, lowest final F1 first; empty without class scores."""
     first, last = _before_after(run)
     before, after = first.per_class if first else {}, last.per_class if last else {}
     lines = []
     for label in run.labels:
+        # Classes without a score are not shown.
         known = after.get(label) or before.get(label)
         if known:
             lines.append(ClassLine(label, known.support, before.get(label), after.get(label)))
@@ -114,9 +133,9 @@ def class_lines(run: Run) -> tuple[ClassLine, ...]:
 
 
 def error_lines(run: Run) -> tuple[ErrorLine, ...]:
-    """For NER the errors by kind, before and after; empty for classification and before they are counted."""
+    """For NER, return errors by kind before and after; empty if they were not counted."""
     first, last = _before_after(run)
-    if not run.by_word or first is None:
+    if not run.is_token_level or first is None:
         return ()
     return tuple(
         ErrorLine(kind, first.errors.get(kind, 0), last.errors.get(kind, 0) if last else None)
@@ -125,7 +144,10 @@ def error_lines(run: Run) -> tuple[ErrorLine, ...]:
 
 
 def _before_after(run: Run) -> tuple[Scores | None, Scores | None]:
-    """Scores with their details on test at the start and at the end, from the predictions, or while there are none from the rounds."""
+    """Return detailed test scores at the start and at the end.
+
+    They come from the predictions, or from the rounds as long as there are none.
+    """
     measured = [line.test for line in run.metrics if line.test and line.test.per_class]
     before = outcome_scores(run, run.before) if run.before else measured[0] if measured else None
     return before, outcome_scores(run, run.after) if run.after else measured[-1] if len(
@@ -134,7 +156,13 @@ def _before_after(run: Run) -> tuple[Scores | None, Scores | None]:
 
 
 def changed_outcomes(run: Run) -> tuple[int, int, int] | None:
-    """Of the test examples predicted before and after: how many there are, newly right, newly wrong. None without both."""
+    """Compare the test predictions before and after growth.
+
+    Returns:
+        Number of examples predicted both times, of those newly correct, and of those newly wrong;
+        None without both predictions.
+    """
+    # Match the examples by id: the two files may differ in their order.
     before = {outcome.id: outcome.correct for outcome in run.before}
     pairs = [(before[outcome.id], outcome.correct) for outcome in run.after if outcome.id in before]
     return (len(pairs), pairs.count((False, True)), pairs.count((True, False))) if pairs else None
@@ -143,20 +171,22 @@ def changed_outcomes(run: Run) -> tuple[int, int, int] | None:
 def _test_count(run: Run) -> int:
     if run.after or run.before:
         return len(run.after or run.before)
+    # Without predictions, add up the supports of a measured round.
     measured = next((line.test for line in run.metrics if line.test), None)
-    if measured and not run.by_word:
+    if measured and not run.is_token_level:
         return sum(score.support for score in measured.per_class.values())
-    # Supports of entity types count entities.
+    # The supports of entity types count entities, not texts.
     return int((run.manifest.get("data") or {}).get("test") or 0) if measured else len(run.teacher)
 
 
 def _line(
     run: Run, name: str, scores: Scores | None, outcomes: Sequence[Outcome] = ()
 ) -> SummaryLine:
+    # The interval of an accuracy needs only the count; that of an entity F1 needs the outcomes.
     count = len(outcomes) or _test_count(run)
     if scores is None or count < 1:
         return SummaryLine(name, scores)
-    if not run.by_word:
+    if not run.is_token_level:
         return SummaryLine(
             name, scores, count, wilson_interval(scores.value(run.headline_metrics[0].key), count)
         )
@@ -171,15 +201,17 @@ def _line(
 
 def _teacher_line(run: Run, name: str, scores: Scores | None, *, raw: bool) -> SummaryLine:
     line = _line(run, name, scores, teacher_outcomes(run.task, run.teacher, raw=raw))
+    # Texts that the teacher could not label are shown separately.
     failed = sum(bool(opinion.error) for opinion in run.teacher)
     unwritten = int((run.result.get("teacher") or {}).get("failed") or 0) - failed
-    if run.by_word and run.teacher and unwritten > 0:
-        # Older folders have no lines of the failed texts, which the score is of as well: an interval of the others would be of another number.
+    if run.is_token_level and run.teacher and unwritten > 0:
+        # Older folders lack lines for failed texts, although the score includes them: an interval
+        # over the other texts would belong to a different number.
         return replace(line, count=line.count + unwritten, interval=None, failed=failed + unwritten)
     return replace(line, failed=failed)
 
 
-def _quoted(run: Run, name: str) -> Scores | None:
+def _recorded(run: Run, name: str) -> Scores | None:
     found: dict[str, Any] | None = run.result.get(name)
     first, second = run.headline_metrics
     if not found or found.get(first.key) is None:
@@ -187,30 +219,32 @@ def _quoted(run: Run, name: str) -> Scores | None:
     value = found[first.key]
     if not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
         raise RunError(
-            f'{run.folder / "result.json"}: the {first.title} of "{name}" is {value!r}, not in [0, 1]. Run again to write it anew.'
+            f'{run.folder / "result.json"}: the {first.title} of "{name}" is {value!r}, '
+            "not in [0, 1]. Run again to replace it."
         )
     values = {first.key: float(value)}
-    for key in (second.key, *((DEFAULT_MODE,) if run.by_word else ())):
+    for key in (second.key, *((DEFAULT_MODE,) if run.is_token_level else ())):
         if found.get(key) is not None:
             values[key] = float(found[key])
     return Scores(values)
 
 
 def _teacher(run: Run, raw: bool) -> Scores | None:
-    if not run.teacher or (raw and run.by_word):
+    if not run.teacher or (raw and run.is_token_level):
         return None
     return scores_of(teacher_metrics(run.task, run.teacher, raw=raw))
 
 
 def _raw_teacher(run: Run) -> Scores | None:
+    # The recorded value takes precedence over the one computed from the predictions.
     computed = _teacher(run, raw=True)
     found = run.result.get("teacher") or {}
-    # Folders written before there were two tasks have it as "raw_accuracy".
-    quoted = found.get("raw", found.get("raw_accuracy"))
+    # Folders written before NER existed call it "raw_accuracy".
+    written = found.get("raw", found.get("raw_accuracy"))
     return (
         computed
-        if quoted is None
+        if written is None
         else Scores(
-            {**(computed.values if computed else {}), run.headline_metrics[0].key: float(quoted)}
+            {**(computed.values if computed else {}), run.headline_metrics[0].key: float(written)}
         )
     )

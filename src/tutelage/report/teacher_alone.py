@@ -1,4 +1,7 @@
-"""The teacher alone is measured on every test text: one that it could not label counts as wrong, in the score, the count and the interval."""
+"""Evaluation of the teacher alone, on every test text.
+
+A text that the teacher could not label counts as wrong in the score, the count and the interval.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,13 @@ from tutelage.tasks.protocol import Task
 def teacher_outcomes(
     task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool = False
 ) -> tuple[Outcome, ...]:
-    """The opinions as outcomes, one a test text; with ``raw`` those before calibration, of which NER has none."""
+    """Convert the teacher's predictions to outcomes, one per test text.
+
+    Args:
+        task: The task.
+        opinions: The teacher's predictions.
+        raw: Take the predictions before calibration; NER has none.
+    """
     return (
         ()
         if raw and task.is_token_level
@@ -24,10 +33,16 @@ def teacher_outcomes(
 def teacher_metrics(
     task: Task, opinions: Sequence[TeacherOpinion], *, raw: bool = False
 ) -> dict[str, Any]:
-    """The task's metrics of the teacher on test; with ``raw`` before calibration.
+    """Return the task's metrics of the teacher on test.
 
-    A text that it could not label is wrong. For NER it holds no entity that counts, so it costs the recall of those that are there; and
-    where there is none, the text is not right for that.
+    A text that the teacher could not label is wrong. For NER it counts as a text without predicted
+    entities, which costs recall; if it has no gold entities either, it is still not counted as
+    correct in "accuracy".
+
+    Args:
+        task: The task.
+        opinions: The teacher's predictions.
+        raw: Take the predictions before calibration.
     """
     outcomes = teacher_outcomes(task, opinions, raw=raw)
     metrics = task.metrics(outcomes)
@@ -44,5 +59,5 @@ def _outcome(task: Task, opinion: TeacherOpinion, raw: bool) -> Outcome:
     given, predicted = opinion.probabilities, opinion.predicted
     if raw and opinion.raw:
         given, predicted = opinion.raw, task.read([opinion.raw]).predicted
-    # A text without entities, or without an answer, has no confidence to carry.
+    # A text without entities, or without an answer, has no confidence; 1.0 is a placeholder.
     return Outcome(opinion.id, opinion.text, opinion.target, predicted, given or (1.0,), "test", 0)

@@ -1,4 +1,7 @@
-"""The trail of a run, round by round: mistakes, analysis, quota, what the teacher wrote; and everything that the page's script lists."""
+"""The trail of a run, round by round: mistakes, analysis, quota, generated texts.
+
+It includes all rows and mistakes listed by the page's script.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,15 @@ from tutelage.tasks.spans import read_spans
 
 @dataclass(frozen=True, slots=True)
 class QuotaLine:
-    """How many texts of a class and kind were asked for in a round, and how many rows came of it. ``asked`` None: no quota was written."""
+    """Texts of one class and kind in a round.
+
+    Attributes:
+        label: The class.
+        kind: The kind of text, such as "hard".
+        asked: Number of requested texts; None if no quota was recorded.
+        kept: Number of accepted rows.
+        rejected: Number of rejected rows.
+    """
 
     label: str
     kind: str
@@ -29,7 +40,16 @@ class QuotaLine:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One round of the trail. ``growth`` is None for rows that no growth made, such as the gold shots of round 0."""
+    """One round of the trail.
+
+    Attributes:
+        round: Round number.
+        growth: The growth record; None for rows without one, such as the gold shots of round 0.
+        mistakes: Number of mistakes fed back to the teacher.
+        kept: Number of accepted rows.
+        rejected: Number of rejected rows.
+        quota: Requested and resulting rows by class and kind.
+    """
 
     round: int
     growth: GrowthLog | None
@@ -41,7 +61,13 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class RejectedReason:
-    """A reason with how many rows it rejected and the first few of them."""
+    """A reason for rejection.
+
+    Attributes:
+        reason: The reason.
+        count: Number of rows rejected for it.
+        examples: The first few of them.
+    """
 
     reason: str
     count: int
@@ -49,8 +75,9 @@ class RejectedReason:
 
 
 def chapters(run: Run) -> tuple[Chapter, ...]:
-    """A chapter for every round that has rows or a growth, in order."""
+    """Return a chapter for every round with rows or a growth record, in order."""
     found = []
+    # A round may have rows without a growth record (the shots), or a record without rows.
     for number in sorted({row.round for row in run.rows} | set(run.growth)):
         rows = [row for row in run.rows if row.round == number]
         kept = sum(row.accepted for row in rows)
@@ -66,11 +93,13 @@ def _quota(run: Run, growth: GrowthLog | None, rows: list[Row]) -> tuple[QuotaLi
     if growth is None:
         return ()
     asked: dict[tuple[str, str], int | None] = {}
+    # Quota keys are "label/kind", and the label itself may contain a slash.
     for key, count in growth.quota.items():
         label, _, kind = key.rpartition("/")
         asked[(label, kind) if label else (key, "")] = count
     kept = Counter((row_class(run, row), str(row.source)) for row in rows if row.accepted)
     rejected = Counter((row_class(run, row), str(row.source)) for row in rows if not row.accepted)
+    # Rows outside the quota, for instance of another class, get a line as well.
     for made in (*kept, *rejected):
         asked.setdefault(made, None)
     return tuple(
@@ -79,10 +108,11 @@ def _quota(run: Run, growth: GrowthLog | None, rows: list[Row]) -> tuple[QuotaLi
 
 
 def rejected_reasons(run: Run, examples: int = 3, most: int = 30) -> tuple[RejectedReason, ...]:
-    """The ``most`` frequent reasons with their first ``examples`` rows each."""
+    """Return the ``most`` frequent reasons, with the first ``examples`` rows of each."""
     by_reason: dict[str, list[Row]] = {}
     for row in run.rows:
         if not row.accepted:
+            # Reasons that differ only in quoted names are one reason.
             by_reason.setdefault(reason_kind(row.reason), []).append(row)
     ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))[:most]
     return tuple(
@@ -91,27 +121,31 @@ def rejected_reasons(run: Run, examples: int = 3, most: int = 30) -> tuple[Rejec
 
 
 def row_pieces(run: Run, row: Row) -> tuple[Piece, ...]:
-    """The text of a row, for NER with its entities marked."""
-    return marked(row.text, read_spans(row.target) if run.by_word else ())
+    """Return the text of a row, for NER with its entities marked."""
+    return marked(row.text, read_spans(row.target) if run.is_token_level else ())
 
 
 def scored_as(run: Run, row: Row) -> str:
-    """What the teacher took the row for (for NER the mention that was asked for); a row that was not scored has its gold label or nothing."""
+    """Return the teacher's most probable label for a row (for NER, for the requested mention).
+
+    A row without teacher scores shows its gold label, or else a dash.
+    """
     if row.distribution:
         return row.distribution.top
-    return row.target if row.source == "gold" and not run.by_word else "–"
+    return row.target if row.source == "gold" and not run.is_token_level else "–"
 
 
 def sureness(row: Row) -> float | None:
-    """The teacher's confidence in the row; None where it has none, or one that is no number."""
+    """Return the teacher's confidence in a row; None if it has none, or NaN."""
     return finite(row.confidence) if row.distribution or row.entity_confidence else None
 
 
 def trail_data(run: Run) -> dict[str, Any]:
-    """Rows and mistakes (by growth, and on test) as plain values, for the page's script. Numbers that JSON cannot hold become null.
+    """Return rows and mistakes (by growth, and on test) as plain values for the page's script.
 
-    ``classes`` are those that an entry is found under. For NER texts come in pieces too (:class:`~tutelage.report.markings.Piece`), and
-    ``tints`` has the colour of every type in them.
+    Numbers without a JSON form become null. ``classes`` lists the classes under which filters find
+    an entry. For NER texts are also given in pieces (:class:`~tutelage.report.markings.Piece`), and
+    ``tints`` holds the colour of every type in them.
     """
     rows = [_row(run, row) for row in run.rows]
     mistakes = {
@@ -121,7 +155,7 @@ def trail_data(run: Run) -> dict[str, Any]:
     wrong = wrong_on_test(run)
     test = [mistake_entry(run, one) for one in wrong.surest] if wrong else []
     colours: dict[str, int] = {}
-    if run.by_word:
+    if run.is_token_level:
         markings = [row["pieces"] for row in rows]
         markings += [
             one[side]
@@ -129,12 +163,13 @@ def trail_data(run: Run) -> dict[str, Any]:
             for one in entries
             for side in ("right", "predicted")
         ]
+        # Types outside the label space may occur, too, and need a colour.
         colours = tints(
             run.labels, {piece.type for pieces in markings for piece in pieces if piece.type}
         )
     return {
         "labels": list(run.labels),
-        "marked": run.by_word,
+        "marked": run.is_token_level,
         "tints": colours,
         "rows": rows,
         "mistakes": mistakes,
@@ -144,6 +179,7 @@ def trail_data(run: Run) -> dict[str, Any]:
 
 def _row(run: Run, row: Row) -> dict[str, Any]:
     scored = scored_as(run, row)
+    # Plain values only: this becomes JSON in the page.
     shown: dict[str, Any] = {
         "id": row.id,
         "round": row.round,
@@ -158,18 +194,21 @@ def _row(run: Run, row: Row) -> dict[str, Any]:
         "parents": list(row.parents),
         "detail": {str(key): str(value) for key, value in row.detail.items()},
     }
-    if run.by_word:
+    if run.is_token_level:
         shown["pieces"] = row_pieces(run, row)
         shown["classes"] += run.task.classes(row.target)
     return shown
 
 
 def script_json(data: Any) -> str:
-    """``data`` as JSON that is safe inside ``<script type="application/json">``: pure ASCII without ``<``, ``>`` and ``&``.
+    """Serialise ``data`` as JSON that is safe inside ``<script type="application/json">``.
+
+    Returns:
+        Pure ASCII without ``<``, ``>`` and ``&``.
 
     Raises:
-        ValueError: ``data`` holds a number that JSON cannot.
+        ValueError: If ``data`` contains NaN or infinity.
     """
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    # ensure_ascii has already escaped U+2028 and U+2029, which older scripts read as line ends.
+    # ensure_ascii already escapes U+2028 and U+2029, line ends in older versions of JavaScript.
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from tutelage.config.compose import compose_config, require_values
+from tutelage.config.compose import compose_config
+from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.reproduce.claims import Claim, Paper, Scale
 from tutelage.reproduce.measures import measured
@@ -31,7 +30,7 @@ class _Job:
     """A run with its configuration, and whether an earlier time has done it."""
 
     run: PlannedRun
-    config: Any
+    config: RunConfig
     done: bool
 
 
@@ -64,7 +63,11 @@ def reproduce(
         raise ConfigError(did_you_mean("paper", paper, papers))
     chosen = papers[paper]
     size, wanted = chosen.scale(scale), chosen.only(only)
-    if own := [word for word in extra if word.lstrip("+~").startswith(("seed=", "sweep", "hydra"))]:
+    if own := [
+        override
+        for override in extra
+        if override.lstrip("+~").startswith(("seed=", "sweep", "hydra"))
+    ]:
         raise ConfigError(
             f"--set {own[0]}: the seeds and the sweep are those of the claims. Leave it out."
         )
@@ -103,7 +106,7 @@ def _do(jobs: Sequence[_Job], sweep: SweepFolder, console: Console) -> dict[Plan
         jobs[0].config, sweep, len(jobs), lambda record: titles[record.number], "score", console
     ):
         for number, job in enumerate(jobs):
-            records[job.run] = do_job(job.config, sweep, number, job.run.words)
+            records[job.run] = do_job(job.config, sweep, number, job.run.overrides)
     tell_end(sweep, console)
     return records
 
@@ -116,29 +119,27 @@ def _composed(
     Raises:
         ConfigError: one does not compose, or two arms come to the same.
     """
-    found: dict[tuple[str, str], Any] = {}
+    found: dict[tuple[str, str], RunConfig] = {}
     arms: dict[str, str] = {}
     jobs = []
     for run in runs:
         if (run.arm, run.data) not in found:
             config = compose_config(
                 [
-                    *run.words,
+                    *run.overrides,
                     f"sweep.name={sweep_name(paper, scale)}",
                     f"sweep.metric={scale.sets[run.data].metric}",
                 ]
             )
-            require_values(config)
             check_metric(config)
-            if (other := arms.setdefault(config_hash(config), run.arm)) != run.arm:
+            if (other := arms.setdefault(config_hash(config.source), run.arm)) != run.arm:
                 raise ConfigError(
                     f"On {run.data} the arms {other} and {run.arm} come to the same configuration: an override takes back what tells them "
                     f"apart. Leave it out of --set, or choose other claims with --only."
                 )
             found[run.arm, run.data] = config
-        config = copy.deepcopy(found[run.arm, run.data])
-        config.seed = run.seed
-        earlier = sweep.earlier(config_hash(config))
+        config = found[run.arm, run.data].with_seed(run.seed)
+        earlier = sweep.earlier(config_hash(config.source))
         jobs.append(_Job(run, config, earlier is not None and (earlier / "result.json").is_file()))
     return jobs
 

@@ -36,7 +36,7 @@ class Arm:
 
     name: str
     title: str
-    words: Mapping[str, tuple[str, ...]]
+    overrides: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class DataSet:
     """A data set of a scale: its overrides, and the metric on test that its runs are compared by."""
 
     name: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     metric: str
 
 
@@ -59,7 +59,7 @@ class Scale:
     """
 
     name: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     seeds: tuple[int, ...]
     minutes: float | None
     gpu: str

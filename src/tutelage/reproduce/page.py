@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tutelage.config.compose import shown
+from tutelage.launch import shown
 from tutelage.report.environment import page_environment
 from tutelage.reproduce.claims import Paper, Scale
 from tutelage.reproduce.measures import measured

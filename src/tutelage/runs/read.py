@@ -1,4 +1,7 @@
-"""Read a run folder (docs/run-folder.md) into one frozen record, also while the run is going, interrupted or failed."""
+"""Reads a run folder into one frozen record, at any stage of the run.
+
+docs/reference/run-folder.md describes the files.
+"""
 
 from __future__ import annotations
 
@@ -33,21 +36,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Run:
-    """Everything a report needs of one run.
+    """Everything that a report needs to know about one run.
 
     Attributes:
-        headline_metrics: the two numbers that stand for the run.
-        manifest, status: as written; ``result`` is empty until the run is done.
-        metrics: a record a round, by round; of a round written twice (a resumed run) the last.
-        rows: the whole pool, in the order of writing.
-        feedback: misclassified examples by the number in the file's name.
-        growth: by round.
-        selection: what the train selector chose, step by step; empty where it chose nothing.
-        before, after: outcomes of the test examples; empty until they are written.
-        supervised: outcomes of the supervised ceiling; empty where it was not run.
-        teacher: empty where the teacher was not evaluated.
-        config: the text of config.yaml, "" when there is none.
-        notes: what was tolerated while reading, for the reader of the report.
+        folder: The run's folder.
+        task: The task with its label space, rebuilt from the manifest.
+        headline_metrics: The two metrics that represent the run; runs are compared by the first.
+        manifest: Contents of manifest.json.
+        status: Contents of status.json.
+        result: Contents of result.json; empty until the run is done.
+        metrics: One record per round, in order. If a resumed run wrote a round twice, the last one.
+        rows: The whole pool, in the order of writing.
+        feedback: Misclassified examples by the number in the file name.
+        growth: Growth records by round.
+        selection: Choices of the train selector, step by step; empty without one.
+        before: Outcomes on test before growth; empty until they are written.
+        after: Outcomes on test at the end; empty until they are written.
+        supervised: Outcomes of the supervised ceiling on test; empty if it was not trained.
+        teacher: Teacher predictions on test; empty if the teacher was not evaluated.
+        config: Text of config.yaml; "" if there is none.
+        notes: Irregularities tolerated while reading, shown in the report.
     """
 
     folder: Path
@@ -74,56 +82,66 @@ class Run:
         return tuple(label.name for label in self.task.labels)
 
     @property
-    def by_word(self) -> bool:
-        """True where the classes are entity types and a target is a marking."""
+    def is_token_level(self) -> bool:
+        """True for NER, where classes are entity types and a target is a list of spans."""
         return self.task.is_token_level
 
     @property
     def grew(self) -> bool:
-        """Whether there is a student before and another after; also while that is not known yet."""
+        """Whether there is one student before growth and another one after; True while unknown."""
         return bool(self.result.get("rounds", True))
 
     @property
     def class_noun(self) -> str:
-        """What a class is called."""
-        return "entity type" if self.by_word else "class"
+        """The task's word for a class: "entity type" or "class"."""
+        return "entity type" if self.is_token_level else "class"
 
     @property
     def state(self) -> str:
-        """One of running, done, interrupted, failed."""
+        """One of "running", "done", "interrupted" and "failed"."""
         return str(self.status["state"])
 
     def feedback_for(self, growth_round: int) -> tuple[Outcome, ...]:
-        """The mistakes that the growth of ``growth_round`` was aimed at.
+        """Return the mistakes behind the growth of ``growth_round``.
 
-        The mistakes of round n feed the next growth, n + 1. Where the numbering starts at the same round in both
-        folders, a growth carries the number of the feedback it was made from, and the same number is taken.
+        The mistakes of round n feed growth n + 1. If feedback/ and growth/ start at the same round
+        number, however, each growth has the number of its own feedback, and that number is used.
         """
         same = bool(self.feedback and self.growth) and min(self.feedback) == min(self.growth)
         return self.feedback.get(growth_round if same else growth_round - 1, ())
 
 
 def read_run(folder: Path) -> Run:
-    """Read ``folder``. Files that a run has not written yet are taken as empty, and so is a half-written last line.
+    """Read a run folder.
+
+    Files not written yet count as empty, and a half-written last line is left out and noted.
+
+    Args:
+        folder: A folder that contains manifest.json and status.json.
 
     Raises:
-        RunError: the folder, manifest.json or status.json is missing, or a file holds what docs/run-folder.md does not allow.
+        RunError: If the folder, manifest.json or status.json is missing, or a file violates
+            docs/reference/run-folder.md.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise RunError(
-            f"There is no run folder {folder}. Give a folder that holds manifest.json, such as outputs/<name>/<time>."
+            f"There is no run folder {folder}. "
+            "Give a folder that contains manifest.json, such as outputs/<name>/<time>."
         )
     notes: list[str] = []
+    # These two exist from the start, and the task decides how all other files are parsed.
     manifest = _essential(folder / "manifest.json", ("labels",))
     task = _task(folder / "manifest.json", manifest)
     headline_metrics = _headline_metrics(folder / "manifest.json", manifest, task)
     outcome = partial(read_outcome, task)
+    # A resumed run may write a round again: later lines replace earlier ones.
     metrics = {
         line.round: line
         for line in _lines(folder / "metrics.jsonl", partial(read_round, headline_metrics), notes)
     }
     config = folder / "config.yaml"
+    # The files below appear in the course of a run; each may still be absent.
     return Run(
         folder=folder,
         task=task,
@@ -164,18 +182,20 @@ def _bytes(path: Path) -> bytes:
 
 
 def _object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in ``path``; None where there is no such file."""
+    """Return the JSON object in ``path``, or None if there is no such file."""
     if not path.is_file():
         return None
     try:
         found = json.loads(_bytes(path).decode("utf-8"))
     except ValueError as error:
         raise RunError(
-            f"{path} is not JSON ({error}). It was damaged after it was written: resume the run, or restore the file."
+            f"{path} is not valid JSON ({error}), so it was damaged after it was written. "
+            "Resume the run, or restore the file."
         ) from error
     if not isinstance(found, dict):
         raise RunError(
-            f"{path} holds a {type(found).__name__}, expected an object. Resume the run, or restore the file."
+            f"{path} contains a {type(found).__name__} instead of a JSON object. "
+            "Resume the run, or restore the file."
         )
     return found
 
@@ -184,21 +204,24 @@ def _essential(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     found = _object(path)
     if found is None:
         raise RunError(
-            f"{path} is missing, so this is not a run folder, or the run ended before it began. Give another folder, or run again."
+            f"{path} is missing: this is not a run folder, or the run failed while starting. "
+            "Give another folder, or run again."
         )
     for key in keys:
         if key not in found:
             raise RunError(
-                f'{path} has no "{key}". It was written by another version or by hand; run again to write it anew.'
+                f'{path} has no "{key}". It was written by another version or by hand; '
+                "run again to replace it."
             )
     return found
 
 
 def _lines(path: Path, parse: Callable[[dict[str, Any]], T], notes: list[str]) -> list[T]:
-    """The records of a jsonl file, [] where there is no such file. A last line that is cut short is left out and noted."""
+    """Parse a JSON-lines file; a truncated last line is left out and noted."""
     if not path.is_file():
         return []
-    # Split on bytes: str.splitlines would cut at U+2028 inside a text, and a cut character must not spoil the other lines.
+    # Split the bytes: str.splitlines would also split at U+2028 inside a text, and a truncated
+    # UTF-8 character must not spoil the other lines.
     lines = [
         (number, line) for number, line in enumerate(_bytes(path).split(b"\n"), 1) if line.strip()
     ]
@@ -209,18 +232,21 @@ def _lines(path: Path, parse: Callable[[dict[str, Any]], T], notes: list[str]) -
         except ValueError as error:
             if position == len(lines):
                 notes.append(
-                    f"{path.parent.name}/{path.name}: the last line ({number}) is half-written and was left out."
+                    f"{path.parent.name}/{path.name}: the last line ({number}) is half-written "
+                    "and was left out."
                 )
                 break
             raise RunError(
-                f"{path} line {number} is not JSON ({error}). Mend or remove that line, or resume the run."
+                f"{path} line {number} is not valid JSON ({error}). "
+                "Fix or remove that line, or resume the run."
             ) from error
         try:
             records.append(parse(found))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunError(
-                f"{path} line {number} does not fit docs/run-folder.md: {type(error).__name__}: {error}. "
-                "Mend or remove that line, or read it with the version that wrote it."
+                f"{path} line {number} violates docs/reference/run-folder.md: "
+                f"{type(error).__name__}: {error}. "
+                "Fix or remove that line, or read it with the version that wrote it."
             ) from error
     return records
 
@@ -228,6 +254,7 @@ def _lines(path: Path, parse: Callable[[dict[str, Any]], T], notes: list[str]) -
 def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
     found = {}
     for path in sorted(folder.glob(f"round-*.{suffix}")) if folder.is_dir() else ():
+        # Skip temporary and foreign files.
         if match := re.fullmatch(r"round-(\d+)", path.stem):
             found[int(match[1])] = path
     return found
@@ -238,17 +265,18 @@ def _growth(path: Path) -> GrowthLog:
         return read_growth(_object(path) or {})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{path} does not fit docs/run-folder.md: {type(error).__name__}: {error}. Resume the run, or restore it."
+            f"{path} violates docs/reference/run-folder.md: {type(error).__name__}: {error}. "
+            "Resume the run, or restore the file."
         ) from error
 
 
 def _task(path: Path, manifest: dict[str, Any]) -> Task:
-    """The task that a run was about; a folder written before there were two holds a classification."""
+    """Rebuild the task of a run. Folders written before NER existed hold a classification."""
     if not isinstance(manifest["labels"], list) or not all(
         isinstance(label, dict) and "name" in label for label in manifest["labels"]
     ):
         raise RunError(
-            f'{path}: "labels" must be a list of objects with a "name". Run again to write it anew.'
+            f'{path}: "labels" must be a list of objects with a "name". Run again to replace it.'
         )
     labels = [
         Label(str(label["name"]), str(label.get("word", "")), str(label.get("description", "")))
@@ -257,12 +285,14 @@ def _task(path: Path, manifest: dict[str, Any]) -> Task:
     name = manifest.get("task", ClassificationTask.name)
     if name not in (ClassificationTask.name, NerTask.name):
         raise RunError(
-            f'{path}: "task" is {name!r}; known are classification and ner. Read it with the version that wrote it, or run again.'
+            f'{path}: "task" is {name!r}, which is neither classification nor ner. '
+            "Read the folder with the version that wrote it, or run again."
         )
     return NerTask(labels) if name == NerTask.name else ClassificationTask(labels)
 
 
 def _headline_metrics(path: Path, manifest: dict[str, Any], task: Task) -> tuple[Metric, Metric]:
+    # Older manifests do not name the metrics; the task's own ones then apply.
     if "metrics" not in manifest:
         return task.headline_metrics
     try:
@@ -271,6 +301,7 @@ def _headline_metrics(path: Path, manifest: dict[str, Any], task: Task) -> tuple
         )
     except (KeyError, TypeError, ValueError):
         raise RunError(
-            f'{path}: "metrics" must be two objects with "key" and "title". Run again to write it anew.'
+            f'{path}: "metrics" must be two objects with "key" and "title". '
+            "Run again to replace it."
         ) from None
     return first, second

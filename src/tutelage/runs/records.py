@@ -1,4 +1,4 @@
-"""The records that a run folder is read into, and how each is read from what JSON gives."""
+"""Records of a run folder, and the functions that build them from parsed JSON."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from tutelage.tasks.protocol import Metric, Task
 from tutelage.tasks.spans import read_spans
 
 DEFAULT_MODE = "f1_default"
-"""NER's F1 in seqeval's default mode: shown beside what is quoted, for a reader of papers that quote it; no run is compared by it."""
+"""Entity F1 in seqeval's default mode.
+
+Reported for comparison with papers that use it; runs are never compared by it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A task's metrics over some examples.
+    """A task's metrics over a set of examples.
 
     Attributes:
-        values: each metric in [0, 1] by its key.
-        per_class: the score of each class (for NER entity type) where it is known.
-        errors: for NER how many errors of each kind.
+        values: Each metric in [0, 1] by its key.
+        per_class: Score of each class (for NER, of each entity type) where known.
+        errors: For NER, the number of errors of each kind.
     """
 
     values: dict[str, float]
@@ -30,13 +33,22 @@ class Scores:
     errors: dict[str, int] = field(default_factory=dict)
 
     def value(self, key: str) -> float:
-        """A metric; not a number where it is not known."""
+        """Return a metric, or NaN if it is unknown."""
         return self.values.get(key, math.nan)
 
 
 @dataclass(frozen=True, slots=True)
 class RoundMetrics:
-    """One line of metrics.jsonl. ``billed_tokens`` and ``spent_tokens`` count from the start of the run."""
+    """One line of metrics.jsonl.
+
+    Attributes:
+        round: Round number; 0 is the student before any growth.
+        billed_tokens: Billed teacher tokens since the start of the run.
+        spent_tokens: Tokens sent to the engine since the start of the run.
+        dev: Scores on dev.
+        test: Scores on test; None if the round was not tested.
+        seconds: Time by phase.
+    """
 
     round: int
     billed_tokens: int
@@ -48,7 +60,19 @@ class RoundMetrics:
 
 @dataclass(frozen=True, slots=True)
 class GrowthLog:
-    """One growth/round-NNN.json: what the teacher was asked for in a round. ``quota`` is keyed "label/kind"."""
+    """One growth/round-NNN.json: a round's requests to the teacher.
+
+    Attributes:
+        round: Round number.
+        analysis: The teacher's analysis of the student's mistakes; "" without one.
+        quota: Number of requested texts by "label/kind".
+        seconds: Time by phase.
+        asked: Requests sent to the teacher.
+        answered: Requests with a reply.
+        rejected: Replies without an accepted row.
+        failed: Requests without a reply.
+        prompt: The analysis prompt as it was sent.
+    """
 
     round: int
     analysis: str
@@ -63,12 +87,17 @@ class GrowthLog:
 
 @dataclass(frozen=True, slots=True)
 class SelectionStep:
-    """A line of selection.jsonl: what the train selector made of one batch.
+    """One line of selection.jsonl: the train selector's choice from one batch.
 
     Attributes:
-        seen, kept: rows without gold, by the place of their class (for NER the number of types where there is no entity).
-        right_of_seen, right_of_kept: how many of them carry their gold target, and of how many it is known.
-        tau_teacher, tau_student: LLKD's thresholds by class, None for a class not seen yet; empty for other selectors.
+        seen: Rows without gold labels in the batch, by class index (for NER, the number of types
+            stands for texts without entities).
+        kept: The same for the rows that were kept.
+        right_of_seen: How many of ``seen`` carry their gold target, and for how many it is known.
+        right_of_kept: The same for ``kept``.
+        tau_teacher: LLKD's teacher threshold by class; None for a class not seen yet, empty for
+            other selectors.
+        tau_student: LLKD's student threshold by class, likewise.
     """
 
     seen: dict[int, int]
@@ -81,13 +110,17 @@ class SelectionStep:
 
 @dataclass(frozen=True, slots=True)
 class TeacherOpinion:
-    """The teacher alone on one test example.
+    """The teacher's prediction for one test example.
 
     Attributes:
-        predicted: the target that it gave; where it gave none "", for NER a marking without entities.
-        probabilities: in the task's label order; for NER one an entity of ``predicted``, in order. Empty where it gave no target.
-        raw: the same before calibration; empty for NER.
-        error: why it gave no target, "" where it did.
+        id: Id of the test example.
+        text: Its text.
+        target: Its gold target.
+        predicted: The teacher's target. On an error "" (for NER, a target without entities).
+        probabilities: One per label, in the task's order; for NER one per entity of ``predicted``,
+            in order. Empty on an error.
+        raw: The same before calibration; empty for NER.
+        error: Why the teacher gave no target; "" if it did.
     """
 
     id: str
@@ -100,7 +133,7 @@ class TeacherOpinion:
 
 
 def scores_of(metrics: dict[str, Any]) -> Scores:
-    """What a task's ``metrics`` gave."""
+    """Build :class:`Scores` from the dictionary returned by a task's ``metrics``."""
     return Scores(
         values={
             key: float(value) for key, value in metrics.items() if isinstance(value, int | float)
@@ -112,29 +145,38 @@ def scores_of(metrics: dict[str, Any]) -> Scores:
     )
 
 
-def _scores(quoted: Sequence[Metric], record: dict[str, Any] | None) -> Scores | None:
+def _scores(required: Sequence[Metric], record: dict[str, Any] | None) -> Scores | None:
     if record is None:
         return None
     found = scores_of(record)
-    for metric in quoted:
+    # A missing headline metric is an error, unlike any other metric.
+    for metric in required:
         found.values[metric.key] = float(record[metric.key])
     return found
 
 
-def read_round(quoted: Sequence[Metric], record: dict[str, Any]) -> RoundMetrics:
-    """A line of metrics.jsonl, with the metrics ``quoted`` at least."""
+def read_round(required: Sequence[Metric], record: dict[str, Any]) -> RoundMetrics:
+    """Parse a line of metrics.jsonl.
+
+    Args:
+        required: Metrics that every scored split must contain.
+        record: The parsed line.
+
+    Raises:
+        KeyError: If a required metric or the round is missing.
+    """
     return RoundMetrics(
         round=int(record["round"]),
         billed_tokens=int(record.get("billed_tokens") or 0),
         spent_tokens=int(record.get("spent_tokens") or 0),
-        dev=_scores(quoted, record.get("dev")),
-        test=_scores(quoted, record.get("test")),
+        dev=_scores(required, record.get("dev")),
+        test=_scores(required, record.get("test")),
         seconds=dict(record.get("seconds") or {}),
     )
 
 
 def read_selection(record: dict[str, Any]) -> SelectionStep:
-    """A line of selection.jsonl."""
+    """Parse a line of selection.jsonl."""
 
     def pair(name: str) -> tuple[int, int]:
         right, known = record[name]
@@ -151,7 +193,7 @@ def read_selection(record: dict[str, Any]) -> SelectionStep:
 
 
 def read_growth(record: dict[str, Any]) -> GrowthLog:
-    """A file of growth/."""
+    """Parse a file of growth/."""
     return GrowthLog(
         round=int(record["round"]),
         analysis=str(record.get("analysis") or ""),
@@ -166,7 +208,10 @@ def read_growth(record: dict[str, Any]) -> GrowthLog:
 
 
 def read_row(task: Task, record: dict[str, Any]) -> Row:
-    """A line of pool/rows.jsonl. For NER a rejected row that was never marked counts as one without entities."""
+    """Parse a line of pool/rows.jsonl.
+
+    For NER, a rejected row without a readable target counts as one without entities.
+    """
     row = row_from_dict(record)
     if task.is_token_level:
         try:
@@ -179,7 +224,7 @@ def read_row(task: Task, record: dict[str, Any]) -> Row:
 
 
 def read_outcome(task: Task, record: dict[str, Any]) -> Outcome:
-    """A line of predictions/ or feedback/."""
+    """Parse a line of predictions/ or feedback/; for NER, its spans must be well-formed."""
     outcome = outcome_from_dict(record)
     if task.is_token_level:
         read_spans(outcome.target), read_spans(outcome.predicted)
@@ -187,33 +232,46 @@ def read_outcome(task: Task, record: dict[str, Any]) -> Outcome:
 
 
 def read_opinion(task: Task, record: dict[str, Any]) -> TeacherOpinion:
-    """A line of teacher/evaluation.jsonl."""
-    by_word = task.is_token_level
+    """Parse a line of teacher/evaluation.jsonl.
+
+    Raises:
+        ValueError: If the number of probabilities is wrong, or one of them is outside [0, 1].
+    """
+    is_token_level = task.is_token_level
     target, text = str(record["target"]), str(record.get("text", ""))
-    if by_word:
+    if is_token_level:
         read_spans(target)
+    # A failed request: the teacher has no answer to validate.
     if record.get("error"):
         return TeacherOpinion(
-            str(record["id"]), text, target, "[]" if by_word else "", (), (), str(record["error"])
+            str(record["id"]),
+            text,
+            target,
+            "[]" if is_token_level else "",
+            (),
+            (),
+            str(record["error"]),
         )
-    probabilities = tuple(map(float, record["confidences" if by_word else "probabilities"]))
-    raw = () if by_word else tuple(map(float, record.get("raw") or ())) or probabilities
+    # NER predictions carry one confidence per entity and nothing from before calibration.
+    probabilities = tuple(map(float, record["confidences" if is_token_level else "probabilities"]))
+    raw = () if is_token_level else tuple(map(float, record.get("raw") or ())) or probabilities
+    # Check the numbers against the labels, or against the predicted entities.
     count, each = (
-        (len(read_spans(str(record["predicted"]))), "an entity")
-        if by_word
-        else (len(task.labels), "a label")
+        (len(read_spans(str(record["predicted"]))), "entity")
+        if is_token_level
+        else (len(task.labels), "label")
     )
     for name, given in (
         (("confidences", probabilities),)
-        if by_word
+        if is_token_level
         else (("probabilities", probabilities), ("raw", raw))
     ):
-        # A hair above 1 is what sums of float32 come to.
+        # Sums of float32 probabilities may exceed 1 by rounding.
         if len(given) != count or not all(0.0 <= share <= 1.000001 for share in given):
-            raise ValueError(f'"{name}" must hold {count} numbers in [0, 1], one {each}')
+            raise ValueError(f'"{name}" must hold {count} numbers in [0, 1], one per {each}')
     predicted = (
         str(record["predicted"])
-        if by_word
+        if is_token_level
         else task.labels[probabilities.index(max(probabilities))].name
     )
     return TeacherOpinion(str(record["id"]), text, target, predicted, probabilities, raw)

@@ -1,1 +1,5 @@
-"""Selectors choose: what the teacher is asked for, which of its rows a run may train on, and which of these a step learns from."""
+"""Selectors for the three stages of a run: acquire, accept and train.
+
+They choose the texts the teacher labels, the generated texts that become training rows, and the
+rows each optimizer step learns from.
+"""

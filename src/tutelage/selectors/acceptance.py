@@ -1,4 +1,9 @@
-"""FOLD: selectors.acceptance."""
+"""Accept selectors: which generated texts become training rows.
+
+Every generated text carries two labels: the one requested at generation, and the one label scoring
+gives it afterwards. :class:`LabelAgreement` decides about each text on its own; :class:`ClassShare`
+ranks the texts of a round within each class.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +16,16 @@ from tutelage.records import LabelDistribution
 from tutelage.selectors.row_selection import first_of
 
 
-# FOLD: Which generated texts become training rows, from the label that was asked for and the one that scoring gave.
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision: the target to train on, or the reason for rejecting."""
+    """The decision about one generated text.
+
+    Attributes:
+        target: Label to train on; for a rejected text, the label recorded with it.
+        accepted: Whether the text becomes a training row.
+        reason: Why the text was rejected; "" for an accepted one.
+        weight: Weight of the row in the loss.
+    """
 
     target: str
     accepted: bool
@@ -23,28 +34,39 @@ class Decision:
 
 
 class AcceptSelector(Protocol):
-    """What admission asks of a selector of generated rows."""
+    """Interface of the "accept" stage."""
 
     def decide_batch(
         self, asked: Sequence[str], distributions: Sequence[LabelDistribution]
     ) -> list[Decision]:
-        """A verdict for each text of a round, in order."""
+        """Decides about all scored texts of a round.
+
+        Args:
+            asked: The label requested for each text.
+            distributions: The teacher's calibrated label distribution for each text.
+
+        Returns:
+            One decision per text, in the same order.
+        """
         ...
 
 
 class LabelAgreement:
-    """Judges each generated text by itself.
+    """Accepts a generated text when label scoring agrees with the requested label.
+
+    Each text is decided on its own. Without ``agreement`` every text is kept under its scored
+    label, the separated labelling of the paper taken alone.
 
     Args:
-        agreement: reject a text whose scored label is not the one asked for. Without it the scored label is the target, which is
-            the paper's separated labelling taken alone.
-        min_confidence: calibrated confidence below which a text is rejected.
-        rescue_confidence: with ``agreement``, a text of another scored label is kept *under that label* from this confidence on;
-            1 switches it off (confidences stay below 1).
-        weighted: weigh a row by the teacher's confidence.
+        agreement: Reject a text whose scored label differs from the requested one.
+        min_confidence: Reject a text below this calibrated confidence, in [0, 1].
+        rescue_confidence: With ``agreement``, keep a text of another scored label *under the scored
+            label* from this confidence on, in [0, 1]. 1 disables rescuing, since confidences stay
+            below 1.
+        weighted: Weight each row by the teacher's confidence instead of 1.
 
     Raises:
-        ConfigError: a confidence outside [0, 1].
+        ConfigError: A confidence is outside [0, 1].
     """
 
     stage: Literal["accept"] = "accept"
@@ -61,7 +83,7 @@ class LabelAgreement:
             ("rescue_confidence", rescue_confidence),
         ):
             if not 0.0 <= value <= 1.0:
-                raise ConfigError(f"selector.{name}={value} must be in [0, 1].")
+                raise ConfigError(f"accept.{name}={value} must be in [0, 1].")
         self._agreement = agreement
         self._minimum = min_confidence
         self._rescue = rescue_confidence
@@ -70,14 +92,27 @@ class LabelAgreement:
     def decide_batch(
         self, asked: Sequence[str], distributions: Sequence[LabelDistribution]
     ) -> list[Decision]:
-        """A verdict for each text, in order."""
+        """Decides about each text independently.
+
+        Args:
+            asked: The label requested for each text.
+            distributions: The teacher's calibrated label distribution for each text.
+
+        Returns:
+            One decision per text, in the same order.
+        """
         return [
             self.judge(label, distribution)
             for label, distribution in zip(asked, distributions, strict=True)
         ]
 
     def judge(self, asked: str, distribution: LabelDistribution) -> Decision:
-        """Accept under a target, or reject with the reason."""
+        """Accepts one text under its scored label, or rejects it with a reason.
+
+        Args:
+            asked: The label requested at generation.
+            distribution: The teacher's calibrated label distribution for the text.
+        """
         top, confidence = distribution.top, distribution.confidence
         weight = confidence if self._weighted else 1.0
         if confidence < self._minimum:
@@ -87,21 +122,24 @@ class LabelAgreement:
         return Decision(top, True, "", weight)
 
 
-# FOLD: Keep the best share of each class's texts: a threshold for each class, set by the class itself.
-# FOLD:
-# FOLD: A small teacher is not equally sure of all classes. One threshold for all starves the classes that it is unsure of (on SNIPS, 1 shot,
-# FOLD: 0.7 left PlayMusic one row in 450 texts), and a student without them fails. Ranking inside the class asked for is the idea of LLKD's
-# FOLD: class-wise thresholds (papers in the README), applied to generated texts.
 class ClassShare:
-    """Ranks a round's texts of each asked class by the calibrated probability of that class, and keeps the first ones.
+    """Keeps the most probable share of each requested class, within one round.
+
+    Texts are ranked inside their class by the calibrated probability of the requested label, so
+    each class sets its own threshold. A small teacher is not equally confident about all classes,
+    and a single threshold starves the classes it is unsure of: on SNIPS with 1 shot, a threshold of
+    0.7 left PlayMusic one row in 450 texts, and a student without such a class fails. Ranking
+    within a class follows LLKD's class-wise thresholds (Li et al. 2025, arXiv 2411.08028), applied
+    to generated texts.
 
     Args:
-        share: of each class's scored texts that is kept, rounded up; in (0, 1].
-        min_probability: of the class asked for, below which a text is rejected whatever its rank.
-        weighted: weigh a row by that probability.
+        share: Share of each class's scored texts to keep, in (0, 1]; the number is rounded up.
+        min_probability: Reject a text whose requested label has a lower probability, whatever its
+            rank; in [0, 1].
+        weighted: Weight each row by the probability of its label instead of 1.
 
     Raises:
-        ConfigError: a number is outside its range.
+        ConfigError: A number is outside its range.
     """
 
     stage: Literal["accept"] = "accept"
@@ -110,9 +148,9 @@ class ClassShare:
         self, share: float = 0.5, min_probability: float = 0.0, weighted: bool = False
     ) -> None:
         if not 0.0 < share <= 1.0:
-            raise ConfigError(f"selector.share={share} must be above 0 and at most 1.")
+            raise ConfigError(f"accept.share={share} must be above 0 and at most 1.")
         if not 0.0 <= min_probability <= 1.0:
-            raise ConfigError(f"selector.min_probability={min_probability} must be in [0, 1].")
+            raise ConfigError(f"accept.min_probability={min_probability} must be in [0, 1].")
         self._share = share
         self._minimum = min_probability
         self._weighted = weighted
@@ -120,16 +158,27 @@ class ClassShare:
     def decide_batch(
         self, asked: Sequence[str], distributions: Sequence[LabelDistribution]
     ) -> list[Decision]:
-        """A verdict for each text, in order; of equally probable texts the earlier one ranks first."""
+        """Ranks each class's texts and keeps the first ones; the earlier text wins a tie.
+
+        Args:
+            asked: The label requested for each text.
+            distributions: The teacher's calibrated label distribution for each text.
+
+        Returns:
+            One decision per text, in the same order.
+        """
         probability = [
             distribution.probability(label)
             for label, distribution in zip(asked, distributions, strict=True)
         ]
+        # Rank each class on its own: its share of texts passes, however unsure the teacher is of
+        # it.
         kept: set[int] = set()
         for label in sorted(set(asked)):
             indices = [index for index, own in enumerate(asked) if own == label]
             indices.sort(key=lambda index: (-probability[index], index))
             kept.update(indices[: first_of(len(indices), self._share)])
+        # The floor is checked first, so the recorded reason names it even for a low-ranked text.
         decisions = []
         for index, label in enumerate(asked):
             if probability[index] < self._minimum:

@@ -1,4 +1,12 @@
-"""FOLD: selectors.diversity."""
+"""Acquire selectors for diverse texts, based on the student's embeddings.
+
+- :class:`KMeansSampling` takes one typical text per cluster.
+- :class:`KCenter` leaves no text far from a labelled one.
+- :class:`Badge` takes texts with long and different gradients of the head.
+- :class:`Mixed` takes uncertain texts that differ from one another.
+
+Labelled rows only matter to :class:`KCenter`.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +21,32 @@ from tutelage.selectors.measures import checked_kind
 from tutelage.selectors.protocol import Acquired, Floats, Indices, PoolView, Uncertainty
 from tutelage.selectors.ranking import best_first, wanted, with_rest
 
-# FOLD: Rows that stand for all rows: the nearest one to each centre of a mini-batch k-means.
 _BATCH = 1024
+"""Smallest batch of mini-batch k-means."""
 _STEPS = 500
-"""Of a batch each, about: mini-batch k-means settles within some hundreds (Sculley 2010)."""
+"""Approximate number of mini-batches: k-means settles within a few hundred (Sculley 2010)."""
 _SAMPLE = 100_000
-"""Rows that centres are learnt from where there are more; the rows that stand for them are looked for among all."""
+"""Largest number of rows to learn centres from; the nearest rows are searched among all rows."""
 _FLOOR = 1e-6
-"""Of the largest weight: what a weight counts at least, so that no centre is left without a row."""
+"""Lower bound of a weight, relative to the largest one, so that every centre attracts a row."""
 
 
 def representatives(
     embeddings: NDArray[Any], n: int, rng: np.random.Generator, weights: NDArray[Any] | None = None
 ) -> tuple[Indices, Floats]:
-    """``n`` different places, and the distance of each row to the centre that it stands for; in no special order.
+    """Finds ``n`` different rows close to the centres of ``n`` clusters.
 
-    Sculley's mini-batch k-means (2010) by scikit-learn, then for each centre the nearest row that no other centre has.
+    Runs scikit-learn's mini-batch k-means (Sculley 2010), then takes the nearest row of each
+    centre, skipping rows another centre has already taken.
 
     Args:
-        embeddings: [N, D], all finite, N at least ``n``.
-        weights: of the rows in the clustering, [N], at least 0; even ones where they are all 0 or not given.
+        embeddings: Finite array of shape [N, D], with N at least ``n``.
+        n: Number of clusters.
+        rng: Source of the subsample and of the k-means seed.
+        weights: Weight of each row in the clustering, [N], at least 0; uniform if None or all 0.
+
+    Returns:
+        Row indices and their distances to the centres, [n] each, in no special order.
     """
     if n == 0:
         return np.zeros(0, dtype=np.int64), np.zeros(0)
@@ -40,14 +54,17 @@ def representatives(
         return np.arange(n, dtype=np.int64), np.zeros(n)
     from sklearn.cluster import MiniBatchKMeans
 
+    # A weight of 0 could leave a centre without any row.
     if weights is not None:
         highest = float(weights.max())
         weights = np.maximum(weights / highest, _FLOOR) if highest > 0 else None
+    # Learn the centres from a subsample of very large pools, to bound the running time.
     size = max(_BATCH, 2 * n)
     learnt = embeddings
     if len(embeddings) > (most := max(_SAMPLE, 10 * n)):
         rows = np.sort(rng.choice(len(embeddings), size=most, replace=False))
         learnt, weights = embeddings[rows], None if weights is None else weights[rows]
+    # Enough passes over the rows for about _STEPS mini-batches.
     clustering = MiniBatchKMeans(
         n_clusters=n,
         batch_size=size,
@@ -56,15 +73,16 @@ def representatives(
         compute_labels=False,
         random_state=int(rng.integers(2**31 - 1)),
     ).fit(learnt, sample_weight=weights)
-    return _different(embeddings, np.asarray(clustering.cluster_centers_))
+    return _nearest_distinct(embeddings, np.asarray(clustering.cluster_centers_))
 
 
-def _different(embeddings: NDArray[Any], centres: NDArray[Any]) -> tuple[Indices, Floats]:
-    """The nearest row to each centre; where two centres have the same one, the second takes its nearest that is free."""
+def _nearest_distinct(embeddings: NDArray[Any], centres: NDArray[Any]) -> tuple[Indices, Floats]:
+    """Nearest row of each centre; a centre whose row is taken gets its nearest free row."""
     from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min
 
     nearest, distances = pairwise_distances_argmin_min(centres, embeddings)
     indices, found = nearest.astype(np.int64), distances.astype(np.float64)
+    # The first centre of each row keeps it; the others search again, one at a time.
     first = np.unique(indices, return_index=True)[1]
     taken = np.zeros(len(embeddings), dtype=bool)
     taken[indices[first]] = True
@@ -78,54 +96,72 @@ def _different(embeddings: NDArray[Any], centres: NDArray[Any]) -> tuple[Indices
     return indices, found
 
 
-# FOLD: Texts that stand for the pool: one for each cluster of the student's embeddings.
 class KMeansSampling:
-    """Clusters the pool into ``n`` clusters and takes the text nearest to each centre, the most typical one first.
+    """Takes the most typical text of each of ``n`` clusters of the student's embeddings.
 
-    The diversity arm of LLMaAA (Zhang et al. 2023, section 3.3) and of Yuan et al. 2020 ("BERT-KM"), with mini-batches so that a
-    million texts stay affordable. The score is minus the text's distance to its centre.
+    The diversity strategy of LLMaAA (Zhang et al. 2023, section 3.3) and of Yuan et al. 2020
+    ("BERT-KM"), with mini-batches so that a million texts stay affordable. The score is minus the
+    distance of a text to its centre, most typical first.
     """
 
     stage: Literal["acquire"] = "acquire"
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
-        """``n`` texts, one a cluster; see :class:`~tutelage.selectors.protocol.Acquirer`. Labelled rows play no part."""
+        """Chooses one text per cluster; labelled rows play no part.
+
+        Args:
+            view: The unlabelled texts as the student sees them.
+            n: Number of texts to choose.
+            rng: Source of the clustering's random draws.
+        """
         total = len(view.texts)
         count = wanted(n, total)
         embeddings = view.embeddings()
         usable = np.flatnonzero(Distances(embeddings).usable)
-        # Taking rows makes a copy, of which the common case is spared.
+        # Indexing would copy the embeddings, so it is skipped when every row is usable.
         rows = embeddings if len(usable) == total else embeddings[usable]
         indices, distances = representatives(rows, min(count, len(usable)), rng)
+        # Most typical first; the lower index wins a tie.
         order = np.lexsort((indices, distances))
         return with_rest(usable[indices[order]], -distances[order], count, total)
 
 
-# FOLD: Texts that leave no text far from a labelled one.
 class KCenter:
-    """Takes, again and again, the text that is farthest from every labelled and every chosen one.
+    """Repeatedly takes the text farthest from all labelled and already chosen texts.
 
-    The greedy "core-set" of Sener and Savarese 2018, algorithm 1, on the student's embeddings; at most twice as far as the best choice
-    of ``n`` centres would leave. Without labelled rows the first text is a random one. The score is the distance to the nearest centre
-    at the time of the choice, so that scores only fall. Memory: a few numbers a text; time: ``n`` products with the embeddings.
+    The greedy "core-set" selection of Sener and Savarese 2018, algorithm 1, on the student's
+    embeddings. The largest remaining distance is at most twice the optimum for ``n`` centres.
+    Without labelled rows the first text is random. The score is the distance to the nearest centre
+    at the time of the choice, so scores never increase.
+
+    Costs a few numbers of memory per text and ``n`` matrix-vector products with the embeddings.
     """
 
     stage: Literal["acquire"] = "acquire"
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
-        """``n`` texts in the order of the choice; see :class:`~tutelage.selectors.protocol.Acquirer`."""
+        """Chooses ``n`` texts, in greedy order.
+
+        Args:
+            view: The unlabelled texts as the student sees them.
+            n: Number of texts to choose.
+            rng: Draws the first text if there are no labelled rows.
+        """
         total = len(view.texts)
         count = wanted(n, total)
         if not count:
             return with_rest(np.zeros(0, dtype=np.int64), np.zeros(0), 0, total)
         distances = Distances(view.embeddings())
         usable = int(distances.usable.sum())
+        # Distance of each text to its nearest labelled row; -1 marks texts never to be chosen.
         labelled = view.labelled_embeddings()
         labelled = labelled[np.isfinite(labelled).all(axis=1)]
         nearest = distances.to_nearest(labelled)
         nearest[~distances.usable] = -1.0
         indices, scores = np.zeros(min(count, usable), dtype=np.int64), np.zeros(min(count, usable))
+        # Greedy loop: take the farthest text, then shrink the distances of all others.
         for turn in range(len(indices)):
+            # Without any centre all texts are equally far, so the first one is random.
             if turn == 0 and not len(labelled):
                 index = int(np.flatnonzero(distances.usable)[rng.integers(usable)])
             else:
@@ -134,31 +170,38 @@ class KCenter:
             np.fmin(nearest, distances.to_row(index), out=nearest)
             nearest[index] = -1.0
         if len(scores) and np.isinf(scores[0]):
-            scores[0] = (
-                scores[1] if len(scores) > 1 else 0.0
-            )  # the random one is as wanted as the next
+            # The random first text has no distance; it counts as much as the second one.
+            scores[0] = scores[1] if len(scores) > 1 else 0.0
         return with_rest(indices, np.sqrt(scores), count, total)
 
 
-# FOLD: Texts that would move the student's head far, and in different directions.
 class Badge:
-    """k-means++ over the gradients that the head would get if the student's own predictions were the labels.
+    """Runs k-means++ over the head's gradients, taking the student's own predictions as labels.
 
-    BADGE (Ash et al. 2020, algorithm 1). The gradient embedding of a text is (p - onehot(argmax p)) outer h, C times D numbers; distances
-    are computed from the two factors, so that it is never formed. As in the authors' code the first text is the one of the longest
-    gradient; each other one is drawn with a chance proportional to its squared distance to the nearest chosen one, which is the score
-    (of the first one its squared length), so that scores need not fall. Where every distance is 0 the earliest text is taken.
+    BADGE (Ash et al. 2020, algorithm 1). The gradient embedding of a text is the outer product of p
+    - onehot(argmax p) and its embedding h, C times D numbers; distances are computed from the two
+    factors, so it is never formed. As in the authors' code, the first text has the longest
+    gradient. Each further text is drawn with probability proportional to its squared distance to
+    the nearest chosen one. This distance is also the score (for the first text, its squared
+    length), so scores may increase. If all distances are 0, the earliest text is taken.
     """
 
     stage: Literal["acquire"] = "acquire"
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
-        """``n`` texts in the order of the choice; see :class:`~tutelage.selectors.protocol.Acquirer`. Labelled rows play no part."""
+        """Chooses ``n`` texts, in the order drawn; labelled rows play no part.
+
+        Args:
+            view: The unlabelled texts as the student sees them.
+            n: Number of texts to choose.
+            rng: Source of the k-means++ draws.
+        """
         total = len(view.texts)
         count = wanted(n, total)
         if not count:
             return with_rest(np.zeros(0, dtype=np.int64), np.zeros(0), 0, total)
         distances = Distances(errors_of(view.probabilities()), view.embeddings())
+        # Until the first choice, the squared length of a gradient stands in for its distance.
         free = distances.usable.copy()
         nearest = np.where(free, distances.norms, 0.0)
         indices, scores = (
@@ -166,11 +209,13 @@ class Badge:
             np.zeros(min(count, int(free.sum()))),
         )
         for turn in range(len(indices)):
+            # The longest gradient first, then draws proportional to squared distance.
             if turn == 0:
                 index = int(np.where(free, nearest, -1.0).argmax())
             else:
-                index = _drawn(nearest, free, rng)
+                index = _draw_weighted(nearest, free, rng)
             indices[turn], scores[turn] = index, nearest[index]
+            # The lengths of the first turn are replaced, not shrunk: they are no distances.
             new = distances.to_row(index)
             nearest = np.where(free, new if turn == 0 else np.fmin(nearest, new), 0.0)
             free[index] = False
@@ -179,37 +224,46 @@ class Badge:
 
 
 def errors_of(probabilities: NDArray[Any]) -> NDArray[Any]:
-    """The head's error if the prediction were the label, p - onehot(argmax p), [N, C]; of equal classes the first is the prediction."""
+    """Error of the head if its prediction were the label: p - onehot(argmax p).
+
+    Args:
+        probabilities: Student distributions, [N, C]; the first of tied classes is the prediction.
+
+    Returns:
+        Array of shape [N, C].
+    """
     errors: NDArray[Any] = np.array(probabilities)
     if errors.size:
         errors[np.arange(len(errors)), errors.argmax(axis=1)] -= 1
     return errors
 
 
-def _drawn(weights: NDArray[np.float64], free: NDArray[np.bool_], rng: np.random.Generator) -> int:
-    """A free place, with a chance proportional to its weight; the earliest where all weigh nothing."""
+def _draw_weighted(
+    weights: NDArray[np.float64], free: NDArray[np.bool_], rng: np.random.Generator
+) -> int:
+    """Draws a free index in proportion to its weight; the first free one if all weights are 0."""
     sums = weights.cumsum()
     point = rng.random() * sums[-1]
     if not sums[-1] > 0:
         return int(free.argmax())
     index = int(sums.searchsorted(point, side="right"))
-    # Rounding may put the point at the very end: the last place that weighs anything.
+    # Rounding may put the point at the very end: then take the last index with any weight.
     return index if index < len(weights) else int(np.flatnonzero(weights)[-1])
 
 
-# FOLD: Uncertain texts that differ from one another.
 class Mixed:
-    """Clusters the ``beta`` times ``n`` least certain texts, weighted by their uncertainty, and takes the one nearest to each centre.
+    """Takes uncertain texts that differ from one another.
 
-    Zhdanov 2019 ("Diverse mini-batch Active Learning", algorithm 1, with weighted k-means). The score is the uncertainty, and the least
-    certain comes first.
+    Clusters the ``beta * n`` least certain texts, weighted by their uncertainty, and takes the text
+    nearest to each centre (Zhdanov 2019, "Diverse mini-batch Active Learning", algorithm 1, with
+    weighted k-means). The score is the uncertainty, least certain first.
 
     Args:
-        beta: how many candidates for each wanted text; at least 1, which is plain uncertainty.
-        kind: margin, entropy or least_confidence.
+        beta: Candidates per wanted text; at least 1, which is plain uncertainty sampling.
+        kind: Uncertainty measure: "entropy", "margin" or "least_confidence".
 
     Raises:
-        ConfigError: ``beta`` is below 1, or ``kind`` none of these.
+        ConfigError: ``beta`` is below 1, or ``kind`` is unknown.
     """
 
     stage: Literal["acquire"] = "acquire"
@@ -217,23 +271,32 @@ class Mixed:
     def __init__(self, beta: int = 10, kind: Uncertainty = "margin") -> None:
         if beta < 1:
             raise ConfigError(
-                f"selector.beta={beta} leaves fewer candidates than wanted texts; give 1 or more."
+                f"acquire.beta={beta} leaves fewer candidates than wanted texts; give 1 or more."
             )
         self._beta = beta
         self._kind = checked_kind(kind)
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
-        """``n`` texts; see :class:`~tutelage.selectors.protocol.Acquirer`. Labelled rows play no part."""
+        """Chooses ``n`` texts, least certain first; labelled rows play no part.
+
+        Args:
+            view: The unlabelled texts as the student sees them.
+            n: Number of texts to choose.
+            rng: Source of the clustering's random draws.
+        """
         total = len(view.texts)
         count = wanted(n, total)
         embeddings = view.embeddings()
         uncertainty = view.uncertainty(self._kind).astype(np.float64)
+        # A text without a finite embedding cannot be clustered, so it ranks last.
         uncertainty[~Distances(embeddings).usable] = np.nan
         usable = int(np.isfinite(uncertainty).sum())
+        # Only finite scores may become candidates; the rest fills up at the end.
         candidates = best_first(uncertainty, min(self._beta * count, usable)).indices
+        # One text per weighted cluster of the candidates.
         near, _ = representatives(
             embeddings[candidates], min(count, usable), rng, weights=uncertainty[candidates]
         )
-        # Candidates stand in falling order of uncertainty, so their own order is the order wanted.
+        # Candidates are sorted by falling uncertainty; sorting their indices restores the order.
         indices = candidates[np.sort(near)]
         return with_rest(indices, uncertainty[indices], count, total)

@@ -1,4 +1,8 @@
-"""FOLD: selectors.measures."""
+"""Shared measures: student uncertainty, committee disagreement, teacher confidence.
+
+The uncertainty measures are those of Settles, "Active Learning Literature Survey" (2009), section
+2.1.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,21 @@ from numpy.typing import NDArray
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.selectors.protocol import EpochView, Floats, Step, Uncertainty
 
-# FOLD: How unsure distributions are, by the three measures of Settles' survey ("Active Learning Literature Survey", 2009, section 2.1).
 KINDS: tuple[Uncertainty, ...] = get_args(Uncertainty)
-"""The measures, by name."""
+"""Names of the uncertainty measures."""
 
 
 def checked_kind(kind: str) -> Uncertainty:
-    """``kind``, if it is one of :data:`KINDS`.
+    """Validates the name of an uncertainty measure.
+
+    Args:
+        kind: One of :data:`KINDS`.
+
+    Returns:
+        The same name, typed.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: The name is unknown.
     """
     for known in KINDS:
         if kind == known:
@@ -29,16 +38,23 @@ def checked_kind(kind: str) -> Uncertainty:
 
 
 def uncertainty_of(probabilities: NDArray[Any], kind: Uncertainty) -> NDArray[Any]:
-    """The uncertainty of each distribution, in [0, 1], float of the same width; one row that is not a number gives one that is not.
+    """Uncertainty of each distribution, in [0, 1].
 
-    "entropy": over the natural logarithm of C, 1 for an even distribution. "least_confidence": 1 - max p, at most 1 - 1/C. "margin":
-    1 - (p1 - p2) of the two most probable classes, 1 where they are level. With one class (or none) nothing is uncertain: 0.
+    - "entropy": entropy divided by log C; 1 for a uniform distribution.
+    - "least_confidence": 1 - max p; at most 1 - 1/C.
+    - "margin": 1 - (p1 - p2) of the two most probable classes; 1 for a tie.
+
+    With one class, or none, the uncertainty is 0.
 
     Args:
-        probabilities: [N, C]; leading dimensions are kept, the last one is the classes. Zeros count as 0 log 0 = 0.
+        probabilities: Array of shape [..., C]. Zeros count as 0 log 0 = 0.
+        kind: "entropy", "least_confidence" or "margin".
+
+    Returns:
+        Array of shape [...], of the same float width; NaN for distributions holding a NaN.
 
     Raises:
-        ConfigError: ``kind`` is none of the three.
+        ConfigError: ``kind`` is unknown.
     """
     checked_kind(kind)
     values = np.asarray(probabilities)
@@ -46,7 +62,7 @@ def uncertainty_of(probabilities: NDArray[Any], kind: Uncertainty) -> NDArray[An
         values = values.astype(np.float64)
     classes = values.shape[-1]
     if classes <= 1:
-        # The sum keeps what is not a number.
+        # Summing keeps NaN.
         nothing: NDArray[Any] = values.sum(axis=-1) * 0
         return nothing
     if kind == "entropy":
@@ -54,42 +70,54 @@ def uncertainty_of(probabilities: NDArray[Any], kind: Uncertainty) -> NDArray[An
     elif kind == "least_confidence":
         found = 1 - values.max(axis=-1)
     else:
-        # Partitioning ranks what is not a number highest, so that the difference is not one either.
+        # Partitioning ranks NaN highest, so the difference becomes NaN too.
         best = np.partition(values, classes - 2, axis=-1)
         found = 1 - (best[..., -1] - best[..., -2])
+    # Rounding may leave the range by a few units in the last place.
     clipped: NDArray[Any] = np.clip(found, 0, 1)
     return clipped
 
 
 def row_uncertainty(step: Step, kind: Uncertainty) -> Floats:
-    """The uncertainty of each row of a batch, the mean over its decided units, in [0, 1], [B].
+    """Uncertainty of each row of a batch: the mean over its decided units.
 
-    0 for a row without any (a text with no word that the student sees has nothing to be unsure of), and not a number for a row of which
-    any probability is not a finite one.
+    Args:
+        step: The batch.
+        kind: "entropy", "least_confidence" or "margin".
+
+    Returns:
+        Array of shape [B], in [0, 1]; 0 for a row without units (a text of which the student sees
+        no word), NaN for a row with a non-finite probability.
 
     Raises:
-        ConfigError: ``kind`` is none of the three.
+        ConfigError: ``kind`` is unknown.
     """
     rows = len(step.ids)
     with np.errstate(invalid="ignore"):
+        # An infinite probability has to give NaN as well, not a clipped value.
         units = np.where(
             np.isfinite(step.probabilities).all(axis=-1),
             uncertainty_of(step.probabilities, kind),
             np.nan,
         )
+    # Mean over the units of each row; NaN in one unit makes the row NaN.
     counts = np.bincount(step.owners, minlength=rows)
     means: Floats = np.bincount(step.owners, weights=units, minlength=rows) / np.maximum(counts, 1)
     return means
 
 
 def mutual_information(mean: NDArray[Any], mean_entropy: NDArray[Any]) -> NDArray[Any]:
-    """How much the members of a committee disagree: the entropy of their mean minus the mean of their entropies, in nats, at least 0.
+    """Disagreement of a committee: entropy of the mean minus mean of the entropies, in nats.
 
-    "BALD" (Houlsby et al. 2011, section 2); over dropout masks Gal, Islam and Ghahramani 2017, equation 3.
+    BALD (Houlsby et al. 2011, section 2); over dropout masks, Gal, Islam and Ghahramani 2017,
+    equation 3.
 
     Args:
-        mean: of the members' distributions, [..., C].
-        mean_entropy: of their entropies in nats, [...].
+        mean: Mean of the members' distributions, [..., C].
+        mean_entropy: Mean of the members' entropies in nats, [...].
+
+    Returns:
+        Array of shape [...], at least 0.
     """
     found: NDArray[Any] = np.maximum(_entropy(mean) - mean_entropy, 0)
     return found
@@ -102,28 +130,37 @@ def _entropy(values: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-# FOLD: Which of the teacher's two confidences a selector looks at.
 AGGREGATES = ("mean", "least")
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherConfidence:
-    """The teacher's confidence in a row. For classification both kinds are the same number.
+    """Picks one of the teacher's two confidences in a row.
+
+    For classification both are the same number.
 
     Attributes:
-        kind: for NER "mean" is the mean over the row's entities, "least" that of its least certain entity.
+        kind: "mean", the mean over the entities of a row, or "least", the confidence of its least
+            certain entity.
 
     Raises:
-        ConfigError: ``kind`` is neither.
+        ConfigError: ``kind`` is unknown.
     """
 
     kind: Literal["mean", "least"] = "mean"
 
     def __post_init__(self) -> None:
-        """Check the kind."""
+        """Validates ``kind``."""
         if self.kind not in AGGREGATES:
-            raise ConfigError(did_you_mean("selector.confidence", str(self.kind), AGGREGATES))
+            raise ConfigError(did_you_mean("select.confidence", str(self.kind), AGGREGATES))
 
     def of(self, rows: Step | EpochView) -> Floats:
-        """One number in [0, 1] for each row, [B] or [M]."""
+        """The confidence in each row.
+
+        Args:
+            rows: A batch of B rows, or an epoch of M rows.
+
+        Returns:
+            Array of shape [B] or [M], in [0, 1].
+        """
         return rows.confidence if self.kind == "mean" else rows.least_confidence

@@ -1,7 +1,11 @@
-"""What the loop asks of a selector, by stage, and what it is shown. Plain numpy: selectors know nothing of networks.
+"""Interfaces of the selectors and the data they see, stage by stage.
 
-Stages: "acquire" chooses unlabelled texts for the teacher; "accept" judges generated rows (:mod:`tutelage.selectors.acceptance`); "train"
-chooses, step by step, which labelled rows the student learns from and with what weight.
+Everything is plain numpy: selectors know nothing of networks. The stages:
+
+- "acquire" chooses unlabelled texts for the teacher (:class:`Acquirer`).
+- "accept" decides about generated texts (:mod:`tutelage.selectors.acceptance`).
+- "train" chooses, step by step, the labelled rows a student learns from, and their weights
+  (:class:`TrainSelector`).
 """
 
 from __future__ import annotations
@@ -21,19 +25,26 @@ Normaliser = Literal["weights", "kept", "batch"]
 
 
 class PoolView(Protocol):
-    """N unlabelled texts as the student sees them; each array is computed when it is first asked for, once a round, in chunks."""
+    """N unlabelled texts as the student sees them.
+
+    Each array is computed on first access, once per round, in chunks.
+    """
 
     @property
     def texts(self) -> Sequence[str]:
-        """The texts, in the pool's order."""
+        """The texts, in the order of the pool."""
         ...
 
     def probabilities(self) -> NDArray[np.float32]:
-        """The student's distribution, [N, C]; for words that of the least certain word."""
+        """Student distributions, [N, C]; for NER the distribution of the least certain word."""
         ...
 
     def uncertainty(self, kind: Uncertainty) -> NDArray[np.float32]:
-        """In [0, 1], [N]; for words the mean over the words."""
+        """Student uncertainties, [N], in [0, 1]; for NER the mean over the words.
+
+        Args:
+            kind: "entropy", "least_confidence" or "margin".
+        """
         ...
 
     def embeddings(self) -> NDArray[np.float32]:
@@ -41,25 +52,35 @@ class PoolView(Protocol):
         ...
 
     def labelled_embeddings(self) -> NDArray[np.float32]:
-        """Those of the rows that the run has already, [M, D]; M may be 0."""
+        """Embeddings of the rows the run already has, [M, D]; M may be 0."""
         ...
 
     def proposed(self) -> Sequence[tuple[tuple[int, int], ...]]:
-        """For each text where the student sees a name or nearly does, as [start, end) in words; nothing for a task without names."""
+        """Word ranges [start, end) of each text where the student sees, or nearly sees, an entity.
+
+        Returns:
+            One tuple per text; empty for tasks without entities.
+        """
         ...
 
     def disagreement(self, passes: int) -> NDArray[np.float32]:
-        """Mutual information between prediction and dropout mask over so many passes, in nats, [N]; for words the mean."""
+        """Mutual information between prediction and dropout mask, in nats, [N]; for NER the mean.
+
+        Args:
+            passes: Number of stochastic forward passes per text.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """What an acquisition chose.
+    """The choice of an acquire selector.
 
     Attributes:
-        places: of the chosen texts in the view, best first, without repetition; where texts are chosen one after another, in that order.
-        scores: one for each of ``indices``, finite, the higher the more wanted (a text without a score has the lowest of the others').
+        indices: Indices of the chosen texts in the view, without repetition, best first; selectors
+            choosing one text after another keep that order.
+        scores: One finite score per index; higher is more wanted. A text without a score of its own
+            gets the lowest of the others.
     """
 
     indices: Indices
@@ -67,12 +88,22 @@ class Acquired:
 
 
 class Acquirer(Protocol):
-    """Stage "acquire"."""
+    """Interface of the "acquire" stage."""
 
     stage: Literal["acquire"]
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
-        """Choose ``n`` texts, or all where fewer are left. Ties are broken by place; a score that is not a number ranks last.
+        """Chooses ``n`` texts, or all texts when fewer are left.
+
+        Ties go to the lower index; NaN scores rank last.
+
+        Args:
+            view: The unlabelled texts as the student sees them.
+            n: Number of texts to choose; at least 0.
+            rng: Source of all random draws.
+
+        Returns:
+            The chosen indices with their scores.
 
         Raises:
             ConfigError: ``n`` is negative.
@@ -82,19 +113,25 @@ class Acquirer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One training batch of B rows, as the teacher and the student see it; N decided units (the texts, or their words).
+    """One training batch of B rows as the teacher and the student see it.
+
+    N counts the decided units of the batch: its texts, or the words of its texts.
 
     Attributes:
-        ids: of the rows.
-        groups: the class that a row is counted under, [B]: place in the task's labels, or len(labels) for texts without entities.
-        said: the class that the student gives it, [B], counted likewise; of the types of a text the one that most of its words
-            have. Without meaning where the student was not asked.
-        confidence: the teacher's in the row's target, [B]; for NER the mean over the row's entities.
-        least_confidence: the same for classification; for NER of the least certain entity.
+        ids: Row ids, [B].
+        groups: Group of each row, [B]: its index in the task's labels, or len(labels) for texts
+            without entities.
+        predicted: Group predicted by the student, [B]; for NER the type given to most words of the
+            text. Meaningless when the student made no pass.
+        confidence: Teacher's confidence in the row's target, [B]; for NER the mean over its
+            entities.
+        least_confidence: The same for classification; for NER the confidence of the least certain
+            entity, [B].
         gold: True for rows with a gold label, which no selector leaves out, [B].
-        probabilities: the student's, before this step, [N, C]; NaN where the selector does not watch and the student was not asked.
-        owners: the row of each unit, [N].
-        classes: how many groups there are.
+        probabilities: Student distributions before this step, [N, C]; NaN when the selector does
+            not watch and the student made no pass.
+        owners: Row of each unit, [N].
+        classes: Number of groups.
     """
 
     ids: tuple[str, ...]
@@ -110,13 +147,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A selector's decision about a batch.
+    """A train selector's decision about one batch.
 
     Attributes:
-        weights: [B]; 0 leaves the row out.
-        report: what is logged of the step: numbers, or lists of one number a class (None where there is none yet).
-        scores: what the rows were chosen by, [B], the higher the more wanted; NaN for a row without; None where the selector has no such
-            number.
+        weights: Weight of each row, [B]; 0 leaves the row out.
+        report: Values to log for this step: numbers, or lists with one number per class (None for a
+            class without one).
+        scores: The score each row was chosen by, [B], higher is more wanted; NaN for rows without
+            one. None for selectors without scores.
     """
 
     weights: Floats
@@ -126,15 +164,24 @@ class Weighed:
 
 @dataclass(frozen=True, slots=True)
 class EpochView:
-    """All rows that an epoch will train on, M of them, for selectors that decide once an epoch. Each row stands once.
+    """All M rows of the coming epoch, once each, for selectors that decide once per epoch.
 
     Attributes:
-        ids, texts, groups, confidence, least_confidence, gold: as in :class:`Step`, [M].
-        probabilities: the student's distribution of each row, [M, C]; for words that of the least certain word.
-        losses: the student's cross-entropy against the row's target, [M]; for words the mean.
-        gradients: the gradient of that loss at the last layer (error times embedding, projected to few dimensions), [M, P]; None unless
-            the selector ``needs`` "gradients".
-        prior_losses: cross-entropy of the row's target where the text is left empty, [M]; None unless it needs "prior_losses".
+        ids: Row ids, [M].
+        texts: Texts of the rows, [M].
+        groups: Group of each row, [M]; see :class:`Step`.
+        confidence: Teacher's confidence in each row, [M]; see :class:`Step`.
+        least_confidence: Confidence of the least certain entity, [M]; see :class:`Step`.
+        gold: True for rows with a gold label, [M].
+        probabilities: Student distribution of each row, [M, C]; for NER the distribution of the
+            least certain word.
+        losses: Student's cross-entropy against the row's target, [M]; for NER the mean over the
+            words.
+        gradients: Gradient of this loss at the last layer (error times embedding, projected to P
+            dimensions), [M, P]; None unless the selector ``needs`` "gradients".
+        prior_losses: Cross-entropy of the row's target given an empty text, [M]; None unless the
+            selector ``needs`` "prior_losses".
+        classes: Number of groups.
     """
 
     ids: tuple[str, ...]
@@ -151,31 +198,49 @@ class EpochView:
 
 
 class TrainSelector(Protocol):
-    """Stage "train"."""
+    """Interface of the "train" stage."""
 
     stage: Literal["train"]
     needs: frozenset[str]
-    """What ``begin`` must be given; empty where it is not called. "rows": what is known without the student, ``probabilities`` and ``losses``
-    being NaN; "epoch": these too; "gradients" and "prior_losses": each of them besides."""
+    """Contents of the view passed to ``begin``; empty for a selector without ``begin``.
+
+    "rows": everything known without a student pass; ``probabilities`` and ``losses`` are NaN.
+    "epoch": these two as well. "gradients" and "prior_losses": each of these in addition.
+    """
     normaliser: Normaliser
-    """What the summed loss is divided by: the sum of the weights, the number of kept rows (at least 1), or of all in the batch."""
+    """Divisor of the summed loss.
+
+    "weights": the sum of the weights. "kept": the number of kept rows, at least 1. "batch": the
+    number of rows in the batch.
+    """
     refill: bool
-    """Gather kept rows over several batches until one is full, and step then."""
+    """Whether to gather kept rows over several batches and step once a batch is full."""
     watches: bool
-    """Whether ``weigh`` looks at the student's probabilities. Where it does not, a refilled batch costs no pass over rows that are left out."""
+    """Whether ``weigh`` reads the student's probabilities.
+
+    If not, a refilled batch costs no forward pass over the rows left out.
+    """
 
     def begin(self, view: EpochView) -> None:
-        """See the rows of the epoch that begins."""
+        """Looks at the rows of the coming epoch.
+
+        Args:
+            view: The rows, with the contents listed in ``needs``.
+        """
         ...
 
     def weigh(self, step: Step) -> Weighed:
-        """Weights of a batch's rows."""
+        """Weights the rows of one batch.
+
+        Args:
+            step: The batch as the teacher and the student see it.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values that a resumed run needs."""
+        """Plain values needed to resume a run."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what ``state_dict`` gave."""
+        """Restores the values returned by ``state_dict``."""
         ...

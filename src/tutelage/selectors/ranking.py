@@ -1,4 +1,8 @@
-"""From scores to an :class:`~tutelage.selectors.protocol.Acquired`: the rules that hold for every acquisition, in one place."""
+"""Ranking rules shared by all acquire selectors.
+
+They turn scores into an :class:`~tutelage.selectors.protocol.Acquired`: ties go to the lower index,
+and scores other than finite numbers rank last.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from tutelage.selectors.protocol import Acquired, Indices
 
 
 def wanted(n: int, available: int) -> int:
-    """How many texts to choose: ``n``, or all that there are.
+    """Number of texts to choose: ``n``, or all ``available`` ones.
 
     Raises:
         ConfigError: ``n`` is negative.
@@ -23,19 +27,27 @@ def wanted(n: int, available: int) -> int:
 
 
 def best_first(scores: NDArray[Any], n: int) -> Acquired:
-    """The ``n`` places of the highest scores, [N]; of equal ones the earlier place. Scores that are not a number come last, by place.
+    """Chooses the ``n`` highest scores; the lower index wins a tie, and NaN ranks last.
+
+    Args:
+        scores: One score per text, [N].
+        n: Number of texts to choose.
 
     Raises:
         ConfigError: ``n`` is negative.
     """
     count = wanted(n, len(scores))
-    # Sorting is stable and puts what is not a number at the end.
+    # A stable sort keeps ties in index order, and NumPy puts NaN at the end.
     indices = np.argsort(-np.asarray(scores), kind="stable")[:count].astype(np.int64)
     return in_order(indices, np.asarray(scores)[indices])
 
 
 def in_order(indices: NDArray[Any], scores: NDArray[Any]) -> Acquired:
-    """Places with their scores as they are, finite: one that is not gets the lowest of the others, or 0 where there are none."""
+    """Wraps indices in the given order, with finite scores.
+
+    A score other than a finite number is replaced by the lowest finite one, or by 0 if there is
+    none.
+    """
     values = np.asarray(scores, dtype=np.float64)
     finite = np.isfinite(values)
     if not finite.all():
@@ -44,14 +56,18 @@ def in_order(indices: NDArray[Any], scores: NDArray[Any]) -> Acquired:
 
 
 def with_rest(indices: NDArray[Any], scores: NDArray[Any], n: int, total: int) -> Acquired:
-    """Complete a choice to ``n`` of ``total`` texts with those that have no score, by place.
+    """Fills a choice up to ``n`` texts with texts without a score, in index order.
 
     Args:
-        places: what was chosen, all of it usable, in order; at most ``n``.
+        indices: The chosen indices, all usable, in order.
+        scores: Their scores.
+        n: Number of texts wanted.
+        total: Number of texts in the view.
     """
     missing = n - len(indices)
     if missing <= 0:
         return in_order(indices[:n], scores[:n])
+    # The first texts outside the choice, with NaN scores for in_order to replace.
     free = np.ones(total, dtype=bool)
     free[indices] = False
     rest: Indices = np.flatnonzero(free)[:missing]

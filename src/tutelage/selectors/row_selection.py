@@ -1,4 +1,15 @@
-"""FOLD: selectors.row_selection."""
+"""Train selectors that choose the rows of an epoch once, when the epoch begins.
+
+- :class:`EveryRow` keeps everything: the baseline of the other train selectors.
+- :class:`Surest` keeps the rows the teacher is most confident about.
+- :class:`ConfidentUncertain` adds the student's uncertainty: LLKD with a fixed share.
+- :class:`SmallLoss` keeps the rows with a clean-looking loss (FreeAL's filter).
+- :class:`GradientSimilarity` keeps the rows whose gradient points where the gold rows' does (LESS).
+- :class:`AnswerDifficulty` keeps the rows whose text helps a little to find the label (IFD).
+
+:class:`OncePerEpoch` and :class:`Ranked` hold the shared rules. LLKD decides at every step and has
+a module of its own, :mod:`tutelage.selectors.llkd`.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +26,29 @@ from tutelage.selectors.measures import TeacherConfidence, row_uncertainty, unce
 from tutelage.selectors.protocol import EpochView, Floats, Normaliser, Step, Weighed
 
 
-# FOLD: What the train selectors share that choose rows once, when an epoch begins.
 class Chosen(NamedTuple):
-    """What a selector makes of an epoch of M rows.
+    """A selector's choice among the M rows of an epoch.
 
     Attributes:
         kept: True for the rows to keep, [M].
-        scores: what they were chosen by, [M]; NaN for a row that was not judged.
+        scores: Score each row was chosen by, [M]; NaN for rows without one.
     """
 
     kept: NDArray[np.bool_]
     scores: Floats
 
 
-class OnceAnEpoch(ABC):
-    """Keeps the rows that :meth:`choose` names for a whole epoch, with weight 1; the others have weight 0.
+class OncePerEpoch(ABC):
+    """Base class: keeps the rows named by :meth:`choose` for a whole epoch, with weight 1.
 
-    Gold rows are always kept and never judged: :meth:`choose` sees them, but its word on them does not count. A row that ``begin`` did not
-    see has weight 0 unless it is gold; rows come between epochs only, so there should be none. Nothing survives a checkpoint, since
-    checkpoints lie between epochs and ``begin`` comes again.
+    All other rows have weight 0, except gold rows: these are always kept, whatever :meth:`choose`
+    returns for them. A row ``begin`` has not seen has weight 0 unless it is gold; rows only arrive
+    between epochs, so there should be none. No state is checkpointed, since checkpoints lie between
+    epochs and ``begin`` runs again after a resume.
 
     Args:
-        refill: gather kept rows until a batch is full, so that a step learns from as many rows as any other arm's.
+        refill: Gather kept rows until a batch is full, so that each step learns from as many rows
+            as with any other selector.
     """
 
     stage: Literal["train"] = "train"
@@ -50,13 +62,23 @@ class OnceAnEpoch(ABC):
 
     @abstractmethod
     def choose(self, view: EpochView) -> Chosen:
-        """Which of the M rows to keep, and by what score."""
+        """Chooses among the M rows of an epoch.
+
+        Args:
+            view: The rows; gold rows are included, but the choice does not affect them.
+
+        Returns:
+            The kept rows and the scores they were chosen by.
+        """
 
     def begin(self, view: EpochView) -> None:
-        """Choose the rows of the epoch that begins.
+        """Chooses the rows of the coming epoch.
+
+        Args:
+            view: The rows of the epoch, with the contents listed in ``needs``.
 
         Raises:
-            ConfigError: they lack what the selector compares them with.
+            ConfigError: The epoch lacks the rows this selector compares with.
         """
         kept, scores = self.choose(view)
         self._chosen = dict(
@@ -64,15 +86,19 @@ class OnceAnEpoch(ABC):
         )
 
     def weigh(self, step: Step) -> Weighed:
-        """1 for kept and gold rows, 0 for the others, [B].
+        """Weights a batch: 1 for kept and gold rows, 0 for all others.
+
+        Args:
+            step: The batch.
 
         Raises:
             RuntimeError: ``begin`` was not called before.
         """
         if self._chosen is None:
             raise RuntimeError(
-                f"{type(self).__name__}.weigh was called before begin, so nothing is chosen yet."
+                f"{type(self).__name__}.weigh was called before begin, so no rows are chosen yet."
             )
+        # [B, 2] pairs of (kept, score), taken apart into two arrays.
         kept, scores = (
             np.array([self._chosen.get(id, (False, np.nan)) for id in step.ids], dtype=np.float64)
             .reshape(-1, 2)
@@ -82,36 +108,37 @@ class OnceAnEpoch(ABC):
         return Weighed(weights, {"kept": int(weights.sum()), "of": len(weights)}, scores)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the next epoch chooses anew."""
+        """Empty: every epoch chooses again."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Forget what was chosen."""
+        """Discards the current choice."""
         self._chosen = None
 
 
-# FOLD: Keep the best share of an epoch's rows by a score: the rule stands here once, and the selectors differ in the score.
 NEVER = -math.inf
-"""The score of a row that is left out whatever the share."""
+"""Score of a row to leave out whatever the share."""
 
 
 def first_of(rows: int, share: float) -> int:
-    """How many of ``rows`` a share keeps: ceil(share * rows)."""
-    # Rounded first: 0.07 * 100 is a little more than 7.
+    """Number of rows a share keeps: ceil(share * rows)."""
+    # Rounding first: 0.07 * 100 is slightly above 7.
     return math.ceil(round(rows * share, 9))
 
 
-class Ranked(OnceAnEpoch):
-    """Keeps the first ceil(share * m) rows by :meth:`scores`, where m counts the rows without a gold label.
+class Ranked(OncePerEpoch):
+    """Base class: keeps the first ceil(share * m) of m rows, ranked by :meth:`scores`.
 
-    Equal scores are ranked by place, and a score that is not a number comes last. Rows scored ``NEVER`` count in m and are not kept. Gold
-    rows use up nothing of the share.
+    m counts the rows without a gold label, so gold rows use up nothing of the share. Ties go to the
+    earlier row, and NaN ranks last. Rows scored ``NEVER`` count in m but are not kept.
 
     Args:
-        share: of the rows that is kept, in (0, 1].
-        per_class: take the share of each class (as the teacher labelled) and not of all rows together. Then m is the class's, and a class
-            with any rows keeps at least one.
-        refill: as in :class:`~tutelage.selectors.row_selection.OnceAnEpoch`.
+        share: Share of the rows to keep, in (0, 1].
+        per_class: Apply the share to each class, as labelled by the teacher, instead of all rows
+            together. m is then the size of the class, and every class with any rows keeps at least
+            one.
+        refill: Gather kept rows until a batch is full, so that each step learns from as many rows
+            as with any other selector.
 
     Raises:
         ConfigError: ``share`` is outside (0, 1].
@@ -119,28 +146,30 @@ class Ranked(OnceAnEpoch):
 
     def __init__(self, share: float = 0.5, per_class: bool = True, refill: bool = False) -> None:
         if not 0.0 < share <= 1.0:
-            raise ConfigError(f"selector.share={share} must be above 0 and at most 1.")
+            raise ConfigError(f"select.share={share} must be above 0 and at most 1.")
         super().__init__(refill)
         self._share = share
         self._per_class = per_class
 
     @abstractmethod
     def scores(self, view: EpochView) -> Floats:
-        """One for each row, [M]; the higher the more wanted."""
+        """Score of each row, [M]; higher is more wanted."""
 
     def choose(self, view: EpochView) -> Chosen:
-        """The rows that rank high enough; gold rows are not ranked."""
+        """Keeps the highest-ranking rows of each class, or of all; gold rows are not ranked."""
         scores = self.scores(view)
         kept = np.zeros(len(scores), dtype=np.bool_)
         judged = np.flatnonzero(~view.gold)
+        # One ranking per class, or a single one over all judged rows.
         groups = (
             [judged[view.groups[judged] == key] for key in np.unique(view.groups[judged])]
             if self._per_class
             else [judged]
         )
         for group in groups:
+            # Rows scored NEVER still count in the size of the group.
             wanted = group[scores[group] != NEVER]
-            # A stable sort ranks equals by place, and NumPy puts what is not a number last.
+            # A stable sort keeps ties in row order, and NumPy puts NaN last.
             kept[
                 wanted[np.argsort(-scores[wanted], kind="stable")][
                     : first_of(len(group), self._share)
@@ -149,9 +178,11 @@ class Ranked(OnceAnEpoch):
         return Chosen(kept, scores)
 
 
-# FOLD: Learn from every row: the arm that the other train selectors are measured against.
 class EveryRow:
-    """Gives every row the weight 1, so that a batch's loss is the mean over its rows."""
+    """Gives every row the weight 1, so the batch loss is the mean over its rows.
+
+    The baseline of all train selectors.
+    """
 
     stage: Literal["train"] = "train"
     needs: frozenset[str] = frozenset()
@@ -160,32 +191,35 @@ class EveryRow:
     watches = False
 
     def begin(self, view: EpochView) -> None:
-        """Nothing to decide; it is not called."""
+        """Does nothing, and is never called."""
 
     def weigh(self, step: Step) -> Weighed:
-        """Ones, [B]; there is nothing to report of them."""
+        """Weights of 1, [B], with nothing to report."""
         return Weighed(np.ones(len(step.ids)), {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
+        """Empty."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up nothing."""
+        """Does nothing."""
 
 
-# FOLD: Learn from what the teacher is surest of: selection by confidence in its plainest form.
-# FOLD:
-# FOLD: A fixed share on the teacher's side of LLKD alone (Li et al. 2025, arXiv 2411.08028, reconstructed), without its student's gate and its
-# FOLD: weights; :mod:`tutelage.selectors.row_selection` has both sides, and is LLKD's ablation.
 class Surest(Ranked):
-    """Ranks an epoch's rows by the teacher's confidence and keeps the first ones. It needs no pass of the student.
+    """Keeps the rows the teacher is most confident about; needs no student pass.
+
+    Selection by confidence in its plainest form: a fixed share on the teacher's side of LLKD (Li et
+    al. 2025, arXiv 2411.08028, reconstructed), without the student's gate and the weights.
+    :class:`ConfidentUncertain` has both sides.
 
     Args:
-        share: of the rows that is kept, in (0, 1].
-        per_class: the share of each class that the teacher predicted; False: of all rows, which may starve a class.
-        confidence: for NER the "mean" over a row's entities, or that of the "least" certain one.
-        refill: gather kept rows until a batch is full.
+        share: Share of the rows to keep, in (0, 1].
+        per_class: Apply the share to each class predicted by the teacher. False applies it to all
+            rows together, which may starve a class.
+        confidence: For NER, the confidence in a text: "mean" over its entities, or "least" for its
+            least certain entity. The same number for classification.
+        refill: Gather kept rows until a batch is full, so that each step learns from as many rows
+            as with any other selector.
 
     Raises:
         ConfigError: ``share`` is outside (0, 1], or ``confidence`` is unknown.
@@ -204,29 +238,34 @@ class Surest(Ranked):
         self._confidence = TeacherConfidence(confidence)
 
     def scores(self, view: EpochView) -> Floats:
-        """The teacher's confidence, [M]."""
+        """Teacher confidence, [M]."""
         return self._confidence.of(view)
 
 
-# FOLD: Learn from what the teacher is sure of and the student is not, by a fixed share.
-# FOLD:
-# FOLD: LLKD multiplies the two in its weights and gates them by moving thresholds (Li et al. 2025, arXiv 2411.08028, reconstructed). Here the
-# FOLD: product ranks the rows once an epoch and a fixed share is kept. With ``combine="product"`` and ``normaliser="kept"`` kept rows weigh what they
-# FOLD: would in LLKD: the ablation "fixed top share instead of dynamic thresholds".
 class ConfidentUncertain(Ranked):
-    """Ranks an epoch's rows by c * u and keeps the first ones.
+    """Keeps the rows with the highest product c * u, chosen once per epoch.
 
-    c is the teacher's confidence; u is the entropy of the student's distribution divided by log C, in [0, 1]. For NER the ranking takes the
-    word that the student is least certain of, the weight the mean over the words, as LLKD does.
+    c is the teacher's confidence; u is the entropy of the student's distribution divided by log C,
+    in [0, 1]. For NER the ranking uses the word the student is least certain of, and the weight the
+    mean over the words, as in LLKD.
+
+    LLKD multiplies the two in its weights and gates them by moving thresholds (Li et al. 2025,
+    arXiv 2411.08028, reconstructed). Here the product ranks the rows, and a fixed share is kept.
+    With ``combine="product"`` and ``normaliser="kept"``, kept rows weigh the same as in LLKD: the
+    ablation "fixed top share instead of dynamic thresholds".
 
     Args:
-        share: of the rows that is kept, in (0, 1].
-        per_class: the share of each class that the teacher predicted; False: of all rows.
-        confidence: for NER the "mean" over a row's entities, or that of the "least" certain one.
-        refill: gather kept rows until a batch is full.
-        combine: weight of a kept row: "none" (1), or "product": c * u of the student as it stands at the step; 0 where that is not a number.
-            Gold rows weigh 1.
-        normaliser: what the weighted losses are divided by: "kept" rows, "weights", or "batch".
+        share: Share of the rows to keep, in (0, 1].
+        per_class: Apply the share to each class predicted by the teacher. False applies it to all
+            rows together.
+        confidence: For NER, the confidence in a text: "mean" over its entities, or "least" for its
+            least certain entity. The same number for classification.
+        refill: Gather kept rows until a batch is full, so that each step learns from as many rows
+            as with any other selector.
+        combine: Weight of a kept row: "none" for 1, or "product" for c * u at the time of the step
+            (0 if this is NaN). Gold rows always weigh 1.
+        normaliser: Divisor of the weighted losses: "kept" for the number of kept rows, "weights"
+            for the sum of their weights, or "batch" for the number of rows in the batch.
 
     Raises:
         ConfigError: ``share`` is outside (0, 1], or another value is unknown.
@@ -248,17 +287,20 @@ class ConfidentUncertain(Ranked):
             ("normaliser", normaliser, ("kept", "weights", "batch")),
         ):
             if value not in known:
-                raise ConfigError(did_you_mean(f"selector.{name}", value, known))
+                raise ConfigError(did_you_mean(f"select.{name}", value, known))
         self.watches = combine == "product"
         self.normaliser = normaliser
 
     def scores(self, view: EpochView) -> Floats:
-        """Confidence times uncertainty, [M]."""
+        """Teacher confidence times student uncertainty, [M]."""
         product: Floats = self._confidence.of(view) * uncertainty_of(view.probabilities, "entropy")
         return product
 
     def weigh(self, step: Step) -> Weighed:
-        """1 for gold rows, 1 or c * u for the others that are kept, 0 for the rest, [B].
+        """Weights a batch: 1 for gold rows, 1 or c * u for other kept rows, 0 for the rest.
+
+        Args:
+            step: The batch.
 
         Raises:
             RuntimeError: ``begin`` was not called before.
@@ -266,6 +308,7 @@ class ConfidentUncertain(Ranked):
         weighed = super().weigh(step)
         if not self.watches:
             return weighed
+        # LLKD's weight, from the student at the time of this step.
         product = np.nan_to_num(
             self._confidence.of(step) * row_uncertainty(step, "entropy"), nan=0.0
         )
@@ -274,30 +317,34 @@ class ConfidentUncertain(Ranked):
         )
 
 
-# FOLD: FreeAL's small-loss filter: rows that the student fits early are likely labelled right (Xiao et al. 2023, arXiv 2311.15614).
-# FOLD:
-# FOLD: In each class a mixture of two Gaussians is fitted to the losses; the component with the lower mean holds the clean rows. The paper gives
-# FOLD: the mixture by class and the threshold 0.7; the fallbacks below are ours.
 _SPREAD = 5e-4
-"""Added to the variance of each component, on losses in [0, 1], so that none collapses onto one row."""
+"""Added to each component's variance, for losses in [0, 1]: no component collapses onto one row."""
 
 
-class SmallLoss(OnceAnEpoch):
-    """Keeps the rows whose probability of belonging to the low-loss component reaches ``threshold``.
+class SmallLoss(OncePerEpoch):
+    """Keeps the rows whose loss probably belongs to the clean, low-loss component of a mixture.
 
-    Losses are scaled to [0, 1] in each class. Outside the two means a loss counts as the nearer mean's: a wide component would otherwise
-    claim the other one's far end, and the largest losses of all could pass as clean. All rows of a class are kept where it has fewer than
-    ``min_rows``, where its losses are all the same, and where the mixture finds nothing clean (it has not told two groups apart). A row
-    whose loss is not a finite number has no part in this and is left out. Gold rows take no part either.
+    FreeAL's small-loss filter: rows the student fits early are probably labelled correctly (Xiao et
+    al. 2023, arXiv 2311.15614). In each class, a mixture of two Gaussians is fitted to the losses,
+    scaled to [0, 1]; the component with the lower mean holds the clean rows. The mixture per class
+    and the threshold of 0.7 are the paper's; the fallbacks are ours.
+
+    Outside the two means, a loss counts as the nearer mean's. A wide component would otherwise
+    claim the far end of the other one, and the largest losses of all could pass as clean. All rows
+    of a class are kept if it has fewer than ``min_rows`` rows, if all its losses are equal, or if
+    the mixture finds nothing clean (it has not separated two groups). A row without a finite loss
+    is left out. Gold rows take no part.
 
     Args:
-        threshold: of the probability, in (0, 1].
-        per_class: fit a mixture for each class as the teacher labelled; False: one for all rows.
-        min_rows: fewest rows that a mixture is fitted to; at least 2.
-        refill: gather kept rows until a batch is full.
+        threshold: Probability of the low-loss component from which a row is kept, in (0, 1].
+        per_class: Fit one mixture per class, as labelled by the teacher. False fits one to all
+            rows.
+        min_rows: Fewest rows a mixture is fitted to; at least 2.
+        refill: Gather kept rows until a batch is full, so that each step learns from as many rows
+            as with any other selector.
 
     Raises:
-        ConfigError: a number is outside its range.
+        ConfigError: A number is outside its range.
     """
 
     def __init__(
@@ -308,10 +355,10 @@ class SmallLoss(OnceAnEpoch):
         refill: bool = False,
     ) -> None:
         if not 0.0 < threshold <= 1.0:
-            raise ConfigError(f"selector.threshold={threshold} must be above 0 and at most 1.")
+            raise ConfigError(f"select.threshold={threshold} must be above 0 and at most 1.")
         if min_rows < 2:
             raise ConfigError(
-                f"selector.min_rows={min_rows} is too few for a mixture of two; give 2 or more."
+                f"select.min_rows={min_rows} is too few for a mixture of two; give 2 or more."
             )
         super().__init__(refill)
         self._threshold = threshold
@@ -319,9 +366,13 @@ class SmallLoss(OnceAnEpoch):
         self._min_rows = min_rows
 
     def choose(self, view: EpochView) -> Chosen:
-        """The rows that look clean, by the probability of it; gold rows are not judged, nor is a class that no mixture is fitted to."""
+        """Keeps the clean-looking rows; the score is the probability of being clean.
+
+        Gold rows and classes without a mixture have no score.
+        """
         kept, scores = np.zeros(len(view.losses), dtype=np.bool_), np.full(len(view.losses), np.nan)
         judged = np.flatnonzero(~view.gold & np.isfinite(view.losses))
+        # One mixture per class, or a single one over all judged rows.
         groups = (
             [judged[view.groups[judged] == key] for key in np.unique(view.groups[judged])]
             if self._per_class
@@ -329,49 +380,56 @@ class SmallLoss(OnceAnEpoch):
         )
         for group in groups:
             losses = view.losses[group]
+            # No mixture: too few rows, or nothing to separate.
             if len(losses) < self._min_rows or losses.min() == losses.max():
                 kept[group] = True
                 continue
             scores[group] = low_probability((losses - losses.min()) / (losses.max() - losses.min()))
+            # An empty clean component separates nothing, so the whole class stays.
             clean = scores[group] >= self._threshold
             kept[group] = clean if clean.any() else True
         return Chosen(kept, scores)
 
 
 def low_probability(losses: Floats) -> Floats:
-    """Probability that each loss belongs to the lower of two Gaussians fitted to all of them, [M] → [M]; it never grows with the loss.
+    """Probability of each loss to belong to the lower of two Gaussians fitted to all losses.
 
     Args:
-        losses: in [0, 1], at least two different ones.
+        losses: Losses in [0, 1], [M]; at least two different values.
+
+    Returns:
+        Array of shape [M]; never increases with the loss.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     mixture = GaussianMixture(n_components=2, reg_covar=_SPREAD, random_state=0)
     with warnings.catch_warnings():
-        # A fit that stops early is still a fit; the groups are told apart long before the last digits.
+        # An early stop is fine: the groups separate long before the last digits converge.
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(losses[:, None])
     means = mixture.means_[:, 0]
-    # Between the means the odds fall steadily; beyond them they need not.
+    # The odds fall steadily between the means, but not necessarily beyond them.
     between = np.clip(losses, means.min(), means.max())
     probability: Floats = mixture.predict_proba(between[:, None])[:, int(means.argmin())]
     return probability
 
 
-# FOLD: Learn from rows that would move the student where the gold rows do: after LESS (Xia et al. 2024, arXiv 2402.04333).
-# FOLD:
-# FOLD: LESS compares projected gradients of a large model, Adam's for training rows, at several checkpoints. Here the gradient is that of the last
-# FOLD: layer alone, of the student as it stands when the epoch begins, and the gold shots are the trusted set.
 class GradientSimilarity(Ranked):
-    """Ranks an epoch's rows by the cosine between their gradient and the mean gradient of the gold rows, and keeps the first ones.
+    """Keeps the rows whose gradient is most similar to the mean gradient of the gold rows.
 
-    The gold rows are those of the row's class, or all where the class has none. Gradients of length 0 have the cosine 0.
+    After LESS (Xia et al. 2024, arXiv 2402.04333). LESS compares projected gradients of a large
+    model, Adam's for training rows, at several checkpoints. Here the gradient is the last layer's
+    alone, of the student at the start of the epoch, and the gold shots are the trusted set. The
+    score is the cosine with the mean gradient of the gold rows of the same class, or of all gold
+    rows if the class has none. A zero gradient has the cosine 0.
 
     Args:
-        share: of the rows that is kept, in (0, 1].
-        per_class: the share of each class as the teacher labelled; False: of all rows.
-        refill: gather kept rows until a batch is full.
+        share: Share of the rows to keep, in (0, 1].
+        per_class: Apply the share to each class, as labelled by the teacher. False applies it to
+            all rows together.
+        refill: Gather kept rows until a batch is full, so that each step learns from as many rows
+            as with any other selector.
 
     Raises:
         ConfigError: ``share`` is outside (0, 1].
@@ -380,51 +438,58 @@ class GradientSimilarity(Ranked):
     needs: frozenset[str] = frozenset({"epoch", "gradients"})
 
     def scores(self, view: EpochView) -> Floats:
-        """Cosines, [M].
+        """Cosine of each row's gradient with the trusted one, [M].
 
         Raises:
-            ConfigError: the epoch has no gold row that the student can see.
-            ValueError: the view has no gradients.
+            ConfigError: The epoch has no gold row visible to the student.
+            ValueError: The view has no gradients.
         """
         if view.gradients is None:
             raise ValueError("GradientSimilarity was given a view without gradients.")
+        # A gold row without a finite gradient (no word visible to the student) cannot guide.
         trusted = view.gold & np.isfinite(view.gradients).all(axis=1)
         if not trusted.any():
             raise ConfigError(
-                f"selector=gradient_similarity compares rows with gold ones, and of this epoch's {len(view.ids)} rows none is gold. "
-                "Give shots=1 or more with method.training.gold=shots, and method.train_on_shots=true where the method has that setting; or "
-                "choose another selector=."
+                "select=gradient_similarity compares rows with gold rows, but none of this epoch's "
+                f"{len(view.ids)} rows is gold. Give shots=1 or more with training.gold=shots, and "
+                "method.train_on_shots=true if the method has this setting; or choose another "
+                "select=."
             )
+        # Cosines are products of unit vectors; each class is compared with its own gold rows.
         rows = _unit(view.gradients)
         scores = np.empty(len(rows))
         for key in np.unique(view.groups):
             own = view.groups == key
+            # Without gold rows of its own, a class is compared with all of them.
             guides = trusted & own if (trusted & own).any() else trusted
             scores[own] = rows[own] @ _unit(view.gradients[guides].mean(axis=0))
         return scores
 
 
 def _unit(vectors: Floats) -> Floats:
-    """Vectors of length 1, [..., P]; those of length 0 as they are."""
+    """Scales vectors [..., P] to length 1; zero vectors stay zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         scaled: Floats = vectors / np.where(lengths == 0, 1.0, lengths)
     return scaled
 
 
-# FOLD: Learn from rows whose text helps to find the answer, but little: after IFD (Li et al. 2023, arXiv 2308.12032).
-# FOLD:
-# FOLD: IFD is the loss of an answer given its instruction, divided by its loss alone. Above 1 the instruction misleads, and the pair is dropped as
-# FOLD: misaligned; of the others those with the highest score teach most. Here the answer is the row's target and the instruction its text.
 class AnswerDifficulty(Ranked):
-    """Ranks an epoch's rows by loss / prior loss and keeps the highest ones below 1, so fewer than ``share`` where there are not enough.
+    """Keeps the rows whose text helps to find the answer, but only a little.
 
-    The prior loss is that of the target where the text is left empty.
+    After IFD (Li et al. 2023, arXiv 2308.12032): the loss of an answer given its instruction,
+    divided by the loss of the answer alone. Above 1 the instruction misleads, and the pair is
+    dropped as misaligned; among the others, those with the highest score teach most. Here the
+    answer is the row's target and the instruction its text: the score is loss / prior loss, where
+    the prior loss is the target's loss given an empty text. The highest scores below 1 are kept, so
+    fewer rows than ``share`` if there are not enough.
 
     Args:
-        share: of the rows, the dropped ones included, that is kept at most; in (0, 1].
-        per_class: the share of each class as the teacher labelled; False: of all rows. The prior differs by class, and so do the ratios.
-        refill: gather kept rows until a batch is full.
+        share: Largest share of the rows to keep, dropped rows included in the count; in (0, 1].
+        per_class: Apply the share to each class, as labelled by the teacher. False applies it to
+            all rows together; the prior loss differs by class, and so do the ratios.
+        refill: Gather kept rows until a batch is full, so that each step learns from as many rows
+            as with any other selector.
 
     Raises:
         ConfigError: ``share`` is outside (0, 1].
@@ -433,13 +498,14 @@ class AnswerDifficulty(Ranked):
     needs: frozenset[str] = frozenset({"epoch", "prior_losses"})
 
     def scores(self, view: EpochView) -> Floats:
-        """The ratios, [M]; ``NEVER`` from 1 on, and not a number where both losses are 0.
+        """Loss ratios, [M]; ``NEVER`` from 1 on, and NaN if both losses are 0.
 
         Raises:
-            ValueError: the view has no prior losses.
+            ValueError: The view has no prior losses.
         """
         if view.prior_losses is None:
             raise ValueError("AnswerDifficulty was given a view without prior losses.")
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = view.losses / view.prior_losses
+        # From 1 on, the text misleads: the row counts as misaligned.
         return np.where(ratios >= 1.0, NEVER, ratios)

@@ -1,4 +1,10 @@
-"""FOLD: selectors.uncertainty_sampling."""
+"""Acquire selectors based on the student's uncertainty, and the random baseline.
+
+- :class:`RandomChoice` is the baseline for every other acquisition.
+- :class:`UncertaintySampling` takes the texts the student is least certain of.
+- :class:`DropoutDisagreement` takes the texts on which dropout passes contradict one another.
+- :class:`AcceptReject` accepts random texts with probability equal to their uncertainty.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +18,37 @@ from tutelage.selectors.protocol import Acquired, PoolView, Uncertainty
 from tutelage.selectors.ranking import best_first, in_order, wanted
 
 
-# FOLD: Random texts: what every other acquisition has to beat.
 class RandomChoice:
-    """Every text is as likely as any other; the student is not asked. All scores are 0."""
+    """Chooses texts uniformly at random, without a student pass; all scores are 0."""
 
     stage: Literal["acquire"] = "acquire"
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
-        """``n`` texts in random order; see :class:`~tutelage.selectors.protocol.Acquirer`."""
+        """Chooses ``n`` texts in random order.
+
+        Args:
+            view: The unlabelled texts.
+            n: Number of texts to choose.
+            rng: Source of the draw.
+        """
         total = len(view.texts)
         count = wanted(n, total)
         indices = rng.choice(total, size=count, replace=False) if count else np.zeros(0)
         return Acquired(indices.astype(np.int64), np.zeros(count))
 
 
-# FOLD: The texts that the student is least sure of.
 class UncertaintySampling:
     """Chooses the texts of highest uncertainty; the score is the uncertainty, in [0, 1].
 
-    Lewis and Gale 1994 (least confidence); Scheffer, Decomain and Wrobel 2001 (margin, "breaking ties"); entropy as in Settles 2009,
-    section 2.1. Two of the arms of LLMaAA (Zhang et al. 2023, section 3.3).
+    Least confidence: Lewis and Gale 1994. Margin, "breaking ties": Scheffer, Decomain and Wrobel
+    2001. Entropy: Settles 2009, section 2.1. LLMaAA compares two of them (Zhang et al. 2023,
+    section 3.3).
 
     Args:
-        kind: entropy, margin or least_confidence.
+        kind: Uncertainty measure: "entropy", "margin" or "least_confidence".
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: ``kind`` is unknown.
     """
 
     stage: Literal["acquire"] = "acquire"
@@ -46,53 +57,67 @@ class UncertaintySampling:
         self._kind = checked_kind(kind)
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
-        """The ``n`` least certain texts, the least certain first; see :class:`~tutelage.selectors.protocol.Acquirer`."""
+        """Chooses the ``n`` least certain texts, least certain first.
+
+        Args:
+            view: The unlabelled texts as the student sees them.
+            n: Number of texts to choose.
+            rng: Unused.
+        """
         return best_first(view.uncertainty(self._kind), n)
 
 
-# FOLD: The texts on which the student contradicts itself.
 class DropoutDisagreement:
-    """Chooses the texts whose prediction depends most on which weights dropout leaves out.
+    """Chooses the texts whose prediction depends most on the dropout mask.
 
-    BALD (Houlsby et al. 2011) over dropout masks (Gal, Islam and Ghahramani 2017, section 4): high where each pass is sure and the passes
-    contradict one another, low where all are unsure alike. ELAD's choice of samples (Zhang et al. 2024) for encoders. The score is the
-    mutual information in nats. Costs ``passes`` forward passes over the pool.
+    BALD (Houlsby et al. 2011) over dropout masks (Gal, Islam and Ghahramani 2017, section 4): high
+    when each pass is confident and the passes contradict one another, low when all passes are
+    equally unsure. ELAD selects samples this way (Zhang et al. 2024); here it is applied to
+    encoders. The score is the mutual information in nats.
 
     Args:
-        passes: over each text; at least 2.
+        passes: Forward passes over the whole pool; at least 2.
 
     Raises:
-        ConfigError: there are fewer.
+        ConfigError: ``passes`` is below 2.
     """
 
     stage: Literal["acquire"] = "acquire"
 
     def __init__(self, passes: int = 10) -> None:
         if passes < 2:
-            raise ConfigError(f"selector.passes={passes} passes cannot disagree; give 2 or more.")
+            raise ConfigError(
+                f"acquire.passes={passes} cannot measure disagreement; give 2 or more passes."
+            )
         self._passes = passes
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
-        """The ``n`` texts of most disagreement, in falling order; see :class:`~tutelage.selectors.protocol.Acquirer`."""
+        """Chooses the ``n`` texts with the highest disagreement, highest first.
+
+        Args:
+            view: The unlabelled texts as the student sees them.
+            n: Number of texts to choose.
+            rng: Unused; the view seeds the dropout masks.
+        """
         count = wanted(n, len(view.texts))
         return best_first(view.disagreement(self._passes), count)
 
 
-# FOLD: Texts met in random order, each accepted as likely as the student is unsure of it.
 class AcceptReject:
-    """Walks the texts in random order and accepts each with probability equal to its uncertainty, until ``n`` are accepted.
+    """Walks the texts in random order, accepting each with probability equal to its uncertainty.
 
-    M-RARU (arXiv 2511.11574; reconstructed from its summary). Where a walk accepts too few, the rest is walked again. The walks are not
-    carried out: in how many a text is rejected before it is accepted has a geometric distribution, so one draw a text gives the walk, and
-    the order of walks and places gives the choice, with the same probabilities. So certain texts cost no endless walks: those of
-    uncertainty 0 come last, in random order, and after them those without a number, by place. The score is the uncertainty; scores need
-    not fall.
+    M-RARU (arXiv 2511.11574; reconstructed from its summary). The walk repeats over the rejected
+    texts until ``n`` are accepted. The walks are not carried out: the number of rejections before a
+    text is accepted has a geometric distribution, so one draw per text, ordered by walk and
+    position in it, gives the same probabilities without endless walks over certain texts. Texts of
+    uncertainty 0 come last, in random order, and after them texts without a finite uncertainty, by
+    index. The score is the uncertainty; scores may increase.
 
     Args:
-        kind: entropy (over log C), margin or least_confidence.
+        kind: Uncertainty measure: "entropy" (divided by log C), "margin" or "least_confidence".
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: ``kind`` is unknown.
     """
 
     stage: Literal["acquire"] = "acquire"
@@ -101,16 +126,25 @@ class AcceptReject:
         self._kind = checked_kind(kind)
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
-        """``n`` texts in the order of their acceptance; see :class:`~tutelage.selectors.protocol.Acquirer`."""
+        """Chooses ``n`` texts in the order of their acceptance.
+
+        Args:
+            view: The unlabelled texts as the student sees them.
+            n: Number of texts to choose.
+            rng: Source of the walking order and the acceptance draws.
+        """
         count = wanted(n, len(view.texts))
         uncertainty = view.uncertainty(self._kind).astype(np.float64)
+        # One uniform draw in (0, 1] per text, and its position in the random order.
         met = rng.permutation(len(uncertainty)).astype(np.float64)
         draws = 1.0 - rng.random(len(uncertainty))
         known = np.isfinite(uncertainty)
+        # Invert the geometric distribution: rejections before acceptance, given the draw.
         with np.errstate(divide="ignore", invalid="ignore"):
             rejections = np.floor(np.log(draws) / np.log1p(-np.clip(uncertainty, 0.0, 1.0)))
         rejections[uncertainty >= 1.0] = 0.0
         rejections[uncertainty <= 0.0] = np.inf
+        # Order by walk, then by position in the walk; texts without a score go last, by index.
         met[~known] = np.arange(len(met))[~known]
         order = np.lexsort((met, rejections, ~known))[:count]
         return in_order(order, uncertainty[order])

@@ -1,1 +1,1 @@
-"""The student: an encoder with a head, its loss, its learning-rate schedule, and the LightningModule around them."""
+"""The student: an encoder with a head, its losses, its schedule and its LightningModule."""

@@ -1,4 +1,7 @@
-"""Loading a student: from a pretrained encoder at the start of a run, from a run's ``student/`` folder afterwards."""
+"""Creating, saving and loading students.
+
+A run starts from a pretrained encoder and writes a Hugging Face folder, ``student/``.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,13 @@ Pooling = Literal["mean", "first"]
 
 
 def resolve_encoder(model: str) -> str:
-    """The folder or hub id behind ``student.model``: "embedded" is the packaged encoder.
+    """Folder or hub id of an encoder; "embedded" is the packaged one.
+
+    Args:
+        model: The setting ``student.model``: "embedded", a folder, or a hub id.
 
     Raises:
-        ConfigError: it looks like a folder and is not there, or has no config.json.
+        ConfigError: ``model`` looks like a folder but does not exist, or has no config.json.
     """
     if model == "embedded":
         return str(ensure_asset("student"))
@@ -25,48 +31,64 @@ def resolve_encoder(model: str) -> str:
     if path.exists():
         if not (path / "config.json").is_file():
             raise ConfigError(
-                f"student.model={model} has no config.json, so it is no Hugging Face model folder."
+                f"student.model={model} has no config.json, so it is not a Hugging Face model "
+                "folder."
             )
         return str(path)
+    # A hub id has at most one slash and no path prefix.
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ConfigError(
-            f"student.model={model} does not exist. Give a folder, a hub id such as {EMBEDDED['student'].hub_id}, or embedded."
+            f"student.model={model} does not exist. Give a folder, a hub id such as "
+            f"{EMBEDDED['student'].hub_id}, or embedded."
         )
     return model
 
 
-def _reached(model: str, action: Any) -> Any:
-    """Run a ``from_pretrained`` and turn what it raises into one clear error."""
+def _load(model: str, action: Any) -> Any:
+    """Runs a ``from_pretrained`` call, turning its errors into a single ConfigError."""
     from safetensors import SafetensorError
 
     try:
         return action()
     except (OSError, ValueError, ImportError, SafetensorError) as error:
+        # The first line names the cause; the rest is transformers' advice.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
-            f"student.model={model} could not be loaded: {first} Give a folder, a hub id that this machine can reach, or embedded."
+            f"student.model={model} could not be loaded: {first} Give a folder, a hub id this "
+            "machine can reach, or embedded."
         ) from error
 
 
 def load_tokenizer(model: str, trust_remote_code: bool = False, *, by_word: bool = False) -> Any:
-    """The tokenizer that belongs to ``student.model``; ``by_word`` for texts that come as words."""
+    """Tokenizer of ``student.model``.
+
+    Args:
+        model: The setting ``student.model``.
+        trust_remote_code: Whether to run code from the model's repository.
+        by_word: Whether texts are passed as lists of words.
+    """
     from transformers import AutoTokenizer
 
     folder = resolve_encoder(model)
-    # RoBERTa's kind marks the space before a word, and would take single words for the beginnings of texts.
+    # RoBERTa-style tokenizers mark the space before a word; single words have none.
     options = {
         "trust_remote_code": trust_remote_code,
         **({"add_prefix_space": True} if by_word else {}),
     }
-    return _reached(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
+    return _load(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
 
 
 def new_tagger(
     model: str, outputs: Sequence[str], trust_remote_code: bool = False, *, constrained: bool = True
 ) -> Any:
-    """An encoder with a fresh head over every token, in float32: the model's own token classification.
+    """An encoder with a new token classification head, in float32.
 
-    ``constrained`` goes into its config.json as ``constrained_tags``, so that raw texts are read as the run reads its own.
+    Args:
+        model: The setting ``student.model``.
+        outputs: Names of the output classes.
+        trust_remote_code: Whether to run code from the model's repository.
+        constrained: Whether decoded tags must form valid IOB2. Saved in config.json as
+            ``constrained_tags``, so that prediction decodes raw texts like the run.
     """
     import torch
     from transformers import AutoModelForTokenClassification
@@ -75,9 +97,9 @@ def new_tagger(
         resolve_encoder(model),
         {"trust_remote_code": trust_remote_code, "dtype": torch.float32},
     )
-    network = _reached(
+    network = _load(
         model,
-        lambda: _under_new_head(
+        lambda: _with_new_head(
             AutoModelForTokenClassification, folder, **_names(outputs), **options
         ),
     )
@@ -85,11 +107,11 @@ def new_tagger(
     return network
 
 
-def _under_new_head(loader: Any, folder: str, **options: Any) -> Any:
-    """A pretrained encoder under a fresh head, without transformers' long report that the head is fresh.
+def _with_new_head(loader: Any, folder: str, **options: Any) -> Any:
+    """Loads a pretrained encoder under a new head, without transformers' report about the new head.
 
     Raises:
-        ValueError: what is missing is not the head alone.
+        ValueError: Weights other than the head's are missing.
     """
     from transformers.utils import logging as transformers_logging
 
@@ -99,7 +121,7 @@ def _under_new_head(loader: Any, folder: str, **options: Any) -> Any:
         network, found = loader.from_pretrained(folder, output_loading_info=True, **options)
     finally:
         transformers_logging.set_verbosity(verbosity)
-    # A pooler is a part of the head: encoders trained on masked words have none.
+    # A pooler belongs to the head: encoders trained on masked words have none.
     body = f"{network.base_model_prefix}."
     if lost := sorted(
         name for name in found["missing_keys"] if name.startswith(body) and ".pooler." not in name
@@ -122,34 +144,54 @@ def new_classifier(
     head_dropout: float,
     trust_remote_code: bool = False,
 ) -> Any:
-    """An encoder with a fresh head over the text, in float32. "mean" pools all tokens; "first" is the model's own classification head."""
+    """An encoder with a new text classification head, in float32.
+
+    Args:
+        model: The setting ``student.model``.
+        outputs: Names of the output classes.
+        pooling: "mean" over all tokens, or "first" for the model's own classification head.
+        head_dropout: Dropout probability before the linear head; only with "mean".
+        trust_remote_code: Whether to run code from the model's repository.
+
+    Raises:
+        ConfigError: ``pooling`` is unknown, or the model cannot be loaded.
+    """
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
 
     if pooling not in ("mean", "first"):
-        raise ConfigError(f"student.pooling={pooling}; give mean or first.")
+        raise ConfigError(f"Unknown student.pooling={pooling}. Give mean or first.")
     folder = resolve_encoder(model)
     names = _names(outputs)
     options = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
+    # transformers' own classification model, with its usual head.
     if pooling == "first":
-        return _reached(
+        return _load(
             model,
-            lambda: _under_new_head(AutoModelForSequenceClassification, folder, **names, **options),
+            lambda: _with_new_head(AutoModelForSequenceClassification, folder, **names, **options),
         )
-    encoder_config = _reached(
+    # Build the network from the encoder's configuration, then load the encoder's weights.
+    encoder_config = _load(
         model, lambda: AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     )
     network = MeanPooledForSequenceClassification(
         MeanPooledConfig(encoder=encoder_config.to_dict(), head_dropout=head_dropout, **names)
     )
-    network.encoder = _reached(model, lambda: AutoModel.from_pretrained(folder, **options))
+    network.encoder = _load(model, lambda: AutoModel.from_pretrained(folder, **options))
     return network
 
 
 def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) -> None:
-    """Write a Hugging Face folder: weights as safetensors, config with the label names, tokenizer."""
+    """Writes a Hugging Face folder: safetensors weights, config with the label names, tokenizer.
+
+    Args:
+        folder: Destination.
+        network: The student's network.
+        tokenizer: The student's tokenizer.
+        max_length: Length in tokens texts are cut to, saved in tutelage.json.
+    """
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "tutelage.json").write_text(
@@ -158,20 +200,24 @@ def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) ->
 
 
 def reads_words(config: dict[str, Any]) -> bool:
-    """True where a model's config.json says that it decides about tokens."""
+    """True for a config.json of a token classifier."""
     return any(
         name.endswith("ForTokenClassification") for name in config.get("architectures") or ()
     )
 
 
 def load_student(folder: Path) -> tuple[Any, Any, int]:
-    """Network (in evaluation mode), tokenizer and the length in tokens that texts were cut to, from a ``student/`` folder.
+    """Loads a ``student/`` folder without running any code from it.
 
-    No code from the folder is run.
+    Args:
+        folder: The folder.
+
+    Returns:
+        The network in evaluation mode, the tokenizer, and the length in tokens texts are cut to.
 
     Raises:
-        DataError: the folder is missing or not whole.
-        StudentError: its weights do not fit.
+        DataError: The folder is missing or incomplete.
+        StudentError: The network or tokenizer cannot be loaded.
     """
     from safetensors import SafetensorError
     from transformers import (
@@ -182,12 +228,15 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
 
     from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
 
+    # A folder without config.json is no student at all.
     config_path = folder / "config.json"
     if not config_path.is_file():
         raise DataError(
-            f"{folder} holds no student (no config.json). A run writes it when it is done; is this a finished run's folder?"
+            f"{folder} holds no student (no config.json). A run writes its student at the end; is "
+            "this the folder of a finished run?"
         )
     config = json.loads(config_path.read_text(encoding="utf-8"))
+    # Our own class for mean pooling, transformers' for everything else.
     loader = (
         MeanPooledForSequenceClassification
         if config.get("model_type") == MeanPooledConfig.model_type
@@ -199,10 +248,11 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
     )
     try:
         network = loader.from_pretrained(folder)
-        # With the config in hand it does not look for one itself, which would ask whether to run the folder's own code.
+        # Without the config it would look for one and ask whether to run the folder's code.
         tokenizer = AutoTokenizer.from_pretrained(folder, config=network.config)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise StudentError(f"The student in {folder} could not be loaded: {error}") from error
+    # Folders from other tools have no tutelage.json.
     marks = folder / "tutelage.json"
     max_length = (
         json.loads(marks.read_text(encoding="utf-8"))["max_length"] if marks.is_file() else 128

@@ -1,7 +1,8 @@
-"""What the student makes of an epoch's rows when the epoch begins, in plain numbers, for the selectors that decide once an epoch.
+"""The student's view of an epoch's rows, for selectors that decide once per epoch.
 
-One pass over the rows in evaluation mode. Everything is counted in decided units, the texts or the words that the student sees, and then
-averaged by row.
+Plain numbers from one pass over the rows in evaluation mode, before the epoch trains on them.
+Everything is computed per decided unit, the texts or the words visible to the student, and then
+averaged per row.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from tutelage.student.module import StudentModule
 from tutelage.student.observing import evaluating, logits_and_states, mean_state
 
 DIRECTIONS = 64
-"""P: what gradients are projected to. Cosines are kept to about 1/8, as by Johnson and Lindenstrauss."""
+"""Dimension P of projected gradients; keeps cosines to about 1/8 (Johnson and Lindenstrauss)."""
 _SEED = 20240204
-"""Of the projection: the same in every epoch and run."""
+"""Seed of the projection, the same in every epoch and run."""
 
 
 Collate = Callable[[Iterable[tuple[int, Item]]], Batch]
@@ -36,28 +37,37 @@ def epoch_view(
     blank: Sequence[int] = (),
     at_once: int = 64,
 ) -> EpochView:
-    """The view of an epoch that trains on ``items``: each row once, in the order of its first place, however often it is trained on.
+    """Computes the view of an epoch training on ``items``.
 
-    Modes, hooks and random numbers are left as they were. A row without a word that the student sees has NaN everywhere.
+    Each row appears once, in the order of its first occurrence, however often it is trained on.
+    Modes, hooks and random states are left unchanged. A row without any word visible to the student
+    has NaN everywhere.
 
-    - ``losses``: cross-entropy against ``item.vectors``; for words the mean over the words.
-    - ``gradients``: of that loss at a linear layer over the last hidden states, which is (p - t) times the mean-pooled state, or for words
-      the mean of (p - t) times the word's own state; projected by random signs. Where the head is of another form
-      (``student.pooling=first``) this stands in for its gradient.
-    - ``prior_losses``: cross-entropy of the target under the student's distribution of the empty text; for words, of which an empty text
-      has none, under the mean of its distributions over all words of the epoch.
+    - ``losses``: cross-entropy against ``item.vectors``; for NER the mean over the words.
+    - ``gradients``: gradient of this loss at a linear layer over the last hidden states, (p - t)
+      times the mean-pooled state; for NER the mean over the words of (p - t) times the word's own
+      state. Projected by random signs. For heads of another form (``student.pooling=first``) this
+      approximates the gradient.
+    - ``prior_losses``: cross-entropy of the target under the student's distribution for the empty
+      text; for NER, where an empty text has no words, under the mean of its distributions over all
+      words of the epoch.
 
     Args:
-        collate: of the :class:`~tutelage.data.items.ItemEncoder` that made the items.
-        needs: the selector's. "gradients" and "prior_losses" are computed only where they are in it. Where nothing but "rows" is, the
-            student is not asked, and ``probabilities`` and ``losses`` are NaN.
-        blank: token ids of the empty text, special tokens included; only "prior_losses" of texts needs them.
-        at_once: rows in a chunk; each chunk has rows of like length.
+        module: The student.
+        items: Items of the epoch, repetitions included.
+        collate: The collate function of the :class:`~tutelage.data.items.ItemEncoder` of the items.
+        needs: The selector's ``needs``. "gradients" and "prior_losses" are only computed if listed.
+            With nothing but "rows" the student makes no pass, and ``probabilities`` and ``losses``
+            are NaN.
+        blank: Token ids of the empty text, special tokens included; only used for "prior_losses" of
+            texts.
+        at_once: Number of rows per chunk; each chunk has rows of similar length.
 
     Raises:
-        ConfigError: the tokenizer gives an empty text no tokens.
-        StudentError: gradients are asked for, and there is no encoder to take hidden states from.
+        ConfigError: The tokenizer gives an empty text no tokens.
+        StudentError: Gradients are needed, but the encoder returns no hidden states.
     """
+    # One entry per row, and NaN wherever the student makes no pass.
     rows = list({item.id: item for item in items}.values())
     outputs = len(module.task.outputs)
     projection = _Projection(outputs) if "gradients" in needs else None
@@ -65,9 +75,10 @@ def epoch_view(
     losses, gradients = np.full(len(rows), np.nan), np.full((len(rows), DIRECTIONS), np.nan)
     total, units = np.zeros(outputs), 0
     prior = np.full(outputs, np.nan)
+    # One pass in chunks of similar length; the row means fill the arrays.
     with evaluating(module):
         for chunk in _by_length(rows, at_once) if set(needs) - {"rows"} else ():
-            seen = _look(module, [rows[index] for index in chunk], collate, projection)
+            seen = _observe(module, [rows[index] for index in chunk], collate, projection)
             probabilities[chunk] = seen.least_certain()
             targets[chunk] = seen.by_row(seen.targets)
             losses[chunk] = seen.by_row(-(seen.targets * seen.logs).sum(axis=1, keepdims=True))[
@@ -75,6 +86,7 @@ def epoch_view(
             ]
             gradients[chunk] = seen.by_row(seen.gradients)
             total, units = total + np.exp(seen.logs).sum(axis=0), units + len(seen.owners)
+        # The prior: the empty text's distribution, or the mean over all words.
         if "prior_losses" in needs and rows:
             if not module.task.is_token_level:
                 prior = _of_empty_text(module, rows[0], collate, blank)
@@ -90,7 +102,7 @@ def epoch_view(
         probabilities=probabilities,
         losses=losses,
         gradients=None if projection is None else gradients,
-        # Cross-entropy is linear in the target, so the mean over words is that of the mean target.
+        # Cross-entropy is linear in the target: the mean over words equals the mean target's.
         prior_losses=-(targets * prior).sum(axis=1) if "prior_losses" in needs else None,
         classes=module.task.num_groups,
     )
@@ -98,14 +110,14 @@ def epoch_view(
 
 @dataclass(frozen=True, slots=True)
 class _Units:
-    """The student's view of the units of B rows.
+    """The student's view of the N decided units of B rows.
 
     Attributes:
-        rows: B.
-        owners: the row of each unit, [N].
-        logs: log-probabilities, [N, C].
-        targets: [N, C].
-        gradients: [N, P]; NaN where they are not asked for.
+        rows: Number of rows B.
+        owners: Row of each unit, [N].
+        logs: Log-probabilities, [N, C].
+        targets: Targets, [N, C].
+        gradients: Projected gradients, [N, P]; NaN if not needed.
     """
 
     rows: int
@@ -115,15 +127,16 @@ class _Units:
     gradients: Floats
 
     def by_row(self, values: Floats) -> Floats:
-        """The mean over each row's units, [N, K] → [B, K]; NaN for a row without any."""
+        """Mean over the units of each row, [N, K] → [B, K]; NaN for a row without units."""
         sums = np.zeros((self.rows, values.shape[1]))
         np.add.at(sums, self.owners, values)
         counts = np.bincount(self.owners, minlength=self.rows)[:, None]
         return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
     def least_certain(self) -> Floats:
-        """The distribution of each row's least certain unit, the first of equals, [B, C]; NaN for a row without any."""
+        """Distribution of each row's least certain unit, [B, C]; NaN for a row without units."""
         found = np.full((self.rows, self.logs.shape[1]), np.nan)
+        # Sorted by row, then by top probability: the first unit of each row is least certain.
         order = np.lexsort((self.logs.max(axis=1), self.owners))
         owners, first = np.unique(self.owners[order], return_index=True)
         found[owners] = np.exp(self.logs[order[first]])
@@ -131,9 +144,10 @@ class _Units:
 
 
 class _Projection:
-    """Random signs R, so that (e outer h) becomes R (e outer h) / sqrt(P). The outer product itself is never formed.
+    """Random signs R, mapping the outer product of e and h to R (e outer h) / sqrt(P).
 
-    Rank-one signs (one vector for e, one for h) would be smaller, but cosines would be off by twice as much.
+    The outer product itself is never formed. Rank-one signs (one vector for e, one for h) would be
+    smaller, but would double the error of the cosines.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -141,22 +155,24 @@ class _Projection:
         self._signs: torch.Tensor | None = None
 
     def __call__(self, errors: torch.Tensor, states: torch.Tensor) -> Floats:
-        """[N, C] and [N, D] → [N, P]."""
+        """Projects errors [N, C] and states [N, D] to [N, P]."""
         if self._signs is None:
             rng = torch.Generator().manual_seed(_SEED)
             signs = torch.randint(
                 0, 2, (states.shape[1], DIRECTIONS * self._outputs), generator=rng
             )
             self._signs = (2 * signs - 1).to(states) / DIRECTIONS**0.5
+        # Contract with the states first, so no [N, C * D] array is formed.
         halfway = (states @ self._signs).view(-1, DIRECTIONS, self._outputs)
         return _plain(torch.einsum("npc,nc->np", halfway, errors))
 
 
-def _look(
+def _observe(
     module: StudentModule, items: Sequence[Item], collate: Collate, projection: _Projection | None
 ) -> _Units:
+    """Runs one chunk of items through the student and returns its units."""
     by_word = module.task.is_token_level
-    # A text is one unit; of the words those count that have a token.
+    # A text is one unit; only words with a token count as units.
     indices = [
         [index for index, at in enumerate(item.indices) if at >= 0] if by_word else [0]
         for item in items
@@ -168,15 +184,18 @@ def _look(
     targets = torch.tensor(vectors, dtype=torch.float32, device=module.device).view(
         len(owners), len(module.task.outputs)
     )
+    # Hidden states are only caught when gradients need them.
     batch = _moved(collate(enumerate(items)), module.device)
     logits, states = (
         (module(batch).float(), None) if projection is None else logits_and_states(module, batch)
     )
+    # Token of each unit within its row, for NER only.
     columns = np.array(
         [items[row].indices[index] for row, own in enumerate(indices) for index in own if by_word],
         dtype=np.int64,
     )
     logs = (logits[owners, columns] if by_word else logits).log_softmax(dim=-1)
+    # Gradient at the last layer: the error p - t, and the state it multiplies.
     gradients = np.full((len(owners), DIRECTIONS), np.nan)
     if projection is not None and states is not None:
         own = states[owners, columns] if by_word else mean_state(states, batch["attention_mask"])
@@ -187,11 +206,19 @@ def _look(
 def _of_empty_text(
     module: StudentModule, item: Item, collate: Collate, blank: Sequence[int]
 ) -> Floats:
-    """Log-probabilities of the empty text, [C]; ``item`` lends it all but its tokens."""
+    """Log-probabilities of the empty text, [C].
+
+    Args:
+        module: The student.
+        item: Any item; lends everything but its tokens.
+        collate: The collate function of the item's encoder.
+        blank: Token ids of the empty text.
+    """
     if not blank:
         raise ConfigError(
-            "selector=answer_difficulty compares each text with an empty one, and this student's tokenizer gives an empty text no tokens. "
-            "Choose another student.model= or another selector=."
+            "select=answer_difficulty compares each text with an empty one, but this student's "
+            "tokenizer gives an empty text no tokens. Choose another student.model= or another "
+            "select=."
         )
     batch = _moved(collate([(0, replace(item, token_ids=tuple(blank)))]), module.device)
     found: Floats = _plain(module(batch).float().log_softmax(dim=-1))[0]

@@ -1,7 +1,8 @@
-"""The student: an ordinary LightningModule whose validation hooks collect one outcome for every example.
+"""The student as a LightningModule, collecting one outcome per validation and test example.
 
-Each training step: the selector weighs the batch's rows (LLKD's gates are one), the loss gives each unit its value, and the weighted sum is
-divided as the selector says. A batch of which nothing is kept makes no step.
+In each training step the selector weights the rows of the batch (LLKD's gates are one selector),
+the loss values each unit, and the weighted sum is divided by the selector's normaliser. A batch
+without any kept row makes no optimizer step.
 """
 
 from __future__ import annotations
@@ -24,23 +25,32 @@ from tutelage.tasks.protocol import Task
 from tutelage.timeline import Position
 
 VALIDATION_LOADERS = ("dev", "fresh")
-"""The loaders of ``GrowingDataModule.val_dataloader``, in its order."""
+"""Loaders of ``GrowingDataModule.val_dataloader``, in order."""
 
 
 class StudentModule(LightningModule):
-    """An encoder with a head that learns from weighted, hard or soft targets.
-
-    After each validation :attr:`outcomes` holds the outcomes of "dev" and "fresh", after each test those of "test". After each training
-    batch :attr:`selected` holds what the selector made of it (None where the stage had had its updates), and :attr:`learnt` the items that a
-    step was made on: none where there was no step, and with ``refill`` those of the gathered batch.
+    """An encoder with a head, trained on weighted hard or soft targets.
 
     Args:
-        network: a Hugging Face model whose output has ``logits``, [B, C], or [B, L, C] for words.
-        loss: a value for each unit.
-        selector: which rows of a batch count, and how much.
-        batch_size: rows that a refilled batch must gather.
-        learning_rate: of the encoder, at the schedule's factor 1.
-        head_learning_rate: of the new head, which starts from nothing and must move faster.
+        network: A Hugging Face model whose output has ``logits``: [B, C], or [B, L, C] for NER.
+        task: The task, for its outputs and decoding.
+        loss: The loss per unit.
+        schedule: Factor on both learning rates.
+        selector: The train selector, which weights the rows of each batch.
+        batch_size: Number of rows a refilled batch must gather.
+        learning_rate: Learning rate of the encoder, at a schedule factor of 1.
+        head_learning_rate: Learning rate of the new head, which starts from scratch and must move
+            faster.
+        weight_decay: Weight decay of AdamW.
+
+    Attributes:
+        outcomes: Outcomes of "dev" and "fresh" after validation, and of "test" after testing.
+        selected: The selector's decision about the last training batch; None once the stage has
+            used up its optimizer steps.
+        learnt: Items of the last optimizer step: empty without a step; with ``refill``, those of
+            the gathered batch.
+        position: Position of the current epoch in the run.
+        updates: Number of optimizer steps so far.
     """
 
     def __init__(
@@ -74,35 +84,42 @@ class StudentModule(LightningModule):
         self._batches = 1
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits, [B, C], or [B, L, C] for words."""
+        """Logits of a batch, [B, C], or [B, L, C] for NER."""
         logits: torch.Tensor = self.network(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).logits
         return logits
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW with two groups: the encoder, and the head with its own rate."""
+        """AdamW with two parameter groups: the encoder, and the head with its own rate."""
         head = [
             value
             for name, value in self.network.named_parameters()
             if name.startswith(("classifier", "score"))
         ]
+        # The head's parameters by name; everything else is the encoder.
         known = {id(value) for value in head}
         body = [value for value in self.network.parameters() if id(value) not in known]
         groups = [{"params": body, "lr": self._rates[0]}, {"params": head, "lr": self._rates[1]}]
-        # Fused is several times faster on a CPU, where the optimizer would take half of a step; on a GPU Lightning refuses to clip with it.
+        # Fused AdamW is several times faster on a CPU, where it would take half of each step. On a
+        # GPU Lightning refuses to clip gradients with it.
         return torch.optim.AdamW(
             groups, weight_decay=self._weight_decay, fused=self.device.type == "cpu"
         )
 
     def on_train_epoch_start(self) -> None:
-        """Note how many batches this epoch has; the set has grown since the last one."""
+        """Notes the number of batches, which grows with the training set."""
         self._batches = int(self.trainer.num_training_batches)
         if self.position.index == 0:
-            self._gathered = []  # places of another stage's rows
+            # Rows gathered in the previous stage have other indices now.
+            self._gathered = []
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rates from the place in the stage: a pure function of it, so that a resumed run goes on alike."""
+        """Sets the learning rates from the progress of the stage.
+
+        A pure function of the position, so a resumed run continues identically.
+        """
+        # Progress counts optimizer steps if these limit the stage, else batches.
         factor = self._schedule.factor(
             self.position.progress(batch_idx, self._batches, self.updates)
         )
@@ -110,25 +127,36 @@ class StudentModule(LightningModule):
             group["lr"] = rate * factor
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor | None:
-        """One loss, or None where nothing is kept, a refilled batch is not full yet, or the stage has had its updates.
+        """Loss of one step, or None for no step.
+
+        There is no step if no row is kept, if a refilled batch is not full yet, or if the stage has
+        used up its optimizer steps.
+
+        Args:
+            batch: A :class:`tutelage.data.items.Batch` on the training device.
+            batch_idx: Index of the batch in the epoch.
 
         Raises:
-            StudentError: it is not a number, or none of the student's outputs is.
+            StudentError: The loss, or every student output, is NaN or infinite.
         """
         self.selected, self.learnt = None, ()
         if self.position.spent(self.updates):
             return None
         refill = self.selector.refill
+        # Phase 1: the student's view of the batch. With refill the training pass comes later, on
+        # gathered rows, and only a selector reading probabilities needs this one.
         with torch.set_grad_enabled(not refill):
-            # Rows that are left out need no pass, unless the selector decides by it.
             logits = None if refill and not self.selector.watches else self(batch)
         if logits is not None and not torch.isfinite(logits).any():
-            # Every loss of it is no number. A selector may leave such rows out, and a batch of which nothing is kept is no error.
+            # Checked here, since a selector may leave such rows out, and a batch without kept rows
+            # raises no error.
             raise self._diverged(float("nan"), batch_idx)
+        # Phase 2: the selector weights the rows.
         self.selected = select(
             self.selector, self._items("train", batch["index"]), logits, self.task
         )
         weights = torch.from_numpy(self.selected.weights)
+        # Phase 3: with refill, gather kept rows; the step waits for a full batch.
         if logits is None or refill:
             kept = weights.nonzero().flatten().tolist()
             self._gathered += [(int(batch["index"][row]), float(weights[row])) for row in kept]
@@ -139,8 +167,10 @@ class StudentModule(LightningModule):
                 self._gathered[self._batch_size :],
             )
             indices, values = zip(*full, strict=True)
-            batch = self._on_device(self.trainer.datamodule.collate("train", indices))  # type: ignore[attr-defined]
+            batch = self.trainer.datamodule.collate("train", indices)  # type: ignore[attr-defined]
+            batch = self._on_device(batch)
             logits, weights = self(batch), torch.tensor(values)
+        # Phase 4: the loss of the step.
         loss = self._mean_loss(
             batch,
             logits,
@@ -151,6 +181,7 @@ class StudentModule(LightningModule):
             return None
         if not torch.isfinite(loss):
             raise self._diverged(loss.item(), batch_idx)
+        # Phase 5: count the step and remember its items.
         self.updates += 1
         self.learnt = tuple(
             item
@@ -164,9 +195,10 @@ class StudentModule(LightningModule):
 
     def _diverged(self, value: float, batch_idx: int) -> StudentError:
         return StudentError(
-            f"The student's loss became {value} in round {self.position.round}, epoch {self.current_epoch}, batch {batch_idx}. "
-            f"Lower student.learning_rate (now {self._rates[0]:g}) or student.head_learning_rate (now {self._rates[1]:g}); "
-            "a new run pays for nothing that is in the teacher's cache."
+            f"The student's loss became {value} in round {self.position.round}, epoch "
+            f"{self.current_epoch}, batch {batch_idx}. Lower student.learning_rate (now "
+            f"{self._rates[0]:g}) or student.head_learning_rate (now {self._rates[1]:g}). A new "
+            "run reuses every reply in the teacher's cache at no cost."
         )
 
     def _mean_loss(
@@ -176,14 +208,17 @@ class StudentModule(LightningModule):
         rows: torch.Tensor,
         progress: float,
     ) -> torch.Tensor | None:
-        """The weighted losses of the units, divided as the selector says. None where no unit has any weight.
+        """Weighted loss of a batch over the selector's divisor; None if no unit has weight.
 
         Args:
-            rows: the selector's weights, [B].
-            progress: share of the stage that is done.
+            batch: The batch.
+            logits: Student logits, [B, C], or [B, L, C] for NER.
+            rows: The selector's row weights, [B].
+            progress: Completed share of the stage.
         """
         if not rows.any():
             return None
+        # Unit weights: the task's, times the selector's row weights.
         targets = self._targets(
             batch, tuple(item.id for item in self._items("train", batch["index"])), progress
         )
@@ -191,20 +226,21 @@ class StudentModule(LightningModule):
         chosen = targets.weights * (rows if losses.ndim == 1 else rows.unsqueeze(-1))
         weights = chosen
         if self.loss.needs_guide:
-            # Over the rows that the selector kept, so that what it left out has no part in the factors' mean.
+            # Normalised over the kept rows, so rows left out do not enter the mean of the factors.
             guide = self._on_device(self.trainer.datamodule.guide())  # type: ignore[attr-defined]
             known = replace(targets, weights=chosen)
             factors = self.loss.reweigh(
                 self.network, batch, known, guide, self._targets(guide, (), progress)
             )
             weights = chosen * (factors if losses.ndim == 1 else factors.unsqueeze(-1))
+        # The loss may leave out units of its own.
         kept = self.loss.keep(losses.detach(), replace(targets, weights=weights))
         weights = weights * kept
         if not weights.any():
             return None
         divisor = {
             "weights": weights.sum().clamp(min=1e-8),
-            # A row whose factor is 0 was kept all the same: the factors share its weight out among the others.
+            # A row with factor 0 still counts as kept: the other factors absorb its weight.
             "kept": (targets.weights * (chosen * kept > 0)).sum().clamp(min=1.0),
             "batch": targets.weights.sum().clamp(min=1.0),
         }[self.selector.normaliser]
@@ -219,42 +255,50 @@ class StudentModule(LightningModule):
         )
 
     def _items(self, name: str, index: torch.Tensor) -> list[Any]:
-        return self.trainer.datamodule.items(name, index)  # type: ignore[attr-defined,no-any-return]
+        items: list[Any] = self.trainer.datamodule.items(name, index)  # type: ignore[attr-defined]
+        return items
 
     def _on_device(self, batch: Any) -> Any:
         return {key: value.to(self.device) for key, value in batch.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The selector's state and how many steps were made; no row waits for a full batch where a stage begins."""
+        """Saves the selector's state and the number of optimizer steps.
+
+        Checkpoints lie between stages, when no row waits for a full batch.
+        """
         checkpoint["student"] = {"selector": self.selector.state_dict(), "updates": self.updates}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up both."""
+        """Restores the selector's state and the number of optimizer steps."""
         self.selector.load_state_dict(checkpoint["student"]["selector"])
         self.updates = int(checkpoint["student"]["updates"])
 
     def on_validation_epoch_start(self) -> None:
-        """Begin new lists of outcomes."""
+        """Starts new lists of outcomes."""
         self.outcomes.update({name: [] for name in VALIDATION_LOADERS})
 
     def validation_step(
         self, batch: dict[str, torch.Tensor], batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Collect an outcome for each example of the batch."""
+        """Collects one outcome per example of the batch."""
         self._collect(VALIDATION_LOADERS[dataloader_idx], batch)
 
     def on_test_epoch_start(self) -> None:
-        """Begin a new list of outcomes."""
+        """Starts a new list of outcomes."""
         self.outcomes["test"] = []
 
     def test_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        """Collect an outcome for each example of the batch."""
+        """Collects one outcome per example of the batch."""
         self._collect("test", batch)
 
     def predict(self, loader: Iterable[Any], items_of: str) -> list[Outcome]:
-        """Outcomes over ``loader`` outside Lightning's own loops, without touching the training state.
+        """Outcomes over a loader, outside Lightning's loops and without side effects on training.
 
-        Growth needs the student's view of new rows *before* it trains on them.
+        Growth needs the student's predictions on new rows *before* training on them.
+
+        Args:
+            loader: Batches to predict.
+            items_of: Name of the loader whose items the batches index.
         """
         self.outcomes[items_of] = []
         with evaluating(self):
@@ -266,7 +310,9 @@ class StudentModule(LightningModule):
         probabilities = self(batch).float().softmax(dim=-1).cpu()
         items = self._items(name, batch["index"])
         for item, values in zip(items, probabilities, strict=True):
+            # Rounded to 6 digits first, so decoding agrees with the recorded numbers.
             rounded = [row and [round(value, 6) for value in row] for row in item.read(values)]
+            # The task decodes; an outcome keeps the distribution it was decoded from.
             predicted, kept, tags = self.task.read(rounded)
             self.outcomes[name].append(
                 Outcome(

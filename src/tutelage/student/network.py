@@ -1,9 +1,11 @@
 """An encoder with mean pooling and a linear head, as a Hugging Face model.
 
-Mean pooling is what sentence encoders were trained with: on SNIPS with 1 shot it starts 10 points above the usual head on the first
-token (README, "What we had to choose"). This file stands alone on purpose: ``save_pretrained`` copies it into the run's ``student/``
-folder, so that ``AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)`` works where tutelage is not
-installed. ``tutelage predict`` runs no code from the folder.
+Sentence encoders are trained with mean pooling: on SNIPS with 1 shot it starts 10 points above the
+usual head on the first token (see "What we had to choose" in the documentation).
+
+This module deliberately imports nothing from tutelage: ``save_pretrained`` copies it into the run's
+``student/`` folder, so that ``AutoModelForSequenceClassification.from_pretrained(folder,
+trust_remote_code=True)`` works without tutelage. ``tutelage predict`` runs no code from the folder.
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 class MeanPooledConfig(PretrainedConfig):  # type: ignore[misc]
-    """Holds the encoder's configuration as ``encoder``, a dictionary with its ``model_type``."""
+    """Configuration of a mean-pooled classifier.
+
+    Args:
+        encoder: The encoder's configuration, including its ``model_type``.
+        head_dropout: Dropout probability before the linear head.
+        **values: Further values of ``PretrainedConfig``, such as the label names.
+    """
 
     model_type = "tutelage-mean-pooled"
 
@@ -29,7 +37,11 @@ class MeanPooledConfig(PretrainedConfig):  # type: ignore[misc]
 
 
 class MeanPooledForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
-    """Mean of the last hidden states over the real tokens → dropout → linear head, [B, L] → [B, C]."""
+    """Mean of the last hidden states over the real tokens → dropout → linear head, [B, L] → [B, C].
+
+    Args:
+        config: Encoder configuration, dropout and labels.
+    """
 
     config_class = MeanPooledConfig
     base_model_prefix = "encoder"
@@ -49,7 +61,13 @@ class MeanPooledForSequenceClassification(PreTrainedModel):  # type: ignore[misc
         attention_mask: torch.Tensor | None = None,
         **inputs: Any,
     ) -> SequenceClassifierOutput:
-        """Logits of a batch. Other inputs of the tokenizer (token types) are passed on to the encoder."""
+        """Logits of a batch, [B, C].
+
+        Args:
+            input_ids: Token ids, [B, L].
+            attention_mask: 1 for real tokens, 0 for padding, [B, L]; None if there is no padding.
+            **inputs: Further tokenizer outputs for the encoder, such as token types.
+        """
         hidden = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, **inputs
         ).last_hidden_state
@@ -58,6 +76,7 @@ class MeanPooledForSequenceClassification(PreTrainedModel):  # type: ignore[misc
             if attention_mask is None
             else attention_mask
         )
+        # Padding must not count in the mean.
         mask = mask.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0)
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))

@@ -1,4 +1,4 @@
-"""Looking at a student without touching its training: evaluation mode for a while, and what the encoder sees on the way to the logits."""
+"""Running the student without side effects on its training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from tutelage.errors import StudentError
 
 @contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards each part's mode and the random numbers are what they were.
+    """Context in evaluation mode without gradients; afterwards restores modes and random states.
 
-    Each part's, for parts may be kept in another mode than the whole; the random numbers, for a network may draw in this mode too.
+    Modes are restored per submodule, since some may be in another mode than the whole, and random
+    states because a network may draw random numbers in evaluation mode too.
+
+    Args:
+        module: The module to evaluate.
     """
     modes = [(part, part.training) for part in module.modules()]
     devices = sorted(
@@ -33,14 +37,19 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
 def logits_and_states(
     module: Any, inputs: dict[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and the encoder's last hidden states, [B, L, D], of one pass, both float32.
+    """Logits and last hidden states of one forward pass, both in float32.
 
     Args:
-        module: the student; its ``network`` is a Hugging Face model.
+        module: The student; its ``network`` is a Hugging Face model.
+        inputs: Token ids and attention mask, [B, L] each.
+
+    Returns:
+        Logits, [B, C] or [B, L, C] for NER, and the encoder's last hidden states, [B, L, D].
 
     Raises:
-        StudentError: the encoder gave no hidden state for each token.
+        StudentError: The encoder returns no hidden state per token.
     """
+    # A hook on the encoder catches its output on the way to the head.
     caught: list[Any] = []
     encoder = getattr(module.network, "base_model", module.network)
     hook = encoder.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
@@ -51,13 +60,22 @@ def logits_and_states(
     states = getattr(caught[0], "last_hidden_state", None) if caught else None
     if states is None or states.shape[:2] != inputs["input_ids"].shape:
         raise StudentError(
-            f"The encoder of {type(module.network).__name__} gives no last hidden state for each token, which a selector's embeddings and "
-            "gradients are made of. Choose another student.model=, or another selector=."
+            f"The encoder of {type(module.network).__name__} returns no last hidden state per "
+            "token, but this selector needs embeddings or gradients. Choose another "
+            "student.model=, or another acquire= or select=."
         )
     return logits.float(), states.float()
 
 
 def mean_state(states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the real tokens, [B, L, D] and [B, L] → [B, D]; 0 for a text without any."""
+    """Mean over the real tokens; 0 for a text without any.
+
+    Args:
+        states: Hidden states, [B, L, D].
+        attention_mask: 1 for real tokens, [B, L].
+
+    Returns:
+        Tensor of shape [B, D].
+    """
     mask = attention_mask.unsqueeze(-1).to(states.dtype)
     return (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)

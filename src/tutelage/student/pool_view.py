@@ -1,4 +1,7 @@
-"""What the student makes of texts without labels, for the selectors that choose among them: many texts, one pass, little memory."""
+"""The student's view of unlabelled texts, for the selectors choosing among them.
+
+Made for large pools: one pass over the texts, in chunks, with little memory per text.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,20 @@ from tutelage.student.observing import evaluating, logits_and_states, mean_state
 from tutelage.tasks.spans import first_pieces
 
 Progress = Callable[[str, int, int], None]
-"""Told after each chunk what is looked at ("pool", "labelled" or "dropout"), how many texts are done, and of how many."""
+"""Callback after each chunk: name of the pass, texts done, texts in total.
+
+Passes are named "pool", "labelled" or "dropout".
+"""
 
 
 class _Batch(NamedTuple):
-    """B texts of similar length: their places among all, the student's inputs, and for words the token of each (-1 where it has none)."""
+    """B texts of similar length.
+
+    Attributes:
+        indices: Indices of the texts among all texts, [B].
+        inputs: Token ids and attention mask, [B, L] each.
+        tokens: For NER, the first token of each word, -1 for a word without one.
+    """
 
     indices: NDArray[np.int64]
     inputs: dict[str, torch.Tensor]
@@ -31,12 +43,12 @@ class _Batch(NamedTuple):
 
     @property
     def read(self) -> list[list[int]]:
-        """For words the tokens that are read of each text."""
+        """For NER, the tokens to read of each text."""
         return [[token for token in own if token >= 0] for own in self.tokens]
 
 
-class _Sights(NamedTuple):
-    """The arrays of one pass, float32: [N, C], [N, D], and [N] for each kind of uncertainty."""
+class _Predictions(NamedTuple):
+    """Arrays of one pass, float32: [N, C], [N, D], and [N] per kind of uncertainty."""
 
     probabilities: NDArray[np.float32]
     embeddings: NDArray[np.float32]
@@ -44,31 +56,41 @@ class _Sights(NamedTuple):
 
 
 class PredictionCache:
-    """What one state of the student made of texts, shared by all sights of it, so that no text is run through the student twice.
+    """Predictions of one state of the student, shared by all its pool views.
 
-    It holds the arrays of the passes that were made, which their sights share, and a dictionary entry a text. Whoever trains the student
-    calls :meth:`forget` before it does.
+    No text runs through the student twice. The cache holds the arrays of the passes made so far,
+    which their views share, and one dictionary entry per text. Call :meth:`forget` before training
+    the student.
     """
 
     def __init__(self) -> None:
-        self._passes: list[_Sights] = []
+        self._passes: list[_Predictions] = []
         self._at: dict[str, tuple[int, int]] = {}
 
     def forget(self) -> None:
-        """Begin anew: the student is about to change."""
+        """Drops everything, since the student is about to change."""
         self._passes, self._at = [], {}
 
-    def fetch(self, texts: Sequence[str], run: Callable[[Sequence[str]], _Sights]) -> _Sights:
-        """The arrays of ``texts``, in order; ``run`` makes a pass over those of them that were not seen yet."""
+    def fetch(
+        self, texts: Sequence[str], run: Callable[[Sequence[str]], _Predictions]
+    ) -> _Predictions:
+        """Predictions for ``texts``, in order.
+
+        Args:
+            texts: The texts.
+            run: Makes a pass over the texts missing from the cache.
+        """
         new = [text for text in texts if text not in self._at]
+        # Nothing cached: the arrays of the pass are shared as they are, without a copy.
         if len(new) == len(texts):
-            return self._remembered(texts, run(texts))
+            return self._store(texts, run(texts))
         if new:
             new = list(dict.fromkeys(new))
-            self._remembered(new, run(new))
+            self._store(new, run(new))
+        # Otherwise copy each text's numbers from its pass and index.
         numbers, indices = np.array([self._at[text] for text in texts], dtype=np.int64).T
 
-        def gathered(part: Callable[[_Sights], NDArray[np.float32]]) -> NDArray[np.float32]:
+        def gathered(part: Callable[[_Predictions], NDArray[np.float32]]) -> NDArray[np.float32]:
             found = np.empty((len(texts), *part(self._passes[0]).shape[1:]), dtype=np.float32)
             for number, one in enumerate(self._passes):
                 own = numbers == number
@@ -76,44 +98,52 @@ class PredictionCache:
             return found
 
         uncertainties = {
-            kind: gathered(lambda one, kind=kind: one.uncertainties[kind]) for kind in KINDS
-        }  # type: ignore[misc]
-        return _Sights(
+            kind: gathered(
+                lambda one, kind=kind: one.uncertainties[kind]  # type: ignore[misc]
+            )
+            for kind in KINDS
+        }
+        return _Predictions(
             gathered(lambda one: one.probabilities),
             gathered(lambda one: one.embeddings),
             uncertainties,
         )
 
-    def _remembered(self, texts: Sequence[str], found: _Sights) -> _Sights:
+    def _store(self, texts: Sequence[str], found: _Predictions) -> _Predictions:
         for index, text in enumerate(texts):
+            # A text repeated within one pass points to its first occurrence.
             self._at.setdefault(text, (len(self._passes), index))
         self._passes.append(found)
         return found
 
 
 class StudentPoolView:
-    """N unlabelled texts as the student sees them now: the :class:`tutelage.selectors.protocol.PoolView` of a real student.
+    """N unlabelled texts as the student sees them now.
 
-    One pass over the texts, when the first of its arrays is asked for, gives probabilities, uncertainties and embeddings; they are kept,
-    so a sight belongs to one state of the student: make a new one after training. Sights of the same state that are given the same ``seen``
-    make one pass over a text between them. Texts are tokenised chunk by chunk and nothing of a
-    chunk is kept but its results, so that beside the embeddings a text costs 4 (C + 3) bytes. Training is left as it was: gradients,
-    each module's mode, and the state of the random generators.
+    Implements :class:`tutelage.selectors.protocol.PoolView`.
 
-    For words probabilities are those of the least certain word and uncertainties the means over the words. A text of which the student
-    sees no word (an empty one) has no numbers (NaN), which selectors rank last.
+    Probabilities, uncertainties and embeddings come from a single pass over the texts, on first
+    access, and are kept. A view therefore belongs to one state of the student: create a new one
+    after training. Views of the same state sharing a cache in ``seen`` run each text only once.
+    Texts are tokenised chunk by chunk and only the results of a chunk are kept, so apart from the
+    embeddings a text costs 4 (C + 3) bytes. Gradients, module modes and random states are left
+    unchanged.
+
+    For NER, probabilities are those of the least certain word and uncertainties the means over the
+    words. A text without any word visible to the student (an empty one) has NaN in both, which
+    selectors rank last.
 
     Args:
-        module: the student, on the device where it trains.
-        tokenizer: the student's, with a padding token; for words a fast one.
-        texts: the pool's; for words single spaces between them.
-        labelled: the texts that the run has already.
-        max_length: longer texts are cut, in tokens with the special ones.
-        seed: of the dropout masks.
-        batch_size: texts of a forward pass.
-        chunk: texts that are tokenised at a time, and sorted by length.
-        on_chunk: see :data:`Progress`.
-        seen: what other sights of this state of the student have seen; None: there are no others.
+        module: The student, on its training device.
+        tokenizer: The student's tokenizer, with a padding token; for NER a fast one.
+        texts: Texts of the pool; for NER, words joined by single spaces.
+        labelled: Texts the run already has.
+        max_length: Length in tokens to cut texts to, special tokens included.
+        seed: Seed of the dropout masks.
+        batch_size: Number of texts per forward pass.
+        chunk: Number of texts to tokenise at a time and sort by length.
+        on_chunk: Callback after each chunk; see :data:`Progress`.
+        seen: Cache shared with other views of this state of the student; None for a private one.
 
     Raises:
         ConfigError: ``batch_size`` or ``chunk`` is below 1.
@@ -135,7 +165,7 @@ class StudentPoolView:
     ) -> None:
         for name, value in (("batch_size", batch_size), ("chunk", chunk)):
             if value < 1:
-                raise ConfigError(f"A sight of the pool was given {name}={value}; give 1 or more.")
+                raise ConfigError(f"StudentPoolView got {name}={value}; give 1 or more.")
         self._module = module
         self._tokenizer = tokenizer
         self._texts = texts
@@ -147,24 +177,27 @@ class StudentPoolView:
         self._on_chunk = on_chunk
         self._seen = seen or PredictionCache()
         self._by_word = module.task.is_token_level
-        self._pool_sights: _Sights | None = None
-        self._labelled_sights: _Sights | None = None
+        self._pool_predictions: _Predictions | None = None
+        self._labelled_predictions: _Predictions | None = None
         self._disagreements: dict[int, NDArray[np.float32]] = {}
 
     @property
     def texts(self) -> Sequence[str]:
-        """The texts, in the order given."""
+        """The texts, in the given order."""
         return self._texts
 
     def probabilities(self) -> NDArray[np.float32]:
-        """The student's distribution, [N, C]; for words that of the least certain word."""
+        """Student distributions, [N, C]; for NER the distribution of the least certain word."""
         return self._pool().probabilities
 
     def uncertainty(self, kind: Uncertainty) -> NDArray[np.float32]:
-        """In [0, 1], [N]; for words the mean over the words.
+        """Student uncertainties, [N], in [0, 1]; for NER the mean over the words.
+
+        Args:
+            kind: "entropy", "least_confidence" or "margin".
 
         Raises:
-            ConfigError: there is no such kind.
+            ConfigError: ``kind`` is unknown.
         """
         checked_kind(kind)
         return self._pool().uncertainties[kind]
@@ -174,29 +207,38 @@ class StudentPoolView:
         return self._pool().embeddings
 
     def labelled_embeddings(self) -> NDArray[np.float32]:
-        """Those of the labelled texts, [M, D]."""
-        if self._labelled_sights is None:
-            self._labelled_sights = self._seen.fetch(
-                self._labelled, lambda texts: self._look("labelled", texts)
+        """Embeddings of the labelled texts, [M, D]."""
+        if self._labelled_predictions is None:
+            self._labelled_predictions = self._seen.fetch(
+                self._labelled, lambda texts: self._predict("labelled", texts)
             )
-        return self._labelled_sights.embeddings
+        return self._labelled_predictions.embeddings
 
     def disagreement(self, passes: int) -> NDArray[np.float32]:
-        """Mutual information between prediction and dropout mask over ``passes`` stochastic passes, in nats, [N]; for words the mean.
+        """Mutual information between prediction and dropout mask, in nats, [N]; for NER the mean.
 
-        Dropout modules alone are active. The masks follow from the seed, so that the same student gives the same numbers.
+        Only dropout modules are active. The masks follow from the seed, so the same student always
+        gives the same numbers.
+
+        Args:
+            passes: Number of stochastic forward passes per text; at least 2.
 
         Raises:
-            ConfigError: ``passes`` is below 2, or the student has no dropout that could make passes differ.
+            ConfigError: ``passes`` is below 2, or the student has no dropout.
         """
         if passes < 2:
-            raise ConfigError(f"{passes} passes cannot disagree; give 2 or more (selector.passes).")
+            raise ConfigError(
+                f"acquire.passes={passes} cannot measure disagreement; give 2 or more passes."
+            )
         if passes not in self._disagreements:
-            self._disagreements[passes] = self._disagree(passes)
+            self._disagreements[passes] = self._dropout_disagreement(passes)
         return self._disagreements[passes]
 
     def proposed(self) -> list[tuple[tuple[int, int], ...]]:
-        """For each text where the student sees a name or nearly does, as [start, end) in words, by a pass of its own; see the task."""
+        """Word ranges [start, end) of each text where the student sees, or nearly sees, an entity.
+
+        Makes a pass of its own. See :meth:`tutelage.tasks.protocol.Task.proposed`.
+        """
         found: list[tuple[tuple[int, int], ...]] = [() for _ in self._texts]
         with evaluating(self._module):
             for batch in self._batches("pool", self._texts) if self._by_word else ():
@@ -207,18 +249,19 @@ class StudentPoolView:
                     )
         return found
 
-    def _pool(self) -> _Sights:
-        if self._pool_sights is None:
-            self._pool_sights = self._seen.fetch(
-                self._texts, lambda texts: self._look("pool", texts)
+    def _pool(self) -> _Predictions:
+        if self._pool_predictions is None:
+            self._pool_predictions = self._seen.fetch(
+                self._texts, lambda texts: self._predict("pool", texts)
             )
-        return self._pool_sights
+        return self._pool_predictions
 
-    def _look(self, name: str, texts: Sequence[str]) -> _Sights:
+    def _predict(self, name: str, texts: Sequence[str]) -> _Predictions:
         total, classes = len(texts), len(self._module.task.outputs)
         uncertainties = {kind: np.full(total, np.nan, dtype=np.float32) for kind in KINDS}
         probabilities = np.full((total, classes), np.nan, dtype=np.float32)
         embeddings = np.zeros((total, self._width()), dtype=np.float32)
+        # Each batch writes to its own rows; NER texts without a readable word keep NaN.
         with evaluating(self._module):
             for batch in self._batches(name, texts):
                 logits, states = logits_and_states(self._module, batch.inputs)
@@ -231,15 +274,16 @@ class StudentPoolView:
                     for kind, values in uncertainties.items():
                         values[batch.indices] = uncertainty_of(found, kind)
                     continue
+                # NER: keep the least certain word's distribution, and mean uncertainties.
                 for index, rows, read in zip(batch.indices, found, batch.read, strict=True):
                     if read:
                         words = rows[read]
                         probabilities[index] = words[words.max(axis=1).argmin()]
                         for kind, values in uncertainties.items():
                             values[index] = uncertainty_of(words, kind).mean()
-        return _Sights(probabilities, embeddings, uncertainties)
+        return _Predictions(probabilities, embeddings, uncertainties)
 
-    def _disagree(self, passes: int) -> NDArray[np.float32]:
+    def _dropout_disagreement(self, passes: int) -> NDArray[np.float32]:
         droppers = [
             one
             for one in self._module.modules()
@@ -247,16 +291,19 @@ class StudentPoolView:
         ]
         if not any(one.p > 0 for one in droppers):
             raise ConfigError(
-                "The student has no dropout, so its passes over a text never disagree. Give student.head_dropout=0.1, or another selector=."
+                "The student has no dropout, so its passes over a text never disagree. Give "
+                "student.head_dropout=0.1, or choose another acquire=."
             )
         found = np.full(len(self._texts), np.nan, dtype=np.float32)
         with evaluating(self._module), _seeded(self._module.device, self._seed):
+            # Evaluation mode everywhere except in the dropout modules.
             for one in droppers:
                 one.train()
+            # Per batch: mean distribution and mean entropy over the passes.
             for batch in self._batches("dropout", self._texts):
                 mean = entropies = 0.0
                 for _ in range(passes):
-                    # In double precision: two numbers that are almost equal are subtracted in the end.
+                    # Double precision: the result is a difference of two nearly equal numbers.
                     logs = self._module(batch.inputs).double().log_softmax(dim=-1)
                     mean, entropies = (
                         mean + logs.exp(),
@@ -276,15 +323,16 @@ class StudentPoolView:
         return found
 
     def _width(self) -> int:
-        """D. Asked of the configuration, since there may be no text to see it on."""
+        """Embedding size D, from the configuration, since the pool may be empty."""
         encoder: Any = self._module.network.base_model
         return int(encoder.config.hidden_size)
 
     def _batches(self, name: str, texts: Sequence[str]) -> Iterator[_Batch]:
-        """All texts, chunk by chunk, each chunk from short to long."""
+        """Batches of all texts, chunk by chunk, shortest texts of a chunk first."""
         for start in range(0, len(texts), self._chunk):
             some = texts[start : start + self._chunk]
             given = [text.split(" ") for text in some] if self._by_word else list(some)
+            # Tokenise one chunk, then batch it by length to keep padding short.
             encoded = self._tokenizer(
                 given,
                 truncation=True,
@@ -295,6 +343,7 @@ class StudentPoolView:
             ids = encoded["input_ids"]
             order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
             for first in range(0, len(order), self._batch_size):
+                # Pad the batch, and for NER find the first token of each word.
                 own = order[first : first + self._batch_size]
                 rows = [torch.tensor(ids[index], dtype=torch.long) for index in own]
                 inputs = {
@@ -319,13 +368,14 @@ class StudentPoolView:
 
 @contextmanager
 def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Draw from ``seed`` on the device and the CPU, and leave their generators as they were."""
+    """Context with seeded generators on the CPU and the device; restores both afterwards."""
     on_cuda = device.type == "cuda"
     index = (
         device.index
         if device.index is not None
         else (torch.cuda.current_device() if on_cuda else 0)
     )
+    # Seeding single generators, unlike torch.manual_seed, leaves other devices alone.
     with torch.random.fork_rng(devices=[index] if on_cuda else []):
         torch.default_generator.manual_seed(seed)
         if on_cuda:

@@ -1,4 +1,4 @@
-"""What the train selector makes of one batch: the student's view of it in plain numbers, and the decision."""
+"""Running the train selector on one batch: from logits to plain numbers to row weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tutelage.tasks.protocol import Task
 
 
 class SelectableItem(Protocol):
-    """What is asked of a batch's item (:class:`tutelage.data.items.Item`)."""
+    """The part of :class:`tutelage.data.items.Item` selection reads."""
 
     id: str
     target: str
@@ -25,20 +25,20 @@ class SelectableItem(Protocol):
 
     @property
     def gold(self) -> bool:
-        """True where the target is a gold label."""
+        """True if the target is a gold label."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """The selector's decision about one batch, with what it was decided about.
+    """The selector's decision about one batch, and its inputs.
 
     Attributes:
-        items: the batch's, in order.
-        groups: their classes, [B].
-        weights: [B]; 0 where a row was left out.
-        report: what the selector tells of the step.
-        scores: what it chose by, [B], or None.
+        items: Items of the batch, in order.
+        groups: Group of each row, [B].
+        weights: Weight of each row, [B]; 0 for rows left out.
+        report: Values to log for this step.
+        scores: Score each row was chosen by, [B], or None.
     """
 
     items: tuple[Any, ...]
@@ -54,12 +54,17 @@ def select(
     logits: torch.Tensor | None,
     task: Task,
 ) -> Selected:
-    """Ask ``selector`` about a batch.
+    """Lets the selector weight the rows of a batch.
 
     Args:
-        logits: the student's, [B, C], or [B, L, C] for words; None for a selector that does not look at them.
+        selector: The train selector.
+        items: Items of the batch, in order.
+        logits: Student logits, [B, C], or [B, L, C] for NER; None for a selector without
+            ``watches``.
+        task: The task, for its groups and outputs.
     """
     groups = np.array([item.key for item in items], dtype=np.int64)
+    # Units as (row, token) pairs: one per text, or one per word with a token.
     seen = [
         (row, index)
         for row, item in enumerate(items)
@@ -67,6 +72,7 @@ def select(
         if index >= 0
     ]
     owners, indices = np.array(seen, dtype=np.int64).reshape(-1, 2).T
+    # Distributions of the units, [N, C].
     if logits is None:
         probabilities = np.full((len(seen), len(task.outputs)), np.nan)
     else:
@@ -75,7 +81,7 @@ def select(
     step = Step(
         ids=tuple(item.id for item in items),
         groups=groups,
-        predicted=_said(probabilities, owners, len(items), task),
+        predicted=_predicted_groups(probabilities, owners, len(items), task),
         confidence=np.array([item.confidence for item in items]),
         least_confidence=np.array([item.least_confidence for item in items]),
         gold=np.array([item.gold for item in items]),
@@ -83,14 +89,19 @@ def select(
         owners=owners,
         classes=task.num_groups,
     )
+    # From here on the selector sees numbers only.
     weighed = selector.weigh(step)
     return Selected(tuple(items), groups, weighed.weights, weighed.report, weighed.scores)
 
 
-def _said(probabilities: Floats, owners: Indices, rows: int, task: Task) -> Indices:
-    """The student's class of each row, [rows]: the one that most of its units have, a label before none, of equals the first."""
+def _predicted_groups(probabilities: Floats, owners: Indices, rows: int, task: Task) -> Indices:
+    """Group predicted for each row, [rows]: the most frequent among its units.
+
+    For NER, any entity type outranks no entity, and the first of equally frequent types wins.
+    """
     counts = np.zeros((rows, task.num_groups), dtype=np.int64)
     np.add.at(counts, (owners, np.array(task.output_groups)[probabilities.argmax(axis=-1)]), 1)
+    # len(labels), the group of texts without entities, only wins if nothing else was predicted.
     labelled = counts[:, : len(task.labels)]
     found: Indices = np.where(labelled.any(axis=-1), labelled.argmax(axis=-1), task.num_groups - 1)
     return found

@@ -1,4 +1,4 @@
-"""Entities in raw texts by a token student: words in, tags decoded, and characters out."""
+"""Finding entities in raw texts with a token classifier: characters to words to tags and back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _WINDOWS_AT_ONCE = 64
 
 
 class _Window(NamedTuple):
-    """A stretch of a text's tokens that the network sees at once.
+    """A stretch of a text's tokens the network sees at once.
 
     Attributes:
-        ids: with the special tokens around them.
-        read: places among the text's tokens that are read from this window, each with where it lies in ``ids``.
+        text: Index of the text.
+        ids: Token ids, with special tokens around them.
+        read: Tokens of the text read from this window, each with its position in ``ids``.
     """
 
     text: int
@@ -26,7 +27,12 @@ class _Window(NamedTuple):
 
 
 class _Encoded(NamedTuple):
-    """A text's words as [start, end) in characters, and for each the place of its first token (-1 where it has none)."""
+    """The words of a text.
+
+    Attributes:
+        words: Character range [start, end) of each word.
+        token_indices: First token of each word; -1 for a word without one.
+    """
 
     words: list[tuple[int, int]]
     token_indices: tuple[int, ...]
@@ -35,20 +41,28 @@ class _Encoded(NamedTuple):
 def find_entities(
     network: Any, tokenizer: Any, max_length: int, texts: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """For each text ``{"text", "entities": [{"start", "end", "text", "label", "confidence"}]}``, characters of the text as given.
+    """Finds the entities of raw texts.
 
-    Words are cut by :func:`~tutelage.tasks.spans.split_words`; tags form valid IOB2 where the run's did (``constrained_tags``). A text of
-    more than ``max_length`` tokens is seen through windows that overlap by half, and each word is read where it has the most text around it.
-    ``confidence`` is the probability of the least certain tag of the entity.
+    Words are split by :func:`~tutelage.tasks.spans.split_words`. Tags form valid IOB2 if they did
+    in the run (``constrained_tags``). A text longer than ``max_length`` tokens is read through
+    windows overlapping by half, each word in the window with the most context around it.
 
     Args:
-        network: token classification, its outputs IOB2 tags.
-        tokenizer: a fast one.
+        network: A token classifier with IOB2 tags as outputs.
+        tokenizer: A fast tokenizer.
+        max_length: Largest number of tokens per window, special tokens included.
+        texts: The raw texts.
+
+    Yields:
+        One ``{"text", "entities": [{"start", "end", "text", "label", "confidence"}]}`` per text,
+        with character offsets into the text as given. ``confidence`` is the probability of the
+        least certain tag of the entity.
     """
     tags = [
         network.config.id2label[token_index] for token_index in range(network.config.num_labels)
     ]
     moves = allowed_moves(tags) if getattr(network.config, "constrained_tags", True) else None
+    # Phase 1: tokenise every text without cutting it, and lay windows over it.
     encoded: list[_Encoded] = []
     windows: list[_Window] = []
     for number, text in enumerate(texts):
@@ -65,10 +79,13 @@ def find_entities(
         word_of = whole.word_ids(0)
         encoded.append(_Encoded(words, first_pieces(word_of, len(words))))
         windows += _windows(number, list(whole["input_ids"]), word_of, max_length)
+    # Phase 2: one distribution per token, from its window.
     seen = _distributions(network, tokenizer.pad_token_id, windows)
     for number, (text, (words, token_indices)) in enumerate(zip(texts, encoded, strict=True)):
         rows = [seen.get((number, token_index)) for token_index in token_indices]
+        # Phase 3: decode the words' tags, then map spans back to characters.
         path = best_tags(rows, tags, moves)
+        # An unseen word counts as O, with certainty.
         confidences = [
             1.0 if row is None else row[tag] for row, tag in zip(rows, path, strict=True)
         ]
@@ -91,23 +108,32 @@ def find_entities(
 def _windows(
     number: int, ids: list[int], word_of: Sequence[int | None], max_length: int
 ) -> list[_Window]:
-    """The windows over one text's tokens; each token that belongs to a word is read in exactly one of them."""
+    """Windows over the tokens of one text; each token of a word is read in exactly one of them.
+
+    Args:
+        number: Index of the text.
+        ids: All token ids of the text, special tokens included.
+        word_of: Word of each token; None for special tokens.
+        max_length: Largest number of tokens per window.
+    """
     held = [token_index for token_index, word in enumerate(word_of) if word is not None]
     if not held:
         return []
+    # Special tokens surround every window and reduce its room.
     first, last = held[0], held[-1] + 1
     before, after = ids[:first], ids[last:]
     room = max(1, max_length - len(before) - len(after))
     starts = [first]
     while starts[-1] + room < last:
-        # The last window is as full as the others.
+        # The last window is moved back to be as full as the others.
         starts.append(min(starts[-1] + max(1, room // 2), last - room))
-    # Neighbours meet in the middle of what they share.
+    # Neighbours meet in the middle of their overlap.
     seams = [
         first,
         *((start + room + following) // 2 for start, following in pairwise(starts)),
         last,
     ]
+    # Each window carries the special tokens, and the tokens between its two seams.
     return [
         _Window(
             number,
@@ -124,7 +150,7 @@ def _windows(
 def _distributions(
     network: Any, padding: int, windows: Sequence[_Window]
 ) -> dict[tuple[int, int], list[float]]:
-    """The distribution over the tags at each token, by text and place."""
+    """Tag distribution of each token, by index of its text and of the token."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 

@@ -19,17 +19,17 @@ _UNSAID = ("seed=", "data=", "data.path=", "data.name=")
 
 
 @dataclass(frozen=True, slots=True)
-class SpanCandidate:
+class NamedRun:
     """What is known of a run before arms are told apart.
 
     Attributes:
         data: its data set.
-        words: of its job, as :func:`arm_words` leaves them.
+        words: of its job, as :func:`arm_overrides` leaves them.
         configuration: as :func:`configuration_of` reads it.
     """
 
     data: str
-    words: str
+    overrides: str
     configuration: Mapping[str, Any]
 
     @property
@@ -38,21 +38,25 @@ class SpanCandidate:
         return self.data, json.dumps(self.configuration, sort_keys=True, default=str)
 
 
-def differing_words(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
+def differing_overrides(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
     """The overrides that not every job has."""
     every = set(jobs[0]).intersection(*jobs)
-    return frozenset(word for words in jobs for word in words if word not in every)
+    return frozenset(
+        override for overrides in jobs for override in overrides if override not in every
+    )
 
 
-def arm_words(words: Sequence[str], differing: frozenset[str]) -> str:
+def arm_overrides(overrides: Sequence[str], differing: frozenset[str]) -> str:
     """What a job's words say of its arm; "" for the one that every choice leaves as it is."""
     kept = [
-        word
-        for word in words
-        if word in differing and word != "ablation=none" and not word.startswith(_UNSAID)
+        override
+        for override in overrides
+        if override in differing
+        and override != "ablation=none"
+        and not override.startswith(_UNSAID)
     ]
     # The group's name says nothing where its option does.
-    return " ".join(word.removeprefix("ablation=").removeprefix("method=") for word in kept)
+    return " ".join(override.removeprefix("ablation=").removeprefix("method=") for override in kept)
 
 
 def configuration_of(run: RunFolder) -> dict[str, Any]:
@@ -75,7 +79,7 @@ def configuration_of(run: RunFolder) -> dict[str, Any]:
     return kept
 
 
-def name_arms(runs: Sequence[SpanCandidate]) -> tuple[str, ...]:
+def name_arms(runs: Sequence[NamedRun]) -> tuple[str, ...]:
     """The arm of each run.
 
     On one data set an arm is one configuration, however it was said. Arms of several data sets are one where their words are: a data set
@@ -85,57 +89,57 @@ def name_arms(runs: Sequence[SpanCandidate]) -> tuple[str, ...]:
     first: dict[tuple[str, str], str] = {}
     meant: dict[str, dict[str, str]] = {}
     for run in runs:
-        first.setdefault(run.key, run.words)
-        meant.setdefault(run.words, {}).setdefault(run.data, run.key[1])
+        first.setdefault(run.key, run.overrides)
+        meant.setdefault(run.overrides, {}).setdefault(run.data, run.key[1])
     called: dict[str, str] = {}
-    for words, by_data in meant.items():
+    for overrides, by_data in meant.items():
         same = (
             other
             for other in called
             if (both := by_data.keys() & meant[other])
             and all(by_data[one] == meant[other][one] for one in both)
         )
-        called[words] = called.get(next(same, ""), words)
+        called[overrides] = called.get(next(same, ""), overrides)
     names: dict[tuple[str, str], str] = {}
-    for key, words in first.items():
+    for key, overrides in first.items():
         taken = {name for (data, _), name in names.items() if data == key[0]}
         wanted = (
-            called[words],
-            words,
-            *(f"{words} ({number})" for number in range(2, len(first) + 2)),
+            called[overrides],
+            overrides,
+            *(f"{overrides} ({number})" for number in range(2, len(first) + 2)),
         )
         names[key] = next(name for name in wanted if name not in taken)
     return tuple(names[run.key] for run in runs)
 
 
 def namesakes(
-    runs: Sequence[SpanCandidate], arms: Sequence[str]
+    runs: Sequence[NamedRun], arms: Sequence[str]
 ) -> Iterator[tuple[str, str, str, list[str]]]:
     """Arm, its namesake on the same data set, the data set, and the settings that differ, for arms that the same words would name."""
-    firsts: dict[tuple[str, str], SpanCandidate] = {}
+    firsts: dict[tuple[str, str], NamedRun] = {}
     for run, arm in zip(runs, arms, strict=True):
         if (run.data, arm) in firsts:
             continue
         firsts[run.data, arm] = run
         for (data, other), before in firsts.items():
-            if data == run.data and other != arm and before.words == run.words:
+            if data == run.data and other != arm and before.overrides == run.overrides:
                 yield arm, other, data, _differing_settings(run, before)
                 break
 
 
-def joined(runs: Sequence[SpanCandidate]) -> Iterator[tuple[str, str, list[str]]]:
+def joined(runs: Sequence[NamedRun]) -> Iterator[tuple[str, str, list[str]]]:
     """Words, the data set, and the settings that differ, where runs of one arm by its words have several configurations."""
-    firsts: dict[tuple[str, str], SpanCandidate] = {}
+    firsts: dict[tuple[str, str], NamedRun] = {}
     differing: dict[tuple[str, str], set[str]] = {}
     for run in runs:
-        first = firsts.setdefault((run.words, run.data), run)
+        first = firsts.setdefault((run.overrides, run.data), run)
         if settings := _differing_settings(run, first):
-            differing.setdefault((run.words, run.data), set()).update(settings)
-    for (words, data), settings_of_it in differing.items():
-        yield words, data, sorted(settings_of_it)
+            differing.setdefault((run.overrides, run.data), set()).update(settings)
+    for (overrides, data), settings_of_it in differing.items():
+        yield overrides, data, sorted(settings_of_it)
 
 
-def _differing_settings(run: SpanCandidate, other: SpanCandidate) -> list[str]:
+def _differing_settings(run: NamedRun, other: NamedRun) -> list[str]:
     ours, theirs = _leaves(run.configuration), _leaves(other.configuration)
     missing = object()
     return [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from tutelage.config.compose import compose_config
+from tutelage.config.compose import compose_config, compose_hydra
+from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError
 
 
@@ -21,22 +21,22 @@ class Expected:
         swept: the keys that have several values.
     """
 
-    config: Any
+    config: RunConfig
     total: int | None
     swept: frozenset[str]
 
 
-def expected_jobs(words: Sequence[str]) -> Expected:
+def expected_jobs(overrides: Sequence[str]) -> Expected:
     """What a multirun's overrides come to, together with those of the sweep that they name (hydra.sweeper.params).
 
     Raises:
         ConfigError: an override or the first job's configuration is wrong.
     """
-    firsts, counts = _first_job(words)
+    firsts, counts = _first_job(overrides)
     # The sweep alone first: what the command line says may need what the sweep sets, a method for instance.
-    named = [word for word in firsts if word.startswith(("sweep=", "hydra"))]
+    named = [override for override in firsts if override.startswith(("sweep=", "hydra"))]
     params: Mapping[str, str] = (
-        compose_config(named).hydra.sweeper.get("params") if named else None
+        compose_hydra(named).hydra.sweeper.get("params") if named else None
     ) or {}
     # Like Hydra's sweeper: what the command line says of a key takes the place of what the sweep says.
     of_sweep, more = _first_job(
@@ -44,12 +44,12 @@ def expected_jobs(words: Sequence[str]) -> Expected:
     )
     config = compose_config([*of_sweep, *firsts])
     counts |= more
-    grid = str(config.hydra.sweeper._target_).endswith("BasicSweeper")
-    total = math.prod(counts.values()) if grid else config.hydra.sweeper.get("n_trials")
+    grid = config.hydra.sweeper.endswith("BasicSweeper")
+    total = math.prod(counts.values()) if grid else config.hydra.n_trials
     return Expected(config, total, frozenset(key for key, count in counts.items() if count > 1))
 
 
-def _first_job(words: Sequence[str]) -> tuple[list[str], dict[str, int]]:
+def _first_job(overrides: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     """The overrides with the first value of each list, and how many values each key has; an interval counts as two and has no first."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -57,23 +57,21 @@ def _first_job(words: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     firsts: list[str] = []
     counts: dict[str, int] = {}
     parser = OverridesParser.create()
-    for word in words:
+    for override in overrides:
         try:
-            override = parser.parse_override(word)
+            parsed = parser.parse_override(override)
         except HydraException as error:
-            raise ConfigError(f"{word}: {' '.join(str(error).split())}") from None
-        key = override.get_key_element()
-        if not override.is_sweep_override():
+            raise ConfigError(f"{override}: {' '.join(str(error).split())}") from None
+        key = parsed.get_key_element()
+        if not parsed.is_sweep_override():
             counts[key] = 1
-            firsts.append(word)
-        elif override.is_discrete_sweep():
+            firsts.append(override)
+        elif parsed.is_discrete_sweep():
             try:
-                values = list(override.sweep_string_iterator())
-            except (
-                HydraException
-            ):  # a glob, whose options only Hydra's own parser of a command line knows
+                values = list(parsed.sweep_string_iterator())
+            except HydraException:  # a glob: only Hydra's command line knows its options
                 raise ConfigError(
-                    f"{word} lists nothing that could be counted; name the options, separated by commas."
+                    f"{override} lists nothing that could be counted; name the options, separated by commas."
                 ) from None
             counts[key] = len(values)
             firsts.append(f"{key}={values[0]}")

@@ -14,15 +14,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tutelage.config.compose import quoted
+from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import FOLLOWED
+from tutelage.launch import as_value
 from tutelage.runs.folder import RunFolder
 from tutelage.runs.manifest import config_hash
 from tutelage.sweep.record import JobRecord, SweepFolder
 
 
-def do_job(config: Any, sweep: SweepFolder, number: int, words: Sequence[str]) -> JobRecord:
+def do_job(
+    config: RunConfig, sweep: SweepFolder, number: int, overrides: Sequence[str]
+) -> JobRecord:
     """Do a job of ``sweep``, or find it done; its folder there is a link where the run lies in an earlier time's folder.
 
     Args:
@@ -33,11 +36,13 @@ def do_job(config: Any, sweep: SweepFolder, number: int, words: Sequence[str]) -
         KeyboardInterrupt: the user stopped the sweep; the run has been told, and has ended where it can be resumed.
     """
     own = sweep.path / str(number)
-    words = tuple(
-        word for word in words if not word.lstrip("+~").startswith(("sweep=", "sweep.", "resume="))
+    overrides = tuple(
+        override
+        for override in overrides
+        if not override.lstrip("+~").startswith(("sweep=", "sweep.", "resume="))
     )
-    key = config_hash(config)
-    record = JobRecord(number, words, key, own.name, "running", began=time.time())
+    key = config_hash(config.source)
+    record = JobRecord(number, overrides, key, own.name, "running", began=time.time())
     earlier = sweep.earlier(key) if config.sweep.reuse else None
     if earlier is not None:
         found = "done" if (earlier / "result.json").is_file() else "unfinished"
@@ -76,11 +81,11 @@ def _run(record: JobRecord, sweep: SweepFolder, *, resume: bool) -> int:
     """The exit code of the run's process; what it prints is in the run's console.log."""
     folder = sweep.run_of(record)
     folder.mkdir(parents=True, exist_ok=True)
-    where = f"{'resume' if resume else 'hydra.run.dir'}={quoted(folder)}"
+    where = f"{'resume' if resume else 'hydra.run.dir'}={as_value(folder)}"
     with (folder / "console.log").open("ab") as log:
         # A session of its own: the terminal's Ctrl-C would reach it beside ours, and a run that is told twice ends at once.
         process = subprocess.Popen(
-            [sys.executable, "-m", "tutelage.cli", "train", *record.words, where],
+            [sys.executable, "-m", "tutelage.cli", "train", *record.overrides, where],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from tutelage.config.compose import conf_directory, job_overrides, quoted, require_values, shown
+from tutelage.config.build import task_class
+from tutelage.config.compose import conf_directory, typed_config
+from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError, RunError, did_you_mean
+from tutelage.launch import as_value, job_overrides, shown
 from tutelage.sweep.expected import expected_jobs
 from tutelage.sweep.job import do_job
 from tutelage.sweep.record import SweepFolder
 from tutelage.sweep.session import make_folder, session, tell, tell_end
 
 
-def multirun(words: Sequence[str]) -> int:
+def multirun(overrides: Sequence[str]) -> int:
     """Do the jobs of a multirun, each in a fresh process; what an earlier time of the sweep has done is not done again.
 
     Args:
@@ -34,29 +36,28 @@ def multirun(words: Sequence[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    flags = [word for word in words if word.startswith("-")]
+    flags = [override for override in overrides if override.startswith("-")]
     if unknown := [flag for flag in flags if flag not in ("-m", "--multirun")]:
         raise ConfigError(
             f"A multirun takes overrides and -m, not {unknown[0]}: its jobs are processes of their own, which would not see it."
         )
-    expected = expected_jobs([word for word in words if word not in flags])
-    require_values(expected.config)
+    expected = expected_jobs([override for override in overrides if override not in flags])
     check_metric(expected.config)
-    named = any(word.startswith("hydra.sweep.dir=") for word in words)
-    folder = make_folder(Path(str(expected.config.hydra.sweep.dir)).resolve(), named=named)
+    named = any(override.startswith("hydra.sweep.dir=") for override in overrides)
+    folder = make_folder(expected.config.hydra.sweep_dir.resolve(), named=named)
     sweep = SweepFolder(folder)
-    metric = expected.config.sweep.metric or _quoted(expected.config)[0]
+    metric = expected.config.sweep.metric or _headline_metrics(expected.config)[0]
     console = Console()
     tell(
         console,
         f"sweep {expected.config.sweep.name}: {expected.total or 'some'} jobs in {shown(folder)}",
     )
-    own = [*([] if flags else ["-m"]), f"hydra.sweep.dir={quoted(folder)}"]
-    if str(expected.config.hydra.sweeper._target_).endswith("OptunaSweeper") and not any(
-        "max_failure_rate" in word for word in words
+    own = [*([] if flags else ["-m"]), f"hydra.sweep.dir={as_value(folder)}"]
+    if expected.config.hydra.sweeper.endswith("OptunaSweeper") and not any(
+        "max_failure_rate" in override for override in overrides
     ):
         own.append("hydra.sweeper.max_failure_rate=1.0")  # a trial that fails ends no other
-    sys.argv = ["tutelage", *words, *own]
+    sys.argv = ["tutelage", *overrides, *own]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     failure: RunError | None = None
     decorated = hydra.main(
@@ -97,7 +98,7 @@ def multirun(words: Sequence[str]) -> int:
     return max((one.code for one in sweep.jobs()), default=0)
 
 
-def job(config: Any) -> float | None:
+def job(composed: Any) -> float | None:
     """Hydra's task: one job of a multirun, in whatever process the launcher has put it.
 
     Returns:
@@ -109,27 +110,26 @@ def job(config: Any) -> float | None:
     from hydra.core.hydra_config import HydraConfig
 
     hydra_config = HydraConfig.get()
-    sweep = SweepFolder(Path(str(hydra_config.sweep.dir)))
+    config = typed_config(composed, hydra_config)
+    sweep = SweepFolder(config.hydra.sweep_dir)
     record = do_job(config, sweep, int(hydra_config.job.num), job_overrides())
-    if record.score is None and not str(hydra_config.sweeper._target_).endswith("BasicSweeper"):
+    if record.score is None and not config.hydra.sweeper.endswith("BasicSweeper"):
         raise RunError(
-            f"job {record.number} ({' '.join(record.words)}) has no {config.sweep.metric or 'score'}: {record.error}"
+            f"job {record.number} ({' '.join(record.overrides)}) has no {config.sweep.metric or 'score'}: {record.error}"
         )
     return record.score
 
 
-def _quoted(config: Any) -> tuple[str, ...]:
-    from hydra.utils import get_class
-
-    return tuple(metric.key for metric in get_class(str(config.task._target_)).headline_metrics)
+def _headline_metrics(config: RunConfig) -> tuple[str, ...]:
+    return tuple(metric.key for metric in task_class(config).headline_metrics)
 
 
-def check_metric(config: Any) -> None:
+def check_metric(config: RunConfig) -> None:
     """Refuse a metric that no job will have, before the first one starts.
 
     Raises:
         ConfigError: the task does not quote it.
     """
-    known = _quoted(config)
+    known = _headline_metrics(config)
     if config.sweep.metric and config.sweep.metric not in known:
         raise ConfigError(did_you_mean("sweep.metric", str(config.sweep.metric), known))

@@ -32,7 +32,7 @@ class JobRecord:
     """
 
     number: int
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     config_hash: str
     folder: str
     state: State
@@ -47,8 +47,8 @@ class JobRecord:
     def title(self, swept: frozenset[str]) -> str:
         """What tells it from the others: its values of the keys that are ``swept``."""
         return "  ".join(
-            word for word in self.words if word.partition("=")[0] in swept
-        ) or " ".join(self.words)
+            override for override in self.overrides if override.partition("=")[0] in swept
+        ) or " ".join(self.overrides)
 
 
 class SweepFolder:
@@ -85,7 +85,7 @@ class SweepFolder:
         for path in sorted((self.path / "jobs").glob("*.json")):
             fields: dict[str, Any] = RunFolder(self.path).read_json(f"jobs/{path.name}") or {}
             try:
-                found.append(JobRecord(**{**fields, "words": tuple(fields["words"])}))
+                found.append(JobRecord(**{**fields, "overrides": tuple(fields["overrides"])}))
             except (TypeError, KeyError) as error:
                 raise RunError(
                     f"{path} is no job's record ({error}); it was altered. Remove it and start the sweep again."

@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 from tutelage.errors import RunError
 from tutelage.runs.folder import RunFolder
 from tutelage.sweep.arms import (
-    SpanCandidate,
-    arm_words,
+    NamedRun,
+    arm_overrides,
     configuration_of,
-    differing_words,
+    differing_overrides,
     joined,
     name_arms,
     namesakes,
@@ -118,12 +118,12 @@ def read_sweep(folder: Path, metric: str | None = None, by_overrides: bool = Fal
         raise RunError(
             f"None of the {len(jobs)} jobs of {sweep.path} is done, so there is nothing to report. The first error: {jobs[0].error}"
         )
-    differing = differing_words([job.words for job in jobs])
+    differing = differing_overrides([job.overrides for job in jobs])
     if metric is None and (composed := sweep.path / "multirun.yaml").is_file():
         metric = OmegaConf.select(OmegaConf.load(composed), "sweep.metric")
     read = [_run(sweep.run_of(job), job, differing, metric) for job in done]
     candidates = [candidate for _, candidate in read]
-    names = tuple(one.words for one in candidates) if by_overrides else name_arms(candidates)
+    names = tuple(one.overrides for one in candidates) if by_overrides else name_arms(candidates)
     runs = tuple(replace(run, arm=arm) for (run, _), arm in zip(read, names, strict=True))
     found: dict[str, Any] = RunFolder(sweep.run_of(done[0])).read_json("result.json")
     titles = {one["key"]: one["title"] for one in found["metrics"]}
@@ -159,7 +159,7 @@ def mean_share(runs: Sequence[ArmRun], key: str) -> float | None:
 
 def _run(
     folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None
-) -> tuple[ArmRun, SpanCandidate]:
+) -> tuple[ArmRun, NamedRun]:
     if not (folder / "result.json").is_file():
         raise RunError(
             f"{folder} has no result.json: the run that job {job.number} found there is gone. Start the sweep again."
@@ -172,17 +172,17 @@ def _run(
         )
     # Folders of own data are all called "files".
     own = [
-        Path(word.partition("=")[2].strip("'")).name
-        for word in job.words
-        if word in differing and word.startswith("data.path=")
+        Path(override.partition("=")[2].strip("'")).name
+        for override in job.overrides
+        if override in differing and override.startswith("data.path=")
     ]
     data = " ".join([manifest["data"]["name"], *own])
-    words = arm_words(job.words, differing) or str(manifest.get("method") or "all runs")
+    overrides = arm_overrides(job.overrides, differing) or str(manifest.get("method") or "all runs")
     curve = read_curve(files, metric or result["metrics"][0]["key"], manifest["data"]["pool"])
     told = result.get("share_of_data") or {}
     shares = {key: float(told[key]) for key in SHARES if told.get(key) is not None}
     run = ArmRun(
-        words,
+        overrides,
         data,
         int(result["seed"]),
         folder,
@@ -191,26 +191,26 @@ def _run(
         shares,
         curve,
     )
-    return run, SpanCandidate(data, words, configuration_of(files))
+    return run, NamedRun(data, overrides, configuration_of(files))
 
 
 def _of_jobs(jobs: Sequence[JobRecord], expected: int, differing: frozenset[str]) -> Iterator[str]:
     for job in jobs:
         if job.state == "failed":
-            yield f"Job {job.number} failed ({arm_words(job.words, differing) or 'as it is'}): {job.error}"
+            yield f"Job {job.number} failed ({arm_overrides(job.overrides, differing) or 'as it is'}): {job.error}"
     if left := [job for job in jobs if job.state in ("running", "left out")]:
         yield f"{len(left)} of {len(jobs)} jobs were not done when this was drawn."
     if never := max(0, expected - len(jobs)):
         yield f"{never} of {expected} jobs were never begun; the same command does them."
 
 
-def _of_names(candidates: Sequence[SpanCandidate], names: Sequence[str]) -> Iterator[str]:
+def _of_names(candidates: Sequence[NamedRun], names: Sequence[str]) -> Iterator[str]:
     for arm, other, data, keys in namesakes(candidates, names):
         more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
         yield f"{arm} on {data} has the words of {other} and another configuration: {', '.join(keys[:3])}{more}."
 
 
-def _of_joined(candidates: Sequence[SpanCandidate]) -> Iterator[str]:
+def _of_joined(candidates: Sequence[NamedRun]) -> Iterator[str]:
     alike: dict[tuple[str, ...], list[str]] = {}
     for arm, data, keys in joined(candidates):
         alike.setdefault(tuple(keys), []).append(f"{arm} on {data}")

@@ -7,12 +7,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from tutelage.config.compose import shown
-from tutelage.errors import ConfigError, RunError, did_you_mean
+from tutelage.config.build import shares_engine
+from tutelage.config.schema import RunConfig
+from tutelage.errors import RunError
+from tutelage.launch import shown
 from tutelage.sweep.board import Board
 from tutelage.sweep.record import JobRecord, SweepFolder
 
@@ -22,7 +23,7 @@ _ON_THIS_MACHINE = ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
 
 @contextlib.contextmanager
 def session(
-    config: Any,
+    config: RunConfig,
     sweep: SweepFolder,
     total: int | None,
     title: Callable[[JobRecord], str],
@@ -44,9 +45,9 @@ def session(
         yield
 
 
-def tell(console: Console, words: str) -> None:
+def tell(console: Console, line: str) -> None:
     """Print a line as it is, however long: paths in it can be copied."""
-    console.print(words, highlight=False, soft_wrap=True, markup=False)
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def tell_end(sweep: SweepFolder, console: Console) -> dict[str, int]:
@@ -106,23 +107,21 @@ def _stoppable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_teacher(config: Any, folder: Path) -> Iterator[None]:
+def _one_teacher(config: RunConfig, folder: Path) -> Iterator[None]:
     """One engine for every job of this machine, loaded by the first that asks; the jobs find it by their environment."""
     from tutelage.teacher.engines.shared import ADDRESS, EngineHost, shared_address
 
-    choice = str(config.sweep.share_teacher).lower()
-    if choice not in ("auto", "true", "false"):
-        raise ConfigError(did_you_mean("sweep.share_teacher", choice, ("auto", "true", "false")))
-    near = str(config.hydra.launcher._target_).rsplit(".", 1)[-1] in _ON_THIS_MACHINE
-    wanted = choice == "true" or (choice == "auto" and near)
-    if not near and choice != "true" and (address := os.environ.pop(ADDRESS, "")):
+    choice = config.sweep.share_teacher
+    near = config.hydra.launcher.rpartition(".")[2] in _ON_THIS_MACHINE
+    wanted = near if choice == "auto" else bool(choice)
+    if not near and choice is not True and (address := os.environ.pop(ADDRESS, "")):
         # Jobs elsewhere inherit the environment and cannot reach a socket of this machine.
         try:
             yield
         finally:
             os.environ[ADDRESS] = address
         return
-    if not wanted or shared_address() or not str(config.teacher._target_).endswith("VllmTeacher"):
+    if not wanted or shared_address() or not shares_engine(config):
         yield
         return
     with EngineHost(folder / "engine.log") as host:

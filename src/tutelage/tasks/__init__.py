@@ -1,1 +1,1 @@
-"""Tasks: each knows its label space and metrics, and nothing of models or teachers."""
+"""Tasks: label spaces, target encoding and metrics, independent of models and teachers."""

@@ -12,10 +12,10 @@ from tutelage.tasks.protocol import Metric, Mistake, Reading
 
 
 class ClassificationTask:
-    """One label out of C for each text.
+    """Single-label classification: one of C labels per text.
 
     Args:
-        labels: the label space.
+        labels: The label space. Comes from the data set, not from the configuration.
     """
 
     name = "classification"
@@ -34,14 +34,14 @@ class ClassificationTask:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The labels' names."""
+        """Names of the labels."""
         return tuple(self._index)
 
     def label_index(self, name: str) -> int:
-        """The place of a label.
+        """Index of a label.
 
         Raises:
-            DataError: there is no such label.
+            DataError: There is no such label.
         """
         try:
             return self._index[name]
@@ -49,13 +49,13 @@ class ClassificationTask:
             raise DataError(did_you_mean("label", name, self._index)) from None
 
     def target_vectors(self, row: Row) -> list[list[float]]:
-        """One-hot of the row's target."""
+        """One-hot vector of the row's target."""
         vector = [0.0] * len(self._labels)
         vector[self.label_index(row.target)] = 1.0
         return [vector]
 
     def teacher_vectors(self, row: Row) -> list[list[float]]:
-        """The teacher's calibrated distribution, or one-hot where the row has none."""
+        """The teacher's calibrated distribution, or the one-hot target without one."""
         return (
             [list(row.distribution.probabilities)]
             if row.distribution is not None
@@ -68,26 +68,31 @@ class ClassificationTask:
 
     @property
     def num_groups(self) -> int:
-        """One a label."""
+        """Number of labels."""
         return len(self._labels)
 
     @property
     def output_groups(self) -> tuple[int, ...]:
-        """The label's own place."""
+        """The index of each label."""
         return tuple(range(self.num_groups))
 
     def group_of(self, row: Row, counts: Mapping[str, int]) -> int:
-        """The place of the row's label."""
+        """Index of the row's label."""
         return self.label_index(row.target)
 
     def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
-        """The most probable label, the first of equals, and the probabilities."""
+        """The most probable label, with the probabilities.
+
+        Args:
+            probabilities: A single distribution over the labels.
+        """
+        # A text has exactly one distribution, and is never unseen.
         (values,) = probabilities
         assert values is not None
         return Reading(self.decode(values), tuple(values))
 
     def decode(self, probabilities: Sequence[float]) -> str:
-        """The most probable label; the first of equals."""
+        """The most probable label; the first one in a tie."""
         return self._labels[
             max(range(len(probabilities)), key=lambda index: (probabilities[index], -index))
         ].name
@@ -95,7 +100,7 @@ class ClassificationTask:
     def proposed(
         self, probabilities: Sequence[Sequence[float] | None]
     ) -> tuple[tuple[int, int], ...]:
-        """Nothing: a class has no place."""
+        """Always empty: there are no entities."""
         return ()
 
     def classes(self, target: str) -> tuple[str, ...]:
@@ -103,17 +108,18 @@ class ClassificationTask:
         return (target,)
 
     def mistakes(self, outcome: Outcome) -> tuple[Mistake, ...]:
-        """The right label and the wrong one, where they differ."""
+        """The correct and the predicted label, if they differ."""
         return () if outcome.correct else (Mistake(outcome.target, outcome.predicted),)
 
     def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
-        """The teacher's probability of the target less that of the prediction."""
+        """The teacher's probability of the target minus its probability of the prediction."""
         return distribution.probability(outcome.target) - distribution.probability(
             outcome.predicted
         )
 
     def shown(self, outcome: Outcome) -> dict[str, object]:
-        """The text with the right and the predicted label."""
+        """The text with its correct and its predicted label."""
+        # The prompt shows labels with their words and descriptions, not plain names.
         by_name = {label.name: label for label in self._labels}
         return {
             "text": outcome.text,
@@ -122,7 +128,7 @@ class ClassificationTask:
         }
 
     def scores(self, outcomes: Sequence[Outcome]) -> dict[str, ClassScore]:
-        """Precision, recall and F1 of each class; 0 where a class was neither predicted nor present."""
+        """Precision, recall and F1 of each class; 0 for a class neither present nor predicted."""
         from sklearn.metrics import precision_recall_fscore_support
 
         names = [label.name for label in self._labels]
@@ -142,12 +148,17 @@ class ClassificationTask:
         }
 
     def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """Accuracy and macro-F1 in [0, 1], and the classes' scores. Macro-F1 is over the classes present or predicted."""
+        """Accuracy and macro-F1, both in [0, 1], and the scores of each class.
+
+        Macro-F1 is the mean over the classes present or predicted.
+        """
         scores = self.scores(outcomes)
+        # Classes absent from both sides would pull the mean down.
         seen = {outcome.target for outcome in outcomes} | {
             outcome.predicted for outcome in outcomes
         }
         present = [score.f1 for name, score in scores.items() if name in seen]
+        # Guards against empty outcomes: every mean is then 0.
         return {
             "accuracy": sum(outcome.correct for outcome in outcomes) / max(1, len(outcomes)),
             "macro_f1": sum(present) / max(1, len(present)),

@@ -1,4 +1,4 @@
-"""Named entity recognition: flat spans of words, one type each, learnt and read as IOB2 tags."""
+"""Named entity recognition: flat, typed spans of words, learnt and decoded as IOB2 tags."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from tutelage.tasks.spans import Span, from_tags, read_spans, strict_tags, to_ta
 from tutelage.tasks.tag_decoding import allowed_moves, best_tags, two_best_tags
 
 OUTSIDE = "O"
-"""The class of a text without entities, and of a mention that is none."""
+"""Class of a text without entities, and of a span candidate that is no entity."""
 
 WordWeights = Literal["row", "confidence"]
 
 
 class NerTask:
-    """Entities of the types ``labels`` in texts whose words are joined by single spaces.
+    """Named entity recognition in texts of words joined by single spaces.
 
-    A text is right when its set of (span, type) is (ours; the papers do not say).
+    A text counts as correct if its set of (span, type) pairs is correct (our definition; the papers
+    give none).
 
     Args:
-        labels: the entity types.
-        constrained: let the student's tags form valid IOB2 only (no I- after O or another type) when they are read. Then the strict
-            and the default mode of seqeval say the same.
-        word_weights: what a word weighs in the loss: "row" the row's weight, "confidence" that times the teacher's confidence in the
-            entity that it is of (1 for the other words, and where the teacher gave none: gold). Ours; the papers weigh texts. A loss that
-            learns the teacher's distribution has that confidence in it already. Selectors look at rows and words unweighted.
+        labels: The entity types. They come from the data set, not from the configuration.
+        constrained: Restrict decoded tags to valid IOB2: no I- after O or after another type. The
+            strict and the default mode of seqeval then agree.
+        word_weights: Weight of a word in the loss: "row" for the row's weight, or "confidence" for
+            this weight times the teacher's confidence in the entity the word belongs to (1 for all
+            other words, and without a teacher opinion, as in gold rows). Ours; the papers weight
+            texts. A loss on the teacher's distribution already contains this confidence. Selectors
+            see rows and words unweighted.
 
     Raises:
         ConfigError: ``word_weights`` is unknown.
@@ -51,6 +54,7 @@ class NerTask:
             )
         self._labels = tuple(labels)
         self._by_confidence = word_weights == "confidence"
+        # O comes first, then B- and I- of each type, in the order of the types.
         self._tags = ("O", *(f"{mark}-{label.name}" for label in self._labels for mark in "BI"))
         self._index = {tag: index for index, tag in enumerate(self._tags)}
         self.constrained = constrained
@@ -67,10 +71,10 @@ class NerTask:
         return self._tags
 
     def target_vectors(self, row: Row) -> list[list[float]]:
-        """One-hot of each word's tag.
+        """One-hot vector of each word's tag.
 
         Raises:
-            DataError: a type is not of this task.
+            DataError: The target has an entity type unknown to this task.
         """
         vectors = []
         for tag in to_tags(read_spans(row.target), len(row.text.split(" "))):
@@ -84,33 +88,47 @@ class NerTask:
         return vectors
 
     def teacher_vectors(self, row: Row) -> list[list[float]]:
-        """One-hot outside entities; in an entity its tag has the entity's confidence, and O the rest."""
+        """The teacher's distribution per word.
+
+        One-hot outside entities. Inside an entity, its tag has the confidence of the entity and O
+        the rest.
+        """
         vectors = self.target_vectors(row)
+        # Scale the one-hot tag, and give O the remainder.
         for index, confidence in _confidences(row):
             vectors[index] = [confidence * value for value in vectors[index]]
             vectors[index][0] += 1.0 - confidence
         return vectors
 
     def unit_weights(self, row: Row) -> list[float]:
-        """What each word weighs; see ``word_weights``."""
+        """Weight of each word in the loss; see ``word_weights``."""
         weights = [row.weight] * len(row.text.split(" "))
+        # Words outside entities, and rows without confidences, keep the row's weight.
         for index, confidence in _confidences(row) if self._by_confidence else ():
             weights[index] *= confidence
         return weights
 
     @property
     def num_groups(self) -> int:
-        """One a type, and one for texts without entities."""
+        """One group per type, and one for texts without entities."""
         return len(self._labels) + 1
 
     @property
     def output_groups(self) -> tuple[int, ...]:
-        """The type's place for each of its tags; for O that of texts without entities."""
+        """Group of each tag: its type's index; for O the group of texts without entities."""
         return (len(self._labels), *(index for index in range(len(self._labels)) for _ in "BI"))
 
     def group_of(self, row: Row, counts: Mapping[str, int]) -> int:
-        """The place of the row's rarest type (ours; LLKD is about classification); the number of types for a text without entities."""
+        """Index of the row's rarest type, or the number of types for a text without entities.
+
+        Grouping by the rarest type is ours; LLKD covers classification only.
+
+        Args:
+            row: The row.
+            counts: Number of rows with each type.
+        """
         names = [label.name for label in self._labels]
+        # The rarest type wins, the lower index in a tie.
         return min(
             (names.index(name) for name in self.classes(row.target) if name != OUTSIDE),
             key=lambda index: (counts.get(names[index], 0), index),
@@ -118,8 +136,13 @@ class NerTask:
         )
 
     def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
-        """The marking of the best tags, read strictly, and the probability of the least certain one."""
+        """Decodes the best tags, read strictly, with the probability of the least certain one.
+
+        Args:
+            probabilities: One distribution over the tags per word; None for an unseen word.
+        """
         indices = best_tags(probabilities, self._tags, self._moves)
+        # Unseen words have no probability to report.
         certain = [
             row[index] for row, index in zip(probabilities, indices, strict=True) if row is not None
         ]
@@ -131,7 +154,12 @@ class NerTask:
     def proposed(
         self, probabilities: Sequence[Sequence[float] | None]
     ) -> tuple[tuple[int, int], ...]:
-        """Where the best reading or the second-best one has an entity, each place once."""
+        """Word ranges with an entity in the best or the second-best tag sequence, each range once.
+
+        Args:
+            probabilities: One distribution over the tags per word; None for an unseen word.
+        """
+        # The second-best sequence adds the entities the student nearly sees.
         readings = two_best_tags(probabilities, self._tags, self._moves)
         return tuple(
             sorted(
@@ -144,7 +172,7 @@ class NerTask:
         )
 
     def classes(self, target: str) -> tuple[str, ...]:
-        """The types in order of their first entity; ("O",) without one."""
+        """The types in the order of their first entity; ("O",) without entities."""
         return tuple(dict.fromkeys(span.type for span in read_spans(target))) or (OUTSIDE,)
 
     def errors(self, outcome: Outcome) -> list[SpanError]:
@@ -152,12 +180,13 @@ class NerTask:
         return span_errors(read_spans(outcome.target), read_spans(outcome.predicted))
 
     def mistakes(self, outcome: Outcome) -> tuple[Mistake, ...]:
-        """Every error: the types on both sides, and the words."""
+        """Every error, with the type on either side and the words."""
+        # Gold entities, to recognise invented spans overlapping one of them.
         words, gold = outcome.text.split(" "), read_spans(outcome.target)
 
-        def told(error: SpanError) -> str:
+        def words_of(error: SpanError) -> str:
             span = error.gold or error.predicted
-            # What was marked beside an entity and in a part of it is no example of words that are none.
+            # A span overlapping a gold entity is no example of words outside entities.
             if span is None or (
                 error.gold is None
                 and any(span.start < one.end and one.start < span.end for one in gold)
@@ -169,22 +198,27 @@ class NerTask:
             Mistake(
                 error.gold.type if error.gold else "",
                 error.predicted.type if error.predicted else "",
-                told(error),
+                words_of(error),
             )
             for error in self.errors(outcome)
         )
 
     def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
-        """The teacher's probability of the type it was asked for less that of the runner-up."""
+        """The teacher's probability of its first type minus its probability of the second.
+
+        The distribution is the one over the types of the span candidate and "O"; the outcome is
+        unused.
+        """
         first, second = sorted(distribution.probabilities, reverse=True)[:2]
         return first - second
 
     def shown(self, outcome: Outcome) -> dict[str, object]:
-        """The text, its entities, and each error with its kind, mention and types in words."""
+        """The text, its entities, and each error with kind, mention and types."""
         words = outcome.text.split(" ")
+        # The prompt shows labels with their words and descriptions, not plain names.
         by_name = {label.name: label for label in self._labels}
 
-        def told(span: Span | None) -> dict[str, object] | None:
+        def described(span: Span | None) -> dict[str, object] | None:
             return (
                 {"mention": " ".join(words[span.start : span.end]), "label": by_name[span.type]}
                 if span
@@ -193,22 +227,30 @@ class NerTask:
 
         return {
             "text": outcome.text,
-            "entities": [told(span) for span in read_spans(outcome.target)],
+            "entities": [described(span) for span in read_spans(outcome.target)],
             "errors": [
-                {"kind": error.kind, "gold": told(error.gold), "predicted": told(error.predicted)}
+                {
+                    "kind": error.kind,
+                    "gold": described(error.gold),
+                    "predicted": described(error.predicted),
+                }
                 for error in self.errors(outcome)
             ],
         }
 
     def scores(self, outcomes: Sequence[Outcome]) -> dict[str, ClassScore]:
-        """Strict precision, recall and F1 of each type: an entity counts where its words and its type are right."""
+        """Strict precision, recall and F1 of each type.
+
+        An entity counts as correct if both its words and its type are.
+        """
         right: Counter[str] = Counter()
         gold: Counter[str] = Counter()
         predicted: Counter[str] = Counter()
         for outcome in outcomes:
-            wanted, found = set(read_spans(outcome.target)), set(read_spans(outcome.predicted))
-            right.update(span.type for span in wanted & found)
-            gold.update(span.type for span in wanted)
+            correct, found = set(read_spans(outcome.target)), set(read_spans(outcome.predicted))
+            # Equal spans have equal words and an equal type.
+            right.update(span.type for span in correct & found)
+            gold.update(span.type for span in correct)
             predicted.update(span.type for span in found)
         return {
             label.name: _score(right[label.name], predicted[label.name], gold[label.name])
@@ -216,14 +258,16 @@ class NerTask:
         }
 
     def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """seqeval's micro F1 in strict IOB2 mode (what we quote) and in its default mode, errors by kind, and each type's scores.
+        """seqeval's micro F1 in two modes, accuracy, errors by kind, and scores per type.
 
-        The default mode, which old papers quote, reads an I- that nothing begins as an entity of its own.
+        The strict IOB2 mode is our headline metric. The default mode, common in older papers, reads
+        an I- tag without a beginning as an entity of its own.
         """
         from seqeval.metrics import f1_score
         from seqeval.scheme import IOB2
 
         lengths = [len(outcome.text.split(" ")) for outcome in outcomes]
+        # Predictions are scored as raw tags, since only these may break the IOB2 scheme.
         gold = [
             to_tags(read_spans(outcome.target), length)
             for outcome, length in zip(outcomes, lengths, strict=True)
@@ -232,7 +276,9 @@ class NerTask:
             list(outcome.tags) or to_tags(read_spans(outcome.predicted), length)
             for outcome, length in zip(outcomes, lengths, strict=True)
         ]
+        # seqeval cannot score tag sequences without any entity.
         marked = any(tag != "O" for tags in (*gold, *predicted) for tag in tags)
+        # Error kinds come from the decoded spans, like those of the feedback.
         kinds = Counter(error.kind for outcome in outcomes for error in self.errors(outcome))
         return {
             "f1_strict": float(
@@ -248,7 +294,10 @@ class NerTask:
 
 
 def _confidences(row: Row) -> list[tuple[int, float]]:
-    """The words that are in entities, by place, with the teacher's confidence in theirs; nothing where it gave none."""
+    """Words inside entities, each with the teacher's confidence in its entity.
+
+    Empty if the teacher gave no confidence per entity.
+    """
     spans = read_spans(row.target)
     if len(row.entity_confidence) != len(spans):
         return []

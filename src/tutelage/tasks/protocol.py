@@ -1,4 +1,4 @@
-"""What the loop asks of a task. Everything outside ``tasks/`` is written once against this."""
+"""Interface of a task; everything outside ``tasks/`` is written against it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,26 @@ from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One of the numbers that a task quotes: its key in ``metrics`` and how it is written above a column."""
+    """A headline metric of a task.
+
+    Attributes:
+        key: Key of the metric in ``metrics``.
+        title: Column title.
+    """
 
     key: str
     title: str
 
 
 class Reading(NamedTuple):
-    """What the student's distributions over one text mean; the fields are those of :class:`tutelage.records.Outcome`."""
+    """The student's decoded prediction for one text, with the field names of an Outcome.
+
+    Attributes:
+        predicted: Predicted target.
+        probabilities: The student's probabilities; for NER the probability of its least certain
+            word.
+        tags: For NER, the student's tags word by word.
+    """
 
     predicted: str
     probabilities: tuple[float, ...]
@@ -26,12 +38,13 @@ class Reading(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """One thing that the student got wrong; each of the classes is "" where there is none.
+    """One error of the student.
 
     Attributes:
-        right: the class; "" for an entity that was invented.
-        predicted: what it was taken for; "" for an entity that was missed. The class itself where only the entity's boundary is wrong.
-        words: for NER those of the entity, or what was marked where there is none.
+        right: The correct class; "" for an invented entity.
+        predicted: The predicted class; "" for a missed entity. Equal to ``right`` if only the
+            boundary of an entity is wrong.
+        words: For NER, the words of the entity, or the words wrongly marked as one.
     """
 
     right: str
@@ -44,7 +57,7 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """The group option's name: "classification" or "ner"."""
+        """Name of the configuration option: "classification" or "ner"."""
         ...
 
     @property
@@ -54,7 +67,7 @@ class Task(Protocol):
 
     @property
     def is_token_level(self) -> bool:
-        """True where the student labels each word, False where it labels the whole text."""
+        """True if the student labels each word, False if it labels whole texts."""
         ...
 
     @property
@@ -64,64 +77,103 @@ class Task(Protocol):
 
     @property
     def headline_metrics(self) -> tuple[Metric, Metric]:
-        """The two numbers that stand for a run; the first is the one that is compared."""
+        """The two metrics reported for a run; the first one is compared between runs."""
         ...
 
     @property
     def monitor(self) -> str:
-        """The metric that ``patience`` and the feedback's balance look at."""
+        """Metric for ``patience`` and for balancing the feedback."""
         ...
 
     def target_vectors(self, row: Row) -> list[list[float]]:
-        """What the student is trained towards: one distribution over ``outputs`` for the text, or for each of its words."""
+        """Training targets of a row.
+
+        Args:
+            row: The row.
+
+        Returns:
+            One distribution over ``outputs`` for the text, or one per word.
+        """
         ...
 
     def teacher_vectors(self, row: Row) -> list[list[float]]:
-        """The teacher's distribution over ``outputs``, as many as ``target_vectors`` gives, which it is where the teacher said nothing."""
+        """The teacher's distributions over ``outputs``, in the form of ``target_vectors``.
+
+        Equal to ``target_vectors`` for a row without a teacher opinion.
+        """
         ...
 
     def unit_weights(self, row: Row) -> list[float]:
-        """Weights in the loss, one for each of ``target_vectors``: the row's own, unless the task tells its words apart."""
+        """Loss weights, one per target vector.
+
+        All equal to the row's weight, unless the task weights its words separately.
+        """
         ...
 
     @property
     def num_groups(self) -> int:
-        """Number of values that :meth:`group_of` returns."""
+        """Number of groups :meth:`group_of` can return."""
         ...
 
     @property
     def output_groups(self) -> tuple[int, ...]:
-        """For each of ``outputs`` the key of a row that is of it alone."""
+        """Group of each output class."""
         ...
 
     def group_of(self, row: Row, counts: Mapping[str, int]) -> int:
-        """Place in ``labels`` of the class that a row is counted under, the rarest by ``counts``; their number where it has none."""
+        """Group a row is counted under: the index in ``labels`` of its rarest class.
+
+        Args:
+            row: The row.
+            counts: Number of rows of each class.
+
+        Returns:
+            An index in ``labels``, or len(labels) for a row without any class.
+        """
         ...
 
     def read(self, probabilities: Sequence[Sequence[float] | None]) -> Reading:
-        """The meaning of the student's distributions, as many as ``target_vectors`` gives (None for a word that it did not see)."""
+        """Decodes the student's distributions for one text.
+
+        Args:
+            probabilities: One distribution per target vector; None for a word the student has not
+                seen.
+        """
         ...
 
     def proposed(
         self, probabilities: Sequence[Sequence[float] | None]
     ) -> tuple[tuple[int, int], ...]:
-        """Where the student's distributions see a name or nearly do, as [start, end) in words; for a task without names nothing."""
+        """Word ranges [start, end) where the student sees, or nearly sees, an entity.
+
+        Args:
+            probabilities: One distribution per target vector; None for a word the student has not
+                seen.
+
+        Returns:
+            The ranges in order; empty for tasks without entities.
+        """
         ...
 
     def classes(self, target: str) -> tuple[str, ...]:
-        """The classes that a target holds, the one that it is counted under first; for NER without entities ("O",)."""
+        """Classes in a target, the one it is counted under first; ("O",) without entities."""
         ...
 
     def mistakes(self, outcome: Outcome) -> tuple[Mistake, ...]:
-        """What the student got wrong in one text."""
+        """The student's errors on one text."""
         ...
 
     def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
-        """By how much the teacher is surer of its own opinion than of what the student made of the text."""
+        """Difference between the teacher's probability of its own opinion and of the alternative.
+
+        Args:
+            distribution: The teacher's distribution.
+            outcome: The student's outcome on the text.
+        """
         ...
 
     def shown(self, outcome: Outcome) -> dict[str, object]:
-        """An outcome as variables of the analysis prompt."""
+        """Template variables of one outcome for the analysis prompt."""
         ...
 
     def scores(self, outcomes: Sequence[Outcome]) -> dict[str, ClassScore]:
@@ -129,5 +181,10 @@ class Task(Protocol):
         ...
 
     def metrics(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """The field's metrics over ``outcomes``, plain values: those of ``headline_metrics``, "accuracy" (outcomes right) and "per_class"."""
+        """The task's metrics over ``outcomes``, as plain values.
+
+        Returns:
+            The keys of ``headline_metrics``, "accuracy" (share of correct outcomes), "per_class",
+            and any further metrics of the task.
+        """
         ...

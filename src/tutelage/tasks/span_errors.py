@@ -1,4 +1,4 @@
-"""What is wrong with a marking, entity by entity: type, boundary, both, missed, invented (after MUC-5's categories)."""
+"""Errors of an annotation by kind: type, boundary, both, missed, invented (after MUC-5)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ ErrorKind = Literal["type", "boundary", "type and boundary", "missed", "invented
 
 @dataclass(frozen=True, slots=True)
 class SpanError:
-    """One error: the right entity, what was predicted in its place, or one of them alone."""
+    """One error of an annotation.
+
+    Attributes:
+        kind: "type", "boundary", "type and boundary", "missed" or "invented".
+        gold: The correct entity; None for an invented one.
+        predicted: The predicted entity; None for a missed one.
+    """
 
     kind: ErrorKind
     gold: Span | None
@@ -21,19 +27,26 @@ class SpanError:
 
 
 def span_errors(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanError]:
-    """The errors in the order of the text.
+    """Errors of a predicted annotation, in text order.
 
-    Each wrong prediction is paired with the wrong gold entity that it shares the most words with, the same type first of equals;
-    what finds no partner is missed or invented.
+    Each wrong prediction is paired with the unmatched gold entity sharing the most words, the same
+    type first among ties; spans without a partner are missed or invented.
 
-    Where no span overlaps two of the other marking, these are the counts of MUC-5 as nervaluate has them (a test compares them): strict's
-    incorrect are type, boundary and both; exact's incorrect and partial's partial are boundary and both; of the type alone, incorrect
-    are type and both. Elsewhere the totals are still the same, and the correct ones but for those of the type alone. The pairs are not,
-    on purpose: nervaluate lets each prediction in turn take the first free entity that it touches, and pairs anew for the type; here the
-    words decide, as for a reader of the errors, and every kind has the same pairs. That can leave more spans without a partner.
+    Without spans overlapping two spans of the other annotation, these counts are MUC-5's as in
+    nervaluate (a test compares them): strict's incorrect are type, boundary and both; exact's
+    incorrect and partial's partial are boundary and both; type's incorrect are type and both.
+    Otherwise the totals still agree, and so do the correct ones except for type alone. The pairs
+    differ on purpose: nervaluate lets each prediction in turn take the first free entity it
+    touches, and pairs again for the type. Here the words decide, as for a reader of the errors, and
+    all kinds share the same pairs. This can leave more spans without a partner.
+
+    Args:
+        gold: The correct entities.
+        predicted: The predicted entities.
     """
     wanted, found = set(gold), set(predicted)
     open_gold, open_predicted = sorted(wanted - found), sorted(found - wanted)
+    # Candidate pairs, best first: most shared words, then equal types, then text order.
     pairs = sorted(
         (-shared, one.type != other.type, one, other)
         for one in open_gold
@@ -41,11 +54,13 @@ def span_errors(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanErr
         if (shared := min(one.end, other.end) - max(one.start, other.start)) > 0
     )
     errors: list[SpanError] = []
+    # Match greedily; each span takes part in one error only.
     for _, _, one, other in pairs:
         if one in open_gold and other in open_predicted:
             open_gold.remove(one)
             open_predicted.remove(other)
             errors.append(SpanError(_kind(one, other), one, other))
+    # Spans left over have no partner.
     errors += [SpanError("missed", span, None) for span in open_gold] + [
         SpanError("invented", None, span) for span in open_predicted
     ]
@@ -53,6 +68,7 @@ def span_errors(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanErr
 
 
 def _kind(gold: Span, predicted: Span) -> ErrorKind:
+    # Equal words but unequal spans: only the type can differ.
     if gold[:2] == predicted[:2]:
         return "type"
     return "boundary" if gold.type == predicted.type else "type and boundary"

@@ -1,7 +1,8 @@
-"""Entities as spans of words, and the ways between words, characters, tag sequences and sub-tokens.
+"""Entities as spans of words, and conversions between words, characters, tags and sub-tokens.
 
-Inside tutelage a text for NER is its words joined by single spaces, and a target is a canonical JSON list of
-``[first word, one past the last, type]``: two markings are the same when their targets are the same string.
+Inside tutelage, a text for NER is its words joined by single spaces, and a target is a canonical
+JSON list of ``[first word, one past the last, type]``. Two annotations are equal if and only if
+their targets are the same string.
 """
 
 from __future__ import annotations
@@ -17,81 +18,109 @@ from tutelage.errors import DataError
 
 _MARK, _BREAK = "\u0300", "\u200b"
 _WORD = re.compile(
-    rf"[{_MARK}{_BREAK}]*(?:\w[\w{_MARK}]*(?:(?!['’]s(?!\w))[.'’\-](?=\w)[\w{_MARK}]+)*|['’]s(?!\w)|[^\w\s{_MARK}{_BREAK}])[{_MARK}{_BREAK}]*"
+    rf"[{_MARK}{_BREAK}]*"
+    rf"(?:\w[\w{_MARK}]*(?:(?!['’]s(?!\w))[.'’\-](?=\w)[\w{_MARK}]+)*"
+    rf"|['’]s(?!\w)"
+    rf"|[^\w\s{_MARK}{_BREAK}])"
+    rf"[{_MARK}{_BREAK}]*"
     rf"|[{_MARK}{_BREAK}]+"
 )
-"""Over a text whose marks are all ``_MARK``. A zero-width space ends a word."""
+"""Pattern of a word, for texts with every mark replaced by ``_MARK``.
+
+A zero-width space ends a word.
+"""
 
 
 class Span(NamedTuple):
-    """An entity: the words from ``start`` up to, not with, ``end``. Spans sort by place."""
+    """An entity; spans sort by position.
+
+    Attributes:
+        start: Index of the first word.
+        end: Index one past the last word.
+        type: Entity type.
+    """
 
     start: int
     end: int
     type: str
 
     def shares_a_word(self, start: int, end: int) -> bool:
-        """Whether it overlaps the words from ``start`` up to, not with, ``end``."""
+        """Whether the span overlaps the words [start, end)."""
         return start < self.end and self.start < end
 
 
 def write_spans(spans: Iterable[Span]) -> str:
-    """The target of a marking: canonical JSON, "[]" for no entity.
+    """Canonical JSON target of an annotation; "[]" without entities.
 
     Raises:
-        DataError: two spans share a word, or one is empty.
+        DataError: Two spans share a word, or a span is empty.
     """
     ordered = sorted(spans)
     for span in ordered:
         if not 0 <= span.start < span.end:
             raise DataError(
-                f"The entity {tuple(span)} has no words. Its end must be past its start."
+                f"The entity {tuple(span)} has no words. Its end must be greater than its start."
             )
+    # Sorted by start, so only neighbours can overlap.
     for first, second in pairwise(ordered):
         if second.start < first.end:
             raise DataError(
-                f"The entities {tuple(first)} and {tuple(second)} overlap; nested entities are not supported. Keep one of them."
+                f"The entities {tuple(first)} and {tuple(second)} overlap; nested entities are not "
+                "supported. Keep one of them."
             )
     return json.dumps([list(span) for span in ordered], ensure_ascii=False)
 
 
 def read_spans(target: str) -> tuple[Span, ...]:
-    """The spans of a target."""
+    """Spans of a target."""
     return tuple(Span(int(start), int(end), str(type)) for start, end, type in json.loads(target))
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Where the words of a raw text lie, as [start, end) in characters: runs of letters and digits (with inner ``.'-``), the genitive
-    's, and single signs.
+    """Splits a raw text into words, as character ranges [start, end).
 
-    Every character but white space is in a word. What shows nothing of its own (accents, vowel signs, joiners, control characters) goes
-    with its neighbour: tokenizers drop it, so a word of it alone would tear an entity apart.
+    Words are runs of letters and digits (with inner ``.'-``), the genitive 's, and single
+    punctuation characters. Every character except white space belongs to a word. Characters
+    invisible on their own (accents, vowel signs, joiners, control characters) stay with their
+    neighbour: tokenizers drop them, so a word made of one alone would split an entity.
     """
+    # Plain ASCII has no marks and skips the slow scan.
     if not (text.isascii() and text.isprintable()):
-        text = "".join(_MARK if _leans(sign) else sign for sign in text)
+        text = "".join(_MARK if _is_mark(sign) else sign for sign in text)
     return [match.span() for match in _WORD.finditer(text)]
 
 
-def _leans(sign: str) -> bool:
+def _is_mark(sign: str) -> bool:
+    """Whether a character is invisible on its own and belongs to its neighbour."""
     category = unicodedata.category(sign)
     if category in ("Cf", "Cc"):
         return sign != _BREAK and not sign.isspace()
-    return (
-        category[0] == "M" or "\U0001f3fb" <= sign <= "\U0001f3ff"
-    )  # the last: an emoji's colour of skin
+    # The range holds the skin tones of emojis.
+    return category[0] == "M" or "\U0001f3fb" <= sign <= "\U0001f3ff"
 
 
 def joined(text: str, words: Sequence[tuple[int, int]]) -> str:
-    """The words of a raw text in the form that is used inside: joined by single spaces."""
+    """Words of a raw text joined by single spaces, the internal form of a text.
+
+    Args:
+        text: The raw text.
+        words: Character ranges of its words.
+    """
     return " ".join(text[start:end] for start, end in words)
 
 
 def cut_at(words: Sequence[tuple[int, int]], indices: Iterable[int]) -> list[tuple[int, int]]:
-    """The words, split where one of the characters ``indices`` lies inside one, so that marked text is always whole words."""
+    """Splits words at the given characters, so that annotated text always consists of whole words.
+
+    Args:
+        words: Character ranges of the words.
+        indices: Character positions; those outside or at the edge of a word have no effect.
+    """
     cuts = sorted(set(indices))
     result = []
     for start, end in words:
         inner = [index for index in cuts if start < index < end]
+        # Consecutive cut points bound the pieces of one word.
         result += list(zip([start, *inner], [*inner, end], strict=True))
     return result
 
@@ -99,37 +128,43 @@ def cut_at(words: Sequence[tuple[int, int]], indices: Iterable[int]) -> list[tup
 def from_characters(
     words: Sequence[tuple[int, int]], start: int, end: int, type: str
 ) -> Span | None:
-    """The words that lie inside the characters [start, end), or None where there are none."""
+    """Span of the words inside the characters [start, end); None without any word."""
     inside = [index for index, (first, last) in enumerate(words) if first >= start and last <= end]
     return Span(inside[0], inside[-1] + 1, type) if inside else None
 
 
 def to_characters(words: Sequence[tuple[int, int]], span: Span) -> tuple[int, int]:
-    """The characters [start, end) of a span."""
+    """Character range [start, end) of a span."""
     return words[span.start][0], words[span.end - 1][1]
 
 
 def from_tags(tags: Sequence[str]) -> list[Span]:
-    """The entities of a tag sequence in IOB1, IOB2 or BIOES (BILOU).
+    """Entities of a tag sequence in IOB1, IOB2 or BIOES (BILOU).
 
-    An entity begins at B, S or U, and at I, E or L after O or another type; that reads all of the schemes.
+    An entity begins at B, S or U, and at I, E or L after O or after another type; this reads all of
+    the schemes.
 
     Raises:
-        DataError: a tag is of none of them.
+        DataError: A tag belongs to none of the schemes.
     """
     spans: list[Span] = []
     begun: tuple[int, str] | None = None
+    # The extra O closes an entity at the end of the text.
     for index, tag in enumerate([*tags, "O"]):
         mark, _, type = tag.partition("-")
         if mark not in ("B", "I", "O", "E", "S", "L", "U") or (mark == "O") != (not type):
             raise DataError(
-                f"'{tag}' is not a tag of IOB1, IOB2 or BIOES: those are O, and B-, I-, E-, S- with a type."
+                f"'{tag}' is not a tag of IOB1, IOB2 or BIOES. Use O, or B-, I-, E- or S- followed "
+                "by a type."
             )
+        # Close the open entity at O, at a new beginning, or at another type.
         if begun is not None and (mark in "OBSU" or type != begun[1]):
             spans.append(Span(begun[0], index, begun[1]))
             begun = None
+        # Open an entity at any tag but O.
         if mark != "O" and begun is None:
             begun = (index, type)
+        # End tags close the entity at once.
         if begun is not None and mark in "ESLU":
             spans.append(Span(begun[0], index + 1, begun[1]))
             begun = None
@@ -137,7 +172,10 @@ def from_tags(tags: Sequence[str]) -> list[Span]:
 
 
 def strict_tags(tags: Sequence[str]) -> list[str]:
-    """The tags with "O" for every I- that does not go on with an entity of its type: what strict IOB2 does not count."""
+    """Replaces by "O" every I- tag without a preceding tag of its type.
+
+    Strict IOB2 does not count these tags.
+    """
     kept: list[str] = []
     for tag in tags:
         goes_on = bool(kept) and kept[-1][1:] == tag[1:]
@@ -146,7 +184,12 @@ def strict_tags(tags: Sequence[str]) -> list[str]:
 
 
 def to_tags(spans: Iterable[Span], words: int) -> list[str]:
-    """IOB2 tags of ``words`` words; what lies beyond them is cut off."""
+    """IOB2 tags of spans.
+
+    Args:
+        spans: The entities.
+        words: Number of words; anything beyond is cut off.
+    """
     tags = ["O"] * words
     for span in spans:
         for index in range(span.start, min(span.end, words)):
@@ -155,13 +198,15 @@ def to_tags(spans: Iterable[Span], words: int) -> list[str]:
 
 
 def first_pieces(word_of_piece: Sequence[int | None], words: int) -> tuple[int, ...]:
-    """For each word the place of its first sub-token, -1 where it has none (dropped by the tokenizer, or cut off).
+    """First sub-token of each word; -1 for a word dropped by the tokenizer or cut off.
 
     Args:
-        word_of_piece: a fast tokenizer's ``word_ids()``.
+        word_of_piece: ``word_ids()`` of a fast tokenizer.
+        words: Number of words.
     """
     indices = [-1] * words
     for piece, word in enumerate(word_of_piece):
+        # Special tokens belong to no word; later pieces of a word are ignored.
         if word is not None and indices[word] < 0:
             indices[word] = piece
     return tuple(indices)

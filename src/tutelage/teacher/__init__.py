@@ -1,4 +1,4 @@
-"""The teacher: engines behind one protocol, plain wrappers around them, scoring, calibration and prompts.
+"""The teacher: engines behind one protocol, the wrappers around them, and the prompts.
 
-Nothing outside this package imports vllm.
+Nothing in this package depends on a task, and only ``engines/vllm_child.py`` imports vllm.
 """

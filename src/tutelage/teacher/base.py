@@ -1,4 +1,7 @@
-"""What every engine and wrapper speaks: requests in, replies out in the same order. It knows nothing of tasks."""
+"""The protocol of engines and wrappers: requests in, replies out in the same order.
+
+Nothing in this module depends on a task.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,23 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 OnReply = Callable[["Reply"], None]
-"""Called for each reply as it arrives, in any order, before ``ask`` returns; caches write and progress bars move here."""
+"""Called once per reply as it arrives, in any order, before ``ask`` returns.
+
+Caches write their files and progress bars advance in this callback.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a continuation is drawn. ``temperature`` 0 is greedy; ``stop`` strings end it and are not part of the text."""
+    """Sampling settings of one continuation.
+
+    Attributes:
+        temperature: Softmax temperature; 0 decodes greedily.
+        top_p: Probability mass of the nucleus, in (0, 1]; 1 keeps every token.
+        top_k: Number of most likely tokens to sample from; 0 keeps every token.
+        max_tokens: Longest continuation, in tokens.
+        stop: Strings that end the continuation. The returned text stops before them.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -23,12 +37,14 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """Continue ``prompt``.
+    """A request to continue ``prompt``.
 
     Attributes:
-        id: unique in its batch; not part of the cache key.
-        seed: the draw's sampling seed, derived from (run seed, round, draw).
-        json_schema: a JSON schema (as text) that the reply must fit, or "" for free text.
+        id: Unique within its batch; not part of the cache key.
+        prompt: The text to continue.
+        sampling: Sampling settings of the continuation.
+        seed: Sampling seed of this request, derived from (run seed, round, draw).
+        json_schema: JSON schema (as text) of the reply, or "" for free text.
     """
 
     id: str
@@ -40,10 +56,14 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """Read, from one prefill of ``prompt``, the log-probability that each choice comes next.
+    """A request for the log-probability of each choice as the next token after ``prompt``.
+
+    One prefill answers it; nothing is generated.
 
     Attributes:
-        choices: one token each, as token ids of the engine's own tokenizer; at most 128.
+        id: Unique within its batch; not part of the cache key.
+        prompt: The text before the choices.
+        choices: Token ids of the engine's own tokenizer, one per choice; 1 to 128 of them.
     """
 
     id: str
@@ -59,10 +79,16 @@ class Reply:
     """The answer to one request.
 
     Attributes:
-        text: the continuation; "" for a score.
-        logprobs: natural-log probabilities of the choices, raw (before any mask); empty for a generation.
-        error: why there is no answer; "" when there is one. A failed reply is never cached.
-        cached: True when nothing was sent for it.
+        id: The request's id.
+        text: The continuation; "" for a score.
+        logprobs: Natural-log probabilities of the choices, in their order and before any mask;
+            empty for a generation.
+        prompt_tokens: Length of the prompt, in tokens.
+        completion_tokens: Length of the continuation, in tokens; 1 for a score.
+        finish_reason: "stop", "length" or a server's own word; "" for a failed request.
+        error: Reason for a missing or unusable answer; "" on success. Failed replies are never
+            cached.
+        cached: True if no request was sent for this reply.
     """
 
     id: str
@@ -76,37 +102,48 @@ class Reply:
 
     @property
     def tokens(self) -> int:
-        """Prompt and completion tokens together: what is billed."""
+        """Prompt and completion tokens together: the billed amount."""
         return self.prompt_tokens + self.completion_tokens
 
 
 class Teacher(Protocol):
-    """An engine, or a wrapper around one."""
+    """Interface of an engine, or of a wrapper around one."""
 
     @property
     def fingerprint(self) -> str:
-        """Names the model and the engine settings that change an answer; part of every cache key."""
+        """Identifies the model and every engine setting that changes an answer.
+
+        It is part of every cache key.
+        """
         ...
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
-        """Answer every request, in order: as many replies as requests, each with its request's id.
+        """Answers a batch of requests.
+
+        Args:
+            requests: The batch; ids are unique within it.
+            on_reply: Called once per reply as it arrives.
+
+        Returns:
+            One reply per request, in the order of the requests and with their ids.
 
         Raises:
-            TeacherError: the engine died or never answered; replies that came before were given to ``on_reply``.
+            TeacherError: The engine died or never answered. Earlier replies of the batch have
+                already been passed to ``on_reply``.
         """
         ...
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, with no special tokens added."""
+        """Returns the token ids of each text, without special tokens."""
         ...
 
     def close(self) -> None:
-        """Free the engine. Asking afterwards is an error; closing twice is not."""
+        """Frees the engine. Closing twice is allowed; asking afterwards is an error."""
         ...
 
 
 def request_to_dict(request: Request) -> dict[str, Any]:
-    """A JSON form of a request, with its kind."""
+    """Converts a request to JSON values, with its ``kind`` ("generate" or "score")."""
     return {
         "kind": "generate" if isinstance(request, GenerateRequest) else "score",
         **asdict(request),
@@ -114,5 +151,5 @@ def request_to_dict(request: Request) -> dict[str, Any]:
 
 
 def reply_from_dict(record: dict[str, Any]) -> Reply:
-    """Read a Reply from its JSON form."""
+    """Reads a :class:`Reply` from its JSON values."""
     return Reply(**{**record, "logprobs": tuple(record["logprobs"])})

@@ -1,4 +1,4 @@
-"""Prompts: jinja2 templates from conf/prompt, rendered in a sandbox and versioned by hash."""
+"""Prompts: jinja2 templates of conf/prompt, rendered in a sandbox and versioned by hash."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ from tutelage.errors import ConfigError, did_you_mean
 from tutelage.records import record_id
 
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
-"""The templates that a prompt set must hold."""
+"""Templates required in every prompt set."""
 
 MORE_KINDS = ("names", "extract", "rewrite")
-"""Templates that only some tasks need: for NER the names that sentences are written around, entities read out of a sentence, and a
-sentence rewritten around its entities."""
+"""Templates required by some tasks only.
+
+For NER: "names" invents names to write sentences around, "extract" lists the entities of a
+sentence, and "rewrite" rewrites a sentence around its entities.
+"""
 
 
 def one_line(text: str, limit: int = 600) -> str:
-    """Put untrusted text on one line and cut it to ``limit`` characters, so that it cannot pose as another part of the prompt."""
+    """Puts an untrusted text on one line, so that it cannot pose as another part of the prompt.
+
+    Args:
+        text: The text; every run of white space becomes one space.
+        limit: Longest result, in characters. A longer text is cut between words and marked with
+            " …", which comes on top of the limit.
+    """
     flat = " ".join(text.split())
     return flat if len(flat) <= limit else flat[:limit].rsplit(" ", 1)[0] + " …"
 
@@ -34,26 +43,32 @@ class _Compiled:
 
 
 class PromptSet:
-    """Named templates with one rendering function.
+    """A named set of jinja2 templates with one rendering function.
 
-    In a template the filter ``line`` puts a text on one line; undefined names are errors.
+    Templates run in a sandbox, and undefined names are errors. The filter ``line`` puts a text on
+    one line (see :func:`one_line`); ``{{ genre }}`` and ``{{ cue }}`` are available everywhere.
 
     Args:
-        name: the group option's name.
-        templates: source by kind (see :data:`KINDS`).
-        text_limit: characters that ``line`` lets through.
-        genre: what the texts are from, for the templates that name it.
-        cue: what stands before a label, for the templates that name it.
-        leads: for NER, words of which some are drawn to stand before the name at a text's beginning.
-        links: for NER, words of which some are drawn to stand between names at a text's beginning.
-        strategies: for NER, what a rewrite is asked for, name → instruction.
+        name: Name of the option in the group ``prompt``, for messages.
+        templates: Template sources by kind. All of :data:`KINDS` are required, those of
+            :data:`MORE_KINDS` only by some tasks.
+        text_limit: Longest text that the filter ``line`` passes on, in characters. Longer texts are
+            cut, and counted in ``cut``.
+        genre: Description of the texts ("messages of a social network"), for templates that use
+            ``{{ genre }}``.
+        leads: For NER: openings of generated sentences. One of them is drawn and placed before the
+            name that a text begins with; "" begins with the name itself.
+        links: For NER: words to place between the names that a text begins with. One of them is
+            drawn before each further name.
+        cue: Word right before a label ("Answer"), for templates that use ``{{ cue }}``. Small
+            teachers are very sensitive to it.
+        strategies: For NER: instructions for rewriting a sentence (LLM-DA), by name.
 
     Attributes:
-        text_limit: as given.
-        cut: ids of the different texts that ``line`` cut.
+        cut: Ids of the distinct texts that the filter ``line`` has cut.
 
     Raises:
-        ConfigError: a kind is missing or unknown, or a template does not parse.
+        ConfigError: A kind is missing or unknown, or a template has a syntax error.
     """
 
     def __init__(
@@ -72,12 +87,14 @@ class PromptSet:
         self.leads = tuple(leads)
         self.links = tuple(links)
         self.strategies = dict(strategies or {})
+        # Templates come from users, and their variables from data: neither may run code.
         environment = ImmutableSandboxedEnvironment(
             undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
         )
         environment.globals |= {"genre": genre, "cue": one_line(cue)}
         environment.filters["line"] = lambda text: self._line(str(text), text_limit)
         self.cut: set[str] = set()
+        # Check the kinds before anything is compiled, so that a misspelt one is named first.
         for kind in templates:
             if kind not in (*KINDS, *MORE_KINDS):
                 raise ConfigError(
@@ -85,8 +102,9 @@ class PromptSet:
                 )
         if missing := [kind for kind in KINDS if kind not in templates]:
             raise ConfigError(
-                f"prompt '{name}' has no template '{missing[0]}'. It must hold: {', '.join(KINDS)}."
+                f"prompt '{name}' has no template '{missing[0]}'. Required: {', '.join(KINDS)}."
             )
+        # Syntax errors surface here instead of at the first rendering.
         self._compiled: dict[str, _Compiled] = {}
         for kind, source in templates.items():
             try:
@@ -97,25 +115,40 @@ class PromptSet:
                 ) from None
 
     def require(self, kind: str) -> None:
-        """Refuse early what would fail at the first rendering.
+        """Checks that a template exists, before the run starts rather than at the first rendering.
+
+        Args:
+            kind: One of :data:`MORE_KINDS`.
 
         Raises:
-            ConfigError: there is no template ``kind``, one of :data:`MORE_KINDS`.
+            ConfigError: The set has no such template.
         """
         if kind not in self._compiled:
             raise ConfigError(
-                f"prompt '{self.name}' has no template '{kind}', which this task needs. Add it, or take prompt=completion_ner."
+                f"prompt '{self.name}' has no template '{kind}', which this task needs. Add it, or "
+                "use prompt=completion_ner."
             )
 
     def version(self, kind: str) -> str:
-        """A short hash of the template's source, kept with every row that was written from it."""
+        """Returns a hash (8 hex digits) of a template's source.
+
+        Every row written from the template keeps it.
+        """
         return record_id(self._compiled[kind].source)[:8]
 
     def render(self, kind: str, /, **variables: object) -> str:
-        """Render a template; the result has no white space at its end, so that a completion starts with a space.
+        """Renders a template.
+
+        Args:
+            kind: The template.
+            **variables: Its variables.
+
+        Returns:
+            The prompt without trailing white space, so that completions begin with a space.
 
         Raises:
-            ConfigError: the template names a variable that is not given, or does something that the sandbox forbids.
+            ConfigError: The template uses an undefined variable, or something that the sandbox
+                forbids.
         """
         try:
             return str(self._compiled[kind].template.render(**variables)).rstrip()
@@ -126,7 +159,8 @@ class PromptSet:
             ) from None
         except SecurityError as error:
             raise ConfigError(
-                f"prompt '{self.name}', template '{kind}' is not allowed to do that: {error}"
+                f"prompt '{self.name}', template '{kind}' does something the sandbox forbids: "
+                f"{error}. Remove it from the template."
             ) from None
 
     def _line(self, text: str, limit: int) -> str:

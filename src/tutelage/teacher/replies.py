@@ -1,4 +1,4 @@
-"""Contract 1 for engines and wrappers: as many replies as requests, by id, in order."""
+"""Collects replies for engines and wrappers: one per request, matched by id, in order."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from tutelage.teacher.base import Reply, Request, Teacher
 
 
 def check_batch(requests: Sequence[Request]) -> None:
-    """Refuse a batch that names one id twice.
+    """Refuses a batch with a repeated id.
 
     Raises:
-        ValueError: an id occurs twice, so that its replies could not be told apart.
+        ValueError: An id occurs twice, so its replies could not be told apart.
     """
     seen: set[str] = set()
     for request in requests:
         if request.id in seen:
             raise ValueError(
-                f"request id {request.id!r} occurs twice in one batch; ids must be unique in a batch"
+                f"request id {request.id!r} occurs twice in one batch; ids must be unique in a "
+                "batch"
             )
         seen.add(request.id)
 
 
 class ReplyCollector:
-    """The replies of one batch as they arrive.
+    """Collects the replies of one batch as they arrive.
 
     Args:
-        on_reply: called with each of them.
+        requests: The batch.
+        on_reply: Called with each reply.
 
     Raises:
-        ValueError: an id occurs twice.
+        ValueError: An id occurs twice.
     """
 
     def __init__(
@@ -42,22 +44,23 @@ class ReplyCollector:
         self._replies: dict[str, Reply] = {}
 
     def keep(self, reply: Reply) -> None:
-        """Take a reply in."""
+        """Stores a reply and passes it to ``on_reply``."""
         self._replies[reply.id] = reply
         if self._on_reply is not None:
             self._on_reply(reply)
 
     def in_order(self) -> list[Reply]:
-        """The replies in the requests' order.
+        """Returns the replies in the order of the requests.
 
         Raises:
-            TeacherError: a request has no reply.
+            TeacherError: A request has no reply.
         """
         lost = [request.id for request in self._requests if request.id not in self._replies]
         if lost:
             raise TeacherError(
-                f"{len(lost)} of {len(self._requests)} requests got no reply, the first is {lost[0]!r}. "
-                "This is a fault of the engine; run again, what was answered is in the cache."
+                f"{len(lost)} of {len(self._requests)} requests got no reply, starting with "
+                f"{lost[0]!r}. This is a fault of the engine. Run again; the replies that did "
+                "arrive are cached."
             )
         return [self._replies[request.id] for request in self._requests]
 
@@ -68,10 +71,21 @@ def ask_noting(
     note: Callable[[Request, Reply], None],
     on_reply: Callable[[Reply], None] | None,
 ) -> list[Reply]:
-    """Ask ``inner`` and note every reply once: when it arrives, or at the end where the engine does not call back.
+    """Asks ``inner`` and notes every reply exactly once.
+
+    A reply is noted on arrival, or at the end of the batch if the engine never announced it.
+
+    Args:
+        inner: The teacher to ask.
+        requests: The batch.
+        note: Called once per request with its reply, before ``on_reply``.
+        on_reply: The caller's own callback.
+
+    Returns:
+        One reply per request, in order.
 
     Raises:
-        ValueError: an id occurs twice.
+        ValueError: An id occurs twice.
     """
     check_batch(requests)
     unnoted = {request.id: request for request in requests}
@@ -82,6 +96,7 @@ def ask_noting(
         if on_reply is not None:
             on_reply(reply)
 
+    # Engines without callbacks announce nothing, so the rest is noted at the end.
     replies = inner.ask(requests, arrived)
     for reply in replies:
         if reply.id in unnoted:

@@ -1,4 +1,4 @@
-"""Drawing one continuation, token by token, from a model's logits."""
+"""Token-by-token sampling of one continuation from a model's logits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ from tutelage.teacher import structured
 from tutelage.teacher.base import GenerateRequest, Reply, Sampling
 
 
-class Draw:
-    """One continuation as it grows, drawn with a generator of its own."""
+class Continuation:
+    """One continuation as it grows, sampled with a random generator of its own.
+
+    Args:
+        request: The request to answer; its seed initialises the generator.
+        prompt_tokens: Length of the prompt, in tokens.
+        tokenizer: Decodes the sampled tokens.
+        ends: Ids of the end-of-text tokens.
+        limit: Context length of the model, in tokens (prompt and continuation together).
+
+    Attributes:
+        finish: "stop" or "length" once the continuation has ended, "" before.
+    """
 
     def __init__(
         self,
@@ -19,7 +30,6 @@ class Draw:
         ends: frozenset[int],
         limit: int,
     ) -> None:
-        """Begin after a prompt of ``prompt_tokens``; ``ends`` are the end tokens, ``limit`` is the context length."""
         import torch
 
         self._request = request
@@ -33,7 +43,14 @@ class Draw:
         self.finish = ""
 
     def step(self, logits: Any) -> int:
-        """Take one row of logits [vocabulary] and return the next token; anything once finished."""
+        """Samples the next token.
+
+        Args:
+            logits: One row of logits, shape [vocabulary].
+
+        Returns:
+            The id of the next token; 0 once the continuation has ended.
+        """
         if self.finish:
             return 0
         token = _sample(logits, self._request.sampling, self._random)
@@ -41,7 +58,9 @@ class Draw:
         if token in self._ends:
             self.finish = "stop"
             return token
+        # The whole text is decoded again: a token may complete a character begun by the last one.
         self._text = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
+        # The earliest stop string ends the text, and is cut off with everything after it.
         found = [
             index for stop in self._request.sampling.stop if (index := self._text.find(stop)) >= 0
         ]
@@ -53,13 +72,16 @@ class Draw:
         return token
 
     def reply(self) -> Reply:
-        """The finished reply."""
+        """Returns the reply, with an error if it does not fit the request's JSON schema."""
         error = ""
         if self._request.json_schema:
             try:
                 structured.validate(self._text, self._request.json_schema)
-            except ValueError as wrong:
-                error = f"the reply {wrong}; teacher=local does not enforce a schema while it writes, teacher=vllm does"
+            except ValueError as mismatch:
+                error = (
+                    f"the reply {mismatch}; teacher=local does not enforce a schema while it "
+                    "writes, teacher=vllm does"
+                )
         return Reply(
             self._request.id,
             text=self._text,
@@ -71,9 +93,10 @@ class Draw:
 
 
 def _sample(logits: Any, sampling: Sampling, generator: Any) -> int:
-    """Draw one token id from logits [vocabulary], by the inverse of the cumulative distribution."""
+    """Samples a token id from logits [vocabulary] by inverting the cumulative distribution."""
     import torch
 
+    # Temperature 0 is greedy. Everything else is computed in double precision, in a stable order.
     if sampling.temperature <= 1e-5:
         return int(logits.argmax())
     probabilities, order = torch.softmax(logits.double() / sampling.temperature, dim=-1).sort(
@@ -83,7 +106,7 @@ def _sample(logits: Any, sampling: Sampling, generator: Any) -> int:
         probabilities = probabilities[: sampling.top_k]
     total = probabilities.cumsum(0)
     if sampling.top_p < 1.0:
-        # As few tokens as reach top_p together; of what top_k left.
+        # The nucleus: the fewest tokens (among the top k) whose share reaches top_p.
         kept = int((total / total[-1] < sampling.top_p).sum()) + 1
         total = total[:kept]
     point = torch.rand(1, generator=generator, dtype=torch.float64) * total[-1]

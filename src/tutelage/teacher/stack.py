@@ -1,4 +1,4 @@
-"""Put the wrappers around an engine, in the one order that is right."""
+"""Wraps an engine into cache, recording, transcript and budget, in the only correct order."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Stack:
     """An engine with its wrappers.
 
     Attributes:
-        teacher: the outermost; the one to ask.
-        budget: the same, as what counts the tokens.
-        inner: the same without budget and transcript, for measurements that the run is not billed for.
-        engine: the innermost.
+        teacher: The outermost layer, which a run asks.
+        budget: The same layer, typed as the one that counts tokens.
+        inner: The layers below budget and transcript, for measurements the run does not pay for.
+        engine: The innermost layer.
     """
 
     teacher: Teacher
@@ -28,8 +28,19 @@ class Stack:
     inner: Teacher
     engine: Teacher
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Limitations found by the engine, for readers of the results."""
+        return tuple(getattr(self.engine, "notes", ()))
+
+    def release(self) -> None:
+        """Lets the engine free its memory while the student trains; see ``teacher.lifecycle``."""
+        hand_over = getattr(self.engine, "hand_over", None)
+        if hand_over is not None:
+            hand_over()
+
     def close(self) -> None:
-        """Close every layer."""
+        """Closes every layer."""
         self.teacher.close()
 
 
@@ -41,13 +52,25 @@ def build_teacher(
     transcript: Path | None = None,
     limit_tokens: int | None = None,
 ) -> Stack:
-    """Return budget(transcript(record(cache(engine)))), each but the budget only where a path is given.
+    """Wraps an engine as ``budget(transcript(record(cache(engine))))``.
 
-    The budget sees everything, so that billed tokens do not depend on the cache; record and transcript see what the cache answered.
+    The budget lies outside the cache, so billed tokens do not depend on it. Recording and
+    transcript include replies from the cache.
+
+    Args:
+        engine: The innermost layer.
+        cache: SQLite file of the reply cache; None for no cache.
+        record: File to record every reply in, for ``teacher=replay``; None for no recording.
+        transcript: JSON Lines file of requests and replies; None for no transcript.
+        limit_tokens: Limit of billed tokens; None for no limit.
+
+    Returns:
+        The stack of layers.
 
     Raises:
-        TeacherError: the cache's file cannot be used; the engine is closed then.
+        TeacherError: The cache file cannot be used. The engine is closed first.
     """
+    # The cache is innermost, so that all other layers see its replies too.
     teacher: Teacher = engine
     try:
         if cache is not None:
@@ -57,6 +80,7 @@ def build_teacher(
         raise
     if record is not None:
         teacher = RecordingTeacher(teacher, record)
+    # The layers above are the run's own.
     inner = teacher
     if transcript is not None:
         teacher = TranscriptTeacher(teacher, transcript)

@@ -1,4 +1,4 @@
-"""Structured output, in one place: from a JSON schema to each engine's own fields, and the check afterwards."""
+"""Structured output: translates a JSON schema for each engine and validates the replies."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from tutelage.errors import ConfigError
 
 
 def read_schema(schema: str) -> dict[str, Any]:
-    """Parse and check a JSON schema.
+    """Parses and checks a JSON schema.
+
+    Args:
+        schema: The schema as JSON text.
+
+    Returns:
+        The parsed schema.
 
     Raises:
-        ConfigError: it is not JSON, or not a schema.
+        ConfigError: The text is not JSON, or not a valid schema.
     """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
@@ -21,30 +27,36 @@ def read_schema(schema: str) -> dict[str, Any]:
         parsed = json.loads(schema)
     except ValueError as error:
         raise ConfigError(
-            f"the JSON schema is not JSON ({error}): {schema[:120]!r}. Mend the prompt's schema."
+            f"the JSON schema is not valid JSON ({error}): {schema[:120]!r}. Correct the prompt's "
+            "schema."
         ) from error
     if not isinstance(parsed, dict):
         raise ConfigError(
-            f"a JSON schema must be an object, this one is {type(parsed).__name__}: {schema[:120]!r}."
+            f"a JSON schema must be an object, but this one is {type(parsed).__name__}: "
+            f"{schema[:120]!r}. Correct the prompt's schema."
         )
     try:
         Draft202012Validator.check_schema(parsed)
     except SchemaError as error:
         raise ConfigError(
-            f"the JSON schema is not valid ({error.message}): {schema[:120]!r}. Mend the prompt's schema."
+            f"the JSON schema is invalid ({error.message}): {schema[:120]!r}. Correct the "
+            "prompt's schema."
         ) from error
     return parsed
 
 
 def vllm_fields(schema: str) -> dict[str, Any]:
-    """Keyword arguments of vLLM's ``StructuredOutputsParams``."""
+    """Returns the keyword arguments of vLLM's ``StructuredOutputsParams`` for a schema."""
     return {"json": schema}
 
 
 def server_fields(schema: str) -> dict[str, Any]:
-    """Fields of an OpenAI-compatible request body.
+    """Returns the fields of an OpenAI-compatible request body for a schema.
 
-    The older ``guided_json`` is not sent: servers of today ignore it silently.
+    The older ``guided_json`` is left out, because current servers silently ignore it.
+
+    Raises:
+        ConfigError: The schema is invalid.
     """
     return {
         "response_format": {
@@ -55,27 +67,39 @@ def server_fields(schema: str) -> dict[str, Any]:
 
 
 def validate(text: str, schema: str) -> Any:
-    """Parse ``text`` and check it against the JSON schema ``schema`` (as text).
+    """Parses a reply and checks it against a JSON schema.
+
+    Args:
+        text: The reply.
+        schema: The schema as JSON text.
+
+    Returns:
+        The parsed value.
 
     Raises:
-        ValueError: the text is not JSON, or does not fit.
-        ConfigError: the schema itself is wrong.
+        ValueError: The reply is not JSON, or does not fit the schema.
+        ConfigError: The schema itself is invalid.
     """
     from jsonschema import Draft202012Validator
     from referencing.exceptions import Unresolvable
 
+    # A reply is untrusted: deep nesting must not end the run.
     try:
         value = json.loads(text)
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from error
     except RecursionError as error:
         raise ValueError("not JSON: nested too deeply") from error
+    # The first mismatch is enough for a message.
     try:
-        wrong = next(iter(Draft202012Validator(read_schema(schema)).iter_errors(value)), None)
+        mismatch = next(iter(Draft202012Validator(read_schema(schema)).iter_errors(value)), None)
     except Unresolvable as error:
         raise ConfigError(
-            f"the JSON schema refers to what is not in it ({error}): {schema[:120]!r}. Mend the prompt's schema."
+            f"the JSON schema has a reference to something outside it ({error}): "
+            f"{schema[:120]!r}. Correct the prompt's schema."
         ) from error
-    if wrong is not None:
-        raise ValueError(f"does not fit the schema at {wrong.json_path}: {wrong.message[:200]}")
+    if mismatch is not None:
+        raise ValueError(
+            f"does not fit the schema at {mismatch.json_path}: {mismatch.message[:200]}"
+        )
     return value

@@ -1,1 +1,1 @@
-"""What a run writes down about itself."""
+"""Mirrors of a run's folder elsewhere; the folder itself remains the single source of truth."""

@@ -1,4 +1,7 @@
-"""A report of wandb's with the panels for a review, laid out in the order of docs/wandb.md; a file, or saved to an account."""
+"""A wandb report with the panels for a review, in the order of docs/how-to/wandb.md.
+
+It is written to a file, or saved to an account.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,18 @@ from tutelage.runs.folder import RunFolder
 from tutelage.tracking.review import AXES, group_of
 
 _EVERY_METRIC = ("accuracy", "macro_f1", "f1_strict")
-"""Of both tasks; a panel leaves out what the runs do not have."""
+"""Headline metrics of both tasks; a panel leaves out metrics absent from its runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """What a dashboard shows.
+    """The contents of a dashboard.
 
     Attributes:
-        groups: names of wandb groups.
-        metrics: keys of the quoted metrics.
-        project, entity: where the runs are; entity "" is the account's own.
+        groups: Names of wandb groups.
+        metrics: Keys of the headline metrics.
+        project: The wandb project of the runs.
+        entity: Owner of the project; "" for the default of the account.
     """
 
     groups: tuple[str, ...]
@@ -34,22 +38,27 @@ class Reviewed:
 
 
 def reviewed(where: str) -> Reviewed:
-    """The groups of a run's folder, of a sweep's folder, or the one that ``where`` names.
+    """Find the wandb groups to show.
+
+    Args:
+        where: The folder of a run or of a sweep, or else the name of a group.
 
     Raises:
-        RunError: it is a folder, and no run in it was mirrored.
+        RunError: If it is a folder without a mirrored run, or a path to a missing folder.
     """
     folder = Path(where)
     if not folder.is_dir():
-        # A group of ours is <sweep>/<time>, or a run's name.
+        # Groups are named <sweep>/<time>, or like a run.
         if len(folder.parts) > 2 or (folder.parent.is_dir() and folder.parent != Path()):
             raise RunError(
-                f"There is no folder {where}. Give a run's, a sweep's (multirun_sweeps/<name>[/<time>]), or the name of a group."
+                f"There is no folder {where}. Give the folder of a run or of a sweep "
+                "(multirun_sweeps/<name>[/<time>]), or the name of a group."
             )
         return Reviewed((where,), _EVERY_METRIC, "tutelage", "")
-    # A job's folder may be a link into an earlier time of the sweep, whose group it is in.
+    # A job's folder may link to an earlier execution of the sweep, and belongs to its group.
     found = [
         state.parents[1].resolve()
+        # The folder itself may be a run, an execution of a sweep, or a sweep.
         for depth in ("", "*/", "*/*/")
         for state in sorted(folder.glob(f"{depth}wandb/mirror.json"))
     ]
@@ -59,12 +68,13 @@ def reviewed(where: str) -> Reviewed:
         run: yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) for run in found
     }
     groups = dict.fromkeys(group_of(run, config["name"]) for run, config in configs.items())
-    # A run that failed at its very start has no manifest.
+    # A run that failed at the very start has no manifest.
     manifests = filter(None, (RunFolder(run).read_json("manifest.json") for run in configs))
+    # Runs of both tasks may be mixed; show the headline metrics of all of them.
     metrics = dict.fromkeys(
         metric["key"] for manifest in manifests for metric in manifest["metrics"]
     )
-    # A run that went on with logger=none has nothing there.
+    # A run that was resumed with logger=none has no settings there.
     logger: dict[str, Any] = next(
         (config["logger"] for config in configs.values() if config["logger"]), {}
     )
@@ -77,7 +87,7 @@ def reviewed(where: str) -> Reviewed:
 
 
 def layout(shown: Reviewed) -> Any:
-    """The report, a ``wandb_workspaces.reports.v2.Report``; nothing is asked of the service."""
+    """Build the ``wandb_workspaces.reports.v2.Report``, without contacting the service."""
     import wandb_workspaces.reports.v2 as wr
 
     def curve(title: str, axis: str, *metrics: str, **more: Any) -> Any:
@@ -87,6 +97,7 @@ def layout(shown: Reviewed) -> Any:
         shown.metrics[0],
         dict(zip(AXES, ("round", "accepted samples", "billed tokens"), strict=True)),
     )
+    # One section per question of docs/how-to/wandb.md: title, explanation, panels.
     tests = [
         wr.SummaryMetric(f"{when}/{metric}")
         for when in ("before", "after")
@@ -94,7 +105,8 @@ def layout(shown: Reviewed) -> Any:
     ]
     sections: dict[str, tuple[str, list[Any]]] = {
         "1. What did the tokens buy?": (
-            "The first metric on dev against billed tokens, which is how arms are compared; then the test set before growth and after it.",
+            "The first metric on dev against billed tokens, the basis for comparing runs; "
+            "then the test set before and after growth.",
             [
                 curve(f"dev {first} by billed tokens", "billed_tokens", f"dev/{first}"),
                 wr.BarPlot(title="test, before and after", metrics=tests),
@@ -102,7 +114,8 @@ def layout(shown: Reviewed) -> Any:
             ],
         ),
         "2. Does it still learn?": (
-            "A curve that is flat over rounds but not over tokens was bought dearly; loss that falls while dev stands still is overfitting.",
+            "A curve that is flat over rounds but not over tokens was expensive; "
+            "a falling loss with a constant dev score is overfitting.",
             [
                 curve(f"dev by {axes[axis]}", axis, *(f"dev/{metric}" for metric in shown.metrics))
                 for axis in ("round", "samples")
@@ -110,7 +123,8 @@ def layout(shown: Reviewed) -> Any:
             + [curve("training loss", "round", "train/loss")],
         ),
         "3. Which classes lag?": (
-            "EvoKD asks for more of a class whose F1 is low: its line should rise in the rounds after.",
+            "EvoKD requests more texts of a class with a low F1: "
+            "its line should rise in the following rounds.",
             [
                 curve("dev F1 by class", "round", metric_regex="^dev_f1/.*"),
                 curve("test F1 by class", "round", metric_regex="^test_f1/.*"),
@@ -120,28 +134,32 @@ def layout(shown: Reviewed) -> Any:
             ],
         ),
         "4. What did a round keep, and how long did it take?": (
-            "Few kept rows a round mean that the teacher is unsure, or writes what is there already.",
+            "Few kept rows per round mean an uncertain teacher, "
+            "or one that repeats existing texts.",
             [
                 curve("rows kept and rejected", "round", "rows/accepted", "rows/rejected"),
-                curve("right before it trained on them", "round", "fresh/accuracy"),
+                curve("accuracy on fresh rows before training on them", "round", "fresh/accuracy"),
                 curve("seconds by phase", "round", metric_regex="^seconds/.*"),
             ],
         ),
-        "5. What goes wrong, and what did the teacher write about it?": (
-            "Each mistake with the texts that were written after it; sort by `confidence` to see the confident ones first.",
+        "5. What goes wrong, and what did the teacher write in response?": (
+            "Each mistake with the texts written after it; "
+            "sort by `confidence` to see confident mistakes first.",
             [wr.WeavePanelSummaryTable(table_name="mistakes", layout=wr.Layout(w=24, h=14))],
         ),
         "6. What differs between the runs?": (
-            "The settings that differ. The pool of each run is an artifact, pool-<id of the run>, a version a round.",
+            "The settings that differ. The pool of each run is an artifact, pool-<id of the run>, "
+            "with one version per round.",
             [wr.RunComparer(diff_only="split", layout=wr.Layout(w=24, h=14))],
         ),
     }
+    # Every panel shows the same runs, those of the groups.
     runs = wr.Runset(
         project=shown.project, name="runs", filters=f"Group in {json.dumps(list(shown.groups))}"
     )
     blocks: list[Any] = [wr.TableOfContents()]
-    for title, (words, panels) in sections.items():
-        blocks += [wr.H2(title), wr.P(words), wr.PanelGrid(runsets=[runs], panels=panels)]
+    for title, (text, panels) in sections.items():
+        blocks += [wr.H2(title), wr.P(text), wr.PanelGrid(runsets=[runs], panels=panels)]
     return wr.Report(
         project=shown.project,
         entity=shown.entity,
@@ -152,8 +170,8 @@ def layout(shown: Reviewed) -> Any:
 
 
 def write_dashboard(shown: Reviewed, path: Path) -> Path:
-    """Write the layout to ``path``, as JSON in wandb's own form."""
-    # The library shows this form to nothing but its own upload, so its version is held below the next minor one.
+    """Write the layout to ``path`` as JSON in wandb's own format, and return ``path``."""
+    # This format is internal to the library's upload, so pyproject.toml pins its minor version.
     spec = json.loads(
         layout(shown)._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
     )
@@ -162,10 +180,10 @@ def write_dashboard(shown: Reviewed, path: Path) -> Path:
 
 
 def save_dashboard(shown: Reviewed) -> str:
-    """Save the report to the account that is logged in, and return its address.
+    """Save the report to the account of ``wandb login``, and return its URL.
 
     Raises:
-        RunError: there is no account or no network, or the runs were not sent yet.
+        RunError: If there is no account or no network, or the runs have not been sent yet.
     """
     import requests
     import wandb
@@ -182,5 +200,6 @@ def save_dashboard(shown: Reviewed) -> str:
     except (wandb.Error, requests.RequestException, ValueError) as error:
         message = " ".join(str(error).split())
         raise RunError(
-            f"The dashboard was not saved: {message}. It needs the network and `wandb login`; send the runs first: `wandb sync`."
+            f"The dashboard was not saved: {message}. It needs network access and `wandb login`; "
+            "send the runs first with `wandb sync`."
         ) from error

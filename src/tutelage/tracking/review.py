@@ -1,4 +1,4 @@
-"""What of a run's folder is shown for review: its curves, the mistakes with what the teacher wrote next, the summary, and where it belongs."""
+"""Extracts from a run's folder for review: curves, mistakes with later texts, and a summary."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tutelage.runs.read import Run
 from tutelage.tasks.spans import read_spans
 
 AXES = ("round", "samples", "billed_tokens")
-"""What a curve can be drawn against: rounds, accepted samples, billed teacher tokens."""
+"""Axes of a curve: rounds, accepted samples, and billed teacher tokens."""
 
 FAMILIES = {
     **dict.fromkeys(("dev", "test", "dev_f1", "test_f1"), "billed_tokens"),
     **dict.fromkeys(("dev_errors", "test_errors", "rows", "seconds", "train", "fresh"), "round"),
 }
-"""Of curves by the beginning of their names, with the axis that is shown where no other is chosen."""
+"""Families of curves by the prefix of their names, with the default axis of each."""
 
 COLUMNS = (
     "round",
@@ -34,14 +34,20 @@ COLUMNS = (
     "reason",
     "written for",
 )
-"""Of the table of mistakes: a line for each text that the teacher wrote after a mistake."""
+"""Columns of the table of mistakes, with one line per text written after a mistake."""
 
 _NEXT_TEXTS = 3
-"""Texts shown with one mistake."""
+"""Texts shown per mistake."""
 
 
 def curves(line: dict[str, Any]) -> dict[str, float]:
-    """The numbers of one line of metrics.jsonl under flat names: axes, ``dev/…``, ``test/…``, ``dev_f1/<class>``, ``rows/…``, ``seconds/…``."""
+    """Flatten one line of metrics.jsonl to numbers.
+
+    Returns:
+        The axes, and ``dev/…``, ``test/…``, ``dev_f1/<class>``, ``test_f1/<class>``,
+        ``dev_errors/…``, ``test_errors/…``, ``fresh/accuracy``, ``train/loss``, ``rows/…`` and
+        ``seconds/…``.
+    """
     found: dict[str, float] = {
         "round": line["round"],
         "samples": line["accepted"],
@@ -50,6 +56,7 @@ def curves(line: dict[str, Any]) -> dict[str, float]:
         "rows/accepted": line["accepted"],
         "rows/rejected": line["rejected"],
     }
+    # Scores of each split: its metrics, F1 by class, and for NER errors by kind.
     for split in ("dev", "test"):
         scores = line[split] or {}
         found |= {
@@ -72,7 +79,16 @@ def curves(line: dict[str, Any]) -> dict[str, float]:
 
 
 def mistakes(run: Run, round: int, most: int) -> list[list[Any]]:
-    """Lines of the table of mistakes (:data:`COLUMNS`), ``most`` at most: what round ``round`` was aimed at, and what the teacher wrote then."""
+    """Build the table of mistakes of one round: its feedback, and the texts written in response.
+
+    Args:
+        run: The run.
+        round: The round in which the texts were written.
+        most: Maximal number of lines.
+
+    Returns:
+        Lines with the columns of :data:`COLUMNS`.
+    """
     rows = [row for row in run.rows if row.round == round]
     return list(islice(_mistakes(run, round, rows), most))
 
@@ -86,6 +102,7 @@ def _mistakes(run: Run, round: int, rows: list[Row]) -> Iterator[list[Any]]:
             _plain(run, one.predicted, one.text),
             one.confidence,
         ]
+        # Each mistake gets a few of the texts written for it, or an empty line.
         written = islice(_written_after(run, one, rows), _NEXT_TEXTS)
         found = [
             [row.text, _plain(run, row.target, row.text), row.accepted, row.reason, why]
@@ -95,7 +112,7 @@ def _mistakes(run: Run, round: int, rows: list[Row]) -> Iterator[list[Any]]:
 
 
 def _written_after(run: Run, mistake: Outcome, rows: list[Row]) -> Iterator[tuple[Row, str]]:
-    """Texts written from the mistake itself first, then those for its classes."""
+    """Yield the texts written from the mistake itself, then those for its classes."""
     classes = run.task.classes(mistake.target)
     yield from ((row, "this mistake") for row in rows if mistake.id in row.parents)
     yield from (
@@ -104,8 +121,8 @@ def _written_after(run: Run, mistake: Outcome, rows: list[Row]) -> Iterator[tupl
 
 
 def _plain(run: Run, target: str, text: str) -> str:
-    """A target in words; for NER each name with its type."""
-    if not run.by_word:
+    """Format a target as text; for NER each name with its type."""
+    if not run.is_token_level:
         return target
     return "; ".join(
         f"{piece.text} [{piece.type}]" for piece in marked(text, read_spans(target)) if piece.type
@@ -113,10 +130,19 @@ def _plain(run: Run, target: str, text: str) -> str:
 
 
 def pool_version(path: Path, rows: int, limit: int) -> dict[str, Any]:
-    """Which state of the pool a version is: its first ``rows`` lines, with their size and SHA-256 (None above ``limit`` bytes).
+    """Identify a state of the pool by its first ``rows`` lines.
 
-    The pool only ever grows, so this is enough to have any version back.
+    The pool only ever grows, so this suffices to restore any version.
+
+    Args:
+        path: The ledger, pool/rows.jsonl.
+        rows: Number of rows in this version.
+        limit: Size in bytes above which no hash is computed.
+
+    Returns:
+        "rows", "bytes", and "sha256" (None above ``limit``).
     """
+    # Later rows may already be in the file; this version consists of the first ones.
     with path.open("rb") as handle:
         lines = list(islice(handle, rows))
     size = sum(map(len, lines))
@@ -125,11 +151,13 @@ def pool_version(path: Path, rows: int, limit: int) -> dict[str, Any]:
 
 
 def summary(run: Run, metric: str | None) -> dict[str, Any]:
-    """The numbers that a run is compared by, once it is done.
+    """Return the numbers by which finished runs are compared.
 
     Args:
-        metric: the one that is optimised (sweep.metric); None: the first one quoted.
+        run: A run with a result.
+        metric: The metric to optimise (``sweep.metric``); None takes the first headline metric.
     """
+    # The score of the sweep first, then all results by stage.
     chosen = metric or run.headline_metrics[0].key
     found: dict[str, Any] = {
         "state": run.state,
@@ -144,6 +172,7 @@ def summary(run: Run, metric: str | None) -> dict[str, Any]:
             for one in run.headline_metrics
             if run.result.get(name)
         }
+    # Costs and data, flattened to <group>/<name>.
     for name in ("tokens", "rows", "share_of_data"):
         found |= {
             f"{name}/{key}": value for key, value in run.result[name].items() if value is not None
@@ -154,7 +183,8 @@ def summary(run: Run, metric: str | None) -> dict[str, Any]:
 
 
 def tags(manifest: dict[str, Any]) -> list[str]:
-    """What a run is found by."""
+    """Return the run's tags, such as "method:evokd", each of at most 64 characters."""
+    # A model may be a path: its last part is the name.
     student = str(manifest["student"]["model"]).rstrip("/").rsplit("/", 1)[-1]
     parts = {
         "task": manifest["task"],
@@ -164,11 +194,14 @@ def tags(manifest: dict[str, Any]) -> list[str]:
         "ablation": manifest["ablation"],
         "student": student,
     }
-    # 64 characters are what the service takes.
+    # The service accepts at most 64 characters.
     return [f"{name}:{value}"[:64] for name, value in parts.items() if value]
 
 
 def group_of(folder: Path, name: str) -> str:
-    """The sweep that a run's folder lies in, as ``<sweep>/<time>``; else the run's ``name``."""
+    """Return the wandb group of a run.
+
+    This is ``<sweep>/<time>`` for a run inside a sweep's folder, else the run's ``name``.
+    """
     above = folder.resolve().parent
     return f"{above.parent.name}/{above.name}" if (above / "jobs").is_dir() else name

@@ -1,7 +1,9 @@
-"""The process that mirrors a run's folder to wandb: the only file that imports wandb.
+"""The process that mirrors a run's folder to wandb.
 
-It reads what the run has written and writes nothing but below ``wandb/`` in the run's folder, so nothing here can fail, slow or stop the
-run. Its standard input is the run's end: when the run's process is gone, however it went, the input is closed, and the folder says how.
+It reads the files of the run, and writes only below ``wandb/`` in the run's folder, so that nothing
+here can fail, slow down or stop the run. Its standard input signals the end of the run: it closes
+as soon as the run's process is gone for whatever reason, and the folder tells the outcome. Besides
+the dashboard, this is the only module that imports wandb.
 
     python -m tutelage.tracking.wandb_child FOLDER SETTINGS
 """
@@ -33,23 +35,28 @@ from tutelage.tracking.review import (
 )
 
 _LOOK_SECONDS = 1.0
+"""Period in seconds at which the folder is checked."""
 _EXIT_CODES = {"done": 0, "interrupted": 130}
 STATE = "wandb/mirror.json"
-"""In a run's folder: the id of its wandb run, and how many lines of metrics.jsonl were mirrored."""
+"""File in a run's folder with the id of its wandb run and the number of lines mirrored."""
 
 
 class WandbRun:
-    """One run of wandb that follows one run's folder.
+    """A wandb run that follows one run's folder.
 
     Args:
-        settings: those of :class:`tutelage.tracking.wandb_process.WandbMirror`.
+        folder: The run's folder.
+        settings: The settings of :class:`tutelage.tracking.wandb_process.WandbMirror`.
+
+    Attributes:
+        kept_offline: Why the run is mirrored offline although ``online`` is set; "" otherwise.
     """
 
     def __init__(self, folder: RunFolder, settings: dict[str, Any]) -> None:
         self._folder = folder
         self._settings = settings
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        # A run that failed at its very start has none.
+        # A run that failed at the very start has none.
         manifest = folder.read_json("manifest.json") or {}
         self._metric = config["sweep"]["metric"]
         self._state = folder.read_json(STATE) or {"id": secrets.token_hex(4), "lines": 0}
@@ -66,6 +73,7 @@ class WandbRun:
             "config": {**config, "manifest": manifest},
             "dir": str(folder.path),
         }
+        # Without a reachable account, keep an offline mirror for `wandb sync`.
         try:
             self._run = wandb.init(
                 **given, settings=_settings(online=settings["online"], wait=settings["wait"])
@@ -76,19 +84,25 @@ class WandbRun:
             self.kept_offline = " ".join(str(error).split())
             self._run = wandb.init(**given, settings=_settings(online=False, wait=settings["wait"]))
         folder.write_json(STATE, self._state)
+        # Every curve gets its default axis; the axes themselves are not plotted.
         for axis in AXES:
             self._run.define_metric(axis, hidden=True)
         for family, axis in FAMILIES.items():
             self._run.define_metric(f"{family}/*", step_metric=axis)
 
     def catch_up(self) -> None:
-        """Mirror the stages that have closed since. A line that was mirrored before a resume is not mirrored again."""
+        """Mirror the stages closed since the last call.
+
+        Lines mirrored before a resume are not mirrored again.
+        """
         lines = self._folder.read_lines("metrics.jsonl")
         if len(lines) <= self._state["lines"]:
             return
+        # Only now, with something new, read the whole folder.
         run = read_run(self._folder.path)
         for step in range(self._state["lines"], len(lines)):
             self._log(run, lines[step], step)
+            # Record each line at once, so that a resume never repeats it.
             self._state["lines"] = step + 1
             self._folder.write_json(STATE, self._state)
 
@@ -106,16 +120,18 @@ class WandbRun:
             "dataset",
             metadata={**version, **{axis: shown[axis] for axis in AXES}},
         )
-        # By the number of its rows a version differs from the one before; the file itself will have grown when somebody looks at it.
+        # The number of rows identifies a version, because the file itself will have grown by the
+        # time somebody looks at it.
+        # A reference by URL: the pool is neither copied nor sent.
         artifact.add_reference(
             pool.resolve().as_uri(), name=f"rows-{version['rows']}.jsonl", checksum=False
         )
         self._run.log_artifact(artifact, aliases=["latest", f"round-{line['round']}"])
 
     def finish(self) -> None:
-        """Write the summary and end the wandb run as the run ended."""
+        """Write the summary, and end the wandb run with the run's outcome."""
         state = self._folder.read_json("status.json")["state"]
-        # Nobody writes down that a run was killed.
+        # A killed run cannot record its own end.
         ended = {"state": "killed" if state == "running" else state}
         self._run.summary.update(
             summary(read_run(self._folder.path), self._metric) if state == "done" else ended
@@ -124,7 +140,10 @@ class WandbRun:
 
 
 def _settings(*, online: bool, wait: float) -> wandb.Settings:
-    """Nothing is captured but what is given: no console, code, git, host, requirements or machine statistics."""
+    """Settings that capture nothing implicitly.
+
+    No console output, code, git state, host name, requirements or machine statistics are recorded.
+    """
     return wandb.Settings(
         mode="online" if online else "offline",
         console="off",
@@ -137,7 +156,7 @@ def _settings(*, online: bool, wait: float) -> wandb.Settings:
         host="",
         init_timeout=wait,
         finish_timeout=wait,
-        # Given up is said: what was not sent is in the folder.
+        # Giving up must be visible; everything unsent is still in the folder.
         finish_timeout_raises=True,
         x_disable_machine_info=True,
         x_disable_meta=True,
@@ -148,12 +167,20 @@ def _settings(*, online: bool, wait: float) -> wandb.Settings:
 
 
 def follow(folder: RunFolder, settings: dict[str, Any]) -> str:
-    """Mirror ``folder`` until standard input is closed; return why it was kept offline, "" if it was not meant to be online or is."""
+    """Mirror ``folder`` until standard input is closed.
+
+    Args:
+        folder: The run's folder.
+        settings: The settings of :class:`tutelage.tracking.wandb_process.WandbMirror`.
+
+    Returns:
+        Why the mirror stayed offline although ``online`` is set; "" otherwise.
+    """
     mirrored: WandbRun | None = None
     ended = False
     while not ended:
         ended = bool(select.select([sys.stdin], [], [], _LOOK_SECONDS)[0])
-        # Until it has started, the folder may still hold the lines of an earlier run.
+        # Before the run has started, the folder may contain lines of an earlier run.
         started = (folder.read_json("status.json") or {}).get("phase", "starting") != "starting"
         if mirrored is None and (started or ended):
             mirrored = WandbRun(folder, settings)
@@ -165,13 +192,13 @@ def follow(folder: RunFolder, settings: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Follow the folder of the command line."""
+    """Follow the folder given on the command line."""
     try:
         folder = RunFolder(Path(sys.argv[1]))
-        # The mirror of a run that was killed a moment ago may still be finishing.
+        # The mirror of a run killed a moment ago may still be finishing.
         with RunFolder(folder / "wandb").lock(wait=60.0):
             problem = follow(folder, json.loads(sys.argv[2]))
-    except Exception as error:  # whatever it is, the run's process tells it in one line
+    except Exception as error:  # the run's process reports any error in one line
         problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if problem:
         print(problem, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
-"""Mirrors a run to wandb from a process of its own, so that the run neither imports wandb nor waits for it.
+"""Starts the process that mirrors a run to wandb.
 
-The run's folder is the truth; the other process reads it (:mod:`tutelage.tracking.wandb_child`). What goes wrong there becomes one line
+The run thus neither imports wandb nor waits for it. The run's folder is the source of truth, and
+the other process only reads it (:mod:`tutelage.tracking.wandb_child`). Errors there become one line
 of warning here.
 """
 
@@ -23,16 +24,21 @@ _NICE = 19
 
 
 class WandbMirror:
-    """A context around a run: while it is open, the run's folder is mirrored.
+    """Context manager that mirrors a run's folder to Weights & Biases while it is open.
 
     Args:
-        online: send it to the service while the run goes on; otherwise it is kept below the run's folder, for ``wandb sync``.
-        project, entity: where to; entity None is the account's own.
-        table_rows: lines of a round's table of mistakes, at most.
-        pool_mb: pools up to this size are hashed for their versions, larger ones are only named.
-        wait: seconds that the end of a run may take for the last of it.
-        folder: the run's.
-        resume: go on with the wandb run that the folder has; otherwise a new one begins.
+        online: Send the data to the service during the run. If false, they stay in wandb/ below the
+            run's folder until ``wandb sync`` sends them.
+        project: The wandb project.
+        entity: The user or team that owns the project; None takes the default of the account.
+        table_rows: Maximal number of lines in each round's table of mistakes.
+        pool_mb: Size of the pool in MiB up to which each version is hashed; larger pools are only
+            named. The pool itself is never copied or sent.
+        wait: Seconds that wandb may take to start, and to finish. At its end the run waits for at
+            most three times as long.
+        folder: The run's folder; passed by the program, not a setting.
+        resume: Continue the wandb run recorded in the folder instead of starting a new one; passed
+            by the program, not a setting.
     """
 
     def __init__(
@@ -61,11 +67,12 @@ class WandbMirror:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> WandbMirror:
-        """Start the other process; the run does not wait for it."""
+        """Start the other process, without waiting for it."""
         own = self._folder / "wandb"
         try:
             own.mkdir(parents=True, exist_ok=True)
             if not self._resume:
+                # Forget the wandb run of an earlier execution in this folder.
                 (own / "mirror.json").unlink(missing_ok=True)
             with (own / "mirror.log").open("wb") as log:
                 self._process = subprocess.Popen(
@@ -80,11 +87,12 @@ class WandbMirror:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=self._environment(own),
-                    # A Ctrl-C is the run's; this process hears of it when the run has ended. Not a session of its own: between
-                    # sessions Linux shares the processors evenly, whatever their niceness (sched_autogroup).
+                    # Ctrl-C is meant for the run, whose end reaches this process through stdin.
+                    # A new session would defeat the niceness: Linux shares the processors evenly
+                    # between sessions (sched_autogroup).
                     process_group=0,
                 )
-            # What the run computes comes first.
+            # The run's own computations take precedence.
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
         except OSError as error:
             self._warn(f"its process could not be started: {error}")
@@ -96,12 +104,13 @@ class WandbMirror:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Tell the other process that the run has ended, and give it a while to finish."""
+        """Signal the end of the run to the other process, and wait for it to finish."""
         process = self._process
         if process is None:
             return
         assert process.stdin is not None
         with suppress(OSError):
+            # Closing stdin tells the other process that the run has ended.
             process.stdin.close()
         try:
             if process.wait(3 * self._wait):
@@ -113,26 +122,35 @@ class WandbMirror:
                 )
                 self._warn(message[-1] if message else f"exit code {process.returncode}")
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as ended:
-            # A Ctrl-C here is of somebody who has waited enough: the run itself is over.
+            # Ctrl-C at this point stops only the waiting: the run itself is over.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            late = f"it was not finished after {3 * self._wait:.0f} seconds (logger.wait={self._wait:g})"
+            late = (
+                f"it was not finished after {3 * self._wait:.0f} seconds "
+                f"(logger.wandb.wait={self._wait:g})"
+            )
             self._warn("it was stopped" if isinstance(ended, KeyboardInterrupt) else late)
 
     def _environment(self, own: Path) -> dict[str, str]:
-        """This process's environment without its secrets but wandb's own and the way out, where it goes online; its files stay in the run's folder."""
+        """Return this process's environment without its secrets.
+
+        Online, wandb's own variables and the proxy settings stay. wandb's files go to the run's
+        folder.
+        """
+        # Nothing secret reaches the process, unless wandb itself needs it online.
         kept = {
             name: value
             for name, value in os.environ.items()
             if not looks_secret(name, value)
             or (self._online and (name.startswith("WANDB_") or name.lower().endswith("_proxy")))
         }
-        indices = {name: str(own / "cache") for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR")}
-        return {**kept, **indices, "WANDB_ERROR_REPORTING": "false"}
+        caches = {name: str(own / "cache") for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR")}
+        return {**kept, **caches, "WANDB_ERROR_REPORTING": "false"}
 
-    def _warn(self, what: str) -> None:
+    def _warn(self, problem: str) -> None:
         _LOG.warning(
-            "The wandb mirror of this run is not whole: %s. The run itself is (%s); `wandb sync` sends what wandb/ holds.",
-            what,
+            "The wandb mirror of this run is incomplete: %s. The run itself is unaffected (%s); "
+            "`wandb sync` sends the contents of wandb/.",
+            problem,
             self._folder,
         )

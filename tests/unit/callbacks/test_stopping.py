@@ -16,5 +16,5 @@ def test_it_stops_once_asked() -> None:
     nothing = cast(Any, None)
     callback.on_train_batch_end(nothing, nothing, None, None, 0)
     interruption.asked = True
-    with pytest.raises(Interrupted, match="Everything that was answered is kept"):
+    with pytest.raises(Interrupted, match="All replies so far are kept"):
         callback.on_train_batch_end(nothing, nothing, None, None, 1)

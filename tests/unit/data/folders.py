@@ -1,4 +1,4 @@
-"""Small folders of labelled texts on disk, none of them near another."""
+"""Small folders of labelled texts on disk, without near duplicates."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def write(path: Path, content: Rows) -> None:
 
 
 def folder(tmp_path: Path, suffix: str = ".jsonl", **splits: Rows | None) -> Path:
-    """A folder of three splits; a keyword replaces one, None leaves it out."""
+    """Write a folder of three splits; a keyword replaces a split, None leaves it out."""
     content: dict[str, Rows | None] = {
         "train": rows(0, 8),
         "validation": rows(8, 10),

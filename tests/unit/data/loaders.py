@@ -22,7 +22,7 @@ WORDS = [f"w{number}" for number in range(40)]
 
 
 class OneLabelTask:
-    """One-hot targets, and the row's distribution where it has one."""
+    """One-hot targets, and the teacher's distribution of rows that have one."""
 
     is_token_level: bool = False
 
@@ -47,7 +47,7 @@ class OneLabelTask:
 
 
 class AllAccepted:
-    seed_source = "method.shots=0"
+    seed_source = "shots=0"
 
     def rows(self, pool: Pool, epoch: int) -> list[Row]:
         return list(pool.accepted())

@@ -1,4 +1,4 @@
-"""Cleaning, checking and cutting: what leaves the pool, what is counted, and what is refused."""
+"""Cleaning, checking and cutting: texts that leave the pool, counts, and refused data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def test_an_unlabelled_pool_without_shots_is_an_error(tmp_path: Path) -> None:
     )
     with pytest.raises(
         DataError,
-        match=r"train.jsonl has no labels \(columns: text, labels\).*data.label_column=.*shots.jsonl",
+        match=r"train.jsonl has no labels \(columns: text, "
+        r"labels\).*data.label_column=.*shots.jsonl",
     ):
         load_files(path)
 
@@ -75,7 +76,7 @@ def test_copies_of_dev_and_test_leave_the_pool(tmp_path: Path) -> None:
         tmp_path, train=[*rows(0, 8), *({"text": text, "label": "animal"} for text in copies)]
     )
     data = load_files(path)
-    # The second copy of each repeats the first one in the pool itself.
+    # The second copy of each text repeats the first one in the pool.
     assert data.dropped == {
         "duplicate in pool": 2,
         "exact duplicate of test in pool": 1,
@@ -158,7 +159,7 @@ def test_texts_that_are_all_empty_are_an_error(tmp_path: Path) -> None:
 
 def test_nothing_left_of_the_pool_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"Nothing is left of the pool .*4 exact duplicate of test in pool"
+        DataError, match=r"No text of the pool .* is left .*4 exact duplicate of test in pool"
     ):
         load_files(folder(tmp_path, train=rows(10, 12)))
 
@@ -178,7 +179,8 @@ def test_a_label_that_only_dev_or_test_has(tmp_path: Path, split: str) -> None:
     path = folder(tmp_path, **{split: [*rows(10, 12), {"text": "a fine oak", "label": "animals"}]})
     with pytest.raises(
         DataError,
-        match=rf"{split}.jsonl:5: Unknown label 'animals'. Did you mean 'animal'.*1 of 5 rows .* no training example has it",
+        match=rf"{split}.jsonl:5: Unknown label 'animals'. Did you mean "
+        rf"'animal'.*1 of 5 rows .* no training example has it",
     ):
         load_files(path)
 
@@ -186,7 +188,8 @@ def test_a_label_that_only_dev_or_test_has(tmp_path: Path, split: str) -> None:
 def test_a_label_that_the_config_does_not_list(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"train.jsonl:2: Unknown label 'HandTool'.*8 of 16 rows .* data.labels does not list it",
+        match=r"train.jsonl:2: Unknown label 'HandTool'.*8 "
+        r"of 16 rows .* data.labels does not list it",
     ):
         load_files(folder(tmp_path), labels=["animal", "plant"])
 
@@ -207,13 +210,13 @@ def test_a_missing_label_in_test(tmp_path: Path) -> None:
 def test_one_class_only(tmp_path: Path) -> None:
     one = [row for row in rows(0, 8) if row["label"] == "animal"]
     with pytest.raises(
-        DataError, match=r"needs two labels or more; .*train.jsonl has only 'animal'"
+        DataError, match=r"needs at least two labels; .*train.jsonl has only 'animal'"
     ):
         load_files(folder(tmp_path, train=one))
 
 
 def marked(texts: dict[str, str]) -> Rows:
-    """One row a text, with the type of its first word ("O" for none)."""
+    """One row per text, with the type of its first word ("O" for none)."""
     split = [(text.split(), type) for text, type in texts.items()]
     return [
         {"tokens": words, "tags": [type if type == "O" else f"B-{type}", *("O" for _ in words[1:])]}
@@ -254,12 +257,14 @@ def test_an_entity_type_that_only_test_has(tmp_path: Path) -> None:
     )
     with pytest.raises(
         DataError,
-        match=r"test.jsonl:2: Unknown entity type 'PERS'. Did you mean 'PER'.*1 of 3 rows .* no training example has it",
+        match=r"test.jsonl:2: Unknown entity type 'PERS'. Did you "
+        r"mean 'PER'.*1 of 3 rows .* no training example has it",
     ):
         load_files(path, kind="ner")
     with pytest.raises(
         DataError,
-        match=r"train.jsonl:1: Unknown entity type 'PER'.*8 of 16 rows .* data.labels does not list it",
+        match=r"train.jsonl:1: Unknown entity type 'PER'.*8 "
+        r"of 16 rows .* data.labels does not list it",
     ):
         load_files(path, kind="ner", labels=["LOC"])
 
@@ -268,7 +273,7 @@ def test_one_type_is_enough_and_none_is_not(tmp_path: Path) -> None:
     assert [label.name for label in load_files(folder(tmp_path, **MARKED), kind="ner").labels] == [
         "PER"
     ]
-    with pytest.raises(DataError, match=r"train.jsonl marks no entity of any type"):
+    with pytest.raises(DataError, match=r"train.jsonl contains no entities"):
         load_files(
             folder(
                 tmp_path,

@@ -1,4 +1,4 @@
-"""Batches that hold each item once, with similar lengths, in an order that seed and epoch decide."""
+"""Batches contain each item once, with similar lengths, in an order set by seed and epoch."""
 
 from __future__ import annotations
 

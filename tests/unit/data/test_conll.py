@@ -1,4 +1,4 @@
-"""Column files: any order of columns, every scheme, remarks, and errors that name the line."""
+"""CoNLL files: any order of columns, every tagging scheme, comments, and located errors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def test_words_tags_and_places() -> None:
     ]
     assert read_sentences("f", TWO.replace("\n", "\r\n")) == read_sentences("f", TWO)
     assert read_sentences("f", "\n \n" + TWO.replace("\n\n", "\n \t\n\n").rstrip()) == [
-        Sentence(["Anna", "left"], ["B-PER", "O"], "f:3"), Sentence(["Ulm"], ["B-LOC"], "f:7"),
-    ]  # fmt: skip
+        Sentence(["Anna", "left"], ["B-PER", "O"], "f:3"),
+        Sentence(["Ulm"], ["B-LOC"], "f:7"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -45,19 +46,27 @@ def test_columns_stand_where_the_settings_say(text: str, numbers: tuple[int, int
 
 
 def test_remarks_and_document_starts_are_passed_over() -> None:
-    text = "# id 12\tdomain=en\n-DOCSTART- -X- -X- O\n\n# sent_id = 1\n# O\n#\tB-MISC\n#tag O\n# note\n-DOCSTART- O\nUlm B-LOC\n-DOCSTART-\n# a b c d\n"
+    text = (
+        "# id 12\tdomain=en\n-DOCSTART- -X- -X- O\n\n# sent_id = 1\n# O\n#\tB-MISC\n#tag O\n"
+        "# note\n-DOCSTART- O\nUlm B-LOC\n-DOCSTART-\n# a b c d\n"
+    )
     assert [(one.words, one.tags) for one in read_sentences("f", text)] == [
-        (["#", "#", "#tag"], ["O", "B-MISC", "O"]), (["Ulm"], ["B-LOC"]),
-    ]  # fmt: skip
+        (["#", "#", "#tag"], ["O", "B-MISC", "O"]),
+        (["Ulm"], ["B-LOC"]),
+    ]
     assert read_sentences("f", "# O\n") == [Sentence(["#"], ["O"], "f:1")]
     assert read_sentences("f", "# only remarks\n\n") == []
 
 
 def test_a_remark_needs_no_space_after_its_sign() -> None:
-    text = "#id 1\n#sent_id = 2 x\n#\nAnna B-PER\n#hashtag O\n#hashtag B-MISC\n#note 2\n#hashtag\n##\n\n#id 3\nUlm B-LOC\n"
+    text = (
+        "#id 1\n#sent_id = 2 x\n#\nAnna B-PER\n#hashtag O\n#hashtag B-MISC\n#note 2\n#hashtag\n"
+        "##\n\n#id 3\nUlm B-LOC\n"
+    )
     assert read_sentences("f", text) == [
-        Sentence(["Anna", "#hashtag", "#hashtag"], ["B-PER", "O", "B-MISC"], "f:4"), Sentence(["Ulm"], ["B-LOC"], "f:12"),
-    ]  # fmt: skip
+        Sentence(["Anna", "#hashtag", "#hashtag"], ["B-PER", "O", "B-MISC"], "f:4"),
+        Sentence(["Ulm"], ["B-LOC"], "f:12"),
+    ]
     assert read_sentences("f", "#id\t1\n1\tUlm\tB-LOC\n#text of it\n2\t#x\tO\n", 1) == [
         Sentence(["Ulm", "#x"], ["B-LOC", "O"], "f:2")
     ]
@@ -100,8 +109,8 @@ def test_what_was_written_is_read(sentences: list[list[tuple[str, str]]]) -> Non
 @pytest.mark.parametrize(
     ("text", "numbers", "message"),
     [
-        ("Anna B-PER\nleft\n", (0, -1), r"^f:2: 1 column where line 1 has 2; it reads 'left'"),
-        ("# hm\nAnna O\nNew York B-LOC\n", (0, -1), r"^f:3: 3 columns where line 2 has 2"),
+        ("Anna B-PER\nleft\n", (0, -1), r"^f:2: 1 column, but line 1 has 2; it reads 'left'"),
+        ("# hm\nAnna O\nNew York B-LOC\n", (0, -1), r"^f:3: 3 columns, but line 2 has 2"),
         (
             "Anna O\nsaw VBD\n",
             (0, -1),
@@ -112,10 +121,10 @@ def test_what_was_written_is_read(sentences: list[list[tuple[str, str]]]) -> Non
         (
             "Anna O\n",
             (0, 2),
-            r"^f:1: 2 columns, so none is data.tag_column_number=2 \(the first is 0",
+            r"^f:1: 2 columns, so there is none with data.tag_column_number=2 \(the first is 0",
         ),
-        ("Anna\n", (1, -1), r"^f:1: 1 column, so none is data.word_column_number=1"),
-        ("Anna O\n", (-3, 1), r"^f:1: 2 columns, so none is data.word_column_number=-3"),
+        ("Anna\n", (1, -1), r"^f:1: 1 column, so there is none with data.word_column_number=1"),
+        ("Anna O\n", (-3, 1), r"^f:1: 2 columns, so there is none with data.word_column_number=-3"),
     ],
 )
 def test_a_broken_line_is_named(text: str, numbers: tuple[int, int], message: str) -> None:
@@ -126,7 +135,8 @@ def test_a_broken_line_is_named(text: str, numbers: tuple[int, int], message: st
 def test_words_and_tags_cannot_be_one_column() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"word_column_number=1 and data.tag_column_number=-1 are the same of the 2 columns of f",
+        match=r"word_column_number=1 and data.tag_column_number=-1 "
+        r"select the same one of the 2 columns of f",
     ):
         read_sentences("f", TWO, 1, -1)
 
@@ -149,15 +159,22 @@ def test_a_folder_of_column_files_in_any_scheme(tmp_path: Path, ending: str) -> 
     assert [example.text for example in data.pool] == ["Anna left", "the Ulm Bonn"]
     assert read_spans(data.pool_gold[data.pool[1].id]) == (Span(1, 2, "LOC"), Span(2, 3, "LOC"))
     assert [(one.text, read_spans(one.label or "")) for one in (*data.dev, *data.test)] == [
-        ("Olga saw New York", (Span(0, 1, "PER"), Span(2, 4, "LOC"))), ("Peter Pan flew away", (Span(0, 2, "PER"),)),
-    ]  # fmt: skip
+        ("Olga saw New York", (Span(0, 1, "PER"), Span(2, 4, "LOC"))),
+        ("Peter Pan flew away", (Span(0, 2, "PER"),)),
+    ]
     assert [label.name for label in data.labels] == ["LOC", "PER"]
     assert load_files(tmp_path, kind="ner", format="conll").digest == data.digest
 
 
 def test_the_numbers_reach_the_reader(tmp_path: Path) -> None:
-    turned = {name: "\n".join(" ".join(reversed(line.split())) for line in text.split("\n")) for name, text in {
-        "train": "Anna B-PER\nleft O\n", "dev": "Olga B-PER\n", "test": "Peter B-PER\n"}.items()}  # fmt: skip
+    turned = {
+        name: "\n".join(" ".join(reversed(line.split())) for line in text.split("\n"))
+        for name, text in {
+            "train": "Anna B-PER\nleft O\n",
+            "dev": "Olga B-PER\n",
+            "test": "Peter B-PER\n",
+        }.items()
+    }
     data = load_files(
         written(tmp_path, **turned), kind="ner", word_column_number=1, tag_column_number=0
     )
@@ -184,13 +201,14 @@ def test_an_unlabelled_pool_of_words_with_shots(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"test.conll has one column, so it has words and no tags"):
+    with pytest.raises(DataError, match=r"test.conll has one column, so it has words but no tags"):
         load_files(written(tmp_path, test="no\ntags\n"), kind="ner")
     with pytest.raises(DataError, match=r"test.conll has no rows"):
         load_files(written(tmp_path, test="# a remark\n"), kind="ner")
     with pytest.raises(
         DataError,
-        match=r"train.conll holds words with the tags of entities, and the task is classification. Give task=ner",
+        match=r"train.conll contains words with entity tags, "
+        r"but the task is classification. Set task=ner",
     ):
         load_files(tmp_path)
 
@@ -198,7 +216,8 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
 def test_a_classification_run_does_not_take_txt_for_columns(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"has no train file .*holds: .*train.txt\. A .txt file of words and tags is read with task=ner",
+        match=r"has no train file .*contains: .*train.txt\. A "
+        r".txt file with words and tags needs task=ner",
     ):
         load_files(written(tmp_path, ".txt"))
     folder(tmp_path)

@@ -1,4 +1,4 @@
-"""What methods may draw from a data set, and what they cannot see."""
+"""Draws of shots, and gold labels hidden from methods."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_shots_are_drawn_from_gold_and_depend_on_the_seed_alone(tmp_path: Path) 
     assert len({data.shots(2, seed=seed) for seed in range(6)}) > 2
     assert data.shots(0, seed=0) == ()
     with pytest.raises(
-        DataError, match=r"9 shots .* 'HandTool' has 8, 'animal' has 8. Ask for at most 8"
+        DataError, match=r"9 shots .* 'HandTool' has 8, 'animal' has 8. Request at most 8"
     ):
         data.shots(9, seed=0)
     with pytest.raises(ConfigError, match="-1 shots"):
@@ -114,12 +114,12 @@ def test_shots_of_marked_texts_are_k_of_each_type_and_nested(tmp_path: Path) -> 
             assert len(ids) == len(shots) <= 2 * k
             for type in ("PER", "LOC"):
                 assert sum(type in classes_of("ner", shot.label or "[]") for shot in shots) >= k
-            # A text without entities is nobody's shot.
+            # A text without entities is a shot of no type.
             assert all(shot.label not in (None, "[]") for shot in shots)
             before = ids
     assert data.shots(3, 0) == data.shots(3, 0)
     assert len({data.shots(2, seed) for seed in range(6)}) > 2
     with pytest.raises(
-        DataError, match=r"11 shots .* 'LOC' has 10, 'PER' has 10. Ask for at most 10"
+        DataError, match=r"11 shots .* 'LOC' has 10, 'PER' has 10. Request at most 10"
     ):
         data.shots(11, seed=0)

@@ -1,4 +1,4 @@
-"""The examples of docs/data.md are read as it says."""
+"""The examples of docs/reference/data.md are read as documented."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.data.readers import read_split
 
 BLOCKS = re.findall(
     r"^```(jsonl|csv|conll)\n(.*?)^```",
-    (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8"),
+    (Path(__file__).parents[3] / "docs" / "reference" / "data.md").read_text(encoding="utf-8"),
     re.M | re.S,
 )
 READ = [

@@ -1,4 +1,4 @@
-"""Names of numbered classes: where `datasets` keeps them, and numbers that mean none."""
+"""Names of numbered classes as stored by `datasets`, and numbers without a class."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def test_numbers_become_names_and_nothing_else_does() -> None:
     for number in (2, -2):
         with pytest.raises(
             DataError,
-            match=rf"^a:1: there is no class {number}: the data names 2 classes, from 0 \(x, y\)",
+            match=rf"^a:1: there is no class {number}; the data "
+            rf"set names 2 classes, numbered from 0 \(x, y\)",
         ):
             named("a:1", number, ("x", "y"))

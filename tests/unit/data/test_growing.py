@@ -1,4 +1,4 @@
-"""The growing loaders alone: what they give, what they count, and what they refuse."""
+"""The growing loaders alone: their batches, their counts, and refused settings."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_cuts_are_counted_over_every_split(pool: Pool) -> None:
 
 
 def shots_of(counts: dict[str, int]) -> list[Example]:
-    """Class after class, as shots come."""
+    """Examples class after class, in the order of shots."""
     return [
         Example(f"{name}-{n}", f"w{n} w{n + 1}", name)
         for name, count in counts.items()
@@ -161,7 +161,7 @@ def test_the_guide_holds_every_class_though_it_is_cut(pool: Pool) -> None:
     guided = module(pool, trusted=shots_of({"C": 30, "A": 30, "B": 2}), eval_batch_size=7)
     guide = guided.guide()
     items = guided.items("guide", guide["index"])
-    # One of each class, a second of each, then of those that have a third.
+    # One of each class, a second of each, then a third where there is one.
     assert [item.id for item in items] == ["C-0", "A-0", "B-0", "C-1", "A-1", "B-1", "C-2"]
     assert guided.guide()["index"].tolist() == guide["index"].tolist()
 
@@ -177,7 +177,7 @@ def test_a_guide_that_is_whole_is_in_the_order_of_the_shots(pool: Pool) -> None:
 def test_a_guide_of_nothing_says_which_settings_give_one(pool: Pool) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"this run has none: give shots=1 or more and method\.training\.gold=shots",
+        match=r"this run has no shots: set shots=1 or more and training\.gold=shots",
     ):
         module(pool).guide()
 
@@ -185,10 +185,10 @@ def test_a_guide_of_nothing_says_which_settings_give_one(pool: Pool) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], r"no accepted rows to train on: method.shots=0 gave none\. Give"),
+        ([], r"no accepted rows to train on: shots=0 gave none\. Set"),
         (
             rows(2, accepted=False, reason="near"),
-            r"method.shots=0 gave none \(2 rows were rejected\)",
+            r"shots=0 gave none \(2 rows were rejected\)",
         ),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_view_that_gives_nothing_is_named(pool: Pool) -> None:
 
     pool.append(rows(3))
     with pytest.raises(
-        DataError, match=r"view Nothing gave no rows for epoch 0, though the pool has 3"
+        DataError, match=r"view Nothing chose no rows for epoch 0, although the pool has 3"
     ):
         module(pool, view=Nothing()).train_dataloader()
 
@@ -227,7 +227,9 @@ def test_a_dev_example_without_label_is_refused(pool: Pool) -> None:
 
 
 def test_settings_that_cannot_work_are_refused(pool: Pool) -> None:
-    with pytest.raises(ConfigError, match="max_length=2 leaves no room beside 2 special tokens"):
+    with pytest.raises(
+        ConfigError, match="max_length=2 leaves no room for text besides 2 special tokens"
+    ):
         module(pool, max_length=2)
     with pytest.raises(ConfigError, match="no padding token"):
         ItemEncoder(OneLabelTask(), make_tokenizer(pad_token=None), 16)
@@ -248,5 +250,5 @@ def test_state_goes_back_to_the_checkpoint(pool: Pool) -> None:
     assert len(pool) == 4
     with pytest.raises(RunError, match="hash"):
         data.load_state_dict({"length": 3, "digest": state["digest"]})
-    with pytest.raises(RunError, match="not of a tutelage run"):
+    with pytest.raises(RunError, match="not from a tutelage run"):
         data.load_state_dict({})

@@ -1,4 +1,4 @@
-"""The growing loaders under a real Trainer: what is trained on, in which order, and after a resume."""
+"""The growing loaders under a real Trainer: rows, their order, and a resume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tutelage.data.growing import GrowingDataModule
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError
 
-# Workers are not needed, as rows are tokenised already; and Lightning 2.6 uses a name that torch 2.13 deprecates.
+# Rows are already tokenised, so workers are not needed; and Lightning 2.6 uses a name
+# deprecated by torch 2.13.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning"),
@@ -28,7 +29,7 @@ def pool(tmp_path: Path) -> Pool:
 
 
 class Student(pl.LightningModule):
-    """Notes the batches that it sees, and grows the pool at the end of each epoch."""
+    """Records the batches it sees, and grows the pool at the end of each epoch."""
 
     def __init__(self, data: GrowingDataModule) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Items whose words are decided about: targets and weights at first sub-tokens, and nowhere else."""
+"""Token-level items: targets and weights at first tokens, and nowhere else."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_words_have_weights_of_their_own() -> None:
         weight=0.5,
         entity_confidence=(0.25, 0.5),
     )
-    # One word is dropped by the tokenizer, and of the last only the first sub-token is seen.
+    # The tokenizer drops one word, and only the first token of the last word is kept.
     assert encoder.collate(enumerate(encoder.encode([row])))["weights"].tolist() == [
         [0, 0.125, 0.25, 0.25, 0]
     ]
@@ -132,7 +132,7 @@ def test_a_perfect_student_is_read_as_the_target(
     batch = encoder.collate([(0, item)])
     seen = [index >= 0 for index in item.indices]
     assert (batch["weights"][0] > 0).sum() == sum(seen)
-    # Words are cut off at the end only.
+    # Words are cut off only at the end.
     assert seen == sorted(seen, reverse=True)
     kept = to_tags(spans, length)[: sum(seen)] + ["O"] * (length - sum(seen))
     assert TASK.read(item.read(batch["targets"][0])).predicted == write_spans(from_tags(kept))
@@ -158,7 +158,8 @@ def test_a_repeated_mention_goes_from_characters_to_sub_tokens_and_back(
     inside, target = from_spans("a:1", text, [[*index, "PER"] for index in indices])
     assert target is not None
     encoder, (item,) = encoded([inside], [target], longest=100)
-    # What the tokenizer drops has no sub-token, so it is never learnt; here it stands outside of every entity.
+    # A word dropped by the tokenizer has no token, so it is never learnt; here it is outside of
+    # every entity.
     assert {
         word for word, index in zip(inside.split(" "), item.indices, strict=True) if index < 0
     } <= {"\u200b", "\u200e"}
@@ -183,7 +184,7 @@ def test_entities_of_any_text_go_from_characters_to_sub_tokens_and_back(
             max_size=len(words),
         )
     )
-    # A word that the tokenizer drops is never learnt, so no entity holds one.
+    # A word dropped by the tokenizer is never learnt, so no entity may contain one.
     spans = [
         span
         for span in from_tags(strict_tags(tags))
@@ -218,6 +219,6 @@ def test_a_tokenizer_that_knows_no_words_is_refused() -> None:
     tokenizer: Any = Slow()
     with pytest.raises(
         ConfigError,
-        match=r"tokenizer of old/one cannot tell which word a token belongs to .*student.model=",
+        match=r"tokenizer of old/one is not a fast one, .*student.model=",
     ):
         ItemEncoder(TASK, tokenizer, 16)

@@ -1,4 +1,4 @@
-"""Label names into words, and the label space of a config."""
+"""Words from label names, and the label space of a configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Marked texts as data sets have them, words with tags or spans of characters, read alike."""
+"""Words with tags and texts with character spans give the same targets."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def test_numbers_have_the_names_that_the_data_set_gives() -> None:
         "Anna Lee",
         None,
     )
-    with pytest.raises(DataError, match=r"^a:1: there is no class 2: the data names 2 classes"):
+    with pytest.raises(DataError, match=r"^a:1: there is no class 2; the data set names 2 classes"):
         from_spans("a:1", "Anna Lee", [[0, 8, 2]], ["LOC", "PER"])
-    # What datasets.ClassLabel(num_classes=2) makes up.
+    # The names made up by datasets.ClassLabel(num_classes=2).
     with pytest.raises(DataError, match=r"^a:1: the type 1 of the span \[0, 8\) is an integer"):
         from_spans("a:1", "Anna Lee", [[0, 8, 1]], ["0", "1"])
 
@@ -90,9 +90,12 @@ def test_without_marks_there_is_no_target_and_with_none_an_empty_one() -> None:
 
 
 def test_a_span_inside_a_word_cuts_it() -> None:
-    assert from_spans("a:1", "a Berlin-based XY", [[2, 8, "LOC"], [15, 16, "A"], [16, 17, "A"]]) == (
-        "a Berlin -based X Y", write_spans([Span(1, 2, "LOC"), Span(3, 4, "A"), Span(4, 5, "A")]),
-    )  # fmt: skip
+    assert from_spans(
+        "a:1", "a Berlin-based XY", [[2, 8, "LOC"], [15, 16, "A"], [16, 17, "A"]]
+    ) == (
+        "a Berlin -based X Y",
+        write_spans([Span(1, 2, "LOC"), Span(3, 4, "A"), Span(4, 5, "A")]),
+    )
 
 
 def test_white_space_at_the_ends_of_a_span_does_not_matter() -> None:
@@ -125,7 +128,7 @@ def test_every_span_over_something_is_kept(text: str, data: st.DataObject) -> No
     "word", ["", " ", "New York", "a\tb", "a\n", "a\u2028b", "\u00a0", None, ["a"], {"a": 1}]
 )
 def test_what_is_not_a_word_is_named(word: Any) -> None:
-    with pytest.raises(DataError, match=r"^a:1: .* is not a word: it is empty, or holds a space"):
+    with pytest.raises(DataError, match=r"^a:1: .* is not a word: it is empty or contains a space"):
         from_words("a:1", ["a", word], ["O", "O"])
 
 
@@ -136,7 +139,7 @@ def test_a_word_may_hold_a_hard_space() -> None:
 @pytest.mark.parametrize(
     ("words", "tags", "message"),
     [
-        (["a", "b"], ["O"], "a:1: 2 words and 1 tags"),
+        (["a", "b"], ["O"], "a:1: 2 words but 1 tags"),
         (["a"], ["PER"], "a:1: 'PER' is not a tag of IOB1"),
         (["a"], [3], "a:1: the tag 3 is an integer, not a string such as B-PER"),
         (["a"], [None], "a:1: the tag None is a NoneType"),
@@ -156,10 +159,10 @@ def test_tags_that_do_not_fit(words: list[str], tags: list[Any], message: str) -
         ([[True, 4, "PER"]], "is not a span"),
         ([{"start": 0, "end": 4}], "is not a span. Give"),
         ([[0, 4, ""]], "is not a span"),
-        ([[0, 40, "PER"]], r"the span \[0, 40\) does not lie in its text of 8 characters"),
-        ([[-4, 2, "PER"]], "does not lie"),
-        ([[4, 4, "PER"]], "does not lie"),
-        ([[4, 5, "PER"]], r"the span \[4, 5\) holds no word: ' '"),
+        ([[0, 40, "PER"]], r"the span \[0, 40\) is not a valid range of its text of 8 characters"),
+        ([[-4, 2, "PER"]], "not a valid range"),
+        ([[4, 4, "PER"]], "not a valid range"),
+        ([[4, 5, "PER"]], r"the span \[4, 5\) contains no word: ' '"),
         ([[0, 4, " "]], "is not a span"),
         ([[0, 4, None]], "is not a span"),
         ([[0, 4, ["PER"]]], "is not a span"),
@@ -168,12 +171,14 @@ def test_tags_that_do_not_fit(words: list[str], tags: list[Any], message: str) -
         ([{"start": 0, "end": 4, "label": None, "type": None}], "is not a span"),
         (
             [[0, 4, 1]],
-            r"the type 1 of the span \[0, 4\) is an integer, and nothing says which type it means. Write the types by name",
+            r"the type 1 of the span \[0, 4\) is an integer, but the data "
+            r"set has no names for its types. Write the types by name",
         ),
         ([{"start": 0, "end": 4, "label": 0}], r"the type 0 of the span \[0, 4\) is an integer"),
         (
             [[0, 8, "PER"], [5, 8, "LOC"]],
-            r"the spans \[0, 8\) 'Anna Lee' \(PER\) and \[5, 8\) 'Lee' \(LOC\) overlap; nested .*Keep one",
+            r"the spans \[0, 8\) 'Anna Lee' \(PER\) and \[5, "
+            r"8\) 'Lee' \(LOC\) overlap; nested .*Keep one",
         ),
         (
             [[5, 8, "LOC"], [0, 8, "LOC"]],

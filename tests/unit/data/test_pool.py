@@ -1,4 +1,4 @@
-"""The ledger: appended to, cut back, read again after anything."""
+"""The ledger: appending, cutting back, and reading again after any failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which columns of a row are read for NER: what is really there decides, and no gold is lost without a word."""
+"""Columns read for NER: a row's content decides, and gold labels are never lost silently."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def test_a_pool_may_have_no_marks(row: dict[str, Any], read: str) -> None:
 def test_with_both_kinds_of_text_and_no_marks_both_are_named() -> None:
     with pytest.raises(
         DataError,
-        match=r"^f has neither 'tags' \(of 'tokens'\) nor 'spans' \(of 'text'\), but text, tokens, ner. Set data",
+        match=r"^f has neither 'tags' \(of 'tokens'\) nor 'spans' "
+        r"\(of 'text'\), but text, tokens, ner. Set data",
     ):
         picked({"text": TEXT, "tokens": WORDS, "ner": TAGS}, need=True)
 
@@ -99,26 +100,26 @@ def test_with_both_kinds_of_text_and_no_marks_both_are_named() -> None:
     [
         (
             {"tokens": WORDS, "spans": SPANS},
-            r"'spans' marks characters of a 'text', and there is none.*data.text_column=",
+            r"'spans' marks characters of 'text', which is missing.*data.text_column=",
         ),
         (
             {"text": None, "tokens": WORDS, "spans": SPANS},
-            r"'spans' marks characters of a 'text', and there is none",
+            r"'spans' marks characters of 'text', which is missing",
         ),
         (
             {"text": TEXT, "tags": TAGS},
-            r"'tags' \(\['B-PER', 'O'\]\) marks words, and there are none in 'tokens'.*data.words_column=",
+            r"'tags' \(\['B-PER', 'O'\]\) marks words, but 'tokens' has none.*data.words_column=",
         ),
         (
             {"text": TEXT, "tokens": PRODIGY, "tags": TAGS},
-            r"'tags' .* marks words, and there are none in 'tokens'",
+            r"'tags' .* marks words, but 'tokens' has none",
         ),
-        ({"tokens": [], "tags": ["O"]}, r"'tags' .* marks words, and there are none in 'tokens'"),
-        ({"tokens": WORDS, "tags": []}, r"2 words and 0 tags"),
+        ({"tokens": [], "tags": ["O"]}, r"'tags' .* marks words, but 'tokens' has none"),
+        ({"tokens": WORDS, "tags": []}, r"2 words but 0 tags"),
         ({"text": 5, "spans": []}, r"the text is an integer \(5\), not a string"),
         (
             {"text": None, "spans": SPANS},
-            r"the span \[0, 4\) does not lie in its text of 0 characters",
+            r"the span \[0, 4\) is not a valid range of its text of 0 characters",
         ),
     ],
 )
@@ -158,8 +159,10 @@ def test_the_gold_of_a_pool_with_both_forms_is_kept(tmp_path: Path, suffix: str)
     }
     data = load_files(folder(tmp_path, suffix, train=train, **rest), kind="ner")
     assert [(one.text, data.pool_gold[one.id]) for one in data.pool] == [
-        ("Anna left !", '[[0, 1, "PER"]]'), ("Ulla stayed .", '[[0, 1, "PER"]]'), ("see Jan", '[[1, 2, "PER"]]'),
-    ]  # fmt: skip
+        ("Anna left !", '[[0, 1, "PER"]]'),
+        ("Ulla stayed .", '[[0, 1, "PER"]]'),
+        ("see Jan", '[[1, 2, "PER"]]'),
+    ]
     assert data.dropped == {}
 
 

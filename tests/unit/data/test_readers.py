@@ -1,4 +1,4 @@
-"""Each format read alike, and one clear error for each way in which a file can be broken."""
+"""All formats give the same rows, with one clear error for each kind of broken file."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def test_a_column_that_is_not_there(tmp_path: Path, suffix: str) -> None:
     path = folder(tmp_path, suffix)
     with pytest.raises(
         DataError,
-        match=r"train\.\w+: Unknown column 'txt'. Did you mean 'text'\? Available: label, text.*data.text_column=",
+        match=r"train\.\w+: Unknown column 'txt'. Did you mean "
+        r"'text'\? Available: label, text.*data.text_column=",
     ):
         load_files(path, text_column="txt")
     with pytest.raises(
@@ -135,8 +136,8 @@ def test_a_label_that_is_neither_text_nor_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("one,two,three", r"csv:18: 3 fields where the header has 2 \(text, label\)"),
-        ('"never closed,animal', "not a clean csv file"),
+        ("one,two,three", r"csv:18: 3 fields, but the header has 2 \(text, label\)"),
+        ('"never closed,animal', "not a valid csv file"),
     ],
 )
 def test_a_malformed_csv_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -150,7 +151,8 @@ def test_a_malformed_csv_line_is_named(tmp_path: Path, line: str, message: str) 
 def test_another_encoding_is_recognised_and_can_be_set(tmp_path: Path) -> None:
     path = folder(tmp_path, ".csv")
     french = "".join(
-        f"L'été dernier, j'ai mangé des pâtes à la crème près de la forêt n°{n} où il a neigé,animal\n"
+        f"L'été dernier, j'ai mangé des pâtes à la crème près de la forêt n°{n} "
+        "où il a neigé,animal\n"
         for n in range(20)
     )
     content = (path / "train.csv").read_bytes() + french.replace(", j", " j").encode("cp1252")
@@ -158,7 +160,8 @@ def test_another_encoding_is_recognised_and_can_be_set(tmp_path: Path) -> None:
     offset = content.index(b"\xe9")
     with pytest.raises(
         DataError,
-        match=rf"not utf-8: byte 0xe9 at offset {offset}. It looks like \w+: set data.encoding=\w+, or convert it: iconv",
+        match=rf"not utf-8: byte 0xe9 at offset {offset}. It looks "
+        rf"like \w+: set data.encoding=\w+, or convert it: iconv",
     ):
         load_files(path)
     assert "L'été dernier" in load_files(path, encoding="cp1252").pool[-1].text
@@ -225,7 +228,7 @@ def test_words_with_tags_and_texts_with_spans_give_the_same_data(
         load_files(path, kind="ner", words_column="w")
     with pytest.raises(
         DataError,
-        match=r"neither 'tokens' .* nor 'text' .* is there, but w, ner_tags. Set data.words_column= or",
+        match=r"has neither 'tokens' .* nor 'text' .*, but w, ner_tags. Set data.words_column= or",
     ):
         load_files(path, kind="ner")
 
@@ -235,23 +238,26 @@ def test_a_run_on_the_other_task_s_data_is_told_which_task_to_give(tmp_path: Pat
         (tmp_path / name).mkdir()
     with pytest.raises(
         DataError,
-        match=r"train.jsonl marks entities \(tokens, tags\), and the task is classification. Give task=ner",
+        match=r"train.jsonl marks entities \(tokens, tags\), "
+        r"but the task is classification. Set task=ner",
     ):
         load_files(folder(tmp_path / "words", **MARKED))
     spans = {name: [{"text": "Anna", "spans": [[0, 4, "PER"]]}] for name in MARKED}
     with pytest.raises(
         DataError,
-        match=r"validation.jsonl marks entities \(spans\), and the task is classification. Give task=ner",
+        match=r"validation.jsonl marks entities \(spans\), "
+        r"but the task is classification. Set task=ner",
     ):
         load_files(folder(tmp_path / "spans", **spans))
     with pytest.raises(
         DataError,
-        match=r"has one label a text \('label'\) and no entities, and the task is ner. Give task=classification",
+        match=r"has one label per text \('label'\) and no entities, but the task is ner. "
+        "Set task=classification",
     ):
         load_files(folder(tmp_path / "labels"), kind="ner")
-    with pytest.raises(DataError, match=r"marks entities .* Give task=ner"):
+    with pytest.raises(DataError, match=r"marks entities .* Set task=ner"):
         load_sample("wikigold")
-    with pytest.raises(DataError, match=r"the task is ner. Give task=classification"):
+    with pytest.raises(DataError, match=r"the task is ner. Set task=classification"):
         load_sample("snips_intent", kind="ner")
 
 
@@ -259,7 +265,8 @@ def test_a_run_on_the_other_task_s_data_is_told_which_task_to_give(tmp_path: Pat
 def test_a_table_cannot_mark_entities(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(
         DataError,
-        match=rf"train{suffix}: a {suffix[1:]} file has no lists.*Write jsonl or parquet with 'tokens'.*train.conll.*classification",
+        match=rf"train{suffix}: a {suffix[1:]} file has no lists.*Write "
+        rf"jsonl or parquet with 'tokens'.*train.conll.*classification",
     ):
         load_files(folder(tmp_path, suffix), kind="ner")
 
@@ -271,7 +278,7 @@ def test_a_table_cannot_mark_entities(tmp_path: Path, suffix: str) -> None:
             {"tokens": "Anna left", "tags": ["O"]},
             r"test.jsonl:2: 'tokens' is a str \('Anna left'\), not a list",
         ),
-        ({"tokens": ["Anna"], "tags": ["O", "O"]}, "test.jsonl:2: 1 words and 2 tags"),
+        ({"tokens": ["Anna"], "tags": ["O", "O"]}, "test.jsonl:2: 1 words but 2 tags"),
         ({"tokens": ["Anna", None], "tags": ["O", "O"]}, "test.jsonl:2: None is not a word"),
         ({"tokens": ["Anna"], "tags": ["PER"]}, "test.jsonl:2: 'PER' is not a tag"),
         ({"tokens": ["Anna"], "tags": None}, "test.jsonl:2: the text has no label"),
@@ -291,7 +298,7 @@ SPLITS = {"train": "Anna", "validation": "Olga", "test": "Piet"}
 def exported(
     path: Path, features: dict[str, object], content: dict[str, list[dict[str, object]]]
 ) -> Path:
-    """A folder of parquet files as `datasets` writes them."""
+    """Write a folder of parquet files in the way of `datasets`."""
     import datasets
 
     for name, split in content.items():
@@ -321,7 +328,8 @@ def test_parquet_of_datasets_keeps_the_names_of_its_tags(tmp_path: Path) -> None
         pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
     with pytest.raises(
         DataError,
-        match=r"train.parquet: row 1: the tag 1 is an integer, not a string such as B-PER. Write the names",
+        match=r"train.parquet: row 1: the tag 1 is an integer, "
+        r"not a string such as B-PER. Write the tags by name",
     ):
         load_files(tmp_path, kind="ner")
 

@@ -1,4 +1,4 @@
-"""The sample, folders and the hub: what is loaded, and one clear error for each thing that is missing."""
+"""Samples, folders and the hub: loaded data, and one clear error for each missing thing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "mydata").mkdir()
     with pytest.raises(
         DataError,
-        match=r"There is no folder .*my_data. Unknown folder 'my_data'. Did you mean 'mydata'.*data.path=",
+        match=r"There is no folder .*my_data. Unknown folder "
+        r"'my_data'. Did you mean 'mydata'.*data.path=",
     ):
         load_files(tmp_path / "my_data")
 
@@ -74,7 +75,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_missing_split_is_named(tmp_path: Path, split: str) -> None:
-    with pytest.raises(DataError, match=rf"has no {split} file .*it holds: .*validation.jsonl"):
+    with pytest.raises(DataError, match=rf"has no {split} file .*it contains: .*validation.jsonl"):
         load_files(folder(tmp_path, **{split: None}))
 
 
@@ -197,7 +198,8 @@ def test_type_numbers_of_the_hub_s_spans_become_names(
         kinds["label"] = nameless
         with pytest.raises(
             DataError,
-            match=r"some/set\[train\]: row 1: the type 1 of the span \[0, 4\) is an integer.* Write the types by name",
+            match=r"some/set\[train\]: row 1: the type 1 of the span "
+            r"\[0, 4\) is an integer.* Write the types by name",
         ):
             load_hub("some/set", revision="abc", kind="ner")
 
@@ -210,7 +212,8 @@ def test_a_hub_that_cannot_be_reached_points_to_files(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         DataError,
-        match=r"Split 'train' of the hub data set 'someone/something' could not be loaded: .*data=files data.path=",
+        match=r"Split 'train' of the hub data set 'someone/something' "
+        r"could not be loaded: .*data=files data.path=",
     ):
         load_hub("someone/something")
 
@@ -270,6 +273,6 @@ def test_tag_numbers_of_the_hub_become_names(monkeypatch: pytest.MonkeyPatch) ->
     assert data.notes == ("1 of 2 pool texts have no label",)
     assert (data.test[0].text, data.test[0].label) == ("by Piet", '[[1, 2, "PER"]]')
     with pytest.raises(
-        DataError, match=r"some/set\[train\] marks entities \(ner_tags\).*Give task=ner"
+        DataError, match=r"some/set\[train\] marks entities \(ner_tags\).*Set task=ner"
     ):
         load_hub("some/set", revision="abc", tags_column="ner_tags")

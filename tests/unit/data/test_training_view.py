@@ -1,4 +1,4 @@
-"""Which rows an epoch trains on."""
+"""The rows of an epoch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def row(
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Pool:
-    """Two gold rows, and in each of rounds 1 to 3 four accepted rows of three classes with one rejected."""
+    """A pool of two gold rows and three rounds.
+
+    Each round has four accepted rows of three classes and one rejected row.
+    """
     made = Pool.open(tmp_path / "rows.jsonl")
     made.append([row("g1", 0, "gold"), row("g2", 0, "gold", "B")])
     for round in (1, 2, 3):
@@ -109,7 +112,7 @@ def test_a_review_is_balanced_over_classes_and_the_same_in_each_epoch(pool: Pool
 
 def test_what_cannot_be(pool: Pool) -> None:
     with pytest.raises(
-        ConfigError, match=r"Unknown method.training.train_on 'bath'. Did you mean 'batch'"
+        ConfigError, match=r"Unknown training.train_on 'bath'. Did you mean 'batch'"
     ):
         view(window="bath")
     for name, value in (("gold_repeats", 0), ("review_every", -1), ("review_size", -1)):

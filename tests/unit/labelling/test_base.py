@@ -1,4 +1,4 @@
-"""Opinions: from what the teacher thinks of a text to the target that its row would have."""
+"""Opinions: from the teacher's probabilities to the target of a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibration: what each kind takes away, and what it leaves alone."""
+"""Calibration: the bias that each kind removes, and the scores it leaves alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCORES = arrays(np.float64, st.tuples(st.integers(2, 12), st.just(3)), elements=
 def pool(
     shares: list[float], signal: float, count: int, seed: int, noise: float = 1.0
 ) -> tuple[Array, Any]:
-    """Log-probabilities of texts from ``shares`` of the classes, by a teacher that favours some labels."""
+    """Returns log-probabilities of texts by a biased teacher, and the classes of the texts."""
     dice = np.random.default_rng(seed)
     classes = dice.choice(len(shares), size=count, p=shares)
     scores = dice.normal(0, 2, len(shares)) + noise * dice.normal(size=(count, len(shares)))
@@ -43,7 +43,7 @@ def balanced(bias: Array) -> tuple[Array, Any]:
 
 
 def made(kind: str) -> Any:
-    """A calibrator of each kind, fitted where it has to be."""
+    """Returns a calibrator of the given kind, fitted if necessary."""
     scores, classes = pool([1 / 3] * 3, 2.0, 60, 3)
     if kind == "contextual":
         fitted: Any = ContextualCalibration()
@@ -249,7 +249,7 @@ def test_an_unfitted_calibrator_says_so(calibrator: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        ("evn", "prior is 'evn'; give uniform, .*or a list"),
+        ("evn", "calibration.prior is 'evn'. Set it to uniform, .*or to a list"),
         ([0.5, 0.6], r"sum to 1 \(it sums to 1.1\)"),
         ([1.0, 0.0], "must be positive"),
         ([1.5, -0.5], "must be positive"),
@@ -263,5 +263,5 @@ def test_a_prior_that_cannot_be(prior: Any, message: str) -> None:
 
 def test_a_prior_of_another_length() -> None:
     for kind in (BatchCalibration, PriorMatching):
-        with pytest.raises(ConfigError, match="prior has 2 values for 3 labels"):
+        with pytest.raises(ConfigError, match=r"calibration\.prior has 2 values for 3 labels"):
             kind([0.5, 0.5]).transform(np.zeros((2, 3)))

@@ -1,4 +1,4 @@
-"""Candidates: where a name could be, by capital letters, by runs of words, and by what the student marks."""
+"""Span candidates: capitalised runs, runs of words, and predictions of the student."""
 
 from __future__ import annotations
 
@@ -121,15 +121,13 @@ def test_sources_add_up() -> None:
 @pytest.mark.parametrize(
     ("index", "names"),
     [
-        (
-            (3, 5),
-            ["new", "new york", "new york times", "york"],
-        ),  # "the" begins no name that the student does not mark
+        # No name begins with "the" unless the student predicts it.
+        ((3, 5), ["new", "new york", "new york times", "york"]),
         (
             (2, 5),
             ["left the new york", "the new", "the new york", "the new york times", "new york"],
         ),
-        ((6, 8), ["today"]),  # no name ends in a full stop
+        ((6, 8), ["today"]),  # No name ends with a full stop.
         ((3, 7), ["new york times", "new york times today", "york times today"]),
     ],
 )
@@ -141,16 +139,16 @@ def test_the_students_spans_and_those_a_word_off(index: Place, names: list[str])
         for one in SpanCandidates(0, ["capitals", "student"])(words, [index])
     ]
     assert sorted(asked) == sorted(names)
-    assert found(text, proposed=[index]) == []  # where the student is no source
+    assert found(text, proposed=[index]) == []  # The student is not a source here.
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ((-1,), "teacher.candidate_parts=-1 must be 0 or more words"),
-        ((0, ["ngrams"], 0), "teacher.candidate_width=0 must be 1 or more words"),
-        ((0, ["ngram"]), "Unknown teacher.candidates 'ngram'. Did you mean 'ngrams'?"),
-        ((0, "ngrams"), "Give teacher.candidates=[ngrams]"),
+        ((-1,), "labelling.candidate_parts=-1 must be 0 or more words"),
+        ((0, ["ngrams"], 0), "labelling.candidate_width=0 must be 1 or more words"),
+        ((0, ["ngram"]), "Unknown labelling.candidates 'ngram'. Did you mean 'ngrams'?"),
+        ((0, "ngrams"), "Use labelling.candidates=[ngrams]"),
         ((0, ["student"]), "gives no candidate before there is a student"),
         ((0, []), "gives no candidate before there is a student"),
     ],

@@ -1,4 +1,4 @@
-"""Extract: a structured reply becomes spans or rejects its text."""
+"""Extract: a structured reply becomes spans, or rejects its text."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def label(replies: dict[str, Any], *drafts: Draft) -> Labelled:
 
 
 def read(text: str, *entities: dict[str, Any]) -> tuple[Any, ...]:
-    """The spans of a reply."""
+    """Returns the spans of a reply."""
     return read_spans(opinion_of(Draft(text), list(entities)).target(""))
 
 
 def refused(text: str, reply: Any) -> str:
-    """Why a reply rejects its text."""
+    """Returns the reason for a rejected text."""
     labelled = label({text: reply}, Draft(text))
     assert labelled.opinions == (None,)
     assert (labelled.asked, labelled.failed) == (1, 1)
@@ -114,7 +114,7 @@ def test_of_many_shots_the_first_of_each_type_are_shown_and_others_up_to_the_num
     assert shown(1) == ["Ada rose", "Paris rose", "Acme rose"]
     assert shown(4) == ["Ada rose", "Ada fell", "Paris rose", "Acme rose"]
     assert shown(6) == shown(60) == [shot.text for shot in shots]
-    with pytest.raises(ConfigError, match=r"teacher\.shown_sentences=0 must be 1 or more"):
+    with pytest.raises(ConfigError, match=r"labelling\.shown_sentences=0 must be 1 or more"):
         shown(0)
 
 
@@ -178,11 +178,12 @@ def test_an_occurrence_may_be_a_whole_float() -> None:
             Reply(
                 "extract.0", finish_reason="length", completion_tokens=512, error="raise max_tokens"
             ),
-            "the reply was cut off at 512 tokens (teacher.reply_tokens)",
+            "the reply was cut off at 512 tokens (labelling.reply_tokens)",
         ),
         (
             Reply("extract.0", finish_reason="length", completion_tokens=90),
-            "cut off at 90 tokens (the engine's context ends there: fewer teacher.shown_sentences)",
+            "cut off at 90 tokens "
+            "(the engine's context ends there: fewer labelling.shown_sentences)",
         ),
         (Reply("extract.0", error="too long"), "too long"),
     ],
@@ -208,7 +209,10 @@ answers: dict[str, Any] = {ADA: ""}
 
 @cache
 def one_extractor() -> SpanExtractor:
-    """Answers as ``answers`` says at the time: building one takes longer than all that it does with a small reply."""
+    """Returns a shared extractor that looks its replies up in ``answers``.
+
+    Building one takes longer than reading a small reply.
+    """
     return extractor(knowing(None, answers))[0]
 
 
@@ -244,7 +248,7 @@ def test_a_repeated_mention_is_quoted_with_its_occurrence_and_found_again(
     ]
     assert len(indices) >= 2
     start, end = data.draw(st.sampled_from(indices))
-    # Beside it another name, that may share words with the mention or be the mention again.
+    # Add another name, which may share words with the mention, or repeat it.
     others = [(one, one + 1) for one in range(len(words)) if not start <= one < end]
     spans = [
         (start, end, "PER"),
@@ -252,7 +256,7 @@ def test_a_repeated_mention_is_quoted_with_its_occurrence_and_found_again(
     ]
     target = write_spans(Span(*span) for span in spans)
     subject = one_extractor()
-    shown = " ".join(text.split())  # a prompt has no other white space
+    shown = " ".join(text.split())  # Prompts have no other white space.
     answers[shown] = subject._reply(Example("shot", text, target))
     for said in json.loads(answers[shown]):
         assert said["occurrence"] >= 1
@@ -286,7 +290,8 @@ def test_where_no_reply_can_be_used_the_teacher_is_not_asked_on() -> None:
     subject, teacher = extractor(lambda request: "a place")
     with pytest.raises(
         TeacherError,
-        match=r"None of 8 replies could be used as a marking; the first: .*not JSON.*teacher.shown_sentences.* take teacher.ner=verify",
+        match=r"None of 8 replies was usable as a marking; the first: .*not JSON.*"
+        r"labelling.shown_sentences.* use labelling=verify",
     ):
         subject.label([Draft(f"Paris {number}") for number in range(8)])
     assert len(teacher.asked) == 8

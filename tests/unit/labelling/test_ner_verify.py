@@ -1,4 +1,4 @@
-"""Verify: candidates are scored in their sentence, and a marking is made of the certain ones."""
+"""Verify: span candidates are scored in their sentence, and the certain ones are marked."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def opinion_of(draft: Draft, script: Any, **settings: Any) -> Opinion:
 
 
 def scores(by_mention: dict[str, list[float]]) -> Any:
-    """A script of log-probabilities over person, place, organization and none."""
+    """Returns a script of log-probabilities over person, place, organization and none."""
     return lambda request: by_mention[scored_mention(request.prompt)[1]]
 
 
@@ -83,9 +83,7 @@ def test_the_prompt_asks_about_one_mention_after_demonstrations_of_each_type_and
     assert (NONE.name, NONE.word) == ("O", "none")
 
 
-def test_demonstrations_show_a_few_words_around_their_mention_and_the_question_its_whole_sentence() -> (
-    None
-):
+def test_demonstrations_show_a_few_words_and_the_question_its_whole_sentence() -> None:
     shown = {}
     for around in (0, 1, 9):
         (request,) = verifier(knowing(), shown_words=around)[0].requests(
@@ -101,7 +99,7 @@ def test_demonstrations_show_a_few_words_around_their_mention_and_the_question_i
     ]
     assert shown[9] == shown[0]
     assert shown[0][0] == "Text: Yesterday Grace Hopper left the Navy"
-    with pytest.raises(ConfigError, match=r"teacher.shown_words=-1 must be 1 or more"):
+    with pytest.raises(ConfigError, match=r"labelling.shown_words=-1 must be 1 or more"):
         verifier(knowing(), shown_words=-1)
 
 
@@ -118,7 +116,7 @@ def test_more_demonstrations_of_each_type_where_the_shots_have_them() -> None:
         ]
     assert sorted(shown[1]) == ["none", "organization", "person", "place"]
     assert sorted(shown[2]) == sorted([*shown[1], "place"]), "only places are there twice"
-    with pytest.raises(ConfigError, match=r"teacher.shown_per_type=0 must be 1 or more"):
+    with pytest.raises(ConfigError, match=r"labelling.shown_per_type=0 must be 1 or more"):
         verifier(knowing(), shown_per_type=0)
 
 
@@ -231,8 +229,8 @@ def test_many_texts_without_a_candidate_are_worth_a_warning(
     verifier(knowing())[0].label(
         [Draft(f"nothing here {number}") for number in range(empty)] + [Draft(ADA)] * (20 - empty)
     )
-    assert ("16 of 20 texts have nothing in them" in caplog.text) is warned
-    assert ("give teacher.candidates=[chunks]" in caplog.text) is warned
+    assert ("16 of 20 texts have no span candidate" in caplog.text) is warned
+    assert ("use labelling.candidates=[chunks]" in caplog.text) is warned
 
 
 def test_a_mention_beyond_what_a_prompt_shows_is_asked_about_in_its_own_surroundings() -> None:
@@ -246,7 +244,7 @@ def test_a_mention_beyond_what_a_prompt_shows_is_asked_about_in_its_own_surround
     assert second[1] == "Paris"
     assert " word Paris after " in second[0]
     assert len(second[0]) <= 600
-    assert "…" not in second[0], "it is shown as it is, so it is not counted as cut"
+    assert "…" not in second[0], "a shown window does not count as cut"
     (opinion,) = subject.label([Draft(" ".join(words))]).opinions
     assert opinion is not None
     assert [span for span, _ in opinion.entities] == list(spans((0, 2, "PER"), (202, 203, "LOC")))
@@ -320,12 +318,8 @@ def test_dev_labels_are_for_a_calibrator_that_needs_them() -> None:
     subject, teacher = verifier(knowing(), calibrator=TemperatureCalibration())
     assert subject.fit(dev) == 3
     asked = [scored_mention(request.prompt)[1] for request in teacher.asked]
-    assert asked == [
-        "Ada Lovelace",
-        "Paris",
-        "Rome",
-        "acme",
-    ]  # the entities too that are no candidates
+    # Entities are scored too if they are not candidates, like "acme".
+    assert asked == ["Ada Lovelace", "Paris", "Rome", "acme"]
     subject, teacher = verifier(knowing())
     assert subject.fit(dev) == 0
     assert teacher.asked == []

@@ -1,4 +1,4 @@
-"""Matched calibration: every label gets its share of the texts seen, whatever its scores look like."""
+"""Matched calibration: every label gets its share of the texts, whatever its scores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_bias_is_taken_away_whatever_it_is() -> None:
 
 
 def test_a_label_whose_scores_hardly_vary_gets_its_texts_too() -> None:
-    """A "none" that the teacher gives every candidate alike: where the named types are all unlikely it is the answer."""
+    """The last label scores alike everywhere; it is right wherever all others are unlikely."""
     dice = np.random.default_rng(1)
     types = dice.normal(0, 3, (400, 4))
     truth = np.where(types.max(axis=1) < 1.5, 4, types.argmax(axis=1))
@@ -61,7 +61,7 @@ def test_the_shares_are_of_every_batch_and_a_late_text_stands_on_those_before_it
 
 def test_a_large_pool_is_sampled_from_end_to_end_and_a_full_memory_learns_no_more() -> None:
     scores = np.random.default_rng(3).normal(size=(900, 3))
-    scores[300:, 0] += 4.0  # sorted: the last two thirds are the first label's
+    scores[300:, 0] += 4.0  # A sorted pool: the last two thirds have the first label.
     whole, sampled = PriorMatching().transform(scores), PriorMatching(keep=90)
     assert np.abs(sampled.transform(scores) - whole).max() < 0.2
     before = sampled.state_dict()

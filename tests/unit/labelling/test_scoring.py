@@ -1,4 +1,4 @@
-"""Scoring: words and codes, groups of labels, failures by place, and what calibrators are fitted on."""
+"""Scoring: words and codes, groups of labels, failed requests, and fitted calibrators."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROMPTS = prompt_set()
 
 
 class LetterTeacher(ScriptedTeacher):
-    """Its tokens are letters; a pair of lower-case letters is one too."""
+    """Has one token per letter, and one per pair of lower-case letters."""
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         return [self._ids(text.strip()) for text in texts]
@@ -153,9 +153,8 @@ def test_off_label_mass_and_raw() -> None:
     assert found.labels == NAMES
     assert found.off_label_mass == pytest.approx(0.4)
     assert found.raw == pytest.approx((0.5, 0.25, 0.25))
-    assert found.probabilities == pytest.approx(
-        (0.2, 0.2, 0.6)
-    )  # one text alone: nothing is known but the prior
+    # With a single text, the prior is all the information there is.
+    assert found.probabilities == pytest.approx((0.2, 0.2, 0.6))
 
 
 def test_mass_above_one_by_rounding_is_no_negative_mass() -> None:

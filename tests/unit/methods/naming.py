@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.classification import WordTeacher, context, evokd_settings, prompt_set
+from tests.helpers.methods import evokd
 from tests.helpers.ner import TYPES, marked, scored_mention
 from tests.helpers.ner_teacher import WORDS, a_name, type_of
 
 from tutelage.labelling.calibration import BatchCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_verify import SpanVerifier
-from tutelage.methods.evokd.method import EvoKD, evokd
+from tutelage.methods.evokd.method import EvoKD
 from tutelage.records import Example, Feedback, Growth, Outcome
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.tasks.ner import NerTask

@@ -110,17 +110,17 @@ def test_the_desk_tells_a_method_the_scores_of_dev_and_not_its_texts(tmp_path: P
     ("override", "used"),
     [
         ([], 6),
-        (["method.scores_from=fresh", "method.training.patience=0"], 0),
+        (["method.scores_from=fresh", "training.patience=0"], 0),
         (["method.scores_from=fresh"], 6),
         (
-            ["method.scores_from=fresh", "method.training.patience=0", "method.training.keep=best"],
+            ["method.scores_from=fresh", "training.patience=0", "training.keep=best"],
             6,
         ),
         (
             [
                 "method.scores_from=fresh",
-                "method.training.patience=0",
-                "method.training.keep=best",
+                "training.patience=0",
+                "training.keep=best",
                 "method.rounds=0",
             ],
             0,
@@ -141,7 +141,7 @@ def test_the_dev_labels_that_steer_count_as_used(override: list[str], used: int)
 
 
 def test_patience_is_five_rounds() -> None:
-    assert compose_config(["method=pgkd"]).method.training.patience == 5
+    assert compose_config(["method=pgkd"]).training.patience == 5
 
 
 def test_a_plan_shows_the_report(tmp_path: Path) -> None:

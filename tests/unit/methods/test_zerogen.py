@@ -22,6 +22,7 @@ from tests.helpers.classification import (
     obliging,
     prompt_set,
 )
+from tests.helpers.methods import evokd
 from tests.helpers.ner import TYPES
 from tests.helpers.ner_teacher import WORDS, a_name
 
@@ -31,7 +32,7 @@ from tutelage.errors import ConfigError
 from tutelage.labelling.calibration import NoCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_verify import SpanVerifier
-from tutelage.methods.evokd.method import EvoKD, evokd
+from tutelage.methods.evokd.method import EvoKD
 from tutelage.methods.generation.entity_names import mentions_of
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.tasks.ner import NerTask

@@ -1,4 +1,4 @@
-"""Reports that are drawn once: figures take seconds, and no test changes a report that it is given."""
+"""Reports shared by all tests: figures take seconds, and no test modifies a report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the figures out: seconds a report, and other tests look at them."""
+    """Leave out figures, which take seconds per report and have tests of their own."""
     monkeypatch.setattr("tutelage.report.html.draw_figures", lambda run: {})
 
 

@@ -1,4 +1,4 @@
-"""Expected calibration error against a slow reference, and its edges."""
+"""Expected calibration error compared with a slow reference, and its edge cases."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def slow_error(pairs: list[tuple[float, bool]], bins: int) -> float:
 
 @given(PAIRS, st.sampled_from((1, 2, 4, 8, 16)))
 def test_agrees_with_the_slow_reference(pairs: list[tuple[float, bool]], bins: int) -> None:
-    # Powers of two: the edges are exact, so both sides put a value on an edge in the same bin.
+    # Powers of two have exact edges, so both sides put a value on an edge into the same bin.
     sure, right = zip(*pairs, strict=True)
     assert expected_calibration_error(sure, right, bins) == pytest.approx(
         slow_error(pairs, bins), abs=1e-9

@@ -1,4 +1,4 @@
-"""Each figure draws what the run holds, is left out where there is nothing, and is safe inline."""
+"""Each figure shows the run's data, is left out without data, and is safe inline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = ("</script><img src=x onerror=alert(1)>", r"$\frac{1}$", "שלום", "
 
 @dataclass(frozen=True)
 class Saved:
-    """What :func:`save_figures` gave, with matplotlib's settings before and after it."""
+    """Result of :func:`save_figures`, with matplotlib's settings before and after it."""
 
     paths: Sequence[Path]
     settings_before: dict[str, Any]
@@ -83,7 +83,7 @@ def test_a_figure_without_data_any_more_is_removed(tmp_path: Path) -> None:
 
 
 def test_pyplot_is_never_imported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    # None in sys.modules makes an import of it fail, also where another test has imported it before.
+    # None in sys.modules makes the import fail, even if another test has imported it before.
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     assert len(draw_figures(run)) == len(FIGURES)
 
@@ -189,7 +189,9 @@ def test_the_share_kept_of_each_class_is_drawn_by_step(run: Run) -> None:
     figure = selection_by_step(run)
     assert figure is not None
     (axes,) = [
-        axes for axes in figure.axes if "were kept" in axes.get_title(loc="left") + axes.get_title()
+        axes
+        for axes in figure.axes
+        if "kept of each class" in axes.get_title(loc="left") + axes.get_title()
     ]
     steps = len(run.selection) // 12
     for key, curve in zip(range(len(LABELS) - 1), axes.get_lines(), strict=True):
@@ -203,7 +205,7 @@ def test_the_share_kept_of_each_class_is_drawn_by_step(run: Run) -> None:
         assert curve.get_ydata().tolist() == [kept / seen for kept, seen in sums if seen]
         assert curve.get_xdata()[-1] == len(run.selection)
     assert (
-        sum(text.endswith("% in all") for text in texts(run, "selection-by-step"))
+        sum(text.endswith("% overall") for text in texts(run, "selection-by-step"))
         >= len(LABELS) - 1
     )
 
@@ -247,7 +249,7 @@ def test_hostile_labels_stay_text(tmp_path: Path) -> None:
     assert "<img" not in drawn
     assert "</script" not in drawn
     assert r"$\frac{1}$" in drawn
-    # Letters that the fonts lack must not turn into warnings, nor stop the PNG.
+    # Characters without a font must neither raise warnings nor prevent the PNG.
     assert "rows-by-kind.png" in [path.name for path in save_figures(run)]
 
 
@@ -294,7 +296,7 @@ def test_the_reliability_of_entities_has_one_curve(ner: Run) -> None:
     right = sum(span in read_spans(one.target) for span, one in marked)
     assert f"Reliability ({len(marked)} marked entities, 15 bins)" in found
     assert [text for text in found if "ECE" in text] == [
-        f"calibrated: ECE {abs(right / len(marked) - 0.8):.3f}, right {right / len(marked):.1%}"
+        f"calibrated: ECE {abs(right / len(marked) - 0.8):.3f}, precision {right / len(marked):.1%}"
     ]
     silent = tuple(
         dataclasses.replace(one, predicted="[]", probabilities=()) for one in ner.teacher

@@ -1,4 +1,4 @@
-"""report.html: whole, quoting the run, atomic, and sensible for every kind of run."""
+"""report.html is complete, faithful to the run, atomic, and sensible for every kind of run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_summary_quotes_the_result(done: Path) -> None:
     ):
         assert line in text
     assert f"{100 * run.result['after']['accuracy']:.1f}" in text
-    # Wilson interval of 0.93 of 90, worked out apart: (84/90) gives 86.2 to 96.9.
+    # Wilson interval of 0.93 of 90, computed independently: 84/90 gives 86.2 to 96.9.
     assert "86.2 \N{EN DASH} 96.9" in text
     assert f"{run.result['tokens']['billed']:,}" in text
     assert "gold labels: shots 3" in text
@@ -98,7 +98,7 @@ def test_a_running_run_says_so(tmp_path: Path) -> None:
     text = Page(
         write_report(build_run(tmp_path / "run", state="running")).read_text(encoding="utf-8")
     ).text
-    assert "still going" in text
+    assert "still in progress" in text
 
 
 @pytest.mark.parametrize("method", ["shots", "supervised"])
@@ -108,7 +108,7 @@ def test_a_run_without_growth_is_sensible(tmp_path: Path, method: str) -> None:
             encoding="utf-8"
         )
     )
-    assert f"No round of growth was made (method {method})" in page.text
+    assert f"There was no round of growth (method {method})" in page.text
     assert "Without rounds of growth, the student reached" in page.text
     assert "Learning curve" not in page.text
     assert "mistakes fed back" not in page.text

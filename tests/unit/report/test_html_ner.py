@@ -1,4 +1,4 @@
-"""report.html of named entities: its own words, and markings in place of labels."""
+"""report.html for NER: its own terms, and entities in place of labels."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_a_run_of_entities_has_every_section_in_its_own_words(ner: Path) -> None
         assert section in ids
     result = read_run(ner.parent).result
     assert (
-        f"Test entity F1 went from {100 * result['before']['f1_strict']:.1f} % to {100 * result['after']['f1_strict']:.1f} %"
-        in page.text
+        f"Test entity F1 went from {100 * result['before']['f1_strict']:.1f} % "
+        f"to {100 * result['after']['f1_strict']:.1f} %" in page.text
     )
     for words in (
         "texts right, %",
@@ -112,7 +112,7 @@ def test_a_type_has_one_colour_and_another_type_another(tmp_path: Path) -> None:
     folder = build_ner_run(tmp_path / "run")
     path = folder / "pool" / "rows.jsonl"
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    # Rejected rows with a marking are drawn by the template, as the legends are; "DATE" is none of the task's types.
+    # The template renders legends and rejected rows; "DATE" is not one of the task's types.
     rejected = {
         "accepted": False,
         "reason": "near duplicate",
@@ -132,7 +132,7 @@ def test_a_type_has_one_colour_and_another_type_another(tmp_path: Path) -> None:
     classes = {type: {tint for tint, named in drawn if named == type} for type in (*TYPES, "DATE")}
     assert all(len(tints) == 1 for tints in classes.values())
     assert len(set.union(*classes.values())) == len(classes)
-    # The script draws with the same numbers.
+    # The script uses the same colours.
     data = json.loads(Page(source).scripts[0])
     assert {type: {f"t{data['tints'][type]}"} for type in classes} == classes
     shown = [pieces for row in data["rows"] for pieces in row["pieces"]]
@@ -164,8 +164,8 @@ def test_the_default_mode_stands_beside_what_is_quoted(ner: Path) -> None:
         for name, line in re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', table, re.DOTALL)
     }
     assert list(cells) == ["student before", "student after", "supervised ceiling", "teacher alone"]
-    # Of the folder's markings, which are no tags, the two are the same.
+    # The folder contains spans instead of tags, so both modes agree.
     assert all(found[0] == found[4] for found in cells.values())
     page = Page(source).text
-    assert "(task.constrained=true) the two are equal by construction" in page
-    assert "it is not what runs are compared by" in page
+    assert "(task.constrained=true) both values are equal by construction" in page
+    assert "runs are not compared by it" in page

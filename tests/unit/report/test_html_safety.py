@@ -1,4 +1,4 @@
-"""report.html is self-contained, and text from models and data makes no markup in it."""
+"""report.html is self-contained, and texts of models and data cannot inject markup."""
 
 from __future__ import annotations
 

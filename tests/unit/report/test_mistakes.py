@@ -1,4 +1,4 @@
-"""The student's mistakes on test after the run: on the page of every method, surest first."""
+"""Mistakes on test after the run appear for every method, the most confident first."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_island_holds_them_as_it_holds_those_fed_back(tmp_path: Path, build:
     assert [one["confidence"] for one in data["test"]] == sorted(
         (one["confidence"] for one in data["test"]), reverse=True
     )
-    if made.by_word:
+    if made.is_token_level:
         assert all(one["faults"] for one in data["test"])
 
 
@@ -81,7 +81,7 @@ def test_a_method_without_feedback_has_them_on_its_page(tmp_path: Path, method: 
     assert {"mistakes", "mistake-filters", "mistakes-on-test", "mistake-count"} <= ids
     assert len(json.loads(page.scripts[0])["test"]) == wrong
     assert "listed and searched here" not in page.text
-    # There is neither a round nor a row: the script must not wait for their form.
+    # Without rounds and rows, the script must not depend on their form.
     assert "filters" not in ids
 
 
@@ -95,7 +95,7 @@ def test_more_than_the_page_holds_is_said(tmp_path: Path) -> None:
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     count = sum(not one.correct for one in (*after, *many))
     assert f"{count} of {len(after) + len(many)} test texts" in page.text
-    assert f"the {MOST_SHOWN} that it was surest of are listed and searched here" in page.text
+    assert f"the {MOST_SHOWN} most confident ones are listed and searched here" in page.text
     assert len(json.loads(page.scripts[0])["test"]) == MOST_SHOWN
 
 
@@ -123,7 +123,7 @@ def test_hostile_texts_of_test_stay_in_the_island(tmp_path: Path) -> None:
     assert not any(tag == "img" for tag, _ in page.tags)
     assert not set("<>&") & set(page.scripts[0])
     assert {one["text"] for one in json.loads(page.scripts[0])["test"]} == {"stray " + HOSTILE[0]}
-    # Texts reach the page by textContent alone.
+    # Texts reach the page only through textContent.
     assert not re.findall(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", page.scripts[-1]
     )

@@ -1,4 +1,4 @@
-"""Rows rejected for different names have one reason."""
+"""Rows rejected for different names share one reason."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ NAMES = (
             "labelling failed: the quote … is … times in the sentence, there is no occurrence …",
         ),
         (
-            "labelling failed: does not fit the schema at $[3].type: {!r} is not one of ['person', 'place']",
+            "labelling failed: does not fit the schema at $[3].type: "
+            "{!r} is not one of ['person', 'place']",
             None,
         ),
     ],

@@ -62,7 +62,7 @@ def test_outcomes_are_scored_by_class(run: Run) -> None:
     assert scores.per_class["a"].recall == 0.5
     assert scores.per_class["b"].f1 == pytest.approx(2 / 3)
     assert scores.per_class["c"].support == 0
-    # As in result.json, over the classes that are there or were predicted: c is neither.
+    # As in result.json, over classes with examples or predictions: c has neither.
     assert scores.value("macro_f1") == pytest.approx(2 / 3)
 
 
@@ -136,7 +136,7 @@ def test_entities_are_quoted_with_their_intervals(ner: Run) -> None:
 
 
 def test_the_default_mode_is_read_or_worked_out(ner: Run) -> None:
-    # What begins inside an entity is one in the default mode alone.
+    # An I- tag without a B- begins an entity in the default mode only.
     loose = [
         dataclasses.replace(one, tags=("I-PER",) * len(one.text.split(" "))) for one in ner.after
     ]

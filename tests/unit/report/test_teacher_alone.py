@@ -1,4 +1,4 @@
-"""The teacher alone on the page: score, count and interval are of the same texts, those that it could not label among them."""
+"""Score, count and interval of the teacher cover the same texts, including unlabelled ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ REFUSED = 30
 
 
 def refused(folder: Path, *, written: bool = True) -> Path:
-    """The folder with the teacher's first texts refused; ``written`` False as folders had it before: no line, but in the score of NER."""
+    """Return a copy of the folder in which the teacher failed on the first texts.
+
+    With ``written`` false, as in older folders: failures have no line, but the NER score includes
+    them.
+    """
     path = folder / "teacher" / "evaluation.jsonl"
     lines: list[dict[str, Any]] = [
         json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
@@ -38,7 +42,7 @@ def refused(folder: Path, *, written: bool = True) -> Path:
     metrics = teacher_metrics(run.task, run.teacher)
     raw = (
         None
-        if run.by_word
+        if run.is_token_level
         else teacher_metrics(run.task, run.teacher, raw=True)[run.headline_metrics[0].key]
     )
     quoted = {metric.key: metrics[metric.key] for metric in run.headline_metrics}
@@ -130,7 +134,7 @@ def test_the_reliability_is_of_what_was_answered(tmp_path: Path, build: Any) -> 
     title = next(
         title for axes in figure.axes if (title := axes.get_title("left")).startswith("Reliability")
     )
-    assert run.by_word or title == "Reliability (60 answered test texts, 15 bins)"
+    assert run.is_token_level or title == "Reliability (60 answered test texts, 15 bins)"
     silent = dataclasses.replace(run, teacher=tuple(one for one in run.teacher if one.error))
     assert teacher_reliability(silent) is None
 

@@ -14,32 +14,32 @@ SMALL: dict[str, Any] = {
         "title": "Mine",
         "scales": {
             "cpu": {
-                "words": ["shots=1"],
+                "overrides": ["shots=1"],
                 "seeds": [1, 2],
                 "minutes": 2,
                 "sets": {
-                    "a": {"words": ["data=snips"], "metric": "accuracy"},
-                    "b": {"words": ["data=wikigold", "task=ner"], "metric": "f1_strict"},
+                    "a": {"overrides": ["data=snips"], "metric": "accuracy"},
+                    "b": {"overrides": ["data=wikigold", "task=ner"], "metric": "f1_strict"},
                 },
             },
             "full": {
-                "words": [],
+                "overrides": [],
                 "seeds": [1],
                 "gpu": "a large one",
-                "sets": {"a": {"words": ["data=snips"], "metric": "accuracy"}},
+                "sets": {"a": {"overrides": ["data=snips"], "metric": "accuracy"}},
             },
         },
         "arms": {
             "base": {
                 "title": "the base",
-                "words": ["method=evokd"],
+                "overrides": ["method=evokd"],
                 "cpu": ["method.rounds=2"],
                 "full": ["method.rounds=9"],
             },
             "less": {
                 "title": "less of it",
                 "like": "base",
-                "words": ["ablation=no_easy"],
+                "overrides": ["ablation=no_easy"],
                 "cpu": ["shots=2"],
             },
         },

@@ -15,7 +15,7 @@ from tutelage.reproduce.check import reproduce
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "said"),
     [
         (("evodk",), "Unknown paper 'evodk'. Did you mean 'evokd'? Available: evokd, llkd."),
         (("evokd", "--scale", "cup"), "Unknown scale 'cup'. Did you mean 'cpu'?"),
@@ -26,7 +26,7 @@ from tutelage.reproduce.check import reproduce
     ],
 )
 def test_a_name_that_there_is_not_is_code_2_with_the_nearest(
-    tutelage: Command, workplace: Path, words: tuple[str, ...], said: str
+    tutelage: Command, workplace: Path, overrides: tuple[str, ...], said: str
 ) -> None:
     ended = tutelage("reproduce", *words)
     assert ended.code == 2

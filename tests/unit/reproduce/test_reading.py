@@ -28,7 +28,7 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
     assert more.expected == "base less less: above 0 points"
     assert little.expected == "base:share: below 25.0 %"
     # What an arm is like comes before its own, and each scale has its own words.
-    assert paper.arms["less"].words == {
+    assert paper.arms["less"].overrides == {
         "cpu": ("method=evokd", "method.rounds=2", "ablation=no_easy", "shots=2"),
         "full": ("method=evokd", "method.rounds=9", "ablation=no_easy"),
     }
@@ -60,7 +60,7 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         (
             "mine/scales/cpu/words",
             ["shots"],
-            "mine.scales.cpu.words has 'shots', which is no override",
+            "mine.scales.cpu.overrides has 'shots', which is no override",
         ),
         (
             "mine/arms/less/like",

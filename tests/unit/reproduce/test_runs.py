@@ -19,8 +19,8 @@ def test_each_run_is_planned_once_and_the_last_word_on_a_key_counts(tmp_path: Pa
         for data, arm in (("a", "base"), ("a", "less"), ("b", "base"), ("b", "less"))
         for seed in (1, 2)
     ]
-    assert runs[0].words == ("shots=1", "data=snips", "method=evokd", "method.rounds=2", "seed=1")
-    assert runs[2].words == (
+    assert runs[0].overrides == ("shots=1", "data=snips", "method=evokd", "method.rounds=2", "seed=1")
+    assert runs[2].overrides == (
         "shots=2",
         "data=snips",
         "method=evokd",
@@ -28,7 +28,7 @@ def test_each_run_is_planned_once_and_the_last_word_on_a_key_counts(tmp_path: Pa
         "ablation=no_easy",
         "seed=1",
     )
-    assert runs_of(paper, cpu, paper.claims[1:], ["method.rounds=1"])[0].words[-2:] == (
+    assert runs_of(paper, cpu, paper.claims[1:], ["method.rounds=1"])[0].overrides[-2:] == (
         "method.rounds=1",
         "seed=1",
     )

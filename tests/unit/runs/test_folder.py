@@ -1,4 +1,4 @@
-"""The run's small files: whole or not at all, and true after anything."""
+"""The run's small files are written whole or not at all, and stay correct after any failure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_a_full_disk_leaves_the_old_file_whole(
     monkeypatch.setattr(Path, step, full_disk)
     with pytest.raises(
         RunError,
-        match=r"one\.json could not be written: No space left on device. Free some space .*resume=true",
+        match=r"one\.json could not be written: No space left "
+        r"on device. Free some disk space .*resume=true",
     ):
         folder.write_json("one.json", {"n": 2})
     monkeypatch.undo()
@@ -71,7 +72,7 @@ def test_a_full_disk_while_appending(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    with pytest.raises(RunError, match=r"cannot be made: .*hydra\.run\.dir="):
+    with pytest.raises(RunError, match=r"cannot be created: .*hydra\.run\.dir="):
         RunFolder(tmp_path / "file" / "run")
 
 
@@ -102,7 +103,7 @@ def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
 
 def test_altered_json_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{", encoding="utf-8")
-    with pytest.raises(RunError, match=r"result\.json is not JSON .*Start the run anew"):
+    with pytest.raises(RunError, match=r"result\.json is not valid JSON .*Start the run again"):
         RunFolder(tmp_path).read_json("result.json")
 
 
@@ -142,7 +143,7 @@ def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with (
         folder.lock(),
-        pytest.raises(RunError, match="Another process works in"),
+        pytest.raises(RunError, match="Another process is using"),
         RunFolder(folder.path).lock(wait=0.3),
     ):
         pass

@@ -1,4 +1,4 @@
-"""What a run was made with: no secrets in it, and a hash that follows the settings."""
+"""The manifest contains no secrets, and its hash follows the settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
 from tutelage import __version__
 from tutelage.runs.manifest import PACKAGES, config_hash, environment, plain_config
@@ -22,7 +21,7 @@ def config(**changes: Any) -> Any:
         "seed": 0,
         **changes,
     }
-    return OmegaConf.create(values)
+    return values
 
 
 def test_secrets_are_masked_wherever_they_stand() -> None:
@@ -88,8 +87,8 @@ def test_the_hash_ignores_what_changes_no_result() -> None:
 
 
 def test_the_hash_does_not_follow_the_order() -> None:
-    assert config_hash(OmegaConf.create({"a": 1, "b": {"c": 2, "d": 3}})) == config_hash(
-        OmegaConf.create({"b": {"d": 3, "c": 2}, "a": 1})
+    assert config_hash({"a": 1, "b": {"c": 2, "d": 3}}) == config_hash(
+        {"b": {"d": 3, "c": 2}, "a": 1}
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading a run folder: whole, unfinished and damaged."""
+"""Reading complete, unfinished and damaged run folders."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_run_that_has_only_begun_is_read(tmp_path: Path) -> None:
 def test_a_half_written_last_line_is_left_out_and_noted(tmp_path: Path, name: str) -> None:
     folder = build_run(tmp_path / "run")
     path = folder / name
-    # Cut inside a character of two bytes: what is left is not even UTF-8.
+    # Cut inside a two-byte character: the rest is not even valid UTF-8.
     path.write_bytes(path.read_bytes() + '{"id": "é'.encode()[:-1])
     whole, cut = read_run(build_run(tmp_path / "other")), read_run(folder)
     assert len(cut.rows) == len(whole.rows)
@@ -131,7 +131,7 @@ def test_damage_in_the_middle_names_the_line(tmp_path: Path) -> None:
     lines = path.read_text(encoding="utf-8").split("\n")
     lines[2] = lines[2][:20]
     path.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(RunError, match=r"rows\.jsonl line 3 is not JSON"):
+    with pytest.raises(RunError, match=r"rows\.jsonl line 3 is not valid JSON"):
         read_run(folder)
 
 
@@ -143,7 +143,7 @@ def test_a_row_of_the_wrong_shape_names_the_line(tmp_path: Path, line: str, what
     folder = build_run(tmp_path / "run")
     with (folder / "pool" / "rows.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(line + "\n")
-    with pytest.raises(RunError, match=rf"rows\.jsonl line 60 does not fit .*({what})"):
+    with pytest.raises(RunError, match=rf"rows\.jsonl line 60 violates .*({what})"):
         read_run(folder)
 
 
@@ -152,7 +152,7 @@ def test_a_growth_file_of_the_wrong_shape_is_named(tmp_path: Path) -> None:
     (folder / "growth" / "round-002.json").write_text(
         '{"round": 2, "quota": [1]}', encoding="utf-8"
     )
-    with pytest.raises(RunError, match=r"round-002\.json does not fit"):
+    with pytest.raises(RunError, match=r"round-002\.json violates"):
         read_run(folder)
 
 
@@ -192,7 +192,7 @@ def test_a_folder_from_before_there_were_two_tasks_is_a_classification(tmp_path:
 def test_a_run_of_entities_is_read_whole(tmp_path: Path) -> None:
     run = read_run(build_ner_run(tmp_path / "run"))
     assert run.labels == TYPES
-    assert run.by_word
+    assert run.is_token_level
     assert [metric.title for metric in run.headline_metrics] == ["entity F1", "texts right"]
     assert run.metrics[0].test is not None
     assert set(run.metrics[0].test.values) == {"f1_strict", "f1_default", "accuracy"}
@@ -207,7 +207,7 @@ def test_a_run_of_entities_is_read_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "parsing"}, r"\"task\" is 'parsing'; known are classification and ner"),
+        ({"task": "parsing"}, r"\"task\" is 'parsing', which is neither classification nor ner"),
         ({"metrics": [{"key": "accuracy", "title": "accuracy"}]}, r'"metrics" must be two objects'),
         ({"metrics": [{"key": "a"}, {"key": "b"}]}, r'"metrics" must be two objects'),
         ({"metrics": 7}, r'"metrics" must be two objects'),
@@ -254,7 +254,7 @@ def test_a_marking_that_is_none_names_the_line(
     path.write_text(
         "\n".join([json.dumps(json.loads(first) | changes), *rest]) + "\n", encoding="utf-8"
     )
-    with pytest.raises(RunError, match=rf"{path.name} line 1 does not fit"):
+    with pytest.raises(RunError, match=rf"{path.name} line 1 violates"):
         read_run(path.parents[1])
 
 

@@ -1,4 +1,4 @@
-"""LLKD's formulas one number at a time, and batches and epochs for it from a few numbers."""
+"""LLKD's formulas computed one number at a time, and small batches and epochs to test them on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAN = math.nan
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a batch: confidences, classes, the student's distributions, and which are gold."""
+    """Rows of a batch: confidences, classes, student distributions and gold flags."""
 
     confidence: list[float]
     groups: list[int]
@@ -26,7 +26,7 @@ class Batch:
 
     @property
     def predicted(self) -> list[int]:
-        """The first class of the largest probability."""
+        """The most probable class; the first one in a tie."""
         return [row.index(max(row)) for row in self.student]
 
 
@@ -60,7 +60,7 @@ def epoch(confidence: list[float], groups: list[int], gold: tuple[int, ...] = ()
 
 
 class Reference:
-    """The formulas of the docstring, one number at a time."""
+    """The formulas of the module docstring, one number at a time."""
 
     def __init__(self, m: float, how: dict[str, Any]) -> None:
         self.m, self.how = m, how

@@ -1,4 +1,4 @@
-"""What is kept, under which label, and the reasons for the rest."""
+"""Kept texts with their labels, and the reasons for rejecting the others."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_weights_follow_confidence_only_where_asked() -> None:
 @pytest.mark.parametrize("name", ["min_confidence", "rescue_confidence"])
 @pytest.mark.parametrize("value", [-0.1, 1.1])
 def test_confidences_are_shares(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"selector\.{name}={value} must be in \[0, 1\]"):
+    with pytest.raises(ConfigError, match=rf"accept\.{name}={value} must be in \[0, 1\]"):
         LabelAgreement(**{name: value})
 
 

@@ -1,4 +1,4 @@
-"""What holds for every acquisition, whichever way it chooses."""
+"""Properties shared by all acquire selectors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ IN_FALLING_ORDER = (
     "dropout",
     "mixed",
 )
-CONF = Path(__file__).parents[3] / "conf" / "selector"
+CONF = Path(__file__).parents[3] / "conf" / "acquire"
 
 
 def acquirer(name: str) -> Acquirer:
@@ -115,7 +115,7 @@ class TestEvery:
         probabilities[[0, 4]] = np.nan
         embeddings[[0, 4]] = np.nan
         broken = ArrayView(probabilities, embeddings)
-        if name != "random":  # which looks at nothing
+        if name != "random":  # random never looks at the view
             check(ask(name, broken, 28), 28, 30)
             assert not {0, 4} & set(ask(name, broken, 28).indices.tolist())
             assert ask(name, broken, 30).indices[-2:].tolist() == [0, 4]
@@ -163,7 +163,7 @@ def test_the_uncertain_are_preferred(name: str) -> None:
     uncertain = np.arange(20, 200, 9)
     probabilities[uncertain] = 0.5
     found = ask(name, ArrayView(probabilities, np.ones((200, 2))), 15)
-    # Accepting and rejecting is by chance; the others are exact.
+    # accept_reject is random; the others are exact.
     assert len(set(found.indices.tolist()) & set(uncertain.tolist())) >= (
         13 if name == "accept_reject" else 15
     )

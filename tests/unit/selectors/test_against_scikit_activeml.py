@@ -1,4 +1,4 @@
-"""Our acquisitions beside scikit-activeml's on the same arrays: the same scores, the same choices, the same chances."""
+"""Our acquire selectors against scikit-activeml: equal scores, choices and probabilities."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ THEIRS: dict[Uncertainty, tuple[str, float]] = {
     "least_confidence": ("least_confident", 1.0),
     "margin": ("margin_sampling", 1.0),
 }
-"""Their name, and what their scores are divided by to be ours; with four classes."""
+"""scikit-activeml's name, and the divisor turning its scores into ours, for four classes."""
 
 
 class Told(SkactivemlClassifier):  # type: ignore[misc]
-    """Says the probabilities that it was given, and the rows themselves as embeddings."""
+    """Returns the given probabilities, and the rows themselves as embeddings."""
 
     def __init__(
         self, probabilities: Any = None, classes: Any = None, missing_label: Any = MISSING_LABEL
@@ -91,7 +91,8 @@ def test_badge_begins_where_theirs_does_and_gives_every_text_the_same_chance(see
     distances = Distances(errors_of(view.probabilities()), view.embeddings())
     nearest = distances.norms
     for turn, index in enumerate(theirs[:-1]):
-        # Theirs takes the origin for a first centre, so that the lengths stay in; ours, as the authors' code, does not.
+        # scikit-activeml keeps the origin as a first centre, and so the lengths; ours, like the
+        # authors' code, does not.
         nearest = np.minimum(nearest, distances.to_row(index))
         expected = np.nan_to_num(chances[turn + 1])
         np.testing.assert_allclose(nearest / nearest.sum(), expected, atol=2e-5)
@@ -99,11 +100,11 @@ def test_badge_begins_where_theirs_does_and_gives_every_text_the_same_chance(see
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_disagreement_of_dropout_masks_is_their_divergence_of_a_committee(seed: int) -> None:
-    """H(mean) - mean H is the members' mean Kullback-Leibler divergence from their mean."""
+    """H(mean) - mean H equals the members' mean Kullback-Leibler divergence from their mean."""
     members = np.stack(
         [double(random_view(200, seed=100 * seed + member))[0] for member in range(5)]
     )
-    members = 0.996 * members + 0.001  # theirs raises probabilities below 1e-7 to it
+    members = 0.996 * members + 0.001  # scikit-activeml raises probabilities to at least 1e-7
     entropies = -(members * np.log(members)).sum(axis=2)
     ours = mutual_information(members.mean(axis=0), entropies.mean(axis=0))
     assert ours.max() > 0.1

@@ -1,4 +1,4 @@
-"""AnswerDifficulty: the text helps, but little."""
+"""AnswerDifficulty: the text helps, but only a little."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def test_a_view_without_prior_losses_is_a_mistake_of_the_loop() -> None:
     assert AnswerDifficulty.needs == {"epoch", "prior_losses"}
     with pytest.raises(ValueError, match="without prior losses"):
         AnswerDifficulty().begin(epoch([0]))
-    with pytest.raises(ConfigError, match=r"selector\.share=0"):
+    with pytest.raises(ConfigError, match=r"select\.share=0"):
         AnswerDifficulty(0)

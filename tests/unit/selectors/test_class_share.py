@@ -1,4 +1,4 @@
-"""ClassShare: a threshold for each class, set by the class itself."""
+"""ClassShare: one threshold per class, set by the class itself."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ def opinion(a: float) -> LabelDistribution:
     return LabelDistribution(("A", "B"), (a, 1 - a), 0.0)
 
 
-def test_the_surest_of_each_class_are_kept_even_where_the_teacher_is_unsure_of_the_whole_class() -> (
-    None
-):
+def test_the_surest_of_each_class_are_kept_even_if_the_teacher_is_unsure_of_the_class() -> None:
     decisions = ClassShare(share=0.5).decide_batch(
         ["A", "A", "B", "B"], [opinion(0.9), opinion(0.8), opinion(0.95), opinion(0.7)]
     )
@@ -62,9 +60,7 @@ def test_each_class_keeps_its_share_and_no_rejected_text_is_surer_than_a_kept_on
             if asked[index] == label
         ]
         kept = [value for value, accepted in own if accepted]
-        assert len(kept) == math.ceil(
-            round(len(own) * share, 9)
-        )  # 10 x 0.3 is 3, whatever the floats say
+        assert len(kept) == math.ceil(round(len(own) * share, 9))  # 10 x 0.3 is 3, despite rounding
         assert min(kept) >= max((value for value, accepted in own if not accepted), default=0.0)
 
 
@@ -73,5 +69,5 @@ def test_each_class_keeps_its_share_and_no_rejected_text_is_surer_than_a_kept_on
     [{"share": 0.0}, {"share": 1.2}, {"min_probability": -0.1}, {"min_probability": 1.5}],
 )
 def test_numbers_outside_their_range_are_named(settings: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=rf"selector\.{next(iter(settings))}"):
+    with pytest.raises(ConfigError, match=rf"accept\.{next(iter(settings))}"):
         ClassShare(**settings)

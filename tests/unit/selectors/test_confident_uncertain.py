@@ -1,4 +1,4 @@
-"""ConfidentUncertain: the teacher is sure, the student is not."""
+"""ConfidentUncertain: the teacher is confident, the student is not."""
 
 from __future__ import annotations
 
@@ -67,8 +67,13 @@ def rows(draw: st.DrawFn) -> tuple[list[float], list[tuple[float, ...]]]:
 @given(rows())
 def test_scores_are_the_product(given_rows: tuple[list[float], list[tuple[float, ...]]]) -> None:
     confidence, distributions = given_rows
-    view = epoch([0] * len(confidence), confidence=confidence, probabilities=np.reshape(distributions, (len(confidence), -1)) if confidence
-                 else np.empty((0, 2)))  # fmt: skip
+    view = epoch(
+        [0] * len(confidence),
+        confidence=confidence,
+        probabilities=(
+            np.reshape(distributions, (len(confidence), -1)) if confidence else np.empty((0, 2))
+        ),
+    )
     expected = [
         slow_score(sure, distribution)
         for sure, distribution in zip(confidence, distributions, strict=True)
@@ -90,23 +95,23 @@ def test_kept_rows_may_weigh_what_they_would_in_llkd() -> None:
     weights, everything = ours.weigh(batch(view)).weights, theirs.weigh(batch(view)).weights
     assert np.flatnonzero(weights).tolist() == [0, 1, 4, 5]
     assert weights[[0, 1, 4, 5]].tolist() == everything[[0, 1, 4, 5]].tolist()
-    # The weight is of the student at the step, the choice of the student when the epoch began.
+    # The weight comes from the student at the step, the choice from the start of the epoch.
     later = replace(batch(view), probabilities=np.array([SURE, EVEN, EVEN, EVEN, (NAN, NAN), SURE]))
     assert ours.weigh(later).weights.tolist() == pytest.approx([0, 0.8, 0, 0, 0, 1])
 
 
 def test_it_asks_for_the_student_s_view_and_checks_its_values() -> None:
     assert ConfidentUncertain.needs == {"epoch"}
-    with pytest.raises(ConfigError, match=r"Unknown selector\.confidence 'most'"):
+    with pytest.raises(ConfigError, match=r"Unknown select\.confidence 'most'"):
         ConfidentUncertain(confidence="most")  # type: ignore[arg-type]
     with pytest.raises(
-        ConfigError, match=r"Unknown selector\.combine 'sum'. Available: none, product"
+        ConfigError, match=r"Unknown select\.combine 'sum'. Available: none, product"
     ):
         ConfidentUncertain(combine="sum")  # type: ignore[arg-type]
     with pytest.raises(
-        ConfigError, match=r"Unknown selector\.normaliser 'keep'. Did you mean 'kept'"
+        ConfigError, match=r"Unknown select\.normaliser 'keep'. Did you mean 'kept'"
     ):
         ConfidentUncertain(normaliser="keep")  # type: ignore[arg-type]
     assert (ConfidentUncertain().watches, ConfidentUncertain().normaliser) == (False, "weights")
-    with pytest.raises(ConfigError, match=r"selector\.share=2"):
+    with pytest.raises(ConfigError, match=r"select\.share=2"):
         ConfidentUncertain(2)

@@ -1,4 +1,4 @@
-"""EveryRow: nothing is left out."""
+"""EveryRow: no row is left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GradientSimilarity: rows whose gradient points where the gold rows' does."""
+"""GradientSimilarity: rows whose gradient points in the direction of the gold rows'."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_each_class_is_compared_with_its_own_gold_rows_or_with_all() -> None:
     )
     scores = GradientSimilarity().scores(view)
     assert scores[:6].tolist() == [1, 1, 1, -1, -1, 1]
-    # Class 2 has no gold rows: the mean of all has length 0, and nothing can be said.
+    # Class 2 has no gold rows; the mean over all of them is 0, so the cosine is undefined.
     assert scores[6:].tolist() == [0, 0]
     assert kept(GradientSimilarity(0.5), view) == [0, 1, 2, 5, 6]
     assert kept(GradientSimilarity(0.5, per_class=False), view) == [0, 1, 2, 5, 6]
@@ -66,7 +66,7 @@ def test_without_gold_rows_it_says_that_shots_are_needed(
     gold: list[bool], first: tuple[float, float]
 ) -> None:
     with pytest.raises(
-        ConfigError, match=r"of this epoch's 2 rows none is gold.* Give shots=1 or more"
+        ConfigError, match=r"none of this epoch's 2 rows is gold.* Give shots=1 or more"
     ):
         GradientSimilarity().begin(epoch([0, 0], gold, gradients=[first, NORTH]))
 
@@ -105,7 +105,7 @@ def test_scores_are_cosines_with_the_mean_gold_gradient(
             vector for vector, trusted in zip(gradients, gold, strict=True) if trusted
         ]
         mean = [sum(column) / len(guides) for column in zip(*guides, strict=True)]
-        # Means of whole numbers may miss 0 by the last digit, where any direction would do.
+        # Means of integers may miss 0 by the last digit, leaving an arbitrary direction.
         if math.hypot(*mean) > 1e-9 or not any(mean):
             assert scores[index] == pytest.approx(slow_cosine(gradients[index], mean), abs=1e-9)
     assert np.abs(scores).max() <= 1 + 1e-9

@@ -1,4 +1,4 @@
-"""LLKD's thresholds, gates and weights against a slow, obvious reference, and what happens at the edges."""
+"""LLKD's thresholds, gates and weights against a slow, obvious reference, and edge cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tutelage.errors import ConfigError
 from tutelage.selectors.llkd import LLKD, SLACK
 
 CONFIDENCE = st.sampled_from([1 / 3, 0.5, 0.7, 0.9, 1.0, NAN]) | st.floats(1 / 3, 1)
-"""Often the same, so that many a row stands at its threshold."""
+"""Often equal, so that many rows are exactly at their threshold."""
 DISTRIBUTION = (
     st.lists(st.integers(0, 4), min_size=OUTPUTS, max_size=OUTPUTS)
     .filter(any)
@@ -141,7 +141,7 @@ def test_thresholds_survive_a_checkpoint() -> None:
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     second.begin(
         epoch([0.1, 0.1], [0, 1])
-    )  # it has begun already, so a later epoch's means change nothing
+    )  # already started, so the means of a later epoch change nothing
     assert second.weigh(step(*steps[1])).report == whole.weigh(step(*steps[1])).report
 
 
@@ -161,7 +161,7 @@ def test_the_student_may_say_whose_thresholds_a_row_is_measured_by() -> None:
     report = selector.weigh(
         step([0.8, 0.4], [0, 1], [[0.1, 0.1, 0.8], [0.2, 0.2, 0.6]], predicted=[2, 2])
     ).report
-    # g = 0.6 before and after, a(2) = 0.6 is the only class's.
+    # g = 0.6 before and after; a(2) = 0.6 belongs to the only class.
     assert report["tau_teacher"] == [None, None, pytest.approx(0.6)]
     assert report["tau_student"][:2] == [None, None]
 
@@ -213,7 +213,11 @@ def test_the_words_of_a_sentence_are_averaged_and_its_least_entity_may_count() -
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 1000) | st.just(500), st.integers(0, CLASSES - 1)), min_size=1, max_size=30),
+    st.lists(
+        st.tuples(st.integers(0, 1000) | st.just(500), st.integers(0, CLASSES - 1)),
+        min_size=1,
+        max_size=30,
+    ),
     st.sampled_from([0.07, 0.25, 0.5, 1.0]),
     st.booleans(),
 )  # fmt: skip
@@ -236,7 +240,7 @@ def test_the_teachers_gate_may_pass_a_fixed_share_of_each_class(
         if per_class
         else [list(indices)]
     ):
-        # The exact share: of equally sure rows the earlier ones.
+        # The exact share; among ties, the earlier rows.
         surest = sorted(group, key=lambda index: (-confidence[index], index))[
             : math.ceil(round(share * len(group), 9))
         ]
@@ -281,10 +285,10 @@ def test_a_fixed_share_needs_to_have_seen_the_epoch() -> None:
     [
         (
             {"teacher_share": 0.0},
-            r"selector.teacher_share=0.0 must be above 0 and at most 1, or null",
+            r"select.teacher_share=0.0 must be above 0 and at most 1, or null",
         ),
-        ({"momentum": 1.5}, r"selector.momentum=1.5 must be in \[0, 1\]"),
-        ({"alpha": -1.0}, r"selector.alpha=-1.0 must be in"),
+        ({"momentum": 1.5}, r"select.momentum=1.5 must be in \[0, 1\]"),
+        ({"alpha": -1.0}, r"select.alpha=-1.0 must be in"),
         ({"combine": "produkt"}, r"Did you mean 'product'"),
         ({"class_by": "teachers"}, r"Did you mean 'teacher'"),
         ({"uncertainty": "entropi"}, r"Did you mean 'entropy'"),

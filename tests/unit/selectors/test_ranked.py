@@ -1,4 +1,4 @@
-"""Ranked and OnceAnEpoch: which rows a share of a ranking keeps, and what becomes of the others."""
+"""Ranked and OncePerEpoch: the rows kept by a share of a ranking, and the fate of the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tutelage.selectors.row_selection import NEVER, Ranked
 
 
 class ByLoss(Ranked):
-    """The losses themselves are the scores."""
+    """Ranks by the losses themselves."""
 
     def scores(self, view: EpochView) -> Floats:
         return view.losses
@@ -28,7 +28,7 @@ class ByLoss(Ranked):
 def slowly(
     scores: list[float], groups: list[int], gold: list[bool], share: Fraction, per_class: bool
 ) -> list[int]:
-    """The rule, one row after the other."""
+    """The rule, applied row by row."""
     indices = [index for index, given_label in enumerate(gold) if given_label]
     for key in sorted(set(groups)) if per_class else [None]:
         judged = [
@@ -148,9 +148,7 @@ def test_weighing_before_the_epoch_began_is_an_error_and_not_an_empty_choice() -
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01, math.nan])
 def test_a_share_is_above_zero_and_at_most_one(share: float) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"selector\.share={share} must be above 0 and at most 1"
-    ):
+    with pytest.raises(ConfigError, match=rf"select\.share={share} must be above 0 and at most 1"):
         ByLoss(share)
 
 

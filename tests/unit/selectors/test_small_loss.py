@@ -32,7 +32,7 @@ def test_two_groups_are_told_apart_at_any_scale(scale: float) -> None:
 
 
 def test_each_class_has_a_mixture_of_its_own() -> None:
-    # What is low in class 1 is high in class 0.
+    # A low loss in class 1 is a high loss in class 0.
     losses = [*two_groups(12, 8), *two_groups(12, 8, scale=20)]
     groups = [0] * 20 + [1] * 20
     assert kept(SmallLoss(), epoch(groups, losses=losses)) == [*range(12), *range(20, 32)]
@@ -65,7 +65,7 @@ def test_gold_rows_pass_and_do_not_count() -> None:
     losses = [*two_groups(10, 6), 50.0, NAN]
     gold = [False] * 16 + [True, True]
     assert kept(SmallLoss(), epoch([0] * 18, gold, losses=losses)) == [*range(10), 16, 17]
-    # With their losses the class would be large enough for a mixture.
+    # Counting their losses, the class would be large enough for a mixture.
     assert kept(SmallLoss(min_rows=17), epoch([0] * 18, gold, losses=losses)) == list(range(18))
 
 
@@ -108,7 +108,8 @@ def test_no_kept_loss_is_above_one_left_out(losses: list[float]) -> None:
 def test_a_wide_group_does_not_claim_what_lies_beyond_a_narrow_one(
     wide: int, narrow: float
 ) -> None:
-    # By the bare mixture the largest losses of all would be clean in the first case, and the smallest not in the second.
+    # Under the mixture alone, the largest losses would count as clean in the first case, and the
+    # smallest as noisy in the second.
     losses = np.sort(
         np.concatenate([np.linspace(0, 1, wide), np.linspace(narrow, narrow + 0.02, 30)])
     )
@@ -129,10 +130,10 @@ def test_a_class_with_a_single_group_is_kept_whole() -> None:
 @pytest.mark.parametrize(
     ("values", "predicted"),
     [
-        ({"threshold": 0.0}, r"selector\.threshold=0.0 must be above 0 and at most 1"),
-        ({"threshold": NAN}, r"selector\.threshold=nan"),
-        ({"threshold": 1.2}, r"selector\.threshold=1.2"),
-        ({"min_rows": 1}, r"selector\.min_rows=1 is too few for a mixture of two; give 2 or more"),
+        ({"threshold": 0.0}, r"select\.threshold=0.0 must be above 0 and at most 1"),
+        ({"threshold": NAN}, r"select\.threshold=nan"),
+        ({"threshold": 1.2}, r"select\.threshold=1.2"),
+        ({"min_rows": 1}, r"select\.min_rows=1 is too few for a mixture of two; give 2 or more"),
     ],
 )
 def test_values_out_of_range_are_refused(values: dict[str, float], predicted: str) -> None:

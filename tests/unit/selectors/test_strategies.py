@@ -1,4 +1,4 @@
-"""Single acquisitions against slow, literal versions of themselves, and what each alone promises."""
+"""Single acquire selectors against slow, literal versions, and their individual guarantees."""
 
 from __future__ import annotations
 
@@ -210,11 +210,11 @@ def test_mixed_chooses_among_the_least_certain_and_with_beta_1_they_are_it() -> 
 
 def test_settings_out_of_range_are_refused() -> None:
     for make, message in (
-        (lambda: Mixed(beta=0), "selector.beta=0"),
+        (lambda: Mixed(beta=0), "acquire.beta=0"),
         (lambda: Mixed(kind="margn"), "Did you mean 'margin'"),  # type: ignore[arg-type]
         (lambda: UncertaintySampling("entrop"), "Did you mean 'entropy'"),  # type: ignore[arg-type]
         (lambda: AcceptReject("x"), "Unknown uncertainty 'x'"),  # type: ignore[arg-type]
-        (lambda: DropoutDisagreement(passes=1), "selector.passes=1"),
+        (lambda: DropoutDisagreement(passes=1), "acquire.passes=1"),
     ):
         with pytest.raises(ConfigError, match=message):
             make()

@@ -55,8 +55,8 @@ def test_the_student_is_not_asked() -> None:
 def test_an_unknown_confidence_is_named() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"Unknown selector.confidence 'leats'. Did you mean 'least'\? Available: least, mean",
+        match=r"Unknown select.confidence 'leats'. Did you mean 'least'\? Available: least, mean",
     ):
         Surest(confidence="leats")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"selector\.share=0"):
+    with pytest.raises(ConfigError, match=r"select\.share=0"):
         Surest(0)

@@ -1,4 +1,4 @@
-"""The measures of uncertainty: values by hand, borders, and agreement with their definitions."""
+"""Uncertainty measures: values computed by hand, bounds, and agreement with the definitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tiny encoder's folder, made once."""
+"""Folder of a tiny encoder, built once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A student goes to its folder and back, and works where tutelage is not."""
+"""A saved student loads again, and works without tutelage."""
 
 from __future__ import annotations
 
@@ -75,10 +75,13 @@ def test_the_folder_works_where_tutelage_is_not(encoder: Path, tmp_path: Path) -
         "sys.meta_path.insert(0, Gone())\n"
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
         "folder, texts = sys.argv[1], json.loads(sys.argv[2])\n"
-        "network = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()\n"
-        "batch = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)(texts, padding=True, return_tensors='pt')\n"
+        "options = {'trust_remote_code': True}\n"
+        "network = AutoModelForSequenceClassification.from_pretrained(folder, **options).eval()\n"
+        "tokenizer = AutoTokenizer.from_pretrained(folder, **options)\n"
+        "batch = tokenizer(texts, padding=True, return_tensors='pt')\n"
         "with torch.no_grad():\n"
-        "    found = network(input_ids=batch['input_ids'], attention_mask=batch['attention_mask']).logits\n"
+        "    inputs = {name: batch[name] for name in ('input_ids', 'attention_mask')}\n"
+        "    found = network(**inputs).logits\n"
         "print(json.dumps([found.tolist(), network.config.id2label]))\n"
     )
     done = subprocess.run(
@@ -102,7 +105,8 @@ def test_the_folder_works_where_tutelage_is_not(encoder: Path, tmp_path: Path) -
 
 def test_a_folder_without_a_student(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"holds no student \(no config.json\).*is this a finished run's folder"
+        DataError,
+        match=r"holds no student \(no config.json\).*is this the folder of a finished run",
     ):
         load_student(tmp_path / "nowhere")
 
@@ -140,7 +144,8 @@ def test_a_fresh_head_is_no_news_and_a_torn_encoder_is_an_error(
     )
     with pytest.raises(
         ConfigError,
-        match=r"could not be loaded: its weights lack 2 of the encoder's \(bert\.encoder\.layer\.0\S+query",
+        match=r"could not be loaded: its weights lack 2 of the encoder's "
+        r"\(bert\.encoder\.layer\.0\S+query",
     ):
         build(str(torn), ("a", "b"))
 
@@ -152,7 +157,7 @@ def test_models_that_are_not_there(tmp_path: Path, encoder: Path) -> None:
         resolve_encoder("./nowhere")
     with pytest.raises(ConfigError, match=r"has no config\.json"):
         resolve_encoder(str(tmp_path))
-    with pytest.raises(ConfigError, match=r"student.pooling=max; give mean or first"):
+    with pytest.raises(ConfigError, match=r"student.pooling=max. Give mean or first"):
         new_classifier(str(encoder), (), "max", 0.0)  # type: ignore[arg-type]
     assert resolve_encoder("some/hub-id") == "some/hub-id"
     broken = tmp_path / "broken"
@@ -160,6 +165,6 @@ def test_models_that_are_not_there(tmp_path: Path, encoder: Path) -> None:
     (broken / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(
         ConfigError,
-        match=r"could not be loaded: .*Give a folder, a hub id that this machine can reach, or embedded",
+        match=r"could not be loaded: .*Give a folder, a hub id this machine can reach, or embedded",
     ):
         tiny_network(broken)

@@ -1,4 +1,4 @@
-"""What a tiny student makes of an epoch's rows, against one row at a time and against autograd."""
+"""A tiny student's view of an epoch, against single rows and against autograd."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SENTENCES = (
     marked("tide"),
     marked("\u200b"),
 )
-"""The last one has no word that the tokenizer sees."""
+"""The last one has no word visible to the tokenizer."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ class Sight:
         )
 
     def alone(self, item: Item) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The logits, targets and hidden states of one item's units, [N, C], [N, C] and [N, D], the item in a batch of its own."""
+        """Logits [N, C], targets [N, C] and hidden states [N, D] of one item, in its own batch."""
         ids = torch.tensor([item.token_ids])
         mask = torch.ones_like(ids)
         with torch.no_grad():
@@ -115,8 +115,18 @@ def topics(encoder: Path, pooling: str = "mean", count: int = 7) -> Sight:
 
 def tags(encoder: Path) -> Sight:
     torch.manual_seed(1)
-    rows = [Row(one.id, one.text, str(one.label), "pool", 0, True, entity_confidence=(0.9, 0.5)[: number % 3])
-            for number, one in enumerate(SENTENCES)]  # fmt: skip
+    rows = [
+        Row(
+            one.id,
+            one.text,
+            str(one.label),
+            "pool",
+            0,
+            True,
+            entity_confidence=(0.9, 0.5)[: number % 3],
+        )
+        for number, one in enumerate(SENTENCES)
+    ]
     return Sight(new_tagger(str(encoder), TAGS.outputs), TAGS, rows)
 
 
@@ -163,9 +173,10 @@ def test_the_teacher_s_side_is_the_items(encoder: Path) -> None:
 def flat_gradient(
     logits: torch.Tensor, targets: torch.Tensor, states: torch.Tensor
 ) -> torch.Tensor:
-    """By autograd: of the mean loss at the weights of a linear layer that gave these logits from these states."""
+    """Autograd's gradient of the mean loss at a linear layer from these states to these logits."""
     layer = torch.zeros(logits.shape[1], states.shape[1], requires_grad=True)
-    torch.nn.functional.cross_entropy(logits + states @ layer.T, targets).backward()  # type: ignore[no-untyped-call]
+    loss = torch.nn.functional.cross_entropy(logits + states @ layer.T, targets)
+    loss.backward()  # type: ignore[no-untyped-call]
     assert layer.grad is not None
     return layer.grad.flatten()
 
@@ -285,7 +296,7 @@ def test_it_leaves_the_student_as_it_was(encoder: Path) -> None:
     modes = [part.training for part in sight.module.modules()]
     sight.module.network.encoder.register_forward_hook(
         lambda *_: torch.rand(1) and None
-    )  # a network that draws in evaluation mode too
+    )  # a network drawing random numbers in evaluation mode too
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
     view = sight.view(EVERYTHING)
@@ -314,14 +325,14 @@ def test_a_network_without_hidden_states_is_named(encoder: Path) -> None:
     sight.module.network = Headless(sight.module.network)
     assert not np.isnan(sight.view({"epoch"}).losses).any()
     with pytest.raises(
-        StudentError, match="The encoder of Headless gives no last hidden state for each token"
+        StudentError, match="The encoder of Headless returns no last hidden state per token"
     ):
         sight.view({"epoch", "gradients"})
     assert len(sight.module.network._forward_hooks) == 0
 
 
 class Headless(torch.nn.Module):
-    """A network whose inside nobody knows."""
+    """A network without a visible encoder."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()

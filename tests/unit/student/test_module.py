@@ -1,4 +1,4 @@
-"""The student under a real Trainer: outcomes, rates, and a loss that is no number."""
+"""The student under a real Trainer: outcomes, learning rates, and a NaN loss."""
 
 from __future__ import annotations
 
@@ -114,8 +114,11 @@ def test_the_head_has_its_own_rate_and_nothing_is_left_out(encoder: Path, poolin
 
 def test_a_loss_that_is_no_number_names_what_to_lower(tmp_path: Path, encoder: Path) -> None:
     fit = build(tmp_path, encoder, ScriptedMethod(1), rate=0.5, loss=Nan())
-    with pytest.raises(StudentError, match=r"became nan in round 0, epoch 0, batch 0. Lower student.learning_rate \(now 0.5\) or "
-                                           r"student.head_learning_rate \(now 1.5\)"):  # fmt: skip
+    with pytest.raises(
+        StudentError,
+        match=r"became nan in round 0, epoch 0, batch 0\. Lower student\.learning_rate "
+        r"\(now 0\.5\) or student\.head_learning_rate \(now 1\.5\)",
+    ):
         run(fit)
 
 
@@ -127,7 +130,7 @@ def test_a_student_without_a_number_left_is_told_though_a_selector_would_leave_i
         fit.module.network.classifier.weight.fill_(float("nan"))
     with pytest.raises(
         StudentError,
-        match=r"The student's loss became nan in round 0, epoch 0, batch 0. Lower student.learning_rate",
+        match=r"The student's loss became nan in round 0, epoch 0, batch 0\. Lower student\.",
     ):
         run(fit)
 
@@ -138,7 +141,7 @@ def test_a_student_can_learn(tmp_path: Path, encoder: Path) -> None:
     assert line["fresh"] == {
         "accuracy": 1.0,
         "count": 3,
-    }  # its three shots; a random encoder learns no more from so few
+    }  # the three shots; a random encoder learns no more from them
     assert line["train_loss"] < 0.1
 
 
@@ -149,7 +152,7 @@ def test_it_stands_at_the_start(encoder: Path) -> None:
 
 
 class Half:
-    """Keeps every other row of a batch, with weight 2, and remembers what it saw."""
+    """Keeps every other row of a batch, with weight 2, and records its inputs."""
 
     stage = "train"
     needs: frozenset[str] = frozenset()
@@ -208,7 +211,7 @@ def test_rows_that_the_selector_leaves_out_teach_nothing_and_the_mean_is_divided
 
 
 class Scale(UnitLoss):
-    """1 for every unit, so that the mean loss is the scale of a step; weighed by what the rows do to the guide, or not."""
+    """1 for every unit, so the mean loss is the scale of a step; optionally with a guide."""
 
     def __init__(self, guided: bool) -> None:
         super().__init__()
@@ -230,7 +233,8 @@ def test_a_guided_step_is_as_large_as_one_without_a_guide_whatever_the_selector_
     fit = build(tmp_path, encoder, ScriptedMethod(1), Timeline(1, 1, 0, 0))
     fit.pool.append(fit.method.next_rows(Feedback(1, (), {}), 1).rows)
     data, module = fit.data, fit.module
-    fit.trainer.datamodule, data.trainer, module.trainer = data, fit.trainer, fit.trainer  # type: ignore[attr-defined]
+    fit.trainer.datamodule = data  # type: ignore[attr-defined]
+    data.trainer = module.trainer = fit.trainer
     module.selector = Half(normaliser)  # type: ignore[assignment]
     guided, plain, harmful = Scale(True), Scale(False), 0
     for batch in data.train_dataloader():
@@ -248,7 +252,7 @@ def test_a_guided_step_is_as_large_as_one_without_a_guide_whatever_the_selector_
 
 
 class Noting(CrossEntropyLoss):
-    """Remembers where in the stage it was asked."""
+    """Records the progress of the stage at each call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -309,8 +313,9 @@ def test_kept_rows_are_gathered_until_a_batch_is_full(tmp_path: Path, encoder: P
             tmp_path, encoder, ScriptedMethod(1), Timeline(2, 4, 0, 0), selector=Half(refill=True)
         )
     )
-    # 3 shots an epoch give one batch of 3, of which 2 are kept: a batch of 4 is full after two epochs. Then 5 rows and 6 shots (each shot
-    # twice): batches of 4, 4 and 3 keep 2 each, so two batches make a step; 4 epochs of 3 are 12 batches.
+    # 3 shots per epoch give one batch of 3 with 2 kept rows: a batch of 4 is full after two epochs.
+    # Then 5 rows and 6 shots (each shot twice): batches of 4, 4 and 3 keep 2 rows each, so two
+    # batches make a step; 4 epochs of 3 batches are 12.
     assert fit.module.updates == 1 + 6
     assert sum(fit.module.selector.state) == 2 * 3 + 4 * 11  # type: ignore[attr-defined]
 
@@ -331,7 +336,7 @@ def test_a_refilled_batch_costs_no_pass_over_what_is_left_out_unless_the_selecto
         lambda module, _inputs, output: seen.append(len(output.logits)) if module.training else None
     )
     run(fit)
-    # 4 epochs of a batch of 3, of which 2 are kept: two steps of 4.
+    # 4 epochs with one batch of 3 and 2 kept rows: two steps of 4.
     assert fit.module.updates == 2
     assert sorted(seen) == ([3, 3, 3, 3, 4, 4] if watches else [4, 4])
 
@@ -345,7 +350,7 @@ def test_a_stage_ends_when_its_updates_are_made(tmp_path: Path, encoder: Path) -
         ("final", 2),
     ]
     positions = list(fit.record.positions.values())
-    # 1, 3 and 2 batches an epoch: the last one of a stage may be cut short.
+    # 1, 3 and 2 batches per epoch: the last one of a stage may be cut short.
     assert [
         sum(one.stage == stage for one in positions) for stage in ("start", "round", "final")
     ] == [5, 3, 2]

@@ -1,4 +1,4 @@
-"""Mean pooling over the real tokens, and a head."""
+"""Mean pooling over the real tokens, followed by a head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pool as a real, tiny student sees it, beside one text at a time."""
+"""A tiny student's view of a pool, against one text at a time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def tagger(encoder: Path) -> StudentModule:
 
 
 def sharpened(network: Any) -> Any:
-    """With opinions: fresh weights are so small that every text looks the same."""
+    """With larger weights: under freshly initialised ones, all texts look the same."""
     with torch.no_grad():
         network.classifier.weight.mul_(30)
         for name, value in network.base_model.named_parameters():
@@ -281,7 +281,7 @@ def test_disagreement_is_the_divergence_of_the_passes_as_a_committee(
             output.logits.double().softmax(-1).detach().numpy()
         )
     )
-    # Texts of one length, so that a batch holds them in their own order.
+    # Texts of equal length, so that batches keep their order.
     texts = [a_text(name, 1000 + n) for n in range(4) for name in NAMES]
     found = sight(classifier, texts, batch_size=len(texts)).disagreement(5)
     handle.remove()
@@ -302,7 +302,7 @@ def test_a_student_without_dropout_is_told_apart(classifier: StudentModule) -> N
             one.p = 0.0
     with pytest.raises(ConfigError, match="no dropout"):
         sight(classifier, TEXTS).disagreement(3)
-    with pytest.raises(ConfigError, match="1 passes"):
+    with pytest.raises(ConfigError, match=r"acquire\.passes=1 cannot measure disagreement"):
         sight(classifier, TEXTS).disagreement(1)
 
 
@@ -324,7 +324,9 @@ def test_wrong_settings_and_encoders_are_refused(classifier: StudentModule) -> N
     with pytest.raises(ConfigError, match="Did you mean 'entropy'"):
         sight(classifier, TEXTS).uncertainty(wrong)
 
-    # An encoder that the student never calls has no hidden states to show.
-    classifier.forward = lambda batch: torch.zeros(len(batch["input_ids"]), 3)  # type: ignore[method-assign]
+    # An encoder the student never calls returns no hidden states.
+    classifier.forward = (  # type: ignore[method-assign]
+        lambda batch: torch.zeros(len(batch["input_ids"]), 3)
+    )
     with pytest.raises(StudentError, match="no last hidden state"):
         sight(classifier, TEXTS).embeddings()

@@ -1,4 +1,4 @@
-"""The learning rate follows the place inside a stage."""
+"""The learning rate follows the progress of a stage."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def test_a_stage_always_learns_and_never_faster_than_its_rate(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"shape": "cosine"}, r"student.schedule.shape=cosine; give constant or linear"),
-        ({"warmup": 1.0}, r"warmup=1.0 and floor=0.1 must be shares"),
-        ({"floor": -0.1}, r"warmup=0.1 and floor=-0.1 must be shares"),
+        ({"shape": "cosine"}, r"student.schedule.shape=cosine. Give constant or linear"),
+        ({"warmup": 1.0}, r"student.schedule.warmup=1.0 must be in"),
+        ({"floor": -0.1}, r"student.schedule.floor=-0.1 in"),
     ],
 )
 def test_what_cannot_be(settings: dict[str, object], message: str) -> None:

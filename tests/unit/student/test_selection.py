@@ -1,4 +1,4 @@
-"""What a train selector is shown of a batch: the student's classes beside the teacher's."""
+"""The Step passed to a train selector: student classes next to teacher classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tutelage.tasks.protocol import Task
 
 
 class Onlooker(EveryRow):
-    """Keeps every row, and the last step that it was shown."""
+    """Keeps every row, and records the last step."""
 
     def weigh(self, step: Step) -> Weighed:
         self.seen = step
@@ -25,7 +25,7 @@ class Onlooker(EveryRow):
 
 
 def shown(task: Task, items: list[Item], outputs: Any) -> Step:
-    """What a selector sees of a student whose most probable outputs, by name, are these."""
+    """The Step of a student whose most probable outputs are these."""
     logits = torch.nn.functional.one_hot(
         torch.tensor([[task.outputs.index(name) for name in row] for row in outputs]),
         len(task.outputs),
@@ -57,5 +57,5 @@ def test_the_student_s_class_of_a_sentence_is_the_type_of_most_of_its_words() ->
     ]
     indices = [(0, 1, 2, 3)] * 4 + [(-1, -1, 2, 3), ()]
     step = shown(NerTask(TYPES), [item(0, seen) for seen in indices], sentences)
-    # Of equals the first in the label space; what the student did not see counts for nothing; the last two places have no entity.
+    # The first label wins a tie, unseen words do not count, and the last two texts have no entity.
     assert step.predicted.tolist() == [1, 2, 1, 3, 1, 3]

@@ -1,4 +1,4 @@
-"""The student that decides about words: it learns marked sentences, and its folder is an ordinary token classification model."""
+"""The token-level student: it learns NER, and its folder is an ordinary token classifier."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHOTS = (
     marked("nothing was said of it"),
 )
 LONG = marked(" ".join(["amber birch met cedar at dune"] * 20), {"dune": "LOC"})
-"""Longer than what the student sees."""
+"""Longer than the student's maximum length."""
 
 
 def tagger(encoder: Path, seed: int = 1) -> Any:
@@ -48,7 +48,7 @@ def tagger(encoder: Path, seed: int = 1) -> Any:
 
 @pytest.fixture(scope="module")
 def learnt(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Fit:
-    """A student after sixty epochs of the three sentences."""
+    """A student trained on the three sentences for sixty epochs."""
     method = ScriptedMethod(0, shots=SHOTS)
     folder = tmp_path_factory.mktemp("learnt")
     parts: dict[str, Any] = {
@@ -230,7 +230,7 @@ def test_the_folder_is_a_plain_token_classification_model(learnt: Fit, saved: Pa
 
 
 def test_tags_are_constrained_as_the_run_s_were(encoder: Path) -> None:
-    """A head that gives every word I-PER: no entity may begin so."""
+    """A head predicting I-PER for every word, with which no entity may begin."""
     tokenizer = load_tokenizer(str(encoder), by_word=True)
     found = {}
     for constrained in (True, False):

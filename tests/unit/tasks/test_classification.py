@@ -76,7 +76,7 @@ def test_metrics_by_hand() -> None:
         "f1": 0.0,
         "support": 0,
     }
-    # Food was neither there nor predicted, so it is no part of the mean.
+    # Food was neither present nor predicted, so it does not count in the mean.
     assert metrics["macro_f1"] == pytest.approx((2 / 3 + 0.8) / 2)
 
 

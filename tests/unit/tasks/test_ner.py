@@ -1,4 +1,4 @@
-"""Targets, reading and metrics of named entity recognition."""
+"""Targets, decoding and metrics of named entity recognition."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def outcome(target: str, predicted: str, text: str = TEXT, tags: tuple[str, ...]
 
 
 def read_as(task: NerTask, gold: list[str], said: list[str]) -> Outcome:
-    """The outcome of a student that gives ``said`` with certainty."""
+    """The outcome of a student predicting ``said`` with certainty."""
     reading = task.read([sure(tag) for tag in said])
     return Outcome(
         "o",
@@ -85,18 +85,21 @@ def test_the_teacher_s_opinion_of_a_word_is_that_of_its_entity_and_the_rest_is_o
 
 def test_words_weigh_their_row_s_weight_or_the_teacher_s_confidence_in_their_entity_too() -> None:
     row = Row("r", TEXT, GOLD, "pool", 1, True, weight=0.5, entity_confidence=(0.75, 0.1))
-    again = row_from_dict(json.loads(json.dumps(asdict(row))))  # as a resumed run reads it
+    again = row_from_dict(json.loads(json.dumps(asdict(row))))  # like a resumed run
     by_confidence = NerTask(LABELS, word_weights="confidence")
     assert TASK.unit_weights(again) == [0.5] * 6
     assert by_confidence.unit_weights(again) == [0.375, 0.375, 0.5, 0.5, 0.05, 0.05]
-    assert by_confidence.unit_weights(replace(row, entity_confidence=())) == [0.5] * 6  # gold, say
+    assert (
+        by_confidence.unit_weights(replace(row, entity_confidence=())) == [0.5] * 6
+    )  # for example gold
     assert by_confidence.unit_weights(replace(row, target="[]", entity_confidence=())) == [0.5] * 6
 
 
 def test_unknown_word_weights_are_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"Unknown task\.word_weights 'confident'\. Did you mean 'confidence'\? Available: confidence, row\.",
+        match=r"Unknown task\.word_weights 'confident'\. Did you mean 'confidence'\? "
+        r"Available: confidence, row\.",
     ):
         NerTask(LABELS, word_weights="confident")  # type: ignore[arg-type]
 
@@ -106,7 +109,7 @@ def test_a_text_is_counted_under_its_rarest_type() -> None:
     names = [label.name for label in LABELS]
     assert TASK.group_of(row, {"PER": 3, "LOC": 2}) == names.index("LOC")
     assert TASK.group_of(row, {"PER": 1, "LOC": 2}) == names.index("PER")
-    assert TASK.group_of(row, {}) == 0  # equals: the first in the label space
+    assert TASK.group_of(row, {}) == 0  # a tie: the first in the label space
     assert TASK.group_of(replace(row, target="[]"), {"PER": 1}) == len(LABELS)
 
 
@@ -137,7 +140,8 @@ def test_a_word_that_the_student_did_not_see_is_no_entity() -> None:
 
 def test_an_inner_tag_that_nothing_begins_is_mended_or_left_out() -> None:
     said = [[0.3, 0.1, 0.6, 0.0, 0.0], sure("I-PER"), sure("O"), sure("I-LOC")]
-    # O I-PER is not valid, so the entity begins one word earlier; the lone I-LOC is nearer to "B-LOC" and "O" alike, O being first.
+    # O I-PER is not valid, so the entity begins one word earlier. The lone I-LOC is equally close
+    # to B-LOC and O, and O comes first.
     assert TASK.read(said).tags == ("B-PER", "I-PER", "O", "O")
     assert TASK.read(said).predicted == write_spans([Span(0, 2, "PER")])
     assert FREE.read(said) == ("[]", (0.6,), ("I-PER", "I-PER", "O", "I-LOC"))
@@ -224,8 +228,12 @@ def test_metrics_by_hand() -> None:
 def test_without_entities_all_is_zero(outcomes: list[Outcome]) -> None:
     empty = asdict(ClassScore(0.0, 0.0, 0.0, 0))
     assert TASK.metrics(outcomes) == {
-        "f1_strict": 0.0, "f1_default": 0.0, "accuracy": float(len(outcomes)), "errors": {}, "per_class": {"PER": empty, "LOC": empty},
-    }  # fmt: skip
+        "f1_strict": 0.0,
+        "f1_default": 0.0,
+        "accuracy": float(len(outcomes)),
+        "errors": {},
+        "per_class": {"PER": empty, "LOC": empty},
+    }
 
 
 def test_entities_on_one_side_only() -> None:
@@ -268,7 +276,7 @@ def test_metrics_are_those_of_seqeval(
     assert metrics["f1_default"] == pytest.approx(f1_score(gold, said, zero_division=0))
     if task is TASK:
         assert metrics["f1_strict"] == pytest.approx(metrics["f1_default"])
-    # Our own spans, and each type's scores, are what seqeval counts in strict mode.
+    # Our spans and the scores per type agree with seqeval's strict mode.
     sets = [(set(read_spans(seen.target)), set(read_spans(seen.predicted))) for seen in outcomes]
     right, wanted, given_ = (
         sum(map(len, one)) for one in zip(*((a & b, a, b) for a, b in sets), strict=True)
@@ -295,6 +303,6 @@ def test_proposed_are_the_places_of_the_best_and_the_second_reading() -> None:
     torn, uncertain = [0.05, 0.6, 0.01, 0.33, 0.01], [0.5, 0.02, 0.02, 0.45, 0.01]
     assert TASK.proposed([sure("O"), torn, sure("O"), None]) == (
         (1, 2),
-    )  # the second reading has another type there
+    )  # the second-best sequence has another type here
     assert TASK.proposed([sure("O"), torn, uncertain, None]) == ((1, 2), (2, 3))
     assert TASK.proposed([]) == ()

@@ -1,4 +1,4 @@
-"""Each kind of error of a marking, and how wrong predictions find their partners."""
+"""Every kind of annotation error, and the pairing of wrong predictions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ PER, LOC = Span(0, 2, "PER"), Span(4, 6, "LOC")
     ],
 )
 def test_an_entity_that_was_seen_otherwise(predicted: Span, kind: str) -> None:
-    assert span_errors([PER, LOC], [predicted, LOC]) == [SpanError(kind, PER, predicted)]  # type: ignore[arg-type]
+    error = SpanError(kind, PER, predicted)  # type: ignore[arg-type]
+    assert span_errors([PER, LOC], [predicted, LOC]) == [error]
 
 
 def test_missed_and_invented_in_the_order_of_the_text() -> None:
     invented = Span(2, 4, "PER")
     assert span_errors([PER, LOC], [invented]) == [
-        SpanError("missed", PER, None), SpanError("invented", None, invented), SpanError("missed", LOC, None),
-    ]  # fmt: skip
+        SpanError("missed", PER, None),
+        SpanError("invented", None, invented),
+        SpanError("missed", LOC, None),
+    ]
     assert span_errors([PER, LOC], [LOC, PER]) == []
     assert span_errors([], []) == []
 
@@ -41,12 +44,14 @@ def test_missed_and_invented_in_the_order_of_the_text() -> None:
 def test_the_partner_shares_the_most_words_and_of_equals_the_type() -> None:
     wide = Span(0, 6, "LOC")
     assert span_errors([Span(0, 2, "LOC"), Span(2, 6, "PER")], [wide]) == [
-        SpanError("missed", Span(0, 2, "LOC"), None), SpanError("type and boundary", Span(2, 6, "PER"), wide),
-    ]  # fmt: skip
+        SpanError("missed", Span(0, 2, "LOC"), None),
+        SpanError("type and boundary", Span(2, 6, "PER"), wide),
+    ]
     assert span_errors([Span(0, 3, "PER"), Span(3, 6, "LOC")], [wide]) == [
-        SpanError("missed", Span(0, 3, "PER"), None), SpanError("boundary", Span(3, 6, "LOC"), wide),
-    ]  # fmt: skip
-    # What is right already is nobody's partner.
+        SpanError("missed", Span(0, 3, "PER"), None),
+        SpanError("boundary", Span(3, 6, "LOC"), wide),
+    ]
+    # A correct entity is never paired.
     assert span_errors([PER], [PER, Span(2, 3, "PER")]) == [
         SpanError("invented", None, Span(2, 3, "PER"))
     ]
@@ -86,7 +91,7 @@ def test_every_wrong_span_is_in_exactly_one_error(
 
 
 def muc(gold: list[Span], predicted: list[Span]) -> dict[str, list[int]]:
-    """Correct, incorrect, partial, missed and spurious by each of the four ways of counting, from our kinds."""
+    """Correct, incorrect, partial, missed and spurious counts of each scheme, from our kinds."""
     kinds = Counter(error.kind for error in span_errors(gold, predicted))
     right, type, boundary, both = (
         len(set(gold) & set(predicted)),
@@ -104,7 +109,7 @@ def muc(gold: list[Span], predicted: list[Span]) -> dict[str, list[int]]:
 
 
 def nervaluated(gold: list[Span], predicted: list[Span]) -> dict[str, list[int]]:
-    """The same, counted by nervaluate from tags."""
+    """The same counts by nervaluate, from tags."""
     counted = Evaluator(
         [to_tags(gold, 12)], [to_tags(predicted, 12)], tags=list(TYPES), loader="list"
     ).evaluate()["overall"]
@@ -124,7 +129,7 @@ def uncontested(spans: list[Span], others: list[Span]) -> list[Span]:
 
 @st.composite
 def seen_otherwise(draw: st.DrawFn) -> tuple[list[Span], list[Span]]:
-    """Spans, and the same ones with edges moved and types mistaken."""
+    """Spans, and the same spans with moved edges and wrong types."""
     gold, length = draw(markings())
     predicted: list[Span] = []
     for span in gold:
@@ -145,7 +150,7 @@ def test_counts_are_those_of_nervaluate(both: tuple[list[Span], list[Span]]) -> 
     assert muc(*alone) == nervaluated(*alone)
     ours, theirs = muc(gold, predicted), nervaluated(gold, predicted)
     for way in ours:
-        if way != "ent_type":  # which it pairs anew
+        if way != "ent_type":  # nervaluate pairs again for the type
             assert ours[way][0] == theirs[way][0]
             assert ours[way][3] >= theirs[way][3], "more may be left without a partner, never fewer"
         for count in (ours[way], theirs[way]):

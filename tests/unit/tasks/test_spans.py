@@ -1,4 +1,4 @@
-"""Entities between characters, words, tags and sub-tokens, there and back, over any text."""
+"""Conversions between characters, words, tags and sub-tokens, there and back, for any text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ from tutelage.tasks.spans import (
     write_spans,
 )
 
-ODD = " \t\n\u00a0\u2003\u3000_.'’-#€你界né\u0301\u0928\u092e\u0938\u094d\u0924\u0947\u0e01\u0e33\u200b\u200d\u200e\u00ad\ufeff\ufe0f\x00\x7f😀👍🏽🇩🇪"
+ODD = (
+    " \t\n\u00a0\u2003\u3000_.'’-#€你界né\u0301\u0928\u092e\u0938\u094d\u0924\u0947"
+    "\u0e01\u0e33\u200b\u200d\u200e\u00ad\ufeff\ufe0f\x00\x7f😀👍🏽🇩🇪"
+)
 TEXTS = st.text(
     st.one_of(st.sampled_from(ODD), st.characters(exclude_categories=["Cs"])), max_size=40
 )
@@ -40,7 +43,7 @@ def words_of(text: str) -> list[str]:
 
 @st.composite
 def markings(draw: st.DrawFn, longest: int = 12) -> tuple[list[Span], int]:
-    """Spans that do not overlap, often adjacent or of one word, and the number of words."""
+    """Spans without overlap, often adjacent or one word long, and the number of words."""
     length = draw(st.integers(1, longest))
     edges = sorted(draw(st.sets(st.integers(0, length), max_size=6)))
     return [
@@ -109,7 +112,7 @@ def test_spans_go_from_characters_to_words_and_back(text: str, data: st.DataObje
             assert not text[start:end].strip()
             continue
         first, last = to_characters(words, span)
-        # Only white space at the ends is not part of the words.
+        # Only the white space at the ends belongs to no word.
         assert text[first:last] == text[start:end].strip()
         assert from_characters(words, first, last, "PER") == span
         marked.append(span)
@@ -183,7 +186,7 @@ def test_overlapping_and_empty_entities_are_errors(spans: list[Span], message: s
 
 
 def iob1(spans: list[Span], length: int) -> list[str]:
-    """B- only where an entity follows at once on one of its type."""
+    """IOB1: B- only for an entity directly after another one of its type."""
     tags = [tag.replace("B-", "I-", 1) for tag in to_tags(spans, length)]
     for before, after in pairwise(spans):
         if before.end == after.start and before.type == after.type:
@@ -264,7 +267,7 @@ def test_sub_tokens_lead_back_to_their_words(words: list[str]) -> None:
         assert index == (pieces[0] if pieces else -1)
     kept = [index for index in indices if index >= 0]
     assert kept == sorted(set(kept))
-    # The tokenizer takes out what shows nothing.
+    # The tokenizer drops invisible characters.
     assert all(
         (index < 0) == (word == "\u200b" or word == "\u200e")
         for word, index in zip(words, indices, strict=True)

@@ -1,4 +1,4 @@
-"""The best tag sequence, against every valid sequence there is."""
+"""The best tag sequence, against an enumeration of all valid sequences."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from tutelage.tasks.tag_decoding import allowed_moves, best_tags, two_best_tags
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 MOVES = allowed_moves(TAGS)
 ROWS = st.lists(
-    st.none() | st.lists(st.integers(0, 20), min_size=5, max_size=5).map(lambda counts: [(n + 0.01) / (sum(counts) + 0.05) for n in counts]),
+    st.none()
+    | st.lists(st.integers(0, 20), min_size=5, max_size=5).map(
+        lambda counts: [(n + 0.01) / (sum(counts) + 0.05) for n in counts]
+    ),
     max_size=5,
-)  # fmt: skip
+)
 
 
 def valid(path: tuple[int, ...]) -> bool:
-    """Strict reading changes nothing of a valid sequence."""
+    """Strict reading leaves a valid sequence unchanged."""
     tags = [TAGS[index] for index in path]
     return strict_tags(tags) == tags
 

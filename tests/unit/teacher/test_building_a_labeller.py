@@ -1,4 +1,4 @@
-"""Which labeller a configuration has: verify or extract for entities, whole texts otherwise."""
+"""The labeller of a configuration: verify or extract for entities, scoring for whole texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROMPTS = prompt_set("completion_ner")
 
 @pytest.mark.parametrize(("way", "kind"), [("extract", SpanExtractor), ("verify", SpanVerifier)])
 def test_the_way_is_configured(way: str, kind: type) -> None:
-    config = compose_config(["task=ner", "data=wikigold", f"teacher.ner={way}"])
+    config = compose_config(["task=ner", "data=wikigold", f"labelling={way}"])
     teacher = WordTeacher(knowing(replies={ADA: ADA_REPLY}))
     labeller = build_labeller(config, PROMPTS, NerTask(TYPES), teacher, SHOTS)
     assert type(labeller) is kind
@@ -32,17 +32,23 @@ def test_the_way_is_configured(way: str, kind: type) -> None:
 
 
 def test_an_unknown_way_is_refused() -> None:
-    config = compose_config(["task=ner", "data=wikigold", "teacher.ner=extrct"])
     with pytest.raises(
         ConfigError,
-        match=r"Unknown teacher\.ner 'extrct'\. Did you mean 'extract'\? Available: extract, verify\.",
+        match=r"Unknown labelling 'extrct'\. Did you mean 'extract'\? Available: extract,",
     ):
-        build_labeller(config, PROMPTS, NerTask(TYPES), WordTeacher(knowing()), SHOTS)
+        compose_config(["task=ner", "data=wikigold", "labelling=extrct"])
 
 
-def test_whole_texts_are_not_extracted_from() -> None:
-    config = compose_config(["teacher.ner=extract"])
+def test_whole_texts_are_scored() -> None:
     labeller = build_labeller(
-        config, prompt_set(), ClassificationTask(TYPES), WordTeacher(knowing()), ()
+        compose_config([]), prompt_set(), ClassificationTask(TYPES), WordTeacher(knowing()), ()
     )
     assert type(labeller) is TextLabeller
+
+
+def test_a_labelling_for_another_task_is_refused() -> None:
+    config = compose_config(["labelling=verify"])
+    with pytest.raises(
+        ConfigError, match="labelling=verify labels entities, and task=classification does not"
+    ):
+        build_labeller(config, prompt_set(), ClassificationTask(TYPES), WordTeacher(knowing()), ())

@@ -1,4 +1,4 @@
-"""Prompts: the sandbox, clear errors, untrusted text on one line, and the shipped prompts as they were approved."""
+"""Prompts: sandbox, clear errors, untrusted text on one line, and the approved shipped prompts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_undefined_variable_is_named_with_those_that_exist() -> None:
         ({**PLAIN, "scor": "x"}, r"prompt 'mine': Unknown template 'scor'. Did you mean 'score'"),
         (
             {kind: "x" for kind in KINDS if kind != "hard"},
-            r"has no template 'hard'. It must hold: score, easy, hard",
+            r"has no template 'hard'. Required: score, easy, hard",
         ),
         ({**PLAIN, "hard": "one\n{% if %}"}, r"template 'hard', line 2:"),
     ],
@@ -70,7 +70,8 @@ def test_a_template_that_only_some_tasks_need_is_asked_for_by_name() -> None:
     prompts(extract="{{ text }}").require("extract")
     with pytest.raises(
         ConfigError,
-        match=r"prompt 'mine' has no template 'extract', which this task needs. Add it, or take prompt=",
+        match=r"prompt 'mine' has no template 'extract', which this task needs. "
+        r"Add it, or use prompt=",
     ):
         prompts().require("extract")
 
@@ -121,7 +122,7 @@ def test_an_injected_text_cannot_add_a_line_to_a_shipped_prompt(name: str) -> No
 
 
 def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any]:
-    """What labelling and the method give a template, for classification and NER at once."""
+    """Returns a template's variables, for classification and NER at once."""
     if kind == "score":
         shots = [
             {"text": "a bowl of soup", "mention": "soup", "word": "food"},
@@ -207,14 +208,14 @@ NER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "names": ("names", {}),
     "names-no-shots": ("names", {"demonstrations": []}),
     "rewrite": ("rewrite", {}),
-    # What a wrong boundary leaves to tell: the analysis names it, and there is nothing that the type was taken for.
+    # After a wrong boundary, the analysis names the mistake, and no other type was confused.
     "hard-wrong-boundary": ("hard", {"confused_with": None}),
     "hard-no-name": ("hard", {"no_name": "is a hammer in the shed"}),
 }
 
 
 def cases(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """What is rendered of a shipped prompt set."""
+    """Returns the cases to render for a shipped prompt set."""
     return {**CASES, **NER_CASES} if name == "completion_ner" else CASES
 
 
@@ -225,7 +226,7 @@ def test_every_template_is_rendered() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_prompts_are_as_approved(name: str) -> None:
-    """To approve a change on purpose, write what this test shows into tests/approval/prompts."""
+    """To approve an intended change, copy the rendered page into tests/approval/prompts."""
     shipped = prompt_set(name)
     rendered = {
         case: shipped.render(kind, **{**variables(kind), **changes})

@@ -1,4 +1,7 @@
-"""The verifier's second opinion of what was extracted: its confidences, and that the selector can see where the two differ."""
+"""The verifier's second opinion of extracted entities.
+
+It gives their confidence, and disagreement between the two opinions is visible to the selector.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def test_extracted_entities_have_the_verifiers_confidence_in_their_type() -> Non
     assert [sure for _, sure in opinion.entities] == pytest.approx([SURE, (1 - SURE) / 3], abs=1e-5)
     assert opinion.marked
     assert opinion.distribution.labels == SPACE
-    assert opinion.distribution.top == "ORG"  # of the least certain entity
+    assert opinion.distribution.top == "ORG"  # The least certain entity decides.
 
 
 def test_a_name_that_was_passed_over_makes_its_text_less_certain() -> None:
@@ -67,7 +70,7 @@ def test_what_overlaps_an_extracted_entity_is_not_asked_about() -> None:
     [
         (["Ada Lovelace", "Ada"], {"Ada Lovelace": "PER", "Ada": "LOC"}, [(0, 2)]),
         (["Ada", "Ada Lovelace"], {"Ada Lovelace": "LOC", "Ada": "PER"}, [(0, 1)]),
-        # A third one that overlaps only what has lost stays.
+        # A third one stays if it overlaps only the losing entity.
         (
             ["Ada Lovelace went", "Lovelace went to", "to Paris"],
             {"Ada Lovelace went": "PER", "to Paris": "PER"},
@@ -84,13 +87,13 @@ def test_of_extracted_entities_that_overlap_the_most_certain_stays(
 
 
 def test_a_name_under_an_entity_that_did_not_stay_makes_its_text_less_certain() -> None:
-    """It was passed over: nothing that is left covers it."""
+    """No remaining entity covers it, so it counts as missing from the reply."""
     reply = [entity("Ada Lovelace", "person"), entity(ADA, "person")]
     opinion = opinion_of(Draft(ADA), reply)
     assert read_spans(opinion.target("O")) == spans((0, 2, "PER"))
     assert opinion.distribution.top == "O"
     assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (1 - SURE) / 3, abs=1e-5)
-    # Where the entity that stays covers the other's words there is nothing more to ask.
+    # If the remaining entity covers the losing one, no further span is scored.
     whole = opinion_of(Draft(ADA), reply, known={ADA: "PER", "Ada Lovelace": "LOC"})
     assert (read_spans(whole.target("O")), whole.distribution.confidence) == (
         spans((0, 5, "PER")),
@@ -111,7 +114,7 @@ def test_a_place_with_two_types_has_the_one_that_the_verifier_gives_it() -> None
 
 
 def test_what_overlaps_the_mention_does_not_take_its_place() -> None:
-    """The exact words of the mention count, whatever else the reply marks around them."""
+    """Only the exact words of the mention count, whatever the reply marks around them."""
     target, accepted, opinion = judged(
         [entity("Paris", "place"), entity("saw Paris", "place"), entity("Ada Lovelace", "person")]
     )
@@ -160,7 +163,7 @@ def judged(
 def test_both_opinions_agree_on_the_mention() -> None:
     target, accepted, opinion = judged([entity("Ada Lovelace", "person"), entity("Paris", "place")])
     assert (target, accepted) == ("LOC", True)
-    assert opinion.distribution.confidence == pytest.approx(SURE)  # the verifier's own
+    assert opinion.distribution.confidence == pytest.approx(SURE)  # The verifier's own.
     assert [span for span, _ in opinion.entities] == list(spans((4, 6, "PER")))
     assert read_spans(opinion.target(target)) == spans((2, 3, "LOC"), (4, 6, "PER"))
 

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from tutelage.errors import ConfigError
 from tutelage.teacher import structured
 
-SCHEMA = '{"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"], "additionalProperties": false}'
+SCHEMA = (
+    '{"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"], '
+    '"additionalProperties": false}'
+)
 
 
 def test_what_fits_comes_back_parsed():

@@ -1,4 +1,4 @@
-"""The dashboard's layout: what it is a layout of, its panels in order, and what it says without an account."""
+"""The dashboard: its runs, the order of its panels, and its errors without an account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tutelage.tracking.dashboard import reviewed
 
 
 def mirrored(folder: Path, project: str = "mine", task: str = "classification") -> Path:
-    """A run that was mirrored to ``project``."""
+    """Write a run mirrored to ``project``."""
     if task == "ner":
         build_ner_run(folder)
     else:
@@ -30,7 +30,7 @@ def mirrored(folder: Path, project: str = "mine", task: str = "classification") 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """A sweep of two jobs, of which an earlier time has done the first."""
+    """Write a sweep of two jobs, the first of them done by an earlier execution."""
     for time in ("monday", "tuesday"):
         (tmp_path / "seeds" / time / "jobs").mkdir(parents=True)
     mirrored(tmp_path / "seeds" / "monday" / "0")
@@ -70,7 +70,7 @@ def test_a_run_s_and_a_group_s(tmp_path: Path) -> None:
             reviewed(where)
 
 
-# wandb-workspaces 0.4, inside.
+# Raised inside wandb-workspaces 0.4.
 @pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
 def test_the_layout_that_is_written_and_what_saving_says_without_an_account(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any

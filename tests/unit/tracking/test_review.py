@@ -1,4 +1,4 @@
-"""What of a run's folder is shown: curves, the table of mistakes, versions of the pool, the summary, tags and group."""
+"""The parts of a run's folder shown for review."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_line_s_curves_have_every_axis_and_every_number_of_it(run: Run) -> Non
         first["train_loss"],
         0.75,
     )
-    # A stage without a look at the test set has no such curve, rather than a zero.
+    # A stage not measured on test has no value in this curve, instead of a zero.
     assert not any(
         name.startswith(("test", "train", "fresh"))
         for name in curves({**second, "test": None, "train_loss": None})

@@ -1,4 +1,4 @@
-"""The mirror's process: what it leaves of a run that is done, failed or interrupted, and what the run sees when it goes wrong."""
+"""The mirror's process: its output for every outcome of a run, and its own failures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folders(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Runs that ended in three ways, mirrored: "running" is one whose process was killed, "failed" one whose data could not be read."""
+    """Mirrored runs with three outcomes.
+
+    "running" is a run whose process was killed, "failed" one with unreadable data.
+    """
     base = tmp_path_factory.mktemp("mirrored")
     given = {"done": {}, "running": {"table_rows": 2, "pool_mb": 0.0}, "failed": {}}
     with pytest.MonkeyPatch.context() as patch, ExitStack() as together:
@@ -53,7 +56,7 @@ def folders(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
                 "name: synthetic_test\nmethod: {name: evokd}\nsweep: {metric: null}\n"
             )
             if state == "failed":
-                # The rest is of an earlier run in the same folder.
+                # The remaining lines belong to an earlier run in the same folder.
                 (folder / "manifest.json").unlink()
                 (folder / "status.json").write_text('{"state": "failed", "phase": "starting"}')
             together.enter_context(mirror(folder, **settings))

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil as round_up
-from typing import Any
 
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.base import Draft, Labeller, NewLabeller
@@ -27,7 +26,7 @@ from tutelage.methods.generation.acceptance import Acceptance
 from tutelage.methods.generation.duplicates import Repeats
 from tutelage.methods.generation.entity_names import NameBook, Picker
 from tutelage.methods.generation.writer import Candidate, GenerationSpec, Writer, clean
-from tutelage.records import Feedback, Growth, Label, Outcome, record_id
+from tutelage.records import Feedback, Growth, Label, Outcome, derive_seed
 from tutelage.selectors.acceptance import AcceptSelector
 from tutelage.teacher.base import GenerateRequest, Request, Sampling
 from tutelage.teacher.prompts import PromptSet
@@ -41,24 +40,28 @@ class EvoKD(TeacherMethod):
 
     _labeller: Labeller
 
+    settings_type = EvoKDSettings
+
     def __init__(
         self,
-        name: str,
         settings: EvoKDSettings,
         prompts: PromptSet,
-        sampling: Sampling,
-        analysis_sampling: Sampling,
-        acceptance: AcceptSelector,
+        accept_selector: AcceptSelector,
         new_labeller: NewLabeller,
-        *,
-        min_words: int,
-        max_words: int,
     ) -> None:
-        super().__init__(name, prompts, new_labeller)
+        super().__init__(settings.name, prompts, new_labeller)
         self._settings = settings
-        self._analysis_sampling = analysis_sampling
-        self._acceptance = acceptance
-        self._writer = Writer(prompts, sampling, min_words, max_words)
+        self._accept_selector = accept_selector
+        self._analysis_sampling = Sampling(
+            temperature=0.0, max_tokens=settings.analysis_tokens, stop=("\n",)
+        )
+        sampling = Sampling(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            stop=("\n",),
+        )
+        self._writer = Writer(prompts, sampling, settings.min_words, settings.max_words)
 
     @property
     def rounds(self) -> int:
@@ -72,7 +75,7 @@ class EvoKD(TeacherMethod):
             raise ConfigError(f"method={self.name} needs a teacher.")
         if not context.shots and (settings.n_init or not settings.n_first):
             raise ConfigError(
-                f"method={self.name} starts from labelled shots and shots=0 gives none; give shots=1 or more with method.training.gold=shots, "
+                f"method={self.name} starts from labelled shots and shots=0 gives none; give shots=1 or more with training.gold=shots, "
                 "or let it start from texts of its own (method.n_first=1 or more with method.n_init=0)."
             )
         self._context, self._teacher = context, context.teacher
@@ -265,7 +268,7 @@ class EvoKD(TeacherMethod):
         )
 
     def _rng(self, round: int) -> random.Random:
-        return random.Random(int(record_id("method", self._context.seed, round), 16))
+        return random.Random(derive_seed("method", self._context.seed, round))
 
     def _render_analysis(self, feedback: Feedback, sampler: DemonstrationSampler) -> str:
         return self._prompts.render(
@@ -282,7 +285,7 @@ class EvoKD(TeacherMethod):
             id="analysis",
             prompt=prompt,
             sampling=self._analysis_sampling,
-            seed=int(record_id("analysis", self._context.seed, round), 16) % 2**31,
+            seed=derive_seed("analysis", self._context.seed, round, bits=31),
         )
 
     def _grow(
@@ -304,7 +307,7 @@ class EvoKD(TeacherMethod):
         seconds = {**seconds, "generation": time.perf_counter() - began}
         acceptance = Acceptance(
             self._labeller if self._settings.separated else None,
-            self._acceptance,
+            self._accept_selector,
             repeats or self._repeats,
         )
         return acceptance.grow(
@@ -317,31 +320,3 @@ class EvoKD(TeacherMethod):
             failed=failed,
             analysis=analysis,
         )
-
-
-def evokd(
-    name: str,
-    prompts: PromptSet,
-    acceptance: AcceptSelector,
-    new_labeller: NewLabeller,
-    *,
-    temperature: float,
-    top_p: float,
-    max_tokens: int,
-    analysis_tokens: int,
-    min_words: int,
-    max_words: int,
-    **settings: Any,
-) -> EvoKD:
-    """Build EvoKD from the flat values of conf/method/evokd.yaml; ``settings`` are those of :class:`EvoKDSettings`."""
-    return EvoKD(
-        name,
-        EvoKDSettings(**settings),
-        prompts,
-        Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens, stop=("\n",)),
-        Sampling(temperature=0.0, max_tokens=analysis_tokens, stop=("\n",)),
-        acceptance,
-        new_labeller,
-        min_words=min_words,
-        max_words=max_words,
-    )

@@ -5,78 +5,92 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tutelage.errors import ConfigError, did_you_mean
+from tutelage.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvoKDSettings:
     """EvoKD's switches; each ablation changes exactly one (conf/ablation).
 
-    Attributes:
-        rounds: at most so many; a token budget or a plateau may end it sooner.
-        n_hard, n_easy: texts asked for in a round.
-        n_wrong, n_correct: outcomes shown in the analysis.
-        n_init: texts made from the shots in the first rows (+Init); 0 for none.
-        init: how they are made: "paraphrase" (AugGPT-style), or for NER "llm_da" (:mod:`tutelage.methods.generation.augmentation`). None: "llm_da" for
-            NER, "paraphrase" for other tasks.
-        n_first: texts in the first rows that are written before there is a student to aim at, evenly shared by the classes; 0 for none.
-        demonstrations: texts of the class shown before a new one.
-        analysis: ask for an analysis and put it into the hard prompts.
-        feedback: aim at the student at all. Without it this is static generation: even quotas, demonstrations from the shots.
-        separated: label by a query of its own.
-        confident_wrong, class_report: PGKD's additions to the analysis; off in the paper's setting.
-        scores_from: whose F1 by class shares out a round and stands in the report: that of the "fresh" rows, or of the "dev" set, whose
-            labels then count as used.
-        mistake_margin: by how much the teacher must be surer of its label than of the student's for a mistake to count.
-        focus: share of a round that goes to classes in proportion to their weakness.
-        styles: attribute grid, name → values; one cell a text.
-        near_duplicate: similarity from which a text counts as a repeat.
-        near_own: the same against the run's own texts for the first rows with +Init by LLM-DA, whose variants are meant to be near to their
-            sentence.
-        invented_names: for NER, share of texts that are written around a new name.
-        names_a_text: for NER, the most names that a text is written around; each number from 1 is as likely.
-
     Raises:
-        ConfigError: ``init`` or ``scores_from`` is unknown, ``n_first`` is negative, ``names_a_text`` is below 1, or there are rounds with
-            nothing to write in them.
+        ConfigError: ``n_first`` is negative, ``names_a_text`` is below 1, or a round would ask for
+            no texts.
     """
 
+    name: str
+    """Names the method in results and run folders."""
     rounds: int
+    """Maximum number of rounds; a token budget or a plateau may end growth sooner."""
     n_hard: int
+    """Hard texts requested per round: near the student's mistakes."""
     n_easy: int
+    """Easy texts requested per round: near what the student gets right."""
     n_wrong: int
+    """Mistakes that the analysis shows."""
     n_correct: int
+    """Correct predictions that the analysis shows; with 0 they are no demonstrations either."""
     n_init: int
+    """Texts written from the shots before the first round (+Init); 0 for none."""
     init: Literal["paraphrase", "llm_da"] | None
+    """How +Init writes them: "paraphrase" (AugGPT-style), or for NER "llm_da" (rewritings and other
+    names that keep every entity; it needs max_tokens=72). null: llm_da for NER, else paraphrase."""
     n_first: int
+    """Texts written before there is a student, shared evenly by the classes (method=zerogen)."""
     demonstrations: int
+    """Texts of the class shown before a new one. The first is a gold shot, further ones are mistakes
+    or correct predictions. With a small teacher 1: it imitates its own texts (docs/results.md)."""
     analysis: bool
+    """Ask the teacher for an analysis of the mistakes and put it into the hard prompts."""
     feedback: bool
+    """Aim at the student's mistakes. Without feedback this is static generation: even quotas, and
+    demonstrations from the shots alone."""
     separated: bool
+    """Label each text by a query of its own, instead of by the class it was written for."""
     confident_wrong: bool
+    """PGKD: show the most confident mistakes instead of a balanced sample."""
     class_report: bool
+    """PGKD: show precision, recall and F1 per class in the analysis."""
     scores_from: Literal["fresh", "dev"]
+    """Source of the F1 per class that shares out a round: the newest rows, or dev, whose labels then
+    count as used."""
     mistake_margin: float
+    """A mistake counts where the teacher's probability of its own label exceeds that of the
+    student's label by this much, in [0, 1]; 0 counts every mistake."""
     focus: float
+    """Share of a round that goes to classes by weakness (1 - F1) instead of evenly, in [0, 1]."""
     styles: dict[str, list[str]] | None
+    """Grid of attributes, such as {tone: [polite, ""], length: [short, long]}; each text draws one
+    cell. null for none."""
     near_duplicate: float
+    """Similarity from which a text is a duplicate of another, in [0, 1]."""
     near_own: float
+    """The same within the run's own texts, for +Init by llm_da, whose texts resemble their source."""
     invented_names: float
+    """NER: share of texts written around a name that the teacher invents; the others use names of
+    the shots and of earlier rounds."""
     names_a_text: int
+    """NER: maximum number of names that a text is written around, drawn uniformly from 1."""
+    temperature: float
+    """Sampling temperature of new texts."""
+    top_p: float
+    """Nucleus sampling of new texts, in (0, 1]."""
+    max_tokens: int
+    """Longest new text, in tokens of the teacher."""
+    analysis_tokens: int
+    """Longest analysis, in tokens of the teacher."""
+    min_words: int
+    """Texts with fewer words are rejected."""
+    max_words: int
+    """Texts with more words are rejected."""
 
     def __post_init__(self) -> None:
-        """Check what would show late."""
-        if self.init not in (None, "paraphrase", "llm_da"):
-            raise ConfigError(did_you_mean("method.init", self.init, ("paraphrase", "llm_da")))
-        if self.scores_from not in ("fresh", "dev"):
-            raise ConfigError(
-                did_you_mean("method.scores_from", self.scores_from, ("fresh", "dev"))
-            )
+        """Checks what would show late."""
         if self.n_first < 0:
             raise ConfigError(f"method.n_first={self.n_first} must be 0 or more.")
         if self.names_a_text < 1:
             raise ConfigError(f"method.names_a_text={self.names_a_text} must be 1 or more.")
         if self.n_hard + self.n_easy <= 0 and self.rounds > 0:
             raise ConfigError(
-                "method.n_hard and method.n_easy are both 0, so a round would ask for nothing. Set one of them, or method=shots."
+                "method.n_hard and method.n_easy are both 0, so a round would ask for nothing. Set one "
+                "of them, or method=shots."
             )

@@ -22,7 +22,7 @@ from tutelage.tasks.spans import write_spans
 def with_proposals(
     drafts: Sequence[Draft], labeller: Labeller, context: MethodContext, round: int
 ) -> list[Draft]:
-    """The drafts with what the student proposes of each, where the labeller has a use for it (teacher.candidates names student).
+    """The drafts with what the student proposes of each, where the labeller has a use for it (labelling.candidates names student).
 
     In round 0 they stay as they are: a student that has learnt nothing sees names anywhere.
     """
@@ -54,10 +54,10 @@ class Acceptance:
     """
 
     def __init__(
-        self, labeller: Labeller | None, acceptance: AcceptSelector, duplicates: Duplicates
+        self, labeller: Labeller | None, accept_selector: AcceptSelector, duplicates: Duplicates
     ) -> None:
         self._labeller = labeller
-        self._acceptance = acceptance
+        self._accept_selector = accept_selector
         self._duplicates = duplicates
 
     def apply(
@@ -99,7 +99,7 @@ class Acceptance:
             if written[index].spec.no_name and one.distribution.top != OUTSIDE
         }
         open_to_judge = [index for index in opinions if index not in names]
-        decisions = self._acceptance.decide_batch(
+        decisions = self._accept_selector.decide_batch(
             [written[index].spec.asked for index in open_to_judge],
             [opinions[index].distribution for index in open_to_judge],
         )

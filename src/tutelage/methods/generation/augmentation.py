@@ -24,7 +24,7 @@ from tutelage.methods.generation.writer import (
     by_type,
     find_mention,
 )
-from tutelage.records import Row, Source, record_id
+from tutelage.records import Row, Source, derive_seed
 
 MODES = ("rewrite", "replace", "both", "noise")
 REWRITTEN, REPLACED = ("rewrite", "both"), ("replace", "both")
@@ -108,7 +108,7 @@ class Augmentation:
                 turns += [Turn(mode, rng.choice(sources)) for _ in range(count)]
                 continue
             pairs = list(product(self.sentences, self._strategies if mode in REWRITTEN else ("",)))
-            random.Random(int(record_id("llm_da", self._seed, "order", mode), 16)).shuffle(pairs)
+            random.Random(derive_seed("llm_da", self._seed, "order", mode)).shuffle(pairs)
             begin = (round - 1) * count
             turns += [
                 Turn(mode, *pairs[index % len(pairs)]) for index in range(begin, begin + count)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tutelage.errors import ConfigError
 from tutelage.methods.generation.writer import clean
-from tutelage.records import Example, Label, Outcome, Row, record_id
+from tutelage.records import Example, Label, Outcome, Row, derive_seed
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.protocol import Mistake
 from tutelage.tasks.spans import joined, read_spans, split_words, write_spans
@@ -73,7 +73,7 @@ class NameBook:
                 "names", label=label, demonstrations=self._gold.get(label.name, [])[:3]
             )
             for number in range(quota.get(label.name, 0)):
-                drawn = int(record_id("name", seed, round, label.name, number), 16) % 2**31
+                drawn = derive_seed("name", seed, round, label.name, number, bits=31)
                 requests.append(
                     GenerateRequest(f"{label.name}/{number}", prompt, _SAMPLING, seed=drawn)
                 )

@@ -10,7 +10,7 @@ from typing import Any
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
 from tutelage.labelling.ner_candidates import capitalised
-from tutelage.records import Label, Source, record_id
+from tutelage.records import Label, Source, derive_seed
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, joined, split_words
 from tutelage.teacher.base import GenerateRequest, Sampling, Teacher
@@ -253,7 +253,7 @@ class Writer:
                 id=str(draw),
                 prompt=self.prompt(spec),
                 sampling=self._sampling,
-                seed=int(record_id("draw", seed, round, draw), 16) % 2**31,
+                seed=derive_seed("draw", seed, round, draw, bits=31),
             )
             for draw, spec in enumerate(specs)
         ]

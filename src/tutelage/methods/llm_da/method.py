@@ -10,7 +10,6 @@ import random
 import time
 from collections.abc import Sequence
 from math import ceil as round_up
-from typing import Any
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft, NewLabeller
@@ -22,7 +21,7 @@ from tutelage.methods.generation.duplicates import Repeats
 from tutelage.methods.generation.entity_names import NameBook, Picker
 from tutelage.methods.generation.writer import Candidate, Writer
 from tutelage.methods.llm_da.settings import LLMDASettings
-from tutelage.records import Feedback, Growth, record_id
+from tutelage.records import Feedback, Growth, derive_seed
 from tutelage.selectors.acceptance import AcceptSelector
 from tutelage.teacher.base import Request, Sampling
 from tutelage.teacher.prompts import PromptSet
@@ -31,22 +30,25 @@ from tutelage.teacher.prompts import PromptSet
 class LLMDA(TeacherMethod):
     """The method. It has no calibrator unless ``separated`` asks for labels."""
 
+    settings_type = LLMDASettings
+
     def __init__(
         self,
-        name: str,
         settings: LLMDASettings,
         prompts: PromptSet,
-        sampling: Sampling,
-        acceptance: AcceptSelector,
+        accept_selector: AcceptSelector,
         new_labeller: NewLabeller,
-        *,
-        min_words: int,
-        max_words: int,
     ) -> None:
-        super().__init__(name, prompts, new_labeller)
+        super().__init__(settings.name, prompts, new_labeller)
         self._settings = settings
-        self._acceptance = acceptance
-        self._writer = Writer(prompts, sampling, min_words, max_words)
+        self._accept_selector = accept_selector
+        sampling = Sampling(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            stop=("\n",),
+        )
+        self._writer = Writer(prompts, sampling, settings.min_words, settings.max_words)
 
     @property
     def rounds(self) -> int:
@@ -102,7 +104,7 @@ class LLMDA(TeacherMethod):
                 context.task, context.teacher, ordered_demonstrations(context.shots, context.seed)
             )
         repeats = Repeats(context, settings.near_duplicate, settings.near_own)
-        self._admission = Acceptance(self._labeller, self._acceptance, repeats)
+        self._acceptance = Acceptance(self._labeller, self._accept_selector, repeats)
 
     def first_rows(self) -> Growth:
         """The shots."""
@@ -129,7 +131,7 @@ class LLMDA(TeacherMethod):
                 context.teacher, specs, context.seed, round, context.on_reply
             )
             seconds["generation"] = time.perf_counter() - began
-        return self._admission.grow(
+        return self._acceptance.grow(
             context, [*written, *free], self._writer, round, seconds, asked=asked, failed=failed
         )
 
@@ -168,7 +170,7 @@ class LLMDA(TeacherMethod):
         return {kind: number for kind, number in counts.items() if number}
 
     def _rng(self, round: int) -> random.Random:
-        return random.Random(int(record_id("llm_da", self._context.seed, "method", round), 16))
+        return random.Random(derive_seed("llm_da", self._context.seed, "method", round))
 
     def _names(self, turns: Sequence[Turn], round: int) -> tuple[Picker, int, int]:
         context, wanted = self._context, self._augmentation.wanted(turns)
@@ -179,30 +181,3 @@ class LLMDA(TeacherMethod):
             context.teacher, wanted, context.seed, round, context.on_reply
         )
         return self._book.picker(new, context.pool.rows), asked, failed
-
-
-def llm_da(
-    name: str,
-    prompts: PromptSet,
-    acceptance: AcceptSelector,
-    new_labeller: NewLabeller,
-    *,
-    temperature: float,
-    top_p: float,
-    max_tokens: int,
-    min_words: int,
-    max_words: int,
-    **settings: Any,
-) -> LLMDA:
-    """Build LLM-DA from the flat values of conf/method/llm_da.yaml; ``settings`` are those of :class:`LLMDASettings`."""
-    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens, stop=("\n",))
-    return LLMDA(
-        name,
-        LLMDASettings(**settings),
-        prompts,
-        sampling,
-        acceptance,
-        new_labeller,
-        min_words=min_words,
-        max_words=max_words,
-    )

@@ -3,49 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from tutelage.errors import ConfigError, did_you_mean
-from tutelage.methods.generation.augmentation import MODES
+from tutelage.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LLMDASettings:
     """What a round makes, and how much of it.
 
-    Attributes:
-        rounds: at most so many; a token budget or a plateau may end it sooner.
-        n_texts: texts of a round, shared evenly over ``modes`` (of :data:`MODES`).
-        invented_names: share of the other names that are new.
-        noise_words: share of the words outside the entities that noise changes.
-        separated: label by a query of its own.
-        near_duplicate, near_own: similarity from which a text repeats one of dev or test, and one of the run's own.
+    Raises:
+        ConfigError: no mode or one twice, or nothing to make.
     """
 
+    name: str
+    """Names the method in results and run folders."""
     rounds: int
+    """Maximum number of rounds; a token budget or a plateau may end growth sooner."""
     n_texts: int
-    modes: list[str]
+    """Texts per round, shared evenly by the modes."""
+    modes: list[Literal["rewrite", "replace", "both", "noise"]]
+    """Ways of changing a gold sentence: another wording (``prompt.strategies``), other names, other
+    names in another wording, or noise in the words outside the entities."""
     invented_names: float
+    """Share of the other names that the teacher invents; the rest come from the shots and earlier
+    rounds."""
     noise_words: float
+    """Share of the words outside the entities that noise changes or drops, at least one word."""
     separated: bool
+    """Label each text by a query of its own, as EvoKD does; false: keep the gold sentence's entities."""
     near_duplicate: float
+    """Similarity from which a text is a duplicate of a dev or test text, in [0, 1]."""
     near_own: float
+    """The same within the run's own texts: a variant resembles its sentence."""
+    temperature: float
+    """Sampling temperature of rewritings."""
+    top_p: float
+    """Nucleus sampling of rewritings, in (0, 1]."""
+    max_tokens: int
+    """Longest rewriting, in tokens of the teacher."""
+    min_words: int
+    """Texts with fewer words are rejected."""
+    max_words: int
+    """Texts with more words are rejected."""
 
     def __post_init__(self) -> None:
-        """Refuse what would grow nothing.
-
-        Raises:
-            ConfigError: a mode is unknown or there twice, or nothing is asked for.
-        """
-        for mode in self.modes:
-            if mode not in MODES:
-                raise ConfigError(did_you_mean("method.modes", mode, MODES))
+        """Refuses settings that would grow nothing."""
         if len(set(self.modes)) != len(self.modes) or not self.modes:
             raise ConfigError(
-                f"method.modes={self.modes} must name at least one of {', '.join(MODES)}, and none twice."
+                f"method.modes={self.modes} must name at least one mode, and none twice."
             )
         if self.n_texts <= 0:
             raise ConfigError(
-                f"method.n_texts={self.n_texts}, so a round would make nothing. Give 1 or more, or take method=shots."
+                f"method.n_texts={self.n_texts}, so a round would make nothing. Give 1 or more, or take "
+                "method=shots."
             )
         if not 0.0 < self.noise_words <= 1.0:
             raise ConfigError(f"method.noise_words={self.noise_words} must be in (0, 1].")

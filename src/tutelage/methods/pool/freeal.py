@@ -13,18 +13,16 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from tutelage.data.training_view import newest_of_each_text
-from tutelage.errors import ConfigError
 from tutelage.labelling.base import Labeller, Nearest, NewLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.methods.pool.method import PoolLabelling
 from tutelage.methods.pool.neighbours import Neighbours
-from tutelage.methods.pool.settings import PoolSettings
-from tutelage.records import Example, Feedback, Growth, Row, record_id
+from tutelage.methods.pool.settings import FreeALSettings
+from tutelage.records import Example, Feedback, Growth, Row, derive_seed
 from tutelage.selectors.diversity import representatives
 from tutelage.selectors.protocol import Acquirer, EpochView, Floats, PoolView
 from tutelage.selectors.row_selection import SmallLoss
@@ -37,41 +35,21 @@ class FreeAL(PoolLabelling):
     For NER the loss of a sentence is not known outside training. Its stand-in is the student's mean entropy over the words, and a sentence
     of the newest rows that the student marks otherwise than its row is never clean.
 
-    Args:
-        a_class: clean texts of each class that may be demonstrations; the typical ones (k-means) where there are more.
-        nearest: so many of them are shown beside a text, those most like it; 0 shows all of them beside every text.
-        threshold: probability of the small-loss component from which a row counts as clean.
-
-    Raises:
-        ConfigError: a number is outside its range.
     """
+
+    settings_type = FreeALSettings
 
     def __init__(
         self,
-        name: str,
-        settings: PoolSettings,
+        settings: FreeALSettings,
         prompts: PromptSet,
         acquirer: Acquirer,
         new_labeller: NewLabeller,
-        *,
-        a_class: int,
-        nearest: int,
-        threshold: float,
     ) -> None:
-        if a_class < 1 or nearest < 0:
-            raise ConfigError(
-                f"method.a_class={a_class} must be 1 or more, and method.nearest={nearest} 0 or more."
-            )
-        if settings.first is not None:
-            raise ConfigError(
-                f"method.first={settings.first}: FreeAL labels the whole pool at first; leave it null, or set method.pool_size."
-            )
-        if not 0.0 < threshold <= 1.0:
-            raise ConfigError(f"method.threshold={threshold} must be above 0 and at most 1.")
-        super().__init__(name, settings, prompts, acquirer, new_labeller)
-        self._a_class = a_class
-        self._count = nearest
-        self._filter = SmallLoss(threshold)
+        super().__init__(settings, prompts, acquirer, new_labeller)
+        self._a_class = settings.a_class
+        self._count = settings.nearest
+        self._filter = SmallLoss(settings.threshold)
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
         """Demonstrations from the clean rows, and new labels for the other texts (those that the selector chooses of them).
@@ -143,7 +121,7 @@ class FreeAL(PoolLabelling):
     def _taught(self, view: PoolView, clean: Mapping[int, Row], round: int) -> Labeller:
         """What labels the rest of a round: with the clean rows and the shots for demonstrations."""
         embeddings = view.embeddings()
-        rng = np.random.default_rng(int(record_id("clean", self._context.seed, round), 16))
+        rng = np.random.default_rng(derive_seed("clean", self._context.seed, round))
         by_class: dict[str, list[int]] = {}
         for index in clean:
             by_class.setdefault(self._context.task.classes(clean[index].target)[0], []).append(
@@ -176,27 +154,3 @@ class FreeAL(PoolLabelling):
         labeller = self._new_labeller(self._context.task, self._teacher, demonstrations, nearest)
         labeller.fit(self._context.dev, self._context.on_reply)
         return labeller
-
-
-def freeal(
-    name: str,
-    prompts: PromptSet,
-    acquirer: Acquirer,
-    new_labeller: NewLabeller,
-    *,
-    a_class: int,
-    nearest: int,
-    threshold: float,
-    **settings: Any,
-) -> FreeAL:
-    """Build FreeAL from the flat values of conf/method/freeal.yaml; ``settings`` are those of :class:`PoolSettings`."""
-    return FreeAL(
-        name,
-        PoolSettings(**settings),
-        prompts,
-        acquirer,
-        new_labeller,
-        a_class=a_class,
-        nearest=nearest,
-        threshold=threshold,
-    )

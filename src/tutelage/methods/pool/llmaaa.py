@@ -9,14 +9,13 @@ and the student goes on from round to round where the paper trains it anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Labeller, NewLabeller
 from tutelage.methods.base import MethodContext
 from tutelage.methods.pool.method import PoolLabelling
 from tutelage.methods.pool.neighbours import Neighbours
-from tutelage.methods.pool.settings import PoolSettings
+from tutelage.methods.pool.settings import LLMaAASettings
 from tutelage.records import Example, Growth
 from tutelage.selectors.protocol import Acquirer
 from tutelage.teacher.prompts import PromptSet
@@ -25,32 +24,22 @@ from tutelage.teacher.prompts import PromptSet
 class LLMaAA(PoolLabelling):
     """The method, for both tasks. The shots are the gold set that the demonstrations are picked from.
 
-    For NER the nearest sentences are those that the teacher's demonstrations are taken from; with teacher.ner=verify these are their
+    For NER the nearest sentences are those that the teacher's demonstrations are taken from; with labelling=verify these are their
     entities and other candidates, one of each type, and with extract the sentences whole.
 
-    Args:
-        demonstrations: k, how many examples a text is shown beside.
-
-    Raises:
-        ConfigError: ``demonstrations`` is below 1.
     """
+
+    settings_type = LLMaAASettings
 
     def __init__(
         self,
-        name: str,
-        settings: PoolSettings,
+        settings: LLMaAASettings,
         prompts: PromptSet,
         acquirer: Acquirer,
         new_labeller: NewLabeller,
-        *,
-        demonstrations: int,
     ) -> None:
-        if demonstrations < 1:
-            raise ConfigError(
-                f"method.demonstrations={demonstrations} must be 1 or more; llkd_on_demand shows every text the same demonstrations."
-            )
-        super().__init__(name, settings, prompts, acquirer, new_labeller)
-        self._count = demonstrations
+        super().__init__(settings, prompts, acquirer, new_labeller)
+        self._count = settings.demonstrations
         self._neighbours: Neighbours | None = None
 
     def setup(self, context: MethodContext) -> None:
@@ -61,8 +50,8 @@ class LLMaAA(PoolLabelling):
         """
         if not context.shots:
             raise ConfigError(
-                f"method={self.name} picks its demonstrations from the shots, and there are none (shots=0, or method.training.gold=none); give "
-                "shots=1 or more and method.training.gold=shots."
+                f"method={self.name} picks its demonstrations from the shots, and there are none (shots=0, or training.gold=none); give "
+                "shots=1 or more and training.gold=shots."
             )
         super().setup(context)
 
@@ -96,23 +85,3 @@ class LLMaAA(PoolLabelling):
     def _nearest(self, text: str) -> Sequence[Example]:
         """The demonstrations of ``text``; some of the shots before any text was seen, as when a run is planned."""
         return self._shots[: self._count] if self._neighbours is None else self._neighbours(text)
-
-
-def llmaaa(
-    name: str,
-    prompts: PromptSet,
-    acquirer: Acquirer,
-    new_labeller: NewLabeller,
-    *,
-    demonstrations: int,
-    **settings: Any,
-) -> LLMaAA:
-    """Build LLMaAA from the flat values of conf/method/llmaaa.yaml; ``settings`` are those of :class:`PoolSettings`."""
-    return LLMaAA(
-        name,
-        PoolSettings(**settings),
-        prompts,
-        acquirer,
-        new_labeller,
-        demonstrations=demonstrations,
-    )

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.methods.base import MethodContext, TeacherMethod, gold_rows
 from tutelage.methods.generation.acceptance import with_proposals
 from tutelage.methods.pool.settings import PoolSettings
-from tutelage.records import Example, Feedback, Growth, Row, record_id
+from tutelage.records import Example, Feedback, Growth, Row, derive_seed, record_id
 from tutelage.selectors.protocol import Acquirer
 from tutelage.teacher.base import Request
 from tutelage.teacher.prompts import PromptSet
@@ -37,15 +36,16 @@ class PoolLabelling(TeacherMethod):
 
     _labeller: Labeller
 
+    settings_type: type[PoolSettings] = PoolSettings
+
     def __init__(
         self,
-        name: str,
         settings: PoolSettings,
         prompts: PromptSet,
         acquirer: Acquirer,
         new_labeller: NewLabeller,
     ) -> None:
-        super().__init__(name, prompts, new_labeller)
+        super().__init__(settings.name, prompts, new_labeller)
         self.settings = settings
         self._acquirer = acquirer
 
@@ -144,7 +144,7 @@ class PoolLabelling(TeacherMethod):
         view = self._context.view_pool(
             [example.text for example in left], [row.text for row in self._context.pool.accepted()]
         )
-        rng = np.random.default_rng(int(record_id("acquire", self._context.seed, round), 16))
+        rng = np.random.default_rng(derive_seed("acquire", self._context.seed, round))
         wanted = (
             len(left) if self.settings.n_texts is None else min(self.settings.n_texts, len(left))
         )
@@ -218,12 +218,5 @@ class PoolLabelling(TeacherMethod):
 
     def _shuffled(self, what: str, examples: Sequence[Example]) -> list[Example]:
         order = list(examples)
-        random.Random(int(record_id(what, self._context.seed), 16)).shuffle(order)
+        random.Random(derive_seed(what, self._context.seed)).shuffle(order)
         return order
-
-
-def pool_labelling(
-    name: str, prompts: PromptSet, acquirer: Acquirer, new_labeller: NewLabeller, **settings: Any
-) -> PoolLabelling:
-    """Build the method from the flat values of its conf/method file; ``settings`` are those of :class:`PoolSettings`."""
-    return PoolLabelling(name, PoolSettings(**settings), prompts, acquirer, new_labeller)

@@ -1,1 +1,1 @@
-"""Losses of one row or word each, for learning from noisy teachers; the student weighs and averages them."""
+"""Losses per text or word, for learning from noisy teachers."""

@@ -1,4 +1,4 @@
-"""Weighing the rows of a batch by whether learning them would help with rows that are trusted."""
+"""Meta-reweighting: weights rows by their expected benefit for trusted rows."""
 
 from __future__ import annotations
 
@@ -20,20 +20,25 @@ Values = dict[str, torch.Tensor]
 
 
 class MetaReweightedLoss(CrossEntropyLoss):
-    """Cross-entropy, with a factor for each row from the gradient of the guide's loss through one virtual step.
+    """Cross-entropy, with a factor per row from the guide's loss after one virtual step.
 
-    Source: Ren et al. 2018, Learning to Reweight Examples for Robust Deep Learning, algorithm 1, as LLMaAA uses it against its gold set
-    (Zhang et al. 2023). With the rows' losses l_i, the guide's mean loss G and parameters theta::
+    Source: Ren et al. 2018, Learning to Reweight Examples for Robust Deep Learning, algorithm 1, as
+    LLMaAA uses it with its gold set (Zhang et al. 2023). With the rows' losses l_i, the guide's
+    mean loss G and parameters theta::
 
-        theta'(e) = theta - grad_theta sum_i e_i l_i(theta)        factor_i ~ max(0, -dG(theta'(e)) / de_i at e = 0)
+        theta'(e) = theta - grad_theta sum_i e_i l_i(theta)
+        factor_i ~ max(0, -dG(theta'(e)) / de_i at e = 0)
 
-    The gradient is exact: reverse mode through the step's own reverse mode (nested ``torch.func.grad`` over ``functional_call``). It
-    equals <grad G, grad l_i> times the step's rate. So one forward-mode product would do too, but torch 2.13 warns in that mode and fused
-    attention lacks it; and so the rate cancels when the factors are normalised: it is 1 here and no setting.
+    The gradient is exact: reverse mode through the step's own reverse mode (nested
+    ``torch.func.grad`` over ``functional_call``). It equals <grad G, grad l_i> times the learning
+    rate of the step. One forward-mode product would therefore suffice, but torch 2.13 warns in this
+    mode and fused attention does not support it. The rate cancels when the factors are normalised,
+    so it is fixed at 1.
 
     Args:
-        parameters: of the virtual step. "head" (names that begin with classifier or score) costs two more forward passes a step;
-            "all", the paper's, about three further steps. Frozen parameters never take part.
+        parameters: Parameters of the virtual step. "head" (names starting with classifier or score)
+            costs two extra forward passes per step; "all", as in the paper, costs about as much as
+            three extra steps. Frozen parameters never take part.
 
     Raises:
         ConfigError: ``parameters`` is unknown.
@@ -45,7 +50,7 @@ class MetaReweightedLoss(CrossEntropyLoss):
         super().__init__()
         if parameters not in get_args(Parameters):
             raise ConfigError(did_you_mean("loss.parameters", parameters, get_args(Parameters)))
-        self._stepping = parameters
+        self._scope = parameters
 
     def reweigh(
         self,
@@ -55,18 +60,31 @@ class MetaReweightedLoss(CrossEntropyLoss):
         guide_batch: Mapping[str, Any],
         guide_targets: Targets,
     ) -> torch.Tensor:
-        """Factors of the batch's rows, [B], not negative and without gradient.
+        """Factors on the weights of the rows, not negative and without gradient.
 
-        Their mean is 1 over the rows that have a unit of weight above 0 (others get 0), each counted by the sum of its units' weights, so
-        that the batch weighs as much with them as without. Where no row helps the guide all are 0: such a batch teaches nothing. A row's
-        loss is the mean over its units by weight, and so is the guide's over all of its units.
-        The network's gradients, mode and random state are left as they were; dropout is off meanwhile.
+        Their mean is 1 over the rows with a unit of weight above 0, each row counted by the sum of
+        its units' weights, so the factors do not change the weight of the batch. All other rows get
+        0. If no row helps the guide, all factors are 0 and the batch teaches nothing. The loss of a
+        row is the weighted mean over its units, and the guide's loss the weighted mean over all of
+        its units. The network's gradients, mode and random state are restored; dropout is off
+        meanwhile.
+
+        Args:
+            network: The student's network.
+            batch: The batch.
+            targets: Targets of the batch, including the selector's weights.
+            guide_batch: A batch of trusted rows.
+            guide_targets: Targets of the trusted rows.
+
+        Returns:
+            Tensor of shape [B].
 
         Raises:
-            ConfigError: the network has no parameter to step on.
+            ConfigError: The network has no parameter to step on.
         """
         values = self._trained(network)
 
+        # The two losses, and the guide's loss after a virtual step, as functions of parameters.
         def rows(parameters: Values) -> torch.Tensor:
             losses = self.forward(_logits(network, parameters, batch), targets)
             return _row_means(losses, targets.weights)
@@ -83,31 +101,31 @@ class MetaReweightedLoss(CrossEntropyLoss):
 
         first = next(iter(values.values()))
         with ExitStack() as stack:
-            stack.enter_context(
-                torch.autocast(first.device.type, enabled=False)
-            )  # half precision loses the small differences between rows
-            # Its no_grad does not concern the gradients of torch.func; autograd's own would keep a graph.
+            # Half precision would lose the small differences between rows.
+            stack.enter_context(torch.autocast(first.device.type, enabled=False))
+            # Its no_grad stops autograd from building a graph; torch.func's gradients still work.
             stack.enter_context(evaluating(network))
-            if self._stepping == "all":
-                stack.enter_context(
-                    sdpa_kernel(SDPBackend.MATH)
-                )  # fused attention has no second derivative
-            helps = -grad(guide_after)(
+            if self._scope == "all":
+                # Fused attention has no second derivative.
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            # Falling guide loss is gain: differentiate at shares of 0.
+            gains = -grad(guide_after)(
                 torch.zeros(len(targets.ids), dtype=first.dtype, device=first.device)
             )
-        return _normalised(helps, targets.weights.view(len(targets.ids), -1).sum(dim=1))
+        return _normalised(gains, targets.weights.view(len(targets.ids), -1).sum(dim=1))
 
     def _trained(self, network: torch.nn.Module) -> Values:
+        # Detached: the virtual step must not reach the real parameters.
         values = {
             name: value.detach()
             for name, value in network.named_parameters()
             if value.requires_grad
-            and (self._stepping == "all" or name.startswith(("classifier", "score")))
+            and (self._scope == "all" or name.startswith(("classifier", "score")))
         }
         if not values:
             raise ConfigError(
-                f"loss.parameters={self._stepping}: {type(network).__name__} has no such parameter that is trained. "
-                "Give loss.parameters=all, or another loss."
+                f"loss.parameters={self._scope}: {type(network).__name__} has no such trainable "
+                "parameter. Give loss.parameters=all, or choose another loss=."
             )
         return values
 
@@ -119,17 +137,18 @@ def _logits(network: torch.nn.Module, parameters: Values, batch: Mapping[str, An
 
 
 def _row_means(losses: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Mean loss of each row over its units by weight, [B]; 0 for a row without any."""
+    """Weighted mean loss over the units of each row, [B]; 0 for a row without any weight."""
     weights = weights.view(len(weights), -1)
-    # Relative to the heaviest, so that what all of a row's units have in common does not matter, to the last bit.
+    # Relative to the heaviest unit, so a common factor of a row's weights changes no bit.
     shares = (
         weights / weights.amax(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
     ).to(losses.dtype)
     return (losses.view(len(weights), -1) * shares).sum(dim=1) / shares.sum(dim=1).clamp(min=1)
 
 
-def _normalised(helps: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The positive ones, scaled to mean 1 over the rows by weight."""
-    factors = helps.clamp(min=0)
+def _normalised(gains: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Positive factors scaled to a weighted mean of 1; negative ones become 0."""
+    factors = gains.clamp(min=0)
     total = (factors * weights).sum()
+    # Without any gain the factors stay 0, and so does the batch's weight.
     return factors * (weights.sum() / total) if total > 0 else factors

@@ -1,4 +1,7 @@
-"""What the student asks of a loss: a value for each decided unit (a text, or a word), and what may leave one out."""
+"""Interface between the student and its losses: one value per decided unit.
+
+A unit is a text, or a word in NER. A loss may also leave units out or reweight rows.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,18 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a batch of B rows is to learn; for words every tensor but ``off_label`` has a token axis, [B, L] or [B, L, C].
+    """Training targets of a batch of B rows.
+
+    For NER, every tensor but ``off_label`` has a token axis: [B, L] or [B, L, C].
 
     Attributes:
-        hard: the row's target over the classes, [B, C]; one-hot.
-        teacher: the teacher's distribution as it came, [B, C]; the hard target for rows that it has no opinion of (gold).
-        off_label: share of the teacher's probability that fell on no label, [B]; 0 for gold.
-        weights: of the units, [B]; 0 at tokens that are no word's first.
-        ids: of the rows.
-        progress: share of the stage that is done, in [0, 1).
+        hard: One-hot target of the row over the classes, [B, C].
+        teacher: The teacher's distribution, [B, C]; the hard target for rows without a teacher
+            opinion (gold).
+        off_label: Share of the teacher's probability on no label, [B]; 0 for gold rows.
+        weights: Weights of the units, [B]; 0 at every token but the first of a word.
+        ids: Row ids, [B].
+        progress: Completed share of the stage, in [0, 1).
     """
 
     hard: torch.Tensor
@@ -31,17 +37,36 @@ class Targets:
 
 
 class UnitLoss(torch.nn.Module):
-    """A loss for each unit. Subclasses write :meth:`forward`; the rest has defaults."""
+    """Base class of all losses.
+
+    Subclasses implement :meth:`forward`; the other methods have defaults.
+    """
 
     needs_guide: bool = False
-    """True where :meth:`reweigh` has to be called with a batch of trusted rows (the shots) before each step."""
+    """Whether to call :meth:`reweigh` with a batch of trusted rows (the shots) before each step."""
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        """The losses of the units, of the shape of ``targets.weights``, not weighted; ``logits`` has the shape of ``targets.hard``."""
+        """Unweighted loss of each unit.
+
+        Args:
+            logits: Student logits, of the shape of ``targets.hard``.
+            targets: Targets of the batch.
+
+        Returns:
+            Tensor of the shape of ``targets.weights``: [B], or [B, L] for NER.
+        """
         raise NotImplementedError
 
     def keep(self, losses: torch.Tensor, targets: Targets) -> torch.Tensor:
-        """Factors on the units' weights, of the losses' shape, from the (detached) losses of this batch; ones unless overridden."""
+        """Factors on the weights of the units; all ones by default.
+
+        Args:
+            losses: Detached losses of the batch, as returned by :meth:`forward`.
+            targets: Targets of the batch.
+
+        Returns:
+            Tensor of the shape of ``losses``.
+        """
         return torch.ones_like(losses)
 
     def reweigh(
@@ -52,10 +77,14 @@ class UnitLoss(torch.nn.Module):
         guide_batch: Mapping[str, Any],
         guide_targets: Targets,
     ) -> torch.Tensor:
-        """Factors on the rows' weights, [B]; called only where ``needs_guide``. Batches are as :class:`tutelage.data.items.Batch`.
+        """Factors on the weights of the rows, [B]; only called if ``needs_guide`` is set.
 
         Args:
-            targets: the batch's, ``weights`` being those of its units after the selector's choice: 0 in rows that it left out.
-            guide_targets: those of the trusted rows.
+            network: The student's network.
+            batch: The batch, a :class:`tutelage.data.items.Batch`.
+            targets: Targets of the batch; their ``weights`` already include the selector's choice,
+                with 0 in rows left out.
+            guide_batch: A batch of trusted rows.
+            guide_targets: Targets of the trusted rows.
         """
         raise NotImplementedError

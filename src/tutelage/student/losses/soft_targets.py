@@ -11,19 +11,24 @@ from tutelage.student.losses.teacher_targets import OffLabel, TeacherTargets
 
 
 class SoftTargetLoss(CrossEntropyLoss):
-    """share * KL(t || p) + (1 - share) * CE(hard, p), p being the student's distribution (Hinton et al. 2015, section 2).
+    """share * KL(t || p) + (1 - share) * CE(hard, p), where p is the student's distribution.
 
-    t is what :class:`~tutelage.student.losses.teacher_targets.TeacherTargets` makes of the teacher's distribution. KL holds the
-    teacher's entropy: sum_k t_k (log t_k - log p_k), 0 where the student agrees. That constant moves the value and no gradient: they
-    are those of cross-entropy against share * t + (1 - share) * hard.
+    Hinton et al. 2015, section 2. t is the teacher's distribution after
+    :class:`~tutelage.student.losses.teacher_targets.TeacherTargets`. KL includes the teacher's
+    entropy, sum_k t_k (log t_k - log p_k), and is 0 if the student agrees. This constant shifts the
+    value but no gradient: the gradients are those of cross-entropy against share * t + (1 - share)
+    * hard.
 
     Args:
-        share: of the teacher's distribution, in [0, 1]; 0 is cross-entropy.
-        temperature: of the teacher's distribution.
-        off_label: where the teacher's off-label mass goes: "ignore", "uniform" or "hard".
+        share: Weight of the teacher's distribution, in [0, 1]; 0 is cross-entropy.
+        temperature: Temperature of the teacher's distribution, above 0: above 1 softens, below 1
+            sharpens.
+        off_label: Use of the teacher's probability on no label: "ignore" drops it, "uniform"
+            spreads it over the labels, "hard" adds it to the row's target.
 
     Raises:
-        ConfigError: ``share`` is outside [0, 1], or as for ``TeacherTargets``.
+        ConfigError: ``share`` is outside [0, 1], ``temperature`` is not above 0, or ``off_label``
+            is unknown.
     """
 
     def __init__(
@@ -32,13 +37,23 @@ class SoftTargetLoss(CrossEntropyLoss):
         super().__init__()
         if not 0.0 <= share <= 1.0:
             raise ConfigError(
-                f"loss.share={share} must be in [0, 1]; 1 learns from the teacher's distribution alone, 0 from the labels."
+                f"loss.share={share} must be in [0, 1]; 1 learns from the teacher's distribution "
+                "alone, 0 from the labels."
             )
         self._share = share
         self._teacher = TeacherTargets(temperature, off_label)
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        """One loss a unit, [B] from logits [B, C], or [B, L] from [B, L, C]; at least 0."""
+        """Loss per unit, at least 0.
+
+        Args:
+            logits: Student logits, [B, C], or [B, L, C] for NER.
+            targets: Targets of the batch.
+
+        Returns:
+            Tensor of shape [B], or [B, L] for NER.
+        """
         taught = self._teacher(targets)
+        # xlogy is 0 at t = 0, where t log t has no value.
         divergence = (torch.xlogy(taught, taught) - taught * logits.log_softmax(dim=-1)).sum(dim=-1)
         return self._share * divergence + (1 - self._share) * super().forward(logits, targets)

@@ -1,4 +1,7 @@
-"""What is made of a teacher's distribution before a student learns from it. No other file knows of temperature or off-label mass."""
+"""Temperature and off-label mass: the teacher's distribution as a training target.
+
+No other module knows of either.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ OffLabel = Literal["ignore", "uniform", "hard"]
 
 
 class TeacherTargets:
-    """The distribution to learn from: the teacher's at a temperature, then mixed with where its off-label mass o is put.
+    """The teacher's distribution at a temperature, mixed according to its off-label mass o.
 
     ============  =======================
     "ignore"      p
@@ -21,15 +24,18 @@ class TeacherTargets:
     "hard"        (1 - o) p + o hard
     ============  =======================
 
-    with p proportional to teacher^(1 / temperature). A large o says that the teacher wanted to write something that is no label, so
-    its distribution over the labels is worth less: "uniform" makes it vaguer, "hard" trusts the row's target instead.
+    where p is proportional to teacher^(1 / temperature). With a large o the teacher wanted to write
+    something other than a label, so its distribution over the labels is worth less: "uniform" makes
+    it vaguer, "hard" trusts the row's target instead.
 
-    The temperature is the teacher's alone. Hinton et al. 2015 (Distilling the Knowledge in a Neural Network, section 2) divide the
-    student's logits too, which makes the student as sharp as the teacher was; here the student becomes as soft as these targets.
+    The temperature is the teacher's alone. Hinton et al. 2015 (Distilling the Knowledge in a Neural
+    Network, section 2) also divide the student's logits, making the student as sharp as the teacher
+    was; here the student becomes as soft as these targets.
 
     Args:
-        temperature: above 1 softens, below 1 sharpens; 1 leaves the teacher as it is.
-        off_label: where the off-label mass goes.
+        temperature: Above 1 softens, below 1 sharpens; 1 leaves the teacher's distribution
+            unchanged.
+        off_label: Use of the off-label mass: "ignore", "uniform" or "hard".
 
     Raises:
         ConfigError: ``temperature`` is not above 0, or ``off_label`` is unknown.
@@ -38,7 +44,8 @@ class TeacherTargets:
     def __init__(self, temperature: float = 1.0, off_label: OffLabel = "ignore") -> None:
         if not 0.0 < temperature < float("inf"):
             raise ConfigError(
-                f"loss.temperature={temperature} must be above 0; 1 leaves the teacher's distribution as it is."
+                f"loss.temperature={temperature} must be above 0; 1 leaves the teacher's "
+                "distribution unchanged."
             )
         if off_label not in get_args(OffLabel):
             raise ConfigError(did_you_mean("loss.off_label", off_label, get_args(OffLabel)))
@@ -46,12 +53,16 @@ class TeacherTargets:
         self._off_label = off_label
 
     def __call__(self, targets: Targets) -> torch.Tensor:
-        """The distributions, of the shape of ``targets.teacher``; at tokens without a target (all zeros) finite and of no meaning."""
+        """Distributions to learn, of the shape of ``targets.teacher``.
+
+        At tokens without a target (all zeros) the values are finite but meaningless.
+        """
         tempered = self._tempered(targets.teacher)
         if self._off_label == "ignore":
             return tempered
-        # One number a row, whatever the row's units are.
+        # One number per row, for texts and words alike.
         off = targets.off_label.view(-1, *[1] * (tempered.dim() - 1))
+        # Destination of the off-label mass.
         elsewhere = (
             targets.hard
             if self._off_label == "hard"
@@ -63,7 +74,7 @@ class TeacherTargets:
         if self._temperature == 1.0:
             return teacher
         tiny = torch.finfo(teacher.dtype).tiny
-        # Relative to the largest: at a low temperature the powers of all would vanish together.
+        # Relative to the largest: at a low temperature all powers would underflow together.
         powers = (teacher / teacher.amax(dim=-1, keepdim=True).clamp(min=tiny)) ** (
             1 / self._temperature
         )

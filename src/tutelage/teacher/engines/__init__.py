@@ -1,1 +1,1 @@
-"""The engines that answer: vLLM, a server, transformers, a recording."""
+"""The engines: vLLM, an OpenAI-compatible server, transformers, and a recording."""

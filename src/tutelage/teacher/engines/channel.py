@@ -1,4 +1,7 @@
-"""JSON messages over a socket pair, between the run and its teacher process. JSON and not pickle: a reply is untrusted text."""
+"""JSON messages over a socket between a run and its teacher process.
+
+Messages are JSON rather than pickle, because replies are untrusted text.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,19 @@ _BUFFER = 1 << 20
 
 
 class ChannelClosed(Exception):
-    """The other side has gone."""
+    """The other side has closed its end."""
 
 
 class Channel:
-    """One end of a stream socket that carries one JSON object a line.
+    """One end of a stream socket with one JSON object per line.
 
-    ``send`` may be called from several threads; ``receive`` from one.
+    Several threads may call ``send``, but only one may call ``receive``.
+
+    Args:
+        end: A connected stream socket, owned by the channel from here on.
     """
 
     def __init__(self, end: socket.socket) -> None:
-        """Take over ``end``, a connected stream socket."""
         self._socket = end
         self._socket.setblocking(True)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
@@ -32,10 +37,10 @@ class Channel:
         self._sending = threading.Lock()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write one message.
+        """Writes one message.
 
         Raises:
-            ChannelClosed: the other side has gone.
+            ChannelClosed: The other side has closed its end.
         """
         data = json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
@@ -45,10 +50,16 @@ class Channel:
             raise ChannelClosed(str(error)) from error
 
     def receive(self, timeout: float | None = None) -> dict[str, Any] | None:
-        """Read one message; None when none came within ``timeout`` seconds.
+        """Reads one message.
+
+        Args:
+            timeout: Longest wait for each part of the message, in seconds; None waits forever.
+
+        Returns:
+            The message, or None if nothing arrived in time.
 
         Raises:
-            ChannelClosed: the other side has gone and everything it sent was read.
+            ChannelClosed: The other side has closed its end, and all its messages have been read.
         """
         while True:
             end = self._rest.find(b"\n", self._searched)
@@ -58,6 +69,7 @@ class Channel:
                 self._searched = 0
                 message: dict[str, Any] = json.loads(line)
                 return message
+            # The next search starts at the new bytes, so a long message is scanned only once.
             self._searched = len(self._rest)
             try:
                 ready, _, _ = select.select([self._socket], [], [], timeout)
@@ -71,7 +83,8 @@ class Channel:
             self._rest += data
 
     def close(self) -> None:
-        """Close this end, also under a thread that is reading from it; twice is not an error."""
+        """Closes this end, even while a thread reads from it. Closing twice is allowed."""
+        # Unlike close, shutdown wakes up a thread blocked in receive.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()

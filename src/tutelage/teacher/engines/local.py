@@ -1,9 +1,9 @@
-"""Transformers in this process: for laptops, and wherever vLLM does not run. Slow and simple."""
+"""Transformers in the run's own process: slow and simple, for machines without vLLM."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, ScoreRequest
@@ -16,33 +16,41 @@ from tutelage.teacher.engines.model_files import (
     token_ids,
 )
 from tutelage.teacher.replies import ReplyCollector
-from tutelage.teacher.sampling import Draw
+from tutelage.teacher.sampling import Continuation
 
 _Item = TypeVar("_Item")
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
 class LocalTeacher:
-    """A causal language model of transformers behind the teacher protocol.
+    """A causal language model of transformers, in the run's own process.
 
-    Each request draws from a generator of its own, so its text does not depend on its batch, but for rounding: batches are padded,
-    and a sum of other width may differ in its last bit. The global random state is left alone. A JSON schema is not enforced while
-    writing; a reply that does not fit comes back with its error.
+    Each request samples from a generator of its own, so its text does not depend on the rest of its
+    batch, except for rounding: batches are padded, and sums of different widths can differ in the
+    last bit. The global random state stays untouched. JSON schemas are not enforced while writing;
+    a reply that does not fit is returned with an error.
 
     Args:
-        model: a folder, a hub id, or "embedded"; loaded at the first request.
-        dtype: "float32", "bfloat16" or "float16".
-        batch_size: prompts a forward pass.
-        device: "auto" takes a GPU when there is one.
-        max_model_len: prompt and completion together, in tokens.
-        revision: the hub revision; "" is the newest.
-        trust_remote_code: run code that comes with the model.
+        model: Folder of a Hugging Face model, a hub id, or "embedded" for the embedded
+            SmolLM2-135M-Instruct. It is loaded at the first request.
+        dtype: Number type of weights and activations; "auto" is float32.
+        batch_size: Prompts per forward pass; at least 1.
+        device: Torch device ("cpu", "cuda", "cuda:1"). "auto" uses a GPU if there is one.
+        max_model_len: Longest prompt and completion together, in tokens. Longer prompts are refused
+            one by one, and completions end there. A model with a shorter context sets a lower
+            limit.
+        revision: Hub revision (branch, tag or commit); "" is the main branch.
+        trust_remote_code: Whether to run code shipped with the model.
+
+    Raises:
+        ConfigError: The number type is unknown, or ``batch_size`` is below 1.
+        TeacherError: ``model`` is a path without a model.
     """
 
     def __init__(
         self,
         model: str,
-        dtype: str = "float32",
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32",
         batch_size: int = 8,
         device: str = "auto",
         *,
@@ -54,7 +62,7 @@ class LocalTeacher:
         if dtype not in _DTYPES:
             raise ConfigError(did_you_mean("teacher.dtype", dtype, _DTYPES))
         if batch_size < 1:
-            raise ConfigError(f"teacher.batch_size is {batch_size}; it must be at least 1")
+            raise ConfigError(f"teacher.batch_size is {batch_size}; it must be at least 1.")
         self._model_name = resolve_model(model)
         self._dtype = dtype
         self._batch_size = batch_size
@@ -69,7 +77,10 @@ class LocalTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """Names the model's content, number type and context length. Loads nothing."""
+        """Identifies the model's content, number type and context length.
+
+        Reading it does not load the model.
+        """
         if not self._fingerprint:
             identity = model_identity(self._model_name, self._revision)
             self._fingerprint = fingerprint_of(
@@ -78,21 +89,22 @@ class LocalTeacher:
         return self._fingerprint
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, with no special tokens added."""
+        """Returns the token ids of each text, without special tokens."""
         return token_ids(self._load_tokenizer(), texts)
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
-        """Answer every request, in order.
+        """Answers every request, in order, and loads the model if necessary.
 
         Raises:
-            TeacherError: the model cannot be loaded or run.
-            ValueError: an id occurs twice.
+            TeacherError: The model cannot be loaded, or the teacher is closed.
+            ValueError: An id occurs twice.
         """
         collector = ReplyCollector(requests, on_reply)
         if self._closed:
-            raise TeacherError("the teacher was closed and asked again; build a new one.")
+            raise TeacherError("the teacher was asked after it was closed; build a new one.")
         if not requests:
             return []
+        # Tokenise all prompts; their lengths decide about refusals and batches.
         model = self._load()
         prompts: dict[str, list[int]] = dict(
             zip(
@@ -101,6 +113,7 @@ class LocalTeacher:
                 strict=True,
             )
         )
+        # Refuse requests that do not fit, and separate scores from generations.
         scores: list[ScoreRequest] = []
         texts: list[GenerateRequest] = []
         for request in requests:
@@ -112,11 +125,11 @@ class LocalTeacher:
                 scores.append(request)
             else:
                 texts.append(request)
-        # Prompts of like length meet, so that little is padded.
-        for some in _batches(
+        # Batches hold prompts of similar length, to keep padding short.
+        for batch in _batches(
             sorted(scores, key=lambda request: len(prompts[request.id])), self._batch_size
         ):
-            for reply in self._score(some, [prompts[request.id] for request in some]):
+            for reply in self._score(batch, [prompts[request.id] for request in batch]):
                 collector.keep(reply)
         for group in _batches(
             sorted(texts, key=lambda request: len(prompts[request.id])), self._batch_size
@@ -126,7 +139,7 @@ class LocalTeacher:
         return collector.in_order()
 
     def close(self) -> None:
-        """Free the model; twice is not an error."""
+        """Frees the model. Closing twice is allowed."""
         self._model = None
         self._closed = True
 
@@ -134,12 +147,18 @@ class LocalTeacher:
         if length == 0:
             return "the prompt is empty"
         if length + 1 > self._limit:
-            return f"the prompt has {length} tokens, the engine takes {self._limit - 1}; shorten the prompt or raise teacher.max_model_len"
+            return (
+                f"the prompt has {length} tokens, the engine takes {self._limit - 1}; shorten the "
+                "prompt or raise teacher.max_model_len"
+            )
         if isinstance(request, ScoreRequest):
             if not 1 <= len(request.choices) <= 128:
                 return f"a score takes 1 to 128 choices, this one has {len(request.choices)}"
             if wrong := [token for token in request.choices if not 0 <= token < vocabulary]:
-                return f"choice {wrong[0]} is no token id of this model, whose vocabulary has {vocabulary}"
+                return (
+                    f"choice {wrong[0]} is no token id of this model, whose vocabulary has "
+                    f"{vocabulary}"
+                )
         return ""
 
     def _load_tokenizer(self) -> Any:
@@ -156,6 +175,7 @@ class LocalTeacher:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
+        # Choose the device, and load the weights onto it.
         self._load_tokenizer()
         device = (
             ("cuda" if torch.cuda.is_available() else "cpu")
@@ -163,7 +183,7 @@ class LocalTeacher:
             else self._device
         )
         shown = logging.is_progress_bar_enabled()
-        # A bar of its own would tear the run's progress display.
+        # A second progress bar would garble the run's progress display.
         logging.disable_progress_bar()
         try:
             model: Any = AutoModelForCausalLM.from_pretrained(
@@ -176,21 +196,24 @@ class LocalTeacher:
             self._model = model.to(device).eval()
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise TeacherError(
-                f"transformers cannot load {self._model_name} on {device}: {str(error).strip()[:400]}. "
-                "Check the folder or the hub id; when memory is short take a smaller model."
+                f"transformers cannot load {self._model_name} on {device}: "
+                f"{str(error).strip()[:400]}. Check the folder or the hub id. If memory is short, "
+                "use a smaller model."
             ) from error
         finally:
             if shown:
                 logging.enable_progress_bar()
+        # Positions beyond the model's own context would be meaningless.
         self._limit = min(
             self._limit, int(getattr(self._model.config, "max_position_embeddings", self._limit))
         )
         return self._model
 
     def _padded(self, prompts: list[list[int]]) -> tuple[Any, Any, Any]:
-        """Left-padded token ids, mask and positions, each [batch, longest]."""
+        """Returns left-padded token ids, attention mask and positions, each [batch, longest]."""
         import torch
 
+        # Padding on the left keeps every last prompt token in the last column.
         longest = max(map(len, prompts))
         ids = torch.zeros(len(prompts), longest, dtype=torch.long)
         mask = torch.zeros_like(ids)
@@ -225,12 +248,14 @@ class LocalTeacher:
         import torch
 
         pairs = zip(requests, prompts, strict=True)
-        draws = [
-            Draw(request, len(prompt), self._tokenizer, self._ends(), self._limit)
+        continuations = [
+            Continuation(request, len(prompt), self._tokenizer, self._ends(), self._limit)
             for request, prompt in pairs
         ]
         ids, mask, positions = self._padded(prompts)
         past = None
+        # The prompts first, then one token per sequence and pass. Ended sequences stay in the batch
+        # with token 0 until the last one ends.
         with torch.inference_mode():
             while True:
                 made = self._model(
@@ -242,18 +267,22 @@ class LocalTeacher:
                     logits_to_keep=1,
                 )
                 past = made.past_key_values
-                nexts = [
-                    draw.step(row)
-                    for draw, row in zip(draws, made.logits[:, -1].float().cpu(), strict=True)
+                tokens = [
+                    continuation.step(row)
+                    for continuation, row in zip(
+                        continuations, made.logits[:, -1].float().cpu(), strict=True
+                    )
                 ]
-                if all(draw.finish for draw in draws):
+                if all(continuation.finish for continuation in continuations):
                     break
-                ids = torch.tensor(nexts, device=ids.device).unsqueeze(1)
+                # Feed the new tokens alone; the cache holds everything before them.
+                ids = torch.tensor(tokens, device=ids.device).unsqueeze(1)
                 mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
                 positions = positions[:, -1:] + 1
-        return [draw.reply() for draw in draws]
+        return [continuation.reply() for continuation in continuations]
 
     def _ends(self) -> frozenset[int]:
+        # Instruct models often have several end tokens, listed in the generation config alone.
         ends = self._model.generation_config.eos_token_id
         if ends is None:
             ends = self._model.config.eos_token_id

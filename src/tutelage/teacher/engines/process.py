@@ -1,4 +1,7 @@
-"""The process that an engine lives in, seen from the run: started by exec, spoken to over a socket pair, ended for certain."""
+"""The engine's process, as seen from the run.
+
+It is started by exec, answers over a socket pair, and never outlives the run.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +21,28 @@ import psutil
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.engines.channel import Channel
-from tutelage.teacher.engines.link import MEMORY_ADVICE, EngineLink
+from tutelage.teacher.engines.link import KEPT, MEMORY_ADVICE, EngineLink
 
 _CLOSE_SECONDS = 5.0
 _TAIL_LINES = 12
 
 
 class EngineProcess(EngineLink):
-    """One running child. Every way in which it can fail becomes one :class:`TeacherError`, and the child is ended then.
+    """One running child process.
+
+    Every failure of the child becomes one :class:`TeacherError`, and ends the child.
 
     Args:
-        start: the first message, with the engine's arguments.
-        environment: the child's whole environment.
-        name: the model, for messages.
-        start_timeout: seconds until the child must say that it is ready.
-        log_path: its own output is appended here; a temporary file when None, removed when the process was ended.
+        start: The first message, with the engine's arguments.
+        environment: The complete environment of the child.
+        name: Name of the model, for messages.
+        start_timeout: Longest wait until the child is ready, in seconds.
+        log_path: File to append the child's output to. None uses a temporary file, which is removed
+            when the process ends.
+        module: Python module to run in the child.
 
     Raises:
-        TeacherError: the engine did not start.
+        TeacherError: The engine did not start.
     """
 
     def __init__(
@@ -48,6 +55,7 @@ class EngineProcess(EngineLink):
         log_path: Path | None = None,
         module: str = "tutelage.teacher.engines.vllm_child",
     ) -> None:
+        # The child's output goes to a file, so that a full pipe can never block it.
         self._temporary = log_path is None
         if log_path is None:
             handle, made = tempfile.mkstemp(prefix="tutelage-teacher-", suffix=".log")
@@ -55,8 +63,10 @@ class EngineProcess(EngineLink):
             log_path = Path(made)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log_path = log_path
+        # The child inherits one end of the socket pair, and learns its number from the command
+        # line.
         ours, theirs = socket.socketpair()
-        # -P: a file in the current folder that is named like a package must not be imported in its place.
+        # -P keeps files of the current folder from shadowing installed packages.
         command = [sys.executable, "-P", "-m", module, str(theirs.fileno())]
         with theirs, log_path.open("ab") as log:
             self._log_start = log.tell()
@@ -68,17 +78,18 @@ class EngineProcess(EngineLink):
                 stdout=log,
                 stderr=log,
             )
+        # From here on the child ends with this process, even if the handshake fails.
         super().__init__(Channel(ours), name)
         atexit.register(self.end)
         self._handshake(start, start_timeout)
 
     @property
     def pid(self) -> int | None:
-        """Its process id; None once it has ended."""
+        """Process id of the child; None once it has ended."""
         return self._process.pid if self._process.poll() is None else None
 
     def resident_bytes(self) -> int:
-        """Resident memory of the process; 0 once it has ended."""
+        """Returns the resident memory of the child in bytes; 0 once it has ended."""
         try:
             return (
                 int(psutil.Process(self._process.pid).memory_info().rss)
@@ -89,10 +100,15 @@ class EngineProcess(EngineLink):
             return 0
 
     def end(self, *, kill: bool = False) -> None:
-        """End the process for certain: by the end of its stream, then by SIGTERM, then by SIGKILL. Twice is not an error."""
+        """Ends the process: by closing its stream, then by SIGTERM, then by SIGKILL.
+
+        Args:
+            kill: Whether to send SIGKILL at once.
+        """
         atexit.unregister(self.end)
         self._tail_kept = self._tail()
         self._channel.close()
+        # Closing the channel asks the child to leave; each further step waits for the one before.
         steps = (
             [self._process.kill]
             if kill
@@ -107,6 +123,7 @@ class EngineProcess(EngineLink):
             self._log_path.unlink(missing_ok=True)
 
     def _raise_dead(self, progress: str) -> NoReturn:
+        # The stream may close shortly before the process is gone, so wait for its exit code.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_CLOSE_SECONDS)
         code = self._process.poll()
@@ -120,18 +137,20 @@ class EngineProcess(EngineLink):
                 else f"was ended by {_signal_name(-code)}"
             )
         memory = (
-            " If nobody ended it, the system did, for want of memory. " + MEMORY_ADVICE
+            " Unless somebody killed it, the system did for lack of memory. " + MEMORY_ADVICE
             if code == -signal.SIGKILL
             else ""
         )
         raise TeacherError(
-            f"the teacher's process {how} ({progress}). What was answered is kept; run again to go on.{memory}{self._tail()}"
+            f"the teacher's process {how} ({progress}). {KEPT}; run again to continue."
+            f"{memory}{self._tail()}"
         )
 
     def _tail(self) -> str:
-        """The last lines of the process's own output, as the end of a message."""
+        """Returns the last lines of the child's output, as the end of a message."""
         if not self._log_path.is_file():
             return getattr(self, "_tail_kept", "")
+        # The file may hold the output of earlier processes, and megabytes of this one.
         with self._log_path.open("rb") as log:
             log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - 20_000))
             lines = [

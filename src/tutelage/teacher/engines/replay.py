@@ -1,7 +1,8 @@
-"""Record a run's teacher, and play it back where there is no teacher: in tests, demonstrations and reproductions.
+"""Records the replies of a run's teacher, and replays them without a teacher.
 
-A recording is JSON lines: a header ``{"recording": 1, "fingerprint": …}``, then ``{"key", "request", "reply"}`` for each reply and
-``{"tokenize": text, "ids": […]}`` for each text that was tokenised. The last line for a key counts.
+Recordings serve tests, demonstrations and reproductions. They are JSON Lines files: a header
+``{"recording": 1, "fingerprint": …}``, then ``{"key", "request", "reply"}`` per reply and
+``{"tokenize": text, "ids": […]}`` per tokenised text. The last line of a key counts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SHOWN = 200
 
 
 class _Recording:
-    """What a file holds. A half-written last line, left by a killed run, is passed over."""
+    """The content of a recording. A half-written last line of a killed run is ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,8 +36,10 @@ class _Recording:
             data = path.read_bytes()
         except OSError as error:
             raise TeacherError(
-                f"the recording {path} cannot be read: {error.strerror}. Record one with teacher.record={path}."
+                f"the recording {path} cannot be read: {error.strerror}. Record one with "
+                f"teacher.record={path}."
             ) from error
+        # Only complete lines count, and later lines replace earlier ones with the same key.
         for number, line in enumerate(data.splitlines(keepends=True), start=1):
             if not line.endswith(b"\n"):
                 break
@@ -44,12 +47,14 @@ class _Recording:
                 self._take(number, json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise TeacherError(
-                    f"line {number} of the recording {path} cannot be read ({error!r}); record it again."
+                    f"line {number} of the recording {path} cannot be read ({error!r}); record it "
+                    "again."
                 ) from error
             self.whole_bytes += len(line)
         if not self.fingerprint:
             raise TeacherError(
-                f"{path} is no recording: its first line has no fingerprint. Record one with teacher.record=<file>."
+                f"{path} is not a recording: its first line has no fingerprint. Record one with "
+                "teacher.record=<file>."
             )
 
     def _take(self, number: int, record: dict[str, Any]) -> None:
@@ -65,27 +70,33 @@ class _Recording:
 
 
 class ReplayTeacher:
-    """Answers only from a recording. Failures that were recorded are given back as failures, so that a run goes the same way."""
+    """Answers only from a recording of another run.
+
+    Recorded failures are replayed as failures, so the run takes the same course.
+
+    Args:
+        recording: Path of the file, written by a run with ``teacher.record=<file>``. ``~`` stands
+            for the home directory.
+
+    Raises:
+        TeacherError: The recording cannot be read.
+    """
 
     def __init__(self, recording: str | Path) -> None:
-        """Read ``recording``.
-
-        Raises:
-            TeacherError: it cannot be read.
-        """
         self._recording = _Recording(Path(recording).expanduser())
 
     @property
     def fingerprint(self) -> str:
-        """The recorded one, so that runs are comparable and share a cache."""
+        """The recorded engine's fingerprint, so both runs share a cache and are comparable."""
         return self._recording.fingerprint
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
-        """Answer every request, in order, with ``cached`` set.
+        """Answers every request, in order, with ``cached`` set.
 
         Raises:
-            ReplayMiss: the recording holds no reply; names the request and the nearest recorded prompt.
-            ValueError: an id occurs twice.
+            ReplayMiss: The recording has no reply to a request. The message names the request and
+                the most similar recorded prompt.
+            ValueError: An id occurs twice.
         """
         collector = ReplyCollector(requests, on_reply)
         for request in requests:
@@ -96,50 +107,56 @@ class ReplayTeacher:
         return collector.in_order()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """The recorded token ids of each text.
+        """Returns the recorded token ids of each text.
 
         Raises:
-            ReplayMiss: a text was not tokenised in the recording.
+            ReplayMiss: The recorded run did not tokenise one of the texts.
         """
         for text in texts:
             if text not in self._recording.ids:
                 raise ReplayMiss(
-                    f"the recording {self._recording.path} holds no token ids for {text[:_SHOWN]!r}; "
-                    f"record the run again with teacher.record={self._recording.path} and a real engine."
+                    f"the recording {self._recording.path} has no token ids for "
+                    f"{text[:_SHOWN]!r}. Record the run again with a real engine and "
+                    f"teacher.record={self._recording.path}."
                 )
         return [list(self._recording.ids[text]) for text in texts]
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Does nothing; there is no engine to free."""
 
     def _miss(self, request: Request) -> ReplayMiss:
         from rapidfuzz import process
 
+        # A similar prompt usually reveals the changed setting.
         kind = request_to_dict(request)["kind"]
         near = process.extractOne(request.prompt, self._recording.prompts)
         if near is None:
-            nearest = "The recording holds no replies at all."
+            nearest = "The recording has no replies at all."
         elif near[0] == request.prompt:
-            nearest = (
-                "The prompt itself was recorded, with other choices, sampling, seed or schema."
-            )
+            nearest = "The same prompt was recorded with other choices, sampling, seed or schema."
         else:
-            nearest = f"The nearest recorded prompt ({near[1]:.0f} % alike): {near[0][:_SHOWN]!r}."
+            nearest = (
+                f"The most similar recorded prompt ({near[1]:.0f} % alike): {near[0][:_SHOWN]!r}."
+            )
         return ReplayMiss(
-            f"the recording {self._recording.path} holds no reply to request {request.id!r} ({kind}): {request.prompt[:_SHOWN]!r}. "
-            f"{nearest} "
-            "Use the settings and seed it was recorded with, or record again with teacher.record=<file> and a real engine."
+            f"the recording {self._recording.path} has no reply to request {request.id!r} "
+            f"({kind}): {request.prompt[:_SHOWN]!r}. {nearest} Use the settings and the seed of "
+            "the recorded run, or record again with a real engine and teacher.record=<file>."
         )
 
 
 class RecordingTeacher:
-    """Writes everything that ``inner`` answers to a file that :class:`ReplayTeacher` reads.
+    """Records every answer of ``inner`` to a file for :class:`ReplayTeacher`.
 
-    An existing recording of the same fingerprint is gone on with, so that a resumed run has one whole recording.
+    An existing recording of the same fingerprint is continued, so a resumed run ends with one
+    complete recording.
+
+    Args:
+        inner: The teacher to ask.
+        path: The file; opened at the first call and created with its folder if missing.
     """
 
     def __init__(self, inner: Teacher, path: Path) -> None:
-        """Wrap ``inner``; the file is opened at the first call."""
         self._inner = inner
         self._path = path
         self._ready = False
@@ -148,21 +165,22 @@ class RecordingTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """The engine's own."""
+        """The engine's fingerprint."""
         return self._inner.fingerprint
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
-        """Answer every request, in order, and write each reply as it arrives.
+        """Answers every request, in order, and writes each reply as it arrives.
 
         Raises:
-            TeacherError: the engine failed, or the file cannot be written or records another engine.
-            ValueError: an id occurs twice.
+            TeacherError: The engine failed, the file cannot be written, or it is a recording of
+                another engine.
+            ValueError: An id occurs twice.
         """
         self._prepare()
         return ask_noting(self._inner, requests, self._record, on_reply)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, by the engine; written down once."""
+        """Returns the engine's token ids of each text, and records them once per text."""
         self._prepare()
         rows = self._inner.tokenize(texts)
         for text, ids in zip(texts, rows, strict=True):
@@ -172,7 +190,7 @@ class RecordingTeacher:
         return rows
 
     def close(self) -> None:
-        """Close the engine."""
+        """Closes the engine."""
         self._inner.close()
 
     def _record(self, request: Request, reply: Reply) -> None:
@@ -180,7 +198,7 @@ class RecordingTeacher:
         if key in self._keys:
             return
         self._append({"key": key, "request": request_to_dict(request), "reply": asdict(reply)})
-        # A failure may be followed by an answer, which then counts.
+        # A later attempt may succeed after a failure, and then replaces it.
         if not reply.error:
             self._keys.add(key)
 
@@ -188,16 +206,17 @@ class RecordingTeacher:
         if self._ready:
             return
         if self._path.is_file() and self._path.stat().st_size:
-            there = _Recording(self._path)
-            if there.fingerprint != self.fingerprint:
+            existing = _Recording(self._path)
+            if existing.fingerprint != self.fingerprint:
                 raise TeacherError(
-                    f"{self._path} is a recording of {there.fingerprint}, this run's teacher is {self.fingerprint}; "
-                    "name another file in teacher.record."
+                    f"{self._path} is a recording of {existing.fingerprint}, but this run's "
+                    f"teacher is {self.fingerprint}. Set teacher.record to another file."
                 )
-            self._keys = {key for key, reply in there.replies.items() if not reply.error}
-            self._texts = set(there.ids)
+            self._keys = {key for key, reply in existing.replies.items() if not reply.error}
+            self._texts = set(existing.ids)
+            # Drop the half-written last line of a killed run before anything is appended.
             with self._path.open("rb+") as file:
-                file.truncate(there.whole_bytes)
+                file.truncate(existing.whole_bytes)
         else:
             self._append({"recording": _FORMAT, "fingerprint": self.fingerprint})
         self._ready = True
@@ -209,5 +228,6 @@ class RecordingTeacher:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:
             raise TeacherError(
-                f"the recording {self._path} cannot be written: {error.strerror or error}. Free some space, or name another file."
+                f"the recording {self._path} cannot be written: {error.strerror or error}. Free "
+                "some disk space, or set teacher.record to another file."
             ) from error

@@ -1,11 +1,11 @@
-"""A teacher behind an OpenAI-compatible address, for instance ``vllm serve``."""
+"""A teacher behind an OpenAI-compatible server, for instance ``vllm serve``."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
@@ -22,27 +22,43 @@ from tutelage.teacher.replies import ReplyCollector
 
 _SCORINGS = ("auto", "exact", "top")
 _TOP = (20, 5)
-"""How many log-probabilities to ask for where only the most likely can be had: vLLM's limit, then OpenAI's."""
-_CANARY = '{"type":"object","properties":{"bird":{"enum":["canary"]}},"required":["bird"],"additionalProperties":false}'
+"""Numbers of most likely tokens to try for scores without ``logprob_token_ids``.
+
+The first is vLLM's limit, the second OpenAI's.
+"""
+_CANARY = (
+    '{"type":"object","properties":{"bird":{"enum":["canary"]}},"required":["bird"],'
+    '"additionalProperties":false}'
+)
+"""A schema that no free reply fits, to find servers that ignore schemas."""
 
 
 class ServerTeacher:
-    """Prompts as text to ``/v1/completions``.
+    """Sends prompts as text to ``/v1/completions`` of an OpenAI-compatible server.
 
     Args:
-        url: the server's address, with or without ``/v1``.
-        model: the model's name on the server.
-        api_key_env: the environment variable with the key; not needed where the server asks for none.
-        concurrency: requests at once.
-        timeout: seconds a request may take.
-        retries: further tries after HTTP 429, 5xx and connection errors.
-        scoring: "exact" asks for the log-probabilities of just the choices (vLLM's ``logprob_token_ids``); "top" asks for the most likely
-            tokens and gives a choice that is not among them the least log-probability that was seen; "auto" tries the first.
-        tokenizer: a Hugging Face tokenizer; "" asks the server's ``/tokenize`` and falls back to the model's name.
-        backoff: the first pause before a further try, in seconds.
+        url: Address of the server, with or without ``/v1``; http or https.
+        model: Name of the model on the server.
+        api_key_env: Environment variable with the API key. The variable may be unset if the server
+            needs no key.
+        concurrency: Largest number of requests at once.
+        timeout: Longest duration of a request, in seconds.
+        retries: Further attempts after HTTP 408, 429, 5xx and connection errors.
+        scoring: Source of label probabilities. "exact" requests the log-probabilities of the
+            choices alone (vLLM's ``logprob_token_ids``). "top" requests the most likely tokens; a
+            choice missing from them gets the lowest log-probability in the reply. "auto" uses
+            "exact" if the server supports it, and "top" otherwise.
+        tokenizer: Tokenizer of the model: a folder or a hub id. null or "" uses the server's
+            ``/tokenize``; a server without it gets the tokenizer of the hub id ``model``.
+        backoff: Longest first pause before another attempt, in seconds. It doubles with each
+            attempt, with jitter, up to 60 seconds.
 
     Attributes:
-        notes: what a reader of the results should know, for instance that scores are bounded from below.
+        notes: Limitations of this server for readers of the results: one line if "auto" had to use
+            "top", so that small probabilities are too large.
+
+    Raises:
+        ConfigError: ``url`` is not an address or contains a password, or ``scoring`` is unknown.
     """
 
     def __init__(
@@ -54,18 +70,20 @@ class ServerTeacher:
         concurrency: int = 16,
         timeout: float = 120.0,
         retries: int = 5,
-        scoring: str = "auto",
-        tokenizer: str = "",
+        scoring: Literal["auto", "exact", "top"] = "auto",
+        tokenizer: str | None = None,
         backoff: float = 0.5,
     ) -> None:
+        # A password in the address would end up in the fingerprint and in messages.
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ConfigError(
-                f"teacher.url={url!r} is no address; give one like http://localhost:8000/v1."
+                f"teacher.url={url!r} is not an address. Use one like http://localhost:8000/v1."
             )
         if parts.username or parts.password:
             raise ConfigError(
-                f"teacher.url holds a password; give the key in the environment variable {api_key_env} instead."
+                "teacher.url contains a password. Put the API key into the environment variable "
+                f"{api_key_env} instead."
             )
         if scoring not in _SCORINGS:
             raise ConfigError(did_you_mean("teacher.scoring", scoring, _SCORINGS))
@@ -81,9 +99,9 @@ class ServerTeacher:
             "backoff": backoff,
         }
         self._configured_scoring = scoring
-        self._scoring = scoring
+        self._scoring: str = scoring
         self._top = _TOP[0]
-        self._tokenizer_name = tokenizer
+        self._tokenizer_name = tokenizer or ""
         self._tokenizer: Any = None
         self._structured = False
         self._closed = False
@@ -91,24 +109,30 @@ class ServerTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """Names the address, the model and the way of scoring. What the server runs behind the name cannot be told."""
+        """Identifies the address, the name of the model and the way of scoring.
+
+        It cannot tell which weights the server runs under that name.
+        """
         return fingerprint_of(
             "server", url=self._root, model=self._model, scoring=self._configured_scoring
         )
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
-        """Answer every request, in order.
+        """Answers every request, in order.
 
         Raises:
-            TeacherError: the server cannot be reached, refuses the key or model, keeps failing, or ignores a JSON schema.
-            ValueError: an id occurs twice.
+            TeacherError: The server cannot be reached, refused the key or the model, kept failing,
+                or ignores JSON schemas.
+            ValueError: An id occurs twice.
         """
         collector = ReplyCollector(requests, on_reply)
         if self._closed:
-            raise TeacherError("the teacher was closed and asked again; build a new one.")
+            raise TeacherError("the teacher was asked after it was closed; build a new one.")
         if not requests:
             return []
 
+        # All requests of the batch at once; the client bounds their number. A fatal error cancels
+        # the rest, so that no task outlives its event loop.
         async def everything() -> None:
             async with ServerClient(self._root, **self._settings) as client:
                 await self._prepare(client, requests)
@@ -125,11 +149,15 @@ class ServerTeacher:
         return collector.in_order()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, with no special tokens added; by the server where it offers that, else by the tokenizer.
+        """Returns the token ids of each text, without special tokens.
+
+        The configured tokenizer comes first, then the server's ``/tokenize``, then the tokenizer of
+        the hub id ``model``.
 
         Raises:
-            TeacherError: neither can be had.
+            TeacherError: None of them is available.
         """
+        # HTTP 404 means a server without /tokenize; any other failure is an error.
         if self._tokenizer is None and not self._tokenizer_name and texts:
             rows: list[list[int]] = []
             try:
@@ -144,7 +172,7 @@ class ServerTeacher:
         return token_ids(self._tokenizer, texts)
 
     def close(self) -> None:
-        """Nothing is kept open between batches."""
+        """Closes the teacher. No connection is open between batches."""
         self._closed = True
 
     async def _tokenize_there(self, texts: Sequence[str], rows: list[list[int]]) -> None:
@@ -157,18 +185,20 @@ class ServerTeacher:
                 answers = await asyncio.gather(*(client.post("/tokenize", body) for body in bodies))
             except Refused as error:
                 raise TeacherError(
-                    f"the server at {self._root} refused to tokenize: {error}. Name a tokenizer with teacher.tokenizer."
+                    f"the server at {self._root} refused to tokenize: {error}. Set "
+                    "teacher.tokenizer to the model's tokenizer (a folder or a hub id)."
                 ) from error
         for answer in answers:
             tokens = answer.get("tokens") if isinstance(answer, dict) else None
             if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
                 raise TeacherError(
-                    f"the server at {self._root} answered /tokenize with no token ids. Name a tokenizer with teacher.tokenizer."
+                    f"the server at {self._root} answered /tokenize with no token ids. Set "
+                    "teacher.tokenizer to the model's tokenizer (a folder or a hub id)."
                 )
             rows.append(tokens)
 
     async def _prepare(self, client: ServerClient, requests: Sequence[Request]) -> None:
-        """Find out once what the server can do, before anything is asked for that it would silently ignore."""
+        """Tests the server's abilities once, before it can silently ignore a field of a request."""
         if self._scoring == "auto":
             first = next(
                 (
@@ -180,6 +210,7 @@ class ServerTeacher:
             )
             if first is not None:
                 await self._choose_scoring(client, first)
+        # Schemas next. One that no free reply fits reveals whether the server enforces schemas.
         if not self._structured and any(
             isinstance(request, GenerateRequest) and request.json_schema for request in requests
         ):
@@ -189,12 +220,14 @@ class ServerTeacher:
                 structured.validate(text, _CANARY)
             except (Refused, ValueError) as error:
                 raise TeacherError(
-                    f"the server at {self._root} does not keep to a JSON schema ({error}). Use teacher=vllm, a server that knows "
-                    "response_format=json_schema, or a prompt without a schema."
+                    f"the server at {self._root} does not enforce JSON schemas ({error}). Use "
+                    "teacher=vllm, a server with support for response_format=json_schema, or a "
+                    "prompt without a schema."
                 ) from error
             self._structured = True
 
     async def _choose_scoring(self, client: ServerClient, request: ScoreRequest) -> None:
+        # A server without exact scores fails this request. HTTP 404 means a wrong model or address.
         self._scoring = "exact"
         try:
             if not (await self._answer(client, request)).error:
@@ -202,13 +235,15 @@ class ServerTeacher:
         except TeacherError as error:
             if "HTTP 404" in str(error):
                 raise
+        # Use the largest number of tokens that the server accepts.
         self._scoring = "top"
         for self._top in _TOP:
             if not (await self._answer(client, request)).error:
                 break
         self.notes.append(
-            f"{self._root} gives only the {self._top} most likely tokens: a choice that is not among them gets the least log-probability "
-            "that was seen, so small probabilities are too large."
+            f"{self._root} returns only the {self._top} most likely tokens. A choice missing from "
+            "them gets the lowest log-probability in the reply, so small probabilities are too "
+            "large."
         )
 
     def _body(self, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:
@@ -236,7 +271,7 @@ class ServerTeacher:
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         if sampling.top_k > 0:
-            # Not in OpenAI's own interface, which refuses unknown fields.
+            # top_k is not part of OpenAI's own interface, which refuses unknown fields.
             body["top_k"] = sampling.top_k
         if request.json_schema:
             body |= structured.server_fields(request.json_schema)
@@ -247,8 +282,11 @@ class ServerTeacher:
         if request.json_schema:
             try:
                 structured.validate(text, request.json_schema)
-            except ValueError as wrong:
-                error = f"the reply {wrong}; it ended by {choice.get('finish_reason')!r} (by 'length': raise max_tokens)"
+            except ValueError as mismatch:
+                error = (
+                    f"the reply {mismatch}; it ended by {choice.get('finish_reason')!r} (by "
+                    "'length': raise max_tokens)"
+                )
         finish = str(choice.get("finish_reason") or "")
         return Reply(request.id, text, (), prompt_tokens, completion_tokens, finish, error)
 
@@ -258,7 +296,7 @@ class ServerTeacher:
                 request.id,
                 error=f"a score takes 1 to 128 choices, this one has {len(request.choices)}",
             )
-        # Names of tokens as "token_id:7": a token's text does not always tell which one it is.
+        # Tokens are named "token_id:7", because several tokens can have the same text.
         body = self._body(request.prompt, 1, 0.0) | {
             "logprobs": 1,
             "return_tokens_as_token_ids": True,
@@ -273,10 +311,12 @@ class ServerTeacher:
             missing = [token for token in request.choices if f"token_id:{token}" not in seen]
             if missing:
                 raise ValueError(
-                    f"no log-probability for choice {missing[0]}; this server does not know logprob_token_ids"
+                    f"no log-probability for choice {missing[0]}; this server does not know "
+                    "logprob_token_ids"
                 )
             values = [seen[f"token_id:{token}"] for token in request.choices]
         else:
+            # Servers without ids name tokens by their text.
             names = await self._names(
                 request.choices, by_id=any(name.startswith("token_id:") for name in seen)
             )
@@ -293,7 +333,11 @@ class ServerTeacher:
 
 
 def _read(answer: Any) -> tuple[str, int, int, dict[str, Any]]:
-    """Text, prompt tokens, completion tokens and the whole choice of a completion; ValueError where one is not as it must be."""
+    """Returns the text, prompt tokens, completion tokens and whole choice of a completion.
+
+    Raises:
+        ValueError: The answer is malformed.
+    """
     if not isinstance(answer, dict):
         raise ValueError(f"the body is {type(answer).__name__}, not an object")
     choices = answer.get("choices")
@@ -302,6 +346,7 @@ def _read(answer: Any) -> tuple[str, int, int, dict[str, Any]]:
     text = choices[0].get("text")
     if not isinstance(text, str):
         raise ValueError("its text is missing")
+    # Without token counts a budget would never be reached.
     usage = answer.get("usage")
     prompt, completion = (
         (usage.get("prompt_tokens"), usage.get("completion_tokens"))

@@ -1,4 +1,8 @@
-"""Requests to an OpenAI-compatible server: bounded in number, tried again with growing pauses, never logged with their key."""
+"""Requests to an OpenAI-compatible server.
+
+Their number is bounded, failures are retried with growing pauses, and the API key never appears in
+a message.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +20,27 @@ _LONGEST_PAUSE = 60.0
 
 
 class Refused(Exception):
-    """The server refused this one request (HTTP 400, 413 or 422); its words are the message."""
+    """The server refused one request (HTTP 400, 413 or 422); the message is the server's own."""
 
 
 class _TryAgain(Exception):
-    def __init__(self, said: str, pause: float = 0.0) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, pause: float = 0.0) -> None:
+        super().__init__(message)
         self.pause = pause
 
 
 class ServerClient:
-    """An open connection pool; use it as an async context manager.
+    """A connection pool for one batch; use it as an async context manager.
 
     Args:
-        root: the server's address without ``/v1``.
-        api_key_env: the environment variable that holds the key; read here, kept nowhere else.
-        concurrency: requests at once.
-        timeout: seconds a request may take.
-        retries: further tries after HTTP 429, 5xx and connection errors.
-        backoff: the first pause in seconds; it doubles, with jitter.
+        root: Address of the server, without ``/v1``.
+        api_key_env: Environment variable with the API key; "" for no key. The key is read here and
+            kept nowhere else.
+        concurrency: Largest number of requests at once.
+        timeout: Longest duration of a request, in seconds.
+        retries: Further attempts after HTTP 408, 429, 5xx and connection errors.
+        backoff: Longest first pause before another attempt, in seconds. It doubles with each
+            attempt, with jitter, up to 60 seconds; a server's ``Retry-After`` counts too.
     """
 
     def __init__(
@@ -62,19 +68,24 @@ class ServerClient:
         )
 
     async def __aenter__(self) -> ServerClient:
-        """Open."""
+        """Returns the client."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close every connection."""
+        """Closes every connection."""
         await self._http.aclose()
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Send ``body`` to ``path`` and return the parsed answer.
+        """Posts a JSON body and returns the parsed answer.
+
+        Args:
+            path: Path below the server's address, such as "/v1/completions".
+            body: The request body.
 
         Raises:
-            Refused: the server refused this request.
-            TeacherError: it cannot be reached, refuses the key or the model, or kept failing.
+            Refused: The server refused this one request.
+            TeacherError: The server cannot be reached, refused the key or the model, or kept
+                failing.
         """
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(self._retries + 1),
@@ -87,15 +98,17 @@ class ServerClient:
                 return await retrying(self._once, path, body)
         except _TryAgain as error:
             raise TeacherError(
-                f"the server at {self._root} failed {self._retries + 1} times, at last with: {error}. What was answered is kept; "
-                "check that it runs (`tutelage doctor`) and run again, or lower teacher.concurrency."
+                f"the server at {self._root} failed {self._retries + 1} times, most recently with: "
+                f"{error}. The replies so far are kept. Check that the server is running "
+                "(`tutelage doctor`) and run again, or lower teacher.concurrency."
             ) from error
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
+        # The server's wish (Retry-After) and the growing pause; the longer one wins.
         error = state.outcome.exception() if state.outcome is not None else None
-        asked = error.pause if isinstance(error, _TryAgain) else 0.0
+        wanted = error.pause if isinstance(error, _TryAgain) else 0.0
         own = tenacity.wait_random_exponential(multiplier=self._backoff, max=_LONGEST_PAUSE)(state)
-        return min(max(asked, own), _LONGEST_PAUSE)
+        return min(max(wanted, own), _LONGEST_PAUSE)
 
     async def _once(self, path: str, body: dict[str, Any]) -> Any:
         try:
@@ -103,36 +116,40 @@ class ServerClient:
         except httpx.TransportError as error:
             raise _TryAgain(self._clean(f"{type(error).__name__} {error}".strip())) from error
         code = answer.status_code
-        said = self._clean(_message(answer))
+        message = self._clean(_message(answer))
+        # Temporary failures are retried; other statuses end the batch or fail this one request.
         if code == 429 or code >= 500 or code == 408:
-            raise _TryAgain(f"HTTP {code} {said}", _seconds(answer.headers.get("retry-after", "")))
+            raise _TryAgain(
+                f"HTTP {code} {message}", _seconds(answer.headers.get("retry-after", ""))
+            )
         if code in (401, 403):
             raise TeacherError(
-                f"the server at {self._root} refused the key (HTTP {code}: {said}). "
-                f"Set the environment variable {self._key_name} to a valid one."
+                f"the server at {self._root} refused the API key (HTTP {code}: {message}). "
+                f"Set the environment variable {self._key_name} to a valid key."
             )
         if code == 404:
             raise TeacherError(
-                f"the server at {self._root} has no such model or address (HTTP 404 at {path}: {said}). "
-                "Check teacher.url and teacher.model."
+                f"the server at {self._root} has no such model or address (HTTP 404 at {path}: "
+                f"{message}). Check teacher.url and teacher.model."
             )
         if code in (400, 413, 422):
-            raise Refused(said)
+            raise Refused(message)
         if code != 200:
             raise TeacherError(
-                f"the server at {self._root} answered HTTP {code} at {path}: {said}. Check teacher.url."
+                f"the server at {self._root} answered HTTP {code} at {path}: {message}. Check "
+                "teacher.url."
             )
         try:
             return answer.json()
         except ValueError as error:
-            raise _TryAgain(f"an answer that is not JSON: {said}") from error
+            raise _TryAgain(f"an answer other than JSON: {message}") from error
 
     def _clean(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
 
 
 def run_async(make: Callable[[], Awaitable[None]]) -> None:
-    """Run a coroutine to its end, also from inside a running event loop (a notebook's)."""
+    """Runs a coroutine to its end, even inside a running event loop, as in a notebook."""
 
     async def whole() -> None:
         await make()
@@ -142,6 +159,7 @@ def run_async(make: Callable[[], Awaitable[None]]) -> None:
     except RuntimeError:
         asyncio.run(whole())
         return
+    # A running loop cannot be nested, so the coroutine runs in a thread with a loop of its own.
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
@@ -149,6 +167,7 @@ def run_async(make: Callable[[], Awaitable[None]]) -> None:
 
 
 def _message(answer: httpx.Response) -> str:
+    # Error bodies differ: {"error": {"message": …}}, {"message": …}, or plain text.
     try:
         body = answer.json()
     except ValueError:

@@ -1,9 +1,11 @@
-"""One engine for many runs on one machine: a host keeps it loaded, and each run is a client over a Unix socket.
+"""One engine for many runs on one machine.
 
-    tutelage serve                 keeps engines loaded until Ctrl-C, and prints what the runs need in their environment
+A host keeps engines loaded, and each run is a client over a Unix socket. ``tutelage serve`` runs a
+host until Ctrl-C, and prints the environment variable for the runs. With ``TUTELAGE_ENGINE`` in its
+environment, a run asks that host instead of starting an engine of its own.
 
-A run whose environment names a host (``TUTELAGE_ENGINE``) asks there instead of starting an engine of its own. Nothing else changes: the
-same settings make the same fingerprint, so both share one cache. Runs take turns; each waits while another's requests are answered.
+Nothing else changes: the same settings give the same fingerprint, so both share one cache. Runs
+take turns, batch by batch.
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ import psutil
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.teacher.engines.channel import Channel, ChannelClosed
 from tutelage.teacher.engines.hardware import child_environment, vllm_hardware
-from tutelage.teacher.engines.link import EngineLink
+from tutelage.teacher.engines.link import KEPT, EngineLink
 from tutelage.teacher.engines.model_files import is_local
 from tutelage.teacher.engines.process import EngineProcess
 
 ADDRESS = "TUTELAGE_ENGINE"
-"""The environment variable that holds the path of a host's socket."""
+"""Environment variable with the path of a host's socket."""
 _RELAY_SECONDS = 0.05
 _WAIT_SECONDS = 5.0
 _START_SECONDS = 600.0
@@ -39,14 +41,15 @@ class SharedEngine(EngineLink):
     """A run's connection to an :class:`EngineHost`.
 
     Args:
-        address: path of the host's socket.
-        start: the first message, with the engine's arguments; the host starts the engine unless one of just these arguments is running.
-        name: the model, for messages.
-        start_timeout: seconds until the engine must be ready.
+        address: Path of the host's socket.
+        start: The first message, with the engine's arguments. The host starts an engine unless one
+            with the same arguments is running.
+        name: Name of the model, for messages.
+        start_timeout: Longest wait until the engine is ready, in seconds.
 
     Raises:
-        ConfigError: nobody listens at ``address``.
-        TeacherError: the engine did not start.
+        ConfigError: No host listens at ``address``.
+        TeacherError: The engine did not start.
     """
 
     def __init__(
@@ -58,7 +61,8 @@ class SharedEngine(EngineLink):
         except OSError as error:
             end.close()
             raise ConfigError(
-                f"{ADDRESS}={address}, and no host listens there ({error.strerror or error}). Start `tutelage serve`, or unset {ADDRESS}."
+                f"{ADDRESS}={address}, but no host listens there ({error.strerror or error}). "
+                f"Start `tutelage serve`, or unset {ADDRESS}."
             ) from error
         super().__init__(Channel(end), name)
         self._pid: int | None = 0
@@ -66,25 +70,26 @@ class SharedEngine(EngineLink):
 
     @property
     def pid(self) -> int | None:
-        """Process id of the host's engine; None once this connection has ended."""
+        """Process id of the host's engine; None once the connection is closed."""
         return self._pid
 
     def resident_bytes(self) -> int:
-        """Resident memory of the host's engine."""
+        """Returns the resident memory of the host's engine in bytes; 0 once it has ended."""
         try:
             return int(psutil.Process(self._pid).memory_info().rss) if self._pid else 0
         except psutil.NoSuchProcess:
             return 0
 
     def end(self, *, kill: bool = False) -> None:
-        """Close the connection; the engine stays for others."""
+        """Closes the connection. The engine keeps running for other runs."""
         self._pid = None
         self._channel.close()
 
     def _raise_dead(self, progress: str) -> NoReturn:
         self.end()
         raise TeacherError(
-            f"the host of the shared engine has gone ({progress}). What was answered is kept; start `tutelage serve` and run again to go on."
+            f"the host of the shared engine is gone ({progress}). {KEPT}; start `tutelage serve` "
+            "and run again to continue."
         )
 
     def _tail(self) -> str:
@@ -92,7 +97,7 @@ class SharedEngine(EngineLink):
 
 
 class _Engine:
-    """An engine with the lock that lets one run at a time ask it."""
+    """An engine with a lock, so that one run at a time asks it."""
 
     def __init__(self, process: EngineProcess) -> None:
         self.process = process
@@ -101,12 +106,17 @@ class _Engine:
 
 
 class EngineHost:
-    """Listens on a Unix socket in a folder that only this user can enter, and keeps one engine for each set of arguments.
+    """Keeps one engine per set of arguments, and serves them over a Unix socket.
+
+    Only the current user can enter the socket's folder.
 
     Args:
-        log_path: where the engines' own output goes; a temporary file when None.
-        child_module: what an engine's process runs.
-        environment: of the engines' processes; found from the hardware when None.
+        log_path: File to append the engines' output to; None uses temporary files.
+        child_module: Python module to run in an engine's process.
+        environment: Environment of the engines' processes; None derives it from the hardware.
+
+    Attributes:
+        address: Path of the socket.
     """
 
     def __init__(
@@ -122,6 +132,7 @@ class EngineHost:
         self._starting = threading.Lock()
         self._channels: set[Channel] = set()
         self._closed = False
+        # mkdtemp gives the folder permissions for the current user alone.
         self._folder = Path(tempfile.mkdtemp(prefix="tutelage-engine-"))
         self.address = str(self._folder / "socket")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -130,17 +141,17 @@ class EngineHost:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> EngineHost:
-        """Itself, listening."""
+        """Returns the host, which already listens."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
+        """Closes the host."""
         self.close()
 
     def close(self) -> None:
-        """Stop listening and end every engine; twice is not an error."""
+        """Stops listening and ends every engine. Closing twice is allowed."""
         self._closed = True
-        # accept() does not wake up when the listener is closed under it; a last visitor wakes it.
+        # Closing the listener does not wake up accept(), so one last connection does.
         with (
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor,
@@ -156,7 +167,7 @@ class EngineHost:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Process ids of the engines that run."""
+        """Process ids of the running engines."""
         return tuple(
             pid for engine in self._engines.values() if (pid := engine.process.pid) is not None
         )
@@ -175,7 +186,7 @@ class EngineHost:
             threading.Thread(target=self._serve, args=(channel,), daemon=True).start()
 
     def _serve(self, channel: Channel) -> None:
-        """One run, until it closes its end."""
+        """Serves one run until it closes its end."""
         try:
             start = channel.receive()
             assert start is not None
@@ -185,18 +196,20 @@ class EngineHost:
                 if message["op"] == "ask":
                     self._relay(engine, channel, message)
                 elif message["op"] in ("sleep", "wake"):
-                    # Another run may need the engine at this moment, so it stays awake.
+                    # The engine stays awake, because another run may need it at any moment.
                     channel.send({"op": {"sleep": "slept", "wake": "woke"}[message["op"]]})
         except ChannelClosed:
             pass
         except TeacherError as error:
-            with contextlib.suppress(ChannelClosed):  # the client adds what to do
-                channel.send({"op": "broken", "message": str(error).split(" What was answered")[0]})
+            # Only the failure itself is passed on; the client adds its own advice.
+            with contextlib.suppress(ChannelClosed):
+                channel.send({"op": "broken", "message": str(error).split(f" {KEPT}")[0]})
         finally:
             self._channels.discard(channel)
             channel.close()
 
     def _engine(self, start: dict[str, Any]) -> _Engine:
+        # One lock around looking up and starting, so that two runs never load the same model.
         key = json.dumps(start, sort_keys=True)
         with self._starting:
             engine = self._engines.get(key)
@@ -218,9 +231,15 @@ class EngineHost:
             return engine
 
     def _relay(self, engine: _Engine, channel: Channel, ask: dict[str, Any]) -> None:
-        """Pass a batch on and its replies back, under a number that is the host's own; until the run aborts it or goes."""
+        """Passes a batch on and its replies back, until the run aborts it or disconnects.
+
+        Towards the engine the batch has a number of the host's own, because runs number their
+        batches independently.
+        """
+        # A sign of life keeps the run from taking the engine for dead while another has its turn.
         while not engine.turn.acquire(timeout=_WAIT_SECONDS):
-            channel.send({"op": "waiting"})  # so that the run does not take the engine for dead
+            channel.send({"op": "waiting"})
+        # Alternate between the engine's replies and the run's abort, until all replies are back.
         left = len(ask["requests"])
         try:
             engine.batch += 1
@@ -236,12 +255,12 @@ class EngineHost:
                     channel.send({**message, "batch": ask["batch"]})
                 elif (
                     message is None
-                    and (word := channel.receive(0)) is not None
-                    and word["op"] == "abort"
+                    and (request := channel.receive(0)) is not None
+                    and request["op"] == "abort"
                 ):
                     return
         finally:
-            # Whatever becomes of the engine here, the next run must get its turn.
+            # The next run must get its turn, even if the engine just died.
             try:
                 if left and engine.process.pid is not None:
                     engine.process.send({"op": "abort"})
@@ -250,5 +269,5 @@ class EngineHost:
 
 
 def shared_address() -> str:
-    """The host that this process's environment names; "" for none."""
+    """Returns the address of the host in this process's environment; "" without one."""
     return os.environ.get(ADDRESS, "")

@@ -1,7 +1,8 @@
-"""vLLM in a process of its own: spawned, watched, and ended with the run.
+"""vLLM in a child process, started on demand and ended with the run.
 
-The engine starts at the first request that needs it, so that a run that is answered from the cache never loads a model. Replies
-stream back as they finish. The process is started by exec (never fork), so it inherits no CUDA, no threads and no locks.
+The engine starts at the first request to reach it, so a run answered from the cache never loads a
+model. Replies stream back as they finish. The process is started by exec (never by fork), so it
+inherits no CUDA context, threads or locks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
@@ -44,7 +45,13 @@ _MAX_CHOICES = 128
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Resident memory of the teacher's process, in bytes, before and after it handed memory over."""
+    """Resident memory of the teacher's process around a hand-over.
+
+    Attributes:
+        lifecycle: The configured lifecycle.
+        before: Bytes before the hand-over; 0 if no engine was running.
+        after: Bytes after the hand-over.
+    """
 
     lifecycle: str
     before: int
@@ -52,37 +59,44 @@ class HandOver:
 
 
 class VllmTeacher:
-    """vLLM behind the teacher protocol.
+    """vLLM in a child process, on a CPU or GPU as found.
 
     Args:
-        model: a folder, a hub id, or "embedded".
-        dtype: "auto", "float32", "bfloat16" or "float16"; see :func:`tutelage.teacher.engines.hardware.resolve_dtype`.
-        max_model_len: prompt and completion together, in tokens.
-        kv_cache_gb: size of the key-value cache on a CPU.
-        gpu_memory_utilization: share of the GPU's memory that the engine takes.
-        seed: the engine's own seed; every request brings its own as well.
-        start_timeout: seconds until the engine must be ready.
-        reply_timeout: seconds without any reply after which the engine is given up.
-        chunk_size: requests that are inside the engine at once.
-        trust_remote_code: run code that comes with the model.
-        revision: the hub revision; "" is the newest.
-        log_path: where the process's own output goes; a temporary file when None.
-        lifecycle: what :meth:`hand_over` does: "resident" nothing, "sleep" put the engine to sleep (GPU only), "restart" end its
-            process until the next request.
+        model: Folder of a Hugging Face model, a hub id, or "embedded" for the embedded
+            SmolLM2-135M-Instruct.
+        dtype: Number type of weights and activations. "auto" is float32 on a CPU, and bfloat16
+            (float16 on older devices) on a GPU; see
+            :func:`tutelage.teacher.engines.hardware.resolve_dtype`.
+        max_model_len: Longest prompt and completion together, in tokens. Longer prompts are refused
+            one by one.
+        kv_cache_gb: Size of the key-value cache on a CPU, in GiB. Ignored on a GPU.
+        gpu_memory_utilization: Share of the GPU's memory to reserve, in (0, 1]. Ignored on a CPU.
+        seed: Seed of the engine. Sampling does not depend on it, because every request has a seed.
+        start_timeout: Longest wait until the engine is ready, in seconds.
+        reply_timeout: Longest wait without any reply, in seconds. After that the engine is ended.
+        chunk_size: Largest number of requests inside the engine at once; at least 1.
+        trust_remote_code: Whether to run code shipped with the model.
+        revision: Hub revision (branch, tag or commit); "" is the main branch.
+        log_path: File to append the process's output to; None uses a temporary file.
+        lifecycle: The engine while the student trains (see :meth:`hand_over`): "resident" keeps it
+            as it is, "sleep" puts it to sleep (GPU only), and "restart" ends its process until the
+            next request.
 
     Raises:
-        ConfigError: an unknown lifecycle, or "sleep" on a CPU.
-        TeacherError: vLLM is not installed, or the model's path holds no model.
+        ConfigError: The lifecycle is unknown or is "sleep" on a CPU, or ``chunk_size`` is below 1.
+        TeacherError: vLLM is not installed, or ``model`` is a path without a model.
     """
 
+    runs_engine_process = True
+    """Marks an engine in a process of its own, which many runs can share."""
     child_module = "tutelage.teacher.engines.vllm_child"
-    """The module that the engine's process runs."""
+    """Python module to run in the engine's process."""
 
     def __init__(
         self,
         model: str,
         *,
-        dtype: str = "auto",
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         max_model_len: int = 2048,
         kv_cache_gb: float = 2.0,
         gpu_memory_utilization: float = 0.5,
@@ -93,16 +107,18 @@ class VllmTeacher:
         trust_remote_code: bool = False,
         revision: str = "",
         log_path: Path | None = None,
-        lifecycle: str = "resident",
+        lifecycle: Literal["resident", "sleep", "restart"] = "resident",
     ) -> None:
+        # Check everything that needs no engine, so that mistakes surface before any loading.
         if lifecycle not in _LIFECYCLES:
             raise ConfigError(did_you_mean("teacher.lifecycle", lifecycle, _LIFECYCLES))
         if chunk_size < 1:
-            raise ConfigError(f"teacher.chunk_size is {chunk_size}; it must be at least 1")
+            raise ConfigError(f"teacher.chunk_size is {chunk_size}; it must be at least 1.")
         self._hardware, self._version = vllm_hardware()
         if lifecycle == "sleep" and self._hardware.device == "cpu":
             raise ConfigError(
-                "teacher.lifecycle=sleep needs a GPU: vLLM cannot sleep on a CPU. Use resident or restart."
+                "teacher.lifecycle=sleep needs a GPU, because vLLM cannot sleep on a CPU. Use "
+                "resident or restart."
             )
         self._model = resolve_model(model)
         self._dtype = resolve_dtype(dtype, self._hardware)
@@ -117,6 +133,7 @@ class VllmTeacher:
         self._revision = revision
         self._log_path = log_path
         self._lifecycle = lifecycle
+        # State of the engine, which starts at the first request.
         self._fingerprint = ""
         self._tokenizer: Any = None
         self._process: EngineLink | None = None
@@ -127,7 +144,10 @@ class VllmTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """Names the model's content, vLLM's version, device, number type and context length. Starts nothing."""
+        """Identifies the model's content, vLLM's version, device, number type and context length.
+
+        Reading it does not start the engine.
+        """
         if not self._fingerprint:
             self._fingerprint = fingerprint_of(
                 "vllm",
@@ -141,16 +161,16 @@ class VllmTeacher:
 
     @property
     def hardware(self) -> Hardware:
-        """What the engine runs on."""
+        """The hardware of the engine."""
         return self._hardware
 
     @property
     def pid(self) -> int | None:
-        """Process id of the engine; None while there is none."""
+        """Process id of the engine; None while none is running."""
         return self._process.pid if self._process is not None else None
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, with no special tokens added; done here, without the engine."""
+        """Returns the token ids of each text, without special tokens and without the engine."""
         with self._lock:
             if self._tokenizer is None:
                 self._tokenizer = load_tokenizer(
@@ -159,16 +179,20 @@ class VllmTeacher:
             return token_ids(self._tokenizer, texts)
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
-        """Answer every request, in order; see :class:`tutelage.teacher.base.Teacher`.
+        """Answers every request, in order, and starts the engine if necessary.
+
+        Threads take turns. Requests enter the engine sorted by prompt, so that shared prefixes are
+        computed once.
 
         Raises:
-            TeacherError: the engine did not start, died, or went silent; every reply before that was given to ``on_reply``.
-            ValueError: an id occurs twice.
+            TeacherError: The engine did not start, died, or stopped answering. Earlier replies have
+                been passed to ``on_reply``.
+            ValueError: An id occurs twice.
         """
         collector = ReplyCollector(requests, on_reply)
         with self._lock:
             if self._closed:
-                raise TeacherError("the teacher was closed and asked again; build a new one.")
+                raise TeacherError("the teacher was asked after it was closed; build a new one.")
             if not requests:
                 return []
             sent = self._split_off_refused(requests, collector.keep)
@@ -177,7 +201,14 @@ class VllmTeacher:
             return collector.in_order()
 
     def hand_over(self) -> HandOver:
-        """Give memory back, as the lifecycle says, and log the process's resident memory before and after."""
+        """Frees memory according to ``lifecycle``, and logs the process's resident memory.
+
+        Returns:
+            The lifecycle, and the resident memory before and after.
+
+        Raises:
+            TeacherError: The engine died or stopped answering.
+        """
         with self._lock:
             before = self._process.resident_bytes() if self._process else 0
             if self._lifecycle == "restart":
@@ -189,7 +220,7 @@ class VllmTeacher:
                 self._lifecycle, before, (self._process.resident_bytes() if self._process else 0)
             )
         _LOG.info(
-            "teacher handed over (%s): %.2f GB before, %.2f GB after",
+            "teacher hand-over (%s): %.2f GB before, %.2f GB after",
             done.lifecycle,
             done.before / 2**30,
             done.after / 2**30,
@@ -197,7 +228,7 @@ class VllmTeacher:
         return done
 
     def close(self) -> None:
-        """End the engine's process, with force where it does not go; closing twice is not an error."""
+        """Ends the engine's process, by force if necessary. Closing twice is allowed."""
         with self._lock:
             self._end()
             self._closed = True
@@ -205,7 +236,7 @@ class VllmTeacher:
     def _split_off_refused(
         self, requests: Sequence[Request], keep: Callable[[Reply], None]
     ) -> list[Request]:
-        """Answer what needs no engine to be refused, and sort the rest so that shared prefixes meet."""
+        """Refuses invalid requests without the engine, and returns the others sorted by prompt."""
         sent: list[Request] = []
         for request in requests:
             if (
@@ -215,7 +246,10 @@ class VllmTeacher:
                 keep(
                     Reply(
                         request.id,
-                        error=f"a score takes 1 to {_MAX_CHOICES} choices, this one has {len(request.choices)}",
+                        error=(
+                            f"a score takes 1 to {_MAX_CHOICES} choices, this one has "
+                            f"{len(request.choices)}"
+                        ),
                     )
                 )
             else:
@@ -223,6 +257,7 @@ class VllmTeacher:
         return sorted(sent, key=lambda request: request.prompt)
 
     def _exchange(self, requests: list[Request], keep: Callable[[Reply], None]) -> None:
+        # Send the whole batch; the child keeps its engine's window full by itself.
         process = self._running()
         self._batch += 1
         kinds = ("score", "generate")
@@ -234,27 +269,28 @@ class VllmTeacher:
         left = len(requests)
         try:
             process.send(
-                {"op": "ask", "batch": self._batch, "requests": messages}, "before it was asked"
+                {"op": "ask", "batch": self._batch, "requests": messages}, "before the batch"
             )
             while left:
                 message = process.receive(
                     self._reply_timeout,
                     f"{len(requests) - left} of {len(requests)} requests were answered",
                 )
-                # Replies of an earlier batch that was given up half-way are of no use to anyone.
+                # Late replies of an earlier, interrupted batch are ignored.
                 if message["op"] == "reply" and message["batch"] == self._batch:
                     left -= 1
                     keep(_to_reply(requests[message["index"]], message))
         finally:
-            # Ctrl-C, or an on_reply that raised: what is still inside the engine belongs to nobody.
+            # After Ctrl-C or an error in on_reply, nobody waits for the requests in the engine.
             if left and process.pid is not None:
                 with contextlib.suppress(TeacherError):
                     process.send({"op": "abort"})
 
     def _running(self) -> EngineLink:
-        """The engine's process, started or woken when need be."""
+        """Returns the engine's process, after starting or waking it if necessary."""
         if self._process is None or self._process.pid is None:
             self._end()
+            # A shared host if the environment names one, and otherwise a child of this process.
             started = time.monotonic()
             start = {"op": "start", "engine": self.engine_arguments(), "window": self._chunk_size}
             if host := shared_address():
@@ -294,7 +330,7 @@ class VllmTeacher:
         self._asleep = False
 
     def engine_arguments(self) -> dict[str, Any]:
-        """What vLLM's ``LLM`` is made with."""
+        """Returns the keyword arguments of ``vllm.LLM``."""
         arguments: dict[str, Any] = {
             "model": self._model,
             "dtype": self._dtype,
@@ -306,19 +342,21 @@ class VllmTeacher:
             "disable_log_stats": True,
         }
         if self._hardware.device == "cpu":
-            # The default block of 128 tokens never caches a short shared prefix; 16 is refused on a CPU.
+            # The default block of 128 tokens never caches a short shared prefix, and vLLM refuses
+            # blocks of 16 on a CPU.
             arguments |= {
                 "enforce_eager": True,
                 "block_size": 32,
                 "kv_cache_memory_bytes": int(self._kv_cache_gb * 2**30),
             }
-            # vLLM 0.32 rewinds the generator of a seeded request whose prompt is split over two steps, and a CPU generator cannot be
-            # rewound: the engine dies. So no prompt is split.
+            # vLLM 0.32 rewinds the generator of a seeded request if its prompt is split over two
+            # steps. A CPU generator cannot be rewound, so a split prompt would kill the engine.
             arguments |= {
                 "enable_chunked_prefill": False,
                 "max_num_batched_tokens": max(4096, self._max_model_len),
             }
         else:
+            # Sleep mode needs a special allocator, so it is enabled only on demand.
             arguments |= {
                 "gpu_memory_utilization": self._gpu_memory_utilization,
                 "enable_sleep_mode": self._lifecycle == "sleep",
@@ -331,8 +369,11 @@ def _to_reply(request: Request, message: dict[str, Any]) -> Reply:
     if not error and isinstance(request, GenerateRequest) and request.json_schema:
         try:
             structured.validate(message["text"], request.json_schema)
-        except ValueError as wrong:
-            error = f"the reply {wrong}; it ended by {message['finish_reason']!r} (by 'length': raise max_tokens)"
+        except ValueError as mismatch:
+            error = (
+                f"the reply {mismatch}; it ended by {message['finish_reason']!r} (by 'length': "
+                "raise max_tokens)"
+            )
     return Reply(
         id=request.id,
         text=message["text"],

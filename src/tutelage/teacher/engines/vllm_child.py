@@ -1,9 +1,12 @@
-"""The process that vLLM lives in. Started by :mod:`tutelage.teacher.engines.vllm`; the only file that imports vllm.
+"""The child process that runs vLLM. This is the only file that imports vllm.
+
+:mod:`tutelage.teacher.engines.vllm` starts it as::
 
     python -m tutelage.teacher.engines.vllm_child <file descriptor of its end of the socket pair>
 
-In: ``start`` (engine arguments), ``ask`` (a batch), ``abort``, ``sleep``, ``wake``, ``close``. Out: ``ready`` or ``failed``, then a
-``reply`` for each request as it finishes, ``done`` after a batch, ``slept``, ``woke``, and ``broken`` when the engine raised.
+Messages in: ``start`` (engine arguments), ``ask`` (a batch), ``abort``, ``sleep``, ``wake`` and
+``close``. Messages out: ``ready`` or ``failed``, then one ``reply`` per request as it finishes,
+``done`` after a batch, ``slept``, ``woke``, and ``broken`` after an exception of the engine.
 """
 
 from __future__ import annotations
@@ -26,14 +29,20 @@ _PARENT_POLL_SECONDS = 1.0
 
 
 class EngineLoop:
-    """Feeds the engine from the parent's messages and sends every reply back in the step that finished it."""
+    """Feeds the parent's requests to the engine and sends every reply back as soon as it finishes.
+
+    Args:
+        channel: Channel to the parent, for replies.
+        messages: The parent's messages, as they arrive.
+        llm: The ``vllm.LLM`` to serve.
+        window: Largest number of requests inside the engine at once.
+    """
 
     def __init__(
-        self, channel: Channel, collector: queue.SimpleQueue[dict[str, Any]], llm: Any, window: int
+        self, channel: Channel, messages: queue.SimpleQueue[dict[str, Any]], llm: Any, window: int
     ) -> None:
-        """Serve ``llm``; at most ``window`` requests are inside the engine at once."""
         self._channel = channel
-        self._collector = collector
+        self._messages = messages
         self._llm = llm
         self._engine = llm.llm_engine
         self._tokenizer = llm.get_tokenizer()
@@ -47,8 +56,9 @@ class EngineLoop:
         self._serial = 0
 
     def run(self) -> None:
-        """Serve until ``close``."""
+        """Serves requests until the message ``close``."""
         while True:
+            # Messages first: an abort must not wait for the batch that it aborts.
             busy = bool(self._waiting or self._running)
             message = self._next_message(wait=not busy)
             if message is not None:
@@ -56,6 +66,7 @@ class EngineLoop:
                     return
                 self._obey(message)
                 continue
+            # Then one engine step with a full window, and the replies finished in it.
             while self._waiting and len(self._running) < self._window:
                 self._admit(self._waiting.popleft())
             if self._running:
@@ -67,9 +78,9 @@ class EngineLoop:
 
     def _next_message(self, *, wait: bool) -> dict[str, Any] | None:
         if wait:
-            return self._collector.get()
+            return self._messages.get()
         try:
-            return self._collector.get_nowait()
+            return self._messages.get_nowait()
         except queue.Empty:
             return None
 
@@ -77,7 +88,8 @@ class EngineLoop:
         if message["op"] == "ask":
             self._batch = message["batch"]
             requests = message["requests"]
-            # One call of the fast tokenizer for the whole batch: it runs in parallel, and lengths are known before anything is sent.
+            # One call of the fast tokenizer for the whole batch: it runs in parallel, and every
+            # length is known before anything enters the engine.
             ids = self._tokenizer([request["prompt"] for request in requests])["input_ids"]
             for request, prompt_ids in zip(requests, ids, strict=True):
                 request["ids"] = list(prompt_ids)
@@ -109,7 +121,7 @@ class EngineLoop:
                 name, {"prompt_token_ids": ids}, self._parameters(request)
             )
         except (ValueError, TypeError, VLLMClientError) as error:
-            # vLLM's own refusal of one request, for instance a schema with a keyword it cannot compile.
+            # vLLM refuses single requests, for instance a schema with an unsupported keyword.
             self._send(request, error=f"vLLM refused the request: {str(error).strip()[:400]}")
             return
         self._running[name] = request
@@ -119,17 +131,25 @@ class EngineLoop:
         if length == 0:
             return "the prompt is empty; vLLM needs at least one token"
         if length + 1 > self._limit:
-            return f"the prompt has {length} tokens, the engine takes {self._limit - 1}; shorten the prompt or raise teacher.max_model_len"
+            return (
+                f"the prompt has {length} tokens, the engine takes {self._limit - 1}; shorten the "
+                "prompt or raise teacher.max_model_len"
+            )
         wrong = [token for token in request.get("choices", ()) if not 0 <= token < self._vocabulary]
         if wrong:
-            return f"choice {wrong[0]} is no token id of this model, whose vocabulary has {self._vocabulary}"
+            return (
+                f"choice {wrong[0]} is no token id of this model, whose vocabulary has "
+                f"{self._vocabulary}"
+            )
         return ""
 
     def _parameters(self, request: dict[str, Any]) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+        # Only finished outputs are needed; streaming every token would cost time.
         final: Any = RequestOutputKind.FINAL_ONLY
+        # A score needs one token, and the log-probabilities of the choices instead of its own.
         if request["kind"] == "score":
             return SamplingParams(
                 max_tokens=1,
@@ -165,6 +185,7 @@ class EngineLoop:
                 finish=made.finish_reason or "",
             )
             return
+        # The log-probabilities of the choices, at the single position.
         first = made.logprobs[0] if made.logprobs else {}
         missing = [token for token in request["choices"] if token not in first]
         if missing:
@@ -202,23 +223,24 @@ class EngineLoop:
         )
 
 
-def _watch(channel: Channel, collector: queue.SimpleQueue[dict[str, Any]], parent: int) -> None:
-    """Read the parent's messages; end this process when the parent has gone, whatever the engine is doing."""
+def _watch(channel: Channel, messages: queue.SimpleQueue[dict[str, Any]], parent: int) -> None:
+    """Reads the parent's messages, and ends this process at once if the parent is gone."""
     while True:
         try:
             message = channel.receive(_PARENT_POLL_SECONDS)
         except ChannelClosed:
             os._exit(0)
-        # A worker that the parent forked may hold the other end open past the parent's death; the parent's id tells.
+        # A forked worker of the parent may hold the other end open after the parent's death, so the
+        # parent's process id is checked too.
         if message is None:
             if os.getppid() != parent:
                 os._exit(0)
             continue
-        collector.put(message)
+        messages.put(message)
 
 
 def _reason(error: BaseException) -> str:
-    """The last cause that says something, one line, and its kind."""
+    """Returns the kind and message of an error on one line, at most 1,500 characters."""
     lines = [
         line
         for line in "".join(traceback.format_exception_only(error)).splitlines()
@@ -228,17 +250,19 @@ def _reason(error: BaseException) -> str:
 
 
 def main() -> int:
-    """Serve one parent until it closes the channel."""
-    # Ctrl-C reaches the whole foreground group; what happens to the engine is the parent's decision.
+    """Serves one parent until it closes the channel, and returns the exit code."""
+    # Ctrl-C reaches the whole foreground group, but only the parent may end the engine.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A thread reads the channel, so that the parent's death is noticed during long steps.
     end = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(end.fileno(), False)
     channel = Channel(end)
-    collector: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_watch, args=(channel, collector, os.getppid()), daemon=True).start()
-    start = collector.get()
+    messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_watch, args=(channel, messages, os.getppid()), daemon=True).start()
+    start = messages.get()
     if start["op"] == "close":
         return 0
+    # Load the engine, and report a failure in its own words.
     try:
         from vllm import LLM
 
@@ -248,10 +272,12 @@ def main() -> int:
         with contextlib.suppress(ChannelClosed):
             channel.send({"op": "failed", "kind": type(error).__name__, "message": _reason(error)})
         return 1
+    # Loading may have installed other handlers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Serve until the parent closes the channel.
     try:
         channel.send({"op": "ready"})
-        EngineLoop(channel, collector, llm, start["window"]).run()
+        EngineLoop(channel, messages, llm, start["window"]).run()
         llm.llm_engine.engine_core.shutdown()
     except ChannelClosed:
         return 0
@@ -267,5 +293,5 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads of the engine may outlive main; nothing is left to save.
+    # Threads of the engine may outlive main, and nothing is left to save.
     os._exit(code)

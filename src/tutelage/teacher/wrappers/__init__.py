@@ -1,1 +1,1 @@
-"""Wrappers around an engine: cache, budget, transcript."""
+"""Wrappers around an engine: reply cache, transcript and token budget."""

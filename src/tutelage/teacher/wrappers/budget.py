@@ -1,4 +1,4 @@
-"""Counts what a run was billed and what it really spent, and stops it at its limit."""
+"""Counts a run's billed and spent tokens, and stops the run at its limit."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from tutelage.teacher.replies import ask_noting
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and requests so far.
+    """Number of tokens and requests so far.
+
+    Billed tokens ignore the cache and are used for comparisons at equal budget. Spent tokens were
+    actually computed.
 
     Attributes:
-        billed_prompt: prompt tokens of every successful reply, as if nothing had been cached; comparisons at equal budget use this.
-        billed_completion: likewise, completion tokens.
-        spent_prompt: prompt tokens of the replies that were really computed, failed ones included.
-        spent_completion: likewise, completion tokens.
-        requests: replies, of any kind.
-        cached: replies for which nothing was sent.
-        failed: replies with an error.
+        billed_prompt: Prompt tokens of all successful replies, cached or not.
+        billed_completion: Completion tokens of all successful replies, cached or not.
+        spent_prompt: Prompt tokens of all computed replies, including failed ones.
+        spent_completion: Completion tokens of all computed replies, including failed ones.
+        requests: All replies.
+        cached: Replies from the cache.
+        failed: Replies with an error.
     """
 
     billed_prompt: int = 0
@@ -35,16 +38,16 @@ class Usage:
 
     @property
     def billed(self) -> int:
-        """Prompt and completion tokens billed."""
+        """Billed prompt and completion tokens."""
         return self.billed_prompt + self.billed_completion
 
     @property
     def spent(self) -> int:
-        """Prompt and completion tokens really sent."""
+        """Spent prompt and completion tokens."""
         return self.spent_prompt + self.spent_completion
 
     def plus(self, reply: Reply) -> Usage:
-        """This usage with one more reply."""
+        """Returns this usage with one more reply counted."""
         billed, spent = not reply.error, not reply.cached
         return replace(
             self,
@@ -59,47 +62,52 @@ class Usage:
 
 
 class BudgetedTeacher:
-    """Counts every reply of ``inner`` and refuses a batch once the billed tokens have reached ``limit_tokens`` (None: no limit).
+    """Counts every reply, and refuses further batches once the limit of billed tokens is reached.
 
-    A batch that began is finished, so a run may pass its limit by one batch.
+    A batch is never cut short, so a run can exceed its limit by one batch.
+
+    Args:
+        inner: The teacher to ask.
+        limit_tokens: Limit of billed tokens; None for no limit.
     """
 
     def __init__(self, inner: Teacher, limit_tokens: int | None = None) -> None:
-        """Wrap ``inner``."""
         self._inner = inner
         self._limit = limit_tokens
         self._usage = Usage()
 
     @property
     def fingerprint(self) -> str:
-        """The engine's own."""
+        """The engine's fingerprint."""
         return self._inner.fingerprint
 
     @property
     def usage(self) -> Usage:
-        """What was counted so far; it moves while a batch runs."""
+        """Usage so far, updated while a batch runs."""
         return self._usage
 
     @property
     def limit(self) -> int | None:
-        """The limit of billed tokens; None for none."""
+        """Limit of billed tokens; None for no limit."""
         return self._limit
 
     @property
     def left(self) -> int | None:
-        """Billed tokens left, at least 0; None without a limit."""
+        """Billed tokens left before the limit, at least 0; None for no limit."""
         return None if self._limit is None else max(self._limit - self._usage.billed, 0)
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
-        """Answer every request, in order.
+        """Answers every request, in order.
 
         Raises:
-            BudgetExhausted: the limit was reached before this batch; nothing was sent.
-            ValueError: an id occurs twice.
+            BudgetExhausted: The limit was reached before this batch. Nothing was sent.
+            ValueError: An id occurs twice.
         """
+        # Checked before a batch only: a batch cut short would depend on the order of its replies.
         if requests and self._limit is not None and self._usage.billed >= self._limit:
             raise BudgetExhausted(
-                f"{self._usage.billed:,} tokens are billed and the limit is {self._limit:,}; raise budget.tokens to grow further."
+                f"{self._usage.billed:,} tokens are billed and the limit is {self._limit:,}; raise "
+                "budget.tokens to grow further."
             )
 
         def count(_: Request, reply: Reply) -> None:
@@ -108,17 +116,17 @@ class BudgetedTeacher:
         return ask_noting(self._inner, requests, count, on_reply)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, by the engine; costs nothing."""
+        """Returns the engine's token ids of each text, free of charge."""
         return self._inner.tokenize(texts)
 
     def close(self) -> None:
-        """Close the engine."""
+        """Closes the engine."""
         self._inner.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """The usage as plain numbers, for a checkpoint."""
+        """Returns the usage as plain numbers, for a checkpoint."""
         return asdict(self._usage)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's usage."""
+        """Restores the usage of a checkpoint."""
         self._usage = Usage(**state)

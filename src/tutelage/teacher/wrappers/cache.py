@@ -1,4 +1,7 @@
-"""The reproducibility guarantee: what was asked once is never asked again, and every job of a sweep shares it."""
+"""The reply cache: no request is ever computed twice, and all jobs of a sweep share the replies.
+
+Reproducibility rests on this module.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,19 @@ _POLL_SECONDS = 0.1
 
 
 def request_key(fingerprint: str, request: Request) -> str:
-    """Return the key of a request: SHA-256 (64 hex digits) of the canonical JSON of the fingerprint and everything in it but its id."""
+    """Returns the cache key of a request.
+
+    Args:
+        fingerprint: The engine's fingerprint.
+        request: The request; its id is not part of the key.
+
+    Returns:
+        SHA-256 (64 hex digits) of the canonical JSON of the fingerprint and the request.
+    """
     if isinstance(request, GenerateRequest):
         sampling = request.sampling
-        # Written out, not asdict: it is called for every request of a cached run. float() so that 1 and 1.0 are one temperature.
+        # Spelt out because asdict is too slow for every request of a cached run. float() makes 1
+        # and 1.0 the same temperature.
         content: list[object] = [
             "generate",
             request.prompt,
@@ -43,38 +55,47 @@ def request_key(fingerprint: str, request: Request) -> str:
 
 
 class CachedTeacher:
-    """Answers from an SQLite file what is there, asks ``inner`` for the rest, and writes each reply as it arrives.
+    """Answers requests from an SQLite file, and asks ``inner`` only for replies missing from it.
 
-    Identical requests of one batch are asked once. A request that another process is asking at this moment is waited for, not paid
-    twice. Failed replies are handed on and never written.
+    Each reply is written as it arrives. Identical requests of one batch are asked once. A request
+    currently in progress in another process is waited for instead of paid twice. Failed replies are
+    passed on and never written.
+
+    Args:
+        inner: The teacher to ask.
+        path: The SQLite file; created with its folder if missing.
+        claim_seconds: Seconds after which another process's claim on a request expires; see
+            :class:`tutelage.teacher.wrappers.cache_store.CacheStore`.
+
+    Raises:
+        TeacherError: The file cannot be used.
     """
 
     def __init__(self, inner: Teacher, path: Path, *, claim_seconds: float = 600.0) -> None:
-        """Wrap ``inner``; see :class:`tutelage.teacher.wrappers.cache_store.CacheStore` for the file and its errors."""
         self._inner = inner
         self._path = path
         self._store = CacheStore(path, claim_seconds=claim_seconds)
 
     @property
     def fingerprint(self) -> str:
-        """The engine's own."""
+        """The engine's fingerprint."""
         return self._inner.fingerprint
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, by the engine."""
+        """Returns the engine's token ids of each text."""
         return self._inner.tokenize(texts)
 
     def close(self) -> None:
-        """Close the file and the engine."""
+        """Closes the file and the engine."""
         self._store.close()
         self._inner.close()
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
-        """Answer every request, in order; what the file holds comes back with ``cached`` set.
+        """Answers every request, in order; replies from the file have ``cached`` set.
 
         Raises:
-            TeacherError: the engine or the file failed; what was answered before is in the file.
-            ValueError: an id occurs twice.
+            TeacherError: The engine or the file failed. Earlier replies are in the file.
+            ValueError: An id occurs twice.
         """
         collector = ReplyCollector(requests, on_reply)
         fingerprint = self.fingerprint
@@ -83,7 +104,7 @@ class CachedTeacher:
             waiting.setdefault(bytes.fromhex(request_key(fingerprint, request)), []).append(request)
 
         def deliver(key: bytes, reply: Reply) -> None:
-            # Only the first of identical requests was sent.
+            # Only the first of identical requests was sent, so the others count as cached.
             for position, request in enumerate(waiting.pop(key)):
                 collector.keep(
                     _named(
@@ -91,6 +112,8 @@ class CachedTeacher:
                     )
                 )
 
+        # Each pass answers from the file, then claims and asks the rest. Requests claimed by
+        # another process stay in the loop until its replies are in the file or its claims expire.
         while waiting:
             found = self._store.get(list(waiting))
             for key, text in found.items():
@@ -105,6 +128,7 @@ class CachedTeacher:
     def _ask_inner(
         self, claimed: dict[bytes, Request], deliver: Callable[[bytes, Reply], None]
     ) -> None:
+        # Written as they arrive, so that a killed run loses no reply.
         keys = {request.id: key for key, request in claimed.items()}
         renewed = time.monotonic()
 
@@ -114,10 +138,12 @@ class CachedTeacher:
             if not reply.error:
                 self._store.put(key, _written(reply))
             deliver(key, reply)
+            # A long batch keeps its claims alive.
             if time.monotonic() - renewed > _RENEW_SECONDS:
                 self._store.renew()
                 renewed = time.monotonic()
 
+        # Claims are released even after a failure, so that other processes can ask.
         try:
             answered = self._inner.ask(list(claimed.values()), arrived)
             for reply in answered:
@@ -125,7 +151,9 @@ class CachedTeacher:
                     arrived(reply)
             if keys:
                 raise TeacherError(
-                    f"the engine gave no reply to {len(keys)} of {len(claimed)} requests, the first is {next(iter(keys))!r}."
+                    f"the engine gave no reply to {len(keys)} of {len(claimed)} requests, starting "
+                    f"with {next(iter(keys))!r}. This is a fault of the engine. Run again; the "
+                    "replies that did arrive are cached."
                 )
         finally:
             self._store.release(claimed)
@@ -144,7 +172,8 @@ class CachedTeacher:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise TeacherError(
-                f"the teacher's cache {self._path} holds a reply that cannot be read ({error}); move the file away."
+                f"the teacher's cache {self._path} holds an unreadable reply ({error}). Move the "
+                "file away; its replies will be paid for again."
             ) from error
 
 

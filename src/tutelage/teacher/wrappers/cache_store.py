@@ -1,4 +1,7 @@
-"""The file behind the cache: replies by key, and claims on what is being asked, in SQLite. Safe for several processes at once."""
+"""The SQLite file behind the reply cache: replies by key, and claims on requests in progress.
+
+Several processes can use the file at the same time.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,21 @@ from tutelage.errors import TeacherError
 _SCHEMA_VERSION = 1
 _BUSY_SECONDS = 60.0
 _AT_ONCE = 500
-"""Keys a statement; SQLite allows 999 parameters in old builds."""
+"""Keys per statement; old builds of SQLite allow 999 parameters."""
 
 
 class CacheStore:
-    """Replies (as JSON texts) by key, and short-lived claims that keep two processes from paying for one request.
+    """Replies (JSON text) by key, and short-lived claims on requests in progress.
+
+    Claims keep two processes from paying for the same request.
 
     Args:
-        path: the database file; made with its folder when it is not there.
-        claim_seconds: a claim that was not renewed for so long is void. Claims of dead processes of this machine are void at once.
+        path: The database file; created with its folder if missing.
+        claim_seconds: Seconds after which a claim expires unless renewed. Claims of dead processes
+            on this machine are void at once.
 
     Raises:
-        TeacherError: the file cannot be used; the message names it and says what to do.
+        TeacherError: The file cannot be used.
     """
 
     def __init__(self, path: Path, *, claim_seconds: float = 600.0) -> None:
@@ -50,50 +56,63 @@ class CacheStore:
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
-        # In WAL this survives kill -9 at any moment; only a power cut can lose the last replies, and never the file.
+        # With WAL this survives kill -9 at any moment. A power cut can lose the last replies, but
+        # never the file.
         self._db.execute("PRAGMA synchronous=NORMAL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version not in (0, _SCHEMA_VERSION):
             raise TeacherError(
-                f"the cache {self._path} has format {version}, this version reads {_SCHEMA_VERSION}; name another teacher.cache."
+                f"the cache {self._path} has format {version}, but this version of tutelage reads "
+                f"format {_SCHEMA_VERSION}. Set teacher.cache to another file."
             )
         self._db.execute(
-            "CREATE TABLE IF NOT EXISTS replies (key BLOB PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS replies "
+            "(key BLOB PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID"
         )
         self._db.execute(
-            "CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, owner TEXT NOT NULL, renewed REAL NOT NULL) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS claims "
+            "(key BLOB PRIMARY KEY, owner TEXT NOT NULL, renewed REAL NOT NULL) WITHOUT ROWID"
         )
         if version == 0:
             self._db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, str]:
-        """The replies that are there."""
+        """Returns the stored replies by key; missing keys are left out."""
         found: dict[bytes, str] = {}
         with self._lock, self._plain_errors():
-            for some in _portions(keys):
-                marks = ",".join("?" * len(some))
+            for chunk in _chunks(keys):
+                marks = ",".join("?" * len(chunk))
                 found.update(
                     self._db.execute(
-                        f"SELECT key, reply FROM replies WHERE key IN ({marks})", some
+                        f"SELECT key, reply FROM replies WHERE key IN ({marks})", chunk
                     ).fetchall()
                 )
         return found
 
     def put(self, key: bytes, reply: str) -> None:
-        """Write one reply and drop its claim, durably once this returns."""
+        """Writes one reply and releases its claim; both survive ``kill -9`` once this returns."""
         with self._lock, self._plain_errors(), self._transaction():
             self._db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, reply))
             self._db.execute("DELETE FROM claims WHERE key = ?", (key,))
 
     def claim(self, keys: Sequence[bytes]) -> list[bytes]:
-        """Claim those keys that have no reply and that no living process has claimed; return them in the given order."""
+        """Claims keys for this process.
+
+        Args:
+            keys: Keys of the wanted requests.
+
+        Returns:
+            The keys now claimed, in the given order: those without a reply and without a valid
+            claim of another process.
+        """
+        # Answered and validly claimed keys are taken; the rest is claimed in the same transaction.
         now = time.time()
         with self._lock, self._plain_errors(), self._transaction():
             taken = set(self.get(keys))
-            for some in _portions(keys):
-                marks = ",".join("?" * len(some))
+            for chunk in _chunks(keys):
+                marks = ",".join("?" * len(chunk))
                 rows = self._db.execute(
-                    f"SELECT key, owner, renewed FROM claims WHERE key IN ({marks})", some
+                    f"SELECT key, owner, renewed FROM claims WHERE key IN ({marks})", chunk
                 ).fetchall()
                 alive = {owner: self._alive(owner) for owner in {owner for _, owner, _ in rows}}
                 taken.update(
@@ -109,14 +128,14 @@ class CacheStore:
         return mine
 
     def renew(self) -> None:
-        """Say that the work behind this process's claims goes on."""
+        """Renews every claim of this process, because its requests are still in progress."""
         with self._lock, self._plain_errors():
             self._db.execute(
                 "UPDATE claims SET renewed = ? WHERE owner = ?", (time.time(), self._owner)
             )
 
     def release(self, keys: Iterable[bytes]) -> None:
-        """Give up this process's claims on ``keys``."""
+        """Releases this process's claims on ``keys``."""
         with self._lock, self._plain_errors(), self._transaction():
             self._db.executemany(
                 "DELETE FROM claims WHERE key = ? AND owner = ?",
@@ -124,19 +143,21 @@ class CacheStore:
             )
 
     def __len__(self) -> int:
-        """How many replies are kept."""
+        """Number of stored replies."""
         with self._lock, self._plain_errors():
             return int(self._db.execute("SELECT count(*) FROM replies").fetchone()[0])
 
     def close(self) -> None:
-        """Close the file; twice is not an error."""
+        """Closes the file. Closing twice is allowed."""
         with self._lock:
             self._db.close()
 
     def _alive(self, owner: str) -> bool:
         host, pid, created = owner.rsplit(":", 2)
+        # Processes on other machines cannot be checked; their claims end by age alone.
         if host != socket.gethostname():
             return True
+        # Process ids are reused, so the time of creation must match too.
         try:
             return f"{psutil.Process(int(pid)).create_time():.2f}" == created
         except psutil.NoSuchProcess:
@@ -149,7 +170,7 @@ class CacheStore:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            # After "disk is full" SQLite may have rolled back by itself.
+            # SQLite may already have rolled back by itself, for instance on a full disk.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -159,27 +180,40 @@ class CacheStore:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            said = str(error).lower()
+            # The message tells the cause, for errors of SQLite and of the system alike.
+            reason = str(error).lower()
             if any(
-                word in said
+                word in reason
                 for word in ("disk is full", "disk i/o", "no space", "database or disk")
             ):
-                todo = "The disk is full or failing: free some space and run again; every reply that came before is kept."
+                advice = (
+                    "The disk is full or failing: free some space and run again. Every earlier "
+                    "reply is kept."
+                )
             elif any(
-                word in said for word in ("not a database", "malformed", "corrupt", "encrypted")
+                word in reason for word in ("not a database", "malformed", "corrupt", "encrypted")
             ):
-                todo = "The file is broken or is no cache of this program: move it away (the replies in it are paid again), or name another."
-            elif "locked" in said or "busy" in said:
-                todo = f"Another process held it for more than {_BUSY_SECONDS:g} seconds; see which one, or name another file."
-            elif "closed" in said:
-                todo = "The teacher was closed and asked again; build a new one."
+                advice = (
+                    "The file is damaged, or is not a cache of tutelage: move it away (its replies "
+                    "will be paid for again), or set teacher.cache to another file."
+                )
+            elif "locked" in reason or "busy" in reason:
+                advice = (
+                    f"Another process locked it for more than {_BUSY_SECONDS:g} seconds. Stop that "
+                    "process, or set teacher.cache to another file."
+                )
+            elif "closed" in reason:
+                advice = "The teacher was asked after it was closed; build a new one."
             else:
-                todo = "Check that the folder exists and may be written, or name another file with teacher.cache."
+                advice = (
+                    "Check that the folder exists and is writable, or set teacher.cache to another "
+                    "file."
+                )
             raise TeacherError(
-                f"the teacher's cache {self._path} failed: {error}. {todo}"
+                f"the teacher's cache {self._path} failed: {error}. {advice}"
             ) from error
 
 
-def _portions(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+def _chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     for start in range(0, len(keys), _AT_ONCE):
         yield keys[start : start + _AT_ONCE]

@@ -1,4 +1,4 @@
-"""Every request with its reply, for people to read afterwards."""
+"""The transcript: every request with its reply, for people to read afterwards."""
 
 from __future__ import annotations
 
@@ -13,33 +13,37 @@ from tutelage.teacher.replies import ask_noting
 
 
 class TranscriptTeacher:
-    """Appends ``{"request": …, "reply": …}`` to a file as each reply arrives, cached and failed ones included.
+    """Appends ``{"request": …, "reply": …}`` to a JSON Lines file as each reply arrives.
 
-    Requests hold prompts and settings only; keys and addresses of servers never reach this layer.
+    Cached and failed replies are included. Requests contain prompts and settings only; API keys and
+    server addresses never reach this layer.
+
+    Args:
+        inner: The teacher to ask.
+        path: The file; created with its folder by the first batch.
     """
 
     def __init__(self, inner: Teacher, path: Path) -> None:
-        """Wrap ``inner``; the file is opened at the first reply."""
         self._inner = inner
         self._path = path
 
     @property
     def fingerprint(self) -> str:
-        """The engine's own."""
+        """The engine's fingerprint."""
         return self._inner.fingerprint
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
-        """Answer every request, in order.
+        """Answers every request, in order, and writes each reply as it arrives.
 
         Raises:
-            TeacherError: the engine failed, or the file cannot be written.
-            ValueError: an id occurs twice.
+            TeacherError: The engine failed, or the file cannot be written.
+            ValueError: An id occurs twice.
         """
         if not requests:
             return self._inner.ask(requests, on_reply)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # A line that a killed run left half-written must not swallow the next one.
+            # A half-written line of a killed run must not swallow the next one.
             broken = _ends_inside_a_line(self._path)
             with self._path.open("a", encoding="utf-8") as file:
                 if broken:
@@ -63,24 +67,28 @@ class TranscriptTeacher:
             raise self._unwritable(error) from error
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, by the engine; not written down."""
+        """Returns the engine's token ids of each text; they are not written to the file."""
         return self._inner.tokenize(texts)
 
     def close(self) -> None:
-        """Close the engine."""
+        """Closes the engine."""
         self._inner.close()
 
     def _unwritable(self, error: OSError) -> TeacherError:
         return TeacherError(
             f"the transcript {self._path} cannot be written: {error.strerror or error}. "
-            "Free some space or make the folder writable, and run again."
+            "Free some disk space or make the folder writable, and run again."
         )
 
 
 def spent_tokens(path: Path) -> int:
-    """Tokens of the replies in a transcript that were really computed, in every process that wrote to it.
+    """Counts the spent tokens of a transcript: those of all replies not taken from the cache.
 
-    After ``kill -9`` this is the true count: what was spent after the last checkpoint is in the transcript and in no checkpoint.
+    The count covers every process that wrote to the file. It stays correct after ``kill -9``,
+    because tokens spent after the last checkpoint are in the transcript but in no checkpoint.
+
+    Args:
+        path: The transcript; a missing file counts as 0 tokens.
     """
     if not path.is_file():
         return 0
@@ -90,7 +98,7 @@ def spent_tokens(path: Path) -> int:
             try:
                 reply = json.loads(line)["reply"]
             except (ValueError, KeyError):
-                continue  # a line that a killed run left half-written; at most one request's tokens
+                continue  # Half-written line of a killed run: at most one request is missed.
             total += 0 if reply["cached"] else reply["prompt_tokens"] + reply["completion_tokens"]
     return total
 
@@ -98,6 +106,7 @@ def spent_tokens(path: Path) -> int:
 def _ends_inside_a_line(path: Path) -> bool:
     if not path.is_file() or path.stat().st_size == 0:
         return False
+    # The last byte of a complete file is a line break.
     with path.open("rb") as file:
         file.seek(-1, 2)
         return file.read(1) != b"\n"

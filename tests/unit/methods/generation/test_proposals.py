@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from tests.helpers.classification import context, prompt_set
+from tests.helpers.methods import pool_labelling
 from tests.helpers.ner import TYPES, knowing, marked, spans, verifier
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.labelling.base import Draft
 from tutelage.methods.generation.acceptance import Acceptance, with_proposals
 from tutelage.methods.generation.writer import Candidate, GenerationSpec, Writer
-from tutelage.methods.pool.method import pool_labelling
 from tutelage.records import Feedback
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.selectors.uncertainty_sampling import RandomChoice
@@ -58,7 +58,7 @@ def test_a_pool_is_labelled_with_the_students_places_from_round_1_on(tmp_path: P
     looks: list[Any] = []
     subject, teacher = verifier(knowing({"acme": "ORG"}), sources=BOTH)
     settings = {"pool_size": None, "first": 1, "rounds": 1, "n_texts": 1, "train_on_shots": False}
-    method = pool_labelling("llkd", None, RandomChoice(), lambda *_: subject, **settings)  # type: ignore[arg-type]
+    method = pool_labelling(None, RandomChoice(), lambda *_: subject, name="llkd", **settings)
     texts = (marked("met acme"), marked("at acme"))
     method.setup(
         context(

@@ -24,8 +24,8 @@ from tests.helpers.augmentation import (
     types_of,
 )
 from tests.helpers.classification import WordTeacher, context, evokd_settings, prompt_set
+from tests.helpers.methods import evokd
 
-from tutelage.methods.evokd.method import evokd
 from tutelage.methods.generation.entity_names import mentions_of
 from tutelage.methods.generation.variants import Marked, noised, renamed
 from tutelage.methods.generation.writer import find_mentions

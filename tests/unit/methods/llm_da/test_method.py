@@ -21,10 +21,10 @@ from tests.helpers.augmentation import (
     standing,
 )
 from tests.helpers.classification import TASK, Heard, WordTeacher, context, prompt_set
+from tests.helpers.methods import llm_da
 from tests.helpers.ner import marked, scored_mention
 
 from tutelage.errors import ConfigError
-from tutelage.methods.llm_da.method import llm_da
 from tutelage.records import Row
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.teacher.base import Reply, Request, ScoreRequest

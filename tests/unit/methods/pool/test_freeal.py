@@ -19,6 +19,7 @@ from tests.helpers.classification import (
     prompt_set,
     scored_text,
 )
+from tests.helpers.methods import freeal
 from tests.helpers.ner import TYPES, knowing, marked, scored_mention
 from tests.helpers.pool import Student, class_of, parts, pool_ground
 from tests.helpers.pool_views import ArrayView
@@ -28,7 +29,7 @@ from tutelage.errors import ConfigError
 from tutelage.labelling.calibration import NoCalibration, TemperatureCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_verify import SpanVerifier
-from tutelage.methods.pool.freeal import FreeAL, freeal
+from tutelage.methods.pool.freeal import FreeAL
 from tutelage.records import Example, Feedback, Outcome
 from tutelage.tasks.ner import NerTask
 from tutelage.teacher.base import Reply, Request

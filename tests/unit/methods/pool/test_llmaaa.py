@@ -17,6 +17,7 @@ from tests.helpers.classification import (
     scored_text,
 )
 from tests.helpers.classification import context as classroom_ground
+from tests.helpers.methods import llmaaa
 from tests.helpers.ner import TYPES, knowing, marked, scored_mention
 from tests.helpers.pool import POOL, Student, class_of, parts, pool_ground
 from tests.helpers.pool_views import ArrayView
@@ -27,7 +28,7 @@ from tutelage.labelling.calibration import NoCalibration, TemperatureCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_extract import SpanExtractor
 from tutelage.labelling.ner_verify import SpanVerifier
-from tutelage.methods.pool.llmaaa import LLMaAA, llmaaa
+from tutelage.methods.pool.llmaaa import LLMaAA
 from tutelage.methods.pool.neighbours import Neighbours
 from tutelage.records import Example, Feedback
 from tutelage.tasks.ner import NerTask
@@ -158,7 +159,7 @@ def test_a_plan_looks_at_no_student(tmp_path: Path) -> None:
         (
             {},
             {"shots": ()},
-            "method=llmaaa picks its demonstrations from the shots, and there are none \\(shots=0, or method.training.gold=none",
+            "method=llmaaa picks its demonstrations from the shots, and there are none \\(shots=0, or training.gold=none",
         ),
     ],
 )

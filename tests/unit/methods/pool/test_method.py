@@ -19,12 +19,13 @@ from tests.helpers.classification import (
     obliging,
     scored_text,
 )
+from tests.helpers.methods import pool_labelling
 from tests.helpers.pool import POOL, Student, class_of, parts, pool_ground
 
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.calibration import BatchCalibration, TemperatureCalibration
 from tutelage.methods.base import MethodContext
-from tutelage.methods.pool.method import PoolLabelling, pool_labelling
+from tutelage.methods.pool.method import PoolLabelling
 from tutelage.records import Example, Feedback
 from tutelage.teacher.base import Reply, Request
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
@@ -222,12 +223,10 @@ def test_no_gold_of_the_pool_reaches_a_method() -> None:
         if isinstance(one, Example) and one.label is not None
     }
     assert known == {one.id for one in (*shots, *DEV)}
-    config.method.training.gold = "none"
+    config.training.gold = "none"
     assert shots_of(config, dataset) == ()
-    config.method.training.gold = "shot"
-    with pytest.raises(
-        ConfigError, match=r"Unknown method.training.gold 'shot'. Did you mean 'shots'"
-    ):
+    config.training.gold = "shot"
+    with pytest.raises(ConfigError, match=r"Unknown training.gold 'shot'. Did you mean 'shots'"):
         shots_of(config, dataset)
 
 

@@ -1,4 +1,4 @@
-"""Early-learning regularisation against a slow reference, its memory, and a checkpoint of it."""
+"""Early-learning regularisation against a slow reference, its averages and their checkpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def test_it_is_its_formula_visit_after_visit(
             memory[index] = [momentum * a + (1 - momentum) * b for a, b in zip(old, p, strict=True)]
             agreement = min(sum(a * b for a, b in zip(p, memory[index], strict=True)), 1 - 1e-4)
             expected = -math.log(p[hard]) + strength * math.log(1 - agreement)
-            # The memory is float32, and the logarithm multiplies its last digits the more, the nearer the agreement is to 1.
+            # The averages are float32, and the logarithm amplifies their rounding error as the
+            # agreement approaches 1.
             bound = 1e-5 + strength * 3e-7 / (1 - agreement)
             assert float(losses[index]) == pytest.approx(expected, rel=1e-6, abs=bound)
 

@@ -1,4 +1,4 @@
-"""What holds for every loss of conf/loss: it is made from its file, both shapes work, and nothing extreme breaks it."""
+"""Every loss of conf/loss: instantiated from its file, in both shapes, with extreme values."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_extreme_logits_and_empty_tokens_give_finite_losses_and_gradients(loss: 
             ids=EXTREME.targets.ids,
             progress=0.5,
         )
-        for _ in range(3):  # what remembers has something to remember
+        for _ in range(3):  # fills the memory of losses with one
             losses = loss(logits, cast)
         assert losses.shape == cast.weights.shape
         assert losses.isfinite().all()
@@ -83,7 +83,7 @@ def test_losses_are_not_weighted_so_words_may_weigh_what_they_like(loss: UnitLos
     logits = torch.randn(2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     even, other = targets([[0, 2, 1], [1, 1, -1]], 3, progress=0.5), deepcopy(loss)
     uneven = replace(even, weights=even.weights * torch.tensor([[0.1, 2.0, 0.5], [0.3, 1.0, 1.0]]))
-    for _ in range(2):  # what remembers has something to remember
+    for _ in range(2):  # fills the memory of losses with one
         losses = loss(logits, even)
         assert torch.equal(other(logits, uneven), losses)
     assert torch.equal(other.keep(losses, uneven), loss.keep(losses, even))

@@ -1,4 +1,4 @@
-"""Meta reweighting against explicit double backward and finite differences, and what it makes of flipped labels."""
+"""Meta-reweighting against double backward and finite differences, and on flipped labels."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def reference(
     guide: Any,
     gold: Targets,
 ) -> list[float]:
-    """Ren et al.'s algorithm 1, literally: a graph through the step, and the derivative by each row's share."""
+    """Ren et al., algorithm 1: a graph through the step, and the derivative by each row's share."""
     names = [
         name
         for name, _ in network.named_parameters()
@@ -270,7 +270,9 @@ def test_frozen_parameters_take_no_part() -> None:
     network.encoder.requires_grad_(False)
     assert MetaReweightedLoss("all").reweigh(network, *rest).tolist() == head.tolist()
     network.requires_grad_(False)
-    with pytest.raises(ConfigError, match=r"loss\.parameters=head: Tiny has no such parameter"):
+    with pytest.raises(
+        ConfigError, match=r"loss\.parameters=head: Tiny has no such trainable parameter"
+    ):
         MetaReweightedLoss().reweigh(network, *rest)
 
 

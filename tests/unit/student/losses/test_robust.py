@@ -75,5 +75,5 @@ def test_weights_are_not_negative(alpha: float, beta: float) -> None:
 
 
 def test_the_logarithm_of_nothing_is_negative() -> None:
-    with pytest.raises(ConfigError, match=r"loss.floor=0.0 stands for the logarithm of 0"):
+    with pytest.raises(ConfigError, match=r"loss.floor=0.0 replaces the logarithm of 0"):
         SymmetricCrossEntropyLoss(floor=0.0)

@@ -1,4 +1,4 @@
-"""Which units a truncated loss leaves out, and when."""
+"""The units TruncatedLoss leaves out at each point of a stage."""
 
 from __future__ import annotations
 

@@ -41,10 +41,11 @@ def test_a_miss_names_the_request_and_the_nearest_prompt(tmp_path):
     replay = ReplayTeacher(path)
     with pytest.raises(
         ReplayMiss,
-        match=r"request 'x' \(generate\): 'play some rock'.*nearest recorded prompt \(\d+ % alike\): 'play some jazz'",
+        match=r"request 'x' \(generate\): 'play some rock'.*"
+        r"most similar recorded prompt \(\d+ % alike\): 'play some jazz'",
     ):
         replay.ask([request("x", "play some rock")])
-    with pytest.raises(ReplayMiss, match="prompt itself was recorded, with other"):
+    with pytest.raises(ReplayMiss, match="same prompt was recorded with other"):
         replay.ask([request("x", "play some jazz", seed=4)])
     with pytest.raises(ReplayMiss, match="no token ids for 'unknown'"):
         replay.tokenize(["unknown"])
@@ -76,14 +77,14 @@ def test_a_recorded_failure_is_played_back_until_an_answer_follows(tmp_path):
 def test_a_recording_of_another_engine_is_not_mixed_with(tmp_path):
     path = tmp_path / "r.jsonl"
     RecordingTeacher(ScriptedTeacher(fingerprint="one"), path).ask([request("a")])
-    with pytest.raises(TeacherError, match="is a recording of one, this run's teacher is two"):
+    with pytest.raises(TeacherError, match="is a recording of one, but this run's teacher is two"):
         RecordingTeacher(ScriptedTeacher(fingerprint="two"), path).ask([request("a")])
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no recording"),
+        (b"", "is not a recording"),
         (b"{}\n", "line 1 .* cannot be read"),
         (b'{"recording": 9, "fingerprint": "f"}\n', "format 9"),
         (b'{"recording": 1, "fingerprint": "f"}\nnot json\n', "line 2 .* cannot be read"),

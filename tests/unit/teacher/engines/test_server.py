@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import threading
 import time
 from typing import Any
 
 import pytest
+from tests.helpers.classification import shipped
 from tests.helpers.fake_server import Answer, FakeServer, completion
 
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest
+from tutelage.teacher.engines import server as server_engine
 from tutelage.teacher.engines.server import ServerTeacher
 
 SCHEMA = '{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}'
@@ -59,7 +62,7 @@ def test_no_more_requests_at_once_than_allowed(server):
     three = threading.Barrier(3)
 
     def together(path, body):
-        # Passes only when three are being served at once; 21 requests are seven such rounds.
+        # Passes only with three requests at once; 21 requests make seven such rounds.
         three.wait(timeout=20)
         time.sleep(0.01)
         return 200, completion("ok")
@@ -114,7 +117,8 @@ def test_lasting_trouble_is_one_error_and_loses_nothing(server):
     server.answer = half
     arrived: list[str] = []
     with pytest.raises(
-        TeacherError, match=r"failed 3 times, at last with: HTTP 503 overloaded.*tutelage doctor"
+        TeacherError,
+        match=r"failed 3 times, most recently with: HTTP 503 overloaded.*tutelage doctor",
     ):
         teacher(server, retries=2).ask(
             [text("1"), text("2", "bad"), text("3")], lambda reply: arrived.append(reply.id)
@@ -124,7 +128,7 @@ def test_lasting_trouble_is_one_error_and_loses_nothing(server):
 
 def test_a_server_that_is_not_there_is_one_error(server):
     server.stop()
-    with pytest.raises(TeacherError, match=r"failed 2 times, at last with: ConnectError"):
+    with pytest.raises(TeacherError, match=r"failed 2 times, most recently with: ConnectError"):
         teacher(server, retries=1).ask([text("1")])
 
 
@@ -233,7 +237,7 @@ def test_impossible_log_probabilities_are_refused(server):
 
 
 def test_a_server_that_ignores_schemas_is_found_out_before_anything_is_asked(server):
-    with pytest.raises(TeacherError, match="does not keep to a JSON schema"):
+    with pytest.raises(TeacherError, match="does not enforce JSON schemas"):
         teacher(server).ask([text("1", json_schema=SCHEMA)])
     assert len(server.bodies) == 1
 
@@ -267,6 +271,47 @@ def test_tokenizing_is_the_servers_where_it_offers_that(server):
         teacher(server).tokenize(["abc"])
 
 
+def test_a_named_tokenizer_is_used_and_the_server_is_not_asked(server, monkeypatch):
+    loaded: list[str] = []
+
+    def load(model: str) -> Any:
+        loaded.append(model)
+        return lambda texts, add_special_tokens: {"input_ids": [[len(text)] for text in texts]}
+
+    monkeypatch.setattr(server_engine, "load_tokenizer", load)
+    made = teacher(server, tokenizer="some/tokenizer")
+    assert made.tokenize(["abc", "d"]) == [[3], [1]]
+    assert made.tokenize(["ef"]) == [[2]]
+    assert (loaded, server.bodies) == (["some/tokenizer"], [])
+
+
+@pytest.mark.parametrize("unset", [None, ""])
+def test_without_a_named_tokenizer_that_of_the_model_stands_in_for_the_server(
+    server, monkeypatch, unset
+):
+    loaded: list[str] = []
+
+    def load(model: str) -> Any:
+        loaded.append(model)
+        return lambda texts, add_special_tokens: {"input_ids": [[7] for _ in texts]}
+
+    monkeypatch.setattr(server_engine, "load_tokenizer", load)
+    server.answer = lambda path, body: (404, {"error": {"message": "no such path"}})
+    assert teacher(server, tokenizer=unset).tokenize(["abc"]) == [[7]]
+    assert loaded == ["m"]
+    assert [body["prompt"] for body in server.bodies] == ["abc"]
+
+
+def test_a_server_that_cannot_tokenize_says_which_setting_to_use(server):
+    server.answer = lambda path, body: (400, {"error": {"message": "not supported"}})
+    with pytest.raises(
+        TeacherError, match=r"refused to tokenize: not supported\. Set teacher\.tok"
+    ):
+        teacher(server).tokenize(["abc"])
+    assert "tokenizer" in inspect.signature(ServerTeacher).parameters
+    assert shipped("teacher", "server")["tokenizer"] is None
+
+
 def test_it_works_inside_a_running_event_loop(server):
     async def notebook():
         return teacher(server).ask([text("1")])
@@ -283,9 +328,9 @@ def test_an_error_in_on_reply_ends_the_batch(server):
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(ConfigError, match="is no address"):
+    with pytest.raises(ConfigError, match="is not an address"):
         ServerTeacher("localhost:8000", "m")
-    with pytest.raises(ConfigError, match="holds a password"):
+    with pytest.raises(ConfigError, match="contains a password"):
         ServerTeacher("http://me:secret@host/v1", "m")
     with pytest.raises(ConfigError, match="Did you mean 'exact'"):
         ServerTeacher("http://host", "m", scoring="exakt")

@@ -1,4 +1,7 @@
-"""One engine for many clients, against a child that loads no model; the real one is in tests/integration/test_vllm_run.py."""
+"""One engine for many clients, against a child process without a model.
+
+tests/integration/test_vllm_run.py has the real one.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "modules" / "fake_child.py").write_text(
         CHILD.replace(
             'time.sleep(60)\n        if prompt == "z broken"',
-            "while not os.path.exists(os.environ['FAKE_GATE']):\n                time.sleep(0.01)\n        if prompt == \"z broken\"",
+            "while not os.path.exists(os.environ['FAKE_GATE']):\n                time.sleep(0.01)\n"
+            '        if prompt == "z broken"',
         )
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
@@ -53,7 +57,7 @@ def host(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 @pytest.fixture
 def new(model: Path) -> Iterator[Callable[..., VllmTeacher]]:
-    """Makes teachers that are closed in the end."""
+    """Builds teachers, and closes them after the test."""
     with contextlib.ExitStack() as made:
         yield lambda **settings: made.enter_context(
             contextlib.closing(
@@ -67,7 +71,7 @@ def texts(*prompts: str) -> list[GenerateRequest]:
 
 
 def test_clients_share_one_process_and_it_outlives_them(host: EngineHost, new: New) -> None:
-    assert host.pids == (), "nothing is loaded before it is asked for"
+    assert host.pids == (), "no engine starts before the first request"
     first, second = new(), new()
     assert [reply.text for reply in first.ask(texts("a", "b"))] == ["a!!", "b!!"]
     assert [reply.logprobs for reply in second.ask([ScoreRequest("s", "x", (1, 2))])] == [
@@ -111,7 +115,7 @@ def test_a_client_waits_while_another_is_answered(
         thread.start()
         return thread
 
-    first = ask(slow, "z silent")  # answered once the gate is there
+    first = ask(slow, "z silent")  # Answered once the gate exists.
     for _ in range(1000):
         if engine.turn.locked():
             break
@@ -136,7 +140,7 @@ def test_a_client_that_breaks_off_leaves_the_engine_to_the_others(
     with pytest.raises(KeyboardInterrupt):
         one.ask(texts("a", "b", "c"), stop)
     assert [reply.text for reply in other.ask(texts("d", "e"))] == ["d!!", "e!!"]
-    assert [reply.text for reply in one.ask(texts("f"))] == ["f!"], "and it may ask again"
+    assert [reply.text for reply in one.ask(texts("f"))] == ["f!"], "the client can ask again"
     assert len(host.pids) == 1
 
 
@@ -192,7 +196,8 @@ def test_an_address_without_a_host_is_told(
     monkeypatch.setenv(ADDRESS, str(tmp_path / "gone"))
     with pytest.raises(
         ConfigError,
-        match=r"no host listens there \(No such file or directory\). Start `tutelage serve`, or unset TUTELAGE_ENGINE",
+        match=r"no host listens there \(No such file or directory\). "
+        r"Start `tutelage serve`, or unset TUTELAGE_ENGINE",
     ):
         new().ask(texts("a"))
 

@@ -1,4 +1,7 @@
-"""The parent's side, against a child that speaks the same messages and loads no model; the real one is in tests/integration."""
+"""The parent's side of the engine, against a child with the same messages but without a model.
+
+The real child is tested in tests/integration.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,8 @@ while True:
         if prompt == "z silent":
             time.sleep(60)
         if prompt == "z broken":
-            channel.send({"op": "broken", "kind": "RuntimeError", "message": "RuntimeError: out of memory"})
+            channel.send({"op": "broken", "kind": "RuntimeError",
+                          "message": "RuntimeError: out of memory"})
             time.sleep(60)
         score = request["kind"] == "score"
         channel.send({"op": "reply", "batch": message["batch"], "index": request["index"],
@@ -136,7 +140,7 @@ def test_a_child_that_dies_loses_nothing_and_is_started_again(teacher):
     arrived: list[str] = []
     with pytest.raises(
         TeacherError,
-        match=r"was ended by SIGKILL \(2 of 3 requests were answered\).*want of memory",
+        match=r"was ended by SIGKILL \(2 of 3 requests were answered\).*lack of memory",
     ) as caught:
         teacher.ask(
             [text("1", "a"), text("2", "b"), text("3", "z die")],
@@ -192,11 +196,11 @@ def test_an_interrupted_batch_does_not_leak_into_the_next(teacher):
 @pytest.mark.parametrize(
     ("message", "advice"),
     [
-        ("ValueError: Model architectures ['Odd'] are not supported", "take another model"),
+        ("ValueError: Model architectures ['Odd'] are not supported", "use another model"),
         ("ModuleNotFoundError: No module named 'vllm'", r"tutelage\[cpu\].*teacher=local"),
         ("ValueError: not enough memory for the KV cache", "lower teacher.kv_cache_gb"),
         ("ValueError: max seq len 2048 is larger", "teacher.max_model_len"),
-        ("OSError: x is not a valid repository", "can this machine reach it"),
+        ("OSError: x is not a valid repository", "this machine can reach the hub"),
         ("ValueError: set trust_remote_code", "if you trust it"),
         ("KeyError: 'odd'", "tutelage doctor"),
     ],
@@ -278,7 +282,7 @@ def test_the_parents_death_ends_the_child(model, tmp_path):
         "vllm_engine.VllmTeacher.child_module = 'fake_child'\n"
         "teacher = vllm_engine.VllmTeacher(sys.argv[1])\n"
         "teacher.ask([GenerateRequest('1', 'a', Sampling())])\n"
-        # A forked worker holds the parent's end of the channel open past its death.
+        # A forked worker holds the parent's end of the channel open after its death.
         "if os.fork() == 0: time.sleep(8); os._exit(0)\n"
         "print(teacher.pid, flush=True)\n"
         "time.sleep(60)\n"

@@ -69,7 +69,7 @@ def test_the_key_leaves_out_the_id_and_holds_the_fingerprint():
 
 
 def test_the_key_does_not_change_between_versions():
-    # A changed key would make every cache worthless without a word.
+    # A changed key would silently make every cache worthless.
     assert (
         request_key("f", generate("a"))
         == "d3e10c569cf4a87137fa3ea2a638fd7a9eec8d00dbe828370135eb0bf0de4999"
@@ -205,14 +205,14 @@ def test_a_reply_that_cannot_be_read_is_told_of(tmp_path):
     with sqlite3.connect(path) as database:
         database.execute("UPDATE replies SET reply = '{'")
     database.close()
-    with pytest.raises(TeacherError, match="holds a reply that cannot be read"):
+    with pytest.raises(TeacherError, match="holds an unreadable reply"):
         cached.ask([generate("a")])
 
 
 def test_a_full_disk_says_which_file_and_loses_nothing(tmp_path):
     path = tmp_path / "c.sqlite"
     cached = CachedTeacher(ScriptedTeacher(lambda request: "x" * 20_000), path)
-    # SQLite's own limit on the file's size raises what a full disk raises.
+    # SQLite's limit on the file size raises the same error as a full disk.
     cached._store._db.execute("PRAGMA max_page_count=20")
     with pytest.raises(
         TeacherError, match=r"c\.sqlite failed: database or disk is full\. .*free some space"
@@ -227,7 +227,7 @@ def test_a_full_disk_says_which_file_and_loses_nothing(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TeacherError, match=r"name another file with teacher\.cache"):
+    with pytest.raises(TeacherError, match=r"set teacher\.cache to another file"):
         CachedTeacher(ScriptedTeacher(), tmp_path / "file" / "c.sqlite")
 
 
@@ -308,5 +308,5 @@ def test_ten_thousand_cached_requests_take_no_time(tmp_path):
     replies = cached.ask(batch)
     seconds = time.perf_counter() - started
     assert all(reply.cached for reply in replies)
-    # The benchmark holds the claim (under 1 s); a busy machine gets some room here.
+    # The benchmark proves the claim (under 1 s); a busy machine gets more time here.
     assert seconds < 3, json.dumps(seconds)
