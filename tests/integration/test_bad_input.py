@@ -271,9 +271,9 @@ def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, words):
         workplace,
         [*words, "name=many", "shots=9"],
         3,
-        "9 shots per class were asked for",
+        "9 shots per class were requested",
         "'music' has 4",
-        "Ask for at most 4",
+        "Request at most 4",
     )
     ended = tutelage("train", *words, "name=none", "shots=0")
     assert (ended.code, "shots=0 gives none; give shots=1 or more" in ended.err) == (2, True)

@@ -101,7 +101,7 @@ def test_runs_are_done_once_and_each_claim_gets_its_verdict(
     state, why = found["never"]
     assert state == "not run"
     assert why.startswith("1 of its 2 runs failed; the first, broken on small, seed 1: ")
-    assert "99 shots per class were asked for" in why
+    assert "99 shots per class were requested" in why
     assert found["gain"] == verdicts(first)["gain"]
     assert found["perfect"][0] == "not reproduced"
     assert (second / "0" / "result.json").samefile(first / "0" / "result.json")

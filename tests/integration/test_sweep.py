@@ -47,7 +47,7 @@ def test_a_failing_job_ends_no_other_and_a_rerun_does_what_is_missing(
     (first,) = times(workplace)
     assert [job["state"] for job in jobs(first)] == ["failed", "done"]
     assert "✗ job 0  shots=99   " in ended.stdout
-    assert "99 shots per class were asked for" in ended.stdout
+    assert "99 shots per class were requested" in ended.stdout
     assert "✓ job 1  shots=1   accuracy" in ended.stdout
     assert json.loads((first / "1" / "result.json").read_text())["seed"] == 1
     assert (first / "1" / "report.html").is_file()

@@ -111,7 +111,8 @@ class Dataset:
             counts = ", ".join(f"'{name}' has {count}" for name, count in short.items())
             where = "the shots file" if self.given_shots else "the pool"
             raise DataError(
-                f"{k} shots per class were requested, but in {where} of '{self.name}' {counts}. "
+                f"{k} shots per class were requested, but {where} of '{self.name}' has too few: "
+                f"{counts}. "
                 f"Request at most {min(short.values())}, or label more examples."
             )
         # One generator per class: adding a class leaves the draws of the others unchanged.

@@ -110,7 +110,7 @@ class GrowingDataModule(LightningDataModule):
         return self._encoder.truncated
 
     def items(self, loader: str, indices: torch.Tensor | Iterable[int]) -> list[Item]:
-        """Return items of a loader as it was last built.
+        """Return items of a loader as last built.
 
         Args:
             loader: One of :data:`LOADERS`.
@@ -129,7 +129,7 @@ class GrowingDataModule(LightningDataModule):
 
     @property
     def train_items(self) -> tuple[Item, ...]:
-        """Items of the training loader as it was last built."""
+        """Items of the training loader as last built."""
         return self._items.get("train", ())
 
     @property

@@ -140,9 +140,9 @@ def load_files(
             if folder.parent.is_dir()
             else []
         )
-        beside = f" {did_you_mean('folder', folder.name, near)}" if near else ""
+        suggestion = f" {did_you_mean('folder', folder.name, near)}" if near else ""
         raise DataError(
-            f"There is no folder {folder}.{beside} "
+            f"There is no folder {folder}.{suggestion} "
             "Set data.path= to a folder with train, validation and test files."
         )
     # The endings to search. Only NER reads .txt files, which need not contain CoNLL columns.

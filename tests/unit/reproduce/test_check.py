@@ -28,7 +28,7 @@ from tutelage.reproduce.check import reproduce
 def test_a_name_that_there_is_not_is_code_2_with_the_nearest(
     tutelage: Command, workplace: Path, overrides: tuple[str, ...], said: str
 ) -> None:
-    ended = tutelage("reproduce", *words)
+    ended = tutelage("reproduce", *overrides)
     assert ended.code == 2
     assert said in ended.err
     assert not (workplace / "multirun_sweeps").exists()
