@@ -19,8 +19,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tutelage import __version__
 from tutelage.errors import ConfigError, TutelageError
+from tutelage.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 
 from tutelage.errors import DataError, did_you_mean
 
-_BATCH = 64
-
 
 def predict(
     run: Path, texts: Sequence[str], file: Path | None, text_column: str, output: Path | None
@@ -37,58 +35,25 @@ def predict(
     Raises:
         DataError: If there are no texts, the file is unusable, or the run has no student.
     """
-    from transformers.utils import logging
-
-    from tutelage.student.checkpoint import load_student, reads_words
-    from tutelage.student.tagging import find_entities
+    from tutelage.student.inference import load
 
     # The texts come first, so that a mistake in them shows before the student is loaded.
-    folder = run / "student" if (run / "student").is_dir() else run
     given = list(texts) + (list(_read(file, text_column)) if file else [])
     if not given:
         raise DataError(
             'There is nothing to label: give texts (tutelage predict RUN "a text"), '
             "or --file texts.txt."
         )
-    # Load the student, and choose the reading by its kind.
-    logging.disable_progress_bar()
-    network, tokenizer, max_length = load_student(folder)
-    label = find_entities if reads_words(network.config.to_dict()) else _label
+    student = load(run)
     handle = output.open("w", encoding="utf-8") if output else sys.stdout
     try:
-        # Write batch by batch, so that output appears early.
-        for start in range(0, len(given), _BATCH):
-            for record in label(network, tokenizer, max_length, given[start : start + _BATCH]):
-                handle.write(json.dumps(record, ensure_ascii=False) + "\n")
+        # Batch by batch, so that output appears early.
+        for record in student.stream(given):
+            handle.write(json.dumps(record, ensure_ascii=False) + "\n")
     finally:
         if output:
             handle.close()
     return 0
-
-
-def _label(
-    network: Any, tokenizer: Any, max_length: int, texts: list[str]
-) -> Iterator[dict[str, Any]]:
-    import torch
-
-    # One batch at a time, padded to its longest text.
-    batch = tokenizer(
-        texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt"
-    )
-    with torch.no_grad():
-        rows = network(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).logits.softmax(-1)
-    # Label names are stored with the student.
-    names = network.config.id2label
-    for text, row in zip(texts, rows.tolist(), strict=True):
-        best = max(range(len(row)), key=row.__getitem__)
-        yield {
-            "text": text,
-            "label": names[best],
-            "confidence": round(row[best], 4),
-            "probabilities": {names[index]: round(value, 4) for index, value in enumerate(row)},
-        }
 
 
 def _read(path: Path, column: str) -> Iterator[str]:

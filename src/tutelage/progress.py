@@ -26,3 +26,19 @@ class ProgressReporter(Protocol):
     def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
         """A stage ended with these dev metrics and so many (accepted, rejected) rows."""
         ...
+
+
+class NoProgress:
+    """Shows nothing."""
+
+    def phase(self, name: str, round: int, total: int) -> None:
+        """Shows nothing."""
+
+    def reply(self, reply: Reply) -> None:
+        """Shows nothing."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Shows nothing."""
+
+    def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
+        """Shows nothing."""

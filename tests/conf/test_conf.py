@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import shlex
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from tests.helpers.commands import benchmark_overrides_in, commands_in
 
 from tutelage.config.compose import compose_config, conf_directory
 from tutelage.errors import ConfigError
@@ -63,29 +63,19 @@ ABLATED = dict.fromkeys(
     ("no_teacher_gate", "no_student_gate", "no_weights", "global_thresholds"), (LLKD, "selector.")
 )
 """What an ablation is taken from, and where it changes it; the others are EvoKD's. "fixed_share" is of another selector, so of many leaves."""
-COMMAND = re.compile(r"tutelage (?:train|plan)\b([^`\n]*)")
+COMMAND = re.compile(r"tutelage (?:train|plan)\b")
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "Makefile",
+    *sorted((ROOT / "docs").glob("**/*.md")),
+    *sorted((ROOT / "examples").glob("*.py")),
+]
+"""Every page of the site, and the other files that quote commands."""
 
 
 def named(path: Path) -> str:
     return str(path.relative_to(CONF))
-
-
-def commands_in(text: str) -> list[list[str]]:
-    """The overrides of each ``tutelage train|plan …``, multiruns too; what follows after three spaces, a comment or a dash is explanation."""
-    found = []
-    for rest in COMMAND.findall(text):
-        words = re.split(r"\s{3,}|\s+#|\s+[–—]\s", rest.rstrip(". ,)"))[0]
-        if "…" in words or "[" in words.replace("=[", "") or words.strip().startswith("--"):
-            continue
-        # A placeholder stands for any value.
-        found.append(
-            [
-                word
-                for word in shlex.split(re.sub(r"<[^>]*>", "anything", words))
-                if word not in ("\\", "--cfg", "job", "-m")
-            ]
-        )
-    return found
 
 
 def leaves(node: Any, path: str = "") -> dict[str, Any]:
@@ -269,19 +259,26 @@ def test_every_method_has_the_same_training_settings(training: str):
     )
 
 
-@pytest.mark.parametrize(
-    "path",
-    [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")), ROOT / "Makefile"],
-    ids=lambda path: path.name,
-)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_commands_of_the_documents_compose(path: Path):
-    for overrides in commands_in(path.read_text(encoding="utf-8")):
+    text = path.read_text(encoding="utf-8")
+    for overrides in [*commands_in(text), *benchmark_overrides_in(text)]:
         composed(*overrides)
 
 
 def test_commands_are_read_from_text():
-    text = "Try `tutelage train method.rounds=4 seed=2`, or\n    tutelage plan teacher.model=<id or path>   # what it costs\n`tutelage train …`"
-    assert commands_in(text) == [["method.rounds=4", "seed=2"], ["teacher.model=anything"]]
+    text = (
+        "Try `tutelage train method.rounds=4\nseed=2`, or\n"
+        "    tutelage plan teacher.model=<id or path>   # what it costs\n`tutelage train …`\n"
+        "tutelage train shots=5 \\\n  seed=3\ntutelage train --config-dir mine method=own\n"
+        "`python benchmarks/one.py --data DATA -- calibration=batch`"
+    )
+    assert commands_in(text) == [
+        ["method.rounds=4", "seed=2"],
+        ["teacher.model=anything"],
+        ["shots=5", "seed=3"],
+    ]
+    assert benchmark_overrides_in(text) == [["calibration=batch"]]
 
 
 @pytest.mark.parametrize(

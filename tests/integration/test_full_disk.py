@@ -102,7 +102,7 @@ def test_a_disk_too_full_for_anything_still_says_so(tutelage, workplace, words, 
     monkeypatch.setattr(Path, "write_text", refused)
     ended = tutelage("train", *words)
     assert ended.code == 7
-    assert "could not be written: No space left on device. Free some space" in ended.err
+    assert "could not be written: No space left on device. Free some disk space" in ended.err
     assert "report   not drawn: " in ended.err
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tutelage import __version__, cli, errors
+from tutelage import cli, errors
 from tutelage.interruption import Interrupted
+from tutelage.version import __version__
 
 HEAVY = (
     "torch",

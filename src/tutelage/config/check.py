@@ -71,6 +71,10 @@ def declared(target: Any) -> Declared:
     return _of_dataclass(settings_type) if settings_type is not None else _of_signature(target)
 
 
+class UnknownSetting(ConfigError):
+    """A component has a setting that its target does not take."""
+
+
 def check_component(component: Component, setting: str, given: Collection[str] = ()) -> None:
     """Checks a component's settings against what its target declares.
 
@@ -135,7 +139,7 @@ def _check_names(node: Mapping[str, Any], known: Collection[str], setting: str, 
     for name in node:
         if name not in known:
             unknown = did_you_mean(f"setting of {owner}", name, known)
-            raise ConfigError(f"{setting}.{name}: {unknown}")
+            raise UnknownSetting(f"{setting}.{name}: {unknown}")
 
 
 def _message(setting: str, value: Any, errors: list[Any]) -> str:
@@ -144,7 +148,7 @@ def _message(setting: str, value: Any, errors: list[Any]) -> str:
     if allowed:
         choices = allowed[0]["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         choices += ["true", "false"] if any(e["type"] == "bool_type" for e in errors) else []
-        return did_you_mean(setting, str(value), choices)
+        return did_you_mean(setting, str(allowed[0]["input"]), choices)
     kinds = dict.fromkeys(
         _WORDS.get(str(error["type"]), str(error["msg"]).lower())
         for error in errors

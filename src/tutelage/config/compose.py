@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.config.check import check_component, check_group, check_value
+from tutelage.config.check import UnknownSetting, check_component, check_group, check_value
 from tutelage.config.schema import (
     BudgetConfig,
     Component,
@@ -125,6 +125,17 @@ def typed_config(config: Any, hydra_node: Any = None) -> RunConfig:
         ConfigError: an unknown or missing setting, or one of the wrong type.
     """
     source = plain_values(config)
+    info = _hydra_info(config.hydra if hydra_node is None else hydra_node)
+    try:
+        return _typed(source, info)
+    except UnknownSetting as error:
+        raise ConfigError(f"{error}{_set_by(info)}") from None
+
+
+def _typed(source: dict[str, Any], info: HydraInfo) -> RunConfig:
+    for node in (source, source["sweep"]):
+        if type(node["name"]) in (int, float):  # a name of digits is a name
+            node["name"] = str(node["name"])
     typed = {name: kind for name, kind in _TOP_LEVEL.items() if name in source}
     for name, kind in typed.items():
         check_value(name, source[name], kind)
@@ -153,8 +164,23 @@ def typed_config(config: Any, hydra_node: Any = None) -> RunConfig:
         logger=_components(source["logger"], "logger", given=("folder", "resume", "save_dir")),
         acquire=_optional(source["acquire"], "acquire"),
         accept=_optional(source["accept"], "accept"),
-        hydra=_hydra_info(config.hydra if hydra_node is None else hydra_node),
+        hydra=info,
         source=source,
+    )
+
+
+def _set_by(info: HydraInfo) -> str:
+    """Names the option that may have set a key for another method, say; "" where there is none."""
+    chosen = [
+        f"{group}={option}"
+        for group in ("experiment", "ablation")
+        if (option := info.choices.get(group)) not in (None, "", "null", "none")
+    ]
+    if not chosen:
+        return ""
+    return (
+        f" {' or '.join(chosen)} sets it for another option of that group: leave one of the two out, "
+        "or give the values themselves."
     )
 
 
@@ -251,10 +277,11 @@ def _trainer(node: Mapping[str, Any]) -> dict[str, Any]:
                 f"trainer.{key}: {did_you_mean('setting of Trainer', key, known - set(TRAINER_OWNED))}"
             )
     for key in ("devices", "num_nodes"):
-        if node.get(key, 1) not in (1, "1", [0], "auto"):
+        given = node.get(key, 1)
+        if given not in (1, "1", "auto") and not (isinstance(given, list) and len(given) == 1):
             raise ConfigError(
-                f"trainer.{key}={node[key]} is more than one: the student trains on one device, so "
-                f"that every row has one order. Leave it at 1; `tutelage train -m` runs many students."
+                f"trainer.{key}={given} is not one: the student trains on one device, so that every "
+                f"row has one order. Leave it at 1; `tutelage train -m` runs many students."
             )
     return {**node, "devices": 1 if node.get("devices") == "auto" else node.get("devices", 1)}
 
@@ -286,8 +313,10 @@ def _in_one_line(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     technical = ("full_key", "object_type", "To append", "reference_type")
     kept = [line for line in lines if not line.startswith(technical)]
+    elsewhere = _elsewhere(str(error))
+    said = " ".join(kept)
     return (
-        f"{' '.join(kept)}{_elsewhere(str(error))} "
+        f"{said.rstrip('.') if elsewhere else said}{elsewhere} "
         "(`tutelage train --cfg job` prints every setting.)"
     )
 
@@ -298,7 +327,7 @@ def _elsewhere(message: str) -> str:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    if re.match(r"Could not override 'selector[@']", message):
+    if re.match(r"Could not override 'selector'|Override selector@", message):
         return ". The group selector is three groups now: acquire, accept and select."
     if not (found := _NO_SETTING.match(message)):
         return ""
@@ -378,6 +407,8 @@ def _selected(node: Any, key: str) -> Any:
 
 
 _IN_A_DICTIONARY = re.compile(r"[{,]\s*(\w+)\s*:\s*([^,{}]+)")
+_LIMITS = ("tokens", "max_tokens", "reply_tokens", "analysis_tokens")
+"""Settings that count tokens, so that a wrong value is refused for its type."""
 _A_REFERENCE = re.compile(r"['\"]?\$\{[\w.:]+(,\s*null)?\}['\"]?")
 """To a variable of the environment, or to another setting; a default in it would be a secret again."""
 
@@ -400,7 +431,7 @@ def refuse_secrets(overrides: Sequence[str]) -> None:
             harmless = given.strip() in ("", "null") or _A_REFERENCE.fullmatch(
                 given.replace("\\", "").strip()
             )
-            if looks_secret(name, given) and not harmless:
+            if looks_secret(name, given) and name not in _LIMITS and not harmless:
                 raise ConfigError(
                     f"{key}=… looks like a secret, and the command is written down with the run. Put "
                     f"the value into an environment variable and name that one: "

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tutelage import __version__
+from tutelage.version import __version__
 
 PACKAGES = (
     "hydra-core",

@@ -67,7 +67,7 @@ def test_an_unlabelled_pool_takes_its_shots_from_a_file(
     assert data.dropped == {"duplicate of shots in pool": 1}
     with pytest.raises(DataError, match="no gold labels"):
         data.supervised()
-    with pytest.raises(DataError, match=r"in the shots file of .* 'HandTool' has 2"):
+    with pytest.raises(DataError, match=r"the shots file of .* 'HandTool' has 2"):
         data.shots(3, seed=1)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tutelage import __version__
 from tutelage.runs.manifest import PACKAGES, config_hash, environment, plain_config
+from tutelage.version import __version__
 
 CANARY = "sk-canary-0123456789"
 

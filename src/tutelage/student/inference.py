@@ -1,0 +1,100 @@
+"""A trained student that labels new texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+_BATCH = 64
+
+
+class Student:
+    """A trained student: labels for texts, or entities for NER.
+
+    Attributes:
+        network: the Hugging Face model, in evaluation mode.
+        tokenizer: its tokenizer.
+        max_length: longest input in sub-tokens; longer texts are cut, or for NER read in windows
+            (:mod:`tutelage.student.tagging`).
+    """
+
+    def __init__(self, network: Any, tokenizer: Any, max_length: int) -> None:
+        self.network = network
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The student's output classes: labels, or IOB2 tags for NER."""
+        names = self.network.config.id2label
+        return tuple(names[index] for index in range(self.network.config.num_labels))
+
+    def predict(self, texts: str | Sequence[str]) -> list[dict[str, Any]]:
+        """Predicts texts, in order.
+
+        Returns:
+            One dictionary per text: "text", "label", "confidence" and "probabilities" (by label);
+            for NER "text" and "entities", each with "start" and "end" in characters, "text",
+            "label" and "confidence".
+        """
+        return list(self.stream([texts] if isinstance(texts, str) else texts))
+
+    def stream(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yields what :meth:`predict` returns, batch by batch."""
+        from tutelage.student.checkpoint import reads_words
+        from tutelage.student.tagging import find_entities
+
+        by_word = reads_words(self.network.config.to_dict())
+        for start in range(0, len(texts), _BATCH):
+            batch = list(texts[start : start + _BATCH])
+            if by_word:
+                yield from find_entities(self.network, self.tokenizer, self.max_length, batch)
+            else:
+                yield from self._classify(batch)
+
+    def _classify(self, texts: list[str]) -> Iterator[dict[str, Any]]:
+        import torch
+
+        # One batch, padded to its longest text.
+        batch = self.tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self.max_length,
+            return_tensors="pt",
+        )
+        with torch.no_grad():
+            logits = self.network(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).logits
+        names = self.labels
+        for text, row in zip(texts, logits.softmax(-1).tolist(), strict=True):
+            best = max(range(len(row)), key=row.__getitem__)
+            yield {
+                "text": text,
+                "label": names[best],
+                "confidence": round(row[best], 4),
+                "probabilities": {
+                    name: round(value, 4) for name, value in zip(names, row, strict=True)
+                },
+            }
+
+
+def load(folder: str | Path) -> Student:
+    """Loads the student of a run, without running any code from its folder.
+
+    Args:
+        folder: a run's folder, or its student/ folder.
+
+    Raises:
+        DataError: there is no student in the folder.
+        StudentError: the network or tokenizer cannot be loaded.
+    """
+    from transformers.utils import logging
+
+    from tutelage.student.checkpoint import load_student
+
+    path = Path(folder).expanduser()
+    logging.disable_progress_bar()
+    return Student(*load_student(path / "student" if (path / "student").is_dir() else path))
