@@ -1,38 +1,54 @@
-"""What a run will ask and cost, before it is run: the real prompts, their tokens, and a few of them timed on the real engine."""
+"""What a run will ask and cost, before it runs.
+
+It shows the real prompts and their tokens, and times a few requests on the real engine.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tutelage.config.build import build_dataset, build_method, build_stack, build_task
 from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.pool import Pool
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.methods.base import Plannable
+from tutelage.teacher.base import Request
+from tutelage.teacher.stack import Stack
 from tutelage.training import gold_for, method_context
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _TIMED = 16
 """Requests of each kind that are timed."""
 
 
-def _not_looked(*_: object) -> Any:
-    raise ConfigError("A plan trains no student, so it cannot ask one.")
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one request of a kind costs on average: billed tokens, and seconds of teacher time."""
+
+    tokens: float
+    seconds: float
 
 
 def plan(config: RunConfig) -> int:
-    """Print prompts, requests, tokens and seconds for one run of ``config``; returns the exit code.
+    """Prints prompts, requests, tokens and seconds of one run.
 
     The timed requests go through the run's own cache, so the run does not pay for them again.
 
+    Returns:
+        The exit code, 0.
+
     Raises:
         ConfigError: the method asks no teacher, or the budget is smaller than one round.
+        TeacherError: the engine refused every request of a kind.
     """
     from rich.console import Console
-    from rich.markup import escape
 
     console = Console()
     method = build_method(config)
@@ -41,75 +57,111 @@ def plan(config: RunConfig) -> int:
             f"method={config.method_name} asks no teacher, so there is nothing to plan."
         )
     dataset = build_dataset(config)
-    task = build_task(config, dataset)
-    timed = replace(config, budget=BudgetConfig(None))
+    shots = gold_for(config, dataset)
     with tempfile.TemporaryDirectory() as scratch:
-        stack = build_stack(timed, Path(scratch))
+        # The budget is the run's, not the plan's.
+        stack = build_stack(replace(config, budget=BudgetConfig(None)), Path(scratch))
         try:
-            pool = Pool.open(Path(scratch) / "rows.jsonl")
-            shots = gold_for(config, dataset)
-            method.setup(
-                method_context(
-                    config,
-                    dataset,
-                    task,
-                    pool,
-                    shots,
-                    stack.teacher,
-                    lambda *_: None,
-                    lambda *_: None,
-                    _not_looked,
-                )
+            context = method_context(
+                config,
+                dataset,
+                build_task(config, dataset),
+                Pool.open(Path(scratch) / "rows.jsonl"),
+                shots,
+                stack.teacher,
+                on_phase=lambda *_: None,
+                on_reply=lambda *_: None,
+                view_pool=_no_student,
             )
-            sample = method.sample_requests(_TIMED)
-            if not sample:
-                raise ConfigError(
-                    "None of the texts gives a request: nothing in them could be a name. Where names are written in small letters, or in a "
-                    "script without capitals, give labelling.candidates=[chunks] (or [ngrams])."
-                )
-            costs: dict[str, Any] = {}
-            for kind, requests in sample.items():
-                console.rule(kind)
-                console.print(escape(requests[0].prompt), highlight=False, soft_wrap=True)
-                before, began = stack.budget.usage, time.perf_counter()
-                stack.teacher.ask(requests[:1])
-                started = time.perf_counter() - began
-                began = time.perf_counter()
-                replies = stack.teacher.ask(requests[1:])
-                seconds = (time.perf_counter() - began) / max(1, len(replies))
-                cached = stack.budget.usage.cached - before.cached
-                tokens = (stack.budget.usage.billed - before.billed) / len(requests)
-                costs[kind] = (tokens, seconds)
-                note = (
-                    f", {cached} of them from the cache, so the time is too low" if cached else ""
-                )
-                console.print(
-                    f"\n[dim]{tokens:.0f} tokens a request, {seconds:.2f} s each over {len(requests)}{note}; the first took {started:.1f} s[/dim]"
-                )
+            method.setup(context)
+            costs = _measure(method.sample_requests(_TIMED), stack, console)
         finally:
             stack.close()
     counts = {kind: count for kind, count in method.requests_a_round().items() if kind in costs}
-    tokens = sum(costs[kind][0] * count for kind, count in counts.items())
-    seconds = sum(costs[kind][1] * count for kind, count in counts.items())
-    limit = config.budget.tokens
-    whole = (
-        method.rounds or 1
-    )  # without rounds everything is asked at once, before the student begins
-    rounds = whole if limit is None else min(whole, int(limit // max(tokens, 1)))
+    tokens = sum(costs[kind].tokens * count for kind, count in counts.items())
+    seconds = sum(costs[kind].seconds * count for kind, count in counts.items())
+    # Without rounds everything is asked at once, before the student begins.
+    rounds, limit = method.rounds or 1, config.budget.tokens
+    if limit is not None:
+        rounds = min(rounds, int(limit // max(tokens, 1)))
+    _print_totals(console, counts, tokens, seconds, rounds, len(shots))
+    if limit is not None and tokens > limit:
+        raise ConfigError(
+            f"budget.tokens={limit:,} is smaller than one round (about {tokens:,.0f}). Raise it, or "
+            "ask for fewer texts a round."
+        )
+    return 0
+
+
+def _no_student(*_: object) -> Any:
+    raise ConfigError("A plan trains no student, so it cannot ask one.")
+
+
+def _measure(
+    sample: Mapping[str, Sequence[Request]], stack: Stack, console: Console
+) -> dict[str, Cost]:
+    """Sends the sampled requests and prints the first prompt of each kind with its cost."""
+    from rich.markup import escape
+
+    if not sample:
+        raise ConfigError(
+            "None of the texts gives a request: nothing in them could be a name. Where names are "
+            "written in small letters, or in a script without capitals, give "
+            "labelling.candidates=[chunks] (or [ngrams])."
+        )
+    costs = {}
+    for kind, requests in sample.items():
+        console.rule(kind)
+        console.print(escape(requests[0].prompt), highlight=False, soft_wrap=True)
+        before, began = stack.budget.usage, time.perf_counter()
+        # The first request starts the engine, so it is timed apart.
+        replies = list(stack.teacher.ask(requests[:1]))
+        started = time.perf_counter() - began
+        began = time.perf_counter()
+        replies += stack.teacher.ask(requests[1:])
+        seconds = (time.perf_counter() - began) / max(1, len(requests) - 1)
+        # A refused request costs nothing, so it says nothing of what the others cost.
+        refused = [reply.error for reply in replies if reply.error]
+        if len(refused) == len(replies):
+            raise TeacherError(
+                f"The teacher refused all {len(replies)} {kind} requests of this plan; the first "
+                f"says: {refused[0]}"
+            )
+        answered = len(replies) - len(refused)
+        costs[kind] = Cost((stack.budget.usage.billed - before.billed) / answered, seconds)
+        cached = stack.budget.usage.cached - before.cached
+        note = f", {cached} of them from the cache, so the time is too low" if cached else ""
+        console.print(
+            f"\n[dim]{costs[kind].tokens:.0f} tokens per request, {seconds:.2f} s each over "
+            f"{len(requests)}{note}; the first took {started:.1f} s[/dim]"
+        )
+        if refused:
+            console.print(
+                f"[bold]{len(refused)} of {len(replies)} were refused[/bold]; the first says: "
+                f"{escape(refused[0])}",
+                soft_wrap=True,
+            )
+    return costs
+
+
+def _print_totals(
+    console: Console,
+    counts: Mapping[str, int],
+    tokens: float,
+    seconds: float,
+    rounds: int,
+    shots: int,
+) -> None:
     console.rule("one round")
-    console.print(
-        "requests  " + ", ".join(f"{count} {kind}" for kind, count in counts.items()),
-        highlight=False,
-    )
+    requests = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    console.print(f"requests  {requests}", highlight=False)
     console.print(
         f"cost      about {tokens:,.0f} billed tokens, {seconds:.0f} s of teacher time",
         highlight=False,
     )
     console.rule("the run")
-    console.print(f"{rounds} rounds: about {tokens * rounds:,.0f} billed tokens, {seconds * rounds / 60:.1f} min of teacher time, "
-                  f"and {len(shots)} gold labels", highlight=False)  # fmt: skip
-    if limit is not None and tokens > limit:
-        raise ConfigError(
-            f"budget.tokens={limit:,} is smaller than one round (about {tokens:,.0f}). Raise it, or ask for fewer texts a round."
-        )
-    return 0
+    console.print(
+        f"{rounds} rounds: about {tokens * rounds:,.0f} billed tokens, "
+        f"{seconds * rounds / 60:.1f} min of teacher time, and {shots} gold labels",
+        highlight=False,
+    )

@@ -1,4 +1,4 @@
-"""Who is told how a run goes."""
+"""Where a run reports its progress."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tutelage.timeline import Position
 
 
 class ProgressReporter(Protocol):
-    """Who is told how the run goes; the terminal's display is one."""
+    """Follows a run; the terminal's display is one."""
 
     def phase(self, name: str, round: int, total: int) -> None:
-        """A phase begins; ``total`` teacher requests are known of it, 0 for none."""
+        """A phase begins with ``total`` teacher requests; 0 where it makes none."""
         ...
 
     def reply(self, reply: Reply) -> None:
@@ -20,11 +20,11 @@ class ProgressReporter(Protocol):
         ...
 
     def progress(self, done: int, total: int) -> None:
-        """So many of the phase's texts were looked at by the student."""
+        """The student has predicted ``done`` of the phase's ``total`` texts."""
         ...
 
     def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
-        """A stage ended with these dev metrics and so many (accepted, rejected) rows."""
+        """A stage ended with these dev metrics and (accepted, rejected) rows."""
         ...
 
 

@@ -1,4 +1,7 @@
-"""What stands beside the student in the final table: the teacher alone, and the supervised ceiling. Neither feeds anything back."""
+"""Reference scores beside the student: the teacher alone, and a student trained on all gold labels.
+
+Neither is fed back to the run.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tutelage.interruption import Interruption
 from tutelage.labelling.base import Draft, Opinion
 from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.methods.gold import GoldOnly
-from tutelage.progress import ProgressReporter
+from tutelage.progress import NoProgress, ProgressReporter
 from tutelage.records import Example
 from tutelage.report.teacher_alone import teacher_metrics
 from tutelage.runs.folder import RunFolder, Status
@@ -20,7 +23,6 @@ from tutelage.runs.records import DEFAULT_MODE, read_opinion
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Reply, Teacher
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
-from tutelage.timeline import Position
 from tutelage.training import fit
 
 
@@ -33,16 +35,15 @@ def teacher_alone(
     reporter: ProgressReporter,
     interruption: Interruption,
 ) -> dict[str, Any]:
-    """Label the test set by scoring, calibrated on itself as a batch, and write teacher/evaluation.jsonl, a line a test text.
+    """Lets the teacher label the test set, calibrated on it as one batch.
 
-    Every test text is in the scores: one that the teacher could not label counts as wrong, as it would where its label is needed. Scores
-    of the answered ones alone would be better the more a teacher refuses, and not of the texts that the student is measured on.
-
-    Its tokens are counted apart: they are the price of measuring, not of the student.
+    It writes teacher/evaluation.jsonl, one line per test text. A text that the teacher could not
+    label counts as wrong: scores of the answered texts alone would rise the more a teacher refuses.
+    The tokens are counted apart, since they are the price of measuring, not of the student.
 
     Returns:
-        the task's quoted metrics, for NER "f1_default" beside them, "raw" (the first of them without calibration; None for NER), tokens
-        (billed) and how many texts failed.
+        The task's headline metrics (for NER also "f1_default"), "raw" (the first metric without
+        calibration; None for NER), "tokens" (billed) and "failed" (texts without an answer).
     """
     counted = BudgetedTeacher(teacher)
     demonstrations = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
@@ -63,36 +64,33 @@ def teacher_alone(
         )
     ]
     folder.write_lines("teacher/evaluation.jsonl", lines)
-    # Scored from the lines, so that whoever reads them finds the same numbers.
+    # Scored from the lines, so that every reader of the file finds the same numbers.
     opinions = [read_opinion(task, line) for line in lines]
-    metrics, first = teacher_metrics(task, opinions), task.headline_metrics[0].key
-    beside = (DEFAULT_MODE,) if task.is_token_level else ()
+    metrics = teacher_metrics(task, opinions)
+    keys = [metric.key for metric in task.headline_metrics]
+    if task.is_token_level:
+        raw, keys = None, [*keys, DEFAULT_MODE]
+    else:
+        raw = teacher_metrics(task, opinions, raw=True)[keys[0]]
     return {
-        **{
-            key: metrics[key]
-            for key in (*(metric.key for metric in task.headline_metrics), *beside)
-        },
-        "raw": teacher_metrics(task, opinions, raw=True)[first]
-        if not task.is_token_level
-        else None,
+        **{key: metrics[key] for key in keys},
+        "raw": raw,
         "tokens": counted.usage.billed,
         "failed": sum(bool(opinion.error) for opinion in opinions),
     }
 
 
 def _evaluated(task: Task, example: Example, opinion: Opinion | None, error: str) -> dict[str, Any]:
-    """A line of teacher/evaluation.jsonl; for NER with the text, which its spans are counted in."""
-    line = {
-        "id": example.id,
-        "target": example.label or "",
-        **({"text": example.text} if task.is_token_level else {}),
-    }
+    """One line of teacher/evaluation.jsonl; for NER with the text, whose words the spans count."""
+    line: dict[str, Any] = {"id": example.id, "target": example.label or ""}
+    if task.is_token_level:
+        line["text"] = example.text
     if opinion is None:
         return {**line, "error": error}
     distribution = opinion.distribution
     if task.is_token_level:
-        said = opinion.target(distribution.top)
-        return {**line, "predicted": said, "confidences": opinion.entity_confidence("")}
+        predicted = opinion.target(distribution.top)
+        return {**line, "predicted": predicted, "confidences": opinion.entity_confidence("")}
     return {
         **line,
         "probabilities": distribution.probabilities,
@@ -101,27 +99,19 @@ def _evaluated(task: Task, example: Example, opinion: Opinion | None, error: str
     }
 
 
-class _Aside:
-    """Shows an arm beside the run as one phase: its stages are not the run's rounds."""
+class _OnePhase(NoProgress):
+    """Shows the reference as one phase: its stages are not the run's rounds."""
 
     def __init__(self, reporter: ProgressReporter) -> None:
         self._reporter = reporter
 
     def phase(self, name: str, round: int, total: int) -> None:
-        """A phase of the arm, under the arm's name."""
+        """Shows every phase under the reference's name."""
         self._reporter.phase("supervised ceiling", round, total)
 
     def reply(self, reply: Reply) -> None:
-        """A teacher's reply arrived."""
+        """Passes a reply on."""
         self._reporter.reply(reply)
-
-    def progress(self, done: int, total: int) -> None:
-        """No arm beside the run looks at a pool."""
-
-    def stage_closed(
-        self, position: Position, dev: dict[str, float], rows: tuple[int, int]
-    ) -> None:
-        """The table at the end has the arm's numbers."""
 
 
 def supervised_ceiling(
@@ -133,10 +123,10 @@ def supervised_ceiling(
     reporter: ProgressReporter,
     interruption: Interruption,
 ) -> dict[str, Any]:
-    """Train the same student on the whole pool with gold labels, in the run's folder ``supervised/``.
+    """Trains the same student on every gold label of the pool, in the run's folder supervised/.
 
     Returns:
-        the task's quoted metrics and the number of gold labels.
+        The headline metrics on test, and "gold_labels" (their number).
     """
     supervised = replace(
         config,
@@ -148,20 +138,19 @@ def supervised_ceiling(
             patience=0,
             keep="last",
         ),
-        # The loggers and callbacks are the main student's.
+        # Loggers and callbacks follow the main student.
         callbacks={},
         logger={},
     )
-    inner = RunFolder(folder / "supervised")
     fitted = fit(
         supervised,
-        inner,
+        RunFolder(folder / "supervised"),
         status,
         dataset,
         task,
         GoldOnly("supervised"),
         None,
-        _Aside(reporter),
+        _OnePhase(reporter),
         interruption,
         resume=False,
     )

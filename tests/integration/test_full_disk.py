@@ -111,4 +111,4 @@ def test_a_run_folder_that_cannot_be_made(tutelage, workplace, words):
     ended = tutelage("train", *words)
     assert ended.code == 7
     assert "The run folder outputs/files-evokd/" in ended.err
-    assert "Choose another one with hydra.run.dir=" in ended.err
+    assert "Give another with hydra.run.dir=" in ended.err

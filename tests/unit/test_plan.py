@@ -47,7 +47,7 @@ def test_a_plan_shows_prompts_tokens_and_the_whole_cost(
     assert "Answer:\n" in text
     assert "8 generation, 8 labelling, 1 analysis" in text
     each = [
-        float(share) for share in re.findall(r"^(\d+) tokens a request", text, flags=re.MULTILINE)
+        float(share) for share in re.findall(r"^(\d+) tokens per request", text, flags=re.MULTILINE)
     ]
     assert len(each) == 3
     a_round = number(text, r"about ([\d,]+) billed tokens, \d+ s of teacher time")
@@ -158,7 +158,7 @@ def test_a_pool_without_a_candidate_is_said(tmp_path: Path) -> None:
         "method=llkd",
     ]
     with pytest.raises(
-        ConfigError, match=r"None of the texts gives a request.* teacher\.candidates=\[chunks\]"
+        ConfigError, match=r"None of the texts gives a request.* labelling\.candidates=\[chunks\]"
     ):
         plan(compose_config(words))
 

@@ -348,6 +348,9 @@ def _elsewhere(message: str) -> str:
     return f". It is a setting of {group}={', '.join(having)}." if having else ""
 
 
+_OF_WANDB = ("online", "project", "entity", "table_rows", "pool_mb", "wait")
+
+
 def _renamed(key: str) -> dict[str, str]:
     """Where a setting of earlier versions went (docs/reference/glossary.md has the whole table)."""
     steps = {f"{stage}_updates": f"{stage}_max_steps" for stage in ("start", "round", "final")}
@@ -365,6 +368,11 @@ def _renamed(key: str) -> dict[str, str]:
         if name.startswith(("candidate", "shown_")) or name == "reply_tokens"
         else "",
         "prompt": f"data.{name}" if name in DATA_KEYS else "",
+        "method": "labelling.allow_codes" if name == "allow_codes" else "",
+        "method.acquire": f"acquire.{name}",
+        "method.accept": f"accept.{name}",
+        "method.train": f"select.{name}",
+        "logger": f"logger.wandb.{name}" if name in _OF_WANDB else "",
         "selector": f"acquire.{name}, accept.{name} or select.{name}",
     }
     return {key: moved[group]} if moved.get(group) else {}

@@ -1,1 +1,1 @@
-"""Methods: each is a paper. Given feedback it asks the teacher and returns rows."""
+"""Methods, one per paper: each turns feedback about the student into new rows for the pool."""

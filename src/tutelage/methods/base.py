@@ -1,9 +1,10 @@
-"""FOLD: methods.base."""
+"""Interface of a method, the context a run gives it, and the base class of methods with a teacher."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from tutelage.data.pool import Pool
@@ -14,23 +15,27 @@ from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Request, Teacher
 from tutelage.teacher.prompts import PromptSet
 
-# FOLD: What the loop asks of a method, and what a method is given.
 OnPhase = Callable[[str, int], None]
-"""Called with a phase's name and how many teacher requests it will make, when the phase begins."""
+"""Called at the start of a phase, with its name and its number of teacher requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodContext:
-    """What a method stands on. Gold labels of the pool are not in it.
+    """The parts of a run available to a method. Gold labels of the pool are not among them.
 
     Attributes:
-        teacher: counted and cached; None for methods that ask nothing.
-        pool: the ledger so far, read only.
-        shots: the labelled examples that the run may use.
-        unlabelled: the data set's pool, without labels.
-        look: how the student sees texts at this moment, beside the texts that it has learnt from.
-        held_out: (split, text) of the dev and test sets, to keep generated texts away from.
-        seed: the run's.
+        task: The task.
+        pool: The ledger so far, read-only.
+        shots: The labelled examples of the run.
+        unlabelled: The unlabelled pool of the data set, without labels.
+        dev: The labelled dev set, for calibration only.
+        held_out: (split, text) of each dev and test text; generated texts must not repeat them.
+        seed: The seed of the run.
+        teacher: The teacher, counted and cached; None for methods without one.
+        on_phase: Called at the start of each phase.
+        on_reply: Called with each reply of the teacher, as it arrives.
+        view_pool: Returns the current student's view of some texts, next to the texts of the rows
+            it has learnt from.
     """
 
     task: Task
@@ -51,73 +56,127 @@ class Method(Protocol):
 
     @property
     def name(self) -> str:
-        """The group option's name."""
+        """Name of the configuration option."""
         ...
 
     @property
     def rounds(self) -> int:
-        """How many rounds it grows at most; 0 trains on the first rows only."""
+        """Maximum number of rounds; 0 trains on the first rows only."""
         ...
 
     @property
     def asks_teacher(self) -> bool:
-        """False where no teacher has to be built."""
+        """False if no teacher has to be built."""
         ...
 
     @property
     def calibration_labels(self) -> int:
-        """Gold dev labels that calibration used."""
+        """Number of gold dev labels used by calibration."""
         ...
 
     @property
     def truncated(self) -> int:
-        """Different texts that were cut short for the teacher."""
+        """Number of distinct texts cut short in prompts."""
         ...
 
     def setup(self, context: MethodContext) -> None:
-        """Take the run's parts; called once, before anything else."""
+        """Connects the method to a run; called once, before everything else.
+
+        Args:
+            context: The parts of the run.
+
+        Raises:
+            ConfigError: The run lacks something the method needs.
+        """
         ...
 
     def first_rows(self) -> Growth:
-        """The rows of round 0."""
+        """Returns the rows of round 0.
+
+        Raises:
+            ConfigError: The token budget does not cover them.
+        """
         ...
 
     def aimed_at(self, feedback: Feedback) -> Feedback:
-        """The part of a round's feedback that the method aims at; its mistakes are exported, and ``next_rows`` sees nothing else."""
+        """Returns the part of a round's feedback the method aims at.
+
+        Its mistakes are exported to the run folder, and ``next_rows`` sees nothing else.
+
+        Args:
+            feedback: The results of the latest round.
+        """
         ...
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
-        """The rows of ``round``, aimed by what :meth:`aimed_at` left of the feedback of the one before.
+        """Returns the rows of a round.
+
+        Args:
+            feedback: The result of :meth:`aimed_at` for the round before.
+            round: The new round, from 1.
 
         Raises:
-            BudgetExhausted: the tokens are spent.
+            BudgetExhausted: The token budget ran out.
         """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values that make a resumed run go on alike."""
+        """Returns the state a resumed run needs, as plain values."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what ``state_dict`` gave."""
+        """Restores the state returned by :meth:`state_dict`."""
         ...
 
 
 @runtime_checkable
 class Plannable(Protocol):
-    """What ``tutelage plan`` asks besides of a method that stands on its ground."""
+    """Further methods that ``tutelage plan`` calls, after ``setup``."""
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
-        """Real requests of each kind, at most ``count`` of each, as a first round would send them."""
+        """Returns real requests of each kind, as the first round would send them.
+
+        Args:
+            count: Maximum number of requests per kind.
+        """
         ...
 
     def requests_a_round(self) -> dict[str, int]:
-        """How many requests of each kind a round makes at most."""
+        """Returns the maximum number of requests of each kind per round."""
         ...
 
 
+class RequestFailure(StrEnum):
+    """A failed teacher request, as the cause of a rejected row.
+
+    The pool stores the reason of a rejection as text. This class alone writes and recognises the
+    reasons of failed requests.
+    """
+
+    GENERATION = "request failed"
+    LABELLING = "labelling failed"
+
+    def reason(self, error: str) -> str:
+        """Returns the reason stored with the row.
+
+        Args:
+            error: The error reported by the teacher.
+        """
+        return f"{self.value}: {error}"
+
+    @classmethod
+    def of(cls, row: Row) -> RequestFailure | None:
+        """Returns the failure behind a row; None if all its requests were answered."""
+        return next((failure for failure in cls if row.reason.startswith(failure.value)), None)
+
+
 def gold_rows(examples: Sequence[Example], round: int = 0) -> list[Row]:
-    """Rows of labelled examples."""
+    """Builds accepted rows from labelled examples.
+
+    Args:
+        examples: The examples.
+        round: The round of the rows.
+    """
     return [
         Row(
             id=f"gold-{example.id}",
@@ -131,12 +190,18 @@ def gold_rows(examples: Sequence[Example], round: int = 0) -> list[Row]:
     ]
 
 
-# FOLD: What methods that ask a teacher have alike: the prompts, the labeller over the shots, and what a resumed run needs of them.
 class TeacherMethod:
-    """The part of a :class:`~tutelage.methods.base.Method` that deals with the teacher; the methods set ``_labeller`` and ``_context``.
+    """Base class of methods with a teacher: prompts, calibration and their state.
+
+    Subclasses set ``_context``, and ``_labeller`` if they label texts by queries of their own.
+
+    Args:
+        name: Name of the configuration option.
+        prompts: The prompt templates.
+        new_labeller: Builds a labeller for the task, the teacher and some demonstrations.
 
     Attributes:
-        calibration_labels: gold dev labels that the calibrator was fitted on.
+        calibration_labels: Number of gold dev labels the calibrator was fitted on.
     """
 
     _context: MethodContext
@@ -150,16 +215,19 @@ class TeacherMethod:
 
     @property
     def asks_teacher(self) -> bool:
-        """True, but for settings that leave the teacher nothing to say."""
+        """True; a subclass returns False if its settings need no teacher."""
         return True
 
     @property
     def truncated(self) -> int:
-        """Texts cut short in the prompts."""
+        """Number of distinct texts cut short in prompts."""
         return len(self._prompts.cut)
 
     def state_dict(self) -> dict[str, Any]:
-        """Which texts were cut, and the calibrator's state where there is one; the rest follows from the pool."""
+        """Returns the number of calibration labels, the cut texts and the calibrator's state.
+
+        Everything else follows from the pool.
+        """
         state = {"gold": self.calibration_labels, "cut": sorted(self._prompts.cut)}
         return (
             state
@@ -168,14 +236,14 @@ class TeacherMethod:
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up both."""
+        """Restores the state returned by :meth:`state_dict`."""
         self.calibration_labels = int(state["gold"])
         self._prompts.cut.update(state["cut"])
         if self._labeller is not None:
             self._labeller.calibrator.load_state_dict(state["calibrator"])
 
     def _calibrate(self) -> None:
-        """Fit the labeller's calibrator; where there is no labeller, nothing."""
+        """Fits the labeller's calibrator on dev, if there is a labeller."""
         if self._labeller is not None:
             self._context.on_phase("calibration", 0)
             self.calibration_labels = self._labeller.fit(self._context.dev, self._context.on_reply)

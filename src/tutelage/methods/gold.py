@@ -1,4 +1,4 @@
-"""Training on gold alone: the floor (shots) and the ceiling (the whole pool, supervised)."""
+"""Training on gold labels alone: the floor (shots) and the ceiling (the whole pool, supervised)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from tutelage.records import Feedback, Growth
 
 
 class GoldOnly:
-    """First rows from the gold that the run may use, and no growth.
+    """Starts from the gold rows of the run and never grows.
 
     Args:
-        name: "shots" or "supervised"; which gold it is, is decided by ``training.gold``.
+        name: "shots" or "supervised"; the setting ``training.gold`` decides which gold rows the run
+            may use.
     """
 
     rounds = 0
@@ -25,29 +26,38 @@ class GoldOnly:
         self.name = name
 
     def setup(self, context: MethodContext) -> None:
-        """Keep the ground."""
+        """Keeps the context.
+
+        Raises:
+            ConfigError: There are no gold rows.
+        """
         if not context.shots:
             raise ConfigError(
-                f"method={self.name} learns from gold labels alone and there are none; give shots=1 or more with method=shots, a pool that has "
-                "gold labels with method=supervised, and leave training.gold as it is there."
+                f"method={self.name} learns from gold labels alone, and there are none. With "
+                "method=shots, give shots=1 or more; with method=supervised, give a pool with gold "
+                "labels. Keep the training.gold of the method."
             )
         self._context = context
 
     def first_rows(self) -> Growth:
-        """The gold examples."""
+        """Returns the gold rows."""
         return Growth(round=0, rows=tuple(gold_rows(self._context.shots)))
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
-        """Never asked for: there are no rounds."""
+        """Never called, since there are no rounds.
+
+        Raises:
+            ConfigError: Always.
+        """
         raise ConfigError(f"method={self.name} does not grow.")
 
     def aimed_at(self, feedback: Feedback) -> Feedback:
-        """Nothing."""
+        """Returns empty feedback."""
         return Feedback(feedback.round, (), {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing to keep."""
+        """Returns an empty state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to take up."""
+        """Restores nothing."""

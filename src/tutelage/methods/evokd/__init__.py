@@ -1,1 +1,1 @@
-"""EvoKD."""
+"""EvoKD: the teacher studies the mistakes of the student and writes new examples."""

@@ -1,1 +1,1 @@
-"""What methods that write texts share."""
+"""Parts shared by the methods that generate texts."""

@@ -1,1 +1,1 @@
-"""LLM-DA."""
+"""LLM-DA: variants of labelled NER sentences."""
