@@ -67,6 +67,9 @@ SCHEMAS = {
 WRAPPERS = {"teacher": ("cache", "record")}
 """Keys of a group that the run takes instead of the target; ``RunConfig`` describes them."""
 
+PROMPT_SET = "tutelage.teacher.prompts.PromptSet"
+"""Takes the keys of conf/data that are about prompts: cue, genre, leads."""
+
 FREE_FORM = {"labels", "templates", "strategies"}
 """Mappings whose keys are the user's own, shown as one value."""
 
@@ -414,6 +417,8 @@ def describe(group: str, where: str, target: str) -> tuple[str, str]:
     if group in SCHEMAS and not (rest and group == "student"):
         return schema(SCHEMAS[group]).get(rest if group == "sweep" else first, ("", ""))
     known = settings_of(target) if target else {}
+    if group == "data":
+        known = {**arguments(PROMPT_SET), **known}
     # A key within a mapping is described by the mapping's own argument.
     return known.get(leaf) or ("", known.get(first, ("", ""))[1])
 

@@ -1,14 +1,16 @@
-"""The command line. Verbs import what they need when they run, so that ``tutelage --help`` answers at once.
+"""The command line.
+
+Verbs import what they need when they run, so that ``tutelage --help`` answers at once.
 
 tutelage train [overrides]      one run; -m for a multirun
-tutelage plan [overrides]       what a run would ask and cost, before it is run
+tutelage plan [overrides]       prompts, requests and cost of a run, before it runs
 tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
-tutelage reproduce PAPER        do what shows a paper's claims, and a verdict on each
+tutelage reproduce PAPER        the runs behind a paper's claims, and a verdict on each
 tutelage wandb-dashboard WHERE  a report layout for the wandb runs of a run, a sweep or a group
 tutelage assets                 fetch and check the embedded models
-tutelage serve                  keep the teacher's engine loaded for the runs of this machine
-tutelage doctor                 what works on this machine, and what to do about the rest
+tutelage serve                  keep the teacher's engine loaded for all runs on this machine
+tutelage doctor                 checks this machine and says how to mend what does not work
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ from tutelage.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a verb; errors that a user can mend are printed without a traceback, each kind with an exit code of its own."""
+    """Runs a verb.
+
+    Errors that a user can mend are printed without a traceback; each kind has its own exit code.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in ("train", "plan"):
         # Hydra reads the rest itself: its grammar of overrides is not argparse's.
@@ -49,13 +54,13 @@ def _guarded(action: object) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tutelage",
-        description="Grow a training set from a local LLM teacher while a small student learns from it.",
+        description="Grow a training set from a local LLM teacher while a small student learns.",
     )
     parser.add_argument("--version", action="version", version=f"tutelage {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for name, text in (
         ("train", "one run, or a multirun with -m; takes Hydra overrides"),
-        ("plan", "what a run would ask and cost; takes Hydra overrides"),
+        ("plan", "prompts, requests and cost of a run; takes Hydra overrides"),
     ):
         verbs.add_parser(name, help=text, add_help=False)
     predict = verbs.add_parser("predict", help="labels from a finished run's student")
@@ -64,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--file",
         type=Path,
-        help="a file of texts: .txt (one a line), .jsonl or .csv with a text column",
+        help="a file of texts: .txt (one per line), .jsonl or .csv with a text column",
     )
     predict.add_argument("--text-column", default="text")
     predict.add_argument(
@@ -77,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "run", type=Path, help="a run's folder; or a sweep's, multirun_sweeps/<name>[/<time>]"
     )
-    report.add_argument("--metric", default=None, help="of a sweep: what its arms are compared by")
+    report.add_argument(
+        "--metric", default=None, help="of a sweep: the metric that compares its arms"
+    )
     report.add_argument(
         "--target",
         type=float,
@@ -87,11 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--by-overrides",
         action="store_true",
-        help="of a sweep: arms by their words, though configurations differ (two versions)",
+        help="of a sweep: group runs by their overrides even where configurations differ",
     )
     report.set_defaults(act=_report)
     reproduce = verbs.add_parser(
-        "reproduce", help="do the runs that would show a paper's claims, and give a verdict on each"
+        "reproduce", help="do the runs behind a paper's claims, and give a verdict on each"
     )
     reproduce.add_argument("paper", help="evokd or llkd")
     reproduce.add_argument(
@@ -104,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="CLAIM",
-        help="claims to check; the others are told as not run",
+        help="claims to check; all others are reported as not run",
     )
     reproduce.add_argument(
         "--dry-run", action="store_true", help="print the commands and the estimate, run nothing"
@@ -123,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     dashboard.add_argument(
         "where",
-        help="a run's folder, a sweep's (multirun_sweeps/<name>[/<time>]), or the name of a wandb group",
+        help="folder of a run or of a sweep (multirun_sweeps/<name>[/<time>]), or a wandb group",
     )
     dashboard.add_argument(
         "--output",
@@ -140,11 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     assets.set_defaults(act=_assets)
     serve = verbs.add_parser(
-        "serve", help="keep the teacher's engine loaded for the runs of this machine, until Ctrl-C"
+        "serve", help="keep the teacher's engine loaded for all runs on this machine, until Ctrl-C"
     )
     serve.set_defaults(act=_serve)
     doctor = verbs.add_parser(
-        "doctor", help="what works on this machine, and what to do about the rest"
+        "doctor", help="check this machine and say how to mend what does not work"
     )
     doctor.add_argument("--engine", default="vllm", choices=("vllm", "local", "server"))
     doctor.add_argument(
@@ -222,7 +229,8 @@ def _assets(options: argparse.Namespace) -> int:
     for role, asset in EMBEDDED.items():
         if options.check and not asset_ready(role):
             raise AssetError(
-                f"The embedded {role} {asset.name} is not whole in {asset_path(role)}. Run `tutelage assets`."
+                f"The embedded {role} {asset.name} is not whole in {asset_path(role)}. "
+                "Run `tutelage assets`."
             )
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(asset.name, total=1.0)
@@ -246,7 +254,10 @@ def _serve(_: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with EngineHost() as host:
-        advice = "Run the next line where the runs are started; each engine is loaded by the first run that asks. Ctrl-C ends it."
+        advice = (
+            "Run the next line in the shell that starts the runs; the first run that needs an "
+            "engine loads it. Ctrl-C ends it."
+        )
         print(advice, file=sys.stderr, flush=True)
         print(f"export {ADDRESS}={host.address}", flush=True)
         signal.pause()

@@ -87,7 +87,8 @@ def plan(config: RunConfig) -> int:
     _print_totals(console, counts, tokens, seconds, rounds, len(shots))
     if limit is not None and tokens > limit:
         raise ConfigError(
-            f"budget.tokens={limit:,} is smaller than one round (about {tokens:,.0f}). Raise it, or "
+            f"budget.tokens={limit:,} is smaller than one round (about {tokens:,.0f}). Raise it, "
+            "or "
             "ask for fewer texts a round."
         )
     return 0

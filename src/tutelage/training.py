@@ -246,7 +246,8 @@ def check_gold(
     if not config.method.get("train_on_shots", True):
         raise ConfigError(
             f"select={select} compares rows with the gold ones that are trained on, and "
-            f"method={config.method_name} trains on none; give method.train_on_shots=true, or choose "
+            f"method={config.method_name} trains on none; give method.train_on_shots=true, or "
+            "choose "
             "another select=."
         )
 

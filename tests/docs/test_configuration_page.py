@@ -35,9 +35,7 @@ def test_every_key_of_every_option_has_a_description(generator: ModuleType):
         for key in one.keys
         if not key.meaning
     ]
-    assert not missing, (
-        "describe them in the target's Args: or the settings dataclass: " + ", ".join(missing)
-    )
+    assert not missing, f"describe {missing} in the target's Args:, or under the settings' fields"
 
 
 def test_every_option_says_what_it_is_and_shows_a_command(generator: ModuleType):

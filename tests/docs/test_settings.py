@@ -59,9 +59,8 @@ def test_every_setting_and_option_that_a_page_names_exists(path: Path):
         pytest.skip("names settings of earlier versions")
     for code in code_of(path):
         for group, key in _SETTING.findall(code):
-            assert key in settings_of(group) | _NO_SETTINGS | _EXAMPLES, (
-                f"{path.name} names {group}.{key}"
-            )
+            known = settings_of(group) | _NO_SETTINGS | _EXAMPLES
+            assert key in known, f"{path.name} names {group}.{key}"
         for group, names in _OPTION.findall(code):
             there = {one.stem for one in (CONF / group).glob("*.yaml")} | _EXAMPLES
             missing = set(names.split(",")) - there

@@ -120,7 +120,8 @@ def build_loggers(config: RunConfig, folder: Path) -> list[Logger]:
             loggers.append(build(component, f"logger.{name}", **given))
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"logger={name} needs a package that is not installed: {error}. Install it, or leave "
+                f"logger={name} needs a package that is not installed: {error}. Install it, or "
+                "leave "
                 "the logger out."
             ) from error
     return loggers
@@ -158,7 +159,8 @@ def build_mirrors(config: RunConfig, folder: Path, *, resume: bool) -> ExitStack
         mirror = build(component, f"logger.{name}", folder=folder, resume=resume)
         if not hasattr(mirror, "__enter__"):
             raise ConfigError(
-                f"logger.{name}: {component.target} is neither a Lightning logger nor a mirror of the "
+                f"logger.{name}: {component.target} is neither a Lightning logger nor a mirror of "
+                "the "
                 "run's folder (a context manager that takes folder and resume)."
             )
         stack.enter_context(mirror)
@@ -181,12 +183,14 @@ def build_method(config: RunConfig) -> Method:
             if component is not None:
                 raise ConfigError(
                     f"{stage}={config.hydra.choices.get(stage) or component.kind} {does}, and "
-                    f"method={config.method_name} has no such stage. Leave it out, or give {stage}=none."
+                    f"method={config.method_name} has no such stage. Leave it out, or give "
+                    f"{stage}=none."
                 )
             continue
         if component is None:
             raise ConfigError(
-                f"method={config.method_name} needs a selector that {does}: give {stage}=…, one of the "
+                f"method={config.method_name} needs a selector that {does}: give {stage}=…, one of "
+                "the "
                 f"options in conf/{stage}."
             )
         given[argument] = build(component, stage)
@@ -204,8 +208,10 @@ def _check_acquire(config: RunConfig) -> None:
     idle = config.acquire is not None and not config.method.get("rounds")
     if idle and chosen not in ("random", "none", ""):
         raise ConfigError(
-            f"method={config.method_name} has 0 rounds, so it labels its texts before there is a student, "
-            f"and acquire={chosen} would never be asked. Give method.rounds=4 method.n_texts=50 (and "
+            f"method={config.method_name} has 0 rounds, so it labels its texts before there is a "
+            "student, "
+            f"and acquire={chosen} would never be asked. Give method.rounds=4 method.n_texts=50 "
+            "(and "
             "method.first=50), or method=llkd_on_demand."
         )
 
@@ -238,7 +244,8 @@ def build_labeller(
     if labeller.is_token_level != task.is_token_level:
         raise ConfigError(
             f"labelling={config.hydra.choices.get('labelling')} labels "
-            f"{'entities' if labeller.is_token_level else 'whole texts'}, and task={task.name} does not. "
+            f"{'entities' if labeller.is_token_level else 'whole texts'}, and task={task.name} "
+            "does not. "
             "Leave labelling out, or choose one for the task."
         )
     return labeller

@@ -60,7 +60,8 @@ def locate(target: str, setting: str) -> Any:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"{setting}._target_={target} cannot be imported: {error}. Give the dotted path of a class "
+            f"{setting}._target_={target} cannot be imported: {error}. Give the dotted path of a "
+            "class "
             "or function in an installed module, or in a folder that PYTHONPATH names."
         ) from error
 

@@ -66,7 +66,8 @@ TRAINER_OWNED = {
 
 
 def conf_directory() -> Path:
-    """The configuration folder: in the package when installed from a wheel, else in the checkout."""
+    """The configuration folder: in the package when installed from a wheel, else in the
+    checkout."""
     packaged = Path(__file__).parents[1] / "conf"
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
 
@@ -179,7 +180,8 @@ def _set_by(info: HydraInfo) -> str:
     if not chosen:
         return ""
     return (
-        f" {' or '.join(chosen)} sets it for another option of that group: leave one of the two out, "
+        f" {' or '.join(chosen)} sets it for another option of that group: leave one of the two "
+        "out, "
         "or give the values themselves."
     )
 
@@ -274,13 +276,15 @@ def _trainer(node: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"trainer.{key} cannot be set: {TRAINER_OWNED[key]}.")
         if key not in known:
             raise ConfigError(
-                f"trainer.{key}: {did_you_mean('setting of Trainer', key, known - set(TRAINER_OWNED))}"
+                f"trainer.{key}: "
+                f"{did_you_mean('setting of Trainer', key, known - set(TRAINER_OWNED))}"
             )
     for key in ("devices", "num_nodes"):
         given = node.get(key, 1)
         if given not in (1, "1", "auto") and not (isinstance(given, list) and len(given) == 1):
             raise ConfigError(
-                f"trainer.{key}={given} is not one: the student trains on one device, so that every "
+                f"trainer.{key}={given} is not one: the student trains on one device, so that "
+                "every "
                 f"row has one order. Leave it at 1; `tutelage train -m` runs many students."
             )
     return {**node, "devices": 1 if node.get("devices") == "auto" else node.get("devices", 1)}
@@ -399,7 +403,8 @@ def _check_ablation(config: Any, overrides: Sequence[str]) -> None:
         default, given, unablated = (_selected(node, key) for node in (ablated, config, whole))
         if unablated != default != given:
             raise ConfigError(
-                f"ablation={ablation} sets {key}={default}, and {key}={given} on the command line is "
+                f"ablation={ablation} sets {key}={default}, and {key}={given} on the command line "
+                "is "
                 "stronger, so it would not be that ablation. Leave one of the two out."
             )
 
@@ -418,7 +423,8 @@ _IN_A_DICTIONARY = re.compile(r"[{,]\s*(\w+)\s*:\s*([^,{}]+)")
 _LIMITS = ("tokens", "max_tokens", "reply_tokens", "analysis_tokens")
 """Settings that count tokens, so that a wrong value is refused for its type."""
 _A_REFERENCE = re.compile(r"['\"]?\$\{[\w.:]+(,\s*null)?\}['\"]?")
-"""To a variable of the environment, or to another setting; a default in it would be a secret again."""
+"""To a variable of the environment, or to another setting; a default in it would be a secret
+again."""
 
 
 def refuse_secrets(overrides: Sequence[str]) -> None:
@@ -441,7 +447,8 @@ def refuse_secrets(overrides: Sequence[str]) -> None:
             )
             if looks_secret(name, given) and name not in _LIMITS and not harmless:
                 raise ConfigError(
-                    f"{key}=… looks like a secret, and the command is written down with the run. Put "
+                    f"{key}=… looks like a secret, and the command is written down with the run. "
+                    "Put "
                     f"the value into an environment variable and name that one: "
                     f"'{key}=${{oc.env:NAME}}'."
                 )

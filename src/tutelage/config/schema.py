@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """An object that :mod:`tutelage.config.build` creates: a class or function, and its settings."""
+    """An object that :mod:`tutelage.config.build` creates: a class or function, and its
+    settings."""
 
     target: str
     """Dotted path of the class or function, as ``_target_`` names it."""
@@ -37,7 +38,8 @@ class TrainingConfig:
     """How long each stage trains, and on which rows (conf/training)."""
 
     gold: Literal["shots", "pool", "none"]
-    """Gold labels that the run may use: the shots, the whole pool (the supervised ceiling), or none."""
+    """Gold labels that the run may use: the shots, the whole pool (the supervised ceiling), or
+    none."""
     start_epochs: int
     """Epochs on the first rows."""
     start_max_steps: int
@@ -123,14 +125,17 @@ class SweepConfig:
     """How a multirun treats its jobs (conf/sweep)."""
 
     name: str
-    """Names the folder, multirun_sweeps/<name>/<time>/<job>. Jobs that an earlier sweep of this name
+    """Names the folder, multirun_sweeps/<name>/<time>/<job>. Jobs that an earlier sweep of this
+    name
     has finished are not repeated."""
     fail_fast: bool
     """Start no further job after one has failed."""
     share_teacher: bool | Literal["auto"]
-    """One engine for all jobs (teacher=vllm); "auto": with launchers whose jobs stay on this machine."""
+    """One engine for all jobs (teacher=vllm); "auto": with launchers whose jobs stay on this
+    machine."""
     metric: str | None
-    """Metric on test that the job table shows and a sweeper optimises; null: the task's first one."""
+    """Metric on test that the job table shows and a sweeper optimises; null: the task's first
+    one."""
     reuse: bool
     """Reuse finished jobs of earlier sweeps of the same name."""
 
@@ -170,7 +175,8 @@ class RunConfig:
     keep_checkpoint: bool
     """Keep the last checkpoint, with the optimizer's state, when a run is done."""
     resume: bool | str
-    """true: continue the newest unfinished run of this configuration; a folder: continue that one."""
+    """true: continue the newest unfinished run of this configuration; a folder: continue that
+    one."""
     task: Component
     """conf/task."""
     data: Component

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import pytest
+from omegaconf import OmegaConf
 
 from tutelage.config import compose
-from tutelage.config.compose import compose_config
+from tutelage.config.compose import compose_config, compose_hydra, typed_config
 from tutelage.errors import ConfigError
 from tutelage.runs.manifest import config_hash
 
@@ -93,6 +97,202 @@ def test_a_class_that_sounds_secret_may_be_on_the_command_line():
     assert config.data.settings["labels"]["password_reset"] == "password"
     with pytest.raises(ConfigError, match="looks like a secret"):
         compose_config(["+teacher.api_key=monkey"])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "task=ner data=wikigold labelling=extract labelling.reply_tokens=1024",
+        "teacher=server teacher.model=mine teacher.tokenizer=/some/folder",
+        "teacher=server teacher.model=mine teacher.api_key_env=NAME",
+        "method.analysis_tokens=96",
+        "method.max_tokens=96",
+        "budget.tokens=50000",
+        "budget.tokens=null",
+        "teacher=server teacher.model=mine 'teacher.url=${oc.env:URL,null}'",
+    ],
+)
+def test_a_limit_a_tokenizer_and_the_name_of_a_variable_are_no_secrets(
+    override: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("URL", "http://somebody:canary@localhost/v1")
+    compose_config(shlex.split(override))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "+teacher.api_key=abc",
+        "+student.hub={token: abc}",
+        "+student.hub={a: 1, accessToken: abc}",
+        "+training.password=abc",
+        "+callbacks.mine.hub_tokens=abc",
+        "+teacher.url=http://somebody:abc@localhost/v1",
+        "+teacher.api_key=${oc.env:NAME,abc}",
+    ],
+)
+def test_a_secret_is_refused_before_anything_else_is_looked_at(override: str):
+    with pytest.raises(ConfigError, match=r"looks like a secret.*\$\{oc\.env:NAME\}") as refused:
+        compose_config([override, "method=nothing_alike"])
+    assert "abc" not in str(refused.value)
+
+
+def test_settings_arrive_typed_and_each_where_it_belongs():
+    config = compose_config(
+        ["method.rounds=3", "training.patience=2", "data.cue=Intent", "teacher.cache=null"]
+    )
+    assert config.method.target == "tutelage.methods.evokd.method.EvoKD"
+    assert config.method_name == "evokd"
+    assert config.method.settings["rounds"] == 3
+    assert (config.training.patience, config.training.keep) == (2, "last")
+    # Wrappers' and the prompt's keys are none of the reader's and the engine's.
+    assert (config.cache, config.record) == (None, None)
+    assert not {"cache", "record"} & config.teacher.settings.keys()
+    assert "cue" not in config.data.settings
+    assert config.prompt.settings["cue"] == "Intent"
+    assert (config.acquire, config.accept and config.accept.kind) == (None, "ClassShare")
+    assert config.hydra.choices["training"] == "evokd"
+    assert config.hydra.sweeper.endswith("BasicSweeper")
+    assert config.source["method"]["rounds"] == 3
+    assert config.with_seed(7).source["seed"] == config.with_seed(7).seed == 7
+    assert config.seed == config.source["seed"] == 1
+
+
+def test_the_method_chooses_and_the_command_line_wins():
+    chosen = compose_config(["method=llkd"])
+    assert chosen.select.kind == "LLKD"
+    assert chosen.acquire is not None
+    assert chosen.acquire.kind == "RandomChoice"
+    assert chosen.accept is None
+    assert chosen.training.train_on == "all"
+    for overrides in (["method=llkd", "select=surest"], ["select=surest", "method=llkd"]):
+        assert compose_config(overrides).select.kind == "Surest"
+    mixed = compose_config(["method=llkd", "training=evokd", "acquire=badge"])
+    assert (mixed.training.train_on, mixed.acquire and mixed.acquire.kind) == ("batch", "Badge")
+
+
+def test_references_are_resolved_and_hydra_s_own_node_is_left_out():
+    config = compose_config(["name=mine", "sweep.name=${name}-more"])
+    assert config.name == config.source["name"] == "mine"
+    assert config.sweep.name == "mine-more"
+    assert "hydra" not in config.source
+    with pytest.raises(ConfigError, match=r"nothing_there"):
+        compose_config(["name=${nothing_there}"])
+
+
+def test_a_name_of_digits_is_a_name():
+    config = compose_config(["name=2026", "sweep.name=7"])
+    assert (config.name, config.sweep.name) == ("2026", "7")
+    assert config_hash(config.source) == config_hash(compose_config(['name="2026"']).source)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "missing"),
+    [
+        (["data=files"], "data.path"),
+        (["data=hub"], "data.name"),
+        (["teacher=server"], "teacher.model"),
+        (["teacher=replay"], "teacher.recording"),
+    ],
+)
+def test_a_setting_without_a_value_is_named_with_what_to_add(overrides: list[str], missing: str):
+    with pytest.raises(ConfigError) as refused:
+        compose_config(overrides)
+    assert str(refused.value) == (
+        f"{missing} has no value and needs one: add {missing}=… to the command."
+    )
+    compose_config([*overrides, f"{missing}=something"])
+
+
+@pytest.mark.parametrize("option", ["experiment=quickstart_ner", "ablation=no_easy"])
+def test_an_experiment_s_value_for_another_method_says_where_it_comes_from(option: str):
+    with pytest.raises(ConfigError) as refused:
+        compose_config([option, "method=shots"])
+    assert "Unknown setting of GoldOnly" in str(refused.value)
+    assert f"{option} sets it for another option of that group" in str(refused.value)
+    with pytest.raises(ConfigError, match=r"Did you mean 'focus'\?") as own:
+        compose_config(["+method.focuss=1"])
+    assert "sets it for another" not in str(own.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+trainer.foo=1", "trainer.foo: Unknown setting of Trainer 'foo'. Available: accelerator"),
+        ("+trainer.gradient_clp_val=1", "Did you mean 'gradient_clip_val'?"),
+        ("+trainer.max_epochs=3", "trainer.max_epochs cannot be set: the stages end the run "),
+        (
+            "+trainer.max_steps=3",
+            "trainer.max_steps cannot be set: a stage's steps are limited by ",
+        ),
+        (
+            "+trainer.callbacks=[]",
+            "trainer.callbacks cannot be set: callbacks are a group of their",
+        ),
+        ("+trainer.logger=false", "trainer.logger cannot be set: loggers are a group of their own"),
+        ("+trainer.limit_val_batches=2", "feedback needs every validation batch"),
+        ("+trainer.enable_checkpointing=false", "checkpoints that resume=true needs"),
+        ("+trainer.fast_dev_run=true", "use method.rounds=1"),
+        ("+trainer.overfit_batches=2", "use trainer.limit_train_batches"),
+        ("trainer.devices=2", "trainer.devices=2 is not one: the student trains on one device"),
+        ("trainer.devices=[0,1]", "trainer.devices=[0, 1] is not one"),
+        ("trainer.num_nodes=2", "trainer.num_nodes=2 is not one"),
+    ],
+)
+def test_what_lightning_s_trainer_cannot_be_given_is_refused_with_what_to_do(
+    override: str, said: str
+):
+    with pytest.raises(ConfigError) as refused:
+        compose_config([override])
+    assert said in str(refused.value)
+
+
+def test_every_key_of_lightning_s_trainer_can_be_set_or_says_why_not():
+    import inspect
+
+    from pytorch_lightning import Trainer
+
+    known = {*inspect.signature(Trainer.__init__).parameters} - {"self"}
+    settable = {*compose_config().trainer}
+    owned = {*compose.TRAINER_OWNED}
+    assert settable | owned == known
+    assert not settable & owned
+    assert all(why for why in compose.TRAINER_OWNED.values())
+    for devices in ("1", "auto", "[1]"):
+        assert compose_config([f"trainer.devices={devices}"]).trainer["devices"] in (1, [1])
+
+
+def test_several_options_of_callbacks_and_loggers_compose_at_once():
+    config = compose_config(["callbacks=[lr_monitor,device_stats]", "logger=[csv,wandb]"])
+    assert list(config.callbacks) == ["lr_monitor", "device_stats"]
+    assert [one.kind for one in config.callbacks.values()] == [
+        "LearningRateMonitor",
+        "DeviceStatsMonitor",
+    ]
+    assert {name: one.kind for name, one in config.logger.items()} == {
+        "csv": "CSVLogger",
+        "wandb": "WandbMirror",
+    }
+    # No logger changes a run, and a callback may.
+    plain = config_hash(compose_config().source)
+    assert config_hash(compose_config(["logger=[csv,wandb]"]).source) == plain
+    assert config_hash(compose_config(["callbacks=lr_monitor"]).source) != plain
+
+
+def test_a_component_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match=r"callbacks\.mine=3 is no component: give \+callbacks"):
+        compose_config(["+callbacks.mine=3"])
+    with pytest.raises(ConfigError, match=r"logger\.mine=3 is no component: give \+logger"):
+        compose_config(["+logger.mine=3"])
+    with pytest.raises(ConfigError, match=r"loss has no _target_"):
+        compose_config(["~loss._target_"])
+
+
+def test_a_job_of_hydra_s_is_typed_with_hydra_s_own_node_beside_it():
+    composed = compose_hydra(["seed=3", "hydra.run.dir=mine"])
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    config = typed_config(own, composed.hydra)
+    assert (config.seed, config.hydra.run_dir) == (3, Path("mine"))
 
 
 def test_the_configuration_lies_beside_the_code_in_a_checkout():

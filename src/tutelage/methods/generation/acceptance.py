@@ -1,4 +1,4 @@
-"""FOLD: methods.generation.acceptance."""
+"""From candidates to rows: duplicate check, labelling by separate queries, accept selector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage.labelling.base import Draft, Labeller, Opinion
-from tutelage.methods.base import MethodContext
+from tutelage.methods.base import MethodContext, RequestFailure
 from tutelage.methods.generation.duplicates import Duplicates
 from tutelage.methods.generation.writer import Candidate, Writer
 from tutelage.records import Growth, Row, record_id
@@ -18,13 +18,23 @@ from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import write_spans
 
 
-# FOLD: What the student says of texts before the teacher labels them: for NER the places that *verify* then asks about too.
 def with_proposals(
     drafts: Sequence[Draft], labeller: Labeller, context: MethodContext, round: int
 ) -> list[Draft]:
-    """The drafts with what the student proposes of each, where the labeller has a use for it (labelling.candidates names student).
+    """Adds the student's own span proposals to drafts, if the labeller uses them.
 
-    In round 0 they stay as they are: a student that has learnt nothing sees names anywhere.
+    For NER, ``labelling=verify`` then asks the teacher about these spans too (the setting
+    ``labelling.candidates`` includes the student). In round 0 the drafts stay unchanged: an
+    untrained student sees names everywhere.
+
+    Args:
+        drafts: Texts to label.
+        labeller: The labeller that will label them.
+        context: Gives access to the student.
+        round: The current round.
+
+    Returns:
+        The drafts, in order.
     """
     if not (drafts and round and labeller.asks_student):
         return list(drafts)
@@ -35,10 +45,16 @@ def with_proposals(
     ]
 
 
-# FOLD: From written texts to rows: duplicates out, labels by a query of their own, then the selector's verdict.
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The rows of one batch of texts, with the counts of contract 1: asked = answered + failed."""
+    """The rows of one batch of candidates, with request counts.
+
+    Attributes:
+        rows: One row per candidate, accepted and rejected ones alike.
+        asked: Requests for texts and labels: answered and failed ones.
+        failed: Failed requests among them.
+        rejected: Answered texts that did not become accepted rows.
+    """
 
     rows: tuple[Row, ...]
     asked: int
@@ -47,10 +63,13 @@ class Accepted:
 
 
 class Acceptance:
-    """Decides about each written text, and keeps the rejected ones with their reason.
+    """Decides about each candidate; rejected ones are kept as rows with a reason.
 
     Args:
-        labeller: labels each text by a query of its own (EvoKD's separation). None: the label asked for is believed.
+        labeller: Labels each text by a query of its own (EvoKD's separation). None trusts the
+            requested label.
+        accept_selector: Decides about the labelled texts.
+        duplicates: The texts a candidate must not repeat; grows with each new text.
     """
 
     def __init__(
@@ -69,13 +88,26 @@ class Acceptance:
         on_reply: Callable[[Any], None] | None = None,
         context: MethodContext | None = None,
     ) -> Accepted:
-        """Rows in the texts' order. Only texts that could still be accepted are scored, so that no token is wasted.
+        """Turns candidates into rows.
+
+        Only texts that can still be accepted are labelled, so no token is wasted.
 
         Args:
-            ground: where the student can be asked; None asks the teacher alone.
+            written: The candidates.
+            writer: The writer of the candidates, for the hashes of their prompts.
+            round: The round of the rows.
+            on_scoring: Called with the number of labelling requests before they are sent.
+            on_reply: Called with each reply as it arrives.
+            context: Gives access to the student; None labels without its proposals.
+
+        Returns:
+            The rows in the order of the candidates, with request counts.
         """
+        # Reject unusable texts and duplicates before they cost anything.
         faults = [text.reason or self._repeat(text.text) for text in written]
         open_indices = [index for index, fault in enumerate(faults) if not fault]
+
+        # Label the others.
         opinions: dict[int, Opinion] = {}
         errors: dict[int, str] = {}
         asked = lost = 0
@@ -86,36 +118,46 @@ class Acceptance:
             on_scoring(len(self._labeller.requests(drafts)))
             labelled = self._labeller.label(drafts, on_reply)
             opinions = {
-                index: one
-                for index, one in zip(open_indices, labelled.opinions, strict=True)
-                if one is not None
+                index: opinion
+                for index, opinion in zip(open_indices, labelled.opinions, strict=True)
+                if opinion is not None
             }
             errors = {open_indices[number]: error for number, error in labelled.errors.items()}
             asked, lost = labelled.asked, labelled.failed
-        # A selector ranks a class's texts among themselves, so it would keep the best of those whose words are a name after all.
+
+        # A text around words that are no name is out once the teacher calls them one. This comes
+        # before the selector: it ranks the texts of a class, and would keep the best of these.
         names = {
             index
-            for index, one in opinions.items()
-            if written[index].spec.no_name and one.distribution.top != OUTSIDE
+            for index, opinion in opinions.items()
+            if written[index].spec.no_name and opinion.distribution.top != OUTSIDE
         }
-        open_to_judge = [index for index in opinions if index not in names]
-        decisions = self._accept_selector.decide_batch(
-            [written[index].spec.asked for index in open_to_judge],
-            [opinions[index].distribution for index in open_to_judge],
+
+        # Let the accept selector decide about the rest, as one batch.
+        undecided = [index for index in opinions if index not in names]
+        decisions = dict(
+            zip(
+                undecided,
+                self._accept_selector.decide_batch(
+                    [written[index].spec.asked for index in undecided],
+                    [opinions[index].distribution for index in undecided],
+                ),
+                strict=True,
+            )
         )
-        judged = dict(zip(open_to_judge, decisions, strict=True))
+
+        # Write one row per candidate. The first reason against it is the one recorded; without any,
+        # and without a labeller, the requested label stands.
         rows = []
         for index, (text, fault) in enumerate(zip(written, faults, strict=True)):
-            taken = (
-                f"{text.spec.no_name!r} is a name, says the labelling query"
-                if index in names
-                else ""
-            )
-            reason = (
-                fault or taken or (f"labelling failed: {errors[index]}" if index in errors else "")
-            )
-            decision = judged.get(index) or Decision(text.spec.asked, not reason, reason)
+            reason = fault
+            if not reason and index in names:
+                reason = f"{text.spec.no_name!r} is a name, says the labelling query"
+            if not reason and index in errors:
+                reason = RequestFailure.LABELLING.reason(errors[index])
+            decision = decisions.get(index) or Decision(text.spec.asked, not reason, reason)
             rows.append(self._row(text, decision, opinions.get(index), writer, round))
+
         failed = sum(text.failed for text in written)
         return Accepted(
             rows=tuple(rows),
@@ -136,13 +178,23 @@ class Acceptance:
         failed: int = 0,
         analysis: str = "",
     ) -> Growth:
-        """The texts' rows as what a method gives back.
+        """Turns candidates into the growth of a round.
 
         Args:
-            seconds, asked, failed: of the round so far.
+            context: The parts of the run.
+            written: The candidates.
+            writer: The writer of the candidates.
+            round: The round.
+            seconds: Duration of each phase of the round so far.
+            asked: Teacher requests of the round before generation.
+            failed: Failed requests among them.
+            analysis: The teacher's analysis of the student's mistakes; "" for none.
+
+        Returns:
+            The rows, with the counts and durations of the whole round.
         """
         began = time.perf_counter()
-        accepted_rows = self.apply(
+        accepted = self.apply(
             written,
             writer,
             round,
@@ -150,16 +202,16 @@ class Acceptance:
             context.on_reply,
             context,
         )
-        requests, lost = asked + accepted_rows.asked, failed + accepted_rows.failed
+        requests, lost = asked + accepted.asked, failed + accepted.failed
         return Growth(
             round=round,
-            rows=accepted_rows.rows,
+            rows=accepted.rows,
             analysis=analysis,
             quota=dict(Counter(f"{text.spec.label.name}/{text.spec.kind}" for text in written)),
             seconds={**seconds, "labelling": time.perf_counter() - began},
             asked=requests,
             answered=requests - lost,
-            rejected=accepted_rows.rejected,
+            rejected=accepted.rejected,
             failed=lost,
         )
 

@@ -1,4 +1,4 @@
-"""Every text that a new one must not repeat: dev and test, the shots, and what the pool took note of."""
+"""Duplicate checks of generated texts against dev and test, the shots and the pool."""
 
 from __future__ import annotations
 
@@ -6,28 +6,37 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from tutelage.data.dedup import Deduplicator, Duplicate
-from tutelage.methods.base import MethodContext
+from tutelage.methods.base import MethodContext, RequestFailure
 from tutelage.records import Row
 
 
 class Duplicates(Protocol):
-    """What admission asks about a text."""
+    """Interface used by :class:`~tutelage.methods.generation.acceptance.Acceptance`."""
 
     def add(self, text: str, kind: str) -> None:
-        """Hold ``text``."""
+        """Remembers a text.
+
+        Args:
+            text: The text.
+            kind: Where it belongs, such as "pool"; named in the reason of a rejection.
+        """
         ...
 
     def check(self, text: str) -> Duplicate | None:
-        """What ``text`` repeats."""
+        """Returns the known text repeated by ``text``, or None."""
         ...
 
 
 class Repeats:
-    """The texts of a ground; it follows from the pool alone, so that a resumed run rejects the same repeats.
+    """All texts of a run that a new text must not repeat.
+
+    They follow from the context alone, so a resumed run rejects the same repeats.
 
     Args:
-        near: similarity from which a text is a near duplicate.
-        near_own: the same against the shots and the pool, where it differs: a variant of a shot is meant to be near to it.
+        context: Provides the held-out texts, the shots and the pool.
+        near: Similarity in [0, 1] from which a text is a near duplicate.
+        near_own: The same limit against the shots and the pool, if it differs: a variant of a shot
+            is similar to it on purpose.
     """
 
     def __init__(self, context: MethodContext, near: float, near_own: float | None = None) -> None:
@@ -41,18 +50,20 @@ class Repeats:
         self.hold(context.pool.rows)
 
     def hold(self, rows: Iterable[Row]) -> None:
-        """Hold generated rows of the run, as a resumed run does those of its pool."""
+        """Remembers generated rows, just as a resumed run remembers those of its pool."""
         for row in rows:
-            # What was rejected before it was labelled was never held, so it is not held now.
+            # Texts rejected before labelling were never remembered during generation either.
             if row.source != "gold" and (
-                row.accepted or row.distribution or row.reason.startswith("labelling failed")
+                row.accepted
+                or row.distribution
+                or RequestFailure.of(row) is RequestFailure.LABELLING
             ):
                 self._own.add(row.text, "pool")
 
     def add(self, text: str, kind: str) -> None:
-        """Hold a text of the run's own."""
+        """Remembers a text generated in this run."""
         self._own.add(text, kind)
 
     def check(self, text: str) -> Duplicate | None:
-        """What ``text`` repeats, dev and test first."""
+        """Returns the known text repeated by ``text``, or None; dev and test are checked first."""
         return next((found for one in self._all if (found := one.check(text))), None)

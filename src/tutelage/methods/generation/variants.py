@@ -1,4 +1,4 @@
-"""Variants of a marked sentence that need no model: other names in the places of its entities, and noise around them."""
+"""Variants of a marked sentence made without a model: replaced entity names, and noise around them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from tutelage.records import Row
 from tutelage.tasks.spans import Span, read_spans, write_spans
 
 Mention = tuple[str, str]
-"""An entity's words and its type."""
+"""The words of an entity, and its type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A sentence with its entities, and the id of the row that it comes from."""
+    """A sentence with its entities.
+
+    Attributes:
+        id: Id of the row the sentence comes from.
+        text: Words joined by single spaces.
+        spans: The entities, in order.
+    """
 
     id: str
     text: str
@@ -24,17 +30,25 @@ class Marked:
 
     @property
     def mentions(self) -> list[Mention]:
-        """The different entities, in order."""
+        """The distinct entities, in order."""
         return list(dict.fromkeys(mentions_of(self.text, write_spans(self.spans))))
 
 
 def marked(row: Row) -> Marked:
-    """A row's sentence."""
+    """Returns the sentence of a row with its entities."""
     return Marked(row.id, row.text, read_spans(row.target))
 
 
 def renamed(sentence: Marked, names: Mapping[Mention, str]) -> Marked:
-    """The sentence with ``names`` in the places of its entities, every one of which has one."""
+    """Replaces the names of all entities in a sentence.
+
+    Args:
+        sentence: The sentence.
+        names: The new name of each entity.
+
+    Returns:
+        The new sentence, with the spans moved to the new words.
+    """
     words, done = sentence.text.split(" "), 0
     made: list[str] = []
     spans = []
@@ -48,9 +62,15 @@ def renamed(sentence: Marked, names: Mapping[Mention, str]) -> Marked:
 
 
 def noised(sentence: Marked, share: float, rng: random.Random) -> Marked | None:
-    """The sentence with a ``share`` of the words outside its entities, at least one, dropped, with two letters swapped or in another case.
+    """Damages words outside the entities: drops them, swaps two letters or changes their case.
 
-    None where no word of letters lies outside.
+    Args:
+        sentence: The sentence.
+        share: Share of the words outside the entities to damage, in (0, 1]; at least one word.
+        rng: Chooses the words and the damage.
+
+    Returns:
+        The damaged sentence, or None if no purely alphabetic word lies outside the entities.
     """
     words = sentence.text.split(" ")
     inside = {index for span in sentence.spans for index in range(span.start, span.end)}
@@ -58,9 +78,10 @@ def noised(sentence: Marked, share: float, rng: random.Random) -> Marked | None:
     if not outside:
         return None
     chosen = rng.sample(outside, max(1, round(share * len(outside))))
-    # Case alone would leave a duplicate of the sentence, so one of the words is changed in another way.
+    # A change of case alone would leave a duplicate, so the first word is damaged in another way.
     changed = {index: _damaged(words[index], rng, case=index != chosen[0]) for index in chosen}
     kept = [index for index in range(len(words)) if changed.get(index, words[index])]
+    # Dropped words shift the spans behind them.
     moved = {index: number for number, index in enumerate(kept)}
     spans = tuple(
         Span(moved[span.start], moved[span.end - 1] + 1, span.type) for span in sentence.spans
@@ -69,7 +90,7 @@ def noised(sentence: Marked, share: float, rng: random.Random) -> Marked | None:
 
 
 def _damaged(word: str, rng: random.Random, *, case: bool) -> str:
-    """The word with one fault; "" where it is dropped."""
+    """Returns the word with one fault; "" if it is dropped."""
     ways: list[Callable[[], str]] = [lambda: ""]
     if uneven := [index for index in range(1, len(word) - 2) if word[index] != word[index + 1]]:
         ways.append(lambda: _swapped(word, rng.choice(uneven)))

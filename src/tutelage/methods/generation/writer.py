@@ -1,4 +1,7 @@
-"""Writing texts with the teacher: one small completion prompt a text, cleaned and checked before anything is made of it."""
+"""Text generation with the teacher: one small completion prompt per text.
+
+Each reply is cleaned up and checked before it becomes a candidate for the pool.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,22 @@ from typing import Any
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
 from tutelage.labelling.ner_candidates import capitalised
+from tutelage.methods.base import RequestFailure
 from tutelage.records import Label, Source, derive_seed
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, joined, split_words
-from tutelage.teacher.base import GenerateRequest, Sampling, Teacher
+from tutelage.teacher.base import GenerateRequest, Reply, Sampling, Teacher
 from tutelage.teacher.prompts import PromptSet
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A demonstration: a text and, for NER, its mentions."""
+    """A demonstration in a prompt.
+
+    Attributes:
+        text: The text.
+        mentions: For NER, the names of its entities.
+    """
 
     text: str
     mentions: tuple[str, ...] = ()
@@ -27,21 +36,28 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class GenerationSpec:
-    """What one text is asked for.
+    """Specification of one text to generate.
 
     Attributes:
-        kind: the row's source, and with "init" → "paraphrase" the prompt's name.
-        demonstrations: texts shown before it, of the same label; ``parents`` are their ids.
-        mentions: for NER the names that the text must hold; the first one is of the type ``label``.
-        types: the type of each, where the text must hold all of them; without types it must hold the first. "O" stands for words that the
-            student took for a name of ``label`` and that are none.
-        lead: for NER the words that stand before the first name, where the text begins with both; the teacher goes on from there.
-        links: for NER the words before each further name, where the text begins with them all. A labelling query says what these are, as it
-            does of any other name in the text; without one they are of their ``types``.
-        confused_with: the label that the student takes such texts for, for hard examples.
-        style: one cell of the attribute grid, "" for none.
-        template: the prompt's name where it does not follow from the kind; ``instruction`` is what it says to do.
-        detail: more of why the row looks as it does, as (name, value).
+        label: The requested class; for NER the type of the first mention.
+        kind: Source of the future row; also the name of the prompt, except for "init", whose prompt
+            is "paraphrase".
+        demonstrations: Texts shown above the new one, of the same label.
+        parents: Ids of the demonstrations.
+        mentions: For NER, the names required in the text; the first one is of type ``label``.
+        types: Type of each mention if the text must contain all of them; empty if only the first is
+            required. "O" marks words the student wrongly took for a name of type ``label``.
+        lead: For NER, the words before the first name at the start of the text; the teacher
+            continues from there.
+        links: For NER, the words before each further name at the start of the text. Labelling then
+            decides the types of the further names, as of any other name in the text; without
+            labelling they keep their ``types``.
+        confused_with: The label predicted by the student for such texts, for hard examples.
+        analysis: The teacher's analysis of the student's mistakes; "" for none.
+        style: One cell of the attribute grid; "" for none.
+        template: Name of the prompt if it does not follow from ``kind``.
+        instruction: The instruction for ``template``.
+        detail: Further background for the row, as (name, value).
     """
 
     label: Label
@@ -61,17 +77,17 @@ class GenerationSpec:
 
     @property
     def asked(self) -> str:
-        """What the text, or for NER its first mention, is to be labelled as."""
+        """Expected label of the text; for NER, of its first mention."""
         return self.types[0] if self.types else self.label.name
 
     @property
     def no_name(self) -> str:
-        """The words that the text is written around where they are no name, else ""."""
+        """The words to write around if they are not a name; else ""."""
         return self.mentions[0] if OUTSIDE in self.types else ""
 
     @property
     def opening(self) -> str:
-        """The words that the text begins with."""
+        """The fixed first words of the text: lead, names and links; "" without a lead."""
         if self.lead is None:
             return ""
         further = (
@@ -82,12 +98,18 @@ class GenerationSpec:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A brief with what came of it: a text, or why there is none.
+    """A generated text before acceptance, or the reason for its absence.
 
     Attributes:
-        spans: for NER the places of what the brief asks for; ``kept`` are the mentions of other types, and with several names all further
+        spec: The specification of the text.
+        text: The text; "" if the request failed.
+        reason: Why the text is unusable; "" for a usable one.
+        failed: True if the teacher request failed.
+        draw: Number of the text within its round.
+        spans: For NER, the positions of the requested mentions.
+        kept: For NER, the positions of mentions of other types; with several names, of all further
             ones.
-        free: made without a request.
+        free: True if no teacher request was made for the text.
     """
 
     spec: GenerationSpec
@@ -101,7 +123,7 @@ class Candidate:
 
     @property
     def draft(self) -> Draft:
-        """The text as a labeller takes it."""
+        """The candidate as input of a labeller."""
         if self.spec.links:
             return Draft(
                 self.text, self.spans, named=tuple((span.start, span.end) for span in self.kept)
@@ -110,7 +132,7 @@ class Candidate:
 
     @property
     def entities(self) -> tuple[Span, ...]:
-        """The text's entities where the brief is believed."""
+        """The entities of the text according to its specification."""
         return tuple(span for span in (*self.spans, *self.kept) if span.type != OUTSIDE)
 
 
@@ -120,12 +142,13 @@ _QUOTES = "\"'“”‘’«»`"
 
 
 def clean(text: str) -> str:
-    """Take list marks and wrapping quotes off a completion's first line."""
+    """Strips list marks and surrounding quotes from the first non-empty line of a completion."""
     line, before = (
         " ".join(next((line for line in text.splitlines() if line.strip()), "").split()),
         "",
     )
-    while line != before:  # marks inside quotes, quotes after marks, marks twice
+    # Repeated, for marks inside quotes, quotes behind marks, and double marks.
+    while line != before:
         before, line = line, _NUMBERING.sub("", line)
         if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES:
             line = line[1:-1].strip()
@@ -133,16 +156,32 @@ def clean(text: str) -> str:
 
 
 def first_sentence(text: str, start: int = 0) -> str:
-    """The text up to its first sentence end from ``start`` on, "" where there is none.
+    """Cuts a text after its first sentence.
 
-    An end is a stop after three letters or more ("St." and "J." end nothing).
+    A stop ends a sentence after three or more letters, so "St." and "J." end none.
+
+    Args:
+        text: The text.
+        start: Position in characters from which to search for the end.
+
+    Returns:
+        The text up to the end of the sentence; "" if there is none.
     """
     found = _SENTENCE_END.search(text, start)
     return text[: found.end()] if found else ""
 
 
 def find_mention(text: str, mention: str, type: str) -> tuple[Span, ...]:
-    """Every place of ``mention`` in ``text``, both as words joined by spaces; empty where it does not stand there."""
+    """Finds all occurrences of a mention.
+
+    Args:
+        text: Words joined by single spaces.
+        mention: The mention; split into words the same way before the search.
+        type: Type of the returned spans.
+
+    Returns:
+        The non-overlapping occurrences from left to right; empty if there are none.
+    """
     words, name = text.split(" "), joined(mention, split_words(mention)).split(" ")
     found: list[Span] = []
     for start in range(len(words) - len(name) + 1):
@@ -152,9 +191,16 @@ def find_mention(text: str, mention: str, type: str) -> tuple[Span, ...]:
 
 
 def find_mentions(text: str, wanted: Sequence[tuple[str, str]]) -> tuple[list[Span], list[str]]:
-    """Every place of every (mention, type), and the mentions that stand nowhere.
+    """Finds all occurrences of several mentions.
 
-    Longer ones are found first, so that a name is not seen inside another one.
+    Longer mentions are searched first, so a name is not found inside another one.
+
+    Args:
+        text: Words joined by single spaces.
+        wanted: (mention, type) pairs.
+
+    Returns:
+        The sorted spans, and the mentions without any occurrence.
     """
     found: list[Span] = []
     missing = []
@@ -171,10 +217,14 @@ def find_mentions(text: str, wanted: Sequence[tuple[str, str]]) -> tuple[list[Sp
 
 
 def whole_names(words: Sequence[str], spans: Sequence[Span]) -> list[Span]:
-    """``spans`` with the capitalised words that follow each of them directly, up to the next one.
+    """Extends each span over the capitalised words right behind it, up to the next span.
 
-    A text that goes on from "Petco" with "Park" speaks of Petco Park: one in seven of a small teacher's does so. Words that are no name
-    stay as they are.
+    A text continuing "Petco" with "Park" is about Petco Park; a small teacher does so in one text
+    out of seven. Spans of type "O" stay unchanged.
+
+    Args:
+        words: Words of the text.
+        spans: Spans in order.
     """
     whole = []
     for number, span in enumerate(spans):
@@ -186,7 +236,7 @@ def whole_names(words: Sequence[str], spans: Sequence[Span]) -> list[Span]:
 
 
 def by_type(spans: Sequence[Span], type: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """The spans of ``type``, and the others."""
+    """Splits spans into those of a type and all others."""
     return _split(spans, [span.type == type for span in spans])
 
 
@@ -200,14 +250,16 @@ def _split(
 
 
 class Writer:
-    """Asks for texts and says why one is not usable.
+    """Generates texts with the teacher and explains why one is unusable.
 
     Args:
-        sampling: how texts are drawn; the stop strings should hold the line's end.
-        min_words, max_words: shorter and longer texts are rejected.
+        prompts: The prompt templates.
+        sampling: Sampling of new texts; its stop strings should include the line break.
+        min_words: Shorter texts are rejected.
+        max_words: Longer texts are rejected.
 
     Raises:
-        ConfigError: the limits exclude everything.
+        ConfigError: No text can meet the limits.
     """
 
     def __init__(
@@ -215,18 +267,19 @@ class Writer:
     ) -> None:
         if not 0 < min_words <= max_words:
             raise ConfigError(
-                f"method.min_words={min_words} and method.max_words={max_words} leave no text possible."
+                f"method.min_words={min_words} and method.max_words={max_words} allow no text. "
+                "Set 1 or more, and min_words at most max_words."
             )
         self._prompts = prompts
         self._sampling = sampling
         self._limits = (min_words, max_words)
 
     def template(self, spec: GenerationSpec) -> str:
-        """The prompt's name."""
+        """Returns the name of the prompt template of a specification."""
         return spec.template or ("paraphrase" if spec.kind == "init" else str(spec.kind))
 
     def prompt(self, spec: GenerationSpec) -> str:
-        """The rendered prompt of a brief."""
+        """Renders the prompt of a specification."""
         return self._prompts.render(
             self.template(spec),
             label=spec.label,
@@ -241,13 +294,19 @@ class Writer:
         )
 
     def version(self, spec: GenerationSpec) -> str:
-        """The hash of the brief's template."""
+        """Returns the hash of the prompt template of a specification."""
         return self._prompts.version(self.template(spec))
 
     def requests(
         self, specs: Sequence[GenerationSpec], seed: int, round: int
     ) -> list[GenerateRequest]:
-        """One request a brief; the sampling seed of each follows from (``seed``, ``round``, draw)."""
+        """Builds one request per specification.
+
+        Args:
+            specs: The specifications; the id of a request is the index of its specification.
+            seed: The seed of the run. With ``round`` and the index it gives the sampling seed.
+            round: The round.
+        """
         return [
             GenerateRequest(
                 id=str(draw),
@@ -266,57 +325,73 @@ class Writer:
         round: int,
         on_reply: Callable[[Any], None] | None = None,
     ) -> list[Candidate]:
-        """One text a brief, in order."""
+        """Generates the texts of a round.
+
+        Args:
+            teacher: The teacher.
+            specs: The specifications of the texts.
+            seed: The seed of the run.
+            round: The round.
+            on_reply: Called with each reply as it arrives.
+
+        Returns:
+            One candidate per specification, in order.
+        """
         requests = self.requests(specs, seed, round)
         replies = teacher.ask(requests, on_reply)
-        written = []
-        for draw, (spec, reply) in enumerate(zip(specs, replies, strict=True)):
-            if reply.error:
-                written.append(
-                    Candidate(spec, "", f"request failed: {reply.error}", failed=True, draw=draw)
-                )
-                continue
-            # Not by words: a completion that goes on with the name's last word must be seen as another name.
-            text, asked, kept = (
-                clean(spec.opening + reply.text),
-                tuple[Span, ...](),
-                tuple[Span, ...](),
+        return [
+            self._candidate(draw, spec, reply)
+            for draw, (spec, reply) in enumerate(zip(specs, replies, strict=True))
+        ]
+
+    def _candidate(self, draw: int, spec: GenerationSpec, reply: Reply) -> Candidate:
+        if reply.error:
+            reason = RequestFailure.GENERATION.reason(reply.error)
+            return Candidate(spec, "", reason, failed=True, draw=draw)
+
+        # Clean the text. Opening and reply are joined as characters, not as words: a completion
+        # going on with the last word of the name must count as another name.
+        text = clean(spec.opening + reply.text)
+
+        # Keep one sentence, as in the data. Text cut off after its end is no loss.
+        ended = ""
+        if spec.opening:
+            ended = first_sentence(
+                text, len(spec.opening) if text.startswith(spec.opening) else 0
             )
-            # One sentence, as the data has them; what was cut off after its end is no loss.
-            ended = (
-                first_sentence(text, len(spec.opening) if text.startswith(spec.opening) else 0)
-                if spec.opening
-                else ""
+        text = ended or text
+        fault = self._fault(text, "" if ended else reply.finish_reason)
+        if not spec.mentions:
+            return Candidate(spec, text, fault, failed=False, draw=draw)
+
+        # Locate the required names.
+        text = joined(text, split_words(text))
+        words = text.split(" ")
+        spans, missing = find_mentions(
+            text, list(zip(spec.mentions, spec.types or [spec.asked], strict=False))
+        )
+
+        # Among several names only the first one is requested. Labelling decides about the others,
+        # whatever their type.
+        first = joined(spec.mentions[0], split_words(spec.mentions[0]))
+        requested = [
+            " ".join(words[span.start : span.end]) == first
+            if spec.links
+            else span.type == spec.asked
+            for span in spans
+        ]
+        if spec.opening:
+            spans = whole_names(words, spans)
+
+        # Without a required name the text is unusable.
+        if missing and not fault:
+            fault = (
+                f"{missing[0]!r} did not survive"
+                if spec.types and not spec.no_name
+                else f"does not hold {missing[0]!r}"
             )
-            text = ended or text
-            fault = self._fault(text, "" if ended else reply.finish_reason)
-            if spec.mentions:
-                text = joined(text, split_words(text))
-                words = text.split(" ")
-                spans, missing = find_mentions(
-                    text, list(zip(spec.mentions, spec.types or [spec.asked], strict=False))
-                )
-                # Of several names the first alone is what is asked for, and the labelling query says what the others are, whatever their type.
-                first = joined(spec.mentions[0], split_words(spec.mentions[0]))
-                own = [
-                    " ".join(words[span.start : span.end]) == first
-                    if spec.links
-                    else span.type == spec.asked
-                    for span in spans
-                ]
-                if spec.opening:
-                    spans = whole_names(words, spans)
-                if missing and not fault:
-                    fault = (
-                        f"{missing[0]!r} did not survive"
-                        if spec.types and not spec.no_name
-                        else f"does not hold {missing[0]!r}"
-                    )
-                asked, kept = _split(spans, own)
-            written.append(
-                Candidate(spec, text, fault, failed=False, draw=draw, spans=asked, kept=kept)
-            )
-        return written
+        asked, kept = _split(spans, requested)
+        return Candidate(spec, text, fault, failed=False, draw=draw, spans=asked, kept=kept)
 
     def _fault(self, text: str, finish_reason: str) -> str:
         words = len(text.split())
