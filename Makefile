@@ -1,7 +1,7 @@
 # make demo    set up, then the main job on the embedded models, ending with a table and report.html
 # make demo-ner  the same for named entities
 # make test    set up, then the whole test suite, real-vLLM tests included
-# make check   set up, then lint, format, types, import rules and configuration tests
+# make check   set up, then lint, format, types, import rules, configuration tests and the documentation site
 # make setup   the virtual environment in .venv and the embedded models; all of the above do it by themselves
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -32,7 +32,8 @@ check: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest tests/conf
+	@$(BIN)/python -m pytest tests/conf tests/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(STAMP)
 	@$(BIN)/ruff check --fix .

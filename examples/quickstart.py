@@ -1,4 +1,4 @@
-"""The source of quickstart.ipynb, in percent format; `python examples/make_notebook.py` makes it."""
+"""The source of quickstart.ipynb, in percent format: `python examples/make_notebook.py`."""
 
 # %% [markdown]
 # # tutelage in one notebook
@@ -43,7 +43,7 @@ print("student ", config.student.model)
 # class is accepted, and the student trains on it.
 
 # %%
-result = tutelage.train(*overrides, seed=1)
+result = tutelage.train(*overrides, seed=1, progress=True)
 print(result.metrics)
 
 # %% [markdown]
@@ -53,8 +53,8 @@ print(result.metrics)
 
 # %%
 texts = ["play some jazz", "will it rain in Bath tomorrow", "a table for four, please"]
-for text, prediction in zip(texts, result.student.predict(texts), strict=True):
-    print(f"{prediction.confidence:.2f}  {prediction.label:22}  {text}")
+for one in result.student.predict(texts):
+    print(f"{one['confidence']:.2f}  {one['label']:22}  {one['text']}")
 
 # %% [markdown]
 # ## 4. The run folder
@@ -83,7 +83,7 @@ for row in [row for row in rows if row["round"] == 1][:6]:
 
 # %%
 student = tutelage.load_student(result.folder)
-print(student.predict(["add this song to my road trip playlist"])[0].label)
+print(student.predict("add this song to my road trip playlist")[0]["label"])
 
 # %% [markdown]
 # Next: your own data with `data=files data.path=my_folder`, or `method=llkd` to let the teacher

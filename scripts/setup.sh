@@ -55,7 +55,7 @@ cpu_torch=()
 [ "$extra" != cpu ] || [ ${#backend[@]} -gt 0 ] || cpu_torch=("torch==2.13.0+cpu")
 constraints=()
 [ "$extra" != cpu ] || constraints=(--constraint constraints.txt)
-.venv/bin/uv pip install --python .venv/bin/python --quiet --compile-bytecode "${constraints[@]}" "${backend[@]}" -e ".[$extra,sweep,dev]" "${cpu_torch[@]}"
+.venv/bin/uv pip install --python .venv/bin/python --quiet --compile-bytecode "${constraints[@]}" "${backend[@]}" -e ".[$extra,sweep,docs,dev]" "${cpu_torch[@]}"
 
 say "The embedded models"
 .venv/bin/tutelage assets

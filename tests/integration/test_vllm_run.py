@@ -44,9 +44,16 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
         "training.start_epochs=4",
         "training.round_epochs=1",
         "training.final_epochs=1",
+        # The engine's memory is the student's while it trains.
+        "teacher.lifecycle=restart",
+        "+callbacks.watch._target_=tests.helpers.engine_watch.EngineWatch",
+        f"+callbacks.watch.path={tmp_path / 'engine.jsonl'}",
     ]
     first = train(tmp_path / "first", *words)
     paid_for(tmp_path / "first", first)
+    notes = [json.loads(line) for line in (tmp_path / "engine.jsonl").read_text().splitlines()]
+    assert {size for when, size in notes if when == "training"} == {0}
+    assert max(size for when, size in notes if when == "grown") > 2**29
     assert first["rows"]["accepted"] > 7
     assert first["rows"]["accepted"] + first["rows"]["rejected"] == 7 + 14
     assert first["after"]["accuracy"] > 0.3, (

@@ -76,12 +76,18 @@ class UnknownSetting(ConfigError):
     """A component has a setting that its target does not take."""
 
 
-def check_component(component: Component, setting: str, given: Collection[str] = ()) -> None:
+def check_component(
+    component: Component,
+    setting: str,
+    given: Collection[str] = (),
+    defaults: Collection[str] = (),
+) -> None:
     """Checks a component's settings against what its target declares.
 
     Args:
         setting: the path of the component in the configuration, for messages.
         given: arguments that the run adds, which the configuration must not set.
+        defaults: arguments that the run adds where the configuration does not set them.
 
     Raises:
         ConfigError: an unknown, missing or wrong setting.
@@ -90,8 +96,8 @@ def check_component(component: Component, setting: str, given: Collection[str] =
     known = {name: kind for name, kind in takes.types.items() if name not in given}
     if not takes.open:
         _check_names(component.settings, known, setting, component.kind)
-    missing = [name for name in known if name in takes.required and name not in component.settings]
-    if missing:
+    needed = [name for name in known if name in takes.required and name not in defaults]
+    if missing := [name for name in needed if name not in component.settings]:
         raise ConfigError(
             f"{setting}.{missing[0]} has no value and {component.kind} needs one: "
             f"add +{setting}.{missing[0]}=… to the command."

@@ -36,8 +36,12 @@ GIVEN = {
         "nearest",
     ),
     "method": ("prompts", "accept_selector", "acquirer", "new_labeller"),
+    "logger": ("folder", "resume"),
 }
 """Arguments that the run adds to a group's target; the configuration must not set them."""
+
+DEFAULTS = {"logger": ("save_dir",)}
+"""Arguments that the run adds where the configuration does not set them."""
 
 DATA_KEYS = ("cue", "genre", "leads")
 """Keys of conf/data that are the prompt's, not the reader's."""
@@ -162,7 +166,7 @@ def _typed(source: dict[str, Any], info: HydraInfo) -> RunConfig:
         sweep=check_group(SweepConfig, source["sweep"], "sweep"),
         trainer=_trainer(source["trainer"]),
         callbacks=_components(source["callbacks"], "callbacks"),
-        logger=_components(source["logger"], "logger", given=("folder", "resume", "save_dir")),
+        logger=_components(source["logger"], "logger"),
         acquire=_optional(source["acquire"], "acquire"),
         accept=_optional(source["accept"], "accept"),
         hydra=info,
@@ -235,25 +239,24 @@ def _unset(node: Any, path: str) -> list[str]:
     return [path] if node == "???" else []
 
 
-def _component(node: Any, setting: str, given: Sequence[str] = ()) -> Component:
+def _component(node: Any, setting: str) -> Component:
     if "_target_" not in node:
         raise ConfigError(f"{setting} has no _target_; name the class or function that it builds.")
     settings = {key: value for key, value in node.items() if key != "_target_"}
     component = Component(str(node["_target_"]), settings)
-    check_component(component, setting, (*GIVEN.get(setting, ()), *given))
+    group = setting.partition(".")[0]
+    check_component(component, setting, GIVEN.get(group, ()), DEFAULTS.get(group, ()))
     return component
 
 
-def _components(
-    node: Mapping[str, Any], setting: str, given: Sequence[str] = ()
-) -> dict[str, Component]:
+def _components(node: Mapping[str, Any], setting: str) -> dict[str, Component]:
     """The components of a group that may hold several, by name."""
     for name, value in node.items():
         if not isinstance(value, dict):
             raise ConfigError(
                 f"{setting}.{name}={value} is no component: give +{setting}.{name}._target_=…"
             )
-    return {name: _component(value, f"{setting}.{name}", given) for name, value in node.items()}
+    return {name: _component(value, f"{setting}.{name}") for name, value in node.items()}
 
 
 def _optional(node: Mapping[str, Any], setting: str) -> Component | None:

@@ -1,4 +1,4 @@
-"""Interface of a method, the context a run gives it, and the base class of methods with a teacher."""
+"""Interface of a method, its context in a run, and the base class of methods with a teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs that claims need, each once however many claims share it, and the commands that do them."""
+"""The runs that claims need, each once however many claims share it, and commands for them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,27 @@ class PlannedRun:
 
 
 def sweep_name(paper: Paper, scale: Scale) -> str:
-    """Names the folder of the runs, multirun_sweeps/<name>; a multirun of this name finds them, and they find its runs."""
+    """Names the folder of the runs, multirun_sweeps/<name>.
+
+    A multirun of the same name finds these runs, and is found by them.
+    """
     return f"reproduce-{paper.name}-{scale.name}"
 
 
 def runs_of(
     paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()
 ) -> tuple[PlannedRun, ...]:
-    """The runs of ``claims``: seed by seed within each arm and data set; ``extra`` are overrides of every one."""
+    """Plans the runs of ``claims``, each once, in the order of the claims.
+
+    Args:
+        paper: where the arms are defined.
+        scale: seeds, data sets and shared overrides.
+        claims: the claims to show.
+        extra: overrides of every run; they win over the paper's own.
+
+    Returns:
+        The runs of an arm on a data set next to each other, by seed.
+    """
     return tuple(
         PlannedRun(arm, data, seed, (*overrides, f"seed={seed}"))
         for arm, data, overrides in _groups(paper, scale, claims, extra)
@@ -38,7 +51,7 @@ def runs_of(
 def commands(
     paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The multiruns that do the same runs, an arm and data set a line."""
+    """Multirun commands for the runs of :func:`runs_of`: one line per arm and data set."""
     seeds = f"seed={','.join(map(str, scale.seeds))}"
     name = f"sweep.name={sweep_name(paper, scale)}"
     return tuple(
@@ -50,48 +63,32 @@ def commands(
 def check_command(
     paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()
 ) -> str:
-    """The command that gives the verdicts on ``claims``, and does what is missing for them."""
+    """The command that does the missing runs of ``claims`` and prints their verdicts."""
     given = ["--set", *extra] if extra else []
+    ids = [claim.id for claim in claims]
     return shlex.join(
-        [
-            "tutelage",
-            "reproduce",
-            paper.name,
-            "--scale",
-            scale.name,
-            "--only",
-            *(claim.id for claim in claims),
-            *given,
-        ]
+        ["tutelage", "reproduce", paper.name, "--scale", scale.name, "--only", *ids, *given]
     )
 
 
 def _groups(
     paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str]
 ) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Arm, data set and overrides of every group of runs that differ only in their seed."""
     wanted = dict.fromkeys(
         (arm, data)
         for claim in claims
         for data in claim.sets.get(scale.name, ())
         for arm in claim.arms
     )
-    return [
-        (
-            arm,
-            data,
-            _last_overrides(
-                (
-                    *scale.overrides,
-                    *scale.sets[data].overrides,
-                    *paper.arms[arm].overrides[scale.name],
-                    *extra,
-                )
-            ),
-        )
-        for arm, data in wanted
-    ]
+    groups = []
+    for arm, data in wanted:
+        shared = (*scale.overrides, *scale.sets[data].overrides)
+        own = (override.replace("{data}", data) for override in paper.arms[arm].overrides[scale.name])
+        groups.append((arm, data, _last_per_key((*shared, *own, *extra))))
+    return groups
 
 
-def _last_overrides(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Overrides without those that a later one of the same key makes void."""
+def _last_per_key(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Drops overrides that a later one of the same key replaces."""
     return tuple({override.partition("=")[0]: override for override in overrides}.values())

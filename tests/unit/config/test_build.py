@@ -2,30 +2,227 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import dataclass
+from pathlib import Path
 
-from tutelage.config.build import build, build_method
+import pytest
+from pytorch_lightning import Callback
+from tests.helpers.classification import WordTeacher, obliging
+
+from tutelage.config.build import (
+    build,
+    build_callbacks,
+    build_labeller,
+    build_loggers,
+    build_method,
+    build_mirrors,
+    build_stack,
+    shares_engine,
+    task_class,
+)
 from tutelage.config.compose import compose_config
+from tutelage.config.schema import Component
 from tutelage.errors import ConfigError
+from tutelage.records import Label
 from tutelage.tasks.ner import NerTask
 
-
-def test_an_experiment_s_value_for_another_method_says_where_it_comes_from() -> None:
-    with pytest.raises(
-        ConfigError,
-        match=r"unexpected keyword argument 'rounds'\. An experiment or ablation sets it for another method",
-    ):
-        build_method(compose_config(["experiment=quickstart_ner", "method=shots"]))
+HERE = "tests.unit.config.test_build"
 
 
-def test_the_task_chooses_prompt_and_student() -> None:
+@dataclass(frozen=True)
+class Settings:
+    size: int
+    name: str = "mine"
+
+
+class Sized:
+    settings_type = Settings
+
+    def __init__(self, settings: Settings, extra: str = "") -> None:
+        self.settings, self.extra = settings, extra
+
+
+class Strict:
+    def __init__(self, size: int) -> None:
+        raise TypeError("a size is needed that fits")
+
+
+class Counting(Callback):
+    def __init__(self, step: int = 1) -> None:
+        self.step = step
+
+
+class NoMirror:
+    def __init__(self, folder: Path, resume: bool) -> None:
+        pass
+
+
+class Mirror(NoMirror):
+    opened: tuple[str, ...] = ()
+
+    def __enter__(self) -> None:
+        Mirror.opened = (*Mirror.opened, "in")
+
+    def __exit__(self, *_: object) -> None:
+        Mirror.opened = (*Mirror.opened, "out")
+
+
+def test_the_task_chooses_prompt_student_labelling_and_calibration() -> None:
     config = compose_config(["task=ner", "data=wikigold"])
-    assert config.prompt.name == "completion_ner"
+    assert config.prompt.settings["name"] == "completion_ner"
     assert config.student.learning_rate == 2e-4
-    assert compose_config([]).prompt.name == "completion_classification"
+    assert config.labelling.kind == "span_verifier"
+    assert config.calibration.kind == "BatchCalibration"
+    other = compose_config([])
+    assert other.prompt.settings["name"] == "completion_classification"
+    assert (other.labelling.kind, other.calibration.kind) == ("TextLabeller", "PriorMatching")
 
 
 def test_what_is_given_needs_no_configuration() -> None:
-    task = build(compose_config(["task=ner", "data=wikigold"]).task, "task", labels=())
+    config = compose_config(["task=ner", "data=wikigold"])
+    task = build(config.task, "task", labels=())
     assert isinstance(task, NerTask)
     assert task.outputs == ("O",)
+    assert task_class(config) is NerTask
+
+
+def test_a_target_with_a_settings_dataclass_is_given_one() -> None:
+    built = build(Component(f"{HERE}.Sized", {"size": 3}), "mine", extra="more")
+    assert (built.settings, built.extra) == (Settings(3), "more")
+
+
+def test_what_refuses_its_settings_is_named_with_its_own_words() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=rf"mine={HERE}\.Strict could not be built: a size is needed that fits\.",
+    ):
+        build(Component(f"{HERE}.Strict", {"size": 3}), "mine")
+    with pytest.raises(ConfigError, match=r"mine\._target_=no\.such\.Thing cannot be imported"):
+        build(Component("no.such.Thing", {}), "mine")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            "method=llkd accept=scored",
+            "accept=scored decides about generated texts, and method=llkd has no such stage",
+        ),
+        (
+            "method=evokd acquire=badge",
+            "acquire=badge chooses texts of the unlabelled pool, and method=evokd has no such stage",
+        ),
+        ("method=shots acquire=badge", "method=shots has no such stage. Leave it out, or give "),
+        (
+            "method=evokd accept=none",
+            "method=evokd needs a selector that decides about generated texts: give accept=…",
+        ),
+        (
+            "method=llkd acquire=none",
+            "method=llkd needs a selector that chooses texts of the unlabelled pool",
+        ),
+        (
+            "method=llkd acquire=badge",
+            "method=llkd has 0 rounds, so it labels its texts before there is a student, and "
+            "acquire=badge would never be asked. Give method.rounds=4",
+        ),
+    ],
+)
+def test_a_selector_for_a_stage_that_the_method_has_not_is_refused(
+    overrides: str, said: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        build_method(compose_config(overrides.split()))
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "method=llkd acquire=random",
+        "method=llkd acquire=badge method.rounds=1 method.n_texts=5 method.first=5",
+        "method=llkd_on_demand acquire=badge",
+        "method=evokd accept=agreement",
+        "method=shots select=surest",
+    ],
+)
+def test_a_selector_of_a_stage_of_the_method_is_taken(overrides: str) -> None:
+    build_method(compose_config(overrides.split()))
+
+
+def test_the_method_s_labeller_is_of_the_run_s_task() -> None:
+    labels = (Label("PER", "person", "people"), Label("LOC", "place", "places"))
+    teacher = WordTeacher(obliging)
+    for overrides, said in (
+        ("task=ner data=wikigold labelling=text", "labelling=text labels whole texts, and task=ner"),
+        ("labelling=verify", "labelling=verify labels entities, and task=classification does not"),
+    ):
+        config = compose_config(overrides.split())
+        task = build(config.task, "task", labels=labels)
+        with pytest.raises(ConfigError, match=said):
+            build_labeller(config, build(config.prompt, "prompt"), task, teacher, ())
+
+
+def test_an_engine_of_its_own_process_is_shared_and_has_a_log_in_the_run_s_folder(
+    tmp_path: Path,
+) -> None:
+    assert shares_engine(compose_config([]))
+    assert not shares_engine(compose_config(["teacher=local"]))
+    assert not shares_engine(compose_config(["teacher=server", "teacher.model=mine"]))
+    config = compose_config(["teacher.cache=null"])
+    build_stack(config, tmp_path).close()
+    assert (tmp_path / "teacher").is_dir()
+
+
+def test_loggers_write_below_the_run_s_folder_unless_told_otherwise(tmp_path: Path) -> None:
+    (csv,) = build_loggers(compose_config(["logger=csv"]), tmp_path)
+    assert Path(csv.log_dir or "").resolve() == tmp_path / "csv"
+    elsewhere = compose_config(["logger=csv", f"+logger.csv.save_dir={tmp_path / 'other'}"])
+    (csv,) = build_loggers(elsewhere, tmp_path)
+    assert Path(csv.log_dir or "").resolve() == tmp_path / "other" / "csv"
+    assert build_loggers(compose_config([]), tmp_path) == []
+    assert build_loggers(compose_config(["logger=wandb"]), tmp_path) == []
+
+
+@pytest.mark.parametrize("option", ["tensorboard", "mlflow"])
+def test_a_logger_without_its_package_says_so(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*given: object, **settings: object) -> None:
+        raise ModuleNotFoundError(f"No module named '{option}'")
+
+    kind = {"tensorboard": "TensorBoardLogger", "mlflow": "MLFlowLogger"}[option]
+    monkeypatch.setattr(f"pytorch_lightning.loggers.{kind}.__init__", lacking)
+    with pytest.raises(
+        ConfigError,
+        match=rf"logger={option} needs a package that is not installed: No module named '{option}'",
+    ):
+        build_loggers(compose_config([f"logger={option}"]), tmp_path)
+
+
+def test_a_callback_of_one_s_own_is_built_and_anything_else_refused() -> None:
+    config = compose_config([f"+callbacks.mine._target_={HERE}.Counting", "+callbacks.mine.step=3"])
+    (mine,) = build_callbacks(config)
+    assert isinstance(mine, Counting)
+    assert mine.step == 3
+    config = compose_config([f"+callbacks.mine._target_={HERE}.Settings", "+callbacks.mine.size=3"])
+    with pytest.raises(
+        ConfigError, match=r"callbacks\.mine: .*\.Settings builds a Settings, which is no pytorch_"
+    ):
+        build_callbacks(config)
+
+
+def test_a_mirror_is_open_while_the_run_is_and_anything_else_refused(tmp_path: Path) -> None:
+    Mirror.opened = ()
+    config = compose_config([f"+logger.mine._target_={HERE}.Mirror"])
+    assert build_loggers(config, tmp_path) == []
+    with build_mirrors(config, tmp_path, resume=False):
+        assert Mirror.opened == ("in",)
+    assert Mirror.opened == ("in", "out")
+    with (
+        pytest.raises(ConfigError, match=r"logger\.mine: .* is neither a Lightning logger nor a"),
+        build_mirrors(
+            compose_config([f"+logger.mine._target_={HERE}.NoMirror"]), tmp_path, resume=False
+        ),
+    ):
+        pass

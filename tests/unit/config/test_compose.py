@@ -24,7 +24,8 @@ def test_a_setting_of_another_option_is_refused_with_where_it_is_one(workplace: 
         compose_config(["task=ner", "task.word_wights=confidence"])
     with pytest.raises(
         ConfigError,
-        match=r"'method\.pool_size'.* It is a setting of method=freeal, full_pool, llkd, llkd_on_demand, llmaaa, static\. ",
+        match=r"'method\.pool_size'.* It is a setting of method=freeal, full_pool, llkd, "
+        r"llkd_on_demand, llmaaa, static\. ",
     ):
         compose_config(["method.pool_size=100"])
     with pytest.raises(ConfigError, match=r"'training\.bogus'.* is not in struct \("):
@@ -223,11 +224,11 @@ def test_an_experiment_s_value_for_another_method_says_where_it_comes_from(optio
         ("+trainer.max_epochs=3", "trainer.max_epochs cannot be set: the stages end the run "),
         (
             "+trainer.max_steps=3",
-            "trainer.max_steps cannot be set: a stage's steps are limited by ",
+            "trainer.max_steps cannot be set: a stage's steps are limited",
         ),
         (
             "+trainer.callbacks=[]",
-            "trainer.callbacks cannot be set: callbacks are a group of their",
+            "trainer.callbacks cannot be set: callbacks are a group of",
         ),
         ("+trainer.logger=false", "trainer.logger cannot be set: loggers are a group of their own"),
         ("+trainer.limit_val_batches=2", "feedback needs every validation batch"),

@@ -81,7 +81,7 @@ class Acceptance:
 
     def apply(
         self,
-        written: Sequence[Candidate],
+        candidates: Sequence[Candidate],
         writer: Writer,
         round: int,
         on_scoring: Callable[[int], None],
@@ -93,7 +93,7 @@ class Acceptance:
         Only texts that can still be accepted are labelled, so no token is wasted.
 
         Args:
-            written: The candidates.
+            candidates: The candidates.
             writer: The writer of the candidates, for the hashes of their prompts.
             round: The round of the rows.
             on_scoring: Called with the number of labelling requests before they are sent.
@@ -104,7 +104,7 @@ class Acceptance:
             The rows in the order of the candidates, with request counts.
         """
         # Reject unusable texts and duplicates before they cost anything.
-        faults = [text.reason or self._repeat(text.text) for text in written]
+        faults = [one.reason or self._repeat(one.text) for one in candidates]
         open_indices = [index for index, fault in enumerate(faults) if not fault]
 
         # Label the others.
@@ -112,7 +112,7 @@ class Acceptance:
         errors: dict[int, str] = {}
         asked = lost = 0
         if self._labeller is not None and open_indices:
-            drafts = [written[index].draft for index in open_indices]
+            drafts = [candidates[index].draft for index in open_indices]
             if context is not None:
                 drafts = with_proposals(drafts, self._labeller, context, round)
             on_scoring(len(self._labeller.requests(drafts)))
@@ -130,38 +130,33 @@ class Acceptance:
         names = {
             index
             for index, opinion in opinions.items()
-            if written[index].spec.no_name and opinion.distribution.top != OUTSIDE
+            if candidates[index].spec.no_name and opinion.distribution.top != OUTSIDE
         }
 
         # Let the accept selector decide about the rest, as one batch.
         undecided = [index for index in opinions if index not in names]
-        decisions = dict(
-            zip(
-                undecided,
-                self._accept_selector.decide_batch(
-                    [written[index].spec.asked for index in undecided],
-                    [opinions[index].distribution for index in undecided],
-                ),
-                strict=True,
-            )
+        decided = self._accept_selector.decide_batch(
+            [candidates[index].spec.asked for index in undecided],
+            [opinions[index].distribution for index in undecided],
         )
+        decisions = dict(zip(undecided, decided, strict=True))
 
-        # Write one row per candidate. The first reason against it is the one recorded; without any,
-        # and without a labeller, the requested label stands.
+        # Write one row per candidate, with the first reason against it. Without a labeller, the
+        # requested label stands.
         rows = []
-        for index, (text, fault) in enumerate(zip(written, faults, strict=True)):
+        for index, (candidate, fault) in enumerate(zip(candidates, faults, strict=True)):
             reason = fault
             if not reason and index in names:
-                reason = f"{text.spec.no_name!r} is a name, says the labelling query"
+                reason = f"{candidate.spec.no_name!r} is a name, says the labelling query"
             if not reason and index in errors:
                 reason = RequestFailure.LABELLING.reason(errors[index])
-            decision = decisions.get(index) or Decision(text.spec.asked, not reason, reason)
-            rows.append(self._row(text, decision, opinions.get(index), writer, round))
+            decision = decisions.get(index) or Decision(candidate.spec.asked, not reason, reason)
+            rows.append(self._row(candidate, decision, opinions.get(index), writer, round))
 
-        failed = sum(text.failed for text in written)
+        failed = sum(candidate.failed for candidate in candidates)
         return Accepted(
             rows=tuple(rows),
-            asked=sum(not text.free for text in written) + asked,
+            asked=sum(not candidate.free for candidate in candidates) + asked,
             failed=failed + lost,
             rejected=sum(not row.accepted for row in rows) - failed - len(errors),
         )
@@ -169,7 +164,7 @@ class Acceptance:
     def grow(
         self,
         context: MethodContext,
-        written: Sequence[Candidate],
+        candidates: Sequence[Candidate],
         writer: Writer,
         round: int,
         seconds: dict[str, float],
@@ -182,7 +177,7 @@ class Acceptance:
 
         Args:
             context: The parts of the run.
-            written: The candidates.
+            candidates: The candidates.
             writer: The writer of the candidates.
             round: The round.
             seconds: Duration of each phase of the round so far.
@@ -195,7 +190,7 @@ class Acceptance:
         """
         began = time.perf_counter()
         accepted = self.apply(
-            written,
+            candidates,
             writer,
             round,
             lambda count: context.on_phase("labelling", count),
@@ -207,7 +202,7 @@ class Acceptance:
             round=round,
             rows=accepted.rows,
             analysis=analysis,
-            quota=dict(Counter(f"{text.spec.label.name}/{text.spec.kind}" for text in written)),
+            quota=dict(Counter(f"{one.spec.label.name}/{one.spec.kind}" for one in candidates)),
             seconds={**seconds, "labelling": time.perf_counter() - began},
             asked=requests,
             answered=requests - lost,
@@ -224,16 +219,17 @@ class Acceptance:
 
     def _row(
         self,
-        text: Candidate,
+        candidate: Candidate,
         decision: Decision,
         opinion: Opinion | None,
         writer: Writer,
         round: int,
     ) -> Row:
-        spec = text.spec
+        spec = candidate.spec
+        # Background for the report.
         detail = (
             dict(spec.detail)
-            if text.free
+            if candidate.free
             else {"prompt": writer.version(spec), **dict(spec.detail)}
         )
         if spec.style:
@@ -242,14 +238,15 @@ class Acceptance:
             detail["confused_with"] = spec.confused_with.name
         if spec.no_name:
             detail["no_name"] = spec.no_name
+        # The target under the accepted label; without an opinion, as requested.
+        if opinion:
+            target = opinion.target(decision.target)
+        else:
+            target = write_spans(candidate.entities) if spec.mentions else decision.target
         return Row(
-            id=record_id("row", round, spec.kind, text.draw, text.text),
-            text=text.text,
-            target=opinion.target(decision.target)
-            if opinion
-            else write_spans(text.entities)
-            if spec.mentions
-            else decision.target,
+            id=record_id("row", round, spec.kind, candidate.draw, candidate.text),
+            text=candidate.text,
+            target=target,
             source=spec.kind,
             round=round,
             accepted=decision.accepted,

@@ -1,7 +1,9 @@
-"""LLM-DA's augmentation of marked sentences, for the rounds of method=llm_da and for EvoKD's +Init (after Ye et al. 2024, arXiv 2402.14568).
+"""Augmentation of marked NER sentences, for method=llm_da and for EvoKD's +Init.
 
-Reconstructed. A sentence is rewritten around its entities by one of 14 strategies, gets other names of the same types, both in turn, or noise
-outside its entities. A rewrite in which one of them is lost is rejected by :class:`tutelage.methods.generation.writer.Writer`.
+After LLM-DA (Ye et al. 2024, arXiv 2402.14568), reconstructed. A sentence changes in one of four
+ways: it is rewritten around its entities by one of 14 strategies, its entities get other names of
+their types, both in turn, or words outside the entities get noise.
+:class:`~tutelage.methods.generation.writer.Writer` rejects a rewriting without one of the entities.
 """
 
 from __future__ import annotations
@@ -28,15 +30,21 @@ from tutelage.records import Row, Source, derive_seed
 
 MODES = ("rewrite", "replace", "both", "noise")
 REWRITTEN, REPLACED = ("rewrite", "both"), ("replace", "both")
-"""The modes that ask for a text, and those that give the entities other names."""
+"""Modes with a rewriting by the teacher, and modes with other entity names."""
 
 _TRIES = 8
-"""Names drawn for an entity until one is new to the sentence."""
+"""Maximum number of names drawn for an entity before names of other sentences are reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one text is made from, and how."""
+    """The plan of one text.
+
+    Attributes:
+        mode: One of :data:`MODES`.
+        sentence: The sentence to change.
+        strategy: Name of the rewriting strategy; "" for none.
+    """
 
     mode: str
     sentence: Marked
@@ -44,20 +52,22 @@ class Turn:
 
 
 class Augmentation:
-    """Makes texts from the shots of a ground, and writes the briefs of those that the teacher has to write.
+    """Makes variants of the shots, or specifications for the variants written by the teacher.
 
     Args:
-        source: the rows' source.
-        n_texts: texts of a round, shared evenly over ``modes`` (of :data:`MODES`).
-        strategies: what a rewrite is asked for, name → instruction.
-        invented_names: share of the other names that are new.
-        noise_words: share of the words outside the entities that noise changes.
+        context: Provides the labels, the shots and the seed.
+        source: Source of the rows.
+        n_texts: Texts per round, shared evenly by the modes.
+        modes: Ways to change a sentence, of :data:`MODES`.
+        strategies: Rewriting strategies, name -> instruction.
+        invented_names: Share of the other names that are invented, in [0, 1].
+        noise_words: Share of the words outside the entities changed by noise, in (0, 1].
 
     Attributes:
-        sentences: the shots that have entities.
+        sentences: The shots with entities.
 
     Raises:
-        ConfigError: no shot has one, or there is nothing to rewrite by.
+        ConfigError: No shot has an entity, or there are no strategies for rewriting.
     """
 
     def __init__(
@@ -72,13 +82,15 @@ class Augmentation:
     ) -> None:
         if not strategies and {*modes} & {*REWRITTEN}:
             raise ConfigError(
-                "prompt.strategies is empty, so LLM-DA has nothing to rewrite by. Name one, take prompt=completion_ner, "
-                "or do without: rewrite and both out of method.modes, or method.init=paraphrase."
+                "prompt.strategies is empty, so LLM-DA cannot rewrite sentences. Add a strategy, or "
+                "take prompt=completion_ner. To do without rewriting, remove rewrite and both from "
+                "method.modes, or take method.init=paraphrase."
             )
         self.sentences = [one for row in gold_rows(context.shots) if (one := marked(row)).spans]
         if not self.sentences:
             raise ConfigError(
-                "LLM-DA keeps the entities of the shots, and none of them has one. Give shots with marked entities, or take method.init=paraphrase."
+                "LLM-DA keeps the entities of the shots, and no shot has one. Give shots with marked "
+                "entities, or take method.init=paraphrase."
             )
         self._labels = {label.name: label for label in context.task.labels}
         self._seed = context.seed
@@ -90,11 +102,14 @@ class Augmentation:
         self._noise_words = noise_words
 
     def turns(self, round: int, pool: Sequence[Row], rng: random.Random) -> list[Turn]:
-        """Every mode goes through all of its (sentence, strategy) pairs before one comes again.
+        """Plans the texts of a round.
+
+        Each mode goes through all of its (sentence, strategy) pairs before one repeats.
 
         Args:
-            round: from 1.
-            pool, chance: for noise alone, which falls on any of the sentences and of the accepted rows.
+            round: The round, from 1.
+            pool: The rows so far. Noise may fall on accepted ones too, not only on the shots.
+            rng: Chooses the sentences for noise; the other modes follow from the run's seed.
         """
         grown = [
             marked(row)
@@ -103,10 +118,12 @@ class Augmentation:
         ]
         turns = []
         for mode, count in self._shares.items():
+            # Noise draws from the shots and the accepted rows.
             if mode == "noise":
                 sources = [*self.sentences, *(one for one in grown if one.spans)]
                 turns += [Turn(mode, rng.choice(sources)) for _ in range(count)]
                 continue
+            # Every other mode continues in its own shuffled order, where the last round ended.
             pairs = list(product(self.sentences, self._strategies if mode in REWRITTEN else ("",)))
             random.Random(derive_seed("llm_da", self._seed, "order", mode)).shuffle(pairs)
             begin = (round - 1) * count
@@ -116,7 +133,7 @@ class Augmentation:
         return turns
 
     def wanted(self, turns: Sequence[Turn]) -> dict[str, int]:
-        """How many names of each type are to be invented."""
+        """Returns the number of names to invent, by type."""
         total = Counter(
             type for turn in turns if turn.mode in REPLACED for _, type in turn.sentence.mentions
         )
@@ -125,11 +142,23 @@ class Augmentation:
     def drafts(
         self, turns: Sequence[Turn], names: Picker, rng: random.Random
     ) -> tuple[list[GenerationSpec], list[Candidate]]:
-        """Briefs for what the teacher has to write, and after them the texts that are made already, or could not be."""
+        """Turns plans into specifications and finished texts.
+
+        Args:
+            turns: The plans of a round.
+            names: Source of the other names.
+            rng: Chooses names and noise.
+
+        Returns:
+            The specifications of the texts the teacher has to write, and the other texts as
+            candidates: finished without a request, or impossible, with the reason. Their draw
+            numbers follow those of the specifications.
+        """
         specs: list[GenerationSpec] = []
         free: list[Candidate] = []
         used: dict[str, list[str]] = {}
         for turn in turns:
+            # Change the sentence without the teacher.
             sentence, fault = turn.sentence, ""
             if turn.mode in REPLACED:
                 sentence, fault = self._with_other_names(turn.sentence, names, used, rng)
@@ -139,6 +168,7 @@ class Augmentation:
                     changed or sentence,
                     "" if changed else "no word outside the entities",
                 )
+            # Leave a rewriting to the teacher; any other text is finished.
             spec = self._spec(turn, sentence)
             if turn.mode in REWRITTEN and not fault:
                 specs.append(spec)
@@ -162,10 +192,21 @@ class Augmentation:
     def _with_other_names(
         sentence: Marked, names: Picker, used: dict[str, list[str]], rng: random.Random
     ) -> tuple[Marked, str]:
-        """The sentence with another name for every entity, or as it was with the reason; ``used`` are the round's names by type."""
+        """Renames all entities of a sentence.
+
+        Args:
+            sentence: The sentence.
+            names: Source of the names.
+            used: Names used in this round, by type; extended by the new ones.
+            rng: Chooses the names.
+
+        Returns:
+            The new sentence and "", or the old one and the reason of the failure.
+        """
         chosen: dict[tuple[str, str], str] = {}
         for mention, type in sentence.mentions:
-            # With few shots a type may have no other known name; then one that another sentence got serves again.
+            # With few shots, a type may have no other known name. Names given to other sentences
+            # of this round then serve again.
             again = rng.sample(known := used.setdefault(type, []), len(known))
             drawn = chain((names.pick(type, "easy", rng).words for _ in range(_TRIES)), again)
             other = (

@@ -1,4 +1,4 @@
-"""Variants of a marked sentence made without a model: replaced entity names, and noise around them."""
+"""Variants of a marked sentence made without a model: other entity names, and noise around them."""
 
 from __future__ import annotations
 

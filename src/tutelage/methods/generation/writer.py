@@ -356,9 +356,7 @@ class Writer:
         # Keep one sentence, as in the data. Text cut off after its end is no loss.
         ended = ""
         if spec.opening:
-            ended = first_sentence(
-                text, len(spec.opening) if text.startswith(spec.opening) else 0
-            )
+            ended = first_sentence(text, len(spec.opening) if text.startswith(spec.opening) else 0)
         text = ended or text
         fault = self._fault(text, "" if ended else reply.finish_reason)
         if not spec.mentions:
