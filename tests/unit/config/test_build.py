@@ -154,7 +154,10 @@ def test_the_method_s_labeller_is_of_the_run_s_task() -> None:
     labels = (Label("PER", "person", "people"), Label("LOC", "place", "places"))
     teacher = WordTeacher(obliging)
     for overrides, said in (
-        ("task=ner data=wikigold labelling=text", "labelling=text labels whole texts, and task=ner"),
+        (
+            "task=ner data=wikigold labelling=text",
+            "labelling=text labels whole texts, and task=ner",
+        ),
         ("labelling=verify", "labelling=verify labels entities, and task=classification does not"),
     ):
         config = compose_config(overrides.split())

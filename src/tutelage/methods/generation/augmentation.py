@@ -82,15 +82,15 @@ class Augmentation:
     ) -> None:
         if not strategies and {*modes} & {*REWRITTEN}:
             raise ConfigError(
-                "prompt.strategies is empty, so LLM-DA cannot rewrite sentences. Add a strategy, or "
-                "take prompt=completion_ner. To do without rewriting, remove rewrite and both from "
-                "method.modes, or take method.init=paraphrase."
+                "prompt.strategies is empty, so LLM-DA cannot rewrite sentences. Add a strategy, "
+                "or take prompt=completion_ner. To do without rewriting, remove rewrite and both "
+                "from method.modes, or take method.init=paraphrase."
             )
         self.sentences = [one for row in gold_rows(context.shots) if (one := marked(row)).spans]
         if not self.sentences:
             raise ConfigError(
-                "LLM-DA keeps the entities of the shots, and no shot has one. Give shots with marked "
-                "entities, or take method.init=paraphrase."
+                "LLM-DA keeps the entities of the shots, and no shot has one. Give shots with "
+                "marked entities, or take method.init=paraphrase."
             )
         self._labels = {label.name: label for label in context.task.labels}
         self._seed = context.seed

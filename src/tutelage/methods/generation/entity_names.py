@@ -1,4 +1,8 @@
-"""The names that NER sentences are written around: of the shots, what the student confuses or gets right, earlier rounds, and invented ones."""
+"""Names for generated NER sentences.
+
+They come from the shots, from entities the student gets wrong or right, from earlier rounds, and
+from the teacher, which invents new ones.
+"""
 
 from __future__ import annotations
 
@@ -16,37 +20,51 @@ from tutelage.teacher.base import GenerateRequest, Sampling, Teacher
 from tutelage.teacher.prompts import PromptSet
 
 _SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_tokens=12, stop=("\n",))
-"""Hotter than texts are written, for more different names; a name is short."""
+"""Sampling of invented names: hotter than that of texts, for variety, and short."""
 
 
 def mentions_of(text: str, target: str) -> list[tuple[str, str]]:
-    """(mention, type) of every entity of a marked text, in order."""
+    """Returns (mention, type) of each entity of a text, in order.
+
+    Args:
+        text: Words joined by single spaces.
+        target: The target of the text, see :mod:`tutelage.tasks.spans`.
+    """
     words = text.split(" ")
     return [(" ".join(words[span.start : span.end]), span.type) for span in read_spans(target)]
 
 
 class Name(NamedTuple):
-    """The words that a text is written around, and what they are: a type, or "O" where the student took them for a name and they are none."""
+    """The words a text is written around, and their type.
+
+    Attributes:
+        words: The words; "" if no name is known.
+        type: An entity type, or "O" for words the student wrongly took for a name.
+    """
 
     words: str
     type: str
 
 
 class NameBook:
-    """Gives a brief its name.
+    """Collects and invents the names of a round.
 
-    Half of the hard texts are written around what the student got wrong, where there is something: a name that it missed, cut off or took
-    for another type, or words that it took for a name of the type asked for. Any other text is written around an invented name with
-    probability ``invented``, else around one that is known: an easy text's is one that the student got right, where there is such a name
-    of the type, and all others' are of the shots or of an accepted row. Ours: the paper's NER prompts are not known.
+    Half of the hard texts are written around an error of the student, if there is one: a name it
+    missed, cut short or took for another type, or words it took for a name of the requested type.
+    Any other text is written around an invented name with probability ``invented``, else around a
+    known one. For an easy text that is a name of the type the student got right, if possible;
+    otherwise a name from the shots or from an accepted row. Ours: the NER prompts of the paper are
+    not published.
 
     Args:
-        labels: the entity types.
-        invented: share of texts around a new name.
-        max_words: longer names are not used.
+        labels: The entity types.
+        shots: The labelled examples.
+        prompts: The prompt templates.
+        invented: Share of texts around a new name, in [0, 1].
+        max_words: Longer names are not used.
 
     Raises:
-        ConfigError: the share is outside [0, 1].
+        ConfigError: The share is outside [0, 1].
     """
 
     def __init__(
@@ -66,7 +84,16 @@ class NameBook:
         self._gold = _by_type((shot.text, shot.label) for shot in shots if shot.label)
 
     def requests(self, quota: Mapping[str, int], seed: int, round: int) -> list[GenerateRequest]:
-        """A request for one name of each brief, type after type; ids are "type/number"."""
+        """Builds one request per name, type by type.
+
+        Args:
+            quota: Number of names by type.
+            seed: The seed of the run.
+            round: The round.
+
+        Returns:
+            The requests, with ids of the form "type/number".
+        """
         requests = []
         for label in self._labels:
             prompt = self._prompts.render(
@@ -87,7 +114,19 @@ class NameBook:
         round: int,
         on_reply: Callable[[Any], None] | None,
     ) -> tuple[dict[str, list[str]], int, int]:
-        """Different new names by type, and how many requests were made and failed."""
+        """Asks the teacher for new names.
+
+        Args:
+            teacher: The teacher.
+            quota: Number of names to request, by type.
+            seed: The seed of the run.
+            round: The round.
+            on_reply: Called with each reply as it arrives.
+
+        Returns:
+            The distinct usable names by type, the number of requests, and the number of failed
+            ones.
+        """
         requests = self.requests(quota, seed, round)
         names: dict[str, list[str]] = {label.name: [] for label in self._labels}
         failed = 0
@@ -105,12 +144,13 @@ class NameBook:
         mistakes: Iterable[Mistake] = (),
         outcomes: Iterable[Outcome] = (),
     ) -> Picker:
-        """What :class:`tutelage.methods.evokd.planner.RoundPlanner` draws the names of one round from.
+        """Builds the source of names for one round.
 
         Args:
-            new: invented names by type.
-            mistakes: what the student got wrong.
-            outcomes: what it made of the texts; the names in them that it got right are taken.
+            new: Invented names by type.
+            pool: The rows so far; the names of accepted ones are known.
+            mistakes: Errors of the student.
+            outcomes: Predictions of the student; the names it got right serve easy texts.
         """
         grown = _by_type(
             (row.text, row.target) for row in pool if row.accepted and row.source != "gold"
@@ -124,7 +164,8 @@ class NameBook:
         for one in mistakes:
             if one.right:
                 wrong.setdefault(one.right, []).append(Name(one.words, one.right))
-            # What is a name elsewhere was perhaps overlooked by the teacher here.
+            # Invented entities become "O" names, unless they are names elsewhere: then the teacher
+            # may have overlooked them here.
             elif one.words not in known and self._may_be_none(one.words):
                 wrong.setdefault(one.predicted, []).append(Name(one.words, OUTSIDE))
         right = _by_type(
@@ -134,7 +175,7 @@ class NameBook:
         return Picker(self._gold, grown, new, wrong, right, self._invented)
 
     def _may_be_none(self, words: str) -> bool:
-        """False for what no sentence can go on from."""
+        """Returns False for words no sentence can continue from."""
         return (
             any(letter.isalpha() for letter in words) and len(words.split(" ")) <= self._max_words
         )
@@ -143,7 +184,7 @@ class NameBook:
         line = clean(text).strip(" .,;:")
         for cut in (" - ", ":", "(", ",", ";"):
             line = line.split(cut)[0].strip()
-        line = clean(line)  # quotes that only wrapped the name
+        line = clean(line)  # for quotes around the name alone
         name = joined(line, split_words(line))
         words = name.split(" ")
         return (
@@ -154,7 +195,16 @@ class NameBook:
 
 
 class Picker:
-    """Draws the name of one brief after the other."""
+    """Draws one name after the other for the texts of a round.
+
+    Args:
+        gold: Names of the shots, by type.
+        grown: Names of accepted rows, by type.
+        new: Invented names by type; each is drawn once before it may repeat.
+        wrong: Errors of the student, by requested type.
+        right: Names the student got right, by type.
+        invented: Share of texts around a new name, in [0, 1].
+    """
 
     def __init__(
         self,
@@ -175,13 +225,25 @@ class Picker:
         self._invented = invented
 
     def pick(self, type: str, kind: str, rng: random.Random) -> Name:
-        """What a text of ``kind`` that is asked for ``type`` is written around; no words where no name is known."""
+        """Draws the name for one text.
+
+        Args:
+            type: The requested entity type.
+            kind: "hard" or "easy".
+            rng: Makes the draws.
+
+        Returns:
+            A name of the type, or an error of the student; empty words if no name is known.
+        """
+        # Half of the hard texts: an error of the student.
         first = rng.random()
         if kind == "hard" and (wrong := self._wrong.get(type)) and first < 0.5:
             return rng.choice(wrong)
+        # A new name, each of them once.
         if (fresh := self._new.get(type)) and rng.random() < self._invented:
             return Name(fresh.pop(rng.randrange(len(fresh))), type)
-        # Without gold the names that were drawn already serve again, when no other is left.
+        # A known name: for an easy text preferably one the student got right. Without any other
+        # name, as in a run without gold, the invented ones serve again.
         easy = self._right.get(type) if kind == "easy" else None
         known = (
             easy or self._known.get(type) or self._new.get(type) or self._invented_so_far.get(type)

@@ -17,7 +17,7 @@ from tutelage.teacher.engines.model_files import (
     resolve_model,
     token_ids,
 )
-from tutelage.teacher.engines.server_client import Refused, ServerClient, run_async
+from tutelage.teacher.engines.server_client import NotFoundError, Refused, ServerClient, run_async
 from tutelage.teacher.replies import ReplyCollector
 
 _SCORINGS = ("auto", "exact", "top")
@@ -157,14 +157,13 @@ class ServerTeacher:
         Raises:
             TeacherError: None of them is available.
         """
-        # HTTP 404 means a server without /tokenize; any other failure is an error.
+        # A server may lack /tokenize; any other failure is an error.
         if self._tokenizer is None and not self._tokenizer_name and texts:
             rows: list[list[int]] = []
             try:
                 run_async(lambda: self._tokenize_there(texts, rows))
-            except TeacherError as error:
-                if "HTTP 404" not in str(error):
-                    raise
+            except NotFoundError:
+                pass
             else:
                 return rows
         if self._tokenizer is None:
@@ -232,9 +231,10 @@ class ServerTeacher:
         try:
             if not (await self._answer(client, request)).error:
                 return
-        except TeacherError as error:
-            if "HTTP 404" in str(error):
-                raise
+        except NotFoundError:
+            raise
+        except TeacherError:
+            pass
         # Use the largest number of tokens that the server accepts.
         self._scoring = "top"
         for self._top in _TOP:

@@ -29,6 +29,10 @@ class _TryAgain(Exception):
         self.pause = pause
 
 
+class NotFoundError(TeacherError):
+    """The server answered HTTP 404: it lacks the model, or the address."""
+
+
 class ServerClient:
     """A connection pool for one batch; use it as an async context manager.
 
@@ -128,7 +132,7 @@ class ServerClient:
                 f"Set the environment variable {self._key_name} to a valid key."
             )
         if code == 404:
-            raise TeacherError(
+            raise NotFoundError(
                 f"the server at {self._root} has no such model or address (HTTP 404 at {path}: "
                 f"{message}). Check teacher.url and teacher.model."
             )

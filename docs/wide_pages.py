@@ -1,0 +1,18 @@
+"""MkDocs hook: pages that are alone in their part give the navigation's place to their tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HIDDEN = {
+    "index.md": ["navigation", "toc"],
+    "results.md": ["navigation"],
+    "choices.md": ["navigation"],
+    "changelog.md": ["navigation"],
+}
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Hides the side bars of some pages, which a front matter would show on GitHub."""
+    page.meta.setdefault("hide", HIDDEN.get(page.file.src_uri, []))
+    return markdown
