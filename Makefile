@@ -1,8 +1,10 @@
-# make demo    set up, then the main job on the embedded models, ending with a table and report.html
-# make demo-ner  the same for named entities
-# make test    set up, then the whole test suite, real-vLLM tests included
-# make check   set up, then lint, format, types, import rules, configuration tests and the documentation site
-# make setup   the virtual environment in .venv and the embedded models; all of the above do it by themselves
+# make setup      create .venv and install the embedded models (also part of all targets below)
+# make demo       run experiment=quickstart_cls: EvoKD on SNIPS, ending with a table and report.html
+# make demo-ner   run experiment=quickstart_ner: the same for entities on Wikigold
+# make test       run all tests, including those with a real vLLM engine
+# make check      check lint, format, types, imports, configuration and documentation
+# make format     fix lint and format
+# make clean      remove .venv, caches and builds
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: setup demo demo-ner test check format clean

@@ -1,10 +1,11 @@
-"""Claim: chunks and n-grams find names in small letters for six to nine times the requests of *verify*; a student of five shots for fewer.
+"""Question: how many entities does each source of span candidates find, and for how many requests?
 
-    python benchmarks/candidate_recall.py [--data ../data] [--sets wikigold conll04 wnut17] [--width 4] [--shots 5]
+    python benchmarks/candidate_recall.py [--data ../data] [--sets wikigold conll04] [--shots 5]
 
-For each choice of ``labelling.candidates``: the share of the gold entities of dev whose place is a candidate, and how many candidates a sentence
-has. The student is one of the shots alone (seed 1), which is trained where its run is not in the folder yet. No teacher is asked. ``--data``
-holds conll2004/ and wnut17/; Wikigold is in the package.
+For each choice of ``labelling.candidates``: the share of the gold entities of dev whose position is
+a candidate, and the number of candidates per sentence, each of which *verify* asks about. The
+student knows the shots alone (seed 1); it is trained if its run is not in the folder. No teacher is
+asked. ``--data`` has conll2004/ and wnut17/; Wikigold is in the package.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evokd_gain import result_of
-from ner_arms import overrides_of
-from ner_bottleneck import lines
+from data_sets import ENTITIES, entity_folder, overrides_of
+from runs import read_lines, train
 
 from tutelage.labelling.ner_candidates import Place, SpanCandidates
 from tutelage.records import Label
@@ -29,34 +29,29 @@ from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import from_tags
 
-_WIKIGOLD = (
-    Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples" / "wikigold" / "dev.jsonl"
-)
+_SAMPLES = Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples"
 _CHOICES = (
-    *(
-        (0, "capitals"),
-        (2, "capitals"),
-        (0, "chunks"),
-        (0, "ngrams"),
-        (0, "capitals,chunks"),
-        (0, "capitals,ngrams"),
-    ),
-    *((0, "capitals,student"), (0, "capitals,chunks,student")),
+    (0, "capitals"),
+    (2, "capitals"),
+    (0, "chunks"),
+    (0, "ngrams"),
+    (0, "capitals,chunks"),
+    (0, "capitals,ngrams"),
+    (0, "capitals,student"),
+    (0, "capitals,chunks,student"),
 )
 """``labelling.candidate_parts`` and ``labelling.candidates``."""
 
 
 def dev_of(dataset: str, data: Path) -> Path:
-    """The file of a data set's dev sentences."""
-    return (
-        _WIKIGOLD
-        if dataset == "wikigold"
-        else data / {"conll04": "conll2004"}.get(dataset, dataset) / "validation.jsonl"
-    )
+    """The file with the dev sentences of a data set."""
+    if dataset == "wikigold":
+        return _SAMPLES / "wikigold" / "dev.jsonl"
+    return entity_folder(dataset, data) / "validation.jsonl"
 
 
 def proposed(run: Path, records: Sequence[dict[str, Any]]) -> list[tuple[Place, ...]]:
-    """What a finished run's student proposes of each sentence."""
+    """The spans that the student of a finished run proposes, per sentence."""
     network, tokenizer, length = load_student(run / "student")
     types = [tag[2:] for tag in network.config.id2label.values() if tag.startswith("B-")]
     task = NerTask([Label(type, type, type) for type in types])
@@ -64,51 +59,45 @@ def proposed(run: Path, records: Sequence[dict[str, Any]]) -> list[tuple[Place, 
     module = StudentModule(
         network, task, UnitLoss(), RateSchedule(), EveryRow(), batch_size=1, **rates
     )
-    return StudentPoolView(
-        module,
-        tokenizer,
-        [" ".join(record["tokens"]) for record in records],
-        max_length=length,
-        seed=0,
-    ).proposed()
+    texts = [" ".join(record["tokens"]) for record in records]
+    return StudentPoolView(module, tokenizer, texts, max_length=length, seed=0).proposed()
 
 
 def main() -> None:
-    """Print recall in % and candidates a sentence: a line a choice, a column a data set."""
+    """Prints recall in % and candidates per sentence, with one column per data set."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=Path("../data"))
-    parser.add_argument("--sets", nargs="+", default=["wikigold", "conll04", "wnut17"])
+    parser.add_argument("--sets", nargs="+", default=list(ENTITIES), choices=ENTITIES)
     parser.add_argument("--width", type=int, default=4, help="labelling.candidate_width")
-    parser.add_argument("--shots", type=int, default=5, help="of each type, for the student")
+    parser.add_argument("--shots", type=int, default=5, help="per type, for the student")
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-candidates"))
     options = parser.parse_args()
-    dev = {name: lines(dev_of(name, options.data)) for name in options.sets}
-    seen = {}
+
+    # The student's proposals, from a run on the shots alone.
+    dev = {name: read_lines(dev_of(name, options.data)) for name in options.sets}
+    proposals = {}
     for name, records in dev.items():
         run = options.folder / f"{name}-{options.shots}-1"
-        result_of(
-            run,
-            [*overrides_of(name, options.data), "method=shots", f"shots={options.shots}", "seed=1"],
-        )
-        seen[name] = proposed(run, records)
-    print(
-        f"{'labelling.candidates':30s}"
-        + "".join(f" {name + f' ({len(records):,})':>18s}" for name, records in dev.items())
-    )
+        data = overrides_of(name, options.data, options.folder)
+        train(run, [*data, "method=shots", f"shots={options.shots}", "seed=1"])
+        proposals[name] = proposed(run, records)
+
+    columns = "".join(f" {f'{name} ({len(records):,})':>18s}" for name, records in dev.items())
+    print(f"{'labelling.candidates':30s}{columns}")
     for parts, sources in _CHOICES:
         candidates, columns = SpanCandidates(parts, sources.split(","), options.width), ""
         for name, records in dev.items():
             gold = [{span[:2] for span in from_tags(record["tags"])} for record in records]
             found = [
-                set(candidates(record["tokens"], indices))
-                for record, indices in zip(records, seen[name], strict=True)
+                set(candidates(record["tokens"], spans))
+                for record, spans in zip(records, proposals[name], strict=True)
             ]
-            right = sum(len(own & predicted) for own, predicted in zip(gold, found, strict=True))
+            right = sum(len(own & other) for own, other in zip(gold, found, strict=True))
             recall, each = right / sum(map(len, gold)), sum(map(len, found)) / len(records)
             columns += f" {f'{100 * recall:.1f} % / {each:.1f}':>18s}"
-        print(f"[{sources}]{f' parts {parts}' if parts else '':{28 - len(sources)}s}{columns}")
+        print(f"{f'[{sources}]' + (f' parts {parts}' if parts else ''):30s}{columns}")
 
 
 if __name__ == "__main__":

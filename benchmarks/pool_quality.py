@@ -1,34 +1,31 @@
-"""Claim: what a run's accepted rows are worth is their label precision and how near they lie to the test texts.
+"""Question: are the rows of a run limited by their labels or by their texts?
 
-    python benchmarks/pool_quality.py outputs/bench-evokd/*
+    python benchmarks/pool_quality.py RUN [RUN ...]
 
-For each run on SNIPS: the share of its accepted rows whose label agrees with a judge (a logistic regression on MiniLM embeddings of the 2,000
-gold texts; its own test accuracy is printed first), by kind, and the coverage: mean cosine of a test text to the nearest accepted row
-of its class. Then the test accuracy of a logistic regression on the accepted rows, with their labels and with the judge's: what better
-labels on the same texts would be worth. The judge sees gold labels that no run sees; nothing of it flows back.
+For each run on SNIPS: the share of its accepted rows whose label agrees with a judge (a logistic
+regression on MiniLM embeddings of the 2,000 gold texts; its own test accuracy is printed first), by
+kind, and the coverage: mean cosine of a test text to the nearest accepted row of its class. Then
+the test accuracy of a logistic regression on the accepted rows, with their labels and with the
+judge's: the gain of better labels on the same texts. The judge sees gold labels that no run sees;
+nothing flows back to a run.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from runs import read_lines
 from sklearn.linear_model import LogisticRegression
 
 from tutelage.assets import ensure_asset
 
 SAMPLE = Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples" / "snips_intent"
 Array = NDArray[Any]
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 class Encoder:
@@ -38,13 +35,11 @@ class Encoder:
         from transformers import AutoModel, AutoTokenizer
 
         folder = ensure_asset("student")
-        self._tokenizer, self._model = (
-            AutoTokenizer.from_pretrained(folder),
-            AutoModel.from_pretrained(folder).eval(),
-        )
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._model = AutoModel.from_pretrained(folder).eval()
 
     def __call__(self, texts: list[str]) -> Array:
-        """An array [texts, 384]."""
+        """Embeds texts: an array [texts, 384]."""
         import torch
 
         parts = []
@@ -63,54 +58,54 @@ class Encoder:
         return np.concatenate(parts)
 
 
+def regression(embeddings: Array, labels: Any) -> LogisticRegression:
+    """A fitted logistic regression."""
+    return LogisticRegression(C=30, max_iter=2000).fit(embeddings, labels)
+
+
 def main() -> None:
-    """Print one line a run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Prints one line per run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", type=Path, nargs="+")
-    encode, gold, test = Encoder(), lines(SAMPLE / "pool.jsonl"), lines(SAMPLE / "test.jsonl")
     runs = parser.parse_args().runs
-    judge = LogisticRegression(C=30, max_iter=2000).fit(
-        encode([line["text"] for line in gold]), [line["label"] for line in gold]
-    )
-    indices, classes = (
-        encode([line["text"] for line in test]),
-        np.array([line["label"] for line in test]),
-    )
-    print(
-        f"the judge is right on {100 * (judge.predict(indices) == classes).mean():.1f} % of the test texts"
-    )
+
+    encode = Encoder()
+    gold, test = read_lines(SAMPLE / "pool.jsonl"), read_lines(SAMPLE / "test.jsonl")
+    judge = regression(encode([one["text"] for one in gold]), [one["label"] for one in gold])
+    tests = encode([one["text"] for one in test])
+    classes = np.array([one["label"] for one in test])
+    accuracy = 100 * (judge.predict(tests) == classes).mean()
+    print(f"the judge is right on {accuracy:.1f} % of the test texts")
+
     for run in runs:
-        rows = [
-            row
-            for row in lines(run / "pool" / "rows.jsonl")
-            if row["accepted"] and row["source"] != "gold"
-        ]
+        rows = read_lines(run / "pool" / "rows.jsonl")
+        rows = [row for row in rows if row["accepted"] and row["source"] != "gold"]
         if not rows:
-            print(f"{run.name:20s} no grown rows")
+            print(f"{run.name:20s} no generated rows")
             continue
-        grown, targets = (
-            encode([row["text"] for row in rows]),
-            np.array([row["target"] for row in rows]),
-        )
+        # Labels: agreement with the judge, by kind.
+        grown = encode([row["text"] for row in rows])
+        targets = np.array([row["target"] for row in rows])
         right = judge.predict(grown) == targets
         by_kind: dict[str, list[bool]] = defaultdict(list)
-        for row, fine in zip(rows, right, strict=True):
-            by_kind[row["source"]].append(bool(fine))
-        cosine = np.where(targets[None, :] == classes[:, None], indices @ grown.T, 0.0)
+        for row, agrees in zip(rows, right, strict=True):
+            by_kind[row["source"]].append(bool(agrees))
         kinds = ", ".join(
-            f"{kind} {100 * np.mean(fine):.0f} %" for kind, fine in sorted(by_kind.items())
+            f"{kind} {100 * np.mean(agree):.0f} %" for kind, agree in sorted(by_kind.items())
         )
-        accuracy = [
-            100
-            * (
-                LogisticRegression(C=30, max_iter=2000).fit(grown, labels).predict(indices)
-                == classes
-            ).mean()
+        # Texts: distance to the test texts of the same class.
+        cosine = np.where(targets[None, :] == classes[:, None], tests @ grown.T, 0.0)
+        coverage = cosine.max(axis=1).mean()
+        own, judged = (
+            100 * (regression(grown, labels).predict(tests) == classes).mean()
             for labels in (targets, judge.predict(grown))
-        ]
+        )
         print(
-            f"{run.name:12s} {len(rows)} rows, {100 * right.mean():.1f} % right by the judge ({kinds}); coverage "
-            f"{cosine.max(axis=1).mean():.3f}; regression {accuracy[0]:.1f} %, with the judge's labels {accuracy[1]:.1f} %"
+            f"{run.name:12s} {len(rows)} rows, {100 * right.mean():.1f} % right by the judge "
+            f"({kinds}); coverage {coverage:.3f}; regression {own:.1f} %, with the judge's labels "
+            f"{judged:.1f} %"
         )
 
 

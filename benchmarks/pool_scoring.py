@@ -1,11 +1,13 @@
-"""Claim: the student looks at a pool of a million texts with at most 3 GB above its embeddings, the choice of 100 of them included.
+"""Question: how much memory does a student need to view a pool of a million texts?
 
-    python benchmarks/pool_scoring.py RUN --texts snips.txt [--sizes 100000 1000000] [--layers 0] [--chosen entropy k_means badge]
+    python benchmarks/pool_scoring.py RUN --texts snips.txt [--sizes 100000 1000000] [--layers 0]
 
-RUN is a finished run of text classification, whose student looks; ``--texts`` has a text a line, which is repeated with a number in front, so that no
-text is another. One pass, as a run makes it: chunk by chunk, with a progress bar. What is counted is the peak of the process's memory
-above what it held before (the texts and the student), less the embeddings. ``--layers`` cuts the student's encoder, since the memory does
-not depend on its depth and the seconds do. Each size is a process of its own.
+RUN is a finished run of text classification; its student makes one pass as a run does, chunk by
+chunk. ``--texts`` has one text per line, repeated with a number in front, so that all texts differ.
+Counted is the peak of the process's memory above its level before the pass (texts and student),
+minus the embeddings. ``--layers`` shortens the student's encoder: memory does not depend on its
+depth, and seconds do. ``--chosen`` are acquire selectors that choose 100 texts afterwards. Each
+size is a process of its own.
 """
 
 from __future__ import annotations
@@ -34,14 +36,15 @@ from tutelage.tasks.classification import ClassificationTask
 
 
 def peak() -> float:
-    """The most that this process has held, in GB."""
+    """Peak memory of this process in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def measure(given: argparse.Namespace) -> None:
-    """One size: a line of the table for the look, and one for each selector that chooses after it."""
+    """One size: a line of the table for the pass, and one per selector afterwards."""
     total = given.sizes[0]
     network, tokenizer, length = load_student(given.run / "student")
+    # The student of the run, with a shorter encoder if asked for.
     if given.layers is not None:
         network.base_model.encoder.layer = network.base_model.encoder.layer[: given.layers]
     task = ClassificationTask(
@@ -54,9 +57,10 @@ def measure(given: argparse.Namespace) -> None:
     lines = given.texts.read_text(encoding="utf-8").splitlines()
     texts = [f"{index // len(lines)} {lines[index % len(lines)]}" for index in range(total)]
     labelled = texts[:100]
+
     before, started = resident() / 1e9, time.perf_counter()
     with Progress(transient=True) as bar:
-        view_pool = bar.add_task("pool", total=total)
+        task_id = bar.add_task("pool", total=total)
         view = StudentPoolView(
             module,
             tokenizer,
@@ -65,27 +69,29 @@ def measure(given: argparse.Namespace) -> None:
             max_length=length,
             seed=1,
             on_chunk=lambda name, done, of: bar.update(
-                view_pool, description=name, completed=done, total=of
+                task_id, description=name, completed=done, total=of
             ),
         )
         own = view.embeddings().nbytes / 1e9
     seconds = time.perf_counter() - started
     print(
-        f"| {total:,} | the look | {seconds:.1f} | {own:.2f} | {peak() - before - own:.2f} |",
+        f"| {total:,} | the pass | {seconds:.1f} | {own:.2f} | {peak() - before - own:.2f} |",
         flush=True,
     )
     for name in given.chosen:
         selector = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
         started = time.perf_counter()
         selector.query(view, WANTED, np.random.default_rng(5))
+        seconds = time.perf_counter() - started
         print(
-            f"| {total:,} | then `{name}` | {time.perf_counter() - started:.1f} | {own:.2f} | {peak() - before - own:.2f} |",
+            f"| {total:,} | then `{name}` | {seconds:.1f} | {own:.2f} | "
+            f"{peak() - before - own:.2f} |",
             flush=True,
         )
 
 
 def main() -> None:
-    """Print a table, a size after the other."""
+    """Prints a table, one size after the other."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -95,7 +101,7 @@ def main() -> None:
     parser.add_argument(
         "--layers",
         type=int,
-        help="of the encoder that are run, after the embedding; all where it is not given",
+        help="number of encoder layers after the embedding; all by default",
     )
     parser.add_argument("--chosen", nargs="*", default=["entropy", "k_means", "badge"])
     given = parser.parse_args()
@@ -103,7 +109,8 @@ def main() -> None:
         measure(given)
         return
     print(
-        "| texts | | seconds | GB of embeddings | GB above them, peak so far |\n|--:|---|--:|--:|--:|",
+        "| texts | | seconds | GB of embeddings | GB above them, peak so far |\n"
+        "|--:|---|--:|--:|--:|",
         flush=True,
     )
     for size in given.sizes:

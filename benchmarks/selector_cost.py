@@ -1,13 +1,15 @@
-"""Claim: each acquisition chooses 100 of a million texts in less than two minutes on two cores, with at most 3 GB above the embeddings.
+"""Question: how long does an acquire selector take to choose 100 of a million texts?
 
     pip install --no-deps --target /tmp/small-text small-text==1.4.1
-    python benchmarks/selector_cost.py --small-text /tmp/small-text [--sizes 10000 100000 1000000] [--limit 300]
+    python benchmarks/selector_cost.py --small-text /tmp/small-text [--sizes 10000 100000]
 
-Synthetic probabilities (7 classes), embeddings (384 wide, in 50 clusters) and 100 labelled rows, the same for both libraries. Every measurement
-is a process of its own: seconds of one choice, and the peak of its memory above what it held before (arrays and imports). small-text
-1.4.1 gets the same arrays through a classifier that says them, so neither library runs a model; "same" is how many of its 100 texts we
-choose too (its BADGE draws with a seed of its own, and is not run where its gradients do not fit into memory). small-text cannot be a
-development dependency: its wheel brings a top-level package ``tests``, which would hide ours.
+Synthetic probabilities (7 classes), embeddings (384 wide, in 50 clusters) and 100 labelled rows,
+the same for both libraries. Every measurement is a process of its own: seconds of one choice, and
+peak memory above the level before it (arrays and imports). small-text 1.4.1 gets the same arrays
+through a classifier that returns them, so neither library runs a model; "same" is the number of its
+100 texts that we choose as well. Its BADGE has a seed of its own, and is left out if its gradients
+do not fit into memory. small-text cannot be a development dependency: its wheel has a top-level
+package ``tests``, which would hide ours.
 """
 
 from __future__ import annotations
@@ -40,11 +42,11 @@ OURS = (
     "mixed",
 )
 SHARED = ("random", "entropy", "margin", "least_confidence", "k_means", "k_center", "badge")
-CONF = Path(__file__).parents[1] / "conf" / "selector"
+CONF = Path(__file__).parents[1] / "conf" / "acquire"
 
 
 class Arrays:
-    """A pool view of arrays; the dropout passes cost a model nothing here, so only the choice is timed."""
+    """A pool view of arrays; dropout passes cost nothing here, so only the choice is timed."""
 
     def __init__(self, total: int) -> None:
         rng = np.random.default_rng(17)
@@ -68,7 +70,7 @@ class Arrays:
         return self._probabilities
 
     def uncertainty(self, kind: Any) -> Any:
-        """Computed anew for each choice, as part of what is timed."""
+        """Computed for each choice, and timed with it, [N]."""
         from tutelage.selectors.measures import uncertainty_of
 
         return uncertainty_of(self._probabilities, kind)
@@ -78,16 +80,16 @@ class Arrays:
         return self._embeddings
 
     def labelled_embeddings(self) -> Any:
-        """Those of the labelled rows, [M, D]."""
+        """The embeddings of the labelled rows, [M, D]."""
         return self._labelled
 
     def disagreement(self, passes: int) -> Any:
-        """Any numbers, [N]."""
+        """Arbitrary numbers, [N]."""
         return self._probabilities[:, 0]
 
 
-class Said:
-    """A classifier and a data set of small-text in one: it says the arrays, and any part of it is itself."""
+class Given:
+    """A classifier and data set of small-text in one: returns the arrays for any part of it."""
 
     def __init__(self, view: Arrays) -> None:
         self._view = view
@@ -96,17 +98,17 @@ class Said:
         """The distributions, [N, C]."""
         return self._view.probabilities()
 
-    def __getitem__(self, indices: Any) -> Said:
-        """Itself."""
+    def __getitem__(self, indices: Any) -> Given:
+        """Returns itself."""
         return self
 
     def __len__(self) -> int:
-        """N."""
+        """The number of texts."""
         return len(self._view.texts)
 
 
 def ours(name: str, view: Arrays) -> Any:
-    """One choice, ready to be made."""
+    """Our choice as a function without arguments."""
     import sklearn.cluster  # noqa: F401
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
@@ -116,7 +118,7 @@ def ours(name: str, view: Arrays) -> Any:
 
 
 def theirs(name: str, view: Arrays) -> Any:
-    """small-text's choice, ready to be made."""
+    """small-text's choice as a function without arguments."""
     import sklearn.cluster  # noqa: F401
     from small_text import query_strategies as all_of_them
     from small_text.integrations.pytorch.query_strategies import BADGE
@@ -131,14 +133,13 @@ def theirs(name: str, view: Arrays) -> Any:
         "badge": lambda: BADGE(CLASSES),
     }
     np.random.seed(5)
-    strategy, predicted, pool = strategies[name](), Said(view), np.arange(len(view.texts))
+    strategy, predicted, pool = strategies[name](), Given(view), np.arange(len(view.texts))
     if name not in ("k_means", "k_center", "badge"):
         return lambda: strategy.query(
             predicted, predicted, pool, np.array([], dtype=int), np.array([]), n=WANTED
         )
-    both = np.concatenate(
-        [view.embeddings(), view.labelled_embeddings()]
-    )  # before the clock and the count start
+    # Before the clock starts.
+    both = np.concatenate([view.embeddings(), view.labelled_embeddings()])
     labelled = np.arange(len(pool), len(pool) + LABELLED)
     return lambda: strategy.query(
         predicted, predicted, pool, labelled, np.zeros(LABELLED), n=WANTED, embeddings=both
@@ -146,27 +147,27 @@ def theirs(name: str, view: Arrays) -> Any:
 
 
 def resident() -> int:
-    """Bytes that this process holds now."""
+    """Resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf(
         "SC_PAGE_SIZE"
     )
 
 
 def measure(library: str, name: str, total: int) -> None:
-    """What a child does: one choice, as a line of JSON."""
+    """Makes one choice in a child process and prints a line of JSON."""
     warnings.simplefilter("ignore")
     choose = (ours if library == "tutelage" else theirs)(name, Arrays(total))
     before, started = resident(), time.perf_counter()
     indices = choose()
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    # A long choice can have its peak below the peak of making the arrays; then the count is an upper bound.
+    # If making the arrays had the higher peak, this is an upper bound.
     print(
         json.dumps(
             {
                 "seconds": seconds,
                 "gigabytes": (peak - before) / 1e9,
-                "places": [int(index) for index in indices],
+                "indices": [int(index) for index in indices],
             }
         )
     )
@@ -175,10 +176,13 @@ def measure(library: str, name: str, total: int) -> None:
 def measured(
     library: str, name: str, total: int, limit: float, folder: str
 ) -> dict[str, Any] | None:
-    """A child's result; None where it took too long, or alone what it "needs" where that is more than there is."""
-    needs = (
-        total * CLASSES * WIDTH * 8 if (library, name) == ("small-text", "badge") else 0
-    )  # it writes the gradients down
+    """Measures in a child process.
+
+    Returns:
+        The child's result; None if it took too long; only "needs" (GB) if memory would not do.
+    """
+    # small-text's BADGE stores the gradients.
+    needs = total * CLASSES * WIDTH * 8 if (library, name) == ("small-text", "badge") else 0
     if needs > 0.7 * psutil.virtual_memory().available:
         return {"needs": needs / 1e9}
     path = (
@@ -201,19 +205,21 @@ def measured(
 
 
 def main() -> None:
-    """Measure everything and print a table, a line as soon as it is known."""
-    parser = argparse.ArgumentParser()
+    """Measures everything and prints a table, each line as soon as it is known."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument(
         "--small-text",
         default="",
-        help="folder with small-text 1.4.1; without it only ours is measured",
+        help="folder with small-text 1.4.1; without it only our selectors are measured",
     )
     parser.add_argument(
         "--limit",
         type=float,
         default=300,
-        help="seconds after which a measurement is given up, arrays included",
+        help="seconds until a measurement is given up, arrays included",
     )
     parser.add_argument("--only", nargs="+", default=list(OURS), help="strategies")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
@@ -222,7 +228,8 @@ def main() -> None:
         measure(given.child[0], given.child[1], int(given.child[2]))
         return
     print(
-        f"| texts | selector | seconds | GB above | small-text: seconds | GB above | same of {WANTED} |\n|--:|---|--:|--:|--:|--:|--:|"
+        "| texts | selector | seconds | GB above | small-text: seconds | GB above "
+        f"| same of {WANTED} |\n|--:|---|--:|--:|--:|--:|--:|"
     )
     for total in given.sizes:
         for name in given.only:
@@ -233,18 +240,19 @@ def main() -> None:
                 else {}
             )
             same = (
-                len({*own["places"]} & {*other["places"]})
-                if own and other and "places" in other
+                len({*own["indices"]} & {*other["indices"]})
+                if own and other and "indices" in other
                 else "–"
             )
             print(
-                f"| {total:,} | {name} | {cells(own, given.limit)} | {cells(other, given.limit)} | {same} |",
+                f"| {total:,} | {name} | {cells(own, given.limit)} "
+                f"| {cells(other, given.limit)} | {same} |",
                 flush=True,
             )
 
 
 def cells(found: dict[str, Any] | None, limit: float) -> str:
-    """Seconds and gigabytes; {} was not measured, None took too long."""
+    """Cells with seconds and gigabytes; {} was not measured, None took too long."""
     if found and "needs" in found:
         return f"not run | needs {found['needs']:.1f}"
     if found is None:

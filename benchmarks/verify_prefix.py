@@ -1,11 +1,13 @@
-"""Claim: the engine's prefix cache makes verify faster, and the order of its requests does not matter: the cache holds a whole batch.
+"""Question: does the engine's prefix cache make *verify* faster, and does the order matter?
 
-    python benchmarks/verify_prefix.py [--turns 5] [--sentences 100] [--parts 0] [teacher.model=embedded]
+    python benchmarks/verify_prefix.py [--turns 5] [--sentences 100] [--parts 0]
+        [-- teacher.model=embedded]
 
-The candidates of one sentence share their prompt up to the mention. All scoring requests of the first Wikigold dev sentences go to one real
-engine as given (A) and shuffled (B), and as given to one without a prefix cache (C), in turns A B C, C B A and so on. Our own cache is off.
-``VllmTeacher`` sorts what it is sent, which would undo the shuffle, so that step is left out here for all. Every turn's prompts begin with a
-line of their own, so that the engine's prefix cache holds none of them when the turn begins.
+The candidates of a sentence share their prompt up to the mention. All scoring requests of the first
+Wikigold dev sentences go to one real engine in order (A) and shuffled (B), and in order to one
+without a prefix cache (C), in turns A B C, C B A and so on. Our own cache is off. ``VllmTeacher``
+sorts its requests, which would undo the shuffle, so that step is left out here. The prompts of a
+turn begin with a line of their own, so that the prefix cache has none of them at its start.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tutelage.config.build import build, build_dataset, build_labeller
+from tutelage.config.build import build, build_dataset, build_labeller, build_task
 from tutelage.config.compose import compose_config
 from tutelage.labelling.base import Draft
 from tutelage.labelling.scoring import ordered_demonstrations
@@ -31,7 +33,7 @@ SETTINGS = ["task=ner", "data=wikigold", "teacher=vllm", "labelling=verify"]
 
 
 class AsGiven(VllmTeacher):
-    """The engine without its sorting of requests."""
+    """The engine without sorting."""
 
     def _split_off_refused(self, requests: Sequence[Request], keep: Any) -> list[Request]:
         super()._split_off_refused(requests, keep)
@@ -42,12 +44,12 @@ class Forgetful(AsGiven):
     """The engine without a prefix cache."""
 
     def engine_arguments(self) -> dict[str, Any]:
-        """As they are, but for that."""
+        """The usual arguments, without prefix caching."""
         return {**super().engine_arguments(), "enable_prefix_caching": False}
 
 
 def turn_of(requests: Sequence[Request], turn: int) -> list[ScoreRequest]:
-    """The requests with a first line that only this turn has; every turn's is as long."""
+    """The requests with a first line of this turn; that of every turn has the same length."""
     return [
         replace(request, prompt=f"Sheet {turn:03d}\n{request.prompt}")
         for request in requests
@@ -67,7 +69,7 @@ def seconds_of(teacher: VllmTeacher, requests: Sequence[Request]) -> float:
 
 
 def main() -> None:
-    """Measure and print one JSON object."""
+    """Measures and prints one JSON object."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -80,17 +82,17 @@ def main() -> None:
         help="labelling.candidate_parts: more candidates share a sentence's prompt",
     )
     parser.add_argument(
-        "overrides", nargs="*", help="more settings, for instance teacher.model=embedded"
+        "overrides", nargs="*", help="further settings, for instance teacher.model=embedded"
     )
     options = parser.parse_args()
     config = compose_config(
         [*SETTINGS, f"labelling.candidate_parts={options.parts}", *options.overrides]
     )
     dataset = build_dataset(config)
-    task = build(config.task, "task", labels=dataset.labels)
+    task = build_task(config, dataset)
     hardware, version = vllm_hardware()
     settings = {
-        name: config.teacher[name]
+        name: config.teacher.settings[name]
         for name in (
             "dtype",
             "max_model_len",
@@ -99,10 +101,8 @@ def main() -> None:
             "chunk_size",
         )
     }
-    teacher, forgetful = (
-        AsGiven(config.teacher.model, **settings),
-        Forgetful(config.teacher.model, **settings),
-    )
+    model = config.teacher.settings["model"]
+    teacher, forgetful = AsGiven(model, **settings), Forgetful(model, **settings)
     try:
         shots = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
         labeller = build_labeller(config, build(config.prompt, "prompt"), task, teacher, shots)
@@ -120,7 +120,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {name: [] for name in orders}
         turn = 0
         for pair in range(options.turns):
-            for name in sorted(orders, reverse=bool(pair % 2)):  # none is always the first
+            for name in sorted(orders, reverse=bool(pair % 2)):  # so that none is always first
                 turn += 1
                 asked, requests = orders[name]
                 seconds[name].append(seconds_of(asked, turn_of(requests, turn)))

@@ -1,10 +1,11 @@
-"""Claim: with logger=wandb a run waits for its mirror at its start and its end alone; half a second of processor a round goes beside it.
+"""Question: how much does logger=wandb slow a run down?
 
     python benchmarks/wandb_overhead.py [--pairs 3] [-- OVERRIDES…]
 
-The same run without (A) and with (B) the mirror, in turns A B A B; a first turn fills the cache, so that no turn waits for a teacher, and a
-round is a fraction of a real one. Printed: seconds of a round in both, their ratio; what the run itself waits for the mirror, at its start and
-its end; and the processor seconds that the mirror's process takes beside it.
+The same run without (A) and with (B) the mirror, in turns A B A B. A first turn fills the cache, so
+that no timed turn waits for a teacher, and a round takes a fraction of a real one. Printed: seconds
+per round in both, and their ratio; the time that the run itself waits for the mirror, at its start
+and its end; and the processor time of the mirror's process.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ waited: list[float] = []
 
 
 class TimedMirror(WandbMirror):
-    """The mirror, with the seconds that the run spends in it."""
+    """The mirror, which notes the seconds that the run waits for it."""
 
     def __enter__(self) -> WandbMirror:
-        """Begin."""
+        """Starts the mirror."""
         began = time.perf_counter()
         super().__enter__()
         waited.append(time.perf_counter() - began)
@@ -43,14 +44,18 @@ class TimedMirror(WandbMirror):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End."""
+        """Ends the mirror."""
         began = time.perf_counter()
         super().__exit__(kind, error, trace)
         waited.append(time.perf_counter() - began)
 
 
 def turn(folder: Path, overrides: list[str]) -> tuple[float, float, int, int]:
-    """Seconds of one run, processor seconds of its child processes, its stages, and the tokens it had to compute."""
+    """Does one run.
+
+    Returns:
+        Seconds, processor seconds of child processes, number of stages, and computed tokens.
+    """
     config = compose_config(overrides)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
@@ -63,6 +68,7 @@ def turn(folder: Path, overrides: list[str]) -> tuple[float, float, int, int]:
 
 
 def main() -> None:
+    """Measures and prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     # The configuration names the class by its module, which runs as __main__ here.
     sys.modules.setdefault("wandb_overhead", sys.modules[__name__])
-    mirror = ["logger=wandb", "logger._target_=wandb_overhead.TimedMirror"]
+    mirror = ["logger=wandb", "logger.wandb._target_=wandb_overhead.TimedMirror"]
     plain, mirrored, beside = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         turn(Path(scratch) / "warm", options.overrides)
@@ -82,7 +88,8 @@ def main() -> None:
                 )
                 if spent:
                     sys.exit(
-                        f"{spent} tokens were computed in a timed turn: the cache was not whole. Leave teacher.cache as it is."
+                        f"{spent} tokens were computed in a timed turn, because the cache lacked "
+                        "replies. Leave teacher.cache at its default."
                     )
                 times.append(seconds / stages)
                 if more:
@@ -90,16 +97,18 @@ def main() -> None:
     ratios = [with_mirror / without for without, with_mirror in zip(plain, mirrored, strict=True)]
     starts, ends = waited[::2], waited[1::2]
     print(
-        f"a round without   {statistics.median(plain):.2f} s   with {statistics.median(mirrored):.2f} s   (medians of {options.pairs})"
+        f"a round without   {statistics.median(plain):.2f} s   "
+        f"with {statistics.median(mirrored):.2f} s   (medians of {options.pairs})"
+    )
+    pairs = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+    print(f"ratio             {statistics.median(ratios):.3f}   pairs {pairs}")
+    print(
+        f"the run waits     {1e3 * statistics.median(starts):.0f} ms at its start, "
+        f"{1e3 * statistics.median(ends):.0f} ms at its end"
     )
     print(
-        f"ratio             {statistics.median(ratios):.3f}   pairs {', '.join(f'{ratio:.3f}' for ratio in ratios)}"
-    )
-    print(
-        f"the run waits     {1e3 * statistics.median(starts):.0f} ms at its start, {1e3 * statistics.median(ends):.0f} ms at its end"
-    )
-    print(
-        f"mirror's process  {1e3 * statistics.median(beside):.0f} ms of processor a round, beside the run, at the lowest priority"
+        f"mirror's process  {1e3 * statistics.median(beside):.0f} ms of processor time per round, "
+        "at the lowest priority"
     )
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores")
 

@@ -143,9 +143,11 @@ def arguments(dotted: str) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for one in [*reversed(target.mro()), target]:
         own = one.members.get("__init__", one)
-        for name, (kind, meaning) in {**_documented(one, own), **_fields(one)}.items():
-            known = found.get(name, ("", ""))
-            found[name] = (kind or known[0], meaning or known[1])
+        # A later source fills in what an earlier one lacks, and a subclass wins.
+        for described in (_fields(one), _documented(one, own)):
+            for name, (kind, meaning) in described.items():
+                known = found.get(name, ("", ""))
+                found[name] = (kind or known[0], meaning or known[1])
     return found
 
 
@@ -241,9 +243,9 @@ def read(path: Path) -> dict[str, Any]:
 
 def parents_of(values: Mapping[str, Any]) -> tuple[str, ...]:
     """Options of the same group in a file's defaults list."""
-    return tuple(
-        one for one in values.get("defaults", []) if isinstance(one, str) and one != "_self_"
-    )
+    listed = (one for one in values.get("defaults", []) if isinstance(one, str))
+    # An absolute path, "/experiment/reproduce/imdb", names the group too.
+    return tuple(re.sub(r"^/\w+/", "", one) for one in listed if one != "_self_")
 
 
 def overridden(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -425,9 +427,12 @@ def describe(group: str, where: str, target: str) -> tuple[str, str]:
 
 def options(group: str) -> list[Option]:
     """The options of a group, those that others build on first."""
-    names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    folder = CONF / group
+    names = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
     found = [option(group, name) for name in names]
-    return sorted(found, key=lambda one: (one.name == "none", bool(one.parents), one.name))
+    return sorted(
+        found, key=lambda one: ("/" in one.name, one.name == "none", bool(one.parents), one.name)
+    )
 
 
 def groups() -> list[str]:
@@ -464,9 +469,14 @@ def _table(keys: list[Key] | tuple[Key, ...]) -> list[str]:
     return [*lines, ""]
 
 
+def anchor(group: str, name: str) -> str:
+    """The id of an option's section."""
+    return f"{group}-{name.replace('/', '-')}"
+
+
 def _section(one: Option) -> list[str]:
     lines = [
-        f"### `{one.group}={one.name}` {{ #{one.group}-{one.name} }}",
+        f"### `{one.group}={one.name}` {{ #{anchor(one.group, one.name)} }}",
         "",
         prose(one.about),
         "",
@@ -481,7 +491,9 @@ def _section(one: Option) -> list[str]:
     if one.target:
         lines += [f"Target: `{one.target}`", ""]
     if one.parents:
-        links = ", ".join(f"[`{one.group}={name}`](#{one.group}-{name})" for name in one.parents)
+        links = ", ".join(
+            f"[`{one.group}={name}`](#{anchor(one.group, name)})" for name in one.parents
+        )
         lines += [f"Every other key is as in {links}.", ""]
     if one.keys:
         lines += _table(one.keys)

@@ -1,4 +1,4 @@
-"""Draws the ablations of EvoKD from the verdicts that evokd_ablations.sh leaves.
+"""Draws the ablations of EvoKD from the verdicts of evokd_ablations.sh.
 
 python reproduce/evokd_ablations.py [multirun_sweeps/reproduce-evokd-cpu]
 """

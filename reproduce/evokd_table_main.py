@@ -1,4 +1,4 @@
-"""Draws the main results of EvoKD from the verdicts that evokd_table_main.sh leaves.
+"""Draws the main results of EvoKD from the verdicts of evokd_table_main.sh.
 
 python reproduce/evokd_table_main.py [multirun_sweeps/reproduce-evokd-cpu]
 """

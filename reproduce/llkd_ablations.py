@@ -1,4 +1,4 @@
-"""Draws the ablations of LLKD from the verdicts that llkd_ablations.sh leaves.
+"""Draws the ablations of LLKD from the verdicts of llkd_ablations.sh.
 
 python reproduce/llkd_ablations.py [multirun_sweeps/reproduce-llkd-cpu]
 """

@@ -1,4 +1,4 @@
-"""Draws the main results of LLKD from the verdicts that llkd_table_main.sh leaves.
+"""Draws the main results of LLKD from the verdicts of llkd_table_main.sh.
 
 python reproduce/llkd_table_main.py [multirun_sweeps/reproduce-llkd-cpu]
 """

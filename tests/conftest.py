@@ -1,4 +1,4 @@
-"""What tests of whole runs stand on."""
+"""Fixtures shared by all tests: a tiny student, small data, and the command line."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from hypothesis import settings
 from tests.helpers import tiny, tiny_ner
 from tests.helpers.composing import compose_defaults_once
 
-# A deadline of wall time fails on a busy machine; pytest-timeout watches over the whole. The same examples every time, so that a red run can be
-# run again; `pytest --hypothesis-profile=explore --hypothesis-seed=N` looks at others.
+# Deadlines fail on a busy machine; pytest-timeout limits each test instead. Derandomized, so that a
+# failure can be repeated; `pytest --hypothesis-profile=explore --hypothesis-seed=N` tries others.
 settings.register_profile("calm", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("calm")
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended: exit code and what it printed."""
+class CommandResult:
+    """Exit code and output of a command."""
 
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Ended]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,7 +59,7 @@ def ner_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory of one's own, and a cache directory in it."""
+    """Changes to an empty working directory, with the user's cache inside it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "user-cache"))
     return tmp_path
@@ -69,34 +69,34 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def tutelage(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
-    """Run a command line in this process."""
+    """Runs a command line in this process."""
     from tutelage.cli import main
 
-    # Both are set by the command and would outlive it.
+    # The command sets both, and monkeypatch restores them.
     monkeypatch.setattr(sys, "argv", ["tutelage"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     handlers = list(logging.getLogger().handlers)
 
-    def run(*words: str) -> Ended:
+    def run(*words: str) -> CommandResult:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ending:
             main([*words])
         printed = capsys.readouterr()
         assert "Traceback" not in printed.err
-        return Ended(int(ending.value.code or 0), printed.out, printed.err)
+        return CommandResult(int(ending.value.code or 0), printed.out, printed.err)
 
     yield run
-    # Hydra's handlers write to the standard error of this test, which is closed by now.
+    # Hydra's handlers would write to this test's standard error, which is closed by now.
     logging.getLogger().handlers[:] = handlers
 
 
 @pytest.fixture
 def overrides(student: Path, small_data: Path, workplace: Path) -> list[str]:
-    """A small EvoKD run with the scripted teacher and a cache of its own."""
+    """Overrides of a small EvoKD run with the scripted teacher and its own cache."""
     return [*tiny.scripted(student, small_data, workplace / "replies.sqlite"), *tiny.EVOKD]
 
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw no figures at the end of a run."""
-    monkeypatch.setattr("tutelage.report.html.write_report", tiny.undrawn)
+    """Skips the report at the end of a run."""
+    monkeypatch.setattr("tutelage.report.html.write_report", tiny.skip_report)

@@ -107,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         help="cpu: small models and the shipped data; full: the papers' (a GPU, the hub)",
     )
     reproduce.add_argument(
+        "--table", help="main or ablations: check only the claims of this table of the paper"
+    )
+    reproduce.add_argument(
         "--only",
         nargs="+",
         default=[],
@@ -163,8 +166,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _hydra_verb(verb: str, overrides: list[str]) -> int:
     from tutelage.interruption import FOLLOWED, follow
-    from tutelage.launch import launch, shows_only
+    from tutelage.launch import launch, shows_only, take_config_dir
 
+    overrides = take_config_dir(overrides)
     many = not shows_only(overrides) and any(
         word in ("-m", "--multirun") or word.startswith("sweep=") for word in overrides
     )
@@ -203,7 +207,12 @@ def _reproduce(options: argparse.Namespace) -> int:
     from tutelage.reproduce.check import reproduce
 
     return reproduce(
-        options.paper, options.scale, options.only, options.overrides, dry_run=options.dry_run
+        options.paper,
+        options.scale,
+        options.only,
+        options.overrides,
+        table=options.table,
+        dry_run=options.dry_run,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,13 +11,55 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.config.compose import (
+    OWN_CONF,
     compose_config,
     conf_directory,
     refuse_secrets,
+    search_path,
     typed_config,
 )
 from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError, RunError, TutelageError
+
+
+def take_config_dir(arguments: Sequence[str]) -> list[str]:
+    """Moves ``--config-dir FOLDER`` into the environment, where every job of a sweep finds it.
+
+    Returns:
+        The other arguments.
+
+    Raises:
+        ConfigError: another option that names a configuration, or no folder behind this one.
+    """
+    left, given = [], iter(arguments)
+    for one in given:
+        name, equals, value = one.partition("=")
+        if name in ("--config-dir", "-cd"):
+            folder = value if equals else next(given, "")
+            if not folder:
+                raise ConfigError("--config-dir needs a folder: --config-dir my_conf.")
+            os.environ[OWN_CONF] = str(Path(folder).expanduser().resolve())
+            search_path()
+        elif name in ("--config-path", "-cp", "--config-name", "-cn"):
+            raise ConfigError(
+                f"{name} would replace the configuration that tutelage is written for. "
+                "`--config-dir my_conf` adds a folder of your own groups and options to it."
+            )
+        else:
+            left.append(one)
+    return left
+
+
+def with_search_path(arguments: Sequence[str]) -> list[str]:
+    """Adds the user's own configuration folder beside the other overrides.
+
+    Hydra's parser wants all overrides in one place among the flags.
+    """
+    first = next(
+        (n for n, one in enumerate(arguments) if not one.startswith("-") and "=" in one), None
+    )
+    at = len(arguments) if first is None else first
+    return [*arguments[:at], *search_path(), *arguments[at:]]
 
 
 def shows_only(arguments: Sequence[str]) -> bool:
@@ -42,9 +85,7 @@ def launch(verb: str, arguments: list[str]) -> int:
 
     refuse_secrets(arguments)
     folder: Path | None = None
-    # With another configuration folder only Hydra knows what the overrides mean.
-    own_conf = not any(one.startswith("--config") for one in arguments)
-    if not shows_only(arguments) and own_conf:
+    if not shows_only(arguments):
         config = compose_config([one for one in arguments if not one.startswith("-")])
         if verb == "plan":
             from tutelage.plan import plan
@@ -71,7 +112,7 @@ def launch(verb: str, arguments: list[str]) -> int:
             return None
 
     extra = [f"hydra.run.dir={as_value(folder)}"] if folder else []
-    sys.argv = ["tutelage", *arguments, *extra]
+    sys.argv = ["tutelage", *with_search_path(arguments), *extra]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     job()
     return max(codes, default=0)
@@ -93,7 +134,8 @@ def job_overrides() -> list[str]:
 def resume_command(overrides: Sequence[str], folder: Path) -> str:
     """Returns the command that continues a run in ``folder``."""
     kept = [one for one in overrides if not one.startswith(("resume=", "hydra."))]
-    return shlex.join(["tutelage", "train", *kept, f"resume={shown(folder)}"])
+    own = [f"--config-dir={shown(Path(os.environ[OWN_CONF]))}"] if os.environ.get(OWN_CONF) else []
+    return shlex.join(["tutelage", "train", *own, *kept, f"resume={shown(folder)}"])
 
 
 def train(config: RunConfig, path: Path, overrides: Sequence[str]) -> float:
@@ -185,7 +227,9 @@ def folder_to_resume(config: RunConfig) -> Path | None:
 
 def as_value(path: Path) -> str:
     """Quotes a path as the value of an override, whatever characters it has."""
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # In Hydra's grammar a backslash is special before a quote only.
+    text = re.sub(r"\\+(?='|$)", lambda found: found[0] * 2, str(path))
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 def shown(path: Path) -> str:

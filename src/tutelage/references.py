@@ -12,14 +12,12 @@ from tutelage.config.build import build, build_labeller
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.interruption import Interruption
-from tutelage.labelling.base import Draft, Opinion
+from tutelage.labelling.base import Draft
 from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.methods.gold import GoldOnly
 from tutelage.progress import NoProgress, ProgressReporter
-from tutelage.records import Example
 from tutelage.report.teacher_alone import teacher_metrics
 from tutelage.runs.folder import RunFolder, Status
-from tutelage.runs.records import DEFAULT_MODE, read_opinion
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Reply, Teacher
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
@@ -42,8 +40,8 @@ def teacher_alone(
     The tokens are counted apart, since they are the price of measuring, not of the student.
 
     Returns:
-        The task's headline metrics (for NER also "f1_default"), "raw" (the first metric without
-        calibration; None for NER), "tokens" (billed) and "failed" (texts without an answer).
+        The task's headline and further metrics, "raw" (the first metric without calibration; None
+        if the task does not record it), "tokens" (billed) and "failed" (texts without an answer).
     """
     counted = BudgetedTeacher(teacher)
     demonstrations = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
@@ -58,44 +56,22 @@ def teacher_alone(
     labeller.fit(dataset.dev, on_reply)
     labelled = labeller.label(drafts, on_reply)
     lines = [
-        _evaluated(task, example, opinion, labelled.errors.get(index, "no reply"))
+        task.opinion_record(example, opinion, labelled.errors.get(index, "no reply"))
         for index, (example, opinion) in enumerate(
             zip(dataset.test, labelled.opinions, strict=True)
         )
     ]
     folder.write_lines("teacher/evaluation.jsonl", lines)
     # Scored from the lines, so that every reader of the file finds the same numbers.
-    opinions = [read_opinion(task, line) for line in lines]
+    opinions = [task.read_opinion(line) for line in lines]
     metrics = teacher_metrics(task, opinions)
-    keys = [metric.key for metric in task.headline_metrics]
-    if task.is_token_level:
-        raw, keys = None, [*keys, DEFAULT_MODE]
-    else:
-        raw = teacher_metrics(task, opinions, raw=True)[keys[0]]
+    keys = [metric.key for metric in (*task.headline_metrics, *task.further_metrics)]
+    raw = teacher_metrics(task, opinions, raw=True) if task.records_raw_opinions else {}
     return {
         **{key: metrics[key] for key in keys},
-        "raw": raw,
+        "raw": raw.get(keys[0]),
         "tokens": counted.usage.billed,
         "failed": sum(bool(opinion.error) for opinion in opinions),
-    }
-
-
-def _evaluated(task: Task, example: Example, opinion: Opinion | None, error: str) -> dict[str, Any]:
-    """One line of teacher/evaluation.jsonl; for NER with the text, whose words the spans count."""
-    line: dict[str, Any] = {"id": example.id, "target": example.label or ""}
-    if task.is_token_level:
-        line["text"] = example.text
-    if opinion is None:
-        return {**line, "error": error}
-    distribution = opinion.distribution
-    if task.is_token_level:
-        predicted = opinion.target(distribution.top)
-        return {**line, "predicted": predicted, "confidences": opinion.entity_confidence("")}
-    return {
-        **line,
-        "probabilities": distribution.probabilities,
-        "raw": distribution.raw,
-        "off_label_mass": distribution.off_label_mass,
     }
 
 

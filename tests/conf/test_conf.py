@@ -1,77 +1,55 @@
-"""Every shipped YAML composes, names code that exists with the settings that it takes, and shows a command that works."""
+"""Every shipped YAML composes, is taken by the code it names, and shows a command that works."""
 
 from __future__ import annotations
 
-import inspect
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from omegaconf import OmegaConf
 from tests.helpers.commands import benchmark_overrides_in, commands_in
 
-from tutelage.config.compose import compose_config, conf_directory
+from tutelage.config.check import check_component, declared, locate
+from tutelage.config.compose import (
+    DATA_KEYS,
+    DEFAULTS,
+    GIVEN,
+    check_targets,
+    compose_config,
+    compose_hydra,
+    conf_directory,
+)
+from tutelage.config.schema import Component, RunConfig, TrainingConfig
 from tutelage.errors import ConfigError
-from tutelage.methods.evokd.settings import EvoKDSettings
-from tutelage.methods.llm_da.settings import LLMDASettings
-from tutelage.methods.pool.settings import PoolSettings
 from tutelage.sweep.expected import expected_jobs
 
 CONF = conf_directory()
 ROOT = Path(__file__).parents[2]
 FILES = sorted(CONF.rglob("*.yaml"))
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
-OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
-WRAPPERS = {
-    "data": {"cue"},
-    "teacher": {
-        "cache",
-        "record",
-        "ner",
-        "candidates",
-        "candidate_width",
-        "candidate_parts",
-        "shown_words",
-        "shown_per_type",
-        "shown_sentences",
-        "reply_tokens",
-    },
-    "method": {"training", "allow_codes", "acquire", "accept", "train"},
-}
-"""Keys of a group that are not the target's: the run takes them for what stands around it."""
-GIVEN = {
-    "task": {"labels"},
-    "teacher": {"log_path"},
-    "method": {"prompts", "acceptance", "acquirer", "new_labeller"},
-    "logger": {"folder", "resume"},
-}
-"""Arguments that the run adds."""
-SETTINGS: dict[str, Any] = {
-    "evokd": EvoKDSettings,
-    "llm_da": LLMDASettings,
-    "pool_labelling": PoolSettings,
-    "llmaaa": PoolSettings,
-    "freeal": PoolSettings,
-}
-"""What stands behind a method's ``**settings``, by its target."""
-LLKD = ("method=llkd", "select=llkd")
-ABLATED = dict.fromkeys(
-    ("no_teacher_gate", "no_student_gate", "no_weights", "global_thresholds"), (LLKD, "selector.")
-)
-"""What an ablation is taken from, and where it changes it; the others are EvoKD's. "fixed_share" is of another selector, so of many leaves."""
-COMMAND = re.compile(r"tutelage (?:train|plan)\b")
-DOCUMENTS = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "Makefile",
-    *sorted((ROOT / "docs").glob("**/*.md")),
-    *sorted((ROOT / "examples").glob("*.py")),
+OPTIONS = [
+    (group, str(path.relative_to(CONF / group).with_suffix("")))
+    for group in GROUPS
+    for path in sorted((CONF / group).rglob("*.yaml"))
 ]
-"""Every page of the site, and the other files that quote commands."""
+PLAIN = ("budget", "trainer", "evaluate", "experiment", "ablation", "student", "sweep", "training")
+"""Groups whose options name no class or function of their own."""
+WRAPPERS = {"teacher": ("cache", "record"), "data": DATA_KEYS}
+"""Keys of a group that are not the target's: the run takes them for what stands around it."""
+LLKD = ("method=llkd", "select=llkd")
+EVOKD = ("method=evokd",)
+ABLATED = {
+    **dict.fromkeys(
+        ("no_teacher_gate", "no_student_gate", "no_weights", "global_thresholds"), (LLKD, "select.")
+    ),
+    "no_review": (EVOKD, "training."),
+}
+"""What an ablation is taken from, and where it changes it; the others are EvoKD's own settings.
+"fixed_share" is of another selector, so of many leaves."""
 
 
 def named(path: Path) -> str:
@@ -89,35 +67,75 @@ def leaves(node: Any, path: str = "") -> dict[str, Any]:
 
 
 @cache
-def composed(*overrides: str) -> Any:
+def composed(*overrides: str) -> RunConfig:
     """The configuration of a command; of a multirun's first job."""
-    return expected_jobs([*overrides]).config
+    config = expected_jobs([*overrides]).config
+    check_targets(config)
+    return config
 
 
+@cache
 def plain(*overrides: str) -> dict[str, Any]:
-    config = composed(*overrides)
+    """The YAML of a command as it stands: with its references, and without Hydra's own node."""
+    config = compose_hydra(overrides)
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     values = OmegaConf.to_container(own)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
 
-def targets(node: Any, path: str) -> list[tuple[str, dict[str, Any]]]:
+def of_option(group: str, option: str) -> tuple[str, ...]:
+    """Overrides that choose an option, with whatever belongs to it and a text for unset values."""
+    overrides = [f"{group}={option}"]
+    if group == "ablation":
+        overrides += EVOKD
+    if group == "prompt":
+        task = option.removeprefix("completion_")
+        overrides += [f"task={task}", f"data={'wikigold' if task == 'ner' else 'snips'}"]
+    if group == "data" and option in ("wikigold", "conll04", "wnut17"):
+        overrides += ["task=ner"]
+    if group == "task" and option == "ner":
+        overrides += ["data=wikigold"]
+    values = leaves(plain(*overrides))
+    return (*overrides, *(f"{key}=any" for key, value in values.items() if value == "???"))
+
+
+def components_in(node: Any, path: str) -> Iterator[tuple[str, Component]]:
+    """The components of a group's YAML by their paths, with the keys that are their targets'."""
     if not isinstance(node, dict):
-        return []
-    inner = [found for key, value in node.items() for found in targets(value, f"{path}.{key}")]
-    return [(path, node), *inner] if "_target_" in node else inner
+        return
+    if "_target_" in node:
+        others = ("_target_", *WRAPPERS.get(path, ()))
+        settings = {key: value for key, value in node.items() if key not in others}
+        yield path, Component(node["_target_"], settings)
+    for key, value in node.items():
+        yield from components_in(value, f"{path}.{key}")
+
+
+def choices(kind: Any) -> tuple[Any, ...]:
+    """The allowed values of a type or of a list's elements; none where any value is allowed."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    inner = [choices(one) for one in get_args(kind) if one is not type(None)]
+    return tuple(value for values in inner for value in values) if inner and all(inner) else ()
 
 
 def test_there_is_a_group_for_each_part_and_an_option_in_each():
     assert {
         "data",
         "teacher",
+        "labelling",
         "method",
+        "training",
         "student",
         "prompt",
-        "selector",
+        "acquire",
+        "accept",
+        "select",
         "calibration",
+        "callbacks",
+        "logger",
+        "trainer",
         "ablation",
         "experiment",
     } <= set(GROUPS)
@@ -128,54 +146,52 @@ def test_there_is_a_group_for_each_part_and_an_option_in_each():
 def test_a_file_opens_with_what_it_is_and_a_command_that_composes(path: Path):
     text = path.read_text(encoding="utf-8")
     comments = [line for line in text.splitlines() if not line.startswith("# @package")]
-    assert re.match(r"# \S+ \S+", comments[0]), (
-        f"{path} does not open with a comment that says what it is"
-    )
-    opening = "\n".join(
-        comments[: next(index for index, line in enumerate(comments) if not line.startswith("#"))]
-    )
-    assert COMMAND.search(opening), f"{path} shows no command in its opening comment"
-    for overrides in commands_in(text):
+    assert re.match(r"# \S+ \S+", comments[0]), f"{path} does not open with what it is"
+    end = next(index for index, line in enumerate(comments) if not line.startswith("#"))
+    opening = "\n".join(comments[:end])
+    assert re.search(r"tutelage (train|plan|reproduce)\b", opening), f"{path} shows no command"
+    commands = commands_in(text)
+    for overrides in commands:
         composed(*overrides)
     if path.parent != CONF:
-        chosen = {
-            composed(*overrides).hydra.runtime.choices.get(path.parent.name)
-            for overrides in [[], *commands_in(text)]
-        }
-        assert path.stem in chosen, f"{path} shows no command that uses it"
-
-
-@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: str(value))
-def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: str):
-    config = (
-        plain(f"{group}={option}", "method=evokd")
-        if group == "ablation"
-        else plain(f"{group}={option}")
-    )
-    found = targets(config.get(group), group)
-    assert (
-        found
-        or group in ("budget", "trainer", "evaluate", "experiment", "ablation", "student", "sweep")
-        or (group, option) in (("selector", "own"), ("logger", "none"))
-    )
-    for path, node in found:
-        module, _, name = node["_target_"].rpartition(".")
-        target = getattr(import_module(module), name)
-        parameters = inspect.signature(target).parameters
-        keys = set(node) - {"_target_"} - WRAPPERS.get(path, set())
-        takes = {key for key, value in parameters.items() if value.kind is not value.VAR_KEYWORD}
-        required = {key for key in takes if parameters[key].default is inspect.Parameter.empty}
-        if any(value.kind is value.VAR_KEYWORD for value in parameters.values()):
-            assert path == "method", (
-                f"{node['_target_']} takes any keyword, so that a wrong one is not noticed"
-            )
-            settings = {field.name for field in fields(SETTINGS[name])}
-            takes |= settings
-            required |= settings
-        assert keys <= takes, f"{path}={option} has keys that {node['_target_']} does not take"
-        assert required - GIVEN.get(path, set()) <= keys, (
-            f"{path}={option} lacks keys that {node['_target_']} needs"
+        group, option = path.relative_to(CONF).parts[0], path.relative_to(CONF)
+        chosen = [
+            composed(*overrides).hydra.choices.get(group, "") for overrides in [[], *commands]
+        ]
+        assert str(option.relative_to(group).with_suffix("")) in chosen, (
+            f"{path} shows no command that uses it"
         )
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=str)
+def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: str):
+    compose_config(of_option(group, option))
+    found = [*components_in(plain(*of_option(group, option)).get(group), group)]
+    assert found or group in PLAIN or option == "none"
+    for path, component in found:
+        check_component(component, path, GIVEN.get(group, ()), DEFAULTS.get(group, ()))
+        if not component.target.startswith("tutelage."):
+            continue
+        takes = declared(locate(component.target, path))
+        assert not takes.open, f"{component.target} takes any key, so a wrong one goes unnoticed"
+        untyped = [key for key in component.settings if takes.types[key] is Any]
+        assert not untyped, f"{component.target} declares no type of {untyped}"
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=str)
+def test_a_wrong_value_is_refused_with_the_allowed_ones(group: str, option: str):
+    for path, component in components_in(plain(*of_option(group, option)).get(group), group):
+        types = declared(locate(component.target, path)).types
+        for key in component.settings:
+            if not (allowed := choices(types[key])):
+                continue
+            wrong = ["nonsense"] if isinstance(component.settings[key], list) else "nonsense"
+            changed = Component(component.target, {**component.settings, key: wrong})
+            with pytest.raises(ConfigError) as refused:
+                check_component(changed, path, GIVEN.get(group, ()))
+            assert str(refused.value) == (
+                f"Unknown {path}.{key} 'nonsense'. Available: {', '.join(sorted(allowed))}."
+            )
 
 
 @pytest.mark.parametrize(
@@ -184,13 +200,13 @@ def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: st
 def test_a_sweep_names_its_folder_and_each_of_its_values_composes(option: str):
     config = composed(f"sweep={option}")
     assert config.sweep.name == option
-    lists = {key: value.split(",") for key, value in config.hydra.sweeper.params.items()}
+    lists = {key: value.split(",") for key, value in config.hydra.sweep_params.items()}
     first = [f"{key}={values[0]}" for key, values in lists.items()]
     for index, (key, values) in enumerate(lists.items()):
         for value in values[1:] if key != "seed" else ():
             composed(*first[:index], f"{key}={value}", *first[index + 1 :])
     # A job is told nothing but its overrides, so a sweep sets nothing else.
-    plainly, swept = plain(*first), plain(f"sweep={option}")
+    plainly, swept = composed(*first).source, config.source
     assert {**swept, "sweep": None} == {**plainly, "sweep": None}
 
 
@@ -203,18 +219,18 @@ def test_a_sweep_names_its_folder_and_each_of_its_values_composes(option: str):
     ],
 )
 def test_an_ablation_changes_exactly_one_leaf(option: str):
-    base, index = ABLATED.get(option, (("method=evokd",), "method."))
+    base, place = ABLATED.get(option, (EVOKD, "method."))
     whole, ablated = leaves(plain(*base)), leaves(plain(*base, f"ablation={option}"))
     assert set(whole) == set(ablated)
     changed = [key for key in whole if whole[key] != ablated[key]]
     assert len(changed) == 1, f"ablation={option} changes {changed}"
-    assert changed[0].startswith(index)
+    assert changed[0].startswith(place)
 
 
 def test_a_fixed_share_instead_of_llkd_s_thresholds_changes_what_decides_and_nothing_else():
     whole, ablated = leaves(plain(*LLKD)), leaves(plain("method=llkd", "ablation=fixed_share"))
     thresholds = {
-        f"selector.{key}"
+        f"select.{key}"
         for key in (
             "momentum",
             "start",
@@ -229,11 +245,13 @@ def test_a_fixed_share_instead_of_llkd_s_thresholds_changes_what_decides_and_not
     assert (whole["select.uncertainty"], whole["select.combine"]) == ("entropy", "product")
     assert ablated.keys() - whole.keys() == {"select.share"}
     assert {key for key in whole.keys() & ablated.keys() if whole[key] != ablated[key]} == {
-        "selector._target_"
+        "select._target_"
     }
 
 
-@pytest.mark.parametrize("option", sorted(ABLATED))
+@pytest.mark.parametrize(
+    "option", sorted(option for option, (base, _) in ABLATED.items() if base == LLKD)
+)
 def test_llkd_s_ablations_hold_whether_its_selector_is_named_or_not(option: str):
     assert plain("method=llkd", f"ablation={option}") == plain(
         "method=llkd", "select=llkd", f"ablation={option}"
@@ -252,33 +270,46 @@ def test_the_issue_s_six_ablations_are_there():
     }
 
 
-@pytest.mark.parametrize("training", [name for group, name in OPTIONS if group == "method"])
-def test_every_method_has_the_same_training_settings(training: str):
-    assert set(plain(f"method={training}")["method"]["training"]) == set(
-        plain("method=evokd")["method"]["training"]
-    )
+@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "training"])
+def test_every_option_of_training_sets_every_key_of_it(option: str):
+    assert {*plain(f"training={option}")["training"]} == {
+        one.name for one in fields(TrainingConfig)
+    }
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "method"])
+def test_a_method_composes_for_each_task_and_chooses_its_own_stages(option: str):
+    needs = {"llm_da": ["task=ner", "data=wikigold"]}.get(option, [])
+    config = compose_config([f"method={option}", *needs])
+    takes = declared(locate(config.method.target, "method"))
+    arguments = {*locate(config.method.target, "method").__init__.__annotations__}
+    assert {*config.method.settings} == {*takes.types} - {*GIVEN["method"]}
+    assert (config.acquire is not None) == ("acquirer" in arguments)
+    assert (config.accept is not None) == ("accept_selector" in arguments)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "Makefile")),
+        *sorted((ROOT / "docs").glob("**/*.md")),
+        *sorted((ROOT / "benchmarks").glob("*.py")),
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_the_commands_of_the_documents_compose(path: Path):
     text = path.read_text(encoding="utf-8")
-    for overrides in [*commands_in(text), *benchmark_overrides_in(text)]:
+    for overrides in (*commands_in(text), *benchmark_overrides_in(text)):
         composed(*overrides)
 
 
 def test_commands_are_read_from_text():
     text = (
-        "Try `tutelage train method.rounds=4\nseed=2`, or\n"
-        "    tutelage plan teacher.model=<id or path>   # what it costs\n`tutelage train …`\n"
-        "tutelage train shots=5 \\\n  seed=3\ntutelage train --config-dir mine method=own\n"
-        "`python benchmarks/one.py --data DATA -- calibration=batch`"
+        "Try `tutelage train method.rounds=4 seed=2`, or\n"
+        "    tutelage plan teacher.model=<id or path>   # what it costs\n"
+        "`tutelage train …`"
     )
-    assert commands_in(text) == [
-        ["method.rounds=4", "seed=2"],
-        ["teacher.model=anything"],
-        ["shots=5", "seed=3"],
-    ]
-    assert benchmark_overrides_in(text) == [["calibration=batch"]]
+    assert commands_in(text) == [["method.rounds=4", "seed=2"], ["teacher.model=anything"]]
 
 
 @pytest.mark.parametrize(
@@ -292,21 +323,34 @@ def test_commands_are_read_from_text():
         ("method.roundss=3", "method.roundss"),
         ("teacher.modle=x", "teacher.modle"),
         ("student.lerning_rate=1", "student.lerning_rate"),
-        ("seed=abc", "'abc' of type 'str' could not be converted to Integer"),
-        ("budget.tokens=many", "'many' of type 'str' could not be converted to Integer"),
-        ("shots=1.5", "'1.5' of type 'float' could not be converted to Integer"),
-        ("evaluate.teacher=perhaps", "'perhaps' is not a valid bool"),
-        ("method.rounds=abc", "method.rounds='abc' is not a whole number; its default is "),
+        ("training.star_epochs=1", "training.star_epochs"),
+        ("seed=abc", "seed='abc' is not a whole number"),
+        ("budget.tokens=many", "budget.tokens='many' is not a whole number"),
+        ("shots=1.5", "shots=1.5 is not a whole number"),
+        ("threads=two", "threads='two' is not a whole number"),
+        ("keep_checkpoint=1", "keep_checkpoint=1 is not true or false"),
+        ("evaluate.teacher=perhaps", "evaluate.teacher='perhaps' is not true or false"),
+        ("method.rounds=abc", "method.rounds='abc' is not a whole number"),
         ("method.rounds=2.5", "method.rounds=2.5 is not a whole number"),
         ("method.analysis=1", "method.analysis=1 is not true or false"),
-        (
-            "training.start_epochs=null",
-            "training.start_epochs=None is not a whole number",
-        ),
+        ("training.start_epochs=null", "training.start_epochs=None is not a whole number"),
         ("student.learning_rate=high", "student.learning_rate='high' is not a number"),
+        ("student.schedule.warmup=true", "student.schedule.warmup=True is not a number"),
+        ("student.schedule.shape=flat", "Unknown student.schedule.shape 'flat'. Available: const"),
+        ("student.pooling=frist", "Unknown student.pooling 'frist'. Did you mean 'first'?"),
+        ("training.keep=bets", "Unknown training.keep 'bets'. Did you mean 'best'?"),
+        ("training.gold=shot", "Unknown training.gold 'shot'. Did you mean 'shots'?"),
+        ("training.train_on=al", "Unknown training.train_on 'al'. Did you mean 'all'?"),
+        ("sweep.share_teacher=atuo", "Unknown sweep.share_teacher 'atuo'. Did you mean 'auto'?"),
+        ("method.init=lm_da", "Unknown method.init 'lm_da'. Did you mean 'llm_da'?"),
+        ("method.scores_from=frsh", "Unknown method.scores_from 'frsh'. Did you mean 'fresh'?"),
         ("accept.share=true", "accept.share=True is not a number"),
         ("select=surest select.share=true", "select.share=True is not a number"),
-        ("accept=scord", "Unknown selector 'scord'. Did you mean 'scored'?"),
+        ("method=llkd select.combine=prod", "Unknown select.combine 'prod'. Did you mean 'prod"),
+        ("accept=scord", "Unknown accept 'scord'. Did you mean 'scored'?"),
+        ("select=surst", "Unknown select 'surst'. Did you mean 'surest'?"),
+        ("acquire=bage", "Unknown acquire 'bage'. Did you mean 'badge'?"),
+        ("labelling=verfy", "Unknown labelling 'verfy'. Did you mean 'verify'?"),
         ("seed", "seed"),
     ],
 )
@@ -321,10 +365,11 @@ def test_what_cannot_be_meant_is_refused_when_it_is_composed(override: str, said
     "override",
     [
         "student.learning_rate=1",
-        "data.name=null",
+        "data.name=wikigold",
         "teacher.cache=null",
         "budget.tokens=null",
         "seed=0",
+        "sweep.share_teacher=false",
         "data=hub data.name=a/b sweep.name=mine",
     ],
 )
@@ -333,12 +378,15 @@ def test_a_value_of_the_right_kind_is_taken(override: str):
 
 
 def test_nothing_is_mirrored_unless_it_is_asked_for_and_then_offline():
-    assert plain()["logger"] == {}
-    assert plain("logger=wandb")["logger"]["online"] is False
+    assert composed().logger == {}
+    assert composed("logger=wandb").logger["wandb"].settings["online"] is False
 
 
 def test_runs_and_sweeps_have_folders_of_their_own():
-    config = compose_config(["name=mine"])
-    assert re.fullmatch(r"outputs/mine/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", config.hydra.run.dir)
-    assert config.hydra.sweep.dir.startswith("multirun_sweeps/mine/")
-    assert config.hydra.job.chdir is False
+    hydra = compose_hydra(["name=mine"]).hydra
+    assert re.fullmatch(r"outputs/mine/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", hydra.run.dir)
+    assert hydra.sweep.dir.startswith("multirun_sweeps/mine/")
+    assert hydra.job.chdir is False
+    typed = compose_config(["name=mine"]).hydra
+    assert typed.run_dir.parent == Path("outputs/mine")
+    assert typed.sweep_dir.parent == Path("multirun_sweeps/mine")

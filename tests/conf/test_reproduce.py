@@ -1,4 +1,4 @@
-"""The papers' claims: every run composes at both scales, and the scripts of reproduce/ do those very runs."""
+"""The papers' claims: every run composes, and each script of reproduce/ does its table."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.conftest import Command
 
-from tutelage.config.compose import require_values
-from tutelage.reproduce.claims import Claim, Paper
-from tutelage.reproduce.reading import TABLES, read_papers
-from tutelage.reproduce.runs import check_command, commands
+from tutelage.config.compose import compose_config, conf_directory
+from tutelage.config.schema import RunConfig
+from tutelage.reproduce.claims import TABLES, Claim, Paper
+from tutelage.reproduce.reading import read_papers
+from tutelage.reproduce.runs import commands
 from tutelage.runs.manifest import config_hash
 from tutelage.sweep.expected import expected_jobs
 
@@ -22,12 +24,11 @@ SCALES = [(paper, scale) for paper, found in PAPERS.items() for scale in found.s
 
 
 @cache
-def composed(line: str) -> str:
-    """The hash of the first job's configuration."""
+def composed(line: str) -> RunConfig:
+    """The configuration of the first job of a command."""
     expected = expected_jobs(shlex.split(line)[3:])
-    require_values(expected.config)
     assert expected.swept == {"seed"}
-    return config_hash(expected.config.source)
+    return compose_config(expected.overrides)
 
 
 @pytest.mark.parametrize(("paper", "scale"), SCALES)
@@ -36,16 +37,58 @@ def test_every_command_of_every_claim_composes_to_a_configuration_of_its_own(
 ) -> None:
     found = PAPERS[paper]
     lines = commands(found, found.scales[scale], found.claims)
-    # An ablation that a value of the same line takes back would be the arm that it is compared with.
-    assert len({composed(line) for line in lines}) == len(lines)
+    # An ablation that another value of its line undoes would equal the arm it is compared with.
+    assert len({config_hash(composed(line).source) for line in lines}) == len(lines)
+
+
+@pytest.mark.parametrize("scale", ["cpu", "full"])
+def test_an_ablation_differs_from_the_whole_method_in_one_setting(scale: str) -> None:
+    evokd = PAPERS["evokd"]
+    lines = commands(evokd, evokd.scale(scale), evokd.only(["review_helps"]))
+    whole, ablated = (composed(line).source for line in lines)
+    assert [key for key in whole if whole[key] != ablated[key]] == ["training"]
+    assert ablated["training"] == {**whole["training"], "review_every": 0}
+
+
+def test_the_settings_of_the_papers_scale_come_from_the_experiment_files() -> None:
+    amazon = composed("tutelage train -m experiment=reproduce/evokd_amazon seed=1,2").source
+    assert amazon["data"]["splits"] == {
+        "train": "train[:20000]",
+        "validation": None,
+        "test": "test[:2000]",
+    }
+    assert (amazon["student"]["model"], amazon["student"]["pooling"]) == (
+        "FacebookAI/roberta-base",
+        "first",
+    )
+    assert (amazon["method"]["rounds"], amazon["budget"]["tokens"]) == (100, 500_000)
+    # The command line wins, and the method may be exchanged.
+    ceiling = composed("tutelage train -m experiment=reproduce/amazon method=supervised seed=1,2")
+    assert ceiling.source["data"] == amazon["data"]
+    assert ceiling.source["method"]["name"] == "supervised"
+
+
+def test_every_experiment_of_a_claim_is_a_file_and_every_file_is_used() -> None:
+    used = {
+        name
+        for paper in PAPERS.values()
+        for scale in paper.scales.values()
+        for line in commands(paper, scale, paper.claims)
+        for name in re.findall(r"experiment=reproduce/(\w+)", line)
+    }
+    files = sorted((conf_directory() / "experiment" / "reproduce").glob("*.yaml"))
+    nested = set(re.findall(r"/experiment/reproduce/(\w+)", "".join(map(Path.read_text, files))))
+    assert used | nested == {path.stem for path in files}
 
 
 def test_the_small_scale_needs_nothing_that_is_not_shipped_and_is_quick() -> None:
     for paper in PAPERS.values():
         cpu = paper.scales["cpu"]
         lines = commands(paper, cpu, paper.claims)
-        assert all(re.search(r" data=(snips|wikigold) ", line) for line in lines)
-        assert not any("model=" in line for line in lines)
+        for line in lines:
+            config = composed(line)
+            assert config.data.kind == "load_sample"
+            assert (config.source["teacher"]["model"], config.student.model) == ("embedded",) * 2
         assert not cpu.gpu
         assert cpu.minutes is not None
         assert len(lines) * len(cpu.seeds) * cpu.minutes <= 60
@@ -56,22 +99,40 @@ def claims_of(paper: Paper, table: str, scale: str) -> list[Claim]:
     return [claim for claim in paper.claims if claim.table == table and claim.sets.get(scale)]
 
 
+@pytest.mark.parametrize(("paper", "scale"), SCALES)
+@pytest.mark.parametrize("table", TABLES)
+def test_the_dry_run_of_a_table_prints_exactly_the_runs_of_its_claims(
+    tutelage: Command, paper: str, scale: str, table: str
+) -> None:
+    found = PAPERS[paper]
+    wanted = commands(found, found.scales[scale], claims_of(found, table, scale))
+    ended = tutelage("reproduce", paper, "--table", table, "--scale", scale, "--dry-run")
+    assert ended.code == 0
+    *lines, estimate = ended.out.splitlines()
+    assert lines == list(wanted)
+    assert max(map(len, lines)) < 300
+    assert estimate.startswith(
+        f"{paper} at {scale} scale: {len(wanted) * len(found.scales[scale].seeds)} runs of "
+    )
+
+
 @pytest.mark.parametrize("paper", PAPERS)
 @pytest.mark.parametrize("table", TABLES)
-def test_a_script_does_the_runs_of_its_claims(paper: str, table: str) -> None:
+def test_a_script_names_its_table_and_draws_its_figure(paper: str, table: str) -> None:
     stem = f"{paper}_{'table_main' if table == 'main' else table}"
     script = (SCRIPTS / f"{stem}.sh").read_text(encoding="utf-8")
-    found = PAPERS[paper]
-    for name, scale in found.scales.items():
-        body = re.search(rf"^{name}\)\n(.*?)^  ;;$", script, flags=re.MULTILINE | re.DOTALL)
-        assert body is not None
-        claims = claims_of(found, table, name)
-        wanted = [*commands(found, scale, claims), check_command(found, scale, claims)]
-        lines = [line.strip() for line in body[1].splitlines()]
-        # A run that fails ends no other.
-        assert all(line.endswith(" || failed=1") for line in lines)
-        said = f"{stem}.sh is not what `tutelage reproduce {paper} --scale {name} --dry-run` prints for its claims"
-        assert [line.removesuffix(" || failed=1") for line in lines] == wanted, said
+    *_, runs, figure = script.splitlines()
+    # A failed run ends neither the script nor hides its exit code.
+    assert runs == f'tutelage reproduce {paper} --table {table} --scale "${{SCALE:-cpu}}"; code=$?'
+    folder = f'"multirun_sweeps/reproduce-{paper}-${{SCALE:-cpu}}"'
+    assert figure == f'python reproduce/{stem}.py {folder} && exit "$code"'
     assert f'main("{paper}", "{table}")' in (SCRIPTS / f"{stem}.py").read_text(encoding="utf-8")
-    assert f"python reproduce/{stem}.py" in script
-    assert script.endswith('exit "$failed"\n')
+
+
+def test_the_tables_together_have_every_claim_once() -> None:
+    for paper in PAPERS.values():
+        both = [claim for table in TABLES for claim in paper.only(table=table)]
+        assert sorted(claim.id for claim in both) == sorted(claim.id for claim in paper.claims)
+        assert {path.stem for path in SCRIPTS.glob(f"{paper.name}_*.sh")} == {
+            path.stem for path in SCRIPTS.glob(f"{paper.name}_*.py")
+        }

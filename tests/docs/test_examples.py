@@ -59,34 +59,43 @@ def test_a_notebook_has_cells_of_text_and_of_code():
     assert "".join(cells[1]["source"]) == "a = 1\n\nb = 2"
 
 
-def test_the_quickstart_runs(
+@pytest.fixture
+def small_runs(
     student: Path,
     small_data: Path,
     workplace: Path,
     no_report: None,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
+) -> None:
+    """`tutelage.train` does a tiny run, whatever its size should be."""
     import tutelage
 
     small = [
         *tiny.scripted(student, small_data, workplace / "replies.sqlite"),
-        "method.n_hard=7",
-        "method.n_easy=7",
-        "training.start_epochs=2",
-        "training.final_epochs=1",
+        *("method.rounds=1", "method.n_hard=7", "method.n_easy=7"),
+        *("training.start_epochs=2", "training.final_epochs=1"),
     ]
     train = tutelage.train
+    ignored = tuple(f"{one.partition('=')[0]}=" for one in small)
 
     def train_small(*overrides: str, **values: Any) -> Any:
-        own = [one for one in overrides if not one.startswith(("data=", "method.n_", "threads="))]
-        return train(*own, *small, **values)
+        return train(*(one for one in overrides if not one.startswith(ignored)), *small, **values)
 
     monkeypatch.setattr(tutelage, "train", train_small)
-    exec(
-        compile((EXAMPLES / "quickstart.py").read_text(encoding="utf-8"), "quickstart.py", "exec"),
-        {},
-    )
+
+
+@pytest.mark.usefixtures("small_runs")
+def test_the_quickstart_runs(capsys: pytest.CaptureFixture[str]):
+    source = (EXAMPLES / "quickstart.py").read_text(encoding="utf-8")
+    exec(compile(source, "quickstart.py", "exec"), {})
     printed = capsys.readouterr().out
     assert "'accuracy'" in printed
     assert "result.json" in printed
+
+
+@pytest.mark.usefixtures("small_runs")
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/python-api.md"])
+def test_the_python_of_a_page_runs(page: str):
+    text = (EXAMPLES.parent / page).read_text(encoding="utf-8")
+    (source,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)
+    exec(compile(source, page, "exec"), {})

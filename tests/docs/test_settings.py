@@ -89,3 +89,19 @@ def test_every_verb_and_flag_is_on_the_command_line_page():
         for action in parser._actions:
             for flag in action.option_strings:
                 assert flag in ("-h", "--help") or f"`{flag}`" in page, f"{name} {flag}"
+
+
+def test_the_citation_names_the_version():
+    from tutelage import __version__
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["version"]) == __version__
+
+
+def test_every_member_of_a_task_is_on_its_page():
+    from tutelage.tasks.protocol import Task
+
+    page = (ROOT / "docs" / "how-to" / "add-a-task.md").read_text(encoding="utf-8")
+    members = [name for name in vars(Task) if not name.startswith("_")]
+    assert members
+    assert not [name for name in members if not re.search(rf"`{name}\b", page)]

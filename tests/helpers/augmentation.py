@@ -1,4 +1,4 @@
-"""What the classroom is to EvoKD, for LLM-DA: three marked shots, a teacher that rewrites them, and a method that stands on them."""
+"""LLM-DA on three annotated shots, with a scripted teacher that rewrites them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.classification import Heard, WordTeacher, context, prompt_set, shipped
+from tests.helpers.classification import RecordedProgress, WordTeacher, context, prompt_set, shipped
 from tests.helpers.methods import llm_da
 from tests.helpers.ner import TYPES, marked, scored_mention
-from tests.helpers.ner_teacher import DESCRIPTIONS, WORDS, a_name, type_of
+from tests.helpers.ner_teacher import DESCRIPTIONS, WORDS, make_name, type_of
 
 from tutelage.labelling.calibration import NoCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_verify import SpanVerifier
-from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.methods.generation.mentions import mentions_of
 from tutelage.methods.llm_da.method import LLMDA
 from tutelage.records import Example, Feedback, Growth, Row
 from tutelage.selectors.acceptance import LabelAgreement
@@ -38,8 +38,8 @@ SHOTS = (
 NOTHING = Feedback(0, (), {})
 
 
-def parts(prompt: str) -> tuple[list[str], str]:
-    """The names and the sentence of a rewriting prompt."""
+def names_and_sentence(prompt: str) -> tuple[list[str], str]:
+    """Parses a rewriting prompt into its names and its sentence."""
     first, second, _ = prompt.splitlines()
     return first.split("Keep these names as they are: ")[1].split(" ; "), second.removeprefix(
         "Sentence: "
@@ -47,7 +47,7 @@ def parts(prompt: str) -> tuple[list[str], str]:
 
 
 def obliging(request: Request) -> Any:
-    """Puts all names into a new sentence; invents and knows the names of tests.helpers.ner_teacher."""
+    """Writes a new sentence around all names; invents and labels those of ``ner_teacher``."""
     if isinstance(request, ScoreRequest):
         said = type_of(scored_mention(request.prompt)[1])
         return [
@@ -58,8 +58,10 @@ def obliging(request: Request) -> Any:
         word = next(
             word for word, said in DESCRIPTIONS.items() if f"names of {said}:" in request.prompt
         )
-        return " " + a_name(word, rng)
-    return f" {' and '.join(parts(request.prompt)[0])} {' '.join(rng.sample(WORDS, 9))} ."
+        return " " + make_name(word, rng)
+    return (
+        f" {' and '.join(names_and_sentence(request.prompt)[0])} {' '.join(rng.sample(WORDS, 9))} ."
+    )
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -82,8 +84,8 @@ def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) ->
     )
 
 
-def standing(
-    folder: Path, script: Any = obliging, heard: Heard | None = None, **changes: Any
+def set_up(
+    folder: Path, script: Any = obliging, recorded: RecordedProgress | None = None, **changes: Any
 ) -> tuple[LLMDA, WordTeacher]:
     teacher = WordTeacher(script)
     method = llm_da(
@@ -92,14 +94,16 @@ def standing(
         new_labeller=labeller,
         **settings(**changes),
     )
-    method.setup(context(folder, teacher, task=NER, shots=SHOTS, dev=(), held_out=(), heard=heard))
+    method.setup(
+        context(folder, teacher, task=NER, shots=SHOTS, dev=(), held_out=(), recorded=recorded)
+    )
     return method, teacher
 
 
 def grown(
     folder: Path, script: Any = obliging, round: int = 1, **changes: Any
 ) -> tuple[WordTeacher, Growth]:
-    method, teacher = standing(folder, script, **changes)
+    method, teacher = set_up(folder, script, **changes)
     return teacher, method.next_rows(NOTHING, round)
 
 

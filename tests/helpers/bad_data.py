@@ -1,4 +1,4 @@
-"""A folder of a few texts to be spoilt, and what a run must say of it."""
+"""A small data folder for tests to damage, and assertions about the resulting failure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Command, Ended
+from tests.conftest import Command, CommandResult
 from tests.helpers import tiny
 from tests.helpers.tiny import write_jsonl
 
@@ -43,17 +43,17 @@ def two_classes(start: int, end: int) -> Records:
     )
 
 
-def good_folder(made: Path) -> Path:
-    """``made``, a good small data folder."""
-    made.mkdir()
-    write_jsonl(made / "train.jsonl", two_classes(0, 4))
-    write_jsonl(made / "validation.jsonl", two_classes(4, 5))
-    write_jsonl(made / "test.jsonl", two_classes(5, 6))
-    return made
+def good_folder(folder: Path) -> Path:
+    """Writes a small, valid data folder."""
+    folder.mkdir()
+    write_jsonl(folder / "train.jsonl", two_classes(0, 4))
+    write_jsonl(folder / "validation.jsonl", two_classes(4, 5))
+    write_jsonl(folder / "test.jsonl", two_classes(5, 6))
+    return folder
 
 
-def words_of(student: Path, folder: Path, workplace: Path) -> list[str]:
-    """A short EvoKD run on ``folder``."""
+def run_overrides(student: Path, folder: Path, workplace: Path) -> list[str]:
+    """Overrides of a short EvoKD run on ``folder``."""
     return [
         *tiny.scripted(student, folder, workplace / "replies.sqlite"),
         *tiny.EVOKD,
@@ -62,19 +62,22 @@ def words_of(student: Path, folder: Path, workplace: Path) -> list[str]:
 
 
 def status(workplace: Path) -> dict[str, Any]:
+    """status.json of the only run."""
     found = list(workplace.glob("outputs/*/*/status.json"))
     assert len(found) == 1
     return dict(json.loads(found[0].read_text()))
 
 
-def fails(tutelage: Command, workplace: Path, words: list[str], code: int, *said: str) -> Ended:
-    """The run ends with ``code``, says each of ``said``, and its status file says the same."""
-    ended = tutelage("train", *words)
+def assert_fails(
+    tutelage: Command, workplace: Path, overrides: list[str], code: int, *parts: str
+) -> CommandResult:
+    """Asserts the exit code, each part of the message, and the same message in status.json."""
+    ended = tutelage("train", *overrides)
     assert ended.code == code, ended.err
     message = next(
         line for line in ended.err.splitlines() if line.startswith("tutelage: ")
     ).removeprefix("tutelage: ")
-    for part in said:
+    for part in parts:
         assert part in message
     record = status(workplace)
     assert record["state"] == "failed"
@@ -83,6 +86,7 @@ def fails(tutelage: Command, workplace: Path, words: list[str], code: int, *said
     return ended
 
 
-def cached(path: Path) -> int:
+def cached_replies(path: Path) -> int:
+    """Number of replies in a cache file."""
     with closing(sqlite3.connect(path)) as database:
         return int(database.execute("SELECT count(*) FROM replies").fetchone()[0])

@@ -1,4 +1,4 @@
-"""A label space, a teacher of a few words and a ground for methods: everything small, and nothing random but by seed."""
+"""A small classification task for method tests: labels, a scripted teacher, a context, EvoKD."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def _read(path: Path) -> dict[str, Any]:
     assert isinstance(values, dict)
     if path.parent.name != "data":
         values.pop("data")
-    # What a file builds on is Hydra's business.
+    # Only Hydra resolves a defaults list.
     return {str(key): value for key, value in values.items() if key != "defaults"}
 
 
 def shipped(group: str, name: str) -> dict[str, Any]:
-    """The values of a shipped option, read once."""
+    """The values of a shipped option, as a copy."""
     return deepcopy(_read(CONF / group / f"{name}.yaml"))
 
 
@@ -97,7 +97,7 @@ def prompt_set(name: str = "completion_classification", **changes: Any) -> Promp
 
 
 class WordTeacher(ScriptedTeacher):
-    """Its tokens are whole words, numbered as they come."""
+    """A scripted teacher whose tokens are whole words, numbered in order of appearance."""
 
     def __init__(self, script: Script) -> None:
         super().__init__(script)
@@ -110,7 +110,7 @@ class WordTeacher(ScriptedTeacher):
         ]
 
     def generations(self) -> list[GenerateRequest]:
-        """The generation requests so far, the analysis left out."""
+        """The generation requests so far, without analyses."""
         return [
             request
             for request in self.asked
@@ -128,14 +128,14 @@ class WordTeacher(ScriptedTeacher):
         return [request for request in self.asked if isinstance(request, ScoreRequest)]
 
 
-def a_text(name: str, seed: int) -> str:
-    """A text of a class, unlike every other."""
+def make_text(name: str, seed: int) -> str:
+    """A text of a class, different for each seed."""
     rng = random.Random(f"{name} {seed}")
     return f"{name.lower()} {' '.join(rng.choices(WORDS, k=7))} {seed % 997}"
 
 
-def asked_label(prompt: str) -> str:
-    """The class that a generation prompt asks for: the first one that it describes."""
+def requested_label(prompt: str) -> str:
+    """The class requested by a generation prompt: the first one described in it."""
     indices = {
         label.name: prompt.find(label.description)
         for label in LABELS
@@ -145,41 +145,41 @@ def asked_label(prompt: str) -> str:
 
 
 def scored_text(prompt: str) -> str:
-    """The text that a scoring prompt asks about."""
+    """The text to label in a scoring prompt."""
     return next(
         line for line in reversed(prompt.splitlines()) if line.startswith("Text: ")
     ).removeprefix("Text: ")
 
 
 def obliging(request: Request) -> str | list[float]:
-    """Write a text of the class asked for; label a text by the class that its first word names."""
+    """Writes a text of the requested class; labels a text by its first word."""
     if isinstance(request, ScoreRequest):
         first = scored_text(request.prompt).split()[0]
         return [-0.1 if label.name.lower() == first else -4.0 for label in LABELS]
     if request.id == "analysis":
         return f" {ANALYSIS}.\n"
-    return " " + a_text(asked_label(request.prompt), request.seed)
+    return " " + make_text(requested_label(request.prompt), request.seed)
 
 
 @dataclass
-class Heard:
-    """What a ground was told."""
+class RecordedProgress:
+    """Phases and replies reported by a method."""
 
     phases: list[tuple[str, int]] = field(default_factory=list)
     replies: list[Any] = field(default_factory=list)
 
 
 SHOTS = tuple(
-    Example(f"shot-{name}-{n}", a_text(name, 5000 + n), name) for name in NAMES for n in range(2)
+    Example(f"shot-{name}-{n}", make_text(name, 5000 + n), name) for name in NAMES for n in range(2)
 )
 DEV = tuple(
-    Example(f"dev-{name}-{n}", a_text(name, 6000 + n), name) for name in NAMES for n in range(2)
+    Example(f"dev-{name}-{n}", make_text(name, 6000 + n), name) for name in NAMES for n in range(2)
 )
 
 
-def not_looked(*_: object) -> Any:
-    """The sight of a ground whose method has no business to look at a student."""
-    raise AssertionError("the student was looked at")
+def refuse_view(*_: object) -> Any:
+    """Stands in for ``view_pool`` where a method must not query the student."""
+    raise AssertionError("the method queried the student")
 
 
 def context(
@@ -187,11 +187,11 @@ def context(
     teacher: ScriptedTeacher | None,
     *,
     seed: int = 1,
-    heard: Heard | None = None,
+    recorded: RecordedProgress | None = None,
     **changes: Any,
 ) -> MethodContext:
-    """A ground over an empty (or reopened) pool in ``folder``."""
-    ear = heard or Heard()
+    """A method's context over a new (or reopened) pool in ``folder``."""
+    progress = recorded or RecordedProgress()
     given: dict[str, Any] = {
         "task": TASK,
         "pool": Pool.open(folder / "rows.jsonl"),
@@ -201,9 +201,9 @@ def context(
         "held_out": tuple(("dev", example.text) for example in DEV),
         "seed": seed,
         "teacher": teacher,
-        "on_phase": lambda name, count: ear.phases.append((name, count)),
-        "on_reply": ear.replies.append,
-        "view_pool": not_looked,
+        "on_phase": lambda name, count: progress.phases.append((name, count)),
+        "on_reply": progress.replies.append,
+        "view_pool": refuse_view,
     }
     return MethodContext(**{**given, **changes})
 
@@ -223,7 +223,7 @@ SMALL = {
 
 
 def evokd_settings(**changes: Any) -> dict[str, Any]:
-    """The flat settings of conf/method/evokd.yaml, small, with ``changes``."""
+    """The settings of conf/method/evokd.yaml, with small numbers and ``changes``."""
     kept = {
         key: value
         for key, value in shipped("method", "evokd").items()
@@ -257,17 +257,17 @@ def make_evokd(
     )
 
 
-def outcome(name: str, predicted: str, number: int, sure: float = 0.8) -> Outcome:
-    """What a student made of one text of ``name``."""
-    rest = (1 - sure) / (len(NAMES) - 1)
+def outcome(name: str, predicted: str, number: int, confidence: float = 0.8) -> Outcome:
+    """A student's prediction for one text of class ``name``."""
+    rest = (1 - confidence) / (len(NAMES) - 1)
     return Outcome(
-        f"out-{name}-{predicted}-{number}", a_text(name, 7000 + number), name, predicted,
-        tuple(sure if one == predicted else rest for one in NAMES), "easy", 1,
+        f"out-{name}-{predicted}-{number}", make_text(name, 7000 + number), name, predicted,
+        tuple(confidence if one == predicted else rest for one in NAMES), "easy", 1,
     )  # fmt: skip
 
 
 def feedback(right: dict[str, int], wrong: dict[tuple[str, str], int], round: int = 0) -> Feedback:
-    """Outcomes counted by class, and by (class, what it was taken for)."""
+    """Outcomes: correct ones counted by class, wrong ones by (class, predicted class)."""
     outcomes = [outcome(name, name, n) for name, count in right.items() for n in range(count)]
     outcomes += [
         outcome(name, taken, 100 + n, 0.6 + 0.05 * n)
@@ -280,7 +280,7 @@ def feedback(right: dict[str, int], wrong: dict[tuple[str, str], int], round: in
 MIXED = feedback(
     {"Animal": 6, "Food": 6, "Tool": 1}, {("Tool", "Animal"): 4, ("Animal", "Tool"): 1}
 )
-"""A student that is weak on Tool."""
+"""Feedback of a student with a weakness in Tool."""
 
 
 def grown(
@@ -290,11 +290,11 @@ def grown(
     round: int = 1,
     seed: int = 1,
     script: Any = obliging,
-    heard: Heard | None = None,
+    recorded: RecordedProgress | None = None,
     **changes: Any,
 ) -> tuple[EvoKD, WordTeacher, Growth]:
-    """A method that grew one round."""
+    """Grows one round; returns the method, its teacher and the growth."""
     teacher = WordTeacher(script)
     method = make_evokd(**changes)
-    method.setup(context(folder, teacher, seed=seed, heard=heard))
+    method.setup(context(folder, teacher, seed=seed, recorded=recorded))
     return method, teacher, method.next_rows(method.aimed_at(given_feedback), round)

@@ -12,8 +12,8 @@ _CODE_SPAN = re.compile(r"(?<!`)`(?!`)([^`]+)`(?!`)")
 
 
 def unwrapped(text: str) -> str:
-    """The text with each wrapped command on one line: after a backslash, or within a code span."""
-    text = re.sub(r"\\\n\s*", " ", text)
+    """Joins the lines of wrapped commands: after a backslash (also in comments), and in code."""
+    text = re.sub(r"\\\n#?\s*", " ", text)
     return _CODE_SPAN.sub(lambda span: f"`{' '.join(span[1].split())}`", text)
 
 

@@ -1,4 +1,4 @@
-"""Composing is two fifths of a small run, and half of that are defaults that were composed before."""
+"""Faster composition: it takes two fifths of a small run, half of it for repeated defaults."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 
 def compose_defaults_once() -> None:
-    """Let Hydra compose the same options once a process where only the values of settings are compared with them.
+    """Makes Hydra compose the defaults of each choice of groups only once per process.
 
-    `tutelage.config.compose` composes every configuration afresh, and beside it the defaults of its groups, to compare types with. The defaults
-    are only looked at, so that the same groups may share them.
+    ``tutelage.config.compose`` composes every configuration, and the defaults of its groups to
+    compare types with. The defaults are only read, so they can be shared.
     """
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    really, kept = hydra.compose, {}
+    original, kept = hydra.compose, {}
 
     def compose(config_name: str, overrides: Sequence[str] = (), **settings: Any) -> Any:
         if settings:
-            return really(config_name, list(overrides), **settings)
-        indices = str(GlobalHydra.instance().config_loader().get_search_path())
-        key = (indices, config_name, *overrides)
+            return original(config_name, list(overrides), **settings)
+        search_path = str(GlobalHydra.instance().config_loader().get_search_path())
+        key = (search_path, config_name, *overrides)
         if key not in kept:
-            kept[key] = really(config_name, list(overrides))
+            kept[key] = original(config_name, list(overrides))
         return kept[key]
 
     hydra.compose = compose

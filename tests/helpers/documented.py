@@ -1,4 +1,4 @@
-"""What docs/reference/run-folder.md says, for the tests that hold runs to it."""
+"""Reads docs/reference/run-folder.md, for tests comparing runs with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "run-folder.md"
 
 
 def documented() -> dict[str, str]:
-    """The description of each file, by name, with the keys of its table as a last part in braces.
+    """The description of each file by name, followed by its JSON keys in braces.
 
     "NNN" stands for a number.
     """
@@ -26,7 +26,7 @@ def documented() -> dict[str, str]:
 
 
 def missing_and_unknown(folder: Path) -> tuple[list[str], list[str]]:
-    """Documented files that a finished run lacks, and files in it that are not documented."""
+    """Documented files missing from a finished run, and its undocumented files."""
     every = {
         re.escape(name).replace("NNN", r"\d{3}").replace(r"\*", r"[\w-]+"): name
         for name in documented()
@@ -42,7 +42,7 @@ def missing_and_unknown(folder: Path) -> tuple[list[str], list[str]]:
         for pattern, name in patterns.items()
         if not any(re.match(pattern, one) for one in there)
     ]
-    # The ceiling's own run lies inside, in the same form.
+    # supervised/ is a run folder of its own.
     unknown = [
         one
         for one in there

@@ -1,4 +1,4 @@
-"""Stand-ins for the parts that are heavy or paid for."""
+"""Test doubles of the teacher."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from tutelage.teacher.base import OnReply, Reply, Request, ScoreRequest
 from tutelage.teacher.replies import check_batch
 
 Script = Callable[[Request], Reply | str | Sequence[float]]
-"""From a request: a whole reply, a text, or log-probabilities."""
+"""Answers a request with a reply, a text, or log-probabilities."""
 
 
 def echo(request: Request) -> str | list[float]:
-    """A script that answers from the request alone."""
+    """Answers from the request alone."""
     if isinstance(request, ScoreRequest):
         return [-float(1 + (token + len(request.prompt)) % 7) for token in request.choices]
     return f"{request.prompt} #{request.seed}"
 
 
 class ScriptedTeacher:
-    """A teacher whose replies come from a function; it remembers every request and every batch.
+    """A teacher whose replies come from a function; records every request and every batch.
 
-    Tokens are characters: ``tokenize`` gives code points, and a reply's tokens are counted so.
+    Tokens are characters: ``tokenize`` returns code points, and replies count characters.
     """
 
     def __init__(self, script: Script = echo, fingerprint: str = "scripted:1") -> None:

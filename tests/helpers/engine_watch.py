@@ -32,7 +32,9 @@ class EngineWatch(Callback):
     def __init__(self, path: str) -> None:
         self._path = Path(path)
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._note("training")
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:

@@ -1,4 +1,4 @@
-"""Epochs and batches as train selectors see them, from a few numbers; what is not given is harmless."""
+"""Epoch views and steps for train selectors, from a few numbers; all others have defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCORES = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0, float("nan")]), st.floa
 
 
 def epoch(groups: Sequence[int], gold: Sequence[bool] | None = None, **given: Any) -> EpochView:
-    """A view of ``len(groups)`` rows, named by place."""
+    """A view of ``len(groups)`` rows, named by index."""
     count = len(groups)
     values: dict[str, Any] = {
         "confidence": np.ones(count),
@@ -38,7 +38,7 @@ def epoch(groups: Sequence[int], gold: Sequence[bool] | None = None, **given: An
 
 
 def batch(view: EpochView, indices: Sequence[int] | None = None) -> Step:
-    """Rows of ``view`` as a batch; all of them unless ``indices`` says which."""
+    """The rows of ``view`` at ``indices`` as a batch; None takes all rows."""
     at = np.arange(len(view.ids)) if indices is None else np.asarray(indices, dtype=np.int64)
     return Step(
         ids=tuple(view.ids[index] for index in at),
@@ -54,7 +54,7 @@ def batch(view: EpochView, indices: Sequence[int] | None = None) -> Step:
 
 
 def kept(selector: Any, view: EpochView) -> list[int]:
-    """Places that ``selector`` keeps of an epoch, by way of one batch of all its rows."""
+    """Indices of the rows kept by ``selector`` in one batch of the whole epoch."""
     selector.begin(view)
     weighed = selector.weigh(batch(view))
     assert set(weighed.weights.tolist()) <= {0.0, 1.0}

@@ -1,4 +1,4 @@
-"""An OpenAI-like server on the loopback, for tests of what talks to one."""
+"""An OpenAI-compatible server on the loopback interface."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 
 
 class FakeServer:
-    """An OpenAI-like server on the loopback whose answers come from a function of path and body."""
+    """Answers by a function of path and body; records every request."""
 
     def __init__(self) -> None:
         self.answer: Callable[[str, dict[str, Any]], Answer] = lambda path, body: (
@@ -75,6 +75,7 @@ class FakeServer:
 
 
 def completion(text: str, top: dict[str, float] | None = None, **more: Any) -> dict[str, Any]:
+    """The JSON body of a completion, with ``top`` as the log-probabilities."""
     choice = {
         "text": text,
         "finish_reason": "stop",

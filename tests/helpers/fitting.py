@@ -1,4 +1,4 @@
-"""One fit of a tiny student under the real callbacks, with a method that follows a script."""
+"""One fit of a tiny student with the real callbacks and a scripted method."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
-from tests.helpers.classification import NAMES, TASK, a_text
+from tests.helpers.classification import NAMES, TASK, make_text
 from tests.helpers.tiny_student import tiny_network, tiny_tokenizer
 
 from tutelage.callbacks.checkpoint import BestStudent, StageCheckpoint, newest_checkpoint
@@ -38,7 +38,7 @@ from tutelage.timeline import Position, Timeline
 
 def examples(split: str, each: int, start: int) -> list[Example]:
     return [
-        Example(f"{split}-{name}-{n}", a_text(name, start + n), name)
+        Example(f"{split}-{name}-{n}", make_text(name, start + n), name)
         for n in range(each)
         for name in NAMES
     ]
@@ -50,7 +50,14 @@ TEST = examples("test", 3, 300)
 
 
 class ScriptedMethod:
-    """Gives six rows a round, one of them rejected, and remembers what it was given. Billed by ``teacher`` where there is one."""
+    """Returns six rows per round, one of them rejected, and records all feedback.
+
+    Args:
+        rounds: Number of rounds.
+        teacher: Billed two requests per round, if given.
+        barren: Rounds without any accepted row.
+        shots: The first rows.
+    """
 
     name = "scripted"
     asks_teacher = False
@@ -72,7 +79,7 @@ class ScriptedMethod:
         self._grown = 0
 
     def setup(self, context: Any) -> None:
-        raise AssertionError("a fit does not call it")
+        raise AssertionError("a fit must not call setup")
 
     def first_rows(self) -> Growth:
         return Growth(0, tuple(gold_rows(self._shots)))
@@ -86,8 +93,8 @@ class ScriptedMethod:
         rows = []
         for n in range(6):
             fine = n != 5 and round not in self._barren
-            # The state has a part in every row, so that a resume without it would show.
-            text = a_text(NAMES[n % 3], 1000 * round + 10 * n + self._grown)
+            # Every text depends on the state, so a resume without it changes the pool.
+            text = make_text(NAMES[n % 3], 1000 * round + 10 * n + self._grown)
             rows.append(
                 Row(f"{round}-{n}", text, NAMES[n % 3], "hard", round, fine, "" if fine else "near")
             )
@@ -111,8 +118,8 @@ class ScriptedMethod:
 
 
 @dataclass
-class Ear:
-    """A watcher that remembers."""
+class RecordingReporter:
+    """A progress reporter that records phases and stages."""
 
     phases: list[tuple[str, int]] = field(default_factory=list)
     stages: list[tuple[str, int, tuple[int, int]]] = field(default_factory=list)
@@ -121,17 +128,17 @@ class Ear:
         self.phases.append((name, round))
 
     def reply(self, reply: Any) -> None:
-        raise AssertionError("no replies here")
+        raise AssertionError("a fit reports no replies")
 
     def progress(self, done: int, total: int) -> None:
-        raise AssertionError("no pool here")
+        raise AssertionError("a fit reports no predictions")
 
     def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
         self.stages.append((position.stage, position.round, rows))
 
 
 class Recorder(Callback):
-    """Notes where every epoch stood, what it trained on, its rates, and what the student made of the fresh rows before it."""
+    """Records per epoch: position, training rows, learning rates, predictions for fresh rows."""
 
     def __init__(self, data: GrowingDataModule, explode_at: int | None) -> None:
         self._data = data
@@ -171,7 +178,7 @@ class Recorder(Callback):
 
 
 class Killed(BaseException):
-    """What stands for kill -9 in a test."""
+    """Stands in for SIGKILL."""
 
 
 @dataclass
@@ -186,7 +193,7 @@ class Fit:
     method: ScriptedMethod
     round_logger: RoundLogger
     record: Recorder
-    ear: Ear
+    reporter: RecordingReporter
 
     @property
     def pool(self) -> Pool:
@@ -199,7 +206,7 @@ class Fit:
         ]
 
     def numbers(self) -> list[dict[str, Any]]:
-        """metrics.jsonl without what a clock decides."""
+        """metrics.jsonl without measured times."""
         return [
             {key: value for key, value in line.items() if key != "seconds"} for line in self.lines()
         ]
@@ -229,13 +236,17 @@ def build(
     test: Sequence[Example] = TEST,
     keep_best: bool = False,
 ) -> Fit:
-    """Everything of a fit, ready to :func:`run`; the classroom's, unless another task is given with its network and texts."""
+    """Builds a fit, ready for :func:`run`.
+
+    It is the task of :mod:`tests.helpers.classification`, unless ``task``, ``network``, ``dev`` and
+    ``test`` name another.
+    """
     run_folder = RunFolder(folder)
-    ear = Ear()
+    reporter = RecordingReporter()
     pool = Pool.open(folder / "pool" / "rows.jsonl")
     if not resume:
         pool.append(method.first_rows().rows)
-    round_logger = RoundLogger(run_folder, Status(run_folder, "resume me"), task, pool, ear)
+    round_logger = RoundLogger(run_folder, Status(run_folder, "resume me"), task, pool, reporter)
     view = RoundView(window, 2, 0, 0, seed, "shots=1")
     data = GrowingDataModule(
         pool,
@@ -289,11 +300,11 @@ def build(
             record,
         ],
     )
-    return Fit(folder, trainer, module, data, growth, method, round_logger, record, ear)
+    return Fit(folder, trainer, module, data, growth, method, round_logger, record, reporter)
 
 
 def run(fit: Fit, resume: bool = False) -> Fit:
-    """Fit to the end, from the newest checkpoint where ``resume`` says so."""
+    """Fits to the end; with ``resume``, from the newest checkpoint."""
     checkpoint = newest_checkpoint(fit.folder / "checkpoints") if resume else None
     assert checkpoint or not resume
     with warnings.catch_warnings():

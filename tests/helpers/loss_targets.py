@@ -1,4 +1,4 @@
-"""Small batches for the losses: of texts, [B, C], or of words, [B, L, C], in float64, so that references can be compared closely."""
+"""Small float64 batches for tests of losses: texts, [B, C], or words, [B, L, C]."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def targets(
     ids: Any = None,
     progress: float = 0.0,
 ) -> Targets:
-    """Targets from the places of the hard ones, [B] or [B, L]; -1 is a token without a target, whose weight is 0."""
+    """Targets from class indices, [B] or [B, L]; -1 marks a token without a target (weight 0)."""
     indices = torch.tensor(hard)
     one_hot = torch.nn.functional.one_hot(indices.clamp(min=0), classes).double() * (
         indices >= 0
@@ -41,14 +41,14 @@ def targets(
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """A batch with its logits; ``units`` walks over what is decided about."""
+class LossBatch:
+    """A batch with its logits."""
 
     logits: torch.Tensor
     targets: Targets
 
     def units(self) -> list[tuple[tuple[int, ...], list[float], int, list[float], float]]:
-        """For each decided unit its place, logits, hard target, teacher's distribution and its row's off-label mass."""
+        """Index, logits, hard target, teacher distribution and off-label mass of each unit."""
         return [
             (
                 index := tuple(where),
@@ -62,8 +62,8 @@ class Lesson:
 
 
 @st.composite
-def lessons(draw: st.DrawFn) -> Lesson:
-    """Batches of both shapes, with tokens that are no word's first and teachers that give some classes nothing."""
+def loss_batches(draw: st.DrawFn) -> LossBatch:
+    """Batches of both shapes, with tokens without a target and teachers with zero probabilities."""
     rows, length, classes = (
         draw(st.integers(1, 4)),
         draw(st.integers(0, 3)),
@@ -81,16 +81,16 @@ def lessons(draw: st.DrawFn) -> Lesson:
     logits = draw(st.floats(0.1, 6)) * torch.randn(
         *shape, classes, generator=rng, dtype=torch.float64
     )
-    return Lesson(logits, targets(hard.tolist(), classes, teacher=teacher.tolist(), off=off))
+    return LossBatch(logits, targets(hard.tolist(), classes, teacher=teacher.tolist(), off=off))
 
 
 def softmax(logits: Sequence[float]) -> list[float]:
-    """The slow and obvious one."""
+    """A reference implementation."""
     powers = [math.exp(value - max(logits)) for value in logits]
     return [value / sum(powers) for value in powers]
 
 
-EXTREME = Lesson(
+EXTREME = LossBatch(
     torch.tensor(
         [
             [[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [0.0, 0.0, 0.0]],
@@ -100,4 +100,4 @@ EXTREME = Lesson(
     ),
     targets([[0, 0, -1], [1, 2, 2]], 3, off=[1.0, 0.0]),
 )
-"""Certain and wrong, certain and right, and tokens without a target, all of them zeros."""
+"""Certain and wrong, certain and right, even, and tokens without a target."""

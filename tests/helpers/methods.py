@@ -1,4 +1,4 @@
-"""Methods from the flat settings of their conf/method files, as tests like to change them."""
+"""Builds methods from the flat settings of their conf/method files."""
 
 from __future__ import annotations
 

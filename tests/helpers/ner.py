@@ -1,4 +1,4 @@
-"""What the classroom is to classification, for NER: entity types, marked sentences, and a teacher that knows some names."""
+"""A small NER task: entity types, annotated sentences, and a teacher that knows some names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tutelage.labelling.calibration import NoCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_extract import SpanExtractor
 from tutelage.labelling.ner_verify import SpanVerifier
-from tutelage.methods.generation.writer import find_mention
+from tutelage.methods.generation.mentions import find_mention
 from tutelage.records import Example, Label
 from tutelage.tasks.spans import Span, write_spans
 from tutelage.teacher.base import Request, ScoreRequest
@@ -27,12 +27,12 @@ TYPES = (
 )
 SPACE = ("PER", "LOC", "ORG", "O")
 KNOWN = {"Ada Lovelace": "PER", "Ada": "PER", "Paris": "LOC", "Acme": "ORG"}
-SURE = round(1 / (1 + 3 * math.exp(-3.9)), 6)
-"""What :func:`knowing` makes of a score: softmax of one -0.1 among three -4.0."""
+KNOWN_CONFIDENCE = round(1 / (1 + 3 * math.exp(-3.9)), 6)
+"""Confidence of every score of :func:`knowing`: softmax of one -0.1 and three -4.0."""
 
 
 def marked(text: str, names: Mapping[str, str] | None = None) -> Example:
-    """A sentence with its names marked."""
+    """A sentence annotated with its names."""
     spans = [
         span for name, type in (names or {}).items() for span in find_mention(text, name, type)
     ]
@@ -46,7 +46,7 @@ SHOTS = (
 
 
 def scored_mention(prompt: str) -> tuple[str, str]:
-    """The sentence and the mention that a scoring prompt asks about."""
+    """The sentence and the mention of a scoring prompt."""
     text, question = prompt.splitlines()[-2:]
     return text.removeprefix("Text: "), question.removeprefix('"').removesuffix('" is a name of:')
 
@@ -54,7 +54,13 @@ def scored_mention(prompt: str) -> tuple[str, str]:
 def knowing(
     known: Mapping[str, str] | None = None, replies: Mapping[str, Any] | None = None
 ) -> Script:
-    """Scores a mention as ``known`` says, else as none; extracts from a sentence what ``replies`` says (text as it is), else nothing."""
+    """A script with known names.
+
+    Args:
+        known: Type per mention; every other mention is scored as none.
+        replies: Reply per sentence to extract from, a text or a list of entities; every other
+            sentence gets an empty list.
+    """
 
     def script(request: Request) -> Any:
         if isinstance(request, ScoreRequest):
@@ -74,7 +80,7 @@ def verifier(
     sources: Sequence[str] = ("capitals",),
     **settings: Any,
 ) -> tuple[SpanVerifier, WordTeacher]:
-    """A verifier with the teacher that it asks."""
+    """A verifier and its teacher."""
     teacher = WordTeacher(script)
     made = SpanVerifier(
         teacher,
@@ -93,7 +99,7 @@ def spans(*given: tuple[int, int, str]) -> tuple[Span, ...]:
 
 
 def entity(quote: str, type: str, occurrence: int = 1) -> dict[str, Any]:
-    """An entity as an extracting teacher says it."""
+    """An entity of an extraction reply."""
     return {"quote": quote, "type": type, "occurrence": occurrence}
 
 
@@ -104,7 +110,7 @@ ADA_REPLY = [entity("Ada Lovelace", "person"), entity("Paris", "place")]
 def extractor(
     script: Any, calibrator: Any = None, shots: Any = SHOTS, max_tokens: int = 512
 ) -> tuple[SpanExtractor, WordTeacher]:
-    """An extractor, with the verifier beside it, and the teacher that both ask."""
+    """An extractor with its verifier, and the teacher of both."""
     second, teacher = verifier(script, calibrator=calibrator)
     return SpanExtractor(
         teacher, TYPES, prompt_set("completion_ner"), shots, second, max_tokens
@@ -112,7 +118,7 @@ def extractor(
 
 
 def opinion_of(draft: Draft, reply: list[Any], known: dict[str, str] | None = None) -> Opinion:
-    """What comes of a draft whose text is answered by ``reply``."""
+    """The opinion on a draft, given the extraction reply to its text."""
     (opinion,) = extractor(knowing(known, {draft.text: reply}))[0].label([draft]).opinions
     assert opinion is not None
     return opinion

@@ -1,4 +1,4 @@
-"""Builds run folders of named entity recognition for the report's tests. As in run_folders.py, everything in them is invented."""
+"""Builds NER run folders with invented contents for tests of the report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build_ner_run(
     test_count: int = 40,
     state: str = "done",
 ) -> Path:
-    """The folder of :func:`tests.helpers.run_folders.build_run`, two rounds long, with everything that NER writes in another way."""
+    """A run of :func:`tests.helpers.run_folders.build_run` of two rounds, in NER's formats."""
     build_run(folder, labels=types, rounds=2, texts=texts, test_count=test_count, state=state)
     dice = random.Random(7)
     task = NerTask([Label(name, name.lower(), f"names of {name}") for name in types])
@@ -43,7 +43,7 @@ def build_ner_run(
         return " ".join(words), spans
 
     def guess(spans: list[Span], words: int, skill: float) -> list[Span]:
-        """A marking with every kind of error, the fewer the more skilful."""
+        """Predicted spans with every kind of error; fewer errors with more skill."""
         said = []
         for span in spans:
             slip = "" if dice.random() < skill else dice.choice(("missed", "type", "boundary"))
@@ -139,18 +139,18 @@ def build_ner_run(
     write_json(folder / "manifest.json", manifest | {"task": "ner", "metrics": METRICS})
     if state == "done":
 
-        def quoted(measured: dict[str, Any]) -> dict[str, Any]:
+        def headline(measured: dict[str, Any]) -> dict[str, Any]:
             return {metric["key"]: measured[metric["key"]] for metric in METRICS}
 
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         result |= {
             "metrics": METRICS,
-            "before": quoted(metrics[0]["test"]),
-            "after": quoted(metrics[-1]["test"]),
+            "before": headline(metrics[0]["test"]),
+            "after": headline(metrics[-1]["test"]),
         }
-        result |= {"supervised": quoted(task.metrics(gold)) | {"gold_labels": 500}}
+        result |= {"supervised": headline(task.metrics(gold)) | {"gold_labels": 500}}
         result |= {
-            "teacher": quoted(task.metrics(teacher)) | {"raw": None, "tokens": 9, "failed": 0}
+            "teacher": headline(task.metrics(teacher)) | {"raw": None, "tokens": 9, "failed": 0}
         }
         write_json(folder / "result.json", result)
     return folder

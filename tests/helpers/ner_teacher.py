@@ -1,4 +1,7 @@
-"""A teacher for whole NER runs that needs no model: Hydra builds it with ``teacher=local teacher._target_=tests.helpers.ner_teacher.NameTeacher``."""
+"""A scripted teacher for whole NER runs.
+
+Hydra builds it with ``teacher=local teacher._target_=tests.helpers.ner_teacher.NameTeacher``.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ FIRST: dict[str, tuple[str, ...]] = {
         "Modern",
     ),
 }
-"""The first word of every name says its type; the keys are the types' words."""
+"""First words of names by type word; they determine the type."""
 
 LAST = (
     "Amber",
@@ -80,25 +83,26 @@ WORDS = (
 )
 
 _SLIPS = 0.15
-"""Share of names that are scored as another type, of sentences in which the name is lost, and of useless ones."""
+"""Share of names scored as another type, of sentences losing the name, and of empty ones."""
 
 
-def a_name(type: str, rng: random.Random) -> str:
-    """A name of a type, by the type's word."""
+def make_name(type: str, rng: random.Random) -> str:
+    """A random name of a type, given the type word."""
     return f"{rng.choice(FIRST[type])} {rng.choice(LAST)}"
 
 
 def type_of(name: str) -> str:
-    """The type's word of a whole name, "none" of anything else."""
+    """The type word of a whole name, "none" for anything else."""
     words = name.split(" ")
     known = [type for type, firsts in FIRST.items() if words[0] in firsts]
     return known[0] if known and len(words) == 2 and words[1] in LAST else "none"
 
 
 class NameTeacher(LabelWritingTeacher):
-    """Knows the type of a name by its first word, invents names, and goes on with a sentence from its opening, at times with a second name.
+    """Types names by their first word, invents names, and continues sentences.
 
-    Everything follows from the request alone. Its settings are those of :class:`tests.helpers.teachers.LabelWritingTeacher`.
+    Half of the sentences get a second name. Replies depend on the request alone. Takes the settings
+    of :class:`tests.helpers.teachers.LabelWritingTeacher`.
     """
 
     @property
@@ -126,18 +130,19 @@ class NameTeacher(LabelWritingTeacher):
                 .removeprefix("A random list of names of ")
                 .removesuffix(":")
             )
-            return " " + a_name(
+            return " " + make_name(
                 next(type for type, said in DESCRIPTIONS.items() if said == asked), rng
             )
         if request.prompt.endswith("the weakness of the model is that it"):
             return f" misses names after {rng.choice(WORDS)}"
         if rng.random() < _SLIPS:
-            return f"son {' '.join(rng.sample(WORDS, 5))}"  # without a space: the name's last word is another one now
+            # No leading space, so the name's last word changes.
+            return f"son {' '.join(rng.sample(WORDS, 5))}"
         if rng.random() < _SLIPS:
             return ""
         words = rng.sample(WORDS, 8)
         if rng.random() < 0.5:
-            words[5:5] = [a_name(rng.choice(sorted(FIRST)), rng)]
+            words[5:5] = [make_name(rng.choice(sorted(FIRST)), rng)]
         return f" {' '.join(words)} ."
 
     @staticmethod

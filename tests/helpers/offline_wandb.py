@@ -1,4 +1,4 @@
-"""Reads what wandb kept of an offline run: protobuf records in blocks of 32 KiB, as LevelDB frames its log."""
+"""Reads wandb's file of an offline run: protobuf records in LevelDB's 32 KiB log blocks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OfflineRun:
 
 
 def offline_runs(folder: Path) -> list[OfflineRun]:
-    """The wandb runs that a run's folder keeps, oldest first; a resumed run has one for each time."""
+    """The offline wandb runs of a run folder, oldest first; each resume adds one."""
     return [read_offline(path) for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
 
 

@@ -1,4 +1,4 @@
-"""A report's page, taken apart; and texts that would be markup in a page that lets them."""
+"""Parses a report's page, and lists texts that would be markup if unescaped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOSTILE = (
 
 
 class Page(HTMLParser):
-    """Collects tags, attributes and text; the text of scripts and styles apart."""
+    """Collects tags, attributes and text; scripts separately, styles not at all."""
 
     def __init__(self, source: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A pool of the classroom's texts, a student that sees them by their class, and methods that label them."""
+"""An unlabelled pool, a scripted student view of it, and arguments of pool methods."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from tests.helpers.classification import (
     NAMES,
-    Heard,
+    RecordedProgress,
     WordTeacher,
-    a_text,
     context,
+    make_text,
     obliging,
     prompt_set,
 )
@@ -29,43 +29,43 @@ from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Teacher
 
 POOL = tuple(
-    Example(f"pool-{name}-{n}", a_text(name, 8000 + n)) for n in range(4) for name in NAMES
+    Example(f"pool-{name}-{n}", make_text(name, 8000 + n)) for n in range(4) for name in NAMES
 )
 """Four texts of each class, one class after the other."""
 
 
 def class_of(text: str) -> str:
-    """What a text is, by its first word."""
+    """The true class of a text, from its first word."""
     return next(name for name in NAMES if text.startswith(name.lower()))
 
 
 @dataclass
 class Student:
-    """Its look at texts: sure of their class, or as ``sure`` says; embeddings are near where the class is the same.
+    """A scripted ``view_pool``: predicts the true class, with similar embeddings within a class.
 
     Attributes:
-        sure: probability of the text's own class, by text.
-        looks: the texts of each look, and those beside them.
+        confidence: Probability of the true class by text; 0.9 for every other text.
+        views: The unlabelled and the labelled texts of each call.
     """
 
-    sure: Mapping[str, float] = field(default_factory=dict)
-    looks: list[tuple[list[str], list[str]]] = field(default_factory=list)
+    confidence: Mapping[str, float] = field(default_factory=dict)
+    views: list[tuple[list[str], list[str]]] = field(default_factory=list)
 
-    def __call__(self, texts: Sequence[str], learnt: Sequence[str]) -> ArrayView:
-        self.looks.append((list(texts), list(learnt)))
+    def __call__(self, texts: Sequence[str], labelled: Sequence[str]) -> ArrayView:
+        self.views.append((list(texts), list(labelled)))
         return ArrayView(
             np.array([self._probabilities(text) for text in texts]).reshape(len(texts), len(NAMES)),
             embeddings(texts),
-            embeddings(learnt),
+            embeddings(labelled),
         )
 
     def _probabilities(self, text: str) -> list[float]:
-        sure = self.sure.get(text, 0.9)
-        return [sure if name == class_of(text) else (1 - sure) / (len(NAMES) - 1) for name in NAMES]
+        own = self.confidence.get(text, 0.9)
+        return [own if name == class_of(text) else (1 - own) / (len(NAMES) - 1) for name in NAMES]
 
 
 def embeddings(texts: Sequence[str]) -> Any:
-    """[N, 4]: the class, and a little of the text's number."""
+    """One-hot class, plus a small coordinate from the text's number, [N, 4]."""
     rows = [
         [*(float(name == class_of(text)) for name in NAMES), int(text.split()[-1]) / 2000]
         for text in texts
@@ -82,10 +82,10 @@ SMALL: dict[str, Any] = {
 }
 
 
-def parts(
+def method_arguments(
     name: str = "llkd", acquirer: Any = None, calibrator: Any = None, **changes: Any
 ) -> dict[str, Any]:
-    """The arguments of a method that labels a pool, with ``changes`` of its settings."""
+    """Arguments of a method that labels a pool; ``changes`` override its settings."""
     prompts = prompt_set()
 
     def labeller(
@@ -114,14 +114,14 @@ def parts(
     }
 
 
-def pool_ground(
+def pool_context(
     folder: Path,
     teacher: Any = None,
     *,
     student: Any = None,
-    heard: Heard | None = None,
+    recorded: RecordedProgress | None = None,
     **changes: Any,
 ) -> MethodContext:
-    """A ground with the pool's texts and a student to look with."""
+    """A method's context with the unlabelled pool and a student view."""
     given = {"unlabelled": POOL, "view_pool": student or Student(), **changes}
-    return context(folder, teacher or WordTeacher(obliging), heard=heard, **given)
+    return context(folder, teacher or WordTeacher(obliging), recorded=recorded, **given)

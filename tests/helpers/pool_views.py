@@ -1,4 +1,4 @@
-"""Pools for selectors, from arrays."""
+"""Pool views for selectors, from arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tutelage.selectors.protocol import Uncertainty
 
 
 class ArrayView:
-    """A :class:`tutelage.selectors.protocol.PoolView` of given arrays."""
+    """A :class:`tutelage.selectors.protocol.PoolView` over arrays."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class ArrayView:
         return self._labelled
 
     def disagreement(self, passes: int) -> NDArray[np.float32]:
-        # As from a student: a text that has broken embeddings disagrees by no number, without a warning on the way there.
+        # As with a real student, non-finite embeddings give a non-finite result without a warning.
         with np.errstate(invalid="ignore"):
             return np.asarray(
                 self.uncertainty("entropy") * self._embeddings[:, 0] ** 2, dtype=np.float32
@@ -56,7 +56,7 @@ class ArrayView:
 def random_view(
     total: int, classes: int = 4, width: int = 6, labelled: int = 0, seed: int = 0
 ) -> ArrayView:
-    """Probabilities from sure to unsure, and embeddings without order."""
+    """Predictions from certain to uncertain, and random embeddings."""
     rng = np.random.default_rng(seed)
     sharpness = rng.uniform(0.2, 4, (total, 1))
     logits = rng.normal(size=(total, classes)) * sharpness

@@ -1,4 +1,4 @@
-"""Whole runs on the real engine, as the command line starts them, and once more from the cache alone."""
+"""Whole runs on the real engine through the command line, and repeats from the cache alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.tiny import accuracies, lines, undrawn
+from tests.helpers.tiny import accuracies, lines, skip_report
 
 from tutelage.cli import main
 
@@ -16,7 +16,7 @@ SMALL_ENGINE = ("teacher.max_model_len=1024", "teacher.kv_cache_gb=1")
 
 
 def train(folder: Path, *words: str) -> dict[str, Any]:
-    """One ``tutelage train`` in ``folder`` that ends well; its result."""
+    """Runs ``tutelage train`` in ``folder`` successfully; returns its result."""
     with pytest.raises(SystemExit) as ending:
         main(["train", f"hydra.run.dir='{folder}'", *words])
     assert not ending.value.code
@@ -24,7 +24,7 @@ def train(folder: Path, *words: str) -> dict[str, Any]:
 
 
 def paid_for(folder: Path, result: dict[str, Any]) -> None:
-    """The run asked the engine for everything, got every reply, and left its log and report."""
+    """Asserts that the engine answered every request, and that log and report exist."""
     assert result["tokens"]["spent"] == result["tokens"]["billed"] > 0
     assert result["requests"]["failed"] == 0
     assert (folder / "report.html").is_file()
@@ -36,13 +36,13 @@ def paid_for(folder: Path, result: dict[str, Any]) -> None:
 def same_from_the_cache(
     first: Path, second: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run of ``first`` once more in ``second``: alike, for nothing. No engine is needed, so one must not even be started."""
+    """Asserts that a repeat in ``second`` equals ``first``, without an engine or spent tokens."""
 
     def started(*given: object, **settings: object) -> None:
-        raise AssertionError("the engine was started")
+        raise AssertionError("the repeat started an engine")
 
     monkeypatch.setattr("tutelage.teacher.engines.vllm.EngineProcess", started)
-    monkeypatch.setattr("tutelage.report.html.write_report", undrawn)
+    monkeypatch.setattr("tutelage.report.html.write_report", skip_report)
     began = time.monotonic()
     again, wanted = (
         train(second, *words),

@@ -1,4 +1,4 @@
-"""Builds run folders for the report's tests. Everything in them is invented: texts from templates, scores from a seeded generator."""
+"""Builds run folders with invented contents for tests of the report."""
 
 from __future__ import annotations
 
@@ -45,10 +45,21 @@ def build_run(
     texts: Sequence[str] = (),
     seed: int = 0,
 ) -> Path:
-    """Write a run folder as docs/run-folder.md has it, and return it.
+    """Writes a run folder in the format of docs/reference/run-folder.md.
 
-    ``rounds`` 0 makes a run without growth. ``state`` other than "done" leaves out what is only written at the end.
-    ``texts`` are spread over every place that text from a model or from data can reach.
+    Args:
+        folder: The folder to write.
+        labels: Class names.
+        rounds: Rounds of growth; 0 makes a run without growth.
+        rows_a_round: Generated rows per round.
+        test_count: Test texts.
+        state: "done", or a state without the files written at the end.
+        method: Name of the method.
+        texts: Spread over every field that can hold text from a model or from data.
+        seed: Seed of all contents.
+
+    Returns:
+        ``folder``.
     """
     dice = random.Random(seed)
     labels = tuple(labels)
@@ -57,7 +68,8 @@ def build_run(
     def say(label: str) -> str:
         if spice and dice.random() < 0.5:
             return dice.choice(spice)
-        return f"{dice.choice(_OPENINGS)} {label.lower()} {dice.randrange(10_000)} {dice.choice(_ENDINGS)}".strip()
+        opening, number = dice.choice(_OPENINGS), dice.randrange(10_000)
+        return f"{opening} {label.lower()} {number} {dice.choice(_ENDINGS)}".strip()
 
     def opinion(label: str, sharpness: float) -> tuple[float, ...]:
         weights = [
@@ -133,8 +145,8 @@ def build_run(
                 quota[f"{one.asked}/{one.source}"] = quota.get(f"{one.asked}/{one.source}", 0) + 1
             growth = {
                 "round": number + 1,
-                "analysis": f"The student confuses {labels[0]} with {labels[-1]} when a time is named.\nShort requests are missed. "
-                + " ".join(spice),
+                "analysis": f"The student confuses {labels[0]} with {labels[-1]} when a time is "
+                "named.\nShort requests are missed. " + " ".join(spice),
                 "quota": quota,
                 "seconds": {"analysis": 1.5, "generation": 8.25, "labelling": 2.0},
                 "asked": 2 * len(made) + 1,
@@ -305,7 +317,7 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 
 
 def _selected(step: int, classes: int, dice: random.Random) -> dict[str, Any]:
-    """A step of a selector whose student grows sure, with a class that is seen late and one that never is."""
+    """A selector's line for one step; one class appears late, and one never."""
     seen = {str(key): dice.randint(1, 4) for key in range(classes - 1) if key or step > 20}
     kept = {key: count // 2 for key, count in seen.items() if count > 1}
     every, few = sum(seen.values()), sum(kept.values())

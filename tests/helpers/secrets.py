@@ -1,4 +1,4 @@
-"""Secrets that are planted where a run could pick them up, and looked for in everything that it leaves."""
+"""Plants secrets where a run could pick them up, and searches its files and output for them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ SECRETS = {
         "TUTELAGE_CANARY",
     )
 }
-"""Variables of the environment with their values."""
+"""Environment variables and their values."""
 
 CONFIGURED = (
-    "+student.hub_token=${oc.env:TUTELAGE_CANARY}",
-    "+training.api_key=${oc.env:TUTELAGE_CANARY}",
+    "+teacher.hub_token=${oc.env:TUTELAGE_CANARY}",
+    "+teacher.api_key=${oc.env:TUTELAGE_CANARY}",
 )
-"""Overrides of a run whose configuration holds one of them."""
+"""Overrides that put a secret into the configuration; the scripted teachers take any setting."""
 
 
 def plant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the secrets into the environment."""
+    """Puts the secrets into the environment."""
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
 
 
 def leaks(folder: Path, *printed: str) -> list[tuple[str, str]]:
-    """Where below ``folder``, or in what was ``printed``, a secret stands, and which."""
-    indices = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert indices
-    indices |= {f"printed {number}": text.encode() for number, text in enumerate(printed)}
+    """Finds secrets in the files of ``folder`` and in ``printed``: (source, variable) pairs."""
+    contents = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert contents
+    contents |= {f"printed {number}": text.encode() for number, text in enumerate(printed)}
     return [
-        (index, name)
-        for index, content in indices.items()
+        (source, name)
+        for source, content in contents.items()
         for name, value in SECRETS.items()
         if value.encode() in content
     ]

@@ -1,4 +1,4 @@
-"""The two tasks as a test sees them: what a run of each is started with."""
+"""Overrides of a small run, for each of the two tasks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ from tests.helpers.tiny_ner import EVOKD_NER, scripted_ner
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A task, and the overrides of a run of it: data, teacher and student, given the settings of the teacher; with ``evokd`` its rounds."""
+class TaskSetup:
+    """A task with the overrides of a small run.
+
+    Attributes:
+        task: Name of the task.
+        base: Overrides of data, teacher and student, given the teacher's settings.
+        evokd: Overrides of a short EvoKD run.
+        gold: Number of shots.
+        pool: Number of pool texts.
+        dev: Number of dev texts.
+    """
 
     task: str
     base: Callable[..., list[str]]
@@ -23,12 +32,12 @@ class Kind:
     dev: int
 
 
-def kind_of(task: str, student: Path, data: Path, cache: Path) -> Kind:
-    """The kind of ``task``, whose replies of all runs are kept in ``cache``."""
+def task_setup(task: str, student: Path, data: Path, cache: Path) -> TaskSetup:
+    """The set-up of ``task``; all its runs share ``cache``."""
     if task == "ner":
-        return Kind(
+        return TaskSetup(
             "ner", partial(scripted_ner, student, data, cache), EVOKD_NER, gold=3, pool=24, dev=10
         )
-    return Kind(
+    return TaskSetup(
         "classification", partial(scripted, student, data, cache), EVOKD, gold=7, pool=84, dev=28
     )

@@ -1,4 +1,7 @@
-"""A teacher for whole runs that needs no model: Hydra builds it with ``teacher=local teacher._target_=tests.helpers.teachers.LabelWritingTeacher``."""
+"""A scripted teacher for whole runs.
+
+Hydra builds it with ``teacher=local teacher._target_=tests.helpers.teachers.LabelWritingTeacher``.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ KEYWORDS: dict[str, tuple[str, ...]] = {
     "search": ("find", "show", "search", "game", "television"),
     "cinema": ("movie", "cinema", "times", "screening", "theatre"),
 }
-"""What texts of each class are recognised by; the keys are the labels' words."""
+"""Keywords of the texts of each class, by label word."""
 
 _FILLERS = (
     "please",
@@ -44,21 +47,23 @@ _FILLERS = (
     "seven",
 )
 _SLIPS = 0.15
-"""Share of written texts that belong to another class than the one asked for, and share that are useless."""
+"""Share of written texts of a wrong class, and share of useless ones."""
 
 ASKS = "TUTELAGE_TEST_ASKS"
-"""Environment variable: a file that gets one line for each request that is really computed."""
+"""Environment variable: a file that gets one line per computed request."""
 
 
 class LabelWritingTeacher:
-    """Knows the SNIPS words. A score favours the word whose keywords stand in the text; a text is written from the keywords of the class
-    that the prompt names. Both follow from the request alone, a text from its seed too.
+    """Labels and writes texts by the keywords of SNIPS classes.
+
+    Scores favour the label with the most keywords in the text. Texts are written from the keywords
+    of the requested class. Replies depend on the request alone.
 
     Args:
-        delay: seconds that each reply takes.
-        longest: prompts of more words than this fail, as those beyond a model's context do; 0 for no limit.
-        dies_after: raise after so many replies of this process, as a dead engine does; 0 never.
-        settings: what the engine that it stands in for would take; not used.
+        delay: Seconds per reply.
+        longest: Longest prompt in words, like a context window; longer ones fail. 0: no limit.
+        dies_after: Replies after which it raises, like a dead engine; 0: never.
+        settings: Settings of the replaced engine; unused.
     """
 
     def __init__(
@@ -129,7 +134,7 @@ class LabelWritingTeacher:
             zlib.crc32(name.encode()): sum(word in keys for word in words)
             for name, keys in KEYWORDS.items()
         }
-        # A little noise of the text's own, so that no two texts are scored alike.
+        # A little noise per text, so that no two texts have the same scores.
         noise = [random.Random(f"{choice} {text}").random() for choice in request.choices]
         return tuple(
             -4.0 + 1.5 * hits.get(choice, 0) + 0.2 * extra
@@ -140,7 +145,7 @@ class LabelWritingTeacher:
         rng = random.Random(f"{request.seed} {request.prompt}")
         if re.search(r"\n\d+\.$", request.prompt) is None:
             return f" takes one topic for another when a text says {rng.choice(_FILLERS)}"
-        # Above the numbered demonstrations stands the line that names the class.
+        # The line above the numbered demonstrations names the class.
         heading = re.split(r"\n1\.", request.prompt)[0].splitlines()[-1]
         asked = [word for word in re.findall(r"\w+", heading) if word in KEYWORDS]
         name = asked[0] if asked else rng.choice(sorted(KEYWORDS))

@@ -1,17 +1,13 @@
-"""A student and a data set so small that a whole run takes a second or two."""
+"""A tiny student and a small data set, for whole runs of one or two seconds."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.helpers.teachers import KEYWORDS
-
-if TYPE_CHECKING:
-    from tutelage.teacher.base import Reply
-    from tutelage.timeline import Position
 
 SAMPLE = Path(__file__).parents[2] / "src" / "tutelage" / "data" / "samples" / "snips_intent"
 WORDS = {
@@ -23,7 +19,7 @@ WORDS = {
     "SearchCreativeWork": "search",
     "SearchScreeningEvent": "cinema",
 }
-"""The shipped sample's labels, and the words that the small data set has for them."""
+"""Labels of the shipped sample, and their names in the small data set."""
 
 
 def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
@@ -35,7 +31,10 @@ def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
 
 
 def small_data(folder: Path, train: int = 12, validation: int = 4, test: int = 6) -> Path:
-    """So many texts of each class from the shipped sample; the labels are the words that the scripted teacher knows."""
+    """Writes a data folder from the shipped sample, with the labels of the scripted teacher.
+
+    ``train``, ``validation`` and ``test`` are numbers of texts per class.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for split, source, count in (
         ("train", "pool", train),
@@ -56,7 +55,7 @@ def small_data(folder: Path, train: int = 12, validation: int = 4, test: int = 6
 
 
 def tiny_student(folder: Path) -> Path:
-    """A tiny BERT that knows the small data's most frequent words."""
+    """A tiny BERT whose vocabulary has the most frequent words of the small data."""
     from tests.helpers.tiny_student import tiny_encoder
 
     words: dict[str, int] = {}
@@ -70,7 +69,10 @@ def tiny_student(folder: Path) -> Path:
 
 
 def scripted(student: Path, data: Path, cache: Path, **teacher: object) -> list[str]:
-    """Overrides of a run with the tiny student, the small data and the scripted teacher; ``teacher`` are the teacher's own settings."""
+    """Overrides of a run with the tiny student, the small data and the scripted teacher.
+
+    ``teacher`` are settings of the teacher.
+    """
     return [
         "data=files",
         f"data.path={data}",
@@ -95,41 +97,26 @@ EVOKD = (
     "training.round_epochs=2",
     "training.final_epochs=1",
 )
-"""EvoKD of two small rounds."""
-
-
-class Silent:
-    """A watcher that shows nothing."""
-
-    def phase(self, name: str, round: int, total: int) -> None:
-        pass
-
-    def reply(self, reply: Reply) -> None:
-        pass
-
-    def progress(self, done: int, total: int) -> None:
-        pass
-
-    def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
-        pass
+"""Overrides of two small EvoKD rounds."""
 
 
 def grow(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """One run in ``path`` without Hydra's job, display and report; its result."""
+    """Runs in ``path`` without Hydra's job, display and report; returns the result."""
     from tutelage.config.compose import compose_config
+    from tutelage.progress import NoProgress
     from tutelage.run import run
 
     config = compose_config(overrides)
-    return run(config, path, Silent(), "the command that goes on", resume=bool(config.resume))
+    return run(config, path, NoProgress(), "the resume command", resume=bool(config.resume))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines."""
+    """Reads a JSON Lines file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def accuracies(folder: Path) -> list[tuple[int, float, float | None]]:
-    """Round, dev and test accuracy of each line of a run's metrics; None where test was not looked at."""
+    """Round, dev accuracy and test accuracy (None if not measured) per line of metrics.jsonl."""
     found = lines(folder / "metrics.jsonl")
     return [
         (line["round"], line["dev"]["accuracy"], line["test"] and line["test"]["accuracy"])
@@ -137,8 +124,8 @@ def accuracies(folder: Path) -> list[tuple[int, float, float | None]]:
     ]
 
 
-def undrawn(folder: Path) -> Path:
-    """Stands in for the report of a run, whose figures take several times as long as the run; the report has tests of its own."""
+def skip_report(folder: Path) -> Path:
+    """Stands in for ``write_report``, which takes several times as long as a small run."""
     page = folder / "report.html"
     page.write_text("not drawn in this test\n", encoding="utf-8")
     return page

@@ -1,4 +1,4 @@
-"""A BERT of a few hundred weights with a tokenizer of a few words, as a Hugging Face folder."""
+"""A tiny BERT with a tokenizer of a few words, saved as a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789"
-CLASSROOM = (*(name.lower() for name in NAMES), *WORDS)
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+KNOWN_WORDS = (*(name.lower() for name in NAMES), *WORDS)
 
 
 def tiny_tokenizer(
-    words: Iterable[str] = CLASSROOM, max_positions: int = 64
+    words: Iterable[str] = KNOWN_WORDS, max_positions: int = 64
 ) -> PreTrainedTokenizerFast:
     """WordPiece over ``words``, digits and letters."""
-    pieces = dict.fromkeys([*SPECIAL, *words, *SIGNS, *(f"##{sign}" for sign in SIGNS)])
+    pieces = dict.fromkeys([*SPECIAL, *words, *CHARACTERS, *(f"##{sign}" for sign in CHARACTERS)])
     inner = Tokenizer(
         WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]")
     )
@@ -45,9 +45,9 @@ def tiny_tokenizer(
 
 
 def tiny_encoder(
-    folder: Path, seed: int = 0, words: Iterable[str] = CLASSROOM, max_positions: int = 64
+    folder: Path, seed: int = 0, words: Iterable[str] = KNOWN_WORDS, max_positions: int = 64
 ) -> Path:
-    """Write the encoder and its tokenizer into ``folder``: one layer, 16 wide, randomly initialised."""
+    """Saves an encoder (one layer, width 16, random weights) and its tokenizer in ``folder``."""
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer(words, max_positions)
     config = BertConfig(
@@ -66,7 +66,7 @@ def tiny_encoder(
 def tiny_network(
     folder: Path, pooling: Any = "mean", head_dropout: float = 0.0, seed: int = 1
 ) -> Any:
-    """A classifier over the classroom's labels, from the encoder in ``folder``."""
+    """A classifier over the labels of :mod:`tests.helpers.classification`."""
     from tutelage.student.checkpoint import new_classifier
 
     torch.manual_seed(seed)

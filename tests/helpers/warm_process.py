@@ -1,9 +1,10 @@
-"""A process that has imported everything and forks one child a command, so that a test can kill runs without paying for imports.
+"""A process with all imports done that forks a child per command, so tests can kill runs cheaply.
 
     python -m tests.helpers.warm_process
 
-It reads JSON lines: {"argv": [...], "folder": cwd, "environment": {...}, "printed": path} starts ``tutelage argv`` and answers {"pid": n};
-{"wait": n} answers {"code": exit code, negative for a signal} once that child has ended.
+It reads JSON lines. ``{"argv": [...], "folder": cwd, "environment": {...}, "printed": path}``
+starts ``tutelage argv`` and answers ``{"pid": n}``. ``{"wait": n}`` waits for that child and
+answers ``{"code": exit code}``, which is negative for a signal.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def serve() -> None:
     from tutelage.config.compose import compose_config
     from tutelage.report import html
 
-    # Each child would otherwise pay for these again.
+    # Import everything once, so that no child has to.
     for module in pkgutil.walk_packages(tutelage.__path__, "tutelage."):
         if not module.name.endswith(("vllm_child", "wandb_child", "cli")):
             import_module(module.name)
@@ -61,9 +62,9 @@ def serve() -> None:
         )
     )
     compose_defaults_once()
-    compose_config(["data=files", "teacher=local", "seed=1", "method.rounds=1"])
+    compose_config(["data=files", "data.path=none", "teacher=local", "seed=1", "method.rounds=1"])
     torch.set_num_threads(1)
-    html.write_report = tiny.undrawn
+    html.write_report = tiny.skip_report
     print("{}", flush=True)
     for line in sys.stdin:
         command = json.loads(line)

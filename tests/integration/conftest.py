@@ -1,6 +1,7 @@
-"""One real engine for the whole session (a test that needs one of its own hands this one's memory over first), and the two kinds of task.
+"""One real engine for the whole session, and the two tasks.
 
-A handed-over engine starts again when it is asked, which takes half a minute: files that share it come before those that end it.
+A test with an engine of its own must first free the memory of this one. The shared engine then
+restarts at its next request, which takes half a minute, so the files that share it run first.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.tasks import Kind, kind_of
+from tests.helpers.tasks import TaskSetup, task_setup
 
 from tutelage.assets import ensure_asset
 from tutelage.teacher.base import GenerateRequest, Reply, Request, Sampling, ScoreRequest
@@ -31,7 +32,7 @@ def engine(embedded_teacher: str) -> Iterator[VllmTeacher]:
 
 @pytest.fixture(scope="session")
 def reference(engine: VllmTeacher) -> tuple[list[Request], list[Reply]]:
-    """A score and a text, and what the engine says to them; asked for while it is there, for tests that run without it."""
+    """A score and a generation request with the engine's replies, for tests without the engine."""
     prompt = "Text: play some jazz\nTopic: music\n\nText: will it rain\nTopic:"
     choices = tuple(ids[0] for ids in engine.tokenize([" music", " weather"]))
     greedy = Sampling(temperature=0.0, max_tokens=6)
@@ -50,8 +51,8 @@ def kind(
     ner_student: Path,
     ner_data: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Kind:
-    """Each task in turn, with a cache of its own for the module's runs."""
+) -> TaskSetup:
+    """Each task in turn, with one cache for all runs of the module."""
     cache = tmp_path_factory.mktemp("cache") / "replies.sqlite"
     network, data = (ner_student, ner_data) if request.param == "ner" else (student, small_data)
-    return kind_of(request.param, network, data, cache)
+    return task_setup(request.param, network, data, cache)

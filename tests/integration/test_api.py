@@ -14,7 +14,9 @@ from tutelage.errors import ConfigError, RunError
 
 
 def test_import_is_light() -> None:
-    code = "import sys, tutelage; print([m for m in ('torch', 'hydra', 'numpy') if m in sys.modules])"
+    code = (
+        "import sys, tutelage; print([m for m in ('torch', 'hydra', 'numpy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -38,7 +40,7 @@ def test_a_run_from_a_script(overrides: list[str], workplace: Path) -> None:
     several = tutelage.load_student(result.folder).predict(["play some music", "rain today"])
     assert one == several[:1]
     assert set(one[0]["probabilities"]) == set(result.student.labels) == set(tiny.WORDS.values())
-    # A finished run is returned as it is, and a folder is not written twice.
+    # A finished run is returned unchanged, and its folder is not written again.
     again = tutelage.train(*overrides, seed=3, resume=str(result.folder))
     assert again.values == result.values
     with pytest.raises(RunError, match="holds a run already"):

@@ -1,4 +1,4 @@
-"""What a run says about data and settings that cannot be used: one message, a code, and nothing answered is lost."""
+"""Unusable data and settings: one message, an exit code, and no lost replies."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from tests.helpers.bad_data import (
     MUSIC,
     WEATHER,
-    cached,
-    fails,
+    assert_fails,
+    cached_replies,
     good_folder,
     rows,
+    run_overrides,
     two_classes,
-    words_of,
 )
 from tests.helpers.teachers import ASKS
 from tests.helpers.tiny import grow, lines, write_jsonl
@@ -32,11 +32,11 @@ def folder(workplace: Path) -> Path:
 
 @pytest.fixture
 def words(student: Path, folder: Path, workplace: Path) -> list[str]:
-    return words_of(student, folder, workplace)
+    return run_overrides(student, folder, workplace)
 
 
 def test_a_missing_folder(tutelage, workplace, words):
-    fails(
+    assert_fails(
         tutelage,
         workplace,
         [*words, "data.path=mone"],
@@ -97,11 +97,11 @@ def test_a_file_that_cannot_be_used(tutelage, workplace, folder, words, name, co
         (folder / name).unlink()
     else:
         (folder / name).write_text(content)
-    if not said:  # one class everywhere
+    if not said:  # all rows have one class
         for split in ("validation", "test"):
             write_jsonl(folder / f"{split}.jsonl", rows((f"a {split} text", "music")))
         said = ("A classifier needs at least two labels", "only 'music'", "Check data.label_column")
-    fails(tutelage, workplace, words, 3, *said)
+    assert_fails(tutelage, workplace, words, 3, *said)
     assert not (workplace / "replies.sqlite").exists()
 
 
@@ -112,7 +112,8 @@ def test_a_file_that_cannot_be_used(tutelage, workplace, folder, words, name, co
             "train.jsonl",
             {"text": "Bank of Rome fell", "spans": [[0, 12, "ORG"], [8, 12, "LOC"]]},
             (
-                "train.jsonl:1: the spans [0, 12) 'Bank of Rome' (ORG) and [8, 12) 'Rome' (LOC) overlap",
+                "train.jsonl:1: the spans [0, 12) 'Bank of Rome' (ORG) and [8, 12) 'Rome' (LOC) "
+                "overlap",
                 "Keep one of them",
             ),
         ),
@@ -138,7 +139,7 @@ def test_a_marking_that_cannot_be_used(tutelage, workplace, folder, ner_student,
     for split, who in (("train", "Ada"), ("validation", "Olga"), ("test", "Piet")):
         write_jsonl(folder / f"{split}.jsonl", [{"tokens": [who, "left"], "tags": ["B-PER", "O"]}])
     write_jsonl(folder / name, [row])
-    fails(
+    assert_fails(
         tutelage,
         workplace,
         scripted_ner(ner_student, folder, workplace / "replies.sqlite"),
@@ -158,7 +159,7 @@ def test_a_file_that_is_not_utf_8_and_the_way_out(tutelage, workplace, folder, w
     ]
     content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     (folder / "train.jsonl").write_bytes(content.encode("cp1252"))
-    fails(
+    assert_fails(
         tutelage,
         workplace,
         words,
@@ -262,11 +263,11 @@ def test_without_codes_the_colliding_labels_are_named(tutelage, workplace, folde
         "Give other words in data.labels",
         "labelling.allow_codes=true",
     )
-    fails(tutelage, workplace, [*words, "labelling.allow_codes=false"], 2, *said)
+    assert_fails(tutelage, workplace, [*words, "labelling.allow_codes=false"], 2, *said)
 
 
 def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, words):
-    fails(
+    assert_fails(
         tutelage,
         workplace,
         [*words, "name=many", "shots=9"],
@@ -280,7 +281,7 @@ def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, words):
 
 
 def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, words):
-    fails(
+    assert_fails(
         tutelage,
         workplace,
         [*words, "budget.tokens=50"],
@@ -288,12 +289,12 @@ def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, words):
         "budget.tokens=50 is smaller than one round",
         "Raise it",
     )
-    assert cached(workplace / "replies.sqlite") > 0
+    assert cached_replies(workplace / "replies.sqlite") > 0
 
 
 def test_a_loss_that_is_no_number(tutelage, workplace, words):
     said = ("The student's loss became nan in round 0", "Lower student.learning_rate (now 1e+30)")
-    fails(
+    assert_fails(
         tutelage,
         workplace,
         [*words, "student.learning_rate=1e30", "training.start_epochs=3"],
@@ -329,14 +330,14 @@ def test_prompts_too_long_for_the_teacher_fail_one_by_one_and_the_run_goes_on(wo
     analyses = sum(not record["analysis"] for record in growth)
     assert len(failed) + analyses == result["requests"]["failed"]
     assert (
-        cached(workplace / "other.sqlite")
+        cached_replies(workplace / "other.sqlite")
         == result["requests"]["all"] - result["requests"]["failed"]
     )
 
 
 def test_an_engine_that_dies_leaves_what_it_answered(tutelage, workplace, words, monkeypatch):
     monkeypatch.setenv(ASKS, str(workplace / "asks"))
-    fails(
+    assert_fails(
         tutelage,
         workplace,
         [*words, "+teacher.dies_after=11"],
@@ -345,5 +346,7 @@ def test_an_engine_that_dies_leaves_what_it_answered(tutelage, workplace, words,
         "what was answered is in the cache",
     )
     assert (
-        cached(workplace / "replies.sqlite") == 11 == len((workplace / "asks").read_text().split())
+        cached_replies(workplace / "replies.sqlite")
+        == 11
+        == len((workplace / "asks").read_text().split())
     )

@@ -1,4 +1,4 @@
-"""Everything that a run is made of, for each task alike: methods, selectors, resuming, the folder, the report and the other verbs."""
+"""Methods, selectors, resuming, the run folder, the report and other verbs, for both tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 from tests.helpers.documented import missing_and_unknown
 from tests.helpers.multirun import command, environment, jobs, times
-from tests.helpers.tasks import Kind
+from tests.helpers.tasks import TaskSetup
 from tests.helpers.tiny import accuracies, grow, lines
 from tests.helpers.tiny_ner import EVOKD_NER, scripted_ner
 
@@ -23,12 +23,12 @@ from tutelage.records import Row
 from tutelage.tasks.spans import read_spans, strict_tags
 
 NAMED = "then left with Clara Dune near Port Ember"
-"""A text with a person and a place of the scripted teacher's."""
+"""A text with a person and a place known to the scripted teacher."""
 
 
 HERE = {"train", "plan", "predict", "report"}
 BESIDE = {"reproduce": "test_reproduce.py", "wandb-dashboard": "test_wandb.py"}
-"""Verbs of both tasks that other files hold."""
+"""Verbs of both tasks with tests in other files."""
 WITHOUT_A_TASK = {"assets", "serve", "doctor"}
 
 
@@ -38,8 +38,8 @@ def test_every_verb_is_here_or_beside_or_knows_no_task(tutelage):
 
 
 @pytest.fixture(scope="module")
-def finished(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one run of EvoKD with everything beside it."""
+def finished(kind: TaskSetup, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished EvoKD run with reference scores and report."""
     from tutelage.report.html import write_report
 
     folder = tmp_path_factory.mktemp("finished") / "run"
@@ -61,7 +61,7 @@ def test_every_documented_file_is_there_and_no_other(finished: Path):
     assert not (finished / "checkpoints").exists()
 
 
-def test_the_numbers_are_the_task_s_own(kind: Kind, finished: Path):
+def test_the_numbers_are_the_task_s_own(kind: TaskSetup, finished: Path):
     manifest, result = read(finished, "manifest.json"), read(finished, "result.json")
     first, second = (metric["key"] for metric in result["metrics"])
     assert manifest["task"] == kind.task
@@ -88,14 +88,14 @@ def test_the_numbers_are_the_task_s_own(kind: Kind, finished: Path):
         )
 
 
-def test_rows_keep_what_was_asked_and_every_rejection_its_reason(kind: Kind, finished: Path):
+def test_rows_keep_what_was_asked_and_every_rejection_its_reason(kind: TaskSetup, finished: Path):
     grown = [row for row in rows(finished) if row.source != "gold"]
     assert len(grown) == 28
     assert all(bool(row.reason) is not row.accepted for row in grown)
     for row in grown:
         if kind.task == "ner" and row.accepted:
             spans = read_spans(row.target)
-            # A text about words that are no name need not hold one.
+            # A text about words that are not a name may have no entity.
             assert row.asked in {span.type for span in spans} or "no_name" in row.detail
             assert len(row.entity_confidence) == len(spans)
             assert spans[-1].end <= len(row.text.split(" "))
@@ -106,13 +106,13 @@ def test_rows_keep_what_was_asked_and_every_rejection_its_reason(kind: Kind, fin
         assert growth["rejected"] == sum(not row.accepted for row in grown if row.round == round)
 
 
-def test_the_report_is_drawn(kind: Kind, finished: Path):
+def test_the_report_is_drawn(kind: TaskSetup, finished: Path):
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "entity F1" in page if kind.task == "ner" else "macro-F1" in page
     assert len(list((finished / "figures").glob("*.png"))) >= 5
 
 
-def test_the_report_is_drawn_again_by_its_verb(kind: Kind, finished: Path, tutelage):
+def test_the_report_is_drawn_again_by_its_verb(kind: TaskSetup, finished: Path, tutelage):
     before = (finished / "report.html").read_text(encoding="utf-8")
     (finished / "report.html").unlink()
     ended = tutelage("report", str(finished))
@@ -120,7 +120,7 @@ def test_the_report_is_drawn_again_by_its_verb(kind: Kind, finished: Path, tutel
     assert (finished / "report.html").read_text(encoding="utf-8") == before
 
 
-def test_the_student_labels_texts(kind: Kind, finished: Path, tutelage):
+def test_the_student_labels_texts(kind: TaskSetup, finished: Path, tutelage):
     ended = tutelage("predict", str(finished), NAMED)
     assert ended.code == 0, ended.err
     (said,) = [json.loads(line) for line in ended.out.splitlines()]
@@ -135,7 +135,7 @@ def test_the_student_labels_texts(kind: Kind, finished: Path, tutelage):
         assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: Kind, workplace: Path, tutelage):
+def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: TaskSetup, workplace: Path, tutelage):
     words = [
         *kind.base(),
         "teacher.cache=none.sqlite",
@@ -172,7 +172,7 @@ def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: Kind, workplace: Pat
     assert (folder / "tables" / "arms.csv").is_file()
 
 
-def test_a_plan_tells_what_a_round_asks(kind: Kind, tutelage):
+def test_a_plan_tells_what_a_round_asks(kind: TaskSetup, tutelage):
     ended = tutelage("plan", *kind.base(), *kind.evokd)
     assert ended.code == 0, ended.err
     flat = " ".join(ended.out.split())
@@ -183,7 +183,7 @@ def test_a_plan_tells_what_a_round_asks(kind: Kind, tutelage):
 
 
 @pytest.mark.parametrize("method", ["shots", "supervised"])
-def test_the_floor_and_the_ceiling_ask_no_teacher(kind: Kind, workplace: Path, method: str):
+def test_the_floor_and_the_ceiling_ask_no_teacher(kind: TaskSetup, workplace: Path, method: str):
     result = grow(
         workplace / "run",
         [
@@ -202,11 +202,11 @@ def test_the_floor_and_the_ceiling_ask_no_teacher(kind: Kind, workplace: Path, m
 
 
 @pytest.mark.parametrize("selector", ["scored", "agreement", "class_share"])
-def test_each_selector_judges_what_was_labelled(kind: Kind, workplace: Path, selector: str):
+def test_each_selector_judges_what_was_labelled(kind: TaskSetup, workplace: Path, selector: str):
     short = [
         "training.start_epochs=1",
         "training.round_epochs=1",
-    ]  # what is asserted is made before the student learns it
+    ]  # the asserted rows exist before the student trains on them
     grow(workplace / "run", [*kind.base(), *kind.evokd, *short, f"selector={selector}"])
     judged = [row for row in rows(workplace / "run") if row.distribution is not None]
     asked = {row.id: "O" if "no_name" in row.detail else row.asked for row in judged}
@@ -228,14 +228,14 @@ def test_each_selector_judges_what_was_labelled(kind: Kind, workplace: Path, sel
 @pytest.mark.parametrize(
     "name", ["no_analysis", "no_correct", "no_easy", "no_feedback", "no_review", "no_separation"]
 )
-def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: Path):
+def test_an_ablation_takes_away_its_one_thing(kind: TaskSetup, name: str, workplace: Path):
     folder = workplace / "run"
-    # A value that undoes the ablation is refused, so the one that it changes is left out.
+    # A value undoing the ablation is refused, so the override of the ablated setting is dropped.
     small = [
         word for word in kind.evokd if not (name == "no_easy" and word.startswith("method.n_easy"))
     ]
     review = [] if name == "no_review" else ["training.review_every=1"]
-    # So that some is wrong and some right: an encoder that has seen nothing marks nothing.
+    # Train a little, for some correct and some wrong tags: an untrained encoder tags nothing.
     few = [
         "training.round_epochs=1",
         f"training.start_epochs={15 if kind.task == 'ner' else 1}",
@@ -277,13 +277,15 @@ def test_an_ablation_takes_away_its_one_thing(kind: Kind, name: str, workplace: 
     ],
     ids=str,
 )
-def test_the_settings_that_are_off_by_default_run(kind: Kind, words: list[str], workplace: Path):
+def test_the_settings_that_are_off_by_default_run(
+    kind: TaskSetup, words: list[str], workplace: Path
+):
     result = grow(workplace / "run", [*kind.base(), *kind.evokd, "training.start_epochs=1", *words])
     assert result["rounds"] == 2
     assert result["rows"]["accepted"] > kind.gold
 
 
-def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(kind: Kind, workplace: Path):
+def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(kind: TaskSetup, workplace: Path):
     rates = ["student.learning_rate=1e-9", "student.head_learning_rate=1e-9"]
     result = grow(
         workplace / "run",
@@ -294,7 +296,7 @@ def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(kind: Kind, wor
     assert result["gold_labels"]["dev"] == kind.dev
 
 
-def test_a_run_may_end_with_the_student_that_did_best_on_dev(kind: Kind, workplace: Path):
+def test_a_run_may_end_with_the_student_that_did_best_on_dev(kind: TaskSetup, workplace: Path):
     words = [
         *kind.base(),
         *kind.evokd,
@@ -314,7 +316,7 @@ def test_a_run_may_end_with_the_student_that_did_best_on_dev(kind: Kind, workpla
 
 @pytest.mark.parametrize("left", [5, 30])
 def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(
-    kind: Kind, finished: Path, workplace: Path, left: int
+    kind: TaskSetup, finished: Path, workplace: Path, left: int
 ):
     whole, folder = read(finished, "result.json"), workplace / "run"
     words = [*kind.evokd, "teacher.cache=replies.sqlite"]
@@ -330,7 +332,7 @@ def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(
 
 
 def test_the_teacher_is_measured_beside_a_method_that_never_asks_it(
-    kind: Kind, finished: Path, workplace: Path
+    kind: TaskSetup, finished: Path, workplace: Path
 ):
     words = ["method=shots", "training.start_epochs=1", "evaluate.teacher=true"]
     result = grow(workplace / "run", [*kind.base(), *words])

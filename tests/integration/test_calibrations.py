@@ -1,4 +1,4 @@
-"""Every calibration in a whole run, for each task alike, and the gold labels that it uses."""
+"""Every calibration in a whole run for both tasks, and its use of gold labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.helpers.tasks import Kind
+from tests.helpers.tasks import TaskSetup
 from tests.helpers.tiny import grow
 
 
@@ -24,9 +24,9 @@ from tests.helpers.tiny import grow
     ids=str,
 )
 def test_every_calibration_runs_and_its_labels_are_counted(
-    kind: Kind, words: list[str], workplace: Path
+    kind: TaskSetup, words: list[str], workplace: Path
 ):
-    # The last of the types is followed by none.
+    # The label space is the types, then none.
     known = "[0.1,0.1,0.1,0.7]" if kind.task == "ner" else "[0.4,0.1,0.1,0.1,0.1,0.1,0.1]"
     short = [
         "method.rounds=1",

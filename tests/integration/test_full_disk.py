@@ -1,4 +1,4 @@
-"""A run on a disk that fills up: it says so, keeps what was answered, and resumes to what it would have been."""
+"""A run on a full disk reports it, keeps all replies, and resumes to the undisturbed result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.bad_data import cached, fails, good_folder, words_of
+from tests.helpers.bad_data import assert_fails, cached_replies, good_folder, run_overrides
 from tests.helpers.teachers import ASKS
 from tests.helpers.tiny import grow
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_report")
 
 @pytest.fixture
 def words(student: Path, workplace: Path) -> list[str]:
-    return words_of(student, good_folder(workplace / "mine"), workplace)
+    return run_overrides(student, good_folder(workplace / "mine"), workplace)
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def test_a_disk_too_full_for_the_pool(tutelage, workplace, words, undisturbed, m
 
     def full(descriptor: int, data: bytes) -> None:
         written.append(data)
-        if len(written) == 2:  # the shots fit, the first round does not
+        if len(written) == 2:  # there is space for the shots, but not for the first round
             write(descriptor, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
         write(descriptor, data)
 
     with monkeypatch.context() as patch:
         patch.setattr(pool_module, "_write_all", full)
-        fails(
+        assert_fails(
             tutelage,
             workplace,
             words,
@@ -51,7 +51,7 @@ def test_a_disk_too_full_for_the_pool(tutelage, workplace, words, undisturbed, m
             "Free some disk space",
         )
     answered = len((workplace / "asks").read_text().split())
-    assert cached(workplace / "replies.sqlite") == answered > 0
+    assert cached_replies(workplace / "replies.sqlite") == answered > 0
     ended = tutelage("train", *words, "resume=true")
     assert ended.code == 0, ended.err
     run = next(workplace.glob("outputs/*/*"))
@@ -70,9 +70,7 @@ def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, 
     def small(store: CacheStore) -> None:
         prepare(store)
         (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-        store._db.execute(
-            f"PRAGMA max_page_count={pages + 1}"
-        )  # SQLite itself then says that the disk is full
+        store._db.execute(f"PRAGMA max_page_count={pages + 1}")  # SQLite then reports a full disk
 
     with monkeypatch.context() as patch:
         patch.setattr(CacheStore, "_prepare", small)
@@ -81,9 +79,9 @@ def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, 
             "free some space",
             "Every earlier reply is kept",
         )
-        fails(tutelage, workplace, words, 5, *said)
+        assert_fails(tutelage, workplace, words, 5, *said)
     answered = len((workplace / "asks").read_text().split())
-    assert cached(workplace / "replies.sqlite") == answered - 1
+    assert cached_replies(workplace / "replies.sqlite") == answered - 1
     assert tutelage("train", *words, "resume=true").code == 0
     result = json.loads(next(workplace.glob("outputs/*/*/result.json")).read_text())
     assert result["pool_hash"] == undisturbed["pool_hash"]

@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed and resumed: they end as the undisturbed one does, and nothing is paid twice but what was in flight."""
+"""Stopped or killed runs resume to the undisturbed result; only requests in flight repeat."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.helpers.tiny import accuracies, lines
 
 ROOT = Path(__file__).parents[2]
 DELAY = 0.01
-"""Seconds that a reply takes: long enough that a signal falls between two."""
+"""Seconds per reply, long enough for a signal to arrive between two."""
 
 
 class Runs:
-    """Starts commands in children of one warm process."""
+    """Starts commands in children of a process with all imports done."""
 
     def __init__(self) -> None:
         self._server: subprocess.Popen[str] | None = None
@@ -49,7 +49,7 @@ class Runs:
         return code
 
     def clear(self) -> None:
-        """End what a failed test left; its process may owe an answer, so the next test gets another."""
+        """Kills the children of a failed test, and closes a process that may owe an answer."""
         if self._running:
             for pid in self._running:
                 with contextlib.suppress(ProcessLookupError):
@@ -93,7 +93,7 @@ def runs(all_runs: Runs) -> Iterator[Runs]:
 
 @pytest.fixture(scope="module")
 def words(student: Path, small_data: Path) -> list[str]:
-    """The command of every run here; its cache lies in the working directory."""
+    """Overrides of every run here; the cache is in the working directory."""
     given = tiny.scripted(student, small_data, Path("replies.sqlite"), delay=DELAY)
     stages = ["training.final_epochs=4", "evaluate.test_every_round=true"]
     return [
@@ -108,14 +108,14 @@ def words(student: Path, small_data: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(all_runs: Runs, words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    index = tmp_path_factory.mktemp("undisturbed")
-    assert all_runs.wait(all_runs.start(index, *words)) == 0, (index / "printed.txt").read_text()
-    return index
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert all_runs.wait(all_runs.start(folder, *words)) == 0, (folder / "printed.txt").read_text()
+    return folder
 
 
 @pytest.fixture(scope="module")
 def ner_words(ner_student: Path, ner_data: Path) -> list[str]:
-    """The same for named entities."""
+    """The same for entities."""
     return [
         "train",
         *tiny_ner.scripted_ner(ner_student, ner_data, Path("replies.sqlite"), delay=DELAY),
@@ -127,44 +127,44 @@ def ner_words(ner_student: Path, ner_data: Path) -> list[str]:
 def undisturbed_ner(
     all_runs: Runs, ner_words: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    index = tmp_path_factory.mktemp("undisturbed-ner")
-    assert all_runs.wait(all_runs.start(index, *ner_words)) == 0, (
-        index / "printed.txt"
+    folder = tmp_path_factory.mktemp("undisturbed-ner")
+    assert all_runs.wait(all_runs.start(folder, *ner_words)) == 0, (
+        folder / "printed.txt"
     ).read_text()
-    return index
+    return folder
 
 
-def run_folder(index: Path) -> Path:
-    found = [path.parent for path in index.glob("outputs/files-evokd/*/status.json")]
+def run_folder(folder: Path) -> Path:
+    found = [path.parent for path in folder.glob("outputs/files-evokd/*/status.json")]
     assert len(found) == 1, f"{found}: a resumed run goes on in its own folder"
     return found[0]
 
 
-def asked(index: Path) -> list[str]:
-    return (index / "asks").read_text().split() if (index / "asks").exists() else []
+def asked(folder: Path) -> list[str]:
+    return (folder / "asks").read_text().split() if (folder / "asks").exists() else []
 
 
-def status(index: Path) -> dict[str, Any]:
-    """The status of the place's run, {} before there is one."""
-    for path in index.glob("outputs/files-evokd/*/status.json"):
+def status(folder: Path) -> dict[str, Any]:
+    """status.json of the run in ``folder``; {} before it exists."""
+    for path in folder.glob("outputs/files-evokd/*/status.json"):
         return dict(json.loads(path.read_text()))
     return {}
 
 
-def until(moment: Callable[[], bool], index: Path) -> None:
-    """Wait for a moment of the run in ``index``."""
+def until(moment: Callable[[], bool], folder: Path) -> None:
+    """Waits for a moment of the run in ``folder``."""
     end = time.monotonic() + 60
     while not moment():
-        assert status(index).get("state") not in ("done", "failed"), (
-            f"the run was over before the moment came: {status(index)}"
+        assert status(folder).get("state") not in ("done", "failed"), (
+            f"the run was over before the moment came: {status(folder)}"
         )
-        assert time.monotonic() < end, f"the moment never came; the run stands at {status(index)}"
+        assert time.monotonic() < end, f"the moment never came; the run stands at {status(folder)}"
         time.sleep(0.001)
 
 
-def ends_alike(index: Path, undisturbed: Path) -> None:
-    """The run of ``index`` is done and is the undisturbed one."""
-    mine, other = run_folder(index), run_folder(undisturbed)
+def ends_alike(folder: Path, undisturbed: Path) -> None:
+    """Asserts that the run in ``folder`` is done and equals the undisturbed one."""
+    mine, other = run_folder(folder), run_folder(undisturbed)
     result, wanted = (json.loads((folder / "result.json").read_text()) for folder in (mine, other))
     assert json.loads((mine / "status.json").read_text())["state"] == "done"
     for key in (
@@ -193,16 +193,16 @@ def ends_alike(index: Path, undisturbed: Path) -> None:
 
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
-    "before the first reply": lambda index: len(asked(index)) >= 1,
-    "while round 1 is written": lambda index: len(asked(index)) >= 9,
-    "while the student starts": lambda index: status(index).get("phase") == "training",
-    "while the student learns round 1": lambda index: (
-        (status(index).get("phase"), status(index).get("round")) == ("training", 1)
+    "before the first reply": lambda folder: len(asked(folder)) >= 1,
+    "while round 1 is written": lambda folder: len(asked(folder)) >= 9,
+    "while the student starts": lambda folder: status(folder).get("phase") == "training",
+    "while the student learns round 1": lambda folder: (
+        (status(folder).get("phase"), status(folder).get("round")) == ("training", 1)
     ),
-    "while the student learns everything": lambda index: (
-        (status(index).get("phase"), status(index).get("round")) == ("training", 3)
+    "while the student learns everything": lambda folder: (
+        (status(folder).get("phase"), status(folder).get("round")) == ("training", 3)
     ),
-    "while the teacher is measured": lambda index: status(index).get("phase") == "teacher alone",
+    "while the teacher is measured": lambda folder: status(folder).get("phase") == "teacher alone",
 }
 
 
@@ -266,7 +266,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_command_works(
         tmp_path / "printed.txt"
     ).read_text()
     ends_alike(tmp_path, undisturbed)
-    # The request in flight was finished before the run stopped, so nothing at all is computed twice.
+    # The request in flight finished before the run stopped, so no request is computed twice.
     assert sorted(asked(tmp_path)) == sorted(asked(undisturbed))
 
 
@@ -290,7 +290,7 @@ def test_a_second_ctrl_c_ends_at_once(runs: Runs, words, tmp_path: Path):
     until(lambda: len(asked(tmp_path)) >= 1, tmp_path)
     began = time.monotonic()
     os.kill(pid, signal.SIGINT)
-    time.sleep(1.5)  # two that a busy machine delivers together are one
+    time.sleep(1.5)  # a busy machine may merge two signals sent together
     os.kill(pid, signal.SIGINT)
     assert runs.wait(pid) == 130
     assert time.monotonic() - began < 25
@@ -308,7 +308,7 @@ def test_a_finished_run_is_not_run_again(runs: Runs, words, undisturbed: Path):
 
 
 def test_the_installed_command_answers_ctrl_c_too(words, tmp_path: Path):
-    """A process of its own from the first import on, as a shell starts it."""
+    """A separate process, as started from a shell."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     environment = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""LocalTeacher on the embedded model, and that it agrees with vLLM."""
+"""LocalTeacher on the embedded model, and its agreement with vLLM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ HOT = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_tokens=6)
 @pytest.fixture(scope="module")
 def teacher(embedded_teacher):
     threads = torch.get_num_threads()
-    # One thread: with two, a busy neighbour on one core makes each product wait at a barrier (16 times slower, measured).
+    # One thread: with two, another busy process on one core makes each matrix product wait at a
+    # barrier (measured: 16 times slower).
     torch.set_num_threads(1)
     made = LocalTeacher(embedded_teacher, batch_size=3, max_model_len=256)
     yield made

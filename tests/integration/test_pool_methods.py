@@ -1,4 +1,4 @@
-"""Methods that label a pool, every selector and every loss, for each task alike, as whole runs with the scripted teacher."""
+"""Pool methods, every selector and every loss in whole scripted runs, for both tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.helpers.tasks import Kind
+from tests.helpers.tasks import TaskSetup
 from tests.helpers.tiny import grow, lines
 
 from tutelage.config.compose import conf_directory
@@ -50,7 +50,7 @@ TRAIN = [
     "answer_difficulty",
 ]
 ACCEPT = ["scored", "agreement", "class_share"]
-"""Held by test_both_tasks.py."""
+"""Tested in test_both_tasks.py."""
 LOSSES = sorted(path.stem for path in (conf_directory() / "loss").glob("*.yaml"))
 
 
@@ -71,7 +71,7 @@ def test_every_selector_is_here_or_beside():
     }  # own: the method's
 
 
-def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: Kind, workplace: Path):
+def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: TaskSetup, workplace: Path):
     folder = workplace / "run"
     result = grow(folder, [*kind.base(), "method=llkd", "select=llkd", *SHORT])
     shares = result["share_of_data"]
@@ -91,7 +91,7 @@ def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: Kind, workplace:
     assert all(len(step["tau_teacher"]) == len(step["tau_student"]) for step in steps)
 
 
-def test_the_report_of_a_selecting_run_shows_what_was_kept(kind: Kind, workplace: Path):
+def test_the_report_of_a_selecting_run_shows_what_was_kept(kind: TaskSetup, workplace: Path):
     from tutelage.report.html import write_report
 
     folder = workplace / "run"
@@ -103,7 +103,7 @@ def test_the_report_of_a_selecting_run_shows_what_was_kept(kind: Kind, workplace
 
 
 @pytest.mark.parametrize("method", ["full_pool", "static"])
-def test_controls_learn_from_all_that_was_labelled(kind: Kind, workplace: Path, method: str):
+def test_controls_learn_from_all_that_was_labelled(kind: TaskSetup, workplace: Path, method: str):
     words = ["method.first=9"] if method == "static" else []
     result = grow(workplace / "run", [*kind.base(), f"method={method}", *words, *SHORT])
     shares = result["share_of_data"]
@@ -113,7 +113,9 @@ def test_controls_learn_from_all_that_was_labelled(kind: Kind, workplace: Path, 
 
 
 @pytest.mark.parametrize("selector", ACQUIRE)
-def test_each_acquisition_chooses_texts_without_a_label(kind: Kind, workplace: Path, selector: str):
+def test_each_acquisition_chooses_texts_without_a_label(
+    kind: TaskSetup, workplace: Path, selector: str
+):
     folder = workplace / "run"
     result = grow(folder, [*kind.base(), *ON_DEMAND, f"acquire={selector}"])
     made = rows(folder)
@@ -128,7 +130,7 @@ def test_each_acquisition_chooses_texts_without_a_label(kind: Kind, workplace: P
 
 
 def test_the_student_that_chooses_is_the_one_that_has_just_trained(
-    kind: Kind, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    kind: TaskSetup, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ):
     words = [
         *kind.base(),
@@ -137,7 +139,7 @@ def test_the_student_that_chooses_is_the_one_that_has_just_trained(
         "select=every_row",
     ]
     grow(workplace / "run", words)
-    # What was seen of a text is shared by the looks of a round, and by no others.
+    # Predictions for a text are shared within a round, and never across rounds.
     monkeypatch.setattr(PredictionCache, "fetch", lambda self, texts, run: run(texts))
     grow(workplace / "apart", words)
     assert rows(workplace / "run") == rows(workplace / "apart")
@@ -145,7 +147,7 @@ def test_the_student_that_chooses_is_the_one_that_has_just_trained(
 
 @pytest.mark.parametrize("selector", TRAIN)
 def test_each_train_selector_chooses_among_pool_rows_and_shots(
-    kind: Kind, workplace: Path, selector: str
+    kind: TaskSetup, workplace: Path, selector: str
 ):
     words = ["method=full_pool", "method.train_on_shots=true", f"selector={selector}", *SHORT]
     result = grow(workplace / "run", [*kind.base(), *words])
@@ -155,12 +157,12 @@ def test_each_train_selector_chooses_among_pool_rows_and_shots(
 
 
 @pytest.fixture(scope="module")
-def whole(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """LLKD's steps with nothing taken away."""
+def whole(kind: TaskSetup, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """LLKD's steps without ablation."""
     return gated(kind, tmp_path_factory.mktemp("whole") / "run", "none")
 
 
-def gated(kind: Kind, folder: Path, ablation: str, *words: str) -> list[dict[str, Any]]:
+def gated(kind: TaskSetup, folder: Path, ablation: str, *words: str) -> list[dict[str, Any]]:
     """The steps of an LLKD run."""
     grow(
         folder,
@@ -181,9 +183,9 @@ def kept(step: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("gate", ["teacher", "student"])
 def test_without_a_gate_llkd_s_thresholds_are_the_same_and_more_rows_pass(
-    kind: Kind, workplace: Path, gate: str
+    kind: TaskSetup, workplace: Path, gate: str
 ):
-    # The scripted teacher is as sure of one name as of another: the moving mean would hold none of them back.
+    # The scripted teacher is equally confident about all names, so a moving mean rejects none.
     words = ["select=llkd", "select.teacher_share=0.5"]
     whole, ablated = (
         gated(kind, workplace / name, name, *words) for name in ("none", f"no_{gate}_gate")
@@ -197,7 +199,7 @@ def test_without_a_gate_llkd_s_thresholds_are_the_same_and_more_rows_pass(
 
 
 def test_without_weights_llkd_s_rows_all_weigh_1(
-    kind: Kind, whole: list[dict[str, Any]], workplace: Path
+    kind: TaskSetup, whole: list[dict[str, Any]], workplace: Path
 ):
     ablated = gated(kind, workplace / "run", "no_weights")
     assert ablated[0]["kept"] == whole[0]["kept"]
@@ -206,7 +208,7 @@ def test_without_weights_llkd_s_rows_all_weigh_1(
 
 
 def test_with_global_thresholds_llkd_s_classes_have_the_same(
-    kind: Kind, whole: list[dict[str, Any]], workplace: Path
+    kind: TaskSetup, whole: list[dict[str, Any]], workplace: Path
 ):
     ablated = gated(kind, workplace / "run", "global_thresholds")
     for name in ("tau_teacher", "tau_student"):
@@ -214,7 +216,9 @@ def test_with_global_thresholds_llkd_s_classes_have_the_same(
         assert any(len({*step[name]} - {None}) > 1 for step in whole)
 
 
-def test_a_fixed_share_keeps_a_quarter_of_each_class_in_every_epoch(kind: Kind, workplace: Path):
+def test_a_fixed_share_keeps_a_quarter_of_each_class_in_every_epoch(
+    kind: TaskSetup, workplace: Path
+):
     ablated = gated(kind, workplace / "run", "fixed_share")
     assert not any("tau_teacher" in step for step in ablated)
     for epoch in range(4):
@@ -226,7 +230,7 @@ def test_a_fixed_share_keeps_a_quarter_of_each_class_in_every_epoch(kind: Kind, 
 
 
 def test_llkd_may_go_by_the_student_s_labels(
-    kind: Kind, whole: list[dict[str, Any]], workplace: Path
+    kind: TaskSetup, whole: list[dict[str, Any]], workplace: Path
 ):
     grow(
         workplace / "run",
@@ -239,14 +243,14 @@ def test_llkd_may_go_by_the_student_s_labels(
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_each_loss_trains_on_the_teacher_s_labels(kind: Kind, workplace: Path, loss: str):
+def test_each_loss_trains_on_the_teacher_s_labels(kind: TaskSetup, workplace: Path, loss: str):
     result = grow(workplace / "run", [*kind.base(), "method=full_pool", f"loss={loss}", *SHORT])
     (measured,) = lines(workplace / "run" / "metrics.jsonl")
     assert measured["train_loss"] == measured["train_loss"]
     assert result["share_of_data"]["unique"] == 1.0
 
 
-def test_llkd_s_gates_choose_among_generated_rows(kind: Kind, workplace: Path):
+def test_llkd_s_gates_choose_among_generated_rows(kind: TaskSetup, workplace: Path):
     words = ["select=llkd", "accept=scored"]
     result = grow(workplace / "run", [*kind.base(), *kind.evokd, *words])
     shares = result["share_of_data"]
@@ -256,7 +260,7 @@ def test_llkd_s_gates_choose_among_generated_rows(kind: Kind, workplace: Path):
     assert shares["used_of_offered"] == shares["unique_rows"] / shares["offered"]
 
 
-def test_full_batches_are_gathered_from_what_is_kept(kind: Kind, workplace: Path):
+def test_full_batches_are_gathered_from_what_is_kept(kind: TaskSetup, workplace: Path):
     words = [
         "method=llkd",
         "select=llkd",
@@ -278,7 +282,7 @@ def test_full_batches_are_gathered_from_what_is_kept(kind: Kind, workplace: Path
     assert len(steps) > 3, "one batch is not enough for a step"
 
 
-def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Path):
+def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: TaskSetup, workplace: Path):
     words = [*ON_DEMAND, "acquire=entropy", "labelling.candidates=[capitals,student]"]
     whole = grow(workplace / "whole", [*kind.base(), *words, "teacher.cache=a.sqlite"])
     with pytest.raises(TeacherError, match="the engine died"):
@@ -306,7 +310,8 @@ def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Pa
     [
         (
             ["method=llkd", "accept=class_share"],
-            r"ClassShare judges generated texts \(stage accept\), and method=llkd has no such stage",
+            r"ClassShare judges generated texts \(stage accept\), "
+            r"and method=llkd has no such stage",
         ),
         (
             ["method=evokd", "acquire=entropy"],
@@ -318,9 +323,12 @@ def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: Kind, workplace: Pa
         ),
         (["method=static", "method.first=0"], "leave the student nothing to begin with"),
         (["method=llkd_on_demand", "method.n_texts=0"], "method.n_texts=0 would label nothing"),
-        (["method=llkd", "budget.tokens=500"], "budget.tokens is smaller than what the first"),
+        (
+            ["method=llkd", "budget.tokens=500"],
+            "budget.tokens is smaller than the cost of the first",
+        ),
     ],
 )
-def test_what_cannot_work_is_told(kind: Kind, workplace: Path, words: list[str], said: str):
+def test_what_cannot_work_is_told(kind: TaskSetup, workplace: Path, words: list[str], said: str):
     with pytest.raises(ConfigError, match=said):
         grow(workplace / "run", [*kind.base(), *words])

@@ -1,4 +1,4 @@
-"""A stronger teacher than the embedded one, from its recording: what docs/results.md says of it comes out again, with no model."""
+"""Repeats a result of a stronger teacher in docs/results.md from its recording, without a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECORDING = (
 RUN = [
     "task=ner",
     "data=wikigold",
-    "ablation=no_feedback",  # so no request depends on what the student does, and any student will do
+    "ablation=no_feedback",  # requests do not depend on the student, so any student will do
     "method.max_tokens=56",
     "method.rounds=60",
     "method.n_hard=14",
@@ -25,7 +25,7 @@ RUN = [
     "evaluate.teacher=true",
     "seed=1",
 ]
-"""The arm "static" of benchmarks/ner_arms.py, with the teacher alone beside it."""
+"""The arm "static" of sweep=ner_arms, and the teacher alone."""
 
 
 def test_the_recorded_teacher_writes_and_marks_as_documented(tmp_path: Path) -> None:

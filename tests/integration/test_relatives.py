@@ -1,4 +1,4 @@
-"""ZeroGen, PGKD, LLMaAA, FreeAL and LLM-DA as whole runs with the scripted teacher, for each task; and that no method is without such a run."""
+"""ZeroGen, PGKD, LLMaAA, FreeAL and LLM-DA in whole scripted runs, for both tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.tasks import Kind
+from tests.helpers.tasks import TaskSetup
 from tests.helpers.tiny import grow
 
 from tutelage.config.compose import conf_directory
@@ -30,7 +30,7 @@ def growth(folder: Path, round: int) -> dict[str, Any]:
     )
 
 
-def test_zerogen_writes_everything_up_front_without_gold(kind: Kind, workplace: Path):
+def test_zerogen_writes_everything_up_front_without_gold(kind: TaskSetup, workplace: Path):
     folder = workplace / "run"
     result = grow(folder, [*kind.base(), "method=zerogen", "method.n_first=28", *SHORT])
     assert Counter(row.source for row in rows(folder)) == {"easy": 28}
@@ -41,7 +41,7 @@ def test_zerogen_writes_everything_up_front_without_gold(kind: Kind, workplace: 
     assert growth(folder, 0)["asked"] == (56 if kind.task == "ner" else 28)
 
 
-def test_pgkd_is_steered_by_dev(kind: Kind, workplace: Path):
+def test_pgkd_is_steered_by_dev(kind: TaskSetup, workplace: Path):
     folder = workplace / "run"
     result = grow(
         folder,
@@ -60,7 +60,7 @@ def test_pgkd_is_steered_by_dev(kind: Kind, workplace: Path):
     assert "Its F1 by" in growth(folder, 1)["prompt"] + growth(folder, 2)["prompt"]
 
 
-def test_llmaaa_labels_what_the_student_asks_for(kind: Kind, workplace: Path):
+def test_llmaaa_labels_what_the_student_asks_for(kind: TaskSetup, workplace: Path):
     folder = workplace / "run"
     small = ("method.first=6", "method.rounds=2", "method.n_texts=4", "method.demonstrations=2")
     result = grow(folder, [*kind.base(), "method=llmaaa", *small, *SHORT])
@@ -72,7 +72,7 @@ def test_llmaaa_labels_what_the_student_asks_for(kind: Kind, workplace: Path):
 
 
 @pytest.mark.parametrize("gold", ["shots", "none"])
-def test_freeal_labels_anew_what_is_not_clean(kind: Kind, workplace: Path, gold: str):
+def test_freeal_labels_anew_what_is_not_clean(kind: TaskSetup, workplace: Path, gold: str):
     folder = workplace / "run"
     result = grow(
         folder,
@@ -83,11 +83,13 @@ def test_freeal_labels_anew_what_is_not_clean(kind: Kind, workplace: Path, gold:
     assert {row.parents[0] for row in anew} < {row.parents[0] for row in first}
     assert result["gold_labels"]["shots"] == (kind.gold if gold == "shots" else 0)
     assert growth(folder, 1)["seconds"].keys() == {"filtering", "labelling"}
-    # Every text passes by once an epoch, whether it was labelled once or twice.
+    # Every text counts once per epoch, whether it was labelled once or twice.
     assert result["share_of_data"]["passed"] == 3 * kind.pool
 
 
-def test_llm_da_varies_marked_sentences_and_has_nothing_to_do_without(kind: Kind, workplace: Path):
+def test_llm_da_varies_marked_sentences_and_has_nothing_to_do_without(
+    kind: TaskSetup, workplace: Path
+):
     folder = workplace / "run"
     words = [*kind.base(), "method=llm_da", "method.rounds=1", "method.n_texts=16", *SHORT]
     if kind.task == "classification":
@@ -111,12 +113,12 @@ def test_llm_da_varies_marked_sentences_and_has_nothing_to_do_without(kind: Kind
 
 
 def test_every_method_is_run_for_both_tasks():
-    """Somewhere among the tests that take each task in turn."""
+    """Every method appears in a test that takes each task in turn."""
     held = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and any(
-                getattr(arg.annotation, "id", "") == "Kind" for arg in node.args.args
+                getattr(arg.annotation, "id", "") == "TaskSetup" for arg in node.args.args
             ):
                 held |= {
                     one.value
@@ -125,12 +127,12 @@ def test_every_method_is_run_for_both_tasks():
                 }
     by_name = {word for text in held for word in text.replace("method=", "").split(",")}
     methods = {path.stem for path in (conf_directory() / "method").glob("*.yaml")}
-    # EvoKD is the default, and Kind.evokd its settings.
+    # EvoKD is the default, and TaskSetup.evokd its settings.
     assert methods - by_name - {"evokd"} == set()
 
 
 def test_a_budget_that_ends_after_the_first_labels_ends_growth_and_not_the_run(
-    kind: Kind, workplace: Path
+    kind: TaskSetup, workplace: Path
 ):
     small = [
         "method=llmaaa",

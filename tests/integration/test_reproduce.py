@@ -1,4 +1,4 @@
-"""A small file of claims, whose runs are really done (a tiny student, a scripted teacher), gone on with and judged."""
+"""A small file of claims with real runs (tiny student, scripted teacher), resumed and judged."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def test_runs_are_done_once_and_each_claim_gets_its_verdict(
     assert reproduce("mine", "cpu", ["gain", "aim"], claims=claims) == 0
     out = capsys.readouterr().out
     assert "1 run of 1 arm on small, 0 of them done before, about 0 min" in out
-    assert "not chosen by --only: 2 of 4" in out
+    assert "not chosen by --table or --only: 2 of 4" in out
     (first,) = (workplace / "multirun_sweeps" / "reproduce-mine-cpu").iterdir()
     found = verdicts(first)
-    assert found["perfect"] == ("not run", "not chosen by --only")
+    assert found["perfect"] == ("not run", "not chosen by --table or --only")
     record = json.loads((first / "verdicts.json").read_text())
     (finding,) = record["claims"][0]["findings"]
     result = json.loads((first / "0" / "result.json").read_text())
@@ -91,7 +91,7 @@ def test_runs_are_done_once_and_each_claim_gets_its_verdict(
         "not shown either way; one run has no interval",
     )
 
-    # All claims now: what is done is found, what fails is told and ends nothing.
+    # All claims: finished runs are found, and a failing run is reported without ending the rest.
     assert reproduce("mine", "cpu", claims=claims) == 3
     out = capsys.readouterr().out
     assert "2 runs of 2 arms on small, 1 of them done before" in out
@@ -106,7 +106,7 @@ def test_runs_are_done_once_and_each_claim_gets_its_verdict(
     assert found["perfect"][0] == "not reproduced"
     assert (second / "0" / "result.json").samefile(first / "0" / "result.json")
 
-    # Where it cannot be done, what was done elsewhere is judged all the same.
+    # Finished runs are judged even where this scale cannot run.
     spec = yaml.safe_load(claims.read_text())
     spec["mine"]["scales"]["cpu"]["gpu"] = "a large one"
     claims.write_text(yaml.safe_dump(spec))

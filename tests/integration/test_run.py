@@ -1,4 +1,4 @@
-"""Whole runs with the scripted teacher and the tiny student: that the settings do what they say."""
+"""Effects of settings on whole runs with the scripted teacher and the tiny student."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ def test_a_recording_plays_the_run_again_without_an_engine(overrides, workplace:
 def test_a_budget_below_one_round_is_an_error_that_names_both(overrides, workplace: Path):
     with pytest.raises(
         ConfigError,
-        match=r"budget\.tokens=100 is smaller than one round: [\d,]+ tokens were billed .* Raise it, or ask for fewer",
+        match=r"budget\.tokens=100 is smaller than one round: [\d,]+ tokens were billed .* "
+        r"Raise it, or ask for fewer",
     ):
         grow(workplace / "run", [*overrides, "budget.tokens=100"])
     assert read(workplace / "run", "status.json")["state"] == "failed"
@@ -129,7 +130,7 @@ def test_a_budget_stops_before_the_round_that_would_pass_it(overrides, workplace
     costs = [line["billed_tokens"] for line in lines(workplace / "whole" / "metrics.jsonl")]
     limit = (
         costs[1] + max(costs[1] - costs[0], costs[2] - costs[1]) + 10
-    )  # a second round is begun where the dearest one fits
+    )  # a round begins if the most expensive one so far fits
     stopped = grow(workplace / "stopped", [*overrides, "method.rounds=3", f"budget.tokens={limit}"])
     assert (whole["stopped_by"], stopped["stopped_by"]) == ("rounds", "budget")
     assert stopped["rounds"] == 2
@@ -185,7 +186,7 @@ def test_every_engine_is_built_from_its_configuration(option, overrides, workpla
 def test_a_run_that_dies_between_growth_and_checkpoint_grows_the_same_rows_again(
     overrides, workplace: Path, monkeypatch
 ):
-    """The new rows are in the pool's file by then, and must not count as duplicates of themselves."""
+    """The new rows are already in the pool's file, and must not be their own duplicates."""
     from tutelage.callbacks.feedback import FeedbackCollector
 
     whole = grow(workplace / "whole", overrides)

@@ -1,4 +1,4 @@
-"""What a finished run leaves: every file of docs/run-folder.md, and a student that labels texts."""
+"""A finished run leaves every file of docs/reference/run-folder.md, and a usable student."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tutelage.records import outcome_from_dict
 
 @pytest.fixture(scope="module")
 def finished(student: Path, small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one run with everything beside it."""
+    """The folder of one finished run with reference scores and report."""
     from tutelage.report.html import write_report
 
     base = tmp_path_factory.mktemp("finished")
@@ -134,9 +134,7 @@ def test_asked_is_answered_and_failed_and_nothing_is_lost(finished: Path):
     )
     transcript = lines(finished / "teacher" / "transcript.jsonl")
     asked = sum(read(finished, f"growth/round-{round:03d}.json")["asked"] for round in (1, 2))
-    assert (
-        len(transcript) == asked
-    )  # what is measured beside the run, the teacher alone, is not the run's
+    assert len(transcript) == asked  # requests of the teacher alone do not count for the run
     assert asked == read(finished, "result.json")["requests"]["all"]
 
 

@@ -1,4 +1,4 @@
-"""Multiruns of real runs (a tiny student, a scripted teacher): a failing job, each launcher and sweeper."""
+"""Multiruns of real runs: a failing job, each launcher and each sweeper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Sweep = Callable[..., subprocess.CompletedProcess[str]]
 def sweep(
     student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Sweep:
-    """Runs of a few seconds without a teacher, with secrets about."""
+    """Overrides of runs of a few seconds without a teacher, with secrets in the environment."""
     canaries.plant(monkeypatch)
     given = tiny.scripted(student, small_data, workplace / "replies.sqlite")
     words = [*given, "method=shots", "training.start_epochs=1", *canaries.CONFIGURED]
@@ -52,12 +52,12 @@ def test_a_failing_job_ends_no_other_and_a_rerun_does_what_is_missing(
     assert json.loads((first / "1" / "result.json").read_text())["seed"] == 1
     assert (first / "1" / "report.html").is_file()
     assert not (workplace / "outputs").exists()
-    # The command that goes on with a single job names its own values.
+    # The resume command of a single job has the job's own values.
     status = json.loads((first / "0" / "status.json").read_text())
     assert "shots=99 " in status["resume_command"]
     assert "99,1" not in status["resume_command"]
 
-    time.sleep(1.1)  # a folder's name is its second
+    time.sleep(1.1)  # folder names have a resolution of one second
     ended = sweep("shots=1", "seed=1,2")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     second = times(workplace)[1]

@@ -1,4 +1,4 @@
-"""Multiruns of real growing runs (a tiny student, a scripted teacher that takes its time), killed, stopped, and gone on with."""
+"""Multiruns with growth (tiny student, slow scripted teacher), killed, stopped and resumed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def until(true: Callable[[], bool], seconds: float = 90.0) -> None:
 
 @pytest.fixture
 def slow(overrides: list[str], workplace: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Begins a sweep of two growing runs, whose teacher takes its time."""
+    """Starts a sweep of two runs with a slow teacher."""
     running: list[subprocess.Popen[str]] = []
 
     def begin(*more: str) -> subprocess.Popen[str]:
@@ -49,7 +49,7 @@ def slow(overrides: list[str], workplace: Path) -> Iterator[Callable[..., subpro
 
 
 def run_processes(workplace: Path) -> list[int]:
-    """Processes that are at work on a run of this test."""
+    """Processes working on a run of this test."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -65,7 +65,7 @@ def run_processes(workplace: Path) -> list[int]:
 
 
 def at_work(workplace: Path) -> bool:
-    """Whether the first job has begun to grow."""
+    """Returns whether the first job has started growing."""
     return any(workplace.glob("multirun_sweeps/mine/*/0/growth/*")) or any(
         workplace.glob("multirun_sweeps/mine/*/0/checkpoints/*")
     )
@@ -81,7 +81,7 @@ def test_a_killed_job_is_told_and_the_same_sweep_goes_on_with_it(
     (first,) = times(workplace)
     assert [(job["state"], job["code"]) for job in jobs(first)] == [("failed", 1), ("done", 0)], out
     assert "its process was killed (signal 9, SIGKILL)" in out
-    # The mirror of the killed run has noticed, and says so to wandb; nobody waits for it.
+    # The killed run's mirror notices and tells wandb, but no process waits for it.
     until(lambda: [run.exit_code for run in offline_runs(first / "0")] == [1])
     assert [run.exit_code for run in offline_runs(first / "0")] == [1]
     assert [run.exit_code for run in offline_runs(first / "1")] == [0]

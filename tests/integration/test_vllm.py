@@ -58,7 +58,7 @@ def test_a_mixed_batch_streams_back_and_keeps_its_order(engine):
     assert [reply.id for reply in replies] == [request.id for request in batch]
     assert sorted(name for name, _, _ in arrived) == sorted(request.id for request in batch)
     assert not any(late for _, late, _ in arrived)
-    # The longest text comes last, the first score long before it: nothing waits for the whole batch.
+    # Replies arrive one by one: the first score long before the longest text.
     assert arrived[-1][0].startswith("g")
     assert ended - arrived[0][2] > 0.1
     assert all(reply.prompt_tokens > 10 and not reply.error for reply in replies)
@@ -110,7 +110,8 @@ def test_seeds_decide_the_draw_and_nothing_else_does(engine):
 
 
 def test_seeded_prompts_may_fill_more_than_one_step(engine):
-    # 20 prompts of some 300 tokens: more than the 4096 that a step takes, so that one of them would be split if splitting were allowed.
+    # 20 prompts of about 300 tokens exceed the 4096 of a step, so chunked prefill, if allowed,
+    # would split one of them.
     batch = [
         GenerateRequest(str(n), f"{n} " + "far away " * 150, Sampling(max_tokens=2), seed=n)
         for n in range(20)
@@ -129,7 +130,10 @@ def test_stop_strings_end_a_text_and_are_no_part_of_it(engine):
 
 
 def test_a_json_schema_is_kept_to(engine):
-    schema = '{"type":"object","properties":{"city":{"type":"string","maxLength":12}},"required":["city"],"additionalProperties":false}'
+    schema = (
+        '{"type":"object","properties":{"city":{"type":"string","maxLength":12}},'
+        '"required":["city"],"additionalProperties":false}'
+    )
     reply = engine.ask(
         [
             GenerateRequest(

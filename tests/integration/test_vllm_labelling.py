@@ -1,4 +1,4 @@
-"""What labellers make of a real engine's replies."""
+"""Labellers with a real engine."""
 
 from __future__ import annotations
 

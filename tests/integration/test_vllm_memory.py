@@ -1,4 +1,7 @@
-"""The engine gives its memory back, and starts that come to nothing say so. After the tests that share the session's engine: it ends here."""
+"""The engine frees its memory, and reports failed starts.
+
+Runs after the tests sharing the session's engine, which ends here.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,8 @@ def test_the_parents_death_ends_the_engine(engine, embedded_teacher):
         "teacher = VllmTeacher(sys.argv[1], max_model_len=512, kv_cache_gb=0.5)\n"
         "teacher.ask([GenerateRequest('0', 'a', Sampling(max_tokens=1))])\n"
         "print(teacher.pid, flush=True)\n"
-        "teacher.ask([GenerateRequest(str(n), 'a', Sampling(max_tokens=500), seed=n) for n in range(200)])\n"
+        "long = Sampling(max_tokens=500)\n"
+        "teacher.ask([GenerateRequest(str(n), 'a', long, seed=n) for n in range(200)])\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", script, embedded_teacher], stdout=subprocess.PIPE, text=True
@@ -65,6 +69,6 @@ def test_the_parents_death_ends_the_engine(engine, embedded_teacher):
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    # The engine is in the middle of a step.
+    # The engine is busy with a step.
     gone, _ = psutil.wait_procs([child], timeout=10)
     assert gone

@@ -1,4 +1,4 @@
-"""NER on the real engine: the main job in small, with verify."""
+"""A small EvoKD run for entities on the real engine, with labelling=verify."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.helpers.tiny import SAMPLE
 
 from tutelage.config.compose import conf_directory
 from tutelage.data.pool import Pool
-from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.methods.generation.mentions import mentions_of
 from tutelage.tasks.spans import read_spans
 
 pytestmark = pytest.mark.vllm
 
 
 def wikigold(folder: Path) -> list[str]:
-    """The first sentences of the shipped sample, with the words and descriptions of conf/data/wikigold.yaml."""
+    """Overrides: a part of the shipped sample, with the labels of conf/data/wikigold.yaml."""
     folder.mkdir()
     for split, source, count in (
         ("train", "pool", 60),
@@ -65,7 +65,7 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
         assert bool(row.reason) is not row.accepted
         if row.accepted:
             spans = read_spans(row.target)
-            # A text about words that are no name need not hold one.
+            # A text about words that are not a name may have no entity.
             assert (
                 row.asked in {type for _, type in mentions_of(row.text, row.target)}
                 or "no_name" in row.detail

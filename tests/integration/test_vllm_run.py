@@ -1,4 +1,4 @@
-"""The main job in small: EvoKD on a part of SNIPS, the embedded teacher in vLLM, the embedded student."""
+"""A small EvoKD run on a part of SNIPS, with the embedded teacher in vLLM and student."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from tests.helpers.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
-from tests.helpers.tiny import undrawn
+from tests.helpers.tiny import skip_report
 
 from tutelage.config.compose import conf_directory
 from tutelage.teacher.engines.shared import ADDRESS, EngineHost
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.vllm
 
 
 def snips(folder: Path) -> list[str]:
-    """A part of SNIPS, with the words and descriptions of conf/data/snips.yaml."""
+    """Overrides: a part of SNIPS, with the labels of conf/data/snips.yaml."""
     labels = OmegaConf.load(conf_directory() / "data" / "snips.yaml").labels
     listed = ",".join(
         f'{label.word}:{{word:{label.word},description:"{label.description}"}}'
@@ -65,10 +65,10 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
 def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
     small_data: Path, ner_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Two runs are clients of one host, which loads the model once; on demand, and all at once."""
+    """Two runs share one host, which loads the model once: pool on demand, and whole pool."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.setattr("tutelage.report.html.write_report", undrawn)
+    monkeypatch.setattr("tutelage.report.html.write_report", skip_report)
     with EngineHost(tmp_path / "engine.log") as host:
         monkeypatch.setenv(ADDRESS, host.address)
         short = [
@@ -86,7 +86,10 @@ def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
         ]
         first = train(tmp_path / "first", *snips(small_data), *on_demand, *short)
         (engine,) = host.pids
-        types = "{PER:{word:person,description:people},LOC:{word:place,description:places},ORG:{word:organization,description:companies}}"
+        types = (
+            "{PER:{word:person,description:people},LOC:{word:place,description:places},"
+            "ORG:{word:organization,description:companies}}"
+        )
         ner = [
             "task=ner",
             "data=files",

@@ -1,4 +1,4 @@
-"""ServerTeacher against a real vLLM server on the loopback."""
+"""ServerTeacher with a real vLLM server on the loopback interface."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from tutelage.teacher.engines.server import ServerTeacher
 
 pytestmark = pytest.mark.vllm
 
-SCHEMA = '{"type":"object","properties":{"city":{"type":"string","maxLength":12}},"required":["city"],"additionalProperties":false}'
+SCHEMA = (
+    '{"type":"object","properties":{"city":{"type":"string","maxLength":12}},'
+    '"required":["city"],"additionalProperties":false}'
+)
 
 
 def free_port() -> int:
@@ -48,7 +51,7 @@ def test_a_real_server_generates_scores_and_keeps_to_a_schema(
     engine.hand_over()
 
     environment = child_environment(vllm_hardware()[0], offline=True)
-    # The server's own engine is a process of its own.
+    # The server runs its engine in a child process.
     del environment["VLLM_ENABLE_V1_MULTIPROCESSING"]
     port = free_port()
     command = [

@@ -1,4 +1,4 @@
-"""Runs that are mirrored to wandb, offline: stopped and resumed, in a sweep, of both tasks; read back from what wandb kept. No secret is anywhere."""
+"""Runs mirrored to wandb offline, read back from wandb's files; no secret is in them."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 
 import pytest
 from tests.helpers import secrets as canaries
-from tests.helpers import tiny
 from tests.helpers.offline_wandb import offline_runs
-from tests.helpers.tasks import Kind
+from tests.helpers.tasks import TaskSetup
 from tests.helpers.tiny import lines
 
 from tutelage.config.compose import compose_config
 from tutelage.interruption import Interrupted
+from tutelage.progress import NoProgress
 from tutelage.records import row_from_dict
 from tutelage.run import run
 from tutelage.timeline import Position
 
 
-class StopsInRoundOne(tiny.Silent):
+class StopsInRoundOne(NoProgress):
     def stage_closed(self, position: Position, dev: dict[str, Any], rows: tuple[int, int]) -> None:
         if position.round == 1:
             raise KeyboardInterrupt
 
 
 def test_a_resumed_run_goes_on_with_its_wandb_run(
-    kind: Kind, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    kind: TaskSetup, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canaries.plant(monkeypatch)
-    # Whoever imports it in the run's own process fails.
+    # Importing wandb in the run's own process fails.
     monkeypatch.setitem(sys.modules, "wandb", None)
     words, folder = (
         [*kind.base(), *kind.evokd, *canaries.CONFIGURED, "logger=wandb"],
@@ -39,13 +39,13 @@ def test_a_resumed_run_goes_on_with_its_wandb_run(
     with pytest.raises(Interrupted):
         run(compose_config(words), folder, StopsInRoundOne(), "go on", resume=False)
     assert [line["round"] for line in lines(folder / "metrics.jsonl")] == [0, 1]
-    result = run(compose_config(words), folder, tiny.Silent(), "go on", resume=True)
+    result = run(compose_config(words), folder, NoProgress(), "go on", resume=True)
     monkeypatch.undo()
 
     metrics, (first, second) = lines(folder / "metrics.jsonl"), offline_runs(folder)
     assert first.id == second.id
     assert (first.exit_code, second.exit_code) == (130, 0)
-    # Round 1 was closed before the checkpoint and came again; it is mirrored once.
+    # Round 1 closed before the checkpoint and ran again, but is mirrored once.
     history = [*first.history, *second.history]
     assert [line["_step"] for line in history] == list(range(len(metrics)))
     for line, shown in zip(metrics, history, strict=True):
@@ -63,11 +63,7 @@ def test_a_resumed_run_goes_on_with_its_wandb_run(
     assert (second.group, second.job_type) == (second.config["name"], "evokd")
     assert {f"task:{kind.task}", "method:evokd", "data:files"} <= set(second.tags)
     assert second.config["manifest"]["labels"]
-    assert (
-        second.config["student"]["hub_token"]
-        == second.config["method"]["training"]["api_key"]
-        == "***"
-    )
+    assert second.config["teacher"]["hub_token"] == second.config["teacher"]["api_key"] == "***"
     quoted = result["metrics"][0]["key"]
     assert (second.summary["metric"], second.summary["score"]) == (quoted, result["after"][quoted])
     assert second.summary["tokens/billed"] == result["tokens"]["billed"]

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it runs away from the checkout."""
+"""The wheel: its contents, and a run outside the checkout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment with the wheel in it, which sees this one's packages but not the checkout; its ``bin``."""
+    """``bin`` of a new environment with the wheel and this one's packages, but no checkout."""
     home = tmp_path_factory.mktemp("installed") / "venv"
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", str(home)], check=True, timeout=60
@@ -51,7 +51,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    # A path in a .pth file is only added: the checkout's own .pth files there are not read.
+    # A path from a .pth file is only added; .pth files in it, such as the checkout's, are not read.
     (Path(next(home.glob("lib/python*/site-packages"))) / "packages.pth").write_text(
         sysconfig.get_path("purelib") + "\n"
     )
@@ -111,7 +111,8 @@ def test_the_configuration_is_found_away_from_the_checkout(installed: Path, tmp_
         tmp_path,
         "python",
         "-c",
-        "import tutelage, tutelage.config.compose as c; print(tutelage.__file__); print(c.conf_directory())",
+        "import tutelage, tutelage.config.compose as c; print(tutelage.__file__); "
+        "print(c.conf_directory())",
     )
     assert where.returncode == 0, where.stderr
     assert all(line.startswith(str(installed.parent)) for line in where.stdout.split())

@@ -40,12 +40,19 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
         "import tutelage",
         "import tutelage.cli",
         "import tutelage.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass",
-        "import tutelage.config.compose as c; c.compose_config(['seed=2', 'method.rounds=1'])",
+        "import tutelage.config.compose as c; c.compose_hydra(['seed=2', 'method.rounds=1'])",
+        # A sweep's own process stays small: its jobs are processes of their own.
+        "from tutelage.sweep.expected import expected_jobs\n"
+        "from tutelage.sweep.multirun import check_metric\n"
+        "from tutelage.sweep.session import shares_engine\n"
+        "found = expected_jobs(['seed=1,2', 'method.rounds=1', 'sweep.metric=macro_f1'])\n"
+        "check_metric(found.config), shares_engine(found.config)",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str):
     done = python(
-        f"{code}\nimport sys, json\nprint(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+        f"{code}\nimport sys, json\n"
+        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
@@ -85,9 +92,9 @@ def test_the_version_is_the_package_s(tutelage):
     assert (ended.code, ended.out.strip()) == (0, f"tutelage {__version__}")
 
 
-@pytest.mark.parametrize("words", [(), ("trian",), ("predict",), ("doctor", "--engine", "vlm")])
-def test_a_wrong_command_line_is_code_2_with_what_there_is(tutelage, words):
-    ended = tutelage(*words)
+@pytest.mark.parametrize("arguments", [(), ("trian",), ("predict",), ("doctor", "--engine", "vlm")])
+def test_a_wrong_command_line_is_code_2_with_what_there_is(tutelage, arguments):
+    ended = tutelage(*arguments)
     assert ended.code == 2
     assert "usage: tutelage" in ended.err
 
@@ -135,7 +142,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
 
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "said"),
     [
         (
             ("train", "method=evokdd"),
@@ -156,11 +163,12 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         (("train", "data=hub"), 2, "data.name has no value and needs one"),
         (("train", "data=files", "data.path=nowhere"), 3, "There is no folder nowhere."),
         (("predict", "nowhere", "a text"), 3, "nowhere holds no student"),
-        (("train", "resume=nowhere"), 2, "resume=nowhere is no run's folder"),
+        (("train", "resume=nowhere"), 2, "resume=nowhere is not the folder of a run"),
         (
             ("train", "resume=true"),
             2,
-            "resume=true found no unfinished run of this very configuration under outputs/snips_intent-evokd",
+            "resume=true found no unfinished run of this very configuration under "
+            "outputs/snips_intent-evokd",
         ),
         (
             ("train", "student.model=./nowhere", "method=shots", "data=snips"),
@@ -169,8 +177,8 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         ),
     ],
 )
-def test_what_a_user_can_mend_is_one_message_without_a_traceback(tutelage, words, code, said):
-    ended = tutelage(*words)
+def test_what_a_user_can_mend_is_one_message_without_a_traceback(tutelage, arguments, code, said):
+    ended = tutelage(*arguments)
     assert ended.code == code, ended.err
     assert said in ended.err
     assert ended.err.splitlines()[-1].startswith("tutelage: ")
@@ -187,7 +195,7 @@ def test_cfg_job_prints_the_configuration_and_runs_nothing(tutelage, workplace: 
     assert ended.code == 0
     assert "seed: 7\n" in ended.out
     assert "rounds: 3\n" in ended.out
-    assert "_target_: tutelage.methods.evokd.method.evokd" in ended.out
+    assert "_target_: tutelage.methods.evokd.method.EvoKD\n" in ended.out
     assert not any(workplace.iterdir())
 
 
@@ -197,9 +205,9 @@ def test_hydra_s_own_help_is_reached(tutelage):
     assert "evokd" in ended.out
 
 
-@pytest.mark.parametrize("words", [["-m", "seed=1,2"], ["sweep=seeds"]])
-def test_a_plan_is_of_one_run(tutelage, words):
-    ended = tutelage("plan", *words)
+@pytest.mark.parametrize("overrides", [["-m", "seed=1,2"], ["sweep=seeds"]])
+def test_a_plan_is_of_one_run(tutelage, overrides):
+    ended = tutelage("plan", *overrides)
     assert ended.code == 2
     assert "tutelage plan shows one run" in ended.err
 

@@ -9,7 +9,7 @@ import pytest
 
 from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError, RunError
-from tutelage.launch import folder_to_resume
+from tutelage.launch import as_value, folder_to_resume, resume_command, shown, shows_only
 from tutelage.runs.manifest import CONFIG_FORMAT, config_hash
 
 
@@ -19,7 +19,12 @@ def run_folder(
     folder = base / time
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(
-        json.dumps({"config_hash": config_hash(compose_config(overrides).source)})
+        json.dumps(
+            {
+                "config_hash": config_hash(compose_config(overrides).source),
+                "config_format": CONFIG_FORMAT,
+            }
+        )
     )
     (folder / "status.json").write_text(json.dumps({"state": state, "started": started or time}))
     return folder
@@ -83,12 +88,70 @@ def test_a_folder_of_another_configuration_is_refused_with_both_hashes(base: Pat
 
 
 def test_a_folder_that_is_no_run_s_is_refused(base: Path, workplace: Path):
-    with pytest.raises(ConfigError, match=r"is no run's folder \(it has no manifest.json\)"):
+    with pytest.raises(
+        ConfigError, match=r"is not the folder of a run \(it has no manifest\.json\)"
+    ):
         folder_to_resume(compose_config([f"resume={workplace}"]))
 
 
 def test_an_altered_manifest_is_named(base: Path):
     folder = run_folder(base, "1", [], "failed")
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(RunError, match=r"manifest\.json is not JSON"):
+    with pytest.raises(RunError, match=r"manifest\.json is not valid JSON"):
         folder_to_resume(compose_config([f"resume={folder}"]))
+
+
+@pytest.mark.parametrize("format", [None, CONFIG_FORMAT - 1, CONFIG_FORMAT + 1])
+def test_a_folder_whose_configuration_keys_had_other_names_is_refused_with_what_to_do(
+    base: Path, format: int | None
+):
+    folder = run_folder(base, "1", ["seed=2"], "failed")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["config_format"]
+    if format is not None:
+        manifest["config_format"] = format
+    manifest["tutelage"] = "0.0.9"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError) as refused:
+        folder_to_resume(compose_config(["seed=2", f"resume={folder}"]))
+    said = str(refused.value)
+    assert "was begun by tutelage 0.0.9, whose configuration keys had other names" in said
+    assert "CHANGELOG.md" in said
+    assert "Start the run again: its replies are in the cache" in said
+
+
+def test_the_command_that_continues_a_run_keeps_its_overrides_and_names_its_folder(
+    workplace: Path,
+):
+    overrides = ["seed=2", "resume=true", "hydra.run.dir=elsewhere", "data.path=my folder"]
+    folder = workplace / "outputs" / "my run"
+    assert resume_command(overrides, folder) == (
+        "tutelage train seed=2 'data.path=my folder' 'resume=outputs/my run'"
+    )
+
+
+def test_a_path_is_shown_as_it_is_typed_and_quoted_as_a_value(workplace: Path):
+    assert shown(workplace / "outputs" / "a") == "outputs/a"
+    assert shown(Path("/somewhere/else")) == "/somewhere/else"
+    for odd in ("it's, [a] {b}=c", "a\\ b", "it\\'s", "ends in a backslash\\", "'"):
+        path = workplace / odd
+        assert compose_config([f"name={as_value(path)}"]).name == str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shows"),
+    [
+        (["--cfg", "job"], True),
+        (["--cfg=job"], True),
+        (["-c", "job"], True),
+        (["-h"], True),
+        (["--info"], True),
+        (["--hydra-help"], True),
+        (["seed=2", "--help"], True),
+        (["seed=2"], False),
+        (["-m", "seed=1,2"], False),
+        (["--config-dir", "mine"], False),
+    ],
+)
+def test_what_only_shows_something_runs_nothing(arguments: list[str], shows: bool):
+    assert shows_only(arguments) is shows

@@ -136,7 +136,7 @@ def lower(folder: Path, lines: slice) -> Path:
 def test_a_pool_s_first_texts_may_give_no_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [
+    overrides = [
         *scripted_ner(
             tmp_path / "no-student",
             lower(tmp_path / "data", slice(20)),
@@ -144,12 +144,12 @@ def test_a_pool_s_first_texts_may_give_no_request(
         ),
         "method=llkd",
     ]
-    assert plan(compose_config(words)) == 0
+    assert plan(compose_config(overrides)) == 0
     assert "is a name of:" in capsys.readouterr().out
 
 
 def test_a_pool_without_a_candidate_is_said(tmp_path: Path) -> None:
-    words = [
+    overrides = [
         *scripted_ner(
             tmp_path / "no-student",
             lower(tmp_path / "data", slice(None)),
@@ -160,7 +160,7 @@ def test_a_pool_without_a_candidate_is_said(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"None of the texts gives a request.* labelling\.candidates=\[chunks\]"
     ):
-        plan(compose_config(words))
+        plan(compose_config(overrides))
 
 
 def test_noise_alone_has_no_plan(tmp_path: Path) -> None:

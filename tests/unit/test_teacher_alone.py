@@ -1,4 +1,4 @@
-"""The teacher alone: scored on every test text, whatever became of it, from the lines that are written."""
+"""The teacher alone: scored on every test text, answered or not, from the written lines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers import classification as classroom
-from tests.helpers import ner as newsroom
+from tests.helpers import classification, ner
 from tests.helpers.doubles import Script
-from tests.helpers.fitting import Ear
+from tests.helpers.fitting import RecordingReporter
 
 from tutelage.config.compose import compose_config
 from tutelage.data.dataset import Dataset
@@ -26,10 +25,10 @@ from tutelage.teacher.base import Reply, Request
 
 NAMED = {"Ada": "PER", "Paris": "LOC", "Acme": "ORG", "Refused": "PER"}
 SENTENCES = (
-    newsroom.marked("We saw Ada there", {"Ada": "PER"}),
-    newsroom.marked("We saw Acme there", {"Acme": "ORG"}),
-    newsroom.marked("We saw Refused there", {"Refused": "PER"}),
-    newsroom.marked("There it is Refused"),
+    ner.marked("We saw Ada there", {"Ada": "PER"}),
+    ner.marked("We saw Acme there", {"Acme": "ORG"}),
+    ner.marked("We saw Refused there", {"Refused": "PER"}),
+    ner.marked("There it is Refused"),
 )
 TEXTS = (
     Example("1", "tool amber", "Tool"),
@@ -47,11 +46,11 @@ class Measured:
     lines: Sequence[dict[str, Any]]
 
 
-class Listener(Ear):
-    """A watcher that lets replies come."""
+class Listener(RecordingReporter):
+    """Ignores replies."""
 
     def reply(self, reply: Any) -> None:
-        """It is no matter here which they are."""
+        pass
 
 
 def refusing(script: Script) -> Script:
@@ -69,27 +68,36 @@ def refusing(script: Script) -> Script:
 
 
 def measured(folder: Path, task: Task, examples: Sequence[Example], script: Script) -> Measured:
-    words = ["task=ner", "data=wikigold"] if task.is_token_level else []
-    config = compose_config([*words, "calibration=none", "shots=0"])
+    overrides = ["task=ner", "data=wikigold"] if task.is_token_level else []
+    config = compose_config([*overrides, "calibration=none", "shots=0"])
     dataset = Dataset(
         "a few",
         tuple(task.labels),
         (),
         (),
         tuple(examples),
-        kind="ner" if words else "classification",
+        kind="ner" if overrides else "classification",
     )
     given = RunFolder(folder)
     with Interruption() as interruption:
         result = teacher_alone(
-            config, given, dataset, task, classroom.WordTeacher(script), Listener(), interruption
+            config,
+            given,
+            dataset,
+            task,
+            classification.WordTeacher(script),
+            Listener(),
+            interruption,
         )
     return Measured(result, given.read_lines("teacher/evaluation.jsonl"))
 
 
 def test_a_text_that_was_not_labelled_is_a_wrong_answer(tmp_path: Path) -> None:
     found = measured(
-        tmp_path, ClassificationTask(classroom.LABELS), TEXTS, refusing(classroom.obliging)
+        tmp_path,
+        ClassificationTask(classification.LABELS),
+        TEXTS,
+        refusing(classification.obliging),
     )
     assert (found.result["accuracy"], found.result["raw"], found.result["failed"]) == (0.5, 0.5, 1)
     assert [line["id"] for line in found.lines] == ["1", "2", "3", "4"]
@@ -98,9 +106,7 @@ def test_a_text_that_was_not_labelled_is_a_wrong_answer(tmp_path: Path) -> None:
 
 
 def test_a_text_that_was_not_marked_is_not_one_without_entities(tmp_path: Path) -> None:
-    found = measured(
-        tmp_path, NerTask(newsroom.TYPES), SENTENCES, refusing(newsroom.knowing(NAMED))
-    )
+    found = measured(tmp_path, NerTask(ner.TYPES), SENTENCES, refusing(ner.knowing(NAMED)))
     # Two of three entities; and of the texts the fourth holds none, which nobody said.
     assert found.result["f1_strict"] == found.result["f1_default"] == pytest.approx(2 * 2 / (2 + 3))
     assert (found.result["accuracy"], found.result["raw"], found.result["failed"]) == (0.5, None, 2)
@@ -114,7 +120,9 @@ def test_a_text_that_was_not_marked_is_not_one_without_entities(tmp_path: Path) 
 
 
 def test_where_every_text_is_answered_none_failed(tmp_path: Path) -> None:
-    found = measured(tmp_path, ClassificationTask(classroom.LABELS), TEXTS[:2], classroom.obliging)
+    found = measured(
+        tmp_path, ClassificationTask(classification.LABELS), TEXTS[:2], classification.obliging
+    )
     assert (found.result["accuracy"], found.result["failed"]) == (1.0, 0)
     assert all(
         set(line) == {"id", "target", "probabilities", "raw", "off_label_mass"}

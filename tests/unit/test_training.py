@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.helpers.classification import NAMES, TASK, WordTeacher, a_text, obliging
+from tests.helpers.classification import NAMES, TASK, WordTeacher, make_text, obliging
 from tests.helpers.methods import freeal, llmaaa
-from tests.helpers.pool import parts, pool_ground
+from tests.helpers.pool import method_arguments, pool_context
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
 from tutelage.config.compose import compose_config
@@ -24,7 +24,7 @@ from tutelage.student.losses.meta import MetaReweightedLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.pool_view import PredictionCache
 from tutelage.student.schedule import RateSchedule
-from tutelage.training import check_gold, keeps_best, student_view
+from tutelage.training import check_gold, keeps_best, pool_viewer
 
 NOTHING = Feedback(0, (), {})
 SHOTS = (Example("shot", "a text", NAMES[0]),)
@@ -49,9 +49,9 @@ def student(encoder: Path) -> StudentModule:
     )
 
 
-def checked(*words: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: bool = True) -> None:
-    config = compose_config([*words])
-    chosen = " ".join(words)
+def checked(*overrides: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: bool = True) -> None:
+    config = compose_config([*overrides])
+    chosen = " ".join(overrides)
     module: Any = SimpleNamespace(
         loss=MetaReweightedLoss() if "loss=meta" in chosen else CrossEntropyLoss(),
         selector=GradientSimilarity() if "gradient_similarity" in chosen else EveryRow(),
@@ -65,7 +65,7 @@ def checked(*words: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: bool 
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "said"),
     [
         (
             "method=zerogen loss=meta",
@@ -81,30 +81,45 @@ def checked(*words: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: bool 
             r"method=full_pool trains on none; give method\.train_on_shots=true",
         ),
         (
-            "method=full_pool method.train_on_shots=true training.gold=none select=gradient_similarity",
-            r"method\.training\.gold=none keeps them from the run; give shots=1 or more and method\.training\.gold=shots",
+            "method=full_pool method.train_on_shots=true training.gold=none "
+            "select=gradient_similarity",
+            r"training\.gold=none keeps them from the run; give shots=1 or more and "
+            r"training\.gold=shots",
         ),
         (
             "method=zerogen select=gradient_similarity",
-            r"method\.training\.gold=none keeps them from the run",
+            r"training\.gold=none keeps them from the run",
         ),
     ],
 )
 def test_what_needs_gold_rows_and_will_see_none_is_refused_with_the_setting_that_gives_some(
-    words: str, said: str
+    overrides: str, said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        checked(*words.split())
+        checked(*overrides.split())
 
 
-def test_which_student_is_kept_is_checked_before_anything_is_written() -> None:
-    assert not keeps_best(compose_config([]))
-    assert keeps_best(compose_config(["training.keep=best"]))
-    for words in (["method=evokd"], ["method=pgkd"]):  # pgkd has a patience, which uses dev anyway
-        with pytest.raises(
-            ConfigError, match=r"Unknown method\.training\.keep 'bets'\. Did you mean 'best'"
-        ):
-            _gold(compose_config([*words, "training.keep=bets"]), SimpleNamespace(dev=()), None)  # type: ignore[arg-type]
+@pytest.mark.parametrize("method", ["evokd", "pgkd"])  # pgkd has a patience, which uses dev anyway
+def test_which_student_is_kept_is_checked_before_anything_is_written(method: str) -> None:
+    with pytest.raises(ConfigError, match=r"Unknown training\.keep 'bets'\. Did you mean 'best'"):
+        compose_config([f"method={method}", "training.keep=bets"])
+
+
+def test_the_best_student_is_kept_where_there_are_rounds_and_dev_labels_count_as_used() -> None:
+    grows: Any = SimpleNamespace(rounds=3)
+    grows_not: Any = SimpleNamespace(rounds=0)
+    dataset: Any = SimpleNamespace(dev=range(5), shots=lambda count, seed: range(count))
+    for overrides, method, keeps, dev in (
+        ([], grows, False, 0),
+        (["training.keep=best"], grows, True, 5),
+        (["training.keep=best"], grows_not, False, 0),
+        (["training.patience=3"], grows, False, 5),
+        (["method.scores_from=dev"], grows, False, 5),
+        (["method=pgkd"], grows, False, 5),
+    ):
+        config = compose_config(overrides)
+        assert keeps_best(config, method) is keeps
+        assert _gold(config, dataset, method, None) == {"shots": 1, "dev": dev, "calibration": 0}
 
 
 def test_no_shots_are_no_gold_rows() -> None:
@@ -113,7 +128,7 @@ def test_no_shots_are_no_gold_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         "method=zerogen",
         "method=llkd loss=meta",
@@ -121,8 +136,8 @@ def test_no_shots_are_no_gold_rows() -> None:
         "method=evokd select=gradient_similarity",
     ],
 )
-def test_what_has_its_gold_rows_is_let_through(words: str) -> None:
-    checked(*words.split())
+def test_what_has_its_gold_rows_is_let_through(overrides: str) -> None:
+    checked(*overrides.split())
 
 
 def test_the_ceiling_has_gold_rows_though_the_method_trains_on_none() -> None:
@@ -135,7 +150,7 @@ def test_the_ceiling_has_gold_rows_though_the_method_trains_on_none() -> None:
 
 
 class Told:
-    """A watcher that counts, and asks the run to stop after some chunks."""
+    """A progress reporter that counts, and interrupts the run after some chunks."""
 
     def __init__(self, interruption: Interruption, stop_after: int = 10**9) -> None:
         self.chunks: list[tuple[int, int]] = []
@@ -151,10 +166,10 @@ def test_a_look_at_the_pool_stops_after_the_chunk_in_which_it_is_asked_to(
 ) -> None:
     interruption = Interruption()
     told: Any = Told(interruption, stop_after=2)
-    view_pool = student_view(
+    view_pool = pool_viewer(
         compose_config([]), student, tiny_tokenizer(), PredictionCache(), told, interruption
     )
-    view: Any = view_pool([a_text(NAMES[n % 3], n) for n in range(10)], [])
+    view: Any = view_pool([make_text(NAMES[n % 3], n) for n in range(10)], [])
     view._chunk = 3
     with pytest.raises(Interrupted, match="Stopped on request"):
         view.probabilities()
@@ -181,7 +196,7 @@ def test_no_text_is_run_through_the_student_twice_in_a_round(
     interruption = Interruption()
     seen, told = PredictionCache(), Told(interruption)
     given: Any = told
-    view_pool = student_view(
+    view_pool = pool_viewer(
         compose_config([]), student, tiny_tokenizer(), seen, given, interruption
     )
     build: Any = freeal if method == "freeal" else llmaaa
@@ -195,22 +210,25 @@ def test_no_text_is_run_through_the_student_twice_in_a_round(
         if method == "freeal"
         else {"first": 4, "rounds": 2, "n_texts": 3}
     )
-    one = build(**parts(method, calibrator=calibrator, **sizes, **own))
+    one = build(**method_arguments(method, calibrator=calibrator, **sizes, **own))
     pool = [
-        Example(f"pool-{name}-{n}", a_text(name, 8000 + n)) for n in range(10) for name in NAMES
+        Example(f"pool-{name}-{n}", make_text(name, 8000 + n)) for n in range(10) for name in NAMES
     ]
-    index = pool_ground(tmp_path, WordTeacher(obliging), student=view_pool, unlabelled=tuple(pool))
-    one.setup(index)
+    method_context = pool_context(
+        tmp_path, WordTeacher(obliging), student=view_pool, unlabelled=tuple(pool)
+    )
+    one.setup(method_context)
     passed = texts_seen(student)
-    index.pool.append(one.first_rows().rows)
-    dev = len(index.dev) if calibrator else 0
-    assert sum(passed) == (0 if method == "freeal" else dev + 4 + len(index.shots))
+    method_context.pool.append(one.first_rows().rows)
+    dev = len(method_context.dev) if calibrator else 0
+    assert sum(passed) == (0 if method == "freeal" else dev + 4 + len(method_context.shots))
     seen.forget()
     passed.clear()
     labelled = one.next_rows(NOTHING, 1).rows
     assert labelled, "some texts were acquired"
-    # FreeAL sees the whole pool, dev again where demonstrations are chosen anew, and acquires among the rest; LLMaAA acquires among the
-    # texts without a label and then finds the neighbours of the chosen ones.
+    # FreeAL sees the whole pool, dev again where demonstrations are chosen anew, and acquires among
+    # the rest; LLMaAA acquires among the texts without a label and then finds the neighbours of the
+    # chosen ones.
     assert sum(passed) == (len(pool) + dev if method == "freeal" else len(pool) - 4) + len(
-        index.shots
+        method_context.shots
     )

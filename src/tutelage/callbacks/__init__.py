@@ -1,1 +1,1 @@
-"""One callback, one file. Together they turn a Lightning fit into a growing run."""
+"""Lightning callbacks. Together they turn one ``Trainer.fit`` into a growing run."""

@@ -1,4 +1,4 @@
-"""FOLD: callbacks.checkpoint."""
+"""Checkpoints of a run: one at the end of each stage, and the weights of the best student."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from tutelage.errors import RunError
 from tutelage.timeline import Position
 
 
-# FOLD: Large files that a kill or a full disk must not leave half written.
 def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` make ``target``, which is there whole or not at all.
+    """Writes a large file so that a kill or a full disk never leaves it half written.
+
+    Args:
+        target: The final path; its folder is created.
+        write: Writes the file to the path it is given.
 
     Raises:
-        RunError: the disk did not take it.
+        RunError: The disk did not take the file.
     """
+    # Write next to the target and rename: the target is never incomplete.
     scratch = target.with_suffix(".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -31,19 +35,26 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
     except (OSError, RuntimeError) as error:
         scratch.unlink(missing_ok=True)
         raise RunError(
-            f"{target} could not be written: {error}. Free some space and go on with resume=true."
+            f"{target} could not be written: {error}. Free some disk space, then continue with "
+            "resume=true."
         ) from error
 
 
-# FOLD: Saves a checkpoint where a stage ends, after growth, and keeps the newest only.
-# FOLD:
-# FOLD: Every epoch would be safer by seconds and cost 270 MB of disk each for a 22 M student; inside a stage everything follows from the stage's
-# FOLD: start, so a resumed run repeats at most one stage.
 class StageCheckpoint(Callback):
-    """Must come after ``growth`` in the Trainer's callbacks.
+    """Saves a checkpoint at the end of each stage, after growth, and keeps only the newest.
+
+    A checkpoint per epoch would save seconds after a kill and cost 270 MB of disk each for a
+    student of 22 M parameters. Inside a stage everything follows from its start, so a resumed run
+    repeats at most one stage.
+
+    Must come after the growth callback in the Trainer's callbacks.
+
+    Args:
+        folder: The folder of the checkpoints.
+        growth: The growth callback.
 
     Raises:
-        RunError: the disk did not take the checkpoint; the one before is still whole.
+        RunError: The disk did not take the checkpoint; the previous one stays whole.
     """
 
     def __init__(self, folder: Path, growth: GrowthCallback) -> None:
@@ -51,45 +62,57 @@ class StageCheckpoint(Callback):
         self._growth = growth
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save when growth has just begun a new stage."""
+        """Saves a checkpoint if growth has just begun a new stage."""
         if self._growth.position.index or trainer.should_stop:
             return
         target = self._folder / f"epoch-{trainer.current_epoch:05d}.ckpt"
         write_whole(target, trainer.save_checkpoint)
+        # Only now: the newest checkpoint is complete.
         for older in self._folder.glob("epoch-*.ckpt"):
             if older != target:
                 older.unlink()
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run, or None."""
+    """Returns the newest complete checkpoint of a run; None if there is none.
+
+    Args:
+        folder: The folder of the checkpoints.
+    """
     found = sorted(folder.glob("epoch-*.ckpt"))
     return found[-1] if found else None
 
 
 def pool_at(checkpoint: Path) -> tuple[int, str]:
-    """Length and hash of the pool when ``checkpoint`` was saved.
+    """Returns length and hash of the pool at the time of a checkpoint.
 
-    A method remembers every text of the pool, so the rows that came after the checkpoint must be gone before it does: Lightning restores
-    the data module too late for that. Only the pages that are read are loaded.
+    A method remembers every text of the pool, so later rows must be removed before its setup;
+    Lightning restores the data module too late for that. Only the pages needed are loaded.
+
+    Args:
+        checkpoint: Path of the checkpoint.
     """
-    import torch
-
+    # Memory-mapped: the weights are not read.
     state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)[
         GrowingDataModule.__qualname__
     ]
     return int(state["length"]), str(state["digest"])
 
 
-# FOLD: The student of the stage that did best on dev, kept on disk until the run ends (``training.keep=best``).
-# FOLD:
-# FOLD: For a run whose rows make the student worse, as a teacher's do who is no better than it: then the student of the first rows, which mostly are
-# FOLD: the shots, is the one to have.
 class BestStudent:
-    """Weights on disk; which of them count is part of the checkpoint, so that a resumed run keeps what a whole one would.
+    """Keeps the weights of the best stage on dev, for ``training.keep=best``.
+
+    New rows can make a student worse, for instance if its teacher is no better than the student.
+    The best one is then the student of the first rows, often the shots alone.
+
+    The weights lie on disk until the end of the run. The checkpoint records which of them count, so
+    a resumed run keeps the same ones as an undisturbed run.
 
     Args:
-        folder: where the weights lie; it goes when the run ends.
+        folder: Folder of the weights, deleted at the end of the run.
+
+    Attributes:
+        stage: Name, stage, round and dev score of the best stage; None before the first one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,15 +122,22 @@ class BestStudent:
         self.stage: dict[str, Any] | None = None
 
     def offer(self, score: float, position: Position, network: torch.nn.Module) -> None:
-        """A stage ended with this score on dev; of equal ones the later is kept.
+        """Keeps the weights of a stage unless an earlier stage scored higher.
+
+        Args:
+            score: Score on dev; NaN is never kept.
+            position: Position at the end of the stage.
+            network: The student's network.
 
         Raises:
-            RunError: the disk did not take the weights.
+            RunError: The disk did not take the weights.
         """
+        # Negated, so that NaN is refused; of equal scores the later stage wins.
         if not score >= self._score:
             return
         before, self._file = self._file, f"best-{position.round:04d}-{position.stage}.pt"
         write_whole(self._folder / self._file, lambda path: torch.save(network.state_dict(), path))
+        # The name of the stage in reports.
         name = {"start": "before growth", "final": "after the last passes"}.get(
             position.stage, f"after round {position.round}"
         )
@@ -115,24 +145,24 @@ class BestStudent:
             score,
             {"name": name, "stage": position.stage, "round": position.round, "dev": score},
         )
-        # The one before stays: a checkpoint that is resumed from may still name it.
+        # The previous file stays: the newest checkpoint may still name it.
         for older in self._folder.glob("best-*.pt"):
             if older.name not in (before, self._file):
                 older.unlink()
 
     def restore(self, network: torch.nn.Module) -> None:
-        """Give ``network`` the best weights."""
+        """Loads the best weights into ``network``."""
         device = next(network.parameters()).device
         network.load_state_dict(
             torch.load(self._folder / self._file, map_location=device, weights_only=True)
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values; the weights stay where they are."""
+        """Returns the score, file and stage of the best weights; the weights stay on disk."""
         return {"score": self._score, "file": self._file, "stage": self.stage}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restores the state returned by :meth:`state_dict`."""
         self._score, self._file, self.stage = (
             float(state["score"]),
             str(state["file"]),

@@ -1,4 +1,4 @@
-"""Turns the student's outcomes into feedback, and exports the misclassified ones of each round."""
+"""Feedback of each round: collected from the student's outcomes, its mistakes exported."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from tutelage.tasks.protocol import Task
 
 
 class FeedbackCollector:
-    """Keeps the outcomes that the next round will be aimed by.
+    """Collects the outcomes the next round aims at.
 
     Args:
-        predict_then_train: aim by what the student made of the new rows *before* it trained on them (our default); otherwise by
-            the validation after training.
+        task: The task.
+        method: Filters the feedback (``Method.aimed_at``).
+        folder: The run folder.
+        predict_then_train: Take the student's predictions for the new rows *before* training on
+            them (our default), instead of the validation after training.
     """
 
     def __init__(
@@ -29,21 +32,27 @@ class FeedbackCollector:
         self._before_training: list[Outcome] = []
 
     def keep(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep the outcomes of rows that were not trained on yet."""
+        """Keeps the outcomes of rows before training on them."""
         self._before_training = list(outcomes)
 
     def feedback(
         self, fresh: Sequence[Outcome], round: int, on_dev: Mapping[str, Any] | None = None
     ) -> Feedback:
-        """What the method aims at when it grows ``round``; the mistakes in it are exported as feedback/round-NNN.jsonl.
+        """Returns the feedback for a round, and exports its mistakes.
+
+        They are written to feedback/round-NNN.jsonl in the run folder.
 
         Args:
-            fresh: outcomes of the newest rows after training on them; used in the first round, or without predict-then-train.
-            on_dev: the scores of each class on dev, as the task's metrics give them under "per_class".
+            fresh: Outcomes of the newest rows after training on them; used in the first round, or
+                without predict-then-train.
+            round: The round to grow.
+            on_dev: Scores of each class on dev ("per_class" of the task's metrics).
         """
+        # Before the first round there are no predictions from before training.
         kept = self._before_training if self.predict_then_train and self._before_training else fresh
         outcomes = tuple(kept)
         dev = {name: ClassScore(**score) for name, score in (on_dev or {}).items()}
+        # The method decides which mistakes count; exactly those are exported.
         aimed = self._method.aimed_at(
             Feedback(round - 1, outcomes, self._task.scores(outcomes), dev)
         )
@@ -51,9 +60,9 @@ class FeedbackCollector:
         return aimed
 
     def state_dict(self) -> dict[str, Any]:
-        """The kept outcomes as plain values."""
+        """Returns the kept outcomes as plain values."""
         return {"before_training": as_dicts(self._before_training)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the kept outcomes."""
+        """Restores the state returned by :meth:`state_dict`."""
         self._before_training = [outcome_from_dict(record) for record in state["before_training"]]

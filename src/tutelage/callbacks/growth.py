@@ -1,8 +1,9 @@
-"""Growth: after the last epoch of a stage the method is asked for new rows, and the next epoch trains on them.
+"""Growth of a run: at the end of a stage the method adds rows, and the next stage trains on them.
 
-It happens in ``on_train_epoch_end``, keyed on the position alone: validation has just run, and Lightning builds the training loader
-anew before the next epoch (``reload_dataloaders_every_n_epochs=1``). The checkpoint is saved after it, so it always holds a whole
-round. One ``Trainer.fit`` is the whole run.
+Everything happens in ``on_train_epoch_end`` and depends only on the position in the run. Validation
+has just finished, and Lightning rebuilds the training loader before the next epoch
+(``reload_dataloaders_every_n_epochs=1``). The checkpoint is saved after growth, so it always holds
+a complete round. One ``Trainer.fit`` is the whole run.
 """
 
 from __future__ import annotations
@@ -31,10 +32,22 @@ class GrowthCallback(Callback):
     """Moves a run from stage to stage.
 
     Args:
-        budget: counts the method's tokens; None where no teacher is asked.
-        release_teacher: called before a stage trains, so that the teacher's engine can give its
+        method: Grows the pool.
+        timeline: Lengths of the stages, and the rule for ending growth.
+        view: The training view, which holds the position of the run.
+        collector: Collects the feedback for the method.
+        round_logger: Writes the results of each stage.
+        budget: Counts the method's tokens; None without a teacher.
+        best: Keeps the best student of the run; None ends the run with the last one.
+        release_teacher: Called before a stage trains, so that the teacher's engine can give its
             memory back (``teacher.lifecycle``).
-        best: keeps the student that the run ends with; None: it is the last one.
+
+    Attributes:
+        best_student: The ``best`` argument.
+        stopped_by: Why growth ended: "rounds", "plateau" or "budget"; "" before that.
+
+    Raises:
+        ConfigError: A stage length is out of range.
     """
 
     def __init__(
@@ -50,8 +63,10 @@ class GrowthCallback(Callback):
     ) -> None:
         if timeline.start_epochs < 1 or timeline.round_epochs < 1 or timeline.final_epochs < 0:
             raise ConfigError(
-                f"method epochs must be 1 or more (final_epochs 0 or more); got {timeline}."
+                "training.start_epochs and training.round_epochs must be 1 or more, and "
+                f"training.final_epochs 0 or more; got {timeline}."
             )
+        # Parts of the run.
         self._method = method
         self._timeline = timeline
         self._view = view
@@ -60,24 +75,26 @@ class GrowthCallback(Callback):
         self._budget = budget
         self.best_student = best
         self._release_teacher = release_teacher or (lambda: None)
+        # State of the run; all but the clock is part of the checkpoint.
         self._epoch_began = 0.0
-        self._best: tuple[float, int] = (-1.0, 0)
-        self._dearest_round = 0
+        self._best_score, self._best_round = -1.0, 0
+        self._costliest_round = 0
         self.stopped_by = ""
-        self._move(Position("start", 0, 0, timeline.start_epochs, timeline.start_max_steps))
+        self._move_to(Position("start", 0, 0, timeline.start_epochs, timeline.start_max_steps))
 
     @property
     def position(self) -> Position:
-        """Where the run stands."""
+        """The position of the run."""
         return self._view.position
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the student where it stands; after a resume that is not the start."""
+        """Gives the student the position of the run, which is not the start after a resume."""
         _student(pl_module).position = self.position
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the student where it stands, and validate only where the outcomes are used: at the stage's end."""
+        """Prepares an epoch; only the last one of a stage is validated, for its outcomes."""
         _student(pl_module).position = self.position
+        # The student may need the memory of the teacher's engine.
         if self.position.index == 0:
             self._release_teacher()
         trainer.limit_val_batches = 1.0 if self.position.last else 0
@@ -85,23 +102,25 @@ class GrowthCallback(Callback):
         self._round_logger.training(self.position)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go to the next epoch of the stage; at its end measure, grow, and begin the next stage."""
+        """Moves on to the next epoch; at the end of a stage, evaluates it and grows the pool."""
         position, module, data = self.position, _student(pl_module), _data(trainer)
         self._round_logger.spend("training", time.perf_counter() - self._epoch_began)
         if not position.last:
             if not position.spent(module.updates):
-                self._move(replace(position, index=position.index + 1))
+                self._move_to(replace(position, index=position.index + 1))
                 return
-            # The stage's updates are made and Lightning was told not to validate in this epoch.
+            # The stage ends early, after its optimizer steps. Lightning does not validate this
+            # epoch, so predict here.
             self._round_logger.measured(
                 "testing", lambda: module.predict(data.dev_dataloader(), "dev")
             )
             self._round_logger.measured(
                 "testing", lambda: module.predict(data.fresh_dataloader(), "fresh")
             )
+
+        # Evaluate the stage. Test counts only in reported stages; no decision ever uses it.
         dev, fresh = module.outcomes["dev"], module.outcomes["fresh"]
-        # The test set is looked at where its numbers are quoted; no decision ever reads it.
-        quoted = (
+        reported = (
             self._timeline.test_every_round
             or position.stage != "round"
             or not self._timeline.final_epochs
@@ -110,7 +129,7 @@ class GrowthCallback(Callback):
             self._round_logger.measured(
                 "testing", lambda: module.predict(data.test_dataloader(), "test")
             )
-            if quoted
+            if reported
             else None
         )
         loss = trainer.callback_metrics.get("train_loss")
@@ -121,9 +140,14 @@ class GrowthCallback(Callback):
         score = float(scores[module.task.monitor])
         if self.best_student:
             self.best_student.offer(score, position, module.network)
+
+        # Start the next stage: a grown round, the final passes, or the end of the run.
         if position.stage == "final":
             trainer.should_stop = True
-        elif reason := self._reason_to_stop(position.round, score):
+            return
+        if score > self._best_score:
+            self._best_score, self._best_round = score, position.round
+        if reason := self._stop_reason(position.round):
             self._finish(trainer, module, position.round, reason)
         else:
             self._grow(
@@ -135,11 +159,12 @@ class GrowthCallback(Callback):
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the best student where it is not the last one, and quote its numbers."""
+        """Restores the best student, if it is not the last one, and records its test results."""
         if self.best_student is None or self.best_student.stage is None:
             return
         kept, last, module = self.best_student.stage, self.position, _student(pl_module)
         if (kept["round"], kept["stage"]) != (last.round, last.stage):
+            # The reported numbers and the saved weights must belong to the same student.
             self.best_student.restore(module.network)
             module.position = replace(last, stage=kept["stage"], round=kept["round"])
             test = self._round_logger.measured(
@@ -155,21 +180,22 @@ class GrowthCallback(Callback):
         feedback: Feedback,
         round: int,
     ) -> None:
-        billed = self._budget.usage.billed if self._budget else 0
+        # Ask the method for rows. Without any generated row, the first round must fit the budget.
+        billed_before = self._billed
         self._round_logger.growing(round)
         try:
             growth = self._method.next_rows(feedback, round)
         except BudgetExhausted:
             if round == 1 and not any(row.source != "gold" for row in data.pool.rows):
-                raise self._too_small(billed) from None
+                raise self._budget_error(billed_before) from None
             self._finish(trainer, module, round - 1, "budget")
             return
+
+        # Record them, and begin the stage that trains on them.
         data.pool.append(growth.rows)
         self._round_logger.write_growth(growth)
-        self._dearest_round = max(
-            self._dearest_round, (self._budget.usage.billed if self._budget else 0) - billed
-        )
-        self._move(
+        self._costliest_round = max(self._costliest_round, self._billed - billed_before)
+        self._move_to(
             Position(
                 "round",
                 round,
@@ -179,6 +205,8 @@ class GrowthCallback(Callback):
                 module.updates,
             )
         )
+
+        # The student's predictions before training are the feedback for the round after this one.
         if self._collector.predict_then_train:
             self._collector.keep(
                 self._round_logger.measured(
@@ -186,22 +214,25 @@ class GrowthCallback(Callback):
                 )
             )
 
-    def _reason_to_stop(self, round: int, score: float) -> str:
-        if score > self._best[0]:
-            self._best = (score, round)
+    def _stop_reason(self, round: int) -> str:
+        """Returns why growth ends after a round; "" if it continues."""
         if round >= self._method.rounds:
             return "rounds"
-        if self._timeline.patience and round - self._best[1] >= self._timeline.patience:
+        # Without a better dev score for several rounds, growth has stopped helping.
+        if self._timeline.patience and round - self._best_round >= self._timeline.patience:
             return "plateau"
+        # A round as expensive as the costliest one so far would not be completed.
         left = self._budget.left if self._budget else None
-        if left is not None and round and left < self._dearest_round:
+        if left is not None and round and left < self._costliest_round:
             return "budget"
         return ""
 
     def _finish(self, trainer: Trainer, module: StudentModule, round: int, reason: str) -> None:
+        """Ends growth after a round; the final stage follows, if there is one."""
         self.stopped_by = reason
+        # A run without rounds has trained on everything already.
         if self._timeline.final_epochs and self._method.rounds:
-            self._move(
+            self._move_to(
                 Position(
                     "final",
                     round + 1,
@@ -214,40 +245,48 @@ class GrowthCallback(Callback):
         else:
             trainer.should_stop = True
 
-    def _too_small(self, billed_before: int) -> ConfigError:
-        budget = self._budget
-        limit, billed = (budget.limit, budget.usage.billed) if budget else (0, 0)
+    @property
+    def _billed(self) -> int:
+        return self._budget.usage.billed if self._budget else 0
+
+    def _budget_error(self, billed_before: int) -> ConfigError:
+        limit = self._budget.limit if self._budget else 0
         return ConfigError(
-            f"budget.tokens={limit:,} is smaller than one round: {billed - billed_before:,} tokens were billed in the first one before it was "
-            f"whole, {billed:,} in all. Raise it, or ask for fewer texts a round (method.n_hard, method.n_easy); `tutelage plan` tells the cost."
+            f"budget.tokens={limit:,} is smaller than one round: "
+            f"{self._billed - billed_before:,} tokens were billed before the first round was "
+            f"complete, {self._billed:,} in all. Raise it, or ask for fewer texts per round "
+            "(method.n_hard, method.n_easy); `tutelage plan` estimates the cost."
         )
 
-    def _move(self, position: Position) -> None:
+    def _move_to(self, position: Position) -> None:
         self._view.position = position
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, as plain values."""
+        """Returns everything a resumed run needs, as plain values."""
         return {
             "position": asdict(self.position),
-            "best": list(self._best),
-            "dearest_round": self._dearest_round,
+            "best_score": self._best_score,
+            "best_round": self._best_round,
+            "costliest_round": self._costliest_round,
             "stopped_by": self.stopped_by,
             "method": self._method.state_dict(),
-            "desk": self._collector.state_dict(),
+            "collector": self._collector.state_dict(),
             "best_student": self.best_student.state_dict() if self.best_student else None,
-            "ledger": self._round_logger.state_dict(),
+            "round_logger": self._round_logger.state_dict(),
             "budget": self._budget.state_dict() if self._budget else None,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self._move(Position(**state_dict["position"]))
-        self._best = (float(state_dict["best"][0]), int(state_dict["best"][1]))
-        self._dearest_round = int(state_dict["dearest_round"])
+        """Restores the state of a checkpoint."""
+        self._move_to(Position(**state_dict["position"]))
+        self._best_score = float(state_dict["best_score"])
+        self._best_round = int(state_dict["best_round"])
+        self._costliest_round = int(state_dict["costliest_round"])
         self.stopped_by = str(state_dict["stopped_by"])
+        # The method was set up on the pool of this checkpoint before.
         self._method.load_state_dict(state_dict["method"])
-        self._collector.load_state_dict(state_dict["desk"])
-        self._round_logger.load_state_dict(state_dict["ledger"])
+        self._collector.load_state_dict(state_dict["collector"])
+        self._round_logger.load_state_dict(state_dict["round_logger"])
         if self.best_student:
             self.best_student.load_state_dict(state_dict["best_student"])
         if self._budget and state_dict["budget"]:

@@ -1,4 +1,4 @@
-"""FOLD: callbacks.housekeeping."""
+"""Small callbacks: reproducible randomness per batch, and a clean stop after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from tutelage.interruption import Interruption
 from tutelage.records import derive_seed
 
 
-# FOLD: Seeds torch anew at each batch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
-# FOLD:
-# FOLD: Once an epoch would not do: Lightning makes the training iterator after ``on_train_epoch_start``, twice in most epochs and once in the
-# FOLD: first one after a resume, and each draws from torch's generator.
 class Reseed(Callback):
-    """Makes randomness inside a training batch a function of ``seed`` and the numbers of its epoch and batch alone."""
+    """Seeds torch before each batch from the run's seed, the epoch and the batch index.
+
+    A resumed run then draws the same dropout masks as an undisturbed one. Seeding per epoch is not
+    enough: Lightning creates the training iterator after ``on_train_epoch_start``, twice in most
+    epochs and once in the first one after a resume, and each time it draws from torch's generator.
+
+    Args:
+        seed: The seed of the run.
+    """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -24,15 +28,18 @@ class Reseed(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed torch."""
+        """Seeds torch for the batch."""
         torch.manual_seed(
             derive_seed("batch", self._seed, trainer.current_epoch, batch_idx, bits=63)
         )
 
 
-# FOLD: Looks for Ctrl-C between training batches.
 class StopWhenAsked(Callback):
-    """Ends the fit between two batches once a signal came."""
+    """Stops the fit between two batches after Ctrl-C.
+
+    Args:
+        interruption: Records the signal.
+    """
 
     def __init__(self, interruption: Interruption) -> None:
         self._interruption = interruption
@@ -40,5 +47,9 @@ class StopWhenAsked(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop here if asked to."""
+        """Stops if a signal has arrived.
+
+        Raises:
+            Interrupted: A signal has arrived.
+        """
         self._interruption.check()

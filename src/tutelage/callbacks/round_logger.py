@@ -1,4 +1,4 @@
-"""The round ledger: metrics, growth records, predictions and seconds, written as each stage closes."""
+"""Records of each stage: metrics, growth, predictions and seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,20 @@ T = TypeVar("T")
 
 
 class RoundLogger:
-    """Writes metrics.jsonl, growth/ and predictions/, and adds up seconds by phase."""
+    """Writes metrics.jsonl, growth/ and predictions/, and measures the time of each phase.
+
+    Args:
+        folder: The run folder.
+        status: The status file of the run.
+        task: The task, for its metrics.
+        pool: The ledger of rows.
+        reporter: Shows the progress on the terminal.
+
+    Attributes:
+        seconds: Duration of each phase of the whole run.
+        before: Test metrics before growth.
+        after: Test metrics of the student the run would end with.
+    """
 
     def __init__(
         self, folder: RunFolder, status: Status, task: Task, pool: Pool, reporter: ProgressReporter
@@ -36,26 +49,39 @@ class RoundLogger:
         self.after: dict[str, Any] = {}
 
     def phase(self, name: str, total: int = 0) -> None:
-        """Note that a phase begins."""
+        """Reports the start of a phase.
+
+        Args:
+            name: Name of the phase.
+            total: Number of its teacher requests; 0 if unknown.
+        """
         self._status.phase(name, self._round)
         self._reporter.phase(name, self._round, total)
 
     def training(self, position: Position) -> None:
-        """Note that an epoch begins."""
+        """Reports the start of a training epoch."""
         self._round = position.round
         self.phase("training")
 
     def growing(self, round: int) -> None:
-        """Note that the growth of ``round`` begins; the method names its phases."""
+        """Starts the growth of a round; the method reports its phases itself."""
         self._round = round
 
     def spend(self, name: str, seconds: float) -> None:
-        """Add to a phase's seconds."""
+        """Adds seconds to a phase of the stage and of the run."""
         for store in (self._stage_seconds, self.seconds):
             store[name] = store.get(name, 0.0) + seconds
 
     def measured(self, name: str, action: Callable[[], T]) -> T:
-        """Run ``action`` as a phase."""
+        """Runs an action as a phase of its own and measures its time.
+
+        Args:
+            name: Name of the phase.
+            action: The action.
+
+        Returns:
+            The result of the action.
+        """
         self.phase(name)
         began = time.perf_counter()
         result = action()
@@ -72,10 +98,25 @@ class RoundLogger:
         train_loss: float | None,
         budget: BudgetedTeacher | None,
     ) -> dict[str, Any]:
-        """Write the stage's line and the test predictions; return the dev metrics."""
+        """Writes the line of a stage to metrics.jsonl, and the test predictions.
+
+        Args:
+            position: Position at the end of the stage.
+            epoch: Number of the epoch in the run.
+            dev: Outcomes on dev.
+            fresh: Outcomes of the newest rows.
+            test: Outcomes on test; None if they are not evaluated in this stage.
+            train_loss: Training loss of the last epoch; None if unknown.
+            budget: Counts the teacher's tokens; None without a teacher.
+
+        Returns:
+            The metrics on dev.
+        """
+        # Compute the metrics.
         dev_metrics = self._task.metrics(dev)
         test_metrics = None if test is None else self._task.metrics(test)
         accepted = len(self._pool.accepted())
+        # Write the line; the seconds of the next stage start at zero.
         line = {
             "round": position.round,
             "stage": position.stage,
@@ -95,24 +136,31 @@ class RoundLogger:
         self._folder.append_line("metrics.jsonl", line)
         self._lines += 1
         self._stage_seconds = {}
+        # The first stage's student is the one before growth.
         if test is not None and test_metrics is not None:
             self.keep(test, test_metrics)
             if position.stage == "start":
                 self.before = self.after
                 self._folder.write_lines("predictions/test-before.jsonl", as_dicts(test))
-        quoted = {
+        headline = {
             metric.title: float(dev_metrics[metric.key]) for metric in self._task.headline_metrics
         }
-        self._reporter.stage_closed(position, quoted, (accepted, len(self._pool) - accepted))
+        self._reporter.stage_closed(position, headline, (accepted, len(self._pool) - accepted))
         return dev_metrics
 
     def keep(self, test: Sequence[Outcome], metrics: Mapping[str, Any]) -> None:
-        """These outcomes on test, with their metrics, are the student's that the run would end with."""
+        """Records the test results of the student the run would end with.
+
+        Args:
+            test: Outcomes on test.
+            metrics: Their metrics.
+        """
         self.after = {key: value for key, value in metrics.items() if isinstance(value, float)}
         self._folder.write_lines("predictions/test-after.jsonl", as_dicts(test))
 
     def write_growth(self, growth: Growth) -> None:
-        """Write growth/round-NNN.json, without the rows: those are in the pool."""
+        """Writes growth/round-NNN.json, without the rows, which are in the pool."""
+        # The method measured its own phases.
         for name, seconds in growth.seconds.items():
             self.spend(name, seconds)
         self._folder.write_json(
@@ -131,7 +179,7 @@ class RoundLogger:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values: how many lines were written, seconds, and the quoted numbers so far."""
+        """Returns the line count, the seconds, and the test metrics before and after growth."""
         return {
             "lines": self._lines,
             "seconds": dict(self.seconds),
@@ -141,8 +189,9 @@ class RoundLogger:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint; lines written after it are taken back."""
+        """Restores the state of a checkpoint; lines written after it are removed."""
         self._lines = int(state["lines"])
+        # Remove the lines of a stage that will run again.
         self._folder.keep_lines("metrics.jsonl", self._lines)
         self.seconds = dict(state["seconds"])
         self._stage_seconds = dict(state["stage_seconds"])

@@ -1,4 +1,4 @@
-"""Shows the train selector the epoch's rows, and writes down what it chose: selection.jsonl and the shares of data."""
+"""Records of the train selector: its choice per step in selection.jsonl, and the shares of data."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from tutelage.student.selection import Selected
 
 
 class SelectionLogger(Callback):
-    """Must come after the growth callback in the Trainer's callbacks.
+    """Shows the train selector the rows of each epoch, and records its choices.
 
-    LLKD's two readings of "share of data" are both kept: (a) different pool texts ever trained on, of the pool; (b) rows selected, of the
-    rows that passed by in all steps (papers in the README). A text counts as trained on when a step was made on it: with ``refill`` a row is
-    selected before that, and may never see its step. Where there is no pool the texts are the method's own, and (a) is told of those that
-    stood in a batch ("used_of_offered"), which a method with a pool has beside it. Gold rows count in neither.
+    LLKD's "share of data" has two readings, and both are kept: (a) distinct pool texts ever trained
+    on, as a share of the pool; (b) rows selected, as a share of the rows seen in all steps. A text
+    counts as trained on after an optimizer step: with ``refill``, a row is selected earlier and may
+    never reach its step. Without a pool the texts are generated ones, and (a) relates to all texts
+    seen in a batch ("used_of_offered", also recorded with a pool). Gold rows count in neither.
+
+    Must come after the growth callback in the Trainer's callbacks.
 
     Args:
-        pool_size: texts that the method may draw from; 0 where it draws from no pool.
-        gold: gold target by pool id, for the report only; no selector sees it.
+        folder: The run folder.
+        pool_size: Number of texts the method may draw from; 0 without a pool.
+        gold: Gold target by pool id, for the report only; no selector sees it.
     """
 
     def __init__(self, folder: RunFolder, pool_size: int, gold: Mapping[str, str]) -> None:
@@ -41,9 +45,13 @@ class SelectionLogger(Callback):
 
     @property
     def shares(self) -> dict[str, Any]:
-        """The shares of data with what they are made of; "unique" is None without a pool, the others before any row passed by.
+        """The shares of data, and the counts behind them.
 
-        "unique_rows": different texts trained on; "offered": those that stood in a batch; "kept" and "passed": rows of all steps.
+        Returns:
+            "unique": reading (a), None without a pool. "selections": reading (b).
+            "used_of_offered": (a) without a pool. "unique_rows": distinct texts trained on.
+            "offered": distinct texts seen in a batch. "pool": texts of the pool. "kept" and
+            "passed": rows selected and seen in all steps. Shares are None before the first row.
         """
         return {
             "unique": len(self._used) / self._pool_size if self._pool_size else None,
@@ -57,13 +65,15 @@ class SelectionLogger(Callback):
         }
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the selector the rows of the epoch, where it asks for them."""
-        module, data = _parts(trainer, pl_module)
+        """Shows the selector the rows of the epoch, if it needs them."""
+        module, data = _student_and_data(trainer, pl_module)
+        # Map new rows of the pool to their texts, once per growth.
         if len(data.pool) != self._read:
             self._sources = {
                 row.id: row.parents[0] for row in data.pool.rows if row.source == "pool"
             }
             self._read = len(data.pool)
+        # Most selectors decide batch by batch and need no view of the epoch.
         if module.selector.needs:
             encoder = data.encoder
             module.selector.begin(
@@ -79,8 +89,13 @@ class SelectionLogger(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write the step's line: each row's weight and score, counts by class, what is reported, and how many kept labels are right."""
-        module, _ = _parts(trainer, pl_module)
+        """Writes the line of a step.
+
+        It holds weight and score of each row, counts by class, the number of correct labels, and
+        the selector's own report.
+        """
+        # Count the rows; gold ones are no choice.
+        module, _ = _student_and_data(trainer, pl_module)
         if (selected := module.selected) is None:
             return
         asked = [index for index, item in enumerate(selected.items) if not item.gold]
@@ -90,7 +105,9 @@ class SelectionLogger(Callback):
         self._offered.update(self._text_of(selected.items[index].id) for index in asked)
         self._used.update(self._text_of(item.id) for item in module.learnt if not item.gold)
         if not selected.report:
-            return  # a selector that keeps everything has nothing to tell
+            return  # a selector that keeps everything has nothing to report
+
+        # Write the line.
         line = {
             **selected.report,
             "epoch": trainer.current_epoch,
@@ -106,6 +123,7 @@ class SelectionLogger(Callback):
                 for index in asked
             },
         }
+        # Not every selector scores rows, and NaN is not valid JSON.
         if (scores := selected.scores) is not None:
             line["scores"] = {
                 selected.items[index].id: round(float(scores[index]), 6)
@@ -117,11 +135,12 @@ class SelectionLogger(Callback):
         self._lines += 1
 
     def _text_of(self, id: str) -> str:
-        """The pool text of a row, which may have several (FreeAL's); a generated row is its own."""
+        """Returns the id of a row's pool text (FreeAL relabels texts), or of a generated row."""
         return self._sources.get(id, id)
 
     def _right(self, selected: Selected, indices: list[int]) -> list[int]:
-        """How many of the rows carry their gold target, and of how many it is known."""
+        """Returns the number of rows with their gold target, and of those with a known one."""
+        # Generated rows have no gold target.
         items = [selected.items[index] for index in indices]
         sources = [self._sources.get(item.id, "") for item in items]
         known = [
@@ -129,10 +148,10 @@ class SelectionLogger(Callback):
             for item, source in zip(items, sources, strict=True)
             if source in self._gold
         ]
-        return [sum(said == gold for said, gold in known), len(known)]
+        return [sum(target == gold for target, gold in known), len(known)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Counts, and how many lines were written."""
+        """Returns the counts, and the number of lines."""
         return {
             "used": sorted(self._used),
             "offered": sorted(self._offered),
@@ -142,7 +161,7 @@ class SelectionLogger(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint; lines written after it are taken back."""
+        """Restores the state of a checkpoint; lines written after it are removed."""
         self._used, self._offered = (
             set(state_dict["used"]),
             set(state_dict.get("offered", state_dict["used"])),
@@ -154,14 +173,16 @@ class SelectionLogger(Callback):
 
 
 def _by_class(selected: Selected, indices: list[int]) -> dict[str, int]:
-    """Rows by the place of their class."""
+    """Returns the number of rows by group (class index)."""
     return {
         str(key): count
         for key, count in sorted(Counter(int(selected.groups[index]) for index in indices).items())
     }
 
 
-def _parts(trainer: Trainer, module: LightningModule) -> tuple[StudentModule, GrowingDataModule]:
+def _student_and_data(
+    trainer: Trainer, module: LightningModule
+) -> tuple[StudentModule, GrowingDataModule]:
     data = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(module, StudentModule)
     assert isinstance(data, GrowingDataModule)

@@ -17,7 +17,6 @@ from tutelage.errors import ConfigError, TutelageError
 from tutelage.labelling.base import Labeller, Nearest
 from tutelage.methods.base import Method
 from tutelage.records import Example, derive_seed
-from tutelage.student.module import StudentModule
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Teacher
 from tutelage.teacher.prompts import PromptSet
@@ -26,6 +25,9 @@ from tutelage.teacher.stack import Stack, build_teacher
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
     from pytorch_lightning.loggers import Logger
+
+    # A sweep's own process imports this file, and does without torch.
+    from tutelage.student.module import StudentModule
 
 _STAGES = {
     "acquire": ("acquirer", "chooses texts of the unlabelled pool"),
@@ -255,23 +257,20 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
     """Builds the student with fresh weights from the run's seed, and its tokenizer."""
     import torch
 
-    from tutelage.student.checkpoint import load_tokenizer, new_classifier, new_tagger
+    from tutelage.student.checkpoint import load_tokenizer, new_network
+    from tutelage.student.module import StudentModule
 
     student = config.student
     torch.manual_seed(derive_seed("init", config.seed, bits=63))
-    if task.is_token_level:
-        constrained = bool(getattr(task, "constrained", True))
-        network = new_tagger(
-            student.model, task.outputs, student.trust_remote_code, constrained=constrained
-        )
-    else:
-        network = new_classifier(
-            student.model,
-            task.outputs,
-            student.pooling,
-            student.head_dropout,
-            student.trust_remote_code,
-        )
+    network = new_network(
+        task.head,
+        student.model,
+        task.outputs,
+        pooling=student.pooling,
+        head_dropout=student.head_dropout,
+        trust_remote_code=student.trust_remote_code,
+        saved=task.student_settings,
+    )
     module = StudentModule(
         network.train(),  # from_pretrained gives evaluation mode, and dropout would stay off
         task,
@@ -283,9 +282,7 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
         head_learning_rate=student.head_learning_rate,
         weight_decay=student.weight_decay,
     )
-    tokenizer = load_tokenizer(
-        student.model, student.trust_remote_code, by_word=task.is_token_level
-    )
+    tokenizer = load_tokenizer(student.model, student.trust_remote_code, head=task.head)
     return module, tokenizer
 
 

@@ -27,11 +27,17 @@ _WORDS = {
     "string_type": "text",
     "list_type": "a list",
     "tuple_type": "a list",
-    "is_instance_of": "of the right type",
+    "set_type": "a list",
+    "sequence_str": "a list",
+    "iterable_type": "a list",
+    "is_instance_of": "a list",
     "dict_type": "a mapping",
     "mapping_type": "a mapping",
 }
 """What a setting should have been, by pydantic's error type."""
+
+_OBJECTS = ("callable_type", "is_type", "is_subclass_of", "time_delta_type", "bytes_type")
+"""Errors about types that no YAML value has; the target decides about its value itself."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,7 +145,24 @@ def check_value(setting: str, value: Any, kind: Any) -> None:
     try:
         adapter.validate_python(value, strict=True)
     except ValidationError as error:
-        raise ConfigError(_message(setting, value, error.errors())) from None
+        errors = [one for one in error.errors() if one["type"] != "none_required"]
+        expressible = [one for one in errors if not _beyond_yaml(one)]
+        is_path = isinstance(value, str) and any(_class_of(one) == "Path" for one in errors)
+        if expressible and not is_path:
+            # Of a union the place would name its branch, not an element.
+            place = ".".join(map(str, errors[0]["loc"])) if len(errors) == 1 else ""
+            raise ConfigError(_message(setting, value, expressible, place)) from None
+
+
+def _beyond_yaml(error: Any) -> bool:
+    """Returns whether no YAML value could have avoided the error."""
+    if error["type"] in ("tuple_type", "set_type"):
+        return isinstance(error["input"], list)
+    return error["type"] in _OBJECTS or _class_of(error) not in ("", "Sequence")
+
+
+def _class_of(error: Any) -> str:
+    return str(error["ctx"]["class"]) if error["type"] == "is_instance_of" else ""
 
 
 def _check_names(node: Mapping[str, Any], known: Collection[str], setting: str, owner: str) -> None:
@@ -149,7 +172,7 @@ def _check_names(node: Mapping[str, Any], known: Collection[str], setting: str, 
             raise UnknownSetting(f"{setting}.{name}: {unknown}")
 
 
-def _message(setting: str, value: Any, errors: list[Any]) -> str:
+def _message(setting: str, value: Any, errors: list[Any], place: str) -> str:
     """One sentence for the first error, and the allowed values where there are some."""
     allowed = [error for error in errors if error["type"] == "literal_error"]
     if allowed:
@@ -157,11 +180,8 @@ def _message(setting: str, value: Any, errors: list[Any]) -> str:
         choices += ["true", "false"] if any(e["type"] == "bool_type" for e in errors) else []
         return did_you_mean(setting, str(allowed[0]["input"]), choices)
     kinds = dict.fromkeys(
-        _WORDS.get(str(error["type"]), str(error["msg"]).lower())
-        for error in errors
-        if error["type"] != "none_required"
+        _WORDS.get(str(error["type"]), str(error["msg"]).lower()) for error in errors
     )
-    place = ".".join(map(str, errors[0]["loc"])) if len(errors) == 1 else ""
     return f"{setting}{f' ({place})' if place else ''}={value!r} is not {' or '.join(kinds)}."
 
 

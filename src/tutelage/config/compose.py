@@ -5,8 +5,12 @@ Together with :mod:`tutelage.config.build` this is the only place that sees Hydr
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +80,37 @@ def conf_directory() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
 
 
-def compose_config(overrides: Sequence[str] = ()) -> RunConfig:
+OWN_CONF = "TUTELAGE_CONF"
+"""Environment variable: a folder of the user's own groups and options (``--config-dir``)."""
+
+
+def search_path() -> list[str]:
+    """Returns the override that adds the user's own configuration folder, where there is one.
+
+    Raises:
+        ConfigError: the folder is not there.
+    """
+    if not (own := os.environ.get(OWN_CONF)):
+        return []
+    if not Path(own).is_dir():
+        raise ConfigError(
+            f"--config-dir {own} (or {OWN_CONF}) is no folder. Give one that holds groups as conf/ "
+            "does, for instance my_conf/select/mine.yaml."
+        )
+    return [f"hydra.searchpath=['file://{Path(own).resolve()}']"]
+
+
+def compose_config(overrides: Sequence[str] = (), *, import_targets: bool = True) -> RunConfig:
     """Composes the configuration of a run.
 
     Args:
         overrides: as on the command line, "key=value".
+        import_targets: as :func:`typed_config` takes it.
 
     Raises:
         ConfigError: an unknown option or key, a value of the wrong type, or a secret.
     """
-    return typed_config(compose_hydra(overrides))
+    return typed_config(compose_hydra(overrides), import_targets=import_targets)
 
 
 def compose_hydra(overrides: Sequence[str]) -> Any:
@@ -105,7 +130,7 @@ def compose_hydra(overrides: Sequence[str]) -> Any:
 
     try:
         with initialize_config_dir(str(conf_directory()), version_base="1.3"):
-            config = compose("config", list(overrides), return_hydra_config=True)
+            config = compose("config", [*overrides, *search_path()], return_hydra_config=True)
             _check_ablation(config, overrides)
             return config
     except MissingConfigException as error:
@@ -120,21 +145,44 @@ def compose_hydra(overrides: Sequence[str]) -> Any:
         raise ConfigError(_in_one_line(error)) from None
 
 
-def typed_config(config: Any, hydra_node: Any = None) -> RunConfig:
+def typed_config(config: Any, hydra_node: Any = None, *, import_targets: bool = True) -> RunConfig:
     """Turns Hydra's DictConfig into the typed configuration.
 
     Args:
         hydra_node: Hydra's own node, where ``config`` does not hold it.
+        import_targets: check each component against its target. This imports torch and Lightning,
+            600 MB that a sweep's own process does without (each of its jobs checks for itself).
 
     Raises:
         ConfigError: an unknown or missing setting, or one of the wrong type.
     """
-    source = plain_values(config)
     info = _hydra_info(config.hydra if hydra_node is None else hydra_node)
-    try:
-        return _typed(source, info)
-    except UnknownSetting as error:
-        raise ConfigError(f"{error}{_set_by(info)}") from None
+    typed = _typed(plain_values(config), info)
+    if import_targets:
+        check_targets(typed)
+    return typed
+
+
+def check_targets(config: RunConfig) -> None:
+    """Checks each component against its target.
+
+    Raises:
+        ConfigError: an unknown, missing or wrong setting.
+    """
+    components: dict[str, Component | None] = {
+        **{group: getattr(config, group) for group in (*_COMPONENTS, "acquire", "accept")},
+        "student.schedule": config.student.schedule,
+        **{f"callbacks.{name}": one for name, one in config.callbacks.items()},
+        **{f"logger.{name}": one for name, one in config.logger.items()},
+    }
+    for setting, component in components.items():
+        if component is None:
+            continue
+        group = setting.partition(".")[0]
+        try:
+            check_component(component, setting, GIVEN.get(group, ()), DEFAULTS.get(group, ()))
+        except UnknownSetting as error:
+            raise ConfigError(f"{error}{_set_by(config.hydra)}") from None
 
 
 def _typed(source: dict[str, Any], info: HydraInfo) -> RunConfig:
@@ -144,26 +192,25 @@ def _typed(source: dict[str, Any], info: HydraInfo) -> RunConfig:
     typed = {name: kind for name, kind in _TOP_LEVEL.items() if name in source}
     for name, kind in typed.items():
         check_value(name, source[name], kind)
-    teacher = dict(source["teacher"])
-    data = {key: value for key, value in source["data"].items() if key not in DATA_KEYS}
-    student = dict(source["student"])
-    student["schedule"] = _component(student["schedule"], "student.schedule")
-    top: dict[str, Any] = {name: source[name] for name in _TOP_LEVEL}
-    components: dict[str, Any] = {
-        group: _component(source[group], group) for group in _PLAIN_COMPONENTS
+    groups: dict[str, Any] = {
+        group: check_group(kind, source[group], group) for group, kind in _GROUPS.items()
     }
+    schedule = _component(source["student"]["schedule"], "student.schedule")
+    student = check_group(StudentConfig, {**source["student"], "schedule": schedule}, "student")
+    # Keys of a group that are not its target's.
+    teacher = dict(source["teacher"])
+    cache, record = teacher.pop("cache", None), teacher.pop("record", None)
+    data = {key: value for key, value in source["data"].items() if key not in DATA_KEYS}
+    own = {**source, "teacher": teacher, "data": data}
+    top: dict[str, Any] = {name: source[name] for name in _TOP_LEVEL}
+    components: dict[str, Any] = {group: _component(own[group], group) for group in _COMPONENTS}
     return RunConfig(
         **top,
+        **groups,
         **components,
-        cache=teacher.pop("cache", None),
-        record=teacher.pop("record", None),
-        teacher=_component(teacher, "teacher"),
-        data=_component(data, "data"),
-        student=check_group(StudentConfig, student, "student"),
-        training=check_group(TrainingConfig, source["training"], "training"),
-        budget=check_group(BudgetConfig, source["budget"], "budget"),
-        evaluate=check_group(EvaluateConfig, source["evaluate"], "evaluate"),
-        sweep=check_group(SweepConfig, source["sweep"], "sweep"),
+        cache=cache,
+        record=record,
+        student=student,
         trainer=_trainer(source["trainer"]),
         callbacks=_components(source["callbacks"], "callbacks"),
         logger=_components(source["logger"], "logger"),
@@ -185,8 +232,7 @@ def _set_by(info: HydraInfo) -> str:
         return ""
     return (
         f" {' or '.join(chosen)} sets it for another option of that group: leave one of the two "
-        "out, "
-        "or give the values themselves."
+        "out, or give the values themselves."
     )
 
 
@@ -198,8 +244,16 @@ _TOP_LEVEL: Mapping[str, Any] = {
     "keep_checkpoint": bool,
     "resume": bool | str,
 }
-_PLAIN_COMPONENTS = (
+_GROUPS: Mapping[str, Any] = {
+    "training": TrainingConfig,
+    "budget": BudgetConfig,
+    "evaluate": EvaluateConfig,
+    "sweep": SweepConfig,
+}
+_COMPONENTS = (
     "task",
+    "data",
+    "teacher",
     "prompt",
     "labelling",
     "calibration",
@@ -227,6 +281,12 @@ def plain_values(config: Any) -> dict[str, Any]:
     try:
         resolved = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException as error:
+        if found := _NO_DATA_KEY.search(str(error)):
+            raise ConfigError(
+                f"The prompt refers to data.{found[1]}, which the data set has not: data and task do "
+                "not belong together. Give task=ner with a data set of entities "
+                "(data=wikigold), task=classification with one of classes (data=snips)."
+            ) from None
         raise ConfigError(_in_one_line(error)) from None
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
@@ -243,10 +303,7 @@ def _component(node: Any, setting: str) -> Component:
     if "_target_" not in node:
         raise ConfigError(f"{setting} has no _target_; name the class or function that it builds.")
     settings = {key: value for key, value in node.items() if key != "_target_"}
-    component = Component(str(node["_target_"]), settings)
-    group = setting.partition(".")[0]
-    check_component(component, setting, GIVEN.get(group, ()), DEFAULTS.get(group, ()))
-    return component
+    return Component(str(node["_target_"]), settings)
 
 
 def _components(node: Mapping[str, Any], setting: str) -> dict[str, Component]:
@@ -269,11 +326,7 @@ def _trainer(node: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown key, one that the loop owns, or more than one device.
     """
-    import inspect
-
-    from pytorch_lightning import Trainer
-
-    known = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
+    known = _trainer_keys()
     for key in node:
         if key in TRAINER_OWNED:
             raise ConfigError(f"trainer.{key} cannot be set: {TRAINER_OWNED[key]}.")
@@ -293,6 +346,20 @@ def _trainer(node: Mapping[str, Any]) -> dict[str, Any]:
     return {**node, "devices": 1 if node.get("devices") == "auto" else node.get("devices", 1)}
 
 
+@cache
+def _trainer_keys() -> frozenset[str]:
+    """The arguments of Lightning's Trainer, from its source: the import takes seconds."""
+    package = find_spec("pytorch_lightning")
+    assert package is not None
+    assert package.origin is not None
+    source = (Path(package.origin).parent / "trainer" / "trainer.py").read_text(encoding="utf-8")
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    (trainer,) = (node for node in classes if node.name == "Trainer")
+    methods = [node for node in trainer.body if isinstance(node, ast.FunctionDef)]
+    (made,) = (node for node in methods if node.name == "__init__")
+    return frozenset(argument.arg for argument in (*made.args.args[1:], *made.args.kwonlyargs))
+
+
 def _hydra_info(node: Any) -> HydraInfo:
     from omegaconf import OmegaConf
 
@@ -310,6 +377,7 @@ def _hydra_info(node: Any) -> HydraInfo:
     )
 
 
+_NO_DATA_KEY = re.compile(rf"Interpolation key 'data\.({'|'.join(DATA_KEYS)})' not found")
 _NO_SETTING = re.compile(r"Could not override '((\w+)\.[\w.]+)'")
 
 
@@ -347,7 +415,7 @@ def _elsewhere(message: str) -> str:
     with initialize_config_dir(str(conf_directory()), version_base="1.3"):
         for option in options:
             try:
-                composed = compose("config", [f"{group}={option}"])
+                composed = compose("config", [f"{group}={option}", *search_path()])
             except HydraException:
                 continue
             if OmegaConf.select(composed, key, default=nothing) is not nothing:
@@ -396,12 +464,13 @@ def _check_ablation(config: Any, overrides: Sequence[str]) -> None:
     values = [key for word, key in keys.items() if word not in options and "." in key]
     if ablation in (None, "none") or not values:
         return
-    ablated = compose("config", [word for word in keys if word in options])
+    chosen_options = [word for word in keys if word in options]
+    ablated = compose("config", [*chosen_options, *search_path()])
     others = [word for word in keys if word in options and keys[word] != "ablation"]
     # An ablation may choose the selector; what that one's own file says is not the ablation's.
     chosen = config.hydra.runtime.choices.select
     named = [] if "select" in keys.values() else [f"select={chosen}"]
-    whole = compose("config", [*others, *named])
+    whole = compose("config", [*others, *named, *search_path()])
     for key in values:
         default, given, unablated = (_selected(node, key) for node in (ablated, config, whole))
         if unablated != default != given:

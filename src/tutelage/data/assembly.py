@@ -11,12 +11,14 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from tutelage.data.dataset import Dataset, Kind, classes_of
+from tutelage.data.dataset import Dataset
 from tutelage.data.dedup import Deduplicator, normalise
 from tutelage.data.labels import LabelSettings, label_space
 from tutelage.data.raw import RawExample, RawSplit
 from tutelage.errors import ConfigError, DataError, did_you_mean
 from tutelage.records import Example, Label, derive_seed, record_id
+from tutelage.tasks.registry import row_reader
+from tutelage.tasks.rows import RowReader
 
 _SCAN_UP_TO = 50_000
 """Pool size up to which near duplicates are found by exhaustive comparison, not by index."""
@@ -26,7 +28,7 @@ def assemble(
     name: str,
     splits: Mapping[str, RawSplit],
     *,
-    kind: Kind = "classification",
+    kind: str = "classification",
     labels: LabelSettings | None = None,
     near_threshold: float = 0.9,
     validation_share: float = 0.1,
@@ -38,7 +40,7 @@ def assemble(
     Args:
         name: Name of the data set in reports and messages.
         splits: "train" and "test", optionally "validation" and "shots".
-        kind: Form of the row labels: a class, or a list of entities.
+        kind: Name of the task, which decides the form of the row labels.
         labels: The label space (for NER, the entity types): names, or name → {word, description}.
             None infers it from the labelled training data.
         near_threshold: Similarity in (0, 1] from which a pool text counts as a copy of a dev or
@@ -54,23 +56,22 @@ def assemble(
             there are no labels to draw shots from.
         ConfigError: If a label entry, the threshold or the share is invalid.
     """
+    reader = row_reader(kind)
     # Labels: drop empty texts, find the label space, and check every row against it.
     dropped: Counter[str] = Counter()
     kept_notes = list(notes)
     rows = {split: _with_text(_NAMES[split], raw, dropped) for split, raw in splits.items()}
     # The split with the labelled examples defines the label space.
-    trained_on = _label_source(name, splits, rows, kind)
+    trained_on = _label_source(name, splits, rows, reader)
     seen = Counter(
         name
         for row in rows[trained_on]
         if row.label is not None
-        for name in classes_of(kind, row.label)
+        for name in reader.classes(row.label)
     )
-    space = label_space(
-        labels, seen, splits[trained_on].where, at_least=2 if kind == "classification" else 1
-    )
+    space = label_space(labels, seen, splits[trained_on].where, reader)
     for split in splits:
-        _check_labels(split, rows[split], splits[split], space, kind, listed=labels is not None)
+        _check_labels(split, rows[split], splits[split], space, reader, listed=labels is not None)
     # Listed labels without an example are legal, but worth a note.
     kept_notes += [
         f"label '{label.name}' is listed but never seen in {splits[trained_on].where}"
@@ -87,8 +88,8 @@ def assemble(
         dev = rows["validation"]
     else:
         # Before the search for leaks, so that it covers dev as well.
-        pool, dev = _cut_dev(pool, validation_share, split_seed, splits["train"].where, kind)
-        of_each = " of each class" if kind == "classification" else ""
+        pool, dev = _cut_dev(pool, validation_share, split_seed, splits["train"].where, reader)
+        of_each = " of each class" if reader.stratified else ""
         kept_notes.append(
             f"no validation file: {len(dev)} labelled texts were cut from train "
             f"({validation_share:.0%}{of_each}, seed {split_seed})"
@@ -149,21 +150,19 @@ def _with_text(split: str, raw: RawSplit, dropped: Counter[str]) -> list[RawExam
 
 
 def _label_source(
-    name: str, splits: Mapping[str, RawSplit], rows: Mapping[str, Sequence[RawExample]], kind: Kind
+    name: str,
+    splits: Mapping[str, RawSplit],
+    rows: Mapping[str, Sequence[RawExample]],
+    reader: RowReader,
 ) -> str:
     """Return the split that defines the labels: "train", or "shots" if train is unlabelled."""
     if "shots" in rows:
         return "shots" if all(row.label is None for row in rows["train"]) else "train"
     if all(row.label is None for row in rows["train"]):
-        setting = (
-            "data.label_column="
-            if kind == "classification"
-            else "data.tags_column= or data.spans_column="
-        )
         raise DataError(
             f"{splits['train'].where} has no labels "
             f"(columns: {', '.join(splits['train'].columns)}), and '{name}' has no shots. "
-            f"Set {setting}, or put a few labelled examples of each class "
+            f"Set {reader.label_settings}, or put a few labelled examples of each class "
             "into a file named shots (such as shots.jsonl) in the same folder."
         )
     return "train"
@@ -174,7 +173,7 @@ def _check_labels(
     rows: Sequence[RawExample],
     raw: RawSplit,
     space: Sequence[Label],
-    kind: Kind,
+    reader: RowReader,
     *,
     listed: bool,
 ) -> None:
@@ -187,17 +186,14 @@ def _check_labels(
                     "Label it, or remove the row."
                 )
             continue
-        what = "label" if kind == "classification" else "entity type"
         # Report the first unknown label, with the number of rows that share it.
-        for unknown in (name for name in classes_of(kind, row.label) if name not in names):
+        for unknown in (name for name in reader.classes(row.label) if name not in names):
             count = sum(
-                unknown in classes_of(kind, other.label)
-                for other in rows
-                if other.label is not None
+                unknown in reader.classes(other.label) for other in rows if other.label is not None
             )
             where = "data.labels does not list it" if listed else "no training example has it"
             raise DataError(
-                f"{row.location}: {did_you_mean(what, unknown, names)} "
+                f"{row.location}: {did_you_mean(reader.class_name, unknown, names)} "
                 f"{count} of {len(rows)} rows of {raw.where} have it, and {where}. "
                 "Correct the rows, add training examples of it, or list every label in data.labels."
             )
@@ -243,16 +239,15 @@ def _without_leaks(
 
 
 def _cut_dev(
-    rows: Sequence[RawExample], share: float, seed: int, where: str, kind: Kind
+    rows: Sequence[RawExample], share: float, seed: int, where: str, reader: RowReader
 ) -> tuple[list[RawExample], list[RawExample]]:
     if not 0.0 < share < 1.0:
         raise ConfigError(f"data.validation_share is {share}; it must lie between 0 and 1.")
-    # Stratify by class; unlabelled rows stay in train.
+    # Stratify by class, or take all rows as one stratum; unlabelled rows stay in train.
     by_label: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         if row.label is not None:
-            # NER texts form a single stratum: few of them have the same set of types.
-            by_label.setdefault(row.label if kind == "classification" else "", []).append(index)
+            by_label.setdefault(row.label if reader.stratified else "", []).append(index)
     # The seed depends on the label, so that adding a class leaves the other cuts unchanged.
     cut: set[int] = set()
     for label, indices in sorted(by_label.items()):

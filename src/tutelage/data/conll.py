@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tutelage.data.markings import checked_word
 from tutelage.errors import ConfigError, DataError
+from tutelage.tasks.markings import checked_word
 from tutelage.tasks.spans import from_tags
 
 _SPACES = re.compile(r"[ \t]+")

@@ -7,22 +7,10 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from tutelage.errors import ConfigError, DataError
 from tutelage.records import Example, Label, derive_seed
-from tutelage.tasks.spans import read_spans
-
-Kind = Literal["classification", "ner"]
-
-
-def classes_of(kind: Kind, label: str) -> tuple[str, ...]:
-    """Return the classes in a gold label: the label itself, or for NER its entity types."""
-    return (
-        (label,)
-        if kind == "classification"
-        else tuple(dict.fromkeys(span.type for span in read_spans(label)))
-    )
+from tutelage.tasks.registry import row_reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +29,8 @@ class Dataset:
         pool_gold: Gold labels of pool examples by id, as far as they are known. Only :meth:`shots`
             and :meth:`supervised` may read them; no method may.
         given_shots: Examples of a shots file; empty if shots are drawn from the pool's gold labels.
-        kind: Form of a label: a class ("classification"), or a list of entities ("ner").
+        kind: Name of the task, which decides the form of a label: a class ("classification"), or a
+            list of entities ("ner").
     """
 
     name: str
@@ -53,7 +42,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     pool_gold: Mapping[str, str] = field(default_factory=dict, repr=False)
     given_shots: tuple[Example, ...] = ()
-    kind: Kind = "classification"
+    kind: str = "classification"
 
     @property
     def digest(self) -> str:
@@ -101,9 +90,10 @@ class Dataset:
             return ()
         # Group the candidates by class; a NER text belongs to every type that it contains.
         source = self.given_shots or self._labelled_pool()
+        reader = row_reader(self.kind)
         by_label: dict[str, list[Example]] = {label.name: [] for label in self.labels}
         for example in source:
-            for name in classes_of(self.kind, example.label) if example.label is not None else ():
+            for name in reader.classes(example.label) if example.label is not None else ():
                 by_label[name].append(example)
         # Check every class before drawing, so that the message can name all short ones.
         short = {name: len(examples) for name, examples in by_label.items() if len(examples) < k}

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-from tutelage.errors import DataError
-
-HIDDEN = -1
-"""The class number of an unpublished label."""
 
 
 def class_names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -36,34 +31,6 @@ def names_in_parquet(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         # Numbers then stay numbers, and those that need names are reported as errors.
         return {}
-
-
-def named(location: str, value: Any, names: Sequence[str]) -> Any:
-    """Translate the number of a class to its name.
-
-    Args:
-        location: File and line, or split and row, for messages.
-        value: The cell's value. Anything but an integer is returned unchanged.
-        names: Class names in numeric order. If empty, the value is returned unchanged.
-
-    Returns:
-        The name, or None for a hidden label (:data:`HIDDEN`).
-
-    Raises:
-        DataError: If no class has that number.
-    """
-    if not names or not isinstance(value, int) or isinstance(value, bool):
-        return value
-    # Test sets of competitions hide their labels.
-    if value == HIDDEN:
-        return None
-    if not 0 <= value < len(names):
-        listed = ", ".join(names)
-        raise DataError(
-            f"{location}: there is no class {value}; the data set names {len(names)} classes, "
-            f"numbered from 0 ({listed[:60]}). Correct the row, or the names."
-        )
-    return names[value]
 
 
 def _names(feature: Any) -> tuple[str, ...]:

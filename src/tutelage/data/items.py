@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
@@ -11,18 +11,14 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset
 
+from tutelage.data.tokens import TextForm, check_tokenizer, tokenize
 from tutelage.errors import ConfigError
 from tutelage.records import Row
-from tutelage.tasks.spans import first_pieces
+from tutelage.tasks.protocol import Head
 
 
-class TargetEncoder(Protocol):
+class TargetEncoder(TextForm, Protocol):
     """The part of a task used by the loaders."""
-
-    @property
-    def is_token_level(self) -> bool:
-        """True if the student labels each word, False if it labels the whole text."""
-        ...
 
     def target_vectors(self, row: Row) -> Sequence[Sequence[float]]:
         """Return the row's one-hot target: one distribution for the text, or one per word."""
@@ -64,13 +60,13 @@ class Item:
         token_ids: At most ``max_length`` of the data module, special tokens included.
         vectors: Target distributions over the classes: one for the text, or one per word.
         weights: Loss weight of each vector.
-        indices: At token level, index of each word's first token (-1 if it was cut off); otherwise
-            empty.
+        indices: Position of each vector in the student's output: for a token head the first token
+            of each word (-1 if it was cut off); for a sequence head 0, its only prediction.
         teacher: The teacher's distribution for each vector.
         confidence: The teacher's confidence in [0, 1]; at token level the mean over the entities.
         least_confidence: The same; at token level that of the least certain entity.
         off_label: Share of the teacher's probability that fell on no label.
-        key: Index of the class under which the row is counted; the number of labels for a text
+        group: Index of the class under which the row is counted; the number of labels for a text
             without entities.
     """
 
@@ -82,12 +78,12 @@ class Item:
     token_ids: tuple[int, ...]
     vectors: tuple[tuple[float, ...], ...]
     weights: tuple[float, ...]
-    indices: tuple[int, ...] = ()
+    indices: tuple[int, ...] = (0,)
     teacher: tuple[tuple[float, ...], ...] = ()
     confidence: float = 1.0
     least_confidence: float = 1.0
     off_label: float = 0.0
-    key: int = 0
+    group: int = 0
 
     @property
     def gold(self) -> bool:
@@ -103,11 +99,8 @@ class Item:
         Returns:
             One list of C probabilities per vector; None for a word beyond ``max_length``.
         """
-        # At text level, the output is the distribution itself.
-        if not self.indices:
-            return [values.tolist()]
-        rows = values.tolist()
-        # At token level, each word is read at its first token.
+        # The output of a sequence head is a single row.
+        rows = values.reshape(-1, values.shape[-1]).tolist()
         return [rows[index] if index >= 0 else None for index in self.indices]
 
 
@@ -168,7 +161,7 @@ class ItemEncoder:
 
     Args:
         task: Turns a row into its target vectors.
-        tokenizer: A Hugging Face tokenizer with a padding token; at token level, a fast one.
+        tokenizer: A Hugging Face tokenizer with a padding token; a fast one for a token head.
         max_length: Maximal number of tokens per item, special tokens included.
 
     Raises:
@@ -176,11 +169,7 @@ class ItemEncoder:
     """
 
     def __init__(self, task: TargetEncoder, tokenizer: Any, max_length: int) -> None:
-        if tokenizer.pad_token_id is None:
-            raise ConfigError(
-                f"The tokenizer of {tokenizer.name_or_path} has no padding token; "
-                "choose another student.model=."
-            )
+        check_tokenizer(tokenizer, task)
         # Some room for text must remain next to the special tokens.
         if max_length <= (special := tokenizer.num_special_tokens_to_add()):
             raise ConfigError(
@@ -190,11 +179,6 @@ class ItemEncoder:
         self._task = task
         self._tokenizer = tokenizer
         self._max_length = max_length
-        if task.is_token_level and not tokenizer.is_fast:
-            raise ConfigError(
-                f"The tokenizer of {tokenizer.name_or_path} is not a fast one, "
-                "so it cannot assign tokens to words; choose another student.model=."
-            )
         self._token_ids: dict[str, tuple[int, ...]] = {}
         self._indices: dict[str, tuple[int, ...]] = {}
         self._cut: set[str] = set()
@@ -205,9 +189,12 @@ class ItemEncoder:
         return len(self._cut)
 
     @property
-    def blank(self) -> tuple[int, ...]:
-        """Token ids of the empty text, special tokens included."""
-        return tuple(self._tokenizer("")["input_ids"])
+    def blank(self) -> tuple[int, ...] | None:
+        """Token ids of the empty text, special tokens included; None for a token head.
+
+        A token head predicts words only, and an empty text has none.
+        """
+        return tuple(self._tokenizer("")["input_ids"]) if self._task.head == "sequence" else None
 
     def encode(self, rows: Sequence[Row], source: str | None = None) -> list[Item]:
         """Encode ``rows`` in order.
@@ -229,12 +216,12 @@ class ItemEncoder:
                 token_ids=self._token_ids[row.id],
                 vectors=tuple(map(tuple, self._task.target_vectors(row))),
                 weights=tuple(self._task.unit_weights(row)),
-                indices=self._indices.get(row.id, ()),
+                indices=self._indices[row.id],
                 teacher=tuple(map(tuple, self._task.teacher_vectors(row))),
                 confidence=row.mean_confidence,
                 least_confidence=row.confidence,
                 off_label=row.distribution.off_label_mass if row.distribution else 0.0,
-                key=self._task.group_of(row, counts),
+                group=self._task.group_of(row, counts),
             )
             for row in rows
         ]
@@ -242,48 +229,37 @@ class ItemEncoder:
     def _tokenize(self, texts: Mapping[str, str]) -> None:
         if not texts:
             return
-        is_token_level = self._task.is_token_level
-        given: list[Any] = [text.split(" ") if is_token_level else text for text in texts.values()]
         # Tokenise all texts in full to find the ones that are too long, then cut only those.
-        whole = self._tokenizer(
-            given,
+        whole = tokenize(
+            self._tokenizer,
+            self._task,
+            list(texts.values()),
             add_special_tokens=True,
             truncation=False,
             verbose=False,
-            is_split_into_words=is_token_level,
         )
-        for number, id in enumerate(texts):
-            encoded, index = whole, number
-            if len(whole["input_ids"][number]) > self._max_length:
+        for number, (id, text) in enumerate(texts.items()):
+            tokens, index = whole, number
+            if len(whole.ids[number]) > self._max_length:
                 self._cut.add(id)
-                encoded, index = (
-                    self._tokenizer(
-                        given[number : number + 1],
-                        truncation=True,
-                        max_length=self._max_length,
-                        is_split_into_words=is_token_level,
-                    ),
-                    0,
+                tokens = tokenize(
+                    self._tokenizer,
+                    self._task,
+                    [text],
+                    truncation=True,
+                    max_length=self._max_length,
                 )
-            self._token_ids[id] = tuple(encoded["input_ids"][index])
-            if is_token_level:
-                # Words are aligned with their first tokens, before or after the cut.
-                self._indices[id] = first_pieces(encoded.word_ids(index), len(given[number]))
+                index = 0
+            self._token_ids[id] = tuple(tokens.ids[index])
+            # Words are aligned with their first tokens after the cut.
+            self._indices[id] = tokens.positions(index)
 
     def collate(self, placed: Iterable[tuple[int, Item]]) -> Batch:
         """Pad items, given with their indices, to the longest one and stack them."""
         indices, items = zip(*placed, strict=True)
         # Pad token ids; the attention mask tells padding from text.
         ids = [torch.tensor(item.token_ids, dtype=torch.long) for item in items]
-        targets, teacher, weights = (
-            self._token_level_targets(items)
-            if self._task.is_token_level
-            else (
-                torch.tensor([item.vectors[0] for item in items], dtype=torch.float32),
-                torch.tensor([item.teacher[0] for item in items], dtype=torch.float32),
-                torch.tensor([item.weights[0] for item in items], dtype=torch.float32),
-            )
-        )
+        targets, teacher, weights = _STACKED[self._task.head](items)
         return Batch(
             input_ids=pad_sequence(
                 ids, batch_first=True, padding_value=self._tokenizer.pad_token_id
@@ -298,33 +274,43 @@ class ItemEncoder:
             index=torch.tensor(indices, dtype=torch.long),
         )
 
-    @staticmethod
-    def _token_level_targets(
-        items: Sequence[Item],
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Scatter targets, teacher distributions and weights to the first token of each word.
 
-        Returns:
-            Two tensors [B, L, C] and one [B, L], 0 at all other tokens.
-        """
-        # Zeros everywhere: tokens other than first ones have no target and no weight.
-        length, classes = max(len(item.token_ids) for item in items), len(items[0].vectors[0])
-        targets, weights = torch.zeros(len(items), length, classes), torch.zeros(len(items), length)
-        teacher = torch.zeros_like(targets)
-        for row, item in enumerate(items):
-            # Words beyond the length limit have no token.
-            seen = [
-                found
-                for found in zip(
-                    item.indices, item.vectors, item.teacher, item.weights, strict=True
-                )
-                if found[0] >= 0
-            ]
-            if seen:
-                columns, own, teacher_own, weighed = (
-                    torch.tensor(part) for part in zip(*seen, strict=True)
-                )
-                targets[row, columns] = own
-                teacher[row, columns] = teacher_own
-                weights[row, columns] = weighed
-        return targets, teacher, weights
+def _per_text(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Stack targets and teacher distributions, [B, C] each, and weights, [B]."""
+    return (
+        torch.tensor([item.vectors[0] for item in items], dtype=torch.float32),
+        torch.tensor([item.teacher[0] for item in items], dtype=torch.float32),
+        torch.tensor([item.weights[0] for item in items], dtype=torch.float32),
+    )
+
+
+def _per_token(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scatter targets, teacher distributions and weights to the first token of each word.
+
+    Returns:
+        Two tensors [B, L, C] and one [B, L], 0 at all other tokens.
+    """
+    # Zeros everywhere: tokens other than first ones have no target and no weight.
+    length, classes = max(len(item.token_ids) for item in items), len(items[0].vectors[0])
+    targets, weights = torch.zeros(len(items), length, classes), torch.zeros(len(items), length)
+    teacher = torch.zeros_like(targets)
+    for row, item in enumerate(items):
+        # Words beyond the length limit have no token.
+        seen = [
+            found
+            for found in zip(item.indices, item.vectors, item.teacher, item.weights, strict=True)
+            if found[0] >= 0
+        ]
+        if seen:
+            columns, own, teacher_own, weighed = (
+                torch.tensor(part) for part in zip(*seen, strict=True)
+            )
+            targets[row, columns] = own
+            teacher[row, columns] = teacher_own
+            weights[row, columns] = weighed
+    return targets, teacher, weights
+
+
+_Stacked = Callable[[Sequence[Item]], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+_STACKED: dict[Head, _Stacked] = {"sequence": _per_text, "token": _per_token}
+"""Targets, teacher distributions and weights of a batch, in the shape of each head's output."""

@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from tutelage.errors import ConfigError, DataError, did_you_mean
+from tutelage.errors import ConfigError, did_you_mean
 from tutelage.records import Label
+from tutelage.tasks.rows import RowReader
 
 LabelSettings = Mapping[Any, Any] | Sequence[Any]
 """Label names, or a mapping from names to null, a word, or {word, description}."""
@@ -24,7 +25,7 @@ def words_of(name: str) -> str:
 
 
 def label_space(
-    settings: LabelSettings | None, seen: Collection[str], source: str, at_least: int = 2
+    settings: LabelSettings | None, seen: Collection[str], source: str, reader: RowReader
 ) -> tuple[Label, ...]:
     """Return the label space.
 
@@ -33,11 +34,11 @@ def label_space(
             ``seen``.
         seen: Label names in the labelled training data.
         source: Origin of these names, for messages.
-        at_least: Minimal number of labels: 2 for classes, 1 for entity types.
+        reader: The task's reader, which knows how many labels it needs.
 
     Raises:
         ConfigError: If an entry of ``settings`` has an unknown key or type, or a label is repeated.
-        DataError: If there are fewer than ``at_least`` labels.
+        DataError: If there are too few labels for the task.
     """
     # Inferred from the data, listed with details, or listed by name.
     if settings is None:
@@ -54,17 +55,7 @@ def label_space(
     names = [label.name for label in labels]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"data.labels lists '{twice[0]}' twice. List each label once.")
-    if len(labels) < at_least:
-        if at_least == 1:
-            raise DataError(
-                f"{source} contains no entities. "
-                "Check the column of the tags, or list the entity types in data.labels."
-            )
-        listed = f"only '{names[0]}'" if names else "none"
-        raise DataError(
-            f"A classifier needs at least two labels; {source} has {listed}. "
-            "Check data.label_column, or list the labels in data.labels."
-        )
+    reader.check_labels(names, source)
     return labels
 
 

@@ -16,8 +16,10 @@ from typing import Any
 
 from tutelage.data.conll import read_sentences
 from tutelage.data.feature_names import names_in_parquet
-from tutelage.data.raw import Columns, RawSplit, raw_examples
+from tutelage.data.raw import RawSplit, raw_examples
 from tutelage.errors import ConfigError, DataError
+from tutelage.tasks.registry import row_reader
+from tutelage.tasks.rows import Columns
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "jsonl": (".jsonl", ".ndjson"),
@@ -45,19 +47,9 @@ def read_split(
             format unsuitable for the task.
         ConfigError: If ``encoding`` is unknown to Python.
     """
-    # Refuse formats that cannot hold the labels of the task.
-    if columns_read.kind == "classification" and path.suffix in FORMATS["conll"]:
-        raise DataError(
-            f"{path} contains words with entity tags, but the task is classification. Set task=ner."
-        )
-    if columns_read.kind == "ner" and path.suffix in (*FORMATS["csv"], *FORMATS["tsv"]):
-        raise DataError(
-            f"{path}: a {path.suffix[1:]} file has no lists, so it cannot mark entities. "
-            f"Write jsonl or parquet with '{columns_read.words}' and '{columns_read.tags}', "
-            f"or with '{columns_read.text}' and '{columns_read.spans}', "
-            f"or one word per line with its tag as {path.stem}.conll; "
-            "for texts with one label each, set task=classification."
-        )
+    # Refuse formats that cannot hold the targets of the task.
+    format = next((name for name, endings in FORMATS.items() if path.suffix in endings), "")
+    row_reader(columns_read.kind).check_format(path, format, columns_read)
     # Binary parquet carries its own encoding and class names; all other formats are text.
     if path.suffix in FORMATS["parquet"]:
         columns, records, names = _parquet(path)

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from tutelage.data.assembly import assemble
-from tutelage.data.dataset import Dataset, Kind
+from tutelage.data.dataset import Dataset
 from tutelage.data.feature_names import class_names
 from tutelage.data.labels import LabelSettings
-from tutelage.data.raw import Columns, RawSplit, raw_examples
+from tutelage.data.raw import RawSplit, raw_examples
 from tutelage.data.readers import FORMATS, read_split
 from tutelage.errors import ConfigError, DataError, did_you_mean
+from tutelage.tasks.registry import row_reader
+from tutelage.tasks.rows import Columns
 
 __all__ = ["Dataset", "load_files", "load_hub", "load_sample"]
 
@@ -36,7 +38,7 @@ def load_sample(
     name: Literal["snips_intent", "wikigold"] = "snips_intent",
     labels: LabelSettings | None = None,
     near_threshold: float = 0.9,
-    kind: Kind = "classification",
+    kind: str = "classification",
 ) -> Dataset:
     """Load a data set shipped with the package; its SOURCE.md names its origin.
 
@@ -49,8 +51,8 @@ def load_sample(
         near_threshold: Similarity in (0, 1] from which a pool text counts as a near duplicate of a
             dev or test text and is left out of the pool; 1 leaves out exact and normalised copies
             only.
-        kind: Form of the labels. Set by the task group (``task=classification`` or ``task=ner``),
-            not in the data group.
+        kind: Name of the task, which decides how rows are read. Set by the task group
+            (``task=classification`` or ``task=ner``), not in the data group.
 
     Raises:
         DataError: If there is no sample of that name.
@@ -83,7 +85,7 @@ def load_files(
     validation_share: float = 0.1,
     split_seed: int = 13,
     name: str | None = None,
-    kind: Kind = "classification",
+    kind: str = "classification",
 ) -> Dataset:
     """Load a folder of files: train (or pool), validation (or dev), test, and optionally shots.
 
@@ -119,8 +121,8 @@ def load_files(
             share one dev set.
         name: Name of the data set in reports and in the run's folder; None takes the name of the
             folder.
-        kind: Form of the labels. Set by the task group (``task=classification`` or ``task=ner``),
-            not in the data group.
+        kind: Name of the task, which decides how rows are read. Set by the task group
+            (``task=classification`` or ``task=ner``), not in the data group.
 
     Raises:
         DataError: If a file, column, label or text is missing or unusable; the message names it and
@@ -145,7 +147,7 @@ def load_files(
             f"There is no folder {folder}.{suggestion} "
             "Set data.path= to a folder with train, validation and test files."
         )
-    # The endings to search. Only NER reads .txt files, which need not contain CoNLL columns.
+    # The endings to search; some, such as .txt, are only read by some tasks.
     if format != "auto" and format not in FORMATS:
         raise ConfigError(f"data.format: {did_you_mean('format', format, ['auto', *FORMATS])}")
     suffixes = (
@@ -153,8 +155,8 @@ def load_files(
         if format != "auto"
         else tuple(suffix for endings in FORMATS.values() for suffix in endings)
     )
-    if kind != "ner":
-        suffixes = tuple(suffix for suffix in suffixes if suffix != ".txt")
+    ignored = row_reader(kind).ignored_suffixes
+    suffixes = tuple(suffix for suffix in suffixes if suffix not in ignored)
 
     columns = Columns(
         kind,
@@ -226,7 +228,7 @@ def load_hub(
     near_threshold: float = 0.9,
     validation_share: float = 0.1,
     split_seed: int = 13,
-    kind: Kind = "classification",
+    kind: str = "classification",
 ) -> Dataset:
     """Load a data set from the Hugging Face hub, or from a folder readable by ``datasets``.
 
@@ -256,8 +258,8 @@ def load_hub(
             is no validation split. NER texts are cut without regard to their types.
         split_seed: Seed of that cut. It is independent of the run's seed, so all seeds of a sweep
             share one dev set.
-        kind: Form of the labels. Set by the task group (``task=classification`` or ``task=ner``),
-            not in the data group.
+        kind: Name of the task, which decides how rows are read. Set by the task group
+            (``task=classification`` or ``task=ner``), not in the data group.
 
     Raises:
         DataError: If the data set, subset, split or column is unavailable, or there is no network;

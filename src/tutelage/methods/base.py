@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
@@ -170,6 +170,29 @@ class RequestFailure(StrEnum):
         return next((failure for failure in cls if row.reason.startswith(failure.value)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Teacher requests and time of one or more phases of a round.
+
+    Attributes:
+        asked: Number of requests, answered and failed ones.
+        failed: Number of failed requests among them.
+        seconds: Duration by phase.
+    """
+
+    asked: int = 0
+    failed: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __add__(self, other: Cost) -> Cost:
+        """Returns the cost of both, with the phases in order."""
+        return Cost(
+            self.asked + other.asked,
+            self.failed + other.failed,
+            {**self.seconds, **other.seconds},
+        )
+
+
 def gold_rows(examples: Sequence[Example], round: int = 0) -> list[Row]:
     """Builds accepted rows from labelled examples.
 
@@ -228,6 +251,7 @@ class TeacherMethod:
 
         Everything else follows from the pool.
         """
+        # Prompts remember cut texts across a resume, so that each is counted once.
         state = {"gold": self.calibration_labels, "cut": sorted(self._prompts.cut)}
         return (
             state

@@ -22,6 +22,7 @@ from tutelage.report.figures_learning import (
 from tutelage.report.figures_rows import rejected_by_reason, rows_by_kind
 from tutelage.report.figures_selection import selection_by_step
 from tutelage.report.figures_teacher import teacher_reliability
+from tutelage.report.panels import panel_of
 from tutelage.report.style import DPI, Colour, figure_style
 from tutelage.runs.read import Run
 
@@ -37,10 +38,9 @@ class FigureKind:
 
     Attributes:
         name: Stem of its file, and its anchor in the page.
-        title: Title for a classification.
-        caption: Caption for a classification.
+        title: Usual title; :attr:`tutelage.report.panels.Panel.captions` may have another one.
+        caption: Usual caption, likewise.
         draw: Draws the figure; returns None without data.
-        for_entities: Title and caption for NER, if they differ.
         by_stage: Whether it shows the student of every stage. Its caption then names the student
             kept at the end, if that is not necessarily the last one.
     """
@@ -49,16 +49,11 @@ class FigureKind:
     title: str
     caption: str
     draw: Callable[[Run], Figure | None]
-    for_entities: tuple[str, str] | None = None
     by_stage: bool = False
 
     def words(self, run: Run) -> tuple[str, str]:
         """Return title and caption in the terms of the run's task."""
-        title, caption = (
-            self.for_entities
-            if run.is_token_level and self.for_entities
-            else (self.title, self.caption)
-        )
+        title, caption = panel_of(run.task).captions.get(self.name, (self.title, self.caption))
         kept = run.result.get("kept")
         return (
             title,
@@ -91,11 +86,6 @@ FIGURES = (
         "One panel per class, the others in grey; first → last round. "
         "With more than 20 classes, the 20 with the lowest final F1.",
         class_f1_by_round,
-        (
-            "F1 of each entity type by round",
-            "One panel per type, the others in grey; first → last round. "
-            "An entity is correct if its words and its type are.",
-        ),
         by_stage=True,
     ),
     FigureKind(
@@ -103,11 +93,6 @@ FIGURES = (
         "Confusions on test at the end",
         "Shade: share of the true class. Blue is correct, orange is wrong; empty cells are zero.",
         confusion_matrix,
-        (
-            "Confusions of entity types on test at the end",
-            "Shade: share of the true type. Blue: the type is correct, even if the boundary is "
-            "not; orange: it is wrong. “none”: entities missed (column) and invented (row).",
-        ),
     ),
     FigureKind(
         "rows-by-kind",
@@ -115,11 +100,6 @@ FIGURES = (
         "Every row of the pool. Colour: source of an accepted row; "
         "grey: rejected, never trained on.",
         rows_by_kind,
-        (
-            "Rows by kind, round and entity type",
-            "Every row of the pool, under the requested type. "
-            "Colour: source of an accepted row; grey: rejected, never trained on.",
-        ),
     ),
     FigureKind(
         "teacher-reliability",
@@ -127,12 +107,6 @@ FIGURES = (
         "Left: on the diagonal, confidence equals accuracy. ECE: expected calibration error. "
         "Right: distribution of the confidence, correct and wrong answers stacked.",
         teacher_reliability,
-        (
-            "Teacher reliability",
-            "An answer is an entity marked by the teacher. Left: on the diagonal, confidence "
-            "equals accuracy. ECE: expected calibration error. "
-            "Right: distribution of the confidence, correct and wrong entities stacked.",
-        ),
     ),
     FigureKind(
         "selection-by-step",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from tutelage.report.style import Colour, figure_style, new_figure, short
 from tutelage.runs.read import Run
-from tutelage.tasks.spans import read_spans
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +18,6 @@ _NAMED = 30
 """Classes up to which the matrix shows counts and names."""
 _LISTED = 20
 """Confusions listed next to a matrix without names."""
-_UNITS = {False: "test texts", True: "test entities"}
 
 
 def confusion_matrix(run: Run) -> Figure | None:
@@ -35,11 +33,11 @@ def confusion_matrix(run: Run) -> Figure | None:
     """
     if not run.after:
         return None
-    pairs = _pairs(run)
-    # "none" comes last; no type is called "".
-    extra = sorted(
-        {label for pair in pairs for label in pair} - set(run.labels), reverse=run.is_token_level
-    )
+    # How often each class was predicted as each other; "" stands for no entity.
+    pairs = Counter(pair for outcome in run.after for pair in run.task.confusions(outcome))
+    # "none" comes last; no class is called "".
+    others = {label for pair in pairs for label in pair} - set(run.labels)
+    extra = sorted(others, key=lambda label: (not label, label))
     labels = [*run.labels, *extra]
     confused = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]]
     size = len(labels)
@@ -57,21 +55,6 @@ def confusion_matrix(run: Run) -> Figure | None:
         _matrix(matrix, run, labels, pairs, named=size <= _NAMED)
         _list(bars, run, listed, len(confused))
     return figure
-
-
-def _pairs(run: Run) -> Counter[tuple[str, str]]:
-    """Count how often each class was predicted as each other; "" stands for no entity."""
-    if not run.is_token_level:
-        return Counter((outcome.target, outcome.predicted) for outcome in run.after)
-    pairs: Counter[tuple[str, str]] = Counter()
-    for outcome in run.after:
-        # Wrong entities first; correct ones are not among the mistakes.
-        pairs.update((one.right, one.predicted) for one in run.task.mistakes(outcome))
-        pairs.update(
-            (span.type, span.type)
-            for span in set(read_spans(outcome.target)) & set(read_spans(outcome.predicted))
-        )
-    return pairs
 
 
 def _name(label: str) -> str:
@@ -140,9 +123,9 @@ def _matrix(
     axes.grid(which="minor", linewidth=0.8 if named else 0.3)
     axes.tick_params(which="minor", length=0)
     axes.tick_params(which="major", length=0 if named else 3)
-    kind = "type" if run.is_token_level else "class"
+    kind = run.task.wording.short
     axes.set_title(
-        f"True {kind} (with its {_UNITS[run.task.is_token_level]}) by predicted {kind}"
+        f"True {kind} (with its test {run.task.wording.units}) by predicted {kind}"
         if named
         else f"True {kind} by predicted {kind} (numbers: label order)"
     )
@@ -173,4 +156,4 @@ def _list(axes: Axes, run: Run, listed: list[tuple[tuple[str, str], int]], kinds
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axes.set_xlabel(_UNITS[run.task.is_token_level])
+    axes.set_xlabel(f"test {run.task.wording.units}")

@@ -115,15 +115,16 @@ def rows_by_kind(run: Run) -> Figure | None:
             by_round.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
             by_round.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             by_round.grid(axis="y")
+        noun = run.task.wording.class_name
         by_class.set_title(
-            f"By {run.class_noun}"
+            f"By {noun}"
             + (
                 f" (the {_MOST_CLASSES} with most rows of {_MOST_CLASSES + left_out})"
                 if left_out
                 else ""
             )
         )
-        by_class.set_xlabel(f"rows (rejected ones under the requested {run.class_noun})")
+        by_class.set_xlabel(f"rows (rejected ones under the requested {noun})")
         by_class.set_yticks(range(len(classes)), [short(label) for label in classes])
         by_class.set_ylim(len(classes) - 0.4, -0.6)
         by_class.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

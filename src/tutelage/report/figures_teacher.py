@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tutelage.report.calibration_metrics import expected_calibration_error, reliability_points
 from tutelage.report.style import Colour, figure_style, new_figure
 from tutelage.runs.read import Run
-from tutelage.tasks.spans import read_spans
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,43 +28,23 @@ def _answers(run: Run) -> list[_Answers]:
     answered = [opinion for opinion in run.teacher if not opinion.error]
     if not answered:
         return []
-    # For NER every marked entity is an answer, correct if the gold target contains it.
-    if run.is_token_level:
-        entities = [
-            (confidence, span in read_spans(opinion.target))
-            for opinion in answered
-            for span, confidence in zip(
-                read_spans(opinion.predicted), opinion.probabilities, strict=True
-            )
-        ]
-        return [
-            _Answers(
-                "calibrated",
-                Colour.BLUE,
-                "o",
-                [confidence for confidence, _ in entities],
-                [right for _, right in entities],
-            )
-        ]
+    kinds = [("calibrated", Colour.BLUE, "o")]
+    if run.task.records_raw_opinions:
+        kinds.insert(0, ("raw", Colour.VERMILION, "s"))
     made = []
-    # Calibration may change the predicted class, so correctness is determined for each kind.
-    for name, colour, shape in (("raw", Colour.VERMILION, "s"), ("calibrated", Colour.BLUE, "o")):
-        opinions = [opinion.raw if name == "raw" else opinion.probabilities for opinion in answered]
-        right = [
-            run.labels[predicted.index(max(predicted))] == given.target
-            for predicted, given in zip(opinions, answered, strict=True)
-        ]
-        made.append(
-            _Answers(name, colour, shape, [max(predicted) for predicted in opinions], right)
-        )
+    for name, colour, shape in kinds:
+        pairs = [pair for one in answered for pair in run.task.answers(one, raw=name == "raw")]
+        confidence, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        made.append(_Answers(name, colour, shape, confidence, right))
     return made
 
 
 def teacher_reliability(run: Run) -> Figure | None:
     """Draw reliability curves with their calibration error, and histograms of the confidence.
 
-    Each answer concerns one text, before and after calibration; for NER one marked entity, after
-    calibration only. Texts that the teacher could not label have no confidence and are left out.
+    Each answer concerns one text, for NER one marked entity. Answers before calibration are shown
+    if the task records them. Texts that the teacher could not label have no confidence and are left
+    out.
 
     Returns:
         The figure; None if the teacher was not evaluated.
@@ -75,14 +54,8 @@ def teacher_reliability(run: Run) -> Figure | None:
     answers = _answers(run)
     if not answers or not answers[0].confidence:
         return None
-    unit = (
-        "marked entities"
-        if run.is_token_level
-        else "answered test texts"
-        if any(one.error for one in run.teacher)
-        else "test texts"
-    )
-    measure = "precision" if run.is_token_level else "accuracy"
+    wording = run.task.wording
+    unit = wording.answers_left if any(one.error for one in run.teacher) else wording.answers
     with figure_style():
         figure = new_figure(4.4)
         panels: dict[str, Any] = figure.subplot_mosaic(
@@ -108,7 +81,8 @@ def teacher_reliability(run: Run) -> Figure | None:
                 color=colour,
                 marker=shape,
                 clip_on=False,
-                label=f"{name}: ECE {error:.3f}, {measure} {sum(right) / len(right):.1%}",
+                label=f"{name}: ECE {error:.3f}, {wording.answer_score} "
+                f"{sum(right) / len(right):.1%}",
             )
             # The histogram of this kind of answers.
             panel = panels[name]

@@ -17,9 +17,9 @@ from typing import Any
 from tutelage.errors import RunError
 from tutelage.report.environment import page_environment
 from tutelage.report.figures import draw_figures, figure_svg, write_pngs
-from tutelage.report.intervals import DRAWS
 from tutelage.report.markings import cut
 from tutelage.report.mistakes import wrong_on_test
+from tutelage.report.panels import panel_of
 from tutelage.report.summary import (
     SummaryLine,
     changed_outcomes,
@@ -138,10 +138,11 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
         island=Markup(script_json(data)),
         figures={name: (*kind.words(run), Markup(svg)) for name, (kind, svg) in figures.items()},
         metrics=run.headline_metrics,
-        noun=run.class_noun,
+        panel=panel_of(run.task),
+        wording=run.task.wording,
+        further=run.task.further_metrics,
         lines=lines,
         scale=_scale(run, lines),
-        draws=DRAWS,
         changed=changed_outcomes(run),
         classes=class_lines(run),
         errors=error_lines(run),

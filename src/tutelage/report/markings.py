@@ -7,11 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tutelage.records import Outcome
-from tutelage.tasks.span_errors import span_errors
+from tutelage.tasks.span_errors import KINDS, span_errors
 from tutelage.tasks.spans import Span, read_spans
-
-KINDS = ("type", "boundary", "type and boundary", "missed", "invented")
-"""The kinds of :class:`~tutelage.tasks.span_errors.SpanError`, in display order."""
 
 TINTS = 8
 """Number of colours for marks (``.t0`` … in report.css)."""

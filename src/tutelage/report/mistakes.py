@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutelage.records import Outcome
-from tutelage.report.markings import compared
+from tutelage.report.panels import panel_of
 from tutelage.runs.read import Run
 
 MOST_SHOWN = 200
@@ -55,33 +55,15 @@ def wrong_on_test(run: Run, most: int = MOST_SHOWN) -> WrongOnTest | None:
 def mistake_entry(run: Run, one: Outcome) -> dict[str, Any]:
     """Convert a mistake to plain values for the page's script.
 
-    ``classes`` lists the classes under which filters find it. For NER both sides are given in
-    pieces (:class:`~tutelage.report.markings.Piece`), with the kinds of error in ``faults``.
+    ``classes`` lists the classes under which filters find it. Its two sides depend on the task; see
+    :meth:`tutelage.report.panels.Panel.mistake_fields`.
     """
-    shown: dict[str, Any] = {
+    return {
         "id": one.id,
         "text": one.text,
         "confidence": finite(one.confidence),
         "from": one.source,
-    }
-    if not run.is_token_level:
-        return {
-            **shown,
-            "right": one.target,
-            "predicted": one.predicted,
-            "classes": [one.target, one.predicted],
-        }
-    # For NER, show both markings, and the number of errors of each kind.
-    marks = compared(one)
-    return {
-        **shown,
-        "right": marks.right,
-        "predicted": marks.predicted,
-        "faults": [
-            kind if count == 1 else f"{count}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{kind}"
-            for kind, count in marks.errors.items()
-        ],
-        "classes": [*run.task.classes(one.target), *run.task.classes(one.predicted)],
+        **panel_of(run.task).mistake_fields(run.task, one),
     }
 
 

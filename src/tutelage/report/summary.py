@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tutelage.errors import RunError
 from tutelage.records import ClassScore, Outcome
-from tutelage.report.intervals import entity_f1_interval, wilson_interval
-from tutelage.report.markings import KINDS
+from tutelage.report.panels import panel_of
 from tutelage.report.teacher_alone import teacher_metrics, teacher_outcomes
 from tutelage.runs.read import Run
-from tutelage.runs.records import DEFAULT_MODE, Scores, scores_of
+from tutelage.runs.records import Scores, scores_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class SummaryLine:
         interval: 95 % interval of the first headline metric, in [0, 1]; None if it cannot be
             computed.
         failed: Number of these texts that the teacher could not label; they count as wrong.
-        default_mode: For NER, the entity F1 in seqeval's default mode, if known.
+        further: The task's further metrics by key, as far as they are known.
     """
 
     name: str
@@ -34,7 +33,7 @@ class SummaryLine:
     count: int = 0
     interval: tuple[float, float] | None = None
     failed: int = 0
-    default_mode: float | None = None
+    further: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +132,13 @@ def class_lines(run: Run) -> tuple[ClassLine, ...]:
 
 
 def error_lines(run: Run) -> tuple[ErrorLine, ...]:
-    """For NER, return errors by kind before and after; empty if they were not counted."""
+    """Return errors by kind before and after; empty if they have no kinds or were not counted."""
     first, last = _before_after(run)
-    if not run.is_token_level or first is None:
+    if first is None:
         return ()
     return tuple(
         ErrorLine(kind, first.errors.get(kind, 0), last.errors.get(kind, 0) if last else None)
-        for kind in KINDS
+        for kind in run.task.error_kinds
     )
 
 
@@ -171,32 +170,29 @@ def changed_outcomes(run: Run) -> tuple[int, int, int] | None:
 def _test_count(run: Run) -> int:
     if run.after or run.before:
         return len(run.after or run.before)
-    # Without predictions, add up the supports of a measured round.
+    # Without predictions, count the texts behind a measured round, or else trust the manifest.
     measured = next((line.test for line in run.metrics if line.test), None)
-    if measured and not run.is_token_level:
-        return sum(score.support for score in measured.per_class.values())
-    # The supports of entity types count entities, not texts.
-    return int((run.manifest.get("data") or {}).get("test") or 0) if measured else len(run.teacher)
+    if measured is None:
+        return len(run.teacher)
+    counted = panel_of(run.task).text_count(measured)
+    return int((run.manifest.get("data") or {}).get("test") or 0) if counted is None else counted
 
 
 def _line(
     run: Run, name: str, scores: Scores | None, outcomes: Sequence[Outcome] = ()
 ) -> SummaryLine:
-    # The interval of an accuracy needs only the count; that of an entity F1 needs the outcomes.
     count = len(outcomes) or _test_count(run)
     if scores is None or count < 1:
         return SummaryLine(name, scores)
-    if not run.is_token_level:
-        return SummaryLine(
-            name, scores, count, wilson_interval(scores.value(run.headline_metrics[0].key), count)
-        )
-    default_mode = (
-        scores if DEFAULT_MODE in scores.values or not outcomes else outcome_scores(run, outcomes)
+    interval = panel_of(run.task).interval(
+        scores.value(run.headline_metrics[0].key), count, outcomes
     )
-    interval = entity_f1_interval(outcomes) if outcomes else None
-    return SummaryLine(
-        name, scores, count, interval, default_mode=default_mode.values.get(DEFAULT_MODE)
-    )
+    # Older results lack the further metrics, which then come from the outcomes.
+    keys = [metric.key for metric in run.task.further_metrics]
+    lacks = outcomes and any(key not in scores.values for key in keys)
+    known = outcome_scores(run, outcomes) if lacks else scores
+    further = {key: known.values[key] for key in keys if key in known.values}
+    return SummaryLine(name, scores, count, interval, further=further)
 
 
 def _teacher_line(run: Run, name: str, scores: Scores | None, *, raw: bool) -> SummaryLine:
@@ -204,7 +200,7 @@ def _teacher_line(run: Run, name: str, scores: Scores | None, *, raw: bool) -> S
     # Texts that the teacher could not label are shown separately.
     failed = sum(bool(opinion.error) for opinion in run.teacher)
     unwritten = int((run.result.get("teacher") or {}).get("failed") or 0) - failed
-    if run.is_token_level and run.teacher and unwritten > 0:
+    if panel_of(run.task).resampled and run.teacher and unwritten > 0:
         # Older folders lack lines for failed texts, although the score includes them: an interval
         # over the other texts would belong to a different number.
         return replace(line, count=line.count + unwritten, interval=None, failed=failed + unwritten)
@@ -223,14 +219,14 @@ def _recorded(run: Run, name: str) -> Scores | None:
             "not in [0, 1]. Run again to replace it."
         )
     values = {first.key: float(value)}
-    for key in (second.key, *((DEFAULT_MODE,) if run.is_token_level else ())):
+    for key in (second.key, *(metric.key for metric in run.task.further_metrics)):
         if found.get(key) is not None:
             values[key] = float(found[key])
     return Scores(values)
 
 
 def _teacher(run: Run, raw: bool) -> Scores | None:
-    if not run.teacher or (raw and run.is_token_level):
+    if not run.teacher or (raw and not run.task.records_raw_opinions):
         return None
     return scores_of(teacher_metrics(run.task, run.teacher, raw=raw))
 

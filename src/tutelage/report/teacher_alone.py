@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tutelage.records import Outcome
-from tutelage.runs.records import TeacherOpinion
+from tutelage.tasks.opinions import TeacherOpinion
 from tutelage.tasks.protocol import Task
 
 
@@ -21,13 +21,11 @@ def teacher_outcomes(
     Args:
         task: The task.
         opinions: The teacher's predictions.
-        raw: Take the predictions before calibration; NER has none.
+        raw: Take the predictions before calibration; empty if the task does not record them.
     """
-    return (
-        ()
-        if raw and task.is_token_level
-        else tuple(_outcome(task, opinion, raw) for opinion in opinions)
-    )
+    if raw and not task.records_raw_opinions:
+        return ()
+    return tuple(_outcome(task, opinion, raw) for opinion in opinions)
 
 
 def teacher_metrics(

@@ -12,11 +12,11 @@ from typing import Any
 
 from tutelage.records import Row
 from tutelage.report.figures_rows import reason_kind, row_class
-from tutelage.report.markings import Piece, marked, tints
+from tutelage.report.markings import Piece
 from tutelage.report.mistakes import finite, mistake_entry, wrong_on_test
+from tutelage.report.panels import panel_of
 from tutelage.runs.read import Run
 from tutelage.runs.records import GrowthLog
-from tutelage.tasks.spans import read_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ def rejected_reasons(run: Run, examples: int = 3, most: int = 30) -> tuple[Rejec
 
 
 def row_pieces(run: Run, row: Row) -> tuple[Piece, ...]:
-    """Return the text of a row, for NER with its entities marked."""
-    return marked(row.text, read_spans(row.target) if run.is_token_level else ())
+    """Return the text of a row in pieces, with its marks."""
+    return panel_of(run.task).pieces(row.text, row.target)
 
 
 def scored_as(run: Run, row: Row) -> str:
@@ -132,7 +132,7 @@ def scored_as(run: Run, row: Row) -> str:
     """
     if row.distribution:
         return row.distribution.top
-    return row.target if row.source == "gold" and not run.is_token_level else "–"
+    return panel_of(run.task).gold_label(row.target) if row.source == "gold" else "–"
 
 
 def sureness(row: Row) -> float | None:
@@ -144,9 +144,10 @@ def trail_data(run: Run) -> dict[str, Any]:
     """Return rows and mistakes (by growth, and on test) as plain values for the page's script.
 
     Numbers without a JSON form become null. ``classes`` lists the classes under which filters find
-    an entry. For NER texts are also given in pieces (:class:`~tutelage.report.markings.Piece`), and
-    ``tints`` holds the colour of every type in them.
+    an entry. Texts with marks are also given in pieces (:class:`~tutelage.report.markings.Piece`),
+    and ``tints`` holds the colour of every class in them.
     """
+    panel = panel_of(run.task)
     rows = [_row(run, row) for row in run.rows]
     mistakes = {
         str(number): [mistake_entry(run, one) for one in run.feedback_for(number)]
@@ -154,23 +155,11 @@ def trail_data(run: Run) -> dict[str, Any]:
     }
     wrong = wrong_on_test(run)
     test = [mistake_entry(run, one) for one in wrong.surest] if wrong else []
-    colours: dict[str, int] = {}
-    if run.is_token_level:
-        markings = [row["pieces"] for row in rows]
-        markings += [
-            one[side]
-            for entries in (*mistakes.values(), test)
-            for one in entries
-            for side in ("right", "predicted")
-        ]
-        # Types outside the label space may occur, too, and need a colour.
-        colours = tints(
-            run.labels, {piece.type for pieces in markings for piece in pieces if piece.type}
-        )
+    shown = [one for entries in (*mistakes.values(), test) for one in entries]
     return {
         "labels": list(run.labels),
-        "marked": run.is_token_level,
-        "tints": colours,
+        "marked": panel.marked,
+        "tints": panel.tints(run.labels, rows, shown),
         "rows": rows,
         "mistakes": mistakes,
         "test": test,
@@ -179,25 +168,23 @@ def trail_data(run: Run) -> dict[str, Any]:
 
 def _row(run: Run, row: Row) -> dict[str, Any]:
     scored = scored_as(run, row)
+    fields = panel_of(run.task).row_fields(run.task, row)
     # Plain values only: this becomes JSON in the page.
-    shown: dict[str, Any] = {
+    return {
         "id": row.id,
         "round": row.round,
         "kind": row.source,
         "ok": row.accepted,
         "asked": row.asked,
         "scored": scored,
-        "classes": [row.asked, scored],
+        "classes": [row.asked, scored, *fields.pop("more_classes")],
         "confidence": sureness(row),
         "text": row.text,
         "why": row.reason,
         "parents": list(row.parents),
         "detail": {str(key): str(value) for key, value in row.detail.items()},
+        **fields,
     }
-    if run.is_token_level:
-        shown["pieces"] = row_pieces(run, row)
-        shown["classes"] += run.task.classes(row.target)
-    return shown
 
 
 def script_json(data: Any) -> str:

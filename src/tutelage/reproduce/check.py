@@ -1,4 +1,4 @@
-"""``tutelage reproduce``: do the runs that are missing, and give each claim of a paper its verdict."""
+"""``tutelage reproduce``: does the missing runs of a paper and gives a verdict on each claim."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tutelage.config.apart import check_apart
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError, RunError, did_you_mean
@@ -22,12 +23,12 @@ from tutelage.runs.manifest import config_hash, hardware
 from tutelage.sweep.job import do_job
 from tutelage.sweep.multirun import check_metric
 from tutelage.sweep.record import JobRecord, SweepFolder
-from tutelage.sweep.session import make_folder, session, tell, tell_end
+from tutelage.sweep.session import make_folder, print_line, print_summary, session
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A run with its configuration, and whether an earlier time has done it."""
+    """A run with its configuration; ``done`` if an earlier sweep has finished it."""
 
     run: PlannedRun
     config: RunConfig
@@ -40,55 +41,56 @@ def reproduce(
     only: Sequence[str] = (),
     extra: Sequence[str] = (),
     *,
+    table: str | None = None,
     dry_run: bool = False,
     claims: Path = CLAIMS,
 ) -> int:
-    """Give the verdicts on a paper's claims, after the runs that they need and that are not there yet.
+    """Does the missing runs of a paper's claims and writes the verdicts.
 
     Args:
-        only: ids of the claims whose runs may be done; none: all of them. The others are told as not run.
-        extra: overrides of every run.
-        dry_run: print the runs' commands and an estimate, and do nothing.
-        claims: the file that they are read from.
+        paper: Name of a paper in ``claims``.
+        scale: Name of one of its scales.
+        only: Ids of the claims to check; none checks all. All others are reported as not run.
+        extra: Overrides of every run.
+        table: Checks only the claims of this table, main or ablations; None for both.
+        dry_run: Prints the commands of the runs and an estimate, and runs nothing.
+        claims: The file of claims.
 
     Returns:
-        the exit code: 0 whatever the verdicts are, and that of a run that failed.
+        The exit code: 0 whatever the verdicts are, or that of a failed run.
 
     Raises:
-        ConfigError: there is no such paper, scale or claim, or a run's configuration does not compose.
-        RunError: the folder cannot be made.
+        ConfigError: An unknown paper, scale, table or claim, or a configuration of a run that
+            does not compose.
+        RunError: The folder cannot be made.
     """
     papers = read_papers(claims)
     if paper not in papers:
         raise ConfigError(did_you_mean("paper", paper, papers))
     chosen = papers[paper]
-    size, wanted = chosen.scale(scale), chosen.only(only)
-    if own := [
-        override
-        for override in extra
-        if override.lstrip("+~").startswith(("seed=", "sweep", "hydra"))
-    ]:
-        raise ConfigError(
-            f"--set {own[0]}: the seeds and the sweep are those of the claims. Leave it out."
-        )
+    size, wanted = chosen.scale(scale), chosen.only(only, table)
+    _refuse_own(extra)
     console = Console()
     runs = runs_of(chosen, size, wanted, extra)
     if dry_run:
         for line in commands(chosen, size, wanted, extra):
-            tell(console, line)
-        tell(console, _estimate(chosen, size, runs, None))
+            print_line(console, line)
+        print_line(console, _estimate(chosen, size, runs, None))
         return 0
-    begun = Path(
-        "multirun_sweeps", sweep_name(chosen, size), time.strftime("%Y-%m-%d_%H-%M-%S")
-    ).resolve()
-    without = _lacks(size)
-    jobs = _composed(chosen, size, runs, SweepFolder(begun))
-    tell(console, _estimate(chosen, size, runs, sum(job.done for job in jobs)))
-    sweep = SweepFolder(make_folder(begun, named=False))
-    # What was done elsewhere is judged here, too.
-    records = _do([job for job in jobs if job.done or not without], sweep, console)
+
+    # Compose every run before the first one starts.
+    started = time.strftime("%Y-%m-%d_%H-%M-%S")
+    wanted_folder = Path("multirun_sweeps", sweep_name(chosen, size), started).resolve()
+    lacking = _lacking_hardware(size)
+    jobs = _composed(chosen, size, runs, SweepFolder(wanted_folder))
+    print_line(console, _estimate(chosen, size, runs, sum(job.done for job in jobs)))
+
+    # Runs that another machine has finished are judged here as well.
+    sweep = SweepFolder(make_folder(wanted_folder, named=False))
+    records = _do([job for job in jobs if job.done or not lacking], sweep, console)
+
     verdicts = [
-        _verdict(claim, chosen, size, wanted, extra, records, sweep, without)
+        _verdict(claim, chosen, size, wanted, extra, records, sweep, lacking)
         for claim in chosen.claims
     ]
     done = {run: sweep.run_of(record) for run, record in records.items() if record.state == "done"}
@@ -96,8 +98,23 @@ def reproduce(
     return max((record.code for record in records.values()), default=0)
 
 
+def _refuse_own(extra: Sequence[str]) -> None:
+    """Refuses overrides of keys that the claims themselves set.
+
+    Raises:
+        ConfigError: A seed, an experiment, or a setting of the sweep or of Hydra.
+    """
+    own = ("seed=", "experiment=", "sweep", "hydra")
+    for override in extra:
+        if override.lstrip("+~").startswith(own):
+            raise ConfigError(
+                f"--set {override}: the claims set the seeds, the experiments and the sweep "
+                "themselves. Leave it out."
+            )
+
+
 def _do(jobs: Sequence[_Job], sweep: SweepFolder, console: Console) -> dict[PlannedRun, JobRecord]:
-    """Do the runs as the jobs of a sweep: in processes of their own, by one teacher, nothing twice."""
+    """Does the runs as jobs of a sweep: each in its own process, with one teacher for all."""
     if not jobs:
         return {}
     titles = [f"{job.run.arm} on {job.run.data}, seed {job.run.seed}" for job in jobs]
@@ -107,40 +124,41 @@ def _do(jobs: Sequence[_Job], sweep: SweepFolder, console: Console) -> dict[Plan
     ):
         for number, job in enumerate(jobs):
             records[job.run] = do_job(job.config, sweep, number, job.run.overrides)
-    tell_end(sweep, console)
+    print_summary(sweep, console)
     return records
 
 
 def _composed(
     paper: Paper, scale: Scale, runs: Sequence[PlannedRun], sweep: SweepFolder
 ) -> list[_Job]:
-    """The runs with their configurations, those of one arm and data set composed once: their seeds are all that differs.
+    """The runs with their configurations, composed once per arm and data set.
 
     Raises:
-        ConfigError: one does not compose, or two arms come to the same.
+        ConfigError: A configuration does not compose, or two arms have the same one.
     """
-    found: dict[tuple[str, str], RunConfig] = {}
-    arms: dict[str, str] = {}
+    composed: dict[tuple[str, str], RunConfig] = {}
+    arm_of: dict[str, str] = {}
     jobs = []
     for run in runs:
-        if (run.arm, run.data) not in found:
-            config = compose_config(
-                [
-                    *run.overrides,
-                    f"sweep.name={sweep_name(paper, scale)}",
-                    f"sweep.metric={scale.sets[run.data].metric}",
-                ]
+        if (run.arm, run.data) not in composed:
+            of_sweep = (
+                f"sweep.name={sweep_name(paper, scale)}",
+                f"sweep.metric={scale.sets[run.data].metric}",
             )
+            config = compose_config([*run.overrides, *of_sweep], import_targets=False)
             check_metric(config)
-            if (other := arms.setdefault(config_hash(config.source), run.arm)) != run.arm:
+            if (other := arm_of.setdefault(config_hash(config.source), run.arm)) != run.arm:
                 raise ConfigError(
-                    f"On {run.data} the arms {other} and {run.arm} come to the same configuration: an override takes back what tells them "
-                    f"apart. Leave it out of --set, or choose other claims with --only."
+                    f"On {run.data} the arms {other} and {run.arm} have the same configuration: "
+                    "an override undoes the difference between them. Remove it from --set, or "
+                    "choose other claims with --only."
                 )
-            found[run.arm, run.data] = config
-        config = found[run.arm, run.data].with_seed(run.seed)
+            composed[run.arm, run.data] = config
+        config = composed[run.arm, run.data].with_seed(run.seed)
         earlier = sweep.earlier(config_hash(config.source))
         jobs.append(_Job(run, config, earlier is not None and (earlier / "result.json").is_file()))
+    first_of_each = {(run.arm, run.data): run.overrides for run in reversed(runs)}
+    check_apart([*first_of_each.values()])
     return jobs
 
 
@@ -152,19 +170,26 @@ def _verdict(
     extra: Sequence[str],
     records: Mapping[PlannedRun, JobRecord],
     sweep: SweepFolder,
-    without: str,
+    lacking: str,
 ) -> Verdict:
+    # Reasons for no verdict, in the order in which they would be noticed.
     if claim not in wanted:
         return not_run(claim, LEFT_OUT)
     if why := claim.skipped.get(scale.name):
         return not_run(claim, why)
     runs = runs_of(paper, scale, (claim,), extra)
     if any(run not in records for run in runs):
-        return not_run(claim, without)
+        return not_run(claim, lacking)
     if failed := [run for run in runs if records[run].state != "done"]:
         first, record = failed[0], records[failed[0]]
-        where = f"the first, {first.arm} on {first.data}, seed {first.seed}: {record.error or record.state}"
-        return not_run(claim, f"{len(failed)} of its {len(runs)} runs failed; {where}")
+        error = record.error or record.state
+        return not_run(
+            claim,
+            f"{len(failed)} of its {len(runs)} runs failed; the first, {first.arm} on "
+            f"{first.data}, seed {first.seed}: {error}",
+        )
+
+    # Every run is there: read the measures of both sides.
     try:
         values = {
             side: {
@@ -181,28 +206,23 @@ def _verdict(
     return judge(claim, values)
 
 
-def _lacks(scale: Scale) -> str:
-    """What this machine lacks for a scale; "" where nothing."""
-    return (
-        f"needs a GPU ({scale.gpu}); this machine has none"
-        if scale.gpu and hardware()["gpu"] is None
-        else ""
-    )
+def _lacking_hardware(scale: Scale) -> str:
+    """The reason for running nothing of a scale on this machine; "" if it has all."""
+    if scale.gpu and hardware()["gpu"] is None:
+        return f"needs a GPU ({scale.gpu}); this machine has none"
+    return ""
 
 
 def _estimate(paper: Paper, scale: Scale, runs: Sequence[PlannedRun], done: int | None) -> str:
-    """What is to come, in a line; ``done`` is None where nobody has looked."""
+    """One line on the work ahead; ``done`` is None if finished runs were not counted."""
     arms, sets = (dict.fromkeys(getattr(run, key) for run in runs) for key in ("arm", "data"))
-    left = len(runs) - (done or 0)
-    parts = [
-        f"{_count(len(runs), 'run')} of {_count(len(arms), 'arm')} on {', '.join(sets) or 'no data'}"
-    ]
-    parts += [] if done is None else [f"{done} of them done before"]
-    parts += (
-        []
-        if scale.minutes is None
-        else [f"about {left * scale.minutes:.0f} min on two quiet cores"]
-    )
+    counts = f"{_count(len(runs), 'run')} of {_count(len(arms), 'arm')}"
+    parts = [f"{counts} on {', '.join(sets) or 'no data'}"]
+    if done is not None:
+        parts.append(f"{done} of them done before")
+    if scale.minutes is not None:
+        minutes = (len(runs) - (done or 0)) * scale.minutes
+        parts.append(f"about {minutes:.0f} min on two quiet cores")
     return f"{paper.name} at {scale.name} scale: {', '.join(parts)}"
 
 

@@ -1,4 +1,4 @@
-"""A paper's claims: what it says, which arms on which data sets would show it, and the band that their figure has to lie in."""
+"""Claims of a paper: each with its arms, its data sets and the band that its figure must lie in."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ Measure = Literal["score", "before", "teacher", "share", "rows", "aim"]
 KINDS: tuple[str, ...] = get_args(Kind)
 MARKS: tuple[str, ...] = get_args(Mark)
 MEASURES: tuple[str, ...] = get_args(Measure)
+TABLES = ("main", "ablations")
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a claim: a measure of an arm's runs."""
+    """One side of a claim: a measure of the runs of an arm."""
 
     arm: str
     measure: Measure = "score"
 
     def __str__(self) -> str:
-        """As claims.yaml has it."""
+        """The side as claims.yaml writes it: ``arm`` or ``arm:measure``."""
         return self.arm if self.measure == "score" else f"{self.arm}:{self.measure}"
 
 
@@ -41,7 +42,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A data set of a scale: its overrides, and the metric on test that its runs are compared by."""
+    """A data set of a scale: its overrides, and the metric on test for comparing its runs."""
 
     name: str
     overrides: tuple[str, ...]
@@ -50,12 +51,15 @@ class DataSet:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large the runs are.
+    """The size of the runs: models, data sets and seeds.
 
     Attributes:
-        words: overrides of every run.
-        minutes: of a run, in the mean; None where nobody has measured it.
-        gpu: the GPU that it needs, in words; "" for none.
+        name: ``cpu`` or ``full``.
+        overrides: Overrides of every run.
+        seeds: One run per seed, arm and data set.
+        minutes: Mean duration of a run; None if nobody has measured it.
+        gpu: The GPU that the runs need, in words; "" for none.
+        sets: The data sets by name.
     """
 
     name: str
@@ -68,18 +72,22 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a paper says, and what would show it here; claims.yaml tells what the kinds are.
+    """A statement of a paper, and the evidence that would show it here.
+
+    The head of claims.yaml explains kinds and measures.
 
     Attributes:
-        says: the paper's claim, in our words.
-        mark: known of the paper, or inferred.
-        table: of the paper's results: main or ablations.
-        better, worse: its sides; ``worse`` is empty for a value.
-        times: what ``worse`` is multiplied by.
-        low, high: the band, open at both ends; of a gap in the metric's own unit.
-        sets: names of data sets, by scale.
-        skipped: by scale, why there is nothing to run.
-        chosen: what we had to choose for it.
+        id: Names the claim on the command line.
+        says: The statement, in our words.
+        mark: Known of the paper, or inferred.
+        table: The table of the paper's results: main or ablations.
+        kind: Gap, value or spread.
+        better, worse: The two sides; ``worse`` is empty for a value.
+        times: Factor of ``worse``.
+        low, high: The band, open at both ends; of a gap in the unit of the metric.
+        sets: Names of data sets, by scale.
+        skipped: By scale, the reason for running nothing.
+        chosen: Our own choices, where the paper leaves them open.
     """
 
     id: str
@@ -98,16 +106,16 @@ class Claim:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms that it needs, each once."""
+        """The arms on either side, each once."""
         return tuple(dict.fromkeys(side.arm for side in (*self.better, *self.worse)))
 
     @property
     def in_points(self) -> bool:
-        """Whether its figure is a share that is read in percent, and not a correlation."""
+        """Whether the figure is a share, shown in percent; False for a correlation."""
         return all(side.measure != "aim" for side in self.better)
 
     def shown(self, value: float) -> str:
-        """A figure of the claim as it is written: points with a sign for a difference, percent for a share."""
+        """Formats a figure: signed points for a difference, percent for a share."""
         if not math.isfinite(value):
             return "–"
         if not self.in_points:
@@ -117,20 +125,20 @@ class Claim:
     @property
     def expected(self) -> str:
         """The band in words."""
+        better, worse = _listed(self.better), _listed(self.worse) if self.worse else ""
         if self.kind == "spread":
-            return f"standard deviation of {_listed(self.better)} less that of {_listed(self.worse)}: below 0 points"
+            return f"standard deviation of {better} minus that of {worse}: below 0 points"
         if self.kind == "gap":
             factor = f" × {self.times:g}" if self.times != 1 else ""
-            return f"{_listed(self.better)} less {_listed(self.worse)}{factor}: above {100 * self.low:g} points"
-        bounds = [f"above {self.shown(self.low)}"] * math.isfinite(self.low) + [
-            f"below {self.shown(self.high)}"
-        ] * math.isfinite(self.high)
-        return f"{_listed(self.better)}: {' and '.join(bounds)}"
+            return f"{better} minus {worse}{factor}: above {100 * self.low:g} points"
+        bounds = [f"above {self.shown(self.low)}"] * math.isfinite(self.low)
+        bounds += [f"below {self.shown(self.high)}"] * math.isfinite(self.high)
+        return f"{better}: {' and '.join(bounds)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """Everything that claims.yaml has of one paper."""
+    """One paper of claims.yaml: its scales, arms and claims."""
 
     name: str
     title: str
@@ -139,26 +147,39 @@ class Paper:
     claims: tuple[Claim, ...]
 
     def scale(self, name: str) -> Scale:
-        """A scale by its name.
+        """Returns a scale by its name.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: The paper has no such scale.
         """
         if name not in self.scales:
             raise ConfigError(did_you_mean("scale", name, self.scales))
         return self.scales[name]
 
-    def only(self, ids: Sequence[str]) -> tuple[Claim, ...]:
-        """The claims of these ids, in the paper's order; all where none is given.
+    def only(self, ids: Sequence[str] = (), table: str | None = None) -> tuple[Claim, ...]:
+        """Chooses claims, in the paper's order.
+
+        Args:
+            ids: Ids of claims; none chooses all of them.
+            table: One table of the paper, ``main`` or ``ablations``; None for both.
 
         Raises:
-            ConfigError: there is none of that id.
+            ConfigError: An unknown id or table, or no claim of ``ids`` is in ``table``.
         """
         known = [claim.id for claim in self.claims]
         for wanted in ids:
             if wanted not in known:
                 raise ConfigError(did_you_mean("claim", wanted, known))
-        return tuple(claim for claim in self.claims if not ids or claim.id in ids)
+        if table is not None and table not in TABLES:
+            raise ConfigError(did_you_mean("table", table, TABLES))
+        in_table = [claim for claim in self.claims if table in (None, claim.table)]
+        chosen = tuple(claim for claim in in_table if not ids or claim.id in ids)
+        if ids and not chosen:
+            raise ConfigError(
+                f"--only {' '.join(ids)} names no claim of --table {table}, which has "
+                f"{', '.join(claim.id for claim in in_table)}. Leave one of the two out."
+            )
+        return chosen
 
 
 def _listed(sides: Sequence[Side]) -> str:

@@ -1,4 +1,4 @@
-"""What a claim measures of a finished run, read from its folder."""
+"""The measures that claims compare, read from the folder of a finished run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from tutelage.runs.folder import RunFolder
 
 
 def measured(run: Path, measure: Measure, metric: str) -> float:
-    """A measure of the run in ``run``: in [0, 1], an aim in [-1, 1].
+    """Reads a measure of a finished run.
 
     Args:
-        metric: the key of the quoted metric that scores are of.
+        run: The run's folder.
+        measure: One of the measures that claims.yaml explains.
+        metric: Key of the headline metric of a score.
+
+    Returns:
+        A value in [0, 1]; an aim in [-1, 1].
 
     Raises:
-        RunError: the run has no result, or did not measure it.
+        RunError: The run has no result, or did not take this measure.
     """
     folder = RunFolder(run)
     result: dict[str, Any] = folder.read_json("result.json") or {}
@@ -36,22 +41,25 @@ def measured(run: Path, measure: Measure, metric: str) -> float:
     value = found.get({"share": "unique", "rows": "selections"}.get(measure, metric))
     if value is None:
         raise RunError(
-            f"The run in {run} has no {measure} ({metric}); was it done with other overrides?"
+            f"The run in {run} has no {measure} ({metric}). Was it made with other overrides?"
         )
     return float(value)
 
 
 def _aim(folder: RunFolder) -> float:
-    """Spearman's correlation over the classes of F1 on dev and the texts asked for next, in the mean over the rounds.
+    """Spearman's correlation over the classes of F1 on dev and the texts requested next.
 
-    A round of even quotas, or on equal F1, has no order to follow and counts 0.
+    Returns:
+        The mean over the rounds. A round of even quotas, or one after equal F1, counts 0: it has
+        no order to follow.
 
     Raises:
-        RunError: there was no round.
+        RunError: The run has no round.
     """
     from scipy.stats import spearmanr
 
-    stood = {
+    # Scores per class after each round, the start included.
+    per_class = {
         line["round"]: line["dev"]["per_class"]
         for line in folder.read_lines("metrics.jsonl")
         if line.get("dev")
@@ -59,18 +67,17 @@ def _aim(folder: RunFolder) -> float:
     found = []
     for path in sorted((folder.path / "growth").glob("round-*.json")):
         growth: dict[str, Any] = folder.read_json(f"growth/{path.name}") or {}
-        before = stood.get(growth["round"] - 1)
+        before = per_class.get(growth["round"] - 1)
         if before is None:
             continue
-        asked = dict.fromkeys(before, 0)
+        # A quota's key is CLASS/hard or CLASS/easy.
+        requested = dict.fromkeys(before, 0)
         for key, count in growth["quota"].items():
-            asked[key.rpartition("/")[0]] += count
-        scores, texts = (
-            np.array([before[name]["f1"] for name in before]),
-            np.array([asked[name] for name in before]),
-        )
+            requested[key.rpartition("/")[0]] += count
+        scores = np.array([before[name]["f1"] for name in before])
+        texts = np.array([requested[name] for name in before])
         level = len(before) < 2 or np.ptp(scores) == 0 or np.ptp(texts) == 0
         found.append(0.0 if level else float(spearmanr(scores, texts).statistic))
     if not found:
-        raise RunError(f"The run in {folder.path} grew in no round, so it aimed at nothing.")
+        raise RunError(f"The run in {folder.path} has no round of growth, so it has no aim.")
     return math.fsum(found) / len(found)

@@ -1,4 +1,4 @@
-"""The verdicts on a paper's claims: a table in the terminal, verdicts.json, and one self-contained verdicts.html."""
+"""Verdicts in the terminal, in verdicts.json and in one self-contained verdicts.html."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tutelage.reproduce.runs import PlannedRun, check_command, commands
 from tutelage.reproduce.verdicts import LEFT_OUT, Finding, Verdict
 from tutelage.runs.folder import RunFolder
 from tutelage.runs.manifest import environment
-from tutelage.sweep.session import tell
+from tutelage.sweep.session import print_line
 
 _STYLES = {"reproduced": "green", "not reproduced": "yellow", "not run": "dim"}
 
@@ -35,14 +35,19 @@ def write_verdicts(
     runs: Mapping[PlannedRun, Path],
     console: Console,
 ) -> None:
-    """Write verdicts.json and verdicts.html into ``folder``, and print the table.
+    """Writes verdicts.json and verdicts.html, and prints the table.
 
     Args:
-        extra: overrides that every run was given besides its claim's.
-        runs: the finished ones, and where they lie.
+        folder: The folder of the sweep.
+        paper: The paper of the claims.
+        scale: The scale of the runs.
+        verdicts: One per claim of the paper, those not chosen included.
+        extra: Overrides of every run, beyond those of the claims.
+        runs: Folders of the finished runs.
+        console: Where to print.
 
     Raises:
-        RunError: a file cannot be written.
+        RunError: A file cannot be written.
     """
     files = RunFolder(folder)
     record = _record(folder, paper, scale, verdicts, extra, runs)
@@ -57,7 +62,7 @@ def write_verdicts(
     )
     files.write_text("verdicts.html", text.encode("utf-8", errors="replace").decode("utf-8"))
     _print(paper, scale, verdicts, console)
-    tell(console, f"report   {shown(folder / 'verdicts.html')}")
+    print_line(console, f"report   {shown(folder / 'verdicts.html')}")
 
 
 def _record(
@@ -68,12 +73,10 @@ def _record(
     extra: Sequence[str],
     runs: Mapping[PlannedRun, Path],
 ) -> dict[str, Any]:
+    """The content of verdicts.json."""
+    here = environment()
     return {
-        **{
-            key: value
-            for key, value in environment().items()
-            if key in ("tutelage", "commit", "hardware")
-        },
+        **{key: here[key] for key in ("tutelage", "commit", "hardware")},
         "paper": paper.name,
         "scale": scale.name,
         "overrides": list(extra),
@@ -102,7 +105,7 @@ def _record(
                 "metric": scale.sets[run.data].metric,
                 "score": measured(path, "score", scale.sets[run.data].metric),
                 "tokens": (RunFolder(path).read_json("result.json") or {})["tokens"]["billed"],
-                # A run may be of an earlier time, or of another machine.
+                # A run may come from an earlier version or another machine.
                 **{
                     key: (RunFolder(path).read_json("manifest.json") or {}).get(key)
                     for key in ("commit", "hardware")
@@ -123,10 +126,10 @@ def _plain(finding: dict[str, Any]) -> dict[str, Any]:
 
 
 def _findings(verdict: Verdict) -> list[tuple[Finding, str, str]]:
-    """Each finding with its figure and its interval as they are written."""
-    say = verdict.claim.shown
+    """Each finding with its formatted figure and interval."""
+    form = verdict.claim.shown
     return [
-        (one, say(one.mean), f"{say(one.low)} to {say(one.high)}" if isfinite(one.low) else "–")
+        (one, form(one.mean), f"{form(one.low)} to {form(one.high)}" if isfinite(one.low) else "–")
         for one in verdict.findings
     ]
 
@@ -141,8 +144,8 @@ def _print(paper: Paper, scale: Scale, verdicts: Sequence[Verdict], console: Con
     table.add_column("claim", no_wrap=True)
     for name in ("expected", "here (95 %)", "verdict"):
         table.add_column(name, overflow="fold")
-    told = [one for one in verdicts if one.why != LEFT_OUT]
-    for one in told:
+    chosen = [one for one in verdicts if one.why != LEFT_OUT]
+    for one in chosen:
         found = _findings(one)
         figure = f"{found[0][1]} ({found[0][2]})" if found else ""
         verdict = Text(one.state, style=_STYLES[one.state])
@@ -150,5 +153,6 @@ def _print(paper: Paper, scale: Scale, verdicts: Sequence[Verdict], console: Con
             verdict.append(f": {one.why}", style="default")
         table.add_row(one.claim.id, Text(one.claim.expected), Text(figure), verdict)
     console.print(table)
-    if len(told) < len(verdicts):
-        tell(console, f"{LEFT_OUT}: {len(verdicts) - len(told)} of {len(verdicts)}")
+    if len(chosen) < len(verdicts):
+        left_out = len(verdicts) - len(chosen)
+        print_line(console, f"{LEFT_OUT}: {left_out} of {len(verdicts)}")

@@ -1,4 +1,4 @@
-"""claims.yaml, read and checked: a claim that names an arm, a measure or a data set that there is not never starts a run."""
+"""Reads and checks claims.yaml, so that a misspelt arm, measure or data set never starts a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tutelage.reproduce.claims import (
     KINDS,
     MARKS,
     MEASURES,
+    TABLES,
     Arm,
     Claim,
     DataSet,
@@ -24,14 +25,20 @@ from tutelage.reproduce.claims import (
 )
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
-TABLES = ("main", "ablations")
 
 
 def read_papers(path: Path = CLAIMS) -> dict[str, Paper]:
-    """The papers of a file of claims, by name.
+    """Reads the papers of a file of claims.
+
+    Args:
+        path: A file in the format that the head of claims.yaml describes.
+
+    Returns:
+        The papers by name.
 
     Raises:
-        ConfigError: the file is not what claims.yaml's opening says; the message names the place and the value.
+        ConfigError: The file cannot be read, or a value in it is wrong; the message names the
+            place and the value.
     """
     import yaml
 
@@ -90,11 +97,11 @@ def _arm(name: str, given: Any, at: str, before: Mapping[str, Arm], scales: tupl
     like = node.get("like")
     if like is not None and like not in before:
         raise ConfigError(
-            f"{at}.like: {did_you_mean('arm', str(like), before)} (An arm is like one that stands above it.)"
+            f"{at}.like: {did_you_mean('arm', str(like), before)} (It must be an arm further up.)"
         )
     own = _overrides(node.get("overrides", []), f"{at}.overrides")
     overrides = {
-        # The scale's words of the arm that it is like come first, so that an ablation has the last word.
+        # Those of the other arm come first, so that an ablation wins over its values.
         scale: (
             *(before[like].overrides[scale] if like else ()),
             *own,
@@ -107,12 +114,10 @@ def _arm(name: str, given: Any, at: str, before: Mapping[str, Arm], scales: tupl
 
 def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Scale]) -> Claim:
     may = ("worse", "times", "at_least", "at_most", "skipped")
-    node = _mapping(
-        given,
-        at,
-        needs=("id", "says", "mark", "table", "kind", "better", "sets", "chosen"),
-        may=may,
-    )
+    needs = ("id", "says", "mark", "table", "kind", "better", "sets", "chosen")
+    node = _mapping(given, at, needs, may)
+
+    # Both sides; only a value has one.
     at = f"claim {node['id']}"
     kind = _one_of(node["kind"], KINDS, f"{at}: kind")
     better, worse = (
@@ -121,15 +126,15 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
     )
     if not better or bool(worse) == (kind == "value"):
         raise ConfigError(
-            f"{at} is a {kind} with {len(better)} better and {len(worse)} worse; a value has no worse, the others have both."
+            f"{at} is a {kind} with {len(better)} better and {len(worse)} worse; a value has no "
+            "worse, the other kinds have both."
         )
-    bounds = [key for key in ("at_least", "at_most", "times") if key in node]
-    if bad := [
-        key
-        for key in bounds
-        if key not in {"gap": ("at_least", "times"), "value": ("at_least", "at_most")}.get(kind, ())
-    ]:
-        raise ConfigError(f"{at}: a {kind} has no {bad[0]}; remove it.")
+
+    # The band; each kind has its own bounds.
+    allowed = {"gap": ("at_least", "times"), "value": ("at_least", "at_most")}.get(kind, ())
+    for key in ("at_least", "at_most", "times"):
+        if key in node and key not in allowed:
+            raise ConfigError(f"{at}: a {kind} has no {key}; remove it.")
     low, high = (
         _number(node[key], f"{at}: {key}") if key in node else None
         for key in ("at_least", "at_most")
@@ -140,6 +145,8 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
     high = (0.0 if kind == "spread" else math.inf) if high is None else high
     if low >= high:
         raise ConfigError(f"{at}: at_least={low:g} is not below at_most={high:g}.")
+
+    # Data sets for each scale, or the reason for none.
     sets = {}
     for scale, names in _mapping(node["sets"], f"{at}: sets").items():
         known = scales[_one_of(scale, scales, f"{at}: scale")].sets
@@ -153,7 +160,8 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
     for scale in scales:
         if bool(sets.get(scale)) == bool(skipped.get(scale)):
             raise ConfigError(
-                f"{at}: give data sets for scale {scale} under sets, or under skipped why there are none; not both."
+                f"{at}: give either data sets for scale {scale} under sets, or a reason for none "
+                "under skipped."
             )
     return Claim(
         id=str(node["id"]),
@@ -181,19 +189,29 @@ def _side(given: Any, at: str, arms: Mapping[str, Arm]) -> Side:
 
 
 def _one_of(given: Any, known: Iterable[str], at: str) -> str:
-    index, _, what = at.rpartition(": ")
+    place, _, noun = at.rpartition(": ")
     known = list(known)
     if given not in known:
-        raise ConfigError(f"{index}: {did_you_mean(what, str(given), known)}")
+        raise ConfigError(f"{place}: {did_you_mean(noun, str(given), known)}")
     return str(given)
 
 
 def _mapping(
     given: Any, at: str, needs: Iterable[str] | None = None, may: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """``given`` where it is a mapping with the keys that it needs and no other than it may have; any keys where ``needs`` is None."""
+    """Checks a mapping and its keys.
+
+    Args:
+        given: The value in the file.
+        at: Its place, for messages.
+        needs: Required keys; None allows any keys.
+        may: Optional keys.
+
+    Raises:
+        ConfigError: No mapping, an unknown key or a missing one.
+    """
     if not isinstance(given, dict):
-        raise ConfigError(f"{at} is {given!r}; it has to be a mapping.")
+        raise ConfigError(f"{at} is {given!r}; it must be a mapping.")
     if needs is not None:
         needs = tuple(needs)
         for key in given:
@@ -206,20 +224,19 @@ def _mapping(
 
 def _list(given: Any, at: str) -> list[Any]:
     if not isinstance(given, list):
-        raise ConfigError(f"{at} is {given!r}; it has to be a list.")
+        raise ConfigError(f"{at} is {given!r}; it must be a list.")
     return given
 
 
 def _overrides(given: Any, at: str) -> tuple[str, ...]:
     overrides = _list(given, at)
-    if bad := [
-        override for override in overrides if not isinstance(override, str) or "=" not in override
-    ]:
-        raise ConfigError(f"{at} has {bad[0]!r}, which is no override (key=value).")
+    for override in overrides:
+        if not isinstance(override, str) or "=" not in override:
+            raise ConfigError(f"{at} has {override!r}, which is no override (key=value).")
     return tuple(overrides)
 
 
 def _number(given: Any, at: str) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise ConfigError(f"{at} is {given!r}; it has to be a number.")
+        raise ConfigError(f"{at} is {given!r}; it must be a finite number.")
     return float(given)

@@ -84,7 +84,9 @@ def _groups(
     groups = []
     for arm, data in wanted:
         shared = (*scale.overrides, *scale.sets[data].overrides)
-        own = (override.replace("{data}", data) for override in paper.arms[arm].overrides[scale.name])
+        own = (
+            override.replace("{data}", data) for override in paper.arms[arm].overrides[scale.name]
+        )
         groups.append((arm, data, _last_per_key((*shared, *own, *extra))))
     return groups
 

@@ -1,8 +1,9 @@
-"""A verdict on a claim, from the measures of its runs.
+"""Verdicts on claims, from the measures of their runs.
 
-A claim is *reproduced* only where both the 95 % bootstrap interval of its figure and Student's t test at 5 % (for spreads that of Pitman and
-Morgan) put the figure inside the band; of several comparisons every one. Everything else is *not reproduced*: outside the band by the same two
-measures, or not shown either way. A claim of which any run is missing is *not run*.
+A claim is *reproduced* only if both the 95 % bootstrap interval of its figure and Student's t-test
+at 5 % (for spreads the test of Pitman and Morgan) put the figure inside the band, in every one of
+its comparisons. Otherwise it is *not reproduced*: outside the band by the same two criteria, or not
+shown either way. A claim with a missing run is *not run*.
 """
 
 from __future__ import annotations
@@ -20,21 +21,23 @@ from tutelage.sweep.statistics import compare, summary
 
 State = Literal["reproduced", "not reproduced", "not run"]
 Status = Literal["inside", "outside", "unclear"]
-LEFT_OUT = "not chosen by --only"
+LEFT_OUT = "not chosen by --table or --only"
 LEVEL = 0.05
 _DRAWS = 9999
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One figure of a claim: a measure, or one side less another.
+    """One figure of a claim: a measure, or one side minus another.
 
     Attributes:
-        what: what it is of.
-        count: runs, or pairs of data set and seed.
-        mean, low, high: the figure and its 95 % bootstrap interval, in the metric's own unit; NaN where one run has none.
-        p: of the test against the band's nearer bound; NaN below two runs, or where all are alike.
-        place: where the figure lies, as far as interval and test show it.
+        what: The comparison in words.
+        count: Number of runs, or of pairs of data set and seed.
+        mean, low, high: The figure and its 95 % bootstrap interval, in the unit of the metric;
+            the interval is NaN for a single run.
+        p: Of the test against the nearer bound of the band; NaN below two runs, or if all values
+            are equal.
+        status: Inside or outside the band if interval and test agree, else unclear.
     """
 
     what: str
@@ -48,7 +51,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a claim; the first finding is the one furthest from the claimed side. ``why`` tells what the state does not."""
+    """The outcome of a claim.
+
+    Attributes:
+        claim: The claim.
+        state: Reproduced, not reproduced or not run.
+        findings: One per comparison, the least favourable first.
+        why: The reason behind the state; "" for a reproduced claim.
+    """
 
     claim: Claim
     state: State
@@ -57,21 +67,23 @@ class Verdict:
 
 
 def not_run(claim: Claim, why: str) -> Verdict:
-    """The verdict on a claim whose runs are not there."""
+    """The verdict on a claim without its runs."""
     return Verdict(claim, "not run", (), why)
 
 
 def judge(claim: Claim, values: Mapping[Side, Mapping[Block, float]]) -> Verdict:
-    """The verdict on a claim.
+    """Judges a claim by its measures.
 
     Args:
-        values: for each of its sides the measure by data set and seed; every side has the same blocks.
+        claim: The claim.
+        values: For each side, the measure by data set and seed; every side has the same blocks.
 
     Raises:
-        ValueError: a side has no value.
+        ValueError: A side has no value.
     """
     if any(not values[side] for side in (*claim.better, *claim.worse)):
         raise ValueError(f"Claim {claim.id} has a side without values.")
+    # Every comparison of the claim.
     if claim.kind == "value":
         findings = [_value(claim, side, values[side]) for side in claim.better]
     else:
@@ -79,25 +91,29 @@ def judge(claim: Claim, values: Mapping[Side, Mapping[Block, float]]) -> Verdict
             (one, values[one], two, values[two]) for one in claim.better for two in claim.worse
         ]
         findings = [_gap(claim, *pair) if claim.kind == "gap" else _spread(*pair) for pair in pairs]
+    # The least favourable first: the smallest, or the largest where less is better.
     sign = -1 if claim.kind == "spread" or not math.isfinite(claim.low) else 1
     findings.sort(key=lambda one: sign * one.mean)
+
+    # One comparison outside the band decides; an unclear one leaves the claim unproven.
     if all(one.status == "inside" for one in findings):
         return Verdict(claim, "reproduced", tuple(findings), "")
     if outside := sum(one.status == "outside" for one in findings):
-        many = f" in {outside} of {len(findings)} comparisons" if len(findings) > 1 else ""
+        of_all = f" in {outside} of {len(findings)} comparisons" if len(findings) > 1 else ""
         return Verdict(
-            claim, "not reproduced", tuple(findings), f"the figure lies outside the band{many}"
+            claim, "not reproduced", tuple(findings), f"the figure lies outside the band{of_all}"
         )
     unclear = sum(one.status == "unclear" for one in findings)
-    many = f" ({unclear} of {len(findings)} comparisons)" if len(findings) > 1 else ""
+    of_all = f" ({unclear} of {len(findings)} comparisons)" if len(findings) > 1 else ""
     lone = "; one run has no interval" if max(one.count for one in findings) < 2 else ""
-    return Verdict(claim, "not reproduced", tuple(findings), f"not shown either way{many}{lone}")
+    return Verdict(claim, "not reproduced", tuple(findings), f"not shown either way{of_all}{lone}")
 
 
 def _gap(
     claim: Claim, one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]
 ) -> Finding:
-    """``one`` less ``two`` times the factor, in pairs."""
+    """``one`` minus ``two`` times the factor, in pairs of data set and seed."""
+    # Tested against the bound, and shown without it.
     bound = {block: claim.times * value + claim.low for block, value in theirs.items()}
     found = compare(str(one), ours, str(two), bound)
     assert found is not None
@@ -116,20 +132,16 @@ def _gap(
 
 
 def _value(claim: Claim, side: Side, values: Mapping[Block, float]) -> Finding:
-    """A measure against each end of the band that there is."""
+    """A measure against each finite end of the band."""
     found = summary(list(values.values()))
     statuses, ps = [], []
     for bound, sign in ((claim.low, 1), (claim.high, -1)):
         if math.isfinite(bound):
-            less = compare(
-                "",
-                {block: sign * value for block, value in values.items()},
-                "",
-                dict.fromkeys(values, sign * bound),
-            )
-            assert less is not None
-            statuses.append(_status(less.low, less.high, less.p))
-            ps.append(less.p)
+            ours = {block: sign * value for block, value in values.items()}
+            beyond = compare("", ours, "", dict.fromkeys(values, sign * bound))
+            assert beyond is not None
+            statuses.append(_status(beyond.low, beyond.high, beyond.p))
+            ps.append(beyond.p)
     status: Status = (
         "outside"
         if "outside" in statuses
@@ -143,7 +155,11 @@ def _value(claim: Claim, side: Side, values: Mapping[Block, float]) -> Finding:
 def _spread(
     one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]
 ) -> Finding:
-    """The standard deviation of ``one`` over seeds less that of ``two``; means of data sets are taken out first."""
+    """The standard deviation of ``one`` over seeds minus that of ``two``.
+
+    The mean of each data set is subtracted first, so that only the seeds spread. The test is that
+    of Pitman and Morgan (1939) for the variances of two paired samples.
+    """
     from scipy.stats import bootstrap, pearsonr
     from scipy.stats import t as student
 
@@ -151,16 +167,21 @@ def _spread(
     sets = len({data for data, _ in blocks})
     first, second = (_centred(values, blocks) for values in (ours, theirs))
     what, mean = f"sd of {one} − sd of {two}", _deviation(first, sets) - _deviation(second, sets)
-    # A mean was taken out of each data set, so each takes a degree of freedom.
+    # The mean of each data set was subtracted, which takes one degree of freedom per set.
     freedom = len(blocks) - sets - 1
     if freedom < 1 or np.ptp(first + second) == 0 or np.ptp(first - second) == 0:
         return Finding(what, len(blocks), mean, math.nan, math.nan, math.nan, "unclear")
+
     drawn = bootstrap(
         (first, second),
         lambda a, b, axis=-1: a.std(axis=axis, ddof=1) - b.std(axis=axis, ddof=1),
-        paired=True, vectorized=True, n_resamples=_DRAWS, method="percentile", rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    # Two paired samples have one variance where their sum and their difference do not correlate (Pitman 1939, Morgan 1939).
+        paired=True,
+        vectorized=True,
+        n_resamples=_DRAWS,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    # Two paired samples have equal variances if their sum and their difference do not correlate.
     r = float(pearsonr(first + second, first - second).statistic)
     p = 2 * float(student.sf(abs(r) * math.sqrt(freedom / max(1e-12, 1 - r * r)), freedom))
     low, high = float(drawn.low), float(drawn.high)
@@ -168,7 +189,7 @@ def _spread(
 
 
 def _status(low: float, high: float, p: float) -> Status:
-    """Where a figure lies whose band is above 0, by its interval and its test."""
+    """The status of a figure whose band is above 0, by its interval and its test."""
     if not p < LEVEL:  # a NaN shows nothing
         return "unclear"
     return "inside" if low > 0 else "outside" if high < 0 else "unclear"

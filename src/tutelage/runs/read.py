@@ -19,17 +19,15 @@ from tutelage.runs.records import (
     GrowthLog,
     RoundMetrics,
     SelectionStep,
-    TeacherOpinion,
     read_growth,
-    read_opinion,
     read_outcome,
     read_round,
     read_row,
     read_selection,
 )
-from tutelage.tasks.classification import ClassificationTask
-from tutelage.tasks.ner import NerTask
+from tutelage.tasks.opinions import TeacherOpinion
 from tutelage.tasks.protocol import Metric, Task
+from tutelage.tasks.registry import TASKS, UNNAMED, new_task
 
 T = TypeVar("T")
 
@@ -55,7 +53,8 @@ class Run:
         supervised: Outcomes of the supervised ceiling on test; empty if it was not trained.
         teacher: Teacher predictions on test; empty if the teacher was not evaluated.
         config: Text of config.yaml; "" if there is none.
-        notes: Irregularities tolerated while reading, shown in the report.
+        notes: Remarks shown in the report: limitations of the teacher's engine, and irregularities
+            tolerated while reading.
     """
 
     folder: Path
@@ -82,19 +81,9 @@ class Run:
         return tuple(label.name for label in self.task.labels)
 
     @property
-    def is_token_level(self) -> bool:
-        """True for NER, where classes are entity types and a target is a list of spans."""
-        return self.task.is_token_level
-
-    @property
     def grew(self) -> bool:
         """Whether there is one student before growth and another one after; True while unknown."""
         return bool(self.result.get("rounds", True))
-
-    @property
-    def class_noun(self) -> str:
-        """The task's word for a class: "entity type" or "class"."""
-        return "entity type" if self.is_token_level else "class"
 
     @property
     def state(self) -> str:
@@ -129,9 +118,9 @@ def read_run(folder: Path) -> Run:
             f"There is no run folder {folder}. "
             "Give a folder that contains manifest.json, such as outputs/<name>/<time>."
         )
-    notes: list[str] = []
     # These two exist from the start, and the task decides how all other files are parsed.
     manifest = _essential(folder / "manifest.json", ("labels",))
+    notes = [str(note) for note in (manifest.get("teacher") or {}).get("notes") or ()]
     task = _task(folder / "manifest.json", manifest)
     headline_metrics = _headline_metrics(folder / "manifest.json", manifest, task)
     outcome = partial(read_outcome, task)
@@ -164,9 +153,7 @@ def read_run(folder: Path) -> Run:
         supervised=tuple(
             _lines(folder / "supervised" / "predictions" / "test-after.jsonl", outcome, notes)
         ),
-        teacher=tuple(
-            _lines(folder / "teacher" / "evaluation.jsonl", partial(read_opinion, task), notes)
-        ),
+        teacher=tuple(_lines(folder / "teacher" / "evaluation.jsonl", task.read_opinion, notes)),
         config=_bytes(config).decode("utf-8", errors="replace") if config.is_file() else "",
         notes=tuple(notes),
     )
@@ -271,7 +258,7 @@ def _growth(path: Path) -> GrowthLog:
 
 
 def _task(path: Path, manifest: dict[str, Any]) -> Task:
-    """Rebuild the task of a run. Folders written before NER existed hold a classification."""
+    """Rebuild the task of a run, with the label space of its manifest."""
     if not isinstance(manifest["labels"], list) or not all(
         isinstance(label, dict) and "name" in label for label in manifest["labels"]
     ):
@@ -282,13 +269,13 @@ def _task(path: Path, manifest: dict[str, Any]) -> Task:
         Label(str(label["name"]), str(label.get("word", "")), str(label.get("description", "")))
         for label in manifest["labels"]
     ]
-    name = manifest.get("task", ClassificationTask.name)
-    if name not in (ClassificationTask.name, NerTask.name):
+    name = manifest.get("task", UNNAMED)
+    if name not in TASKS:
         raise RunError(
-            f'{path}: "task" is {name!r}, which is neither classification nor ner. '
+            f'{path}: "task" is {name!r}, which is neither {" nor ".join(TASKS)}. '
             "Read the folder with the version that wrote it, or run again."
         )
-    return NerTask(labels) if name == NerTask.name else ClassificationTask(labels)
+    return new_task(name, labels)
 
 
 def _headline_metrics(path: Path, manifest: dict[str, Any], task: Task) -> tuple[Metric, Metric]:

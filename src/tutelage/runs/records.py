@@ -9,13 +9,6 @@ from typing import Any
 
 from tutelage.records import ClassScore, Outcome, Row, outcome_from_dict, row_from_dict
 from tutelage.tasks.protocol import Metric, Task
-from tutelage.tasks.spans import read_spans
-
-DEFAULT_MODE = "f1_default"
-"""Entity F1 in seqeval's default mode.
-
-Reported for comparison with papers that use it; runs are never compared by it.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,30 +101,6 @@ class SelectionStep:
     tau_student: tuple[float | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TeacherOpinion:
-    """The teacher's prediction for one test example.
-
-    Attributes:
-        id: Id of the test example.
-        text: Its text.
-        target: Its gold target.
-        predicted: The teacher's target. On an error "" (for NER, a target without entities).
-        probabilities: One per label, in the task's order; for NER one per entity of ``predicted``,
-            in order. Empty on an error.
-        raw: The same before calibration; empty for NER.
-        error: Why the teacher gave no target; "" if it did.
-    """
-
-    id: str
-    text: str
-    target: str
-    predicted: str
-    probabilities: tuple[float, ...]
-    raw: tuple[float, ...]
-    error: str = ""
-
-
 def scores_of(metrics: dict[str, Any]) -> Scores:
     """Build :class:`Scores` from the dictionary returned by a task's ``metrics``."""
     return Scores(
@@ -210,68 +179,21 @@ def read_growth(record: dict[str, Any]) -> GrowthLog:
 def read_row(task: Task, record: dict[str, Any]) -> Row:
     """Parse a line of pool/rows.jsonl.
 
-    For NER, a rejected row without a readable target counts as one without entities.
+    A rejected row without a readable target gets an empty one.
     """
     row = row_from_dict(record)
-    if task.is_token_level:
-        try:
-            read_spans(row.target)
-        except (TypeError, ValueError):
-            if row.accepted:
-                raise
-            return replace(row, target="[]")
+    try:
+        task.check_target(row.target)
+    except (TypeError, ValueError):
+        if row.accepted:
+            raise
+        return replace(row, target=task.empty_target)
     return row
 
 
 def read_outcome(task: Task, record: dict[str, Any]) -> Outcome:
-    """Parse a line of predictions/ or feedback/; for NER, its spans must be well-formed."""
+    """Parse a line of predictions/ or feedback/; both of its targets must be well-formed."""
     outcome = outcome_from_dict(record)
-    if task.is_token_level:
-        read_spans(outcome.target), read_spans(outcome.predicted)
+    task.check_target(outcome.target)
+    task.check_target(outcome.predicted)
     return outcome
-
-
-def read_opinion(task: Task, record: dict[str, Any]) -> TeacherOpinion:
-    """Parse a line of teacher/evaluation.jsonl.
-
-    Raises:
-        ValueError: If the number of probabilities is wrong, or one of them is outside [0, 1].
-    """
-    is_token_level = task.is_token_level
-    target, text = str(record["target"]), str(record.get("text", ""))
-    if is_token_level:
-        read_spans(target)
-    # A failed request: the teacher has no answer to validate.
-    if record.get("error"):
-        return TeacherOpinion(
-            str(record["id"]),
-            text,
-            target,
-            "[]" if is_token_level else "",
-            (),
-            (),
-            str(record["error"]),
-        )
-    # NER predictions carry one confidence per entity and nothing from before calibration.
-    probabilities = tuple(map(float, record["confidences" if is_token_level else "probabilities"]))
-    raw = () if is_token_level else tuple(map(float, record.get("raw") or ())) or probabilities
-    # Check the numbers against the labels, or against the predicted entities.
-    count, each = (
-        (len(read_spans(str(record["predicted"]))), "entity")
-        if is_token_level
-        else (len(task.labels), "label")
-    )
-    for name, given in (
-        (("confidences", probabilities),)
-        if is_token_level
-        else (("probabilities", probabilities), ("raw", raw))
-    ):
-        # Sums of float32 probabilities may exceed 1 by rounding.
-        if len(given) != count or not all(0.0 <= share <= 1.000001 for share in given):
-            raise ValueError(f'"{name}" must hold {count} numbers in [0, 1], one per {each}')
-    predicted = (
-        str(record["predicted"])
-        if is_token_level
-        else task.labels[probabilities.index(max(probabilities))].name
-    )
-    return TeacherOpinion(str(record["id"]), text, target, predicted, probabilities, raw)

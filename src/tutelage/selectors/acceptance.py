@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from tutelage.errors import ConfigError
 from tutelage.records import LabelDistribution
-from tutelage.selectors.row_selection import first_of
+from tutelage.selectors.per_epoch import first_of
 
 
 @dataclass(frozen=True, slots=True)

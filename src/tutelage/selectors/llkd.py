@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.selectors.measures import TeacherConfidence, checked_kind, row_uncertainty
+from tutelage.selectors.per_epoch import first_of
 from tutelage.selectors.protocol import (
     EpochView,
     Floats,
@@ -36,7 +37,6 @@ from tutelage.selectors.protocol import (
     Uncertainty,
     Weighed,
 )
-from tutelage.selectors.row_selection import first_of
 
 SLACK = 1e-9
 """Tolerance of a threshold, relative to it.

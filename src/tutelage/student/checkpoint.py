@@ -6,14 +6,27 @@ A run starts from a pretrained encoder and writes a Hugging Face folder, ``stude
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from tutelage.assets import EMBEDDED, ensure_asset
 from tutelage.errors import ConfigError, DataError, StudentError
+from tutelage.tasks.protocol import Head
 
 Pooling = Literal["mean", "first"]
+
+_LOADERS: dict[Head, str] = {
+    "sequence": "AutoModelForSequenceClassification",
+    "token": "AutoModelForTokenClassification",
+}
+"""Class of transformers that loads a saved student, by head."""
+
+_TOKENIZER_OPTIONS: dict[Head, dict[str, Any]] = {
+    "sequence": {},
+    # RoBERTa-style tokenizers mark the space before a word; single words have none.
+    "token": {"add_prefix_space": True},
+}
 
 
 def resolve_encoder(model: str) -> str:
@@ -59,36 +72,58 @@ def _load(model: str, action: Any) -> Any:
         ) from error
 
 
-def load_tokenizer(model: str, trust_remote_code: bool = False, *, by_word: bool = False) -> Any:
+def load_tokenizer(model: str, trust_remote_code: bool = False, *, head: Head = "sequence") -> Any:
     """Tokenizer of ``student.model``.
 
     Args:
         model: The setting ``student.model``.
         trust_remote_code: Whether to run code from the model's repository.
-        by_word: Whether texts are passed as lists of words.
+        head: Head of the student; with "token", texts are passed as lists of words.
     """
     from transformers import AutoTokenizer
 
     folder = resolve_encoder(model)
-    # RoBERTa-style tokenizers mark the space before a word; single words have none.
-    options = {
-        "trust_remote_code": trust_remote_code,
-        **({"add_prefix_space": True} if by_word else {}),
-    }
+    options = {"trust_remote_code": trust_remote_code, **_TOKENIZER_OPTIONS[head]}
     return _load(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
 
 
-def new_tagger(
-    model: str, outputs: Sequence[str], trust_remote_code: bool = False, *, constrained: bool = True
+def new_network(
+    head: Head,
+    model: str,
+    outputs: Sequence[str],
+    *,
+    pooling: Pooling,
+    head_dropout: float,
+    trust_remote_code: bool = False,
+    saved: Mapping[str, Any] | None = None,
 ) -> Any:
+    """An encoder with a new head, in float32.
+
+    Args:
+        head: The head: "sequence" or "token".
+        model: The setting ``student.model``.
+        outputs: Names of the output classes.
+        pooling: For a sequence head; see :func:`new_classifier`.
+        head_dropout: For a sequence head; see :func:`new_classifier`.
+        trust_remote_code: Whether to run code from the model's repository.
+        saved: Values for the network's config.json, so that prediction decodes raw texts like the
+            run; see :attr:`tutelage.tasks.protocol.Task.student_settings`.
+    """
+    if head == "token":
+        network = new_tagger(model, outputs, trust_remote_code)
+    else:
+        network = new_classifier(model, outputs, pooling, head_dropout, trust_remote_code)
+    network.config.update(dict(saved or {}))
+    return network
+
+
+def new_tagger(model: str, outputs: Sequence[str], trust_remote_code: bool = False) -> Any:
     """An encoder with a new token classification head, in float32.
 
     Args:
         model: The setting ``student.model``.
         outputs: Names of the output classes.
         trust_remote_code: Whether to run code from the model's repository.
-        constrained: Whether decoded tags must form valid IOB2. Saved in config.json as
-            ``constrained_tags``, so that prediction decodes raw texts like the run.
     """
     import torch
     from transformers import AutoModelForTokenClassification
@@ -97,14 +132,12 @@ def new_tagger(
         resolve_encoder(model),
         {"trust_remote_code": trust_remote_code, "dtype": torch.float32},
     )
-    network = _load(
+    return _load(
         model,
         lambda: _with_new_head(
             AutoModelForTokenClassification, folder, **_names(outputs), **options
         ),
     )
-    network.config.constrained_tags = constrained
-    return network
 
 
 def _with_new_head(loader: Any, folder: str, **options: Any) -> Any:
@@ -199,11 +232,10 @@ def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) ->
     )
 
 
-def reads_words(config: dict[str, Any]) -> bool:
-    """True for a config.json of a token classifier."""
-    return any(
-        name.endswith("ForTokenClassification") for name in config.get("architectures") or ()
-    )
+def head_of(config: Mapping[str, Any]) -> Head:
+    """Head of a saved student, from its config.json."""
+    names = config.get("architectures") or ()
+    return "token" if any(name.endswith("ForTokenClassification") for name in names) else "sequence"
 
 
 def load_student(folder: Path) -> tuple[Any, Any, int]:
@@ -219,12 +251,8 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
         DataError: The folder is missing or incomplete.
         StudentError: The network or tokenizer cannot be loaded.
     """
+    import transformers
     from safetensors import SafetensorError
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoModelForTokenClassification,
-        AutoTokenizer,
-    )
 
     from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
 
@@ -240,16 +268,12 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
     loader = (
         MeanPooledForSequenceClassification
         if config.get("model_type") == MeanPooledConfig.model_type
-        else (
-            AutoModelForTokenClassification
-            if reads_words(config)
-            else AutoModelForSequenceClassification
-        )
+        else getattr(transformers, _LOADERS[head_of(config)])
     )
     try:
         network = loader.from_pretrained(folder)
         # Without the config it would look for one and ask whether to run the folder's code.
-        tokenizer = AutoTokenizer.from_pretrained(folder, config=network.config)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, config=network.config)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise StudentError(f"The student in {folder} could not be loaded: {error}") from error
     # Folders from other tools have no tutelage.json.

@@ -18,6 +18,7 @@ from tutelage.errors import ConfigError
 from tutelage.selectors.protocol import EpochView, Floats, Indices
 from tutelage.student.module import StudentModule
 from tutelage.student.observing import evaluating, logits_and_states, mean_state
+from tutelage.student.units import at_units
 
 DIRECTIONS = 64
 """Dimension P of projected gradients; keeps cosines to about 1/8 (Johnson and Lindenstrauss)."""
@@ -34,7 +35,7 @@ def epoch_view(
     collate: Collate,
     *,
     needs: Collection[str],
-    blank: Sequence[int] = (),
+    blank: Sequence[int] | None = None,
     at_once: int = 64,
 ) -> EpochView:
     """Computes the view of an epoch training on ``items``.
@@ -59,8 +60,8 @@ def epoch_view(
         needs: The selector's ``needs``. "gradients" and "prior_losses" are only computed if listed.
             With nothing but "rows" the student makes no pass, and ``probabilities`` and ``losses``
             are NaN.
-        blank: Token ids of the empty text, special tokens included; only used for "prior_losses" of
-            texts.
+        blank: Token ids of the empty text, special tokens included; only used for "prior_losses".
+            None where the student predicts words, since an empty text has none.
         at_once: Number of rows per chunk; each chunk has rows of similar length.
 
     Raises:
@@ -88,14 +89,14 @@ def epoch_view(
             total, units = total + np.exp(seen.logs).sum(axis=0), units + len(seen.owners)
         # The prior: the empty text's distribution, or the mean over all words.
         if "prior_losses" in needs and rows:
-            if not module.task.is_token_level:
+            if blank is not None:
                 prior = _of_empty_text(module, rows[0], collate, blank)
             elif units:
                 prior = np.log(np.maximum(total / units, np.finfo(np.float64).tiny))
     return EpochView(
         ids=tuple(item.id for item in rows),
         texts=tuple(item.text for item in rows),
-        groups=np.array([item.key for item in rows], dtype=np.int64),
+        groups=np.array([item.group for item in rows], dtype=np.int64),
         confidence=np.array([item.confidence for item in rows], dtype=np.float64),
         least_confidence=np.array([item.least_confidence for item in rows], dtype=np.float64),
         gold=np.array([item.gold for item in rows], dtype=np.bool_),
@@ -171,12 +172,8 @@ def _observe(
     module: StudentModule, items: Sequence[Item], collate: Collate, projection: _Projection | None
 ) -> _Units:
     """Runs one chunk of items through the student and returns its units."""
-    by_word = module.task.is_token_level
     # A text is one unit; only words with a token count as units.
-    indices = [
-        [index for index, at in enumerate(item.indices) if at >= 0] if by_word else [0]
-        for item in items
-    ]
+    indices = [[index for index, at in enumerate(item.indices) if at >= 0] for item in items]
     owners = np.repeat(np.arange(len(items)), [len(own) for own in indices])
     vectors = [
         item.vectors[index] for item, own in zip(items, indices, strict=True) for index in own
@@ -189,17 +186,18 @@ def _observe(
     logits, states = (
         (module(batch).float(), None) if projection is None else logits_and_states(module, batch)
     )
-    # Token of each unit within its row, for NER only.
-    columns = np.array(
-        [items[row].indices[index] for row, own in enumerate(indices) for index in own if by_word],
+    # Position of each unit in its row's output.
+    positions = np.array(
+        [items[row].indices[index] for row, own in enumerate(indices) for index in own],
         dtype=np.int64,
     )
-    logs = (logits[owners, columns] if by_word else logits).log_softmax(dim=-1)
+    logs = at_units(logits, owners, positions).log_softmax(dim=-1)
     # Gradient at the last layer: the error p - t, and the state it multiplies.
     gradients = np.full((len(owners), DIRECTIONS), np.nan)
     if projection is not None and states is not None:
-        own = states[owners, columns] if by_word else mean_state(states, batch["attention_mask"])
-        gradients = projection(logs.exp() - targets, own)
+        # A sequence head reads the mean over the text, a token head each token's own state.
+        read = states if logits.ndim == 3 else mean_state(states, batch["attention_mask"])
+        gradients = projection(logs.exp() - targets, at_units(read, owners, positions))
     return _Units(len(items), owners, _plain(logs), _plain(targets), gradients)
 
 

@@ -42,16 +42,18 @@ class Student:
 
     def stream(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yields what :meth:`predict` returns, batch by batch."""
-        from tutelage.student.checkpoint import reads_words
+        from tutelage.student.checkpoint import head_of
+
+        read = {"sequence": self._classify, "token": self._tag}[
+            head_of(self.network.config.to_dict())
+        ]
+        for start in range(0, len(texts), _BATCH):
+            yield from read(list(texts[start : start + _BATCH]))
+
+    def _tag(self, texts: list[str]) -> Iterator[dict[str, Any]]:
         from tutelage.student.tagging import find_entities
 
-        by_word = reads_words(self.network.config.to_dict())
-        for start in range(0, len(texts), _BATCH):
-            batch = list(texts[start : start + _BATCH])
-            if by_word:
-                yield from find_entities(self.network, self.tokenizer, self.max_length, batch)
-            else:
-                yield from self._classify(batch)
+        return find_entities(self.network, self.tokenizer, self.max_length, texts)
 
     def _classify(self, texts: list[str]) -> Iterator[dict[str, Any]]:
         import torch

@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
+from tutelage.data.tokens import tokenize
 from tutelage.errors import ConfigError
 from tutelage.selectors.measures import KINDS, checked_kind, mutual_information, uncertainty_of
 from tutelage.selectors.protocol import Uncertainty
 from tutelage.student.module import StudentModule
 from tutelage.student.observing import evaluating, logits_and_states, mean_state
-from tutelage.tasks.spans import first_pieces
+from tutelage.student.units import least_certain, unit_means
 
 Progress = Callable[[str, int, int], None]
 """Callback after each chunk: name of the pass, texts done, texts in total.
@@ -34,17 +35,18 @@ class _Batch(NamedTuple):
     Attributes:
         indices: Indices of the texts among all texts, [B].
         inputs: Token ids and attention mask, [B, L] each.
-        tokens: For NER, the first token of each word, -1 for a word without one.
+        positions: Positions at which each text's output is read: for NER the first token of each
+            word, -1 for a word without one; otherwise 0.
     """
 
     indices: NDArray[np.int64]
     inputs: dict[str, torch.Tensor]
-    tokens: tuple[tuple[int, ...], ...]
+    positions: tuple[tuple[int, ...], ...]
 
     @property
     def read(self) -> list[list[int]]:
-        """For NER, the tokens to read of each text."""
-        return [[token for token in own if token >= 0] for own in self.tokens]
+        """Positions of each text with an output."""
+        return [[at for at in own if at >= 0] for own in self.positions]
 
 
 class _Predictions(NamedTuple):
@@ -176,7 +178,6 @@ class StudentPoolView:
         self._chunk = chunk
         self._on_chunk = on_chunk
         self._seen = seen or PredictionCache()
-        self._by_word = module.task.is_token_level
         self._pool_predictions: _Predictions | None = None
         self._labelled_predictions: _Predictions | None = None
         self._disagreements: dict[int, NDArray[np.float32]] = {}
@@ -241,11 +242,12 @@ class StudentPoolView:
         """
         found: list[tuple[tuple[int, int], ...]] = [() for _ in self._texts]
         with evaluating(self._module):
-            for batch in self._batches("pool", self._texts) if self._by_word else ():
+            for batch in self._batches("pool", self._texts):
                 seen = self._module(batch.inputs).float().softmax(dim=-1).cpu().numpy()
-                for index, rows, tokens in zip(batch.indices, seen, batch.tokens, strict=True):
+                for index, rows, own in zip(batch.indices, seen, batch.positions, strict=True):
+                    rows = rows.reshape(-1, rows.shape[-1])
                     found[index] = self._module.task.proposed(
-                        [rows[token] if token >= 0 else None for token in tokens]
+                        [rows[at] if at >= 0 else None for at in own]
                     )
         return found
 
@@ -261,7 +263,7 @@ class StudentPoolView:
         uncertainties = {kind: np.full(total, np.nan, dtype=np.float32) for kind in KINDS}
         probabilities = np.full((total, classes), np.nan, dtype=np.float32)
         embeddings = np.zeros((total, self._width()), dtype=np.float32)
-        # Each batch writes to its own rows; NER texts without a readable word keep NaN.
+        # Each batch writes to its own rows; texts without a readable word keep NaN.
         with evaluating(self._module):
             for batch in self._batches(name, texts):
                 logits, states = logits_and_states(self._module, batch.inputs)
@@ -269,18 +271,9 @@ class StudentPoolView:
                     mean_state(states, batch.inputs["attention_mask"]).cpu().numpy()
                 )
                 found = logits.softmax(dim=-1).cpu().numpy()
-                if not self._by_word:
-                    probabilities[batch.indices] = found
-                    for kind, values in uncertainties.items():
-                        values[batch.indices] = uncertainty_of(found, kind)
-                    continue
-                # NER: keep the least certain word's distribution, and mean uncertainties.
-                for index, rows, read in zip(batch.indices, found, batch.read, strict=True):
-                    if read:
-                        words = rows[read]
-                        probabilities[index] = words[words.max(axis=1).argmin()]
-                        for kind, values in uncertainties.items():
-                            values[index] = uncertainty_of(words, kind).mean()
+                probabilities[batch.indices] = least_certain(found, batch.read)
+                for kind, values in uncertainties.items():
+                    values[batch.indices] = unit_means(uncertainty_of(found, kind), batch.read)
         return _Predictions(probabilities, embeddings, uncertainties)
 
     def _dropout_disagreement(self, passes: int) -> NDArray[np.float32]:
@@ -314,12 +307,7 @@ class StudentPoolView:
                 values = mutual_information(
                     (mean / passes).cpu().numpy(), (entropies / passes).cpu().numpy()
                 )
-                if not self._by_word:
-                    found[batch.indices] = values
-                    continue
-                for index, row, read in zip(batch.indices, values, batch.read, strict=True):
-                    if read:
-                        found[index] = row[read].mean()
+                found[batch.indices] = unit_means(values, batch.read)
         return found
 
     def _width(self) -> int:
@@ -330,20 +318,19 @@ class StudentPoolView:
     def _batches(self, name: str, texts: Sequence[str]) -> Iterator[_Batch]:
         """Batches of all texts, chunk by chunk, shortest texts of a chunk first."""
         for start in range(0, len(texts), self._chunk):
-            some = texts[start : start + self._chunk]
-            given = [text.split(" ") for text in some] if self._by_word else list(some)
             # Tokenise one chunk, then batch it by length to keep padding short.
-            encoded = self._tokenizer(
-                given,
+            tokens = tokenize(
+                self._tokenizer,
+                self._module.task,
+                texts[start : start + self._chunk],
                 truncation=True,
                 max_length=self._max_length,
-                is_split_into_words=self._by_word,
                 return_attention_mask=False,
             )
-            ids = encoded["input_ids"]
+            ids = tokens.ids
             order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
             for first in range(0, len(order), self._batch_size):
-                # Pad the batch, and for NER find the first token of each word.
+                # Pad the batch, and find the positions to read.
                 own = order[first : first + self._batch_size]
                 rows = [torch.tensor(ids[index], dtype=torch.long) for index in own]
                 inputs = {
@@ -354,14 +341,9 @@ class StudentPoolView:
                         [torch.ones_like(row) for row in rows], batch_first=True, padding_value=0
                     ),
                 }
-                tokens = tuple(
-                    first_pieces(encoded.word_ids(index), len(given[index]))
-                    if self._by_word
-                    else ()
-                    for index in own
-                )
                 moved = {key: value.to(self._module.device) for key, value in inputs.items()}
-                yield _Batch(np.array(own, dtype=np.int64) + start, moved, tokens)
+                positions = tuple(tokens.positions(index) for index in own)
+                yield _Batch(np.array(own, dtype=np.int64) + start, moved, positions)
             if self._on_chunk is not None:
                 self._on_chunk(name, min(start + self._chunk, len(texts)), len(texts))
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tutelage.selectors.protocol import Floats, Indices, Step, TrainSelector
+from tutelage.student.units import at_units
 from tutelage.tasks.protocol import Task
 
 
@@ -18,7 +19,7 @@ class SelectableItem(Protocol):
 
     id: str
     target: str
-    key: int
+    group: int
     confidence: float
     least_confidence: float
     indices: tuple[int, ...]
@@ -63,21 +64,16 @@ def select(
             ``watches``.
         task: The task, for its groups and outputs.
     """
-    groups = np.array([item.key for item in items], dtype=np.int64)
-    # Units as (row, token) pairs: one per text, or one per word with a token.
-    seen = [
-        (row, index)
-        for row, item in enumerate(items)
-        for index in (item.indices if task.is_token_level else (0,))
-        if index >= 0
-    ]
+    groups = np.array([item.group for item in items], dtype=np.int64)
+    # Units as (row, position) pairs: one per text, or one per word with a token.
+    seen = [(row, index) for row, item in enumerate(items) for index in item.indices if index >= 0]
     owners, indices = np.array(seen, dtype=np.int64).reshape(-1, 2).T
     # Distributions of the units, [N, C].
     if logits is None:
         probabilities = np.full((len(seen), len(task.outputs)), np.nan)
     else:
         probabilities = logits.detach().float().softmax(dim=-1).cpu().numpy().astype(np.float64)
-        probabilities = probabilities[owners, indices] if task.is_token_level else probabilities
+        probabilities = at_units(probabilities, owners, indices)
     step = Step(
         ids=tuple(item.id for item in items),
         groups=groups,

@@ -1,1 +1,1 @@
-"""Many runs: each job in a process of its own, one teacher for all of them, and nothing done twice."""
+"""Many runs: every job in its own process, one teacher for all of them, nothing done twice."""

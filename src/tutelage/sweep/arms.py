@@ -1,4 +1,8 @@
-"""Which runs of a sweep are one arm: those of one configuration but for its seed, named by the words of the first of them."""
+"""Groups the runs of a sweep into arms.
+
+The runs of an arm share one configuration, apart from the seed and the data set. An arm is named by
+the overrides of its first job.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +17,22 @@ from tutelage.errors import RunError
 from tutelage.runs.folder import RunFolder
 from tutelage.runs.manifest import NOT_HASHED
 
-_OF_NO_ARM = (*NOT_HASHED, "seed", "name")
-_OF_THE_DATA = ("name", "path")
-_UNSAID = ("seed=", "data=", "data.path=", "data.name=")
+_IGNORED = (*NOT_HASHED, "seed", "name")
+"""Top-level keys that do not tell arms apart."""
+_IGNORED_OF_DATA = ("name", "path")
+_NOT_IN_NAME = ("seed=", "data=", "data.path=", "data.name=")
+_PREFIXES = ("ablation=", "method=", "experiment=")
+"""Groups whose option is clear without the group's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedRun:
-    """What is known of a run before arms are told apart.
+    """A run before it has an arm.
 
     Attributes:
-        data: its data set.
-        words: of its job, as :func:`arm_overrides` leaves them.
-        configuration: as :func:`configuration_of` reads it.
+        data: Its data set.
+        overrides: Those of its job, shortened by :func:`arm_overrides`.
+        configuration: As :func:`configuration_of` reads it.
     """
 
     data: str
@@ -34,77 +41,98 @@ class NamedRun:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The same for two runs of one arm on one data set."""
+        """Equal for two runs of one arm on one data set."""
         return self.data, json.dumps(self.configuration, sort_keys=True, default=str)
 
 
 def differing_overrides(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
     """The overrides that not every job has."""
-    every = set(jobs[0]).intersection(*jobs)
+    common = set(jobs[0]).intersection(*jobs)
     return frozenset(
-        override for overrides in jobs for override in overrides if override not in every
+        override for overrides in jobs for override in overrides if override not in common
     )
 
 
 def arm_overrides(overrides: Sequence[str], differing: frozenset[str]) -> str:
-    """What a job's words say of its arm; "" for the one that every choice leaves as it is."""
+    """Names an arm by the overrides of a job that differ from other jobs, without seed and data.
+
+    Returns:
+        "" for a job that leaves every choice at its default.
+    """
     kept = [
         override
         for override in overrides
         if override in differing
         and override != "ablation=none"
-        and not override.startswith(_UNSAID)
+        and not override.startswith(_NOT_IN_NAME)
     ]
-    # The group's name says nothing where its option does.
-    return " ".join(override.removeprefix("ablation=").removeprefix("method=") for override in kept)
+    for prefix in _PREFIXES:
+        kept = [override.removeprefix(prefix) for override in kept]
+    return " ".join(kept)
 
 
 def configuration_of(run: RunFolder) -> dict[str, Any]:
-    """A run's config.yaml without its seed, its names, where its data lie, and what does not change what it computes.
+    """Reads the part of a run's config.yaml that determines its results.
+
+    Seed, names, the path of the data and settings without any effect on the results are left out.
 
     Raises:
-        RunError: the file is gone or altered.
+        RunError: The file is missing or damaged.
     """
     try:
         found = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        kept = {key: value for key, value in found.items() if key not in _OF_NO_ARM}
+        kept = {key: value for key, value in found.items() if key not in _IGNORED}
     except (OSError, yaml.YAMLError, AttributeError) as error:
         raise RunError(
-            f"{run / 'config.yaml'} cannot be read ({type(error).__name__}): it is gone or altered. Do the run again."
+            f"{run / 'config.yaml'} cannot be read ({type(error).__name__}): it is missing or "
+            "damaged. Do the run again."
         ) from error
     if "data" in kept:
         kept["data"] = {
-            key: value for key, value in kept["data"].items() if key not in _OF_THE_DATA
+            key: value for key, value in kept["data"].items() if key not in _IGNORED_OF_DATA
         }
     return kept
 
 
 def name_arms(runs: Sequence[NamedRun]) -> tuple[str, ...]:
-    """The arm of each run.
+    """Names the arm of each run.
 
-    On one data set an arm is one configuration, however it was said. Arms of several data sets are one where their words are: a data set
-    brings settings of its own, so configurations cannot tell. Words that mean the same on every data set that has both are one arm, with the
-    first one's name. A second configuration with the same words on a data set has a number behind them.
+    On one data set an arm is one configuration, however its overrides are spelt. Across data sets
+    an arm is one list of overrides, because data sets bring settings of their own and
+    configurations cannot be compared. Two lists with the same configuration on every data set that
+    has both are one arm, with the name of the first. A second configuration with the same overrides
+    on a data set gets a number.
+
+    Args:
+        runs: The runs of a sweep, in the order of their jobs.
+
+    Returns:
+        One name per run.
     """
+    # The first overrides of each configuration, and the configuration of each list of overrides.
     first: dict[tuple[str, str], str] = {}
-    meant: dict[str, dict[str, str]] = {}
+    configurations: dict[str, dict[str, str]] = {}
     for run in runs:
         first.setdefault(run.key, run.overrides)
-        meant.setdefault(run.overrides, {}).setdefault(run.data, run.key[1])
-    called: dict[str, str] = {}
-    for overrides, by_data in meant.items():
+        configurations.setdefault(run.overrides, {}).setdefault(run.data, run.key[1])
+
+    # Different spellings of one arm share a name.
+    common: dict[str, str] = {}
+    for overrides, by_data in configurations.items():
         same = (
             other
-            for other in called
-            if (both := by_data.keys() & meant[other])
-            and all(by_data[one] == meant[other][one] for one in both)
+            for other in common
+            if (both := by_data.keys() & configurations[other])
+            and all(by_data[one] == configurations[other][one] for one in both)
         )
-        called[overrides] = called.get(next(same, ""), overrides)
+        common[overrides] = common.get(next(same, ""), overrides)
+
+    # A name is used once per data set.
     names: dict[tuple[str, str], str] = {}
     for key, overrides in first.items():
         taken = {name for (data, _), name in names.items() if data == key[0]}
         wanted = (
-            called[overrides],
+            common[overrides],
             overrides,
             *(f"{overrides} ({number})" for number in range(2, len(first) + 2)),
         )
@@ -115,7 +143,11 @@ def name_arms(runs: Sequence[NamedRun]) -> tuple[str, ...]:
 def namesakes(
     runs: Sequence[NamedRun], arms: Sequence[str]
 ) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Arm, its namesake on the same data set, the data set, and the settings that differ, for arms that the same words would name."""
+    """Finds arms with the same overrides but different configurations on one data set.
+
+    Yields:
+        The arm, the other arm with its overrides, the data set and the settings that differ.
+    """
     firsts: dict[tuple[str, str], NamedRun] = {}
     for run, arm in zip(runs, arms, strict=True):
         if (run.data, arm) in firsts:
@@ -128,15 +160,19 @@ def namesakes(
 
 
 def joined(runs: Sequence[NamedRun]) -> Iterator[tuple[str, str, list[str]]]:
-    """Words, the data set, and the settings that differ, where runs of one arm by its words have several configurations."""
+    """Finds overrides whose runs have several configurations on one data set.
+
+    Yields:
+        The overrides, the data set and the settings that differ.
+    """
     firsts: dict[tuple[str, str], NamedRun] = {}
     differing: dict[tuple[str, str], set[str]] = {}
     for run in runs:
         first = firsts.setdefault((run.overrides, run.data), run)
         if settings := _differing_settings(run, first):
             differing.setdefault((run.overrides, run.data), set()).update(settings)
-    for (overrides, data), settings_of_it in differing.items():
-        yield overrides, data, sorted(settings_of_it)
+    for (overrides, data), names in differing.items():
+        yield overrides, data, sorted(names)
 
 
 def _differing_settings(run: NamedRun, other: NamedRun) -> list[str]:
@@ -150,7 +186,7 @@ def _differing_settings(run: NamedRun, other: NamedRun) -> list[str]:
 
 
 def _leaves(node: Any, path: str = "") -> dict[str, Any]:
-    """Settings by their dotted names."""
+    """The settings of nested mappings by their dotted names."""
     if not isinstance(node, Mapping):
         return {path: node}
     return {

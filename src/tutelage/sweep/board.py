@@ -1,4 +1,4 @@
-"""The table of jobs that a person sees while a sweep goes on: done, running, failed, left, and the time that is left."""
+"""The progress of a sweep in the terminal: the state of its jobs and the time left."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from tutelage.report.environment import duration
 from tutelage.runs.folder import RunFolder
 from tutelage.sweep.record import JobRecord, SweepFolder
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _SHOWN = 12
-"""Lines of the live table at most: what runs, then what ended last."""
+"""Maximum number of running jobs in the live table."""
 
 
 class Board:
-    """Looks at the jobs' records and shows them; a line for each job that ends, and on a terminal a live table below.
+    """Polls the records of the jobs: prints a line per finished job, above a live table.
+
+    The live table needs a terminal. The board is a context manager; it polls in its own thread.
 
     Args:
-        sweep: the sweep's folder.
-        total: how many jobs there will be; None where the sweeper decides as it goes.
-        title: what tells a job from the others.
-        metric: what the scores are.
+        sweep: The folder of the sweep.
+        total: Number of jobs; None if the sweeper decides as it goes.
+        title: Describes a job by its differences from the others.
+        metric: Name of the scores.
+        console: Where to print; by default the terminal.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Board:
         self._sweep = sweep
         self._total = total
         self._metric = metric
-        self._told: set[int] = set()
+        self._printed: set[int] = set()
         self._over = threading.Event()
         self._live = (
             Live(console=self.console, auto_refresh=False, transient=True)
@@ -55,7 +58,7 @@ class Board:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Board:
-        """Begin to look."""
+        """Starts polling."""
         if self._live is not None:
             self._live.start()
         self._thread.start()
@@ -67,42 +70,49 @@ class Board:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Look once more, and end the display."""
+        """Polls once more and ends the display."""
         self._over.set()
         self._thread.join()
-        self._look()
+        self._poll()
         if self._live is not None:
             self._live.stop()
 
     def left(self, jobs: tuple[JobRecord, ...], now: float) -> tuple[int | None, float | None]:
-        """How many jobs are left, those that run not counted, and about how many seconds they all take yet; None where that is not known.
+        """Estimates the rest of the sweep.
 
-        The time is that of the mean job that was run, with as many at once as there are now.
+        Every job counts as long as the mean of the finished ones, with as many at once as now.
+
+        Args:
+            jobs: The records so far.
+            now: Seconds since the epoch.
+
+        Returns:
+            Jobs not yet started, and the seconds until all jobs are done; None if unknown.
         """
         if self._total is None:
             return None, None
         waiting = max(0, self._total - len(jobs))
-        took = [
+        durations = [
             job.ended - job.began
             for job in jobs
             if job.state in ("done", "failed") and job.found != "done"
         ]
         running = [now - job.began for job in jobs if job.state == "running"]
-        if not took:
+        if not durations:
             return waiting, None
-        mean = sum(took) / len(took)
+        mean = sum(durations) / len(durations)
         rest = waiting * mean + sum(max(0.0, mean - so_far) for so_far in running)
         return waiting, rest / max(1, len(running))
 
     def _watch(self) -> None:
-        while not self._over.wait(_LOOK_SECONDS):
-            self._look()
+        while not self._over.wait(_POLL_SECONDS):
+            self._poll()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         jobs = self._sweep.jobs()
         for job in jobs:
-            if job.state != "running" and job.number not in self._told:
-                self._told.add(job.number)
+            if job.state != "running" and job.number not in self._printed:
+                self._printed.add(job.number)
                 self.console.print(self._line(job), soft_wrap=True)
         if self._live is not None:
             self._live.update(self._table(jobs, time.time()), refresh=True)
@@ -122,9 +132,7 @@ class Board:
         elif job.ended:
             text.append(f"   {duration(job.ended - job.began)}", style="dim")
         if job.state == "left out":
-            text.append(
-                "   left out: a job before it failed, and sweep.fail_fast=true", style="dim"
-            )
+            text.append("   left out: an earlier job failed, and sweep.fail_fast=true", style="dim")
         if job.error:
             text.append(
                 f"\n  {job.error}\n  see {self._sweep.run_of(job) / 'console.log'}", style="red"
@@ -132,6 +140,7 @@ class Board:
         return text
 
     def _table(self, jobs: tuple[JobRecord, ...], now: float) -> Group:
+        # One line of totals.
         count = {
             state: sum(job.state == state for job in jobs)
             for state in ("done", "running", "failed", "left out")
@@ -145,6 +154,8 @@ class Board:
             head.append(f", {waiting} left")
         if seconds is not None and (waiting or count["running"]):
             head.append(f", about {duration(seconds)} to go", style="dim")
+
+        # One line per running job.
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for job in [job for job in jobs if job.state == "running"][:_SHOWN]:
             table.add_row(
@@ -157,7 +168,7 @@ class Board:
 
 
 def _where(run: Path) -> str:
-    """What a run is at, as its status.json has it."""
+    """Round and phase of a run, from its status.json."""
     status = RunFolder(run).read_json("status.json") or {}
     return (
         f"round {status['round']}, {status['phase']}"

@@ -1,4 +1,4 @@
-"""The learning curve of a run, on dev: where it stood after each round, by billed tokens and by the share of the pool."""
+"""The learning curve of a run on dev, by round, billed tokens and share of the pool."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from tutelage.runs.folder import RunFolder
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where a run stood after a round.
+    """A run after a round.
 
     Attributes:
-        tokens: billed.
-        share: different pool texts that the student has learnt from, of those that the method may draw from; of a method that draws from no
-            pool its accepted rows, as a share of the data set's pool. None where the run does not tell.
-        dev: the metric on dev, in [0, 1].
+        round: Number of the round; 0 is the start.
+        tokens: Billed tokens so far.
+        share: Distinct pool texts that the student has learnt from, as a share of the texts open to
+            the method. For a method without a pool: its accepted rows as a share of the data set's
+            pool. None if the run has no record of it.
+        dev: The metric on dev, in [0, 1].
     """
 
     round: int
@@ -27,12 +29,17 @@ class Point:
 
 
 def read_curve(run: RunFolder, metric: str, pool: int) -> tuple[Point, ...]:
-    """The curve of a finished run, from round 0 to the end.
+    """Reads the curve of a finished run.
 
     Args:
-        pool: unlabelled texts of the data set.
+        run: Its folder.
+        metric: Key of a headline metric.
+        pool: Number of unlabelled texts in the data set.
+
+    Returns:
+        One point per round, from round 0 to the end.
     """
-    # A round is measured after its stages; the last line of a number is the one that counts.
+    # A round may have several stages; its last line counts.
     lines = [
         *{
             line["round"]: line
@@ -55,13 +62,17 @@ def read_curve(run: RunFolder, metric: str, pool: int) -> tuple[Point, ...]:
 def _learnt(
     lines: Sequence[Mapping[str, Any]], shares: Mapping[str, Any], run: RunFolder
 ) -> list[float | None]:
-    """Shares of the pool after each of ``lines``; result.json has the last, selection.jsonl those before it where a selector chose."""
+    """The share of the pool after each of ``lines``.
+
+    The last one is in result.json. Earlier ones come from selection.jsonl, or from the rows of the
+    pool if no train selector chose.
+    """
     found: list[float | None] = []
     steps = run.read_lines("selection.jsonl") if len(lines) > 1 else ()
     rows = run.read_lines("pool/rows.jsonl") if len(lines) > 1 and not steps else ()
     pooled = [row for row in rows if row["accepted"] and row["source"] == "pool"]
     for line in lines[:-1]:
-        # Nobody chose, so every row was learnt from.
+        # Without a train selector every row was learnt from.
         used = (
             0
             if steps

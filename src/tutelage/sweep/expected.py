@@ -1,4 +1,4 @@
-"""What a multirun's command line comes to, found before anything is started: the first job, and how many there will be."""
+"""The first job and the number of jobs of a multirun, found before anything starts."""
 
 from __future__ import annotations
 
@@ -13,44 +13,54 @@ from tutelage.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The jobs to come.
+    """The jobs of a multirun.
 
     Attributes:
-        config: the first job's configuration.
-        total: how many jobs there will be; None where the sweeper decides as it goes.
-        swept: the keys that have several values.
+        config: Configuration of the first job, not checked against its targets.
+        overrides: Overrides of the first job.
+        total: Number of jobs; None if the sweeper decides as it goes.
+        swept: Keys with several values.
     """
 
     config: RunConfig
+    overrides: tuple[str, ...]
     total: int | None
     swept: frozenset[str]
 
 
 def expected_jobs(overrides: Sequence[str]) -> Expected:
-    """What a multirun's overrides come to, together with those of the sweep that they name (hydra.sweeper.params).
+    """Expands the overrides of a multirun and those of its named sweep (hydra.sweeper.params).
+
+    Args:
+        overrides: As on the command line, lists included.
 
     Raises:
-        ConfigError: an override or the first job's configuration is wrong.
+        ConfigError: An override is wrong, or the first job's configuration does not compose.
     """
     firsts, counts = _first_job(overrides)
-    # The sweep alone first: what the command line says may need what the sweep sets, a method for instance.
+    # The sweep alone first: another override may need its settings, the method for instance.
     named = [override for override in firsts if override.startswith(("sweep=", "hydra"))]
     params: Mapping[str, str] = (
         compose_hydra(named).hydra.sweeper.get("params") if named else None
     ) or {}
-    # Like Hydra's sweeper: what the command line says of a key takes the place of what the sweep says.
+    # As in Hydra's sweeper, the command line wins over the sweep.
     of_sweep, more = _first_job(
         [f"{key}={value}" for key, value in params.items() if key not in counts]
     )
-    config = compose_config([*of_sweep, *firsts])
+    first = (*of_sweep, *firsts)
+    config = compose_config(first, import_targets=False)
     counts |= more
     grid = config.hydra.sweeper.endswith("BasicSweeper")
     total = math.prod(counts.values()) if grid else config.hydra.n_trials
-    return Expected(config, total, frozenset(key for key, count in counts.items() if count > 1))
+    swept = frozenset(key for key, count in counts.items() if count > 1)
+    return Expected(config, first, total, swept)
 
 
 def _first_job(overrides: Sequence[str]) -> tuple[list[str], dict[str, int]]:
-    """The overrides with the first value of each list, and how many values each key has; an interval counts as two and has no first."""
+    """The overrides of the first job, and the number of values per key.
+
+    An interval counts as two values and is left out of the first job.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -71,7 +81,7 @@ def _first_job(overrides: Sequence[str]) -> tuple[list[str], dict[str, int]]:
                 values = list(parsed.sweep_string_iterator())
             except HydraException:  # a glob: only Hydra's command line knows its options
                 raise ConfigError(
-                    f"{override} lists nothing that could be counted; name the options, separated by commas."
+                    f"{override} cannot be counted: name the options, separated by commas."
                 ) from None
             counts[key] = len(values)
             firsts.append(f"{key}={values[0]}")

@@ -26,11 +26,11 @@ _CURVES = (
     Colour.SKY,
     Colour.MUTED,
 )
-_PLACES = 60
+_SAMPLES = 60
 """Points at which curves of several seeds are averaged."""
 _CURVE = (
-    "The mean over the runs, as far as all of them came; the band is from the worst to the best of them. "
-    "An arm that was measured at one place is a dot; its lines go from the least to the most of its runs."
+    "The mean over the runs, up to the end of the shortest; the band spans the worst and the best "
+    "run. An arm with a single measurement per run is a dot, whose lines span its runs."
 )
 _AXES: tuple[tuple[str, str, Callable[[Point], float | None], str], ...] = (
     ("tokens", "billed teacher tokens", lambda point: point.tokens, ""),
@@ -39,14 +39,25 @@ _AXES: tuple[tuple[str, str, Callable[[Point], float | None], str], ...] = (
         "share",
         "share of the pool, %",
         lambda point: None if point.share is None else 100 * point.share,
-        " The share: different pool texts that a step has learnt from; of methods that draw from no pool, their rows.",
+        " The share: distinct pool texts that a step has learnt from; for methods without a pool, "
+        "their rows.",
     ),
 )
-"""Name, unit, place of a point (None: not known) and what else the caption says."""
+"""Name, unit, position of a point (None: unknown) and an addition to the caption, per x-axis."""
 
 
-def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, str, str, Figure]]:
-    """Name, title, caption and figure of what there is to draw."""
+def sweep_figures(
+    results: SweepResults, ranked: Ranks | None
+) -> Iterator[tuple[str, str, str, Figure]]:
+    """Draws the figures of a sweep's report.
+
+    Args:
+        results: The sweep.
+        ranked: Mean ranks; None leaves their figure out.
+
+    Yields:
+        Name, title, caption and figure.
+    """
     title = dict(results.metrics)[results.metric]
     several = len(results.data) > 1
     for number, data in enumerate(results.data):
@@ -55,11 +66,11 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
         yield (
             f"arms{tag}",
             f"Test {title}{on}",
-            "A ring is a run; the dot is the mean, the line its 95 % bootstrap interval over the runs.",
+            "A ring is a run, the dot the mean, the line its 95 % bootstrap interval over runs.",
             _arms(results, data, title),
         )
-        for name, unit, index, more in _AXES:
-            figure = _curves(results, data, index, unit, title)
+        for name, unit, position, more in _AXES:
+            figure = _curves(results, data, position, unit, title)
             if figure is not None:
                 yield (
                     f"curve-{name}{tag}",
@@ -68,11 +79,12 @@ def drawn(results: SweepResults, ranked: Ranks | None) -> Iterator[tuple[str, st
                     figure,
                 )
     if ranked is not None:
+        blocks = "data sets; arms without a run on each are left out" if several else "seeds"
         yield (
             "ranks",
             "Mean ranks",
-            f"1 is best; over {ranked.blocks} {'data sets; arms without a run on each are left out' if several else 'seeds'}. "
-            "Arms within a bar of the critical difference (Nemenyi, 5 %) are not told apart.",
+            f"1 is best; over {ranked.blocks} {blocks}. Arms closer than the critical difference "
+            "(Nemenyi, 5 %) are not separated.",
             _ranks(ranked),
         )
 
@@ -90,17 +102,19 @@ def _arms(results: SweepResults, data: str, title: str) -> Figure:
 
 
 def draw_arms(axes: Axes, values: Mapping[str, Sequence[float]], title: str) -> None:
-    """Draw arms under each other: a ring a run, the mean, and its 95 % bootstrap interval.
+    """Draws arms below each other: a ring per run, the mean and its 95 % bootstrap interval.
 
     Args:
-        values: of the runs of each arm, in [0, 1].
-        title: of the metric.
+        axes: Axes to draw on.
+        values: Scores of the runs of each arm, in [0, 1].
+        title: Name of the metric.
     """
     from matplotlib.ticker import PercentFormatter
 
     for index, arm in enumerate(reversed(list(values))):
         scores = values[arm]
         found = summary(scores)
+        # Rings of the runs, then the mean with its interval on top.
         axes.plot(
             scores,
             [index] * len(scores),
@@ -128,18 +142,23 @@ def draw_arms(axes: Axes, values: Mapping[str, Sequence[float]], title: str) -> 
 
 
 def _curves(
-    results: SweepResults, data: str, index: Callable[[Point], float | None], unit: str, title: str
+    results: SweepResults,
+    data: str,
+    position: Callable[[Point], float | None],
+    unit: str,
+    title: str,
 ) -> Figure | None:
     from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
-    curves = {arm: _known(results.of(arm, data), index) for arm in results.arms}
-    indices = [at for found in curves.values() for curve in found for at in curve]
-    if len(set(indices)) < 2:
+    curves = {arm: _known(results.of(arm, data), position) for arm in results.arms}
+    positions = [at for found in curves.values() for curve in found for at in curve]
+    if len(set(positions)) < 2:
         return None
     with figure_style():
         figure = new_figure(3.9)
         axes = figure.subplots()
         labels = []
+        # A curve with a band, single curves, or a dot, depending on the measurements of an arm.
         for number, (arm, found) in enumerate(
             (arm, found) for arm, found in curves.items() if found
         ):
@@ -149,7 +168,7 @@ def _curves(
                 axes.plot(band[0], band[1], color=colour, linestyle=("-", (0, (4, 2)))[again])
                 end, sign = float(band[1][-1]), ""
             elif any(len(curve) > 1 for curve in found):
-                # Curves without a stretch in common have no mean.
+                # Curves that do not overlap have no mean.
                 for curve in found:
                     axes.plot([*curve], [*curve.values()], color=colour, linewidth=0.8)
                 end, sign = float(np.mean([[*curve.values()][-1] for curve in found])), ""
@@ -172,12 +191,14 @@ def _curves(
                 )
                 end, sign = float(middle[1]), "●■"[again] + " "
             labels.append((end, f"{sign}{short(arm, 30)} {end:.1%}", str(colour)))
+
+        # Axes and labels at the right end of each curve.
         axes.set_xlabel(unit)
         axes.set_ylabel(f"{title} on dev, %")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-        if all(float(at).is_integer() for at in indices):
+        if all(float(at).is_integer() for at in positions):
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-        if max(indices) >= 1000:
+        if max(positions) >= 1000:
             axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.grid(axis="y")
         label_right(axes, labels)
@@ -185,11 +206,15 @@ def _curves(
 
 
 def _known(
-    runs: Sequence[ArmRun], index: Callable[[Point], float | None]
+    runs: Sequence[ArmRun], position: Callable[[Point], float | None]
 ) -> list[dict[float, float]]:
-    """The curves of runs, dev by place, as far as places are known; of points at one place, as the last round's and the final one's, the last."""
+    """The curves of runs, dev by position, without points of unknown position.
+
+    Of several points at one position, such as the last round and the final stage, the last counts.
+    """
     found = [
-        {at: point.dev for point in run.curve if (at := index(point)) is not None} for run in runs
+        {at: point.dev for point in run.curve if (at := position(point)) is not None}
+        for run in runs
     ]
     return [dict(sorted(curve.items())) for curve in found if curve]
 
@@ -198,29 +223,35 @@ _Band = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _band(curves: Sequence[Mapping[float, float]]) -> _Band | None:
-    """Places, mean, worst and best of several curves; None where they have no stretch in common. Between its points a curve is a straight line."""
+    """Positions, mean, worst and best of several curves, which are linear between their points.
+
+    None if the curves have no common range.
+    """
     moving = [[*curve.items()] for curve in curves if len(curve) > 1]
-    # As far as every run has come: further on the mean would be of fewer.
+    # Up to the end of the shortest run; beyond it the mean would be of fewer runs.
     start, end = (
         max((curve[0][0] for curve in moving), default=0.0),
         min((curve[-1][0] for curve in moving), default=0.0),
     )
     if start >= end:
         return None
-    indices = np.linspace(start, end, _PLACES)
-    values = np.array([np.interp(indices, *np.array(curve).T) for curve in moving])
-    return indices, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
+    positions = np.linspace(start, end, _SAMPLES)
+    values = np.array([np.interp(positions, *np.array(curve).T) for curve in moving])
+    return positions, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
 
 
 def _ranks(found: Ranks) -> Figure:
     order = sorted(found.mean, key=lambda arm: found.mean[arm])
     with figure_style():
+        # The arms, best on top.
         figure = new_figure(1.1 + 0.3 * len(order))
         axes = figure.subplots()
         for index, arm in enumerate(reversed(order)):
             axes.plot(
                 [found.mean[arm]], [index], "o", color=Colour.BLUE, markersize=6, clip_on=False
             )
+
+        # A bar as long as the critical difference, from the best arm.
         best = found.mean[order[0]]
         axes.plot(
             [best, best + found.critical],

@@ -1,4 +1,4 @@
-"""One job of a sweep: a run in a fresh process, or the one that an earlier time of the sweep has done already."""
+"""One job of a sweep: a run in a fresh process, or a finished run of an earlier sweep."""
 
 from __future__ import annotations
 
@@ -26,27 +26,33 @@ from tutelage.sweep.record import JobRecord, SweepFolder
 def do_job(
     config: RunConfig, sweep: SweepFolder, number: int, overrides: Sequence[str]
 ) -> JobRecord:
-    """Do a job of ``sweep``, or find it done; its folder there is a link where the run lies in an earlier time's folder.
+    """Does a job of ``sweep``, or finds its run in an earlier sweep of the same name.
+
+    The folder of a found run is linked into this sweep's folder; an unfinished one is resumed.
 
     Args:
-        config: the job's whole configuration.
-        words: its overrides.
+        config: The configuration of the job.
+        sweep: The folder of the sweep.
+        number: Hydra's number of the job.
+        overrides: The job's overrides as typed.
+
+    Returns:
+        The job's final record, which is also on disk.
 
     Raises:
-        KeyboardInterrupt: the user stopped the sweep; the run has been told, and has ended where it can be resumed.
+        KeyboardInterrupt: The user stopped the sweep, and the run has ended in a resumable state.
     """
     own = sweep.path / str(number)
-    overrides = tuple(
-        override
-        for override in overrides
-        if not override.lstrip("+~").startswith(("sweep=", "sweep.", "resume="))
-    )
+    overrides = _of_the_run(overrides)
+
+    # Look for the same configuration in earlier sweeps of this name.
     key = config_hash(config.source)
     record = JobRecord(number, overrides, key, own.name, "running", began=time.time())
     earlier = sweep.earlier(key) if config.sweep.reuse else None
     if earlier is not None:
         found = "done" if (earlier / "result.json").is_file() else "unfinished"
         record = replace(record, folder=os.path.relpath(earlier, sweep.path), found=found)
+
     if (
         record.found != "done"
         and config.sweep.fail_fast
@@ -56,6 +62,7 @@ def do_job(
     elif earlier is not None and earlier != own:
         _link(own, earlier)
     sweep.write(record)
+
     if record.state == "running":
         code = (
             0
@@ -68,8 +75,37 @@ def do_job(
     return record
 
 
+def refuse_job(
+    sweep: SweepFolder, number: int, overrides: Sequence[str], error: ConfigError
+) -> JobRecord:
+    """Writes the record of a job whose configuration is wrong, so that the others go on."""
+    now = time.time()
+    record = JobRecord(
+        number,
+        _of_the_run(overrides),
+        "",
+        str(number),
+        "failed",
+        began=now,
+        ended=now,
+        code=error.exit_code,
+        error=" ".join(str(error).split()),
+    )
+    sweep.write(record)
+    return record
+
+
+def _of_the_run(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The overrides without those of the sweep."""
+    own = ("sweep=", "sweep.", "resume=")
+    return tuple(one for one in overrides if not one.lstrip("+~").startswith(own))
+
+
 def _score(run: Path, metric: str | None) -> float | None:
-    """A metric of a finished run on test, its first one where ``metric`` is None; None where there is no result, or none of that name."""
+    """A metric of a finished run on test; None without a result or without that metric.
+
+    A ``metric`` of None means the first headline metric.
+    """
     result = RunFolder(run).read_json("result.json")
     if result is None:
         return None
@@ -78,12 +114,13 @@ def _score(run: Path, metric: str | None) -> float | None:
 
 
 def _run(record: JobRecord, sweep: SweepFolder, *, resume: bool) -> int:
-    """The exit code of the run's process; what it prints is in the run's console.log."""
+    """Runs the job's process, with its output in console.log, and returns the exit code."""
     folder = sweep.run_of(record)
     folder.mkdir(parents=True, exist_ok=True)
     where = f"{'resume' if resume else 'hydra.run.dir'}={as_value(folder)}"
     with (folder / "console.log").open("ab") as log:
-        # A session of its own: the terminal's Ctrl-C would reach it beside ours, and a run that is told twice ends at once.
+        # A session of its own: otherwise Ctrl-C would reach the run twice, once through us, and the
+        # second signal ends it at once.
         process = subprocess.Popen(
             [sys.executable, "-m", "tutelage.cli", "train", *record.overrides, where],
             stdout=log,
@@ -92,28 +129,31 @@ def _run(record: JobRecord, sweep: SweepFolder, *, resume: bool) -> int:
             start_new_session=True,
             env={**os.environ, FOLLOWED: str(os.getpid())},
         )
-        asked = False
+        interrupted = False
         while True:
             try:
                 code = process.wait()
             except KeyboardInterrupt:
-                # Each one is handed on: the run ends where it can be resumed at the first, and at once at the second.
-                asked = True
+                # Passed on: the first one ends the run in a resumable state, the second at once.
+                interrupted = True
                 process.send_signal(signal.SIGINT)
                 continue
-            if asked:
+            if interrupted:
                 sweep.write(_ended(record, sweep, 130))
                 raise KeyboardInterrupt
             return code
 
 
 def _ended(record: JobRecord, sweep: SweepFolder, code: int) -> JobRecord:
-    """The record of a job whose process is gone."""
+    """The record of a job after its process has ended."""
     folder = RunFolder(sweep.run_of(record))
     result = folder.read_json("result.json")
     manifest = folder.read_json("manifest.json") or {}
     if code == 0 and manifest.get("config_hash") != record.config_hash:
-        error = "the run was done with another configuration than the sweep's: a file of conf/sweep may set nothing but sweep and hydra.sweeper.params"
+        error = (
+            "the run had another configuration than the sweep's job: a file of conf/sweep may set "
+            "only sweep and hydra.sweeper.params"
+        )
         return replace(
             record, state="failed", ended=time.time(), code=ConfigError.exit_code, error=error
         )
@@ -121,15 +161,16 @@ def _ended(record: JobRecord, sweep: SweepFolder, code: int) -> JobRecord:
         return replace(record, state="done", ended=time.time(), tokens=result["tokens"]["billed"])
     status = folder.read_json("status.json") or {}
     if code < 0:
-        error = f"its process was killed (signal {-code}, {signal.Signals(-code).name}); the same sweep goes on with it"
+        name = signal.Signals(-code).name
+        error = f"its process was killed (signal {-code}, {name}); the same sweep continues it"
     else:
-        # A process that died before it wrote anything leaves the words of the time before.
-        said = (
+        # A process that dies early leaves the status of an earlier attempt, which is not its own.
+        reported = (
             status.get("error")
             if status.get("state", "running") != "running" and _since(status, record.began)
             else ""
         )
-        error = said or _last_line(folder / "console.log") or f"exit code {code}"
+        error = reported or _last_line(folder / "console.log") or f"exit code {code}"
     return replace(
         record,
         state="failed",
@@ -149,13 +190,14 @@ def _last_line(path: Path) -> str:
 
 
 def _link(own: Path, earlier: Path) -> None:
-    """Let the job's folder in this sweep be the earlier run's."""
+    """Makes the job's folder in this sweep a link to the earlier run."""
     if own.is_symlink():
         own.unlink()
     elif own.exists():
         if any(own.iterdir()):
             raise RunError(
-                f"{own} is not empty, so it cannot become a link to {earlier}. Start the sweep again."
+                f"{own} is not empty, so it cannot become a link to {earlier}. Start the sweep "
+                "again."
             )
         shutil.rmtree(own)
     own.symlink_to(os.path.relpath(earlier, own.parent))

@@ -1,64 +1,76 @@
-"""A Hydra multirun, whatever its sweeper and launcher: the folder, the one teacher, the table of jobs, and the end."""
+"""A Hydra multirun with any sweeper and launcher: its folder, one teacher, progress and report."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from tutelage.config.apart import check_apart
 from tutelage.config.build import task_class
 from tutelage.config.compose import conf_directory, typed_config
 from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError, RunError, did_you_mean
-from tutelage.launch import as_value, job_overrides, shown
+from tutelage.launch import as_value, job_overrides, shown, with_search_path
 from tutelage.sweep.expected import expected_jobs
-from tutelage.sweep.job import do_job
+from tutelage.sweep.job import do_job, refuse_job
 from tutelage.sweep.record import SweepFolder
-from tutelage.sweep.session import make_folder, session, tell, tell_end
+from tutelage.sweep.session import make_folder, print_line, print_summary, session
 
 
 def multirun(overrides: Sequence[str]) -> int:
-    """Do the jobs of a multirun, each in a fresh process; what an earlier time of the sweep has done is not done again.
+    """Does the jobs of a multirun, each in a fresh process.
+
+    Jobs that an earlier sweep of the same name has finished are found, not repeated.
 
     Args:
-        words: the command line after ``train``; -m may be missing where a sweep is named.
+        overrides: The command line after ``train``; -m may be missing if it names a sweep.
 
     Returns:
-        the exit code: 0 where every job is done, else the largest of a job's.
+        The exit code: 0 if every job is done, else the largest exit code of a job.
 
     Raises:
-        TutelageError: nothing could be started.
+        TutelageError: Nothing could be started, or the sweep ended early.
     """
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    # Compose the first job before anything starts.
     flags = [override for override in overrides if override.startswith("-")]
     if unknown := [flag for flag in flags if flag not in ("-m", "--multirun")]:
         raise ConfigError(
-            f"A multirun takes overrides and -m, not {unknown[0]}: its jobs are processes of their own, which would not see it."
+            f"A multirun takes overrides and -m, not {unknown[0]}: its jobs are separate processes "
+            "and would not see it. Leave it out."
         )
     expected = expected_jobs([override for override in overrides if override not in flags])
     check_metric(expected.config)
+    check_apart([expected.overrides])
+
+    # The folder; a named one may be used again.
     named = any(override.startswith("hydra.sweep.dir=") for override in overrides)
     folder = make_folder(expected.config.hydra.sweep_dir.resolve(), named=named)
     sweep = SweepFolder(folder)
     metric = expected.config.sweep.metric or _headline_metrics(expected.config)[0]
     console = Console()
-    tell(
+    print_line(
         console,
         f"sweep {expected.config.sweep.name}: {expected.total or 'some'} jobs in {shown(folder)}",
     )
+
+    # Hydra reads its command line from sys.argv.
     own = [*([] if flags else ["-m"]), f"hydra.sweep.dir={as_value(folder)}"]
     if expected.config.hydra.sweeper.endswith("OptunaSweeper") and not any(
         "max_failure_rate" in override for override in overrides
     ):
-        own.append("hydra.sweeper.max_failure_rate=1.0")  # a trial that fails ends no other
-    sys.argv = ["tutelage", *overrides, *own]
+        own.append("hydra.sweeper.max_failure_rate=1.0")  # a failed trial does not end the search
+    sys.argv = ["tutelage", *with_search_path(overrides), *own]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+
     failure: RunError | None = None
     decorated = hydra.main(
         version_base="1.3", config_path=str(conf_directory()), config_name="config"
@@ -74,48 +86,59 @@ def multirun(overrides: Sequence[str]) -> int:
         try:
             decorated()
         except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-            # A job that cannot be composed, a folder that cannot be made, or a search without a single trial that worked.
+            # A job that does not compose, a folder that cannot be made, or a search whose trials
+            # all failed.
             failure = RunError(f"The sweep ended early: {' '.join(str(error).split())}")
         except RuntimeError as error:
-            # The last trial of a grid failed: Optuna's grid ends the study where Hydra's sweeper does not expect it. Every trial is done.
+            # Optuna's grid stops the study at its last trial, which Hydra's sweeper does not expect
+            # if that trial failed. Every trial is done by then.
             if "Study.stop" not in str(error):
                 raise
-            tell(
+            print_line(
                 console,
-                "The last trial of the grid failed, so Optuna wrote no optimization_results.yaml; the report has every trial.",
+                "The last trial of the grid failed, so Optuna wrote no optimization_results.yaml; "
+                "the report has every trial.",
             )
-    if tell_end(sweep, console)["done"]:
-        # Not above: this module is what a launcher's workers import.
+
+    if print_summary(sweep, console)["done"]:
+        # Imported late, because a launcher's workers import this module.
         from tutelage.sweep.page import write_sweep_report
 
         try:
-            said = shown(write_sweep_report(folder, expected.config.sweep.metric))
-        except (RunError, KeyError) as error:  # arms of two tasks, say, which no number compares
-            said = f"not drawn: {error}"
-        tell(console, f"report   {said}")
+            report = shown(write_sweep_report(folder, expected.config.sweep.metric))
+        except (RunError, KeyError) as error:  # arms of two tasks, for instance: no common metric
+            report = f"not drawn: {error}"
+        print_line(console, f"report   {report}")
     if failure is not None:
         raise failure
     return max((one.code for one in sweep.jobs()), default=0)
 
 
 def job(composed: Any) -> float | None:
-    """Hydra's task: one job of a multirun, in whatever process the launcher has put it.
+    """Hydra's task: one job of a multirun, in the process that the launcher chose.
 
     Returns:
-        the sweep's metric, for a sweeper that optimises it.
+        The sweep's metric, for a sweeper that optimises it.
 
     Raises:
-        RunError: the job failed, and the sweeper wants to know.
+        RunError: The job failed and a sweeper needs its score.
     """
     from hydra.core.hydra_config import HydraConfig
 
     hydra_config = HydraConfig.get()
-    config = typed_config(composed, hydra_config)
-    sweep = SweepFolder(config.hydra.sweep_dir)
-    record = do_job(config, sweep, int(hydra_config.job.num), job_overrides())
-    if record.score is None and not config.hydra.sweeper.endswith("BasicSweeper"):
+    sweep, number = SweepFolder(Path(hydra_config.sweep.dir)), int(hydra_config.job.num)
+    metric: str | None = None
+    try:
+        # The job's own process checks it against its targets.
+        config = typed_config(composed, hydra_config, import_targets=False)
+        metric = config.sweep.metric
+        record = do_job(config, sweep, number, job_overrides())
+    except ConfigError as error:
+        record = refuse_job(sweep, number, job_overrides(), error)
+    if record.score is None and not str(hydra_config.sweeper._target_).endswith("BasicSweeper"):
         raise RunError(
-            f"job {record.number} ({' '.join(record.overrides)}) has no {config.sweep.metric or 'score'}: {record.error}"
+            f"job {record.number} ({' '.join(record.overrides)}) has no {metric or 'score'}: "
+            f"{record.error}"
         )
     return record.score
 
@@ -125,10 +148,10 @@ def _headline_metrics(config: RunConfig) -> tuple[str, ...]:
 
 
 def check_metric(config: RunConfig) -> None:
-    """Refuse a metric that no job will have, before the first one starts.
+    """Refuses a ``sweep.metric`` that no job will have, before the first one starts.
 
     Raises:
-        ConfigError: the task does not quote it.
+        ConfigError: It is no headline metric of the task.
     """
     known = _headline_metrics(config)
     if config.sweep.metric and config.sweep.metric not in known:

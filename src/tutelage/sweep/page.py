@@ -1,4 +1,4 @@
-"""A sweep's report: one self-contained report.html, PNG figures, CSV and LaTeX tables, in the sweep's folder."""
+"""The report of a sweep: a self-contained report.html, PNG figures, CSV and LaTeX tables."""
 
 from __future__ import annotations
 
@@ -10,35 +10,42 @@ from pathlib import Path
 from tutelage.report.environment import page_environment
 from tutelage.report.figures import figure_svg, save_png
 from tutelage.runs.folder import RunFolder
-from tutelage.sweep.figures import drawn
+from tutelage.sweep.figures import sweep_figures
 from tutelage.sweep.results import ArmRun, mean_share, mean_tokens, read_sweep
 from tutelage.sweep.statistics import comparisons, ranks, summary, tokens_to_reach
 from tutelage.sweep.tables import arms_csv, arms_latex, comparisons_csv, runs_csv
 
 _HERE = Path(__file__).parent
 _REACHED = 0.95
-"""The target where none is given, as a share of what the best arm came to."""
+"""The default target, as a share of the best arm's final score."""
 
 
 def write_sweep_report(
     folder: Path, metric: str | None = None, target: float | None = None, by_overrides: bool = False
 ) -> Path:
-    """Write report.html, figures/*.png and tables/* into the sweep's folder, and return the path of report.html.
+    """Writes report.html, figures/*.png and tables/* into the folder of a sweep.
 
     Args:
-        folder: multirun_sweeps/<name>/<time>, or multirun_sweeps/<name> for its newest time.
-        metric: what arms are compared by; the task's first one where it is None.
-        target: of "tokens to reach", on dev, in [0, 1]; None: 95 % of the best arm's last mean on each data set.
-        by_words: arms by their jobs' words alone (:func:`~tutelage.sweep.results.read_sweep`).
+        folder: multirun_sweeps/<name>/<time>, or multirun_sweeps/<name> for the newest one.
+        metric: Metric for comparing arms; None for the sweep's own, or the task's first one.
+        target: Score on dev in [0, 1] for the table "tokens to a target"; None for 95 % of the
+            best arm's final mean on each data set.
+        by_overrides: Groups runs into arms by their overrides alone
+            (:func:`~tutelage.sweep.results.read_sweep`).
+
+    Returns:
+        The path of report.html.
 
     Raises:
-        RunError: it is no sweep's folder, nothing in it is done, or it cannot be written.
+        RunError: No folder of a sweep, no finished job in it, or it cannot be written.
     """
     from markupsafe import Markup
 
     results = read_sweep(folder, metric, by_overrides)
     compared, ranked = comparisons(results), ranks(results)
     files = RunFolder(results.folder)
+
+    # Tables and figures as files of their own.
     for name, text in (
         ("runs.csv", runs_csv(results)),
         ("arms.csv", arms_csv(results)),
@@ -47,9 +54,11 @@ def write_sweep_report(
     ):
         files.write_text(f"tables/{name}", text)
     figures = []
-    for name, title, caption, figure in drawn(results, ranked):
+    for name, title, caption, figure in sweep_figures(results, ranked):
         save_png(figure, results.folder / "figures" / f"{name}.png")
         figures.append((name, title, caption, Markup(figure_svg(figure, name))))
+
+    # The page, with a target on each data set.
     groups = [
         (data, arm, runs)
         for data in results.data
@@ -92,7 +101,7 @@ def write_sweep_report(
 
 
 def _aim(arms: Sequence[Sequence[ArmRun]]) -> float:
-    """95 % of the best arm's mean at the end of its runs."""
+    """95 % of the best arm's mean score on dev at the end of its runs."""
     ends = [
         sum(run.curve[-1].dev for run in runs) / len(runs)
         for runs in arms

@@ -1,4 +1,4 @@
-"""What is known of a sweep's jobs: one small file each, so that jobs of any launcher can write theirs at the same time."""
+"""Records of a sweep's jobs: one small file each, so that jobs can write at the same time."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class JobRecord:
     """One job of a sweep.
 
     Attributes:
-        number: Hydra's, from 0.
-        words: its overrides, those of the sweep itself left out.
-        config_hash: of its configuration (:func:`tutelage.runs.manifest.config_hash`).
-        folder: of its run, relative to the sweep's folder; that of an earlier time where ``found`` is not "".
-        found: "" for a run of this sweep's own, "done" for one that an earlier time of the sweep had done already, "unfinished" for one that it
-            had begun and this one goes on with.
-        state: "left out" where a job before it failed and the sweep is ``fail_fast``.
-        began, ended: seconds since the epoch; ``ended`` is 0 while it runs.
-        code: the exit code of its process; 1 where a signal killed it.
-        error: what went wrong, in one line.
-        score: the metric of the sweep on test.
-        tokens: billed.
+        number: Hydra's number, from 0.
+        overrides: Its overrides, without those of the sweep itself.
+        config_hash: Hash of its configuration (:func:`tutelage.runs.manifest.config_hash`).
+        folder: Folder of its run, relative to the sweep's; inside an earlier sweep if ``found``.
+        state: "left out" if an earlier job failed and the sweep is ``fail_fast``.
+        found: "" for a new run, "done" for a run that an earlier sweep has finished, "unfinished"
+            for one that an earlier sweep has started and this one continues.
+        began, ended: Seconds since the epoch; ``ended`` is 0 during the run.
+        code: Exit code of its process; 1 if a signal killed it.
+        error: The error in one line.
+        score: The metric of the sweep on test.
+        tokens: Billed tokens.
     """
 
     number: int
@@ -45,14 +45,14 @@ class JobRecord:
     tokens: int = 0
 
     def title(self, swept: frozenset[str]) -> str:
-        """What tells it from the others: its values of the keys that are ``swept``."""
+        """Its overrides of the ``swept`` keys, which tell it apart from the other jobs."""
         return "  ".join(
             override for override in self.overrides if override.partition("=")[0] in swept
         ) or " ".join(self.overrides)
 
 
 class SweepFolder:
-    """A sweep's folder: sweep.json, jobs/NNN.json for each job that has begun, and the runs' folders beside them.
+    """The folder of a sweep: sweep.json, jobs/NNN.json per started job, and the folders of runs.
 
     Args:
         path: multirun_sweeps/<name>/<time>.
@@ -62,24 +62,24 @@ class SweepFolder:
         self.path = path
 
     def expect(self, jobs: int | None) -> None:
-        """Note how many jobs there will be; None where the sweeper decides as it goes."""
+        """Writes down the number of jobs; None if the sweeper decides as it goes."""
         RunFolder(self.path).write_json("sweep.json", {"jobs": jobs})
 
     @property
     def expected(self) -> int | None:
-        """How many jobs there were to be; None where that is not known."""
+        """The planned number of jobs; None if unknown."""
         found = RunFolder(self.path).read_json("sweep.json") or {}
         return int(found["jobs"]) if found.get("jobs") else None
 
     def write(self, record: JobRecord) -> None:
-        """Replace what is known of a job."""
+        """Writes or replaces the record of a job."""
         RunFolder(self.path).write_json(f"jobs/{record.number:03d}.json", asdict(record))
 
     def jobs(self) -> tuple[JobRecord, ...]:
-        """What is known of the jobs that have begun, by number.
+        """Reads the records of all started jobs, by number.
 
         Raises:
-            RunError: a file was altered.
+            RunError: A file is damaged.
         """
         found = []
         for path in sorted((self.path / "jobs").glob("*.json")):
@@ -88,16 +88,21 @@ class SweepFolder:
                 found.append(JobRecord(**{**fields, "overrides": tuple(fields["overrides"])}))
             except (TypeError, KeyError) as error:
                 raise RunError(
-                    f"{path} is no job's record ({error}); it was altered. Remove it and start the sweep again."
+                    f"{path} is no job's record ({error}); it is damaged. Remove it and start the "
+                    "sweep again."
                 ) from error
         return tuple(sorted(found, key=lambda job: job.number))
 
     def run_of(self, record: JobRecord) -> Path:
-        """The folder of a job's run."""
+        """The path of a job's run."""
         return self.path / record.folder
 
     def earlier(self, config_hash: str) -> Path | None:
-        """The run of this configuration that an earlier time of the sweep has made: a finished one, or else the newest that was begun."""
+        """The run of a configuration in this sweep or an earlier one of the same name.
+
+        Returns:
+            A finished run, else the one that started last; None without any.
+        """
         begun = runs_with(config_hash, self.path.parent.glob("*/*"))
         return max(
             (((run / "result.json").is_file(), started, run.path) for started, run in begun),

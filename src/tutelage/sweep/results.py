@@ -1,4 +1,4 @@
-"""A sweep as its report sees it: arms (configurations without their seed) over data sets, with what each run measured."""
+"""The results of a sweep: arms (configurations without their seed) by data set, run by run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from tutelage.sweep.curve import Point, read_curve
 from tutelage.sweep.record import JobRecord, SweepFolder
 
 Block = tuple[str, int]
-"""A data set and a seed: what two arms are compared within."""
+"""A data set and a seed; arms are compared within blocks."""
 
 
 SHARES = {"unique": "pool used", "selections": "rows kept"}
-"""The two shares of data: different pool texts that a step has learnt from, of the pool; rows kept, of those that passed by in all steps."""
+"""Titles of the two shares of data: distinct pool texts that a step has learnt from, as a share of
+the pool; rows kept, as a share of the rows offered in all steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,14 @@ class ArmRun:
     """A finished run.
 
     Attributes:
-        arm: the configuration without its seed, by the words that tell it from the sweep's others (:func:`~tutelage.sweep.arms.name_arms`).
-        scores: the quoted metrics on test, in [0, 1].
-        tokens: billed.
-        shares: those of :data:`SHARES` that it has.
-        curve: on dev, from round 0 to the end.
+        arm: Its configuration without the seed (:func:`~tutelage.sweep.arms.name_arms`).
+        data: Its data set.
+        seed: Its seed.
+        folder: Its folder.
+        scores: The headline metrics on test, in [0, 1].
+        tokens: Billed tokens.
+        shares: Those of :data:`SHARES` that it has.
+        curve: Its scores on dev, from round 0 to the end.
     """
 
     arm: str
@@ -55,13 +59,16 @@ class ArmRun:
 
 @dataclass(frozen=True, slots=True)
 class SweepResults:
-    """Everything that a sweep's report says.
+    """The content of a sweep's report.
 
     Attributes:
-        metrics: key and title of the quoted metrics, the sweep's own first.
-        arms: in the order of their first job.
-        data: the data sets.
-        notes: what a reader must know: failed jobs, missing seeds, unequal budgets.
+        folder: The sweep's folder.
+        jobs: The records of all jobs.
+        runs: The finished runs.
+        metrics: Key and title of the headline metrics, the sweep's own first.
+        arms: The arms, in the order of their first job.
+        data: The data sets.
+        notes: Warnings for the reader: failed jobs, missing seeds, unequal budgets.
     """
 
     folder: Path
@@ -74,16 +81,16 @@ class SweepResults:
 
     @property
     def metric(self) -> str:
-        """The key of the metric that arms are compared by."""
+        """Key of the metric for comparing arms."""
         return self.metrics[0][0]
 
     def of(self, arm: str, data: str | None = None) -> tuple[ArmRun, ...]:
-        """The runs of an arm, on one data set or on all."""
+        """The runs of an arm, on one data set or on all of them."""
         return tuple(run for run in self.runs if run.arm == arm and data in (None, run.data))
 
     @property
     def shares(self) -> dict[str, str]:
-        """Key and title of the shares of data that any run has."""
+        """Key and title of the shares of data that at least one run has."""
         return {
             key: title
             for key, title in SHARES.items()
@@ -91,33 +98,38 @@ class SweepResults:
         }
 
     def blocks(self, arm: str) -> dict[Block, float]:
-        """The metric of an arm by data set and seed."""
+        """The metric of an arm by data set and seed; of several runs per seed the last counts."""
         return {(run.data, run.seed): run.scores[self.metric] for run in self.of(arm)}
 
 
 def read_sweep(folder: Path, metric: str | None = None, by_overrides: bool = False) -> SweepResults:
-    """Read ``folder``: multirun_sweeps/<name>/<time>, or multirun_sweeps/<name> for its newest time.
+    """Reads the finished runs of a sweep and groups them into arms.
 
     Args:
-        folder: the sweep's.
-        metric: what arms are compared by; the sweep's own, or the task's first one, where it is None.
-        by_words: an arm is what its jobs' words say, even where its runs' configurations differ, as those of two versions do.
+        folder: multirun_sweeps/<name>/<time>, or multirun_sweeps/<name> for the newest one.
+        metric: Metric for comparing arms; None for the sweep's own, or the task's first one.
+        by_overrides: Groups runs by the overrides of their jobs alone, even if their
+            configurations differ, as those of two versions do.
 
     Raises:
-        RunError: it is no sweep's folder, or none of its jobs is done.
+        RunError: No folder of a sweep, no finished job, or no such metric.
     """
     times = [path.parent for path in folder.glob("*/jobs")]
     sweep = SweepFolder(folder if (folder / "jobs").is_dir() else max(times, default=folder))
     jobs = sweep.jobs()
     if not jobs:
         raise RunError(
-            f"{folder} is no sweep's folder (it has no jobs/). Give multirun_sweeps/<name> or one of its times."
+            f"{folder} is no folder of a sweep (it has no jobs/). Give multirun_sweeps/<name> or a "
+            "folder in it."
         )
     done = [job for job in jobs if job.state == "done"]
     if not done:
         raise RunError(
-            f"None of the {len(jobs)} jobs of {sweep.path} is done, so there is nothing to report. The first error: {jobs[0].error}"
+            f"None of the {len(jobs)} jobs of {sweep.path} is done, so there is nothing to report. "
+            f"The first error: {jobs[0].error}"
         )
+
+    # Read every finished run, then name the arms.
     differing = differing_overrides([job.overrides for job in jobs])
     if metric is None and (composed := sweep.path / "multirun.yaml").is_file():
         metric = OmegaConf.select(OmegaConf.load(composed), "sweep.metric")
@@ -125,19 +137,19 @@ def read_sweep(folder: Path, metric: str | None = None, by_overrides: bool = Fal
     candidates = [candidate for _, candidate in read]
     names = tuple(one.overrides for one in candidates) if by_overrides else name_arms(candidates)
     runs = tuple(replace(run, arm=arm) for (run, _), arm in zip(read, names, strict=True))
+
+    # The chosen metric comes first.
     found: dict[str, Any] = RunFolder(sweep.run_of(done[0])).read_json("result.json")
     titles = {one["key"]: one["title"] for one in found["metrics"]}
     first = metric or next(iter(titles))
     if first not in titles:
-        raise RunError(f"The runs of {sweep.path} quote {', '.join(titles)} and not {first}.")
+        raise RunError(f"The runs of {sweep.path} have {', '.join(titles)}, not {first}.")
     metrics = (
         (first, titles[first]),
         *((key, title) for key, title in titles.items() if key != first),
     )
-    arms, data = (
-        tuple(dict.fromkeys(run.arm for run in runs)),
-        tuple(dict.fromkeys(run.data for run in runs)),
-    )
+    arms = tuple(dict.fromkeys(run.arm for run in runs))
+    data = tuple(dict.fromkeys(run.data for run in runs))
     notes = [
         *_of_jobs(jobs, sweep.expected or len(jobs), differing),
         *(_of_joined(candidates) if by_overrides else _of_names(candidates, names)),
@@ -147,12 +159,12 @@ def read_sweep(folder: Path, metric: str | None = None, by_overrides: bool = Fal
 
 
 def mean_tokens(runs: Sequence[ArmRun]) -> float:
-    """The mean of billed tokens."""
+    """Mean of the billed tokens per run."""
     return sum(run.tokens for run in runs) / len(runs)
 
 
 def mean_share(runs: Sequence[ArmRun], key: str) -> float | None:
-    """The mean of one of :data:`SHARES` over the runs that have it; None where none has."""
+    """Mean of one of :data:`SHARES` over the runs that have it; None if none has."""
     found = [run.shares[key] for run in runs if key in run.shares]
     return sum(found) / len(found) if found else None
 
@@ -162,15 +174,16 @@ def _run(
 ) -> tuple[ArmRun, NamedRun]:
     if not (folder / "result.json").is_file():
         raise RunError(
-            f"{folder} has no result.json: the run that job {job.number} found there is gone. Start the sweep again."
+            f"{folder} has no result.json: the run that job {job.number} found there is gone. "
+            "Start the sweep again."
         )
     files = RunFolder(folder)
     result, manifest = files.read_json("result.json"), files.read_json("manifest.json")
     if metric and metric not in result["after"]:
         raise RunError(
-            f"The runs of {folder.parent} quote {', '.join(result['after'])} and not {metric}."
+            f"The runs of {folder.parent} have {', '.join(result['after'])}, not {metric}."
         )
-    # Folders of own data are all called "files".
+    # Every folder of data=files has the name "files", so its path tells it apart.
     own = [
         Path(override.partition("=")[2].strip("'")).name
         for override in job.overrides
@@ -179,8 +192,8 @@ def _run(
     data = " ".join([manifest["data"]["name"], *own])
     overrides = arm_overrides(job.overrides, differing) or str(manifest.get("method") or "all runs")
     curve = read_curve(files, metric or result["metrics"][0]["key"], manifest["data"]["pool"])
-    told = result.get("share_of_data") or {}
-    shares = {key: float(told[key]) for key in SHARES if told.get(key) is not None}
+    recorded = result.get("share_of_data") or {}
+    shares = {key: float(recorded[key]) for key in SHARES if recorded.get(key) is not None}
     run = ArmRun(
         overrides,
         data,
@@ -197,17 +210,19 @@ def _run(
 def _of_jobs(jobs: Sequence[JobRecord], expected: int, differing: frozenset[str]) -> Iterator[str]:
     for job in jobs:
         if job.state == "failed":
-            yield f"Job {job.number} failed ({arm_overrides(job.overrides, differing) or 'as it is'}): {job.error}"
+            arm = arm_overrides(job.overrides, differing) or "no override"
+            yield f"Job {job.number} failed ({arm}): {job.error}"
     if left := [job for job in jobs if job.state in ("running", "left out")]:
-        yield f"{len(left)} of {len(jobs)} jobs were not done when this was drawn."
+        yield f"{len(left)} of {len(jobs)} jobs were not done when this report was drawn."
     if never := max(0, expected - len(jobs)):
-        yield f"{never} of {expected} jobs were never begun; the same command does them."
+        yield f"{never} of {expected} jobs were never started; the same command does them."
 
 
 def _of_names(candidates: Sequence[NamedRun], names: Sequence[str]) -> Iterator[str]:
     for arm, other, data, keys in namesakes(candidates, names):
         more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-        yield f"{arm} on {data} has the words of {other} and another configuration: {', '.join(keys[:3])}{more}."
+        differ = f"{', '.join(keys[:3])}{more}"
+        yield f"{arm} on {data} has the overrides of {other} but another configuration: {differ}."
 
 
 def _of_joined(candidates: Sequence[NamedRun]) -> Iterator[str]:
@@ -215,30 +230,45 @@ def _of_joined(candidates: Sequence[NamedRun]) -> Iterator[str]:
     for arm, data, keys in joined(candidates):
         alike.setdefault(tuple(keys), []).append(f"{arm} on {data}")
     for settings, arms in alike.items():
-        yield f"One arm by its words, of configurations that differ in {', '.join(settings)}: {'; '.join(arms)}."
+        yield (
+            "One arm by its overrides, with configurations that differ in "
+            f"{', '.join(settings)}: {'; '.join(arms)}."
+        )
 
 
 def _of_runs(runs: Sequence[ArmRun]) -> Iterator[str]:
     seeds = {run.seed for run in runs}
-    there: dict[str, dict[str, list[ArmRun]]] = {run.data: {} for run in runs}
+    grouped: dict[str, dict[str, list[ArmRun]]] = {run.data: {} for run in runs}
     for run in runs:
-        there[run.data].setdefault(run.arm, []).append(run)
+        grouped[run.data].setdefault(run.arm, []).append(run)
+
+    # Missing data sets and seeds.
     for arm in dict.fromkeys(run.arm for run in runs):
-        if without := [data for data, arms in there.items() if arm not in arms]:
+        if without := [data for data, arms in grouped.items() if arm not in arms]:
             yield f"{arm} has no run on {', '.join(without)}."
     lacking: dict[tuple[int, ...], list[str]] = {}
-    for data, arms in there.items():
+    for data, arms in grouped.items():
         for arm, found in arms.items():
             if missing := sorted(seeds - {run.seed for run in found}):
                 lacking.setdefault(tuple(missing), []).append(f"{arm} on {data}")
     for missing_seeds, which in lacking.items():
         seed = ", ".join(map(str, missing_seeds))
-        yield f"Without seed {seed}: {'; '.join(which)}. Pairs are of the seeds that both have, means of all."
-    for data, arms in there.items():
+        yield (
+            f"Without seed {seed}: {'; '.join(which)}. Comparisons use the seeds of both arms, "
+            "means use all seeds."
+        )
+
+    # Repeated seeds and unequal budgets.
+    for data, arms in grouped.items():
         for arm, found in arms.items():
             if len(found) > len({run.seed for run in found}):
-                yield f"{arm} on {data} has several runs of one seed; the last of each counts in comparisons."
+                yield (
+                    f"{arm} on {data} has several runs per seed; comparisons use the last of each."
+                )
         paid = {arm: mean for arm, found in arms.items() if (mean := mean_tokens(found))}
         if paid and max(paid.values()) > 1.1 * min(paid.values()):
             low, high = min(paid, key=lambda arm: paid[arm]), max(paid, key=lambda arm: paid[arm])
-            yield f"Budgets on {data} differ: {low} billed {paid[low]:,.0f} tokens a run, {high} {paid[high]:,.0f}."
+            yield (
+                f"Budgets on {data} differ: {low} billed {paid[low]:,.0f} tokens per run, {high} "
+                f"{paid[high]:,.0f}."
+            )

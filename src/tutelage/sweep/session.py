@@ -1,4 +1,4 @@
-"""What stands around the jobs of a sweep: its folder, the one teacher, the table of jobs, and what is said at the end."""
+"""The frame around the jobs of a sweep: its folder, one teacher, progress and summary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tutelage.sweep.board import Board
 from tutelage.sweep.record import JobRecord, SweepFolder
 
 _ON_THIS_MACHINE = ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
-"""Launchers whose jobs can reach this process's socket."""
+"""Launchers whose jobs can reach a socket of this process."""
 
 
 @contextlib.contextmanager
@@ -30,11 +30,15 @@ def session(
     metric: str,
     console: Console,
 ) -> Iterator[None]:
-    """Everything that jobs need around them, for as long as they are done.
+    """Keeps everything open that jobs need: one teacher, progress and a clean stop on signals.
 
     Args:
-        config: the first job's configuration, composed with Hydra's own node.
-        total, title, metric: as :class:`~tutelage.sweep.board.Board` takes them.
+        config: Configuration of the first job.
+        sweep: The folder of the sweep.
+        total: As in :class:`~tutelage.sweep.board.Board`.
+        title: As in :class:`~tutelage.sweep.board.Board`.
+        metric: As in :class:`~tutelage.sweep.board.Board`.
+        console: Where to print.
     """
     sweep.expect(total)
     with (
@@ -45,32 +49,41 @@ def session(
         yield
 
 
-def tell(console: Console, line: str) -> None:
-    """Print a line as it is, however long: paths in it can be copied."""
+def print_line(console: Console, line: str) -> None:
+    """Prints a line without wrapping or markup, so that paths in it can be copied."""
     console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def tell_end(sweep: SweepFolder, console: Console) -> dict[str, int]:
-    """Say how many jobs came to what, and return it."""
+def print_summary(sweep: SweepFolder, console: Console) -> dict[str, int]:
+    """Prints and returns the number of jobs by final state."""
     jobs = sweep.jobs()
     count = {
         state: sum(one.state == state for one in jobs) for state in ("done", "failed", "left out")
     }
     before = sum(one.found == "done" for one in jobs)
-    tell(
+    print_line(
         console,
-        f"{count['done']} done ({before} of them before), {count['failed']} failed, {count['left out']} left out   {shown(sweep.path)}",
+        f"{count['done']} done ({before} of them before), {count['failed']} failed, "
+        f"{count['left out']} left out   {shown(sweep.path)}",
     )
     if count["failed"]:
-        tell(console, "the same command goes on with what is missing or failed")
+        print_line(console, "the same command continues with missing and failed jobs")
     return count
 
 
 def make_folder(folder: Path, *, named: bool) -> Path:
-    """The sweep's folder; another where a sweep of the same second has it, and the very one that was named, emptied of its jobs' records.
+    """Makes the folder of a sweep.
+
+    Args:
+        folder: The wanted path.
+        named: The user chose this very folder: it may exist, and old records of jobs are removed.
+            Otherwise a folder with a number is made if a sweep of the same second has taken it.
+
+    Returns:
+        The path of the folder.
 
     Raises:
-        RunError: it cannot be made.
+        RunError: It cannot be made.
     """
     try:
         if named:
@@ -85,16 +98,20 @@ def make_folder(folder: Path, *, named: bool) -> Path:
                 return wanted
     except OSError as error:
         raise RunError(
-            f"The sweep's folder {folder} cannot be made: {error.strerror}. Start it from a folder that takes one; a multirun takes hydra.sweep.dir=…, too."
+            f"The sweep's folder {folder} cannot be made: {error.strerror}. Start the sweep in a "
+            "writable folder, or choose one with hydra.sweep.dir=…."
         ) from error
     raise RunError(
-        f"A hundred sweeps have begun in this second under {folder.parent}. Wait a little."
+        f"A hundred sweeps have started in this second under {folder.parent}. Wait a little."
     )
 
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGINT and SIGTERM end the sweep as Ctrl-C does, in the background too, where a shell has SIGINT ignored."""
+    """Lets SIGINT and SIGTERM end the sweep like Ctrl-C.
+
+    A shell starts background processes with SIGINT ignored; a sweep hears it there, too.
+    """
     before = {
         number: signal.signal(number, signal.default_int_handler)
         for number in (signal.SIGINT, signal.SIGTERM)
@@ -108,14 +125,17 @@ def _stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_teacher(config: RunConfig, folder: Path) -> Iterator[None]:
-    """One engine for every job of this machine, loaded by the first that asks; the jobs find it by their environment."""
+    """Offers one engine to every job on this machine, loaded at the first request.
+
+    Jobs find its address in their environment.
+    """
     from tutelage.teacher.engines.shared import ADDRESS, EngineHost, shared_address
 
     choice = config.sweep.share_teacher
     near = config.hydra.launcher.rpartition(".")[2] in _ON_THIS_MACHINE
     wanted = near if choice == "auto" else bool(choice)
     if not near and choice is not True and (address := os.environ.pop(ADDRESS, "")):
-        # Jobs elsewhere inherit the environment and cannot reach a socket of this machine.
+        # Jobs on other machines inherit the environment, but cannot reach a socket of this one.
         try:
             yield
         finally:

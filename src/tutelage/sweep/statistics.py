@@ -1,4 +1,4 @@
-"""The statistics of a sweep's report; the arithmetic is SciPy's and statsmodels'."""
+"""Statistics of a sweep's report, computed with SciPy and statsmodels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ _DRAWS = 9999
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Values of one arm: mean, sample standard deviation and the 95 % bootstrap interval of the mean; NaN where one value has none."""
+    """The values of one arm.
+
+    Attributes:
+        count: Number of values.
+        mean: Their mean.
+        deviation: Sample standard deviation; NaN for one value.
+        low, high: 95 % bootstrap interval of the mean; NaN for one value.
+    """
 
     count: int
     mean: float
@@ -27,12 +34,16 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One arm less another, in pairs of the same data set and seed.
+    """One arm minus another, in pairs of the same data set and seed.
 
     Attributes:
-        gain: mean difference; low, high: its 95 % bootstrap interval.
-        p: of a paired t-test, as it is; NaN below two pairs or where all differences are alike.
-        p_holm: corrected over all comparisons of the sweep (Holm 1979).
+        arm: The arm.
+        other: The arm that is subtracted.
+        count: Number of pairs.
+        gain: Mean difference.
+        low, high: Its 95 % bootstrap interval.
+        p: Of a paired t-test, uncorrected; NaN below two pairs or if all differences are equal.
+        p_holm: Corrected over all comparisons of the sweep (Holm 1979).
         effect: Cohen's d of the differences (their mean over their standard deviation).
     """
 
@@ -49,13 +60,13 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """Mean ranks of arms over blocks that all have (1 the best), after Demsar 2006.
+    """Mean ranks of arms over blocks that all of them have; 1 is best (Demsar 2006).
 
     Attributes:
-        mean: of each arm that was ranked.
-        blocks: data sets, or seeds where there is one data set.
-        p: of Friedman's test; NaN below three arms.
-        critical: two mean ranks that differ by less are not told apart (Nemenyi, 5 %).
+        mean: Mean rank of each arm.
+        blocks: Number of data sets, or of seeds if there is one data set.
+        p: Of Friedman's test; NaN below three arms.
+        critical: Mean ranks that differ by less are not separated (Nemenyi, 5 %).
     """
 
     mean: dict[str, float]
@@ -65,10 +76,10 @@ class Ranks:
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Mean, spread and interval of ``values``.
+    """Mean, standard deviation and bootstrap interval of ``values``.
 
     Raises:
-        ValueError: there are none.
+        ValueError: ``values`` is empty.
     """
     if not values:
         raise ValueError("There are no values to summarise.")
@@ -79,16 +90,26 @@ def summary(values: Sequence[float]) -> Summary:
 def compare(
     arm: str, ours: Mapping[Block, float], other: str, theirs: Mapping[Block, float]
 ) -> Comparison | None:
-    """``arm`` less ``other`` over the blocks that both have; None where there is none. ``p_holm`` is still ``p``."""
+    """Compares two arms over the blocks of both.
+
+    Args:
+        arm: Name of the arm.
+        ours: Its values by block.
+        other: Name of the arm to subtract.
+        theirs: Its values by block.
+
+    Returns:
+        The comparison, whose ``p_holm`` is still ``p``; None without a common block.
+    """
     from scipy.stats import ttest_1samp
 
     gains = [ours[block] - theirs[block] for block in ours if block in theirs]
     if not gains:
         return None
     deviation = float(np.std(gains, ddof=1)) if len(gains) > 1 else 0.0
-    # Differences that are alike to the last bits have no spread to speak of.
-    told = deviation > 1e-12
-    p = float(ttest_1samp(gains, 0.0).pvalue) if told else math.nan
+    # Differences that are equal up to rounding have no spread to test.
+    spread = deviation > 1e-12
+    p = float(ttest_1samp(gains, 0.0).pvalue) if spread else math.nan
     mean = float(np.mean(gains))
     return Comparison(
         arm,
@@ -98,12 +119,16 @@ def compare(
         *_interval(gains),
         p,
         p,
-        mean / deviation if told else math.nan,
+        mean / deviation if spread else math.nan,
     )
 
 
 def comparisons(results: SweepResults) -> tuple[Comparison, ...]:
-    """Every pair of arms, the better one first, with p corrected by Holm over all of them; the largest gain first."""
+    """Compares every pair of arms, the better arm first.
+
+    Returns:
+        The comparisons by falling gain, with p corrected over all of them (Holm 1979).
+    """
     from statsmodels.stats.multitest import multipletests
 
     found = []
@@ -122,12 +147,16 @@ def comparisons(results: SweepResults) -> tuple[Comparison, ...]:
 
 
 def ranks(results: SweepResults) -> Ranks | None:
-    """Mean ranks over data sets (means of their seeds) of the arms that have them all, or over seeds where there is one data set.
+    """Ranks the arms over data sets (by the mean of the seeds), or over the seeds of a single one.
 
-    None below two arms or two blocks.
+    Arms without a run on every data set are left out.
+
+    Returns:
+        The ranks; None below two arms or two blocks.
     """
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
+    # Values by arm and block, then the blocks that all arms have.
     by_arm: dict[str, dict[str | int, list[float]]] = {}
     for arm in results.arms:
         for (data, seed), value in results.blocks(arm).items():
@@ -143,6 +172,8 @@ def ranks(results: SweepResults) -> Ranks | None:
     )
     if len(by_arm) < 2 or len(shared) < 2:
         return None
+
+    # Friedman's test and Nemenyi's critical difference (Demsar 2006, section 3.2).
     table = np.array([[np.mean(by_arm[arm][block]) for arm in by_arm] for block in shared])
     mean = rankdata(-table, axis=1).mean(axis=0)
     arms, blocks = len(by_arm), len(shared)
@@ -158,7 +189,17 @@ def ranks(results: SweepResults) -> Ranks | None:
 def tokens_to_reach(
     results: SweepResults, arm: str, data: str, target: float
 ) -> tuple[int | None, ...]:
-    """For each run of an arm the billed tokens at which it first stood at ``target`` on dev; None for a run that never did."""
+    """Billed tokens of each run when it first reached a score on dev.
+
+    Args:
+        results: The sweep.
+        arm: An arm.
+        data: A data set.
+        target: Score in [0, 1].
+
+    Returns:
+        One number per run; None for a run that never reached it.
+    """
     return tuple(
         min((point.tokens for point in run.curve if point.dev >= target), default=None)
         for run in results.of(arm, data)
@@ -166,7 +207,7 @@ def tokens_to_reach(
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % percentile bootstrap of the mean."""
+    """95 % percentile bootstrap interval of the mean; NaN for a single value."""
     from scipy.stats import bootstrap
 
     if len(values) < 2:

@@ -1,4 +1,4 @@
-"""A sweep's tables as CSV, for other tools, and as LaTeX, for a paper."""
+"""Tables of a sweep: CSV for other tools and LaTeX for a paper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHARES = [f"share_{key}" for key in SHARES]
 
 
 def runs_csv(results: SweepResults) -> str:
-    """A line a run: data set, arm, seed, the quoted metrics on test, billed tokens, both shares of data, and where it lies."""
+    """One line per run: data set, arm, seed, metrics on test, billed tokens, shares and folder."""
     keys = [key for key, _ in results.metrics]
     lines = [
         [
@@ -38,7 +38,11 @@ def runs_csv(results: SweepResults) -> str:
 
 
 def arms_csv(results: SweepResults) -> str:
-    """A line an arm and data set: runs, mean, standard deviation and interval of each metric, means of billed tokens and of both shares."""
+    """One line per arm and data set.
+
+    Columns: number of runs; mean, standard deviation and interval of each metric; means of the
+    billed tokens and of both shares of data.
+    """
     keys = [key for key, _ in results.metrics]
     lines = []
     for data in results.data:
@@ -63,14 +67,16 @@ def arms_csv(results: SweepResults) -> str:
 
 
 def comparisons_csv(found: Sequence[Comparison]) -> str:
-    """A line a pair of arms: see :class:`~tutelage.sweep.statistics.Comparison`."""
+    """One line per pair of arms: the fields of :class:`~tutelage.sweep.statistics.Comparison`."""
     return _csv([*Comparison.__dataclass_fields__], [list(asdict(one).values()) for one in found])
 
 
 def arms_latex(results: SweepResults) -> str:
-    """Arms by data sets, mean and standard deviation of the sweep's metric in %, the best mean of each data set in bold (booktabs).
+    """A LaTeX table (booktabs): one line per arm, one column per data set.
 
-    Then what the arm cost a run: the means, over all data sets, of billed tokens and of the shares of data that any run has, in %.
+    A cell has mean and standard deviation of the sweep's metric in %, the best mean of a data set
+    in bold. Further columns have the cost of a run over all data sets: mean billed tokens and, in
+    %, the shares of data that at least one run has.
     """
     means = {
         (arm, data): summary([run.scores[results.metric] for run in runs])
@@ -91,6 +97,7 @@ def arms_latex(results: SweepResults) -> str:
         r"\midrule",
     ]
     for arm in results.arms:
+        # Scores by data set, then the cost.
         cells = [arm.translate(_LATEX)]
         for data in results.data:
             found = means.get((arm, data))

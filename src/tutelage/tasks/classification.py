@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from tutelage.errors import DataError, did_you_mean
-from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
-from tutelage.tasks.protocol import Metric, Mistake, Reading
+from tutelage.records import ClassScore, Example, Label, LabelDistribution, Outcome, Row
+from tutelage.tasks.label_rows import LabelRowReader
+from tutelage.tasks.opinions import Opinion, TeacherOpinion, check_shares
+from tutelage.tasks.protocol import Head, Metric, Mistake, Reading, Wording
 
 
 class ClassificationTask:
@@ -20,8 +22,24 @@ class ClassificationTask:
 
     name = "classification"
     is_token_level = False
+    head: Head = "sequence"
+    panel = "labels"
+    wording = Wording(
+        class_name="class",
+        class_names="classes",
+        short="class",
+        units="texts",
+        answers="test texts",
+        answers_left="answered test texts",
+        answer_score="accuracy",
+    )
+    row_reader = LabelRowReader()
     headline_metrics = (Metric("accuracy", "accuracy"), Metric("macro_f1", "macro-F1"))
+    further_metrics: tuple[Metric, ...] = ()
+    error_kinds: tuple[str, ...] = ()
     monitor = "macro_f1"
+    empty_target = ""
+    records_raw_opinions = True
 
     def __init__(self, labels: Sequence[Label]) -> None:
         self._labels = tuple(labels)
@@ -36,6 +54,15 @@ class ClassificationTask:
     def outputs(self) -> tuple[str, ...]:
         """Names of the labels."""
         return tuple(self._index)
+
+    @property
+    def student_settings(self) -> dict[str, Any]:
+        """Empty: a sequence head needs no settings to predict."""
+        return {}
+
+    def model_input(self, text: str) -> str:
+        """The text itself."""
+        return text
 
     def label_index(self, name: str) -> int:
         """Index of a label.
@@ -107,6 +134,13 @@ class ClassificationTask:
         """The label itself."""
         return (target,)
 
+    def check_target(self, target: str) -> None:
+        """Does nothing: every string can be a label name."""
+
+    def confusions(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """The correct and the predicted label."""
+        return ((outcome.target, outcome.predicted),)
+
     def mistakes(self, outcome: Outcome) -> tuple[Mistake, ...]:
         """The correct and the predicted label, if they differ."""
         return () if outcome.correct else (Mistake(outcome.target, outcome.predicted),)
@@ -164,3 +198,37 @@ class ClassificationTask:
             "macro_f1": sum(present) / max(1, len(present)),
             "per_class": {name: asdict(score) for name, score in scores.items()},
         }
+
+    def opinion_record(
+        self, example: Example, opinion: Opinion | None, error: str
+    ) -> dict[str, Any]:
+        """The distribution over the labels, calibrated and raw."""
+        line: dict[str, Any] = {"id": example.id, "target": example.label or ""}
+        if opinion is None:
+            return {**line, "error": error}
+        distribution = opinion.distribution
+        return {
+            **line,
+            "probabilities": distribution.probabilities,
+            "raw": distribution.raw,
+            "off_label_mass": distribution.off_label_mass,
+        }
+
+    def read_opinion(self, record: Mapping[str, Any]) -> TeacherOpinion:
+        """The most probable label, with its distribution; raw is the calibrated one if missing."""
+        id, text, target = str(record["id"]), str(record.get("text", "")), str(record["target"])
+        # A failed request: the teacher has no answer to validate.
+        if record.get("error"):
+            return TeacherOpinion(id, text, target, self.empty_target, (), (), str(record["error"]))
+        probabilities = tuple(map(float, record["probabilities"]))
+        raw = tuple(map(float, record.get("raw") or ())) or probabilities
+        for name, given in (("probabilities", probabilities), ("raw", raw)):
+            check_shares(name, given, len(self._labels), "label")
+        predicted = self._labels[probabilities.index(max(probabilities))].name
+        return TeacherOpinion(id, text, target, predicted, probabilities, raw)
+
+    def answers(self, opinion: TeacherOpinion, *, raw: bool = False) -> list[tuple[float, bool]]:
+        """One answer, the most probable label; calibration may change it."""
+        given = opinion.raw if raw else opinion.probabilities
+        confidence = max(given)
+        return [(confidence, self._labels[given.index(confidence)].name == opinion.target)]

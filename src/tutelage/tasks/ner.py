@@ -8,9 +8,11 @@ from dataclasses import asdict
 from typing import Any, Literal, get_args
 
 from tutelage.errors import ConfigError, DataError, did_you_mean
-from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
-from tutelage.tasks.protocol import Metric, Mistake, Reading
-from tutelage.tasks.span_errors import SpanError, span_errors
+from tutelage.records import ClassScore, Example, Label, LabelDistribution, Outcome, Row
+from tutelage.tasks.entity_rows import EntityRowReader
+from tutelage.tasks.opinions import Opinion, TeacherOpinion, check_shares
+from tutelage.tasks.protocol import Head, Metric, Mistake, Reading, Wording
+from tutelage.tasks.span_errors import KINDS, SpanError, span_errors
 from tutelage.tasks.spans import Span, from_tags, read_spans, strict_tags, to_tags, write_spans
 from tutelage.tasks.tag_decoding import allowed_moves, best_tags, two_best_tags
 
@@ -42,8 +44,25 @@ class NerTask:
 
     name = "ner"
     is_token_level = True
+    head: Head = "token"
+    panel = "entities"
+    wording = Wording(
+        class_name="entity type",
+        class_names="entity types",
+        short="type",
+        units="entities",
+        answers="marked entities",
+        answers_left="marked entities",
+        answer_score="precision",
+    )
+    row_reader = EntityRowReader()
     headline_metrics = (Metric("f1_strict", "entity F1"), Metric("accuracy", "texts right"))
+    # seqeval's default mode, for comparison with papers that use it.
+    further_metrics = (Metric("f1_default", "default-mode F1"),)
+    error_kinds: tuple[str, ...] = KINDS
     monitor = "f1_strict"
+    empty_target = "[]"
+    records_raw_opinions = False
 
     def __init__(
         self, labels: Sequence[Label], constrained: bool = True, word_weights: WordWeights = "row"
@@ -69,6 +88,15 @@ class NerTask:
     def outputs(self) -> tuple[str, ...]:
         """IOB2 tags: O, then B- and I- of each type."""
         return self._tags
+
+    @property
+    def student_settings(self) -> dict[str, Any]:
+        """Whether decoded tags must form valid IOB2."""
+        return {"constrained_tags": self.constrained}
+
+    def model_input(self, text: str) -> list[str]:
+        """The words of the text."""
+        return text.split(" ")
 
     def target_vectors(self, row: Row) -> list[list[float]]:
         """One-hot vector of each word's tag.
@@ -174,6 +202,21 @@ class NerTask:
     def classes(self, target: str) -> tuple[str, ...]:
         """The types in the order of their first entity; ("O",) without entities."""
         return tuple(dict.fromkeys(span.type for span in read_spans(target))) or (OUTSIDE,)
+
+    def check_target(self, target: str) -> None:
+        """Checks for a JSON list of spans."""
+        read_spans(target)
+
+    def confusions(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """The types of every error and of every correct entity.
+
+        A wrong boundary counts as the correct type.
+        """
+        correct = set(read_spans(outcome.target)) & set(read_spans(outcome.predicted))
+        return (
+            *((one.right, one.predicted) for one in self.mistakes(outcome)),
+            *((span.type, span.type) for span in correct),
+        )
 
     def errors(self, outcome: Outcome) -> list[SpanError]:
         """The student's errors on one text, by kind."""
@@ -291,6 +334,39 @@ class NerTask:
             "errors": dict(sorted(kinds.items())),
             "per_class": {name: asdict(score) for name, score in self.scores(outcomes).items()},
         }
+
+    def opinion_record(
+        self, example: Example, opinion: Opinion | None, error: str
+    ) -> dict[str, Any]:
+        """The marked entities with their confidences, and the text, whose words the spans count."""
+        line: dict[str, Any] = {"id": example.id, "target": example.label or ""}
+        line["text"] = example.text
+        if opinion is None:
+            return {**line, "error": error}
+        predicted = opinion.target(opinion.distribution.top)
+        return {**line, "predicted": predicted, "confidences": opinion.entity_confidence("")}
+
+    def read_opinion(self, record: Mapping[str, Any]) -> TeacherOpinion:
+        """The marked entities, with one confidence each and nothing from before calibration."""
+        id, text, target = str(record["id"]), str(record.get("text", "")), str(record["target"])
+        read_spans(target)
+        # A failed request: the teacher has no answer to validate.
+        if record.get("error"):
+            return TeacherOpinion(id, text, target, self.empty_target, (), (), str(record["error"]))
+        confidences = tuple(map(float, record["confidences"]))
+        predicted = str(record["predicted"])
+        check_shares("confidences", confidences, len(read_spans(predicted)), "entity")
+        return TeacherOpinion(id, text, target, predicted, confidences, ())
+
+    def answers(self, opinion: TeacherOpinion, *, raw: bool = False) -> list[tuple[float, bool]]:
+        """One answer per marked entity, correct if the gold target contains it."""
+        gold = read_spans(opinion.target)
+        return [
+            (confidence, span in gold)
+            for span, confidence in zip(
+                read_spans(opinion.predicted), opinion.probabilities, strict=True
+            )
+        ]
 
 
 def _confidences(row: Row) -> list[tuple[int, float]]:

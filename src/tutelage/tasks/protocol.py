@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
-from tutelage.records import ClassScore, Label, LabelDistribution, Outcome, Row
+from tutelage.records import ClassScore, Example, Label, LabelDistribution, Outcome, Row
+from tutelage.tasks.opinions import Opinion, TeacherOpinion
+from tutelage.tasks.rows import RowReader
+
+Head = Literal["sequence", "token"]
+"""Head of the student: one prediction per text, [B, C], or one per token, [B, L, C]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,29 @@ class Metric:
 
     key: str
     title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Words for the classes and predictions of a task, in reports and messages.
+
+    Attributes:
+        class_name: A class of the label space.
+        class_names: Several of them.
+        short: The same in as few letters as possible, for axes.
+        units: What the scores of a class count, in the plural.
+        answers: What the teacher predicts on test, in the plural.
+        answers_left: The same if some test texts have no prediction.
+        answer_score: Share of correct answers.
+    """
+
+    class_name: str
+    class_names: str
+    short: str
+    units: str
+    answers: str
+    answers_left: str
+    answer_score: str
 
 
 class Reading(NamedTuple):
@@ -57,7 +85,7 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the configuration option: "classification" or "ner"."""
+        """Name in :data:`tutelage.tasks.registry.TASKS`: "classification" or "ner"."""
         ...
 
     @property
@@ -71,6 +99,31 @@ class Task(Protocol):
         ...
 
     @property
+    def head(self) -> Head:
+        """Head of the student."""
+        ...
+
+    @property
+    def student_settings(self) -> dict[str, Any]:
+        """Values saved in the student's config.json, for predictions without the run."""
+        ...
+
+    @property
+    def panel(self) -> str:
+        """Name of the report's panel for targets, one of ``tutelage.report.panels.PANELS``."""
+        ...
+
+    @property
+    def wording(self) -> Wording:
+        """Words for classes and predictions."""
+        ...
+
+    @property
+    def row_reader(self) -> RowReader:
+        """Reads the rows of a data source."""
+        ...
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the student's output classes: the labels, or IOB2 tags."""
         ...
@@ -81,8 +134,22 @@ class Task(Protocol):
         ...
 
     @property
+    def further_metrics(self) -> tuple[Metric, ...]:
+        """Metrics reported next to the headline metrics; runs are never compared by them."""
+        ...
+
+    @property
+    def error_kinds(self) -> tuple[str, ...]:
+        """Keys of "errors" in :meth:`metrics`, in display order; empty if errors have no kinds."""
+        ...
+
+    @property
     def monitor(self) -> str:
         """Metric for ``patience`` and for balancing the feedback."""
+        ...
+
+    def model_input(self, text: str) -> str | list[str]:
+        """A text in the form the tokenizer reads: the text itself, or its words."""
         ...
 
     def target_vectors(self, row: Row) -> list[list[float]]:
@@ -159,8 +226,29 @@ class Task(Protocol):
         """Classes in a target, the one it is counted under first; ("O",) without entities."""
         ...
 
+    @property
+    def empty_target(self) -> str:
+        """Target of a text without a readable one."""
+        ...
+
+    def check_target(self, target: str) -> None:
+        """Checks the form of a target read from a file.
+
+        Raises:
+            ValueError: The target is malformed.
+            TypeError: Likewise.
+        """
+        ...
+
     def mistakes(self, outcome: Outcome) -> tuple[Mistake, ...]:
         """The student's errors on one text."""
+        ...
+
+    def confusions(self, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """Pairs of the correct and the predicted class on one text, right and wrong ones.
+
+        "" on either side stands for no entity.
+        """
         ...
 
     def margin(self, distribution: LabelDistribution, outcome: Outcome) -> float:
@@ -186,5 +274,43 @@ class Task(Protocol):
         Returns:
             The keys of ``headline_metrics``, "accuracy" (share of correct outcomes), "per_class",
             and any further metrics of the task.
+        """
+        ...
+
+    @property
+    def records_raw_opinions(self) -> bool:
+        """Whether the teacher's opinions are also recorded as they were before calibration."""
+        ...
+
+    def opinion_record(
+        self, example: Example, opinion: Opinion | None, error: str
+    ) -> dict[str, Any]:
+        """One line of teacher/evaluation.jsonl, the teacher's opinion of a test example.
+
+        Args:
+            example: The test example.
+            opinion: The teacher's opinion; None on an error.
+            error: Why there is none.
+        """
+        ...
+
+    def read_opinion(self, record: Mapping[str, Any]) -> TeacherOpinion:
+        """Parses a line of teacher/evaluation.jsonl, as written by :meth:`opinion_record`.
+
+        Raises:
+            KeyError: A value is missing.
+            ValueError: The number of probabilities is wrong, or one of them is outside [0, 1].
+        """
+        ...
+
+    def answers(self, opinion: TeacherOpinion, *, raw: bool = False) -> list[tuple[float, bool]]:
+        """The teacher's answers in one opinion, for its reliability.
+
+        Args:
+            opinion: An opinion without an error.
+            raw: Take the answers before calibration; only if they are recorded.
+
+        Returns:
+            The confidence in each answer, and whether it is correct.
         """
         ...

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tutelage.tasks.spans import Span
 
 ErrorKind = Literal["type", "boundary", "type and boundary", "missed", "invented"]
+
+KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+"""The kinds of errors, in display order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,13 @@ import yaml
 
 from tutelage.errors import RunError
 from tutelage.runs.folder import RunFolder
+from tutelage.tasks.registry import TASKS
 from tutelage.tracking.review import AXES, group_of
 
-_EVERY_METRIC = ("accuracy", "macro_f1", "f1_strict")
-"""Headline metrics of both tasks; a panel leaves out metrics absent from its runs."""
+_EVERY_METRIC = tuple(
+    dict.fromkeys(metric.key for task in TASKS.values() for metric in task.headline_metrics)
+)
+"""Headline metrics of all tasks; a panel leaves out metrics absent from its runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +73,18 @@ def reviewed(where: str) -> Reviewed:
     groups = dict.fromkeys(group_of(run, config["name"]) for run, config in configs.items())
     # A run that failed at the very start has no manifest.
     manifests = filter(None, (RunFolder(run).read_json("manifest.json") for run in configs))
-    # Runs of both tasks may be mixed; show the headline metrics of all of them.
+    # Runs of different tasks may be mixed; show the headline metrics of all of them.
     metrics = dict.fromkeys(
         metric["key"] for manifest in manifests for metric in manifest["metrics"]
     )
-    # A run that was resumed with logger=none has no settings there.
-    logger: dict[str, Any] = next(
-        (config["logger"] for config in configs.values() if config["logger"]), {}
-    )
+    # A run that was resumed without logger=wandb has no settings there.
+    settings = ((config.get("logger") or {}).get("wandb") for config in configs.values())
+    wandb: dict[str, Any] = next(filter(None, settings), {})
     return Reviewed(
         tuple(groups),
         tuple(metrics) or _EVERY_METRIC,
-        logger.get("project", "tutelage"),
-        logger.get("entity") or "",
+        wandb.get("project", "tutelage"),
+        wandb.get("entity") or "",
     )
 
 

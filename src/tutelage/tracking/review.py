@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.records import Outcome, Row
-from tutelage.report.markings import marked
+from tutelage.report.panels import panel_of
 from tutelage.runs.read import Run
-from tutelage.tasks.spans import read_spans
 
 AXES = ("round", "samples", "billed_tokens")
 """Axes of a curve: rounds, accepted samples, and billed teacher tokens."""
@@ -94,18 +93,19 @@ def mistakes(run: Run, round: int, most: int) -> list[list[Any]]:
 
 
 def _mistakes(run: Run, round: int, rows: list[Row]) -> Iterator[list[Any]]:
+    plain = panel_of(run.task).plain
     for one in run.feedback_for(round):
         mistake = [
             round,
             one.text,
-            _plain(run, one.target, one.text),
-            _plain(run, one.predicted, one.text),
+            plain(one.text, one.target),
+            plain(one.text, one.predicted),
             one.confidence,
         ]
         # Each mistake gets a few of the texts written for it, or an empty line.
         written = islice(_written_after(run, one, rows), _NEXT_TEXTS)
         found = [
-            [row.text, _plain(run, row.target, row.text), row.accepted, row.reason, why]
+            [row.text, plain(row.text, row.target), row.accepted, row.reason, why]
             for row, why in written
         ]
         yield from ([*mistake, *text] for text in found or [["", "", False, "", ""]])
@@ -117,15 +117,6 @@ def _written_after(run: Run, mistake: Outcome, rows: list[Row]) -> Iterator[tupl
     yield from ((row, "this mistake") for row in rows if mistake.id in row.parents)
     yield from (
         (row, "its class") for row in rows if mistake.id not in row.parents and row.asked in classes
-    )
-
-
-def _plain(run: Run, target: str, text: str) -> str:
-    """Format a target as text; for NER each name with its type."""
-    if not run.is_token_level:
-        return target
-    return "; ".join(
-        f"{piece.text} [{piece.type}]" for piece in marked(text, read_spans(target)) if piece.type
     )
 
 
@@ -186,11 +177,12 @@ def tags(manifest: dict[str, Any]) -> list[str]:
     """Return the run's tags, such as "method:evokd", each of at most 64 characters."""
     # A model may be a path: its last part is the name.
     student = str(manifest["student"]["model"]).rstrip("/").rsplit("/", 1)[-1]
+    selectors = manifest.get("selectors", {})
     parts = {
         "task": manifest["task"],
         "data": manifest["data"]["name"],
         "method": manifest["method"],
-        "selector": manifest.get("selector"),
+        **{stage: option for stage, option in selectors.items() if option != "none"},
         "ablation": manifest["ablation"],
         "student": student,
     }

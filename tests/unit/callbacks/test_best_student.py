@@ -101,7 +101,10 @@ def test_a_killed_run_ends_with_the_same_student(
 
 
 class Dying(Misleading):
-    """Is killed while it writes the texts of round ``at``: the stage before has ended, and no checkpoint knows it."""
+    """Is killed while it generates the texts of round ``at``.
+
+    The stage before has ended, and no checkpoint contains it.
+    """
 
     def __init__(self, at: int) -> None:
         super().__init__(2, 2)

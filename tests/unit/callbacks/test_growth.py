@@ -1,4 +1,4 @@
-"""A run's stages under a real Trainer: they follow one another, rows are trained on, and a kill changes nothing."""
+"""The stages of a run under a real Trainer: their order, their rows, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_stages_follow_one_another_and_rows_are_trained_on(tmp_path: Path, encod
         (13, 2),
         (13, 2),
     ]
-    assert fit.ear.stages[-1] == ("final", 3, (13, 2))
-    assert ("predicting", 1) in fit.ear.phases
+    assert fit.reporter.stages[-1] == ("final", 3, (13, 2))
+    assert ("predicting", 1) in fit.reporter.phases
 
 
 def test_without_final_epochs_the_last_round_ends_it(tmp_path: Path, encoder: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_killed_run_resumes_to_the_same_pool_and_numbers(
 def test_rows_and_lines_after_the_checkpoint_are_taken_back(
     whole: Fit, tmp_path: Path, encoder: Path
 ) -> None:
-    """A kill between the pool's growth and the checkpoint leaves rows that the checkpoint does not know."""
+    """A kill between growth and checkpoint leaves rows missing from the checkpoint."""
     with pytest.raises(Killed):
         run(build(tmp_path / "killed", encoder, ScriptedMethod(2), explode_at=4))
     fit = build(tmp_path / "killed", encoder, ScriptedMethod(2), resume=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers.classification import NAMES, TASK, outcome
-from tests.helpers.fitting import Ear, ScriptedMethod
+from tests.helpers.fitting import RecordingReporter, ScriptedMethod
 
 from tutelage.callbacks.round_logger import RoundLogger
 from tutelage.data.pool import Pool
@@ -24,21 +24,21 @@ START, ROUND, FINAL = (
 )
 
 
-def round_logger(folder: Path) -> tuple[RoundLogger, RunFolder, Ear]:
+def round_logger(folder: Path) -> tuple[RoundLogger, RunFolder, RecordingReporter]:
     run_folder = RunFolder(folder)
     pool = Pool.open(folder / "pool" / "rows.jsonl")
     if not len(pool):
         pool.append(ScriptedMethod(1).first_rows().rows)
-    ear = Ear()
+    reporter = RecordingReporter()
     return (
-        RoundLogger(run_folder, Status(run_folder, "resume me"), TASK, pool, ear),
+        RoundLogger(run_folder, Status(run_folder, "resume me"), TASK, pool, reporter),
         run_folder,
-        ear,
+        reporter,
     )
 
 
 def test_a_stage_s_line(tmp_path: Path) -> None:
-    subject, folder, ear = round_logger(tmp_path)
+    subject, folder, reporter = round_logger(tmp_path)
     subject.spend("training", 1.5)
     subject.spend("training", 0.25)
     dev = subject.close_stage(START, 3, RIGHT, HALF, HALF, 0.7, None)
@@ -53,7 +53,7 @@ def test_a_stage_s_line(tmp_path: Path) -> None:
         3,
         0,
     )
-    assert ear.stages == [("start", 0, (3, 0))]
+    assert reporter.stages == [("start", 0, (3, 0))]
 
 
 def test_before_and_after(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_before_and_after(tmp_path: Path) -> None:
 
 
 def test_seconds_are_by_stage_and_in_all(tmp_path: Path) -> None:
-    subject, folder, ear = round_logger(tmp_path)
+    subject, folder, reporter = round_logger(tmp_path)
     assert subject.measured("testing", lambda: 42) == 42
     subject.close_stage(START, 0, RIGHT, [], HALF, None, None)
     subject.write_growth(Growth(1, (), seconds={"generation": 2.0}))
@@ -80,7 +80,7 @@ def test_seconds_are_by_stage_and_in_all(tmp_path: Path) -> None:
     assert set(first["seconds"]) == {"testing"}
     assert second["seconds"] == {"generation": 2.0}
     assert set(subject.seconds) == {"testing", "generation"}
-    assert ear.phases == [("testing", 0)]
+    assert reporter.phases == [("testing", 0)]
     assert folder.read_json("status.json")["phase"] == "testing"
 
 
@@ -102,7 +102,8 @@ def test_growth_is_written_without_its_rows(tmp_path: Path) -> None:
         )
     )
     assert folder.read_json("growth/round-007.json") == {
-        "round": 7, "analysis": "weak", "prompt": "the prompt", "quota": {"Tool/hard": 3}, "seconds": {"analysis": 0.123},
+        "round": 7, "analysis": "weak", "prompt": "the prompt", "quota": {"Tool/hard": 3},
+        "seconds": {"analysis": 0.123},
         "asked": 9, "answered": 8, "rejected": 2, "failed": 1,
     }  # fmt: skip
 
@@ -126,11 +127,11 @@ def test_a_resumed_ledger_takes_back_later_lines(tmp_path: Path) -> None:
 
 
 def test_a_phase_knows_its_round(tmp_path: Path) -> None:
-    subject, folder, ear = round_logger(tmp_path)
+    subject, folder, reporter = round_logger(tmp_path)
     subject.training(ROUND)
     subject.growing(2)
     subject.phase("analysis", 1)
-    assert ear.phases == [("training", 1), ("analysis", 2)]
+    assert reporter.phases == [("training", 1), ("analysis", 2)]
     assert (folder.read_json("status.json")["phase"], folder.read_json("status.json")["round"]) == (
         "analysis",
         2,

@@ -79,7 +79,8 @@ def test_generated_rows_count_among_those_that_stood_in_a_batch(
 ) -> None:
     fit = made(tmp_path, encoder, Named({"1-0", "1-2", *(f"gold-{shot.id}" for shot in SHOTS)}))
     assert round_logger(fit).shares == {
-        "unique": None, "selections": 4 / 10, "used_of_offered": 2 / 5, "unique_rows": 2, "offered": 5, "pool": 0, "kept": 4, "passed": 10,
+        "unique": None, "selections": 4 / 10, "used_of_offered": 2 / 5, "unique_rows": 2,
+        "offered": 5, "pool": 0, "kept": 4, "passed": 10,
     }  # fmt: skip
     lines = fit.lines("selection.jsonl")
     assert [line["unique_rows"] for line in lines] == sorted(line["unique_rows"] for line in lines)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
 
@@ -125,6 +126,11 @@ def test_a_value_of_the_declared_type_is_taken(value: object, kind: Any) -> None
         (["a", 2], list[str], "group.key (1)=['a', 2] is not text."),
         ({"a": "x"}, dict[str, float], "group.key (a)={'a': 'x'} is not a number."),
         ("a", dict[str, float], "group.key='a' is not a mapping."),
+        ("a", Sequence[str], "group.key='a' is not a list."),
+        (3, Sequence[str], "group.key=3 is not a list."),
+        ("a", tuple[float, float], "group.key='a' is not a list."),
+        ("a", int | OwnType, "group.key='a' is not a whole number."),
+        (3, str | Path, "group.key=3 is not text."),
     ],
 )
 def test_a_value_of_another_type_is_refused_with_what_it_should_be(
@@ -171,10 +177,24 @@ def test_a_value_that_is_none_of_the_allowed_ones_is_refused_with_the_nearest(
     assert refused(lambda: check_value("group.key", value, kind)) == said
 
 
-def test_a_type_of_the_run_s_own_and_a_value_that_is_still_missing_are_left_alone() -> None:
-    check_value("group.key", "anything", Callable[[], int] | OwnType)
-    check_value("group.key", "???", int)
-    check_value("group.key", Component("a.b", {}), int)
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("anything", Callable[[], int] | OwnType),
+        ("anything", OwnType | None),
+        ("a/folder", Path),
+        ("a/folder", Path | int | None),
+        (["a/folder"], Sequence[Path]),
+        ([0.9, 0.95], tuple[float, float]),
+        (["a"], set[str] | None),
+        ("10s", timedelta),
+        ("anything", TypeVar("T")),
+        ("???", int),
+        (Component("a.b", {}), int),
+    ],
+)
+def test_a_type_that_no_yaml_value_has_is_left_to_its_target(value: object, kind: Any) -> None:
+    check_value("group.key", value, kind)
 
 
 def test_a_group_becomes_its_dataclass() -> None:

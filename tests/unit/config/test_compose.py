@@ -64,7 +64,17 @@ def test_a_setting_of_an_earlier_version_is_refused_with_its_new_name(override: 
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize("other", [["resume=true"], ["hydra.run.dir=elsewhere"]])
+@pytest.mark.parametrize(
+    "other",
+    [
+        ["resume=true"],
+        ["resume=outputs/a/b"],
+        ["hydra.run.dir=elsewhere"],
+        ["hydra.job.num=3"],
+        ["sweep.name=mine"],
+        ["logger=wandb", "logger.wandb.online=true"],
+    ],
+)
 def test_where_and_how_a_run_goes_is_no_part_of_its_hash(other: list[str]):
     assert config_hash(compose_config(other).source) == config_hash(compose_config([]).source)
 
@@ -173,12 +183,27 @@ def test_the_method_chooses_and_the_command_line_wins():
 
 
 def test_references_are_resolved_and_hydra_s_own_node_is_left_out():
-    config = compose_config(["name=mine", "sweep.name=${name}-more"])
-    assert config.name == config.source["name"] == "mine"
-    assert config.sweep.name == "mine-more"
+    # Hydra's own node may refer to what exists only inside a job.
+    config = compose_config(
+        ["name=${method.name}-run", "sweep.name=${name}-more", "hydra.job.name=${oc.env:NOT_THERE}"]
+    )
+    assert config.name == config.source["name"] == "evokd-run"
+    assert config.sweep.name == "evokd-run-more"
     assert "hydra" not in config.source
     with pytest.raises(ConfigError, match=r"nothing_there"):
         compose_config(["name=${nothing_there}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"), [(["task=ner"], "genre"), (["data=wikigold"], "cue")]
+)
+def test_a_data_set_of_another_task_is_refused_with_what_belongs_together(
+    overrides: list[str], key: str
+):
+    with pytest.raises(ConfigError) as refused:
+        compose_config(overrides)
+    assert f"The prompt refers to data.{key}, which the data set has not" in str(refused.value)
+    assert "task=ner with a data set of entities (data=wikigold)" in str(refused.value)
 
 
 def test_a_name_of_digits_is_a_name():
@@ -254,6 +279,7 @@ def test_every_key_of_lightning_s_trainer_can_be_set_or_says_why_not():
     from pytorch_lightning import Trainer
 
     known = {*inspect.signature(Trainer.__init__).parameters} - {"self"}
+    assert compose._trainer_keys() == known
     settable = {*compose_config().trainer}
     owned = {*compose.TRAINER_OWNED}
     assert settable | owned == known

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from tutelage.data.growing import GrowingDataModule
 from tutelage.data.pool import Pool
 from tutelage.records import Example, Row
+from tutelage.tasks.protocol import Head
 
 LABELS = ("A", "B", "C")
 WORDS = [f"w{number}" for number in range(40)]
@@ -24,7 +25,10 @@ WORDS = [f"w{number}" for number in range(40)]
 class OneLabelTask:
     """One-hot targets, and the teacher's distribution of rows that have one."""
 
-    is_token_level: bool = False
+    head: Head = "sequence"
+
+    def model_input(self, text: str) -> str:
+        return text
 
     def target_vectors(self, row: Row) -> Sequence[Sequence[float]]:
         return [[float(name == row.target) for name in LABELS]]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.data.folders import Rows, folder, rows
 
-from tutelage.data.dataset import classes_of
 from tutelage.data.sources import load_files
 from tutelage.errors import ConfigError, DataError
+from tutelage.tasks.classification import ClassificationTask
+from tutelage.tasks.label_rows import LabelRowReader
+from tutelage.tasks.registry import TASKS, row_reader
 
 
 def test_shots_are_drawn_from_gold_and_depend_on_the_seed_alone(tmp_path: Path) -> None:
@@ -89,6 +92,25 @@ def test_the_digest_sees_texts_labels_and_gold(tmp_path: Path) -> None:
     assert len(others | {plain}) == 5
 
 
+def test_another_task_reads_rows_with_a_reader_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LowerCase(LabelRowReader):
+        def read(self, *given: Any) -> tuple[str, str | None]:
+            text, label = super().read(*given)
+            return text, label and label.lower()
+
+    class LowerCaseTask(ClassificationTask):
+        row_reader = LowerCase()
+
+    with pytest.raises(DataError, match=r"Unknown task 'lower'.*keeps the name of the task"):
+        load_files(folder(tmp_path), kind="lower")
+    monkeypatch.setitem(TASKS, "lower", LowerCaseTask)
+    data = load_files(folder(tmp_path), kind="lower")
+    assert [label.name for label in data.labels] == ["animal", "handtool"]
+    assert {shot.label for shot in data.shots(1, seed=0)} == {"animal", "handtool"}
+
+
 def test_shots_of_marked_texts_are_k_of_each_type_and_nested(tmp_path: Path) -> None:
     def sentence(number: int) -> dict[str, object]:
         types = (("PER",), ("LOC",), ("PER", "LOC"), ())[number % 4]
@@ -105,6 +127,7 @@ def test_shots_of_marked_texts_are_k_of_each_type_and_nested(tmp_path: Path) -> 
         near_threshold=1.0,
     )
     assert len(data.pool) == 20
+    reader = row_reader(data.kind)
     for seed in range(5):
         before: set[str] = set()
         for k in range(1, 11):
@@ -113,7 +136,7 @@ def test_shots_of_marked_texts_are_k_of_each_type_and_nested(tmp_path: Path) -> 
             assert before <= ids
             assert len(ids) == len(shots) <= 2 * k
             for type in ("PER", "LOC"):
-                assert sum(type in classes_of("ner", shot.label or "[]") for shot in shots) >= k
+                assert sum(type in reader.classes(shot.label or "[]") for shot in shots) >= k
             # A text without entities is a shot of no type.
             assert all(shot.label not in (None, "[]") for shot in shots)
             before = ids

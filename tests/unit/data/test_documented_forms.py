@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.data.raw import Columns
 from tutelage.data.readers import read_split
+from tutelage.tasks.rows import Columns
 
 BLOCKS = re.findall(
     r"^```(jsonl|csv|conll)\n(.*?)^```",

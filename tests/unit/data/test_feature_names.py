@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tutelage.data.feature_names import class_names, named, names_in_parquet
-from tutelage.errors import DataError
+from tutelage.data.feature_names import class_names, names_in_parquet
 
 CLASSES = {"names": ["PER", "LOC"], "_type": "ClassLabel"}
 NUMBER = {"dtype": "int32", "_type": "Value"}
@@ -68,23 +67,3 @@ def test_metadata_without_names(metadata: Any) -> None:
 )
 def test_features_without_names(feature: Any) -> None:
     assert class_names({"label": feature}) == {}
-
-
-def test_numbers_become_names_and_nothing_else_does() -> None:
-    assert [named("a:1", value, ("x", "y")) for value in (0, 1, -1, "y", None, True, 1.0)] == [
-        "x",
-        "y",
-        None,
-        "y",
-        None,
-        True,
-        1.0,
-    ]
-    assert [named("a:1", value, ()) for value in (0, -1)] == [0, -1]
-    for number in (2, -2):
-        with pytest.raises(
-            DataError,
-            match=rf"^a:1: there is no class {number}; the data "
-            rf"set names 2 classes, numbered from 0 \(x, y\)",
-        ):
-            named("a:1", number, ("x", "y"))

@@ -57,7 +57,7 @@ def test_a_batch_holds_what_the_student_needs(pool: Pool) -> None:
     assert sorted(item.id for item in seen) == sorted(row.id for row in pool.rows)
     fresh = next(item for item in seen if item.round == 1)
     assert (fresh.source, fresh.target, fresh.vectors) == ("hard", "A", ((1.0, 0.0, 0.0),))
-    assert (fresh.teacher, fresh.confidence, fresh.off_label, fresh.key, fresh.gold) == (
+    assert (fresh.teacher, fresh.confidence, fresh.off_label, fresh.group, fresh.gold) == (
         ((0.7, 0.2, 0.1),),
         0.7,
         0.25,
@@ -65,7 +65,7 @@ def test_a_batch_holds_what_the_student_needs(pool: Pool) -> None:
         False,
     )
     gold = next(item for item in seen if item.target == "C")
-    assert (gold.teacher, gold.confidence, gold.off_label, gold.key, gold.gold) == (
+    assert (gold.teacher, gold.confidence, gold.off_label, gold.group, gold.gold) == (
         gold.vectors,
         1.0,
         0.0,

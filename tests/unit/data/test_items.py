@@ -13,9 +13,9 @@ from tests.helpers.tiny_student import tiny_tokenizer
 from tests.unit.tasks.test_spans import markings
 
 from tutelage.data.items import Item, ItemEncoder
-from tutelage.data.markings import from_spans
 from tutelage.errors import ConfigError
 from tutelage.records import Label, Row
+from tutelage.tasks.markings import from_spans
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import (
     Span,

@@ -9,6 +9,9 @@ import pytest
 from tutelage.data.labels import label_space, words_of
 from tutelage.errors import ConfigError
 from tutelage.records import Label
+from tutelage.tasks.label_rows import LabelRowReader
+
+READER = LabelRowReader()
 
 
 @pytest.mark.parametrize(
@@ -29,9 +32,12 @@ def test_words_of_a_label_name(name: str, words: str) -> None:
 
 
 def test_labels_keep_the_order_of_the_config() -> None:
-    space = label_space({"b": None, "a": {"description": "the letter a"}}, {"a", "b"}, "train")
+    space = label_space(
+        {"b": None, "a": {"description": "the letter a"}}, {"a", "b"}, "train", READER
+    )
     assert space == (Label("b", "b", "b"), Label("a", "a", "the letter a"))
-    assert [label.name for label in label_space(["b", "a"], {"a", "b"}, "train")] == ["b", "a"]
+    listed = label_space(["b", "a"], {"a", "b"}, "train", READER)
+    assert [label.name for label in listed] == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -48,4 +54,4 @@ def test_labels_keep_the_order_of_the_config() -> None:
 )
 def test_label_settings_that_make_no_sense(settings: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        label_space(settings, {"a", "b"}, "train")
+        label_space(settings, {"a", "b"}, "train", READER)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from tests.unit.data.folders import folder
 
-from tutelage.data.raw import Columns, RawExample, raw_examples
+from tutelage.data.raw import RawExample, raw_examples
 from tutelage.data.sources import load_files
 from tutelage.errors import DataError
+from tutelage.tasks.rows import Columns
 from tutelage.tasks.spans import Span, write_spans
 
 WORDS, TAGS, TEXT, SPANS = ["Anna", "left"], ["B-PER", "O"], "Anna left!", [[0, 4, "PER"]]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.helpers.ner import (
     KNOWN,
+    KNOWN_CONFIDENCE,
     SHOTS,
     SPACE,
-    SURE,
     TYPES,
     knowing,
     marked,
@@ -54,8 +54,8 @@ def failing_on(*mentions: str) -> Any:
 def test_candidates_that_score_as_a_type_are_entities() -> None:
     opinion = opinion_of(Draft("Ada Lovelace and Babbage went to Paris"), knowing())
     assert opinion.entities == (
-        (spans((0, 2, "PER"))[0], pytest.approx(SURE)),
-        (spans((6, 7, "LOC"))[0], pytest.approx(SURE)),
+        (spans((0, 2, "PER"))[0], pytest.approx(KNOWN_CONFIDENCE)),
+        (spans((6, 7, "LOC"))[0], pytest.approx(KNOWN_CONFIDENCE)),
     )
     assert opinion.marked
     assert opinion.mentions == ()
@@ -167,11 +167,13 @@ def test_the_mentions_stay_and_their_type_is_the_selectors_question() -> None:
     opinion = opinion_of(draft, knowing())
     assert opinion.distribution.labels == SPACE
     assert opinion.distribution.top == "O"
-    assert opinion.distribution.confidence == pytest.approx(SURE)
+    assert opinion.distribution.confidence == pytest.approx(KNOWN_CONFIDENCE)
     assert opinion.mentions == draft.mentions
     assert [span for span, _ in opinion.entities] == list(spans((6, 7, "LOC")))
     assert read_spans(opinion.target("PER")) == spans((3, 5, "PER"), (6, 7, "LOC"))
-    assert opinion.entity_confidence("PER") == pytest.approx(((1 - SURE) / 3, SURE), abs=1e-5)
+    assert opinion.entity_confidence("PER") == pytest.approx(
+        ((1 - KNOWN_CONFIDENCE) / 3, KNOWN_CONFIDENCE), abs=1e-5
+    )
 
 
 def test_what_overlaps_a_mention_is_no_entity_however_certain() -> None:

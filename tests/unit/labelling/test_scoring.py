@@ -13,7 +13,7 @@ from tests.helpers.classification import (
     NAMES,
     SHOTS,
     WordTeacher,
-    a_text,
+    make_text,
     obliging,
     prompt_set,
     scored_text,
@@ -133,7 +133,7 @@ def test_the_prompt_shows_the_shots_in_order_and_the_codes() -> None:
 
 
 def test_distributions_come_in_order() -> None:
-    texts = [a_text(name, n) for n, name in enumerate(["Food", "Animal", "Tool", "Food"])]
+    texts = [make_text(name, n) for n, name in enumerate(["Food", "Animal", "Tool", "Food"])]
     heard: list[Reply] = []
     scored = scorer(WordTeacher(obliging)).score(queries(*texts), heard.append)
     assert [one.top for one in scored.distributions if one] == ["Food", "Animal", "Tool", "Food"]
@@ -176,7 +176,7 @@ def test_the_calibrator_sees_the_whole_batch_at_once() -> None:
             return super().transform(logprobs)
 
     scorer(WordTeacher(obliging), calibrator=Watching()).score(
-        queries(*(a_text("Tool", n) for n in range(5)))
+        queries(*(make_text("Tool", n) for n in range(5)))
     )
     assert seen == [(5, 3)]
 
@@ -216,7 +216,7 @@ def test_one_failed_group_fails_its_text_alone() -> None:
 
 
 def test_failures_are_kept_by_place() -> None:
-    texts = [a_text("Food", 1), "broken one", a_text("Tool", 2), "broken two"]
+    texts = [make_text("Food", 1), "broken one", make_text("Tool", 2), "broken two"]
     scored = scorer(WordTeacher(lambda request: failing_on("broken", request))).score(
         queries(*texts)
     )
@@ -264,11 +264,11 @@ def test_temperature_counts_the_gold_that_it_used() -> None:
     assert [scored_text(request.prompt) for request in teacher.asked] == [
         example.text for example in DEV
     ]
-    assert subject.label([Draft(a_text("Tool", 3))]).opinions[0].distribution.top == "Tool"  # type: ignore[union-attr]
+    assert subject.label([Draft(make_text("Tool", 3))]).opinions[0].distribution.top == "Tool"  # type: ignore[union-attr]
 
 
 def test_a_labeller_of_texts_gives_opinions_by_place() -> None:
-    texts = [a_text("Food", 1), "broken one", a_text("Tool", 2)]
+    texts = [make_text("Food", 1), "broken one", make_text("Tool", 2)]
     teacher = WordTeacher(lambda request: failing_on("broken", request))
     subject = TextLabeller(
         teacher, LABELS, PROMPTS, [*SHOTS, Example("unlabelled", "who knows")], NoCalibration()

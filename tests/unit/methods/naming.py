@@ -1,4 +1,4 @@
-"""EvoKD on NER with a teacher of a few names: its method, outcomes of a student, and what it grew."""
+"""EvoKD on NER: a teacher of a few names, the method, student outcomes, and a grown round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tests.helpers.classification import WordTeacher, context, evokd_settings, prompt_set
 from tests.helpers.methods import evokd
 from tests.helpers.ner import TYPES, marked, scored_mention
-from tests.helpers.ner_teacher import WORDS, a_name, type_of
+from tests.helpers.ner_teacher import WORDS, make_name, type_of
 
 from tutelage.labelling.calibration import BatchCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
@@ -36,7 +36,7 @@ LEADS = ["", "He met", "In 1998 ,"]
 
 
 def obliging(request: Request) -> str | list[float]:
-    """Invents and knows the names of tests.helpers.ner_teacher; its sentences have no second name."""
+    """Invents and knows the names of tests.helpers.ner_teacher; one name per sentence."""
     if isinstance(request, ScoreRequest):
         mention = scored_mention(request.prompt)[1]
         said = "place" if mention in MISSED else type_of(mention)
@@ -45,12 +45,15 @@ def obliging(request: Request) -> str | list[float]:
     if request.id == "analysis":
         return " misses places that stand alone.\n"
     if "/" in request.id:
-        return " " + a_name(WORD_OF[request.id.split("/")[0]], rng)
+        return " " + make_name(WORD_OF[request.id.split("/")[0]], rng)
     return " " + " ".join(rng.sample(WORDS, 6))
 
 
 def going_on(*endings: str) -> Any:
-    """An obliging teacher whose sentences end in these ways, one after the other; what stands in braces is the sentence's number."""
+    """An obliging teacher whose sentences take turns with these endings.
+
+    Braces stand for random words.
+    """
     return lambda request: (
         endings[int(request.id) % len(endings)].replace(
             "{}", " ".join(random.Random(request.seed).sample(WORDS, 4))
@@ -61,7 +64,7 @@ def going_on(*endings: str) -> Any:
 
 
 def seen(number: int, name: str, type: str, said: str) -> Outcome:
-    """What a student made of a sentence with one name: ``said`` is the type that it gave, "" for none."""
+    """A student's outcome on a sentence with one name; ``said`` is its type, "" for no entity."""
     text = f"number {number} was {name} of old"
     gold, predicted = (
         marked(text, {name: given} if given else {}).label or "" for given in (type, said)
@@ -108,7 +111,7 @@ def grown(
 
 
 def sentences(teacher: WordTeacher) -> list[tuple[str, str]]:
-    """Kind and opening of every sentence that was asked for."""
+    """TaskSetup and opening of every sentence that was asked for."""
     return [
         (
             "hard" if ", with " in request.prompt else "easy",

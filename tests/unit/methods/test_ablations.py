@@ -100,7 +100,7 @@ def test_no_feedback_is_static_generation(tmp_path: Path) -> None:
 
 def test_no_review_is_the_training_view_alone() -> None:
     path = CONF / "ablation" / "no_review.yaml"
-    assert path.read_text(encoding="utf-8").startswith("# @package method.training\n")
+    assert path.read_text(encoding="utf-8").startswith("# @package training\n")
     assert OmegaConf.load(path) == {"review_every": 0}
 
 

@@ -27,7 +27,7 @@ from tests.unit.methods.naming import (
 )
 
 from tutelage.methods.evokd.method import EvoKD
-from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.methods.generation.mentions import mentions_of
 from tutelage.tasks.spans import Span, read_spans, write_spans
 from tutelage.teacher.base import Request, ScoreRequest
 
@@ -103,7 +103,10 @@ def test_a_wrong_boundary_is_told_as_such_and_never_as_a_confusion_of_a_type_wit
 INVENTS = feedback(
     [*RIGHT, *(seen(n, name, "", "PER") for n in range(3) for name in ("Amber Tide", "Clara Dune"))]
 )
-"""A student that takes words for persons. Clara Dune is one, whom the teacher overlooked: a shot names her."""
+"""A student that takes words for persons.
+
+Clara Dune is one, overlooked by the teacher: a shot names her.
+"""
 
 
 def test_words_that_the_student_took_for_a_name_come_back_as_none(tmp_path: Path) -> None:
@@ -279,21 +282,21 @@ def test_types_are_asked_for_by_their_descriptions(tmp_path: Path) -> None:
 
 
 def test_a_resumed_method_grows_the_same_rows(tmp_path: Path) -> None:
-    def standing(one: EvoKD) -> Any:
-        index = context(
+    def set_up(one: EvoKD) -> Any:
+        method_context = context(
             tmp_path, WordTeacher(obliging), task=TASK, shots=SHOTS, dev=(), held_out=()
         )
-        one.setup(index)
-        return index
+        one.setup(method_context)
+        return method_context
 
     whole, resumed = method(n_init=9), method(n_init=9)
-    index = standing(whole)
-    index.pool.append([*whole.first_rows().rows, *whole.next_rows(WEAK, 1).rows])
+    method_context = set_up(whole)
+    method_context.pool.append([*whole.first_rows().rows, *whole.next_rows(WEAK, 1).rows])
     state = whole.state_dict()
     undisturbed = whole.next_rows(whole.aimed_at(WEAK), 2)
-    standing(resumed)
+    set_up(resumed)
     resumed.load_state_dict(state)
     again = resumed.next_rows(resumed.aimed_at(WEAK), 2)
     assert again.rows == undisturbed.rows
     assert any(row.accepted for row in again.rows)
-    assert {row.id for row in again.rows}.isdisjoint(row.id for row in index.pool.rows)
+    assert {row.id for row in again.rows}.isdisjoint(row.id for row in method_context.pool.rows)

@@ -33,6 +33,6 @@ def test_the_first_rows_are_the_gold_and_there_are_no_others(tmp_path: Path) -> 
 def test_no_gold_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError,
-        match="method=supervised learns from gold labels alone and there are none; give shots=1",
+        match=r"method=supervised learns from gold labels alone, and there are none.*shots=1",
     ):
         GoldOnly("supervised").setup(context(tmp_path, None, shots=()))

@@ -23,7 +23,7 @@ from tests.unit.methods.naming import (
     sentences,
 )
 
-from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.methods.generation.mentions import mentions_of
 from tutelage.teacher.base import Request, ScoreRequest
 
 LINKS = ("and", "of", "was seen with")

@@ -15,15 +15,16 @@ from tests.helpers.classification import (
     NAMES,
     TASK,
     WordTeacher,
-    asked_label,
     context,
     grown,
     make_evokd,
     obliging,
     outcome,
+    requested_label,
 )
 
 from tutelage.callbacks.feedback import FeedbackCollector
+from tutelage.config.build import build_method
 from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
 from tutelage.methods.evokd.method import EvoKD
@@ -66,7 +67,7 @@ def test_the_analysis_shows_the_most_confident_mistakes_and_the_report_of_dev(
 def test_a_round_is_32_texts_and_goes_where_dev_is_weak(tmp_path: Path) -> None:
     method, teacher, growth = grown(tmp_path, SEEN, **settings())
     assert (method.name, method.rounds) == ("pgkd", 10)
-    asked = Counter(asked_label(request.prompt) for request in teacher.generations())
+    asked = Counter(requested_label(request.prompt) for request in teacher.generations())
     assert sum(asked.values()) == len(growth.rows) == 32
     assert asked.most_common(1)[0][0] == "Food"
 
@@ -74,9 +75,9 @@ def test_a_round_is_32_texts_and_goes_where_dev_is_weak(tmp_path: Path) -> None:
 def test_evokd_s_own_scores_are_those_of_the_fresh_rows(tmp_path: Path) -> None:
     _, teacher, _ = grown(tmp_path, SEEN, **settings(scores_from="fresh"))
     assert (
-        Counter(asked_label(request.prompt) for request in teacher.generations()).most_common(1)[0][
-            0
-        ]
+        Counter(requested_label(request.prompt) for request in teacher.generations()).most_common(
+            1
+        )[0][0]
         == "Tool"
     )
     assert f"tool {MIXED.per_class['Tool'].f1:.2f}" in teacher.analyses()[0].prompt
@@ -137,7 +138,7 @@ def test_the_dev_labels_that_steer_count_as_used(override: list[str], used: int)
             return (1,) * k
 
     config = compose_config(["method=pgkd", *override])
-    assert _gold(config, Data(), None)["dev"] == used  # type: ignore[arg-type]
+    assert _gold(config, Data(), build_method(config), None)["dev"] == used  # type: ignore[arg-type]
 
 
 def test_patience_is_five_rounds() -> None:
@@ -152,8 +153,13 @@ def test_a_plan_shows_the_report(tmp_path: Path) -> None:
     assert all(name.lower() in analysis.prompt for name in NAMES)
 
 
-def test_scores_of_nothing_known(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"Unknown method.scores_from 'test'. .*Available: dev, fresh"
-    ):
-        make_evokd(**settings(scores_from="test"))
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.scores_from=test", r"Unknown method.scores_from 'test'. .*Available: dev, fresh"),
+        ("method.init=llmda", r"Unknown method.init 'llmda'. Did you mean 'llm_da'"),
+    ],
+)
+def test_unknown_values_are_refused_at_composition(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose_config(["method=pgkd", override])

@@ -14,7 +14,7 @@ from tests.helpers.classification import (
     LABELS,
     NAMES,
     SHOTS,
-    Heard,
+    RecordedProgress,
     WordTeacher,
     context,
     evokd_settings,
@@ -24,7 +24,7 @@ from tests.helpers.classification import (
 )
 from tests.helpers.methods import evokd
 from tests.helpers.ner import TYPES
-from tests.helpers.ner_teacher import WORDS, a_name
+from tests.helpers.ner_teacher import WORDS, make_name
 
 from tutelage.config.compose import compose_config
 from tutelage.data.training_view import RoundView
@@ -33,7 +33,7 @@ from tutelage.labelling.calibration import NoCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_verify import SpanVerifier
 from tutelage.methods.evokd.method import EvoKD
-from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.methods.generation.mentions import mentions_of
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.tasks.ner import NerTask
 from tutelage.teacher.base import Request
@@ -51,21 +51,23 @@ def zerogen_settings(**changes: Any) -> dict[str, Any]:
     }
 
 
-def standing(folder: Path, teacher: Any, heard: Heard | None = None, **changes: Any) -> EvoKD:
+def set_up(
+    folder: Path, teacher: Any, recorded: RecordedProgress | None = None, **changes: Any
+) -> EvoKD:
     method = make_evokd(**zerogen_settings(**changes))
-    method.setup(context(folder, teacher, heard=heard, shots=()))
+    method.setup(context(folder, teacher, recorded=recorded, shots=()))
     return method
 
 
 def test_every_text_is_written_up_front_from_its_class_alone(tmp_path: Path) -> None:
-    heard, teacher = Heard(), WordTeacher(obliging)
-    growth = standing(tmp_path, teacher, heard).first_rows()
+    recorded, teacher = RecordedProgress(), WordTeacher(obliging)
+    growth = set_up(tmp_path, teacher, recorded).first_rows()
     assert Counter(row.asked for row in growth.rows) == dict.fromkeys(NAMES, 4)
     for row in growth.rows:
         assert (row.source, row.round, row.accepted, row.parents) == ("easy", 0, True, ())
         assert (row.target, row.distribution) == (row.asked, None)
     assert (growth.asked, growth.answered, growth.failed) == (12, 12, 0)
-    assert heard.phases == [("generation", 12)]
+    assert recorded.phases == [("generation", 12)]
     assert teacher.scorings() == teacher.analyses() == []
     said = {f"Examples of {label.description}, each one different:\n1." for label in LABELS}
     assert {request.prompt for request in teacher.asked} == said
@@ -73,26 +75,26 @@ def test_every_text_is_written_up_front_from_its_class_alone(tmp_path: Path) -> 
 
 
 def test_there_is_no_round_after_it_and_the_student_trains_on_all_of_it(tmp_path: Path) -> None:
-    method = standing(tmp_path, WordTeacher(obliging))
+    method = set_up(tmp_path, WordTeacher(obliging))
     assert (method.name, method.rounds) == ("zerogen", 0)
-    index = context(tmp_path / "other", None)
-    index.pool.append(method.first_rows().rows)
+    method_context = context(tmp_path / "other", None)
+    method_context.pool.append(method.first_rows().rows)
     view = RoundView("all", 1, 0, 0, 1, "method=zerogen")
-    assert len(view.rows(index.pool, 0)) == 12
+    assert len(view.rows(method_context.pool, 0)) == 12
 
 
 def test_no_gold_is_used_and_the_manifest_can_say_so() -> None:
-    from tutelage.training import shots_of
+    from tutelage.training import gold_for
 
     class NoData:
         def __getattr__(self, name: str) -> Any:
             raise AssertionError(f"{name} was asked for")
 
-    assert shots_of(compose_config(["method=zerogen", "shots=5"]), NoData()) == ()  # type: ignore[arg-type]
+    assert gold_for(compose_config(["method=zerogen", "shots=5"]), NoData()) == ()  # type: ignore[arg-type]
 
 
 def test_repeats_of_dev_and_of_itself_are_rejected(tmp_path: Path) -> None:
-    growth = standing(tmp_path, WordTeacher(lambda _: " the very same words again")).first_rows()
+    growth = set_up(tmp_path, WordTeacher(lambda _: " the very same words again")).first_rows()
     assert [row.accepted for row in growth.rows] == [True, *[False] * 11]
     assert {row.reason for row in growth.rows[1:]} == {"exact duplicate of pool"}
     assert growth.rejected == 11
@@ -100,7 +102,7 @@ def test_repeats_of_dev_and_of_itself_are_rejected(tmp_path: Path) -> None:
 
 def test_a_plan_counts_the_first_rows(tmp_path: Path) -> None:
     teacher = WordTeacher(obliging)
-    method = standing(tmp_path, teacher)
+    method = set_up(tmp_path, teacher)
     assert {kind: len(some) for kind, some in method.sample_requests(5).items()} == {
         "generation": 5
     }
@@ -123,23 +125,23 @@ def test_first_texts_stand_beside_shots_and_paraphrases_too(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_first": 0}, "starts from labelled shots and shots=0 gives none"),
+        ({"n_first": 0}, "starts from labelled shots, and shots=0 gives none"),
         ({"n_init": 3}, r"method.n_first=1 or more with method.n_init=0"),
         ({"n_first": -1}, r"method.n_first=-1 must be 0 or more"),
     ],
 )
 def test_what_cannot_be_written(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        standing(tmp_path, WordTeacher(obliging), **changes)
+        set_up(tmp_path, WordTeacher(obliging), **changes)
 
 
 def test_a_budget_that_is_spent_before_the_texts_are_there_is_said(tmp_path: Path) -> None:
     spent = BudgetedTeacher(WordTeacher(obliging), 1)
-    method = standing(tmp_path, spent)
+    method = set_up(tmp_path, spent)
     method.first_rows()
     with pytest.raises(
         ConfigError,
-        match=r"budget.tokens is smaller than what the first 12 texts take.*method.n_first",
+        match=r"budget.tokens is smaller than the cost of the first 12 texts.*method.n_first",
     ):
         method.first_rows()
 
@@ -148,7 +150,7 @@ def ner_teacher(request: Request) -> str:
     """A name where one is asked for, else words."""
     rng = random.Random(request.seed)
     if "/" in request.id:
-        return " " + a_name(
+        return " " + make_name(
             {label.name: label.word for label in TYPES}[request.id.split("/")[0]], rng
         )
     return " " + " ".join(rng.sample(WORDS, 6))

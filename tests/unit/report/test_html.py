@@ -67,6 +67,15 @@ def test_the_student_that_dev_chose_is_named(done: Path, tmp_path: Path) -> None
     assert text.count("The run ended with the student after round 2, the best on dev.") == 3
 
 
+def test_the_teacher_s_notes_are_shown(tmp_path: Path) -> None:
+    folder = build_run(tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["teacher"]["notes"] = ["The server returns only 20 tokens."]
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    text = Page(write_report(folder).read_text(encoding="utf-8")).text
+    assert text.count("The server returns only 20 tokens.") == 1
+
+
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
 def test_every_colour_has_a_value_in_every_theme(theme: str) -> None:
     style = (Path(html.__file__).parent / "report.css").read_text(encoding="utf-8")

@@ -65,7 +65,7 @@ def test_the_island_holds_them_as_it_holds_those_fed_back(tmp_path: Path, build:
     assert [one["confidence"] for one in data["test"]] == sorted(
         (one["confidence"] for one in data["test"]), reverse=True
     )
-    if made.is_token_level:
+    if made.task.is_token_level:
         assert all(one["faults"] for one in data["test"])
 
 

@@ -42,7 +42,7 @@ def refused(folder: Path, *, written: bool = True) -> Path:
     metrics = teacher_metrics(run.task, run.teacher)
     raw = (
         None
-        if run.is_token_level
+        if run.task.is_token_level
         else teacher_metrics(run.task, run.teacher, raw=True)[run.headline_metrics[0].key]
     )
     quoted = {metric.key: metrics[metric.key] for metric in run.headline_metrics}
@@ -134,7 +134,7 @@ def test_the_reliability_is_of_what_was_answered(tmp_path: Path, build: Any) -> 
     title = next(
         title for axes in figure.axes if (title := axes.get_title("left")).startswith("Reliability")
     )
-    assert run.is_token_level or title == "Reliability (60 answered test texts, 15 bins)"
+    assert run.task.is_token_level or title == "Reliability (60 answered test texts, 15 bins)"
     silent = dataclasses.replace(run, teacher=tuple(one for one in run.teacher if one.error))
     assert teacher_reliability(silent) is None
 

@@ -73,7 +73,10 @@ SMALL: dict[str, Any] = {
 
 
 def claims_file(folder: Path, index: str = "", value: Any = None) -> Path:
-    """The small file with ``value`` at ``index``, a path of keys and numbers with slashes; a value of None removes what is there."""
+    """Writes the small file with ``value`` at ``index``, a path like mine/claims/0/kind.
+
+    A value of None removes the entry.
+    """
     found: Any = copy.deepcopy(SMALL)
     node, keys = found, [int(key) if key.isdigit() else key for key in index.split("/")]
     for key in keys[:-1]:

@@ -1,4 +1,4 @@
-"""What ``tutelage reproduce`` says without a run; with runs: tests/integration/test_reproduce.py."""
+"""``tutelage reproduce`` without any run; with runs: tests/integration/test_reproduce.py."""
 
 from __future__ import annotations
 
@@ -48,6 +48,41 @@ def test_a_dry_run_prints_commands_and_what_they_take(tutelage: Command, workpla
     assert not (workplace / "multirun_sweeps").exists()
 
 
+def test_a_table_limits_the_claims_and_only_narrows_it_further(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims = claims_file(workplace)
+    planned = {}
+    for table, only in (("main", []), ("ablations", []), ("main", ["more", "little"]), (None, [])):
+        assert reproduce("mine", "cpu", only, table=table, dry_run=True, claims=claims) == 0
+        planned[table, *only] = capsys.readouterr().out.splitlines()[-1]
+    assert planned == {
+        ("main",): "mine at cpu scale: 8 runs of 2 arms on a, b, about 16 min on two quiet cores",
+        ("ablations",): "mine at cpu scale: 2 runs of 1 arm on a, about 4 min on two quiet cores",
+        ("main", "more", "little"): planned["main",],
+        (None,): planned["main",],
+    }
+    with pytest.raises(ConfigError, match=r"Unknown table 'man'\. Did you mean 'main'\?"):
+        reproduce("mine", "cpu", table="man", claims=claims)
+    with pytest.raises(
+        ConfigError, match="--only little names no claim of --table main, which has more"
+    ):
+        reproduce("mine", "cpu", ["little"], table="main", claims=claims)
+
+
+def test_claims_of_another_table_are_not_judged(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "hardware", lambda: {"gpu": None})
+    assert reproduce("mine", "full", table="ablations", claims=claims_file(workplace)) == 0
+    (folder,) = (workplace / "multirun_sweeps" / "reproduce-mine-full").iterdir()
+    listed = json.loads((folder / "verdicts.json").read_text())["claims"]
+    assert {one["id"]: one["why"] for one in listed} == {
+        "more": "not chosen by --table or --only",
+        "little": "nobody told how",
+    }
+
+
 def test_what_this_machine_cannot_do_is_not_run_and_says_why(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,9 +111,10 @@ def test_a_run_that_does_not_compose_ends_it_before_the_first(workplace: Path) -
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("ablation=none", "On a the arms base and less come to the same configuration"),
-        ("seed=4", "the seeds and the sweep are those of the claims"),
-        ("sweep.reuse=false", "the seeds and the sweep are those of the claims"),
+        ("ablation=none", "On a the arms base and less have the same configuration"),
+        ("seed=4", "the claims set the seeds, the experiments and the sweep themselves"),
+        ("sweep.reuse=false", "the claims set the seeds, the experiments and the sweep themselves"),
+        ("experiment=evokd_paper", "the claims set the seeds, the experiments and the sweep"),
         ("+teacher.api_key=abc", "looks like a secret"),
     ],
 )

@@ -33,7 +33,7 @@ def test_the_newest_verdicts_are_drawn(tmp_path: Path) -> None:
 
 def test_what_cannot_be_drawn_is_told(tmp_path: Path) -> None:
     with pytest.raises(
-        RunError, match=r"has no verdicts.json. Do `tutelage reproduce evokd` first"
+        RunError, match=r"has no verdicts.json. Run `tutelage reproduce evokd` first"
     ):
         draw_table("evokd", "main", tmp_path)
     record(tmp_path / "1", "static")

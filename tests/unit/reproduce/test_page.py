@@ -82,9 +82,9 @@ def test_the_page_says_everything_and_runs_nothing(written: tuple[Path, str]) ->
         "It takes <b>little</b>.",
         "-20.0",
         "not shown either way",
-        "base less less: above 0 points",
+        "base minus less: above 0 points",
         "What we had to choose: all of it.",
-        "overrides that are not its claim's: method.top_p=0.5",
+        "further overrides, beyond those of its claim: method.top_p=0.5",
         "full text was not at hand",
         "tutelage reproduce mine --scale cpu --only more --set method.top_p=0.5",
     ):

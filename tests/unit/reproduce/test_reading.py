@@ -25,9 +25,9 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         ("base", "less"),
     )
     assert (little.low, little.high, little.better) == (-math.inf, 0.25, (Side("base", "share"),))
-    assert more.expected == "base less less: above 0 points"
+    assert more.expected == "base minus less: above 0 points"
     assert little.expected == "base:share: below 25.0 %"
-    # What an arm is like comes before its own, and each scale has its own words.
+    # What an arm is like comes before its own, and each scale has its own overrides.
     assert paper.arms["less"].overrides == {
         "cpu": ("method=evokd", "method.rounds=2", "ablation=no_easy", "shots=2"),
         "full": ("method=evokd", "method.rounds=9", "ablation=no_easy"),
@@ -44,8 +44,8 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
     [
         ("mine/title", None, "mine lacks title."),
         ("mine/titel", "x", "mine: Unknown key 'titel'. Did you mean 'title'?"),
-        ("mine/claims", {}, "mine.claims is {}; it has to be a list."),
-        ("mine/scales", [], "mine.scales is []; it has to be a mapping."),
+        ("mine/claims", {}, "mine.claims is {}; it must be a list."),
+        ("mine/scales", [], "mine.scales is []; it must be a mapping."),
         (
             "mine/scales/cpu/seeds",
             ["one"],
@@ -55,10 +55,10 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         (
             "mine/scales/cpu/minutes",
             "few",
-            "mine.scales.cpu.minutes is 'few'; it has to be a number.",
+            "mine.scales.cpu.minutes is 'few'; it must be a finite number.",
         ),
         (
-            "mine/scales/cpu/words",
+            "mine/scales/cpu/overrides",
             ["shots"],
             "mine.scales.cpu.overrides has 'shots', which is no override",
         ),
@@ -67,7 +67,7 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
             "bas",
             "mine.arms.less.like: Unknown arm 'bas'. Did you mean 'base'?",
         ),
-        ("mine/arms/base/like", "less", "(An arm is like one that stands above it.)"),
+        ("mine/arms/base/like", "less", "(It must be an arm further up.)"),
         ("mine/arms/less/cpuu", [], "mine.arms.less: Unknown key 'cpuu'. Did you mean 'cpu'?"),
         ("mine/claims/1/id", "more", "mine.claims: two claims have the id 'more'."),
         ("mine/claims/0/kind", "gab", "claim more: Unknown kind 'gab'. Did you mean 'gap'?"),
@@ -86,7 +86,11 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         ("mine/claims/1/times", 2, "claim little: a value has no times; remove it."),
         ("mine/claims/1/at_most", None, "claim little is a value without a band"),
         ("mine/claims/1/at_least", 0.3, "claim little: at_least=0.3 is not below at_most=0.25."),
-        ("mine/claims/1/at_most", True, "claim little: at_most is True; it has to be a number."),
+        (
+            "mine/claims/1/at_most",
+            True,
+            "claim little: at_most is True; it must be a finite number.",
+        ),
         ("mine/claims/0/sets", {"cpu": ["c"], "full": ["a"]}, "claim more: Unknown data set 'c'."),
         (
             "mine/claims/0/sets",
@@ -96,14 +100,14 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         (
             "mine/claims/1/skipped",
             None,
-            "claim little: give data sets for scale full under sets, or under skipped why there are none",
+            "claim little: give either data sets for scale full under sets, or a reason for none",
         ),
         (
             "mine/claims/1/skipped",
             {"full": "it takes 10", "000 tokens": None},
             "claim little: Unknown scale '000 tokens'.",
         ),
-        ("mine/claims/0/skipped", {"cpu": "no"}, "claim more: give data sets for scale cpu"),
+        ("mine/claims/0/skipped", {"cpu": "no"}, "claim more: give either data sets for scale cpu"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(

@@ -19,7 +19,13 @@ def test_each_run_is_planned_once_and_the_last_word_on_a_key_counts(tmp_path: Pa
         for data, arm in (("a", "base"), ("a", "less"), ("b", "base"), ("b", "less"))
         for seed in (1, 2)
     ]
-    assert runs[0].overrides == ("shots=1", "data=snips", "method=evokd", "method.rounds=2", "seed=1")
+    assert runs[0].overrides == (
+        "shots=1",
+        "data=snips",
+        "method=evokd",
+        "method.rounds=2",
+        "seed=1",
+    )
     assert runs[2].overrides == (
         "shots=2",
         "data=snips",
@@ -36,13 +42,21 @@ def test_each_run_is_planned_once_and_the_last_word_on_a_key_counts(tmp_path: Pa
     assert runs_of(paper, paper.scale("full"), paper.claims[1:]) == ()
 
 
+def test_an_override_may_name_the_data_set_of_its_run(tmp_path: Path) -> None:
+    file = claims_file(tmp_path, "mine/arms/base/overrides", ["method=evokd", "name=on_{data}"])
+    (paper,) = read_papers(file).values()
+    runs = runs_of(paper, paper.scale("cpu"), paper.claims)
+    assert {run.data for run in runs} == {"a", "b"}
+    assert all(f"name=on_{run.data}" in run.overrides for run in runs)
+
+
 def test_a_command_is_the_multirun_of_the_same_runs(tmp_path: Path) -> None:
     (paper,) = read_papers(claims_file(tmp_path)).values()
     lines = commands(paper, paper.scale("cpu"), paper.claims)
     assert len(lines) == 4
     assert (
-        lines[0]
-        == "tutelage train -m shots=1 data=snips method=evokd method.rounds=2 seed=1,2 sweep.name=reproduce-mine-cpu"
+        lines[0] == "tutelage train -m shots=1 data=snips method=evokd method.rounds=2 seed=1,2 "
+        "sweep.name=reproduce-mine-cpu"
     )
     assert (
         check_command(paper, paper.scale("cpu"), paper.claims)

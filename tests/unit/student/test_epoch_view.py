@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.helpers.classification import NAMES, a_text
+from tests.helpers.classification import NAMES, make_text
 from tests.helpers.classification import TASK as TOPICS
 from tests.helpers.ner import TYPES, marked
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
@@ -66,12 +66,11 @@ class Sight:
         needs: set[str],
         items: Sequence[Item] | None = None,
         at_once: int = 64,
-        blank: Sequence[int] = (2, 3),
+        **changes: Any,
     ) -> EpochView:
         given = self.items if items is None else items
-        return epoch_view(
-            self.module, given, self.encoder.collate, needs=needs, blank=blank, at_once=at_once
-        )
+        settings = {"needs": needs, "blank": self.encoder.blank, "at_once": at_once, **changes}
+        return epoch_view(self.module, given, self.encoder.collate, **settings)
 
     def alone(self, item: Item) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Logits [N, C], targets [N, C] and hidden states [N, D] of one item, in its own batch."""
@@ -97,7 +96,7 @@ def topics(encoder: Path, pooling: str = "mean", count: int = 7) -> Sight:
     rows = []
     for number in range(count):
         name = NAMES[number % 3]
-        text = " ".join([a_text(name, number), "tide " * (5 * number % 7)]).strip()
+        text = " ".join([make_text(name, number), "tide " * (5 * number % 7)]).strip()
         opinion = None if number == 0 else LabelDistribution(NAMES, (0.5, 0.3, 0.2), 0.1)
         rows.append(
             Row(
@@ -164,7 +163,7 @@ def test_the_teacher_s_side_is_the_items(encoder: Path) -> None:
     assert view.classes == 3
     words = tags(encoder)
     view = words.view({"epoch"})
-    assert view.groups.tolist() == [item.key for item in words.items]
+    assert view.groups.tolist() == [item.group for item in words.items]
     assert view.confidence.tolist() == pytest.approx([item.confidence for item in words.items])
     assert view.least_confidence.tolist() == [item.least_confidence for item in words.items]
     assert view.classes == 4
@@ -236,7 +235,8 @@ def test_the_prior_of_a_text_is_what_the_student_says_of_an_empty_one(encoder: P
 
 def test_the_prior_of_words_is_the_student_s_mean_over_the_epoch(encoder: Path) -> None:
     sight = tags(encoder)
-    view = sight.view(EVERYTHING, blank=(), at_once=2)
+    assert sight.encoder.blank is None
+    view = sight.view(EVERYTHING, at_once=2)
     assert view.prior_losses is not None
     units = [sight.alone(item) for item in sight.items]
     mean = torch.cat([logits.softmax(dim=-1) for logits, _, _ in units]).mean(dim=0)

@@ -344,7 +344,7 @@ def test_a_refilled_batch_costs_no_pass_over_what_is_left_out_unless_the_selecto
 def test_a_stage_ends_when_its_updates_are_made(tmp_path: Path, encoder: Path) -> None:
     fit = run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(50, 50, 50, 0, False, 5, 7, 4)))
     assert fit.module.updates == 5 + 7 + 4
-    assert [(stage, round) for stage, round, _ in fit.ear.stages] == [
+    assert [(stage, round) for stage, round, _ in fit.reporter.stages] == [
         ("start", 0),
         ("round", 1),
         ("final", 2),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from skactiveml.pool import average_kl_divergence
-from tests.helpers.classification import NAMES, TASK, WORDS, a_text
+from tests.helpers.classification import NAMES, TASK, WORDS, make_text
 from tests.helpers.ner import TYPES
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
@@ -27,7 +27,7 @@ from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import first_pieces
 
-TEXTS = [a_text(name, n) + " amber" * (n % 5) for n in range(9) for name in NAMES]
+TEXTS = [make_text(name, n) + " amber" * (n % 5) for n in range(9) for name in NAMES]
 SENTENCES = [" ".join(WORDS[n : n + 1 + n % 6]) for n in range(15)]
 TAGS = NerTask(TYPES)
 LENGTH = 24
@@ -159,7 +159,7 @@ def test_one_pass_gives_everything_and_the_bar_moves(classifier: StudentModule) 
     told: list[tuple[str, int, int]] = []
     forwards: list[int] = []
     handle = classifier.network.base_model.register_forward_hook(lambda *_: forwards.append(1))
-    known = [a_text(name, 500) for name in NAMES]
+    known = [make_text(name, 500) for name in NAMES]
     view = sight(
         classifier,
         TEXTS,
@@ -282,7 +282,7 @@ def test_disagreement_is_the_divergence_of_the_passes_as_a_committee(
         )
     )
     # Texts of equal length, so that batches keep their order.
-    texts = [a_text(name, 1000 + n) for n in range(4) for name in NAMES]
+    texts = [make_text(name, 1000 + n) for n in range(4) for name in NAMES]
     found = sight(classifier, texts, batch_size=len(texts)).disagreement(5)
     handle.remove()
     assert len(members) == 5

@@ -35,8 +35,10 @@ def shown(task: Task, items: list[Item], outputs: Any) -> Step:
     return onlooker.seen
 
 
-def item(key: int, indices: tuple[int, ...] = ()) -> Item:
-    return Item("1", "text", "target", "pool", 0, (0,), ((1.0,),), (1.0,), indices=indices, key=key)
+def item(group: int, indices: tuple[int, ...] = (0,)) -> Item:
+    return Item(
+        "1", "text", "target", "pool", 0, (0,), ((1.0,),), (1.0,), indices=indices, group=group
+    )
 
 
 def test_the_student_s_class_of_a_text_is_its_most_probable_one() -> None:

@@ -17,10 +17,11 @@ from tutelage.predict import predict
 from tutelage.records import Row
 from tutelage.selectors.row_selection import EveryRow
 from tutelage.student.checkpoint import (
+    head_of,
     load_student,
     load_tokenizer,
+    new_network,
     new_tagger,
-    reads_words,
     save_student,
 )
 from tutelage.student.losses.protocol import Targets, UnitLoss
@@ -198,7 +199,7 @@ def test_the_folder_is_a_plain_token_classification_model(learnt: Fit, saved: Pa
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
     config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
-    assert reads_words(config)
+    assert head_of(config) == "token"
     assert config["architectures"] == ["BertForTokenClassification"]
     assert "auto_map" not in config
     assert not list(saved.glob("*.py"))
@@ -231,10 +232,18 @@ def test_the_folder_is_a_plain_token_classification_model(learnt: Fit, saved: Pa
 
 def test_tags_are_constrained_as_the_run_s_were(encoder: Path) -> None:
     """A head predicting I-PER for every word, with which no entity may begin."""
-    tokenizer = load_tokenizer(str(encoder), by_word=True)
+    tokenizer = load_tokenizer(str(encoder), head="token")
     found = {}
     for constrained in (True, False):
-        network = new_tagger(str(encoder), TASK.outputs, constrained=constrained).eval()
+        task = NerTask(TASK.labels, constrained=constrained)
+        network = new_network(
+            task.head,
+            str(encoder),
+            task.outputs,
+            pooling="mean",
+            head_dropout=0.0,
+            saved=task.student_settings,
+        ).eval()
         with torch.no_grad():
             network.classifier.weight.zero_()
             network.classifier.bias.copy_(

@@ -1,4 +1,4 @@
-"""Stands in for ``python -m tutelage.cli train …``: leaves a run's files, and ends as the word ``method.end=…`` says."""
+"""Replaces ``python -m tutelage.cli train …``: writes a run's files, ends by ``method.end=…``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 FAKE = Path(__file__)
 
 
-def main(words: list[str]) -> int:
+def main(overrides: list[str]) -> int:
     """Do as told."""
-    values = dict(word.partition("=")[::2] for word in words)
+    values = dict(override.partition("=")[::2] for override in overrides)
     folder = Path((values.get("hydra.run.dir") or values["resume"]).strip("'"))
     end = values.get("method.end", "done")
     if end == "mute":
         print("a line")
         return 1
-    (folder / "words.json").write_text(json.dumps(words))
+    (folder / "overrides.json").write_text(json.dumps(overrides))
     status = {
         "state": "running",
         "started": "1",

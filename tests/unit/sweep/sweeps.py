@@ -18,18 +18,18 @@ def build_sweep(
     data: Sequence[str] = ("snips",),
     tokens: int = 200,
 ) -> Path:
-    """A sweep's folder: for each data set the scores of each arm by seed; None is a job that failed."""
+    """A sweep's folder with the scores of each arm by seed, per data set; None is a failed job."""
     sweep = SweepFolder(base / "mine" / "2026-01-01_00-00-00")
     number = 0
     for name in data:
         for arm, scores in arms.items():
             for seed, score in enumerate(scores, 1):
-                words = (f"data={name}", f"method={arm}", "budget.tokens=200", f"seed={seed}")
+                overrides = (f"data={name}", f"method={arm}", "budget.tokens=200", f"seed={seed}")
                 failed = score is None
                 sweep.write(
                     JobRecord(
                         number,
-                        words,
+                        overrides,
                         "h",
                         str(number),
                         "failed" if failed else "done",
@@ -72,7 +72,11 @@ def _write_run(folder: Path, data: str, arm: str, seed: int, score: float, token
 def give_shares(
     run: Path, unique: float, selections: float, used: Sequence[int | None] = ()
 ) -> None:
-    """Let a run draw from a pool of 50; ``used``: a line of selection.jsonl for each of its three rounds, with so many rows used so far."""
+    """Makes a run draw from a pool of 50.
+
+    Args:
+        used: Rows used so far, per line of selection.jsonl; one line for each of the three rounds.
+    """
     result = json.loads((run / "result.json").read_text())
     result["share_of_data"] = {"unique": unique, "selections": selections, "pool": 50}
     (run / "result.json").write_text(json.dumps(result))

@@ -21,8 +21,8 @@ def title(job: JobRecord) -> str:
 
 
 def job(number: int, state: str = "done", **more: object) -> JobRecord:
-    words = ("method=evokd", f"seed={number}", "ablation=no_feedback")
-    return JobRecord(number, words, "h", str(number), state, **more)  # type: ignore[arg-type]
+    overrides = ("method=evokd", f"seed={number}", "ablation=no_feedback")
+    return JobRecord(number, overrides, "h", str(number), state, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_line_for_each_job_that_ended_with_what_tells_it_from_the_others(
     assert lines[0] == "✓ job 0  seed=0  ablation=no_feedback   accuracy 0.812   4 min 0 s"
     assert lines[1] == "✗ job 1  seed=1  ablation=no_feedback   30.0 s"
     assert lines[2:4] == ["  it went wrong", f"  see {folder.path / '1' / 'console.log'}"]
-    assert "left out: a job before it failed" in lines[4]
+    assert "left out: an earlier job failed" in lines[4]
     assert lines[5].endswith("accuracy 0.500   done before")
     assert len(lines) == 6
 

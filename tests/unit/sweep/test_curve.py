@@ -24,12 +24,12 @@ def shares(
 @pytest.mark.parametrize(
     ("unique", "used", "expected"),
     [
-        # 0, 10 and 20 accepted rows: of the data set's 100 texts where the method draws from no pool, else of the 50 that it draws from.
+        # 0, 10 and 20 accepted rows: of the data set's 100 texts, or of the 50 in its pool.
         (None, (), [0.0, 0.1, 0.2]),
         (0.4, (), [0.0, 0.2, 0.4]),
-        # A stage ended before it came to every row.
+        # A stage ended before it had used every row.
         (0.15, (), [0.0, 0.15, 0.15]),
-        # A selector chose: what it has kept so far, and nothing where the file, of an older version, does not tell.
+        # A selector chose: the rows kept so far; unknown in files of an older version.
         (0.2, (2, 5, 10), [0.04, 0.1, 0.2]),
         (0.2, (None, None, None), [None, None, 0.2]),
     ],

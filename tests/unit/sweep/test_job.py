@@ -9,13 +9,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from tests.unit.sweep.fake_train import FAKE
 
+from tutelage.config.compose import compose_config
+from tutelage.config.schema import RunConfig
 from tutelage.runs.manifest import config_hash
 from tutelage.sweep.job import do_job
 from tutelage.sweep.record import JobRecord, SweepFolder
@@ -29,6 +32,11 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tutelage.sweep.job.sys.executable", str(script))
 
 
+@cache
+def configured() -> RunConfig:
+    return compose_config(["sweep.reuse=true", "sweep.fail_fast=false", "sweep.metric=null"])
+
+
 class Sweep:
     """A sweep's folder of some time, whose jobs are told how to end."""
 
@@ -39,14 +47,9 @@ class Sweep:
     def do(
         self, number: int, seed: int = 1, end: str = "done", presses: int = 1, **settings: Any
     ) -> JobRecord:
-        config = OmegaConf.create(
-            {
-                "seed": seed,
-                "sweep": {"reuse": True, "fail_fast": False, "metric": None, **settings},
-                "method": {"training": {}},
-            }
-        )
-        self.monkeypatch.setenv("FAKE_HASH", config_hash(config))
+        config = configured().with_seed(seed)
+        config = replace(config, sweep=replace(config.sweep, **settings))
+        self.monkeypatch.setenv("FAKE_HASH", config_hash(config.source))
         # As Hydra does before it calls its task.
         (self.folder.path / str(number)).mkdir(parents=True, exist_ok=True)
         return do_job(
@@ -73,8 +76,8 @@ def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     return Sweep(tmp_path, "2", monkeypatch)
 
 
-def words_of(run: Path) -> list[str]:
-    found: list[str] = json.loads((run / "words.json").read_text())
+def overrides_of(run: Path) -> list[str]:
+    found: list[str] = json.loads((run / "overrides.json").read_text())
     return found
 
 
@@ -89,7 +92,7 @@ def test_a_job_is_a_run_in_a_process_of_its_own(first: Sweep) -> None:
     )
     run = first.folder.run_of(record)
     assert run == first.folder.path / "3"
-    assert words_of(run) == ["seed=4", "method.end=done", f"hydra.run.dir='{run}'"]
+    assert overrides_of(run) == ["seed=4", "method.end=done", f"hydra.run.dir='{run}'"]
     assert (run / "console.log").read_text() == "a line\n"
     assert first.folder.jobs() == (record,)
     assert record.ended >= record.began > 0
@@ -118,7 +121,7 @@ def test_what_is_done_is_found_and_what_was_killed_goes_on(first: Sweep, second:
     again = second.do(0, seed=2, end="killed")
     assert (again.state, again.found) == ("done", "unfinished")
     assert second.folder.run_of(again).resolve() == first.folder.run_of(killed)
-    assert words_of(second.folder.run_of(again))[-1].startswith("resume=")
+    assert overrides_of(second.folder.run_of(again))[-1].startswith("resume=")
     found = second.do(1, seed=1)
     assert (found.state, found.found, found.score, found.tokens) == (
         "done",
@@ -148,7 +151,7 @@ def test_a_job_that_finds_its_own_folder_goes_on_with_it(first: Sweep) -> None:
     assert first.do(0, end="killed").state == "failed"
     again = first.do(0, end="killed")
     assert (again.state, again.found) == ("done", "unfinished")
-    assert words_of(first.folder.path / "0")[-1].startswith("resume=")
+    assert overrides_of(first.folder.path / "0")[-1].startswith("resume=")
     assert first.do(0).found == "done"
 
 
@@ -158,7 +161,7 @@ def test_a_run_of_another_configuration_is_no_job_of_this_sweep(
     monkeypatch.setattr("tutelage.sweep.job.config_hash", lambda config: "another")
     record = first.do(0)
     assert (record.state, record.code) == ("failed", 2)
-    assert "another configuration than the sweep's" in record.error
+    assert "another configuration than the sweep's job" in record.error
 
 
 def test_an_old_reason_is_not_told_again(first: Sweep, second: Sweep) -> None:
@@ -179,7 +182,7 @@ def test_fail_fast_leaves_out_what_comes_after_a_failure(first: Sweep) -> None:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """SIGINT is heard, also where a shell that started the tests in the background has it ignored."""
+    """Hears SIGINT even if a shell started the tests in the background and ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

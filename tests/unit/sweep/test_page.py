@@ -31,7 +31,7 @@ def test_arms_are_configurations_without_their_seed_and_their_data(tmp_path: Pat
     }
 
 
-def test_the_arm_that_every_choice_leaves_as_it_is_has_its_method_s_name_and_folders_of_own_data_their_own(
+def test_an_arm_of_defaults_has_its_method_s_name_and_folders_of_own_data_have_theirs(
     tmp_path: Path,
 ) -> None:
     folder = build_sweep(tmp_path, {"none": (0.5, 0.6), "no_easy": (0.4, 0.5)}, ("a", "b"))
@@ -49,18 +49,19 @@ def test_what_is_missing_failed_or_unequal_is_said(tmp_path: Path) -> None:
     results = results_of(tmp_path / "a", ARMS)
     assert results.notes == (
         "Job 5 failed (evokd): <b>it</b> went wrong",
-        "Without seed 3: evokd on snips. Pairs are of the seeds that both have, means of all.",
+        "Without seed 3: evokd on snips. Comparisons use the seeds of both arms, "
+        "means use all seeds.",
     )
     folder = build_sweep(tmp_path / "b", {"one": (0.5,)})
     build_sweep(tmp_path / "c", {"one": (0.5,), "two": (0.6,)}, tokens=150)
     assert read_sweep(folder).notes == ()
     SweepFolder(folder).expect(5)
     (note,) = read_sweep(folder).notes
-    assert note.endswith("of 5 jobs were never begun; the same command does them.")
+    assert note.endswith("of 5 jobs were never started; the same command does them.")
     path = next((tmp_path / "c").glob("*/*/1/result.json"))
     path.write_text(path.read_text().replace("150", "300"))
     assert read_sweep(tmp_path / "c" / "mine").notes == (
-        "Budgets on snips differ: one billed 150 tokens a run, two 300.",
+        "Budgets on snips differ: one billed 150 tokens per run, two 300.",
     )
     build_sweep(tmp_path / "d", {"one": (0.5,), "two": (0.6,)}, ("snips", "trec6"))
     (tmp_path / "d" / "mine" / "2026-01-01_00-00-00" / "jobs" / "003.json").unlink()
@@ -82,7 +83,7 @@ def test_the_report_is_one_page_with_figures_and_tables(tmp_path: Path) -> None:
         "Holm",
         "Friedman",
         "Nemenyi",
-        "first stood at the target, accuracy on dev",
+        "first reached the target, accuracy on dev",
     ):
         assert word in page.text, word
     assert not [
@@ -119,7 +120,7 @@ def test_another_metric_on_request(tmp_path: Path) -> None:
         .splitlines()[0]
         .startswith("data,arm,runs,macro_f1_mean")
     )
-    with pytest.raises(RunError, match="quote accuracy, macro_f1 and not f1_strict"):
+    with pytest.raises(RunError, match="have accuracy, macro_f1, not f1_strict"):
         read_sweep(folder, "f1_strict")
 
 
@@ -157,7 +158,7 @@ def test_both_shares_stand_beside_the_tokens_and_an_arm_of_one_point_is_drawn(
 
 
 def test_a_folder_without_jobs_or_without_any_done_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"is no sweep's folder \(it has no jobs/\)"):
+    with pytest.raises(RunError, match=r"is no folder of a sweep \(it has no jobs/\)"):
         read_sweep(tmp_path)
     folder = build_sweep(tmp_path, {"a": (None, None)})
     with pytest.raises(

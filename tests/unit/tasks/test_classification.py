@@ -31,6 +31,13 @@ def test_the_label_space_keeps_its_order() -> None:
     assert [TASK.label_index(name) for name in NAMES] == [0, 1, 2]
 
 
+def test_the_student_reads_texts_and_any_string_may_be_a_label() -> None:
+    assert TASK.model_input("a text") == "a text"
+    assert TASK.student_settings == {}
+    TASK.check_target("[")
+    assert TASK.confusions(outcome("Tool", "Food")) == (("Tool", "Food"),)
+
+
 def test_an_unknown_label_names_the_nearest() -> None:
     with pytest.raises(
         DataError,

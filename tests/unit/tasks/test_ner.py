@@ -52,6 +52,34 @@ def test_the_student_s_outputs_are_tags() -> None:
     assert (TASK.name, TASK.is_token_level, TASK.monitor) == ("ner", True, "f1_strict")
 
 
+def test_the_student_reads_words_and_saves_how_it_decodes() -> None:
+    assert TASK.model_input(TEXT) == TEXT.split(" ")
+    assert (TASK.student_settings, FREE.student_settings) == (
+        {"constrained_tags": True},
+        {"constrained_tags": False},
+    )
+
+
+def test_a_target_is_a_list_of_spans() -> None:
+    TASK.check_target(GOLD)
+    TASK.check_target(TASK.empty_target)
+    with pytest.raises(ValueError, match="Expecting value"):
+        TASK.check_target("PER")
+    with pytest.raises(TypeError):
+        TASK.check_target("7")
+
+
+def test_confusions_are_by_type_with_nothing_on_one_side_of_a_missed_entity() -> None:
+    predicted = write_spans([Span(0, 2, "PER"), Span(2, 3, "PER"), Span(3, 6, "LOC")])
+    # The right type with a wrong boundary counts as right.
+    assert sorted(TASK.confusions(outcome(GOLD, predicted))) == [
+        ("", "PER"),
+        ("LOC", "LOC"),
+        ("PER", "PER"),
+    ]
+    assert TASK.confusions(outcome(GOLD, "[]")) == (("PER", ""), ("LOC", ""))
+
+
 def test_targets_are_one_hot_words() -> None:
     row = Row("r", TEXT, GOLD, "easy", 1, True)
     indices = [TAGS.index(tag) for tag in ("B-PER", "I-PER", "O", "O", "B-LOC", "I-LOC")]

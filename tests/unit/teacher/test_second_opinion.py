@@ -12,8 +12,8 @@ import pytest
 from tests.helpers.ner import (
     ADA,
     ADA_REPLY,
+    KNOWN_CONFIDENCE,
     SPACE,
-    SURE,
     entity,
     extractor,
     knowing,
@@ -35,13 +35,17 @@ def test_a_kept_entity_stays_as_it_is_with_the_verifiers_confidence() -> None:
     draft = Draft(ADA, spans((0, 2, "PER")), kept=spans((4, 5, "ORG")))
     opinion = opinion_of(draft, ADA_REPLY)
     assert read_spans(opinion.target("PER")) == spans((0, 2, "PER"), (4, 5, "ORG"))
-    assert opinion.entity_confidence("PER") == pytest.approx([SURE, (1 - SURE) / 3], abs=1e-5)
+    assert opinion.entity_confidence("PER") == pytest.approx(
+        [KNOWN_CONFIDENCE, (1 - KNOWN_CONFIDENCE) / 3], abs=1e-5
+    )
 
 
 def test_extracted_entities_have_the_verifiers_confidence_in_their_type() -> None:
     opinion = opinion_of(Draft(ADA), ADA_REPLY, known={"Ada Lovelace": "PER", "Paris": "ORG"})
     assert [span for span, _ in opinion.entities] == list(spans((0, 2, "PER"), (4, 5, "LOC")))
-    assert [sure for _, sure in opinion.entities] == pytest.approx([SURE, (1 - SURE) / 3], abs=1e-5)
+    assert [sure for _, sure in opinion.entities] == pytest.approx(
+        [KNOWN_CONFIDENCE, (1 - KNOWN_CONFIDENCE) / 3], abs=1e-5
+    )
     assert opinion.marked
     assert opinion.distribution.labels == SPACE
     assert opinion.distribution.top == "ORG"  # The least certain entity decides.
@@ -50,9 +54,14 @@ def test_extracted_entities_have_the_verifiers_confidence_in_their_type() -> Non
 def test_a_name_that_was_passed_over_makes_its_text_less_certain() -> None:
     opinion = opinion_of(Draft(ADA), [])
     assert (opinion.target("O"), opinion.distribution.top) == ("[]", "O")
-    assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (1 - SURE) / 3, abs=1e-5)
+    assert opinion.distribution.confidence == pytest.approx(
+        0.51 + 0.49 * (1 - KNOWN_CONFIDENCE) / 3, abs=1e-5
+    )
     agreed = opinion_of(Draft(ADA), [], known={}).distribution
-    assert (agreed.top, agreed.confidence) == ("O", pytest.approx(0.51 + 0.49 * SURE, abs=1e-5))
+    assert (agreed.top, agreed.confidence) == (
+        "O",
+        pytest.approx(0.51 + 0.49 * KNOWN_CONFIDENCE, abs=1e-5),
+    )
 
 
 def test_what_overlaps_an_extracted_entity_is_not_asked_about() -> None:
@@ -83,7 +92,9 @@ def test_of_extracted_entities_that_overlap_the_most_certain_stays(
 ) -> None:
     opinion = opinion_of(Draft(ADA), [entity(quote, "person") for quote in said], known)
     assert read_spans(opinion.target("O")) == spans(*((*index, "PER") for index in kept))
-    assert [sure for _, sure in opinion.entities] == pytest.approx([SURE] * len(kept), abs=1e-5)
+    assert [sure for _, sure in opinion.entities] == pytest.approx(
+        [KNOWN_CONFIDENCE] * len(kept), abs=1e-5
+    )
 
 
 def test_a_name_under_an_entity_that_did_not_stay_makes_its_text_less_certain() -> None:
@@ -92,12 +103,14 @@ def test_a_name_under_an_entity_that_did_not_stay_makes_its_text_less_certain() 
     opinion = opinion_of(Draft(ADA), reply)
     assert read_spans(opinion.target("O")) == spans((0, 2, "PER"))
     assert opinion.distribution.top == "O"
-    assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (1 - SURE) / 3, abs=1e-5)
+    assert opinion.distribution.confidence == pytest.approx(
+        0.51 + 0.49 * (1 - KNOWN_CONFIDENCE) / 3, abs=1e-5
+    )
     # If the remaining entity covers the losing one, no further span is scored.
     whole = opinion_of(Draft(ADA), reply, known={ADA: "PER", "Ada Lovelace": "LOC"})
     assert (read_spans(whole.target("O")), whole.distribution.confidence) == (
         spans((0, 5, "PER")),
-        pytest.approx(SURE, abs=1e-5),
+        pytest.approx(KNOWN_CONFIDENCE, abs=1e-5),
     )
 
 
@@ -105,7 +118,9 @@ def test_a_name_under_an_entity_that_overlaps_a_kept_one_makes_its_text_less_cer
     draft = Draft(ADA, kept=spans((0, 2, "PER")))
     opinion = opinion_of(draft, [entity(ADA, "person")])
     assert read_spans(opinion.target("O")) == spans((0, 2, "PER"))
-    assert opinion.distribution.confidence == pytest.approx(0.51 + 0.49 * (1 - SURE) / 3, abs=1e-5)
+    assert opinion.distribution.confidence == pytest.approx(
+        0.51 + 0.49 * (1 - KNOWN_CONFIDENCE) / 3, abs=1e-5
+    )
 
 
 def test_a_place_with_two_types_has_the_one_that_the_verifier_gives_it() -> None:
@@ -163,7 +178,7 @@ def judged(
 def test_both_opinions_agree_on_the_mention() -> None:
     target, accepted, opinion = judged([entity("Ada Lovelace", "person"), entity("Paris", "place")])
     assert (target, accepted) == ("LOC", True)
-    assert opinion.distribution.confidence == pytest.approx(SURE)  # The verifier's own.
+    assert opinion.distribution.confidence == pytest.approx(KNOWN_CONFIDENCE)  # The verifier's own.
     assert [span for span, _ in opinion.entities] == list(spans((4, 6, "PER")))
     assert read_spans(opinion.target(target)) == spans((2, 3, "LOC"), (4, 6, "PER"))
 
@@ -187,10 +202,12 @@ def test_a_mention_that_was_not_extracted_as_asked_is_rejected(
     assert not accepted
     assert opinion.distribution.top == said
     assert opinion.distribution.confidence == pytest.approx(
-        0.51 + 0.49 * (SURE if second == said else (1 - SURE) / 3), abs=1e-5
+        0.51 + 0.49 * (KNOWN_CONFIDENCE if second == said else (1 - KNOWN_CONFIDENCE) / 3), abs=1e-5
     )
     assert sum(opinion.distribution.probabilities) == pytest.approx(1, abs=1e-5)
-    assert opinion.distribution.raw[SPACE.index(second)] == pytest.approx(SURE, abs=1e-5)
+    assert opinion.distribution.raw[SPACE.index(second)] == pytest.approx(
+        KNOWN_CONFIDENCE, abs=1e-5
+    )
     assert all(span.end <= 2 or span.start >= 3 for span, _ in opinion.entities)
 
 
@@ -206,7 +223,7 @@ def test_not_even_a_certain_verifier_outvotes_the_extraction() -> None:
 def test_a_verifier_of_another_opinion_is_seen_too() -> None:
     target, accepted, opinion = judged([entity("Paris", "place")], known={"Paris": "ORG"})
     assert (target, accepted) == ("ORG", False)
-    assert opinion.distribution.confidence == pytest.approx(SURE)
+    assert opinion.distribution.confidence == pytest.approx(KNOWN_CONFIDENCE)
 
 
 def test_a_rescue_from_the_extraction_needs_the_verifier_too() -> None:
@@ -230,10 +247,12 @@ def test_without_agreement_an_unfound_mention_is_no_entity() -> None:
 def test_each_place_of_the_mention_is_judged_by_itself() -> None:
     draft = Draft("Paris , Paris", spans((0, 1, "LOC"), (2, 3, "LOC")))
     once = opinion_of(draft, [entity("Paris", "place")]).distribution
-    assert once.probability("LOC") == pytest.approx((SURE + 0.49 * SURE) / 2, abs=1e-5)
+    assert once.probability("LOC") == pytest.approx(
+        (KNOWN_CONFIDENCE + 0.49 * KNOWN_CONFIDENCE) / 2, abs=1e-5
+    )
     assert opinion_of(
         draft, [entity("Paris", "place"), entity("Paris", "place", 2)]
-    ).distribution.probability("LOC") == pytest.approx(SURE)
+    ).distribution.probability("LOC") == pytest.approx(KNOWN_CONFIDENCE)
 
 
 def test_the_calibrator_is_the_verifiers_and_sees_one_batch() -> None:

@@ -22,7 +22,8 @@ def mirrored(folder: Path, project: str = "mine", task: str = "classification") 
     else:
         build_run(folder, rounds=1)
     with (folder / "config.yaml").open("a") as config:
-        config.write(f"name: synthetic_test\nlogger: {{project: {project}, entity: null}}\n")
+        wandb = f"wandb: {{project: {project}, entity: null}}"
+        config.write(f"name: synthetic_test\nlogger: {{csv: {{}}, {wandb}}}\n")
     (folder / "wandb").mkdir()
     (folder / "wandb" / "mirror.json").write_text('{"id": "abc", "lines": 2}')
     return folder
@@ -59,9 +60,12 @@ def test_named_entities_are_shown_by_their_own_metrics(tmp_path: Path) -> None:
 def test_a_run_s_and_a_group_s(tmp_path: Path) -> None:
     assert reviewed(str(mirrored(tmp_path / "run"))).groups == ("synthetic_test",)
     assert reviewed("seeds/monday").groups == ("seeds/monday",)
-    with (went_on := mirrored(tmp_path / "went-on")).joinpath("config.yaml").open("a") as config:
-        config.write("logger: {}\n")  # resumed with logger=none
-    assert reviewed(str(went_on)).project == "tutelage"
+    went_on = mirrored(tmp_path / "went-on")
+    assert reviewed(str(went_on)).project == "mine"
+    for logger in ("{}", "null", "{csv: {}}"):  # resumed without logger=wandb
+        with (went_on / "config.yaml").open("a") as config:
+            config.write(f"logger: {logger}\n")
+        assert reviewed(str(went_on)).project == "tutelage"
     for where, said in (
         (str(tmp_path / "nowhere"), "There is no folder"),
         (str(build_run(tmp_path / "plain")), "logger=wandb"),

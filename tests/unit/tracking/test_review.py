@@ -115,7 +115,7 @@ def test_tags_and_the_group_of_a_single_run_and_of_a_sweep_s_job(tmp_path: Path,
     found = tags(
         {
             **run.manifest,
-            "selector": "badge",
+            "selectors": {"acquire": "badge", "accept": "none", "select": "llkd"},
             "ablation": "no_easy",
             "student": {"model": "models/MiniLM/"},
         }
@@ -124,7 +124,8 @@ def test_tags_and_the_group_of_a_single_run_and_of_a_sweep_s_job(tmp_path: Path,
         "task:classification",
         "data:synthetic",
         "method:evokd",
-        "selector:badge",
+        "acquire:badge",
+        "select:llkd",
         "ablation:no_easy",
         "student:MiniLM",
     ]

@@ -1,10 +1,12 @@
-"""Which outcomes the teacher is shown, and which texts stand as demonstrations in a prompt."""
+"""Selection of the outcomes for the analysis, and of the demonstrations for each new text."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 
+from tutelage.methods.generation.mentions import mentions_of
+from tutelage.methods.generation.writer import Shown
 from tutelage.records import Example, Feedback, Outcome
 from tutelage.tasks.protocol import Task
 
@@ -12,7 +14,15 @@ from tutelage.tasks.protocol import Task
 def balanced_sample(
     task: Task, outcomes: Sequence[Outcome], count: int, rng: random.Random
 ) -> list[Outcome]:
-    """Draw at most ``count`` outcomes, one class after the other, so that no class fills the page."""
+    """Draws outcomes from the classes in turn, so that no class dominates.
+
+    Args:
+        task: The task; an outcome belongs to the first class of its target.
+        outcomes: The outcomes to draw from.
+        count: Maximum number of outcomes.
+        rng: Makes the draws.
+    """
+    # Shuffle within each class, and the order of the classes.
     by_class: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_class.setdefault(task.classes(outcome.target)[0], []).append(outcome)
@@ -20,6 +30,7 @@ def balanced_sample(
         rng.shuffle(members)
     classes = sorted(by_class)
     rng.shuffle(classes)
+    # Take one outcome per class and turn.
     drawn: list[Outcome] = []
     while len(drawn) < count and any(by_class[name] for name in classes):
         for name in classes:
@@ -28,12 +39,29 @@ def balanced_sample(
     return drawn
 
 
+def as_shown(task: Task, text: str, target: str) -> Shown:
+    """Returns a text as a demonstration in a prompt, for NER with its entities."""
+    if not task.is_token_level:
+        return Shown(text)
+    return Shown(text, tuple(mention for mention, _ in mentions_of(text, target)))
+
+
 class DemonstrationSampler:
-    """The examples of one round: what the analysis reads and what the briefs are written from.
+    """The examples of one round, for the analysis and for the generation prompts.
 
     Args:
-        wrong, correct: how many outcomes of each kind the analysis is shown.
-        confident_first: show the most confident mistakes instead of a balanced draw (PGKD's hard negatives).
+        task: The task.
+        feedback: The results of the previous round.
+        shots: The labelled examples of the run.
+        wrong: Maximum number of mistakes in the analysis.
+        correct: Maximum number of correct outcomes in the analysis.
+        confident_first: Show the most confident mistakes instead of a balanced sample (the hard
+            negatives of PGKD).
+        rng: Makes all draws.
+
+    Attributes:
+        wrong: The mistakes shown in the analysis.
+        correct: The correct outcomes shown in the analysis.
     """
 
     def __init__(
@@ -55,28 +83,38 @@ class DemonstrationSampler:
         )
         self.correct = balanced_sample(task, feedback.correct, correct, rng)
         self._all_wrong = feedback.wrong
-        # Without correct examples on show (the ablation) none of them may come back as a demonstration either.
+        # Correct outcomes missing from the analysis (the ablation) are no demonstrations either.
         self._all_correct = feedback.correct if correct else ()
         self._shots = shots
         self._rng = rng
 
     def for_hard(self, label: str, count: int) -> tuple[list[Outcome | Example], str]:
-        """Up to ``count`` demonstrations near the student's mistakes on ``label``, and what it took them for ("" if nothing).
+        """Draws demonstrations near the student's mistakes on a class.
 
-        Mistakes first; where the class has none, what the student was least sure of; then the shots.
+        Mistakes come first; a class without enough of them adds correct outcomes of the lowest
+        confidence, then shots.
+
+        Args:
+            label: The class.
+            count: Maximum number of demonstrations.
+
+        Returns:
+            The demonstrations, and the class predicted in the mistakes; "" if there is none.
         """
+        # Mistakes on the class; for NER, an outcome counts under each of its mistakes.
         missed = [
             outcome
             for outcome in self._all_wrong
             if any(one.right == label for one in self._task.mistakes(outcome))
         ]
         drawn = self._rng.sample(missed, min(count, len(missed)))
-        # What was missed was taken for nothing, and a wrong boundary is no confusion of two classes.
+        # A missed entity was taken for no class, and a wrong boundary confuses no classes.
         mistakes = (
             one for outcome in drawn for one in self._task.mistakes(outcome) if one.right == label
         )
         confused = next((one.predicted for one in mistakes if one.predicted not in ("", label)), "")
         picked: list[Outcome | Example] = [*drawn]
+        # Fill up with correct outcomes near the decision boundary.
         if len(picked) < count:
             uncertain = sorted(
                 (o for o in self._all_correct if self._holds(o.target, label)),
@@ -87,13 +125,23 @@ class DemonstrationSampler:
         return self._with_shots(picked, label, count), confused
 
     def for_easy(self, label: str, count: int) -> list[Outcome | Example]:
-        """Up to ``count`` demonstrations that the student gets right, then the shots."""
+        """Draws demonstrations of a class the student gets right, then shots.
+
+        Args:
+            label: The class.
+            count: Maximum number of demonstrations.
+        """
         known = [outcome for outcome in self._all_correct if self._holds(outcome.target, label)]
         picked: list[Outcome | Example] = list(self._rng.sample(known, min(count, len(known))))
         return self._with_shots(picked, label, count)
 
     def from_shots(self, label: str, count: int) -> list[Outcome | Example]:
-        """Demonstrations from the shots alone."""
+        """Draws demonstrations of a class from the shots alone.
+
+        Args:
+            label: The class.
+            count: Maximum number of demonstrations.
+        """
         return self._with_shots([], label, count)
 
     def _holds(self, target: str, label: str) -> bool:
@@ -103,14 +151,16 @@ class DemonstrationSampler:
         self, picked: list[Outcome | Example], label: str, count: int
     ) -> list[Outcome | Example]:
         texts = {item.text for item in picked}
+        # Shots of the class that are not shown already.
         spare = [
             shot
             for shot in self._shots
             if shot.label and self._holds(shot.label, label) and shot.text not in texts
         ]
         self._rng.shuffle(spare)
-        # One place is always a shot's: the only demonstration that is certain to be right.
+        # One of them is always a shot: the only demonstration with a certain label.
         kept = picked[: max(0, count - 1)] if spare else picked[:count]
+        # Shuffled, so no kind of demonstration always stands next to the new text.
         result = [*kept, *spare[: count - len(kept)]]
         self._rng.shuffle(result)
         return result

@@ -1,4 +1,4 @@
-"""Which of the student's mistakes are believed to be its own, where the teacher that set the labels is fallible too."""
+"""Filters out student mistakes that are probably teacher label noise."""
 
 from __future__ import annotations
 
@@ -10,39 +10,52 @@ from tutelage.tasks.protocol import Task
 
 
 class MistakeFilter:
-    """Takes out of a round's feedback the mistakes that the teacher cannot vouch for.
+    """Keeps the mistakes of a round whose label the teacher is confident about.
 
-    A mistake is a disagreement of student and teacher. With a small teacher the disagreements are where its own errors gather, and a
-    method that aims at them writes more of what the teacher cannot label. So a mistake counts only where the teacher's calibrated
-    probability of the label exceeds that of the student's prediction by ``margin`` (:meth:`tutelage.tasks.protocol.Task.margin`). Ours; not
-    in the paper, whose teacher is large.
+    A mistake is a disagreement of student and teacher. With a small teacher, disagreements
+    concentrate where the teacher itself errs, and a method aiming at them generates more texts the
+    teacher cannot label. So a mistake counts only if the teacher's calibrated probability of its
+    label exceeds that of the student's prediction by ``margin``
+    (:meth:`tutelage.tasks.protocol.Task.margin`). Ours; the paper has a large teacher and no such
+    filter.
 
     Args:
-        margin: in [0, 1]; 0 believes every mistake.
+        task: The task.
+        margin: Required difference of the probabilities, in [0, 1]; 0 keeps every mistake.
 
     Raises:
-        ConfigError: the margin is outside its range.
+        ConfigError: The margin is outside its range.
     """
 
     def __init__(self, task: Task, margin: float) -> None:
         if not 0.0 <= margin <= 1.0:
             raise ConfigError(
-                f"method.mistake_margin={margin} must be in [0, 1]; 0 believes every mistake."
+                f"method.mistake_margin={margin} must be in [0, 1]; 0 keeps every mistake."
             )
         self._task = task
         self._margin = margin
 
     def keep(self, feedback: Feedback, rows: Iterable[Row]) -> Feedback:
-        """The feedback without the doubtful mistakes, scored anew. Gold rows, and rows without a distribution, are always believed."""
+        """Removes the doubtful mistakes and scores the remaining outcomes again.
+
+        Args:
+            feedback: The results of a round.
+            rows: The rows of the pool, for the teacher's distributions. Mistakes on gold rows, and
+                on rows without a distribution, always count.
+
+        Returns:
+            The remaining outcomes, their scores per class, and the same scores on dev.
+        """
         if not self._margin:
             return feedback
+        # The teacher's opinion of each row.
         distributions = {row.id: row.distribution for row in rows if row.distribution is not None}
 
-        def believed(outcome: Outcome) -> bool:
+        def counts(outcome: Outcome) -> bool:
             given = distributions.get(outcome.id)
             if outcome.correct or given is None:
                 return True
             return self._task.margin(given, outcome) >= self._margin
 
-        kept = tuple(outcome for outcome in feedback.outcomes if believed(outcome))
+        kept = tuple(outcome for outcome in feedback.outcomes if counts(outcome))
         return Feedback(feedback.round, kept, self._task.scores(kept), feedback.on_dev)

@@ -1,171 +1,206 @@
-"""FOLD: methods.evokd.planner."""
+"""Planning of EvoKD's rounds: texts per class, and the demonstrations and names for each text."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from math import ceil as round_up
+from time import perf_counter
 
-from tutelage.errors import ConfigError
-from tutelage.methods.base import MethodContext
-from tutelage.methods.evokd.demonstrations import DemonstrationSampler
+from tutelage.methods.base import Cost, MethodContext
+from tutelage.methods.evokd.demonstrations import DemonstrationSampler, as_shown
+from tutelage.methods.evokd.init_texts import InitPlanner
+from tutelage.methods.evokd.quota import Quota, by_class, class_quota
 from tutelage.methods.evokd.settings import EvoKDSettings
-from tutelage.methods.generation.augmentation import Augmentation
-from tutelage.methods.generation.entity_names import Name, Picker, mentions_of
-from tutelage.methods.generation.writer import Candidate, GenerationSpec, Shown
-from tutelage.records import ClassScore, Feedback, Outcome, Row, Source
+from tutelage.methods.generation.entity_names import Name, NameBook, Picker
+from tutelage.methods.generation.writer import Candidate, GenerationSpec
+from tutelage.records import Feedback, Outcome, Row, Source, derive_seed
 from tutelage.tasks.ner import OUTSIDE
+from tutelage.teacher.base import GenerateRequest, Teacher
 from tutelage.teacher.prompts import PromptSet
 
+NO_FEEDBACK = Feedback(0, (), {})
+"""Feedback before there is a student."""
 
-# FOLD: How many texts a round asks for, by class: more where the student is weak (EvoKD's adaptivity).
-def class_quota(
-    total: int,
-    labels: Sequence[str],
-    scores: Mapping[str, ClassScore],
-    focus: float,
-    smoothing: float = 4.0,
-    slack: float = 0.1,
-) -> dict[str, int]:
-    """Share ``total`` among ``labels``: a part evenly, a part in proportion to 1 - F1.
 
-    F1 of a class is drawn towards the mean by ``smoothing`` examples' worth, since a round's batch holds few of each class, and
-    ``slack`` is added to every weakness: where all are near 0 a single mistake must not draw half a round to its class.
-    Rounded by largest remainder, ties in label order; the values sum to ``total``.
+@dataclass(frozen=True, slots=True)
+class RoundInput:
+    """The input of a round's plan.
 
-    Args:
-        focus: the part shared by weakness, in [0, 1]; 0 is even.
+    Attributes:
+        round: The round.
+        feedback: The results of the round before.
+        demonstrations: Outcomes and shots for the prompts.
+        rng: Makes all draws of the round.
     """
-    f1 = {label: scores[label].f1 if label in scores else 0.0 for label in labels}
-    support = {label: scores[label].support if label in scores else 0 for label in labels}
-    mean = sum(f1.values()) / len(labels)
-    weakness = {
-        label: slack
-        + 1.0
-        - (f1[label] * support[label] + mean * smoothing) / (support[label] + smoothing)
-        for label in labels
-    }
-    whole = sum(weakness.values())
-    shares = {
-        label: total
-        * (
-            (1 - focus) / len(labels)
-            + focus * (weakness[label] / whole if whole > 0 else 1 / len(labels))
-        )
-        for label in labels
-    }
-    quota = {label: int(share) for label, share in shares.items()}
-    by_remainder = sorted(labels, key=lambda label: -(shares[label] - quota[label]))
-    for label in by_remainder[: total - sum(quota.values())]:
-        quota[label] += 1
-    return quota
+
+    round: int
+    feedback: Feedback
+    demonstrations: DemonstrationSampler
+    rng: random.Random
 
 
-# FOLD: From a round's feedback to its briefs: how many texts of which class and kind, written from which demonstrations.
-INIT_MODES = ("rewrite", "replace", "both")
-"""LLM-DA's ways of making a text that +Init takes: all but noise."""
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """The texts of a round.
+
+    Attributes:
+        specs: Specifications of the texts to request from the teacher.
+        finished: Texts made without a request (+Init by LLM-DA).
+        cost: Cost of the names the teacher invented.
+    """
+
+    specs: list[GenerationSpec]
+    finished: list[Candidate] = field(default_factory=list)
+    cost: Cost = field(default_factory=Cost)
 
 
 class RoundPlanner:
-    """Writes the briefs of a round, and those of the first rows.
+    """Plans the texts of a round: demonstrations, quota per class, names and styles.
+
+    Args:
+        context: The parts of the run.
+        teacher: Invents names for NER.
+        settings: The settings of the method.
+        prompts: The prompt templates.
 
     Raises:
-        ConfigError: +Init is to be made by LLM-DA and the task, the shots or the prompts do not allow it.
+        ConfigError: +Init by LLM-DA is not possible with the task, the shots or the prompts.
     """
 
-    def __init__(self, context: MethodContext, settings: EvoKDSettings, prompts: PromptSet) -> None:
-        self._leads, self._links = prompts.leads, prompts.links
-        self._task = context.task
+    def __init__(
+        self,
+        context: MethodContext,
+        teacher: Teacher,
+        settings: EvoKDSettings,
+        prompts: PromptSet,
+    ) -> None:
+        self._context, self._task, self._teacher = context, context.task, teacher
         self._settings = settings
         self._labels = {label.name: label for label in context.task.labels}
-        self._shots = context.shots
-        self._augmentation = self._new_augmentation(context, prompts)
+        self._leads, self._links = prompts.leads, prompts.links
+        # All combinations of one value per attribute, for instance "polite, short".
         cells = product(*settings.styles.values()) if settings.styles else [()]
         self._styles = [", ".join(value for value in cell if value) for cell in cells]
+        self._init = InitPlanner(context, settings, prompts, self._styles)
+        self._names: NameBook | None = None
+        if context.task.is_token_level:
+            self._names = NameBook(
+                context.task.labels, context.shots, prompts, settings.invented_names
+            )
 
-    def sampler(self, feedback: Feedback, rng: random.Random) -> DemonstrationSampler:
-        """What the teacher is shown of ``feedback``."""
+    @property
+    def augments(self) -> bool:
+        """True if +Init uses LLM-DA's variants of the shots."""
+        return self._init.augments
+
+    def round_input(self, feedback: Feedback, round: int) -> RoundInput:
+        """Draws the outcomes for the analysis and prepares the other draws of a round.
+
+        Args:
+            feedback: The results of the round before.
+            round: The round.
+        """
+        return self._input(feedback, round, self._rng(round))
+
+    def plan(self, given: RoundInput, analysis: str) -> RoundPlan:
+        """Plans a round: first the hard texts, then the easy ones.
+
+        For NER, asks the teacher for new names.
+
+        Args:
+            given: The input of the round.
+            analysis: The teacher's analysis of the mistakes, for the hard prompts; "" for none.
+
+        Raises:
+            BudgetExhausted: The token budget ran out.
+        """
+        quota = self._quota(given.feedback)
+        names, cost = self._invent_names(
+            self._names_needed(by_class(quota)), given.feedback, given.round
+        )
+        return RoundPlan(self._specs(quota, given, analysis, names), cost=cost)
+
+    def first_plan(self, shots: Sequence[Row]) -> RoundPlan:
+        """Plans the texts of round 0: ``n_init`` variants of the shots, then ``n_first`` texts.
+
+        For NER, asks the teacher for new names.
+
+        Args:
+            shots: The rows of the shots.
+
+        Raises:
+            BudgetExhausted: The token budget ran out.
+        """
+        rng = self._rng(0)
+        # Names for both kinds of text come from one batch of requests.
+        needed = Counter(self._names_needed(self._even(self._settings.n_first)))
+        needed += Counter(self._init.names_needed(rng))
+        names, cost = self._invent_names(needed, NO_FEEDBACK, 0)
+        specs, finished = self._init.plan(shots, rng, names)
+        return RoundPlan([*specs, *self._first_specs(rng, names)], finished, cost)
+
+    def preview(self, given: RoundInput) -> tuple[list[GenerationSpec], list[GenerateRequest]]:
+        """Plans a round without asking the teacher, for ``tutelage plan``.
+
+        Names of the shots replace invented ones. Without rounds, plans the first rows.
+
+        Args:
+            given: The input of the round.
+
+        Returns:
+            The specifications of the texts in random order, and the requests for names.
+        """
+        names = None if self._names is None else self._names.picker({}, ())
+        quota = self._quota(given.feedback)
+        specs, texts = self._specs(quota, given, "", names), by_class(quota)
+        # Only the first rows cost anything in a run without rounds.
+        if not self._settings.rounds:
+            specs = self._first_specs(given.rng, names)
+            texts = self._even(self._settings.n_first)
+        given.rng.shuffle(specs)
+        if self._names is None:
+            return specs, []
+        return specs, self._names.requests(self._names_needed(texts), self._context.seed, 1)
+
+    def request_counts(self) -> dict[str, int]:
+        """Returns the maximum number of requests for texts and names per round.
+
+        Without rounds, counts those of the first rows.
+        """
         settings = self._settings
-        return DemonstrationSampler(
+        texts = settings.n_hard + settings.n_easy if settings.rounds else settings.n_first
+        counts = {"generation": texts}
+        if self._names is not None:
+            counts["names"] = sum(self._names_needed(self._even(texts)).values())
+        return counts
+
+    def _rng(self, round: int) -> random.Random:
+        return random.Random(derive_seed("method", self._context.seed, round))
+
+    def _input(self, feedback: Feedback, round: int, rng: random.Random) -> RoundInput:
+        settings = self._settings
+        sampler = DemonstrationSampler(
             self._task,
             feedback,
-            self._shots,
+            self._context.shots,
             wrong=settings.n_wrong,
             correct=settings.n_correct,
             confident_first=settings.confident_wrong,
             rng=rng,
         )
+        return RoundInput(round, feedback, sampler, rng)
 
-    @property
-    def augments(self) -> bool:
-        """True where +Init's texts are LLM-DA's variants of the shots."""
-        return self._augmentation is not None
+    # Quotas
 
-    def init_names(self, rng: random.Random) -> dict[str, int]:
-        """How many names of each type +Init wants invented."""
-        return (
-            {}
-            if self._augmentation is None
-            else self._augmentation.wanted(self._augmentation.turns(1, (), rng))
-        )
+    def _quota(self, feedback: Feedback) -> Quota:
+        """Returns the quota of a round: more texts for weak classes.
 
-    def init(
-        self, shots: Sequence[Row], rng: random.Random, names: Picker | None
-    ) -> tuple[list[GenerationSpec], list[Candidate]]:
-        """Briefs for ``n_init`` texts made from the shots' rows (+Init), and those of the texts that need no teacher."""
-        if self._augmentation is None or names is None:
-            return self._paraphrases(shots, rng), []
-        return self._augmentation.drafts(self._augmentation.turns(1, (), rng), names, rng)
-
-    def _new_augmentation(self, context: MethodContext, prompts: PromptSet) -> Augmentation | None:
-        settings, by_word = self._settings, context.task.is_token_level
-        if settings.init == "llm_da" and not by_word:
-            raise ConfigError(
-                "method.init=llm_da keeps the entities of sentences, and this task has none. Take method.init=paraphrase."
-            )
-        if not settings.n_init or not by_word or settings.init == "paraphrase":
-            return None
-        prompts.require("rewrite")
-        return Augmentation(
-            context,
-            "init",
-            settings.n_init,
-            INIT_MODES,
-            prompts.strategies,
-            settings.invented_names,
-        )
-
-    def _paraphrases(self, shots: Sequence[Row], rng: random.Random) -> list[GenerationSpec]:
-        """Shared evenly among the shots."""
-        chosen = [shots[number % len(shots)] for number in range(self._settings.n_init)]
-        specs = []
-        for row in sorted(chosen, key=shots.index):
-            shown, label = (
-                self._shown(row.text, row.target),
-                self._labels[self._task.classes(row.target)[0]],
-            )
-            types = (
-                tuple(type for _, type in mentions_of(row.text, row.target))
-                if shown.mentions
-                else ()
-            )
-            style = rng.choice(self._styles)
-            specs.append(
-                GenerationSpec(
-                    label,
-                    "init",
-                    (shown,),
-                    (row.id,),
-                    mentions=shown.mentions,
-                    types=types,
-                    style=style,
-                )
-            )
-        return specs
-
-    def quota(self, feedback: Feedback) -> dict[Source, dict[str, int]]:
-        """How many texts of each kind and class a round asks for: more of both kinds for weak classes."""
+        Without feedback, all texts are easy ones, shared evenly.
+        """
         settings = self._settings
         focus = settings.focus
         totals: dict[Source, int] = {"hard": settings.n_hard, "easy": settings.n_easy}
@@ -176,100 +211,116 @@ class RoundPlanner:
             for kind, total in totals.items()
         }
 
-    def even(self, count: int) -> dict[str, int]:
-        """``count`` texts shared evenly by the classes."""
+    def _even(self, count: int) -> dict[str, int]:
         return class_quota(count, list(self._labels), {}, focus=0.0)
 
-    def names(self, quota: Mapping[str, int]) -> dict[str, int]:
-        """How many names of each type the texts of ``quota`` take: each its own, and the further ones of a text, which are of any type."""
-        further = self.even(round_up(sum(quota.values()) * (self._settings.names_a_text - 1) / 2))
-        return {name: quota.get(name, 0) + further[name] for name in self._labels}
+    # Names
 
-    def unaimed(
-        self, count: int, rng: random.Random, names: Picker | None = None
+    def _names_needed(self, texts: Mapping[str, int]) -> dict[str, int]:
+        """Returns the number of names to invent, by type.
+
+        Each text takes one of its own type, and on average (``names_a_text`` - 1) / 2 further ones
+        of any type.
+
+        Args:
+            texts: Number of texts by type.
+        """
+        further = self._even(round_up(sum(texts.values()) * (self._settings.names_a_text - 1) / 2))
+        return {name: texts.get(name, 0) + further[name] for name in self._labels}
+
+    def _invent_names(
+        self, needed: Mapping[str, int], feedback: Feedback, round: int
+    ) -> tuple[Picker | None, Cost]:
+        """Collects the names of a round, with new ones from the teacher; None without entities."""
+        context, began = self._context, perf_counter()
+        if self._names is None:
+            return None, Cost()
+        # A text around words that are no name usually mentions names too. Without labelling they
+        # would be trained on as none, so only real names are used then.
+        mistakes = (
+            mistake
+            for outcome in feedback.wrong
+            for mistake in self._task.mistakes(outcome)
+            if mistake.right or self._settings.separated
+        )
+        new: Mapping[str, Sequence[str]] = {}
+        cost = Cost()
+        if any(needed.values()):
+            context.on_phase("names", sum(needed.values()))
+            new, asked, failed = self._names.invent(
+                self._teacher, needed, context.seed, round, context.on_reply
+            )
+            cost = Cost(asked, failed, {"names": perf_counter() - began})
+        return self._names.picker(new, context.pool.rows, mistakes, feedback.outcomes), cost
+
+    def _further_names(self, first: Name, names: Picker, rng: random.Random) -> list[Name]:
+        """Draws up to ``names_a_text`` - 1 further names of any type, without repeats."""
+        most = self._settings.names_a_text
+        further: list[Name] = []
+        # The number of names is uniform from 1 to names_a_text; a repeated name is left out.
+        for _ in range(rng.randint(1, most) - 1 if most > 1 else 0):
+            name = names.pick(rng.choice(list(self._labels)), "easy", rng)
+            if name.words and name.words not in (first.words, *(one.words for one in further)):
+                further.append(name)
+        return further
+
+    # Specifications
+
+    def _specs(
+        self, quota: Quota, given: RoundInput, analysis: str, names: Picker | None
     ) -> list[GenerationSpec]:
-        """Briefs for ``count`` easy texts that look at no student: evenly shared by the classes, with demonstrations of the shots alone."""
-        sampler = self.sampler(Feedback(0, (), {}), rng)
         return [
-            self._spec("easy", name, sampler, "", rng, names)
-            for name, number in self.even(count).items()
-            for _ in range(number)
+            self._spec(kind, label, given, analysis, names)
+            for kind, counts in quota.items()
+            for label, count in counts.items()
+            for _ in range(count)
         ]
 
-    def specs(
-        self,
-        feedback: Feedback,
-        sampler: DemonstrationSampler,
-        analysis: str,
-        rng: random.Random,
-        names: Picker | None = None,
-    ) -> list[GenerationSpec]:
-        """The briefs of a round: hard ones and then easy ones; for NER each around a name from ``names``."""
-        specs = []
-        for kind, quota in self.quota(feedback).items():
-            for name, count in quota.items():
-                specs += [
-                    self._spec(kind, name, sampler, analysis, rng, names) for _ in range(count)
-                ]
-        return specs
+    def _first_specs(self, rng: random.Random, names: Picker | None) -> list[GenerationSpec]:
+        """Plans ``n_first`` easy texts without a student: even quota, shots as demonstrations."""
+        quota: Quota = {"easy": self._even(self._settings.n_first)}
+        return self._specs(quota, self._input(NO_FEEDBACK, 0, rng), "", names)
 
     def _spec(
-        self,
-        kind: Source,
-        name: str,
-        sampler: DemonstrationSampler,
-        analysis: str,
-        rng: random.Random,
-        names: Picker | None,
+        self, kind: Source, label: str, given: RoundInput, analysis: str, names: Picker | None
     ) -> GenerationSpec:
-        count, confused = self._settings.demonstrations, ""
+        # Draw the demonstrations.
+        sampler, count, confused = given.demonstrations, self._settings.demonstrations, ""
         if not self._settings.feedback:
-            shown = sampler.from_shots(name, count)
+            shown = sampler.from_shots(label, count)
         elif kind == "hard":
-            shown, confused = sampler.for_hard(name, count)
+            shown, confused = sampler.for_hard(label, count)
         else:
-            shown = sampler.for_easy(name, count)
-        picked = names.pick(name, kind, rng) if names else None
-        no_name = picked is not None and picked.type == OUTSIDE
-        further = self._further(picked, names, rng) if names and picked and not no_name else []
+            shown = sampler.for_easy(label, count)
+
+        # For NER, draw the names of the text.
+        rng, first, further = given.rng, None, list[Name]()
+        types: tuple[str, ...] = ()
+        if names is not None:
+            first = names.pick(label, kind, rng)
+            if first.type == OUTSIDE:
+                types = (OUTSIDE,)
+            elif further := self._further_names(first, names, rng):
+                types = (label, *(name.type for name in further))
+
         return GenerationSpec(
-            label=self._labels[name],
+            label=self._labels[label],
             kind=kind,
             demonstrations=tuple(
-                self._shown(
-                    item.text, item.target if isinstance(item, Outcome) else item.label or ""
+                as_shown(
+                    self._task,
+                    item.text,
+                    item.target if isinstance(item, Outcome) else item.label or "",
                 )
                 for item in shown
             ),
             parents=tuple(item.id for item in shown),
-            mentions=(picked.words, *(one.words for one in further)) if picked else (),
-            types=(name, *(one.type for one in further))
-            if further
-            else (OUTSIDE,)
-            if no_name
-            else (),
-            lead=rng.choice(self._leads) if names else None,
+            mentions=(first.words, *(name.words for name in further)) if first else (),
+            types=types,
+            lead=rng.choice(self._leads) if first else None,
             links=tuple(rng.choice(self._links) for _ in further),
-            # What it is not to be may be what a further name is.
-            confused_with=None if no_name or further else self._labels.get(confused),
+            # "Not of this class" would contradict a further name of the class.
+            confused_with=None if types else self._labels.get(confused),
             analysis=analysis if kind == "hard" else "",
             style=rng.choice(self._styles),
-        )
-
-    def _further(self, first: Name, names: Picker, rng: random.Random) -> list[Name]:
-        """Other names, of any type, that the same text is to begin with; none where one name a text is all."""
-        most = self._settings.names_a_text
-        further: list[Name] = []
-        for _ in range(rng.randint(1, most) - 1 if most > 1 else 0):
-            one = names.pick(rng.choice(list(self._labels)), "easy", rng)
-            if one.words and one.words not in (first.words, *(other.words for other in further)):
-                further.append(one)
-        return further
-
-    def _shown(self, text: str, target: str) -> Shown:
-        return Shown(
-            text,
-            tuple(mention for mention, _ in mentions_of(text, target))
-            if self._task.is_token_level
-            else (),
         )

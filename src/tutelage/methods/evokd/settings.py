@@ -37,7 +37,8 @@ class EvoKDSettings:
     n_first: int
     """Texts written before there is a student, shared evenly by the classes (method=zerogen)."""
     demonstrations: int
-    """Texts of the class shown before a new one. The first is a gold shot, further ones are mistakes
+    """Texts of the class shown before a new one. The first is a gold shot, further ones are
+    mistakes
     or correct predictions. With a small teacher 1: it imitates its own texts (docs/results.md)."""
     analysis: bool
     """Ask the teacher for an analysis of the mistakes and put it into the hard prompts."""
@@ -51,7 +52,8 @@ class EvoKDSettings:
     class_report: bool
     """PGKD: show precision, recall and F1 per class in the analysis."""
     scores_from: Literal["fresh", "dev"]
-    """Source of the F1 per class that shares out a round: the newest rows, or dev, whose labels then
+    """Source of the F1 per class that shares out a round: the newest rows, or dev, whose labels
+    then
     count as used."""
     mistake_margin: float
     """A mistake counts where the teacher's probability of its own label exceeds that of the
@@ -64,7 +66,8 @@ class EvoKDSettings:
     near_duplicate: float
     """Similarity from which a text is a duplicate of another, in [0, 1]."""
     near_own: float
-    """The same within the run's own texts, for +Init by llm_da, whose texts resemble their source."""
+    """The same within the run's own texts, for +Init by llm_da, whose texts resemble their
+    source."""
     invented_names: float
     """NER: share of texts written around a name that the teacher invents; the others use names of
     the shots and of earlier rounds."""
@@ -91,6 +94,7 @@ class EvoKDSettings:
             raise ConfigError(f"method.names_a_text={self.names_a_text} must be 1 or more.")
         if self.n_hard + self.n_easy <= 0 and self.rounds > 0:
             raise ConfigError(
-                "method.n_hard and method.n_easy are both 0, so a round would ask for nothing. Set one "
+                "method.n_hard and method.n_easy are both 0, so a round would ask for nothing. Set "
+                "one "
                 "of them, or method=shots."
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage.labelling.base import Draft, Labeller, Opinion
-from tutelage.methods.base import MethodContext, RequestFailure
+from tutelage.methods.base import Cost, MethodContext, RequestFailure
 from tutelage.methods.generation.duplicates import Duplicates
 from tutelage.methods.generation.writer import Candidate, Writer
 from tutelage.records import Growth, Row, record_id
@@ -36,6 +36,7 @@ def with_proposals(
     Returns:
         The drafts, in order.
     """
+    # Asking the student costs a pass over the texts, so only if it matters.
     if not (drafts and round and labeller.asks_student):
         return list(drafts)
     context.on_phase("proposals", 0)
@@ -167,11 +168,10 @@ class Acceptance:
         candidates: Sequence[Candidate],
         writer: Writer,
         round: int,
-        seconds: dict[str, float],
+        cost: Cost,
         *,
-        asked: int = 0,
-        failed: int = 0,
         analysis: str = "",
+        prompt: str = "",
     ) -> Growth:
         """Turns candidates into the growth of a round.
 
@@ -180,10 +180,9 @@ class Acceptance:
             candidates: The candidates.
             writer: The writer of the candidates.
             round: The round.
-            seconds: Duration of each phase of the round so far.
-            asked: Teacher requests of the round before generation.
-            failed: Failed requests among them.
+            cost: Cost of the round so far, without the requests for the candidates themselves.
             analysis: The teacher's analysis of the student's mistakes; "" for none.
+            prompt: The prompt of the analysis; "" for none.
 
         Returns:
             The rows, with the counts and durations of the whole round.
@@ -197,21 +196,25 @@ class Acceptance:
             context.on_reply,
             context,
         )
-        requests, lost = asked + accepted.asked, failed + accepted.failed
+        # Sum up the round.
+        seconds = {"labelling": time.perf_counter() - began}
+        total = cost + Cost(accepted.asked, accepted.failed, seconds)
         return Growth(
             round=round,
             rows=accepted.rows,
             analysis=analysis,
+            prompt=prompt,
             quota=dict(Counter(f"{one.spec.label.name}/{one.spec.kind}" for one in candidates)),
-            seconds={**seconds, "labelling": time.perf_counter() - began},
-            asked=requests,
-            answered=requests - lost,
+            seconds=dict(total.seconds),
+            asked=total.asked,
+            answered=total.asked - total.failed,
             rejected=accepted.rejected,
-            failed=lost,
+            failed=total.failed,
         )
 
     def _repeat(self, text: str) -> str:
         found = self._duplicates.check(text)
+        # Remember each new text at once, so a later one of the same round cannot repeat it.
         if found is None:
             self._duplicates.add(text, "pool")
             return ""

@@ -18,14 +18,9 @@ from math import ceil as round_up
 from tutelage.errors import ConfigError
 from tutelage.methods.base import MethodContext, gold_rows
 from tutelage.methods.generation.entity_names import Picker
+from tutelage.methods.generation.mentions import by_type, find_mention
 from tutelage.methods.generation.variants import Marked, marked, noised, renamed
-from tutelage.methods.generation.writer import (
-    Candidate,
-    GenerationSpec,
-    Shown,
-    by_type,
-    find_mention,
-)
+from tutelage.methods.generation.writer import Candidate, GenerationSpec, Shown
 from tutelage.records import Row, Source, derive_seed
 
 MODES = ("rewrite", "replace", "both", "noise")
@@ -95,6 +90,7 @@ class Augmentation:
         self._labels = {label.name: label for label in context.task.labels}
         self._seed = context.seed
         self._source = source
+        # The first modes take the remainder.
         each, more = divmod(n_texts, len(modes))
         self._shares = {mode: each + (index < more) for index, mode in enumerate(modes)}
         self._strategies = strategies
@@ -111,6 +107,7 @@ class Augmentation:
             pool: The rows so far. Noise may fall on accepted ones too, not only on the shots.
             rng: Chooses the sentences for noise; the other modes follow from the run's seed.
         """
+        # Accepted rows, without the noisy ones: noise must not pile up.
         grown = [
             marked(row)
             for row in pool
@@ -134,6 +131,7 @@ class Augmentation:
 
     def wanted(self, turns: Sequence[Turn]) -> dict[str, int]:
         """Returns the number of names to invent, by type."""
+        # One per distinct entity of each renamed sentence.
         total = Counter(
             type for turn in turns if turn.mode in REPLACED for _, type in turn.sentence.mentions
         )
@@ -173,6 +171,7 @@ class Augmentation:
             if turn.mode in REWRITTEN and not fault:
                 specs.append(spec)
             else:
+                # The first type is requested and may be labelled; the other entities always stay.
                 spans, kept = by_type(sentence.spans, spec.asked)
                 free.append(
                     Candidate(
@@ -186,6 +185,7 @@ class Augmentation:
                         free=True,
                     )
                 )
+        # Draw numbers are part of row ids, so they must not repeat.
         return specs, [replace(text, draw=len(specs) + number) for number, text in enumerate(free)]
 
     @staticmethod
@@ -216,6 +216,7 @@ class Augmentation:
                 and name not in chosen.values()
                 and not find_mention(sentence.text, name, type)
             )
+            # Give up on the sentence rather than keep one of its names.
             if not (name := next(other, "")):
                 return sentence, f"no other name for {mention!r}"
             chosen[mention, type] = name

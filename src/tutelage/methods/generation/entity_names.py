@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tutelage.errors import ConfigError
+from tutelage.methods.generation.mentions import mentions_of
 from tutelage.methods.generation.writer import clean
 from tutelage.records import Example, Label, Outcome, Row, derive_seed
 from tutelage.tasks.ner import OUTSIDE
@@ -21,17 +22,6 @@ from tutelage.teacher.prompts import PromptSet
 
 _SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_tokens=12, stop=("\n",))
 """Sampling of invented names: hotter than that of texts, for variety, and short."""
-
-
-def mentions_of(text: str, target: str) -> list[tuple[str, str]]:
-    """Returns (mention, type) of each entity of a text, in order.
-
-    Args:
-        text: Words joined by single spaces.
-        target: The target of the text, see :mod:`tutelage.tasks.spans`.
-    """
-    words = text.split(" ")
-    return [(" ".join(words[span.start : span.end]), span.type) for span in read_spans(target)]
 
 
 class Name(NamedTuple):
@@ -131,6 +121,7 @@ class NameBook:
         names: dict[str, list[str]] = {label.name: [] for label in self._labels}
         failed = 0
         for request, reply in zip(requests, teacher.ask(requests, on_reply), strict=True):
+            # Requests of one type differ by seed alone, so names may repeat; each counts once.
             failed += bool(reply.error)
             type, name = request.id.rsplit("/", 1)[0], self._name(reply.text)
             if name and name not in names[type]:
@@ -152,6 +143,7 @@ class NameBook:
             mistakes: Errors of the student.
             outcomes: Predictions of the student; the names it got right serve easy texts.
         """
+        # All names known so far.
         grown = _by_type(
             (row.text, row.target) for row in pool if row.accepted and row.source != "gold"
         )
@@ -160,6 +152,7 @@ class NameBook:
             for names in (*self._gold.values(), *grown.values(), *new.values())
             for name in names
         }
+        # Errors, under the type a hard text about them is requested for.
         wrong: dict[str, list[Name]] = {}
         for one in mistakes:
             if one.right:
@@ -168,6 +161,7 @@ class NameBook:
             # may have overlooked them here.
             elif one.words not in known and self._may_be_none(one.words):
                 wrong.setdefault(one.predicted, []).append(Name(one.words, OUTSIDE))
+        # Entities the student marked exactly as the target does.
         right = _by_type(
             (one.text, write_spans({*read_spans(one.target)} & {*read_spans(one.predicted)}))
             for one in outcomes
@@ -182,6 +176,7 @@ class NameBook:
 
     def _name(self, text: str) -> str:
         line = clean(text).strip(" .,;:")
+        # Drop remarks behind the name: "NAME - a writer", "NAME (1912)", "NAME, who".
         for cut in (" - ", ":", "(", ",", ";"):
             line = line.split(cut)[0].strip()
         line = clean(line)  # for quotes around the name alone
@@ -219,6 +214,7 @@ class Picker:
             type: [*gold.get(type, ()), *grown.get(type, ())] for type in {*gold, *grown, *new}
         }
         self._new = {type: list(names) for type, names in new.items()}
+        # A copy, since picking empties the lists of new names.
         self._invented_so_far = {type: tuple(names) for type, names in new.items()}
         self._wrong = wrong
         self._right = right
@@ -252,6 +248,7 @@ class Picker:
 
 
 def _by_type(texts: Any) -> dict[str, list[str]]:
+    # Dictionaries as ordered sets: the order of names decides random draws.
     found: dict[str, dict[str, None]] = {}
     for text, target in texts:
         for mention, type in mentions_of(text, target):

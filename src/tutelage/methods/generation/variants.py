@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.methods.generation.mentions import mentions_of
 from tutelage.records import Row
 from tutelage.tasks.spans import Span, read_spans, write_spans
 
@@ -54,6 +54,7 @@ def renamed(sentence: Marked, names: Mapping[Mention, str]) -> Marked:
     spans = []
     for span in sentence.spans:
         name = names[" ".join(words[span.start : span.end]), span.type].split(" ")
+        # New names may have another number of words, which moves the later spans.
         made += words[done : span.start]
         spans.append(Span(len(made), len(made) + len(name), span.type))
         made += name
@@ -91,7 +92,9 @@ def noised(sentence: Marked, share: float, rng: random.Random) -> Marked | None:
 
 def _damaged(word: str, rng: random.Random, *, case: bool) -> str:
     """Returns the word with one fault; "" if it is dropped."""
+    # Dropping is always possible.
     ways: list[Callable[[], str]] = [lambda: ""]
+    # Swapping needs two different letters, neither first nor last in the word.
     if uneven := [index for index in range(1, len(word) - 2) if word[index] != word[index + 1]]:
         ways.append(lambda: _swapped(word, rng.choice(uneven)))
     if case and word.swapcase() != word:

@@ -12,8 +12,8 @@ from typing import Any
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
-from tutelage.labelling.ner_candidates import capitalised
 from tutelage.methods.base import RequestFailure
+from tutelage.methods.generation.mentions import find_mentions, split_spans, whole_names
 from tutelage.records import Label, Source, derive_seed
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, joined, split_words
@@ -90,6 +90,7 @@ class GenerationSpec:
         """The fixed first words of the text: lead, names and links; "" without a lead."""
         if self.lead is None:
             return ""
+        # Further names follow their links: "He met NAME and NAME".
         further = (
             f" {link} {name}" for link, name in zip(self.links, self.mentions[1:], strict=False)
         )
@@ -124,6 +125,7 @@ class Candidate:
     @property
     def draft(self) -> Draft:
         """The candidate as input of a labeller."""
+        # Further names behind links are scored like any candidate; other required names stay.
         if self.spec.links:
             return Draft(
                 self.text, self.spans, named=tuple((span.start, span.end) for span in self.kept)
@@ -136,6 +138,7 @@ class Candidate:
         return tuple(span for span in (*self.spans, *self.kept) if span.type != OUTSIDE)
 
 
+# List marks such as "-", "2." or "(3)", which completions of a list repeat.
 _NUMBERING = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s+")
 _SENTENCE_END = re.compile(r"\w{3,}[\"')\]]*[.!?][\"')\]]*(?=\s|$)")
 _QUOTES = "\"'“”‘’«»`"
@@ -169,84 +172,6 @@ def first_sentence(text: str, start: int = 0) -> str:
     """
     found = _SENTENCE_END.search(text, start)
     return text[: found.end()] if found else ""
-
-
-def find_mention(text: str, mention: str, type: str) -> tuple[Span, ...]:
-    """Finds all occurrences of a mention.
-
-    Args:
-        text: Words joined by single spaces.
-        mention: The mention; split into words the same way before the search.
-        type: Type of the returned spans.
-
-    Returns:
-        The non-overlapping occurrences from left to right; empty if there are none.
-    """
-    words, name = text.split(" "), joined(mention, split_words(mention)).split(" ")
-    found: list[Span] = []
-    for start in range(len(words) - len(name) + 1):
-        if words[start : start + len(name)] == name and (not found or start >= found[-1].end):
-            found.append(Span(start, start + len(name), type))
-    return tuple(found)
-
-
-def find_mentions(text: str, wanted: Sequence[tuple[str, str]]) -> tuple[list[Span], list[str]]:
-    """Finds all occurrences of several mentions.
-
-    Longer mentions are searched first, so a name is not found inside another one.
-
-    Args:
-        text: Words joined by single spaces.
-        wanted: (mention, type) pairs.
-
-    Returns:
-        The sorted spans, and the mentions without any occurrence.
-    """
-    found: list[Span] = []
-    missing = []
-    for mention, type in sorted(dict.fromkeys(wanted), key=lambda pair: -len(pair[0])):
-        indices = [
-            span
-            for span in find_mention(text, mention, type)
-            if all(span.end <= one.start or span.start >= one.end for one in found)
-        ]
-        found += indices
-        if not indices:
-            missing.append(mention)
-    return sorted(found), missing
-
-
-def whole_names(words: Sequence[str], spans: Sequence[Span]) -> list[Span]:
-    """Extends each span over the capitalised words right behind it, up to the next span.
-
-    A text continuing "Petco" with "Park" is about Petco Park; a small teacher does so in one text
-    out of seven. Spans of type "O" stay unchanged.
-
-    Args:
-        words: Words of the text.
-        spans: Spans in order.
-    """
-    whole = []
-    for number, span in enumerate(spans):
-        end, limit = span.end, spans[number + 1].start if number + 1 < len(spans) else len(words)
-        while span.type != OUTSIDE and end < limit and capitalised(words[end]):
-            end += 1
-        whole.append(span._replace(end=end))
-    return whole
-
-
-def by_type(spans: Sequence[Span], type: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Splits spans into those of a type and all others."""
-    return _split(spans, [span.type == type for span in spans])
-
-
-def _split(
-    spans: Sequence[Span], first: Sequence[bool]
-) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    both = list(zip(spans, first, strict=True))
-    return tuple(span for span, is_first in both if is_first), tuple(
-        span for span, is_first in both if not is_first
-    )
 
 
 class Writer:
@@ -345,6 +270,7 @@ class Writer:
         ]
 
     def _candidate(self, draw: int, spec: GenerationSpec, reply: Reply) -> Candidate:
+        # No reply: no text, and the failure as its reason.
         if reply.error:
             reason = RequestFailure.GENERATION.reason(reply.error)
             return Candidate(spec, "", reason, failed=True, draw=draw)
@@ -388,7 +314,7 @@ class Writer:
                 if spec.types and not spec.no_name
                 else f"does not hold {missing[0]!r}"
             )
-        asked, kept = _split(spans, requested)
+        asked, kept = split_spans(spans, requested)
         return Candidate(spec, text, fault, failed=False, draw=draw, spans=asked, kept=kept)
 
     def _fault(self, text: str, finish_reason: str) -> str:

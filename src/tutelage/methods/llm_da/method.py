@@ -1,20 +1,21 @@
-"""LLM-DA: data augmentation for NER by an LLM at the level of context and of entities (after Ye et al. 2024, arXiv 2402.14568).
+"""LLM-DA: augmentation for NER by an LLM, of contexts and of entities.
 
-Reconstructed. A round makes variants of the gold sentences, as :mod:`tutelage.methods.generation.augmentation` says. Nothing follows from the student,
-and a resumed run needs the pool alone.
+After Ye et al. 2024 (arXiv 2402.14568), reconstructed. A round makes variants of the gold sentences
+(:mod:`tutelage.methods.generation.augmentation`). Nothing depends on the student, and a resumed run
+needs only the pool.
 """
 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil as round_up
+from time import perf_counter
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft, NewLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
-from tutelage.methods.base import MethodContext, TeacherMethod, gold_rows
+from tutelage.methods.base import Cost, MethodContext, TeacherMethod, gold_rows
 from tutelage.methods.generation.acceptance import Acceptance
 from tutelage.methods.generation.augmentation import REPLACED, REWRITTEN, Augmentation, Turn
 from tutelage.methods.generation.duplicates import Repeats
@@ -28,7 +29,17 @@ from tutelage.teacher.prompts import PromptSet
 
 
 class LLMDA(TeacherMethod):
-    """The method. It has no calibrator unless ``separated`` asks for labels."""
+    """LLM-DA for NER.
+
+    Texts keep the entities of their gold sentence; with ``method.separated`` they are labelled by
+    queries of their own, and only then there is a calibrator.
+
+    Args:
+        settings: The settings of the method.
+        prompts: The prompt templates.
+        accept_selector: Decides about the labelled texts.
+        new_labeller: Builds the labeller over the shots.
+    """
 
     settings_type = LLMDASettings
 
@@ -52,12 +63,13 @@ class LLMDA(TeacherMethod):
 
     @property
     def rounds(self) -> int:
-        """How many rounds it grows at most."""
+        """Maximum number of rounds."""
         return self._settings.rounds
 
     @property
     def asks_teacher(self) -> bool:
-        """False for noise alone, and for names of the shots alone."""
+        """False if no mode needs the teacher: noise alone, or names of the shots alone."""
+        # Labels, invented names and rewritings need a teacher.
         inventing = self._settings.invented_names > 0 and any(
             mode in REPLACED for mode in self._settings.modes
         )
@@ -68,24 +80,33 @@ class LLMDA(TeacherMethod):
         )
 
     def setup(self, context: MethodContext) -> None:
-        """Take the shots as the sentences to vary.
+        """Builds the augmentation of the shots, the names and the duplicate check.
+
+        Args:
+            context: The parts of the run.
 
         Raises:
-            ConfigError: the task has no entities, or shots, a teacher or a template is missing.
+            ConfigError: The task has no entities, or shots, teacher or a template are missing.
         """
+        # Check the task, the shots, the teacher and the prompts.
         if not context.task.is_token_level:
             raise ConfigError(
-                "method=llm_da keeps the entities of sentences, and this task has none. Give task=ner, or take method=evokd."
+                "method=llm_da keeps the entities of sentences, and this task has none. Give "
+                "task=ner, or take method=evokd."
             )
         if not context.shots:
             raise ConfigError(
-                "method=llm_da varies labelled shots and shots=0 gives none; give shots=1 or more."
+                "method=llm_da varies labelled shots, and shots=0 gives none. Give shots=1 or more."
             )
         if context.teacher is None and self.asks_teacher:
-            raise ConfigError("method=llm_da needs a teacher.")
+            raise ConfigError(
+                "method=llm_da needs a teacher for its modes. Configure one, or take "
+                "method.modes=[noise]."
+            )
         settings = self._settings
         if any(mode in REWRITTEN for mode in settings.modes):
             self._prompts.require("rewrite")
+        # Build the parts of the method.
         self._context = context
         self._augmentation = Augmentation(
             context,
@@ -107,38 +128,49 @@ class LLMDA(TeacherMethod):
         self._acceptance = Acceptance(self._labeller, self._accept_selector, repeats)
 
     def first_rows(self) -> Growth:
-        """The shots."""
+        """Returns the shots."""
         self._calibrate()
         return Growth(round=0, rows=tuple(gold_rows(self._context.shots)))
 
     def aimed_at(self, feedback: Feedback) -> Feedback:
-        """Nothing: it does not look at the student."""
+        """Returns empty feedback: nothing depends on the student."""
         return Feedback(feedback.round, (), {})
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
-        """Names where new ones are wanted, then every text that needs the teacher, then the others."""
+        """Returns the variants of a round: those by the teacher first, then all others.
+
+        Args:
+            feedback: Not used.
+            round: The new round, from 1.
+
+        Raises:
+            BudgetExhausted: The token budget ran out.
+        """
+        # Plan the round, with new names from the teacher.
         context, rng = self._context, self._rng(round)
         turns = self._augmentation.turns(round, context.pool.rows, rng)
-        began = time.perf_counter()
-        names, asked, failed = self._names(turns, round)
-        seconds = {"names": time.perf_counter() - began}
-        specs, free = self._augmentation.drafts(turns, names, rng)
+        names, cost = self._round_names(turns, round)
+        specs, finished = self._augmentation.drafts(turns, names, rng)
+
+        # Let the teacher rewrite sentences.
         written: list[Candidate] = []
         if specs and context.teacher is not None:
-            began = time.perf_counter()
+            began = perf_counter()
             context.on_phase("generation", len(specs))
             written = self._writer.write(
                 context.teacher, specs, context.seed, round, context.on_reply
             )
-            seconds["generation"] = time.perf_counter() - began
-        return self._acceptance.grow(
-            context, [*written, *free], self._writer, round, seconds, asked=asked, failed=failed
-        )
+            cost += Cost(seconds={"generation": perf_counter() - began})
+
+        return self._acceptance.grow(context, [*written, *finished], self._writer, round, cost)
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
-        """Real requests of each kind, at most ``count`` of each, as a first round would send them; for planning.
+        """Returns real requests of each kind, as the first round would send them.
 
-        Invented names are not there yet, so those of the shots stand in.
+        Names of the shots replace invented ones.
+
+        Args:
+            count: Maximum number of requests per kind.
         """
         context, rng = self._context, self._rng(1)
         turns = self._augmentation.turns(1, (), rng)
@@ -156,13 +188,14 @@ class LLMDA(TeacherMethod):
         return {kind: requests for kind, requests in kinds.items() if requests}
 
     def requests_a_round(self) -> dict[str, int]:
-        """How many requests of each kind a round makes at most."""
+        """Returns the maximum number of requests of each kind per round."""
         turns = self._augmentation.turns(1, (), self._rng(1))
         counts = {
             "generation": sum(turn.mode in REWRITTEN for turn in turns),
             "names": sum(self._augmentation.wanted(turns).values()),
         }
         if self._labeller is not None:
+            # Variants have about as many labelling requests as the shots.
             known = [Draft(one.text, one.spans) for one in self._augmentation.sentences]
             counts["labelling"] = round_up(
                 self._settings.n_texts * len(self._labeller.requests(known)) / len(known)
@@ -172,12 +205,15 @@ class LLMDA(TeacherMethod):
     def _rng(self, round: int) -> random.Random:
         return random.Random(derive_seed("llm_da", self._context.seed, "method", round))
 
-    def _names(self, turns: Sequence[Turn], round: int) -> tuple[Picker, int, int]:
-        context, wanted = self._context, self._augmentation.wanted(turns)
-        if not any(wanted.values()) or context.teacher is None:
-            return self._book.picker({}, context.pool.rows), 0, 0
-        context.on_phase("names", sum(wanted.values()))
-        new, asked, failed = self._book.invent(
-            context.teacher, wanted, context.seed, round, context.on_reply
-        )
-        return self._book.picker(new, context.pool.rows), asked, failed
+    def _round_names(self, turns: Sequence[Turn], round: int) -> tuple[Picker, Cost]:
+        """Collects the names of a round, with new ones from the teacher."""
+        context, wanted, began = self._context, self._augmentation.wanted(turns), perf_counter()
+        new: Mapping[str, Sequence[str]] = {}
+        asked = failed = 0
+        if any(wanted.values()) and context.teacher is not None:
+            context.on_phase("names", sum(wanted.values()))
+            new, asked, failed = self._book.invent(
+                context.teacher, wanted, context.seed, round, context.on_reply
+            )
+        names = self._book.picker(new, context.pool.rows)
+        return names, Cost(asked, failed, {"names": perf_counter() - began})

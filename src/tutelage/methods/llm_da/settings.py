@@ -31,7 +31,8 @@ class LLMDASettings:
     noise_words: float
     """Share of the words outside the entities that noise changes or drops, at least one word."""
     separated: bool
-    """Label each text by a query of its own, as EvoKD does; false: keep the gold sentence's entities."""
+    """Label each text by a query of its own, as EvoKD does; false: keep the gold sentence's
+    entities."""
     near_duplicate: float
     """Similarity from which a text is a duplicate of a dev or test text, in [0, 1]."""
     near_own: float
@@ -55,7 +56,8 @@ class LLMDASettings:
             )
         if self.n_texts <= 0:
             raise ConfigError(
-                f"method.n_texts={self.n_texts}, so a round would make nothing. Give 1 or more, or take "
+                f"method.n_texts={self.n_texts}, so a round would make nothing. Give 1 or more, or "
+                "take "
                 "method=shots."
             )
         if not 0.0 < self.noise_words <= 1.0:

@@ -1,10 +1,14 @@
-"""FreeAL: teacher and student clean each other's labels, without human ones (after Xiao et al. 2023, arXiv 2311.15614).
+"""FreeAL: teacher and student clean each other's labels, without human ones.
 
-The teacher labels the whole pool. The student learns from it, through the small-loss filter where selector@train is small_loss. In each
-further round the pool texts whose label the student fits with a small loss count as clean: they become the teacher's demonstrations, and
-it labels the others anew. A text labelled anew has a second row with the same parent, and training takes the newest
-(:func:`tutelage.data.training_view.newest_of_each_text`). Ours: the first round's demonstrations are the shots, or none, where the paper lets the
-teacher write some; k-means finds the typical clean texts of a class; no step of learning on the unclean ones without their labels.
+After Xiao et al. 2023 (arXiv 2311.15614). The teacher labels the whole pool, and the student learns
+from it, with select=small_loss through the small-loss filter. In each further round, pool texts the
+student fits with a small loss count as clean: they become the teacher's demonstrations, and the
+teacher relabels all others. A relabelled text has a second row with the same parent; training takes
+the newest one (:func:`tutelage.data.training_view.newest_of_each_text`).
+
+Ours: the demonstrations of the first round are the shots, or none, while the teacher of the paper
+writes some; k-means finds typical clean texts of a class; and there is no training on unclean texts
+without their labels.
 """
 
 from __future__ import annotations
@@ -30,11 +34,17 @@ from tutelage.teacher.prompts import PromptSet
 
 
 class FreeAL(PoolLabelling):
-    """The method, for both tasks. All that the teacher is shown are its own labels, and the shots where there are any.
+    """FreeAL for both tasks; demonstrations are the teacher's own labels, and the shots if any.
 
-    For NER the loss of a sentence is not known outside training. Its stand-in is the student's mean entropy over the words, and a sentence
-    of the newest rows that the student marks otherwise than its row is never clean.
+    For NER the loss of a sentence is unknown outside training. The student's mean entropy over the
+    words replaces it, and a sentence of the newest rows is never clean if the student disagrees
+    with its row.
 
+    Args:
+        settings: The settings of the method.
+        prompts: The prompt templates.
+        acquirer: Chooses the texts to relabel in each round.
+        new_labeller: Builds the labellers.
     """
 
     settings_type = FreeALSettings
@@ -52,20 +62,26 @@ class FreeAL(PoolLabelling):
         self._filter = SmallLoss(settings.threshold)
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
-        """Demonstrations from the clean rows, and new labels for the other texts (those that the selector chooses of them).
+        """Relabels unclean texts, with clean rows as demonstrations.
+
+        Args:
+            feedback: The results of the round before; for NER, its mistakes are unclean.
+            round: The new round, from 1.
 
         Raises:
-            BudgetExhausted: the tokens are spent.
+            BudgetExhausted: The token budget ran out.
         """
         began = time.perf_counter()
         self._context.on_phase("filtering", 0)
         texts = [example.text for example in self._pool]
         view = self._context.view_pool(texts, [shot.text for shot in self._shots])
+        # The current label of each pool text.
         row_of = {
             row.parents[0]: row
             for row in newest_of_each_text(self._context.pool.accepted())
             if row.source == "pool"
         }
+        # Clean rows teach the teacher; the acquire selector chooses among all other texts.
         clean = self._clean(view, row_of, feedback)
         labeller = self._taught(
             view, {index: row_of[self._pool[index].id] for index in clean}, round
@@ -78,14 +94,16 @@ class FreeAL(PoolLabelling):
         return replace(growth, seconds={**growth.seconds, "filtering": seconds})
 
     def _clean(self, view: PoolView, row_of: Mapping[str, Row], feedback: Feedback) -> set[int]:
-        """Places in the pool of the texts whose label looks right."""
+        """Returns the pool indices of the texts whose label is probably right."""
         task = self._context.task
         indices = [index for index, example in enumerate(self._pool) if example.id in row_of]
         if not indices:
             return set()
+        # The filter compares losses within each class.
         rows = [row_of[self._pool[index].id] for index in indices]
         counts = Counter(name for row in rows for name in task.classes(row.target))
         losses = self._losses(view, indices, rows, feedback)
+        # The train selector's small-loss filter, on the current labels of the pool.
         kept = self._filter.choose(
             EpochView(
                 ids=tuple(row.id for row in rows),
@@ -106,20 +124,27 @@ class FreeAL(PoolLabelling):
     def _losses(
         self, view: PoolView, indices: Sequence[int], rows: Sequence[Row], feedback: Feedback
     ) -> Floats:
-        """Cross-entropy of each row's target, or its stand-in for NER, [M]; not a number for a row that must not count as clean."""
+        """Returns the loss of each row, [M].
+
+        The cross-entropy of the row's target; for NER the mean entropy, or NaN for a mistake, which
+        never counts as clean.
+        """
         task = self._context.task
+        # Classification: cross-entropy of the current label.
         if not task.is_token_level:
             names = [label.name for label in task.labels]
             own = view.probabilities()[list(indices), [names.index(row.target) for row in rows]]
             losses: Floats = -np.log(np.maximum(own.astype(np.float64), 1e-12))
             return losses
+        # NER: mean entropy, and NaN for a sentence with a mistake.
         losses = view.uncertainty("entropy")[list(indices)].astype(np.float64)
         wrong = {outcome.id for outcome in feedback.wrong}
         losses[[row.id in wrong for row in rows]] = np.nan
         return losses
 
     def _taught(self, view: PoolView, clean: Mapping[int, Row], round: int) -> Labeller:
-        """What labels the rest of a round: with the clean rows and the shots for demonstrations."""
+        """Builds the labeller of a round, with clean rows and shots as demonstrations."""
+        # Typical clean rows of each class.
         embeddings = view.embeddings()
         rng = np.random.default_rng(derive_seed("clean", self._context.seed, round))
         by_class: dict[str, list[int]] = {}
@@ -137,12 +162,14 @@ class FreeAL(PoolLabelling):
         shown = [
             Example(clean[index].id, clean[index].text, clean[index].target) for index in typical
         ]
+        # With method.nearest, each text gets the ones most similar to it.
         nearest: Nearest | None = None
         if self._count:
             texts, known = (
                 [example.text for example in self._pool],
                 np.concatenate([view.labelled_embeddings(), embeddings[typical]]),
             )
+            # Calibration labels dev texts the same way, so they need neighbours too.
             if self._labeller.calibrator.needs == "dev":
                 dev = [example.text for example in self._context.dev]
                 texts, embeddings = (

@@ -1,9 +1,10 @@
-"""LLMaAA: the student chooses what the teacher labels, and each label is asked for beside the gold examples most like the text.
+"""LLMaAA: the student chooses the texts to label; each query shows the most similar gold examples.
 
-After Zhang et al. 2023 (arXiv 2310.19596, EMNLP Findings): random texts first, then rounds of what the student wants (entropy, least
-confidence, k-means: the acquisition selector), and k nearest-neighbour demonstrations from a small gold set, the most similar last. Its
-reweighting against that gold set is a loss here (loss=meta). Ours: similarity is the cosine of the student's own embeddings at that moment,
-and the student goes on from round to round where the paper trains it anew.
+After Zhang et al. 2023 (arXiv 2310.19596, EMNLP Findings): random texts first, then rounds of
+acquisition (entropy, least confidence, k-means), with k nearest-neighbour demonstrations from a
+small gold set, the most similar one last. The paper reweights rows against that gold set; here this
+is a loss (loss=meta). Ours: similarity is the cosine of the student's own current embeddings, and
+the student continues from round to round, while the paper retrains it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from tutelage.teacher.prompts import PromptSet
 
 
 class LLMaAA(PoolLabelling):
-    """The method, for both tasks. The shots are the gold set that the demonstrations are picked from.
+    """LLMaAA for both tasks; the shots are the gold set of the demonstrations.
 
-    For NER the nearest sentences are those that the teacher's demonstrations are taken from; with labelling=verify these are their
-    entities and other candidates, one of each type, and with extract the sentences whole.
+    For NER, demonstrations come from the nearest sentences. With labelling=verify these are their
+    entities and other span candidates, one per type; with labelling=extract whole sentences.
 
+    Args:
+        settings: The settings of the method.
+        prompts: The prompt templates.
+        acquirer: Chooses the texts to label in each round.
+        new_labeller: Builds the labeller.
     """
 
     settings_type = LLMaAASettings
@@ -43,20 +49,24 @@ class LLMaAA(PoolLabelling):
         self._neighbours: Neighbours | None = None
 
     def setup(self, context: MethodContext) -> None:
-        """As pool labelling does.
+        """Draws the pool of the run and builds the labeller.
+
+        Args:
+            context: The parts of the run.
 
         Raises:
-            ConfigError: there is no teacher, no pool, or no shot to pick demonstrations from.
+            ConfigError: There is no teacher, no pool, or no shot.
         """
         if not context.shots:
             raise ConfigError(
-                f"method={self.name} picks its demonstrations from the shots, and there are none (shots=0, or training.gold=none); give "
-                "shots=1 or more and training.gold=shots."
+                f"method={self.name} picks its demonstrations from the shots, and there are none "
+                "(shots=0, or training.gold=none). Give shots=1 or more and training.gold=shots."
             )
         super().setup(context)
 
     def first_rows(self) -> Growth:
-        """As pool labelling does; a calibrator that is fitted on dev sees it with neighbours too."""
+        """Returns the first rows; a calibrator fitted on dev sees dev texts with neighbours too."""
+        # Calibration labels dev texts before any pool text, with the same kind of prompt.
         if self._labeller.calibrator.needs == "dev":
             self._see(self._context.dev)
         return super().first_rows()
@@ -71,7 +81,7 @@ class LLMaAA(PoolLabelling):
         round: int,
         labeller: Labeller | None = None,
     ) -> Growth:
-        """As pool labelling does, beside the neighbours that each text has at this moment."""
+        """Labels examples with the current neighbours of each text as demonstrations."""
         self._see(examples)
         return super()._label(examples, scores, round, labeller)
 
@@ -83,5 +93,5 @@ class LLMaAA(PoolLabelling):
         )
 
     def _nearest(self, text: str) -> Sequence[Example]:
-        """The demonstrations of ``text``; some of the shots before any text was seen, as when a run is planned."""
+        """Returns the demonstrations of a text; without a student (planning), the first shots."""
         return self._shots[: self._count] if self._neighbours is None else self._neighbours(text)

@@ -1,7 +1,8 @@
-"""Methods that label an unlabelled pool: all of it at once, or on demand, what an acquisition selector asks for round by round.
+"""Labelling of an unlabelled pool: all at once, or on demand, as chosen by an acquire selector.
 
-LLKD (after Li et al. 2025) is this with its train selector; static and full_pool are its controls; LLMaAA and FreeAL change whom the teacher
-is shown. What a row is worth is the train selector's business: here every answered text becomes an accepted row.
+LLKD (after Li et al. 2025) is this method with its train selector, static and full_pool are its
+controls, and LLMaAA and FreeAL change the teacher's demonstrations. The value of a row is a matter
+of the train selector: here each answered text becomes an accepted row.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.base import Draft, Labeller, NewLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
-from tutelage.methods.base import MethodContext, TeacherMethod, gold_rows
+from tutelage.methods.base import MethodContext, RequestFailure, TeacherMethod, gold_rows
 from tutelage.methods.generation.acceptance import with_proposals
 from tutelage.methods.pool.settings import PoolSettings
 from tutelage.records import Example, Feedback, Growth, Row, derive_seed, record_id
@@ -28,10 +29,13 @@ from tutelage.teacher.wrappers.budget import BudgetedTeacher
 
 
 class PoolLabelling(TeacherMethod):
-    """The method. Its labeller is built over the shots, which are the teacher's demonstrations.
+    """Labels pool texts, with the shots as the teacher's demonstrations.
 
     Args:
-        acquirer: chooses what to label in each round.
+        settings: The settings of the method.
+        prompts: The prompt templates.
+        acquirer: Chooses the texts to label in each round.
+        new_labeller: Builds the labeller over the shots.
     """
 
     _labeller: Labeller
@@ -51,34 +55,43 @@ class PoolLabelling(TeacherMethod):
 
     @property
     def rounds(self) -> int:
-        """Rounds of acquisition."""
+        """Maximum number of acquisition rounds."""
         return self.settings.rounds
 
     def setup(self, context: MethodContext) -> None:
-        """Draw the pool that the run may use, and build the labeller.
+        """Draws the pool of the run and builds the labeller.
+
+        Args:
+            context: The parts of the run.
 
         Raises:
-            ConfigError: there is no teacher or no pool.
+            ConfigError: There is no teacher or no pool.
         """
         if context.teacher is None:
             raise ConfigError(f"method={self.name} needs a teacher.")
         if not context.unlabelled:
             raise ConfigError(
-                f"method={self.name} labels a pool, and the data set has no pool text."
+                f"method={self.name} labels a pool, and the data set has no pool texts. Take data "
+                "with a pool, or a method that generates texts."
             )
         self._context, self._teacher = context, context.teacher
         self._pool = list(context.unlabelled)
+        # A limited pool is a random sample, so its order is random too.
         if self.settings.pool_size is not None:
             self._pool = self._shuffled("pool", self._pool)[: self.settings.pool_size]
         self._shots = ordered_demonstrations(context.shots, context.seed)
         self._labeller = self._build_labeller()
 
     def _build_labeller(self) -> Labeller:
-        """What labels the pool, over the shots."""
+        """Builds the labeller of the pool."""
         return self._new_labeller(self._context.task, self._teacher, self._shots)
 
     def first_rows(self) -> Growth:
-        """The shots where they are trained on, and the texts that are labelled before there is a student."""
+        """Returns the shots, if the student trains on them, and the first labelled texts.
+
+        Raises:
+            ConfigError: The token budget does not cover them.
+        """
         self._calibrate()
         gold = gold_rows(self._context.shots) if self.settings.train_on_shots else []
         first = (
@@ -90,18 +103,24 @@ class PoolLabelling(TeacherMethod):
             growth = self._label(first, [""] * len(first), 0)
         except BudgetExhausted as error:
             raise ConfigError(
-                f"budget.tokens is smaller than what the first {len(first)} texts of the pool take: {error} Raise it, or label fewer of them "
-                "(method.first, or method.pool_size)."
+                f"budget.tokens is smaller than the cost of the first {len(first)} texts of the "
+                f"pool: {error} Raise it, or label fewer texts (method.first, or "
+                "method.pool_size)."
             ) from None
         return replace(growth, rows=(*gold, *growth.rows))
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
-        """Ask the selector for texts that have no label yet, and the teacher for their labels.
+        """Lets the selector choose unlabelled texts, and the teacher label them.
+
+        Args:
+            feedback: Not used: acquisition asks the student itself.
+            round: The new round, from 1.
 
         Raises:
-            BudgetExhausted: the tokens are spent.
+            BudgetExhausted: The token budget ran out.
         """
         began = time.perf_counter()
+        # Failed texts are not asked about again: they have a row as well.
         done = {row.parents[0] for row in self._context.pool.rows if row.source == "pool"}
         chosen, scores = self._acquire(
             [example for example in self._pool if example.id not in done], round
@@ -111,11 +130,18 @@ class PoolLabelling(TeacherMethod):
         return replace(growth, seconds={**growth.seconds, "acquisition": seconds})
 
     def aimed_at(self, feedback: Feedback) -> Feedback:
-        """The feedback as it is: its mistakes are worth a look in the report, though acquisition asks the student anew."""
+        """Returns the feedback unchanged; the report shows its mistakes."""
         return feedback
 
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
-        """Real labelling requests of the pool's first texts that give any (for NER one without a candidate gives none); for planning."""
+        """Returns real labelling requests of the first pool texts with any.
+
+        For NER, a text without a span candidate has none.
+
+        Args:
+            count: Maximum number of requests.
+        """
+        # Look for texts with a request lazily: for NER, labelling a whole pool takes long.
         asking = (
             draft
             for example in self._pool
@@ -125,22 +151,24 @@ class PoolLabelling(TeacherMethod):
         return {"labelling": requests[:count]} if requests else {}
 
     def requests_a_round(self) -> dict[str, int]:
-        """Requests of the largest round: the first one, or one of acquisition."""
+        """Returns the number of requests of the largest round: the first, or one of acquisition."""
         first = (
             len(self._pool)
             if self.settings.first is None
             else min(self.settings.first, len(self._pool))
         )
+        # Estimate the requests per text by the first hundred.
         sample = [Draft(example.text) for example in self._pool[:100]]
         each = len(self._labeller.requests(sample)) / max(1, len(sample))
         later = len(self._pool) if self.settings.n_texts is None else self.settings.n_texts
         return {"labelling": round(max(first, later if self.settings.rounds else 0) * each)}
 
     def _acquire(self, left: Sequence[Example], round: int) -> tuple[list[Example], list[str]]:
-        """What the selector chooses of ``left``, with its scores as text."""
+        """Returns the selector's choice among ``left``, with its scores as text."""
         if not left:
             return [], []
         self._context.on_phase("acquisition", 0)
+        # Let the selector score the texts with the current student.
         view = self._context.view_pool(
             [example.text for example in left], [row.text for row in self._context.pool.accepted()]
         )
@@ -160,7 +188,20 @@ class PoolLabelling(TeacherMethod):
         round: int,
         labeller: Labeller | None = None,
     ) -> Growth:
-        """Rows of ``examples``, in order; one that the teacher did not answer is rejected with the reason."""
+        """Labels examples and returns their rows, in order.
+
+        A text without an answer is rejected with the reason.
+
+        Args:
+            examples: The texts to label.
+            scores: Acquisition score of each text; "" for none.
+            round: The round of the rows.
+            labeller: Replaces the labeller of the run.
+
+        Raises:
+            BudgetExhausted: The labels would pass the token limit.
+        """
+        # Prepare the requests, and refuse a batch beyond the budget before it starts.
         labeller = labeller or self._labeller
         began = time.perf_counter()
         drafts = with_proposals(
@@ -168,8 +209,12 @@ class PoolLabelling(TeacherMethod):
         )
         requests = labeller.requests(drafts)
         self._check_budget(requests, len(examples))
+
+        # Ask the teacher.
         self._context.on_phase("labelling", len(requests))
         labelled = labeller.label(drafts, self._context.on_reply)
+
+        # One row per text.
         rows = []
         for index, (example, score, opinion) in enumerate(
             zip(examples, scores, labelled.opinions, strict=True)
@@ -182,7 +227,9 @@ class PoolLabelling(TeacherMethod):
                     source="pool",
                     round=round,
                     accepted=opinion is not None,
-                    reason="" if opinion else f"labelling failed: {labelled.errors[index]}",
+                    reason=""
+                    if opinion
+                    else RequestFailure.LABELLING.reason(labelled.errors[index]),
                     distribution=opinion.distribution if opinion else None,
                     parents=(example.id,),
                     detail={"acquisition": score} if score else {},
@@ -200,14 +247,15 @@ class PoolLabelling(TeacherMethod):
         )
 
     def _check_budget(self, requests: Sequence[Request], texts: int) -> None:
-        """Refuse a batch that would pass the limit: a whole pool may cost many times what is left.
+        """Refuses a batch beyond the token limit: a whole pool may cost many times the rest.
 
         Raises:
-            BudgetExhausted: it would.
+            BudgetExhausted: The batch would pass the limit.
         """
         left = self._teacher.left if isinstance(self._teacher, BudgetedTeacher) else None
         if left is None:
             return
+        # At least the prompts and one token per reply.
         cost = sum(
             len(ids) + 1 for ids in self._teacher.tokenize([request.prompt for request in requests])
         )

@@ -1,4 +1,4 @@
-"""Demonstrations of each text's own: the labelled examples that are nearest to it in the student's embeddings."""
+"""Demonstrations per text: its nearest labelled examples in the student's embedding space."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from numpy.typing import NDArray
 from tutelage.records import Example
 
 _AT_ONCE = 4096
-"""Texts whose similarities to all examples are computed at a time."""
+"""Texts per similarity computation."""
 _DIGITS = 12
-"""Of a cosine, in double precision: what differs by less is as similar."""
+"""Decimals of a cosine that count; smaller differences are ties."""
 
 
 class Neighbours:
-    """The k nearest examples of each text by the cosine of their embeddings, the most similar last.
+    """The k nearest examples of each text by cosine similarity, the most similar one last.
 
-    Last, because a teacher leans most on what it read last: LLMaAA shows its demonstrations in this order (Zhang et al. 2023). Equally
-    similar examples stand in the order given. An embedding that is zero or no number is similar to nothing. A text that is not among
-    ``texts`` gets the first k examples.
+    A teacher relies most on the end of its prompt, and LLMaAA shows its demonstrations in this
+    order (Zhang et al. 2023). Equally similar examples keep their given order. An embedding of
+    zeros, or with a value not finite, is similar to nothing. An unknown text gets the first k
+    examples.
 
     Args:
-        examples: labelled, M of them, with ``example_embeddings`` [M, D].
-        texts: N texts, with ``embeddings`` [N, D].
-        count: k; all of them where there are fewer.
+        examples: M labelled examples.
+        example_embeddings: Their embeddings, [M, D].
+        texts: N texts.
+        embeddings: Their embeddings, [N, D].
+        count: k; all examples if there are fewer.
     """
 
     def __init__(
@@ -44,24 +47,26 @@ class Neighbours:
             return
         from sklearn.metrics.pairwise import cosine_similarity
 
+        # In chunks, to bound the memory of the similarity matrix.
         known = _numbers(example_embeddings)
         for start in range(0, len(texts), _AT_ONCE):
-            # A product's last digits depend on where a row stands; they order nothing.
+            # The last digits of a product depend on its position in the matrix; drop them.
             similar = cosine_similarity(
                 _numbers(embeddings[start : start + _AT_ONCE]), known
             ).round(_DIGITS)
-            # From the end of a stable order by falling similarity: of equals the earlier example is the nearer one.
+            # A stable order by falling similarity, reversed: the earlier one of two equally similar
+            # examples counts as nearer.
             nearest = np.argsort(-similar, axis=1, kind="stable")[:, : self._count][:, ::-1]
             self._indices.update(zip(texts[start : start + _AT_ONCE], nearest, strict=True))
 
     def __call__(self, text: str) -> tuple[Example, ...]:
-        """The demonstrations of ``text``, k of them."""
+        """Returns the k demonstrations of a text, the nearest one last."""
         if text not in self._indices:
             return self._examples[: self._count]
         return tuple(self._examples[index] for index in self._indices[text])
 
 
 def _numbers(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """The rows in double precision; zeros for one that is not all numbers."""
+    """Converts rows to double precision; one with a value not finite becomes zeros."""
     values: NDArray[np.float64] = np.asarray(rows, dtype=np.float64)
     return np.where(np.isfinite(values).all(axis=1, keepdims=True), values, 0.0)

@@ -26,7 +26,8 @@ class PoolSettings:
     n_texts: int | None
     """Texts that the acquire selector chooses per round; null for all that are left."""
     train_on_shots: bool
-    """The student learns from the gold shots too; they are the teacher's demonstrations either way."""
+    """The student learns from the gold shots too; they are the teacher's demonstrations either
+    way."""
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
@@ -40,7 +41,8 @@ class PoolSettings:
             )
         if self.rounds and self.n_texts == 0:
             raise ConfigError(
-                f"method.rounds={self.rounds} with method.n_texts=0 would label nothing; set n_texts, "
+                f"method.rounds={self.rounds} with method.n_texts=0 would label nothing; set "
+                "n_texts, "
                 "or rounds=0."
             )
         if self.first == 0 and not self.train_on_shots:
@@ -59,14 +61,16 @@ class LLMaAASettings(PoolSettings):
     """
 
     demonstrations: int
-    """Shots shown with each text: the most similar by the student's embeddings, the nearest last."""
+    """Shots shown with each text: the most similar by the student's embeddings, the nearest
+    last."""
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
         PoolSettings.__post_init__(self)
         if self.demonstrations < 1:
             raise ConfigError(
-                f"method.demonstrations={self.demonstrations} must be 1 or more; llkd_on_demand shows "
+                f"method.demonstrations={self.demonstrations} must be 1 or more; llkd_on_demand "
+                "shows "
                 "every text the same demonstrations."
             )
 
@@ -92,12 +96,14 @@ class FreeALSettings(PoolSettings):
         PoolSettings.__post_init__(self)
         if self.a_class < 1 or self.nearest < 0:
             raise ConfigError(
-                f"method.a_class={self.a_class} must be 1 or more, and method.nearest={self.nearest} 0 "
+                f"method.a_class={self.a_class} must be 1 or more, and "
+                f"method.nearest={self.nearest} 0 "
                 "or more."
             )
         if self.first is not None:
             raise ConfigError(
-                f"method.first={self.first}: FreeAL labels the whole pool at first; leave it null, or "
+                f"method.first={self.first}: FreeAL labels the whole pool at first; leave it null, "
+                "or "
                 "set method.pool_size."
             )
         if not 0.0 < self.threshold <= 1.0:

@@ -14,16 +14,16 @@ from tests.helpers.classification import (
     MIXED,
     NAMES,
     SHOTS,
-    Heard,
+    RecordedProgress,
     WordTeacher,
-    a_text,
-    asked_label,
     context,
     feedback,
     grown,
     make_evokd,
+    make_text,
     obliging,
     prompt_set,
+    requested_label,
 )
 
 from tutelage.errors import ConfigError
@@ -34,7 +34,7 @@ from tutelage.teacher.base import GenerateRequest, Reply, Request
 
 def test_more_samples_are_generated_for_the_classes_whose_f1_is_low(tmp_path: Path) -> None:
     _, teacher, growth = grown(tmp_path, n_hard=20, n_easy=20)
-    asked = Counter(asked_label(request.prompt) for request in teacher.generations())
+    asked = Counter(requested_label(request.prompt) for request in teacher.generations())
     assert MIXED.per_class["Tool"].f1 < min(
         MIXED.per_class["Animal"].f1, MIXED.per_class["Food"].f1
     )
@@ -47,7 +47,7 @@ def test_more_samples_are_generated_for_the_classes_whose_f1_is_low(tmp_path: Pa
 def test_another_weakness_draws_the_round_elsewhere(tmp_path: Path) -> None:
     weak_on_food = feedback({"Animal": 6, "Tool": 6}, {("Food", "Tool"): 6})
     _, teacher, _ = grown(tmp_path, weak_on_food, n_hard=20, n_easy=20)
-    asked = Counter(asked_label(request.prompt) for request in teacher.generations())
+    asked = Counter(requested_label(request.prompt) for request in teacher.generations())
     assert asked.most_common(1)[0][0] == "Food"
     assert asked["Food"] > max(asked["Animal"], asked["Tool"]) + 5
 
@@ -70,7 +70,7 @@ def test_hard_prompts_hold_the_analysis_and_a_misclassified_text(tmp_path: Path)
     hard = [request.prompt for request in teacher.generations() if ANALYSIS in request.prompt]
     easy = [request.prompt for request in teacher.generations() if ANALYSIS not in request.prompt]
     assert (len(hard), len(easy)) == (6, 6)
-    for_tool = [prompt for prompt in hard if asked_label(prompt) == "Tool"]
+    for_tool = [prompt for prompt in hard if requested_label(prompt) == "Tool"]
     assert for_tool
     for prompt in for_tool:
         assert any(one.text in prompt for one in MIXED.wrong if one.target == "Tool")
@@ -100,14 +100,14 @@ def test_every_request_is_accounted_for(tmp_path: Path) -> None:
             else obliging(request)
         )
 
-    heard = Heard()
-    _, teacher, growth = grown(tmp_path, script=script, heard=heard)
-    assert growth.asked == len(teacher.asked) == len(heard.replies) == 1 + 12 + 9
+    recorded = RecordedProgress()
+    _, teacher, growth = grown(tmp_path, script=script, recorded=recorded)
+    assert growth.asked == len(teacher.asked) == len(recorded.replies) == 1 + 12 + 9
     assert growth.failed == 2
     assert growth.answered == growth.asked - growth.failed
     assert len(growth.rows) == 12
     assert growth.rejected == sum(not row.accepted for row in growth.rows) - growth.failed == 1
-    assert heard.phases == [("analysis", 1), ("generation", 12), ("labelling", 9)]
+    assert recorded.phases == [("analysis", 1), ("generation", 12), ("labelling", 9)]
     assert set(growth.seconds) == {"analysis", "generation", "labelling"}
 
 
@@ -133,9 +133,9 @@ def test_texts_that_repeat_dev_the_shots_or_themselves_are_rejected(tmp_path: Pa
     said = {
         "0": DEV[0].text,
         "1": SHOTS[0].text.upper(),
-        "2": a_text("Tool", 1),
-        "3": a_text("Tool", 1),
-        "4": a_text("Tool", 1)[:-1] + "!",
+        "2": make_text("Tool", 1),
+        "3": make_text("Tool", 1),
+        "4": make_text("Tool", 1)[:-1] + "!",
     }
 
     def script(request: Request) -> Any:
@@ -189,7 +189,7 @@ def test_styles_are_cells_of_the_grid(tmp_path: Path) -> None:
 
 
 def test_a_resumed_method_rejects_the_same_duplicates(tmp_path: Path) -> None:
-    texts = [a_text(name, n) for n, name in enumerate([*NAMES, *NAMES])]
+    texts = [make_text(name, n) for n, name in enumerate([*NAMES, *NAMES])]
 
     def repeating(request: Request) -> Any:
         """Say each of a few texts twice, some of them of another class."""
@@ -199,10 +199,10 @@ def test_a_resumed_method_rejects_the_same_duplicates(tmp_path: Path) -> None:
 
     teacher = WordTeacher(repeating)
     method = make_evokd()
-    standing = context(tmp_path, teacher)
-    method.setup(standing)
+    method_context = context(tmp_path, teacher)
+    method.setup(method_context)
     first = method.next_rows(MIXED, 1)
-    standing.pool.append(first.rows)
+    method_context.pool.append(first.rows)
     undisturbed = method.next_rows(MIXED, 2)
     resumed = make_evokd()
     resumed.setup(context(tmp_path, WordTeacher(repeating)))
@@ -219,9 +219,9 @@ def test_a_resumed_method_rejects_the_same_duplicates(tmp_path: Path) -> None:
 def test_a_resumed_calibrator_goes_on_alike(tmp_path: Path) -> None:
     teacher = WordTeacher(obliging)
     method = make_evokd(calibrator=BatchCalibration())
-    standing = context(tmp_path, teacher)
-    method.setup(standing)
-    standing.pool.append(method.next_rows(MIXED, 1).rows)
+    method_context = context(tmp_path, teacher)
+    method.setup(method_context)
+    method_context.pool.append(method.next_rows(MIXED, 1).rows)
     state = method.state_dict()
     undisturbed = method.next_rows(MIXED, 2)
     resumed = make_evokd(calibrator=BatchCalibration())
@@ -277,12 +277,12 @@ def test_n_init_adds_paraphrases_of_the_shots(tmp_path: Path) -> None:
 
 def test_a_fitted_calibrator_counts_its_gold(tmp_path: Path) -> None:
     method = make_evokd(calibrator=TemperatureCalibration())
-    heard = Heard()
-    method.setup(context(tmp_path, WordTeacher(obliging), heard=heard))
+    recorded = RecordedProgress()
+    method.setup(context(tmp_path, WordTeacher(obliging), recorded=recorded))
     method.first_rows()
     assert method.calibration_labels == len(DEV)
     assert method.state_dict()["gold"] == len(DEV)
-    assert heard.phases[0][0] == "calibration"
+    assert recorded.phases[0][0] == "calibration"
 
 
 def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
@@ -303,37 +303,38 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "standing", "message"),
+    ("changes", "context_changes", "message"),
     [
         ({"names_a_text": 0}, {}, "method.names_a_text=0 must be 1 or more"),
         ({"n_hard": 0, "n_easy": 0}, {}, r"n_hard and method.n_easy are both 0.*method=shots"),
         ({}, {"teacher": None}, "needs a teacher"),
-        ({}, {"shots": ()}, "starts from labelled shots and shots=0 gives none"),
+        ({}, {"shots": ()}, "starts from labelled shots, and shots=0 gives none"),
         (
             {"init": "llm_da"},
             {},
             "method.init=llm_da keeps the entities of sentences, and this task has none",
         ),
-        ({"init": "llmda"}, {}, "Unknown method.init 'llmda'. Did you mean 'llm_da'"),
         ({"min_words": 9, "max_words": 3}, {}, "min_words=9 and method.max_words=3"),
     ],
 )
 def test_what_cannot_be_grown(
-    tmp_path: Path, changes: dict[str, Any], standing: dict[str, Any], message: str
+    tmp_path: Path, changes: dict[str, Any], context_changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         make_evokd(**changes).setup(
-            context(tmp_path, standing.pop("teacher", WordTeacher(obliging)), **standing)
+            context(
+                tmp_path, context_changes.pop("teacher", WordTeacher(obliging)), **context_changes
+            )
         )
 
 
 def test_mistakes_that_the_teacher_does_not_vouch_for_are_not_aimed_at(tmp_path: Path) -> None:
     method = make_evokd(mistake_margin=0.5)
-    standing = context(tmp_path, WordTeacher(obliging))
-    method.setup(standing)
+    method_context = context(tmp_path, WordTeacher(obliging))
+    method.setup(method_context)
     rows = [row for row in method.next_rows(MIXED, 1).rows if row.target == "Tool"][:2]
     doubtful = replace(rows[1], distribution=LabelDistribution(NAMES, (0.3, 0.4, 0.3), 0.0))
-    standing.pool.append([rows[0], doubtful])
+    method_context.pool.append([rows[0], doubtful])
     mistakes = [
         Outcome(row.id, row.text, "Tool", "Animal", (0.6, 0.2, 0.2), "hard", 1) for row in rows
     ]

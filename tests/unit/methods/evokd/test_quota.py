@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.methods.evokd.planner import class_quota
+from tutelage.methods.evokd.quota import class_quota
 from tutelage.records import ClassScore
 
 LABELS = ("A", "B", "C", "D")
@@ -18,7 +18,8 @@ def scores(support: int = 20, **f1: float) -> dict[str, ClassScore]:
 
 def test_weak_classes_are_asked_for_more() -> None:
     quota = class_quota(80, LABELS, scores(A=0.95, B=0.7, C=0.4, D=0.1), focus=0.5)
-    # Half of 80 evenly, half by weakness: F1 smoothed towards 0.5375 by 4 examples, plus the slack of 0.1.
+    # Half of 80 evenly, half by weakness: F1 smoothed towards 0.5375 by 4 examples, plus the slack
+    # of 0.1.
     assert quota == {"A": 14, "B": 18, "C": 22, "D": 26}
 
 

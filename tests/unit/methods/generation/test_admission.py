@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.classification import (
     LABELS,
     WordTeacher,
-    a_text,
+    make_text,
     obliging,
     prompt_set,
     scored_text,
@@ -64,7 +64,7 @@ def by_text(rows: tuple[Row, ...]) -> dict[str, str]:
 
 
 def test_a_good_text_becomes_a_row() -> None:
-    text = written(a_text("Tool", 1), style="polite", confused_with=ANIMAL, draw=5)
+    text = written(make_text("Tool", 1), style="polite", confused_with=ANIMAL, draw=5)
     (row,) = apply(WordTeacher(obliging), [text])[0].rows
     assert (
         row.target,
@@ -94,20 +94,20 @@ def test_a_good_text_becomes_a_row() -> None:
 
 def test_rejections_keep_text_and_reason() -> None:
     cases = [
-        (written(a_text("Tool", 1)), ""),
-        (written(a_text("Animal", 2)), "scored label is not the one asked for"),
-        (written(a_text("Tool", 1)), "exact duplicate of pool"),
-        (written(a_text("Tool", 1).upper()), "normalised duplicate of pool"),
-        (written(a_text("Tool", 1) + " x"), "near duplicate of pool"),
-        (written(a_text("Food", 3)), "exact duplicate of test"),
-        (written(a_text("Food", 4)), "exact duplicate of dev"),
+        (written(make_text("Tool", 1)), ""),
+        (written(make_text("Animal", 2)), "scored label is not the one asked for"),
+        (written(make_text("Tool", 1)), "exact duplicate of pool"),
+        (written(make_text("Tool", 1).upper()), "normalised duplicate of pool"),
+        (written(make_text("Tool", 1) + " x"), "near duplicate of pool"),
+        (written(make_text("Food", 3)), "exact duplicate of test"),
+        (written(make_text("Food", 4)), "exact duplicate of dev"),
         (written("two words", reason="under 3 words"), "under 3 words"),
         (written("", reason="request failed: lost", failed=True), "request failed: lost"),
     ]
     texts = [
         Candidate(one.spec, one.text, one.reason, one.failed, n) for n, (one, _) in enumerate(cases)
     ]
-    held = ((a_text("Food", 3), "test"), (a_text("Food", 4), "dev"))
+    held = ((make_text("Food", 3), "test"), (make_text("Food", 4), "dev"))
     accepted_rows, phases = apply(WordTeacher(obliging), texts, held=held)
     assert [row.reason for row in accepted_rows.rows] == [reason for _, reason in cases]
     assert [row.text for row in accepted_rows.rows] == [one.text for one in texts]
@@ -125,14 +125,14 @@ def test_a_failed_scoring_is_a_failure_and_no_rejection() -> None:
     def script(request: Request) -> Any:
         return (
             Reply(request.id, error="too long")
-            if scored_text(request.prompt) == a_text("Tool", 2)
+            if scored_text(request.prompt) == make_text("Tool", 2)
             else obliging(request)
         )
 
     accepted_rows, _ = apply(
-        WordTeacher(script), [written(a_text("Tool", n), draw=n) for n in (1, 2, 3)]
+        WordTeacher(script), [written(make_text("Tool", n), draw=n) for n in (1, 2, 3)]
     )
-    assert by_text(accepted_rows.rows)[a_text("Tool", 2)] == "labelling failed: too long"
+    assert by_text(accepted_rows.rows)[make_text("Tool", 2)] == "labelling failed: too long"
     assert (accepted_rows.asked, accepted_rows.failed, accepted_rows.rejected) == (6, 1, 0)
     assert [row.accepted for row in accepted_rows.rows] == [True, False, True]
 
@@ -141,7 +141,7 @@ def test_without_separation_nothing_is_scored_and_the_asked_label_is_believed() 
     teacher = WordTeacher(obliging)
     accepted_rows, phases = apply(
         teacher,
-        [written(a_text("Animal", 1)), written(a_text("Animal", 1), draw=1)],
+        [written(make_text("Animal", 1)), written(make_text("Animal", 1), draw=1)],
         separated=False,
     )
     assert teacher.asked == []
@@ -154,7 +154,9 @@ def test_without_separation_nothing_is_scored_and_the_asked_label_is_believed() 
 
 
 def test_the_scored_label_becomes_the_target_without_agreement() -> None:
-    accepted_rows, _ = apply(WordTeacher(obliging), [written(a_text("Animal", 1))], agreement=False)
+    accepted_rows, _ = apply(
+        WordTeacher(obliging), [written(make_text("Animal", 1))], agreement=False
+    )
     assert [(row.asked, row.target, row.accepted) for row in accepted_rows.rows] == [
         ("Tool", "Animal", True)
     ]
@@ -170,5 +172,7 @@ def test_nothing_written_asks_nothing() -> None:
 def test_a_rejected_label_still_counts_as_a_text_that_is_there(separated: bool) -> None:
     subject = acceptance(WordTeacher(obliging), separated)
     for round in (1, 2):
-        rows = subject.apply([written(a_text("Animal", 1))], WRITER, round, lambda count: None).rows
+        rows = subject.apply(
+            [written(make_text("Animal", 1))], WRITER, round, lambda count: None
+        ).rows
     assert rows[0].reason == "exact duplicate of pool"

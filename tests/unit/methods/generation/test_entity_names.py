@@ -1,4 +1,4 @@
-"""Names: where those come from that NER sentences are written around, and how one is drawn for a brief."""
+"""Names of generated NER sentences: their sources, and the draw for one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from tests.helpers.classification import WordTeacher, prompt_set
 from tests.helpers.ner import SHOTS, TYPES, marked
 
 from tutelage.errors import ConfigError
-from tutelage.methods.generation.entity_names import Name, NameBook, Picker, mentions_of
+from tutelage.methods.generation.entity_names import Name, NameBook, Picker
+from tutelage.methods.generation.mentions import mentions_of
 from tutelage.records import Example, Outcome, Row
 from tutelage.tasks.protocol import Mistake
 from tutelage.teacher.base import Reply
@@ -174,9 +175,7 @@ def test_half_of_the_hard_texts_are_about_what_the_student_got_wrong() -> None:
     assert "Lima" not in picks(picker, "PER", "hard")
 
 
-def test_words_that_were_marked_and_are_no_name_come_as_such_for_the_type_that_they_were_taken_for() -> (
-    None
-):
+def test_words_wrongly_marked_as_a_name_are_drawn_as_no_name_of_that_type() -> None:
     pool = [row("see Oslo", {"Oslo": "LOC"})]
     doubtful = ["Bern", "Oslo", "Nils", ", .", "", "one two three four five six seven"]
     mistakes = [Mistake("", "PER", words) for words in ("Monday", *doubtful)]

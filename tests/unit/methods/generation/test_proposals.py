@@ -1,4 +1,4 @@
-"""Proposals: the student is asked about texts that the teacher is to label, where that is of use."""
+"""Proposals: the student is asked about texts to label, if the labeller uses its answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.helpers.ner import TYPES, knowing, marked, spans, verifier
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.labelling.base import Draft
+from tutelage.methods.base import Cost
 from tutelage.methods.generation.acceptance import Acceptance, with_proposals
 from tutelage.methods.generation.writer import Candidate, GenerationSpec, Writer
 from tutelage.records import Feedback
@@ -88,7 +89,7 @@ def test_a_generated_text_is_labelled_with_the_students_places_too(tmp_path: Pat
     here = context(tmp_path, teacher, view_pool=seeing([]))
     (row,) = (
         Acceptance(subject, LabelAgreement(agreement=False), Deduplicator(0.9))
-        .grow(here, [text], writer, 1, {})
+        .grow(here, [text], writer, 1, Cost())
         .rows
     )
     assert '[1, 2, "ORG"]' in row.target

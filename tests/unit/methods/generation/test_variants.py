@@ -1,4 +1,4 @@
-"""The variants that LLM-DA makes of a marked sentence, one mode at a time: what survives, and what is rejected."""
+"""Variants of marked sentences: each mode keeps every entity, or the text is rejected."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from tests.helpers.augmentation import (
     SHOTS,
     grown,
     labeller,
+    names_and_sentence,
     names_of,
     obliging,
-    parts,
+    set_up,
     shot_of,
-    standing,
     types_of,
 )
 from tests.helpers.classification import WordTeacher, context, evokd_settings, prompt_set
 from tests.helpers.methods import evokd
 
-from tutelage.methods.generation.entity_names import mentions_of
+from tutelage.methods.generation.mentions import find_mentions, mentions_of
 from tutelage.methods.generation.variants import Marked, noised, renamed
-from tutelage.methods.generation.writer import find_mentions
 from tutelage.records import Growth, Row
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.tasks.spans import Span
@@ -37,7 +36,7 @@ from tutelage.teacher.base import Request, ScoreRequest
 
 def test_a_rewrite_keeps_every_entity_at_every_new_place(tmp_path: Path) -> None:
     def twice(request: Request) -> str:
-        return f" {obliging(request).strip()} {parts(request.prompt)[0][0]}"  # type: ignore[union-attr]
+        return f" {obliging(request).strip()} {names_and_sentence(request.prompt)[0][0]}"  # type: ignore[union-attr]
 
     _, growth = grown(tmp_path, twice, modes=["rewrite"])
     for row in growth.rows:
@@ -88,7 +87,7 @@ def find_spans(row: Row) -> tuple[Span, ...]:
 
 
 def test_without_another_name_a_sentence_is_rejected(tmp_path: Path) -> None:
-    method, teacher = standing(tmp_path, modes=["replace"], invented_names=0.0)
+    method, teacher = set_up(tmp_path, modes=["replace"], invented_names=0.0)
     growth = method.next_rows(NOTHING, 1)
     assert not method.asks_teacher
     assert teacher.asked == []
@@ -104,7 +103,7 @@ def test_both_rewrites_what_was_replaced(tmp_path: Path) -> None:
     asked = [request for request in teacher.generations() if "/" not in request.id]
     assert len(asked) > 12
     for request, row in zip(asked, growth.rows[: len(asked)], strict=True):
-        names, sentence = parts(request.prompt)
+        names, sentence = names_and_sentence(request.prompt)
         own = [name for name, _ in mentions_of(shot_of(row).text, shot_of(row).label or "")]
         assert not set(names) & set(own)
         assert all(name in sentence for name in names)
@@ -114,7 +113,7 @@ def test_both_rewrites_what_was_replaced(tmp_path: Path) -> None:
 
 
 def test_noise_leaves_the_entities_alone(tmp_path: Path) -> None:
-    method, teacher = standing(tmp_path, modes=["noise"], n_texts=30)
+    method, teacher = set_up(tmp_path, modes=["noise"], n_texts=30)
     growth = method.next_rows(NOTHING, 1)
     assert not method.asks_teacher
     assert teacher.asked == []

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tests.helpers.classification import LABELS, WordTeacher, prompt_set
 
 from tutelage.errors import ConfigError
+from tutelage.methods.generation.mentions import whole_names
 from tutelage.methods.generation.writer import (
     GenerationSpec,
     Shown,
     Writer,
     clean,
     first_sentence,
-    whole_names,
 )
 from tutelage.records import Source
 from tutelage.tasks.spans import Span
@@ -176,7 +176,7 @@ def test_texts_come_in_the_order_of_the_briefs() -> None:
 @pytest.mark.parametrize(("low", "high"), [(0, 5), (6, 5), (-1, -1)])
 def test_limits_that_leave_nothing(low: int, high: int) -> None:
     with pytest.raises(
-        ConfigError, match=f"min_words={low} and method.max_words={high} leave no text possible"
+        ConfigError, match=f"min_words={low} and method.max_words={high} allow no text"
     ):
         writer(min_words=low, max_words=high)
 

@@ -13,14 +13,14 @@ from tests.helpers.augmentation import (
     SHOTS,
     grown,
     labeller,
+    names_and_sentence,
     names_of,
     obliging,
-    parts,
+    set_up,
     settings,
     shot_of,
-    standing,
 )
-from tests.helpers.classification import TASK, Heard, WordTeacher, context, prompt_set
+from tests.helpers.classification import TASK, RecordedProgress, WordTeacher, context, prompt_set
 from tests.helpers.methods import llm_da
 from tests.helpers.ner import marked, scored_mention
 
@@ -53,7 +53,7 @@ def test_a_round_is_shared_evenly_over_the_modes_and_nothing_is_lost(tmp_path: P
 
 
 def test_every_strategy_meets_every_shot_before_one_comes_again(tmp_path: Path) -> None:
-    method, _ = standing(tmp_path, modes=["rewrite"], n_texts=14)
+    method, _ = set_up(tmp_path, modes=["rewrite"], n_texts=14)
     rows = [row for round in (1, 2, 3) for row in method.next_rows(NOTHING, round).rows]
     assert len({(row.parents, row.detail["strategy"]) for row in rows}) == 14 * len(SHOTS)
 
@@ -81,7 +81,7 @@ def test_with_separated_labels_the_first_type_is_checked_and_the_others_stay(
 
 
 def test_repeats_and_dev_texts_are_rejected(tmp_path: Path) -> None:
-    teacher = WordTeacher(lambda request: f" {parts(request.prompt)[1]}")
+    teacher = WordTeacher(lambda request: f" {names_and_sentence(request.prompt)[1]}")
     method = llm_da(
         prompts=prompt_set("completion_ner"),
         acceptance=LabelAgreement(),
@@ -131,7 +131,7 @@ def test_a_resumed_method_goes_on_alike(tmp_path: Path) -> None:
 
 
 def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
-    method, teacher = standing(tmp_path, separated=True)
+    method, teacher = set_up(tmp_path, separated=True)
     sample = method.sample_requests(3)
     assert teacher.asked == []
     counts = method.requests_a_round()
@@ -146,12 +146,17 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
 
 
 def test_the_first_rows_are_the_shots_and_phases_are_told(tmp_path: Path) -> None:
-    heard = Heard()
-    method, _ = standing(tmp_path, heard=heard, separated=True)
+    recorded = RecordedProgress()
+    method, _ = set_up(tmp_path, recorded=recorded, separated=True)
     assert [row.text for row in method.first_rows().rows] == [shot.text for shot in SHOTS]
     growth = method.next_rows(NOTHING, 1)
-    assert [name for name, _ in heard.phases] == ["calibration", "names", "generation", "labelling"]
-    assert sum(count for _, count in heard.phases) == growth.asked == len(heard.replies)
+    assert [name for name, _ in recorded.phases] == [
+        "calibration",
+        "names",
+        "generation",
+        "labelling",
+    ]
+    assert sum(count for _, count in recorded.phases) == growth.asked == len(recorded.replies)
 
 
 @pytest.mark.parametrize(
@@ -159,16 +164,15 @@ def test_the_first_rows_are_the_shots_and_phases_are_told(tmp_path: Path) -> Non
     [
         ({}, {"task": TASK}, "this task has none. Give task=ner, or take method=evokd"),
         ({}, {"shots": ()}, "shots=0 gives none"),
-        ({}, {"shots": (marked("no names here"),)}, "none of them has one"),
+        ({}, {"shots": (marked("no names here"),)}, "no shot has one"),
         ({}, {"teacher": None}, "needs a teacher"),
-        ({"modes": ["rewrit"]}, {}, "Unknown method.modes 'rewrit'. Did you mean 'rewrite'"),
-        ({"modes": []}, {}, "must name at least one of rewrite, replace, both, noise"),
+        ({"modes": []}, {}, "must name at least one mode"),
         ({"modes": ["noise", "noise"]}, {}, "none twice"),
         ({"n_texts": 0}, {}, "method.n_texts=0, so a round would make nothing"),
         (
             {"prompts": prompt_set("completion_ner", strategies={})},
             {},
-            "prompt.strategies is empty, so LLM-DA has nothing to rewrite by",
+            "prompt.strategies is empty, so LLM-DA cannot rewrite sentences",
         ),
         ({"noise_words": 0.0}, {}, r"method.noise_words=0.0 must be in \(0, 1\]"),
         ({"invented_names": 2.0}, {}, "method.invented_names=2.0"),

@@ -12,16 +12,16 @@ from tests.helpers.classification import (
     LABELS,
     NAMES,
     SHOTS,
-    Heard,
+    RecordedProgress,
     WordTeacher,
-    a_text,
+    make_text,
     obliging,
     prompt_set,
     scored_text,
 )
 from tests.helpers.methods import freeal
 from tests.helpers.ner import TYPES, knowing, marked, scored_mention
-from tests.helpers.pool import Student, class_of, parts, pool_ground
+from tests.helpers.pool import Student, class_of, method_arguments, pool_context
 from tests.helpers.pool_views import ArrayView
 
 from tutelage.data.training_view import RoundView, newest_of_each_text
@@ -36,7 +36,7 @@ from tutelage.teacher.base import Reply, Request
 
 NOTHING = Feedback(0, (), {})
 POOL = tuple(
-    Example(f"pool-{name}-{n}", a_text(name, 8000 + n)) for n in range(10) for name in NAMES
+    Example(f"pool-{name}-{n}", make_text(name, 8000 + n)) for n in range(10) for name in NAMES
 )
 ODD = {
     example.text
@@ -66,13 +66,20 @@ SETTINGS = {
 }
 
 
-def standing(
-    folder: Path, teacher: Any = None, *, index: dict[str, Any] | None = None, **changes: Any
+def set_up(
+    folder: Path,
+    teacher: Any = None,
+    *,
+    context_changes: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> tuple[FreeAL, Any]:
-    """A method that labelled the pool once. The student is sure of every text, and so at odds with the labels of the odd ones."""
-    method = freeal(**parts(**{**SETTINGS, **changes}))
-    given = pool_ground(
-        folder, teacher or WordTeacher(erring), **{"unlabelled": POOL, **(index or {})}
+    """A method after labelling the pool once.
+
+    The student is confident about every text, and so disagrees with the labels of the odd ones.
+    """
+    method = freeal(**method_arguments(**{**SETTINGS, **changes}))
+    given = pool_context(
+        folder, teacher or WordTeacher(erring), **{"unlabelled": POOL, **(context_changes or {})}
     )
     method.setup(given)
     given.pool.append(method.first_rows().rows)
@@ -86,14 +93,16 @@ def shown(prompt: str) -> list[str]:
 
 
 def test_the_whole_pool_is_labelled_first(tmp_path: Path) -> None:
-    _, index = standing(tmp_path)
-    assert [row.text for row in index.pool.accepted()] == [example.text for example in POOL]
-    assert {row.text for row in index.pool.rows if row.target != class_of(row.text)} == ODD
+    _, method_context = set_up(tmp_path)
+    assert [row.text for row in method_context.pool.accepted()] == [
+        example.text for example in POOL
+    ]
+    assert {row.text for row in method_context.pool.rows if row.target != class_of(row.text)} == ODD
 
 
 def test_what_the_student_does_not_fit_is_labelled_anew_beside_clean_rows(tmp_path: Path) -> None:
-    heard, teacher = Heard(), WordTeacher(erring)
-    method, index = standing(tmp_path, teacher, index={"heard": heard})
+    recorded, teacher = RecordedProgress(), WordTeacher(erring)
+    method, method_context = set_up(tmp_path, teacher, context_changes={"recorded": recorded})
     teacher.asked.clear()
     growth = method.next_rows(NOTHING, 1)
     assert {row.text for row in growth.rows} == ODD
@@ -102,14 +111,14 @@ def test_what_the_student_does_not_fit_is_labelled_anew_beside_clean_rows(tmp_pa
         for row in growth.rows
     )
     assert len(teacher.asked) == growth.asked == 3
-    clean = {row.text for row in index.pool.rows} - ODD
+    clean = {row.text for row in method_context.pool.rows} - ODD
     for request in teacher.asked:
         beside = shown(request.prompt)
         assert len(beside) == 3
         assert set(beside) <= clean | {shot.text for shot in SHOTS}
         assert {class_of(text) for text in beside} == {class_of(scored_text(request.prompt))}
-    index.pool.append(growth.rows)
-    assert [phase for phase, _ in heard.phases] == [
+    method_context.pool.append(growth.rows)
+    assert [phase for phase, _ in recorded.phases] == [
         "calibration",
         "labelling",
         "filtering",
@@ -120,10 +129,10 @@ def test_what_the_student_does_not_fit_is_labelled_anew_beside_clean_rows(tmp_pa
 
 
 def test_training_takes_the_newest_row_of_each_text(tmp_path: Path) -> None:
-    method, index = standing(tmp_path)
-    index.pool.append(method.next_rows(NOTHING, 1).rows)
-    assert len(index.pool.accepted()) == len(POOL) + 3
-    rows = RoundView("all", 1, 0, 0, 1, "method=freeal").rows(index.pool, 0)
+    method, method_context = set_up(tmp_path)
+    method_context.pool.append(method.next_rows(NOTHING, 1).rows)
+    assert len(method_context.pool.accepted()) == len(POOL) + 3
+    rows = RoundView("all", 1, 0, 0, 1, "method=freeal").rows(method_context.pool, 0)
     assert len(rows) == len(POOL)
     assert all(row.target == class_of(row.text) for row in rows)
     again = method.next_rows(NOTHING, 2)
@@ -132,7 +141,7 @@ def test_training_takes_the_newest_row_of_each_text(tmp_path: Path) -> None:
 
 
 def test_a_text_that_is_not_answered_anew_keeps_its_row(tmp_path: Path) -> None:
-    method, index = standing(tmp_path)
+    method, method_context = set_up(tmp_path)
     lost = sorted(ODD)[0]
     teacher = WordTeacher(
         lambda request: (
@@ -141,12 +150,14 @@ def test_a_text_that_is_not_answered_anew_keeps_its_row(tmp_path: Path) -> None:
             else erring(request)
         )
     )
-    other = freeal(**parts(**SETTINGS))
-    other.setup(pool_ground(tmp_path, teacher, unlabelled=POOL))
+    other = freeal(**method_arguments(**SETTINGS))
+    other.setup(pool_context(tmp_path, teacher, unlabelled=POOL))
     growth = other.next_rows(NOTHING, 1)
     assert {row.text: row.accepted for row in growth.rows}[lost] is False
-    index.pool.append(growth.rows)
-    (kept,) = [row for row in newest_of_each_text(index.pool.accepted()) if row.text == lost]
+    method_context.pool.append(growth.rows)
+    (kept,) = [
+        row for row in newest_of_each_text(method_context.pool.accepted()) if row.text == lost
+    ]
     assert kept.round == 0
     assert method.rounds == 2
 
@@ -160,13 +171,13 @@ def test_a_text_that_was_never_answered_is_asked_for_again(tmp_path: Path) -> No
             else erring(request)
         )
     )
-    method, _ = standing(tmp_path, teacher)
+    method, _ = set_up(tmp_path, teacher)
     assert lost in {row.text for row in method.next_rows(NOTHING, 1).rows}
 
 
 def test_typical_clean_rows_of_each_class_stand_beside_every_text(tmp_path: Path) -> None:
     teacher = WordTeacher(erring)
-    method, _ = standing(tmp_path, teacher, nearest=0)
+    method, _ = set_up(tmp_path, teacher, nearest=0)
     teacher.asked.clear()
     method.next_rows(NOTHING, 1)
     (beside,) = {tuple(shown(request.prompt)) for request in teacher.asked}
@@ -178,7 +189,7 @@ def test_typical_clean_rows_of_each_class_stand_beside_every_text(tmp_path: Path
 
 def test_without_shots_the_clean_rows_alone_teach(tmp_path: Path) -> None:
     teacher = WordTeacher(erring)
-    method, _ = standing(tmp_path, teacher, index={"shots": ()})
+    method, _ = set_up(tmp_path, teacher, context_changes={"shots": ()})
     assert shown(teacher.asked[0].prompt) == []
     teacher.asked.clear()
     assert all(row.target == class_of(row.text) for row in method.next_rows(NOTHING, 1).rows)
@@ -189,41 +200,41 @@ def test_where_nothing_was_answered_everything_is_asked_for_again(tmp_path: Path
     from tutelage.errors import TeacherError
 
     with pytest.raises(TeacherError):
-        standing(tmp_path, WordTeacher(lambda request: Reply(request.id, error="down")))
-    method = freeal(**parts(**SETTINGS))
-    method.setup(pool_ground(tmp_path, WordTeacher(obliging), unlabelled=POOL, shots=()))
+        set_up(tmp_path, WordTeacher(lambda request: Reply(request.id, error="down")))
+    method = freeal(**method_arguments(**SETTINGS))
+    method.setup(pool_context(tmp_path, WordTeacher(obliging), unlabelled=POOL, shots=()))
     assert len(method.next_rows(NOTHING, 1).rows) == len(POOL)
 
 
 def test_the_selector_chooses_where_not_all_are_labelled_anew(tmp_path: Path) -> None:
     student = Student({text: 0.5 + index / 10 for index, text in enumerate(sorted(ODD))})
-    method, _ = standing(tmp_path, index={"student": student}, n_texts=2)
+    method, _ = set_up(tmp_path, context_changes={"student": student}, n_texts=2)
     growth = method.next_rows(NOTHING, 1)
     assert [row.text for row in growth.rows] == sorted(ODD)[:2]
 
 
 def test_a_resumed_method_goes_on_alike(tmp_path: Path) -> None:
-    method, index = standing(tmp_path)
+    method, method_context = set_up(tmp_path)
     state = method.state_dict()
     undisturbed = method.next_rows(NOTHING, 1)
-    resumed = freeal(**parts(**SETTINGS))
-    resumed.setup(pool_ground(tmp_path, WordTeacher(erring), unlabelled=POOL))
+    resumed = freeal(**method_arguments(**SETTINGS))
+    resumed.setup(pool_context(tmp_path, WordTeacher(erring), unlabelled=POOL))
     resumed.load_state_dict(state)
     assert resumed.next_rows(NOTHING, 1).rows == undisturbed.rows
-    assert len(index.pool) == len(POOL)
+    assert len(method_context.pool) == len(POOL)
 
 
 def test_dev_is_fitted_beside_neighbours_of_its_own(tmp_path: Path) -> None:
     teacher = WordTeacher(erring)
-    method, index = standing(tmp_path, teacher, calibrator=TemperatureCalibration)
+    method, method_context = set_up(tmp_path, teacher, calibrator=TemperatureCalibration)
     teacher.asked.clear()
     method.next_rows(NOTHING, 1)
     on_dev = [
         request.prompt
         for request in teacher.asked
-        if scored_text(request.prompt) in {one.text for one in index.dev}
+        if scored_text(request.prompt) in {one.text for one in method_context.dev}
     ]
-    assert len(on_dev) == len(index.dev) == method.calibration_labels
+    assert len(on_dev) == len(method_context.dev) == method.calibration_labels
     assert all(
         {class_of(text) for text in shown(prompt)} == {class_of(scored_text(prompt))}
         for prompt in on_dev
@@ -238,13 +249,14 @@ def test_dev_is_fitted_beside_neighbours_of_its_own(tmp_path: Path) -> None:
         ({"threshold": 0.0}, "method.threshold=0.0 must be above 0 and at most 1"),
         (
             {"first": 5},
-            "method.first=5: FreeAL labels the whole pool at first; leave it null, or set method.pool_size",
+            "method.first=5: FreeAL labels the whole pool at first; leave it null, or set "
+            "method.pool_size",
         ),
     ],
 )
 def test_what_cannot_be(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        freeal(**parts(**{**SETTINGS, **changes}))
+        freeal(**method_arguments(**{**SETTINGS, **changes}))
 
 
 SENTENCES = tuple(
@@ -283,8 +295,8 @@ def test_ner_sentences_are_labelled_anew_beside_clean_ones(tmp_path: Path) -> No
 
     teacher = WordTeacher(knowing())
     shots = (marked("then Grace Hopper left", {"Grace Hopper": "PER"}),)
-    method = freeal(**{**parts(**{**SETTINGS, "nearest": 2}), "new_labeller": labeller})
-    index = pool_ground(
+    method = freeal(**{**method_arguments(**{**SETTINGS, "nearest": 2}), "new_labeller": labeller})
+    method_context = pool_context(
         tmp_path,
         teacher,
         student=seen,
@@ -294,9 +306,9 @@ def test_ner_sentences_are_labelled_anew_beside_clean_ones(tmp_path: Path) -> No
         held_out=(),
         unlabelled=SENTENCES,
     )
-    method.setup(index)
+    method.setup(method_context)
     first = method.first_rows()
-    index.pool.append(first.rows)
+    method_context.pool.append(first.rows)
     otherwise = [
         Outcome(row.id, row.text, row.target, "[]", (0.9,), "pool", 0)
         for row in first.rows

@@ -12,14 +12,14 @@ from tests.helpers.classification import (
     NAMES,
     SHOTS,
     WordTeacher,
+    context,
     obliging,
     prompt_set,
     scored_text,
 )
-from tests.helpers.classification import context as classroom_ground
 from tests.helpers.methods import llmaaa
 from tests.helpers.ner import TYPES, knowing, marked, scored_mention
-from tests.helpers.pool import POOL, Student, class_of, parts, pool_ground
+from tests.helpers.pool import POOL, Student, class_of, method_arguments, pool_context
 from tests.helpers.pool_views import ArrayView
 
 from tutelage.errors import ConfigError
@@ -36,11 +36,11 @@ from tutelage.tasks.ner import NerTask
 NOTHING = Feedback(0, (), {})
 
 
-def standing(
+def set_up(
     folder: Path, teacher: Any = None, student: Any = None, **changes: Any
 ) -> tuple[LLMaAA, Any]:
     method = llmaaa(
-        **parts(
+        **method_arguments(
             **{
                 "name": "llmaaa",
                 "first": 4,
@@ -51,9 +51,9 @@ def standing(
             }
         )
     )
-    index = pool_ground(folder, teacher, student=student)
-    method.setup(index)
-    return method, index
+    method_context = pool_context(folder, teacher, student=student)
+    method.setup(method_context)
+    return method, method_context
 
 
 def shown(prompt: str) -> list[str]:
@@ -65,7 +65,7 @@ def shown(prompt: str) -> list[str]:
 
 def test_each_text_is_shown_the_shots_most_like_it(tmp_path: Path) -> None:
     teacher = WordTeacher(obliging)
-    method, index = standing(tmp_path, teacher)
+    method, method_context = set_up(tmp_path, teacher)
     growth = method.first_rows()
     assert len(growth.rows) == len(teacher.asked) == 4
     for request, row in zip(teacher.asked, growth.rows, strict=True):
@@ -73,7 +73,7 @@ def test_each_text_is_shown_the_shots_most_like_it(tmp_path: Path) -> None:
         assert text == row.text
         # The embeddings of a class lie together, and each class has two shots.
         assert set(demonstrations) == {shot.text for shot in SHOTS if shot.label == class_of(text)}
-    index.pool.append(growth.rows)
+    method_context.pool.append(growth.rows)
     assert len(method.next_rows(NOTHING, 1).rows) == 3
     assert {
         class_of(shown(request.prompt)[0]) == class_of(scored_text(request.prompt))
@@ -120,22 +120,22 @@ def test_equally_similar_examples_and_broken_numbers_are_in_order() -> None:
 
 def test_dev_is_seen_where_the_calibrator_is_fitted_on_it(tmp_path: Path) -> None:
     student = Student()
-    method, index = standing(tmp_path, student=student, calibrator=TemperatureCalibration)
+    method, method_context = set_up(tmp_path, student=student, calibrator=TemperatureCalibration)
     method.first_rows()
-    assert student.looks[0] == (
-        [one.text for one in index.dev],
+    assert student.views[0] == (
+        [one.text for one in method_context.dev],
         [shot.text for shot in method._shots],
     )
-    assert method.calibration_labels == len(index.dev)
+    assert method.calibration_labels == len(method_context.dev)
 
 
 def test_a_resumed_method_goes_on_alike(tmp_path: Path) -> None:
-    method, index = standing(tmp_path)
-    index.pool.append(method.first_rows().rows)
+    method, method_context = set_up(tmp_path)
+    method_context.pool.append(method.first_rows().rows)
     state = json.loads(json.dumps(method.state_dict()))
     resumed = WordTeacher(obliging)
     undisturbed = method.next_rows(NOTHING, 1)
-    again, _ = standing(tmp_path, resumed)
+    again, _ = set_up(tmp_path, resumed)
     again.load_state_dict(state)
     assert again.next_rows(NOTHING, 1).rows == undisturbed.rows
     assert {
@@ -145,30 +145,33 @@ def test_a_resumed_method_goes_on_alike(tmp_path: Path) -> None:
 
 
 def test_a_plan_looks_at_no_student(tmp_path: Path) -> None:
-    method = llmaaa(**parts(name="llmaaa", first=4, rounds=2, n_texts=3, demonstrations=2))
-    method.setup(classroom_ground(tmp_path, WordTeacher(obliging), unlabelled=POOL))
+    method = llmaaa(
+        **method_arguments(name="llmaaa", first=4, rounds=2, n_texts=3, demonstrations=2)
+    )
+    method.setup(context(tmp_path, WordTeacher(obliging), unlabelled=POOL))
     sample = method.sample_requests(3)["labelling"]
     assert [len(shown(request.prompt)) for request in sample] == [3, 3, 3]
     assert method.requests_a_round() == {"labelling": 4}
 
 
 @pytest.mark.parametrize(
-    ("changes", "index", "message"),
+    ("changes", "context_changes", "message"),
     [
         ({"demonstrations": 0}, {}, "method.demonstrations=0 must be 1 or more"),
         (
             {},
             {"shots": ()},
-            "method=llmaaa picks its demonstrations from the shots, and there are none \\(shots=0, or training.gold=none",
+            "method=llmaaa picks its demonstrations from the shots, and there are none "
+            "\\(shots=0, or training.gold=none",
         ),
     ],
 )
 def test_what_cannot_be(
-    tmp_path: Path, changes: dict[str, Any], index: dict[str, Any], message: str
+    tmp_path: Path, changes: dict[str, Any], context_changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        llmaaa(**parts(**{"name": "llmaaa", "demonstrations": 2, **changes})).setup(
-            pool_ground(tmp_path, **index)
+        llmaaa(**method_arguments(**{"name": "llmaaa", "demonstrations": 2, **changes})).setup(
+            pool_context(tmp_path, **context_changes)
         )
 
 
@@ -213,9 +216,11 @@ def test_ner_takes_its_demonstrations_from_the_nearest_sentences(tmp_path: Path,
 
     said = {"Ada was in Paris": [{"quote": "Paris", "type": "place", "occurrence": 1}]}
     teacher = WordTeacher(knowing(replies=said))
-    method = llmaaa(**{**parts(name="llmaaa", demonstrations=1), "new_labeller": labeller})
+    method = llmaaa(
+        **{**method_arguments(name="llmaaa", demonstrations=1), "new_labeller": labeller}
+    )
     method.setup(
-        pool_ground(
+        pool_context(
             tmp_path,
             teacher,
             student=sentences_seen,

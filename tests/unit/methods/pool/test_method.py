@@ -13,14 +13,14 @@ from tests.helpers.classification import (
     LABELS,
     NAMES,
     SHOTS,
-    Heard,
+    RecordedProgress,
     WordTeacher,
     context,
     obliging,
     scored_text,
 )
 from tests.helpers.methods import pool_labelling
-from tests.helpers.pool import POOL, Student, class_of, parts, pool_ground
+from tests.helpers.pool import POOL, Student, class_of, method_arguments, pool_context
 
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.calibration import BatchCalibration, TemperatureCalibration
@@ -34,21 +34,25 @@ NOTHING = Feedback(0, (), {})
 ON_DEMAND = {"first": 3, "rounds": 2, "n_texts": 4}
 
 
-def standing(
-    folder: Path, teacher: Any = None, *, index: dict[str, Any] | None = None, **changes: Any
+def set_up(
+    folder: Path,
+    teacher: Any = None,
+    *,
+    context_changes: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> tuple[PoolLabelling, MethodContext]:
-    """A method on its ground."""
+    """A method with its context."""
     method, given = (
-        pool_labelling(**parts(**changes)),
-        pool_ground(folder, teacher, **(index or {})),
+        pool_labelling(**method_arguments(**changes)),
+        pool_context(folder, teacher, **(context_changes or {})),
     )
     method.setup(given)
     return method, given
 
 
 def test_the_whole_pool_is_labelled_at_once(tmp_path: Path) -> None:
-    heard, teacher = Heard(), WordTeacher(obliging)
-    method, _ = standing(tmp_path, teacher, index={"heard": heard})
+    recorded, teacher = RecordedProgress(), WordTeacher(obliging)
+    method, _ = set_up(tmp_path, teacher, context_changes={"recorded": recorded})
     growth = method.first_rows()
     assert [(row.text, row.parents) for row in growth.rows] == [
         (example.text, (example.id,)) for example in POOL
@@ -63,29 +67,29 @@ def test_the_whole_pool_is_labelled_at_once(tmp_path: Path) -> None:
         assert row.distribution is not None
         assert row.distribution.top == row.target
     assert (growth.asked, growth.answered, growth.failed) == (12, 12, 0)
-    assert len(heard.replies) == len(teacher.asked) == 12
-    assert heard.phases == [("calibration", 0), ("labelling", 12)]
+    assert len(recorded.replies) == len(teacher.asked) == 12
+    assert recorded.phases == [("calibration", 0), ("labelling", 12)]
     assert all(shot.text in teacher.asked[0].prompt for shot in SHOTS)
 
 
 def test_the_shots_are_rows_only_where_they_are_trained_on(tmp_path: Path) -> None:
     for trained, gold in ((False, 0), (True, len(SHOTS))):
-        method, _ = standing(tmp_path, train_on_shots=trained)
+        method, _ = set_up(tmp_path, train_on_shots=trained)
         assert sum(row.source == "gold" for row in method.first_rows().rows) == gold
 
 
 def test_on_demand_the_selector_s_choice_is_labelled(tmp_path: Path) -> None:
     doubtful = {POOL[index].text: 0.4 + index / 100 for index in (11, 5, 7, 2)}
     student = Student(doubtful)
-    method, index = standing(tmp_path, index={"student": student}, **ON_DEMAND)
-    index.pool.append(method.first_rows().rows)
-    first = {row.text for row in index.pool.rows}
+    method, method_context = set_up(tmp_path, context_changes={"student": student}, **ON_DEMAND)
+    method_context.pool.append(method.first_rows().rows)
+    first = {row.text for row in method_context.pool.rows}
     assert len(first) == 3
     growth = method.next_rows(NOTHING, 1)
     wanted = [text for text in sorted(doubtful, key=doubtful.__getitem__) if text not in first]
     assert [row.text for row in growth.rows][: len(wanted)] == wanted
     assert len(growth.rows) == 4
-    ((seen, learnt),) = student.looks
+    ((seen, learnt),) = student.views
     assert set(seen) == {example.text for example in POOL} - first
     assert set(learnt) == first
     scores = [float(row.detail["acquisition"]) for row in growth.rows]
@@ -94,22 +98,22 @@ def test_on_demand_the_selector_s_choice_is_labelled(tmp_path: Path) -> None:
 
 
 def test_nothing_is_labelled_twice_and_the_last_round_takes_what_is_left(tmp_path: Path) -> None:
-    method, index = standing(tmp_path, first=3, rounds=3, n_texts=5)
-    index.pool.append(method.first_rows().rows)
+    method, method_context = set_up(tmp_path, first=3, rounds=3, n_texts=5)
+    method_context.pool.append(method.first_rows().rows)
     sizes = []
     for round in (1, 2, 3):
         growth = method.next_rows(NOTHING, round)
-        index.pool.append(growth.rows)
+        method_context.pool.append(growth.rows)
         sizes.append(len(growth.rows))
     assert sizes == [5, 4, 0]
-    assert sorted(row.parents[0] for row in index.pool.rows) == sorted(
+    assert sorted(row.parents[0] for row in method_context.pool.rows) == sorted(
         example.id for example in POOL
     )
 
 
 def test_without_a_number_a_round_takes_everything(tmp_path: Path) -> None:
-    method, index = standing(tmp_path, first=3, rounds=1, n_texts=None)
-    index.pool.append(method.first_rows().rows)
+    method, method_context = set_up(tmp_path, first=3, rounds=1, n_texts=None)
+    method_context.pool.append(method.first_rows().rows)
     assert len(method.next_rows(NOTHING, 1).rows) == 9
     assert method.requests_a_round() == {"labelling": 12}
 
@@ -122,7 +126,7 @@ def test_a_failed_reply_rejects_its_text_with_the_reason(tmp_path: Path) -> None
             else obliging(request)
         )
 
-    method, index = standing(tmp_path, WordTeacher(script), first=None, rounds=1, n_texts=3)
+    method, method_context = set_up(tmp_path, WordTeacher(script), first=None, rounds=1, n_texts=3)
     growth = method.first_rows()
     (bad,) = [row for row in growth.rows if not row.accepted]
     assert (bad.parents, bad.reason, bad.target, bad.distribution) == (
@@ -132,7 +136,7 @@ def test_a_failed_reply_rejects_its_text_with_the_reason(tmp_path: Path) -> None
         None,
     )
     assert (growth.asked, growth.answered, growth.failed, growth.rejected) == (12, 11, 1, 0)
-    index.pool.append(growth.rows)
+    method_context.pool.append(growth.rows)
     assert method.next_rows(NOTHING, 1).rows == ()
 
 
@@ -140,7 +144,9 @@ def test_the_pool_s_part_and_the_first_texts_are_drawn_by_the_seed(tmp_path: Pat
     def drawn(seed: int, **changes: Any) -> list[str]:
         return [
             row.parents[0]
-            for row in standing(tmp_path, index={"seed": seed}, **changes)[0].first_rows().rows
+            for row in set_up(tmp_path, context_changes={"seed": seed}, **changes)[0]
+            .first_rows()
+            .rows
         ]
 
     draws = [drawn(seed, pool_size=6) for seed in (1, 1, 2, 3)]
@@ -152,35 +158,37 @@ def test_the_pool_s_part_and_the_first_texts_are_drawn_by_the_seed(tmp_path: Pat
 
 
 def test_a_resumed_method_goes_on_alike(tmp_path: Path) -> None:
-    method, index = standing(tmp_path, calibrator=BatchCalibration, **ON_DEMAND)
-    index.pool.append(method.first_rows().rows)
-    index.pool.append(method.next_rows(NOTHING, 1).rows)
+    method, method_context = set_up(tmp_path, calibrator=BatchCalibration, **ON_DEMAND)
+    method_context.pool.append(method.first_rows().rows)
+    method_context.pool.append(method.next_rows(NOTHING, 1).rows)
     state = json.loads(json.dumps(method.state_dict()))
     undisturbed = method.next_rows(NOTHING, 2)
-    resumed, _ = standing(tmp_path, calibrator=BatchCalibration, **ON_DEMAND)
+    resumed, _ = set_up(tmp_path, calibrator=BatchCalibration, **ON_DEMAND)
     resumed.load_state_dict(state)
     assert resumed.next_rows(NOTHING, 2).rows == undisturbed.rows
     assert undisturbed.rows
 
 
 def test_a_fitted_calibrator_counts_its_gold(tmp_path: Path) -> None:
-    method, _ = standing(tmp_path, calibrator=TemperatureCalibration)
+    method, _ = set_up(tmp_path, calibrator=TemperatureCalibration)
     method.first_rows()
     assert method.calibration_labels == method.state_dict()["gold"] == len(DEV)
 
 
 def test_a_budget_that_the_first_texts_do_not_fit_into_is_said(tmp_path: Path) -> None:
-    method, _ = standing(tmp_path, BudgetedTeacher(WordTeacher(obliging), 50))
+    method, _ = set_up(tmp_path, BudgetedTeacher(WordTeacher(obliging), 50))
     with pytest.raises(
         ConfigError,
-        match=r"smaller than what the first 12 texts of the pool take.*method.pool_size",
+        match=r"smaller than the cost of the first 12 texts of the pool.*method.pool_size",
     ):
         method.first_rows()
 
 
 def test_a_budget_spent_in_a_round_ends_growth(tmp_path: Path) -> None:
-    method, index = standing(tmp_path, BudgetedTeacher(WordTeacher(obliging), 400), **ON_DEMAND)
-    index.pool.append(method.first_rows().rows)
+    method, method_context = set_up(
+        tmp_path, BudgetedTeacher(WordTeacher(obliging), 400), **ON_DEMAND
+    )
+    method_context.pool.append(method.first_rows().rows)
     with pytest.raises(BudgetExhausted):
         method.next_rows(NOTHING, 1)
 
@@ -189,26 +197,27 @@ def test_rows_have_the_teacher_s_label_whatever_is_right(tmp_path: Path) -> None
     teacher = WordTeacher(
         lambda request: [-0.1 if label.name == "Food" else -4.0 for label in LABELS]
     )
-    method, _ = standing(tmp_path, teacher)
+    method, _ = set_up(tmp_path, teacher)
     assert {row.target for row in method.first_rows().rows} == {"Food"}
     assert {class_of(example.text) for example in POOL} == set(NAMES)
 
 
 def test_no_gold_of_the_pool_reaches_a_method() -> None:
-    from omegaconf import OmegaConf
     from tests.helpers.classification import TASK
 
+    from tutelage.config.compose import compose_config
     from tutelage.data.dataset import Dataset
-    from tutelage.training import method_context, shots_of
+    from tutelage.training import gold_for, method_context
 
     names = {field.name for field in fields(Dataset)}
     given: dict[str, Any] = {
         "name": "made", "kind": "classification", "labels": LABELS, "pool": POOL,
-        "pool_gold": {example.id: class_of(example.text) for example in POOL}, "dev": DEV, "test": DEV,
+        "pool_gold": {example.id: class_of(example.text) for example in POOL},
+        "dev": DEV, "test": DEV,
     }  # fmt: skip
     dataset = Dataset(**{key: value for key, value in given.items() if key in names})
-    config = OmegaConf.create({"seed": 1, "shots": 1, "method": {"training": {"gold": "shots"}}})
-    shots = shots_of(config, dataset)
+    config = compose_config(["method=llkd", "seed=1", "shots=1", "training.gold=shots"])
+    shots = gold_for(config, dataset)
     made = method_context(
         config, dataset, TASK, None, shots, None, lambda *_: None, lambda *_: None, Student()
     )  # type: ignore[arg-type]
@@ -223,19 +232,17 @@ def test_no_gold_of_the_pool_reaches_a_method() -> None:
         if isinstance(one, Example) and one.label is not None
     }
     assert known == {one.id for one in (*shots, *DEV)}
-    config.training.gold = "none"
-    assert shots_of(config, dataset) == ()
-    config.training.gold = "shot"
+    assert gold_for(compose_config(["method=llkd", "training.gold=none"]), dataset) == ()
     with pytest.raises(ConfigError, match=r"Unknown training.gold 'shot'. Did you mean 'shots'"):
-        shots_of(config, dataset)
+        compose_config(["method=llkd", "training.gold=shot"])
 
 
 def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
     teacher = WordTeacher(obliging)
-    method, _ = standing(
+    method, _ = set_up(
         tmp_path,
         teacher,
-        index={"view_pool": lambda *_: pytest.fail("a plan has no student")},
+        context_changes={"view_pool": lambda *_: pytest.fail("a plan has no student")},
         **ON_DEMAND,
     )
     assert {kind: len(some) for kind, some in method.sample_requests(5).items()} == {"labelling": 5}
@@ -244,7 +251,7 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "index", "message"),
+    ("changes", "context_changes", "message"),
     [
         ({}, {"unlabelled": ()}, "labels a pool, and the data set has no pool text"),
         ({"pool_size": 0}, {}, "method.pool_size=0 leaves no pool"),
@@ -258,12 +265,12 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_labelled(
-    tmp_path: Path, changes: dict[str, Any], index: dict[str, Any], message: str
+    tmp_path: Path, changes: dict[str, Any], context_changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        standing(tmp_path, index=index, **changes)
+        set_up(tmp_path, context_changes=context_changes, **changes)
 
 
 def test_a_teacher_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="method=llkd needs a teacher"):
-        pool_labelling(**parts()).setup(context(tmp_path, None, unlabelled=POOL))
+        pool_labelling(**method_arguments()).setup(context(tmp_path, None, unlabelled=POOL))

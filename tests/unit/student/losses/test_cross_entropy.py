@@ -8,17 +8,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.loss_targets import Lesson, lessons, softmax, targets
+from tests.helpers.loss_targets import LossBatch, loss_batches, softmax, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
 
 
 @settings(max_examples=25, deadline=None)
-@given(lessons(), st.floats(0, 0.9))
-def test_it_is_the_cross_entropy_of_each_unit(lesson: Lesson, smoothing: float) -> None:
-    losses = CrossEntropyLoss(smoothing)(lesson.logits, lesson.targets)
-    for index, logits, hard, _, _ in lesson.units():
+@given(loss_batches(), st.floats(0, 0.9))
+def test_it_is_the_cross_entropy_of_each_unit(loss_batch: LossBatch, smoothing: float) -> None:
+    losses = CrossEntropyLoss(smoothing)(loss_batch.logits, loss_batch.targets)
+    for index, logits, hard, _, _ in loss_batch.units():
         p = softmax(logits)
         shares = [smoothing / len(p) + (1 - smoothing) * (k == hard) for k in range(len(p))]
         assert float(losses[index]) == pytest.approx(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.loss_targets import Lesson, lessons, softmax, targets
+from tests.helpers.loss_targets import LossBatch, loss_batches, softmax, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
@@ -17,15 +17,15 @@ from tutelage.student.losses.early_learning import EarlyLearningLoss
 
 
 @settings(max_examples=25, deadline=None)
-@given(lessons(), st.floats(0, 5), st.floats(0, 0.95))
+@given(loss_batches(), st.floats(0, 5), st.floats(0, 0.95))
 def test_it_is_its_formula_visit_after_visit(
-    lesson: Lesson, strength: float, momentum: float
+    loss_batch: LossBatch, strength: float, momentum: float
 ) -> None:
     loss, memory = EarlyLearningLoss(strength, momentum), {}
     for visit in range(3):
-        scaled = lesson.logits * (1 + visit)
-        losses = loss(scaled, lesson.targets)
-        for index, logits, hard, _, _ in lesson.units():
+        scaled = loss_batch.logits * (1 + visit)
+        losses = loss(scaled, loss_batch.targets)
+        for index, logits, hard, _, _ in loss_batch.units():
             p = softmax([value * (1 + visit) for value in logits])
             old = memory.get(index, [0.0] * len(p))
             memory[index] = [momentum * a + (1 - momentum) * b for a, b in zip(old, p, strict=True)]

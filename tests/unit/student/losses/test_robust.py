@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.loss_targets import Lesson, lessons, softmax, targets
+from tests.helpers.loss_targets import LossBatch, loss_batches, softmax, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
@@ -16,10 +16,10 @@ from tutelage.student.losses.robust import GeneralisedCrossEntropyLoss, Symmetri
 
 
 @settings(max_examples=25, deadline=None)
-@given(lessons(), st.floats(0.01, 1))
-def test_generalised_is_its_formula(lesson: Lesson, q: float) -> None:
-    losses = GeneralisedCrossEntropyLoss(q)(lesson.logits, lesson.targets)
-    for index, logits, hard, _, _ in lesson.units():
+@given(loss_batches(), st.floats(0.01, 1))
+def test_generalised_is_its_formula(loss_batch: LossBatch, q: float) -> None:
+    losses = GeneralisedCrossEntropyLoss(q)(loss_batch.logits, loss_batch.targets)
+    for index, logits, hard, _, _ in loss_batch.units():
         assert float(losses[index]) == pytest.approx(
             (1 - softmax(logits)[hard] ** q) / q, rel=1e-7, abs=1e-9
         )
@@ -51,10 +51,12 @@ def test_generalised_pulls_less_on_what_the_student_finds_unlikely() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(lessons(), st.floats(0, 2), st.floats(0.1, 2), st.floats(-8, -1))
-def test_symmetric_is_its_formula(lesson: Lesson, alpha: float, beta: float, floor: float) -> None:
-    losses = SymmetricCrossEntropyLoss(alpha, beta, floor)(lesson.logits, lesson.targets)
-    for index, logits, hard, _, _ in lesson.units():
+@given(loss_batches(), st.floats(0, 2), st.floats(0.1, 2), st.floats(-8, -1))
+def test_symmetric_is_its_formula(
+    loss_batch: LossBatch, alpha: float, beta: float, floor: float
+) -> None:
+    losses = SymmetricCrossEntropyLoss(alpha, beta, floor)(loss_batch.logits, loss_batch.targets)
+    for index, logits, hard, _, _ in loss_batch.units():
         p = softmax(logits)
         reverse = -sum(q * (0.0 if k == hard else floor) for k, q in enumerate(p))
         assert float(losses[index]) == pytest.approx(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.loss_targets import Lesson, lessons, softmax, targets
+from tests.helpers.loss_targets import LossBatch, loss_batches, softmax, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
@@ -18,17 +18,17 @@ from tutelage.student.losses.teacher_targets import TeacherTargets
 
 @settings(max_examples=25, deadline=None)
 @given(
-    lessons(),
+    loss_batches(),
     st.floats(0, 1),
     st.sampled_from([0.5, 2.0]),
     st.sampled_from(["ignore", "uniform", "hard"]),
 )
 def test_it_is_the_mix_of_divergence_and_cross_entropy(
-    lesson: Lesson, share: float, temperature: float, off_label: str
+    loss_batch: LossBatch, share: float, temperature: float, off_label: str
 ) -> None:
-    losses = SoftTargetLoss(share, temperature, off_label)(lesson.logits, lesson.targets)
-    taught = TeacherTargets(temperature, off_label)(lesson.targets)
-    for index, logits, hard, _, _ in lesson.units():
+    losses = SoftTargetLoss(share, temperature, off_label)(loss_batch.logits, loss_batch.targets)
+    taught = TeacherTargets(temperature, off_label)(loss_batch.targets)
+    for index, logits, hard, _, _ in loss_batch.units():
         p = softmax(logits)
         divergence = sum(
             t * math.log(t / q) for t, q in zip(taught[index].tolist(), p, strict=True) if t > 0
@@ -39,17 +39,17 @@ def test_it_is_the_mix_of_divergence_and_cross_entropy(
 
 
 @settings(max_examples=15, deadline=None)
-@given(lessons(), st.floats(0, 1))
+@given(loss_batches(), st.floats(0, 1))
 def test_its_gradient_is_that_of_cross_entropy_against_the_mixture(
-    lesson: Lesson, share: float
+    loss_batch: LossBatch, share: float
 ) -> None:
-    logits = lesson.logits.clone().requires_grad_()
-    SoftTargetLoss(share)(logits, lesson.targets).sum().backward()
-    mixture = share * lesson.targets.teacher + (1 - share) * lesson.targets.hard
+    logits = loss_batch.logits.clone().requires_grad_()
+    SoftTargetLoss(share)(logits, loss_batch.targets).sum().backward()
+    mixture = share * loss_batch.targets.teacher + (1 - share) * loss_batch.targets.hard
     assert logits.grad is not None
-    for index, *_ in lesson.units():
+    for index, *_ in loss_batch.units():
         torch.testing.assert_close(
-            logits.grad[index], lesson.logits[index].softmax(-1) - mixture[index]
+            logits.grad[index], loss_batch.logits[index].softmax(-1) - mixture[index]
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.loss_targets import EXTREME, Lesson, lessons, targets
+from tests.helpers.loss_targets import EXTREME, LossBatch, loss_batches, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.teacher_targets import TeacherTargets
@@ -14,11 +14,15 @@ from tutelage.student.losses.teacher_targets import TeacherTargets
 
 @settings(max_examples=30, deadline=None)
 @given(
-    lessons(), st.sampled_from([0.2, 0.5, 1.0, 3.0]), st.sampled_from(["ignore", "uniform", "hard"])
+    loss_batches(),
+    st.sampled_from([0.2, 0.5, 1.0, 3.0]),
+    st.sampled_from(["ignore", "uniform", "hard"]),
 )
-def test_it_is_the_tempered_mixture(lesson: Lesson, temperature: float, off_label: str) -> None:
-    made = TeacherTargets(temperature, off_label)(lesson.targets)
-    for index, _, hard, teacher, off in lesson.units():
+def test_it_is_the_tempered_mixture(
+    loss_batch: LossBatch, temperature: float, off_label: str
+) -> None:
+    made = TeacherTargets(temperature, off_label)(loss_batch.targets)
+    for index, _, hard, teacher, off in loss_batch.units():
         powers = [value ** (1 / temperature) for value in teacher]
         p = [value / sum(powers) for value in powers]
         elsewhere = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.loss_targets import Lesson, lessons, targets
+from tests.helpers.loss_targets import LossBatch, loss_batches, targets
 
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
@@ -17,13 +17,15 @@ from tutelage.student.losses.robust import TruncatedLoss
 
 
 @settings(max_examples=30, deadline=None)
-@given(lessons(), st.sampled_from([0.0, 0.25, 0.5, 0.9]), st.floats(0, 0.99))
-def test_the_largest_losses_are_left_out(lesson: Lesson, forget: float, progress: float) -> None:
+@given(loss_batches(), st.sampled_from([0.0, 0.25, 0.5, 0.9]), st.floats(0, 0.99))
+def test_the_largest_losses_are_left_out(
+    loss_batch: LossBatch, forget: float, progress: float
+) -> None:
     loss = TruncatedLoss(forget, 0.5)
-    losses = loss(lesson.logits, lesson.targets)
-    torch.testing.assert_close(losses, CrossEntropyLoss()(lesson.logits, lesson.targets))
-    factors = loss.keep(losses, dataclasses.replace(lesson.targets, progress=progress))
-    units = sorted((float(losses[index]), index) for index, *_ in lesson.units())
+    losses = loss(loss_batch.logits, loss_batch.targets)
+    torch.testing.assert_close(losses, CrossEntropyLoss()(loss_batch.logits, loss_batch.targets))
+    factors = loss.keep(losses, dataclasses.replace(loss_batch.targets, progress=progress))
+    units = sorted((float(losses[index]), index) for index, *_ in loss_batch.units())
     count = math.floor(forget * min(progress / 0.5, 1) * len(units) + 1e-9)
     kept = [index for _, index in units[: len(units) - count]]
     expected = torch.ones_like(losses)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from tutelage.data.feature_names import HIDDEN, named
 from tutelage.errors import DataError
+from tutelage.tasks.rows import HIDDEN, kind_of, named
 from tutelage.tasks.spans import (
     Span,
     cut_at,
@@ -119,11 +119,6 @@ def from_spans(
         if second.start < first.end:
             raise DataError(f"{location}: {_clash(first, found[first], second, found[second])}")
     return joined(text, words), write_spans(found)
-
-
-def kind_of(value: Any) -> str:
-    """Describe the type of a value for messages: "a str", "an integer"."""
-    return "an integer" if type(value) is int else f"a {type(value).__name__}"
 
 
 class _Marked(NamedTuple):

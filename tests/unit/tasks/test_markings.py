@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.tasks.test_spans import TEXTS
 
-from tutelage.data.markings import checked_word, from_spans, from_words
 from tutelage.errors import DataError
+from tutelage.tasks.markings import checked_word, from_spans, from_words
 from tutelage.tasks.spans import Span, read_spans, to_tags, write_spans
 
 

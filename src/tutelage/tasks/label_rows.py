@@ -1,0 +1,79 @@
+"""Rows with one label per text, for classification."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import DataError
+from tutelage.tasks.rows import Columns, kind_of, named, need_column, text_of
+
+
+class LabelRowReader:
+    """Reads texts with one label each (:class:`tutelage.tasks.rows.RowReader`)."""
+
+    class_name = "label"
+    label_settings = "data.label_column="
+    ignored_suffixes = frozenset({".txt"})
+    stratified = True
+
+    def check_format(self, path: Path, format: str, columns: Columns) -> None:
+        """Refuses CoNLL files, whose words have tags of their own."""
+        if format == "conll":
+            raise DataError(
+                f"{path} contains words with entity tags, but the task is classification. "
+                "Set task=ner."
+            )
+
+    def check_columns(
+        self, location: str, present: Mapping[str, Any], columns: Columns, need_label: bool
+    ) -> None:
+        """Checks for the text column, and for the label column if labels are needed."""
+        lacks = columns.text not in present or (need_label and columns.label not in present)
+        marks = [name for name in (columns.words, columns.tags, columns.spans) if name in present]
+        if lacks and marks:
+            raise DataError(
+                f"{location} marks entities ({', '.join(marks)}), but the task is classification. "
+                "Set task=ner, or set data.text_column= and data.label_column=."
+            )
+        need_column(location, present, "text_column", columns.text)
+        if need_label:
+            need_column(location, present, "label_column", columns.label)
+
+    def read(
+        self, location: str, row: Mapping[str, Any], columns: Columns, need_label: bool
+    ) -> tuple[str, str | None]:
+        """The text and the name of its label; numbered labels get the name of their class."""
+        self.check_columns(location, row, columns, need_label)
+        text = text_of(location, row[columns.text])
+        value = named(location, row.get(columns.label), columns.classes.get(columns.label, ()))
+        return text, _label(location, value)
+
+    def classes(self, target: str) -> tuple[str, ...]:
+        """The label itself."""
+        return (target,)
+
+    def check_labels(self, names: Sequence[str], source: str) -> None:
+        """Refuses fewer than two labels."""
+        if len(names) < 2:
+            listed = f"only '{names[0]}'" if names else "none"
+            raise DataError(
+                f"A classifier needs at least two labels; {source} has {listed}. "
+                "Check data.label_column, or list the labels in data.labels."
+            )
+
+
+def _label(location: str, value: Any) -> str | None:
+    if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
+        # A column of whole numbers with gaps is read as floats.
+        value = None if math.isnan(value) else int(value)
+    if value is None:
+        return None
+    if not isinstance(value, str | int):
+        raise DataError(
+            f"{location}: the label is {kind_of(value)} ({repr(value)[:60]}), "
+            "not a string or whole number. Correct it, or choose another data.label_column."
+        )
+    return str(value).strip() or None

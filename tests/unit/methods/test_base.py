@@ -1,0 +1,34 @@
+"""Costs add up, and failed requests are recognised by their reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from tutelage.methods.base import Cost, RequestFailure
+from tutelage.records import Row
+
+
+def rejected(reason: str) -> Row:
+    return Row("1", "text", "", "easy", 1, accepted=False, reason=reason)
+
+
+@pytest.mark.parametrize("failure", list(RequestFailure))
+def test_a_failed_request_is_recognised_by_its_reason(failure: RequestFailure) -> None:
+    assert RequestFailure.of(rejected(failure.reason("lost"))) is failure
+
+
+def test_the_stored_reasons_stay_the_same() -> None:
+    """They are part of the pool's hash."""
+    assert RequestFailure.GENERATION.reason("lost") == "request failed: lost"
+    assert RequestFailure.LABELLING.reason("lost") == "labelling failed: lost"
+
+
+@pytest.mark.parametrize("reason", ["", "exact duplicate of pool", "the request failed: lost"])
+def test_other_reasons_are_no_failed_requests(reason: str) -> None:
+    assert RequestFailure.of(rejected(reason)) is None
+
+
+def test_costs_add_up_with_their_phases_in_order() -> None:
+    total = Cost(1, 1, {"analysis": 2.0}) + Cost(seconds={"generation": 3.0}) + Cost(4, 2)
+    assert total == Cost(5, 3, {"analysis": 2.0, "generation": 3.0})
+    assert list(total.seconds) == ["analysis", "generation"]
