@@ -78,7 +78,7 @@ def assert_fails(
         line for line in ended.err.splitlines() if line.startswith("tutelage: ")
     ).removeprefix("tutelage: ")
     for part in parts:
-        assert part in message
+        assert part in message, f"{part!r} is not in {message!r}"
     record = status(workplace)
     assert record["state"] == "failed"
     assert record["error"].startswith(message)

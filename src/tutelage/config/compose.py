@@ -283,7 +283,8 @@ def plain_values(config: Any) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         if found := _NO_DATA_KEY.search(str(error)):
             raise ConfigError(
-                f"The prompt refers to data.{found[1]}, which the data set has not: data and task do "
+                f"The prompt refers to data.{found[1]}, which the data set has not: data and task "
+                "do "
                 "not belong together. Give task=ner with a data set of entities "
                 "(data=wikigold), task=classification with one of classes (data=snips)."
             ) from None

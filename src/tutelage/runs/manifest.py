@@ -31,8 +31,23 @@ PACKAGES = (
 """Packages whose versions are recorded, because results may depend on them."""
 
 _SECRET = frozenset(
-    ("key", "keys", "token", "tokens", "secret", "secrets", "password", "passwd", "pwd")
-    + ("credential", "credentials", "cookie", "cookies", "authorization", "auth")
+    {
+        "key",
+        "keys",
+        "token",
+        "tokens",
+        "secret",
+        "secrets",
+        "password",
+        "passwd",
+        "pwd",
+        "credential",
+        "credentials",
+        "cookie",
+        "cookies",
+        "authorization",
+        "auth",
+    }
 )
 """A setting is secret by one of these words in its name: api_key, accessToken, HF_TOKEN."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

@@ -1,4 +1,5 @@
-"""Two students of one small layer, made anew for each replay: a classifier's encoder, a tagger's."""
+"""Two students of one small layer, made anew for each replay: a classifier's encoder, a
+tagger's."""
 
 from __future__ import annotations
 

@@ -14,14 +14,13 @@ CANARY = "sk-canary-0123456789"
 
 
 def config(**changes: Any) -> Any:
-    values = {
+    return {
         "name": "evokd-run",
         "method": {"name": "evokd", "rounds": 3},
         "resume": False,
         "seed": 0,
         **changes,
     }
-    return values
 
 
 def test_secrets_are_masked_wherever_they_stand() -> None:
