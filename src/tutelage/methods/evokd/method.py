@@ -77,13 +77,7 @@ class EvoKD(TeacherMethod):
         self._analysis_sampling = Sampling(
             temperature=0.0, max_tokens=settings.analysis_tokens, stop=("\n",)
         )
-        sampling = Sampling(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            max_tokens=settings.max_tokens,
-            stop=("\n",),
-        )
-        self._writer = Writer(prompts, sampling, settings.min_words, settings.max_words)
+        self._writer = Writer(prompts, settings.sampling, settings.min_words, settings.max_words)
 
     @property
     def rounds(self) -> int:

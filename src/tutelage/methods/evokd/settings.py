@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tutelage.errors import ConfigError
+from tutelage.methods.generation.settings import WritingSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvoKDSettings:
+class EvoKDSettings(WritingSettings):
     """EvoKD's switches; each ablation changes exactly one (conf/ablation).
 
     Raises:
@@ -73,18 +74,8 @@ class EvoKDSettings:
     the shots and of earlier rounds."""
     names_a_text: int
     """NER: maximum number of names that a text is written around, drawn uniformly from 1."""
-    temperature: float
-    """Sampling temperature of new texts."""
-    top_p: float
-    """Nucleus sampling of new texts, in (0, 1]."""
-    max_tokens: int
-    """Longest new text, in tokens of the teacher."""
     analysis_tokens: int
     """Longest analysis, in tokens of the teacher."""
-    min_words: int
-    """Texts with fewer words are rejected."""
-    max_words: int
-    """Texts with more words are rejected."""
 
     def __post_init__(self) -> None:
         """Checks what would show late."""

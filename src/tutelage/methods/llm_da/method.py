@@ -24,7 +24,7 @@ from tutelage.methods.generation.writer import Candidate, Writer
 from tutelage.methods.llm_da.settings import LLMDASettings
 from tutelage.records import Feedback, Growth, derive_seed
 from tutelage.selectors.acceptance import AcceptSelector
-from tutelage.teacher.base import Request, Sampling
+from tutelage.teacher.base import Request
 from tutelage.teacher.prompts import PromptSet
 
 
@@ -53,13 +53,7 @@ class LLMDA(TeacherMethod):
         super().__init__(settings.name, prompts, new_labeller)
         self._settings = settings
         self._accept_selector = accept_selector
-        sampling = Sampling(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            max_tokens=settings.max_tokens,
-            stop=("\n",),
-        )
-        self._writer = Writer(prompts, sampling, settings.min_words, settings.max_words)
+        self._writer = Writer(prompts, settings.sampling, settings.min_words, settings.max_words)
 
     @property
     def rounds(self) -> int:

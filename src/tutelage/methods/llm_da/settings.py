@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tutelage.errors import ConfigError
+from tutelage.methods.generation.settings import WritingSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LLMDASettings:
+class LLMDASettings(WritingSettings):
     """What a round makes, and how much of it.
 
     Raises:
@@ -37,16 +38,6 @@ class LLMDASettings:
     """Similarity from which a text is a duplicate of a dev or test text, in [0, 1]."""
     near_own: float
     """The same within the run's own texts: a variant resembles its sentence."""
-    temperature: float
-    """Sampling temperature of rewritings."""
-    top_p: float
-    """Nucleus sampling of rewritings, in (0, 1]."""
-    max_tokens: int
-    """Longest rewriting, in tokens of the teacher."""
-    min_words: int
-    """Texts with fewer words are rejected."""
-    max_words: int
-    """Texts with more words are rejected."""
 
     def __post_init__(self) -> None:
         """Refuses settings that would grow nothing."""
