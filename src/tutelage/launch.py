@@ -190,24 +190,20 @@ def folder_to_resume(config: RunConfig) -> Path | None:
         if manifest is None:
             raise ConfigError(
                 f"resume={config.resume} is not the folder of a run (it has no manifest.json). "
-                "Give "
-                "one under outputs/, or resume=true."
+                "Give one under outputs/, or resume=true."
             )
         if manifest.get("config_format", 1) != CONFIG_FORMAT:
             raise ConfigError(
                 f"resume={config.resume} was begun by tutelage {manifest.get('tutelage', '?')}, "
-                "whose "
-                "configuration keys had other names (CHANGELOG.md lists old and new), so it cannot "
-                "be "
-                "continued by this version. Start the run again: its replies are in the cache and "
-                "cost nothing; or install that version to continue."
+                "whose configuration keys had other names (CHANGELOG.md lists old and new), so it "
+                "cannot be continued by this version. Start the run again: its replies are in the "
+                "cache and cost nothing; or install that version to continue."
             )
         if manifest["config_hash"] != wanted:
             raise ConfigError(
                 f"resume={config.resume} was run with another configuration (hash "
                 f"{manifest['config_hash']}, this one is {wanted}). Give the same overrides as "
-                "then; "
-                f"they are in {path / 'config.yaml'}."
+                f"then; they are in {path / 'config.yaml'}."
             )
         return path
     base = config.hydra.run_dir.parent

@@ -88,8 +88,7 @@ def plan(config: RunConfig) -> int:
     if limit is not None and tokens > limit:
         raise ConfigError(
             f"budget.tokens={limit:,} is smaller than one round (about {tokens:,.0f}). Raise it, "
-            "or "
-            "ask for fewer texts a round."
+            "or ask for fewer texts a round."
         )
     return 0
 

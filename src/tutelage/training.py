@@ -247,8 +247,7 @@ def check_gold(
         raise ConfigError(
             f"select={select} compares rows with the gold ones that are trained on, and "
             f"method={config.method_name} trains on none; give method.train_on_shots=true, or "
-            "choose "
-            "another select=."
+            "choose another select=."
         )
 
 

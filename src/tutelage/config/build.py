@@ -123,8 +123,7 @@ def build_loggers(config: RunConfig, folder: Path) -> list[Logger]:
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"logger={name} needs a package that is not installed: {error}. Install it, or "
-                "leave "
-                "the logger out."
+                "leave the logger out."
             ) from error
     return loggers
 
@@ -162,8 +161,7 @@ def build_mirrors(config: RunConfig, folder: Path, *, resume: bool) -> ExitStack
         if not hasattr(mirror, "__enter__"):
             raise ConfigError(
                 f"logger.{name}: {component.target} is neither a Lightning logger nor a mirror of "
-                "the "
-                "run's folder (a context manager that takes folder and resume)."
+                "the run's folder (a context manager that takes folder and resume)."
             )
         stack.enter_context(mirror)
     return stack
@@ -192,8 +190,7 @@ def build_method(config: RunConfig) -> Method:
         if component is None:
             raise ConfigError(
                 f"method={config.method_name} needs a selector that {does}: give {stage}=…, one of "
-                "the "
-                f"options in conf/{stage}."
+                f"the options in conf/{stage}."
             )
         given[argument] = build(component, stage)
     _check_acquire(config)
@@ -211,10 +208,8 @@ def _check_acquire(config: RunConfig) -> None:
     if idle and chosen not in ("random", "none", ""):
         raise ConfigError(
             f"method={config.method_name} has 0 rounds, so it labels its texts before there is a "
-            "student, "
-            f"and acquire={chosen} would never be asked. Give method.rounds=4 method.n_texts=50 "
-            "(and "
-            "method.first=50), or method=llkd_on_demand."
+            f"student, and acquire={chosen} would never be asked. Give method.rounds=4 "
+            "method.n_texts=50 (and method.first=50), or method=llkd_on_demand."
         )
 
 
@@ -247,8 +242,7 @@ def build_labeller(
         raise ConfigError(
             f"labelling={config.hydra.choices.get('labelling')} labels "
             f"{'entities' if labeller.is_token_level else 'whole texts'}, and task={task.name} "
-            "does not. "
-            "Leave labelling out, or choose one for the task."
+            "does not. Leave labelling out, or choose one for the task."
         )
     return labeller
 

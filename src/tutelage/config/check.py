@@ -67,8 +67,7 @@ def locate(target: str, setting: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"{setting}._target_={target} cannot be imported: {error}. Give the dotted path of a "
-            "class "
-            "or function in an installed module, or in a folder that PYTHONPATH names."
+            "class or function in an installed module, or in a folder that PYTHONPATH names."
         ) from error
 
 

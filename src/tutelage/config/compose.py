@@ -284,8 +284,7 @@ def plain_values(config: Any) -> dict[str, Any]:
         if found := _NO_DATA_KEY.search(str(error)):
             raise ConfigError(
                 f"The prompt refers to data.{found[1]}, which the data set has not: data and task "
-                "do "
-                "not belong together. Give task=ner with a data set of entities "
+                "do not belong together. Give task=ner with a data set of entities "
                 "(data=wikigold), task=classification with one of classes (data=snips)."
             ) from None
         raise ConfigError(_in_one_line(error)) from None
@@ -341,8 +340,7 @@ def _trainer(node: Mapping[str, Any]) -> dict[str, Any]:
         if given not in (1, "1", "auto") and not (isinstance(given, list) and len(given) == 1):
             raise ConfigError(
                 f"trainer.{key}={given} is not one: the student trains on one device, so that "
-                "every "
-                f"row has one order. Leave it at 1; `tutelage train -m` runs many students."
+                "every row has one order. Leave it at 1; `tutelage train -m` runs many students."
             )
     return {**node, "devices": 1 if node.get("devices") == "auto" else node.get("devices", 1)}
 
@@ -477,8 +475,7 @@ def _check_ablation(config: Any, overrides: Sequence[str]) -> None:
         if unablated != default != given:
             raise ConfigError(
                 f"ablation={ablation} sets {key}={default}, and {key}={given} on the command line "
-                "is "
-                "stronger, so it would not be that ablation. Leave one of the two out."
+                "is stronger, so it would not be that ablation. Leave one of the two out."
             )
 
 
@@ -521,7 +518,6 @@ def refuse_secrets(overrides: Sequence[str]) -> None:
             if looks_secret(name, given) and name not in _LIMITS and not harmless:
                 raise ConfigError(
                     f"{key}=… looks like a secret, and the command is written down with the run. "
-                    "Put "
-                    f"the value into an environment variable and name that one: "
+                    "Put the value into an environment variable and name that one: "
                     f"'{key}=${{oc.env:NAME}}'."
                 )

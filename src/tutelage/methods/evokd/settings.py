@@ -86,6 +86,5 @@ class EvoKDSettings(WritingSettings):
         if self.n_hard + self.n_easy <= 0 and self.rounds > 0:
             raise ConfigError(
                 "method.n_hard and method.n_easy are both 0, so a round would ask for nothing. Set "
-                "one "
-                "of them, or method=shots."
+                "one of them, or method=shots."
             )

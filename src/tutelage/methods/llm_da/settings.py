@@ -48,8 +48,7 @@ class LLMDASettings(WritingSettings):
         if self.n_texts <= 0:
             raise ConfigError(
                 f"method.n_texts={self.n_texts}, so a round would make nothing. Give 1 or more, or "
-                "take "
-                "method=shots."
+                "take method=shots."
             )
         if not 0.0 < self.noise_words <= 1.0:
             raise ConfigError(f"method.noise_words={self.noise_words} must be in (0, 1].")

@@ -42,8 +42,7 @@ class PoolSettings:
         if self.rounds and self.n_texts == 0:
             raise ConfigError(
                 f"method.rounds={self.rounds} with method.n_texts=0 would label nothing; set "
-                "n_texts, "
-                "or rounds=0."
+                "n_texts, or rounds=0."
             )
         if self.first == 0 and not self.train_on_shots:
             raise ConfigError(
@@ -70,8 +69,7 @@ class LLMaAASettings(PoolSettings):
         if self.demonstrations < 1:
             raise ConfigError(
                 f"method.demonstrations={self.demonstrations} must be 1 or more; llkd_on_demand "
-                "shows "
-                "every text the same demonstrations."
+                "shows every text the same demonstrations."
             )
 
 
@@ -103,8 +101,7 @@ class FreeALSettings(PoolSettings):
         if self.first is not None:
             raise ConfigError(
                 f"method.first={self.first}: FreeAL labels the whole pool at first; leave it null, "
-                "or "
-                "set method.pool_size."
+                "or set method.pool_size."
             )
         if not 0.0 < self.threshold <= 1.0:
             raise ConfigError(f"method.threshold={self.threshold} must be above 0 and at most 1.")
