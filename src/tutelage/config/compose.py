@@ -156,8 +156,8 @@ def typed_config(config: Any, hydra_node: Any = None, *, import_targets: bool = 
     Raises:
         ConfigError: an unknown or missing setting, or one of the wrong type.
     """
-    info = _hydra_info(config.hydra if hydra_node is None else hydra_node)
-    typed = _typed(plain_values(config), info)
+    source = plain_values(config)
+    typed = _typed(source, _hydra_info(config.hydra if hydra_node is None else hydra_node))
     if import_targets:
         check_targets(typed)
     return typed

@@ -1,1 +1,1 @@
-"""Claims of the papers as data, the runs that would show them, and a verdict on each claim."""
+"""Claims of the papers as data, the runs behind them, and a verdict on each claim."""

@@ -60,8 +60,8 @@ def reproduce(
         The exit code: 0 whatever the verdicts are, or that of a failed run.
 
     Raises:
-        ConfigError: An unknown paper, scale, table or claim, or a configuration of a run that
-            does not compose.
+        ConfigError: An unknown paper, scale, table or claim, or a run whose configuration does not
+            compose.
         RunError: The folder cannot be made.
     """
     papers = read_papers(claims)
@@ -99,7 +99,7 @@ def reproduce(
 
 
 def _refuse_own(extra: Sequence[str]) -> None:
-    """Refuses overrides of keys that the claims themselves set.
+    """Refuses overrides of keys set by the claims themselves.
 
     Raises:
         ConfigError: A seed, an experiment, or a setting of the sweep or of Hydra.
@@ -140,6 +140,7 @@ def _composed(
     arm_of: dict[str, str] = {}
     jobs = []
     for run in runs:
+        # Seeds differ in one value, so one composition per arm and data set is enough.
         if (run.arm, run.data) not in composed:
             of_sweep = (
                 f"sweep.name={sweep_name(paper, scale)}",
@@ -154,6 +155,7 @@ def _composed(
                     "choose other claims with --only."
                 )
             composed[run.arm, run.data] = config
+        # An earlier sweep of this name may have finished it.
         config = composed[run.arm, run.data].with_seed(run.seed)
         earlier = sweep.earlier(config_hash(config.source))
         jobs.append(_Job(run, config, earlier is not None and (earlier / "result.json").is_file()))

@@ -1,4 +1,4 @@
-"""Claims of a paper: each with its arms, its data sets and the band that its figure must lie in."""
+"""Claims of a paper: each with its arms, its data sets and the band for its figure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Scale:
         overrides: Overrides of every run.
         seeds: One run per seed, arm and data set.
         minutes: Mean duration of a run; None if nobody has measured it.
-        gpu: The GPU that the runs need, in words; "" for none.
+        gpu: The necessary GPU in words; "" for none.
         sets: The data sets by name.
     """
 
@@ -72,7 +72,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A statement of a paper, and the evidence that would show it here.
+    """A statement of a paper, and the evidence for it here.
 
     The head of claims.yaml explains kinds and measures.
 
@@ -167,6 +167,7 @@ class Paper:
             ConfigError: An unknown id or table, or no claim of ``ids`` is in ``table``.
         """
         known = [claim.id for claim in self.claims]
+        # Check both options before they are combined.
         for wanted in ids:
             if wanted not in known:
                 raise ConfigError(did_you_mean("claim", wanted, known))

@@ -1,4 +1,4 @@
-"""The measures that claims compare, read from the folder of a finished run."""
+"""The measures behind claims, read from the folder of a finished run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def measured(run: Path, measure: Measure, metric: str) -> float:
 
     Args:
         run: The run's folder.
-        measure: One of the measures that claims.yaml explains.
+        measure: One of the measures explained in claims.yaml.
         metric: Key of the headline metric of a score.
 
     Returns:
@@ -76,6 +76,7 @@ def _aim(folder: RunFolder) -> float:
             requested[key.rpartition("/")[0]] += count
         scores = np.array([before[name]["f1"] for name in before])
         texts = np.array([requested[name] for name in before])
+        # Equal scores or equal numbers of texts have no order.
         level = len(before) < 2 or np.ptp(scores) == 0 or np.ptp(texts) == 0
         found.append(0.0 if level else float(spearmanr(scores, texts).statistic))
     if not found:

@@ -80,6 +80,7 @@ def _record(
         "paper": paper.name,
         "scale": scale.name,
         "overrides": list(extra),
+        # Each claim with its verdict and the commands to repeat it.
         "claims": [
             {
                 "id": one.claim.id,
@@ -96,6 +97,7 @@ def _record(
             }
             for one in verdicts
         ],
+        # Each run with its score and origin, for the figures.
         "runs": [
             {
                 "arm": run.arm,
@@ -141,9 +143,11 @@ def _print(paper: Paper, scale: Scale, verdicts: Sequence[Verdict], console: Con
         box=None,
         padding=(0, 2, 0, 0),
     )
+    # Ids stay whole, because they are typed after --only.
     table.add_column("claim", no_wrap=True)
     for name in ("expected", "here (95 %)", "verdict"):
         table.add_column(name, overflow="fold")
+    # Claims that were not chosen get one line together.
     chosen = [one for one in verdicts if one.why != LEFT_OUT]
     for one in chosen:
         found = _findings(one)

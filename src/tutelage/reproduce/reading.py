@@ -1,4 +1,4 @@
-"""Reads and checks claims.yaml, so that a misspelt arm, measure or data set never starts a run."""
+"""Reads and checks claims.yaml: a misspelt arm, measure or data set never starts a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_papers(path: Path = CLAIMS) -> dict[str, Paper]:
     """Reads the papers of a file of claims.
 
     Args:
-        path: A file in the format that the head of claims.yaml describes.
+        path: A file in the format described at the head of claims.yaml.
 
     Returns:
         The papers by name.
@@ -57,6 +57,7 @@ def _paper(name: str, given: Any) -> Paper:
         key: _scale(key, one, f"{name}.scales.{key}")
         for key, one in _mapping(node["scales"], f"{name}.scales").items()
     }
+    # In order, since an arm may be like an earlier one.
     arms: dict[str, Arm] = {}
     for key, one in _mapping(node["arms"], f"{name}.arms").items():
         arms[key] = _arm(key, one, f"{name}.arms.{key}", arms, tuple(scales))
@@ -75,6 +76,7 @@ def _scale(name: str, given: Any, at: str) -> Scale:
     seeds = _list(node["seeds"], f"{at}.seeds")
     if not seeds or not all(isinstance(seed, int) for seed in seeds):
         raise ConfigError(f"{at}.seeds is {seeds}; give a list of whole numbers.")
+    # Data sets of the scale.
     sets = {}
     for key, one in _mapping(node["sets"], f"{at}.sets").items():
         one = _mapping(one, f"{at}.sets.{key}", needs=("overrides", "metric"))

@@ -1,4 +1,4 @@
-"""The runs that claims need, each once however many claims share it, and commands for them."""
+"""The runs behind claims, each once however many claims share it, and commands for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tutelage.reproduce.claims import Claim, Paper, Scale
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run that a claim needs: an arm on a data set with a seed, and its overrides."""
+    """A run behind a claim: an arm on a data set with a seed, and its overrides."""
 
     arm: str
     data: str
@@ -63,7 +63,7 @@ def commands(
 def check_command(
     paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()
 ) -> str:
-    """The command that does the missing runs of ``claims`` and prints their verdicts."""
+    """The command for the missing runs of ``claims`` and their verdicts."""
     given = ["--set", *extra] if extra else []
     ids = [claim.id for claim in claims]
     return shlex.join(
@@ -74,7 +74,7 @@ def check_command(
 def _groups(
     paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str]
 ) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Arm, data set and overrides of every group of runs that differ only in their seed."""
+    """Arm, data set and overrides, without the seeds."""
     wanted = dict.fromkeys(
         (arm, data)
         for claim in claims
@@ -92,5 +92,5 @@ def _groups(
 
 
 def _last_per_key(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Drops overrides that a later one of the same key replaces."""
+    """Drops every override with a later one of the same key."""
     return tuple({override.partition("=")[0]: override for override in overrides}.values())

@@ -155,10 +155,10 @@ def _value(claim: Claim, side: Side, values: Mapping[Block, float]) -> Finding:
 def _spread(
     one: Side, ours: Mapping[Block, float], two: Side, theirs: Mapping[Block, float]
 ) -> Finding:
-    """The standard deviation of ``one`` over seeds minus that of ``two``.
+    """Compares the standard deviations of two sides over seeds.
 
-    The mean of each data set is subtracted first, so that only the seeds spread. The test is that
-    of Pitman and Morgan (1939) for the variances of two paired samples.
+    The mean of each data set is subtracted first, so only the seeds spread. The test is Pitman's
+    and Morgan's (1939), for the variances of two paired samples.
     """
     from scipy.stats import bootstrap, pearsonr
     from scipy.stats import t as student
@@ -172,6 +172,7 @@ def _spread(
     if freedom < 1 or np.ptp(first + second) == 0 or np.ptp(first - second) == 0:
         return Finding(what, len(blocks), mean, math.nan, math.nan, math.nan, "unclear")
 
+    # Interval and test.
     drawn = bootstrap(
         (first, second),
         lambda a, b, axis=-1: a.std(axis=axis, ddof=1) - b.std(axis=axis, ddof=1),

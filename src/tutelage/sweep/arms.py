@@ -18,7 +18,7 @@ from tutelage.runs.folder import RunFolder
 from tutelage.runs.manifest import NOT_HASHED
 
 _IGNORED = (*NOT_HASHED, "seed", "name")
-"""Top-level keys that do not tell arms apart."""
+"""Top-level keys without any influence on the arm of a run."""
 _IGNORED_OF_DATA = ("name", "path")
 _NOT_IN_NAME = ("seed=", "data=", "data.path=", "data.name=")
 _PREFIXES = ("ablation=", "method=", "experiment=")
@@ -46,7 +46,7 @@ class NamedRun:
 
 
 def differing_overrides(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
-    """The overrides that not every job has."""
+    """The overrides of some jobs, but not of all."""
     common = set(jobs[0]).intersection(*jobs)
     return frozenset(
         override for overrides in jobs for override in overrides if override not in common
@@ -54,10 +54,10 @@ def differing_overrides(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
 
 
 def arm_overrides(overrides: Sequence[str], differing: frozenset[str]) -> str:
-    """Names an arm by the overrides of a job that differ from other jobs, without seed and data.
+    """Names an arm by the differing overrides of a job, without seed and data.
 
     Returns:
-        "" for a job that leaves every choice at its default.
+        "" for a job with every choice at its default.
     """
     kept = [
         override
@@ -72,7 +72,7 @@ def arm_overrides(overrides: Sequence[str], differing: frozenset[str]) -> str:
 
 
 def configuration_of(run: RunFolder) -> dict[str, Any]:
-    """Reads the part of a run's config.yaml that determines its results.
+    """Reads the part of a run's config.yaml behind its results.
 
     Seed, names, the path of the data and settings without any effect on the results are left out.
 
@@ -99,9 +99,9 @@ def name_arms(runs: Sequence[NamedRun]) -> tuple[str, ...]:
 
     On one data set an arm is one configuration, however its overrides are spelt. Across data sets
     an arm is one list of overrides, because data sets bring settings of their own and
-    configurations cannot be compared. Two lists with the same configuration on every data set that
-    has both are one arm, with the name of the first. A second configuration with the same overrides
-    on a data set gets a number.
+    configurations cannot be compared. Two lists with the same configuration on every common data
+    set are one arm, with the name of the first. A second configuration with the same overrides on a
+    data set gets a number.
 
     Args:
         runs: The runs of a sweep, in the order of their jobs.
@@ -146,7 +146,7 @@ def namesakes(
     """Finds arms with the same overrides but different configurations on one data set.
 
     Yields:
-        The arm, the other arm with its overrides, the data set and the settings that differ.
+        The arm, the other arm with its overrides, the data set and the differing settings.
     """
     firsts: dict[tuple[str, str], NamedRun] = {}
     for run, arm in zip(runs, arms, strict=True):
@@ -163,7 +163,7 @@ def joined(runs: Sequence[NamedRun]) -> Iterator[tuple[str, str, list[str]]]:
     """Finds overrides whose runs have several configurations on one data set.
 
     Yields:
-        The overrides, the data set and the settings that differ.
+        The overrides, the data set and the differing settings.
     """
     firsts: dict[tuple[str, str], NamedRun] = {}
     differing: dict[tuple[str, str], set[str]] = {}

@@ -92,6 +92,7 @@ class Board:
         if self._total is None:
             return None, None
         waiting = max(0, self._total - len(jobs))
+        # Without found jobs, which took no time and would lower the mean.
         durations = [
             job.ended - job.began
             for job in jobs
@@ -127,6 +128,7 @@ class Board:
         text.append(self._title(job), style="default")
         if job.score is not None:
             text.append(f"   {self._metric} {job.score:.3f}", style="bold")
+        # A found job took no time of its own.
         if job.found == "done":
             text.append("   done before", style="dim")
         elif job.ended:
@@ -150,6 +152,7 @@ class Board:
             f"{count['done']} done, {count['running']} running, {count['failed']} failed",
             style="bold",
         )
+        # Unknown for a sweeper that decides as it goes.
         if waiting is not None:
             head.append(f", {waiting} left")
         if seconds is not None and (waiting or count["running"]):

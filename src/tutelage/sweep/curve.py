@@ -16,9 +16,9 @@ class Point:
     Attributes:
         round: Number of the round; 0 is the start.
         tokens: Billed tokens so far.
-        share: Distinct pool texts that the student has learnt from, as a share of the texts open to
-            the method. For a method without a pool: its accepted rows as a share of the data set's
-            pool. None if the run has no record of it.
+        share: Distinct pool texts learnt from so far, as a share of the texts open to the method.
+            For a method without a pool: its accepted rows as a share of the data set's pool. None
+            if the run has no record of it.
         dev: The metric on dev, in [0, 1].
     """
 
@@ -82,4 +82,5 @@ def _learnt(
             if step["epoch"] <= line["epoch"]:
                 used = step.get("unique_rows")
         found.append(None if used is None else min(used / shares["pool"], shares["unique"]))
+    # The last round includes the final stage.
     return [*found, shares["unique"]] if lines else []

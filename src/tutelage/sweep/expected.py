@@ -73,6 +73,7 @@ def _first_job(overrides: Sequence[str]) -> tuple[list[str], dict[str, int]]:
         except HydraException as error:
             raise ConfigError(f"{override}: {' '.join(str(error).split())}") from None
         key = parsed.get_key_element()
+        # A single value, a list or range, or an interval of a searching sweeper.
         if not parsed.is_sweep_override():
             counts[key] = 1
             firsts.append(override)

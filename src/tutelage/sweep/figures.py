@@ -63,6 +63,7 @@ def sweep_figures(
     for number, data in enumerate(results.data):
         on = f" on {data}" if several else ""
         tag = f"-{number}" if several else ""
+        # The arms of each data set, then their curves over every known x-axis.
         yield (
             f"arms{tag}",
             f"Test {title}{on}",
@@ -134,6 +135,7 @@ def draw_arms(axes: Axes, values: Mapping[str, Sequence[float]], title: str) -> 
             va="center",
             annotation_clip=False,
         )
+    # Names at the left, first arm on top.
     axes.set_yticks(range(len(values)), [short(arm, 44) for arm in reversed(list(values))])
     axes.set_ylim(-0.6, len(values) - 0.4)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))

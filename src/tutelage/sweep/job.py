@@ -53,6 +53,7 @@ def do_job(
         found = "done" if (earlier / "result.json").is_file() else "unfinished"
         record = replace(record, folder=os.path.relpath(earlier, sweep.path), found=found)
 
+    # After a failure a fail-fast sweep starts nothing new; a finished run is still found.
     if (
         record.found != "done"
         and config.sweep.fail_fast
@@ -63,6 +64,7 @@ def do_job(
         _link(own, earlier)
     sweep.write(record)
 
+    # Run or resume it; the record stays readable for the board in between.
     if record.state == "running":
         code = (
             0
@@ -78,7 +80,7 @@ def do_job(
 def refuse_job(
     sweep: SweepFolder, number: int, overrides: Sequence[str], error: ConfigError
 ) -> JobRecord:
-    """Writes the record of a job whose configuration is wrong, so that the others go on."""
+    """Writes the record of a job with a wrong configuration; the other jobs go on."""
     now = time.time()
     record = JobRecord(
         number,
@@ -102,7 +104,7 @@ def _of_the_run(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def _score(run: Path, metric: str | None) -> float | None:
-    """A metric of a finished run on test; None without a result or without that metric.
+    """A metric of a finished run on test; None without a result or such a metric.
 
     A ``metric`` of None means the first headline metric.
     """
@@ -149,6 +151,7 @@ def _ended(record: JobRecord, sweep: SweepFolder, code: int) -> JobRecord:
     folder = RunFolder(sweep.run_of(record))
     result = folder.read_json("result.json")
     manifest = folder.read_json("manifest.json") or {}
+    # Done, but is it the run of this job?
     if code == 0 and manifest.get("config_hash") != record.config_hash:
         error = (
             "the run had another configuration than the sweep's job: a file of conf/sweep may set "
@@ -159,6 +162,8 @@ def _ended(record: JobRecord, sweep: SweepFolder, code: int) -> JobRecord:
         )
     if code == 0 and result is not None:
         return replace(record, state="done", ended=time.time(), tokens=result["tokens"]["billed"])
+
+    # Failed: find the reason, from the signal, the run's status or its last line of output.
     status = folder.read_json("status.json") or {}
     if code < 0:
         name = signal.Signals(-code).name

@@ -25,7 +25,7 @@ from tutelage.sweep.session import make_folder, print_line, print_summary, sessi
 def multirun(overrides: Sequence[str]) -> int:
     """Does the jobs of a multirun, each in a fresh process.
 
-    Jobs that an earlier sweep of the same name has finished are found, not repeated.
+    Jobs finished by an earlier sweep of the same name are found, not repeated.
 
     Args:
         overrides: The command line after ``train``; -m may be missing if it names a sweep.
@@ -115,7 +115,7 @@ def multirun(overrides: Sequence[str]) -> int:
 
 
 def job(composed: Any) -> float | None:
-    """Hydra's task: one job of a multirun, in the process that the launcher chose.
+    """Hydra's task: one job of a multirun, in the process chosen by the launcher.
 
     Returns:
         The sweep's metric, for a sweeper that optimises it.
@@ -148,7 +148,7 @@ def _headline_metrics(config: RunConfig) -> tuple[str, ...]:
 
 
 def check_metric(config: RunConfig) -> None:
-    """Refuses a ``sweep.metric`` that no job will have, before the first one starts.
+    """Refuses an unknown ``sweep.metric`` before the first job starts.
 
     Raises:
         ConfigError: It is no headline metric of the task.

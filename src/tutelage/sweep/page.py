@@ -69,6 +69,7 @@ def write_sweep_report(
         data: target if target is not None else _aim([runs for on, _, runs in groups if on == data])
         for data in results.data
     }
+    # Everything inline: the page works offline and can be mailed.
     template = page_environment(_HERE).get_template("sweep.html.j2")
     page = template.render(
         results=results,

@@ -1,4 +1,4 @@
-"""Records of a sweep's jobs: one small file each, so that jobs can write at the same time."""
+"""Records of a sweep's jobs: one small file each, because jobs write at the same time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class JobRecord:
         config_hash: Hash of its configuration (:func:`tutelage.runs.manifest.config_hash`).
         folder: Folder of its run, relative to the sweep's; inside an earlier sweep if ``found``.
         state: "left out" if an earlier job failed and the sweep is ``fail_fast``.
-        found: "" for a new run, "done" for a run that an earlier sweep has finished, "unfinished"
-            for one that an earlier sweep has started and this one continues.
+        found: "" for a new run, "done" for one finished by an earlier sweep, "unfinished" for one
+            started by an earlier sweep and continued by this one.
         began, ended: Seconds since the epoch; ``ended`` is 0 during the run.
         code: Exit code of its process; 1 if a signal killed it.
         error: The error in one line.
@@ -101,10 +101,10 @@ class SweepFolder:
         """The run of a configuration in this sweep or an earlier one of the same name.
 
         Returns:
-            A finished run, else the one that started last; None without any.
+            A finished run, else the newest one; None without any.
         """
-        begun = runs_with(config_hash, self.path.parent.glob("*/*"))
+        started = runs_with(config_hash, self.path.parent.glob("*/*"))
         return max(
-            (((run / "result.json").is_file(), started, run.path) for started, run in begun),
+            (((run / "result.json").is_file(), time, run.path) for time, run in started),
             default=(None, None, None),
         )[2]

@@ -43,7 +43,7 @@ class ArmRun:
         folder: Its folder.
         scores: The headline metrics on test, in [0, 1].
         tokens: Billed tokens.
-        shares: Those of :data:`SHARES` that it has.
+        shares: Its :data:`SHARES`; empty without a pool.
         curve: Its scores on dev, from round 0 to the end.
     """
 
@@ -90,7 +90,7 @@ class SweepResults:
 
     @property
     def shares(self) -> dict[str, str]:
-        """Key and title of the shares of data that at least one run has."""
+        """Key and title of each share of data found in at least one run."""
         return {
             key: title
             for key, title in SHARES.items()
@@ -164,7 +164,7 @@ def mean_tokens(runs: Sequence[ArmRun]) -> float:
 
 
 def mean_share(runs: Sequence[ArmRun], key: str) -> float | None:
-    """Mean of one of :data:`SHARES` over the runs that have it; None if none has."""
+    """Mean of one of :data:`SHARES` over the runs with such a share; None without any."""
     found = [run.shares[key] for run in runs if key in run.shares]
     return sum(found) / len(found) if found else None
 
@@ -191,6 +191,7 @@ def _run(
     ]
     data = " ".join([manifest["data"]["name"], *own])
     overrides = arm_overrides(job.overrides, differing) or str(manifest.get("method") or "all runs")
+    # Scores, cost and shares of the run.
     curve = read_curve(files, metric or result["metrics"][0]["key"], manifest["data"]["pool"])
     recorded = result.get("share_of_data") or {}
     shares = {key: float(recorded[key]) for key in SHARES if recorded.get(key) is not None}
@@ -237,6 +238,7 @@ def _of_joined(candidates: Sequence[NamedRun]) -> Iterator[str]:
 
 
 def _of_runs(runs: Sequence[ArmRun]) -> Iterator[str]:
+    # Runs by data set and arm.
     seeds = {run.seed for run in runs}
     grouped: dict[str, dict[str, list[ArmRun]]] = {run.data: {} for run in runs}
     for run in runs:
@@ -265,6 +267,7 @@ def _of_runs(runs: Sequence[ArmRun]) -> Iterator[str]:
                 yield (
                     f"{arm} on {data} has several runs per seed; comparisons use the last of each."
                 )
+        # Ten percent apart is more than the overshoot of a last round.
         paid = {arm: mean for arm, found in arms.items() if (mean := mean_tokens(found))}
         if paid and max(paid.values()) > 1.1 * min(paid.values()):
             low, high = min(paid, key=lambda arm: paid[arm]), max(paid, key=lambda arm: paid[arm])

@@ -30,7 +30,7 @@ def session(
     metric: str,
     console: Console,
 ) -> Iterator[None]:
-    """Keeps everything open that jobs need: one teacher, progress and a clean stop on signals.
+    """Opens the surroundings of jobs: one teacher, progress, and a clean stop on signals.
 
     Args:
         config: Configuration of the first job.
@@ -50,7 +50,7 @@ def session(
 
 
 def print_line(console: Console, line: str) -> None:
-    """Prints a line without wrapping or markup, so that paths in it can be copied."""
+    """Prints a line without wrapping or markup; paths in it can be copied."""
     console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
@@ -86,11 +86,13 @@ def make_folder(folder: Path, *, named: bool) -> Path:
         RunError: It cannot be made.
     """
     try:
+        # Hydra does not empty a folder chosen by the user, so old records would count as jobs.
         if named:
             folder.mkdir(parents=True, exist_ok=True)
             for record in folder.glob("jobs/*.json"):
                 record.unlink()
             return folder
+        # mkdir decides between sweeps of the same second, also of other processes.
         for number in range(1, 100):
             wanted = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
             with contextlib.suppress(FileExistsError):
@@ -141,6 +143,7 @@ def _one_teacher(config: RunConfig, folder: Path) -> Iterator[None]:
         finally:
             os.environ[ADDRESS] = address
         return
+    # Without an engine of its own, or with one started by `tutelage serve`.
     if not wanted or shared_address() or not shares_engine(config):
         yield
         return

@@ -38,7 +38,7 @@ class Comparison:
 
     Attributes:
         arm: The arm.
-        other: The arm that is subtracted.
+        other: The subtracted arm.
         count: Number of pairs.
         gain: Mean difference.
         low, high: Its 95 % bootstrap interval.
@@ -60,7 +60,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """Mean ranks of arms over blocks that all of them have; 1 is best (Demsar 2006).
+    """Mean ranks of arms over their common blocks; 1 is best (Demsar 2006).
 
     Attributes:
         mean: Mean rank of each arm.
@@ -131,6 +131,7 @@ def comparisons(results: SweepResults) -> tuple[Comparison, ...]:
     """
     from statsmodels.stats.multitest import multipletests
 
+    # Every pair, turned so that its gain is positive.
     found = []
     for one, two in combinations(results.arms, 2):
         made = compare(one, results.blocks(one), two, results.blocks(two))
@@ -138,6 +139,7 @@ def comparisons(results: SweepResults) -> tuple[Comparison, ...]:
             made = compare(two, results.blocks(two), one, results.blocks(one))
         if made is not None:
             found.append(made)
+    # Only comparisons with a p are corrected.
     tested = [index for index, one in enumerate(found) if math.isfinite(one.p)]
     if tested:
         corrected = multipletests([found[index].p for index in tested], method="holm")[1]
@@ -198,7 +200,7 @@ def tokens_to_reach(
         target: Score in [0, 1].
 
     Returns:
-        One number per run; None for a run that never reached it.
+        One number per run; None for a run below the target throughout.
     """
     return tuple(
         min((point.tokens for point in run.curve if point.dev >= target), default=None)

@@ -49,6 +49,7 @@ def arms_csv(results: SweepResults) -> str:
         for arm in results.arms:
             if runs := results.of(arm, data):
                 found = [summary([run.scores[key] for run in runs]) for key in keys]
+                # Four columns per metric.
                 cells = [
                     value for one in found for value in (one.mean, one.deviation, one.low, one.high)
                 ]
@@ -76,7 +77,7 @@ def arms_latex(results: SweepResults) -> str:
 
     A cell has mean and standard deviation of the sweep's metric in %, the best mean of a data set
     in bold. Further columns have the cost of a run over all data sets: mean billed tokens and, in
-    %, the shares of data that at least one run has.
+    %, the shares of data of the runs with a pool.
     """
     means = {
         (arm, data): summary([run.scores[results.metric] for run in runs])
@@ -104,6 +105,7 @@ def arms_latex(results: SweepResults) -> str:
             if found is None:
                 cells.append("--")
                 continue
+            # Bold for the best mean of the data set.
             best = found.mean == max(one.mean for (_, on), one in means.items() if on == data)
             number = f"{100 * found.mean:.1f}"
             spread = (
