@@ -31,6 +31,7 @@ def take_config_dir(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: another option that names a configuration, or no folder behind this one.
     """
+    refuse_secrets(arguments)
     left, given = [], iter(arguments)
     for one in given:
         name, equals, value = one.partition("=")

@@ -45,39 +45,39 @@ class Position:
         round: 0 for the start, then 1, 2, …
         index: Index of the epoch within the stage, from 0.
         length: Number of epochs of the stage.
-        updates: Optimizer steps after which the stage ends early; 0 for no limit.
-        made: Optimizer steps of the run before this stage.
+        max_steps: Optimizer steps after which the stage ends early; 0 for no limit.
+        steps_before: Optimizer steps of the run before this stage.
     """
 
     stage: Stage
     round: int
     index: int
     length: int
-    updates: int = 0
-    made: int = 0
+    max_steps: int = 0
+    steps_before: int = 0
 
     @property
     def last(self) -> bool:
         """True in the last epoch of the stage."""
         return self.index + 1 >= self.length
 
-    def spent(self, made: int) -> bool:
+    def spent(self, steps: int) -> bool:
         """True once the stage has used up its optimizer steps.
 
         Args:
-            made: Optimizer steps of the whole run so far.
+            steps: Optimizer steps of the whole run so far.
         """
-        return bool(self.updates) and made - self.made >= self.updates
+        return bool(self.max_steps) and steps - self.steps_before >= self.max_steps
 
-    def progress(self, batch: int, batches: int, made: int = 0) -> float:
+    def progress(self, batch: int, batches: int, steps: int = 0) -> float:
         """Completed share of the stage, in [0, 1): by steps if these are limited, else by batches.
 
         Args:
             batch: Index of the next batch in the epoch.
             batches: Number of batches per epoch.
-            made: Optimizer steps of the whole run so far.
+            steps: Optimizer steps of the whole run so far.
         """
-        if self.updates:
+        if self.max_steps:
             # Steps alone count, since the limit usually ends the stage before its epochs do.
-            return min((made - self.made) / self.updates, 1 - 1e-9)
+            return min((steps - self.steps_before) / self.max_steps, 1 - 1e-9)
         return (self.index + batch / max(1, batches)) / max(1, self.length)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from omegaconf import OmegaConf
 from tests.helpers.commands import benchmark_overrides_in, commands_in
+from tests.helpers.options import CONF, GROUPS, OPTIONS, leaves, of_option, plain
 
 from tutelage.config.check import check_component, declared, locate
 from tutelage.config.compose import (
@@ -21,21 +21,13 @@ from tutelage.config.compose import (
     check_targets,
     compose_config,
     compose_hydra,
-    conf_directory,
 )
 from tutelage.config.schema import Component, RunConfig, TrainingConfig
 from tutelage.errors import ConfigError
 from tutelage.sweep.expected import expected_jobs
 
-CONF = conf_directory()
 ROOT = Path(__file__).parents[2]
 FILES = sorted(CONF.rglob("*.yaml"))
-GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
-OPTIONS = [
-    (group, str(path.relative_to(CONF / group).with_suffix("")))
-    for group in GROUPS
-    for path in sorted((CONF / group).rglob("*.yaml"))
-]
 PLAIN = ("budget", "trainer", "evaluate", "experiment", "ablation", "student", "sweep", "training")
 """Groups whose options name no class or function of their own."""
 WRAPPERS = {"teacher": ("cache", "record"), "data": DATA_KEYS}
@@ -56,48 +48,12 @@ def named(path: Path) -> str:
     return str(path.relative_to(CONF))
 
 
-def leaves(node: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(node, dict):
-        return {
-            name: value
-            for key, inner in node.items()
-            for name, value in leaves(inner, f"{path}.{key}".lstrip(".")).items()
-        }
-    return {path: node}
-
-
 @cache
 def composed(*overrides: str) -> RunConfig:
     """The configuration of a command; of a multirun's first job."""
     config = expected_jobs([*overrides]).config
     check_targets(config)
     return config
-
-
-@cache
-def plain(*overrides: str) -> dict[str, Any]:
-    """The YAML of a command as it stands: with its references, and without Hydra's own node."""
-    config = compose_hydra(overrides)
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    values = OmegaConf.to_container(own)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
-
-
-def of_option(group: str, option: str) -> tuple[str, ...]:
-    """Overrides that choose an option, with whatever belongs to it and a text for unset values."""
-    overrides = [f"{group}={option}"]
-    if group == "ablation":
-        overrides += EVOKD
-    if group == "prompt":
-        task = option.removeprefix("completion_")
-        overrides += [f"task={task}", f"data={'wikigold' if task == 'ner' else 'snips'}"]
-    if group == "data" and option in ("wikigold", "conll04", "wnut17"):
-        overrides += ["task=ner"]
-    if group == "task" and option == "ner":
-        overrides += ["data=wikigold"]
-    values = leaves(plain(*overrides))
-    return (*overrides, *(f"{key}=any" for key, value in values.items() if value == "???"))
 
 
 def components_in(node: Any, path: str) -> Iterator[tuple[str, Component]]:
@@ -174,6 +130,9 @@ def test_an_option_composes_and_its_targets_take_its_keys(group: str, option: st
             continue
         takes = declared(locate(component.target, path))
         assert not takes.open, f"{component.target} takes any key, so a wrong one goes unnoticed"
+        # What is not in the YAML could be set with a + only, which no message says.
+        hidden = {*takes.types} - {*component.settings} - {*GIVEN.get(group, ())}
+        assert not hidden, f"{path}={option} leaves out {hidden} of {component.target}"
         untyped = [key for key in component.settings if takes.types[key] is Any]
         assert not untyped, f"{component.target} declares no type of {untyped}"
 

@@ -327,7 +327,7 @@ def _selected(step: int, classes: int, dice: random.Random) -> dict[str, Any]:
     ]
     return {
         "epoch": step // 20,
-        "updates": step,
+        "steps": step,
         "seen": seen,
         "kept": kept,
         "right_of_seen": [every * 3 // 4, every],

@@ -275,10 +275,10 @@ def test_full_batches_are_gathered_from_what_is_kept(kind: TaskSetup, workplace:
     gathered, steps = 0, lines(workplace / "run" / "selection.jsonl")
     for step in steps:
         gathered += sum(step["kept"].values())
-        assert step["updates"] == min(gathered // size, 3), (
+        assert step["steps"] == min(gathered // size, 3), (
             "a step is made when a batch is full, and not before"
         )
-    assert steps[-1]["updates"] == 3
+    assert steps[-1]["steps"] == 3
     assert len(steps) > 3, "one batch is not enough for a step"
 
 

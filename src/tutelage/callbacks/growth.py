@@ -106,7 +106,7 @@ class GrowthCallback(Callback):
         position, module, data = self.position, _student(pl_module), _data(trainer)
         self._round_logger.spend("training", time.perf_counter() - self._epoch_began)
         if not position.last:
-            if not position.spent(module.updates):
+            if not position.spent(module.steps):
                 self._move_to(replace(position, index=position.index + 1))
                 return
             # The stage ends early, after its optimizer steps. Lightning does not validate this
@@ -202,7 +202,7 @@ class GrowthCallback(Callback):
                 0,
                 self._timeline.round_epochs,
                 self._timeline.round_max_steps,
-                module.updates,
+                module.steps,
             )
         )
 
@@ -239,7 +239,7 @@ class GrowthCallback(Callback):
                     0,
                     self._timeline.final_epochs,
                     self._timeline.final_max_steps,
-                    module.updates,
+                    module.steps,
                 )
             )
         else:

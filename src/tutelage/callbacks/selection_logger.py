@@ -111,7 +111,7 @@ class SelectionLogger(Callback):
         line = {
             **selected.report,
             "epoch": trainer.current_epoch,
-            "updates": module.updates,
+            "steps": module.steps,
             "seen": _by_class(selected, asked),
             "kept": _by_class(selected, kept),
             "right_of_seen": self._right(selected, asked),

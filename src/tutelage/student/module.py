@@ -50,7 +50,7 @@ class StudentModule(LightningModule):
         learnt: Items of the last optimizer step: empty without a step; with ``refill``, those of
             the gathered batch.
         position: Position of the current epoch in the run.
-        updates: Number of optimizer steps so far.
+        steps: Number of optimizer steps so far.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class StudentModule(LightningModule):
         self.selector = selector
         self.selected: Selected | None = None
         self.learnt: tuple[Any, ...] = ()
-        self.updates = 0
+        self.steps = 0
         self._batch_size = batch_size
         self._gathered: list[tuple[int, float]] = []
         self._schedule = schedule
@@ -121,7 +121,7 @@ class StudentModule(LightningModule):
         """
         # Progress counts optimizer steps if these limit the stage, else batches.
         factor = self._schedule.factor(
-            self.position.progress(batch_idx, self._batches, self.updates)
+            self.position.progress(batch_idx, self._batches, self.steps)
         )
         for group, rate in zip(self.trainer.optimizers[0].param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
@@ -140,7 +140,7 @@ class StudentModule(LightningModule):
             StudentError: The loss, or every student output, is NaN or infinite.
         """
         self.selected, self.learnt = None, ()
-        if self.position.spent(self.updates):
+        if self.position.spent(self.steps):
             return None
         refill = self.selector.refill
         # Phase 1: the student's view of the batch. With refill the training pass comes later, on
@@ -175,14 +175,14 @@ class StudentModule(LightningModule):
             batch,
             logits,
             weights.to(logits),
-            self.position.progress(batch_idx, self._batches, self.updates),
+            self.position.progress(batch_idx, self._batches, self.steps),
         )
         if loss is None:
             return None
         if not torch.isfinite(loss):
             raise self._diverged(loss.item(), batch_idx)
         # Phase 5: count the step and remember its items.
-        self.updates += 1
+        self.steps += 1
         self.learnt = tuple(
             item
             for item, weight in zip(
@@ -266,12 +266,12 @@ class StudentModule(LightningModule):
 
         Checkpoints lie between stages, when no row waits for a full batch.
         """
-        checkpoint["student"] = {"selector": self.selector.state_dict(), "updates": self.updates}
+        checkpoint["student"] = {"selector": self.selector.state_dict(), "steps": self.steps}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the selector's state and the number of optimizer steps."""
         self.selector.load_state_dict(checkpoint["student"]["selector"])
-        self.updates = int(checkpoint["student"]["updates"])
+        self.steps = int(checkpoint["student"]["steps"])
 
     def on_validation_epoch_start(self) -> None:
         """Starts new lists of outcomes."""

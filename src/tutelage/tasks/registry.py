@@ -1,4 +1,4 @@
-"""The tasks by name: the only list of them. A new task is added here."""
+"""The tasks by name. Only a task with a new form of target is added (docs/how-to/add-a-task.md)."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_row_that_is_selected_and_never_stepped_on_was_not_trained_on(
         tmp_path, encoder, Named({"1-0"}, refill=True), Pooled(1), epochs=epochs, pool_size=20
     )
     shares = round_logger(fit).shares
-    assert (shares["kept"], shares["unique_rows"], fit.module.updates) == (epochs, used, used)
+    assert (shares["kept"], shares["unique_rows"], fit.module.steps) == (epochs, used, used)
 
 
 def test_texts_of_the_pool_count_once_however_often_they_are_labelled(

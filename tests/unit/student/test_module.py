@@ -297,12 +297,12 @@ def test_a_batch_of_which_nothing_is_kept_makes_no_step(tmp_path: Path, encoder:
     )
     before = {name: value.clone() for name, value in fit.module.network.state_dict().items()}
     run(fit)
-    assert fit.module.updates == 0
+    assert fit.module.steps == 0
     assert all(
         torch.equal(before[name], value) for name, value in fit.module.network.state_dict().items()
     )
     assert fit.lines()[0]["train_loss"] is None
-    assert {(str(line["kept"]), line["updates"]) for line in fit.lines("selection.jsonl")} == {
+    assert {(str(line["kept"]), line["steps"]) for line in fit.lines("selection.jsonl")} == {
         ("{}", 0)
     }
 
@@ -316,7 +316,7 @@ def test_kept_rows_are_gathered_until_a_batch_is_full(tmp_path: Path, encoder: P
     # 3 shots per epoch give one batch of 3 with 2 kept rows: a batch of 4 is full after two epochs.
     # Then 5 rows and 6 shots (each shot twice): batches of 4, 4 and 3 keep 2 rows each, so two
     # batches make a step; 4 epochs of 3 batches are 12.
-    assert fit.module.updates == 1 + 6
+    assert fit.module.steps == 1 + 6
     assert sum(fit.module.selector.state) == 2 * 3 + 4 * 11  # type: ignore[attr-defined]
 
 
@@ -337,13 +337,13 @@ def test_a_refilled_batch_costs_no_pass_over_what_is_left_out_unless_the_selecto
     )
     run(fit)
     # 4 epochs with one batch of 3 and 2 kept rows: two steps of 4.
-    assert fit.module.updates == 2
+    assert fit.module.steps == 2
     assert sorted(seen) == ([3, 3, 3, 3, 4, 4] if watches else [4, 4])
 
 
 def test_a_stage_ends_when_its_updates_are_made(tmp_path: Path, encoder: Path) -> None:
     fit = run(build(tmp_path, encoder, ScriptedMethod(1), Timeline(50, 50, 50, 0, False, 5, 7, 4)))
-    assert fit.module.updates == 5 + 7 + 4
+    assert fit.module.steps == 5 + 7 + 4
     assert [(stage, round) for stage, round, _ in fit.reporter.stages] == [
         ("start", 0),
         ("round", 1),
@@ -393,7 +393,7 @@ def test_updates_and_the_selector_s_state_survive_a_resume(
     )
     assert again.numbers() == whole.numbers()
     assert again.lines("selection.jsonl") == whole.lines("selection.jsonl")
-    assert again.module.updates == whole.module.updates
+    assert again.module.steps == whole.module.steps
     assert again.module.selector.state == whole.module.selector.state  # type: ignore[attr-defined]
     for name, value in whole.module.network.state_dict().items():
         assert torch.equal(value, again.module.network.state_dict()[name])
