@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from tests.helpers.options import CONF, GROUPS, OPTIONS, leaves, nodes, of_option, plain
 
 import tutelage
+from tutelage.config.check import declared, locate
 from tutelage.config.compose import compose_config, compose_hydra
 
 SOURCE = Path(tutelage.__file__).parent
@@ -76,7 +77,9 @@ def as_override(value: Any) -> str:
     if isinstance(value, str):
         escaped = value.replace("'", "\\'")
         return value if value.startswith("${") else f"'{escaped}'"
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
 
 
 def test_the_messages_name_settings_at_all():
@@ -111,6 +114,33 @@ def test_a_setting_that_is_named_can_be_set(group: str, option: str):
     config = compose_config([*chosen, *given])
     if not any("=${" in one for one in given):
         assert config.source == compose_config(chosen).source
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=str)
+def test_an_engine_s_own_messages_name_what_its_option_has(group: str, option: str):
+    """A setting that another option of the group has would not help."""
+    node = plain(*of_option(group, option)).get(group) or {}
+    module = str(node.get("_target_", "")).rpartition(".")[0]
+    path = module.removeprefix("tutelage.").replace(".", "/") + ".py"
+    targets = {
+        str((plain(*of_option(group, one)).get(group) or {}).get("_target_", ""))
+        for _, one in (choice for choice in OPTIONS if choice[0] == group)
+    }
+    if sum(target.startswith(f"{module}.") for target in targets) != 1:
+        return  # messages of several targets, or of none
+    for name, modules in named()[0].items():
+        if path in modules and name.startswith(f"{group}."):
+            assert name.removeprefix(f"{group}.") in leaves(node), (
+                f"{path} names {name}, and {group}={option} has no such setting"
+            )
+
+
+def test_a_teacher_that_takes_a_tokenizer_has_it_in_its_option():
+    for group, option in OPTIONS:
+        if group == "teacher":
+            node = plain(*of_option(group, option))["teacher"]
+            takes = declared(locate(node["_target_"], "teacher")).types
+            assert ("tokenizer" in takes) == ("tokenizer" in node), option
 
 
 def test_a_setting_of_hydra_s_own_that_is_named_exists():

@@ -32,7 +32,7 @@ def counted(limit: int | None) -> BudgetedTeacher:
 
 def test_stages_follow_one_another_and_rows_are_trained_on(tmp_path: Path, encoder: Path) -> None:
     fit = run(build(tmp_path, encoder, ScriptedMethod(2)))
-    assert [replace(position, made=0) for position in fit.record.positions.values()] == [
+    assert [replace(position, steps_before=0) for position in fit.record.positions.values()] == [
         *(Position("start", 0, n, 2) for n in range(2)),
         *(Position("round", 1, n, 2) for n in range(2)),
         *(Position("round", 2, n, 2) for n in range(2)),
