@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-if TYPE_CHECKING:
-    from tutelage.callbacks.growth import GrowthCallback
 from tutelage.data.growing import GrowingDataModule
 from tutelage.errors import RunError
 from tutelage.timeline import Position
@@ -40,6 +38,15 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
         ) from error
 
 
+class Positioned(Protocol):
+    """Knows where the run stands; the growth callback does."""
+
+    @property
+    def position(self) -> Position:
+        """The position of the next epoch."""
+        ...
+
+
 class StageCheckpoint(Callback):
     """Saves a checkpoint at the end of each stage, after growth, and keeps only the newest.
 
@@ -57,7 +64,7 @@ class StageCheckpoint(Callback):
         RunError: The disk did not take the checkpoint; the previous one stays whole.
     """
 
-    def __init__(self, folder: Path, growth: GrowthCallback) -> None:
+    def __init__(self, folder: Path, growth: Positioned) -> None:
         self._folder = folder
         self._growth = growth
 
