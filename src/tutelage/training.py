@@ -100,7 +100,7 @@ def fit(
     view = _round_view(config, method)
     data = _data_module(config, dataset, task, pool, tokenizer, view)
 
-    # The method, and its first rows.
+    # The method, which sees texts through the student.
     def on_reply(reply: Any) -> None:
         reporter.reply(reply)
         interruption.check()
@@ -113,11 +113,6 @@ def fit(
             config, dataset, task, pool, shots, teacher, round_logger.phase, on_reply, view_pool
         )
     )
-    if checkpoint is None:
-        first = method.first_rows()
-        pool.append(first.rows)
-        if first.asked:
-            round_logger.write_growth(first)
 
     # One Trainer.fit is the whole run; the callbacks move it from stage to stage.
     best = BestStudent(folder.path / "checkpoints") if keeps_best(config, method) else None
@@ -144,6 +139,13 @@ def fit(
         LambdaCallback(on_train_epoch_start=lambda *_: predictions.forget()),
     ]
     trainer = _trainer(config, folder, callbacks)
+
+    # The first rows come when everything else is known to work: a teacher may be paid for them.
+    if checkpoint is None:
+        first = method.first_rows()
+        pool.append(first.rows)
+        if first.asked:
+            round_logger.write_growth(first)
     with _known_warnings():
         trainer.fit(
             module,
@@ -344,21 +346,33 @@ def _data_module(
 
 
 def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[Any]) -> Any:
-    """Lightning's Trainer with the settings of conf/trainer, and what the loop needs itself."""
+    """Lightning's Trainer with the settings of conf/trainer, and what the loop needs itself.
+
+    Raises:
+        ConfigError: Lightning refuses a setting.
+    """
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
     from pytorch_lightning import Trainer
 
     settings = dict(config.trainer)
     if settings.get("precision") == "auto":
         settings["precision"] = _precision(str(settings.get("accelerator", "auto")))
-    return Trainer(
-        **settings,
-        max_epochs=-1,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        logger=build_loggers(config, folder.path) or False,
-        callbacks=callbacks,
-    )
+    loggers = build_loggers(config, folder.path)
+    try:
+        return Trainer(
+            **settings,
+            max_epochs=-1,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            logger=loggers or False,
+            callbacks=callbacks,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"Lightning's Trainer refuses a setting of trainer or callbacks: "
+            f"{' '.join(str(error).split())}"
+        ) from error
 
 
 @contextmanager
@@ -369,6 +383,10 @@ def _known_warnings() -> Iterator[None]:
         # A batch of which nothing is kept.
         warnings.filterwarnings("ignore", message=".*`training_step` returned `None`.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        # A first stage on a few shots has fewer batches than a logger's interval, and a resumed
+        # run's logger gets its lines again (see StageMetrics).
+        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")
         yield
 
 

@@ -18,6 +18,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tutelage.callbacks.checkpoint import BestStudent
 from tutelage.callbacks.feedback import FeedbackCollector
 from tutelage.callbacks.round_logger import RoundLogger
+from tutelage.callbacks.stage_metrics import StageMetrics
 from tutelage.data.growing import GrowingDataModule
 from tutelage.data.training_view import RoundView
 from tutelage.errors import BudgetExhausted, ConfigError
@@ -79,6 +80,7 @@ class GrowthCallback(Callback):
         self._epoch_began = 0.0
         self._best_score, self._best_round = -1.0, 0
         self._costliest_round = 0
+        self._metrics = StageMetrics()
         self.stopped_by = ""
         self._move_to(Position("start", 0, 0, timeline.start_epochs, timeline.start_max_steps))
 
@@ -90,6 +92,7 @@ class GrowthCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives the student the position of the run, which is not the start after a resume."""
         _student(pl_module).position = self.position
+        self._metrics.send_again(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepares an epoch; only the last one of a stage is validated, for its outcomes."""
@@ -137,6 +140,7 @@ class GrowthCallback(Callback):
         scores = self._round_logger.close_stage(
             position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget
         )
+        self._metrics.send(trainer, position, scores, train_loss, self._billed)
         score = float(scores[module.task.monitor])
         if self.best_student:
             self.best_student.offer(score, position, module.network)
@@ -274,6 +278,7 @@ class GrowthCallback(Callback):
             "best_student": self.best_student.state_dict() if self.best_student else None,
             "round_logger": self._round_logger.state_dict(),
             "budget": self._budget.state_dict() if self._budget else None,
+            "metrics": self._metrics.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -287,6 +292,7 @@ class GrowthCallback(Callback):
         self._method.load_state_dict(state_dict["method"])
         self._collector.load_state_dict(state_dict["collector"])
         self._round_logger.load_state_dict(state_dict["round_logger"])
+        self._metrics.load_state_dict(state_dict["metrics"])
         if self.best_student:
             self.best_student.load_state_dict(state_dict["best_student"])
         if self._budget and state_dict["budget"]:

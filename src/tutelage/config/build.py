@@ -106,13 +106,11 @@ def build_loggers(config: RunConfig, folder: Path) -> list[Logger]:
     """Builds Lightning's loggers of conf/logger; each writes below the run's folder by default."""
     import inspect
 
-    from pytorch_lightning.loggers import Logger
-
     loggers: list[Logger] = []
     for name, component in config.logger.items():
-        target = locate(component.target, f"logger.{name}")
-        if not (inspect.isclass(target) and issubclass(target, Logger)):
+        if not _is_lightnings(component, name):
             continue
+        target = locate(component.target, f"logger.{name}")
         takes = inspect.signature(target).parameters
         given = {"save_dir": str(folder)} if "save_dir" in takes else {}
         given = {key: value for key, value in given.items() if key not in component.settings}
@@ -128,14 +126,25 @@ def build_loggers(config: RunConfig, folder: Path) -> list[Logger]:
     return loggers
 
 
+def _is_lightnings(logger: Component, name: str) -> bool:
+    import inspect
+
+    from pytorch_lightning.loggers import Logger
+
+    target = locate(logger.target, f"logger.{name}")
+    return inspect.isclass(target) and issubclass(target, Logger)
+
+
 def build_callbacks(config: RunConfig) -> list[Callback]:
     """Builds the Lightning callbacks of conf/callbacks.
 
     Raises:
-        ConfigError: one of them is no Lightning callback.
+        ConfigError: one of them is no Lightning callback, or needs a logger where there is none.
     """
     from pytorch_lightning import Callback
+    from pytorch_lightning.callbacks import DeviceStatsMonitor, LearningRateMonitor
 
+    logs = any(_is_lightnings(one, name) for name, one in config.logger.items())
     built = {name: build(one, f"callbacks.{name}") for name, one in config.callbacks.items()}
     for name, callback in built.items():
         if not isinstance(callback, Callback):
@@ -143,19 +152,19 @@ def build_callbacks(config: RunConfig) -> list[Callback]:
                 f"callbacks.{name}: {config.callbacks[name].target} builds a "
                 f"{type(callback).__name__}, which is no pytorch_lightning.Callback."
             )
+        if isinstance(callback, DeviceStatsMonitor | LearningRateMonitor) and not logs:
+            raise ConfigError(
+                f"callbacks={name} writes to a logger, and there is none: give logger=csv, "
+                "tensorboard or mlflow."
+            )
     return list(built.values())
 
 
 def build_mirrors(config: RunConfig, folder: Path, *, resume: bool) -> ExitStack:
     """Opens what mirrors the run's folder elsewhere (logger=wandb), until the stack is closed."""
-    import inspect
-
-    from pytorch_lightning.loggers import Logger
-
     stack = ExitStack()
     for name, component in config.logger.items():
-        target = locate(component.target, f"logger.{name}")
-        if inspect.isclass(target) and issubclass(target, Logger):
+        if _is_lightnings(component, name):
             continue
         mirror = build(component, f"logger.{name}", folder=folder, resume=resume)
         if not hasattr(mirror, "__enter__"):

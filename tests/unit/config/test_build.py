@@ -215,6 +215,15 @@ def test_a_callback_of_one_s_own_is_built_and_anything_else_refused() -> None:
         build_callbacks(config)
 
 
+def test_a_callback_that_writes_to_a_logger_needs_one() -> None:
+    for name in ("lr_monitor", "device_stats"):
+        for logger in ("none", "wandb"):
+            config = compose_config([f"callbacks={name}", f"logger={logger}"])
+            with pytest.raises(ConfigError, match=rf"callbacks={name} writes to a logger.*=csv"):
+                build_callbacks(config)
+        assert len(build_callbacks(compose_config([f"callbacks={name}", "logger=csv"]))) == 1
+
+
 def test_a_mirror_is_open_while_the_run_is_and_anything_else_refused(tmp_path: Path) -> None:
     Mirror.opened = ()
     config = compose_config([f"+logger.mine._target_={HERE}.Mirror"])
