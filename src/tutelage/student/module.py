@@ -120,9 +120,7 @@ class StudentModule(LightningModule):
         A pure function of the position, so a resumed run continues identically.
         """
         # Progress counts optimizer steps if these limit the stage, else batches.
-        factor = self._schedule.factor(
-            self.position.progress(batch_idx, self._batches, self.steps)
-        )
+        factor = self._schedule.factor(self.position.progress(batch_idx, self._batches, self.steps))
         for group, rate in zip(self.trainer.optimizers[0].param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
 
