@@ -10,15 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.config.compose import (
-    OWN_CONF,
-    compose_config,
-    conf_directory,
-    refuse_secrets,
-    search_path,
-    typed_config,
-)
+from tutelage.config.compose import compose_config
+from tutelage.config.folder import OWN_CONF, conf_directory, search_path
 from tutelage.config.schema import RunConfig
+from tutelage.config.secrets import refuse_secrets
+from tutelage.config.typed import typed_config
 from tutelage.errors import ConfigError, RunError, TutelageError
 
 

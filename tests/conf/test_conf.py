@@ -14,15 +14,10 @@ from tests.helpers.commands import benchmark_overrides_in, commands_in
 from tests.helpers.options import CONF, GROUPS, OPTIONS, leaves, of_option, plain
 
 from tutelage.config.check import check_component, declared, locate
-from tutelage.config.compose import (
-    DATA_KEYS,
-    DEFAULTS,
-    GIVEN,
-    check_targets,
-    compose_config,
-    compose_hydra,
-)
+from tutelage.config.compose import compose_config, compose_hydra
+from tutelage.config.messages import DATA_KEYS
 from tutelage.config.schema import Component, RunConfig, TrainingConfig
+from tutelage.config.typed import DEFAULTS, GIVEN, check_targets
 from tutelage.errors import ConfigError
 from tutelage.sweep.expected import expected_jobs
 

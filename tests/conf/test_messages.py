@@ -30,7 +30,7 @@ _NO_SETTINGS = {
     "launch.py": {"hydra.main"},
     "data/growing.py": {"trainer.current_epoch"},
     # Settings of earlier versions, which are looked up by name to say what became of them.
-    "config/compose.py": {"method.training", "method.acquire", "method.accept", "method.train"},
+    "config/messages.py": {"method.training", "method.acquire", "method.accept", "method.train"},
 }
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests.conftest import Command
 
-from tutelage.config.compose import compose_config, conf_directory
+from tutelage.config.compose import compose_config
+from tutelage.config.folder import conf_directory
 from tutelage.config.schema import RunConfig
 from tutelage.reproduce.claims import TABLES, Claim, Paper
 from tutelage.reproduce.reading import read_papers

@@ -12,7 +12,7 @@ import yaml
 from tests.helpers.commands import unwrapped
 
 from tutelage.cli import _parser
-from tutelage.config.compose import conf_directory
+from tutelage.config.folder import conf_directory
 
 ROOT = Path(__file__).parents[2]
 CONF = conf_directory()

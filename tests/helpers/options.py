@@ -8,7 +8,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tutelage.config.compose import compose_hydra, conf_directory
+from tutelage.config.compose import compose_hydra
+from tutelage.config.folder import conf_directory
 
 CONF = conf_directory()
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())

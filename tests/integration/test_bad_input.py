@@ -31,15 +31,15 @@ def folder(workplace: Path) -> Path:
 
 
 @pytest.fixture
-def words(student: Path, folder: Path, workplace: Path) -> list[str]:
+def overrides(student: Path, folder: Path, workplace: Path) -> list[str]:
     return run_overrides(student, folder, workplace)
 
 
-def test_a_missing_folder(tutelage, workplace, words):
+def test_a_missing_folder(tutelage, workplace, overrides):
     assert_fails(
         tutelage,
         workplace,
-        [*words, "data.path=mone"],
+        [*overrides, "data.path=mone"],
         3,
         "There is no folder mone.",
         "Did you mean 'mine'?",
@@ -92,7 +92,7 @@ def test_a_missing_folder(tutelage, workplace, words):
         "label only in test",
     ],
 )
-def test_a_file_that_cannot_be_used(tutelage, workplace, folder, words, name, content, said):
+def test_a_file_that_cannot_be_used(tutelage, workplace, folder, overrides, name, content, said):
     if content is None:
         (folder / name).unlink()
     else:
@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_used(tutelage, workplace, folder, words, name, co
         for split in ("validation", "test"):
             write_jsonl(folder / f"{split}.jsonl", rows((f"a {split} text", "music")))
         said = ("A classifier needs at least two labels", "only 'music'", "Check data.label_column")
-    assert_fails(tutelage, workplace, words, 3, *said)
+    assert_fails(tutelage, workplace, overrides, 3, *said)
     assert not (workplace / "replies.sqlite").exists()
 
 
@@ -149,7 +149,7 @@ def test_a_marking_that_cannot_be_used(tutelage, workplace, folder, ner_student,
     assert not (workplace / "replies.sqlite").exists()
 
 
-def test_a_file_that_is_not_utf_8_and_the_way_out(tutelage, workplace, folder, words):
+def test_a_file_that_is_not_utf_8_and_the_way_out(tutelage, workplace, folder, overrides):
     texts = [f"{text} café über Ärger" for text in MUSIC[:4]] + [
         f"{text} naïve façade" for text in WEATHER[:4]
     ]
@@ -162,17 +162,17 @@ def test_a_file_that_is_not_utf_8_and_the_way_out(tutelage, workplace, folder, w
     assert_fails(
         tutelage,
         workplace,
-        words,
+        overrides,
         3,
         "train.jsonl is not utf-8: byte 0xe9 at offset",
         "data.encoding=",
         "iconv -f",
     )
-    grow(workplace / "run", [*words, "data.encoding=cp1252", "method.rounds=0"])
+    grow(workplace / "run", [*overrides, "data.encoding=cp1252", "method.rounds=0"])
     assert "café" in Pool.open(workplace / "run" / "pool" / "rows.jsonl").rows[0].text
 
 
-def test_texts_that_repeat_or_are_empty_are_left_out_and_counted(workplace, folder, words):
+def test_texts_that_repeat_or_are_empty_are_left_out_and_counted(workplace, folder, overrides):
     spoilt = two_classes(0, 4) + rows(
         (MUSIC[0].upper(), "music"),
         ("", "music"),
@@ -181,7 +181,7 @@ def test_texts_that_repeat_or_are_empty_are_left_out_and_counted(workplace, fold
         (WEATHER[0], "music"),
     )
     write_jsonl(folder / "train.jsonl", spoilt)
-    grow(workplace / "run", [*words, "method.rounds=0"])
+    grow(workplace / "run", [*overrides, "method.rounds=0"])
     data = json.loads((workplace / "run" / "manifest.json").read_text())["data"]
     assert data["pool"] == 8
     assert data["dropped"] == {
@@ -192,12 +192,12 @@ def test_texts_that_repeat_or_are_empty_are_left_out_and_counted(workplace, fold
     }
 
 
-def test_texts_longer_than_the_student_takes_are_cut_and_counted(workplace, folder, words):
+def test_texts_longer_than_the_student_takes_are_cut_and_counted(workplace, folder, overrides):
     write_jsonl(
         folder / "test.jsonl",
         rows((" ".join(MUSIC), "music"), (" ".join(WEATHER), "weather"), ("rain", "weather")),
     )
-    grow(workplace / "run", [*words, "student.max_length=16", "method.rounds=0"])
+    grow(workplace / "run", [*overrides, "student.max_length=16", "method.rounds=0"])
     assert (
         json.loads((workplace / "run" / "manifest.json").read_text())["truncated"]["student"] == 2
     )
@@ -208,7 +208,7 @@ def test_texts_longer_than_the_student_takes_are_cut_and_counted(workplace, fold
     )
 
 
-def test_more_labels_than_one_request_may_name_are_scored_in_groups(workplace, folder, words):
+def test_more_labels_than_one_request_may_name_are_scored_in_groups(workplace, folder, overrides):
     names = [f"topic{number:03d}" for number in range(140)]
     for split, texts in (
         ("train", ("ask about", "say more of")),
@@ -220,7 +220,7 @@ def test_more_labels_than_one_request_may_name_are_scored_in_groups(workplace, f
             rows(*((f"{text} {name} {name[::-1]}", name) for name in names for text in texts)),
         )
     result = grow(
-        workplace / "run", [*words, "accept=scored", "method.rounds=1", "data.near_threshold=1"]
+        workplace / "run", [*overrides, "accept=scored", "method.rounds=1", "data.near_threshold=1"]
     )
     scores = [
         line["request"]
@@ -245,9 +245,9 @@ def colliding(folder: Path) -> None:
         )
 
 
-def test_labels_whose_words_collide_get_codes(workplace, folder, words):
+def test_labels_whose_words_collide_get_codes(workplace, folder, overrides):
     colliding(folder)
-    result = grow(workplace / "run", [*words, "accept=scored", "method.rounds=1"])
+    result = grow(workplace / "run", [*overrides, "accept=scored", "method.rounds=1"])
     prompts = [
         line["request"]["prompt"]
         for line in lines(workplace / "run" / "teacher" / "transcript.jsonl")
@@ -256,35 +256,35 @@ def test_labels_whose_words_collide_get_codes(workplace, folder, words):
     assert result["rows"]["accepted"] > 2
 
 
-def test_without_codes_the_colliding_labels_are_named(tutelage, workplace, folder, words):
+def test_without_codes_the_colliding_labels_are_named(tutelage, workplace, folder, overrides):
     colliding(folder)
     said = (
         "'play_music' and 'play_weather' begin with the same token",
-        "Give other words in data.labels",
+        "Use other words in data.labels",
         "labelling.allow_codes=true",
     )
-    assert_fails(tutelage, workplace, [*words, "labelling.allow_codes=false"], 2, *said)
+    assert_fails(tutelage, workplace, [*overrides, "labelling.allow_codes=false"], 2, *said)
 
 
-def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, words):
+def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, overrides):
     assert_fails(
         tutelage,
         workplace,
-        [*words, "name=many", "shots=9"],
+        [*overrides, "name=many", "shots=9"],
         3,
         "9 shots per class were requested",
         "'music' has 4",
         "Request at most 4",
     )
-    ended = tutelage("train", *words, "name=none", "shots=0")
+    ended = tutelage("train", *overrides, "name=none", "shots=0")
     assert (ended.code, "shots=0 gives none; give shots=1 or more" in ended.err) == (2, True)
 
 
-def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, words):
+def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, overrides):
     assert_fails(
         tutelage,
         workplace,
-        [*words, "budget.tokens=50"],
+        [*overrides, "budget.tokens=50"],
         2,
         "budget.tokens=50 is smaller than one round",
         "Raise it",
@@ -292,26 +292,26 @@ def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, words):
     assert cached_replies(workplace / "replies.sqlite") > 0
 
 
-def test_a_loss_that_is_no_number(tutelage, workplace, words):
+def test_a_loss_that_is_no_number(tutelage, workplace, overrides):
     said = ("The student's loss became nan in round 0", "Lower student.learning_rate (now 1e+30)")
     assert_fails(
         tutelage,
         workplace,
-        [*words, "student.learning_rate=1e30", "training.start_epochs=3"],
+        [*overrides, "student.learning_rate=1e30", "training.start_epochs=3"],
         6,
         *said,
     )
 
 
-def test_prompts_too_long_for_the_teacher_fail_one_by_one_and_the_run_goes_on(workplace, words):
-    whole = grow(workplace / "whole", words)
+def test_prompts_too_long_for_the_teacher_fail_one_by_one_and_the_run_goes_on(workplace, overrides):
+    whole = grow(workplace / "whole", overrides)
     lengths = [
         len(line["request"]["prompt"].split())
         for line in lines(workplace / "whole" / "teacher" / "transcript.jsonl")
     ]
     result = grow(
         workplace / "run",
-        [*words, "teacher.cache=other.sqlite", f"+teacher.longest={sorted(lengths)[-6]}"],
+        [*overrides, "teacher.cache=other.sqlite", f"+teacher.longest={sorted(lengths)[-6]}"],
     )
     assert whole["requests"]["failed"] == 0
     assert 0 < result["requests"]["failed"] < result["requests"]["all"]
@@ -335,12 +335,12 @@ def test_prompts_too_long_for_the_teacher_fail_one_by_one_and_the_run_goes_on(wo
     )
 
 
-def test_an_engine_that_dies_leaves_what_it_answered(tutelage, workplace, words, monkeypatch):
+def test_an_engine_that_dies_leaves_what_it_answered(tutelage, workplace, overrides, monkeypatch):
     monkeypatch.setenv(ASKS, str(workplace / "asks"))
     assert_fails(
         tutelage,
         workplace,
-        [*words, "+teacher.dies_after=11"],
+        [*overrides, "+teacher.dies_after=11"],
         5,
         "the engine died.",
         "what was answered is in the cache",

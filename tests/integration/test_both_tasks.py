@@ -136,14 +136,14 @@ def test_the_student_labels_texts(kind: TaskSetup, finished: Path, tutelage):
 
 
 def test_a_sweep_s_report_is_of_the_task_s_own_metric(kind: TaskSetup, workplace: Path, tutelage):
-    words = [
+    overrides = [
         *kind.base(),
         "teacher.cache=none.sqlite",
         "training.start_epochs=15",
         "method=shots,supervised",
     ]
     ended = subprocess.run(
-        command(*words),
+        command(*overrides),
         cwd=workplace,
         env=environment(),
         capture_output=True,
@@ -207,7 +207,7 @@ def test_each_selector_judges_what_was_labelled(kind: TaskSetup, workplace: Path
         "training.start_epochs=1",
         "training.round_epochs=1",
     ]  # the asserted rows exist before the student trains on them
-    grow(workplace / "run", [*kind.base(), *kind.evokd, *short, f"selector={selector}"])
+    grow(workplace / "run", [*kind.base(), *kind.evokd, *short, f"accept={selector}"])
     judged = [row for row in rows(workplace / "run") if row.distribution is not None]
     asked = {row.id: "O" if "no_name" in row.detail else row.asked for row in judged}
     agreed = {
@@ -265,7 +265,7 @@ def test_an_ablation_takes_away_its_one_thing(kind: TaskSetup, name: str, workpl
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         ["loss=soft_targets", "accept=class_share", "accept.weighted=true"],
         ["method.n_init=7"],
@@ -278,9 +278,11 @@ def test_an_ablation_takes_away_its_one_thing(kind: TaskSetup, name: str, workpl
     ids=str,
 )
 def test_the_settings_that_are_off_by_default_run(
-    kind: TaskSetup, words: list[str], workplace: Path
+    kind: TaskSetup, overrides: list[str], workplace: Path
 ):
-    result = grow(workplace / "run", [*kind.base(), *kind.evokd, "training.start_epochs=1", *words])
+    result = grow(
+        workplace / "run", [*kind.base(), *kind.evokd, "training.start_epochs=1", *overrides]
+    )
     assert result["rounds"] == 2
     assert result["rows"]["accepted"] > kind.gold
 
@@ -297,14 +299,14 @@ def test_growth_ends_on_a_plateau_and_the_dev_labels_are_counted(kind: TaskSetup
 
 
 def test_a_run_may_end_with_the_student_that_did_best_on_dev(kind: TaskSetup, workplace: Path):
-    words = [
+    overrides = [
         *kind.base(),
         *kind.evokd,
         "evaluate.test_every_round=true",
         "training.final_epochs=0",
         "training.keep=best",
     ]
-    result = grow(workplace / "run", words)
+    result = grow(workplace / "run", overrides)
     stages = lines(workplace / "run" / "metrics.jsonl")
     steered = "f1_strict" if kind.task == "ner" else "macro_f1"
     best = max(reversed(stages), key=lambda line: line["dev"][steered])
@@ -319,12 +321,12 @@ def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(
     kind: TaskSetup, finished: Path, workplace: Path, left: int
 ):
     whole, folder = read(finished, "result.json"), workplace / "run"
-    words = [*kind.evokd, "teacher.cache=replies.sqlite"]
+    overrides = [*kind.evokd, "teacher.cache=replies.sqlite"]
     computed = whole["requests"]["all"] - whole["requests"]["cached"]
     with pytest.raises(TeacherError, match="the engine died"):
-        grow(folder, [*kind.base(dies_after=computed - left), *words])
+        grow(folder, [*kind.base(dies_after=computed - left), *overrides])
     assert read(folder, "status.json")["state"] == "failed"
-    again = grow(folder, [*kind.base(), *words, "resume=true"])
+    again = grow(folder, [*kind.base(), *overrides, "resume=true"])
     for key in ("pool_hash", "before", "after", "rows", "rounds", "stopped_by"):
         assert again[key] == whole[key], key
     assert again["tokens"]["billed"] == whole["tokens"]["billed"]
@@ -334,8 +336,8 @@ def test_a_run_whose_engine_died_ends_as_the_undisturbed_one(
 def test_the_teacher_is_measured_beside_a_method_that_never_asks_it(
     kind: TaskSetup, finished: Path, workplace: Path
 ):
-    words = ["method=shots", "training.start_epochs=1", "evaluate.teacher=true"]
-    result = grow(workplace / "run", [*kind.base(), *words])
+    overrides = ["method=shots", "training.start_epochs=1", "evaluate.teacher=true"]
+    result = grow(workplace / "run", [*kind.base(), *overrides])
     assert result["teacher"] == read(finished, "result.json")["teacher"]
     assert result["tokens"]["billed"] == 0, "measuring is not the run's price"
 
@@ -345,12 +347,12 @@ def test_without_constraint_the_tags_are_read_as_they_come(
     ner_student: Path, ner_data: Path, workplace: Path, constrained: bool
 ):
     base = scripted_ner(ner_student, ner_data, workplace / "replies.sqlite")
-    words = [
+    overrides = [
         "method=supervised",
         "training.start_epochs=15",
         f"task.constrained={str(constrained).lower()}",
     ]
-    result = grow(workplace / "run", [*base, *words])
+    result = grow(workplace / "run", [*base, *overrides])
     (measured,) = lines(workplace / "run" / "metrics.jsonl")
     assert result["after"]["f1_strict"] > 0
     assert (measured["test"]["f1_strict"] == measured["test"]["f1_default"]) is constrained

@@ -11,7 +11,7 @@ from tests.helpers.tiny import grow
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         ["calibration=none"],
         ["calibration=matched"],
@@ -24,18 +24,18 @@ from tests.helpers.tiny import grow
     ids=str,
 )
 def test_every_calibration_runs_and_its_labels_are_counted(
-    kind: TaskSetup, words: list[str], workplace: Path
+    kind: TaskSetup, overrides: list[str], workplace: Path
 ):
     # The label space is the types, then none.
     known = "[0.1,0.1,0.1,0.7]" if kind.task == "ner" else "[0.4,0.1,0.1,0.1,0.1,0.1,0.1]"
     short = [
         "method.rounds=1",
         "training.start_epochs=1",
-        *(word.replace("known", known) for word in words),
+        *(override.replace("known", known) for override in overrides),
     ]
     result = grow(workplace / "run", [*kind.base(), *kind.evokd, *short])
     assert result["gold_labels"]["calibration"] == (
-        kind.dev if words == ["calibration=temperature"] else 0
+        kind.dev if overrides == ["calibration=temperature"] else 0
     )
     assert (
         json.loads((workplace / "run" / "manifest.json").read_text())["gold_labels"]

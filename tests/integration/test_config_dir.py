@@ -11,7 +11,7 @@ from tests.conftest import Command
 from tests.helpers.multirun import ROOT
 from tests.helpers.tiny import lines
 
-from tutelage.config.compose import OWN_CONF
+from tutelage.config.folder import OWN_CONF
 
 
 @pytest.fixture

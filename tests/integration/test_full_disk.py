@@ -19,16 +19,16 @@ pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @pytest.fixture
-def words(student: Path, workplace: Path) -> list[str]:
+def overrides(student: Path, workplace: Path) -> list[str]:
     return run_overrides(student, good_folder(workplace / "mine"), workplace)
 
 
 @pytest.fixture
-def undisturbed(words, workplace) -> dict[str, Any]:
-    return grow(workplace / "undisturbed", [*words, "teacher.cache=undisturbed.sqlite"])
+def undisturbed(overrides, workplace) -> dict[str, Any]:
+    return grow(workplace / "undisturbed", [*overrides, "teacher.cache=undisturbed.sqlite"])
 
 
-def test_a_disk_too_full_for_the_pool(tutelage, workplace, words, undisturbed, monkeypatch):
+def test_a_disk_too_full_for_the_pool(tutelage, workplace, overrides, undisturbed, monkeypatch):
     monkeypatch.setenv(ASKS, str(workplace / "asks"))
     write = pool_module._write_all
     written = []
@@ -45,14 +45,14 @@ def test_a_disk_too_full_for_the_pool(tutelage, workplace, words, undisturbed, m
         assert_fails(
             tutelage,
             workplace,
-            words,
+            overrides,
             7,
             "rows.jsonl could not be written (No space left on device)",
             "Free some disk space",
         )
     answered = len((workplace / "asks").read_text().split())
     assert cached_replies(workplace / "replies.sqlite") == answered > 0
-    ended = tutelage("train", *words, "resume=true")
+    ended = tutelage("train", *overrides, "resume=true")
     assert ended.code == 0, ended.err
     run = next(workplace.glob("outputs/*/*"))
     result = json.loads((run / "result.json").read_text())
@@ -63,7 +63,7 @@ def test_a_disk_too_full_for_the_pool(tutelage, workplace, words, undisturbed, m
     )
 
 
-def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, monkeypatch):
+def test_a_disk_too_full_for_the_cache(tutelage, workplace, overrides, undisturbed, monkeypatch):
     monkeypatch.setenv(ASKS, str(workplace / "asks"))
     prepare = CacheStore._prepare
 
@@ -79,16 +79,16 @@ def test_a_disk_too_full_for_the_cache(tutelage, workplace, words, undisturbed, 
             "free some space",
             "Every earlier reply is kept",
         )
-        assert_fails(tutelage, workplace, words, 5, *said)
+        assert_fails(tutelage, workplace, overrides, 5, *said)
     answered = len((workplace / "asks").read_text().split())
     assert cached_replies(workplace / "replies.sqlite") == answered - 1
-    assert tutelage("train", *words, "resume=true").code == 0
+    assert tutelage("train", *overrides, "resume=true").code == 0
     result = json.loads(next(workplace.glob("outputs/*/*/result.json")).read_text())
     assert result["pool_hash"] == undisturbed["pool_hash"]
     assert len((workplace / "asks").read_text().split()) == undisturbed["requests"]["all"] + 1
 
 
-def test_a_disk_too_full_for_anything_still_says_so(tutelage, workplace, words, monkeypatch):
+def test_a_disk_too_full_for_anything_still_says_so(tutelage, workplace, overrides, monkeypatch):
     write_text, full = Path.write_text, []
 
     def refused(path: Path, *given: Any, **settings: Any) -> int:
@@ -98,15 +98,15 @@ def test_a_disk_too_full_for_anything_still_says_so(tutelage, workplace, words, 
         return write_text(path, *given, **settings)
 
     monkeypatch.setattr(Path, "write_text", refused)
-    ended = tutelage("train", *words)
+    ended = tutelage("train", *overrides)
     assert ended.code == 7
     assert "could not be written: No space left on device. Free some disk space" in ended.err
     assert "report   not drawn: " in ended.err
 
 
-def test_a_run_folder_that_cannot_be_made(tutelage, workplace, words):
+def test_a_run_folder_that_cannot_be_made(tutelage, workplace, overrides):
     (workplace / "outputs").write_text("a file")
-    ended = tutelage("train", *words)
+    ended = tutelage("train", *overrides)
     assert ended.code == 7
     assert "The run folder outputs/files-evokd/" in ended.err
     assert "Give another with hydra.run.dir=" in ended.err

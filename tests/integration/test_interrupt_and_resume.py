@@ -92,7 +92,7 @@ def runs(all_runs: Runs) -> Iterator[Runs]:
 
 
 @pytest.fixture(scope="module")
-def words(student: Path, small_data: Path) -> list[str]:
+def overrides(student: Path, small_data: Path) -> list[str]:
     """Overrides of every run here; the cache is in the working directory."""
     given = tiny.scripted(student, small_data, Path("replies.sqlite"), delay=DELAY)
     stages = ["training.final_epochs=4", "evaluate.test_every_round=true"]
@@ -107,14 +107,18 @@ def words(student: Path, small_data: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(all_runs: Runs, words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(
+    all_runs: Runs, overrides: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert all_runs.wait(all_runs.start(folder, *words)) == 0, (folder / "printed.txt").read_text()
+    assert all_runs.wait(all_runs.start(folder, *overrides)) == 0, (
+        folder / "printed.txt"
+    ).read_text()
     return folder
 
 
 @pytest.fixture(scope="module")
-def ner_words(ner_student: Path, ner_data: Path) -> list[str]:
+def ner_overrides(ner_student: Path, ner_data: Path) -> list[str]:
     """The same for entities."""
     return [
         "train",
@@ -125,10 +129,10 @@ def ner_words(ner_student: Path, ner_data: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed_ner(
-    all_runs: Runs, ner_words: list[str], tmp_path_factory: pytest.TempPathFactory
+    all_runs: Runs, ner_overrides: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed-ner")
-    assert all_runs.wait(all_runs.start(folder, *ner_words)) == 0, (
+    assert all_runs.wait(all_runs.start(folder, *ner_overrides)) == 0, (
         folder / "printed.txt"
     ).read_text()
     return folder
@@ -208,14 +212,14 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_that_was_killed_goes_on_and_pays_for_nothing_twice(
-    runs: Runs, words, undisturbed: Path, tmp_path: Path, moment: str
+    runs: Runs, overrides, undisturbed: Path, tmp_path: Path, moment: str
 ):
-    pid = runs.start(tmp_path, *words)
+    pid = runs.start(tmp_path, *overrides)
     until(lambda: MOMENTS[moment](tmp_path), tmp_path)
     os.kill(pid, signal.SIGKILL)
     assert runs.wait(pid) == -signal.SIGKILL
     assert status(tmp_path)["state"] == "running", "a killed run cannot say so"
-    assert runs.wait(runs.start(tmp_path, *words, "resume=true")) == 0, (
+    assert runs.wait(runs.start(tmp_path, *overrides, "resume=true")) == 0, (
         tmp_path / "printed.txt"
     ).read_text()
     ends_alike(tmp_path, undisturbed)
@@ -227,17 +231,17 @@ def test_a_run_that_was_killed_goes_on_and_pays_for_nothing_twice(
 
 
 def test_a_run_that_is_killed_again_and_again_still_ends_alike(
-    runs: Runs, words, undisturbed: Path, tmp_path: Path
+    runs: Runs, overrides, undisturbed: Path, tmp_path: Path
 ):
     deaths = 0
     for count in (5, 25, 34):
         resume = ["resume=true"] if deaths else []
-        pid = runs.start(tmp_path, *words, *resume)
+        pid = runs.start(tmp_path, *overrides, *resume)
         until(lambda count=count: len(asked(tmp_path)) >= count, tmp_path)
         os.kill(pid, signal.SIGKILL)
         runs.wait(pid)
         deaths += 1
-    assert runs.wait(runs.start(tmp_path, *words, "resume=true")) == 0, (
+    assert runs.wait(runs.start(tmp_path, *overrides, "resume=true")) == 0, (
         tmp_path / "printed.txt"
     ).read_text()
     ends_alike(tmp_path, undisturbed)
@@ -247,9 +251,9 @@ def test_a_run_that_is_killed_again_and_again_still_ends_alike(
 @pytest.mark.parametrize("moment", ["while round 1 is written", "while the student learns round 1"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_says_how_to_go_on_and_the_command_works(
-    runs: Runs, words, undisturbed: Path, tmp_path: Path, moment: str, number: signal.Signals
+    runs: Runs, overrides, undisturbed: Path, tmp_path: Path, moment: str, number: signal.Signals
 ):
-    pid = runs.start(tmp_path, *words)
+    pid = runs.start(tmp_path, *overrides)
     until(lambda: MOMENTS[moment](tmp_path), tmp_path)
     os.kill(pid, number)
     assert runs.wait(pid) == 130
@@ -272,21 +276,21 @@ def test_ctrl_c_says_how_to_go_on_and_the_command_works(
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_named_entities_go_on_alike_too(
-    runs: Runs, ner_words, undisturbed_ner: Path, tmp_path: Path, number: signal.Signals
+    runs: Runs, ner_overrides, undisturbed_ner: Path, tmp_path: Path, number: signal.Signals
 ):
-    pid = runs.start(tmp_path, *ner_words)
+    pid = runs.start(tmp_path, *ner_overrides)
     until(lambda: MOMENTS["while the student learns round 1"](tmp_path), tmp_path)
     os.kill(pid, number)
     assert runs.wait(pid) == (-signal.SIGKILL if number == signal.SIGKILL else 130)
-    assert runs.wait(runs.start(tmp_path, *ner_words, "resume=true")) == 0, (
+    assert runs.wait(runs.start(tmp_path, *ner_overrides, "resume=true")) == 0, (
         tmp_path / "printed.txt"
     ).read_text()
     ends_alike(tmp_path, undisturbed_ner)
     assert sorted(asked(tmp_path)) == sorted(asked(undisturbed_ner))
 
 
-def test_a_second_ctrl_c_ends_at_once(runs: Runs, words, tmp_path: Path):
-    pid = runs.start(tmp_path, *words, "teacher.cache=slow.sqlite", "teacher.delay=30")
+def test_a_second_ctrl_c_ends_at_once(runs: Runs, overrides, tmp_path: Path):
+    pid = runs.start(tmp_path, *overrides, "teacher.cache=slow.sqlite", "teacher.delay=30")
     until(lambda: len(asked(tmp_path)) >= 1, tmp_path)
     began = time.monotonic()
     os.kill(pid, signal.SIGINT)
@@ -297,17 +301,17 @@ def test_a_second_ctrl_c_ends_at_once(runs: Runs, words, tmp_path: Path):
     assert status(tmp_path)["state"] == "interrupted"
 
 
-def test_a_finished_run_is_not_run_again(runs: Runs, words, undisturbed: Path):
+def test_a_finished_run_is_not_run_again(runs: Runs, overrides, undisturbed: Path):
     folder = run_folder(undisturbed)
     before, count = (folder / "metrics.jsonl").read_bytes(), len(asked(undisturbed))
-    assert runs.wait(runs.start(undisturbed, *words, f"resume={folder}")) == 0
+    assert runs.wait(runs.start(undisturbed, *overrides, f"resume={folder}")) == 0
     assert (folder / "metrics.jsonl").read_bytes() == before
     assert len(asked(undisturbed)) == count
-    assert runs.wait(runs.start(undisturbed, *words, "resume=true")) == 2
+    assert runs.wait(runs.start(undisturbed, *overrides, "resume=true")) == 2
     assert "found no unfinished run" in (undisturbed / "printed.txt").read_text()
 
 
-def test_the_installed_command_answers_ctrl_c_too(words, tmp_path: Path):
+def test_the_installed_command_answers_ctrl_c_too(overrides, tmp_path: Path):
     """A separate process, as started from a shell."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     environment = {
@@ -316,7 +320,7 @@ def test_the_installed_command_answers_ctrl_c_too(words, tmp_path: Path):
         "PYTHONPATH": path,
         "TUTELAGE_CACHE": str(tmp_path / "user-cache"),
     }
-    command = [str(Path(sys.executable).with_name("tutelage")), *words]
+    command = [str(Path(sys.executable).with_name("tutelage")), *overrides]
     run = subprocess.Popen(
         command,
         cwd=tmp_path,

@@ -13,7 +13,7 @@ import yaml
 from tests.helpers.tasks import TaskSetup
 from tests.helpers.tiny import grow, lines
 
-from tutelage.config.compose import conf_directory
+from tutelage.config.folder import conf_directory
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Row
@@ -63,12 +63,13 @@ def read(folder: Path, name: str) -> Any:
 
 
 def test_every_selector_is_here_or_beside():
-    assert {path.stem for path in (conf_directory() / "selector").glob("*.yaml")} == {
-        *ACQUIRE,
-        *TRAIN,
-        *ACCEPT,
-        "own",
-    }  # own: the method's
+    for group, here in (
+        ("acquire", [*ACQUIRE, "none"]),
+        ("select", TRAIN),
+        ("accept", [*ACCEPT, "none"]),
+    ):
+        there = [path.stem for path in (conf_directory() / group).glob("*.yaml")]
+        assert sorted(there) == sorted(here)
 
 
 def test_llkd_labels_the_pool_once_and_tells_what_it_kept(kind: TaskSetup, workplace: Path):
@@ -104,8 +105,8 @@ def test_the_report_of_a_selecting_run_shows_what_was_kept(kind: TaskSetup, work
 
 @pytest.mark.parametrize("method", ["full_pool", "static"])
 def test_controls_learn_from_all_that_was_labelled(kind: TaskSetup, workplace: Path, method: str):
-    words = ["method.first=9"] if method == "static" else []
-    result = grow(workplace / "run", [*kind.base(), f"method={method}", *words, *SHORT])
+    overrides = ["method.first=9"] if method == "static" else []
+    result = grow(workplace / "run", [*kind.base(), f"method={method}", *overrides, *SHORT])
     shares = result["share_of_data"]
     assert shares["selections"] == 1.0
     assert shares["unique_rows"] == (9 if method == "static" else shares["pool"])
@@ -132,16 +133,16 @@ def test_each_acquisition_chooses_texts_without_a_label(
 def test_the_student_that_chooses_is_the_one_that_has_just_trained(
     kind: TaskSetup, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    words = [
+    overrides = [
         *kind.base(),
         *ON_DEMAND,
         "acquire=entropy",
         "select=every_row",
     ]
-    grow(workplace / "run", words)
+    grow(workplace / "run", overrides)
     # Predictions for a text are shared within a round, and never across rounds.
     monkeypatch.setattr(PredictionCache, "fetch", lambda self, texts, run: run(texts))
-    grow(workplace / "apart", words)
+    grow(workplace / "apart", overrides)
     assert rows(workplace / "run") == rows(workplace / "apart")
 
 
@@ -149,8 +150,8 @@ def test_the_student_that_chooses_is_the_one_that_has_just_trained(
 def test_each_train_selector_chooses_among_pool_rows_and_shots(
     kind: TaskSetup, workplace: Path, selector: str
 ):
-    words = ["method=full_pool", "method.train_on_shots=true", f"selector={selector}", *SHORT]
-    result = grow(workplace / "run", [*kind.base(), *words])
+    overrides = ["method=full_pool", "method.train_on_shots=true", f"select={selector}", *SHORT]
+    result = grow(workplace / "run", [*kind.base(), *overrides])
     shares = result["share_of_data"]
     assert 0 < shares["kept"] <= shares["passed"] == 2 * shares["pool"]
     assert (shares["kept"] == shares["passed"]) is (selector == "every_row")
@@ -162,7 +163,7 @@ def whole(kind: TaskSetup, tmp_path_factory: pytest.TempPathFactory) -> list[dic
     return gated(kind, tmp_path_factory.mktemp("whole") / "run", "none")
 
 
-def gated(kind: TaskSetup, folder: Path, ablation: str, *words: str) -> list[dict[str, Any]]:
+def gated(kind: TaskSetup, folder: Path, ablation: str, *overrides: str) -> list[dict[str, Any]]:
     """The steps of an LLKD run."""
     grow(
         folder,
@@ -171,7 +172,7 @@ def gated(kind: TaskSetup, folder: Path, ablation: str, *words: str) -> list[dic
             "method=llkd",
             "training.start_epochs=4",
             f"ablation={ablation}",
-            *words,
+            *overrides,
         ],
     )
     return lines(folder / "selection.jsonl")
@@ -186,9 +187,9 @@ def test_without_a_gate_llkd_s_thresholds_are_the_same_and_more_rows_pass(
     kind: TaskSetup, workplace: Path, gate: str
 ):
     # The scripted teacher is equally confident about all names, so a moving mean rejects none.
-    words = ["select=llkd", "select.teacher_share=0.5"]
+    overrides = ["select=llkd", "select.teacher_share=0.5"]
     whole, ablated = (
-        gated(kind, workplace / name, name, *words) for name in ("none", f"no_{gate}_gate")
+        gated(kind, workplace / name, name, *overrides) for name in ("none", f"no_{gate}_gate")
     )
     first, alike = ablated[0], whole[0]
     assert [first[key] for key in ("seen", "tau_teacher", "tau_student")] == [
@@ -251,8 +252,8 @@ def test_each_loss_trains_on_the_teacher_s_labels(kind: TaskSetup, workplace: Pa
 
 
 def test_llkd_s_gates_choose_among_generated_rows(kind: TaskSetup, workplace: Path):
-    words = ["select=llkd", "accept=scored"]
-    result = grow(workplace / "run", [*kind.base(), *kind.evokd, *words])
+    overrides = ["select=llkd", "accept=scored"]
+    result = grow(workplace / "run", [*kind.base(), *kind.evokd, *overrides])
     shares = result["share_of_data"]
     assert shares["unique"] is None, "EvoKD draws from no pool"
     assert 0 < shares["kept"] < shares["passed"]
@@ -261,14 +262,14 @@ def test_llkd_s_gates_choose_among_generated_rows(kind: TaskSetup, workplace: Pa
 
 
 def test_full_batches_are_gathered_from_what_is_kept(kind: TaskSetup, workplace: Path):
-    words = [
+    overrides = [
         "method=llkd",
         "select=llkd",
         "select.refill=true",
         "training.start_epochs=300",
         "training.start_max_steps=3",
     ]
-    grow(workplace / "run", [*kind.base(), *words])
+    grow(workplace / "run", [*kind.base(), *overrides])
     size = yaml.safe_load((workplace / "run" / "config.yaml").read_text(encoding="utf-8"))[
         "student"
     ]["batch_size"]
@@ -283,14 +284,20 @@ def test_full_batches_are_gathered_from_what_is_kept(kind: TaskSetup, workplace:
 
 
 def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: TaskSetup, workplace: Path):
-    words = [*ON_DEMAND, "acquire=entropy", "labelling.candidates=[capitals,student]"]
-    whole = grow(workplace / "whole", [*kind.base(), *words, "teacher.cache=a.sqlite"])
+    overrides = [*ON_DEMAND, "acquire=entropy", "labelling.candidates=[capitals,student]"]
+    whole = grow(workplace / "whole", [*kind.base(), *overrides, "teacher.cache=a.sqlite"])
     with pytest.raises(TeacherError, match="the engine died"):
         grow(
             workplace / "run",
-            [*kind.base(dies_after=whole["requests"]["all"] - 2), *words, "teacher.cache=b.sqlite"],
+            [
+                *kind.base(dies_after=whole["requests"]["all"] - 2),
+                *overrides,
+                "teacher.cache=b.sqlite",
+            ],
         )
-    again = grow(workplace / "run", [*kind.base(), *words, "teacher.cache=b.sqlite", "resume=true"])
+    again = grow(
+        workplace / "run", [*kind.base(), *overrides, "teacher.cache=b.sqlite", "resume=true"]
+    )
     for key in ("pool_hash", "after", "rows", "share_of_data"):
         assert again[key] == whole[key], key
     assert lines(workplace / "run" / "selection.jsonl") == lines(
@@ -306,16 +313,15 @@ def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: TaskSetup, workplac
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "said"),
     [
         (
             ["method=llkd", "accept=class_share"],
-            r"ClassShare judges generated texts \(stage accept\), "
-            r"and method=llkd has no such stage",
+            "accept=class_share decides about generated texts, and method=llkd has no such stage",
         ),
         (
             ["method=evokd", "acquire=entropy"],
-            r"chooses texts of the pool \(stage acquire\), and method=evokd has no such stage",
+            "acquire=entropy chooses texts of the unlabelled pool, and method=evokd has no such",
         ),
         (
             ["method=static", "acquire=entropy"],
@@ -329,6 +335,8 @@ def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: TaskSetup, workplac
         ),
     ],
 )
-def test_what_cannot_work_is_told(kind: TaskSetup, workplace: Path, words: list[str], said: str):
+def test_what_cannot_work_is_told(
+    kind: TaskSetup, workplace: Path, overrides: list[str], said: str
+):
     with pytest.raises(ConfigError, match=said):
-        grow(workplace / "run", [*kind.base(), *words])
+        grow(workplace / "run", [*kind.base(), *overrides])

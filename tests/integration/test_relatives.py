@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.tasks import TaskSetup
 from tests.helpers.tiny import grow
 
-from tutelage.config.compose import conf_directory
+from tutelage.config.folder import conf_directory
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError
 from tutelage.records import Row
@@ -91,15 +91,15 @@ def test_llm_da_varies_marked_sentences_and_has_nothing_to_do_without(
     kind: TaskSetup, workplace: Path
 ):
     folder = workplace / "run"
-    words = [*kind.base(), "method=llm_da", "method.rounds=1", "method.n_texts=16", *SHORT]
+    overrides = [*kind.base(), "method=llm_da", "method.rounds=1", "method.n_texts=16", *SHORT]
     if kind.task == "classification":
         with pytest.raises(
             ConfigError,
             match="method=llm_da keeps the entities of sentences, and this task has none",
         ):
-            grow(folder, words)
+            grow(folder, overrides)
         return
-    result = grow(folder, words)
+    result = grow(folder, overrides)
     grown = [row for row in rows(folder) if row.source != "gold"]
     assert Counter(row.detail["mode"] for row in grown) == {
         "rewrite": 4,

@@ -23,11 +23,11 @@ def sweep(
     """Overrides of runs of a few seconds without a teacher, with secrets in the environment."""
     canaries.plant(monkeypatch)
     given = tiny.scripted(student, small_data, workplace / "replies.sqlite")
-    words = [*given, "method=shots", "training.start_epochs=1", *canaries.CONFIGURED]
+    overrides = [*given, "method=shots", "training.start_epochs=1", *canaries.CONFIGURED]
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(*words, *more),
+            command(*overrides, *more),
             cwd=workplace,
             env=environment(),
             capture_output=True,
@@ -72,6 +72,28 @@ def test_a_failing_job_ends_no_other_and_a_rerun_does_what_is_missing(
     assert f"report   {second.relative_to(workplace)}/report.html" in ended.stdout
     assert "Job 0 failed (shots=99)" in (first / "report.html").read_text()
     assert canaries.leaks(workplace, ended.stdout, ended.stderr) == []
+
+
+def test_a_value_that_its_job_refuses_ends_no_other(sweep: Sweep, workplace: Path) -> None:
+    # The first one is refused where the sweep composes it, the second by its own process.
+    ended = sweep("training.keep=last,bets", "seed=1")
+    assert ended.returncode == 2, ended.stderr
+    (folder,) = times(workplace)
+    assert [job["state"] for job in jobs(folder)] == ["done", "failed"]
+    assert "Unknown training.keep 'bets'. Did you mean 'best'?" in ended.stdout
+    time.sleep(1.1)
+    ended = sweep("loss.label_smoothing=0.1,high", "seed=1")
+    assert ended.returncode == 2, ended.stderr
+    folder = times(workplace)[1]
+    assert [job["state"] for job in jobs(folder)] == ["done", "failed"]
+    assert "loss.label_smoothing='high' is not a number" in ended.stdout
+
+
+def test_a_wrong_value_of_every_job_ends_it_before_the_first(sweep: Sweep, workplace: Path) -> None:
+    ended = sweep("seed=1,2", "loss.label_smoothing=high")
+    assert ended.returncode == 2
+    assert "tutelage: loss.label_smoothing='high' is not a number." in ended.stderr
+    assert not (workplace / "multirun_sweeps").exists()
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])

@@ -29,10 +29,10 @@ def slow(overrides: list[str], workplace: Path) -> Iterator[Callable[..., subpro
     running: list[subprocess.Popen[str]] = []
 
     def begin(*more: str) -> subprocess.Popen[str]:
-        words = command(*overrides, "seed=1,2", *more)
+        arguments = command(*overrides, "seed=1,2", *more)
         running.append(
             subprocess.Popen(
-                words,
+                arguments,
                 cwd=workplace,
                 env=environment(),
                 stdout=subprocess.PIPE,
@@ -53,12 +53,12 @@ def run_processes(workplace: Path) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
+            arguments = path.read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
         if any(
-            word.startswith(("hydra.run.dir=", "resume=")) and str(workplace) in word
-            for word in words
+            one.startswith(("hydra.run.dir=", "resume=")) and str(workplace) in one
+            for one in arguments
         ):
             found.append(int(path.parent.name))
     return found

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from tests.helpers.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
 from tests.helpers.tiny import SAMPLE
 
-from tutelage.config.compose import conf_directory
+from tutelage.config.folder import conf_directory
 from tutelage.data.pool import Pool
 from tutelage.methods.generation.mentions import mentions_of
 from tutelage.tasks.spans import read_spans
@@ -44,7 +44,7 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    words = [
+    overrides = [
         *wikigold(tmp_path / "data"),
         *SMALL_ENGINE,
         f"teacher.cache={tmp_path / 'replies.sqlite'}",
@@ -55,7 +55,7 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
         "training.round_epochs=1",
         "training.final_epochs=1",
     ]
-    first = train(tmp_path / "first", *words)
+    first = train(tmp_path / "first", *overrides)
     paid_for(tmp_path / "first", first)
     rows = Pool.open(tmp_path / "first" / "pool" / "rows.jsonl").rows
     grown = [row for row in rows if row.source != "gold"]
@@ -74,4 +74,4 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
             assert row.distribution is not None
             assert row.distribution.labels == ("PER", "LOC", "ORG", "MISC", "O")
     assert 0.0 <= first["after"]["f1_strict"] <= 1.0
-    same_from_the_cache(tmp_path / "first", tmp_path / "second", words, monkeypatch)
+    same_from_the_cache(tmp_path / "first", tmp_path / "second", overrides, monkeypatch)

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from tests.helpers.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
 from tests.helpers.tiny import skip_report
 
-from tutelage.config.compose import conf_directory
+from tutelage.config.folder import conf_directory
 from tutelage.teacher.engines.shared import ADDRESS, EngineHost
 
 pytestmark = pytest.mark.vllm
@@ -34,7 +34,7 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    words = [
+    overrides = [
         *snips(small_data),
         *SMALL_ENGINE,
         f"teacher.cache={tmp_path / 'replies.sqlite'}",
@@ -49,7 +49,7 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
         "+callbacks.watch._target_=tests.helpers.engine_watch.EngineWatch",
         f"+callbacks.watch.path={tmp_path / 'engine.jsonl'}",
     ]
-    first = train(tmp_path / "first", *words)
+    first = train(tmp_path / "first", *overrides)
     paid_for(tmp_path / "first", first)
     notes = [json.loads(line) for line in (tmp_path / "engine.jsonl").read_text().splitlines()]
     assert {size for when, size in notes if when == "training"} == {0}
@@ -59,7 +59,7 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
     assert first["after"]["accuracy"] > 0.3, (
         "a pretrained student that saw a text of each class does better than chance (0.14)"
     )
-    same_from_the_cache(tmp_path / "first", tmp_path / "second", words, monkeypatch)
+    same_from_the_cache(tmp_path / "first", tmp_path / "second", overrides, monkeypatch)
 
 
 def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
@@ -113,7 +113,7 @@ def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
 
 
 def test_a_sweep_loads_its_teacher_once(small_data: Path, student: Path, tmp_path: Path):
-    words = [
+    overrides = [
         "data=files",
         f"data.path={small_data}",
         f"student.model={student}",
@@ -121,16 +121,16 @@ def test_a_sweep_loads_its_teacher_once(small_data: Path, student: Path, tmp_pat
         "trainer.accelerator=cpu",
         "threads=1",
     ]
-    words += [
+    overrides += [
         "method=full_pool",
         "method.pool_size=6",
         "training.start_epochs=1",
         "teacher.max_model_len=512",
         "teacher.kv_cache_gb=1",
     ]
-    words += [f"teacher.cache={tmp_path / 'replies.sqlite'}", "sweep.name=mine", "seed=1,2"]
+    overrides += [f"teacher.cache={tmp_path / 'replies.sqlite'}", "sweep.name=mine", "seed=1,2"]
     environment = {name: value for name, value in os.environ.items() if name != "TUTELAGE_ENGINE"}
-    command = [sys.executable, "-m", "tutelage.cli", "train", "-m", *words]
+    command = [sys.executable, "-m", "tutelage.cli", "train", "-m", *overrides]
     ended = subprocess.run(
         command,
         cwd=tmp_path,

@@ -32,14 +32,14 @@ def test_a_resumed_run_goes_on_with_its_wandb_run(
     canaries.plant(monkeypatch)
     # Importing wandb in the run's own process fails.
     monkeypatch.setitem(sys.modules, "wandb", None)
-    words, folder = (
+    overrides, folder = (
         [*kind.base(), *kind.evokd, *canaries.CONFIGURED, "logger=wandb"],
         workplace / "run",
     )
     with pytest.raises(Interrupted):
-        run(compose_config(words), folder, StopsInRoundOne(), "go on", resume=False)
+        run(compose_config(overrides), folder, StopsInRoundOne(), "go on", resume=False)
     assert [line["round"] for line in lines(folder / "metrics.jsonl")] == [0, 1]
-    result = run(compose_config(words), folder, NoProgress(), "go on", resume=True)
+    result = run(compose_config(overrides), folder, NoProgress(), "go on", resume=True)
     monkeypatch.undo()
 
     metrics, (first, second) = lines(folder / "metrics.jsonl"), offline_runs(folder)
@@ -80,14 +80,14 @@ def test_a_sweep_s_job_is_in_the_sweep_s_group(
     canaries.plant(monkeypatch)
     sweep = workplace / "multirun_sweeps" / "mine" / "today"
     (sweep / "jobs").mkdir(parents=True)
-    words = [
+    overrides = [
         *overrides,
         *canaries.CONFIGURED,
         "logger=wandb",
         "method.rounds=1",
         f"hydra.run.dir={sweep / '0'}",
     ]
-    ended = tutelage("train", *words)
+    ended = tutelage("train", *overrides)
     assert ended.code == 0, ended.err
     (mirrored,) = offline_runs(sweep / "0")
     assert (mirrored.group, mirrored.job_type, mirrored.exit_code) == ("mine/today", "evokd", 0)

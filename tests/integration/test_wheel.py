@@ -58,11 +58,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin"
 
 
-def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(installed: Path, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment["TUTELAGE_CACHE"] = str(folder / "user-cache")
     return subprocess.run(
-        [str(installed / words[0]), *words[1:]],
+        [str(installed / command[0]), *command[1:]],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -131,13 +131,13 @@ def test_a_recorded_run_is_played_again_by_the_installed_package(
     recorded = grow(tmp_path / "here", [*here, f"teacher.record={recording}"])
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    words = [word for word in here if not word.startswith("teacher")]
+    overrides = [override for override in here if not override.startswith("teacher")]
     done = run(
         installed,
         elsewhere,
         "tutelage",
         "train",
-        *words,
+        *overrides,
         "teacher=replay",
         f"teacher.recording={recording}",
     )

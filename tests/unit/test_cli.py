@@ -213,7 +213,7 @@ def test_a_plan_is_of_one_run(tutelage, overrides):
 
 
 def test_a_multirun_refuses_a_flag_that_its_jobs_would_not_see(tutelage, workplace: Path):
-    ended = tutelage("train", "-m", "seed=1,2", "--config-dir=elsewhere")
+    ended = tutelage("train", "-m", "seed=1,2", "--package=elsewhere")
     assert ended.code == 2
-    assert "not --config-dir=elsewhere" in ended.err
+    assert "not --package=elsewhere" in ended.err
     assert not any(workplace.iterdir())

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from tutelage.config.apart import check_apart
 from tutelage.config.build import task_class
-from tutelage.config.compose import conf_directory, typed_config
+from tutelage.config.folder import conf_directory
 from tutelage.config.schema import RunConfig
+from tutelage.config.typed import typed_config
 from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.launch import as_value, job_overrides, shown, with_search_path
 from tutelage.sweep.expected import expected_jobs

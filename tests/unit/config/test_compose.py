@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from tutelage.config import compose
-from tutelage.config.compose import compose_config, compose_hydra, typed_config
+from tutelage.config import typed
+from tutelage.config.compose import compose_config, compose_hydra
+from tutelage.config.folder import conf_directory
+from tutelage.config.typed import typed_config
 from tutelage.errors import ConfigError
 from tutelage.runs.manifest import config_hash
 
@@ -279,12 +281,12 @@ def test_every_key_of_lightning_s_trainer_can_be_set_or_says_why_not():
     from pytorch_lightning import Trainer
 
     known = {*inspect.signature(Trainer.__init__).parameters} - {"self"}
-    assert compose._trainer_keys() == known
+    assert typed._trainer_keys() == known
     settable = {*compose_config().trainer}
-    owned = {*compose.TRAINER_OWNED}
+    owned = {*typed.TRAINER_OWNED}
     assert settable | owned == known
     assert not settable & owned
-    assert all(why for why in compose.TRAINER_OWNED.values())
+    assert all(why for why in typed.TRAINER_OWNED.values())
     for devices in ("1", "auto", "[1]"):
         assert compose_config([f"trainer.devices={devices}"]).trainer["devices"] in (1, [1])
 
@@ -323,4 +325,4 @@ def test_a_job_of_hydra_s_is_typed_with_hydra_s_own_node_beside_it():
 
 
 def test_the_configuration_lies_beside_the_code_in_a_checkout():
-    assert (compose.conf_directory() / "config.yaml").is_file()
+    assert (conf_directory() / "config.yaml").is_file()
