@@ -62,6 +62,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Changes to an empty working directory, with the user's cache inside it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "user-cache"))
+    monkeypatch.setenv("TUTELAGE_CONF", "")  # --config-dir sets it, and it must not outlive a test
     return tmp_path
 
 

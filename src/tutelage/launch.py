@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.config.compose import compose_config
-from tutelage.config.folder import OWN_CONF, conf_directory, search_path
+from tutelage.config.folder import OWN_CONF, check_own_conf, conf_directory, search_path
 from tutelage.config.schema import RunConfig
 from tutelage.config.secrets import refuse_secrets
 from tutelage.config.typed import typed_config
@@ -35,8 +35,9 @@ def take_config_dir(arguments: Sequence[str]) -> list[str]:
             folder = value if equals else next(given, "")
             if not folder:
                 raise ConfigError("--config-dir needs a folder: --config-dir my_conf.")
-            os.environ[OWN_CONF] = str(Path(folder).expanduser().resolve())
-            search_path()
+            own = Path(folder).expanduser().resolve()
+            check_own_conf(own)
+            os.environ[OWN_CONF] = str(own)
         elif name in ("--config-path", "-cp", "--config-name", "-cn"):
             raise ConfigError(
                 f"{name} would replace the configuration that tutelage is written for. "

@@ -277,7 +277,8 @@ def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, overrid
         "Request at most 4",
     )
     ended = tutelage("train", *overrides, "name=none", "shots=0")
-    assert (ended.code, "shots=0 gives none; give shots=1 or more" in ended.err) == (2, True)
+    said = "shots=0 gives none. Give shots=1 or more with training.gold=shots"
+    assert (ended.code, said in ended.err) == (2, True)
 
 
 def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, overrides):

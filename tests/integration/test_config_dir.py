@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,19 +9,16 @@ from tests.conftest import Command
 from tests.helpers.multirun import ROOT
 from tests.helpers.tiny import lines
 
-from tutelage.config.folder import OWN_CONF
-
 
 @pytest.fixture
-def own(workplace: Path) -> Iterator[str]:
+def own(workplace: Path) -> str:
     """A folder with one train selector, under a name of the user's own."""
     option = workplace / "my conf" / "select" / "mine.yaml"
     option.parent.mkdir(parents=True)
     option.write_text(
         "# Half of each class.\n_target_: tutelage.selectors.row_selection.Surest\nshare: 0.5\n"
     )
-    yield "my conf"
-    os.environ.pop(OWN_CONF, None)
+    return "my conf"
 
 
 @pytest.mark.usefixtures("no_report")

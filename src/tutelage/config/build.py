@@ -214,7 +214,7 @@ def _check_acquire(config: RunConfig) -> None:
     """Refuses an acquire selector that would never be asked."""
     chosen = config.hydra.choices.get("acquire", "")
     idle = config.acquire is not None and not config.method.get("rounds")
-    if idle and chosen not in ("random", "none", ""):
+    if idle and "acquire" in config.hydra.named and chosen not in ("random", "none", ""):
         raise ConfigError(
             f"method={config.method_name} has 0 rounds, so it labels its texts before there is a "
             f"student, and acquire={chosen} would never be asked. Give method.rounds=4 "

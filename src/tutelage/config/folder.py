@@ -19,6 +19,19 @@ OWN_CONF = "TUTELAGE_CONF"
 """Environment variable: a folder of the user's own groups and options (``--config-dir``)."""
 
 
+def check_own_conf(folder: Path) -> None:
+    """Refuses a folder of the user's own that is not there.
+
+    Raises:
+        ConfigError: it is no folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            f"--config-dir {folder} (or {OWN_CONF}) is no folder. Give one that holds groups as conf/ "
+            "does, for instance my_conf/select/mine.yaml."
+        )
+
+
 def search_path() -> list[str]:
     """Returns the override that adds the user's own configuration folder, where there is one.
 
@@ -27,9 +40,5 @@ def search_path() -> list[str]:
     """
     if not (own := os.environ.get(OWN_CONF)):
         return []
-    if not Path(own).is_dir():
-        raise ConfigError(
-            f"--config-dir {own} (or {OWN_CONF}) is no folder. Give one that holds groups as conf/ "
-            "does, for instance my_conf/select/mine.yaml."
-        )
+    check_own_conf(Path(own))
     return [f"hydra.searchpath=['file://{Path(own).resolve()}']"]

@@ -150,6 +150,8 @@ class HydraInfo:
     """The folder of a multirun."""
     choices: Mapping[str, str]
     """The chosen option of each group."""
+    named: frozenset[str]
+    """Groups whose option the command line names; the others have the method's or the default."""
     sweeper: str
     """Dotted path of Hydra's sweeper."""
     launcher: str

@@ -294,10 +294,13 @@ def _hydra_info(node: Any) -> HydraInfo:
     swept = node.sweeper.get("params")
     params: Any = OmegaConf.to_container(swept) if swept else {}
     trials = node.sweeper.get("n_trials")
+    # Not resolved: a reference may be to a secret of the environment.
+    overrides: Any = OmegaConf.to_container(node.overrides.task, resolve=False)
     return HydraInfo(
         run_dir=Path(str(node.run.dir)),
         sweep_dir=Path(str(node.sweep.dir)),
         choices={str(key): str(value or "") for key, value in node.runtime.choices.items()},
+        named=frozenset(str(one).partition("=")[0] for one in overrides),
         sweeper=str(node.sweeper._target_),
         launcher=str(node.launcher._target_),
         sweep_params={str(key): str(value) for key, value in params.items()},

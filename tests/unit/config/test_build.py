@@ -126,6 +126,7 @@ def test_what_refuses_its_settings_is_named_with_its_own_words() -> None:
             "method=llkd has 0 rounds, so it labels its texts before there is a student, and "
             "acquire=badge would never be asked. Give method.rounds=4",
         ),
+        ("method=llmaaa method.rounds=0 acquire=entropy", "acquire=entropy would never be asked"),
     ],
 )
 def test_a_selector_for_a_stage_that_the_method_has_not_is_refused(
@@ -140,6 +141,7 @@ def test_a_selector_for_a_stage_that_the_method_has_not_is_refused(
     "overrides",
     [
         "method=llkd acquire=random",
+        "method=llmaaa method.rounds=0",
         "method=llkd acquire=badge method.rounds=1 method.n_texts=5 method.first=5",
         "method=llkd_on_demand acquire=badge",
         "method=evokd accept=agreement",
