@@ -27,8 +27,8 @@ def check_own_conf(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise ConfigError(
-            f"--config-dir {folder} (or {OWN_CONF}) is no folder. Give one that holds groups as conf/ "
-            "does, for instance my_conf/select/mine.yaml."
+            f"--config-dir {folder} (or {OWN_CONF}) is no folder. Give one that holds groups as "
+            "conf/ does, for instance my_conf/select/mine.yaml."
         )
 
 
