@@ -78,10 +78,10 @@ def tutelage(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     handlers = list(logging.getLogger().handlers)
 
-    def run(*words: str) -> CommandResult:
+    def run(*arguments: str) -> CommandResult:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ending:
-            main([*words])
+            main([*arguments])
         printed = capsys.readouterr()
         assert "Traceback" not in printed.err
         return CommandResult(int(ending.value.code or 0), printed.out, printed.err)

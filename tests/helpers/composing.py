@@ -9,8 +9,9 @@ from typing import Any
 def compose_defaults_once() -> None:
     """Makes Hydra compose the defaults of each choice of groups only once per process.
 
-    ``tutelage.config.compose`` composes every configuration, and the defaults of its groups to
-    compare types with. The defaults are only read, so they can be shared.
+    ``tutelage.config.compose`` composes every configuration. Beside an ablation it composes the
+    groups' defaults with and without it, and for an unknown setting every option of its group.
+    These are only read, so they can be shared.
     """
     import hydra
     from hydra.core.global_hydra import GlobalHydra

@@ -15,10 +15,10 @@ from tutelage.cli import main
 SMALL_ENGINE = ("teacher.max_model_len=1024", "teacher.kv_cache_gb=1")
 
 
-def train(folder: Path, *words: str) -> dict[str, Any]:
+def train(folder: Path, *overrides: str) -> dict[str, Any]:
     """Runs ``tutelage train`` in ``folder`` successfully; returns its result."""
     with pytest.raises(SystemExit) as ending:
-        main(["train", f"hydra.run.dir='{folder}'", *words])
+        main(["train", f"hydra.run.dir='{folder}'", *overrides])
     assert not ending.value.code
     return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 
@@ -34,7 +34,7 @@ def paid_for(folder: Path, result: dict[str, Any]) -> None:
 
 
 def same_from_the_cache(
-    first: Path, second: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+    first: Path, second: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asserts that a repeat in ``second`` equals ``first``, without an engine or spent tokens."""
 
@@ -45,7 +45,7 @@ def same_from_the_cache(
     monkeypatch.setattr("tutelage.report.html.write_report", skip_report)
     began = time.monotonic()
     again, wanted = (
-        train(second, *words),
+        train(second, *overrides),
         json.loads((first / "result.json").read_text(encoding="utf-8")),
     )
     print(f"first {wanted['seconds']}, second {time.monotonic() - began:.1f} s in all")
