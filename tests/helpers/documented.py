@@ -8,6 +8,18 @@ from pathlib import Path
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "run-folder.md"
 
 
+_OPTIONAL = (
+    "checkpoints/",
+    "selection.jsonl",
+    "csv/",
+    "tensorboard/",
+    "mlflow/",
+    "wandb/",
+    "wandb-dashboard.json",
+)
+"""Files of some settings only."""
+
+
 def documented() -> dict[str, str]:
     """The description of each file by name, followed by its JSON keys in braces.
 
@@ -31,11 +43,7 @@ def missing_and_unknown(folder: Path) -> tuple[list[str], list[str]]:
         re.escape(name).replace("NNN", r"\d{3}").replace(r"\*", r"[\w-]+"): name
         for name in documented()
     }
-    patterns = {
-        pattern: name
-        for pattern, name in every.items()
-        if name not in ("checkpoints/", "selection.jsonl", "wandb/", "wandb-dashboard.json")
-    }
+    patterns = {pattern: name for pattern, name in every.items() if name not in _OPTIONAL}
     there = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     missing = [
         name
