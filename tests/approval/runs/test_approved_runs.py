@@ -53,5 +53,5 @@ def test_the_feedback_holds_mistakes() -> None:
 def test_no_recording_names_a_folder() -> None:
     for path in REPLAY.RECORDINGS.glob("*.jsonl"):
         text = path.read_text("utf-8")
-        assert "/root/" not in text
+        assert f"{Path.home()}/" not in text
         assert "/home/" not in text
