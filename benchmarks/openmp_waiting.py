@@ -20,6 +20,11 @@ import sys
 SETTINGS: dict[str, dict[str, str]] = {
     "default": {},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},
+    "passive, short spin": {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "KMP_BLOCKTIME": "0",
+        "GOMP_SPINCOUNT": "2000",
+    },
     "one thread": {"OMP_NUM_THREADS": "1"},
     "passive, one thread": {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"},
 }
@@ -59,7 +64,7 @@ print("rate", 32 * 24 / (time.perf_counter() - began))
 
 def rate(script: str, setting: dict[str, str]) -> float:
     """Runs a script under a setting and returns the rate that it prints."""
-    names = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -78,7 +83,7 @@ def table(title: str, unit: str, script: str, turns: int) -> dict[str, float]:
         for name, setting in SETTINGS.items():
             rates[name].append(rate(script, setting))
     medians = {name: statistics.median(found) for name, found in rates.items()}
-    print(f"{title}, median of {turns}\n{'setting':22} {unit:>10}  ratio")
+    print(f"{title}, median of {turns}\n{'setting':22} {unit:>10}  ratio", flush=True)
     for name, median in medians.items():
         print(f"{name:22} {median:10.2f}  {median / medians['default']:5.2f}")
     return medians
