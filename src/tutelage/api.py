@@ -101,7 +101,6 @@ def train(
             f"{path} holds a run already. Give another folder=, or resume={str(path)!r} to "
             "continue it."
         )
-    path.mkdir(parents=True, exist_ok=True)
     if progress:
         train_with_display(config, path, given)
         return Result(path, json.loads((path / "result.json").read_text(encoding="utf-8")))
