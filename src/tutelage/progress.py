@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Protocol
 
 from tutelage.teacher.base import Reply
@@ -10,6 +11,14 @@ from tutelage.timeline import Position
 
 class ProgressReporter(Protocol):
     """Follows a run; the terminal's display is one."""
+
+    def notice(self, message: str) -> None:
+        """A fact that a user should see, for instance how many rows were read."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """A sign that something is wrong, with what to try."""
+        ...
 
     def phase(self, name: str, round: int, total: int) -> None:
         """A phase begins with ``total`` teacher requests; 0 where it makes none."""
@@ -29,7 +38,14 @@ class ProgressReporter(Protocol):
 
 
 class NoProgress:
-    """Shows nothing."""
+    """Shows nothing but warnings, which go to the logger "tutelage"."""
+
+    def notice(self, message: str) -> None:
+        """Shows nothing."""
+
+    def warn(self, message: str) -> None:
+        """Logs the message."""
+        logging.getLogger("tutelage").warning(message)
 
     def phase(self, name: str, round: int, total: int) -> None:
         """Shows nothing."""

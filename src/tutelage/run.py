@@ -79,6 +79,10 @@ def _run(
                 "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
             )
             dataset = build_dataset(config)
+            for split in dataset.splits:
+                reporter.notice(split.line())
+            for warning in dataset.warnings:
+                reporter.warn(warning)
             task = build_task(config, dataset)
             method = build_method(config)
             if method.asks_teacher or config.evaluate.teacher:
@@ -185,6 +189,8 @@ def _write_manifest(
                 "test": len(dataset.test),
                 "dropped": dataset.dropped,
                 "notes": list(dataset.notes),
+                "warnings": list(dataset.warnings),
+                "splits": as_dicts(list(dataset.splits)),
                 "digest": dataset.digest,
             },
             "gold_labels": _gold(config, dataset, method, fitted),

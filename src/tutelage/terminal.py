@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from tutelage.teacher.base import Reply
 from tutelage.timeline import Position
@@ -58,6 +59,15 @@ class TerminalProgress:
     ) -> None:
         """Stop the live display."""
         self._progress.stop()
+
+    def notice(self, message: str) -> None:
+        """Print a permanent line."""
+        self.console.print(f"  {message}", highlight=False, soft_wrap=True, markup=False)
+
+    def warn(self, message: str) -> None:
+        """Print a permanent line that stands out."""
+        text = Text("  warning ", style="bold yellow").append(message, style="default")
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def phase(self, name: str, round: int, total: int) -> None:
         """Show the beginning of a phase.

@@ -14,6 +14,46 @@ from tutelage.tasks.registry import row_reader
 
 
 @dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """What was read for one split, and what is left of it.
+
+    Attributes:
+        name: "pool", "shots", "dev" or "test".
+        where: The file, or the name of the split on the hub.
+        read: Number of rows read.
+        kept: Number of rows left after cleaning.
+        classes: Number of kept rows by class, where labels are known; a NER text counts once for
+            each of its types.
+        dropped: Number of rows left out, by reason.
+        replaced: Number of texts with replaced characters (:mod:`tutelage.characters`).
+    """
+
+    name: str
+    where: str
+    read: int
+    kept: int
+    classes: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    replaced: int = 0
+
+    def line(self) -> str:
+        """Return the summary as one line for the terminal."""
+        parts = [f"{self.name:<5} {self.kept:,} of {self.read:,} rows"]
+        if self.classes:
+            # The largest classes first; a long list is cut.
+            ranked = sorted(self.classes.items(), key=lambda item: (-item[1], item[0]))
+            shown = ", ".join(f"{name} {count:,}" for name, count in ranked[:8])
+            more = f", and {len(ranked) - 8} more" if len(ranked) > 8 else ""
+            parts.append(f"{len(ranked)} classes: {shown}{more}")
+        if self.dropped:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items())
+            parts.append(f"left out: {reasons}")
+        if self.replaced:
+            parts.append(f"{self.replaced:,} with replaced characters")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """A label space with its pool, dev and test sets.
 
@@ -31,6 +71,8 @@ class Dataset:
         given_shots: Examples of a shots file; empty if shots are drawn from the pool's gold labels.
         kind: Name of the task, which decides the form of a label: a class ("classification"), or a
             list of entities ("ner").
+        splits: What was read for each split.
+        warnings: What a user should see on the terminal before the run goes on.
     """
 
     name: str
@@ -43,6 +85,8 @@ class Dataset:
     pool_gold: Mapping[str, str] = field(default_factory=dict, repr=False)
     given_shots: tuple[Example, ...] = ()
     kind: str = "classification"
+    splits: tuple[SplitSummary, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:

@@ -34,11 +34,16 @@ class RawSplit:
         where: The file, or the name of the split on the hub.
         columns: Names of the columns in it, for messages.
         rows: Its rows.
+        warnings: What a user should see about them on the terminal, one sentence or two each.
+        replaced: Number of texts with characters that were replaced
+            (:func:`tutelage.characters.usable`).
     """
 
     where: str
     columns: tuple[str, ...]
     rows: tuple[RawExample, ...]
+    warnings: tuple[str, ...] = ()
+    replaced: int = 0
 
 
 def raw_examples(

@@ -1,0 +1,47 @@
+"""One policy for the characters of texts and names, from every source.
+
+* A text keeps its characters and its form. Only what no file, tokenizer or terminal can carry is
+  replaced, one character for one, so that offsets stay valid: see :func:`usable`.
+* Names (labels, entity types) are compared by :func:`look_alike_key`, which ignores differences
+  that a reader cannot see or would not mean.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+REPLACEMENT = "\ufffd"
+"""Stands for each character that was replaced (U+FFFD)."""
+
+# Lone surrogates (half of a pair, for instance of a tweet cut at 140 UTF-16 units) have no UTF-8
+# form. Control characters are refused by XML, terminals and many tokenizers; those that count as
+# white space (tab, line ends, form feed) stay.
+_UNUSABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+
+
+def usable(text: str) -> str:
+    """Replace lone surrogates and control characters by U+FFFD; the length stays the same.
+
+    Normalisation (NFC), invisible characters and bidirectional marks are part of the text and stay.
+    """
+    return _UNUSABLE.sub(REPLACEMENT, text)
+
+
+def unusable_count(text: str) -> int:
+    """Return the number of characters that :func:`usable` replaces."""
+    return len(_UNUSABLE.findall(text))
+
+
+def look_alike_key(name: str) -> str:
+    """Return the form under which two names look the same to a reader.
+
+    NFKC, casefolded, without invisible (format) characters, and with single spaces.
+    """
+    folded = name
+    # Casefolding can undo NFKC and vice versa, and a removed character can let two others join;
+    # four rounds reach the fixed point.
+    for _ in range(4):
+        folded = unicodedata.normalize("NFKC", folded).casefold()
+        folded = "".join(char for char in folded if unicodedata.category(char) != "Cf")
+    return " ".join(folded.split())
