@@ -13,12 +13,44 @@ import contextlib
 import json
 import os
 import pkgutil
+import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tests.helpers import tiny
 from tests.helpers.composing import compose_defaults_once
+
+
+def stop_at(folder: Path, number: int) -> None:
+    """Kills this process (SIGKILL) before its file operation ``number`` below ``folder``.
+
+    Counted are files opened for writing, renamed or removed, and folders made or removed; 0 counts
+    only. The count is kept in the file "operations" in the folder.
+    """
+    count = 0
+    log = os.open(folder / "operations", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event == "open":
+            path, _, flags = arguments
+            if isinstance(path, int) or not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return
+        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"):
+            path = arguments[0]
+        else:
+            return
+        path = os.path.abspath(os.fsdecode(path))
+        if not path.startswith(f"{folder}{os.sep}"):
+            return
+        count += 1
+        os.pwrite(log, f"{count:9d}".encode(), 0)
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
 
 
 def child(command: dict[str, Any]) -> None:
@@ -31,6 +63,8 @@ def child(command: dict[str, Any]) -> None:
     os.dup2(printed, 1)
     os.dup2(printed, 2)
     code = 1
+    if "STOP_AT" in os.environ:
+        stop_at(Path(command["folder"]), int(os.environ["STOP_AT"]))
     try:
         main(command["argv"])
     except SystemExit as ending:
