@@ -1,7 +1,7 @@
 # make setup      create .venv and install the embedded models (also part of all targets below)
 # make demo       run experiment=quickstart_cls: EvoKD on SNIPS, ending with a table and report.html
 # make demo-ner   run experiment=quickstart_ner: the same for entities on Wikigold
-# make test       run all tests, including those with a real vLLM engine
+# make test       run all tests, including those with a real vLLM engine and llama.cpp server
 # make check      check lint, format, types, imports, configuration and documentation
 # make format     fix lint and format
 # make clean      remove .venv, caches and builds

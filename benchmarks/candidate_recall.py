@@ -21,7 +21,7 @@ from runs import read_lines, train
 from tutelage.labelling.ner_candidates import Place, SpanCandidates
 from tutelage.records import Label
 from tutelage.selectors.row_selection import EveryRow
-from tutelage.student.checkpoint import load_student
+from tutelage.student.loading import load_student
 from tutelage.student.losses.protocol import UnitLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.pool_view import StudentPoolView

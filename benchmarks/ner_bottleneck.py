@@ -21,7 +21,7 @@ from typing import Any
 
 from runs import read_lines, train
 
-from tutelage.student.checkpoint import load_student
+from tutelage.student.loading import load_student
 from tutelage.student.tagging import find_entities
 from tutelage.tasks.spans import Span, read_spans, to_tags
 

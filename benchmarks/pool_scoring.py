@@ -27,7 +27,7 @@ from selector_cost import CONF, WANTED, resident
 
 from tutelage.records import Label
 from tutelage.selectors.row_selection import EveryRow
-from tutelage.student.checkpoint import load_student
+from tutelage.student.loading import load_student
 from tutelage.student.losses.protocol import UnitLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.pool_view import StudentPoolView

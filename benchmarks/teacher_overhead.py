@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.assets import ensure_asset
-from tutelage.teacher.base import GenerateRequest, Request, Sampling, ScoreRequest
+from tutelage.teacher.base import GenerateRequest, Reply, Request, Sampling, ScoreRequest
 from tutelage.teacher.engines.hardware import child_environment, vllm_hardware
 from tutelage.teacher.engines.vllm import VllmTeacher
 from tutelage.teacher.stack import Stack, build_teacher
@@ -97,15 +97,15 @@ def fully_cached(folder: Path) -> float:
     from tutelage.teacher.wrappers.cache_store import CacheStore
 
     store = CacheStore(folder / "ten-thousand.sqlite")
-    reply = {
-        "text": "",
-        "logprobs": [-1.5] * len(CHOICES),
-        "prompt_tokens": 60,
-        "completion_tokens": 1,
-        "finish_reason": "length",
-    }
+    reply = Reply(
+        "",
+        logprobs=(-1.5,) * len(CHOICES),
+        prompt_tokens=60,
+        completion_tokens=1,
+        finish_reason="length",
+    )
     for request in batch:
-        store.put(bytes.fromhex(request_key(stack.teacher.fingerprint, request)), json.dumps(reply))
+        store.put(bytes.fromhex(request_key(stack.teacher.fingerprint, request)), reply)
     store.close()
     seconds = []
     for _ in range(3):

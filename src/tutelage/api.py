@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.config.compose import compose_config
+from tutelage.config.overrides import as_text, quoted, readable
 from tutelage.config.schema import RunConfig
-from tutelage.errors import ConfigError, RunError
+from tutelage.config.secrets import refuse_secrets
+from tutelage.errors import ConfigError
 from tutelage.student.inference import Student
 from tutelage.student.inference import load as load_student
 
@@ -85,22 +87,22 @@ def train(
     """
     import json
 
-    from tutelage.launch import folder_to_resume, resume_command
+    from tutelage.launch import folder_to_begin, folder_to_resume, resume_command
     from tutelage.launch import train as train_with_display
     from tutelage.progress import NoProgress
     from tutelage.run import run
 
-    given = _overrides(overrides, settings)
+    typed = _overrides(overrides, settings)
+    refuse_secrets(typed)
+    given = readable(typed)
     config = compose_config(given)
     resumed = folder_to_resume(config)
     if folder is not None and resumed is not None:
         raise ConfigError("give folder= or resume=, not both: resume names the folder itself.")
-    path = Path(folder).expanduser() if folder is not None else resumed or config.hydra.run_dir
-    if resumed is None and (path / "manifest.json").is_file():
-        raise RunError(
-            f"{path} holds a run already. Give another folder=, or resume={str(path)!r} to "
-            "continue it."
-        )
+    if folder is not None:
+        path = Path(folder).expanduser()
+    else:
+        path = resumed or folder_to_begin(config, given)
     if progress:
         train_with_display(config, path, given)
         return Result(path, json.loads((path / "result.json").read_text(encoding="utf-8")))
@@ -122,7 +124,5 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Path):
-        from tutelage.launch import as_value
-
-        return as_value(value)
-    return str(value)
+        return quoted(str(value))
+    return as_text(value) if isinstance(value, str) else str(value)

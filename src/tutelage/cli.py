@@ -16,13 +16,17 @@ tutelage doctor                 checks this machine and says how to mend what do
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tutelage.errors import ConfigError, TutelageError
+from tutelage.errors import ConfigError, RunError, TutelageError
 from tutelage.version import __version__
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Why standard output cannot be written to although it is open."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,17 +42,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(_guarded(lambda: int(options.act(options))))
 
 
-def _guarded(action: object) -> int:
+def _guarded(action: Callable[[], int]) -> int:
+    """Does a verb and returns the exit code; also where a stream can no longer be written to."""
+    from tutelage.terminal import discard_output, say
+
     try:
-        return int(action())  # type: ignore[operator]
+        _check_working_folder()
+        code = action()
+        if sys.stdout:
+            sys.stdout.flush()
+        return code
     except TutelageError as error:
-        print(f"tutelage: {error}", file=sys.stderr)
+        say(f"tutelage: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("tutelage: stopped.", file=sys.stderr)
+        say("tutelage: stopped.")
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # its reader has seen enough: | head
+        discard_output(sys.stdout)
         return 0
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        discard_output(sys.stdout)
+        say(f"tutelage: The output could not be written: {error.strerror}.")
+        return 1
+
+
+def _check_working_folder() -> None:
+    """Refuses a working folder that was deleted, where no relative path means anything.
+
+    Raises:
+        RunError: There is none.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise RunError(
+            f"The working folder is gone ({error.strerror}). Change to one that exists (cd …)."
+        ) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,9 +101,21 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--file",
         type=Path,
-        help="a file of texts: .txt (one per line), .jsonl or .csv with a text column",
+        help="a file of texts: .txt (one per line), or any format that training reads",
     )
-    predict.add_argument("--text-column", default="text")
+    predict.add_argument("--text-column", default="text", help="the column of texts")
+    predict.add_argument(
+        "--words-column",
+        default="tokens",
+        help="for entities: a column of lists of words; its number in column files (CoNLL)",
+    )
+    predict.add_argument("--encoding", default="utf-8", help="encoding of the file")
+    predict.add_argument(
+        "--keep",
+        nargs="*",
+        metavar="COLUMN",
+        help="columns of the file to copy to the output; all of them if none is named",
+    )
     predict.add_argument(
         "--output", type=Path, help="write JSON lines here instead of to the terminal"
     )
@@ -160,6 +204,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--model", default=None, help="a folder or hub id; the embedded teacher by default"
     )
+    doctor.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="the teacher of a run in place of both, such as teacher=server teacher.url=…",
+    )
     doctor.set_defaults(act=_doctor)
     return parser
 
@@ -186,9 +236,15 @@ def _hydra_verb(verb: str, overrides: list[str]) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from tutelage.data.unlabelled import Source
     from tutelage.predict import predict
 
-    return predict(options.run, options.texts, options.file, options.text_column, options.output)
+    if options.file is None and options.keep is not None:
+        raise ConfigError("--keep copies columns of a file. Name the file with --file, too.")
+    source = options.file and Source(
+        options.file, options.text_column, options.words_column, options.encoding, options.keep
+    )
+    return predict(options.run, options.texts, source, options.output)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -259,9 +315,11 @@ def _assets(options: argparse.Namespace) -> int:
 def _serve(_: argparse.Namespace) -> int:
     import signal
 
+    from tutelage.interruption import stop_signals
     from tutelage.teacher.engines.shared import ADDRESS, EngineHost
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in stop_signals():
+        signal.signal(number, signal.default_int_handler)
     with EngineHost() as host:
         advice = (
             "Run the next line in the shell that starts the runs; the first run that needs an "
@@ -274,9 +332,12 @@ def _serve(_: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from tutelage.doctor import diagnose, print_report
+    from tutelage.doctor import diagnose, diagnose_teacher, print_report
 
-    checks = diagnose(options.model, options.engine)
+    if options.overrides:
+        checks = diagnose_teacher(options.overrides)
+    else:
+        checks = diagnose(options.model, options.engine)
     print_report(checks)
     return 0 if all(check.ok is not False for check in checks) else 1
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import psutil
 
 from tutelage.assets import EMBEDDED, asset_path, asset_ready, cache_directory
-from tutelage.errors import TutelageError, did_you_mean
+from tutelage.errors import TeacherError, TutelageError, did_you_mean
 from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest, Teacher
 from tutelage.teacher.engines.hardware import (
     INSTALL_ADVICE,
@@ -24,6 +24,7 @@ from tutelage.teacher.engines.hardware import (
     nvidia_gpu,
     vllm_build,
 )
+from tutelage.teacher.engines.server import ServerTeacher
 
 ENGINES = ("vllm", "local", "server", "replay")
 """Teacher engines, as in ``teacher=…``."""
@@ -38,6 +39,10 @@ _PACKAGES = (
     "httpx",
     "rich",
 )
+_NOT_TRIED = {
+    "server": "not tried: `tutelage doctor teacher=server teacher.url=…` asks a server",
+    "replay": "not tried: it needs the run's own settings",
+}
 _NEEDED_DISK_GB = 5.0
 _NEEDED_MEMORY_GB = 6.0
 
@@ -92,6 +97,37 @@ def diagnose(model: str | None, engine: str, *, teacher: Teacher | None = None) 
             ),
         ]
     return [*checks, _round_trip(model or "embedded", engine, teacher)]
+
+
+def diagnose_teacher(overrides: Sequence[str]) -> list[Check]:
+    """Check the teacher that a run with these overrides would have.
+
+    A server is asked for each of its abilities; another engine gets the checks of :func:`diagnose`.
+
+    Args:
+        overrides: As on the command line, for instance "teacher=server" and "teacher.url=…".
+
+    Raises:
+        ConfigError: An override is wrong.
+    """
+    from tutelage.config.build import build
+    from tutelage.config.compose import compose_config
+
+    # A server with a single model needs no name of it.
+    named = any(one.partition("=")[0] == "teacher.model" for one in overrides)
+    unnamed = [] if named or "teacher=server" not in overrides else ["teacher.model=''"]
+    config = compose_config([*overrides, *unnamed])
+    engine = config.hydra.choices["teacher"]
+    try:
+        teacher: Teacher = build(config.teacher, "teacher")
+    except TeacherError as error:
+        return [Check(f"engine {engine}", False, "cannot be built", str(error))]
+    if not isinstance(teacher, ServerTeacher):
+        return diagnose(str(config.teacher.get("model") or "embedded"), engine, teacher=teacher)
+    try:
+        return [Check(line.name, line.ok, line.found, line.advice) for line in teacher.examine()]
+    finally:
+        teacher.close()
 
 
 def print_report(checks: Sequence[Check]) -> None:
@@ -272,7 +308,7 @@ def _build(model: str, engine: str) -> Teacher:
 def _round_trip(model: str, engine: str, teacher: Teacher | None) -> Check:
     name = f"round trip ({engine})"
     if teacher is None and engine in ("server", "replay"):
-        return Check(name, None, "not tried: it needs the run's own settings")
+        return Check(name, None, _NOT_TRIED[engine])
     if teacher is None and model == "embedded" and not asset_ready("teacher"):
         return Check(
             name,

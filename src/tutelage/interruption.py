@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the row in flight, then stop at a point to resume from."""
+"""Ctrl-C, SIGTERM, a closed terminal: finish the row in flight, stop at a point to resume from."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ FOLLOWED = "TUTELAGE_FOLLOWS"
 """Environment variable: id of the sweep process this one must not outlive."""
 
 _FOLLOW_SECONDS = 1.0
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask a run to stop.
+
+    SIGHUP, which a closed terminal sends, is one of them unless ``nohup`` had it ignored.
+    """
+    stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *(() if stays else (signal.SIGHUP,)))
 
 
 class Interrupted(TutelageError):
@@ -35,8 +44,8 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        """Installs handlers for SIGINT and SIGTERM."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Installs handlers for SIGINT, SIGTERM and SIGHUP."""
+        for number in stop_signals():
             self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.config.compose import compose_config
+from tutelage.config.compose import compose_config, compose_hydra
 from tutelage.config.folder import OWN_CONF, check_own_conf, conf_directory, search_path
+from tutelage.config.messages import in_one_line
+from tutelage.config.overrides import quoted, readable
 from tutelage.config.schema import RunConfig
 from tutelage.config.secrets import refuse_secrets
 from tutelage.config.typed import typed_config
 from tutelage.errors import ConfigError, RunError, TutelageError
+from tutelage.interruption import Interrupted
+from tutelage.runs.folder import (
+    REPORT,
+    RunFolder,
+    Status,
+    finish,
+    holds_nothing,
+    identity_of,
+    new_folder,
+    refuse_taken,
+    runs_with,
+)
+from tutelage.runs.manifest import CONFIG_FORMAT, config_hash, identity
+from tutelage.terminal import TerminalProgress, print_result, say
 
 
 def take_config_dir(arguments: Sequence[str]) -> list[str]:
@@ -48,22 +63,41 @@ def take_config_dir(arguments: Sequence[str]) -> list[str]:
     return left
 
 
-def with_search_path(arguments: Sequence[str]) -> list[str]:
-    """Adds the user's own configuration folder beside the other overrides.
+_FLAGS_WITH_VALUE = frozenset({"--cfg", "-c", "--package", "-p", "--info", "-i"})
+_FLAGS = _FLAGS_WITH_VALUE | {"--resolve", "--run", "-r", "--multirun", "-m", "--help", "-h"}
+_RARE_FLAGS = frozenset({"--hydra-help", "--version", "--shell-completion", "-sc"})
 
-    Hydra's parser wants all overrides in one place among the flags.
+
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Parts a command line into flags, with their values, and overrides.
+
+    Hydra's own parser takes overrides in one place only: before the flags or after them.
+
+    Raises:
+        ConfigError: a flag that there is not.
     """
-    first = next(
-        (n for n, one in enumerate(arguments) if not one.startswith("-") and "=" in one), None
-    )
-    at = len(arguments) if first is None else first
-    return [*arguments[:at], *search_path(), *arguments[at:]]
+    flags: list[str] = []
+    overrides: list[str] = []
+    for one in arguments:
+        is_value = flags and flags[-1] in _FLAGS_WITH_VALUE and "=" not in one
+        if not one.startswith("-"):
+            (flags if is_value else overrides).append(one)
+            continue
+        name = one.partition("=")[0]
+        if name not in _FLAGS | _RARE_FLAGS:
+            raise ConfigError(
+                f"There is no flag {name}. Settings are written without dashes, as in "
+                f"{name.lstrip('-') or 'seed'}=…; `tutelage train --cfg job` prints every setting."
+            )
+        flags.append(one)
+    return flags, overrides
 
 
 def shows_only(arguments: Sequence[str]) -> bool:
     """Returns whether a command line asks Hydra to show something, so that nothing runs."""
     return any(
-        one in ("-c", "-h") or one.startswith(("--cfg", "--help", "--info", "--hydra-help"))
+        one in ("-c", "-h", "-i", "-sc", "--version")
+        or one.startswith(("--cfg", "--help", "--info", "--hydra-help", "--shell-completion"))
         for one in arguments
     )
 
@@ -79,41 +113,111 @@ def launch(verb: str, arguments: list[str]) -> int:
     Raises:
         ConfigError: an override is wrong, or holds a secret.
     """
-    import hydra
-
     refuse_secrets(arguments)
-    folder: Path | None = None
-    if not shows_only(arguments):
-        config = compose_config([one for one in arguments if not one.startswith("-")])
-        if verb == "plan":
-            from tutelage.plan import plan
+    flags, overrides = split_flags(arguments)
+    if shows_only(flags):
+        return _show(flags, readable(overrides))
+    overrides = readable(overrides)
+    config = compose_config(overrides)
+    if verb == "plan":
+        from tutelage.plan import plan
 
-            return plan(config)
-        folder = folder_to_resume(config)
-        _make_parent(folder or config.hydra.run_dir)
+        return plan(config)
+    resumed = folder_to_resume(config)
+    folder = resumed or folder_to_begin(config, overrides)
     codes: list[int] = []
 
-    @hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")  # type: ignore[untyped-decorator]
     def job(composed: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
 
         hydra_config = HydraConfig.get()
         try:
-            return train(
-                typed_config(composed, hydra_config),
-                Path(hydra_config.runtime.output_dir),
-                job_overrides(),
-            )
+            return train(typed_config(composed, hydra_config), folder, job_overrides())
         except TutelageError as error:
-            print(f"tutelage: {error}", file=sys.stderr)
+            say(f"tutelage: {error}")
             codes.append(error.exit_code)
             return None
 
-    extra = [f"hydra.run.dir={as_value(folder)}"] if folder else []
-    sys.argv = ["tutelage", *with_search_path(arguments), *extra]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    job()
+    try:
+        under_hydra(job, [*overrides, f"hydra.run.dir={as_value(folder)}", *flags])
+    except KeyboardInterrupt:
+        if resumed is None:
+            _end_at_start(config, folder, overrides)
+        raise
     return max(codes, default=0)
+
+
+def _end_at_start(config: RunConfig, folder: Path, overrides: Sequence[str]) -> None:
+    """Ends a run that was stopped before it listened for signals.
+
+    Raises:
+        Interrupted: it was, and this is how to go on.
+    """
+    if (RunFolder(folder).read_json("status.json") or {}).get("state") == "running":
+        command = resume_command(overrides, folder)
+        status = Status(RunFolder(folder), command, identity(config.source))
+        status.end("interrupted", "stopped by the user")
+        raise Interrupted(f"Stopped as asked. Go on with:\n  {command}") from None
+
+
+def under_hydra(task: Callable[[Any], Any], arguments: Sequence[str]) -> None:
+    """Lets Hydra compose the configuration of a command line and call ``task`` with it."""
+    import hydra
+
+    # Hydra reads its command line from sys.argv.
+    sys.argv = ["tutelage", *search_path(), *arguments]
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    main = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")
+    main(task)()
+
+
+def _show(flags: Sequence[str], overrides: Sequence[str]) -> int:
+    """Lets Hydra print the configuration, or its help.
+
+    Raises:
+        ConfigError: the configuration does not compose, or is that of many runs.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if many := {"-m", "--multirun"} & {*flags}:
+        raise ConfigError(
+            f"{flags[0]} shows the configuration of one run: leave {many.pop()} out, and give one "
+            "value of each list."
+        )
+    compose_hydra(overrides)
+    try:
+        under_hydra(lambda _: None, [*overrides, *flags])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(in_one_line(error)) from None
+    return 0
+
+
+def folder_to_begin(config: RunConfig, overrides: Sequence[str]) -> Path:
+    """Returns the folder of a new run, with the status that a resume finds it by.
+
+    A folder that the user names is taken as it is; the others are new, also where several runs
+    start in the same second.
+
+    Raises:
+        RunError: the folder cannot be made, or holds a run.
+    """
+    wanted = config.hydra.run_dir
+    named = any(one.lstrip("+").startswith("hydra.run.dir=") for one in overrides)
+    try:
+        if named:
+            refuse_taken(wanted)
+            wanted.mkdir(parents=True, exist_ok=True)
+        folder = wanted if named else new_folder(wanted)
+    except OSError as error:
+        raise RunError(
+            f"The run folder {wanted} cannot be made: {error.strerror}. Give another with "
+            "hydra.run.dir=…"
+        ) from error
+    # Where the folder has a status, another process may be starting in it.
+    if not (folder / "status.json").exists():
+        Status(RunFolder(folder), resume_command(overrides, folder), identity(config.source))
+    return folder
 
 
 def job_overrides() -> list[str]:
@@ -124,8 +228,7 @@ def job_overrides() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    assert isinstance(overrides, list)
+    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     return [str(override) for override in overrides]
 
 
@@ -144,7 +247,6 @@ def train(config: RunConfig, path: Path, overrides: Sequence[str]) -> float:
     """
     from tutelage.report.html import write_report
     from tutelage.run import run
-    from tutelage.terminal import TerminalProgress, print_result
 
     reporter = TerminalProgress(
         rounds=int(config.method.get("rounds") or 0), budget=config.budget.tokens
@@ -152,17 +254,24 @@ def train(config: RunConfig, path: Path, overrides: Sequence[str]) -> float:
     try:
         with reporter:
             result = run(
-                config, path, reporter, resume_command(overrides, path), resume=bool(config.resume)
+                config,
+                path,
+                reporter,
+                resume_command(overrides, path),
+                resume=bool(config.resume),
+                draws_report=True,
             )
     except TutelageError:
         if (path / "manifest.json").is_file():
             try:
-                print(f"report   {shown(write_report(path))}", file=sys.stderr)
+                say(f"report   {shown(write_report(path))}")
             except (OSError, TutelageError) as error:  # the first error is the one to show
-                print(f"report   not drawn: {error}", file=sys.stderr)
+                say(f"report   not drawn: {error}")
         raise
-    report = write_report(path)
     print_result(reporter.console, result, shown(path))
+    report = write_report(path)
+    if (RunFolder(path).read_json("status.json") or {}).get("phase") == REPORT:
+        finish(RunFolder(path))
     reporter.console.print(
         f"report   {shown(report)}", highlight=False, soft_wrap=True, markup=False
     )
@@ -176,70 +285,59 @@ def folder_to_resume(config: RunConfig) -> Path | None:
         ConfigError: no unfinished run of this configuration, or the folder is of another
             configuration or of an earlier version.
     """
-    from tutelage.runs.folder import RunFolder, runs_with
-    from tutelage.runs.manifest import CONFIG_FORMAT, config_hash
-
     if not config.resume:
         return None
-    wanted = config_hash(config.source)
-    if config.resume is not True:
-        path = Path(str(config.resume)).expanduser()
-        manifest = RunFolder(path).read_json("manifest.json") if path.is_dir() else None
-        if manifest is None:
-            raise ConfigError(
-                f"resume={config.resume} is not the folder of a run (it has no manifest.json). "
-                "Give one under outputs/, or resume=true."
-            )
-        if manifest.get("config_format", 1) != CONFIG_FORMAT:
-            raise ConfigError(
-                f"resume={config.resume} was begun by tutelage {manifest.get('tutelage', '?')}, "
-                "whose configuration keys had other names (CHANGELOG.md lists old and new), so it "
-                "cannot be continued by this version. Start the run again: its replies are in the "
-                "cache and cost nothing; or install that version to continue."
-            )
-        if manifest["config_hash"] != wanted:
-            raise ConfigError(
-                f"resume={config.resume} was run with another configuration (hash "
-                f"{manifest['config_hash']}, this one is {wanted}). Give the same overrides as "
-                f"then; they are in {path / 'config.yaml'}."
-            )
-        return path
-    base = config.hydra.run_dir.parent
-    begun = runs_with(wanted, base.glob("*"))
-    candidates = [
-        (started, run.path)
-        for started, run in begun
-        if (run.read_json("status.json") or {}).get("state") != "done"
-    ]
-    if not candidates:
+    if config.resume is True:
+        return _newest_unfinished(config)
+    path = Path(str(config.resume)).expanduser()
+    begun, wanted = identity_of(path), config_hash(config.source)
+    if begun is None and not holds_nothing(path):
         raise ConfigError(
-            f"resume=true found no unfinished run of this very configuration under {base}. Leave "
-            "resume out to begin one."
+            f"resume={config.resume} is not the folder of a run (it has no status.json). Give one "
+            "under outputs/, or resume=true."
         )
-    return max(candidates)[1]
+    if begun is not None and begun.get("config_format", 1) != CONFIG_FORMAT:
+        raise ConfigError(
+            f"resume={config.resume} was begun by tutelage {begun.get('tutelage', '?')}, "
+            "whose configuration keys had other names (CHANGELOG.md lists old and new), so it "
+            "cannot be continued by this version. Start the run again: its replies are in the "
+            "cache and cost nothing; or install that version to continue."
+        )
+    if begun is not None and begun["config_hash"] != wanted:
+        raise ConfigError(
+            f"resume={config.resume} was run with another configuration (hash "
+            f"{begun['config_hash']}, this one is {wanted}). Give the same overrides as "
+            f"then; they are in {path / 'config.yaml'}."
+        )
+    return path
+
+
+def _newest_unfinished(config: RunConfig) -> Path:
+    base = config.hydra.run_dir.parent
+    unfinished = []
+    for started, run in runs_with(config_hash(config.source), base.glob("*")):
+        status = run.read_json("status.json") or {}
+        if status.get("state") != "done" or status.get("phase") == REPORT:
+            unfinished.append((started, run.path))
+    if unfinished:
+        return max(unfinished)[1]
+    # A run that was killed before its first file may have been of any configuration.
+    if unwritten := [path for path in base.glob("*") if holds_nothing(path)]:
+        return max(unwritten, key=lambda path: path.stat().st_mtime)
+    raise ConfigError(
+        f"resume=true found no unfinished run of this very configuration under {base}. Leave "
+        "resume out to begin one."
+    )
 
 
 def as_value(path: Path) -> str:
     """Quotes a path as the value of an override, whatever characters it has."""
-    # In Hydra's grammar a backslash is special before a quote only.
-    text = re.sub(r"\\+(?='|$)", lambda found: found[0] * 2, str(path))
-    return "'" + text.replace("'", "\\'") + "'"
+    return quoted(str(path), "'")
 
 
 def shown(path: Path) -> str:
     """Returns a path as a person types it: relative to the working folder where it lies below."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # it lies elsewhere, or the working folder was deleted
         return str(path)
-
-
-def _make_parent(folder: Path) -> None:
-    """Makes the folder that Hydra makes the run's folder in, with advice where that fails."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"The run folder {folder} cannot be made: {error.strerror}. Give another with "
-            "hydra.run.dir=…"
-        ) from error

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def plan(config: RunConfig) -> int:
 
     Raises:
         ConfigError: the method asks no teacher, or the budget is smaller than one round.
-        TeacherError: the engine refused every request of a kind.
+        TeacherError: every request of a kind failed.
     """
     from rich.console import Console
 
@@ -62,6 +63,7 @@ def plan(config: RunConfig) -> int:
         # The budget is the run's, not the plan's.
         stack = build_stack(replace(config, budget=BudgetConfig(None)), Path(scratch))
         try:
+            stack.begin(partial(_warn, console))
             context = method_context(
                 config,
                 dataset,
@@ -74,7 +76,7 @@ def plan(config: RunConfig) -> int:
                 view_pool=_no_student,
             )
             method.setup(context)
-            costs = _measure(method.sample_requests(_TIMED), stack, console)
+            costs, failures = _measure(method.sample_requests(_TIMED), stack, console)
         finally:
             stack.close()
     counts = {kind: count for kind, count in method.requests_a_round().items() if kind in costs}
@@ -85,6 +87,8 @@ def plan(config: RunConfig) -> int:
     if limit is not None:
         rounds = min(rounds, int(limit // max(tokens, 1)))
     _print_totals(console, counts, tokens, seconds, rounds, len(shots))
+    for failure in failures.values():
+        _warn(console, failure)
     if limit is not None and tokens > limit:
         raise ConfigError(
             f"budget.tokens={limit:,} is smaller than one round (about {tokens:,.0f}). Raise it, "
@@ -93,14 +97,24 @@ def plan(config: RunConfig) -> int:
     return 0
 
 
+def _warn(console: Console, message: str) -> None:
+    from rich.markup import escape
+
+    console.print(f"[yellow]warning[/]   {escape(message)}", highlight=False, soft_wrap=True)
+
+
 def _no_student(*_: object) -> Any:
     raise ConfigError("A plan trains no student, so it cannot ask one.")
 
 
 def _measure(
     sample: Mapping[str, Sequence[Request]], stack: Stack, console: Console
-) -> dict[str, Cost]:
-    """Sends the sampled requests and prints the first prompt of each kind with its cost."""
+) -> tuple[dict[str, Cost], dict[str, str]]:
+    """Sends the sampled requests and prints the first prompt of each kind with its cost.
+
+    Returns:
+        The cost of each kind, and what went wrong in the kinds where some requests failed.
+    """
     from rich.markup import escape
 
     if not sample:
@@ -109,7 +123,8 @@ def _measure(
             "written in small letters, or in a script without capitals, give "
             "labelling.candidates=[chunks] (or [ngrams])."
         )
-    costs = {}
+    costs: dict[str, Cost] = {}
+    failures: dict[str, str] = {}
     for kind, requests in sample.items():
         console.rule(kind)
         console.print(escape(requests[0].prompt), highlight=False, soft_wrap=True)
@@ -120,14 +135,14 @@ def _measure(
         began = time.perf_counter()
         replies += stack.teacher.ask(requests[1:])
         seconds = (time.perf_counter() - began) / max(1, len(requests) - 1)
-        # A refused request costs nothing, so it says nothing of what the others cost.
-        refused = [reply.error for reply in replies if reply.error]
-        if len(refused) == len(replies):
+        # A failed request costs nothing, so it says nothing of what the others cost.
+        errors = [reply.error for reply in replies if reply.error]
+        if len(errors) == len(replies):
             raise TeacherError(
-                f"The teacher refused all {len(replies)} {kind} requests of this plan; the first "
-                f"says: {refused[0]}"
+                f"All {len(replies)} {kind} requests of this plan failed; the first says: "
+                f"{errors[0]}"
             )
-        answered = len(replies) - len(refused)
+        answered = len(replies) - len(errors)
         costs[kind] = Cost((stack.budget.usage.billed - before.billed) / answered, seconds)
         cached = stack.budget.usage.cached - before.cached
         note = f", {cached} of them from the cache, so the time is too low" if cached else ""
@@ -135,13 +150,9 @@ def _measure(
             f"\n[dim]{costs[kind].tokens:.0f} tokens per request, {seconds:.2f} s each over "
             f"{len(requests)}{note}; the first took {started:.1f} s[/dim]"
         )
-        if refused:
-            console.print(
-                f"[bold]{len(refused)} of {len(replies)} were refused[/bold]; the first says: "
-                f"{escape(refused[0])}",
-                soft_wrap=True,
-            )
-    return costs
+        if errors:
+            failures[kind] = f"{len(errors)} of {len(replies)} {kind} requests failed: {errors[0]}"
+    return costs, failures
 
 
 def _print_totals(

@@ -17,7 +17,9 @@ Source = Literal["gold", "init", "easy", "hard", "pool"]
 
 def record_id(*parts: object) -> str:
     """Short stable id of ``parts``: 16 hex digits of SHA-256."""
-    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]
+    joined = "\x1f".join(map(str, parts))
+    # A lone surrogate has no UTF-8 form, but it has this one.
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def derive_seed(*parts: object, bits: int = 64) -> int:

@@ -129,5 +129,6 @@ def supervised_ceiling(
         _OnePhase(reporter),
         interruption,
         resume=False,
+        is_reference=True,
     )
     return {**fitted.round_logger.after, "gold_labels": len(dataset.supervised())}

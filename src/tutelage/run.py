@@ -24,8 +24,8 @@ from tutelage.methods.base import Method
 from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
 from tutelage.references import supervised_ceiling, teacher_alone
-from tutelage.runs.folder import RunFolder, Status
-from tutelage.runs.manifest import CONFIG_FORMAT, config_hash, environment, plain_config
+from tutelage.runs.folder import DONE, REPORT, RunFolder, Status, finish, refuse_taken
+from tutelage.runs.manifest import environment, identity, plain_config
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.stack import Stack
 from tutelage.teacher.wrappers.transcript import spent_tokens
@@ -39,12 +39,15 @@ def run(
     resume_command: str,
     *,
     resume: bool,
+    draws_report: bool = False,
 ) -> dict[str, Any]:
     """Does one run in the folder ``path``.
 
     Args:
         resume_command: what a user types to continue the run, shown when it ends early.
         resume: continue what is in the folder; a finished run is returned as it is.
+        draws_report: the caller draws the report next and calls
+            :func:`~tutelage.runs.folder.finish`.
 
     Returns:
         The result, as result.json holds it.
@@ -53,10 +56,37 @@ def run(
         TutelageError: what went wrong; status.json says it too, with the command that continues.
     """
     folder = RunFolder(path)
-    if resume and (finished := folder.read_json("result.json")):
+    last = REPORT if draws_report else DONE
+    if not resume:
+        # Looked at twice: without a wait, and when nobody else works in the folder.
+        refuse_taken(path)
+    elif (finished := folder.read_json("result.json")) and _is_closed(folder, REPORT):
         return dict(finished)
     with folder.lock():
-        return _run(config, path, folder, reporter, resume_command, resume=resume)
+        folder.remove_scratch()
+        if not resume:
+            refuse_taken(path)
+        elif finished := folder.read_json("result.json"):
+            # Killed after its result, or done by another process in the meantime.
+            if not _is_closed(folder):
+                with build_mirrors(config, path, resume=True):
+                    _close(config, folder, last)
+            return dict(finished)
+        return _run(config, path, folder, reporter, resume_command, last, resume=resume)
+
+
+def _is_closed(folder: RunFolder, unless: str = "") -> bool:
+    """Whether a run with a result has ended, and its phase is not ``unless``."""
+    status = folder.read_json("status.json") or {}
+    return status.get("state") == "done" and status["phase"] != unless
+
+
+def _close(config: RunConfig, folder: RunFolder, phase: str) -> None:
+    """Ends a run that has its result."""
+    if not config.keep_checkpoint:
+        for checkpoints in (folder / "checkpoints", folder / "supervised" / "checkpoints"):
+            shutil.rmtree(checkpoints, ignore_errors=True)
+    finish(folder, phase)
 
 
 def _run(
@@ -65,11 +95,12 @@ def _run(
     folder: RunFolder,
     reporter: ProgressReporter,
     resume_command: str,
+    last_phase: str,
     *,
     resume: bool,
 ) -> dict[str, Any]:
     began = time.perf_counter()
-    status = Status(folder, resume_command)
+    status = Status(folder, resume_command, identity(config.source))
     stack: Stack | None = None
     with build_mirrors(config, path, resume=resume), Interruption() as interruption:
         try:
@@ -87,6 +118,7 @@ def _run(
             method = build_method(config)
             if method.asks_teacher or config.evaluate.teacher:
                 stack = build_stack(config, path)
+                stack.begin(reporter.warn)
             _write_manifest(folder, config, dataset, task, method, stack)
 
             # The student grows its training set.
@@ -126,10 +158,7 @@ def _run(
             result["wall_seconds"] = round(time.perf_counter() - began, 2)
             _write_manifest(folder, config, dataset, task, method, stack, fitted)
             folder.write_json("result.json", result)
-            if not config.keep_checkpoint:
-                for checkpoints in (path / "checkpoints", path / "supervised" / "checkpoints"):
-                    shutil.rmtree(checkpoints, ignore_errors=True)
-            status.end("done")
+            _close(config, folder, last_phase)
             return result
         except (Interrupted, KeyboardInterrupt, SystemExit) as error:
             status.end("interrupted", "stopped by the user")
@@ -163,8 +192,7 @@ def _write_manifest(
         {
             **environment(),
             "seed": config.seed,
-            "config_format": CONFIG_FORMAT,
-            "config_hash": config_hash(config.source),
+            **identity(config.source),
             "name": config.name,
             "method": config.method_name,
             "selectors": {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -13,6 +16,75 @@ from rich.text import Text
 
 from tutelage.teacher.base import Reply
 from tutelage.timeline import Position
+
+
+class LastingStream:
+    """A stream for a display, which must not end a run: it goes dark where writing fails.
+
+    That happens when the reader of a pipe has gone (``| head``), the terminal is closed, or the
+    disk is full.
+
+    Args:
+        stream: The stream to write to.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._dark = False
+
+    def write(self, text: str) -> int:
+        """Write ``text``, with "?" for a character that the stream cannot encode."""
+        if not self._dark:
+            try:
+                self._stream.write(self._encodable(text))
+            except (OSError, ValueError):
+                self._go_dark()
+        return len(text)
+
+    def flush(self) -> None:
+        """Write out what is buffered."""
+        if not self._dark:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._go_dark()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal that can still be written to."""
+        return not self._dark and self._stream.isatty()
+
+    def _encodable(self, text: str) -> str:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        return text.encode(encoding, "replace").decode(encoding)
+
+    def _go_dark(self) -> None:
+        self._dark = True
+        discard_output(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the stream itself, such as its encoding."""
+        return getattr(self._stream, name)
+
+
+def discard_output(stream: IO[str]) -> None:
+    """Send a stream that cannot be written to nowhere, so that Python's exit cannot fail on it."""
+    with suppress(OSError, ValueError):  # a stream without a descriptor, or a closed one
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def new_console() -> Console:
+    """Return a console on standard output that outlives it."""
+    return Console(file=cast("IO[str]", LastingStream(sys.stdout)) if sys.stdout else None)
+
+
+def say(message: str) -> None:
+    """Print a line to standard error, if that can still be written to."""
+    if sys.stderr:
+        stream = LastingStream(sys.stderr)
+        stream.write(f"{message}\n")
+        stream.flush()
 
 
 class TerminalProgress:
@@ -25,7 +97,7 @@ class TerminalProgress:
     """
 
     def __init__(self, rounds: int, budget: int | None, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=False)
+        self.console = console or new_console()
         self._rounds = rounds
         self._budget = budget
         self._billed = self._spent = self._cached = self._replies = 0

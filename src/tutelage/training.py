@@ -24,6 +24,7 @@ from tutelage.callbacks.growth import GrowthCallback
 from tutelage.callbacks.round_logger import RoundLogger
 from tutelage.config.build import build_callbacks, build_loggers, build_student, set_threads
 from tutelage.config.schema import RunConfig
+from tutelage.data.cut_texts import cut_texts
 from tutelage.data.dataset import Dataset
 from tutelage.data.growing import NO_GUIDE, GrowingDataModule
 from tutelage.data.pool import Pool
@@ -70,12 +71,14 @@ def fit(
     interruption: Interruption,
     *,
     resume: bool,
+    is_reference: bool = False,
 ) -> Fitted:
     """Trains ``method``'s student to the end of its rounds.
 
     Args:
         stack: the teacher; None for a method that asks none.
         resume: continue from the newest checkpoint in ``folder``, where there is one.
+        is_reference: the main student has said what there is to say about the data.
 
     Raises:
         TutelageError: see the parts; everything answered and trained before is on disk.
@@ -99,6 +102,8 @@ def fit(
     check_gold(config, module, shots, asks_teacher=stack is not None)
     view = _round_view(config, method)
     data = _data_module(config, dataset, task, pool, tokenizer, view)
+    if not is_reference:
+        _tell_of_cuts(data, dataset, module, tokenizer, reporter)
 
     # The method, which sees texts through the student.
     def on_reply(reply: Any) -> None:
@@ -343,6 +348,21 @@ def _data_module(
         seed=derive_seed("order", config.seed, bits=31),
         view=view,
     )
+
+
+def _tell_of_cuts(
+    data: GrowingDataModule,
+    dataset: Dataset,
+    module: StudentModule,
+    tokenizer: Any,
+    reporter: ProgressReporter,
+) -> None:
+    # Some tokenizers have no limit of their own, which transformers writes as a huge number.
+    own = getattr(module.network.config, "max_position_embeddings", 0) or 0
+    limit = min(own or tokenizer.model_max_length, tokenizer.model_max_length)
+    said, many = cut_texts(data.encoder, dataset, limit)
+    if said:
+        (reporter.warn if many else reporter.notice)(said)
 
 
 def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[Any]) -> Any:

@@ -86,11 +86,10 @@ def _run(folder: Path, overrides: list[str], *, draw: bool) -> tuple[list[str], 
         asked += growth["asked"]
         if growth["asked"] != growth["answered"] + growth["failed"]:
             faults.append(f"{path.name}: asked is not answered + failed")
-    rows = (run / "pool" / "rows.jsonl").read_text(encoding="utf-8")
-    if any(
-        not row.get("rejected") and not row["text"].strip()
-        for row in map(json.loads, rows.splitlines())
-    ):
+    # Not splitlines(): a text may hold other line separators.
+    lines = (run / "pool" / "rows.jsonl").read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line]
+    if any(row["accepted"] and not row["text"].strip() for row in rows):
         faults.append("a row without a text")
     if draw:
         try:

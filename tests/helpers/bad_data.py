@@ -89,4 +89,4 @@ def assert_fails(
 def cached_replies(path: Path) -> int:
     """Number of replies in a cache file."""
     with closing(sqlite3.connect(path)) as database:
-        return int(database.execute("SELECT count(*) FROM replies").fetchone()[0])
+        return int(database.execute("SELECT count(*) FROM answers").fetchone()[0])

@@ -281,6 +281,34 @@ def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, overrid
     assert (ended.code, said in ended.err) == (2, True)
 
 
+def test_the_terminal_says_what_was_read_dropped_replaced_and_cut(
+    tutelage, workplace, folder, student
+):
+    half = [{"text": "play \ud83d", "label": "music"}, {"text": "rain \ud83d", "label": "weather"}]
+    copies = [{**row, "text": f"{row['text']}!"} for row in two_classes(0, 4)]
+    write_jsonl(folder / "train.jsonl", [*two_classes(0, 4), *copies])
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in half))
+    ended = tutelage(
+        "train",
+        "data=files",
+        f"data.path={folder}",
+        f"student.model={student}",
+        "student.max_length=4",
+        "method=shots",
+        "evaluate.supervised=true",
+        "training.start_epochs=1",
+        "evaluate.supervised_epochs=1",
+    )
+    assert ended.code == 0, ended.err
+    said = " ".join(ended.out.split())
+    assert "pool 8 of 16 rows; 2 classes: music 4, weather 4; left out: 8 duplicates " in said
+    assert "test 2 of 2 rows; 2 classes: music 1, weather 1; 2 with replaced characters" in said
+    assert f"warning 8 of 16 texts of {folder / 'train.jsonl'} are left out of the pool: " in said
+    assert "hold half an emoji or control characters, which have been replaced by U+FFFD" in said
+    # Once, although the supervised student reads the same texts.
+    assert (said.count("student.max_length=4 cuts"), ended.err.count("cuts")) == (1, 0)
+
+
 def test_a_budget_below_one_round_loses_nothing(tutelage, workplace, overrides):
     assert_fails(
         tutelage,

@@ -200,7 +200,7 @@ def test_the_report_and_the_figures_are_drawn(finished: Path):
 def test_the_student_s_folder_gives_the_predictions_of_the_run(finished: Path):
     import torch
 
-    from tutelage.student.checkpoint import load_student
+    from tutelage.student.loading import load_student
 
     network, tokenizer, max_length = load_student(finished / "student")
     assert max_length == 32

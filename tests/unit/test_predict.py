@@ -13,7 +13,8 @@ from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenize
 from tutelage.errors import DataError
 from tutelage.predict import predict
 from tutelage.records import Label
-from tutelage.student.checkpoint import load_student, new_tagger, save_student
+from tutelage.student.checkpoint import new_tagger, save_student
+from tutelage.student.loading import load_student
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import read_spans
 

@@ -135,7 +135,9 @@ class GrowthCallback(Callback):
             if reported
             else None
         )
-        loss = trainer.callback_metrics.get("train_loss")
+        # Lightning keeps the value of an earlier stage where this one made no step.
+        made_steps = module.steps > position.steps_before
+        loss = trainer.callback_metrics.get("train_loss") if made_steps else None
         train_loss = None if loss is None else float(loss)
         scores = self._round_logger.close_stage(
             position, trainer.current_epoch, dev, fresh, test, train_loss, self._budget

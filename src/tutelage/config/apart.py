@@ -26,7 +26,7 @@ def check_apart(runs: Sequence[Sequence[str]]) -> None:
     if not runs:
         return
     ended = subprocess.run(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-P", "-m", __name__],
         input=json.dumps([list(overrides) for overrides in runs]),
         capture_output=True,
         text=True,

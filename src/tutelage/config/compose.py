@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from tutelage.config.folder import conf_directory, search_path
 from tutelage.config.messages import in_one_line
-from tutelage.config.schema import (
-    RunConfig,
-)
+from tutelage.config.overrides import readable
+from tutelage.config.schema import RunConfig
 from tutelage.config.secrets import refuse_secrets
 from tutelage.config.typed import typed_config
 from tutelage.errors import ConfigError, did_you_mean
@@ -23,18 +23,37 @@ def compose_config(overrides: Sequence[str] = (), *, import_targets: bool = True
         import_targets: as :func:`typed_config` takes it.
 
     Raises:
-        ConfigError: an unknown option or key, a value of the wrong type, or a secret.
+        ConfigError: an unknown option or key, a value of the wrong type, a name that is no
+            folder's, or a secret.
     """
-    return typed_config(compose_hydra(overrides), import_targets=import_targets)
+    config = typed_config(compose_hydra(overrides), import_targets=import_targets)
+    _check_name("name", config.name)
+    _check_name("sweep.name", config.sweep.name)
+    return config
+
+
+def _check_name(setting: str, name: str) -> None:
+    """Refuses a name that leads out of the folder in which it names one."""
+    printable = "".join("-" if ord(sign) < 32 or ord(sign) == 127 else sign for sign in name)
+    parts = printable.split("/")
+    if printable != name or not name.strip("/ ") or {".", ".."} & set(parts):
+        better = "-".join(part for part in parts if part.strip(". ")) or "my_run"
+        raise ConfigError(
+            f"{setting}={name!r} cannot name a folder of its own: a name is not empty, and has no "
+            "'.' or '..' between its slashes and no control characters. Give "
+            f"{shlex.quote(f'{setting}={better}')}."
+        )
 
 
 def compose_hydra(overrides: Sequence[str]) -> Any:
     """Composes Hydra's DictConfig, with Hydra's own node, and checks it against the ablation.
 
     Raises:
-        ConfigError: an unknown option or key, an ablation that a value undoes, or a secret.
+        ConfigError: an override that Hydra cannot read, an unknown option or key, an ablation that
+            a value undoes, or a secret.
     """
     refuse_secrets(overrides)
+    overrides = readable(overrides)
     from hydra import compose, initialize_config_dir
     from hydra.errors import (
         ConfigCompositionException,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tutelage.config.overrides import quoted
 from tutelage.errors import ConfigError
 
 
@@ -41,4 +42,4 @@ def search_path() -> list[str]:
     if not (own := os.environ.get(OWN_CONF)):
         return []
     check_own_conf(Path(own))
-    return [f"hydra.searchpath=['file://{Path(own).resolve()}']"]
+    return [f"hydra.searchpath=[{quoted(f'file://{Path(own).resolve()}')}]"]

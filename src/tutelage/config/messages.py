@@ -25,6 +25,8 @@ def in_one_line(error: Exception) -> str:
     kept = [line for line in lines if not line.startswith(technical)]
     elsewhere = _elsewhere(str(error))
     said = " ".join(kept)
+    if said.startswith("Interpolation"):
+        elsewhere = r". For the signs ${ themselves, as in a file's name, write \${ in quotes."
     return (
         f"{said.rstrip('.') if elsewhere else said}{elsewhere} "
         "(`tutelage train --cfg job` prints every setting.)"

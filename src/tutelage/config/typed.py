@@ -23,6 +23,7 @@ from tutelage.config.schema import (
     SweepConfig,
     TrainingConfig,
 )
+from tutelage.config.secrets import check_variables
 from tutelage.errors import ConfigError, did_you_mean
 
 GIVEN = {
@@ -82,6 +83,7 @@ def typed_config(config: Any, hydra_node: Any = None, *, import_targets: bool = 
         ConfigError: an unknown or missing setting, or one of the wrong type.
     """
     source = plain_values(config)
+    check_variables(source)
     typed = _typed(source, _hydra_info(config.hydra if hydra_node is None else hydra_node))
     if import_targets:
         check_targets(typed)

@@ -11,9 +11,11 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from tutelage.data.dataset import Dataset
+from tutelage.data.dataset import CUT, Dataset, counted_reason
 from tutelage.data.dedup import Deduplicator, normalise
+from tutelage.data.label_checks import check_look_alikes, label_uses, label_warnings
 from tutelage.data.labels import LabelSettings, label_space
+from tutelage.data.losses import CONFLICT, Losses, loss_warnings, summary
 from tutelage.data.raw import RawExample, RawSplit
 from tutelage.errors import ConfigError, DataError, did_you_mean
 from tutelage.records import Example, Label, derive_seed, record_id
@@ -58,20 +60,22 @@ def assemble(
     """
     reader = row_reader(kind)
     # Labels: drop empty texts, find the label space, and check every row against it.
-    dropped: Counter[str] = Counter()
+    losses = Losses()
     kept_notes = list(notes)
-    rows = {split: _with_text(_NAMES[split], raw, dropped) for split, raw in splits.items()}
+    rows = {split: _with_text(_NAMES[split], raw, losses) for split, raw in splits.items()}
     # The split with the labelled examples defines the label space.
     trained_on = _label_source(name, splits, rows, reader)
-    seen = Counter(
-        name
-        for row in rows[trained_on]
-        if row.label is not None
-        for name in reader.classes(row.label)
-    )
-    space = label_space(labels, seen, splits[trained_on].where, reader)
+    seen = label_uses([rows[trained_on]], reader)
+    everywhere = label_uses([rows[trained_on], *rows.values()][1:], reader)
+    if labels is None:
+        check_look_alikes(everywhere, reader)
+    source = splits[trained_on]
+    space = label_space(labels, seen, source.where, reader, source.class_order)
     for split in splits:
         _check_labels(split, rows[split], splits[split], space, reader, listed=labels is not None)
+    warnings = [warning for raw in splits.values() for warning in raw.warnings]
+    if labels is None:
+        warnings += label_warnings(seen, source, rows[trained_on], everywhere, reader)
     # Listed labels without an example are legal, but worth a note.
     kept_notes += [
         f"label '{label.name}' is listed but never seen in {splits[trained_on].where}"
@@ -82,19 +86,21 @@ def assemble(
         kept_notes.append(f"{unlabelled} of {len(rows['train'])} pool texts have no label")
 
     # Repetitions inside a split, and dev.
-    pool = _without_repetitions("pool", rows["train"], dropped)
-    shots = _without_repetitions("shots", rows.get("shots", []), dropped)
+    pool = _without_repetitions("pool", rows["train"], losses)
+    shots = _without_repetitions("shots", rows.get("shots", []), losses)
     if "validation" in rows:
         dev = rows["validation"]
     else:
         # Before the search for leaks, so that it covers dev as well.
         pool, dev = _cut_dev(pool, validation_share, split_seed, splits["train"].where, reader)
+        for row in dev:
+            losses.add("pool", CUT, row)
         of_each = " of each class" if reader.stratified else ""
         kept_notes.append(
             f"no validation file: {len(dev)} labelled texts were cut from train "
             f"({validation_share:.0%}{of_each}, seed {split_seed})"
         )
-    dev = _without_known("dev", dev, {normalise(row.text): "test" for row in rows["test"]}, dropped)
+    dev = _without_known("dev", dev, "test", rows["test"], losses)
 
     # Leaks: no copy of a dev or test text may remain in the shots or the pool.
     scan_limit = 20_000 if len(pool) <= _SCAN_UP_TO else 0
@@ -107,16 +113,22 @@ def assemble(
     for against, held in (("test", rows["test"]), ("dev", dev)):
         for row in held:
             held_out.add(row.text, against)
-    shots = _without_leaks("shots", shots, held_out, dropped)
-    pool = _without_known("pool", pool, {normalise(row.text): "shots" for row in shots}, dropped)
-    pool = _without_leaks("pool", pool, held_out, dropped)
+    shots = _without_leaks("shots", shots, held_out, losses)
+    pool = _without_known("pool", pool, "shots", shots, losses)
+    pool = _without_leaks("pool", pool, held_out, losses)
     for split, remaining in (("pool", pool), ("dev", dev)):
         if not remaining:
-            lost = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-            raise DataError(
-                f"No text of the {split} of '{name}' is left after cleaning ({lost}). "
-                "Use other texts, or raise data.near_threshold."
-            )
+            raise DataError(_nothing_left(split, name, losses))
+
+    # What a user should see: every split, and losses that are large.
+    kept = {"pool": pool, "shots": shots, "dev": dev, "test": rows["test"]}
+    summaries = [
+        summary(own, splits.get(split), kept[own], losses, (one.name for one in space), reader)
+        for split, own in _NAMES.items()
+        if split in splits or own == "dev"
+    ]
+    for one in summaries:
+        warnings += loss_warnings(one, losses, reader)
 
     # Hide the gold labels of the pool: methods see texts only.
     unlabelled_pool, gold = _pool_examples(pool)
@@ -126,24 +138,30 @@ def assemble(
         pool=unlabelled_pool,
         dev=_labelled("dev", dev),
         test=_labelled("test", rows["test"]),
-        dropped=dict(dropped),
+        dropped=losses.totals,
         notes=tuple(kept_notes),
         pool_gold=gold,
         given_shots=_labelled("shots", shots),
         kind=kind,
+        splits=tuple(summaries),
+        warnings=tuple(warnings),
+        left_out=losses.by_class("shots" if shots else "pool", reader),
     )
 
 
 _NAMES = {"train": "pool", "validation": "dev", "test": "test", "shots": "shots"}
 
 
-def _with_text(split: str, raw: RawSplit, dropped: Counter[str]) -> list[RawExample]:
-    rows = [row for row in raw.rows if row.text.strip()]
-    if empty := len(raw.rows) - len(rows):
-        dropped[f"empty text in {split}"] += empty
+def _with_text(split: str, raw: RawSplit, losses: Losses) -> list[RawExample]:
+    rows = []
+    for row in raw.rows:
+        if row.text.strip():
+            rows.append(row)
+        else:
+            losses.add(split, "empty text", row)
     if not rows:
         raise DataError(
-            f"{raw.where}: all {empty} texts are empty. "
+            f"{raw.where}: all {len(raw.rows)} texts are empty. "
             f"Choose another data.text_column ({', '.join(raw.columns)}), or add texts to the file."
         )
     return rows
@@ -200,7 +218,7 @@ def _check_labels(
 
 
 def _without_repetitions(
-    split: str, rows: Iterable[RawExample], dropped: Counter[str]
+    split: str, rows: Iterable[RawExample], losses: Losses
 ) -> list[RawExample]:
     first: dict[str, RawExample] = {}
     for row in rows:
@@ -210,32 +228,48 @@ def _without_repetitions(
             conflict = (
                 row.label is not None and known.label is not None and row.label != known.label
             )
-            dropped[f"conflicting label in {split}" if conflict else f"duplicate in {split}"] += 1
+            losses.add(split, CONFLICT if conflict else "duplicate", row, known)
     return list(first.values())
 
 
 def _without_known(
-    split: str, rows: Iterable[RawExample], known: Mapping[str, str], dropped: Counter[str]
+    split: str,
+    rows: Iterable[RawExample],
+    against: str,
+    known: Iterable[RawExample],
+    losses: Losses,
 ) -> list[RawExample]:
+    texts = {normalise(row.text): row for row in known}
     kept = []
     for row in rows:
-        if (kind := known.get(normalise(row.text))) is None:
+        if (found := texts.get(normalise(row.text))) is None:
             kept.append(row)
         else:
-            dropped[f"duplicate of {kind} in {split}"] += 1
+            losses.add(split, f"duplicate of {against}", row, found)
     return kept
 
 
 def _without_leaks(
-    split: str, rows: Iterable[RawExample], held_out: Deduplicator, dropped: Counter[str]
+    split: str, rows: Iterable[RawExample], held_out: Deduplicator, losses: Losses
 ) -> list[RawExample]:
     kept = []
     for row in rows:
         if (found := held_out.check(row.text)) is None:
             kept.append(row)
         else:
-            dropped[f"{found.kind} duplicate of {found.against} in {split}"] += 1
+            losses.add(split, f"{found.kind} duplicate of {found.against}", row, found.of)
     return kept
+
+
+def _nothing_left(split: str, name: str, losses: Losses) -> str:
+    totals = losses.totals
+    lost = ", ".join(counted_reason(count, reason) for reason, count in totals.items())
+    near = any(one.reason.startswith("near") for one in losses.of(split))
+    advice = ", or keep near duplicates: data.near_threshold=1" if near else ""
+    return (
+        f"No text of the {split} of '{name}' is left after cleaning ({lost}). "
+        f"Use other texts{advice}."
+    )
 
 
 def _cut_dev(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tutelage.errors import ConfigError, DataError
@@ -10,6 +11,15 @@ from tutelage.tasks.markings import checked_word
 from tutelage.tasks.spans import from_tags
 
 _SPACES = re.compile(r"[ \t]+")
+
+_TAG_SETTING = "data.tag_column_number="
+
+_LONG = 250
+"""Number of words from which a sentence is suspicious."""
+_TOO_LONG = 500
+"""Number of words of a sentence that no student sees whole."""
+_ONE_SENTENCE = 100
+"""Number of words from which a file of a single sentence lacks empty lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,11 @@ class Sentence:
 
 
 def read_sentences(
-    where: str, text: str, word_number: int = 0, tag_number: int = -1
+    where: str,
+    text: str,
+    word_number: int = 0,
+    tag_number: int | None = -1,
+    word_setting: str = "data.word_column_number=",
 ) -> list[Sentence]:
     """Split a column file into sentences.
 
@@ -41,7 +55,8 @@ def read_sentences(
         where: Name of the file, for messages.
         text: Contents of the file.
         word_number: Index of the word column; negative values count from the last column, -1.
-        tag_number: Index of the tag column, likewise.
+        tag_number: Index of the tag column, likewise; None reads the words only.
+        word_setting: Setting or option of the word column, up to its value, for messages.
 
     Raises:
         DataError: If a line differs from the first one in its number of columns, a column does not
@@ -55,9 +70,10 @@ def read_sentences(
         ((len(line), number) for number, line in lines if line and not _may_be_comment(line)),
         (0, 0),
     )
-    tagged = width != 1
+    tagged = width != 1 and tag_number is not None
     if (
-        tagged
+        tag_number is not None
+        and tagged
         and len({number if number >= 0 else number + width for number in (word_number, tag_number)})
         == 1
     ):
@@ -81,13 +97,57 @@ def read_sentences(
                 f"it reads {' '.join(line)[:60]!r}. Give every word the same number of columns, "
                 "separated by tabs if a word contains a space."
             )
-        word = checked_word(location, _cell(location, line, "word", word_number))
+        word = checked_word(location, _cell(location, line, word_setting, word_number))
         if begun is None:
             sentences.append(begun := Sentence([], [] if tagged else None, location))
         begun.words.append(word)
         if begun.tags is not None:
-            begun.tags.append(_tag(location, _cell(location, line, "tag", tag_number)))
+            cell = _cell(location, line, _TAG_SETTING, tag_number or 0)
+            begun.tags.append(_tag(location, cell))
     return sentences
+
+
+def check_lengths(where: str, sentences: Sequence[Sentence]) -> list[str]:
+    """Look for sentences so long that the empty lines between them must be missing.
+
+    Args:
+        where: Name of the file, for messages.
+        sentences: Its sentences.
+
+    Returns:
+        What a user should be told.
+
+    Raises:
+        DataError: If the whole file is one long sentence, or most words are in such sentences.
+    """
+    longest = max(sentences, key=lambda one: len(one.words), default=None)
+    if longest is None or len(longest.words) < _ONE_SENTENCE:
+        return []
+    advice = "Put an empty line after each sentence."
+    said = f"the one that begins at {longest.location} has {len(longest.words):,} words"
+    if len(sentences) == 1:
+        raise DataError(f"{where} has no empty line between sentences: {said}. {advice}")
+    words = sum(len(one.words) for one in sentences)
+    in_long = sum(len(one.words) for one in sentences if len(one.words) > _TOO_LONG)
+    if in_long > words / 2:
+        raise DataError(
+            f"{where} lacks empty lines: {in_long:,} of its {words:,} words are in sentences of "
+            f"more than {_TOO_LONG}; {said}. {advice}"
+        )
+    long = sum(len(one.words) > _LONG for one in sentences)
+    if not long:
+        return []
+    return [
+        f"{where}: {long} of {len(sentences):,} sentences have more than {_LONG} words; {said}. "
+        f"Empty lines are perhaps missing. {advice}"
+    ]
+
+
+def looks_tagged(text: str) -> bool:
+    """Whether a text file has a word and its tag in each line rather than a text per line."""
+    rows = [row for line in text.split("\n") if (row := _columns(line))]
+    rows = [row for row in rows if not _may_be_comment(row)]
+    return bool(rows) and all(len(row) > 1 and _is_tag(row[-1]) for row in rows)
 
 
 def _columns(line: str) -> list[str]:
@@ -103,7 +163,7 @@ def _may_be_comment(line: list[str]) -> bool:
     return line[0].startswith(("#", "-DOCSTART-"))
 
 
-def _is_comment(line: list[str], width: int, tag_number: int) -> bool:
+def _is_comment(line: list[str], width: int, tag_number: int | None) -> bool:
     """Whether a line that begins with "#" is a comment.
 
     Read as a row, it would have more or fewer columns than ``width``, or no valid tag.
@@ -113,21 +173,21 @@ def _is_comment(line: list[str], width: int, tag_number: int) -> bool:
     # "# " opens a comment by convention; otherwise the columns decide.
     if line[0].startswith("# ") or (width and len(line) != width):
         return True
+    if width == 1 or tag_number is None:
+        return False
     try:
-        if width != 1:
-            _tag("", _cell("", line, "tag", tag_number))
+        return not _is_tag(_cell("", line, _TAG_SETTING, tag_number))
     except DataError:
         return True
-    return False
 
 
-def _cell(location: str, line: list[str], what: str, number: int) -> str:
+def _cell(location: str, line: list[str], setting: str, number: int) -> str:
     try:
         return line[number]
     except IndexError:
         raise DataError(
             f"{location}: {_count(len(line))}, so there is none with "
-            f"data.{what}_column_number={number} (the first is 0, the last -1); "
+            f"{setting}{number} (the first is 0, the last -1); "
             f"it reads {' '.join(line)[:60]!r}. Change the number."
         ) from None
 
@@ -141,6 +201,14 @@ def _tag(location: str, tag: str) -> str:
             "Correct the line, or set data.tag_column_number= to the column of the tags."
         ) from None
     return tag
+
+
+def _is_tag(tag: str) -> bool:
+    try:
+        from_tags([tag])
+    except DataError:
+        return False
+    return True
 
 
 def _count(columns: int) -> str:

@@ -12,6 +12,9 @@ from tutelage.errors import ConfigError, DataError
 from tutelage.records import Example, Label, derive_seed
 from tutelage.tasks.registry import row_reader
 
+CUT = "cut off for dev"
+"""Why a row of train is in dev: there is no validation file."""
+
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
@@ -25,7 +28,8 @@ class SplitSummary:
         classes: Number of kept rows by class, where labels are known; a NER text counts once for
             each of its types.
         dropped: Number of rows left out, by reason.
-        replaced: Number of texts with replaced characters (:mod:`tutelage.characters`).
+        replaced: Number of rows with replaced characters (:mod:`tutelage.characters`).
+        unlabelled: Number of kept rows without a label.
     """
 
     name: str
@@ -35,6 +39,7 @@ class SplitSummary:
     classes: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     replaced: int = 0
+    unlabelled: int = 0
 
     def line(self) -> str:
         """Return the summary as one line for the terminal."""
@@ -45,12 +50,25 @@ class SplitSummary:
             shown = ", ".join(f"{name} {count:,}" for name, count in ranked[:8])
             more = f", and {len(ranked) - 8} more" if len(ranked) > 8 else ""
             parts.append(f"{len(ranked)} classes: {shown}{more}")
+        if self.unlabelled:
+            parts.append(f"{self.unlabelled:,} without label")
         if self.dropped:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items())
+            reasons = ", ".join(
+                counted_reason(count, reason) for reason, count in self.dropped.items()
+            )
             parts.append(f"left out: {reasons}")
         if self.replaced:
             parts.append(f"{self.replaced:,} with replaced characters")
         return "; ".join(parts)
+
+
+def counted_reason(count: int, reason: str) -> str:
+    """Return a reason with its count, in the plural if it has one ("2 near duplicates of test")."""
+    for noun in ("duplicate", "label", "text") if count != 1 else ():
+        head, found, rest = reason.partition(noun)
+        if found:
+            return f"{count:,} {head}{noun}s{rest}"
+    return f"{count:,} {reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,8 @@ class Dataset:
             list of entities ("ner").
         splits: What was read for each split.
         warnings: What a user should see on the terminal before the run goes on.
+        left_out: Number of examples by class and reason that the source of the shots (the shots
+            file, or the pool's gold labels) lost to dev or to cleaning.
     """
 
     name: str
@@ -87,6 +107,7 @@ class Dataset:
     kind: str = "classification"
     splits: tuple[SplitSummary, ...] = ()
     warnings: tuple[str, ...] = ()
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False)
 
     @property
     def digest(self) -> str:
@@ -142,19 +163,44 @@ class Dataset:
         # Check every class before drawing, so that the message can name all short ones.
         short = {name: len(examples) for name, examples in by_label.items() if len(examples) < k}
         if short:
-            counts = ", ".join(f"'{name}' has {count}" for name, count in short.items())
-            where = "the shots file" if self.given_shots else "the pool"
-            raise DataError(
-                f"{k} shots per class were requested, but {where} of '{self.name}' has too few: "
-                f"{counts}. "
-                f"Request at most {min(short.values())}, or label more examples."
-            )
+            raise DataError(self._too_few(k, short))
         # One generator per class: adding a class leaves the draws of the others unchanged.
         drawn: dict[str, Example] = {}
         for name, examples in by_label.items():
             random.Random(derive_seed("shots", seed, name)).shuffle(examples)
             drawn.update((example.id, example) for example in examples[:k])
         return tuple(drawn.values())
+
+    def _too_few(self, k: int, short: Mapping[str, int]) -> str:
+        """Say which classes have fewer than ``k`` examples, why, and what helps."""
+        counts = [f"'{name}' has {count}{self._lost_of(name)}" for name, count in short.items()]
+        where = "the shots file" if self.given_shots else "the pool"
+        remedies = ["label more examples"]
+        if least := min(short.values()):
+            remedies.insert(0, f"request at most {least}")
+        cut = {name: self.left_out.get(name, {}).get(CUT, 0) for name in short}
+        if any(cut.values()):
+            remedies.append("add a validation file (on the hub: data.splits.validation=)")
+            share = _smaller_share(k, {name: (short[name], cut[name]) for name in short})
+            if share and row_reader(self.kind).stratified:
+                remedies.append(f"cut off less: data.validation_share={share}")
+        advice = ", ".join(remedies[:-1]) + " or ".join(["", *remedies[-1:]])
+        return (
+            f"{k} shots per class were requested, but {where} of '{self.name}' has too few: "
+            f"{', '.join(counts)}. {advice[0].upper()}{advice[1:]}."
+        )
+
+    def _lost_of(self, name: str) -> str:
+        reasons = self.left_out.get(name, {})
+        lost = ", ".join(
+            f"{count} more was {reason}"
+            if reason == CUT and count == 1
+            else f"{count} more were {reason}"
+            if reason == CUT
+            else f"{counted_reason(count, reason)} left out"
+            for reason, count in reasons.items()
+        )
+        return f" ({lost})" if lost else ""
 
     def supervised(self) -> tuple[Example, ...]:
         """Return every pool example with a known gold label, for the supervised ceiling only.
@@ -176,6 +222,21 @@ class Dataset:
             for example in self.pool
             if example.id in self.pool_gold
         )
+
+
+def _smaller_share(k: int, classes: Mapping[str, tuple[int, int]]) -> float | None:
+    """A share of train for dev that leaves ``k`` examples of every class.
+
+    Args:
+        k: Examples per class.
+        classes: Number of examples left and cut off, by class.
+    """
+    for share in (0.05, 0.02, 0.01):
+        if all(
+            left + cut - max(1, round(share * (left + cut))) >= k for left, cut in classes.values()
+        ):
+            return share
+    return None
 
 
 def _line(*parts: str | None) -> bytes:

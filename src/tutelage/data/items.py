@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, IterableDataset
 
-from tutelage.data.tokens import TextForm, check_tokenizer, tokenize
+from tutelage.data.tokens import TextForm, Tokens, check_tokenizer, tokenize
 from tutelage.errors import ConfigError
 from tutelage.records import Row
 from tutelage.tasks.protocol import Head
@@ -184,6 +184,11 @@ class ItemEncoder:
         self._cut: set[str] = set()
 
     @property
+    def max_length(self) -> int:
+        """Maximal number of tokens per item, special tokens included."""
+        return self._max_length
+
+    @property
     def truncated(self) -> int:
         """Number of distinct rows longer than ``max_length``."""
         return len(self._cut)
@@ -230,14 +235,7 @@ class ItemEncoder:
         if not texts:
             return
         # Tokenise all texts in full to find the ones that are too long, then cut only those.
-        whole = tokenize(
-            self._tokenizer,
-            self._task,
-            list(texts.values()),
-            add_special_tokens=True,
-            truncation=False,
-            verbose=False,
-        )
+        whole = self._whole(list(texts.values()))
         for number, (id, text) in enumerate(texts.items()):
             tokens, index = whole, number
             if len(whole.ids[number]) > self._max_length:
@@ -253,6 +251,20 @@ class ItemEncoder:
             self._token_ids[id] = tuple(tokens.ids[index])
             # Words are aligned with their first tokens after the cut.
             self._indices[id] = tokens.positions(index)
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, special tokens included, before any cut."""
+        return [len(ids) for ids in self._whole(texts).ids] if texts else []
+
+    def _whole(self, texts: Sequence[str]) -> Tokens:
+        return tokenize(
+            self._tokenizer,
+            self._task,
+            texts,
+            add_special_tokens=True,
+            truncation=False,
+            verbose=False,
+        )
 
     def collate(self, placed: Iterable[tuple[int, Item]]) -> Batch:
         """Pad items, given with their indices, to the longest one and stack them."""

@@ -8,10 +8,12 @@ from typing import Any
 
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.records import Label
-from tutelage.tasks.rows import RowReader
+from tutelage.tasks.rows import RowReader, clean_name
 
 LabelSettings = Mapping[Any, Any] | Sequence[Any]
 """Label names, or a mapping from names to null, a word, or {word, description}."""
+
+_DECIMAL = re.compile(r"[+-]?\d{1,300}(\.\d+)?")
 
 
 def words_of(name: str) -> str:
@@ -25,16 +27,22 @@ def words_of(name: str) -> str:
 
 
 def label_space(
-    settings: LabelSettings | None, seen: Collection[str], source: str, reader: RowReader
+    settings: LabelSettings | None,
+    seen: Collection[str],
+    source: str,
+    reader: RowReader,
+    class_order: Sequence[str] = (),
 ) -> tuple[Label, ...]:
     """Return the label space.
 
     Args:
-        settings: The configured labels, whose order is kept; None takes the sorted names in
-            ``seen``.
+        settings: The configured labels, whose order is kept; None takes the names in ``seen``, in
+            the source's own order, else numbers by value, else by name.
         seen: Label names in the labelled training data.
         source: Origin of these names, for messages.
         reader: The task's reader, which knows how many labels it needs.
+        class_order: Names of numbered classes in the order of their numbers, if the source numbers
+            them.
 
     Raises:
         ConfigError: If an entry of ``settings`` has an unknown key or type, or a label is repeated.
@@ -42,21 +50,30 @@ def label_space(
     """
     # Inferred from the data, listed with details, or listed by name.
     if settings is None:
-        labels = tuple(Label(name, words_of(name), words_of(name)) for name in sorted(seen))
+        labels = tuple(_label(name, None) for name in _ordered(seen, class_order))
     elif isinstance(settings, Mapping):
-        labels = tuple(_label(str(name), entry) for name, entry in settings.items())
+        labels = tuple(_label(clean_name(str(name)), entry) for name, entry in settings.items())
     elif isinstance(settings, str):
         raise ConfigError(
             f"data.labels is the string '{settings}'; give a list of names, "
             "or a mapping name → {word, description}."
         )
     else:
-        labels = tuple(_label(str(name), None) for name in settings)
+        labels = tuple(_label(clean_name(str(name)), None) for name in settings)
     names = [label.name for label in labels]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"data.labels lists '{twice[0]}' twice. List each label once.")
     reader.check_labels(names, source)
     return labels
+
+
+def _ordered(names: Collection[str], class_order: Sequence[str]) -> list[str]:
+    numbers = {name: number for number, name in reversed(list(enumerate(class_order)))}
+    by_name = sorted(names)
+    if all(_DECIMAL.fullmatch(name) for name in names):
+        by_name.sort(key=float)
+    # Sorting is stable: names without a number follow by name.
+    return sorted(by_name, key=lambda name: numbers.get(name, len(numbers)))
 
 
 def _label(name: str, entry: object) -> Label:

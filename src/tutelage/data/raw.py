@@ -6,9 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tutelage.characters import usable
 from tutelage.errors import DataError
 from tutelage.tasks.registry import row_reader
-from tutelage.tasks.rows import Columns
+from tutelage.tasks.rows import Columns, in_file
+from tutelage.tasks.span_edges import Marked, advice_on_offsets, check_edges
+
+_FEW = 0.01
+"""Share of rows with replaced characters from which a warning shows an example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,9 @@ class RawSplit:
         columns: Names of the columns in it, for messages.
         rows: Its rows.
         warnings: What a user should see about them on the terminal, one sentence or two each.
-        replaced: Number of texts with characters that were replaced
+        replaced: Number of rows with characters that were replaced
             (:func:`tutelage.characters.usable`).
+        class_order: Names of the classes in the order of their numbers, if the source numbers them.
     """
 
     where: str
@@ -44,16 +50,18 @@ class RawSplit:
     rows: tuple[RawExample, ...]
     warnings: tuple[str, ...] = ()
     replaced: int = 0
+    class_order: tuple[str, ...] = ()
 
 
-def raw_examples(
+def raw_split(
     columns: Sequence[str],
     records: Iterator[tuple[str, dict[str, Any]]],
     read: Columns,
     *,
     where: str,
     need_label: bool,
-) -> tuple[RawExample, ...]:
+    warnings: Sequence[str] = (),
+) -> RawSplit:
     """Extract text and label from every record, as the task reads them.
 
     Args:
@@ -62,19 +70,95 @@ def raw_examples(
         read: The columns to read.
         where: Name of the source, for messages.
         need_label: Whether an absent label column is an error.
+        warnings: What the source has to say already.
 
     Raises:
         DataError: If a column is absent, a value has the wrong type, tags or spans come without
-            their words or text, or there are no rows.
+            their words or text, most spans cut words, or there are no rows.
     """
     reader = row_reader(read.kind)
     # Check the columns first: a missing one is an error of the file, not of its first row.
     reader.check_columns(where, dict.fromkeys(columns), read, need_label)
+    rows: list[RawExample] = []
+    marked: list[Marked] = []
+    replaced = _Replaced(read)
+    wrong: DataError | None = None
     # Lines of JSON may differ in their keys, so each record is checked again.
-    rows = [
-        RawExample(*reader.read(location, record, read, need_label), location)
-        for location, record in records
-    ]
+    for location, given in records:
+        record = replaced.mend(location, given)
+        if (spans := reader.character_spans(record, read)) is not None:
+            marked.append(Marked(location, *spans))
+        if wrong is not None:
+            continue  # Only the spans are still of interest: they may explain the error.
+        try:
+            rows.append(RawExample(*reader.read(location, record, read, need_label), location))
+        except DataError as error:
+            wrong = error
+    if wrong is not None:
+        raise DataError(f"{wrong}{advice_on_offsets(marked)}") from wrong
     if not rows:
         raise DataError(f"{where} has no rows. Add rows to it, or remove it from the folder.")
-    return tuple(rows)
+    return RawSplit(
+        where,
+        tuple(columns),
+        tuple(rows),
+        (*warnings, *replaced.warnings(where, len(rows)), *check_edges(where, marked)),
+        replaced.count,
+        reader.class_order(read),
+    )
+
+
+class _Replaced:
+    """Replaces unusable characters in the cells to read, and counts the rows that have any."""
+
+    def __init__(self, read: Columns) -> None:
+        self.count = 0
+        self._columns = (read.text, read.label, read.words, read.tags, read.spans)
+        self._first = ""
+
+    def mend(self, location: str, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the record with usable characters only."""
+        mended = {
+            name: clean
+            for name in self._columns
+            if (clean := _usable(record.get(name))) is not record.get(name)
+        }
+        if not mended:
+            return record
+        self.count += 1
+        name = next(iter(mended))
+        self._first = self._first or f"{in_file(location)}: {_excerpt(record[name])}"
+        return {**record, **mended}
+
+    def warnings(self, where: str, rows: int) -> list[str]:
+        """Say so above a small share, with the first row as an example."""
+        if self.count <= _FEW * rows:
+            return []
+        return [
+            f"{self.count:,} of {rows:,} rows of {where} hold half an emoji or control characters, "
+            f"which have been replaced by U+FFFD ({self._first}). If the texts are damaged, read "
+            "them from their source again."
+        ]
+
+
+def _usable(value: Any) -> Any:
+    """Clean all strings in a cell; the cell itself if there is nothing to replace."""
+    if isinstance(value, str):
+        clean = usable(value)
+        return value if clean == value else clean
+    if isinstance(value, list | tuple):
+        items = [_usable(item) for item in value]
+        return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+    if isinstance(value, dict):
+        held = {key: _usable(item) for key, item in value.items()}
+        return value if all(held[key] is value[key] for key in value) else held
+    return value
+
+
+def _excerpt(value: Any) -> str:
+    """ASCII form of the first replaced character in a cell, with its neighbourhood."""
+    if isinstance(value, list | tuple | dict):
+        inner = value.values() if isinstance(value, dict) else value
+        return next(_excerpt(item) for item in inner if _usable(item) is not item)
+    first = next(index for index, char in enumerate(value) if usable(char) != char)
+    return ascii(value[max(0, first - 30) : first + 10])

@@ -1,184 +1,317 @@
-"""Reads one file of texts, with or without labels, from jsonl, csv, tsv, parquet or conll.
+"""Reads files of texts, with or without labels: for training (:func:`read_split`) and prediction.
 
-Every error names the file and the line.
+Every format becomes named columns per row (:func:`read_records`). Every error names the file and
+the line.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tutelage.data.conll import read_sentences
+from tutelage.data.conll import check_lengths, looks_tagged, read_sentences
+from tutelage.data.encodings import Encoding, decode
 from tutelage.data.feature_names import names_in_parquet
-from tutelage.data.raw import RawSplit, raw_examples
-from tutelage.errors import ConfigError, DataError
+from tutelage.data.files import FORMATS, format_of, is_txt, read_bytes, unknown_ending
+from tutelage.data.raw import RawSplit, raw_split
+from tutelage.data.separated import read_separated
+from tutelage.errors import DataError
 from tutelage.tasks.registry import row_reader
 from tutelage.tasks.rows import Columns
 
-FORMATS: dict[str, tuple[str, ...]] = {
-    "jsonl": (".jsonl", ".ndjson"),
-    "csv": (".csv",),
-    "tsv": (".tsv",),
-    "parquet": (".parquet",),
-    "conll": (".conll", ".iob", ".iob2", ".bio", ".txt"),
-}
-"""File name endings by format. A tsv file has no quoting: a quote is an ordinary character."""
+_Located = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The rows of a file.
+
+    Attributes:
+        columns: Names of the columns; in JSON those of the first row.
+        rows: Location ("train.csv:12") and values by column of each row.
+        warnings: What a user should be told about the file.
+        classes: Names of numbered classes by column, if the file stores them.
+        format: Name of its format.
+    """
+
+    columns: tuple[str, ...]
+    rows: Iterator[_Located]
+    warnings: tuple[str, ...] = ()
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read files.
+
+    Attributes:
+        columns: Names of columns, for formats that have none of their own.
+        encoding: Encoding of text files; parquet files have their own.
+        txt: Contents of a .txt file: words with tags, a text per line, or whichever it looks like.
+        tags: Whether words in column files need tags, may have them, or are read without.
+        word_setting: Setting or option of the column of words, up to its value, for messages.
+    """
+
+    columns: Columns
+    encoding: Encoding = field(default_factory=Encoding)
+    txt: Literal["words", "texts", "either"] = "words"
+    tags: Literal["needed", "optional", "ignored"] = "optional"
+    word_setting: str = "data.word_column_number="
 
 
 def read_split(
-    path: Path, columns_read: Columns, *, need_label: bool, encoding: str = "utf-8"
+    files: Path | Sequence[Path],
+    columns_read: Columns,
+    *,
+    need_label: bool,
+    encoding: str = "utf-8",
 ) -> RawSplit:
-    """Read every row of a file, whose ending determines its format.
+    """Read every row of a split.
 
     Args:
-        path: The file.
+        files: The file, or the parts of the split in order. The ending determines the format.
         columns_read: The columns to read.
         need_label: Whether an absent label is an error; if not, the rows come without labels.
-        encoding: Encoding of a text file; parquet files have their own.
+        encoding: Encoding of text files; parquet files have their own.
 
     Raises:
-        DataError: If the file is empty, broken or not in ``encoding``, lacks a column, or has a
+        DataError: If a file is empty, broken or not in ``encoding``, lacks a column, or has a
             format unsuitable for the task.
         ConfigError: If ``encoding`` is unknown to Python.
     """
-    # Refuse formats that cannot hold the targets of the task.
-    format = next((name for name, endings in FORMATS.items() if path.suffix in endings), "")
-    row_reader(columns_read.kind).check_format(path, format, columns_read)
-    # Binary parquet carries its own encoding and class names; all other formats are text.
-    if path.suffix in FORMATS["parquet"]:
-        columns, records, names = _parquet(path)
-        columns_read = replace(columns_read, classes=names)
-    elif path.suffix in FORMATS["conll"]:
-        columns, records = _conll(path, _decode(path, encoding), columns_read, need_label)
-    else:
-        text = _decode(path, encoding)
-        columns, records = (
-            _jsonl(path, text) if path.suffix in FORMATS["jsonl"] else _separated(path, text)
-        )
-    rows = raw_examples(columns, records, columns_read, where=str(path), need_label=need_label)
-    return RawSplit(str(path), tuple(columns), rows)
-
-
-def _decode(path: Path, encoding: str) -> str:
-    data = path.read_bytes()
-    if not data.strip():
-        raise DataError(f"{path} is empty. Add rows to it, or remove it from the folder.")
-    try:
-        return data.decode(encoding).removeprefix("\ufeff")
-    except LookupError:
-        raise ConfigError(
-            f"Python knows no encoding '{encoding}'. "
-            "Set data.encoding= to a known one, for instance utf-8 or cp1252."
-        ) from None
-    except UnicodeDecodeError as error:
-        # Guess the encoding from a window around the offending byte, for the message only.
-        from charset_normalizer import from_bytes
-
-        # Aligned to 4 bytes, so that UTF-16 and UTF-32 stay decodable.
-        start = max(0, error.start - 50_000) // 4 * 4
-        best = from_bytes(data[start : start + 100_000]).best()
-        guess = best.encoding if best else ""
-        sentence = (
-            f"It looks like {guess}: set"
-            if guess
-            else "No encoding fits it well; find out the right one and set"
-        )
-        name = guess or "<encoding>"
+    paths = [files] if isinstance(files, Path) else list(files)
+    for path in paths:
+        # Refuse formats that cannot hold the targets of the task.
+        row_reader(columns_read.kind).check_format(path, format_of(path), columns_read)
+    reading = Reading(columns_read, Encoding(encoding), tags="needed" if need_label else "optional")
+    parts = [read_records(path, reading) for path in paths]
+    if any(part.classes != parts[0].classes for part in parts):
         raise DataError(
-            f"{path} is not {encoding}: byte {data[error.start]:#04x} at offset {error.start}. "
-            f"{sentence} data.encoding={name}, "
-            f"or convert it: iconv -f {name} -t utf-8 {path.name} > converted{path.suffix}"
+            f"{paths[0]} and the other parts of its split name their numbered classes differently. "
+            "Write all parts again from one data set."
+        )
+    where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} … {paths[-1].name}"
+    return raw_split(
+        parts[0].columns,
+        chain.from_iterable(part.rows for part in parts),
+        replace(columns_read, classes=parts[0].classes),
+        where=where,
+        need_label=need_label,
+        warnings=[warning for part in parts for warning in part.warnings],
+    )
+
+
+def read_records(path: Path, reading: Reading) -> Records:
+    """Read a file, whose ending determines its format.
+
+    Args:
+        path: The file.
+        reading: How to read it.
+
+    Raises:
+        DataError: If the file is empty, broken or not in the encoding, its format is unknown, or
+            column names are repeated.
+        ConfigError: If the encoding is unknown to Python.
+    """
+    format = format_of(path)
+    if not format:
+        raise unknown_ending(path, chain.from_iterable(FORMATS.values()))
+    data = read_bytes(path)
+    # Binary parquet carries its own encoding and class names; all other formats are text.
+    if format == "parquet":
+        return _parquet(path, data)
+    text, warnings = decode(path, data, reading.encoding)
+    rows: Iterable[_Located]
+    match format:
+        case "csv" | "tsv":
+            table = read_separated(str(path), text, format)
+            warnings += table.warnings
+            columns = table.header
+            rows = (
+                (f"{path}:{line}", dict(zip(columns, values, strict=True)))
+                for line, values in table.rows
+            )
+        case "jsonl" | "json":
+            columns, rows = _json(path, text, reading.columns)
+        case _ if _is_plain(path, text, reading):
+            format, columns = "txt", [reading.columns.text]
+            rows = _lines(path, text, reading.columns.text)
+        case _:
+            columns, rows, said = _conll(path, text, reading)
+            warnings += said
+    return Records(tuple(columns), iter(rows), tuple(warnings), format=format)
+
+
+def _is_plain(path: Path, text: str, reading: Reading) -> bool:
+    """Whether a .txt file has a text per line; files of words with tags may have this ending."""
+    if reading.txt == "words" or not is_txt(path):
+        return False
+    return reading.txt == "texts" or not looks_tagged(text)
+
+
+def _lines(path: Path, text: str, column: str) -> Iterator[_Located]:
+    """One row per line, blank ones included, so that rows and lines correspond."""
+    lines = text.removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, start=1):
+        yield f"{path}:{number}", {column: line.removesuffix("\r")}
+
+
+def _json(path: Path, text: str, names: Columns) -> tuple[list[str], list[_Located]]:
+    """Read a list of objects, or one object per line."""
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    listed = _json_whole(path, text.strip(), decoder)
+    found = (
+        [(f"{path}: row {number}", row) for number, row in enumerate(listed, start=1)]
+        if listed is not None
+        # Not splitlines(): it also splits at characters that are legal inside JSON strings.
+        else [
+            (location := f"{path}:{number}", _json_line(location, line, decoder))
+            for number, line in enumerate(text.split("\n"), start=1)
+            if line.strip()
+        ]
+    )
+    for location, row in found:
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{location}: a row must be a JSON object with named columns, "
+                f"not a {type(row).__name__}; it reads {json.dumps(row)[:60]}."
+            )
+    if not found:
+        raise DataError(f"{path} has no rows. Add rows to it, or remove it from the folder.")
+    if len(found) == 1:
+        _refuse_wrapped_rows(*found[0], names)
+    return list(found[0][1]), found
+
+
+def _json_whole(path: Path, text: str, decoder: json.JSONDecoder) -> list[Any] | None:
+    """Return the list that a file is as a whole; None if it has one value per line."""
+    is_list = text.startswith("[")
+    if not is_list and format_of(path) == "jsonl":
+        return None
+    try:
+        found = decoder.decode(text)
+    except _RepeatedKey as error:
+        raise DataError(f"{path}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        if not is_list or format_of(path) == "jsonl":
+            return None
+        raise DataError(
+            f"{path} is not JSON ({error}). It must be one list of objects such as "
+            '[{"text": …, "label": …}, …], or have one object per line.'
+        ) from None
+    # In a file of lines, a line may be a list, which is an error of that line.
+    of_lists = format_of(path) == "jsonl" and not all(isinstance(row, dict) for row in found)
+    return None if of_lists else found if is_list else [found]
+
+
+def _json_line(location: str, line: str, decoder: json.JSONDecoder) -> Any:
+    try:
+        return decoder.decode(line.strip())
+    except _RepeatedKey as error:
+        raise DataError(f"{location}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{location}: not JSON ({error}). Each line must be one object "
+            f'such as {{"text": …, "label": …}}; it reads {line[:60]!r}.'
         ) from None
 
 
-def _jsonl(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
-    records: list[tuple[str, dict[str, Any]]] = []
-    # Not splitlines(): it also splits at characters that are legal inside JSON strings.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        location = f"{path}:{number}"
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{location}: not JSON ({error}). Each line must be one object "
-                f'such as {{"text": …, "label": …}}; it reads {line[:60]!r}.'
-            ) from None
-        if not isinstance(record, dict):
-            raise DataError(
-                f"{location}: a line must be a JSON object with named columns, "
-                f"not a {type(record).__name__}; it reads {line[:60]!r}."
-            )
-        records.append((location, record))
-    return list(records[0][1]) if records else [], iter(records)
+class _RepeatedKey(ValueError):
+    """An object has a key twice, of which Python would keep the last."""
 
 
-def _conll(
-    path: Path, text: str, read: Columns, need_label: bool
-) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
-    sentences = read_sentences(str(path), text, read.word_number, read.tag_number)
-    if need_label and any(sentence.tags is None for sentence in sentences):
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _RepeatedKey(
+            f"the key '{key}' stands more than once in one object. Keep one of them."
+        )
+    return made
+
+
+def _refuse_wrapped_rows(location: str, row: Mapping[str, Any], names: Columns) -> None:
+    """Refuse a single object that holds all rows: a column or a list of rows under each key."""
+    if row and all(isinstance(value, dict) for value in row.values()):
+        raise DataError(
+            f"{location}: one object holds whole columns ({', '.join(row)}). Write one object per "
+            'row; with pandas: df.to_json("train.jsonl", orient="records", lines=True).'
+        )
+    rows = next(
+        (
+            key
+            for key, value in row.items()
+            if isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
+        ),
+        None,
+    )
+    if rows is not None and names.text not in row and names.words not in row:
+        raise DataError(
+            f"{location}: one object holds all rows, as a list under '{rows}'. "
+            "Write that list alone, or one of its objects per line."
+        )
+
+
+def _conll(path: Path, text: str, reading: Reading) -> tuple[list[str], list[_Located], list[str]]:
+    names = reading.columns
+    tag_number = None if reading.tags == "ignored" else names.tag_number
+    sentences = read_sentences(str(path), text, names.word_number, tag_number, reading.word_setting)
+    if reading.tags == "needed" and any(one.tags is None for one in sentences):
         raise DataError(
             f"{path} has one column, so it has words but no tags. "
             "Add the tags, a space or tab after each word."
         )
-    records = (
-        (sentence.location, {read.words: sentence.words, read.tags: sentence.tags})
-        for sentence in sentences
-    )
-    return [read.words, read.tags], records
+    rows: list[_Located] = [
+        (one.location, {names.words: one.words, names.tags: one.tags}) for one in sentences
+    ]
+    return [names.words, names.tags], rows, check_lengths(str(path), sentences)
 
 
-def _separated(path: Path, text: str) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
-    source = io.StringIO(text, newline="")
-    if path.suffix in FORMATS["tsv"]:
-        reader = csv.reader(source, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
-    else:
-        reader = csv.reader(source, strict=True)
-    records: list[tuple[str, dict[str, Any]]] = []
-    try:
-        # The first line names the columns; empty lines are skipped.
-        header = [name.strip() for name in next(reader)]
-        for values in reader:
-            if not values:
-                continue
-            location = f"{path}:{reader.line_num}"
-            if len(values) != len(header):
-                raise DataError(
-                    f"{location}: {len(values)} fields, but the header has {len(header)} "
-                    f"({', '.join(header)}). Quote fields that contain separators."
-                )
-            records.append((location, dict(zip(header, values, strict=True))))
-    except csv.Error as error:
-        raise DataError(
-            f"{path}:{reader.line_num}: not a valid {path.suffix[1:]} file ({error}). "
-            "Check its quotes, or write it as jsonl."
-        ) from None
-    return header, iter(records)
-
-
-def _parquet(
-    path: Path,
-) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]], Mapping[str, Sequence[str]]]:
+def _parquet(path: Path, data: bytes) -> Records:
     import pyarrow.parquet  # heavy, and only for this format
 
     try:
-        table = pyarrow.parquet.read_table(path)
+        # From memory: given a path, pyarrow would take "label=3/" in it for a column.
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data))
+        schema = file.schema_arrow
+        columns = [name.removeprefix("\ufeff") for name in schema.names]
+        _refuse_repeated(path, columns)
+        table = file.read().rename_columns(columns)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{path} cannot be read as parquet ({str(error).splitlines()[0]}). "
             "Write it again, or give jsonl or csv."
         ) from None
+    classes = names_in_parquet(schema.metadata)
+    return Records(tuple(columns), _parquet_rows(path, table), classes=classes, format="parquet")
+
+
+def _refuse_repeated(path: Path, columns: Sequence[str]) -> None:
+    repeated = [name for name, count in Counter(columns).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{path} has the column '{repeated[0]}' more than once ({', '.join(columns)}). "
+            "Rename or remove all but one."
+        )
+
+
+def _parquet_rows(path: Path, table: Any) -> Iterator[_Located]:
     # Convert batch by batch: a large file need not exist twice in memory as Python objects.
-    rows = chain.from_iterable(
-        batch.to_pylist() for batch in table.to_batches(max_chunksize=10_000)
-    )
-    records = ((f"{path}: row {number}", record) for number, record in enumerate(rows, start=1))
-    return list(table.column_names), records, names_in_parquet(table.schema.metadata)
+    number = 0
+    for batch in table.to_batches(max_chunksize=10_000):
+        try:
+            records = batch.to_pylist()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path}: a text in rows {number + 1} to {number + len(batch)} is not UTF-8 "
+                f"({error.object[:40]!r}). Write the file again with texts in UTF-8."
+            ) from None
+        for record in records:
+            number += 1
+            yield f"{path}: row {number}", record

@@ -11,26 +11,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tutelage.data.assembly import assemble
 from tutelage.data.dataset import Dataset
 from tutelage.data.feature_names import class_names
+from tutelage.data.files import FORMATS
+from tutelage.data.folders import SPLIT_NAMES, find_files
 from tutelage.data.labels import LabelSettings
-from tutelage.data.raw import RawSplit, raw_examples
-from tutelage.data.readers import FORMATS, read_split
+from tutelage.data.raw import RawSplit, raw_split
+from tutelage.data.readers import read_split
 from tutelage.errors import ConfigError, DataError, did_you_mean
 from tutelage.tasks.registry import row_reader
 from tutelage.tasks.rows import Columns
 
 __all__ = ["Dataset", "load_files", "load_hub", "load_sample"]
 
-_FILE_NAMES = {
-    "train": ("train", "pool"),
-    "validation": ("validation", "dev", "valid", "val"),
-    "test": ("test",),
-    "shots": ("shots",),
-}
 _HUB_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 
 
@@ -71,7 +67,7 @@ def load_sample(
 
 def load_files(
     path: str | Path,
-    format: Literal["auto", "jsonl", "csv", "tsv", "parquet", "conll"] = "auto",
+    format: Literal["auto", "jsonl", "json", "csv", "tsv", "parquet", "conll"] = "auto",
     text_column: str = "text",
     label_column: str = "label",
     words_column: str = "tokens",
@@ -94,9 +90,9 @@ def load_files(
 
     Args:
         path: The folder.
-        format: Format of the files. "auto" takes the files of any format; "jsonl", "csv", "tsv",
-            "parquet" and "conll" restrict the search to one. The ending of "conll" is .conll, .iob,
-            .iob2, .bio, or (only with ``task=ner``) .txt.
+        format: Format of the files. "auto" takes the files of any format; "jsonl", "json", "csv",
+            "tsv", "parquet" and "conll" restrict the search to one. The ending of "conll" is
+            .conll, .iob, .iob2, .bio, or (only with ``task=ner``) .txt.
         text_column: Column with the text. With ``task=ner``, it is read together with
             ``spans_column``.
         label_column: Column with the label (``task=classification``).
@@ -129,35 +125,15 @@ def load_files(
             the remedy.
         ConfigError: If a setting is invalid.
     """
-    # The folder, with help for a misspelt one.
     folder = Path(path).expanduser()
-    if folder.is_file():
-        raise DataError(
-            f"{folder} is a file; data.path= takes the folder with the train, validation and test "
-            f"files (here: {folder.parent})."
-        )
-    if not folder.is_dir():
-        near = (
-            sorted(entry.name for entry in folder.parent.iterdir() if entry.is_dir())
-            if folder.parent.is_dir()
-            else []
-        )
-        suggestion = f" {did_you_mean('folder', folder.name, near)}" if near else ""
-        raise DataError(
-            f"There is no folder {folder}.{suggestion} "
-            "Set data.path= to a folder with train, validation and test files."
-        )
-    # The endings to search; some, such as .txt, are only read by some tasks.
     if format != "auto" and format not in FORMATS:
         raise ConfigError(f"data.format: {did_you_mean('format', format, ['auto', *FORMATS])}")
-    suffixes = (
-        FORMATS[format]
-        if format != "auto"
-        else tuple(suffix for endings in FORMATS.values() for suffix in endings)
+    # Some endings, such as .txt, are read by some tasks only.
+    files = find_files(
+        folder,
+        list(FORMATS) if format == "auto" else [format],
+        row_reader(kind).ignored_suffixes,
     )
-    ignored = row_reader(kind).ignored_suffixes
-    suffixes = tuple(suffix for suffix in suffixes if suffix not in ignored)
-
     columns = Columns(
         kind,
         text=text_column,
@@ -168,13 +144,10 @@ def load_files(
         word_number=word_column_number,
         tag_number=tag_column_number,
     )
-    # Read the files that exist; missing required ones are an error in _file_of.
-    splits: dict[str, RawSplit] = {}
-    for split in _FILE_NAMES:
-        if (file := _file_of(folder, split, suffixes)) is not None:
-            splits[split] = read_split(
-                file, columns, need_label=split != "train", encoding=encoding
-            )
+    splits = {
+        split: read_split(parts, columns, need_label=split != "train", encoding=encoding)
+        for split, parts in files.items()
+    }
     return assemble(
         name or folder.resolve().name,
         splits,
@@ -184,34 +157,6 @@ def load_files(
         validation_share=validation_share,
         split_seed=split_seed,
     )
-
-
-def _file_of(folder: Path, split: str, suffixes: tuple[str, ...]) -> Path | None:
-    found = [
-        folder / f"{stem}{suffix}"
-        for stem in _FILE_NAMES[split]
-        for suffix in suffixes
-        if (folder / f"{stem}{suffix}").is_file()
-    ]
-    if len(found) > 1:
-        raise DataError(
-            f"{folder} has more than one {split} file: {', '.join(file.name for file in found)}. "
-            "Keep one of them, or choose with data.format=."
-        )
-    if not found and split in ("train", "test"):
-        there = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
-        wanted = " or ".join(f"{stem}{{{','.join(suffixes)}}}" for stem in _FILE_NAMES[split])
-        # A .txt file with the right name suggests a missing task=ner.
-        plain = (
-            any((folder / f"{stem}.txt").is_file() for stem in _FILE_NAMES[split])
-            and ".txt" not in suffixes
-        )
-        columns = " A .txt file with words and tags needs task=ner." if plain else ""
-        raise DataError(
-            f"{folder} has no {split} file ({wanted}); it contains: {there}.{columns} "
-            "Add the file, or set data.path= or data.format=."
-        )
-    return found[0] if found else None
 
 
 def load_hub(
@@ -269,8 +214,8 @@ def load_hub(
     # Unlisted splits keep their usual name; null removes a split.
     names = {**_HUB_SPLITS, **(splits or {})}
     for split in names:
-        if split not in _FILE_NAMES:
-            raise ConfigError(f"data.splits: {did_you_mean('split', split, _FILE_NAMES)}")
+        if split not in SPLIT_NAMES:
+            raise ConfigError(f"data.splits: {did_you_mean('split', split, SPLIT_NAMES)}")
     columns = Columns(
         kind,
         text=text_column,
@@ -320,7 +265,11 @@ def _hub_split(
     import httpx
 
     try:
-        data = datasets.load_dataset(name, subset, split=split, revision=revision)
+        saved = Path(name).expanduser()
+        if (saved / "state.json").is_file():
+            data = _saved_split(saved, split)
+        else:
+            data = datasets.load_dataset(name, subset, split=split, revision=revision)
     except (
         OSError,
         RuntimeError,
@@ -339,6 +288,15 @@ def _hub_split(
     columns_read = replace(columns_read, classes=class_names(data.features.to_dict()))
     where = f"{name}[{split}]"
     records = ((f"{where}: row {number}", record) for number, record in enumerate(data, start=1))
-    columns = tuple(data.column_names)
-    rows = raw_examples(columns, records, columns_read, where=where, need_label=need_label)
-    return RawSplit(where, columns, rows)
+    return raw_split(data.column_names, records, columns_read, where=where, need_label=need_label)
+
+
+def _saved_split(folder: Path, split: str) -> Any:
+    """Load a slice of a single split written by `datasets.Dataset.save_to_disk`."""
+    import datasets
+
+    data = datasets.load_from_disk(str(folder))
+    wanted = datasets.ReadInstruction.from_spec(split).to_absolute({"train": len(data)})
+    return datasets.concatenate_datasets(
+        [data.select(range(part.from_, part.to)) for part in wanted]
+    )

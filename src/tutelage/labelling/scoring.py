@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from tutelage.teacher.prompts import PromptSet
 MAX_CHOICES = 128
 """Most choices per request (vLLM's limit); more labels are scored in several requests."""
 
+_CONTEXT = ":"
+"""What prompts end with, before the space and the label."""
 _CONTENT_FREE = ("N/A", "[MASK]", "…")
 
 
@@ -29,7 +31,7 @@ class Verbalizer:
 
     Attributes:
         words: One word or code per label.
-        tokens: First token of " " + word, one per label, all different.
+        tokens: First token of " " + word after a prompt, one per label, all different.
         coded: True if codes replace the labels' words.
     """
 
@@ -52,25 +54,18 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
     Raises:
         ConfigError: Words collide without permission for codes, or there are too few codes.
     """
-    # Candidates in order of preference: words read best, and letters better than pairs.
-    candidates = [tuple(label.word for label in labels)]
-    if allow_codes:
-        if len(labels) <= len(string.ascii_uppercase):
-            candidates.append(tuple(string.ascii_uppercase[: len(labels)]))
-        pairs = [
-            first + second for first in string.ascii_lowercase for second in string.ascii_lowercase
-        ]
-        candidates.append(_distinct_codes(teacher, pairs, len(labels)))
-    # The first candidate set with distinct first tokens wins: words, letters, pairs of letters.
-    for words in candidates:
-        if len(words) != len(labels):
-            continue
-        firsts = [ids[0] if ids else -1 for ids in teacher.tokenize([f" {word}" for word in words])]
-        if len(set(firsts)) == len(firsts) and -1 not in firsts:
-            return Verbalizer(words, tuple(firsts), coded=words != candidates[0])
+    # The first candidate set with distinct first tokens wins: words, letters, pairs of letters. The
+    # pairs are many, so they are made last. Where no set wins, a space may be a token of its own
+    # (SentencePiece does that at the start of a text), so the words follow another character.
+    words = tuple(label.word for label in labels)
+    for before in ("", _CONTEXT):
+        for candidates in _candidates(teacher, labels, allow_codes, before):
+            firsts = [ids[0] if ids else -1 for ids in _continuations(teacher, candidates, before)]
+            if len(set(firsts)) == len(firsts) and -1 not in firsts:
+                return Verbalizer(candidates, tuple(firsts), coded=candidates != words)
     clash = _first_clash(teacher, labels)
     advice = (
-        "; there are too many labels for codes."
+        f"; no {len(labels)} codes begin with tokens of their own either."
         if allow_codes
         else ", or allow codes (labelling.allow_codes=true)."
     )
@@ -80,10 +75,37 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
     )
 
 
-def _distinct_codes(teacher: Teacher, codes: Sequence[str], count: int) -> tuple[str, ...]:
+def _candidates(
+    teacher: Teacher, labels: Sequence[Label], allow_codes: bool, before: str
+) -> Iterator[tuple[str, ...]]:
+    """Yields what may stand for the labels, the most readable first."""
+    yield tuple(label.word for label in labels)
+    if not allow_codes:
+        return
+    letters = string.ascii_uppercase
+    if len(labels) <= len(letters):
+        yield tuple(letters[: len(labels)])
+    small = string.ascii_lowercase
+    pairs = _distinct_codes(teacher, [a + b for a in small for b in small], len(labels), before)
+    if len(pairs) == len(labels):
+        yield pairs
+
+
+def _continuations(teacher: Teacher, words: Sequence[str], before: str) -> list[list[int]]:
+    """The tokens of " " + word for each word, as they follow the text ``before``."""
+    rows = teacher.tokenize([f"{before} {word}" for word in words])
+    if not before:
+        return rows
+    (prefix,) = teacher.tokenize([before])
+    return [row[len(prefix) :] if row[: len(prefix)] == prefix else [] for row in rows]
+
+
+def _distinct_codes(
+    teacher: Teacher, codes: Sequence[str], count: int, before: str
+) -> tuple[str, ...]:
     seen: set[int] = set()
     kept: list[str] = []
-    for code, ids in zip(codes, teacher.tokenize([f" {code}" for code in codes]), strict=True):
+    for code, ids in zip(codes, _continuations(teacher, codes, before), strict=True):
         if len(ids) == 1 and ids[0] not in seen:
             seen.add(ids[0])
             kept.append(code)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from tutelage.report.figures_confusion import confusion_matrix
 from tutelage.report.figures_learning import (
@@ -25,10 +28,12 @@ from tutelage.report.figures_teacher import teacher_reliability
 from tutelage.report.panels import panel_of
 from tutelage.report.style import DPI, Colour, figure_style
 from tutelage.runs.read import Run
+from tutelage.runs.shapes import why
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_SCRATCH = ".drawing-"
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -152,25 +157,63 @@ def save_figures(run: Run) -> list[Path]:
     return write_pngs(run.folder / "figures", draw_figures(run))
 
 
-def draw_figures(run: Run) -> dict[FigureKind, Figure]:
-    """Draw the figures of ``run`` with data, in the order of :data:`FIGURES`."""
-    drawn = ((kind, kind.draw(run)) for kind in FIGURES)
-    return {kind: figure for kind, figure in drawn if figure is not None}
+def draw_figures(run: Run, notes: list[str] | None = None) -> dict[FigureKind, Figure]:
+    """Draw the figures of ``run`` with data, in the order of :data:`FIGURES`.
+
+    Args:
+        run: The run.
+        notes: Where a figure that cannot be drawn is noted; None raises its error.
+    """
+    drawn = {}
+    for kind in FIGURES:
+        with figure_noted(kind, notes):
+            figure = kind.draw(run)
+            if figure is not None:
+                drawn[kind] = figure
+    return drawn
+
+
+@contextmanager
+def figure_noted(kind: FigureKind, notes: list[str] | None) -> Iterator[None]:
+    """Note an error in a figure, so that the rest of the report is drawn.
+
+    Files whose lines are sound may still contradict each other, and drawing finds that out in many
+    ways. A full disk is no matter of a figure.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if notes is None:
+            raise
+        notes.append(
+            f"The figure “{kind.title}” could not be drawn ({why(error)}): files of the run do "
+            "not fit together."
+        )
 
 
 def write_pngs(folder: Path, drawn: Mapping[FigureKind, Figure]) -> list[Path]:
     """Write figures already drawn; otherwise like :func:`save_figures`."""
-    folder.mkdir(exist_ok=True)
-    for kind in FIGURES:
-        # Remove figures of an earlier report that have no data any more.
-        if kind not in drawn:
-            (folder / f"{kind.name}.png").unlink(missing_ok=True)
+    remove_others(folder, drawn)
     written = []
     for kind, figure in drawn.items():
         path = folder / f"{kind.name}.png"
         save_png(figure, path)
         written.append(path)
     return written
+
+
+def remove_others(folder: Path, drawn: Collection[FigureKind]) -> None:
+    """Remove figures of an earlier report that have no data any more, and what a kill left."""
+    folder.mkdir(exist_ok=True)
+    for kind in FIGURES:
+        if kind not in drawn:
+            (folder / f"{kind.name}.png").unlink(missing_ok=True)
+    for left in folder.glob(f"{_SCRATCH}*"):
+        # The name begins with the number of the process.
+        if not psutil.pid_exists(int("0" + left.name.removeprefix(_SCRATCH).partition("-")[0])):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -181,7 +224,9 @@ def save_png(figure: Figure, path: Path) -> None:
     """
     path.parent.mkdir(exist_ok=True)
     # Write to a temporary folder, and move the finished file into place.
-    with _saving(), tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
+    with _saving(), tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f"{_SCRATCH}{os.getpid()}-"
+    ) as scratch:
         made = Path(scratch) / path.name
         figure.savefig(made, dpi=DPI, facecolor=str(Colour.PAPER), metadata={"Software": None})
         os.replace(made, path)

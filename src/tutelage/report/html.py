@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from tutelage.errors import RunError
 from tutelage.report.environment import page_environment
-from tutelage.report.figures import draw_figures, figure_svg, write_pngs
+from tutelage.report.figures import (
+    FigureKind,
+    draw_figures,
+    figure_noted,
+    figure_svg,
+    remove_others,
+    save_png,
+)
 from tutelage.report.markings import cut
 from tutelage.report.mistakes import wrong_on_test
 from tutelage.report.panels import panel_of
@@ -36,6 +45,7 @@ from tutelage.report.trail import (
     trail_data,
 )
 from tutelage.runs.read import Run, read_run
+from tutelage.runs.shapes import why
 
 _HERE = Path(__file__).parent
 _TRACK = 220.0
@@ -77,7 +87,8 @@ class IntervalScale:
 def write_report(folder: Path) -> Path:
     """Write figures/*.png and report.html into a run folder.
 
-    Each file is replaced atomically, so a report can be rewritten while an older one is open.
+    What cannot be read is left out, with a note at the head of the page. Each file is replaced
+    atomically, so a report can be rewritten while an older one is open.
 
     Args:
         folder: The run folder.
@@ -86,40 +97,60 @@ def write_report(folder: Path) -> Path:
         The path of report.html.
 
     Raises:
-        RunError: If the folder cannot be read (see :func:`~tutelage.runs.read.read_run`) or
+        RunError: If the folder has no readable label space (see
+            :func:`~tutelage.runs.read.read_run`), its files contradict each other, or it cannot be
             written.
     """
-    run = read_run(folder)
+    run = read_run(folder, tolerant=True)
+    notes = list(run.notes)
     try:
         # Figures first: the page embeds the same drawings as SVG.
-        drawn = draw_figures(run)
-        write_pngs(run.folder / "figures", drawn)
-        page = _render(
-            run,
-            {kind.name: (kind, figure_svg(figure, kind.name)) for kind, figure in drawn.items()},
-        )
-        path = run.folder / "report.html"
-        # Write a temporary file in the same folder, and move it into place.
-        handle, scratch = tempfile.mkstemp(dir=run.folder, prefix=".report-", suffix=".html")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                # JSON may contain lone surrogates, which UTF-8 cannot encode.
-                stream.write(page.encode("utf-8", errors="replace"))
-            # mkstemp makes files private; a report may be read by others.
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, path)
-        except BaseException:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        figures = _figures(run, notes)
+        return _written(run.folder / "report.html", _render(run, figures, notes))
     except OSError as error:
         raise RunError(
             f"The report of {run.folder} cannot be written: {error.strerror or error}. "
             "Check permissions and the disk."
         ) from error
+    except (ArithmeticError, LookupError, TypeError, ValueError, TemplateError) as error:
+        # Each line was sound by itself.
+        raise RunError(
+            f"The report of {run.folder} cannot be drawn ({why(error)}): files of the run do not "
+            "fit together. Restore those that were changed, or run again."
+        ) from error
+
+
+def _figures(run: Run, notes: list[str]) -> dict[str, tuple[FigureKind, str]]:
+    """Write the PNG of each figure, and return its SVG by name."""
+    folder = run.folder / "figures"
+    if not folder.resolve().is_relative_to(run.folder.resolve()):
+        raise RunError(f"{folder} is a link to another place. Remove it, and draw the report again.")
+    shown = {}
+    drawn = draw_figures(run, notes)
+    remove_others(folder, drawn)
+    for kind, figure in drawn.items():
+        with figure_noted(kind, notes):
+            save_png(figure, folder / f"{kind.name}.png")
+            shown[kind.name] = (kind, figure_svg(figure, kind.name))
+    return shown
+
+
+def _written(path: Path, page: str) -> Path:
+    # Write a file next to it, and move it into place. Its permissions follow the umask.
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # JSON may contain lone surrogates, which UTF-8 cannot encode.
+        scratch.write_bytes(page.encode("utf-8", errors="replace"))
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
     return path
 
 
-def _render(run: Run, figures: dict[str, Any]) -> str:
+def _render(
+    run: Run, figures: Mapping[str, tuple[FigureKind, str]], notes: Sequence[str]
+) -> str:
     from markupsafe import Markup
 
     script = (_HERE / "report.js").read_text(encoding="utf-8")
@@ -133,6 +164,9 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
         manifest=run.manifest,
         status=run.status,
         result=result,
+        notes=notes,
+        warnings=_warnings(run),
+        splits=(run.manifest.get("data") or {}).get("splits") or (),
         name=str(run.manifest.get("name") or run.folder.name),
         script=Markup(script),
         island=Markup(script_json(data)),
@@ -158,6 +192,12 @@ def _render(run: Run, figures: dict[str, Any]) -> str:
         gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
         kinds=sorted({row["kind"] for row in data["rows"]}),
     )
+
+
+def _warnings(run: Run) -> list[str]:
+    """Return the warnings about the data and about the run, each once."""
+    found = ((run.manifest.get("data") or {}).get("warnings"), run.result.get("warnings"))
+    return list(dict.fromkeys(warning for given in found for warning in given or ()))
 
 
 def _scale(run: Run, lines: tuple[SummaryLine, ...]) -> IntervalScale | None:

@@ -220,8 +220,8 @@ def _recorded(run: Run, name: str) -> Scores | None:
         )
     values = {first.key: float(value)}
     for key in (second.key, *(metric.key for metric in run.task.further_metrics)):
-        if found.get(key) is not None:
-            values[key] = float(found[key])
+        if isinstance(other := found.get(key), int | float) and abs(other) <= 1:
+            values[key] = float(other)
     return Scores(values)
 
 

@@ -5,14 +5,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tutelage.errors import RunError
+
+_SUBFOLDERS = ("", "pool", "feedback", "growth", "predictions", "teacher", "checkpoints")
+_SCRATCH = re.compile(r"\..+\.\d+\.part|\.report-.+\.html")
+"""Files that are renamed once they are whole: small files, and the report."""
+
+DONE = "done"
+REPORT = "report"
+"""Phases of a run whose state is "done": all of it, or all but its report."""
 
 
 def _dump(record: Any) -> str:
@@ -49,9 +59,14 @@ class RunFolder:
             wait: Seconds to wait for the lock. A run whose sweep was killed takes a moment to stop.
 
         Raises:
-            RunError: If another process still holds the lock after ``wait`` seconds.
+            RunError: If another process still holds the lock after ``wait`` seconds, or the folder
+                cannot be written.
         """
-        with (self.path / ".lock").open("a") as handle:
+        try:
+            handle = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise _disk(self.path / ".lock", error) from error
+        with handle:
             end = time.monotonic() + wait
             while True:
                 try:
@@ -62,7 +77,8 @@ class RunFolder:
                     if time.monotonic() > end:
                         raise RunError(
                             f"Another process is using {self.path}. Wait for it to finish, "
-                            "or stop it, then continue with resume=true."
+                            "or stop it, then continue with resume=true; or start in another "
+                            "folder."
                         ) from None
                     time.sleep(0.2)
             yield
@@ -92,11 +108,26 @@ class RunFolder:
         scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(text, encoding="utf-8")
+            # A lone surrogate (of a path that is not UTF-8) gets the escaped form of JSON.
+            scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
             scratch.replace(target)
         except OSError as error:
             scratch.unlink(missing_ok=True)
             raise _disk(target, error) from error
+
+    def remove_scratch(self) -> None:
+        """Remove what a killed process left half-written; call it while holding the lock.
+
+        The mirror's folder is left alone: its process may outlive the run's for a moment.
+        """
+        folders = [
+            base / name for base in (self.path, self.path / "supervised") for name in _SUBFOLDERS
+        ]
+        for scratch in (one for folder in folders for one in folder.glob("*")):
+            if _SCRATCH.fullmatch(scratch.name) or scratch.match("checkpoints/*.part"):
+                scratch.unlink(missing_ok=True)
+        for scratch in (self.path / "figures").glob(".*"):
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def keep_lines(self, name: str, count: int) -> None:
         """Truncate a JSON-lines file to its first ``count`` lines, its state at a checkpoint."""
@@ -117,7 +148,7 @@ class RunFolder:
         target = self.path / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("a", encoding="utf-8") as handle:
+            with target.open("a", encoding="utf-8", errors="backslashreplace") as handle:
                 handle.write(_dump(record) + "\n")
         except OSError as error:
             raise _disk(target, error) from error
@@ -152,22 +183,81 @@ class RunFolder:
         return [json.loads(line) for line in whole.splitlines() if line.strip()]
 
 
+def new_folder(wanted: Path) -> Path:
+    """Make a folder that no other process has; a number is added to the name of one that exists.
+
+    Returns:
+        The path of the new, empty folder.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    # mkdir decides between processes that want the same folder in the same moment.
+    path, number = wanted, 1
+    while True:
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+        number += 1
+        path = wanted.with_name(f"{wanted.name}-{number}")
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a run has begun in a folder, finished or not."""
+    names = {one.name for one in path.iterdir()} if path.is_dir() else set()
+    return bool(names & {"manifest.json", "result.json"}) or {"config.yaml", "status.json"} <= names
+
+
+def refuse_taken(path: Path) -> None:
+    """Refuse the folder of a run for another one.
+
+    Raises:
+        RunError: ``path`` holds a run.
+    """
+    if holds_run(path):
+        raise RunError(
+            f"{path} holds a run already. Start in another folder (hydra.run.dir=…, or folder=… "
+            f"in Python), or give the overrides of that run and resume={path} to continue it."
+        )
+
+
+def identity_of(path: Path) -> Mapping[str, Any] | None:
+    """The "config_hash" and "config_format" of the run in a folder; None if it holds no run.
+
+    They are in status.json, the first file of a run; runs of earlier versions have them in
+    manifest.json alone.
+    """
+    if not path.is_dir():
+        return None
+    folder = RunFolder(path)
+    status: Mapping[str, Any] = folder.read_json("status.json") or {}
+    manifest: Mapping[str, Any] | None = folder.read_json("manifest.json")
+    return manifest or (status if "config_hash" in status else None)
+
+
+def holds_nothing(path: Path) -> bool:
+    """Whether a folder is that of a run that was killed before it wrote its first file."""
+    return path.is_dir() and all(
+        one.name == ".lock" or _SCRATCH.fullmatch(one.name) for one in path.iterdir()
+    )
+
+
 def runs_with(config_hash: str, folders: Iterable[Path]) -> Iterator[tuple[str, RunFolder]]:
     """Find the runs of one configuration.
 
     Args:
         config_hash: Hash from :func:`~tutelage.runs.manifest.config_hash`.
-        folders: Candidate run folders; symbolic links and folders without a manifest are skipped.
+        folders: Candidate run folders; symbolic links and folders without a run are skipped.
 
     Returns:
         Pairs of the ISO time at which the run started ("" if unknown) and its folder.
     """
     for path in folders:
-        if path.is_symlink() or not (path / "manifest.json").is_file():
+        if path.is_symlink() or (identity_of(path) or {}).get("config_hash") != config_hash:
             continue
         folder = RunFolder(path)
-        if folder.read_json("manifest.json").get("config_hash") == config_hash:
-            yield str((folder.read_json("status.json") or {}).get("started", "")), folder
+        yield str((folder.read_json("status.json") or {}).get("started", "")), folder
 
 
 def _disk(path: Path, error: OSError) -> RunError:
@@ -183,9 +273,12 @@ class Status:
     Args:
         folder: The run's folder. A start time recorded there earlier is kept.
         resume_command: The shell command that continues the run; shown if it ends early.
+        identity: What a resume finds the run by (:func:`~tutelage.runs.manifest.identity`).
     """
 
-    def __init__(self, folder: RunFolder, resume_command: str) -> None:
+    def __init__(
+        self, folder: RunFolder, resume_command: str, identity: Mapping[str, Any] | None = None
+    ) -> None:
         self._folder = folder
         # A resumed run keeps the time of its first start.
         before = folder.read_json("status.json") or {}
@@ -197,6 +290,7 @@ class Status:
             "updated": _now(),
             "error": "",
             "resume_command": resume_command,
+            **(identity or {}),
         }
         self._write()
 
@@ -206,21 +300,30 @@ class Status:
         self._write()
 
     def end(self, state: str, error: str = "") -> None:
-        """Record the end of the run.
+        """Record the end of a run that is not done.
 
         Args:
-            state: "done", "interrupted" or "failed".
-            error: The error message of a failed run.
+            state: "interrupted" or "failed".
+            error: What ended it.
         """
         self._record |= {"state": state, "error": error}
-        if state == "done":
-            # A finished run has nothing to resume.
-            self._record["resume_command"] = ""
         self._write()
 
     def _write(self) -> None:
         self._record["updated"] = _now()
         self._folder.write_json("status.json", self._record)
+
+
+def finish(folder: RunFolder, phase: str = DONE) -> None:
+    """Record in status.json that a run is done, whoever did it.
+
+    Args:
+        folder: The folder of a run with a result.
+        phase: ``REPORT`` while its report is still to be drawn.
+    """
+    record = folder.read_json("status.json") or {}
+    ended = {"state": "done", "phase": phase, "error": "", "resume_command": ""}
+    folder.write_json("status.json", {**record, **ended, "updated": _now()})
 
 
 def _now() -> str:

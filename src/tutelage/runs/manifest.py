@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tutelage.runs.sensitive import masked
 from tutelage.version import __version__
 
 PACKAGES = (
@@ -30,30 +30,6 @@ PACKAGES = (
 )
 """Packages whose versions are recorded, because results may depend on them."""
 
-_SECRET = frozenset(
-    {
-        "key",
-        "keys",
-        "token",
-        "tokens",
-        "secret",
-        "secrets",
-        "password",
-        "passwd",
-        "pwd",
-        "credential",
-        "credentials",
-        "cookie",
-        "cookies",
-        "authorization",
-        "auth",
-    }
-)
-"""A setting is secret by one of these words in its name: api_key, accessToken, HF_TOKEN."""
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_COUNT = re.compile(r"\s*[-+]?[\d_.,]+(e[-+]?\d+)?\s*")
-_SIGNED_IN = re.compile(r"://[^/\s@]*:[^/\s@]+@")
-"""Matches a URL that contains a password."""
 CLASSES = "labels"
 """A setting whose keys are class names; a class called "token" or "password reset" is no secret."""
 NOT_HASHED = ("resume", "sweep", "logger")
@@ -64,34 +40,8 @@ CONFIG_FORMAT = 2
 
 def plain_config(source: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration's plain values with apparent secrets masked."""
-    masked: dict[str, Any] = _mask(dict(source))
-    return masked
-
-
-def _mask(node: Any) -> Any:
-    if isinstance(node, dict):
-        masked = {
-            key: "***" if value and looks_secret(str(key), value) else _mask(value)
-            for key, value in node.items()
-        }
-        # Class names were masked above if they sound secret; restore them.
-        return {**masked, CLASSES: node[CLASSES]} if CLASSES in node else masked
-    return [_mask(value) for value in node] if isinstance(node, list) else node
-
-
-def looks_secret(key: str, value: object) -> bool:
-    """Whether a value must not be written to disk.
-
-    Args:
-        key: Name of a setting or of an environment variable.
-        value: Its value. Only strings can be secret: by their name, or as a URL with a password.
-    """
-    if not isinstance(value, str):
-        return False
-    words = {word.lower() for word in _WORD.findall(key)}
-    # A number is a limit (reply_tokens=1024), and api_key_env names a variable, not its value.
-    named = bool(words & _SECRET) and "env" not in words and not _COUNT.fullmatch(value)
-    return named or _SIGNED_IN.search(value) is not None
+    plain: dict[str, Any] = masked(dict(source), CLASSES)
+    return plain
 
 
 def config_hash(source: Mapping[str, Any]) -> str:
@@ -104,6 +54,11 @@ def config_hash(source: Mapping[str, Any]) -> str:
     """
     kept = {key: value for key, value in source.items() if key not in NOT_HASHED}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def identity(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a resume finds a run by."""
+    return {"config_hash": config_hash(source), "config_format": CONFIG_FORMAT}
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Records of a run folder, and the functions that build them from parsed JSON."""
+"""Records of a run folder, and the functions that build them from parsed JSON.
+
+Each record is checked before (:mod:`tutelage.runs.shapes`): the folder may be damaged.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tutelage.records import ClassScore, Outcome, Row, outcome_from_dict, row_from_dict
+from tutelage.records import (
+    ClassScore,
+    LabelDistribution,
+    Outcome,
+    Row,
+    outcome_from_dict,
+    row_from_dict,
+)
+from tutelage.runs.shapes import (
+    GrowthShape,
+    OutcomeShape,
+    RoundShape,
+    RowShape,
+    SelectionShape,
+)
 from tutelage.tasks.protocol import Metric, Task
+
+_LARGEST = 1e300
+_ROUNDING = 1e-6
+"""Sums of float32 numbers may leave [0, 1] by this much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +126,9 @@ def scores_of(metrics: dict[str, Any]) -> Scores:
     """Build :class:`Scores` from the dictionary returned by a task's ``metrics``."""
     return Scores(
         values={
-            key: float(value) for key, value in metrics.items() if isinstance(value, int | float)
+            key: float(value)
+            for key, value in metrics.items()
+            if isinstance(value, int | float) and abs(value) < _LARGEST
         },
         per_class={
             label: ClassScore(**score) for label, score in metrics.get("per_class", {}).items()
@@ -120,8 +143,19 @@ def _scores(required: Sequence[Metric], record: dict[str, Any] | None) -> Scores
     found = scores_of(record)
     # A missing headline metric is an error, unlike any other metric.
     for metric in required:
-        found.values[metric.key] = float(record[metric.key])
+        found.values[metric.key] = checked_share(metric, record[metric.key])
     return found
+
+
+def checked_share(metric: Metric, value: object) -> float:
+    """Return the value of a headline metric.
+
+    Raises:
+        ValueError: If it is no number in [0, 1].
+    """
+    if not isinstance(value, int | float) or not -_ROUNDING <= value <= 1 + _ROUNDING:
+        raise ValueError(f"{metric.title} is {value!r}, not in [0, 1]")
+    return float(value)
 
 
 def read_round(required: Sequence[Metric], record: dict[str, Any]) -> RoundMetrics:
@@ -133,7 +167,9 @@ def read_round(required: Sequence[Metric], record: dict[str, Any]) -> RoundMetri
 
     Raises:
         KeyError: If a required metric or the round is missing.
+        ValueError: If a value has another type or an impossible size.
     """
+    RoundShape.model_validate(record)
     return RoundMetrics(
         round=int(record["round"]),
         billed_tokens=int(record.get("billed_tokens") or 0),
@@ -146,6 +182,7 @@ def read_round(required: Sequence[Metric], record: dict[str, Any]) -> RoundMetri
 
 def read_selection(record: dict[str, Any]) -> SelectionStep:
     """Parse a line of selection.jsonl."""
+    SelectionShape.model_validate(record)
 
     def pair(name: str) -> tuple[int, int]:
         right, known = record[name]
@@ -163,6 +200,7 @@ def read_selection(record: dict[str, Any]) -> SelectionStep:
 
 def read_growth(record: dict[str, Any]) -> GrowthLog:
     """Parse a file of growth/."""
+    GrowthShape.model_validate(record)
     return GrowthLog(
         round=int(record["round"]),
         analysis=str(record.get("analysis") or ""),
@@ -181,7 +219,10 @@ def read_row(task: Task, record: dict[str, Any]) -> Row:
 
     A rejected row without a readable target gets an empty one.
     """
+    RowShape.model_validate(record)
     row = row_from_dict(record)
+    if row.distribution:
+        _check_lengths(row.distribution)
     try:
         task.check_target(row.target)
     except (TypeError, ValueError):
@@ -193,7 +234,14 @@ def read_row(task: Task, record: dict[str, Any]) -> Row:
 
 def read_outcome(task: Task, record: dict[str, Any]) -> Outcome:
     """Parse a line of predictions/ or feedback/; both of its targets must be well-formed."""
+    OutcomeShape.model_validate(record)
     outcome = outcome_from_dict(record)
     task.check_target(outcome.target)
     task.check_target(outcome.predicted)
     return outcome
+
+
+def _check_lengths(given: LabelDistribution) -> None:
+    for name, values in (("probabilities", given.probabilities), ("raw", given.raw)):
+        if len(values) != len(given.labels) and (values or name == "probabilities"):
+            raise ValueError(f"{len(given.labels)} labels, but {len(values)} in {name!r}")

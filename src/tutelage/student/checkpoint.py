@@ -1,6 +1,7 @@
-"""Creating, saving and loading students.
+"""Creating and saving students.
 
-A run starts from a pretrained encoder and writes a Hugging Face folder, ``student/``.
+A run starts from a pretrained encoder and writes a Hugging Face folder, ``student/``, which
+:mod:`tutelage.student.loading` reads.
 """
 
 from __future__ import annotations
@@ -11,16 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tutelage.assets import EMBEDDED, ensure_asset
-from tutelage.errors import ConfigError, DataError, StudentError
+from tutelage.errors import ConfigError
 from tutelage.tasks.protocol import Head
 
 Pooling = Literal["mean", "first"]
-
-_LOADERS: dict[Head, str] = {
-    "sequence": "AutoModelForSequenceClassification",
-    "token": "AutoModelForTokenClassification",
-}
-"""Class of transformers that loads a saved student, by head."""
 
 _TOKENIZER_OPTIONS: dict[Head, dict[str, Any]] = {
     "sequence": {},
@@ -59,12 +54,11 @@ def resolve_encoder(model: str) -> str:
 
 def _load(model: str, action: Any) -> Any:
     """Runs a ``from_pretrained`` call, turning its errors into a single ConfigError."""
-    from safetensors import SafetensorError
-
     try:
         return action()
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        # The first line names the cause; the rest is transformers' advice.
+    except Exception as error:
+        # A damaged folder makes transformers raise nearly anything. The first line names the
+        # cause; the rest is transformers' advice.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
             f"student.model={model} could not be loaded: {first} Give a folder, a hub id this "
@@ -227,58 +221,8 @@ def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) ->
     """
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "tutelage.json").write_text(
-        json.dumps({"max_length": max_length}) + "\n", encoding="utf-8"
-    )
-
-
-def head_of(config: Mapping[str, Any]) -> Head:
-    """Head of a saved student, from its config.json."""
-    names = config.get("architectures") or ()
-    return "token" if any(name.endswith("ForTokenClassification") for name in names) else "sequence"
-
-
-def load_student(folder: Path) -> tuple[Any, Any, int]:
-    """Loads a ``student/`` folder without running any code from it.
-
-    Args:
-        folder: The folder.
-
-    Returns:
-        The network in evaluation mode, the tokenizer, and the length in tokens texts are cut to.
-
-    Raises:
-        DataError: The folder is missing or incomplete.
-        StudentError: The network or tokenizer cannot be loaded.
-    """
-    import transformers
-    from safetensors import SafetensorError
-
-    from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
-
-    # A folder without config.json is no student at all.
-    config_path = folder / "config.json"
-    if not config_path.is_file():
-        raise DataError(
-            f"{folder} holds no student (no config.json). A run writes its student at the end; is "
-            "this the folder of a finished run?"
-        )
-    config = json.loads(config_path.read_text(encoding="utf-8"))
-    # Our own class for mean pooling, transformers' for everything else.
-    loader = (
-        MeanPooledForSequenceClassification
-        if config.get("model_type") == MeanPooledConfig.model_type
-        else getattr(transformers, _LOADERS[head_of(config)])
-    )
-    try:
-        network = loader.from_pretrained(folder)
-        # Without the config it would look for one and ask whether to run the folder's code.
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, config=network.config)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise StudentError(f"The student in {folder} could not be loaded: {error}") from error
-    # Folders from other tools have no tutelage.json.
     marks = folder / "tutelage.json"
-    max_length = (
-        json.loads(marks.read_text(encoding="utf-8"))["max_length"] if marks.is_file() else 128
-    )
-    return network.eval(), tokenizer, int(max_length)
+    marks.write_text(json.dumps({"max_length": max_length}) + "\n", encoding="utf-8")
+    # safetensors makes its files private; all files of a run follow the umask.
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(marks.stat().st_mode & 0o777)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tutelage.errors import StudentError
+
 _BATCH = 64
 
 
@@ -41,14 +43,32 @@ class Student:
         return list(self.stream([texts] if isinstance(texts, str) else texts))
 
     def stream(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yields what :meth:`predict` returns, batch by batch."""
-        from tutelage.student.checkpoint import head_of
+        """Yields what :meth:`predict` returns, batch by batch.
+
+        Raises:
+            StudentError: The network cannot read a text; network and tokenizer do not belong
+                together.
+        """
+        from tutelage.student.loading import head_of
 
         read = {"sequence": self._classify, "token": self._tag}[
             head_of(self.network.config.to_dict())
         ]
         for start in range(0, len(texts), _BATCH):
-            yield from read(list(texts[start : start + _BATCH]))
+            batch = list(texts[start : start + _BATCH])
+            try:
+                found = list(read(batch))
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                # The tokenizers raise plain exceptions, and panics that are no Exception.
+                first = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise StudentError(
+                    f"The student could not read a batch of {len(batch)} texts "
+                    f"({type(error).__name__}: {first[:200]}). Its network and its tokenizer do "
+                    "not fit together: copy the folder again, or do the run again."
+                ) from error
+            yield from found
 
     def _tag(self, texts: list[str]) -> Iterator[dict[str, Any]]:
         from tutelage.student.tagging import find_entities
@@ -95,7 +115,7 @@ def load(folder: str | Path) -> Student:
     """
     from transformers.utils import logging
 
-    from tutelage.student.checkpoint import load_student
+    from tutelage.student.loading import load_student
 
     path = Path(folder).expanduser()
     logging.disable_progress_bar()

@@ -50,7 +50,8 @@ class MeanPooledForSequenceClassification(PreTrainedModel):  # type: ignore[misc
         super().__init__(config)
         inner = dict(config.encoder)
         encoder_config = AutoConfig.for_model(inner.pop("model_type"), **inner)
-        self.encoder = AutoModel.from_config(encoder_config)
+        # Only classes of transformers itself, whatever the configuration asks for.
+        self.encoder = AutoModel.from_config(encoder_config, trust_remote_code=False)
         self.dropout = torch.nn.Dropout(config.head_dropout)
         self.classifier = torch.nn.Linear(encoder_config.hidden_size, config.num_labels)
         self.post_init()

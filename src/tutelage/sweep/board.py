@@ -16,6 +16,7 @@ from rich.text import Text
 from tutelage.report.environment import duration
 from tutelage.runs.folder import RunFolder
 from tutelage.sweep.record import JobRecord, SweepFolder
+from tutelage.terminal import new_console
 
 _POLL_SECONDS = 1.0
 _SHOWN = 12
@@ -43,7 +44,7 @@ class Board:
         metric: str = "score",
         console: Console | None = None,
     ) -> None:
-        self.console = console or Console()
+        self.console = console or new_console()
         self._title = title
         self._sweep = sweep
         self._total = total

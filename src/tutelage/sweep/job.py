@@ -18,7 +18,7 @@ from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import FOLLOWED
 from tutelage.launch import as_value
-from tutelage.runs.folder import RunFolder
+from tutelage.runs.folder import RunFolder, holds_run, new_folder
 from tutelage.runs.manifest import config_hash
 from tutelage.sweep.record import JobRecord, SweepFolder
 
@@ -42,13 +42,13 @@ def do_job(
     Raises:
         KeyboardInterrupt: The user stopped the sweep, and the run has ended in a resumable state.
     """
-    own = sweep.path / str(number)
     overrides = _of_the_run(overrides)
 
     # Look for the same configuration in earlier sweeps of this name.
     key = config_hash(config.source)
-    record = JobRecord(number, overrides, key, own.name, "running", began=time.time())
     earlier = sweep.earlier(key) if config.sweep.reuse else None
+    own = _own_folder(sweep, number, earlier)
+    record = JobRecord(number, overrides, key, own.name, "running", began=time.time())
     if earlier is not None:
         found = "done" if (earlier / "result.json").is_file() else "unfinished"
         record = replace(record, folder=os.path.relpath(earlier, sweep.path), found=found)
@@ -72,9 +72,22 @@ def do_job(
             else _run(record, sweep, resume=record.found == "unfinished")
         )
         record = _ended(record, sweep, code)
-        record = replace(record, score=_score(sweep.run_of(record), config.sweep.metric))
+        if record.state == "done":
+            record = replace(record, score=_score(sweep.run_of(record), config.sweep.metric))
         sweep.write(record)
     return record
+
+
+def _own_folder(sweep: SweepFolder, number: int, earlier: Path | None) -> Path:
+    """The job's folder in this sweep.
+
+    A sweep's folder that the user names may be used again: a run of another configuration in it
+    keeps its folder, and the job's gets a number more.
+    """
+    own = sweep.path / str(number)
+    if own.is_symlink():
+        own.unlink()
+    return new_folder(own) if own != earlier and holds_run(own) else own
 
 
 def refuse_job(
@@ -124,7 +137,7 @@ def _run(record: JobRecord, sweep: SweepFolder, *, resume: bool) -> int:
         # A session of its own: otherwise Ctrl-C would reach the run twice, once through us, and the
         # second signal ends it at once.
         process = subprocess.Popen(
-            [sys.executable, "-m", "tutelage.cli", "train", *record.overrides, where],
+            [sys.executable, "-P", "-m", "tutelage.cli", "train", *record.overrides, where],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -196,9 +209,7 @@ def _last_line(path: Path) -> str:
 
 def _link(own: Path, earlier: Path) -> None:
     """Makes the job's folder in this sweep a link to the earlier run."""
-    if own.is_symlink():
-        own.unlink()
-    elif own.exists():
+    if own.exists():
         if any(own.iterdir()):
             raise RunError(
                 f"{own} is not empty, so it cannot become a link to {earlier}. Start the sweep "

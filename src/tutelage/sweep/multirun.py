@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from tutelage.config.apart import check_apart
 from tutelage.config.build import task_class
-from tutelage.config.folder import conf_directory
+from tutelage.config.overrides import readable
 from tutelage.config.schema import RunConfig
 from tutelage.config.typed import typed_config
 from tutelage.errors import ConfigError, RunError, did_you_mean
-from tutelage.launch import as_value, job_overrides, shown, with_search_path
+from tutelage.launch import as_value, job_overrides, shown, split_flags, under_hydra
 from tutelage.sweep.expected import expected_jobs
 from tutelage.sweep.job import do_job, refuse_job
 from tutelage.sweep.record import SweepFolder
 from tutelage.sweep.session import make_folder, print_line, print_summary, session
+from tutelage.terminal import new_console
 
 
-def multirun(overrides: Sequence[str]) -> int:
+def multirun(arguments: Sequence[str]) -> int:
     """Does the jobs of a multirun, each in a fresh process.
 
     Jobs finished by an earlier sweep of the same name are found, not repeated.
 
     Args:
-        overrides: The command line after ``train``; -m may be missing if it names a sweep.
+        arguments: The command line after ``train``; -m may be missing if it names a sweep.
 
     Returns:
         The exit code: 0 if every job is done, else the largest exit code of a job.
@@ -37,18 +34,18 @@ def multirun(overrides: Sequence[str]) -> int:
     Raises:
         TutelageError: Nothing could be started, or the sweep ended early.
     """
-    import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     # Compose the first job before anything starts.
-    flags = [override for override in overrides if override.startswith("-")]
+    flags, typed = split_flags(arguments)
     if unknown := [flag for flag in flags if flag not in ("-m", "--multirun")]:
         raise ConfigError(
             f"A multirun takes overrides and -m, not {unknown[0]}: its jobs are separate processes "
             "and would not see it. Leave it out."
         )
-    expected = expected_jobs([override for override in overrides if override not in flags])
+    overrides = readable(typed, many=True)
+    expected = expected_jobs(overrides)
     check_metric(expected.config)
     check_apart([expected.overrides])
 
@@ -57,25 +54,19 @@ def multirun(overrides: Sequence[str]) -> int:
     folder = make_folder(expected.config.hydra.sweep_dir.resolve(), named=named)
     sweep = SweepFolder(folder)
     metric = expected.config.sweep.metric or _headline_metrics(expected.config)[0]
-    console = Console()
+    console = new_console()
     print_line(
         console,
         f"sweep {expected.config.sweep.name}: {expected.total or 'some'} jobs in {shown(folder)}",
     )
 
-    # Hydra reads its command line from sys.argv.
-    own = [*([] if flags else ["-m"]), f"hydra.sweep.dir={as_value(folder)}"]
+    own = [f"hydra.sweep.dir={as_value(folder)}"]
     if expected.config.hydra.sweeper.endswith("OptunaSweeper") and not any(
         "max_failure_rate" in override for override in overrides
     ):
         own.append("hydra.sweeper.max_failure_rate=1.0")  # a failed trial does not end the search
-    sys.argv = ["tutelage", *with_search_path(overrides), *own]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
     failure: RunError | None = None
-    decorated = hydra.main(
-        version_base="1.3", config_path=str(conf_directory()), config_name="config"
-    )(job)
     with session(
         expected.config,
         sweep,
@@ -85,7 +76,7 @@ def multirun(overrides: Sequence[str]) -> int:
         console,
     ):
         try:
-            decorated()
+            under_hydra(job, [*overrides, *own, "-m"])
         except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
             # A job that does not compose, a folder that cannot be made, or a search whose trials
             # all failed.

@@ -13,7 +13,9 @@ from rich.console import Console
 from tutelage.config.build import shares_engine
 from tutelage.config.schema import RunConfig
 from tutelage.errors import RunError
+from tutelage.interruption import stop_signals
 from tutelage.launch import shown
+from tutelage.runs.folder import new_folder
 from tutelage.sweep.board import Board
 from tutelage.sweep.record import JobRecord, SweepFolder
 
@@ -89,34 +91,25 @@ def make_folder(folder: Path, *, named: bool) -> Path:
         # Hydra does not empty a folder chosen by the user, so old records would count as jobs.
         if named:
             folder.mkdir(parents=True, exist_ok=True)
-            for record in folder.glob("jobs/*.json"):
+            for record in (*folder.glob("jobs/*.json"), *folder.glob("jobs/.*.part")):
                 record.unlink()
             return folder
-        # mkdir decides between sweeps of the same second, also of other processes.
-        for number in range(1, 100):
-            wanted = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-            with contextlib.suppress(FileExistsError):
-                wanted.mkdir(parents=True)
-                return wanted
+        return new_folder(folder)
     except OSError as error:
         raise RunError(
             f"The sweep's folder {folder} cannot be made: {error.strerror}. Start the sweep in a "
             "writable folder, or choose one with hydra.sweep.dir=…."
         ) from error
-    raise RunError(
-        f"A hundred sweeps have started in this second under {folder.parent}. Wait a little."
-    )
 
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Lets SIGINT and SIGTERM end the sweep like Ctrl-C.
+    """Lets SIGINT, SIGTERM and SIGHUP end the sweep like Ctrl-C.
 
     A shell starts background processes with SIGINT ignored; a sweep hears it there, too.
     """
     before = {
-        number: signal.signal(number, signal.default_int_handler)
-        for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, signal.default_int_handler) for number in stop_signals()
     }
     try:
         yield

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import DataError
-from tutelage.tasks.markings import from_spans, from_words
-from tutelage.tasks.rows import Columns, kind_of, need_column, text_of
+from tutelage.tasks.markings import clean_tag, edges_of, from_spans, from_words
+from tutelage.tasks.rows import Columns, clean_name, kind_of, need_column, text_of
 from tutelage.tasks.spans import read_spans
 
 
@@ -21,6 +21,8 @@ class EntityRowReader:
 
     class_name = "entity type"
     label_settings = "data.tags_column= or data.spans_column="
+    unmarked = "tag these words O, or remove the spans"
+    one_target = "all of its entities"
     ignored_suffixes: frozenset[str] = frozenset()
     # Few texts have the same set of types, so all of them form a single stratum.
     stratified = False
@@ -29,10 +31,10 @@ class EntityRowReader:
         """Refuses csv and tsv files, which have no lists."""
         if format in ("csv", "tsv"):
             raise DataError(
-                f"{path}: a {path.suffix[1:]} file has no lists, so it cannot mark entities. "
+                f"{path}: a {format} file has no lists, so it cannot mark entities. "
                 f"Write jsonl or parquet with '{columns.words}' and '{columns.tags}', "
                 f"or with '{columns.text}' and '{columns.spans}', "
-                f"or one word per line with its tag as {path.stem}.conll; "
+                f"or one word per line with its tag as {path.name.split('.')[0]}.conll; "
                 "for texts with one label each, set task=classification."
             )
 
@@ -84,15 +86,8 @@ class EntityRowReader:
     ) -> tuple[str, str | None]:
         """Words joined by single spaces, and their entities as JSON spans."""
         self.check_columns(location, row, columns, need_label)
-        words, tags, text, spans = (
-            row.get(column) for column in (columns.words, columns.tags, columns.text, columns.spans)
-        )
-        if text is not None and isinstance(words, list) and words and isinstance(words[0], Mapping):
-            words = None  # Prodigy's tokens: objects with their offsets in the text
-        # A column filled in some rows only is null or empty in the others.
-        # Words with tags take precedence over a text with spans.
-        by_words = bool(words) and (bool(tags) or text is None or spans is None)
-        if by_words:
+        words, tags, text, spans = _cells(row, columns)
+        if _by_words(words, tags, text, spans):
             return self._of_words(location, words, tags, spans, columns)
         if tags and not (text is not None and spans is not None):
             raise DataError(
@@ -124,6 +119,26 @@ class EntityRowReader:
             columns.classes.get(columns.tags, ()),
         )
 
+    def character_spans(
+        self, row: Mapping[str, Any], columns: Columns
+    ) -> tuple[str, tuple[tuple[int, int], ...]] | None:
+        """The text and its spans, if :meth:`read` reads them."""
+        words, tags, text, spans = _cells(row, columns)
+        if not isinstance(text, str) or _by_words(words, tags, text, spans):
+            return None
+        try:
+            listed = _span_list("", columns.spans, spans) or ()
+        except DataError:
+            return None  # reported by read
+        return text, tuple(edges for one in listed if (edges := edges_of(one)))
+
+    def class_order(self, columns: Columns) -> tuple[str, ...]:
+        """Types in the order of the numbered tags, else of the numbered types of spans."""
+        tags = [clean_tag(name) for name in columns.classes.get(columns.tags, ())]
+        types = [name.partition("-")[2] for name in tags if name != "O"]
+        names = types or map(clean_name, columns.classes.get(columns.spans, ()))
+        return tuple(dict.fromkeys(names))
+
     def classes(self, target: str) -> tuple[str, ...]:
         """The types in the order of their first entity."""
         return tuple(dict.fromkeys(span.type for span in read_spans(target)))
@@ -135,6 +150,25 @@ class EntityRowReader:
                 f"{source} contains no entities. "
                 "Check the column of the tags, or list the entity types in data.labels."
             )
+
+
+def _cells(row: Mapping[str, Any], columns: Columns) -> tuple[Any, Any, Any, Any]:
+    """Words, tags, text and spans of a row."""
+    words, tags, text, spans = (
+        row.get(column) for column in (columns.words, columns.tags, columns.text, columns.spans)
+    )
+    if text is not None and isinstance(words, list) and words and isinstance(words[0], Mapping):
+        words = None  # Prodigy's tokens: objects with their offsets in the text
+    return words, tags, text, spans
+
+
+def _by_words(words: Any, tags: Any, text: Any, spans: Any) -> bool:
+    """Whether a row is read as words with tags.
+
+    They take precedence over a text with spans; a column filled in some rows only is null or empty
+    in the others.
+    """
+    return bool(words) and (bool(tags) or text is None or spans is None)
 
 
 def _listed(location: str, column: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import DataError
-from tutelage.tasks.rows import Columns, kind_of, named, need_column, text_of
+from tutelage.tasks.rows import Columns, clean_name, kind_of, named, need_column, text_of
 
 
 class LabelRowReader:
@@ -16,6 +16,8 @@ class LabelRowReader:
 
     class_name = "label"
     label_settings = "data.label_column="
+    unmarked = "leave the cell empty in train, and remove such rows from validation and test"
+    one_target = "one label"
     ignored_suffixes = frozenset({".txt"})
     stratified = True
 
@@ -51,6 +53,16 @@ class LabelRowReader:
         value = named(location, row.get(columns.label), columns.classes.get(columns.label, ()))
         return text, _label(location, value)
 
+    def character_spans(
+        self, row: Mapping[str, Any], columns: Columns
+    ) -> tuple[str, tuple[tuple[int, int], ...]] | None:
+        """None: labels belong to whole texts."""
+        return None
+
+    def class_order(self, columns: Columns) -> tuple[str, ...]:
+        """Names of the label column's numbers."""
+        return tuple(map(clean_name, columns.classes.get(columns.label, ())))
+
     def classes(self, target: str) -> tuple[str, ...]:
         """The label itself."""
         return (target,)
@@ -76,4 +88,4 @@ def _label(location: str, value: Any) -> str | None:
             f"{location}: the label is {kind_of(value)} ({repr(value)[:60]}), "
             "not a string or whole number. Correct it, or choose another data.label_column."
         )
-    return str(value).strip() or None
+    return clean_name(str(value)) or None

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tutelage.errors import DataError
-from tutelage.tasks.rows import HIDDEN, kind_of, named
+from tutelage.tasks.rows import HIDDEN, clean_name, kind_of, named
 from tutelage.tasks.spans import (
     Span,
     cut_at,
@@ -54,9 +54,15 @@ def from_words(
                 "Write the tags by name."
             )
     try:
-        return " ".join(given), write_spans(from_tags(tags))
+        return " ".join(given), write_spans(from_tags([clean_tag(tag) for tag in tags]))
     except DataError as error:
         raise DataError(f"{location}: {error}") from None
+
+
+def clean_tag(tag: str) -> str:
+    """Return a tag without white space around its mark and its type ("B- ORG ")."""
+    mark, hyphen, type = clean_name(tag).partition("-")
+    return f"{mark.strip()}{hyphen}{type.strip()}"
 
 
 def checked_word(location: str, given: Any) -> str:
@@ -132,12 +138,7 @@ class _Marked(NamedTuple):
 
 def _marked(location: str, given: Any, text: str, names: Sequence[str]) -> _Marked | None:
     """Validate one span; None if its type is hidden."""
-    if isinstance(given, Mapping):
-        # Tables have every key in every row, with null in place of an absent one.
-        types = [value for key in ("label", "type") if (value := given.get(key)) is not None]
-        values: list[Any] = [given.get("start"), given.get("end"), types[0] if types else None]
-    else:
-        values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
+    values = _values(given)
     if len(values) != 3 or not all(type(value) is int for value in values[:2]):
         raise DataError(f"{location}: {_no_span(given)}")
     start, end, numbered = values[0], values[1], type(values[2]) is int
@@ -156,7 +157,22 @@ def _marked(location: str, given: Any, text: str, names: Sequence[str]) -> _Mark
             f"{location}: the span [{start}, {end}) is not a valid range of its text of "
             f"{len(text)} characters. Correct it, or remove it."
         )
-    return None if hidden else _Marked(start, end, name, text[start:end][:60])
+    return None if hidden else _Marked(start, end, clean_name(name), text[start:end][:60])
+
+
+def edges_of(given: Any) -> tuple[int, int] | None:
+    """Return start and end of a span in any of its forms; None if they are no whole numbers."""
+    start, end = [*_values(given), None, None][:2]
+    return (start, end) if type(start) is int and type(end) is int else None
+
+
+def _values(given: Any) -> list[Any]:
+    """Start, end and type of a well-formed span."""
+    if isinstance(given, Mapping):
+        # Tables have every key in every row, with null in place of an absent one.
+        types = [value for key in ("label", "type") if (value := given.get(key)) is not None]
+        return [given.get("start"), given.get("end"), types[0] if types else None]
+    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
 
 
 def _no_span(given: Any) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tutelage.characters import usable
 from tutelage.errors import DataError, did_you_mean
 
 HIDDEN = -1
@@ -54,6 +56,16 @@ class RowReader(Protocol):
     @property
     def label_settings(self) -> str:
         """Settings that name the columns of the targets, for messages."""
+        ...
+
+    @property
+    def unmarked(self) -> str:
+        """How a row without a target is written, for messages."""
+        ...
+
+    @property
+    def one_target(self) -> str:
+        """What a text has one of, for messages: "one label" or "all of its entities"."""
         ...
 
     @property
@@ -114,6 +126,24 @@ class RowReader(Protocol):
         """
         ...
 
+    def character_spans(
+        self, row: Mapping[str, Any], columns: Columns
+    ) -> tuple[str, tuple[tuple[int, int], ...]] | None:
+        """Raw text and (start, end) of every span of a row, as far as they are numbers.
+
+        Args:
+            row: Values by column.
+            columns: The columns to read.
+
+        Returns:
+            None for a row that is not marked by characters.
+        """
+        ...
+
+    def class_order(self, columns: Columns) -> tuple[str, ...]:
+        """Names of the classes in the order of their numbers, if the source numbers them."""
+        ...
+
     def classes(self, target: str) -> tuple[str, ...]:
         """Classes in a target, each once; empty for a target without any."""
         ...
@@ -156,7 +186,17 @@ def named(location: str, value: Any, names: Sequence[str]) -> Any:
             f"{location}: there is no class {value}; the data set names {len(names)} classes, "
             f"numbered from 0 ({listed[:60]}). Correct the row, or the names."
         )
-    return names[value]
+    return clean_name(names[value])
+
+
+def clean_name(name: str) -> str:
+    """Return a label or entity type as it is stored: usable characters, no white space around."""
+    return usable(name).strip()
+
+
+def in_file(location: str) -> str:
+    """Return a location without its folder ("train.csv:12"), for messages with several."""
+    return re.split(r"[/\\]", location)[-1]
 
 
 def need_column(location: str, present: Mapping[str, Any], setting: str, column: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from tutelage.characters import REPLACEMENT
 from tutelage.errors import DataError
 
 _MARK, _BREAK = "\u0300", "\u200b"
@@ -93,6 +94,8 @@ def split_words(text: str) -> list[tuple[int, int]]:
 def _is_mark(sign: str) -> bool:
     """Whether a character is invisible on its own and belongs to its neighbour."""
     category = unicodedata.category(sign)
+    if sign == REPLACEMENT:  # as invisible to a tokenizer as what it stands for
+        return True
     if category in ("Cf", "Cc"):
         return sign != _BREAK and not sign.isspace()
     # The range holds the skin tones of emojis.

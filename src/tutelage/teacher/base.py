@@ -148,8 +148,3 @@ def request_to_dict(request: Request) -> dict[str, Any]:
         "kind": "generate" if isinstance(request, GenerateRequest) else "score",
         **asdict(request),
     }
-
-
-def reply_from_dict(record: dict[str, Any]) -> Reply:
-    """Reads a :class:`Reply` from its JSON values."""
-    return Reply(**{**record, "logprobs": tuple(record["logprobs"])})

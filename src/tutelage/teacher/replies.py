@@ -1,11 +1,17 @@
-"""Collects replies for engines and wrappers: one per request, matched by id, in order."""
+"""Collects, cleans and reads replies for engines and wrappers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from tutelage.characters import usable
 from tutelage.errors import TeacherError
 from tutelage.teacher.base import Reply, Request, Teacher
+
+_MOST_TOKENS = 2**53 - 1
+"""Largest token count that every reader of JSON keeps exactly."""
 
 
 def check_batch(requests: Sequence[Request]) -> None:
@@ -22,6 +28,81 @@ def check_batch(requests: Sequence[Request]) -> None:
                 "batch"
             )
         seen.add(request.id)
+
+
+def cleaned(reply: Reply) -> Reply:
+    """Returns the reply in a form that every file, tokenizer and calculation takes.
+
+    Characters follow :func:`tutelage.characters.usable`, and token counts stay between 0 and 2^53.
+    A reply with a log-probability that is no finite number becomes a failed one.
+    """
+    odd = [value for value in reply.logprobs if not _is_finite(value)]
+    error = reply.error
+    if odd and not error:
+        error = f"the log-probability of a choice is {odd[0]!r:.20}, which is no finite number"
+    done = Reply(
+        id=reply.id,
+        text=usable(reply.text),
+        logprobs=() if odd else reply.logprobs,
+        prompt_tokens=min(max(reply.prompt_tokens, 0), _MOST_TOKENS),
+        completion_tokens=min(max(reply.completion_tokens, 0), _MOST_TOKENS),
+        finish_reason=usable(reply.finish_reason),
+        error=usable(error),
+        cached=reply.cached,
+    )
+    return reply if done == reply else done
+
+
+def read_reply(record: Any) -> Reply:
+    """Reads a reply from the JSON values of a file.
+
+    Args:
+        record: Output of :func:`dataclasses.asdict`, after a round trip through JSON. It may lack
+            what belongs to one request: ``id``, ``error`` and ``cached``.
+
+    Raises:
+        ValueError: A field is missing, unknown, of another type, or has an impossible value. The
+            message names it.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"it is {type(record).__name__}, not a JSON object")
+    for name, value in record.items():
+        if name not in _FITS or not _FITS[name](value):
+            raise ValueError(f"its {name!r} cannot be {value!r:.40}")
+    for name in ("text", "logprobs", "prompt_tokens", "completion_tokens", "finish_reason"):
+        if name not in record:
+            raise ValueError(f"it has no {name!r}")
+    return Reply(**{"id": "", **record, "logprobs": tuple(map(float, record["logprobs"]))})
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_TOKENS
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return (
+            isinstance(value, (float, int)) and not isinstance(value, bool) and math.isfinite(value)
+        )
+    except OverflowError:  # A whole number with hundreds of digits.
+        return False
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "id": _is_text,
+    "text": _is_text,
+    "logprobs": lambda value: isinstance(value, list) and all(map(_is_finite, value)),
+    "prompt_tokens": _is_count,
+    "completion_tokens": _is_count,
+    "finish_reason": _is_text,
+    "error": _is_text,
+    "cached": lambda value: isinstance(value, bool),
+}
+"""Says of each field of a reply whether a value of JSON fits."""
 
 
 class ReplyCollector:

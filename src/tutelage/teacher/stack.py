@@ -1,7 +1,8 @@
-"""Wraps an engine into cache, recording, transcript and budget, in the only correct order."""
+"""Wraps an engine into cache, cleaning, recording, transcript and budget, in this order only."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tutelage.teacher.base import Teacher
 from tutelage.teacher.engines.replay import RecordingTeacher
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
 from tutelage.teacher.wrappers.cache import CachedTeacher
+from tutelage.teacher.wrappers.cleaning import CleanedTeacher
 from tutelage.teacher.wrappers.transcript import TranscriptTeacher
 
 
@@ -20,18 +22,37 @@ class Stack:
         teacher: The outermost layer, which a run asks.
         budget: The same layer, typed as the one that counts tokens.
         inner: The layers below budget and transcript, for measurements the run does not pay for.
+        cleaning: The layer that counts replies with unusable characters.
         engine: The innermost layer.
+        cache: The layer around it; None without one.
     """
 
     teacher: Teacher
     budget: BudgetedTeacher
     inner: Teacher
+    cleaning: CleanedTeacher
     engine: Teacher
+    cache: CachedTeacher | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Limitations found by the engine, for readers of the results."""
-        return tuple(getattr(self.engine, "notes", ()))
+        """Limitations of the engine and of its replies, for readers of the results."""
+        return (*getattr(self.engine, "notes", ()), *self.cleaning.notes)
+
+    def begin(self, tell: Callable[[str], None]) -> None:
+        """Lets the engine find out its fingerprint, before anything is written down under it.
+
+        Args:
+            tell: Called with each limitation of the engine as it is found.
+
+        Raises:
+            TeacherError: The engine cannot find out.
+        """
+        if hasattr(self.engine, "on_note"):
+            self.engine.on_note = tell
+        settle = getattr(self.cache or self.engine, "settle", None)
+        if settle is not None:
+            settle()
 
     def release(self) -> None:
         """Lets the engine free its memory while the student trains; see ``teacher.lifecycle``."""
@@ -52,10 +73,10 @@ def build_teacher(
     transcript: Path | None = None,
     limit_tokens: int | None = None,
 ) -> Stack:
-    """Wraps an engine as ``budget(transcript(record(cache(engine))))``.
+    """Wraps an engine as ``budget(transcript(record(clean(cache(engine)))))``.
 
     The budget lies outside the cache, so billed tokens do not depend on it. Recording and
-    transcript include replies from the cache.
+    transcript include replies from the cache, and no character that a file cannot carry.
 
     Args:
         engine: The innermost layer.
@@ -70,14 +91,17 @@ def build_teacher(
     Raises:
         TeacherError: The cache file cannot be used. The engine is closed first.
     """
-    # The cache is innermost, so that all other layers see its replies too.
+    # The cache is innermost, so that all other layers see its replies too; cleaning comes next, so
+    # that its count does not depend on what was cached.
     teacher: Teacher = engine
+    cached: CachedTeacher | None = None
     try:
         if cache is not None:
-            teacher = CachedTeacher(teacher, cache)
+            teacher = cached = CachedTeacher(teacher, cache)
     except BaseException:
         engine.close()
         raise
+    teacher = cleaning = CleanedTeacher(teacher)
     if record is not None:
         teacher = RecordingTeacher(teacher, record)
     # The layers above are the run's own.
@@ -85,4 +109,4 @@ def build_teacher(
     if transcript is not None:
         teacher = TranscriptTeacher(teacher, transcript)
     budget = BudgetedTeacher(teacher, limit_tokens)
-    return Stack(budget, budget, inner, engine)
+    return Stack(budget, budget, inner, cleaning, engine, cached)

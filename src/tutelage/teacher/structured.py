@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from tutelage.errors import ConfigError
+from tutelage.teacher.marks import unmarked
 
 
 def read_schema(schema: str) -> dict[str, Any]:
@@ -69,6 +71,8 @@ def server_fields(schema: str) -> dict[str, Any]:
 def validate(text: str, schema: str) -> Any:
     """Parses a reply and checks it against a JSON schema.
 
+    Thinking, a chat template's marks, a code fence or a preamble around the JSON are ignored.
+
     Args:
         text: The reply.
         schema: The schema as JSON text.
@@ -85,14 +89,11 @@ def validate(text: str, schema: str) -> Any:
 
     # A reply is untrusted: deep nesting must not end the run.
     try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"not JSON: {error}") from error
+        value = _parsed(text)
+        # The first mismatch is enough for a message.
+        mismatch = next(iter(Draft202012Validator(read_schema(schema)).iter_errors(value)), None)
     except RecursionError as error:
         raise ValueError("not JSON: nested too deeply") from error
-    # The first mismatch is enough for a message.
-    try:
-        mismatch = next(iter(Draft202012Validator(read_schema(schema)).iter_errors(value)), None)
     except Unresolvable as error:
         raise ConfigError(
             f"the JSON schema has a reference to something outside it ({error}): "
@@ -103,3 +104,22 @@ def validate(text: str, schema: str) -> Any:
             f"does not fit the schema at {mismatch.json_path}: {mismatch.message[:200]}"
         )
     return value
+
+
+# JSON begins the reply, or follows a colon: "[]" within a sentence is no answer.
+_BEGINS = re.compile(r"(?:\A|:)\s*(?=[\[{])")
+
+
+def _parsed(text: str) -> Any:
+    """The value of a reply, or the first one behind a preamble."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        answer = unmarked(text)
+        begin = _BEGINS.search(answer.text)
+        if begin is None or answer.fault:
+            raise ValueError(f"not JSON: {error}") from error
+        try:
+            return json.JSONDecoder().raw_decode(answer.text, begin.end())[0]
+        except ValueError:
+            raise ValueError(f"not JSON: {error}") from error

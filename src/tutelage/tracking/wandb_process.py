@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from tutelage.runs.manifest import looks_secret
+from tutelage.runs.sensitive import looks_secret
 
 _LOG = logging.getLogger(__name__)
 _NICE = 19
@@ -78,6 +78,7 @@ class WandbMirror:
                 self._process = subprocess.Popen(
                     [
                         sys.executable,
+                        "-P",  # no module of the working folder
                         "-m",
                         "tutelage.tracking.wandb_child",
                         str(self._folder),

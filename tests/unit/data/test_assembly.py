@@ -159,7 +159,7 @@ def test_texts_that_are_all_empty_are_an_error(tmp_path: Path) -> None:
 
 def test_nothing_left_of_the_pool_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"No text of the pool .* is left .*4 exact duplicate of test in pool"
+        DataError, match=r"No text of the pool .* is left .*4 exact duplicates of test in pool"
     ):
         load_files(folder(tmp_path, train=rows(10, 12)))
 

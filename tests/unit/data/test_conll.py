@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.data.folders import folder
 
-from tutelage.data.conll import Sentence, read_sentences
+from tutelage.data.conll import Sentence, check_lengths, looks_tagged, read_sentences
 from tutelage.data.sources import load_files
 from tutelage.errors import ConfigError, DataError
 from tutelage.tasks.spans import Span, read_spans
@@ -139,6 +140,78 @@ def test_words_and_tags_cannot_be_one_column() -> None:
         r"select the same one of the 2 columns of f",
     ):
         read_sentences("f", TWO, 1, -1)
+
+
+def of_words(*counts: int) -> list[Sentence]:
+    return [Sentence(["a"] * count, None, f"f:{number}") for number, count in enumerate(counts, 1)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (
+            [100],
+            r"^f has no empty line between sentences: the one that begins at f:1 has 100 words",
+        ),
+        ([3_117], r"begins at f:1 has 3,117 words. Put an empty line after each sentence"),
+        ([20, 501, 30], r"^f lacks empty lines: 501 of its 551 words .* begins at f:2 has 501"),
+        ([20] * 200 + [5_000], r"^f lacks empty lines: 5,000 of its 9,000 words"),
+    ],
+)
+def test_a_file_without_empty_lines_is_refused(counts: list[int], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check_lengths("f", of_words(*counts))
+
+
+@pytest.mark.parametrize(
+    ("counts", "warning"),
+    [
+        ([], ""),
+        ([99], ""),
+        ([250, 3], ""),
+        ([300, 260, 3], r"f: 2 of 3 sentences have more than 250 words; the one .* f:1 has 300"),
+        ([20] * 200 + [900], r"f: 1 of 201 sentences .* f:201 has 900 words. Empty lines are perh"),
+    ],
+)
+def test_a_few_long_sentences_are_told(counts: list[int], warning: str) -> None:
+    assert [bool(re.match(warning, one)) for one in check_lengths("f", of_words(*counts))] == (
+        [True] if warning else []
+    )
+
+
+def test_the_lengths_reach_the_user(tmp_path: Path) -> None:
+    long = "".join(f"word{n} O\n" for n in range(300))
+    data = load_files(
+        written(tmp_path, train=f"Anna B-PER\nleft O\n\nUlm B-LOC\n\n{long}"), kind="ner"
+    )
+    assert "train.conll: 1 of 3 sentences have more than 250 words" in data.warnings[0]
+    (tmp_path / "train.conll").write_text(long, encoding="utf-8")
+    with pytest.raises(DataError, match=r"train.conll has no empty line between sentences"):
+        load_files(tmp_path, kind="ner")
+
+
+def test_words_alone_need_no_valid_tags() -> None:
+    assert read_sentences("f", "Anna NN\n#x VB\n\nUlm NN\n# a note\n", tag_number=None) == [
+        Sentence(["Anna", "#x"], None, "f:1"),
+        Sentence(["Ulm"], None, "f:4"),
+    ]
+    with pytest.raises(DataError, match=r"there is none with --words-column 2 \(the first"):
+        read_sentences("f", "Anna NN\n", 2, None, "--words-column ")
+
+
+@pytest.mark.parametrize(
+    ("text", "tagged"),
+    [
+        (TWO, True),
+        ("-DOCSTART- O\n\n# id 1\nAnna NNP B-PER\n", True),
+        ("I am in Group O\nAnna left\n", False),
+        ("a text\n", False),
+        ("O\nB-PER\n", False),
+        ("\n", False),
+    ],
+)
+def test_words_with_tags_are_told_from_texts(text: str, tagged: bool) -> None:
+    assert looks_tagged(text) is tagged
 
 
 def written(tmp_path: Path, ending: str = ".conll", **files: str) -> Path:

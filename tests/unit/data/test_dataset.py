@@ -34,6 +34,45 @@ def test_shots_are_drawn_from_gold_and_depend_on_the_seed_alone(tmp_path: Path) 
         data.shots(-1, seed=0)
 
 
+def test_a_class_that_is_short_because_dev_was_cut_says_so(tmp_path: Path) -> None:
+    path = folder(tmp_path, train=rows(0, 2), validation=None)
+    with pytest.raises(
+        DataError,
+        match=r"2 shots per class .* 'HandTool' has 1 \(1 more was cut off for dev\), 'animal' has "
+        r"1 \(1 more was cut off for dev\). Request at most 1, label more examples or add a "
+        r"validation file \(on the hub: data.splits.validation=\)\.$",
+    ):
+        load_files(path).shots(2, seed=0)
+    # Everything that it advises works.
+    assert len(load_files(path).shots(1, seed=0)) == 2
+    assert len(load_files(folder(path, train=rows(0, 3), validation=None)).shots(2, seed=0)) == 4
+    assert len(load_files(folder(path, train=rows(0, 2))).shots(2, seed=0)) == 4
+
+
+@pytest.mark.parametrize(("share", "k"), [(0.5, 5), (0.5, 7), (0.4, 6)])
+def test_a_smaller_share_for_dev_is_advised_where_it_helps(
+    tmp_path: Path, share: float, k: int
+) -> None:
+    path = folder(tmp_path, validation=None)
+    with pytest.raises(
+        DataError, match=r" more were cut off for dev\).* or cut off less: "
+    ) as found:
+        load_files(path, validation_share=share).shots(k, seed=0)
+    advised = float(str(found.value).rpartition("=")[2].rstrip("."))
+    assert len(load_files(path, validation_share=advised).shots(k, seed=0)) == 2 * k
+
+
+def test_a_class_that_cleaning_took_says_so(tmp_path: Path) -> None:
+    tools = [row for row in rows(10, 12) if row["label"] == "HandTool"]
+    animals = [row for row in rows(0, 8) if row["label"] == "animal"]
+    data = load_files(folder(tmp_path, train=[*animals, *tools, {**tools[0], "text": "a plane"}]))
+    with pytest.raises(
+        DataError,
+        match=r"'HandTool' has 1 \(2 exact duplicates of test left out\). Request at most",
+    ):
+        data.shots(2, seed=0)
+
+
 def test_the_supervised_arm_has_the_whole_pool(tmp_path: Path) -> None:
     data = load_files(folder(tmp_path))
     assert [(e.text, e.label) for e in data.supervised()] == [

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.data.folders import folder
 
-from tutelage.data.raw import RawExample, raw_examples
+from tutelage.characters import unusable_count
+from tutelage.data.raw import RawExample, raw_split
 from tutelage.data.sources import load_files
 from tutelage.errors import DataError
 from tutelage.tasks.rows import Columns
@@ -28,9 +31,9 @@ REST: dict[str, Any] = {
 
 
 def picked(row: dict[str, Any], need: bool = False) -> tuple[str, str | None]:
-    (example,) = raw_examples(
+    (example,) = raw_split(
         list(row), iter([("f:1", row)]), Columns("ner"), where="f", need_label=need
-    )
+    ).rows
     assert example == RawExample(example.text, example.label, "f:1")
     return example.text, example.label
 
@@ -200,3 +203,85 @@ def test_spans_may_be_an_object_of_lists(tmp_path: Path, key: str) -> None:
 def test_an_object_of_lists_that_makes_no_spans(spans: Any, message: str) -> None:
     with pytest.raises(DataError, match=rf"^f:1: .*{message}"):
         picked({"text": TEXT, "spans": spans})
+
+
+@pytest.mark.parametrize("kind", ["classification", "ner"])
+def test_characters_that_cannot_be_used_are_replaced_and_counted(tmp_path: Path, kind: str) -> None:
+    half, clean = "left \ud83d now", "left \ufffd now"
+    if kind == "ner":
+        train: Any = [
+            {"text": f"Anna {half}", "spans": [[0, 4, "PER\ud83d"]]},
+            {"tokens": ["Ulla", "\x00"], "tags": ["B-PER\ufffd", "O"]},
+            {"text": "no one", "spans": []},
+        ]
+        rest: Any = [
+            [{"text": f"{who} ran", "spans": [[0, 4, "PER\x1b"]]}] for who in ("Olga", "Piet")
+        ]
+        texts = [f"Anna {clean}", "Ulla \ufffd", "no one"]
+        names = ["PER\ufffd"]
+    else:
+        train = [
+            {"text": half, "label": "a"},
+            {"text": "come", "label": "b\ud83d"},
+            {"text": "go on", "label": "a"},
+        ]
+        rest = [[{"text": f"one {who}", "label": "b\x1b"}] for who in ("Olga", "Piet")]
+        texts, names = [clean, "come", "go on"], ["a", "b\ufffd"]
+    data = load_files(folder(tmp_path, train=train, validation=rest[0], test=rest[1]), kind=kind)
+    assert [example.text for example in data.pool] == texts
+    assert [label.name for label in data.labels] == names
+    assert [split.replaced for split in data.splits] == [2, 1, 1]
+    assert data.splits[0].line().endswith("; 2 with replaced characters")
+    where = tmp_path / "train.jsonl"
+    assert data.warnings[0].startswith(
+        f"2 of 3 rows of {where} hold half an emoji or control characters, which have been "
+        "replaced by U+FFFD (train.jsonl:1: "
+    )
+    assert ascii(half)[1:-1] in data.warnings[0]
+    # Ids, hashes and files hold no surrogate.
+    assert data.digest
+    "".join(data.warnings).encode()
+
+
+def test_few_replaced_characters_are_in_the_split_s_line_only() -> None:
+    rows = [({"text": f"text {n}" + "\x00" * (n == 7), "label": "a"}) for n in range(200)]
+    split = raw_split(
+        ["text", "label"],
+        ((f"f:{number}", row) for number, row in enumerate(rows)),
+        Columns(),
+        where="f",
+        need_label=True,
+    )
+    assert (split.replaced, split.warnings) == (1, ())
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(st.characters()), st.lists))
+def test_cells_of_any_shape_become_usable(cell: Any) -> None:
+    split = raw_split(
+        ["text", "label", "tokens"],
+        iter([("f:1", {"text": "a text", "label": "a", "tokens": cell})]),
+        Columns(),
+        where="f",
+        need_label=True,
+    )
+    assert split.replaced == (unusable_count(str(flat(cell))) > 0)
+    "".join(split.warnings).encode()
+
+
+def flat(cell: Any) -> str:
+    return "".join(map(flat, cell)) if isinstance(cell, list) else str(cell)
+
+
+@pytest.mark.parametrize(
+    ("columns", "order"),
+    [
+        (Columns(classes={"label": (" b", "a ")}), ("b", "a")),
+        (Columns("ner", classes={"tags": ("O", "B-ORG", "I-ORG", "B- PER")}), ("ORG", "PER")),
+        (Columns("ner", classes={"spans": ("PER", "LOC")}), ("PER", "LOC")),
+        (Columns("ner"), ()),
+    ],
+)
+def test_the_order_of_numbered_classes(columns: Columns, order: tuple[str, ...]) -> None:
+    row = {"text": "a b", "label": "a", "spans": []}
+    split = raw_split(list(row), iter([("f:1", row)]), columns, where="f", need_label=True)
+    assert split.class_order == order

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import codecs
+import gzip
+import json
+import lzma
 from pathlib import Path
 
 import pytest
 from tests.unit.data.folders import Rows, folder, rows
 
+from tutelage.data.readers import read_split
 from tutelage.data.sources import load_files, load_sample
 from tutelage.errors import ConfigError, DataError
 from tutelage.records import Label
+from tutelage.tasks.rows import Columns
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"])
@@ -133,6 +140,149 @@ def test_a_label_that_is_neither_text_nor_number(tmp_path: Path) -> None:
         load_files(folder(tmp_path, train=[{"text": "a", "label": ["x"]}, *rows(0, 8)]))
 
 
+def packed(suffix: str, data: bytes) -> bytes:
+    if suffix == ".zst":
+        import pyarrow
+
+        sink = pyarrow.BufferOutputStream()
+        with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(data)
+        return bytes(sink.getvalue())
+    return {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[suffix](data)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+def test_compressed_files_are_read(tmp_path: Path, suffix: str, ending: str) -> None:
+    expected = load_files(folder(tmp_path, ending)).digest
+    for file in list(tmp_path.iterdir()):
+        (tmp_path / f"{file.name}{suffix}").write_bytes(packed(suffix, file.read_bytes()))
+        file.unlink()
+    assert load_files(tmp_path).digest == expected
+    whole = (tmp_path / f"test{ending}{suffix}").read_bytes()
+    for broken in (whole[: len(whole) // 2], b"plain text"):
+        (tmp_path / f"test{ending}{suffix}").write_bytes(broken)
+        with pytest.raises(DataError, match=rf"test{ending}{suffix} cannot be decompressed"):
+            load_files(tmp_path)
+
+
+def test_endings_and_names_may_be_in_capitals(tmp_path: Path) -> None:
+    folder(tmp_path, ".csv")
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").rename(tmp_path / f"{name.title()}.CSV")
+    assert len(load_files(tmp_path).pool) == 16
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_json_is_a_list_or_has_an_object_per_line(tmp_path: Path, lines: bool) -> None:
+    expected = load_files(folder(tmp_path)).digest
+    for file in list(tmp_path.glob("*.jsonl")):
+        listed = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        written = file.read_text(encoding="utf-8") if lines else json.dumps(listed, indent=2)
+        file.with_suffix(".json").write_text(written, encoding="utf-8")
+        file.unlink()
+    assert load_files(tmp_path).digest == expected
+    assert load_files(tmp_path, format="json").digest == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"text": "a"},', r"test.json is not JSON .*one list of objects"),
+        ('[{"text": "a"}, 3]', r"test.json: row 2: a row must be a JSON object .* int; it reads 3"),
+        ('{"text": "a"}\n{"text"', r"test.json:2: not JSON"),
+        ('{\n"text": "a"\n}\n{}', r"test.json:1: not JSON .* Each line must be one object"),
+        (
+            '{"text": {"0": "a"}, "label": {"0": "x"}}',
+            r'holds whole columns \(text, label\).*orient="records", lines=True',
+        ),
+        ('{"version": 1, "data": [{"text": "a"}]}', r"as a list under 'data'. Write that list"),
+        ('{"text": "a", "label": "x", "label": "y"}', r"json.*the key 'label' stands more than"),
+        ('[{"text": "a", "text": "b"}]', r"test.json: the key 'text' stands more than once"),
+        ("[]", r"test.json has no rows"),
+    ],
+)
+def test_json_that_is_no_table_is_named(tmp_path: Path, content: str, message: str) -> None:
+    folder(tmp_path, test=None)
+    (tmp_path / "test.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load_files(tmp_path)
+
+
+def test_the_advice_for_a_frame_of_pandas(tmp_path: Path) -> None:
+    import pandas as pd
+
+    folder(tmp_path, train=None)
+    frame = pd.DataFrame(rows(0, 8))
+    frame.to_json(tmp_path / "train.json")
+    with pytest.raises(DataError, match=r'orient="records", lines=True'):
+        load_files(tmp_path)
+    (tmp_path / "train.json").unlink()
+    frame.to_json(tmp_path / "train.jsonl", orient="records", lines=True)
+    assert len(load_files(tmp_path).pool) == 16
+
+
+def test_a_repeated_key_or_column_is_named(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder(tmp_path)
+    with (path / "train.jsonl").open("a", encoding="utf-8") as handle:
+        handle.write('{"text": "a", "label": "x", "label": "y"}\n')
+    with pytest.raises(DataError, match=r"train.jsonl:17: the key 'label' stands more than once"):
+        load_files(path)
+    (path / "train.jsonl").unlink()
+    columns = [pa.array(["a"])] * 3
+    pq.write_table(
+        pa.Table.from_arrays(columns, names=["text", "label", "label"]), path / "train.parquet"
+    )
+    with pytest.raises(DataError, match=r"train.parquet has the column 'label' more than once"):
+        load_files(path)
+
+
+def test_no_byte_order_mark_in_names_of_columns(tmp_path: Path) -> None:
+    for ending in (".csv", ".jsonl"):
+        path = folder(tmp_path, ending)
+        for file in path.glob(f"*{ending}"):
+            file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+        assert len(load_files(path, format=ending[1:]).pool) == 16  # type: ignore[arg-type]
+    marked = [{f"\ufeff{name}": value for name, value in row.items()} for row in rows(10, 12)]
+    folder(tmp_path, ".parquet", test=marked)
+    assert len(load_files(tmp_path, format="parquet").test) == 4
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    path = folder(tmp_path, ".parquet")
+    (path / "test.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
+    with pytest.raises(DataError, match=r"test.parquet is only a pointer of Git LFS"):
+        load_files(path)
+
+
+def test_what_the_reader_says_travels_to_the_data_set(tmp_path: Path) -> None:
+    path = folder(tmp_path, ".csv")
+    for name in ("train", "test"):
+        file = path / f"{name}.csv"
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace('"', "").replace(",", ";") if name == "test" else text)
+    (path / "test.csv").write_text("text;label\nlast one;animal\n", encoding="utf-8")
+    assert "test.csv was read with semicolons" in load_files(path).warnings[0]
+
+
+def test_the_names_of_numbered_classes_keep_their_order(tmp_path: Path) -> None:
+    import datasets
+
+    names = ["10", "animal", "HandTool"]
+    features = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+    numbered = {
+        name: [{**row, "label": names.index(row["label"])} for row in rows(*span)]
+        for name, span in {"train": (0, 8), "validation": (8, 10), "test": (10, 12)}.items()
+    }
+    exported(tmp_path, features, numbered)
+    columns = Columns()
+    split = read_split(tmp_path / "test.parquet", columns, need_label=True)
+    assert split.class_order == tuple(names)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -160,8 +310,8 @@ def test_another_encoding_is_recognised_and_can_be_set(tmp_path: Path) -> None:
     offset = content.index(b"\xe9")
     with pytest.raises(
         DataError,
-        match=rf"not utf-8: byte 0xe9 at offset {offset}. It looks "
-        rf"like \w+: set data.encoding=\w+, or convert it: iconv",
+        match=rf"not utf-8: byte 0xe9 at offset {offset} \(line 18\). Which encoding it has is "
+        r"a guess: forêt \(cp1252\) or foręt \(cp1250\).*data.encoding=cp1252, or convert it: ",
     ):
         load_files(path)
     assert "L'été dernier" in load_files(path, encoding="cp1252").pool[-1].text
@@ -380,7 +530,7 @@ def test_parquet_of_datasets_keeps_the_names_of_its_labels(tmp_path: Path) -> No
         "label": datasets.ClassLabel(names=["animal", "HandTool"]),
     }
     data = load_files(exported(tmp_path, features, numbered))
-    assert [label.name for label in data.labels] == ["HandTool", "animal"]
+    assert [label.name for label in data.labels] == ["animal", "HandTool"]
     assert data.notes == ("1 of 17 pool texts have no label",)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests.unit.data.folders import folder, rows, write
 
 from tutelage import data as data_package
+from tutelage.config.compose import compose_config
 from tutelage.data.dedup import normalise
 from tutelage.data.sources import load_files, load_hub, load_sample
 from tutelage.errors import ConfigError, DataError
@@ -88,8 +90,8 @@ def test_two_files_for_a_split(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"Unknown format 'json'. Did you mean 'jsonl'"):
-        load_files(folder(tmp_path), format="json")
+    with pytest.raises(ConfigError, match=r"Unknown format 'jsonlines'. Did you mean 'jsonl'"):
+        load_files(folder(tmp_path), format="jsonlines")
 
 
 def test_the_hub_loader_reads_what_datasets_reads(
@@ -116,6 +118,54 @@ def test_the_hub_loader_reads_what_datasets_reads(
         load_hub(str(source), splits={"dev": "validation"})
     with pytest.raises(DataError, match=r"data.splits.test is null"):
         load_hub(str(source), splits={"test": None})
+
+
+def saved(tmp_path: Path, single: bool = False) -> Path:
+    """Write a folder with `save_to_disk` of `datasets`."""
+    import datasets
+
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["animal", "HandTool"]),
+        }
+    )
+    splits = datasets.DatasetDict(
+        {
+            name: datasets.Dataset.from_list(
+                [{**row, "label": int(row["label"] == "HandTool")} for row in rows(*span)],
+                features=features,
+            )
+            for name, span in {"train": (0, 8), "validation": (8, 10), "test": (10, 12)}.items()
+        }
+    )
+    (splits["train"] if single else splits).save_to_disk(str(tmp_path / "saved"))
+    return tmp_path / "saved"
+
+
+@pytest.mark.parametrize("kind", ["saved", "single", "folders"])
+def test_a_folder_of_datasets_names_the_settings_that_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    if kind == "folders":
+        path = tmp_path / "by split"
+        for name, span in {"train": (0, 8), "validation": (8, 10), "test": (10, 12)}.items():
+            (path / name).mkdir(parents=True)
+            write(path / name / "part.csv", rows(*span))
+    else:
+        path = saved(tmp_path, kind == "single")
+    with pytest.raises(DataError) as caught:
+        load_files(path)
+    _, _, advice = str(caught.value).partition(" data=hub ")
+    given = dict(one.split("=", 1) for one in shlex.split(advice))
+    config = compose_config(["data=hub", *(f"{key}={value}" for key, value in given.items())])
+    assert config.data.settings["name"] == str(path)
+    data = load_hub(str(path), splits=config.data.settings["splits"])
+    texts = {example.text for part in (data.pool, data.dev, data.test) for example in part}
+    assert texts == {row["text"] for row in rows(0, 8 if kind == "single" else 12)}
+    if kind != "folders":
+        assert [label.name for label in data.labels] == ["animal", "HandTool"]
 
 
 def test_class_numbers_of_the_hub_become_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out figures, which take seconds per report and have tests of their own."""
-    monkeypatch.setattr("tutelage.report.html.draw_figures", lambda run: {})
+    monkeypatch.setattr("tutelage.report.html.draw_figures", lambda *_: {})
 
 
 @pytest.fixture(scope="session")

@@ -153,7 +153,7 @@ def test_damage_in_the_middle_names_the_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "what"),
-    [('{"id": "1"}', "missing"), ("[1]", "Error"), ('{"id": "1", "colour": 2}', "colour")],
+    [('{"id": "1"}', "missing"), ("[1]", "JSON object"), ('{"id": "1", "colour": 2}', "colour")],
 )
 def test_a_row_of_the_wrong_shape_names_the_line(tmp_path: Path, line: str, what: str) -> None:
     folder = build_run(tmp_path / "run")

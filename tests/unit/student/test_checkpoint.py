@@ -19,13 +19,13 @@ from tests.helpers.tiny_student import tiny_network, tiny_tokenizer
 
 from tutelage.errors import ConfigError, DataError, StudentError
 from tutelage.student.checkpoint import (
-    load_student,
     load_tokenizer,
     new_classifier,
     new_tagger,
     resolve_encoder,
     save_student,
 )
+from tutelage.student.loading import load_student
 
 TEXTS = ["animal dune quay", "tool", "food ridge shore tide 42"]
 

@@ -17,13 +17,12 @@ from tutelage.predict import predict
 from tutelage.records import Row
 from tutelage.selectors.row_selection import EveryRow
 from tutelage.student.checkpoint import (
-    head_of,
-    load_student,
     load_tokenizer,
     new_network,
     new_tagger,
     save_student,
 )
+from tutelage.student.loading import head_of, load_student
 from tutelage.student.losses.protocol import Targets, UnitLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import RateSchedule

@@ -67,5 +67,5 @@ def main(overrides: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    # -m tutelage.cli train …
-    sys.exit(main(sys.argv[4:]))
+    # -P -m tutelage.cli train …
+    sys.exit(main(sys.argv[5:]))

@@ -26,11 +26,14 @@ from tutelage.methods.evokd.mistake_filter import MistakeFilter
 from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.generation.acceptance import Acceptance
+from tutelage.methods.generation.artefacts import clean
+from tutelage.methods.generation.chatter import is_refusal
 from tutelage.methods.generation.duplicates import Repeats
-from tutelage.methods.generation.writer import Candidate, Writer, clean
+from tutelage.methods.generation.writer import Candidate, Writer
 from tutelage.records import Example, Feedback, Growth, Outcome, derive_seed
 from tutelage.selectors.acceptance import AcceptSelector
 from tutelage.teacher.base import GenerateRequest, Request, Sampling
+from tutelage.teacher.marks import unmarked
 from tutelage.teacher.prompts import PromptSet
 
 
@@ -247,7 +250,9 @@ class EvoKD(TeacherMethod):
         request = self._analysis_request(given, given.round)
         reply = self._teacher.ask([request], self._context.on_reply)[0]
         cost = Cost(1, int(bool(reply.error)), {"analysis": perf_counter() - began})
-        return Analysis(clean(reply.text), request.prompt, cost)
+        found = unmarked(reply.text)
+        text = "" if found.fault or is_refusal(found.text.strip()) else clean(found.text)
+        return Analysis(text, request.prompt, cost)
 
     def _analysis_request(self, given: RoundInput, round: int) -> GenerateRequest:
         task, demonstrations = self._context.task, given.demonstrations
@@ -271,7 +276,7 @@ class EvoKD(TeacherMethod):
         context, began = self._context, perf_counter()
         context.on_phase("generation", len(plan.specs))
         written = self._writer.write(
-            self._teacher, plan.specs, context.seed, round, context.on_reply
+            self._teacher, plan.specs, context.seed, round, context.on_reply, context.task.labels
         )
         cost = Cost(seconds={"generation": perf_counter() - began})
         return [*written, *plan.finished], cost

@@ -10,6 +10,7 @@ from typing import Any
 
 from tutelage.labelling.base import Draft, Labeller, Opinion
 from tutelage.methods.base import Cost, MethodContext, RequestFailure
+from tutelage.methods.generation.artefacts import ARTEFACTS
 from tutelage.methods.generation.duplicates import Duplicates
 from tutelage.methods.generation.writer import Candidate, Writer
 from tutelage.records import Growth, Row, record_id
@@ -241,6 +242,8 @@ class Acceptance:
             detail["confused_with"] = spec.confused_with.name
         if spec.no_name:
             detail["no_name"] = spec.no_name
+        if candidate.artefacts:
+            detail[ARTEFACTS] = ", ".join(candidate.artefacts)
         # The target under the accepted label; without an opinion, as requested.
         if opinion:
             target = opinion.target(decision.target)

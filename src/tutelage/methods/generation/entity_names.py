@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tutelage.errors import ConfigError
+from tutelage.methods.generation.artefacts import COLON, Surroundings, clean, strip_artefacts
 from tutelage.methods.generation.mentions import mentions_of
-from tutelage.methods.generation.writer import clean
 from tutelage.records import Example, Label, Outcome, Row, derive_seed
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.protocol import Mistake
@@ -22,6 +22,10 @@ from tutelage.teacher.prompts import PromptSet
 
 _SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_tokens=12, stop=("\n",))
 """Sampling of invented names: hotter than that of texts, for variety, and short."""
+
+
+_LINE = Surroundings(usual=frozenset({COLON}))
+"""A name may be the head of a line: "NAME:"."""
 
 
 class Name(NamedTuple):
@@ -175,7 +179,10 @@ class NameBook:
         )
 
     def _name(self, text: str) -> str:
-        line = clean(text).strip(" .,;:")
+        found = strip_artefacts(text, _LINE)
+        if found.fault:
+            return ""
+        line = found.text.strip(" .,;:")
         # Drop remarks behind the name: "NAME - a writer", "NAME (1912)", "NAME, who".
         for cut in (" - ", ":", "(", ",", ";"):
             line = line.split(cut)[0].strip()

@@ -6,13 +6,24 @@ Each reply is cleaned up and checked before it becomes a candidate for the pool.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
 from tutelage.methods.base import RequestFailure
+from tutelage.methods.generation.artefacts import (
+    COLON,
+    Surroundings,
+    clean,
+    frame_of,
+    label_keys,
+    strip_artefacts,
+    strip_continuation,
+    usual_in,
+)
+from tutelage.methods.generation.chatter import ends_open
 from tutelage.methods.generation.mentions import find_mentions, split_spans, whole_names
 from tutelage.records import Label, Source, derive_seed
 from tutelage.tasks.ner import OUTSIDE
@@ -111,6 +122,7 @@ class Candidate:
         kept: For NER, the positions of mentions of other types; with several names, of all further
             ones.
         free: True if no teacher request was made for the text.
+        artefacts: The kinds of artefacts in the reply, removed ones included.
     """
 
     spec: GenerationSpec
@@ -121,6 +133,7 @@ class Candidate:
     spans: tuple[Span, ...] = ()
     kept: tuple[Span, ...] = ()
     free: bool = False
+    artefacts: tuple[str, ...] = ()
 
     @property
     def draft(self) -> Draft:
@@ -138,24 +151,9 @@ class Candidate:
         return tuple(span for span in (*self.spans, *self.kept) if span.type != OUTSIDE)
 
 
-# List marks such as "-", "2." or "(3)", which completions of a list repeat.
-_NUMBERING = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s+")
-_SENTENCE_END = re.compile(r"\w{3,}[\"')\]]*[.!?][\"')\]]*(?=\s|$)")
-_QUOTES = "\"'“”‘’«»`"
-
-
-def clean(text: str) -> str:
-    """Strips list marks and surrounding quotes from the first non-empty line of a completion."""
-    line, before = (
-        " ".join(next((line for line in text.splitlines() if line.strip()), "").split()),
-        "",
-    )
-    # Repeated, for marks inside quotes, quotes behind marks, and double marks.
-    while line != before:
-        before, line = line, _NUMBERING.sub("", line)
-        if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES:
-            line = line[1:-1].strip()
-    return line
+_STOP = re.compile(r"[.!?][\"')\]]*(?=\s|$)")
+_LETTERS = re.compile(r"\w{3}")
+_CLOSING = "\"')]"
 
 
 def first_sentence(text: str, start: int = 0) -> str:
@@ -170,8 +168,15 @@ def first_sentence(text: str, start: int = 0) -> str:
     Returns:
         The text up to the end of the sentence; "" if there is none.
     """
-    found = _SENTENCE_END.search(text, start)
-    return text[: found.end()] if found else ""
+    # Stops are searched, not words: a pattern that begins with the word would try every letter of a
+    # long word as its beginning.
+    for stop in _STOP.finditer(text, start):
+        end = stop.start()
+        while end > start and text[end - 1] in _CLOSING:
+            end -= 1
+        if end - 3 >= start and _LETTERS.match(text, end - 3):
+            return text[: stop.end()]
+    return ""
 
 
 class Writer:
@@ -249,6 +254,7 @@ class Writer:
         seed: int,
         round: int,
         on_reply: Callable[[Any], None] | None = None,
+        labels: Iterable[Label] = (),
     ) -> list[Candidate]:
         """Generates the texts of a round.
 
@@ -258,18 +264,25 @@ class Writer:
             seed: The seed of the run.
             round: The round.
             on_reply: Called with each reply as it arrives.
+            labels: All labels of the task: a reply may begin with any of their names, not only with
+                that of the requested one.
 
         Returns:
             One candidate per specification, in order.
         """
         requests = self.requests(specs, seed, round)
         replies = teacher.ask(requests, on_reply)
+        names = label_keys({*labels, *(spec.label for spec in specs)})
         return [
-            self._candidate(draw, spec, reply)
-            for draw, (spec, reply) in enumerate(zip(specs, replies, strict=True))
+            self._candidate(draw, spec, reply, _surroundings(spec, names, request.prompt))
+            for draw, (spec, request, reply) in enumerate(
+                zip(specs, requests, replies, strict=True)
+            )
         ]
 
-    def _candidate(self, draw: int, spec: GenerationSpec, reply: Reply) -> Candidate:
+    def _candidate(
+        self, draw: int, spec: GenerationSpec, reply: Reply, around: Surroundings
+    ) -> Candidate:
         # No reply: no text, and the failure as its reason.
         if reply.error:
             reason = RequestFailure.GENERATION.reason(reply.error)
@@ -277,16 +290,25 @@ class Writer:
 
         # Clean the text. Opening and reply are joined as characters, not as words: a completion
         # going on with the last word of the name must count as another name.
-        text = clean(spec.opening + reply.text)
+        if spec.opening:
+            stripped = strip_continuation(reply.text, around.usual)
+            text = clean(spec.opening + stripped.text)
+        else:
+            stripped = strip_artefacts(reply.text, around)
+            text = stripped.text
 
         # Keep one sentence, as in the data. Text cut off after its end is no loss.
         ended = ""
         if spec.opening:
             ended = first_sentence(text, len(spec.opening) if text.startswith(spec.opening) else 0)
         text = ended or text
-        fault = self._fault(text, "" if ended else reply.finish_reason)
+        found, fault = stripped.removed, stripped.fault
+        fault = fault or self._fault(text, "" if ended else reply.finish_reason)
+        if spec.opening and not fault and ends_open(text) and COLON not in around.usual:
+            found, fault = (*found, COLON), "ends with a colon"
+        candidate = Candidate(spec, text, fault, failed=False, draw=draw, artefacts=found)
         if not spec.mentions:
-            return Candidate(spec, text, fault, failed=False, draw=draw)
+            return candidate
 
         # Locate the required names.
         text = joined(text, split_words(text))
@@ -315,7 +337,7 @@ class Writer:
                 else f"does not hold {missing[0]!r}"
             )
         asked, kept = split_spans(spans, requested)
-        return Candidate(spec, text, fault, failed=False, draw=draw, spans=asked, kept=kept)
+        return replace(candidate, text=text, reason=fault, spans=asked, kept=kept)
 
     def _fault(self, text: str, finish_reason: str) -> str:
         words = len(text.split())
@@ -328,3 +350,8 @@ class Writer:
         if words > self._limits[1]:
             return f"over {self._limits[1]} words"
         return ""
+
+
+def _surroundings(spec: GenerationSpec, names: frozenset[str], prompt: str) -> Surroundings:
+    shown = [one.text for one in spec.demonstrations]
+    return Surroundings(names, prompt, frame_of(prompt, shown), usual_in(shown, names))

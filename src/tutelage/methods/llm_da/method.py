@@ -152,7 +152,12 @@ class LLMDA(TeacherMethod):
             began = perf_counter()
             context.on_phase("generation", len(specs))
             written = self._writer.write(
-                context.teacher, specs, context.seed, round, context.on_reply
+                context.teacher,
+                specs,
+                context.seed,
+                round,
+                context.on_reply,
+                context.task.labels,
             )
             cost += Cost(seconds={"generation": perf_counter() - began})
 

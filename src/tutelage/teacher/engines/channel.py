@@ -13,10 +13,12 @@ import threading
 from typing import Any
 
 _BUFFER = 1 << 20
+_LONGEST = 1 << 30
+"""Longest message in bytes; a side that sends more without a line end is not one of ours."""
 
 
 class ChannelClosed(Exception):
-    """The other side has closed its end."""
+    """The other side has closed its end, or sent something that is no message."""
 
 
 class Channel:
@@ -59,7 +61,8 @@ class Channel:
             The message, or None if nothing arrived in time.
 
         Raises:
-            ChannelClosed: The other side has closed its end, and all its messages have been read.
+            ChannelClosed: The other side has closed its end, and all its messages have been read;
+                or it sent something that is no message.
         """
         while True:
             end = self._rest.find(b"\n", self._searched)
@@ -67,8 +70,9 @@ class Channel:
                 line = bytes(self._rest[:end])
                 del self._rest[: end + 1]
                 self._searched = 0
-                message: dict[str, Any] = json.loads(line)
-                return message
+                return _message(line)
+            if len(self._rest) > _LONGEST:
+                raise ChannelClosed(f"a message of more than {_LONGEST:,} bytes")
             # The next search starts at the new bytes, so a long message is scanned only once.
             self._searched = len(self._rest)
             try:
@@ -88,3 +92,13 @@ class Channel:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ChannelClosed(f"{line[:40]!r} is no message: {error}") from error
+    if not isinstance(message, dict) or not isinstance(message.get("op"), str):
+        raise ChannelClosed(f"{line[:40]!r} is no message")
+    return message

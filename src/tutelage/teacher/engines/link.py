@@ -52,11 +52,14 @@ class EngineLink(ABC):
         """
         try:
             self.send(dict(start), "during startup")
-            message = self.receive(
-                timeout,
-                "during startup",
-                slow="Raise teacher.start_timeout, or use a smaller model.",
-            )
+            # A shared host sends signs of life while it starts another run's engine.
+            message = {"op": "waiting"}
+            while message["op"] == "waiting":
+                message = self.receive(
+                    timeout,
+                    "during startup",
+                    slow="Raise teacher.start_timeout, or use a smaller model.",
+                )
             if message["op"] != "ready":
                 reason = str(message.get("message"))
                 raise TeacherError(

@@ -22,6 +22,17 @@ _IDENTITY = (
     "special_tokens_map.json",
 )
 """Files besides the weights with an influence on answers."""
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+)
+_HUB_SECONDS = 5.0
 
 
 def resolve_model(model: str) -> str:
@@ -51,20 +62,25 @@ def resolve_model(model: str) -> str:
             f"teacher.model={model} is a file. Set teacher.model to the folder with this file and "
             "config.json."
         )
-    # A hub id has at most one slash. Anything else that looks like a path is a misspelt folder.
-    if model.startswith(("/", ".", "~")) or model.count("/") > 1 or os.sep + os.sep in model:
-        nearby = (
-            [str(entry) for entry in path.parent.iterdir() if entry.is_dir()]
-            if path.parent.is_dir()
-            else []
-        )
+    if _looks_like_a_path(model):
         raise TeacherError(
             f"teacher.model={model}: there is no such folder. "
-            f"{did_you_mean('folder', str(path), nearby[:20])}"
+            f"{did_you_mean('folder', str(path), _folders_beside(path))}"
         )
     if not model.strip():
         raise TeacherError("teacher.model is empty. Set it to a folder, a hub id, or `embedded`.")
     return model
+
+
+def _looks_like_a_path(name: str) -> bool:
+    """Whether a name is a misspelt folder rather than a hub id, which has one slash at most."""
+    return name.startswith(("/", ".", "~")) or name.count("/") > 1 or os.sep + os.sep in name
+
+
+def _folders_beside(path: Path) -> list[str]:
+    if not path.parent.is_dir():
+        return []
+    return [str(entry) for entry in path.parent.iterdir() if entry.is_dir()][:20]
 
 
 def is_local(model: str) -> bool:
@@ -149,6 +165,88 @@ def load_tokenizer(model: str, revision: str = "", *, trust_remote_code: bool = 
             f"the tokenizer of {model} cannot be loaded: {reason}. Check the folder or the hub "
             "id, or use another one."
         ) from error
+
+
+def find_tokenizer(name: str) -> Any:
+    """Loads the tokenizer that ``teacher.tokenizer`` names.
+
+    Args:
+        name: A folder with a tokenizer, a tokenizer.json, or a hub id. Files of the hub that are on
+            this machine are not looked up again.
+
+    Raises:
+        TeacherError: There is no such tokenizer, it cannot be read, or the hub is out of reach.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return _from_file(path, name)
+    if path.is_dir():
+        if not any((path / file).is_file() for file in _TOKENIZER_FILES):
+            raise TeacherError(
+                f"teacher.tokenizer={name}: the folder {path} has no tokenizer (none of "
+                f"{', '.join(_TOKENIZER_FILES[:3])}). Set teacher.tokenizer to the folder, the "
+                "tokenizer.json or the hub id of the model's tokenizer."
+            )
+        try:
+            return _auto_tokenizer(str(path), local_files_only=True)
+        except Exception as error:  # tokenizers raises Exception itself for a file it cannot read
+            if (path / "tokenizer.json").is_file():
+                return _from_file(path / "tokenizer.json", name)
+            raise _no_tokenizer(name, error) from error
+    if _looks_like_a_path(name):
+        raise TeacherError(
+            f"teacher.tokenizer={name}: there is no such folder. "
+            f"{did_you_mean('folder', str(path), _folders_beside(path))}"
+        )
+    try:
+        return _auto_tokenizer(name, local_files_only=True)
+    except Exception as error:
+        if reason := _hub_out_of_reach():
+            raise TeacherError(
+                f"the tokenizer {name} is not on this machine, and {reason}. Set "
+                "teacher.tokenizer to a folder or a tokenizer.json."
+            ) from error
+    try:
+        return _auto_tokenizer(name)
+    except Exception as error:
+        raise _no_tokenizer(name, error) from error
+
+
+def _auto_tokenizer(name: str, **settings: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **settings)
+
+
+def _from_file(path: Path, name: str) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        return PreTrainedTokenizerFast(tokenizer_file=str(path))
+    except Exception as error:  # tokenizers raises Exception itself for a file it cannot read
+        raise _no_tokenizer(name, error) from error
+
+
+def _no_tokenizer(name: str, error: Exception) -> TeacherError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return TeacherError(
+        f"teacher.tokenizer={name} cannot be loaded: {lines[0][:200]}. Set teacher.tokenizer to "
+        "the folder, the tokenizer.json or the hub id of the model's tokenizer."
+    )
+
+
+def _hub_out_of_reach() -> str:
+    """Returns why the hub cannot be asked; "" if it can. The hub's own client tries for 24 s."""
+    import httpx
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        httpx.head(constants.ENDPOINT, timeout=_HUB_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"{constants.ENDPOINT} cannot be reached ({type(error).__name__})"
+    return ""
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

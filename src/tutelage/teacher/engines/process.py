@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import getpass
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ import psutil
 from tutelage.errors import TeacherError
 from tutelage.teacher.engines.channel import Channel
 from tutelage.teacher.engines.link import KEPT, MEMORY_ADVICE, EngineLink
+from tutelage.teacher.engines.scratch import ScratchFolder
 
 _CLOSE_SECONDS = 5.0
 _TAIL_LINES = 12
@@ -34,7 +37,7 @@ class EngineProcess(EngineLink):
 
     Args:
         start: The first message, with the engine's arguments.
-        environment: The complete environment of the child.
+        environment: The complete environment of the child, except for its temporary folder.
         name: Name of the model, for messages.
         start_timeout: Longest wait until the child is ready, in seconds.
         log_path: File to append the child's output to. None uses a temporary file, which is removed
@@ -56,11 +59,9 @@ class EngineProcess(EngineLink):
         module: str = "tutelage.teacher.engines.vllm_child",
     ) -> None:
         # The child's output goes to a file, so that a full pipe can never block it.
+        self._scratch = ScratchFolder("teacher")
         self._temporary = log_path is None
-        if log_path is None:
-            handle, made = tempfile.mkstemp(prefix="tutelage-teacher-", suffix=".log")
-            os.close(handle)
-            log_path = Path(made)
+        log_path = log_path or self._scratch.path / "output.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log_path = log_path
         # The child inherits one end of the socket pair, and learns its number from the command
@@ -72,7 +73,7 @@ class EngineProcess(EngineLink):
             self._log_start = log.tell()
             self._process = subprocess.Popen(
                 command,
-                env=dict(environment),
+                env=_inside(self._scratch.path, environment),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -119,8 +120,7 @@ class EngineProcess(EngineLink):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_CLOSE_SECONDS)
                 break
-        if self._temporary:
-            self._log_path.unlink(missing_ok=True)
+        self._scratch.remove()
 
     def _raise_dead(self, progress: str) -> NoReturn:
         # The stream may close shortly before the process is gone, so wait for its exit code.
@@ -163,6 +163,24 @@ class EngineProcess(EngineLink):
             if lines
             else ""
         )
+
+
+def _inside(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment with ``folder`` for temporary files; vLLM leaves some at each start.
+
+    Code that torch has compiled stays where it always is, because it serves the next engine.
+    """
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        user = f"uid_{os.getuid()}"
+    name = "torchinductor_" + re.sub(r'[\\/:*?"<>|]', "_", user)
+    compiled = Path(tempfile.gettempdir()) / name
+    # Without it torch compiles again, which only takes longer.
+    with contextlib.suppress(OSError):
+        compiled.mkdir(mode=0o700, exist_ok=True)
+        (folder / name).symlink_to(compiled.absolute())
+    return {**environment, "TMPDIR": str(folder)}
 
 
 def _signal_name(number: int) -> str:

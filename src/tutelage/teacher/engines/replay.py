@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import ReplayMiss, TeacherError
-from tutelage.teacher.base import OnReply, Reply, Request, Teacher, reply_from_dict, request_to_dict
-from tutelage.teacher.replies import ReplyCollector, ask_noting
+from tutelage.teacher.base import OnReply, Reply, Request, Teacher, request_to_dict
+from tutelage.teacher.replies import ReplyCollector, ask_noting, read_reply
 from tutelage.teacher.wrappers.cache import request_key
 
 _FORMAT = 1
@@ -45,10 +45,16 @@ class _Recording:
                 break
             try:
                 self._take(number, json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (
+                ValueError,
+                KeyError,
+                TypeError,
+                OverflowError,
+                RecursionError,
+            ) as error:
                 raise TeacherError(
-                    f"line {number} of the recording {path} cannot be read ({error!r}); record it "
-                    "again."
+                    f"line {number} of the recording {path} cannot be read ({error!r}). Move the "
+                    f"file away and record the run again with teacher.record={path}."
                 ) from error
             self.whole_bytes += len(line)
         if not self.fingerprint:
@@ -61,12 +67,12 @@ class _Recording:
         if number == 1:
             if record["recording"] != _FORMAT:
                 raise ValueError(f"format {record['recording']}, expected {_FORMAT}")
-            self.fingerprint = record["fingerprint"]
+            self.fingerprint = str(record["fingerprint"])
         elif "tokenize" in record:
             self.ids[record["tokenize"]] = [int(token) for token in record["ids"]]
         else:
-            self.replies[record["key"]] = reply_from_dict(record["reply"])
-            self.prompts[record["key"]] = record["request"]["prompt"]
+            self.replies[record["key"]] = read_reply(record["reply"])
+            self.prompts[record["key"]] = str(record["request"]["prompt"])
 
 
 class ReplayTeacher:
@@ -224,7 +230,8 @@ class RecordingTeacher:
     def _append(self, record: dict[str, Any]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
+            # A lone surrogate of a user's own template gets the escaped form that JSON has for it.
+            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:
             raise TeacherError(

@@ -3,34 +3,65 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
-from collections.abc import Sequence
-from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+import shlex
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
 from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, ScoreRequest
-from tutelage.teacher.engines.model_files import (
-    fingerprint_of,
-    load_tokenizer,
-    resolve_model,
-    token_ids,
+from tutelage.teacher.engines.model_files import fingerprint_of
+from tutelage.teacher.engines.server_address import server_root
+from tutelage.teacher.engines.server_batch import Batch, Health, Outcome, ending
+from tutelage.teacher.engines.server_client import (
+    Connection,
+    Lasting,
+    NotFoundError,
+    Refused,
+    ServerClient,
+    run_async,
 )
-from tutelage.teacher.engines.server_client import NotFoundError, Refused, ServerClient, run_async
+from tutelage.teacher.engines.server_key import ApiKey
+from tutelage.teacher.engines.server_probe import PROBE, Prober, Spent, Survey
+from tutelage.teacher.engines.server_replies import Completion, read_completion, top_tokens
+from tutelage.teacher.engines.server_report import Ability, examine
+from tutelage.teacher.engines.server_requests import COMPLETIONS, Form, completion_body
+from tutelage.teacher.engines.server_tokenizer import ServerTokenizer, Tokens
+from tutelage.teacher.engines.server_tokens import Found, find
+from tutelage.teacher.engines.server_watch import LabelWatch
 from tutelage.teacher.replies import ReplyCollector
 
 _SCORINGS = ("auto", "exact", "top")
-_TOP = (20, 5)
-"""Numbers of most likely tokens to try for scores without ``logprob_token_ids``.
+_UNLIKELY = 1e-4
+"""With less probability, all labels together are no answer to the prompt."""
 
-The first is vLLM's limit, the second OpenAI's.
-"""
-_CANARY = (
-    '{"type":"object","properties":{"bird":{"enum":["canary"]}},"required":["bird"],'
-    '"additionalProperties":false}'
-)
-"""A schema that no free reply fits, to find servers that ignore schemas."""
+
+class Memory(Protocol):
+    """Keeps texts by name from run to run, beside the replies."""
+
+    def recall(self, names: Sequence[str]) -> dict[str, str]:
+        """Returns the texts of the names that have one."""
+        ...
+
+    def remember(self, texts: Mapping[str, str]) -> None:
+        """Keeps texts by name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells the replies of one server from those of another at the same address.
+
+    Attributes:
+        name: What the server calls its model, where that is not the configured name.
+        scoring: "exact", "top-20" or another way; "none" if it cannot score.
+    """
+
+    name: str
+    scoring: str
 
 
 class ServerTeacher:
@@ -42,23 +73,25 @@ class ServerTeacher:
         api_key_env: Environment variable with the API key. The variable may be unset if the server
             needs no key.
         concurrency: Largest number of requests at once.
-        timeout: Longest duration of a request, in seconds.
+        timeout: Longest duration of one attempt, in seconds.
         retries: Further attempts after HTTP 408, 429, 5xx and connection errors.
         scoring: Source of label probabilities. "exact" requests the log-probabilities of the
             choices alone (vLLM's ``logprob_token_ids``). "top" requests the most likely tokens; a
             choice missing from them gets the lowest log-probability in the reply. "auto" uses
             "exact" if the server supports it, and "top" otherwise.
-        tokenizer: Tokenizer of the model: a folder or a hub id. null or "" uses the server's
-            ``/tokenize``; a server without it gets the tokenizer of the hub id ``model``.
+        tokenizer: Tokenizer of the model: a folder, a tokenizer.json or a hub id. null or "" uses
+            the server's ``/tokenize``; a server without it gets the tokenizer of the hub id
+            ``model``.
         backoff: Longest first pause before another attempt, in seconds. It doubles with each
             attempt, with jitter, up to 60 seconds.
 
     Attributes:
-        notes: Limitations of this server for readers of the results: one line if "auto" had to use
-            "top", so that small probabilities are too large.
+        notes: Limitations of this server for readers of the results.
+        on_note: Called with each limitation as it is found.
 
     Raises:
-        ConfigError: ``url`` is not an address or contains a password, or ``scoring`` is unknown.
+        ConfigError: ``url`` is not an address or contains a password, the key is none, or another
+            setting is impossible.
     """
 
     def __init__(
@@ -74,55 +107,103 @@ class ServerTeacher:
         tokenizer: str | None = None,
         backoff: float = 0.5,
     ) -> None:
-        # A password in the address would end up in the fingerprint and in messages.
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ConfigError(
-                f"teacher.url={url!r} is not an address. Use one like http://localhost:8000/v1."
-            )
-        if parts.username or parts.password:
-            raise ConfigError(
-                "teacher.url contains a password. Put the API key into the environment variable "
-                f"{api_key_env} instead."
-            )
         if scoring not in _SCORINGS:
             raise ConfigError(did_you_mean("teacher.scoring", scoring, _SCORINGS))
-        self._root = urlunsplit(
-            (parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix("/v1"), "", "")
+        for name, value, least in (
+            ("concurrency", concurrency, 1),
+            ("timeout", timeout, 0.001),
+            ("retries", retries, 0),
+            ("backoff", backoff, 0),
+        ):
+            if not (value >= least and math.isfinite(value)):
+                raise ConfigError(f"teacher.{name}={value} must be {least} or more.")
+        self._connection = Connection(
+            server_root(url, api_key_env),
+            ApiKey(api_key_env),
+            concurrency,
+            timeout,
+            retries,
+            backoff,
         )
         self._model = model
-        self._settings: dict[str, Any] = {
-            "api_key_env": api_key_env,
-            "concurrency": concurrency,
-            "timeout": timeout,
-            "retries": retries,
-            "backoff": backoff,
-        }
         self._configured_scoring = scoring
-        self._scoring: str = scoring
-        self._top = _TOP[0]
-        self._tokenizer_name = tokenizer or ""
-        self._tokenizer: Any = None
+        self._tokenizer = ServerTokenizer(tokenizer or "", model)
+        self._memory: Memory | None = None
+        self._identity: Identity | None = None
+        self._survey: Survey | None = None
+        self._spent = Spent()
+        self._health = Health()
+        self._watch = LabelWatch(0)
+        self._form = Form()
+        self._reply_model = ""
         self._structured = False
         self._closed = False
         self.notes: list[str] = []
+        self.on_note: Callable[[str], None] | None = None
+
+    @property
+    def root(self) -> str:
+        """Address of the server, without ``/v1``."""
+        return self._connection.root
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the address, the name of the model and the way of scoring.
+        """Identifies the address, the model and the way of scoring.
 
-        It cannot tell which weights the server runs under that name.
+        The model is identified by the configured name and by what the server calls it, once the
+        server was asked (:meth:`settle`).
         """
-        return fingerprint_of(
-            "server", url=self._root, model=self._model, scoring=self._configured_scoring
-        )
+        scoring: str = self._configured_scoring
+        settings = {"url": self.root, "model": self._model}
+        if self._identity is not None:
+            if self._identity.scoring != "exact":
+                scoring = self._identity.scoring
+            if self._identity.name:
+                settings["served"] = self._identity.name
+        return fingerprint_of("server", scoring=scoring, **settings)
+
+    def settle(self, memory: Memory | None = None) -> None:
+        """Asks the server once what it is, so that the fingerprint is known before any request.
+
+        With a memory of an earlier run, a server that does not answer is taken to be the same, so
+        that a cache replays without it.
+
+        Args:
+            memory: Keeps the answer, and the ids of texts, for later runs.
+
+        Raises:
+            TeacherError: The server does not answer, and no earlier run asked it.
+        """
+        if self._identity is not None:
+            return
+        self._memory = memory
+        place = f"identity {self.fingerprint}"
+        stored = memory.recall([place]).get(place) if memory is not None else None
+        known = _read_identity(stored) if stored else None
+        try:
+            self._run(lambda client: self._look(client, retries=None if known is None else 0))
+        except TeacherError as error:
+            if known is None:
+                raise
+            self._identity = known
+            self._note(
+                f"the server could not be asked, so only replies in the cache can be used: {error}"
+            )
+            return
+        assert self._identity is not None
+        if known not in (None, self._identity):
+            self._tell_change(known)
+        if memory is not None and known != self._identity:
+            memory.remember({place: json.dumps(asdict(self._identity))})
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
         """Answers every request, in order.
 
+        A request that keeps failing while others are answered gets a failed reply.
+
         Raises:
-            TeacherError: The server cannot be reached, refused the key or the model, kept failing,
-                or ignores JSON schemas.
+            TeacherError: The server cannot be reached, refused the key or the model, failed in most
+                requests, ignores JSON schemas, or is another one than before.
             ValueError: An id occurs twice.
         """
         collector = ReplyCollector(requests, on_reply)
@@ -131,21 +212,19 @@ class ServerTeacher:
         if not requests:
             return []
 
-        # All requests of the batch at once; the client bounds their number. A fatal error cancels
-        # the rest, so that no task outlives its event loop.
-        async def everything() -> None:
-            async with ServerClient(self._root, **self._settings) as client:
-                await self._prepare(client, requests)
-                tasks = [asyncio.create_task(self._answer(client, request)) for request in requests]
-                try:
-                    for done in asyncio.as_completed(tasks):
-                        collector.keep(await done)
-                finally:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
+        async def everything(client: ServerClient) -> None:
+            await self._prepare(client, requests)
+            testing = asyncio.Lock()
+            await Batch(
+                client,
+                requests,
+                lambda request: self._answer(client, request, testing),
+                collector.keep,
+                self._health,
+                self._watch,
+            ).run()
 
-        run_async(everything)
+        self._run(everything)
         return collector.in_order()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -157,218 +236,321 @@ class ServerTeacher:
         Raises:
             TeacherError: None of them is available.
         """
-        # A server may lack /tokenize; any other failure is an error.
-        if self._tokenizer is None and not self._tokenizer_name and texts:
-            rows: list[list[int]] = []
+        if not texts:
+            return []
+        if not self._tokenizer.is_here:
             try:
-                run_async(lambda: self._tokenize_there(texts, rows))
+                return self._tokenized_there(texts)
             except NotFoundError:
-                pass
-            else:
-                return rows
-        if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(resolve_model(self._tokenizer_name or self._model))
-        return token_ids(self._tokenizer, texts)
+                pass  # Any other failure is an error.
+        self._tokenizer.load(self.root)
+        return self._tokenizer.ids(texts)
+
+    def examine(self) -> list[Ability]:
+        """Asks the server what it can do, for ``tutelage doctor``."""
+        lines: list[Ability] = []
+
+        async def ask(client: ServerClient) -> None:
+            lines.extend(
+                await examine(client, self._model, self._configured_scoring, self._tokenizer.name)
+            )
+
+        self._run(ask)
+        return lines
 
     def close(self) -> None:
         """Closes the teacher. No connection is open between batches."""
+        if self._closed:
+            return
         self._closed = True
+        if summary := self._watch.summary:
+            self.notes.append(summary)
+        if self._spent.requests:
+            self.notes.append(
+                f"{self._spent.requests} requests ({self._spent.tokens} tokens) asked the server "
+                "what it can do; they are in no count of tokens"
+            )
 
-    async def _tokenize_there(self, texts: Sequence[str], rows: list[list[int]]) -> None:
-        async with ServerClient(self._root, **self._settings) as client:
-            bodies = [
-                {"model": self._model, "prompt": text, "add_special_tokens": False}
-                for text in texts
-            ]
-            try:
-                answers = await asyncio.gather(*(client.post("/tokenize", body) for body in bodies))
-            except Refused as error:
-                raise TeacherError(
-                    f"the server at {self._root} refused to tokenize: {error}. Set "
-                    "teacher.tokenizer to the model's tokenizer (a folder or a hub id)."
-                ) from error
-        for answer in answers:
-            tokens = answer.get("tokens") if isinstance(answer, dict) else None
-            if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
-                raise TeacherError(
-                    f"the server at {self._root} answered /tokenize with no token ids. Set "
-                    "teacher.tokenizer to the model's tokenizer (a folder or a hub id)."
+    def _run(self, use: Callable[[ServerClient], Awaitable[None]]) -> None:
+        """Opens a client; a request of its own that keeps failing ends the run."""
+
+        async def with_client() -> None:
+            async with ServerClient(self._connection) as client:
+                await use(client)
+
+        try:
+            run_async(with_client)
+        except Lasting as error:
+            raise TeacherError(
+                f"the server at {self.root} failed {error}. {self._advice()}"
+            ) from error
+
+    def _advice(self) -> str:
+        settings = ["teacher=server", f"teacher.url={self.root}", f"teacher.model={self._model}"]
+        if (name := self._connection.key.variable) != "OPENAI_API_KEY":
+            settings.append(f"teacher.api_key_env={name}")
+        return (
+            f"Check that it is running (`{shlex.join(['tutelage', 'doctor', *settings])}` asks it)"
+            " and run again; if it is overloaded, lower teacher.concurrency."
+        )
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            if self.on_note is not None:
+                self.on_note(text)
+
+    def _prober(self, client: ServerClient, retries: int | None = None) -> Prober:
+        return Prober(client, self._model, retries, self._spent)
+
+    async def _look(self, client: ServerClient, retries: int | None = None) -> None:
+        """Asks the server what it is.
+
+        Raises:
+            Lasting: It does not answer.
+            TeacherError: It is another one than this run began with.
+        """
+        survey = await self._prober(client, retries).survey(self._configured_scoring)
+        found = Identity(survey.name, str(survey.way) if survey.way is not None else "none")
+        if self._identity not in (None, found):
+            raise TeacherError(
+                f"this run began with {self._described(self._identity)}, but the server at "
+                f"{self.root} is {self._described(found)} by now. Run again, or begin a new run: "
+                "replies of both must not be mixed."
+            )
+        self._identity, self._survey, self._reply_model = found, survey, survey.reply_model
+        if survey.way is not None and not survey.way.exact:
+            self._watch = LabelWatch(survey.way.top)
+            self._note(
+                f"{self.root} returns only the {survey.way.top} most likely tokens. A choice "
+                "missing from them gets the lowest log-probability in the reply, so small "
+                "probabilities are too large."
+            )
+
+    def _described(self, identity: Identity | None) -> str:
+        assert identity is not None
+        return f"{identity.name or self._model!r} (scores: {identity.scoring})"
+
+    def _tell_change(self, known: Identity | None) -> None:
+        self._note(
+            f"the server at {self.root} is {self._described(self._identity)} now, and was "
+            f"{self._described(known)} when its replies were cached under the name {self._model}. "
+            "The cached replies are not used."
+        )
+
+    def _tokenized_there(self, texts: Sequence[str]) -> list[list[int]]:
+        """Asks the memory, then the server."""
+        # Keyed by the fingerprint: another model under the same name has other ids.
+        places = {text: f"tokens {self.fingerprint} {text}" for text in texts}
+        stored = self._memory.recall(list(places.values())) if self._memory is not None else {}
+        known = {
+            text: tokens
+            for text, place in places.items()
+            if place in stored and (tokens := _read_tokens(stored[place])) is not None
+        }
+        for text, tokens in known.items():
+            self._tokenizer.learn(text, tokens)
+        missing = [text for text in places if text not in known]
+        rows: list[Tokens] = []
+
+        async def tokenize(client: ServerClient) -> None:
+            rows.extend(await self._tokenizer.ask(client, missing))
+
+        if missing:
+            self._run(tokenize)
+            found = dict(zip(missing, rows, strict=True))
+            if self._memory is not None:
+                self._memory.remember(
+                    {places[text]: json.dumps(asdict(tokens)) for text, tokens in found.items()}
                 )
-            rows.append(tokens)
+            known |= found
+        return [list(known[text].ids) for text in texts]
 
     async def _prepare(self, client: ServerClient, requests: Sequence[Request]) -> None:
         """Tests the server's abilities once, before it can silently ignore a field of a request."""
-        if self._scoring == "auto":
-            first = next(
-                (
-                    request
-                    for request in requests
-                    if isinstance(request, ScoreRequest) and request.choices
-                ),
-                None,
+        scores = any(isinstance(request, ScoreRequest) for request in requests)
+        if self._survey is None and (scores or self._identity is not None):
+            await self._look(client)
+        if scores and self._survey is not None and self._survey.way is None:
+            raise TeacherError(
+                f"the server at {self.root} cannot score labels: {self._survey.no_way}. Use a "
+                "server with log-probabilities, such as `vllm serve`, or run the model with "
+                "teacher=vllm."
             )
-            if first is not None:
-                await self._choose_scoring(client, first)
-        # Schemas next. One that no free reply fits reveals whether the server enforces schemas.
-        if not self._structured and any(
+        if self._structured or not any(
             isinstance(request, GenerateRequest) and request.json_schema for request in requests
         ):
-            body = self._body("Write one word:", 48, 0.0) | structured.server_fields(_CANARY)
-            try:
-                text, _, _, _ = _read(await client.post("/v1/completions", body))
-                structured.validate(text, _CANARY)
-            except (Refused, ValueError) as error:
-                raise TeacherError(
-                    f"the server at {self._root} does not enforce JSON schemas ({error}). Use "
-                    "teacher=vllm, a server with support for response_format=json_schema, or a "
-                    "prompt without a schema."
-                ) from error
-            self._structured = True
+            return
+        if reason := await self._prober(client).ignores_schemas():
+            raise TeacherError(
+                f"the server at {self.root} does not enforce JSON schemas ({reason}). Use "
+                "teacher=vllm, a server with support for response_format=json_schema, or a prompt "
+                "without a schema."
+            )
+        self._structured = True
 
-    async def _choose_scoring(self, client: ServerClient, request: ScoreRequest) -> None:
-        # A server without exact scores fails this request. HTTP 404 means a wrong model or address.
-        self._scoring = "exact"
-        try:
-            if not (await self._answer(client, request)).error:
-                return
-        except NotFoundError:
-            raise
-        except TeacherError:
-            pass
-        # Use the largest number of tokens that the server accepts.
-        self._scoring = "top"
-        for self._top in _TOP:
-            if not (await self._answer(client, request)).error:
-                break
-        self.notes.append(
-            f"{self._root} returns only the {self._top} most likely tokens. A choice missing from "
-            "them gets the lowest log-probability in the reply, so small probabilities are too "
-            "large."
-        )
-
-    def _body(self, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:
-        return {
-            "model": self._model,
-            "prompt": prompt,
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-        }
-
-    async def _answer(self, client: ServerClient, request: Request) -> Reply:
+    async def _answer(
+        self, client: ServerClient, request: Request, testing: asyncio.Lock
+    ) -> Outcome:
+        blind = False
         try:
             if isinstance(request, ScoreRequest):
-                return await self._score(client, request)
-            return await self._generate(client, request)
+                reply, blind = await self._score(client, request)
+            else:
+                reply = await self._generate(client, request)
         except Refused as error:
-            return Reply(request.id, error=f"the server refused the request: {error}")
+            reply = Reply(request.id, error=f"the server refused the request: {error}")
         except ValueError as error:
-            return Reply(request.id, error=f"the server's reply is not usable: {error}")
+            said = client.clean(str(error))
+            reply = Reply(request.id, error=f"the server's reply is not usable: {said}")
+        except Lasting as error:
+            async with testing:
+                await self._check_alive(client, request, error)
+            return Outcome(Reply(request.id, error=f"the server failed {error}"), str(error))
+        return Outcome(reply, blind=blind)
+
+    async def _check_alive(self, client: ServerClient, request: Request, failure: Lasting) -> None:
+        """Tests whether the server answers anything, if it answered nothing during a failure."""
+        if client.answers > failure.answers:
+            return
+        try:
+            self._spent.requests += 1
+            await client.test(COMPLETIONS, completion_body(self._model, PROBE, 1, 0.0))
+        except (Refused, ValueError):
+            return
+        except Lasting as error:
+            raise TeacherError(
+                f"the server at {self.root} failed {failure}. That was the request whose prompt "
+                f"ends with {ending(request.prompt)!r}; a short test request failed, too "
+                f"({error}). The replies so far are kept. {self._advice()}"
+            ) from error
+
+    async def _complete(self, client: ServerClient, body: dict[str, Any]) -> Completion:
+        """Sends a request, and checks that the same model answers as before.
+
+        Raises:
+            ValueError: The reply is no completion.
+            TeacherError: Another model answered.
+        """
+        reply = read_completion(await client.post(COMPLETIONS, body))
+        model = client.clean(reply.model)
+        self._reply_model = self._reply_model or model
+        if model and model != self._reply_model:
+            raise TeacherError(
+                f"the server at {self.root} calls its model {model!r} now, and called it "
+                f"{self._reply_model!r} before, so another model answers under the name "
+                f"{self._model}. Start the server with the first one and continue, or begin a new "
+                "run with the second one."
+            )
+        return reply
+
+    def _reply(
+        self, request: Request, completion: Completion, *, text: str = "", error: str = ""
+    ) -> Reply:
+        """Makes a reply; token counts that the server does not give are estimated."""
+        prompt_tokens = completion.prompt_tokens
+        completion_tokens = completion.completion_tokens
+        # Without token counts a budget would never be reached.
+        if not prompt_tokens and request.prompt:
+            prompt_tokens = self._tokenizer.length(request.prompt)
+            self._note(
+                f"{self.root} reports no token counts, so they are counted with the tokenizer on "
+                "this machine, or estimated as one token per 4 bytes where there is none."
+            )
+        if isinstance(request, ScoreRequest):
+            completion_tokens = 1
+        elif not completion_tokens and completion.text:
+            completion_tokens = self._tokenizer.length(completion.text)
+        return Reply(
+            request.id,
+            text,
+            (),
+            prompt_tokens or 0,
+            completion_tokens or 0,
+            completion.finish_reason,
+            error,
+        )
 
     async def _generate(self, client: ServerClient, request: GenerateRequest) -> Reply:
-        sampling = request.sampling
-        body = self._body(request.prompt, sampling.max_tokens, sampling.temperature)
-        body |= {"top_p": sampling.top_p, "seed": request.seed & (2**63 - 1)}
-        if sampling.stop:
-            body["stop"] = list(sampling.stop)
-        if sampling.top_k > 0:
-            # top_k is not part of OpenAI's own interface, which refuses unknown fields.
-            body["top_k"] = sampling.top_k
-        if request.json_schema:
-            body |= structured.server_fields(request.json_schema)
-        text, prompt_tokens, completion_tokens, choice = _read(
-            await client.post("/v1/completions", body)
-        )
+        completion = await self._in_any_form(client, request)
         error = ""
         if request.json_schema:
             try:
-                structured.validate(text, request.json_schema)
+                structured.validate(completion.text, request.json_schema)
             except ValueError as mismatch:
                 error = (
-                    f"the reply {mismatch}; it ended by {choice.get('finish_reason')!r} (by "
+                    f"the reply {mismatch}; it ended by {completion.finish_reason!r} (by "
                     "'length': raise max_tokens)"
                 )
-        finish = str(choice.get("finish_reason") or "")
-        return Reply(request.id, text, (), prompt_tokens, completion_tokens, finish, error)
+        return self._reply(request, completion, text=completion.text, error=error)
 
-    async def _score(self, client: ServerClient, request: ScoreRequest) -> Reply:
+    async def _in_any_form(self, client: ServerClient, request: GenerateRequest) -> Completion:
+        form = self._form
+        while True:
+            try:
+                completion = await self._complete(client, form.body(self._model, request))
+            except Refused as error:
+                simpler = form.simpler(str(error), request)
+                if simpler is None:
+                    raise
+                form = simpler
+                continue
+            if form != self._form:
+                self._form = form
+                if form.note:
+                    self._note(f"{self.root}: {form.note}")
+            return completion
+
+    async def _score(self, client: ServerClient, request: ScoreRequest) -> tuple[Reply, bool]:
+        """Scores the choices; also returns whether the reply says nothing about any of them."""
+        way = self._survey.way if self._survey is not None else None
+        assert way is not None
         if not 1 <= len(request.choices) <= 128:
-            return Reply(
-                request.id,
-                error=f"a score takes 1 to 128 choices, this one has {len(request.choices)}",
-            )
-        # Tokens are named "token_id:7", because several tokens can have the same text.
-        body = self._body(request.prompt, 1, 0.0) | {
-            "logprobs": 1,
-            "return_tokens_as_token_ids": True,
-        }
-        if self._scoring == "exact":
-            body["logprob_token_ids"] = list(request.choices)
-        else:
-            body["logprobs"] = self._top
-        _, prompt_tokens, _, choice = _read(await client.post("/v1/completions", body))
-        seen = _top_logprobs(choice)
-        if self._scoring == "exact":
-            missing = [token for token in request.choices if f"token_id:{token}" not in seen]
+            error = f"a score takes 1 to 128 choices, this one has {len(request.choices)}"
+            return Reply(request.id, error=error), False
+        body = completion_body(self._model, request.prompt, 1, 0.0) | way.fields(request.choices)
+        completion = await self._complete(client, body)
+        tokens = top_tokens(completion.logprobs)
+        by_id = {token.id: token.logprob for token in tokens if token.id is not None}
+        if way.exact:
+            missing = [choice for choice in request.choices if choice not in by_id]
             if missing:
                 raise ValueError(
                     f"no log-probability for choice {missing[0]}; this server does not know "
                     "logprob_token_ids"
                 )
-            values = [seen[f"token_id:{token}"] for token in request.choices]
+            found = Found(tuple(by_id[choice] for choice in request.choices), 0)
+            blind = sum(map(math.exp, found.logprobs)) < _UNLIKELY
         else:
-            # Servers without ids name tokens by their text.
-            names = await self._names(
-                request.choices, by_id=any(name.startswith("token_id:") for name in seen)
-            )
-            floor = min(seen.values())
-            values = [seen.get(name, floor) for name in names]
-        return Reply(request.id, "", tuple(values), prompt_tokens, 1, "length")
-
-    async def _names(self, choices: Sequence[int], *, by_id: bool) -> list[str]:
-        if by_id:
-            return [f"token_id:{token}" for token in choices]
-        if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(resolve_model(self._tokenizer_name or self._model))
-        return [self._tokenizer.decode([token]) for token in choices]
-
-
-def _read(answer: Any) -> tuple[str, int, int, dict[str, Any]]:
-    """Returns the text, prompt tokens, completion tokens and whole choice of a completion.
-
-    Raises:
-        ValueError: The answer is malformed.
-    """
-    if not isinstance(answer, dict):
-        raise ValueError(f"the body is {type(answer).__name__}, not an object")
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
-        raise ValueError("it does not hold exactly one choice")
-    text = choices[0].get("text")
-    if not isinstance(text, str):
-        raise ValueError("its text is missing")
-    # Without token counts a budget would never be reached.
-    usage = answer.get("usage")
-    prompt, completion = (
-        (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-        if isinstance(usage, dict)
-        else (None, None)
-    )
-    if (
-        not isinstance(prompt, int)
-        or not isinstance(completion, int)
-        or prompt < 0
-        or completion < 0
-    ):
-        raise ValueError("its token counts are missing, so it cannot be billed")
-    return text, prompt, completion, choices[0]
+            known = {} if by_id else await self._tokenizer.spellings(client, request.choices)
+            found = find(tokens, request.choices, known)
+            blind = found.missing == len(request.choices)
+        self._watch.count(
+            len(request.choices) if blind else found.missing,
+            [self._tokenizer.shown(choice) for choice in request.choices],
+            [
+                token.name[:40] if token.id is None else self._tokenizer.shown(token.id)
+                for token in tokens
+                if token.id not in request.choices
+            ],
+        )
+        if warning := self._watch.warning():
+            self._note(warning)
+        reply = self._reply(request, completion)
+        return replace(reply, logprobs=found.logprobs, finish_reason="length"), blind
 
 
-def _top_logprobs(choice: dict[str, Any]) -> dict[str, float]:
-    logprobs = choice.get("logprobs")
-    rows = logprobs.get("top_logprobs") if isinstance(logprobs, dict) else None
-    if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict) or not rows[0]:
-        raise ValueError("it holds no log-probabilities")
-    for name, value in rows[0].items():
-        if not isinstance(value, int | float) or not math.isfinite(value) or value > 1e-6:
-            raise ValueError(f"the log-probability of {name!r} is {value!r}")
-    return {name: float(value) for name, value in rows[0].items()}
+def _read_identity(stored: str) -> Identity | None:
+    try:
+        values = json.loads(stored)
+        return Identity(str(values["name"]), str(values["scoring"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _read_tokens(stored: str) -> Tokens | None:
+    try:
+        values = json.loads(stored)
+        return Tokens(tuple(map(int, values["ids"])), tuple(map(str, values["pieces"])))
+    except (ValueError, KeyError, TypeError):
+        return None

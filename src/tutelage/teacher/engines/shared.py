@@ -13,10 +13,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
+import queue
 import socket
-import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,12 +29,31 @@ from tutelage.teacher.engines.hardware import child_environment, vllm_hardware
 from tutelage.teacher.engines.link import KEPT, EngineLink
 from tutelage.teacher.engines.model_files import is_local
 from tutelage.teacher.engines.process import EngineProcess
+from tutelage.teacher.engines.scratch import ScratchFolder
 
 ADDRESS = "TUTELAGE_ENGINE"
 """Environment variable with the path of a host's socket."""
 _RELAY_SECONDS = 0.05
 _WAIT_SECONDS = 5.0
 _START_SECONDS = 600.0
+_LAST_WORDS_SECONDS = 5.0
+_ACCEPT_AGAIN_SECONDS = 0.5
+_Fields = Mapping[str, tuple[type, ...]]
+_SCORE: _Fields = {"index": (int,), "prompt": (str,), "choices": (list,)}
+_GENERATE: _Fields = {
+    "index": (int,),
+    "prompt": (str,),
+    "sampling": (dict,),
+    "seed": (int,),
+    "json_schema": (str,),
+}
+_SAMPLING: _Fields = {
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "top_k": (int,),
+    "max_tokens": (int,),
+    "stop": (list,),
+}
 
 
 class SharedEngine(EngineLink):
@@ -56,6 +75,8 @@ class SharedEngine(EngineLink):
         self, address: str, start: Mapping[str, Any], *, name: str, start_timeout: float
     ) -> None:
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # A host that is stopped accepts nothing.
+        end.settimeout(start_timeout)
         try:
             end.connect(address)
         except OSError as error:
@@ -105,6 +126,52 @@ class _Engine:
         self.batch = 0
 
 
+class _Outbox:
+    """Sends messages to one run from a thread of its own.
+
+    So a run that stops reading, for instance after Ctrl-Z, holds up nobody else. It can hold no
+    more than the replies of its one batch, because it cannot ask for another.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._gone = False
+        self._thread = threading.Thread(target=self._send, daemon=True)
+        self._thread.start()
+
+    def put(self, message: dict[str, Any]) -> None:
+        """Sends a message soon.
+
+        Raises:
+            ChannelClosed: The run has closed its end.
+        """
+        if self._gone:
+            raise ChannelClosed("the run is gone")
+        self._messages.put(message)
+
+    def sign_of_life(self) -> None:
+        """Keeps the run from taking the engine for dead while others have their turn.
+
+        Raises:
+            ChannelClosed: The run has closed its end.
+        """
+        if self._messages.empty():
+            self.put({"op": "waiting"})
+
+    def close(self) -> None:
+        """Sends the remaining messages to a run that reads them."""
+        self._messages.put(None)
+        self._thread.join(_LAST_WORDS_SECONDS)
+
+    def _send(self) -> None:
+        try:
+            while (message := self._messages.get()) is not None:
+                self._channel.send(message)
+        except ChannelClosed:
+            self._gone = True
+
+
 class EngineHost:
     """Keeps one engine per set of arguments, and serves them over a Unix socket.
 
@@ -132,9 +199,8 @@ class EngineHost:
         self._starting = threading.Lock()
         self._channels: set[Channel] = set()
         self._closed = False
-        # mkdtemp gives the folder permissions for the current user alone.
-        self._folder = Path(tempfile.mkdtemp(prefix="tutelage-engine-"))
-        self.address = str(self._folder / "socket")
+        self._folder = ScratchFolder("engine")
+        self.address = str(self._folder.path / "socket")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.address)
         self._listener.listen()
@@ -163,7 +229,7 @@ class EngineHost:
         for engine in self._engines.values():
             engine.process.end()
         self._engines.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -177,7 +243,11 @@ class EngineHost:
             try:
                 end, _ = self._listener.accept()
             except OSError:
-                return
+                if self._closed:
+                    return
+                # Too many open files, for instance; runs that end make room.
+                time.sleep(_ACCEPT_AGAIN_SECONDS)
+                continue
             if self._closed:
                 end.close()
                 return
@@ -187,60 +257,79 @@ class EngineHost:
 
     def _serve(self, channel: Channel) -> None:
         """Serves one run until it closes its end."""
+        outbox = _Outbox(channel)
         try:
             start = channel.receive()
             assert start is not None
-            engine = self._engine(start)
-            channel.send({"op": "ready", "pid": engine.process.pid or 0})
+            engine = self._engine(_checked_start(start), outbox)
+            outbox.put({"op": "ready", "pid": engine.process.pid or 0})
             while message := channel.receive():
                 if message["op"] == "ask":
-                    self._relay(engine, channel, message)
+                    self._relay(engine, channel, outbox, message)
                 elif message["op"] in ("sleep", "wake"):
                     # The engine stays awake, because another run may need it at any moment.
-                    channel.send({"op": {"sleep": "slept", "wake": "woke"}[message["op"]]})
+                    outbox.put({"op": {"sleep": "slept", "wake": "woke"}[message["op"]]})
         except ChannelClosed:
             pass
-        except TeacherError as error:
+        except (TeacherError, ValueError) as error:
             # Only the failure itself is passed on; the client adds its own advice.
             with contextlib.suppress(ChannelClosed):
-                channel.send({"op": "broken", "message": str(error).split(f" {KEPT}")[0]})
+                outbox.put({"op": "broken", "message": str(error).split(f" {KEPT}")[0]})
         finally:
+            outbox.close()
             self._channels.discard(channel)
             channel.close()
 
-    def _engine(self, start: dict[str, Any]) -> _Engine:
-        # One lock around looking up and starting, so that two runs never load the same model.
+    def _engine(self, start: dict[str, Any], outbox: _Outbox) -> _Engine:
+        # One lock around starting, so that two runs never load the same model, and no two models
+        # are loaded at once. A run whose engine is there does not wait for it.
         key = json.dumps(start, sort_keys=True)
-        with self._starting:
-            engine = self._engines.get(key)
-            if engine is None or engine.process.pid is None:
-                model = str(start["engine"]["model"])
-                environment = self._environment or child_environment(
-                    vllm_hardware()[0], offline=is_local(model)
-                )
-                engine = self._engines[key] = _Engine(
-                    EngineProcess(
-                        start,
-                        environment=environment,
-                        name=model,
-                        start_timeout=_START_SECONDS,
-                        log_path=self._log_path,
-                        module=self._module,
-                    )
-                )
-            return engine
+        while (engine := self._running(key)) is None:
+            if not self._starting.acquire(timeout=_WAIT_SECONDS):
+                outbox.sign_of_life()
+                continue
+            try:
+                if self._running(key) is None:
+                    self._engines[key] = self._started(start)
+            finally:
+                self._starting.release()
+        return engine
 
-    def _relay(self, engine: _Engine, channel: Channel, ask: dict[str, Any]) -> None:
+    def _running(self, key: str) -> _Engine | None:
+        engine = self._engines.get(key)
+        return engine if engine is not None and engine.process.pid is not None else None
+
+    def _started(self, start: dict[str, Any]) -> _Engine:
+        model = start["engine"]["model"]
+        environment = self._environment or child_environment(
+            vllm_hardware()[0], offline=is_local(model)
+        )
+        return _Engine(
+            EngineProcess(
+                start,
+                environment=environment,
+                name=model,
+                start_timeout=_START_SECONDS,
+                log_path=self._log_path,
+                module=self._module,
+            )
+        )
+
+    def _relay(
+        self, engine: _Engine, channel: Channel, outbox: _Outbox, ask: dict[str, Any]
+    ) -> None:
         """Passes a batch on and its replies back, until the run aborts it or disconnects.
 
         Towards the engine the batch has a number of the host's own, because runs number their
         batches independently.
+
+        Raises:
+            ValueError: It is no batch of requests. The engine never sees it.
         """
-        # A sign of life keeps the run from taking the engine for dead while another has its turn.
+        left = len(_checked_requests(ask))
         while not engine.turn.acquire(timeout=_WAIT_SECONDS):
-            channel.send({"op": "waiting"})
+            outbox.sign_of_life()
         # Alternate between the engine's replies and the run's abort, until all replies are back.
-        left = len(ask["requests"])
         try:
             engine.batch += 1
             engine.process.send({**ask, "batch": engine.batch})
@@ -252,7 +341,7 @@ class EngineHost:
                     and message["batch"] == engine.batch
                 ):
                     left -= 1
-                    channel.send({**message, "batch": ask["batch"]})
+                    outbox.put({**message, "batch": ask["batch"]})
                 elif (
                     message is None
                     and (request := channel.receive(0)) is not None
@@ -266,6 +355,59 @@ class EngineHost:
                     engine.process.send({"op": "abort"})
             finally:
                 engine.turn.release()
+
+
+def _checked_start(message: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's first message.
+
+    Raises:
+        ValueError: It does not start an engine.
+    """
+    engine = message.get("engine")
+    if (
+        message["op"] != "start"
+        or not _has(engine, {"model": (str,)})
+        or not _has(message, {"window": (int,)})
+    ):
+        raise ValueError("the first message does not start an engine. Use `tutelage train`")
+    return message
+
+
+def _checked_requests(ask: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the requests of a batch.
+
+    A request that an engine cannot read would end it, for all runs.
+
+    Raises:
+        ValueError: It is no batch of requests.
+    """
+    requests = ask.get("requests")
+    if not isinstance(requests, list) or not isinstance(ask.get("batch"), int):
+        raise ValueError("the message asks no batch of requests")
+    for request in requests:
+        if not _is_request(request):
+            raise ValueError(f"the batch has a malformed request: {request!s:.200}")
+    return requests
+
+
+def _is_request(request: object) -> bool:
+    if not _has(request, {"kind": (str,)}):
+        return False
+    assert isinstance(request, dict)
+    if request["kind"] == "score":
+        return _has(request, _SCORE) and all(type(choice) is int for choice in request["choices"])
+    return (
+        request["kind"] == "generate"
+        and _has(request, _GENERATE)
+        and _has(request["sampling"], _SAMPLING)
+        and all(isinstance(text, str) for text in request["sampling"]["stop"])
+    )
+
+
+def _has(record: object, fields: _Fields) -> bool:
+    return isinstance(record, dict) and all(
+        type(record.get(name)) in kinds for name, kinds in fields.items()
+    )
 
 
 def shared_address() -> str:

@@ -88,11 +88,7 @@ class EngineLoop:
         if message["op"] == "ask":
             self._batch = message["batch"]
             requests = message["requests"]
-            # One call of the fast tokenizer for the whole batch: it runs in parallel, and every
-            # length is known before anything enters the engine.
-            ids = self._tokenizer([request["prompt"] for request in requests])["input_ids"]
-            for request, prompt_ids in zip(requests, ids, strict=True):
-                request["ids"] = list(prompt_ids)
+            self._tokenize(requests)
             self._waiting.extend(requests)
         elif message["op"] == "abort":
             self._waiting.clear()
@@ -106,6 +102,21 @@ class EngineLoop:
         elif message["op"] == "wake":
             self._llm.wake_up()
             self._channel.send({"op": "woke"})
+
+    def _tokenize(self, requests: list[dict[str, Any]]) -> None:
+        # One call of the fast tokenizer for the whole batch: it runs in parallel, and every length
+        # is known before anything enters the engine.
+        try:
+            rows = self._tokenizer([request["prompt"] for request in requests])["input_ids"]
+            for request, ids in zip(requests, rows, strict=True):
+                request["ids"] = list(ids)
+        except Exception as error:
+            # A prompt that no tokenizer takes (half of a surrogate pair) fails alone.
+            if len(requests) == 1:
+                requests[0] |= {"ids": [], "refused": f"the prompt has no tokens: {error}"[:400]}
+                return
+            for request in requests:
+                self._tokenize([request])
 
     def _admit(self, request: dict[str, Any]) -> None:
         ids = request["ids"]
@@ -128,6 +139,8 @@ class EngineLoop:
 
     def _refusal(self, request: dict[str, Any]) -> str:
         length = len(request["ids"])
+        if request.get("refused"):
+            return str(request["refused"])
         if length == 0:
             return "the prompt is empty; vLLM needs at least one token"
         if length + 1 > self._limit:

@@ -45,7 +45,8 @@ class TranscriptTeacher:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # A half-written line of a killed run must not swallow the next one.
             broken = _ends_inside_a_line(self._path)
-            with self._path.open("a", encoding="utf-8") as file:
+            # A lone surrogate of a user's own template gets the escaped form that JSON has for it.
+            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 if broken:
                     file.write("\n")
 
@@ -93,13 +94,14 @@ def spent_tokens(path: Path) -> int:
     if not path.is_file():
         return 0
     total = 0
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for line in file:
             try:
                 reply = json.loads(line)["reply"]
-            except (ValueError, KeyError):
+                spent = reply["prompt_tokens"] + reply["completion_tokens"]
+                total += 0 if reply["cached"] else spent
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # Half-written line of a killed run: at most one request is missed.
-            total += 0 if reply["cached"] else reply["prompt_tokens"] + reply["completion_tokens"]
     return total
 
 

@@ -88,6 +88,19 @@ def test_a_recording_of_another_engine_is_not_mixed_with(tmp_path):
         (b"{}\n", "line 1 .* cannot be read"),
         (b'{"recording": 9, "fingerprint": "f"}\n', "format 9"),
         (b'{"recording": 1, "fingerprint": "f"}\nnot json\n', "line 2 .* cannot be read"),
+        *(
+            (b'{"recording": 1, "fingerprint": "f"}\n' + line + b"\n", "line 2 .* cannot be read")
+            for line in (
+                b"[]",
+                b"\xff",
+                b"[" * 100_000,
+                b'{"tokenize": "a", "ids": ["x"]}',
+                b'{"tokenize": "a", "ids": [Infinity]}',
+                b'{"key": "k", "request": {"prompt": "p"}, "reply": {"text": 5}}',
+                b'{"key": "k", "request": {"prompt": "p"}, "reply": []}',
+                b'{"key": "k", "request": 5, "reply": {"text": 5}}',
+            )
+        ),
     ],
 )
 def test_a_broken_recording_is_told_of(tmp_path, content, message):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from tests.unit.teacher.engines.test_vllm import CHILD, CPU
 
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest
+from tutelage.teacher.engines import shared
 from tutelage.teacher.engines import vllm as vllm_engine
+from tutelage.teacher.engines.channel import Channel, ChannelClosed
 from tutelage.teacher.engines.shared import ADDRESS, EngineHost, _Engine
 from tutelage.teacher.engines.vllm import VllmTeacher
 
@@ -154,9 +157,166 @@ def test_a_batch_that_the_engine_cannot_be_sent_leaves_the_turn_to_the_next(
             raise TeacherError(f"gone before {message['op']}")
 
     engine = _Engine(Gone())  # type: ignore[arg-type]
+    nobody: Any = None
     with pytest.raises(TeacherError, match="gone before"):
-        host._relay(engine, None, {"op": "ask", "requests": [{}]})  # type: ignore[arg-type]
+        host._relay(engine, nobody, nobody, asking(SCORE))
     assert not engine.turn.locked()
+
+
+SCORE = {"index": 0, "kind": "score", "id": "s", "prompt": "q", "choices": [1, 2]}
+GENERATE = {
+    "index": 0,
+    "kind": "generate",
+    "id": "g",
+    "prompt": "q",
+    "sampling": {"temperature": 1, "top_p": 1.0, "top_k": 0, "max_tokens": 4, "stop": ["x"]},
+    "seed": 3,
+    "json_schema": "",
+}
+
+
+def asking(*requests: object) -> dict[str, Any]:
+    return {"op": "ask", "batch": 1, "requests": list(requests)}
+
+
+def start_of(teacher: VllmTeacher) -> dict[str, Any]:
+    return {"op": "start", "engine": teacher.engine_arguments(), "window": 256}
+
+
+@pytest.fixture
+def visit(host: EngineHost) -> Iterator[Callable[[], tuple[Channel, socket.socket]]]:
+    """Connects to the host without the rules of a run."""
+    with contextlib.ExitStack() as made:
+
+        def connect() -> tuple[Channel, socket.socket]:
+            end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            end.connect(host.address)
+            return made.enter_context(contextlib.closing(Channel(end))), end
+
+        yield connect
+
+
+MALFORMED = [
+    {"op": "ask", "batch": 1},
+    {"op": "ask", "batch": 1, "requests": 5},
+    {"op": "ask", "requests": [SCORE]},
+    asking({}),
+    asking("text"),
+    asking(SCORE, {**SCORE, "prompt": None}),
+    asking({**SCORE, "choices": ["x"]}),
+    asking({**SCORE, "choices": {}}),
+    asking({**SCORE, "index": True}),
+    asking({**SCORE, "kind": ["score"]}),
+    asking({**SCORE, "kind": "other"}),
+    asking({**GENERATE, "sampling": {}}),
+    asking({**GENERATE, "sampling": {**GENERATE["sampling"], "stop": [5]}}),  # type: ignore[dict-item]
+    asking({**GENERATE, "seed": "3"}),
+    b"no message\n",
+    b"[]\n",
+    b'{"no": "op"}\n',
+    b"[" * 100_000 + b"\n",
+]
+
+
+@pytest.mark.parametrize("message", MALFORMED, ids=lambda message: str(message)[:60])
+def test_a_malformed_message_ends_its_sender_alone(
+    host: EngineHost, new: New, visit: Any, message: Any
+) -> None:
+    teacher = new()
+    teacher.ask(texts("a"))
+    (pid,) = host.pids
+    channel, end = visit()
+    channel.send(start_of(teacher))
+    assert channel.receive(20) == {"op": "ready", "pid": pid}
+    if isinstance(message, bytes):
+        end.sendall(message)
+    else:
+        channel.send(message)
+        answer = channel.receive(20)
+        assert answer is not None
+        assert answer["op"] == "broken"
+        assert "batch" in answer["message"]
+    with pytest.raises(ChannelClosed):
+        channel.receive(20)
+    assert teacher.ask(texts("b"))[0].text == "b!"
+    assert host.pids == (pid,)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"op": "start"}, {"op": "start", "engine": 5, "window": 1}, {"op": "ask"}, asking(SCORE)],
+    ids=str,
+)
+def test_a_malformed_start_starts_nothing(host: EngineHost, visit: Any, message: Any) -> None:
+    channel, _ = visit()
+    channel.send(message)
+    answer = channel.receive(20)
+    assert answer["op"] == "broken"
+    assert "does not start an engine" in answer["message"]
+    assert host.pids == ()
+
+
+def test_a_client_that_stops_reading_holds_up_nobody_and_loses_nothing(
+    host: EngineHost, new: New, visit: Any
+) -> None:
+    teacher = new()
+    teacher.ask(texts("a"))
+    stopped, _ = visit()
+    stopped.send(start_of(teacher))
+    assert stopped.receive(20)["op"] == "ready"
+    # More than both buffers of the socket hold.
+    long = "long " * 50_000
+    stopped.send(asking(*({**GENERATE, "index": n, "prompt": long} for n in range(40))))
+    started = time.monotonic()
+    assert teacher.ask(texts("b"))[0].text == "b!"
+    assert time.monotonic() - started < 10
+    # It goes on reading, and finds everything.
+    replies = [stopped.receive(20) for _ in range(40)]
+    assert [reply["index"] for reply in replies] == list(range(40))
+    assert all(reply["text"].startswith(long) for reply in replies)
+    stopped.send(asking(SCORE))
+    assert stopped.receive(20)["op"] == "reply"
+
+
+def test_a_start_that_takes_long_holds_up_no_run_whose_engine_is_there(
+    host: EngineHost, new: New, visit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "_WAIT_SECONDS", 0.02)
+    new().ask(texts("a"))
+    said: list[str] = []
+    late = new(max_model_len=512)
+    with host._starting:  # Some other engine is being started.
+        assert new().ask(texts("b"))[0].text == "b!"
+        channel, _ = visit()
+        channel.send(start_of(late))
+        assert channel.receive(20) == {"op": "waiting"}
+        thread = threading.Thread(target=lambda: said.append(late.ask(texts("c"))[0].text))
+        thread.start()
+        thread.join(0.2)
+        assert said == []
+    thread.join(20)
+    assert said == ["c!"], "a sign of life is no answer to the start"
+
+
+def test_a_host_without_room_for_a_connection_goes_on_listening(
+    host: EngineHost, new: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "_ACCEPT_AGAIN_SECONDS", 0.0)
+    listener, refusals = host._listener, [OSError(24, "Too many open files")]
+
+    class Full:
+        def accept(self) -> tuple[socket.socket, Any]:
+            if refusals:
+                raise refusals.pop()
+            return listener.accept()
+
+        def close(self) -> None:
+            listener.close()
+
+    host._listener = Full()  # type: ignore[assignment]
+    assert new().ask(texts("a"))[0].text == "a!"  # Accepted by the call that was waiting.
+    assert new().ask(texts("b"))[0].text == "b!"
+    assert not refusals
 
 
 def test_a_dead_engine_is_told_and_started_again(host: EngineHost, new: New) -> None:
@@ -202,19 +362,49 @@ def test_an_address_without_a_host_is_told(
         new().ask(texts("a"))
 
 
-def test_the_verb_tells_its_address_and_cleans_up() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_verb_tells_its_address_and_cleans_up(number: signal.Signals) -> None:
+    with _serving() as (serving, address):
+        serving.send_signal(number)
+        _, told = serving.communicate(timeout=20)
+    assert serving.returncode == 130
+    assert "the first run that needs an engine loads it" in told
+    assert not address.parent.exists()
+
+
+def test_what_a_killed_host_leaves_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with _serving() as (killed, left), _serving() as (_, alive):
+        killed.kill()
+        killed.communicate()
+        for address in (left, alive):
+            for file in address.parent.iterdir():
+                os.utime(file, (0, 0))
+        with _serving() as (_, new):
+            assert [left.exists(), alive.exists(), new.exists()] == [False, True, True]
+            assert not left.parent.exists()
+
+
+@contextlib.contextmanager
+def _serving() -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """`tutelage serve` with the address that it tells."""
     serving = subprocess.Popen(
         [sys.executable, "-m", "tutelage.cli", "serve"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert serving.stdout is not None
-    name, _, address = serving.stdout.readline().strip().removeprefix("export ").partition("=")
-    assert name == ADDRESS
-    assert Path(address).is_socket()
-    serving.send_signal(signal.SIGTERM)
-    _, told = serving.communicate(timeout=20)
-    assert serving.returncode == 130
-    assert "the first run that needs an engine loads it" in told
-    assert not Path(address).parent.exists()
+    with serving:
+        try:
+            assert serving.stdout is not None
+            line = serving.stdout.readline().strip().removeprefix("export ")
+            name, _, address = line.partition("=")
+            assert name == ADDRESS
+            assert Path(address).is_socket()
+            yield serving, Path(address)
+        finally:
+            if serving.poll() is None:
+                serving.terminate()
+                serving.communicate(timeout=20)

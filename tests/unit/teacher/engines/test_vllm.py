@@ -326,3 +326,18 @@ def test_the_fingerprint_is_the_models_content_and_not_its_place(model, tmp_path
     assert VllmTeacher(str(copy)).fingerprint == one
     assert VllmTeacher(str(copy), max_model_len=1024).fingerprint != one
     assert VllmTeacher(str(copy), dtype="bfloat16").fingerprint != one
+
+
+def test_temporary_files_of_the_engine_go_with_it_and_compiled_code_stays(
+    teacher, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    teacher.ask([text("1", "a")])
+    folder = Path(psutil.Process(teacher.pid).environ()["TMPDIR"])
+    assert folder.parent == tmp_path
+    (folder / "left by vLLM").write_text("x")
+    (compiled,) = folder.glob("torchinductor_*")
+    (compiled / "code").write_text("x")
+    teacher.close()
+    assert not folder.exists()
+    assert (tmp_path / compiled.name / "code").read_text() == "x"

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from tests.helpers.doubles import ScriptedTeacher, echo
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.base import GenerateRequest, Reply, Sampling, ScoreRequest
+from tutelage.teacher.wrappers import cache as cache_module
 from tutelage.teacher.wrappers.cache import CachedTeacher, request_key
+from tutelage.teacher.wrappers.cache_store import CacheStore
 
 _samplings = st.builds(
     Sampling,
@@ -198,15 +202,258 @@ def test_a_file_that_is_no_cache_is_named(tmp_path):
         CachedTeacher(ScriptedTeacher(), path)
 
 
-def test_a_reply_that_cannot_be_read_is_told_of(tmp_path):
+def sql(path: Path, *statements: str, **values: object) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        for statement in statements:
+            database.execute(statement, values)
+
+
+def numbered(count: int) -> list[GenerateRequest]:
+    return [generate(str(number), f"prompt {number}") for number in range(count)]
+
+
+_GOOD = '{"text":"x","logprobs":[],"prompt_tokens":1,"completion_tokens":1,"finish_reason":""}'
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("reply", "{"),
+        ("reply", _GOOD),
+        ("reply", b"\xff\xfe"),
+        ("reply", 5),
+        ("reply", "[" * 100_000),
+        ("checksum", b"12345678"),
+        ("checksum", b""),
+        ("checksum", "text"),
+    ],
+)
+def test_a_damaged_reply_is_asked_again_and_told(tmp_path, caplog, column, value):
     path = tmp_path / "c.sqlite"
-    cached = CachedTeacher(ScriptedTeacher(), path)
-    cached.ask([generate("a")])
-    with sqlite3.connect(path) as database:
-        database.execute("UPDATE replies SET reply = '{'")
-    database.close()
-    with pytest.raises(TeacherError, match="holds an unreadable reply"):
-        cached.ask([generate("a")])
+    batch = numbered(3)
+    with closing(CachedTeacher(ScriptedTeacher(), path)) as cached:
+        whole = cached.ask(batch)
+    key = bytes.fromhex(request_key("scripted:1", batch[1]))
+    sql(path, f"UPDATE answers SET {column} = :value WHERE key = :key", value=value, key=key)
+    inner = ScriptedTeacher()
+    with closing(CachedTeacher(inner, path)) as cached:
+        replies = cached.ask(batch)
+        assert [reply.text for reply in replies] == [reply.text for reply in whole]
+        assert [reply.cached for reply in replies] == [True, False, True]
+        assert inner.batches == [["1"]]
+        (told,) = caplog.messages
+        assert f"1 stored replies of the teacher's cache {path} are damaged (2 are whole)" in told
+        assert "They are asked again" in told
+        # The new reply takes the place of the damaged one.
+        assert all(reply.cached for reply in cached.ask(batch))
+    assert len(caplog.messages) == 1
+
+
+def test_a_reply_under_the_key_of_another_request_is_damaged(tmp_path):
+    path = tmp_path / "c.sqlite"
+    batch = numbered(2)
+    with closing(CachedTeacher(ScriptedTeacher(), path)) as cached:
+        cached.ask(batch)
+    keys = {
+        name: bytes.fromhex(request_key("scripted:1", request))
+        for name, request in zip(("one", "two"), batch, strict=True)
+    }
+    other = "(SELECT reply, checksum FROM answers WHERE key = :two)"
+    sql(path, f"UPDATE answers SET (reply, checksum) = {other} WHERE key = :one", **keys)
+    with closing(CachedTeacher(ScriptedTeacher(), path)) as cached:
+        assert [reply.text for reply in cached.ask(batch)] == ["prompt 0 #0", "prompt 1 #0"]
+
+
+def test_a_cache_that_is_mostly_damaged_is_an_error_with_an_example(tmp_path):
+    path = tmp_path / "c.sqlite"
+    with closing(CachedTeacher(ScriptedTeacher(), path)) as cached:
+        cached.ask(numbered(50))
+    sql(path, "UPDATE answers SET reply = replace(reply, 'prompt 1', 'prompt 2')")
+    sql(path, "UPDATE answers SET reply = replace(reply, 'prompt 3', 'prompt 4')")
+    sql(path, "UPDATE answers SET reply = replace(reply, 'prompt 4', 'prompt 5')")
+    inner = ScriptedTeacher()
+    with (
+        closing(CachedTeacher(inner, path)) as cached,
+        pytest.raises(
+            TeacherError, match=r"begins '{\"text\".*checksum differs.*Move the file away"
+        ),
+    ):
+        cached.ask(numbered(50))
+    assert not inner.asked
+    path.rename(tmp_path / "away.sqlite")
+    with closing(CachedTeacher(inner, path)) as cached:
+        assert len(cached.ask(numbered(50))) == 50
+
+
+def _damage(kind: str, data: bytearray, draw: random.Random) -> None:
+    """Damages the bytes of a file as failing disks, memory and copies do."""
+    place = draw.randrange(len(data))
+    length = draw.choice([1, 8, 100, 4096])
+    if kind == "flipped bits":
+        for _ in range(draw.choice([1, 1, 5, 40])):
+            data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    elif kind == "cut":
+        del data[draw.choice([place, place // 4096 * 4096]) :]
+    elif kind == "zeros":
+        data[place : place + length] = bytes(len(data[place : place + length]))
+    elif kind == "noise":
+        data[place : place + length] = draw.randbytes(len(data[place : place + length]))
+    else:
+        one, two = (4096 * draw.randrange(len(data) // 4096) for _ in range(2))
+        first, second = data[one : one + 4096], data[two : two + 4096]
+        data[one : one + 4096], data[two : two + 4096] = second, first
+
+
+@pytest.mark.parametrize("kind", ["flipped bits", "cut", "zeros", "noise", "swapped pages"])
+def test_a_damaged_file_never_gives_another_reply(tmp_path, kind):
+    batch = [*numbered(40), *(ScoreRequest(f"s{n}", f"q{n}", (1, 2)) for n in range(40))]
+    long = ScriptedTeacher(
+        lambda asked: (
+            echo(asked) if "s" in asked.id else f"{asked.prompt} " * (1 + int(asked.id) ** 2)
+        )
+    )
+    whole = tmp_path / "whole.sqlite"
+    with closing(CachedTeacher(long, whole)) as cached:
+        right = {reply.id: (reply.text, reply.logprobs) for reply in cached.ask(batch)}
+    content, draw, outcomes = whole.read_bytes(), random.Random(kind), set()
+    for number in range(25):
+        data = bytearray(content)
+        _damage(kind, data, draw)
+        path = tmp_path / f"{number}.sqlite"
+        path.write_bytes(data)
+        try:
+            with closing(CachedTeacher(ScriptedTeacher(lambda _: "asked again"), path)) as cached:
+                replies = cached.ask(batch)
+        except TeacherError as error:
+            outcomes.add("refused" if str(path) in str(error) else str(error))
+            continue
+        stored = [reply for reply in replies if reply.cached]
+        outcomes.add("asked again" if len(stored) < len(batch) else "alike")
+        assert {reply.id: (reply.text, reply.logprobs) for reply in stored} == {
+            reply.id: right[reply.id] for reply in stored
+        }
+    # Some of the damage must reach the replies.
+    assert {"refused", "asked again"} & outcomes
+    assert outcomes <= {"refused", "asked again", "alike"}
+
+
+_FORMAT_1 = (
+    "PRAGMA journal_mode=WAL",
+    "CREATE TABLE IF NOT EXISTS replies (key BLOB PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS claims "
+    "(key BLOB PRIMARY KEY, owner TEXT NOT NULL, renewed REAL NOT NULL) WITHOUT ROWID",
+    "PRAGMA user_version=1",
+)
+
+
+def format_1(path: Path, batch: list[GenerateRequest]) -> None:
+    """Makes a file as the first version of tutelage did, without checksums."""
+    sql(path, *_FORMAT_1)
+    for request in batch:
+        sql(
+            path,
+            "INSERT INTO replies VALUES (:key, :reply)",
+            key=bytes.fromhex(request_key("scripted:1", request)),
+            reply=json.dumps(
+                {
+                    "text": f"old {request.prompt} \ud83d",
+                    "logprobs": [],
+                    "prompt_tokens": 3,
+                    "completion_tokens": 4,
+                    "finish_reason": "stop",
+                }
+            ),
+        )
+
+
+def test_a_file_of_the_first_format_is_read_and_gone_on_with(tmp_path):
+    path = tmp_path / "c.sqlite"
+    format_1(path, numbered(3))
+    for _ in range(2):
+        inner = ScriptedTeacher()
+        with closing(CachedTeacher(inner, path)) as cached:
+            replies = cached.ask(numbered(5))
+            assert len(cached._store) == 5
+        assert [reply.text for reply in replies] == [
+            *(f"old prompt {n} \ud83d" for n in range(3)),
+            *(f"prompt {n} #0" for n in (3, 4)),
+        ]
+        assert all(reply.cached for reply in replies[:3])
+    assert not inner.asked
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+@pytest.mark.parametrize(
+    "reply", ["{", "[]", '{"text": 5}', _GOOD.replace("[]", "[NaN]"), "[" * 10**5]
+)
+def test_a_reply_without_a_checksum_must_at_least_be_one(tmp_path, caplog, reply):
+    path = tmp_path / "c.sqlite"
+    format_1(path, numbered(2))
+    key = bytes.fromhex(request_key("scripted:1", numbered(1)[0]))
+    sql(path, "UPDATE replies SET reply = :reply WHERE key = :key", reply=reply, key=key)
+    with closing(CachedTeacher(ScriptedTeacher(), path)) as cached:
+        assert [reply.cached for reply in cached.ask(numbered(2))] == [False, True]
+    assert "are damaged" in caplog.text
+
+
+def test_a_process_of_the_first_version_works_on_undisturbed(tmp_path):
+    path = tmp_path / "c.sqlite"
+    format_1(path, numbered(2))
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        assert old.execute("SELECT count(*) FROM replies").fetchone() == (2,)
+        with closing(CachedTeacher(ScriptedTeacher(), path)) as cached:
+            cached.ask(numbered(4))
+            key = bytes.fromhex(request_key("scripted:1", generate("x", "of the old one")))
+            old.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, _GOOD))
+            assert old.execute("SELECT count(*) FROM replies").fetchone() == (3,)
+            assert cached.ask([generate("x", "of the old one")])[0].text == "x"
+
+
+def test_many_processes_upgrade_a_file_at_once(tmp_path):
+    path = tmp_path / "c.sqlite"
+    format_1(path, numbered(3))
+    all_three = [_start(path, "old prompt 0") for _ in range(3)]
+    done = [process.communicate(timeout=60) for process in all_three]
+    assert [process.returncode for process in all_three] == [0, 0, 0], done
+    assert sum(int(out) for out, _ in done) == 57
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 77, -1])
+def test_a_database_that_is_no_cache_is_left_as_it_is(tmp_path, version):
+    path = tmp_path / "history.sqlite"
+    sql(path, "CREATE TABLE replies (id INTEGER, body TEXT)", f"PRAGMA user_version={version}")
+    before = path.read_bytes()
+    with pytest.raises(TeacherError, match=r"is an SQLite database, but no cache.*teacher\.cache"):
+        CachedTeacher(ScriptedTeacher(), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["history.sqlite"]
+
+
+def test_a_cache_of_a_later_version_is_refused(tmp_path):
+    path = tmp_path / "c.sqlite"
+    CachedTeacher(ScriptedTeacher(), path).close()
+    sql(path, "PRAGMA user_version=3")
+    with pytest.raises(TeacherError, match=r"has format 3, but .* reads formats up to 2"):
+        CachedTeacher(ScriptedTeacher(), path)
+
+
+def test_what_a_process_killed_while_making_the_file_left_is_completed(tmp_path):
+    path = tmp_path / "c.sqlite"
+    sql(path, *_FORMAT_1[:2])
+    with closing(CachedTeacher(ScriptedTeacher(), path)) as cached:
+        assert cached.ask([generate("a")])[0].text == "p #0"
+
+
+def test_the_files_are_as_private_as_the_user_has_it(tmp_path):
+    before = os.umask(0o077)
+    try:
+        with closing(CachedTeacher(ScriptedTeacher(), tmp_path / "new" / "c.sqlite")) as cached:
+            cached.ask([generate("a")])
+            modes = {one.stat().st_mode & 0o077 for one in tmp_path.rglob("*")}
+    finally:
+        os.umask(before)
+    assert modes == {0}
 
 
 def test_a_full_disk_says_which_file_and_loses_nothing(tmp_path):
@@ -241,13 +488,15 @@ from tutelage.teacher.base import GenerateRequest, Sampling
 inner = ScriptedTeacher(lambda request: (time.sleep(0.01), request.prompt)[1])
 cached = CachedTeacher(inner, Path(sys.argv[1]))
 replies = cached.ask([GenerateRequest(str(n), f"prompt {n}", Sampling()) for n in range(60)])
-assert [reply.text for reply in replies] == [f"prompt {n}" for n in range(60)]
+first = sys.argv[3:] or ["prompt 0"]
+assert replies[0].text.startswith(first[0]), replies[0]
+assert [reply.text for reply in replies[3:]] == [f"prompt {n}" for n in range(3, 60)]
 print(len(inner.asked))
 """
 
 
-def _start(path: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", _OTHER, str(path), str(Path(__file__).parents[4])]
+def _start(path: Path, *first: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _OTHER, str(path), str(Path(__file__).parents[4]), *first]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -282,19 +531,93 @@ def test_the_claims_of_a_killed_process_are_void(tmp_path):
     assert 0 < len(inner.asked) <= 57
 
 
-def test_a_stale_claim_of_another_machine_runs_out(tmp_path):
+_CLAIMS_AND_ENDS = """
+import os, sys
+from pathlib import Path
+from tutelage.teacher.wrappers.cache_store import CacheStore
+store = CacheStore(Path(sys.argv[1]))
+assert len(store.claim([bytes.fromhex(key) for key in sys.argv[2:]])) == len(sys.argv) - 2
+os._exit(0)
+"""
+
+
+def test_the_claims_of_a_zombie_are_void(tmp_path):
     path = tmp_path / "c.sqlite"
-    cached = CachedTeacher(ScriptedTeacher(), path, claim_seconds=0.3)
-    key = bytes.fromhex(request_key("scripted:1", generate("a")))
-    with sqlite3.connect(path) as database:
-        database.execute(
-            "INSERT INTO claims VALUES (?, ?, ?)",
-            (key, f"elsewhere:{os.getpid()}:1.00", time.time()),
+    keys = [request_key("scripted:1", request) for request in numbered(3)]
+    ended = subprocess.Popen([sys.executable, "-c", _CLAIMS_AND_ENDS, str(path), *keys])
+    # Waits for its end without asking for its exit code, as in a container without init.
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        started = time.monotonic()
+        with closing(CachedTeacher(ScriptedTeacher(), path, claim_seconds=20)) as cached:
+            assert len(cached.ask(numbered(3))) == 3
+        assert time.monotonic() - started < 2
+    finally:
+        assert ended.wait() == 0
+
+
+_ELSEWHERE = f"elsewhere:{os.getpid()}:1.00"
+
+
+@pytest.mark.parametrize(
+    ("owner", "age"),
+    [
+        (b"\xff\xfe", 0),
+        ("", 0),
+        ("no process", 0),
+        (5, 0),
+        (f"{os.uname().nodename}:{os.getpid()}:1.00", 0),
+        (f"{os.uname().nodename}:{10**30}:1.00", 0),
+        (f"{os.uname().nodename}:-4:1.00", 0),
+        ("elsewhere:x:1.00", 0),
+        (_ELSEWHERE, 21),
+        (_ELSEWHERE, -(10**9)),
+        (_ELSEWHERE, "text"),
+    ],
+)
+def test_a_claim_that_nobody_can_hold_is_void(tmp_path, owner, age):
+    path = tmp_path / "c.sqlite"
+    with closing(CachedTeacher(ScriptedTeacher(), path, claim_seconds=20)) as cached:
+        key = bytes.fromhex(request_key("scripted:1", generate("a")))
+        renewed = age if isinstance(age, str) else time.time() - age
+        sql(path, "INSERT INTO claims VALUES (:k, :o, :r)", k=key, o=owner, r=renewed)
+        started = time.monotonic()
+        assert cached.ask([generate("a")])[0].text == "p #0"
+        assert time.monotonic() - started < 2
+
+
+def test_a_stale_claim_of_another_machine_runs_out_and_is_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(cache_module, "_FIRST_TOLD_SECONDS", 0.0)
+    path = tmp_path / "c.sqlite"
+    with closing(CachedTeacher(ScriptedTeacher(), path, claim_seconds=0.3)) as cached:
+        key = bytes.fromhex(request_key("scripted:1", generate("a")))
+        sql(path, "INSERT INTO claims VALUES (:k, :o, :r)", k=key, o=_ELSEWHERE, r=time.time())
+        started = time.monotonic()
+        assert cached.ask([generate("a")])[0].text == "p #0"
+        assert time.monotonic() - started >= 0.2
+    (told,) = caplog.messages
+    assert f"waiting for process {os.getpid()} on elsewhere, which is asking 1 of the same" in told
+
+
+def test_a_wait_for_a_living_process_is_told_with_its_number(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(cache_module, "_FIRST_TOLD_SECONDS", 0.0)
+    path = tmp_path / "c.sqlite"
+    keys = [bytes.fromhex(request_key("scripted:1", request)) for request in numbered(2)]
+    with (
+        closing(CacheStore(path)) as other,
+        closing(CachedTeacher(ScriptedTeacher(), path)) as cached,
+    ):
+        other.claim(keys)
+        # The other one answers while this one waits.
+        monkeypatch.setattr(
+            cache_module.time,
+            "sleep",
+            lambda _: [other.put(key, Reply("", text="of the other")) for key in keys],
         )
-    database.close()
-    started = time.monotonic()
-    assert cached.ask([generate("a")])[0].text == "p #0"
-    assert time.monotonic() - started >= 0.2
+        assert [reply.text for reply in cached.ask(numbered(2))] == ["of the other"] * 2
+    (told,) = caplog.messages
+    assert f"waiting for process {os.getpid()}, which is asking 2 of the same requests" in told
+    assert "at most 600 s after its last reply" in told
 
 
 def test_ten_thousand_cached_requests_take_no_time(tmp_path):

@@ -1,0 +1,358 @@
+"""Files with one row per line and a separator between fields: csv and tsv.
+
+A csv file has quoting; a tsv file has it only if its quotes can be nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tutelage.errors import DataError
+
+_USUAL = {"csv": ",", "tsv": "\t"}
+_OTHERS = {"csv": ";\t|", "tsv": ",;|"}
+"""Separators to look for when the header has a single column."""
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+_FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^"\t\r\n]*))(\t|\r\n|\r|\n|\Z)')
+"""One field of a tsv file with quoting, and what ends it."""
+
+_LOST = 0.25
+"""Share of the rows swallowed by quoted fields above which a file is refused."""
+_ALIKE = 0.8
+"""Share of the lines of a quoted field that must look like rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The fields of a row.
+
+    Attributes:
+        line: Number of its first line.
+        values: Its fields.
+        lines: Its lines, if it has several.
+    """
+
+    line: int
+    values: list[str]
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Separated:
+    """The contents of a csv or tsv file.
+
+    Attributes:
+        header: Names of the columns.
+        rows: Line number and fields of each row.
+        warnings: What a user should be told about them.
+    """
+
+    header: list[str]
+    rows: list[tuple[int, list[str]]]
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_separated(where: str, text: str, format: str) -> Separated:
+    """Read a csv or tsv file, whose first line names the columns.
+
+    A separator other than the usual one is taken if it is the only one under which all rows have
+    the columns of the header.
+
+    Args:
+        where: Name of the file, for messages.
+        text: Its contents.
+        format: "csv" or "tsv".
+
+    Raises:
+        DataError: If quotes are not closed, a row has more or fewer fields than the header, a
+            column name is repeated, or quoted fields have swallowed many rows.
+    """
+    warnings: list[str] = []
+    quoted = format == "csv"
+    first, separator, text = _declared(text, _USUAL[format])
+    header = _header(where, text, separator, first, quoted)
+    if len(header) == 1 and any(other in header[0] for other in _OTHERS[format]):
+        separator, said = _other_separator(where, text, header[0], format, first)
+        quoted = True
+        warnings += said
+    elif format == "tsv":
+        quoted, said = _quoting_of_tsv(where, text)
+        warnings += said
+    with _long_fields():
+        rows = list(_rows(where, text, separator, first, quoted))
+    header = [name.strip().lstrip("\ufeff") for name in rows[0].values]
+    _check_names(where, first, header)
+    for row in rows[1:]:
+        if len(row.values) != len(header):
+            raise DataError(_uneven(f"{where}:{row.line}", row.values, header, format, quoted))
+    warnings += _swallowed(where, rows[1:], len(header), separator)
+    return Separated(header, [(row.line, row.values) for row in rows[1:]], warnings)
+
+
+def _declared(text: str, usual: str) -> tuple[int, str, str]:
+    """Take away Excel's first line "sep=;".
+
+    Returns:
+        The number of the first line left, the separator, and the text left.
+    """
+    declared = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)
+    return (2, declared[1], text[declared.end() :]) if declared else (1, usual, text)
+
+
+def _rows(where: str, text: str, separator: str, first: int, quoted: bool) -> Iterator[_Row]:
+    """Read all rows, the header included; empty lines are skipped."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(
+        lines(),
+        delimiter=separator,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    begin = first
+    try:
+        for values in reader:
+            if values:
+                yield _Row(begin, values, tuple(taken) if len(taken) > 1 else ())
+            begin += len(taken)
+            taken.clear()
+    except csv.Error as error:
+        opening = begin + _last_opening(taken, separator)
+        last = begin + len(taken) - 1
+        raise DataError(
+            f"{where}:{opening}: not a valid csv file: the quote that begins a field in this line "
+            f"is not closed as it should ({error} in line {last}). Remove the quote, or close the "
+            'field and double the quotes inside it (""); or write jsonl.'
+        ) from None
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Allow fields of any length; the limit belongs to the whole process, so it is put back."""
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _last_opening(lines: Sequence[str], separator: str) -> int:
+    """Return the index of the line in which the last quoted field begins.
+
+    Reading ends where the field is closed by a quote that nothing may follow.
+    """
+    opened, inside, at_start, closed = 0, False, True, False
+    for index, line in enumerate(lines):
+        for char in line:
+            if closed and char == '"':
+                inside, closed = True, False  # a doubled quote, inside after all
+            elif inside:
+                inside, closed = char != '"', char == '"'
+            elif closed and char not in f"{separator}\r\n":
+                return opened
+            elif at_start and char == '"':
+                opened, inside, at_start = index, True, False
+            else:
+                closed, at_start = False, char in f"{separator}\r\n"
+    return opened
+
+
+def _header(where: str, text: str, separator: str, first: int, quoted: bool) -> list[str]:
+    with _long_fields():
+        for row in _rows(where, text, separator, first, quoted):
+            return row.values
+    raise DataError(f"{where} has no rows. Add rows to it, or remove it from the folder.")
+
+
+def _other_separator(
+    where: str, text: str, header: str, format: str, first: int
+) -> tuple[str, list[str]]:
+    """Return the only separator that gives rows like the header, and a remark about it."""
+    possible = [other for other in _OTHERS[format] if other in header]
+    fitting = [other for other in possible if _fits(where, text, other, first)]
+    if len(fitting) != 1:
+        shown = " or ".join(_NAMES[other] for other in possible)
+        raise DataError(
+            f"{where}:{first}: the header is the single column '{header[:60]}'. It may be meant "
+            f"to be separated by {shown}, but then rows differ in their number of fields. "
+            f"Separate the fields by {_NAMES[_USUAL[format]]}, or write jsonl."
+        )
+    return fitting[0], [
+        f"{where} was read with {_NAMES[fitting[0]]} between its fields, not "
+        f"{_NAMES[_USUAL[format]]}: all rows fit the header only so."
+    ]
+
+
+def _fits(where: str, text: str, separator: str, first: int) -> bool:
+    try:
+        with _long_fields():
+            widths = {len(row.values) for row in _rows(where, text, separator, first, True)}
+    except DataError:
+        return False
+    return len(widths) == 1 and widths != {1}
+
+
+def _check_names(where: str, line: int, header: Sequence[str]) -> None:
+    # Spreadsheets write columns without a name; nothing can refer to those.
+    repeated = [name for name, count in Counter(filter(None, header)).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{where}:{line}: the header has the column '{repeated[0]}' more than once "
+            f"({', '.join(header)}). Rename or remove all but one."
+        )
+
+
+def _uneven(
+    location: str, values: Sequence[str], header: Sequence[str], format: str, quoted: bool
+) -> str:
+    given = "1 field" if len(values) == 1 else f"{len(values)} fields"
+    advice = (
+        "Quote fields that contain separators."
+        if format == "csv"
+        else "If a text contains tabs or line breaks, write csv or jsonl."
+        if quoted
+        else "Texts in a tsv file cannot contain tabs or line breaks; write csv or jsonl."
+    )
+    return f"{location}: {given}, but the header has {len(header)} ({', '.join(header)}). {advice}"
+
+
+def _quoting_of_tsv(where: str, text: str) -> tuple[bool, list[str]]:
+    """Decide whether the quotes of a tsv file are those of csv, as pandas and Excel write them.
+
+    They are if all fields with a quote begin and end with one and double those inside, and either
+    the file makes no table otherwise, or the quotes were needed: by quotes inside a field, by
+    commas (Excel), or because a whole column is quoted.
+
+    Returns:
+        The decision, and a remark about it.
+    """
+    if '"' not in text:
+        return False, []
+    rows = _fields_of_tsv(text)
+    if rows is None or len({len(row) for row in rows}) > 1:
+        return False, []
+    width = len(rows[0])
+    lines = [line for line in io.StringIO(text, newline=None) if line.rstrip("\n")]
+    plain_table = all(line.count("\t") == width - 1 for line in lines)
+    broken = any(re.search(r"[\t\r\n]", content) for row in rows for content, _ in row)
+    if plain_table and broken:
+        # Each line is a row by itself; probably a stray quote has met another one.
+        return False, [
+            f"{where}: fields that begin with a quote were read with it, since quotes as in csv "
+            "would enclose tabs or line breaks. If they do, write csv or jsonl."
+        ]
+    if not plain_table or _quotes_were_needed(rows, width):
+        return True, [f"{where}: the quotes around its fields were read as those of csv."]
+    marked = [content for row in rows for content, quoted in row if quoted]
+    return False, [
+        f"{where}: {len(marked)} fields begin and end with a quote, which was kept as a part of "
+        f'them ("{marked[0][:40]}"). If the quotes only enclose the fields, write csv or jsonl.'
+    ]
+
+
+def _quotes_were_needed(rows: Sequence[Sequence[tuple[str, bool]]], width: int) -> bool:
+    fields = [one for row in rows for one in row]
+    if any(quoted and '""' in content for content, quoted in fields):
+        return True
+    if len(rows) > 2 and any(all(row[column][1] for row in rows[1:]) for column in range(width)):
+        return True
+    # Excel quotes fields with a comma, and no others without need.
+    return all(quoted == ("," in content) for content, quoted in fields)
+
+
+def _fields_of_tsv(text: str) -> list[list[tuple[str, bool]]] | None:
+    """Split a tsv file with quoting into rows of fields, each with whether it is quoted.
+
+    Returns:
+        None if a field contains a quote without being quoted.
+    """
+    rows: list[list[tuple[str, bool]]] = []
+    row: list[tuple[str, bool]] = []
+    position = 0
+    while position < len(text):
+        if (found := _FIELD.match(text, position)) is None:
+            return None
+        row.append((found[2] if found[1] is None else found[1], found[1] is not None))
+        if found[3] != "\t":
+            if row != [("", False)]:
+                rows.append(row)
+            row = []
+        position = found.end()
+    if row:
+        rows.append([*row, ("", False)])  # the file ends with a tab
+    return rows
+
+
+def _swallowed(where: str, rows: Sequence[_Row], width: int, separator: str) -> list[str]:
+    """Look for rows that a pair of stray quotes has made a part of one field.
+
+    Such a field has several lines, each of which would be a row by itself: it has the right number
+    of fields, one of them with a value that the column has elsewhere.
+    """
+    several = [row for row in rows if row.lines]
+    if width < 2 or not several:
+        return []
+    known = [_Known(row.values[column] for row in rows if not row.lines) for column in range(width)]
+    found = [row for row in several if _looks_like_rows(row, known, separator)]
+    if not found:
+        return []
+    lost = sum(len(row.lines) - 1 for row in found)
+    said = (
+        f"{where}:{found[0].line}: a quoted field spans {len(found[0].lines)} lines, each of which "
+        f"would be a row by itself ({found[0].lines[0].rstrip()[:60]!r} …)"
+    )
+    if len(found) > 1:
+        said += f"; {len(found)} fields are like this"
+    advice = "If a stray quote swallowed these rows, quote all texts, or write jsonl."
+    if lost > _LOST * (len(rows) + lost):
+        raise DataError(f"{said}, and {lost} of {len(rows) + lost} rows would be lost. {advice}")
+    return [f"{said}. {advice}"]
+
+
+class _Known:
+    """The values of a column in rows of one line."""
+
+    def __init__(self, values: Iterator[str]) -> None:
+        self._values = {value.strip() for value in values} - {""}
+        self._numeric = bool(self._values) and all(map(_is_number, self._values))
+
+    def has(self, value: str) -> bool:
+        """Whether the value occurs in it, or the column has only numbers and this is one."""
+        value = value.strip().strip('"').strip()
+        return value in self._values or (self._numeric and _is_number(value))
+
+
+def _is_number(value: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d+)?", value) is not None
+
+
+def _looks_like_rows(row: _Row, known: Sequence[_Known], separator: str) -> bool:
+    width = len(known)
+    column = next(
+        (index for index, value in enumerate(row.values) if "\n" in value or "\r" in value), 0
+    )
+    alike = 0
+    for index, line in enumerate(row.lines):
+        parts = line.rstrip("\r\n").split(separator)
+        # The first line has real fields before the quoted one, and the last line after it.
+        tested = range(
+            column + 1 if index == 0 else 0, column if index == len(row.lines) - 1 else width
+        )
+        if len(parts) == width and (
+            not tested or any(known[at].has(parts[at]) for at in tested if at != column)
+        ):
+            alike += 1
+    return alike >= _ALIKE * len(row.lines)

@@ -1,0 +1,156 @@
+"""Files of texts to label, without targets, for ``tutelage predict``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tutelage.data.encodings import Encoding
+from tutelage.data.files import format_of, is_txt
+from tutelage.data.readers import Reading, read_records
+from tutelage.errors import DataError, did_you_mean
+from tutelage.tasks.markings import checked_word
+from tutelage.tasks.rows import Columns, kind_of
+
+_OWN_KEYS = ("row", "text", "label", "confidence", "probabilities", "entities")
+"""Keys of the output that are not columns of the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of texts, and how to read it.
+
+    Attributes:
+        file: The file, in any format that training reads, or .txt with a text per line.
+        text_column: Column of the texts.
+        words_column: For entities, a column of lists of words, read in rows without a text; in
+            column files (CoNLL) the number of the column, if it is not the first.
+        encoding: Encoding of a text file.
+        keep: Columns to copy to the output; an empty sequence for all of them, None for none.
+    """
+
+    file: Path
+    text_column: str = "text"
+    words_column: str = "tokens"
+    encoding: str = "utf-8"
+    keep: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A text to label.
+
+    Attributes:
+        text: The text.
+        copied: What comes before the prediction in its record: the row's number, kept columns.
+    """
+
+    text: str
+    copied: dict[str, Any] = field(default_factory=dict)
+
+
+def read_rows(source: Source, *, tagger: bool) -> tuple[list[Row], list[str]]:
+    """Read the texts of a file, one per row and in order.
+
+    Args:
+        source: The file, and how to read it.
+        tagger: Whether the texts are for a student that finds entities: lists of words are then
+            read as well.
+
+    Returns:
+        The rows, and what a user should be told about the file.
+
+    Raises:
+        DataError: If the file cannot be read, has no rows, lacks a column, or a text is no string.
+    """
+    if not tagger and format_of(source.file) == "conll" and not is_txt(source.file):
+        raise DataError(
+            f"{source.file} has a word per line, but the student labels whole texts. "
+            "Give a file with a text per line (.txt) or per row."
+        )
+    number = int(source.words_column) if source.words_column.lstrip("-").isdigit() else 0
+    found = read_records(
+        source.file,
+        Reading(
+            Columns(text=source.text_column, words=source.words_column, word_number=number),
+            Encoding(source.encoding, "--encoding "),
+            txt="either" if tagger else "texts",
+            tags="ignored",
+            word_setting="--words-column ",
+        ),
+    )
+    located = list(found.rows)
+    if not located:
+        raise DataError(f"{source.file} has no rows. Add rows to it, or give another file.")
+    kept = _kept_columns(source, [record for _, record in located])
+    rows = [
+        Row(
+            _text_of(location, record, source, tagger=tagger),
+            {
+                "row": number,
+                **{key: _as_json(record.get(column)) for column, key in kept.items()},
+            },
+        )
+        for number, (location, record) in enumerate(located, start=1)
+    ]
+    return rows, list(found.warnings)
+
+
+def _text_of(location: str, record: dict[str, Any], source: Source, *, tagger: bool) -> str:
+    value = record.get(source.text_column)
+    if tagger and value is None and source.words_column in record:
+        words = record[source.words_column]
+        if words is not None and not isinstance(words, list):
+            raise DataError(
+                f"{location}: '{source.words_column}' is {kind_of(words)} ({repr(words)[:60]}), "
+                "not a list of words. Choose another --words-column, or correct the row."
+            )
+        return " ".join(checked_word(location, word) for word in words or ())
+    if source.text_column not in record:
+        words = " or --words-column" if tagger else ""
+        raise DataError(
+            f"{location}: {did_you_mean('column', source.text_column, map(str, record))} "
+            f"Set it with --text-column{words}."
+        )
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DataError(
+            f"{location}: the text is {kind_of(value)} ({repr(value)[:60]}), not a string. "
+            "Choose another --text-column, or correct the row."
+        )
+    return value
+
+
+def _kept_columns(source: Source, records: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return the key in the output of each column to keep."""
+    if source.keep is None:
+        return {}
+    present = list(dict.fromkeys(column for record in records for column in record))
+    for column in source.keep:
+        if column not in present:
+            raise DataError(f"--keep: {did_you_mean('column', column, present)}")
+    keys: dict[str, str] = {}
+    for column in source.keep or present:
+        # The text is in the output anyway.
+        if column == source.text_column:
+            continue
+        key = column
+        while key in _OWN_KEYS or key in keys.values():
+            key = f"input_{key}"
+        keys[column] = key
+    return keys
+
+
+def _as_json(value: Any) -> Any:
+    """Return a cell as JSON can hold it: dates and the like as text, NaN as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)

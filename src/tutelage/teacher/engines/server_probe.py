@@ -1,0 +1,235 @@
+"""Finds out what a server is and can do, with a few short requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tutelage.errors import TeacherError
+from tutelage.teacher import structured
+from tutelage.teacher.engines.server_client import Lasting, NotFoundError, Refused, ServerClient
+from tutelage.teacher.engines.server_replies import (
+    Completion,
+    TopToken,
+    read_completion,
+    top_tokens,
+)
+from tutelage.teacher.engines.server_requests import COMPLETIONS, EXACT, TOPS, Way, completion_body
+
+PROBE = "Question: is snow cold?\nAnswer (yes or no):"
+_TOKENS = (10, 20)
+"""Ids that every vocabulary has."""
+_CANARY = (
+    '{"type":"object","properties":{"bird":{"enum":["canary"]}},"required":["bird"],'
+    '"additionalProperties":false}'
+)
+"""A schema that no free reply fits, to find servers that ignore schemas."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """Requests that the survey of a server made.
+
+    Attributes:
+        requests: Their number.
+        tokens: Their prompt and completion tokens, as far as the server says.
+    """
+
+    requests: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a server is, and how it scores.
+
+    Attributes:
+        name: What the server calls its model, where that is not the configured name.
+        reply_model: The field ``model`` of its replies; "" if there is none.
+        way: The way to score; None if there is none.
+        no_way: Why there is none.
+        usage: Whether replies have token counts.
+    """
+
+    name: str
+    reply_model: str
+    way: Way | None
+    no_way: str
+    usage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prober:
+    """Sends short requests to a server.
+
+    Attributes:
+        client: The client of the server.
+        model: Name of the model on the server.
+        retries: Further attempts of each request; None for those of the connection.
+        spent: Counts the requests.
+    """
+
+    client: ServerClient
+    model: str
+    retries: int | None = None
+    spent: Spent = field(default_factory=Spent)
+
+    async def survey(self, scoring: str) -> Survey:
+        """Asks for one token, then for its probabilities in ever simpler ways.
+
+        Args:
+            scoring: "auto", "exact" or "top".
+
+        Raises:
+            Lasting: The server does not answer.
+            TeacherError: The server refused the key, or has no completions of this model.
+        """
+        reply_model, usage = "", False
+        try:
+            plain = await self.complete({})
+            reply_model, usage = plain.model, plain.prompt_tokens is not None
+        except NotFoundError as error:
+            raise await self._not_there(error) from error
+        except (Refused, ValueError):
+            pass  # Whatever is wrong with this request need not be wrong with others.
+        listed = await self.listed()
+        name = self.client.clean(" / ".join(_other_names(self.model, reply_model, listed)))
+        # What was asked for is not tested: a server without it is an error of the first score.
+        if scoring == "exact":
+            return Survey(name, reply_model, EXACT, "", usage)
+        way, no_way = await self.scoring(scoring == "auto")
+        return Survey(name, reply_model, way, no_way, usage)
+
+    async def complete(self, fields: dict[str, Any], max_tokens: int = 1) -> Completion:
+        """Asks to continue a short prompt.
+
+        Raises:
+            Refused: The server refused the request.
+            Lasting: Every attempt failed.
+            ValueError: The reply is no completion.
+            TeacherError: The server refused the key, or has no completions of this model.
+        """
+        body = completion_body(self.model, PROBE, max_tokens, 0.0) | fields
+        self.spent.requests += 1
+        reply = read_completion(await self.client.post(COMPLETIONS, body, retries=self.retries))
+        self.spent.tokens += (reply.prompt_tokens or 0) + (reply.completion_tokens or 0)
+        return reply
+
+    async def scoring(self, try_exact: bool) -> tuple[Way | None, str]:
+        """Finds the best way to score.
+
+        Only a refusal, or a reply without probabilities, leads to the next way: a busy server is no
+        reason for worse scores.
+
+        Returns:
+            The way, or None with the reason.
+
+        Raises:
+            Lasting: The server does not answer.
+        """
+        reason = ""
+        for way in (EXACT, *TOPS) if try_exact else TOPS:
+            try:
+                reply = await self.complete(way.fields(_TOKENS))
+                tokens = top_tokens(reply.logprobs)
+                if not way.exact or has_all(tokens, _TOKENS):
+                    return way, ""
+            except (Refused, NotFoundError) as error:
+                said = error.said if isinstance(error, NotFoundError) else str(error)
+                reason = f"it refuses log-probabilities: {said}"
+            except ValueError as error:
+                reason = f"its reply is not usable: {self.client.clean(str(error))}"
+        return None, reason
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """Returns the entries of ``/v1/models``; none if the server has no such list."""
+        try:
+            answer = await self.client.get("/v1/models")
+        except (Refused, Lasting, ValueError, TeacherError):
+            return []
+        entries = answer.get("data") if isinstance(answer, dict) else answer
+        entries = entries if isinstance(entries, list) else []
+        return [entry for entry in entries if isinstance(entry, dict) and _text(entry, "id")]
+
+    async def has_chat(self) -> bool:
+        """Returns whether the server answers chat messages."""
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": "Say yes."}],
+            "max_tokens": 1,
+        }
+        self.spent.requests += 1
+        try:
+            await self.client.post("/v1/chat/completions", body, retries=0)
+        except (Lasting, ValueError, TeacherError):
+            return False
+        except Refused:
+            pass  # It knows the address.
+        return True
+
+    async def ignores_schemas(self) -> str:
+        """Returns why the server does not enforce JSON schemas; "" if it does.
+
+        Raises:
+            Lasting: The server does not answer.
+        """
+        try:
+            reply = await self.complete(structured.server_fields(_CANARY), 48)
+            structured.validate(reply.text, _CANARY)
+        except (Refused, ValueError) as error:
+            return self.client.clean(str(error))
+        return ""
+
+    async def seconds(self) -> float:
+        """Returns the duration of one request for 8 tokens.
+
+        Raises:
+            Lasting: The server does not answer.
+        """
+        began = time.perf_counter()
+        await self.complete({}, 8)
+        return time.perf_counter() - began
+
+    async def _not_there(self, error: NotFoundError) -> TeacherError:
+        """Returns what to do about a model or an address that is not there."""
+        server = self.client.root
+        names = [str(entry["id"]) for entry in await self.listed()]
+        if names and self.model not in names:
+            shown = self.client.clean(", ".join(names[:10]))
+            return TeacherError(
+                f"the server at {server} has no model {self.model!r} ({error.said}). Set "
+                f"teacher.model to one that it has: {shown}."
+            )
+        if await self.has_chat():
+            return TeacherError(
+                f"the server at {server} offers chat only: it has /v1/chat/completions and no "
+                f"{COMPLETIONS} ({error.said}). A teacher needs plain completions with "
+                "log-probabilities: use a server that has them, such as `vllm serve`, or run the "
+                "model with teacher=vllm."
+            )
+        return error
+
+
+def has_all(tokens: Sequence[TopToken], choices: Sequence[int]) -> bool:
+    """Returns whether a list has the id of every choice."""
+    return {*choices} <= {token.id for token in tokens}
+
+
+def _other_names(model: str, reply_model: str, listed: list[dict[str, Any]]) -> list[str]:
+    """What tells the served model from another one under the same name."""
+    own = [entry for entry in listed if entry["id"] == model]
+    entry = own[0] if own else listed[0] if len(listed) == 1 else {}
+    names = [reply_model, _text(entry, "id"), _text(entry, "root")]
+    meta = entry.get("meta")
+    # llama.cpp calls every model as it was asked for.
+    for count in ("n_params", "size"):
+        value = meta.get(count) if isinstance(meta, dict) else None
+        names += [f"{count} {value}"] if type(value) is int else []
+    return list(dict.fromkeys(name for name in names if name and name != model))
+
+
+def _text(entry: dict[str, Any], name: str) -> str:
+    value = entry.get(name)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,122 @@
+"""Bodies of requests to an OpenAI-compatible server, in forms that strict servers accept, too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tutelage.teacher import structured
+from tutelage.teacher.base import GenerateRequest
+
+COMPLETIONS = "/v1/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to ask for the probabilities of choices.
+
+    Attributes:
+        exact: Whether the server gives the log-probability of every choice (vLLM's
+            ``logprob_token_ids``).
+        top: Otherwise, the number of most likely tokens that it gives.
+        ids: Whether to ask for ids in place of the tokens' names (vLLM's
+            ``return_tokens_as_token_ids``).
+    """
+
+    exact: bool
+    top: int
+    ids: bool
+
+    def fields(self, choices: Sequence[int]) -> dict[str, Any]:
+        """Returns the fields of the request body."""
+        fields: dict[str, Any] = {"logprobs": 1 if self.exact else self.top}
+        if self.ids:
+            # Several tokens can have the same text, so vLLM names them "token_id:7".
+            fields["return_tokens_as_token_ids"] = True
+        if self.exact:
+            fields["logprob_token_ids"] = list(choices)
+        return fields
+
+    def __str__(self) -> str:
+        """Names the way as in a fingerprint: "exact" or "top-20"."""
+        return "exact" if self.exact else f"top-{self.top}"
+
+
+EXACT = Way(True, 0, True)
+TOPS = (
+    Way(False, 20, True),
+    Way(False, 5, True),
+    Way(False, 20, False),
+    Way(False, 10, False),
+    Way(False, 5, False),
+    Way(False, 2, False),
+)
+"""Ways to try in turn: vLLM's limit is 20, OpenAI's is 5, and many servers know no other fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form of requests for a text; servers refuse what they do not know.
+
+    Attributes:
+        seed_bits: Bits of a seed; 0 to send none.
+        top_k: Whether to send ``top_k``, which is no part of OpenAI's own interface.
+    """
+
+    seed_bits: int = 63
+    top_k: bool = True
+
+    def body(self, model: str, request: GenerateRequest) -> dict[str, Any]:
+        """Returns the request body."""
+        sampling = request.sampling
+        body = completion_body(model, request.prompt, sampling.max_tokens, sampling.temperature)
+        body["top_p"] = sampling.top_p
+        if self.seed_bits:
+            body["seed"] = request.seed & (2**self.seed_bits - 1)
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if self.top_k and sampling.top_k > 0:
+            body["top_k"] = sampling.top_k
+        if request.json_schema:
+            body |= structured.server_fields(request.json_schema)
+        return body
+
+    def simpler(self, refusal: str, request: GenerateRequest) -> Form | None:
+        """Returns the form without what a server refused; None if its message names no such part.
+
+        Args:
+            refusal: The server's message.
+            request: The refused request.
+        """
+        # A message may quote the prompt, so a simpler form only counts once it is accepted.
+        if self.seed_bits and re.search(r"\bseed\b", refusal, re.IGNORECASE):
+            return replace(self, seed_bits=31 if self.seed_bits > 31 else 0)
+        if self.top_k and request.sampling.top_k > 0 and "top_k" in refusal:
+            return replace(self, top_k=False)
+        return None
+
+    @property
+    def note(self) -> str:
+        """What a reader of the results should know; "" for nothing."""
+        left_out = [
+            *(["seed"] if not self.seed_bits else []),
+            *(["top_k"] if not self.top_k else []),
+        ]
+        return (
+            f"the server refuses {' and '.join(left_out)}, so requests are sent without: its texts "
+            "follow other rules than the settings say, and differ from run to run"
+            if left_out
+            else ""
+        )
+
+
+def completion_body(model: str, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:
+    """Returns the fields that every request has."""
+    return {
+        "model": model,
+        "prompt": prompt,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+    }
