@@ -15,11 +15,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tutelage.docstrings import live_without_docstrings
 from tutelage.threads import wait_passively
 from tutelage.version import __version__
 
-# Before torch is imported, by whatever part of the package.
+# Before torch and transformers are imported, by whatever part of the package.
 wait_passively()
+live_without_docstrings()
 
 if TYPE_CHECKING:
     from tutelage.api import Result as Result

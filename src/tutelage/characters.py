@@ -19,6 +19,11 @@ REPLACEMENT = "\ufffd"
 # white space (tab, line ends, form feed) stay.
 _UNUSABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
+# Invisible characters that Unicode does not count as format characters.
+_FILLER = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+
 
 def usable(text: str) -> str:
     """Replace lone surrogates and control characters by U+FFFD; the length stays the same.
@@ -33,15 +38,22 @@ def unusable_count(text: str) -> int:
     return len(_UNUSABLE.findall(text))
 
 
+def visible(name: str) -> str:
+    """Remove invisible characters: format characters, variation selectors and fillers."""
+    return "".join(
+        char for char in name if unicodedata.category(char) != "Cf" and not _FILLER.match(char)
+    )
+
+
 def look_alike_key(name: str) -> str:
     """Return the form under which two names look the same to a reader.
 
-    NFKC, casefolded, without invisible (format) characters, and with single spaces.
+    NFKC, casefolded, without invisible characters, and with single spaces.
     """
     folded = name
     # Casefolding can undo NFKC and vice versa, and a removed character can let two others join;
     # four rounds reach the fixed point.
     for _ in range(4):
         folded = unicodedata.normalize("NFKC", folded).casefold()
-        folded = "".join(char for char in folded if unicodedata.category(char) != "Cf")
+        folded = visible(folded)
     return " ".join(folded.split())

@@ -148,6 +148,8 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         if not direct:
             path.replace(target)
     except OSError as error:
+        if error.filename not in (None, str(path)):
+            raise  # another file: one of the student's
         raise _not_written(output, error) from None
     finally:
         if not direct:

@@ -89,6 +89,14 @@ class _OnePhase(NoProgress):
         """Passes a reply on."""
         self._reporter.reply(reply)
 
+    def notice(self, message: str) -> None:
+        """Passes a fact on."""
+        self._reporter.notice(message)
+
+    def warn(self, message: str) -> None:
+        """Passes a warning on."""
+        self._reporter.warn(message)
+
 
 def supervised_ceiling(
     config: RunConfig,

@@ -24,6 +24,7 @@ from tutelage.methods.base import Method
 from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
 from tutelage.references import supervised_ceiling, teacher_alone
+from tutelage.run_warnings import facts_of, warnings_of
 from tutelage.runs.folder import DONE, REPORT, RunFolder, Status, finish, refuse_taken
 from tutelage.runs.manifest import environment, identity, plain_config
 from tutelage.tasks.protocol import Task
@@ -119,6 +120,7 @@ def _run(
             if method.asks_teacher or config.evaluate.teacher:
                 stack = build_stack(config, path)
                 stack.begin(reporter.warn)
+                _compare_teachers(folder, stack, reporter)
             _write_manifest(folder, config, dataset, task, method, stack)
 
             # The student grows its training set.
@@ -155,6 +157,8 @@ def _run(
                 result["seconds"]["supervised ceiling"] = round(time.perf_counter() - beside, 2)
 
             # The result is written last: its file says that the run is done.
+            facts = facts_of(folder, config.source, task, fitted.pool.rows, result)
+            result["warnings"] = warnings_of(facts)
             result["wall_seconds"] = round(time.perf_counter() - began, 2)
             _write_manifest(folder, config, dataset, task, method, stack, fitted)
             folder.write_json("result.json", result)
@@ -175,6 +179,16 @@ def _run(
         finally:
             if stack is not None:
                 stack.close()
+
+
+def _compare_teachers(folder: RunFolder, stack: Stack, reporter: ProgressReporter) -> None:
+    """Warns where a continued run's teacher is another one than at its beginning."""
+    before = (folder.read_json("manifest.json") or {}).get("teacher", {}).get("fingerprint")
+    if before and before != stack.teacher.fingerprint:
+        reporter.warn(
+            f"This run began with the teacher {before} and continues with "
+            f"{stack.teacher.fingerprint}, so its rows come from both."
+        )
 
 
 def _write_manifest(

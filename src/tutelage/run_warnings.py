@@ -14,9 +14,10 @@ from statistics import median
 from typing import Any
 
 from tutelage.methods.base import RequestFailure
-from tutelage.methods.generation.artefacts import ARTEFACTS
+from tutelage.methods.generation.artefacts import ARTEFACTS, NO_TEXT
 from tutelage.progress import ProgressReporter
-from tutelage.records import Feedback, Growth, Outcome, Row
+from tutelage.records import Feedback, Growth, Outcome, Row, outcome_from_dict
+from tutelage.runs.folder import RunFolder
 from tutelage.tasks.opinions import TeacherOpinion
 from tutelage.tasks.protocol import Task
 
@@ -69,6 +70,39 @@ class Facts:
         return [row for row in self.rows if row.source != "gold"]
 
 
+def facts_of(
+    folder: RunFolder,
+    settings: Mapping[str, Any],
+    task: Task,
+    rows: Sequence[Row],
+    result: Mapping[str, Any],
+) -> Facts:
+    """Gathers the facts about a finished run.
+
+    Args:
+        folder: The run's folder, with its predictions and the feedback of each round.
+        settings: The run's configuration, nested.
+        task: The task.
+        rows: The whole pool.
+        result: Contents of result.json.
+    """
+    opinions = folder.read_lines("teacher/evaluation.jsonl") if result["teacher"] else ()
+    feedback = (f"feedback/round-{round:03d}.jsonl" for round in range(1, result["rounds"] + 1))
+    requests = result["requests"] or {"all": 0, "failed": 0}
+    return Facts(
+        task,
+        settings,
+        rows,
+        tuple(map(outcome_from_dict, folder.read_lines("predictions/test-after.jsonl"))),
+        tuple(map(task.read_opinion, opinions)),
+        tuple(len(folder.read_lines(name)) for name in feedback),
+        result["rounds"],
+        result["stopped_by"],
+        requests["all"],
+        requests["failed"],
+    )
+
+
 def warnings_of(facts: Facts) -> list[str]:
     """Returns the warnings about a finished run, causes before effects."""
     return [message for check in _CHECKS if (message := check(facts))]
@@ -99,11 +133,12 @@ class RoundWatch:
 
     def grown(self, growth: Growth) -> None:
         """Looks at the rows of a round."""
-        if growth.rows and not any(row.accepted for row in growth.rows):
+        texts = [row for row in growth.rows if row.source != "gold"]
+        if texts and not any(row.accepted for row in texts):
             self._tell(
                 "accepted",
-                f"Round {growth.round}: none of {len(growth.rows)} texts was accepted."
-                f"{_about_reasons(growth.rows, self.settings)}",
+                f"Round {growth.round}: none of {len(texts)} texts was accepted."
+                f"{_about_reasons(texts, self.settings)}",
             )
 
     def _tell(self, kind: str, message: str) -> None:
@@ -166,12 +201,12 @@ def _artefacts(facts: Facts) -> str:
     if len(replies) < ENOUGH or len(found) <= MANY_ARTEFACTS * len(replies):
         return ""
     kinds = Counter(kind for row in found for kind in row.detail[ARTEFACTS].split(", "))
-    rejected = [row for row in found if not row.accepted]
+    rejected = [row for row in found if row.reason.startswith(NO_TEXT)]
     shown = _short((rejected or found)[0].text, 80)
     return (
         f"{len(found)} of {len(replies)} replies ({len(found) / len(replies):.0%}) held more than "
-        f"a text, or none: {_counts(kinds)}; for instance {shown!r}. What could not be taken off "
-        f"was rejected ({len(rejected)}). The teacher seems to expect a chat."
+        f"a text, or none: {_counts(kinds)}; for instance {shown!r}. {len(rejected)} of them were "
+        "rejected, and the others cleaned. The teacher seems to expect a chat."
         + _advice(
             facts.settings,
             ("prompt.templates", "its chat format in prompt.templates (docs: Add a prompt)"),
@@ -218,8 +253,8 @@ def _missing_rows(facts: Facts) -> str:
     if not missing:
         return ""
     return (
-        f"Of {len(grown)} accepted rows none {_of_class(facts.task, missing)}: the student knows "
-        f"{'it' if len(missing) == 1 else 'them'} from the gold labels alone."
+        f"Of {len(grown)} accepted rows none {_of_class(facts.task, missing)}: the student learns "
+        "no more about it than the gold labels say."
         + _advice(
             facts.settings,
             ("shots", "more shots="),
@@ -321,9 +356,9 @@ def _not_above(
     # right more often than by chance (a sign test).
     ours = sum(one and target != common for one, target in zip(right, targets, strict=True))
     theirs = sum(not one and target == common for one, target in zip(right, targets, strict=True))
-    if ours > theirs and _chance(ours, ours + theirs) < _CHANCE:
-        return ""
     total = len(targets)
+    if ours > theirs and (total < ENOUGH or _chance(ours, ours + theirs) < _CHANCE):
+        return ""
     return (
         f"is right on {correct} of {total} test texts ({correct / total:.3f}), not clearly above "
         f"the answer {common!r} to every text ({count}, {count / total:.3f})."
@@ -402,10 +437,14 @@ def _about_mistakes(settings: Mapping[str, Any]) -> str:
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _ADVICE_BY_REASON: tuple[tuple[str, _Advice], ...] = (
+    (
+        f"{NO_TEXT}thinking",
+        ("teacher.model", "a teacher.model that does not think before it answers"),
+    ),
+    (NO_TEXT, ("prompt.templates", "the teacher's chat format in prompt.templates")),
     ("under ", ("method.min_words", "a lower method.min_words")),
     ("over ", ("method.max_words", "a higher method.max_words")),
     ("cut off", ("method.max_tokens", "a higher method.max_tokens")),
-    ("thinking", ("teacher.model", "a teacher.model that does not think before it answers")),
     ("confidence below", ("accept.min_confidence", "a lower accept.min_confidence")),
     ("probability of", ("accept.min_probability", "a lower accept.min_probability")),
     ("scored label", ("accept", "accept=scored to keep every text under its scored label")),

@@ -138,8 +138,7 @@ class TerminalProgress:
 
     def warn(self, message: str) -> None:
         """Print a permanent line that stands out."""
-        text = Text("  warning ", style="bold yellow").append(message, style="default")
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(_warning(message), highlight=False, soft_wrap=True)
 
     def phase(self, name: str, round: int, total: int) -> None:
         """Show the beginning of a phase.
@@ -239,6 +238,10 @@ class TerminalProgress:
         return f"   about {left / 60:.1f} min left" if left else ""
 
 
+def _warning(message: str) -> Text:
+    return Text("  warning ", style="bold yellow").append(message, style="default")
+
+
 def _data_line(shares: dict[str, Any]) -> str:
     """Describe the share of the data that was used.
 
@@ -312,6 +315,8 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
         table.add_row(name, *(f"{scores[metric['key']]:.3f}" for metric in metrics), note)
     console.print()
     console.print(table)
+    for warning in result.get("warnings") or ():
+        console.print(_warning(warning), highlight=False, soft_wrap=True)
 
     # Below the table: the student kept, and the costs.
     if kept := result.get("kept"):

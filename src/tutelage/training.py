@@ -34,6 +34,7 @@ from tutelage.interruption import Interruption
 from tutelage.methods.base import Method, MethodContext, OnPhase
 from tutelage.progress import ProgressReporter
 from tutelage.records import Example, derive_seed
+from tutelage.run_warnings import RoundWatch
 from tutelage.runs.folder import RunFolder, Status
 from tutelage.selectors.protocol import PoolView
 from tutelage.student.module import StudentModule
@@ -122,6 +123,7 @@ def fit(
     # One Trainer.fit is the whole run; the callbacks move it from stage to stage.
     best = BestStudent(folder.path / "checkpoints") if keeps_best(config, method) else None
     feedback = FeedbackCollector(task, method, folder, config.training.predict_then_train)
+    watch = RoundWatch(reporter, config.source)
     growth = GrowthCallback(
         method,
         timeline(config),
@@ -131,6 +133,7 @@ def fit(
         stack.budget if stack else None,
         best,
         release_teacher=stack.release if stack else None,
+        watch=watch,
     )
     selection = SelectionLogger(folder, drawn_from(method, dataset), dataset.pool_gold)
     callbacks = [
@@ -151,6 +154,7 @@ def fit(
         pool.append(first.rows)
         if first.asked:
             round_logger.write_growth(first)
+            watch.grown(first)
     with _known_warnings():
         trainer.fit(
             module,

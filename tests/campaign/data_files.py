@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -64,7 +65,8 @@ def _predict(student: Path, path: Path, scratch: Path, outcome: Outcome) -> list
     output.unlink(missing_ok=True)
     command = ["predict", str(student), "--file", str(path), "--output", str(output)]
     try:
-        code = main(command)
+        with contextlib.redirect_stderr(io.StringIO()):
+            code = main(command)
     except SystemExit as ending:
         code = int(ending.code or 0)
     except Exception as error:  # every other exception is a fault

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -12,13 +13,24 @@ Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 
 
 class FakeServer:
-    """Answers by a function of path and body; records every request."""
+    """Answers by a function of path and body; records every request.
+
+    A body is JSON, bytes, or an iterator of chunks, which are sent as they come. Status 0 closes the
+    connection.
+
+    Attributes:
+        answer: Answers POST.
+        models: Entries of the list of models; None for a server without a list.
+        paths: The paths of POST requests, one per body.
+    """
 
     def __init__(self) -> None:
         self.answer: Callable[[str, dict[str, Any]], Answer] = lambda path, body: (
             200,
             completion(body["prompt"] + "!"),
         )
+        self.models: list[dict[str, Any]] | None = None
+        self.paths: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.most_at_once = 0
@@ -31,6 +43,11 @@ class FakeServer:
 
             def do_POST(self) -> None:
                 outer._serve(self)
+
+            def do_GET(self) -> None:
+                listed = outer.models is not None and self.path == "/v1/models"
+                answer = (200, {"data": outer.models}) if listed else (404, {"detail": "Not Found"})
+                outer._send(self, *answer)
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -48,6 +65,7 @@ class FakeServer:
         with self._lock:
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
+            self.paths.append(handler.path)
             self.bodies.append(body)
             self.headers.append(dict(handler.headers))
         try:
@@ -55,16 +73,35 @@ class FakeServer:
         finally:
             with self._lock:
                 self._now -= 1
+        self._send(handler, code, content, *more)
+
+    def _send(
+        self,
+        handler: BaseHTTPRequestHandler,
+        code: int,
+        content: Any,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         if code == 0:
             handler.close_connection = True
             return
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        chunks = content if isinstance(content, Iterator) else None
+        data = content if isinstance(content, bytes) else b""
+        if not chunks and not data and content != b"":
+            data = json.dumps(content).encode()
         handler.send_response(code)
-        for name, value in (more[0] if more else {}).items():
+        for name, value in (headers or {}).items():
             handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(data)))
+        if chunks is None:
+            handler.send_header("Content-Length", str(len(data)))
+        else:
+            handler.send_header("Connection", "close")
         handler.end_headers()
-        handler.wfile.write(data)
+        # A client may have seen enough.
+        with contextlib.suppress(OSError):
+            for chunk in chunks or [data]:
+                handler.wfile.write(chunk)
+                handler.wfile.flush()
 
     def stop(self) -> None:
         if not self._thread.is_alive():

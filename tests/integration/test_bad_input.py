@@ -301,8 +301,8 @@ def test_the_terminal_says_what_was_read_dropped_replaced_and_cut(
     )
     assert ended.code == 0, ended.err
     said = " ".join(ended.out.split())
-    assert "pool 8 of 16 rows; 2 classes: music 4, weather 4; left out: 8 duplicates " in said
-    assert "test 2 of 2 rows; 2 classes: music 1, weather 1; 2 with replaced characters" in said
+    assert "pool 8 of 16 rows; 2 classes (music: 4, weather: 4); left out: 8 duplicates " in said
+    assert "test 2 of 2 rows; 2 classes (music: 1, weather: 1); 2 with replaced characters" in said
     assert f"warning 8 of 16 texts of {folder / 'train.jsonl'} are left out of the pool: " in said
     assert "hold half an emoji or control characters, which have been replaced by U+FFFD" in said
     # Once, although the supervised student reads the same texts.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from tests.helpers.classification import NAMES
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
+from tutelage.data.unlabelled import Source
 from tutelage.errors import DataError
 from tutelage.predict import predict
 from tutelage.records import Label
@@ -28,10 +30,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-def asked(
-    run: Path, *texts: str, file: Path | None = None, column: str = "text", output: Path
-) -> list[dict[str, Any]]:
-    assert predict(run, texts, file, column, output) == 0
+def asked(run: Path, *texts: str, output: Path) -> list[dict[str, Any]]:
+    assert predict(run, texts, None, output) == 0
     return [json.loads(line) for line in output.read_text(encoding="utf-8").split("\n") if line]
 
 
@@ -58,7 +58,7 @@ def test_the_student_s_folder_will_do_and_lines_go_to_the_screen(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    predict(finished / "student", ["animal dune"], None, "text", None)
+    predict(finished / "student", ["animal dune"], None, None)
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["text"] == "animal dune"
 
@@ -76,50 +76,107 @@ def test_more_texts_than_a_batch(finished: Path, tmp_path: Path) -> None:
     ] == texts
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("in.jsonl", '{"text": "animal dune"}\n\n{"text": "tool \\u2028 quay", "label": "x"}\n'),
-        ("in.csv", 'label,text\nx,animal dune\ny,"tool \u2028 quay"\n'),
-        ("in.txt", "animal dune\n\ntool \u2028 quay\n"),
-    ],
-)
-def test_files_in(finished: Path, tmp_path: Path, name: str, content: str) -> None:
-    (tmp_path / name).write_text(content, encoding="utf-8")
-    found = asked(finished, "first", file=tmp_path / name, output=tmp_path / "out.jsonl")
-    assert [record["text"] for record in found] == ["first", "animal dune", "tool \u2028 quay"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        (
-            "in.jsonl",
-            b'{"txt": "a"}\n',
-            r"Unknown column 'text'. Did you mean 'txt'.*--text-column",
-        ),
-        ("in.jsonl", b'{"text": "a"}\nnot json\n', r"in\.jsonl, line 2: not JSON"),
-        ("in.jsonl", b'["text"]\n', r"line 1: not an object"),
-        ("in.csv", b"sentence,label\na,b\n", r"row 1: Unknown column 'text'"),
-        ("in.txt", b"caf\xe9 au lait\n", r"is not UTF-8 \(byte 0xe9 at offset 3\)"),
-        ("in.txt", b"", "nothing to label"),
-    ],
-)
-def test_files_that_cannot_be_read(
-    finished: Path, tmp_path: Path, name: str, content: bytes, message: str
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        predict(finished, [], tmp_path / name, "text", None)
-
-
 def test_nothing_to_label_and_nothing_to_label_with(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing to label: give texts"):
-        predict(finished, [], None, "text", None)
+        predict(finished, [], None, None)
     with pytest.raises(DataError, match="does not exist"):
-        predict(finished, [], tmp_path / "none.txt", "text", None)
+        predict(finished, [], Source(tmp_path / "none.txt"), None)
     with pytest.raises(DataError, match=r"holds no student \(no config.json\)"):
-        predict(tmp_path, ["a text"], None, "text", None)
+        predict(tmp_path, ["a text"], None, None)
+
+
+def test_blank_texts_have_no_label_and_keep_their_place(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["animal dune", "", " \n ", "tool quay", "half \ud83d here"]
+    found = asked(finished, *texts, output=tmp_path / "out.jsonl")
+    assert [record["text"] for record in found] == [*texts[:4], "half \ufffd here"]
+    nothing = {"label": None, "confidence": None, "probabilities": None}
+    assert found[1:3] == [{"text": "", **nothing}, {"text": " \n ", **nothing}]
+    assert found[3] == asked(finished, "tool quay", output=tmp_path / "one.jsonl")[0]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "tutelage: 2 of 5 texts are blank; they get no label."
+    assert said[1].startswith("tutelage: 1 of 5 texts (the first is number 5) have characters that")
+
+
+def test_files_and_their_rows(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(
+        'id,text,label\n7,animal dune,x\n8,,y\n9,"tool \u2028 quay",z\n', encoding="utf-8"
+    )
+    source = Source(tmp_path / "in.csv", keep=["id", "label"])
+    assert predict(finished, ["first"], source, tmp_path / "out.jsonl") == 0
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").split("\n")
+    found = [json.loads(line) for line in lines if line]
+    assert [record["text"] for record in found] == ["first", "animal dune", "", "tool \u2028 quay"]
+    assert [
+        (record.get("row"), record.get("id"), record.get("input_label")) for record in found
+    ] == [(None, None, None), (1, "7", "x"), (2, "8", "y"), (3, "9", "z")]
+    assert list(found[1]) == [
+        *("row", "id", "input_label", "text", "label", "confidence", "probabilities")
+    ]
+    assert found[1]["label"] in found[1]["probabilities"]
+
+
+def test_the_reader_s_warnings_are_told(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.csv").write_text("text;id\nanimal dune;1\n", encoding="utf-8")
+    predict(finished, [], Source(tmp_path / "in.csv"), tmp_path / "out.jsonl")
+    assert "in.csv was read with semicolons between its fields" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nodir/out.jsonl", "folder", "file/out.jsonl"])
+def test_an_output_that_cannot_be_written_shows_before_the_student_is_loaded(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        DataError, match=rf"^--output \S+{name} cannot be written: \w.* in an exist"
+    ):
+        predict(tmp_path / "no student here", ["a text"], None, tmp_path / name)
+
+
+def test_no_half_file_appears_under_the_output_s_name(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tutelage.student.inference import Student
+
+    def stream(self: Student, texts: Any) -> Any:
+        yield {"text": "first"}
+        assert not (tmp_path / "out.jsonl").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Student, "stream", stream)
+    with pytest.raises(KeyboardInterrupt):
+        predict(finished, ["first", "second"], None, tmp_path / "out.jsonl")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_output(
+    finished: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"--output /dev/full cannot be written: No space left"):
+        predict(finished, ["animal"], None, Path("/dev/full"))
+    (tmp_path / "out.jsonl").write_text("old")
+    with pytest.raises(DataError, match="holds no student"):
+        predict(tmp_path, ["animal"], None, tmp_path / "out.jsonl")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+
+def test_the_output_is_not_the_input(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("animal\n")
+    with pytest.raises(DataError, match=r"in.txt is the input. Write to another file"):
+        predict(finished, [], Source(tmp_path / "in.txt"), tmp_path / "in.txt")
+
+
+def test_a_terminal_without_utf_8_gets_valid_json(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", plain)
+    predict(finished, ["naïve 🦊"], None, None)
+    assert json.loads(plain.buffer.getvalue())["text"] == "naïve 🦊"  # type: ignore[attr-defined]
 
 
 NER = NerTask([Label("PER", "person", "people"), Label("LOC", "place", "places")])

@@ -132,3 +132,8 @@ def test_ids_are_stable_and_keep_their_parts_apart() -> None:
     assert (
         record_id("draw", 0, 1) == "09d47ac0d64c5fbd"
     )  # stored in caches and pools, which a change would orphan
+
+
+def test_an_id_of_a_text_that_has_no_utf_8_form() -> None:
+    assert record_id("half \ud83d") != record_id("half \ufffd")
+    assert record_id("a", "ü", 1) == record_id("a\x1fü\x1f1") == "37f701bb64056347"

@@ -24,6 +24,7 @@ from tutelage.data.training_view import RoundView
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.methods.base import Method
 from tutelage.records import Feedback
+from tutelage.run_warnings import RoundWatch
 from tutelage.student.module import StudentModule
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
 from tutelage.timeline import Position, Timeline
@@ -42,6 +43,7 @@ class GrowthCallback(Callback):
         best: Keeps the best student of the run; None ends the run with the last one.
         release_teacher: Called before a stage trains, so that the teacher's engine can give its
             memory back (``teacher.lifecycle``).
+        watch: Tells the user of rounds that bring nothing.
 
     Attributes:
         best_student: The ``best`` argument.
@@ -61,6 +63,7 @@ class GrowthCallback(Callback):
         budget: BudgetedTeacher | None,
         best: BestStudent | None = None,
         release_teacher: Callable[[], None] | None = None,
+        watch: RoundWatch | None = None,
     ) -> None:
         if timeline.start_epochs < 1 or timeline.round_epochs < 1 or timeline.final_epochs < 0:
             raise ConfigError(
@@ -76,6 +79,7 @@ class GrowthCallback(Callback):
         self._budget = budget
         self.best_student = best
         self._release_teacher = release_teacher or (lambda: None)
+        self._watch = watch
         # State of the run; all but the clock is part of the checkpoint.
         self._epoch_began = 0.0
         self._best_score, self._best_round = -1.0, 0
@@ -200,6 +204,9 @@ class GrowthCallback(Callback):
         # Record them, and begin the stage that trains on them.
         data.pool.append(growth.rows)
         self._round_logger.write_growth(growth)
+        if self._watch:
+            self._watch.aimed(feedback, round)
+            self._watch.grown(growth)
         self._costliest_round = max(self._costliest_round, self._billed - billed_before)
         self._move_to(
             Position(

@@ -148,15 +148,19 @@ def _each(key: str, value: str, reading: Any, *, path: bool) -> str:
 def _read(value: str) -> Any:
     """What Hydra reads in a value; ``_REFUSED`` where it reads nothing."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import QuotedString
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.grammar_parser import parse
 
     if not value:
         return value
     try:
-        found = OverridesParser.create().parse_override(f"key={value}")
-        found.value()
-        return found._value
+        reading = OverridesParser.create().parse_override(f"key={value}")._value
+        text = reading.text if isinstance(reading, QuotedString) else reading
+        if isinstance(text, str) and "${" in text:
+            parse(text)
+        return reading
     except (HydraException, OmegaConfBaseException):
         return _REFUSED
 
@@ -209,7 +213,7 @@ def _refusal(key: str, value: str, many: bool) -> str:
     by_part = "".join(pieces)
     if len(pieces) > 1 and _is_whole(value) and _read(by_part) is not _REFUSED:
         refused = [piece.strip("\"'") for piece in pieces[::2] if piece[:1] in ("'", '"')]
-        form = f"{_typed(key, by_part)}, or {form} for {meant}"
+        form = f"{_typed(key, by_part)} or {form} for {meant}"
     signs = dict.fromkeys(sign for sign in "".join(refused) if not _PLAIN.fullmatch(sign))
     alone = "" if _is_whole(value) else " A bracket in it has no partner."
     return (

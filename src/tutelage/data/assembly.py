@@ -59,31 +59,11 @@ def assemble(
         ConfigError: If a label entry, the threshold or the share is invalid.
     """
     reader = row_reader(kind)
-    # Labels: drop empty texts, find the label space, and check every row against it.
+    # Drop empty texts, find the label space, and check every row against it.
     losses = Losses()
-    kept_notes = list(notes)
     rows = {split: _with_text(_NAMES[split], raw, losses) for split, raw in splits.items()}
-    # The split with the labelled examples defines the label space.
-    trained_on = _label_source(name, splits, rows, reader)
-    seen = label_uses([rows[trained_on]], reader)
-    everywhere = label_uses([rows[trained_on], *rows.values()][1:], reader)
-    if labels is None:
-        check_look_alikes(everywhere, reader)
-    source = splits[trained_on]
-    space = label_space(labels, seen, source.where, reader, source.class_order)
-    for split in splits:
-        _check_labels(split, rows[split], splits[split], space, reader, listed=labels is not None)
-    warnings = [warning for raw in splits.values() for warning in raw.warnings]
-    if labels is None:
-        warnings += label_warnings(seen, source, rows[trained_on], everywhere, reader)
-    # Listed labels without an example are legal, but worth a note.
-    kept_notes += [
-        f"label '{label.name}' is listed but never seen in {splits[trained_on].where}"
-        for label in space
-        if label.name not in seen
-    ]
-    if (unlabelled := sum(row.label is None for row in rows["train"])) and trained_on == "train":
-        kept_notes.append(f"{unlabelled} of {len(rows['train'])} pool texts have no label")
+    space, kept_notes, warnings = _labels(name, splits, rows, labels, reader)
+    kept_notes = [*notes, *kept_notes]
 
     # Repetitions inside a split, and dev.
     pool = _without_repetitions("pool", rows["train"], losses)
@@ -120,15 +100,14 @@ def assemble(
         if not remaining:
             raise DataError(_nothing_left(split, name, losses))
 
-    # What a user should see: every split, and losses that are large.
+    # What a user should see: every split, and large losses.
     kept = {"pool": pool, "shots": shots, "dev": dev, "test": rows["test"]}
     summaries = [
         summary(own, splits.get(split), kept[own], losses, (one.name for one in space), reader)
         for split, own in _NAMES.items()
         if split in splits or own == "dev"
     ]
-    for one in summaries:
-        warnings += loss_warnings(one, losses, reader)
+    warnings += [warning for one in summaries for warning in loss_warnings(one, losses, reader)]
 
     # Hide the gold labels of the pool: methods see texts only.
     unlabelled_pool, gold = _pool_examples(pool)
@@ -165,6 +144,40 @@ def _with_text(split: str, raw: RawSplit, losses: Losses) -> list[RawExample]:
             f"Choose another data.text_column ({', '.join(raw.columns)}), or add texts to the file."
         )
     return rows
+
+
+def _labels(
+    name: str,
+    splits: Mapping[str, RawSplit],
+    rows: Mapping[str, Sequence[RawExample]],
+    labels: LabelSettings | None,
+    reader: RowReader,
+) -> tuple[tuple[Label, ...], list[str], list[str]]:
+    """Return the label space, with notes and warnings, after checking every row against it."""
+    # The split with the labelled examples defines the label space.
+    trained_on = _label_source(name, splits, rows, reader)
+    source = splits[trained_on]
+    seen, everywhere = label_uses([rows[trained_on]], reader), label_uses(rows.values(), reader)
+    # Only some of the files may know the numbers of the classes.
+    orders = [raw.class_order for raw in (source, *splits.values()) if raw.class_order]
+    class_order = orders[0] if orders else ()
+    if labels is None:
+        check_look_alikes(everywhere, reader)
+    space = label_space(labels, seen, source.where, reader, class_order)
+    for split, raw in splits.items():
+        _check_labels(split, rows[split], raw, space, reader, listed=labels is not None)
+    warnings = [warning for raw in splits.values() for warning in raw.warnings]
+    if labels is None:
+        warnings += label_warnings(seen, source, rows[trained_on], everywhere, class_order, reader)
+    # Listed labels without an example are legal, but worth a note.
+    notes = [
+        f"label '{label.name}' is listed but never seen in {source.where}"
+        for label in space
+        if label.name not in seen
+    ]
+    if (unlabelled := sum(row.label is None for row in rows["train"])) and trained_on == "train":
+        notes.append(f"{unlabelled} of {len(rows['train'])} pool texts have no label")
+    return space, notes, warnings
 
 
 def _label_source(

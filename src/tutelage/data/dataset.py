@@ -47,9 +47,10 @@ class SplitSummary:
         if self.classes:
             # The largest classes first; a long list is cut.
             ranked = sorted(self.classes.items(), key=lambda item: (-item[1], item[0]))
-            shown = ", ".join(f"{name} {count:,}" for name, count in ranked[:8])
+            shown = ", ".join(f"{name}: {count:,}" for name, count in ranked[:8])
             more = f", and {len(ranked) - 8} more" if len(ranked) > 8 else ""
-            parts.append(f"{len(ranked)} classes: {shown}{more}")
+            noun = "class" if len(ranked) == 1 else "classes"
+            parts.append(f"{len(ranked)} {noun} ({shown}{more})")
         if self.unlabelled:
             parts.append(f"{self.unlabelled:,} without label")
         if self.dropped:

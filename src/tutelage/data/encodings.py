@@ -89,7 +89,7 @@ def decode(path: Path, data: bytes, encoding: Encoding) -> tuple[str, list[str]]
     except (LookupError, UnicodeError):
         raise ConfigError(
             f"Python knows no encoding '{encoding.name}'. "
-            f"Set {encoding.setting} to a known one, for instance utf-8 or cp1252."
+            f"Set {encoding.setting.rstrip()} to a known one, for instance utf-8 or cp1252."
         ) from None
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), "")
     if not marked and (wide := _wide(data, encoding.name)):
@@ -178,8 +178,8 @@ def _refusal(
             f"{guess.word} ({guess.name})" if guess.word else guess.name for guess in guesses
         )
         said = (
-            f"Which encoding it has is a guess: {words}. Set {encoding.setting} to the one whose "
-            f"word reads right, for instance {encoding.setting}{best.name}"
+            f"Which encoding it has is a guess: {words}. Set {encoding.setting.rstrip()} to the "
+            f"one whose word reads right, for instance {encoding.setting}{best.name}"
         )
     return f"{found} {said}{_conversion(path, best.name)}."
 

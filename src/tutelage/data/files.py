@@ -74,10 +74,15 @@ def read_bytes(path: Path) -> bytes:
     """Return the contents of a file, decompressed if its ending says so.
 
     Raises:
-        DataError: If there is nothing in it, it cannot be decompressed, or it only points to a
-            file in Git LFS.
+        DataError: If it cannot be read or decompressed, there is nothing in it, or it only points
+            to a file in Git LFS.
     """
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}. Check its permissions."
+        ) from None
     if path.suffix.lower() in COMPRESSED:
         data = _decompressed(path, data)
     if not data.strip():

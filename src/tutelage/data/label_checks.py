@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tutelage.characters import look_alike_key
+from tutelage.characters import look_alike_key, visible
 from tutelage.data.labels import words_of
 from tutelage.data.raw import RawExample, RawSplit
 from tutelage.errors import DataError
@@ -19,6 +19,12 @@ _MISSING = re.compile(
 )
 """Folded names that usually mark a missing value."""
 _NUMBER = re.compile(r"\+?(-?)0*(\d+)(?:\.0*)?")
+_LATIN = str.maketrans(
+    "АВЕКМНОРСТХУІЈЅаеорсхуіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTXYIJSaeopcxyijsABEZHIKMNOPTYXo"
+)
+"""Cyrillic and Greek letters that have the form of a Latin one."""
+_HIDDEN_NUMBER = re.compile(r"-(1|9+)")
+"""Numbers that mark a missing value among classes numbered from 0 or 1."""
 _SHOWN = 5
 """Names, or groups of names, in a message."""
 _LISTED = 400
@@ -62,7 +68,7 @@ def check_look_alikes(uses: Mapping[str, Use], reader: RowReader) -> None:
         DataError: If two labels look the same.
     """
     # Marks of missing values have a warning of their own.
-    groups = _look_alikes([name for name in uses if not _is_missing(name)])
+    groups = _look_alikes([name for name in uses if not _is_missing(name, uses)])
     if not groups:
         return
     described = [
@@ -82,6 +88,7 @@ def label_warnings(
     raw: RawSplit,
     rows: Sequence[RawExample],
     everywhere: Mapping[str, Use],
+    class_order: Sequence[str],
     reader: RowReader,
 ) -> list[str]:
     """Return warnings about inferred labels.
@@ -91,6 +98,7 @@ def label_warnings(
         raw: The split that defines the labels.
         rows: Its rows.
         everywhere: Labels of all splits.
+        class_order: Names of numbered classes in the order of their numbers.
         reader: The task's reader.
 
     Raises:
@@ -100,12 +108,12 @@ def label_warnings(
         *_missing(everywhere, reader),
         *_rare(uses, raw, rows, reader),
         *_one_word(uses, reader),
-        *_shifted(uses, raw, reader),
+        *_shifted(uses, raw.where, class_order, reader),
     ]
 
 
 def _missing(uses: Mapping[str, Use], reader: RowReader) -> list[str]:
-    names = [name for name in uses if _is_missing(name)]
+    names = [name for name in uses if _is_missing(name, uses)]
     if not names:
         return []
     found = [f"{_shown(name)} ({_rows(uses[name])})" for name in names]
@@ -121,8 +129,8 @@ def _rare(
 ) -> list[str]:
     """Classes of a single row: slips of the pen, or a column that does not hold labels."""
     labelled = sum(row.label is not None for row in rows)
-    single = [name for name, use in uses.items() if use.rows == 1 and not _is_missing(name)]
-    if len(uses) > 2 and len(uses) > sum(use.rows for use in uses.values()) / 2:
+    single = [name for name, use in uses.items() if use.rows == 1 and not _is_missing(name, uses)]
+    if len(uses) > _SHOWN and len(uses) > sum(use.rows for use in uses.values()) / 2:
         said = (
             f"{raw.where} has {len(uses):,} {reader.class_name}s in {labelled:,} labelled rows, "
             f"such as {_enumerated([_shown(name) for name in list(uses)[:3]])}: is it the right "
@@ -156,21 +164,28 @@ def _one_word(uses: Mapping[str, Use], reader: RowReader) -> list[str]:
     ]
 
 
-def _shifted(uses: Mapping[str, Use], raw: RawSplit, reader: RowReader) -> list[str]:
+def _shifted(
+    uses: Mapping[str, Use], where: str, class_order: Sequence[str], reader: RowReader
+) -> list[str]:
     """Numbered classes without a row, after which the student's numbers differ from the data's."""
-    seen = [number for number, name in enumerate(raw.class_order) if name in uses]
-    unseen = [name for name in raw.class_order[: max(seen, default=0)] if name not in uses]
+    seen = [number for number, name in enumerate(class_order) if name in uses]
+    unseen = [name for name in class_order[: max(seen, default=0)] if name not in uses]
     if not unseen:
         return []
     names = _enumerated([_shown(name) for name in unseen[:_SHOWN]], "or")
     return [
-        f"No row of {raw.where} has the {reader.class_name} {names}, so the student has no such "
+        f"No row of {where} has the {reader.class_name} {names}, so the student has no such "
         "class and numbers the ones after it differently from the data set. Compare by name."
     ]
 
 
-def _is_missing(name: str) -> bool:
+def _is_missing(name: str, names: Collection[str]) -> bool:
+    """Whether a label probably marks a missing value among ``names``."""
     key = look_alike_key(name)
+    if _HIDDEN_NUMBER.fullmatch(key):
+        # Beside 0 and 1 alone, -1 is as likely a class ("negative").
+        others = [other for other in names if other != name]
+        return len(others) > 2 and all(other.isdecimal() for other in others)
     return not key or bool(_MISSING.fullmatch(key))
 
 
@@ -192,7 +207,7 @@ def _grouped(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]
 
 
 def _key(name: str) -> str:
-    return _number(look_alike_key(name))
+    return _number(look_alike_key(name.translate(_LATIN)))
 
 
 def _number(name: str) -> str:
@@ -208,10 +223,9 @@ def _as_bool(name: str) -> str:
 _DIFFERENCES: dict[str, Callable[[str], str]] = {
     "case": str.casefold,
     "white space": lambda name: " ".join(name.split()),
-    "invisible characters": lambda name: "".join(
-        char for char in name if unicodedata.category(char) != "Cf"
-    ),
+    "invisible characters": visible,
     "Unicode form": lambda name: unicodedata.normalize("NFKC", name),
+    "letters of another alphabet": lambda name: name.translate(_LATIN),
     "the format of a number": _number,
     "the way of writing true and false": _as_bool,
 }

@@ -19,8 +19,10 @@ _DECIMAL = re.compile(r"[+-]?\d{1,300}(\.\d+)?")
 def words_of(name: str) -> str:
     """Split a label name in CamelCase, snake_case or kebab-case into lower-case words.
 
-    For example, "AddToPlaylist" becomes "add to playlist".
+    For example, "AddToPlaylist" becomes "add to playlist". Numbers ("-1", "2.5") stay as they are.
     """
+    if _DECIMAL.fullmatch(name):
+        return name
     # Split camel case, including acronyms ("PDFFile" becomes "pdf file").
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return " ".join(re.sub(r"[_\-./\s]+", " ", spaced).lower().split()) or name

@@ -114,9 +114,10 @@ def loss_warnings(summary: SplitSummary, losses: Losses, reader: RowReader) -> l
     Raises:
         DataError: If a large share of the rows contradicts other rows.
     """
-    lost = [one for one in losses.of(summary.name) if one.reason != CUT]
+    lost = losses.of(summary.name)
     conflicts = [one for one in lost if one.reason == CONFLICT]
-    return [*_much_left_out(summary, lost, reader), *_conflicts(summary, conflicts, reader)]
+    others = [one for one in lost if one.reason not in (CUT, CONFLICT)]
+    return [*_conflicts(summary, conflicts, reader), *_much_left_out(summary, others, reader)]
 
 
 def _much_left_out(summary: SplitSummary, lost: Sequence[Lost], reader: RowReader) -> list[str]:

@@ -267,10 +267,11 @@ def _conll(path: Path, text: str, reading: Reading) -> tuple[list[str], list[_Lo
             f"{path} has one column, so it has words but no tags. "
             "Add the tags, a space or tab after each word."
         )
+    columns = [names.words] if tag_number is None else [names.words, names.tags]
     rows: list[_Located] = [
-        (one.location, {names.words: one.words, names.tags: one.tags}) for one in sentences
+        (one.location, dict(zip(columns, (one.words, one.tags), strict=False))) for one in sentences
     ]
-    return [names.words, names.tags], rows, check_lengths(str(path), sentences)
+    return columns, rows, check_lengths(str(path), sentences)
 
 
 def _parquet(path: Path, data: bytes) -> Records:

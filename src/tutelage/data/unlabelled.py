@@ -82,6 +82,9 @@ def read_rows(source: Source, *, tagger: bool) -> tuple[list[Row], list[str]]:
             word_setting="--words-column ",
         ),
     )
+    warnings = list(found.warnings)
+    if found.format == "conll" and is_txt(source.file):
+        warnings.append(f"{source.file} was read as words with tags: each line ends in a tag.")
     located = list(found.rows)
     if not located:
         raise DataError(f"{source.file} has no rows. Add rows to it, or give another file.")
@@ -96,7 +99,7 @@ def read_rows(source: Source, *, tagger: bool) -> tuple[list[Row], list[str]]:
         )
         for number, (location, record) in enumerate(located, start=1)
     ]
-    return rows, list(found.warnings)
+    return rows, warnings
 
 
 def _text_of(location: str, record: dict[str, Any], source: Source, *, tagger: bool) -> str:

@@ -210,10 +210,24 @@ def remove_others(folder: Path, drawn: Collection[FigureKind]) -> None:
     for kind in FIGURES:
         if kind not in drawn:
             (folder / f"{kind.name}.png").unlink(missing_ok=True)
+    remove_scratch(folder)
+
+
+def scratch_prefix() -> str:
+    """Return the beginning of the names of this process's unfinished files."""
+    return f"{_SCRATCH}{os.getpid()}-"
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove unfinished files of processes that were killed."""
     for left in folder.glob(f"{_SCRATCH}*"):
-        # The name begins with the number of the process.
-        if not psutil.pid_exists(int("0" + left.name.removeprefix(_SCRATCH).partition("-")[0])):
+        number = left.name.removeprefix(_SCRATCH).partition("-")[0]
+        if number.isdecimal() and psutil.pid_exists(int(number)):
+            continue
+        if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -224,9 +238,10 @@ def save_png(figure: Figure, path: Path) -> None:
     """
     path.parent.mkdir(exist_ok=True)
     # Write to a temporary folder, and move the finished file into place.
-    with _saving(), tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=f"{_SCRATCH}{os.getpid()}-"
-    ) as scratch:
+    with (
+        _saving(),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=scratch_prefix()) as scratch,
+    ):
         made = Path(scratch) / path.name
         figure.savefig(made, dpi=DPI, facecolor=str(Colour.PAPER), metadata={"Software": None})
         os.replace(made, path)

@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import TemplateError
 
@@ -24,7 +23,9 @@ from tutelage.report.figures import (
     figure_noted,
     figure_svg,
     remove_others,
+    remove_scratch,
     save_png,
+    scratch_prefix,
 )
 from tutelage.report.markings import cut
 from tutelage.report.mistakes import wrong_on_test
@@ -124,7 +125,9 @@ def _figures(run: Run, notes: list[str]) -> dict[str, tuple[FigureKind, str]]:
     """Write the PNG of each figure, and return its SVG by name."""
     folder = run.folder / "figures"
     if not folder.resolve().is_relative_to(run.folder.resolve()):
-        raise RunError(f"{folder} is a link to another place. Remove it, and draw the report again.")
+        raise RunError(
+            f"{folder} is a link to another place. Remove it, and draw the report again."
+        )
     shown = {}
     drawn = draw_figures(run, notes)
     remove_others(folder, drawn)
@@ -137,20 +140,19 @@ def _figures(run: Run, notes: list[str]) -> dict[str, tuple[FigureKind, str]]:
 
 def _written(path: Path, page: str) -> Path:
     # Write a file next to it, and move it into place. Its permissions follow the umask.
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    scratch = path.with_name(f"{scratch_prefix()}{path.name}")
     try:
         # JSON may contain lone surrogates, which UTF-8 cannot encode.
         scratch.write_bytes(page.encode("utf-8", errors="replace"))
         os.replace(scratch, path)
+        remove_scratch(path.parent)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
     return path
 
 
-def _render(
-    run: Run, figures: Mapping[str, tuple[FigureKind, str]], notes: Sequence[str]
-) -> str:
+def _render(run: Run, figures: Mapping[str, tuple[FigureKind, str]], notes: Sequence[str]) -> str:
     from markupsafe import Markup
 
     script = (_HERE / "report.js").read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -184,9 +185,8 @@ def _line(
     count = len(outcomes) or _test_count(run)
     if scores is None or count < 1:
         return SummaryLine(name, scores)
-    interval = panel_of(run.task).interval(
-        scores.value(run.headline_metrics[0].key), count, outcomes
-    )
+    score = scores.value(run.headline_metrics[0].key)
+    interval = panel_of(run.task).interval(score, count, outcomes) if math.isfinite(score) else None
     # Older results lack the further metrics, which then come from the outcomes.
     keys = [metric.key for metric in run.task.further_metrics]
     lacks = outcomes and any(key not in scores.values for key in keys)

@@ -20,6 +20,12 @@ UNKNOWN = "unknown"
 _LARGEST_TEXT = 64 * 2**20
 _LARGEST_LINES = 2 * 2**30
 """A pool of 50,000 rows has 28 MB."""
+_OF_A_FINISHED_RUN = (
+    "result.json",
+    "metrics.jsonl",
+    "pool/rows.jsonl",
+    "predictions/test-after.jsonl",
+)
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -80,6 +86,15 @@ class RunFiles:
         for place, problem in problems(shape, record).items():
             record = self._without(record, name, place[:2], problem)
         return record
+
+    def check_whole(self, state: object) -> None:
+        """Note the files that a finished run has and this folder lacks."""
+        for name in _OF_A_FINISHED_RUN if self._tolerant and state == "done" else ():
+            if not (self._folder / name).exists():
+                self.notes.append(
+                    f"{self._folder / name} is missing, although status.json says that the run is "
+                    "done. This report goes without the file."
+                )
 
     def lines(self, name: str, parse: Callable[[dict[str, Any]], T]) -> list[T]:
         """Parse a JSON-lines file; a truncated last line is left out and noted."""

@@ -124,6 +124,8 @@ def read_run(folder: Path, *, tolerant: bool = False) -> Run:
     manifest = files.shaped(ManifestShape, "manifest.json", manifest)
     teacher = manifest.get("teacher") or {}
     files.notes[:0] = [str(note) for note in teacher.get("notes") or ()]
+    status = files.status()
+    files.check_whole(status["state"])
     outcome = partial(read_outcome, task)
     # A resumed run may write a round again: later lines replace earlier ones.
     metrics = {
@@ -136,7 +138,7 @@ def read_run(folder: Path, *, tolerant: bool = False) -> Run:
         task=task,
         headline_metrics=headline_metrics,
         manifest=manifest,
-        status=files.status(),
+        status=status,
         result=files.result(headline_metrics),
         metrics=tuple(metrics[number] for number in sorted(metrics)),
         rows=tuple(files.lines("pool/rows.jsonl", partial(read_row, task))),

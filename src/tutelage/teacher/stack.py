@@ -43,11 +43,15 @@ class Stack:
         """Lets the engine find out its fingerprint, before anything is written down under it.
 
         Args:
-            tell: Called with each limitation of the engine as it is found.
+            tell: Called with each limitation of the engine as it is found, and with whatever is
+                wrong with the cache or the replies.
 
         Raises:
             TeacherError: The engine cannot find out.
         """
+        for layer in (self.cache, self.cleaning):
+            if layer is not None:
+                layer.tell = tell
         if hasattr(self.engine, "on_note"):
             self.engine.on_note = tell
         settle = getattr(self.cache or self.engine, "settle", None)

@@ -326,3 +326,44 @@ def test_a_job_of_hydra_s_is_typed_with_hydra_s_own_node_beside_it():
 
 def test_the_configuration_lies_beside_the_code_in_a_checkout():
     assert (conf_directory() / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize("setting", ["name", "sweep.name"])
+@pytest.mark.parametrize("name", ["../../x", "a/../b", "..", ".", "", "/", "a\nb", "./a"])
+def test_a_name_that_leads_out_of_its_folder_is_refused_with_one_that_does_not(
+    setting: str, name: str
+):
+    with pytest.raises(ConfigError) as refused:
+        compose_config([f'{setting}="{name}"'])
+    said = str(refused.value)
+    assert said.startswith(f"{setting}={name!r} cannot name a folder of its own: ")
+    compose_config(shlex.split(said.partition(" Give ")[2].removesuffix(".")))
+
+
+def test_a_name_may_have_slashes_blanks_and_dots(workplace: Path):
+    for name in ("dair-ai/emotion", "my run (v2)", "v1..2", "épreuve", "a.b"):
+        assert compose_config([f"name={name}"]).name == name
+
+
+def test_the_folder_of_a_data_set_s_name_is_refused_too():
+    with pytest.raises(ConfigError, match=r"name='\.\./mine-evokd' cannot name a folder"):
+        compose_config(["data=hub", "data.name=../mine"])
+
+
+def test_a_folder_of_own_options_may_have_any_name(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = workplace / "my conf (v=2), it's"
+    (own / "select").mkdir(parents=True)
+    (own / "select" / "mine.yaml").write_text("defaults: [every_row]\n", encoding="utf-8")
+    monkeypatch.setenv("TUTELAGE_CONF", str(own))
+    assert compose_config(["select=mine"]).hydra.choices["select"] == "mine"
+
+
+def test_a_reference_to_nothing_says_how_its_signs_are_written():
+    with pytest.raises(ConfigError) as refused:
+        compose_config(["data=files", "data.path=a${b}"])
+    assert r"For the signs ${ themselves, as in a file's name, write \${ in quotes." in str(
+        refused.value
+    )
+    assert compose_config(["data=files", r'data.path="a\${b}"']).data.get("path") == "a${b}"

@@ -17,7 +17,8 @@ from tests.unit.data.folders import ANIMALS, TOOLS, Rows, folder
 
 from tutelage.characters import look_alike_key
 from tutelage.data.dataset import Dataset
-from tutelage.data.label_checks import Use, check_look_alikes
+from tutelage.data.label_checks import Use, check_look_alikes, label_warnings
+from tutelage.data.raw import RawSplit
 from tutelage.data.sources import load_files
 from tutelage.errors import DataError
 from tutelage.tasks.entity_rows import EntityRowReader
@@ -62,6 +63,8 @@ def advised(message: str) -> Any:
         (("0", "0.0", "00"), "the format of a number"),
         (("-1", "-1.0", "-01."), "the format of a number"),
         (("STRASSE", "straße"), "case"),
+        (("❤", "❤\ufe0f"), "invisible characters"),
+        (("weather", "we\u0430ther"), "letters of another alphabet"),
         (("New York", "new\u200b  york"), "case, white space and invisible characters"),
     ],
 )
@@ -159,6 +162,28 @@ def test_marks_of_missing_values(tmp_path: Path, mark: str, suffix: str) -> None
     empty = [{**row, "label": "" if row["label"] == mark else row["label"]} for row in train]
     data = loaded(tmp_path, empty, suffix)
     assert (data.warnings, len(data.labels), data.splits[0].unlabelled) == ((), 2, 2)
+
+
+def test_a_number_may_mark_a_missing_value(tmp_path: Path) -> None:
+    (warning,) = loaded_numbers(tmp_path, "0", "1", "2", "-1", "0", "1", "2", "-1")
+    assert warning.startswith("'-1' (2, first in train.csv:5) is used as a label, but may mark")
+    # As a class beside its opposite, and as one of several negative numbers, it does not.
+    assert loaded_numbers(tmp_path, "0", "1", "-1", "0", "1", "-1") == ()
+    assert loaded_numbers(tmp_path, "-2", "-1", "0", "1", "-2", "-1", "0", "1") == ()
+
+
+def loaded_numbers(path: Path, *labels: str) -> tuple[str, ...]:
+    rest = {name: [{"text": f"one {name}", "label": "1"}] for name in ("validation", "test")}
+    return load_files(folder(path, ".csv", train=labelled(*labels), **rest)).warnings
+
+
+def test_numbers_that_shift_are_told(tmp_path: Path) -> None:
+    uses = {"food": Use(2, "train.parquet: row 1"), "weather": Use(2, "train.parquet: row 2")}
+    raw = RawSplit("train.parquet", ("text", "label"), ())
+    order = ("food", "music", "weather", "none")
+    (warning,) = label_warnings(uses, raw, [], uses, order, LabelRowReader())
+    assert warning.startswith("No row of train.parquet has the label 'music', so the student has")
+    assert label_warnings(uses, raw, [], uses, order[::2], LabelRowReader()) == []
 
 
 def test_several_marks_of_missing_values_are_one_warning(tmp_path: Path) -> None:

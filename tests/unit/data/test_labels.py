@@ -27,6 +27,8 @@ READER = LabelRowReader()
         ("été", "été"),
         ("_", "_"),
         ("3", "3"),
+        ("-1", "-1"),
+        ("2.5", "2.5"),
     ],
 )
 def test_words_of_a_label_name(name: str, words: str) -> None:

@@ -31,10 +31,10 @@ def test_each_split_has_a_line(tmp_path: Path) -> None:
     train = [*rows(0, 8), rows(0, 1)[0], rows(10, 11)[0], blank, blank, unlabelled]
     data = load_files(folder(tmp_path, train=train, validation=None))
     assert [split.line() for split in data.splits] == [
-        "pool  15 of 21 rows; 2 classes: HandTool 7, animal 7; 1 without label; left out: "
+        "pool  15 of 21 rows; 2 classes (HandTool: 7, animal: 7); 1 without label; left out: "
         "2 empty texts, 1 duplicate, 2 cut off for dev, 1 exact duplicate of test",
-        "dev   2 of 2 rows; 2 classes: HandTool 1, animal 1",
-        "test  4 of 4 rows; 2 classes: HandTool 2, animal 2",
+        "dev   2 of 2 rows; 2 classes (HandTool: 1, animal: 1)",
+        "test  4 of 4 rows; 2 classes (HandTool: 2, animal: 2)",
     ]
     assert data.splits[1].where == "cut from train"
     # Rows in dev are not lost to the data set.
@@ -45,8 +45,8 @@ def test_a_line_shows_the_largest_classes() -> None:
     classes = {f"c{number}": number for number in range(1, 12)}
     line = SplitSummary("pool", "train.csv", 5000, 4000, classes).line()
     assert line == (
-        "pool  4,000 of 5,000 rows; 11 classes: c11 11, c10 10, c9 9, c8 8, c7 7, c6 6, c5 5, "
-        "c4 4, and 3 more"
+        "pool  4,000 of 5,000 rows; 11 classes (c11: 11, c10: 10, c9: 9, c8: 8, c7: 7, "
+        "c6: 6, c5: 5, c4: 4, and 3 more)"
     )
 
 

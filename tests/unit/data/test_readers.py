@@ -251,6 +251,30 @@ def test_no_byte_order_mark_in_names_of_columns(tmp_path: Path) -> None:
     assert len(load_files(tmp_path, format="parquet").test) == 4
 
 
+def test_texts_of_parquet_that_are_not_utf_8_are_named(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder(tmp_path, ".parquet")
+    texts = pa.array([b"fine", b"caf\xe9"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": texts, "label": ["animal"] * 2}), path / "test.parquet")
+    with pytest.raises(
+        DataError, match=r"test.parquet: a text in rows 1 to 2 is not UTF-8 \(b'caf"
+    ):
+        load_files(path)
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"train.jsonl cannot be read: Permission denied"):
+        load_files(folder(tmp_path))
+
+
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     path = folder(tmp_path, ".parquet")
     (path / "test.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n")

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers.classification import prompt_set
 from tests.helpers.ner import (
@@ -329,3 +329,52 @@ def test_a_prompt_set_without_the_template_is_refused_at_once() -> None:
         match=r"'completion_classification' has no template 'extract'.*prompt=completion_ner",
     ):
         SpanExtractor(teacher, TYPES, prompt_set(), (), second)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "```json\n{}\n```",
+        "<think>who is it?</think>\n{}",
+        "Sure! Here are the names:\n{}",
+        "{}<|im_end|>",
+        "{}\n\nText: another one\nNames: []",
+    ],
+)
+def test_marks_around_the_json_are_ignored(around: str) -> None:
+    reply = around.format(json.dumps(ADA_REPLY))
+    (found,) = label({ADA: reply}, Draft(ADA)).opinions
+    (plain,) = label({ADA: ADA_REPLY}, Draft(ADA)).opinions
+    assert found == plain
+
+
+_QUOTES = st.one_of(
+    st.sampled_from(["Ada", "Ada Lovelace", "", " ", "\ud83d", "Ada" * 999]), st.text()
+)
+_WILD: st.SearchStrategy[Any] = st.one_of(
+    st.text(),
+    st.lists(
+        st.fixed_dictionaries({
+            "quote": _QUOTES,
+            "type": st.sampled_from(["person", "place", "nothing", "", 5]),
+            "occurrence": st.one_of(st.integers(), st.floats(), st.sampled_from([10**4000, True])),
+        })
+    ).map(json.dumps),
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+        lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
+    ).map(json.dumps),
+    st.sampled_from(
+        ["[" * 100_000, '{"a":' * 100_000, f"[{'9' * 5000}]", "[1e999]", "[NaN]", "[{}]",
+         '[{"quote": "Ada", "quote": "Bo", "type": "person", "occurrence": 1}]',
+         '[{"quote": ' + "[" * 3000]
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=50)
+@given(_WILD)
+def test_any_reply_is_a_marking_or_rejects_its_text(reply: str) -> None:
+    labelled = label({ADA: reply}, Draft(ADA))
+    assert (labelled.opinions == (None,)) == bool(labelled.errors)
+    assert all(reason and len(reason) < 1000 for reason in labelled.errors.values())

@@ -149,3 +149,12 @@ def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
         pass
     with RunFolder(folder.path).lock(wait=0.0):
         pass
+
+
+def test_a_text_that_has_no_utf_8_form_is_written_and_comes_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    text = "a path that is not UTF-8: \udcff, a backslash \\ before \ud83d"
+    folder.write_json("one.json", {"text": text})
+    folder.append_line("two.jsonl", {"text": text})
+    assert folder.read_json("one.json") == {"text": text}
+    assert folder.read_lines("two.jsonl") == [{"text": text}]

@@ -180,7 +180,7 @@ def test_there_and_back_it_predicts_the_same(learnt: Fit, saved: Path, tmp_path:
         assert torch.equal(network.state_dict()[name], value), name
     texts = [shot.text for shot in SHOTS]
     assert tokenizer(texts)["input_ids"] == tiny_tokenizer()(texts)["input_ids"]
-    assert predict(tmp_path, texts, None, "text", tmp_path / "said.jsonl") == 0
+    assert predict(tmp_path, texts, None, tmp_path / "said.jsonl") == 0
     predicted = [
         json.loads(line)
         for line in (tmp_path / "said.jsonl").read_text(encoding="utf-8").splitlines()

@@ -63,6 +63,7 @@ def markings(draw: st.DrawFn, longest: int = 12) -> tuple[list[Span], int]:
         ("a\u00a0b\u3000c\td\ne", ["a", "b", "c", "d", "e"]),
         ("_ __x", ["_", "__x"]),
         ("\u0301 \u200b \x00", ["\u0301", "\u200b", "\x00"]),
+        ("half\ufffd an \ufffdemoji", ["half\ufffd", "an", "\ufffdemoji"]),
         ("你好,世界", ["你好", ",", "世界"]),
         ("  ", []),
         ("", []),

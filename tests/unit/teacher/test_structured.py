@@ -21,12 +21,23 @@ def test_what_fits_comes_back_parsed():
 
 
 @pytest.mark.parametrize(
+    "text",
+    ['```json\n{"text": "a"}\n```', 'hm</think>{"text": "a"}', 'Here it is: {"text": "a"} [1]'],
+)
+def test_marks_and_a_preamble_are_ignored(text):
+    assert structured.validate(text, SCHEMA) == {"text": "a"}
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "not JSON"),
         ('{"text": "a"', "not JSON"),
         ('{"text": 3}', r"at \$\.text"),
         ("{}", "'text' is a required"),
+        ('the reply {"text": "a"} is it', "not JSON"),
+        ('<think>{"text": "a"}', "not JSON"),
+        ('[{"text":' * 3000, "nested too deeply|not JSON"),
         ("[" * 100_000, "nested too deeply|not JSON"),
     ],
 )

@@ -30,6 +30,8 @@ LABEL, PROMPT, REFUSAL, REMARK, COLON = "label", "prompt", "refusal", "remark", 
 
 ARTEFACTS = "artefacts"
 """Key of a row's detail: the kinds of artefacts in its reply, removed ones included."""
+NO_TEXT = "no text: "
+"""Begins the reason of a candidate that was rejected for its artefacts."""
 
 _PASSES = 8
 """Passes over a reply; one that still changes is not to be trusted."""
@@ -136,13 +138,11 @@ def strip_artefacts(reply: str, around: Surroundings | None = None) -> Cleaned:
     # One artefact may stand inside another one.
     for _ in range(_PASSES):
         before = work.text
-        for kind, rule in _RULES:
-            if kind not in work.around.usual:
-                rule(work)
-            if work.fault:
-                return Cleaned(clean(reply), tuple(work.removed), work.fault)
+        _follow(_RULES_OF_REPLIES, work)
         work.text = clean(work.text)
-        if work.text == before:
+        _follow(_RULES_OF_LINES, work)
+        work.text = clean(work.text)
+        if work.fault or work.text == before:
             break
     else:
         work.fault = "artefacts within artefacts"
@@ -172,6 +172,10 @@ def strip_continuation(reply: str, usual: Collection[str] = ()) -> Cleaned:
     return Cleaned(reply if fault else found.text, found.removed, fault)
 
 
+_NO_WORDS = re.compile(r"[\W_]*+\d{0,2}+[\W_]*+")
+"""At most the number of a list."""
+
+
 @dataclass(slots=True)
 class _Reply:
     """A reply in work."""
@@ -184,10 +188,10 @@ class _Reply:
     def keep(self, kind: str, text: str) -> None:
         """Notes an artefact and goes on with the rest, which must not be empty."""
         self._note(kind)
-        if text.strip():
-            self.text = text
-        else:
+        if _NO_WORDS.fullmatch(text):
             self.fault = f"{kind} without a text"
+        else:
+            self.text = text
 
     def reject(self, kind: str, fault: str) -> None:
         self._note(kind)
@@ -196,6 +200,15 @@ class _Reply:
     def _note(self, kind: str) -> None:
         if kind not in self.removed:
             self.removed.append(kind)
+
+
+_Rule = tuple[str, Callable[[_Reply], None]]
+
+
+def _follow(rules: Iterable[_Rule], reply: _Reply) -> None:
+    for kind, rule in rules:
+        if not reply.fault and kind not in reply.around.usual:
+            rule(reply)
 
 
 # The rules: each takes one kind of artefact off a reply, or gives the reply a fault.
@@ -230,7 +243,7 @@ _FIELDS = tuple(
     "text sentence example utterance query request message review question headline tweet "  # noqa: SIM905
     "paraphrase rewritten content output response result answer title name".split()
 )
-_JSON = re.compile(rf"""[{{\[]\s*(?:["'{{\[]|\Z)|"(?:{"|".join(_FIELDS)})"\s*:""", re.I)
+_JSON = re.compile(rf"""[{{\[]\s*(?:["'{{\[\]}}]|\Z)|"(?:{"|".join(_FIELDS)})"\s*:""", re.I)
 # A field without its braces, or an object that ends behind it.
 _FIELD = re.compile(r"""[\s{\[]*"(\w+)"\s*:\s*("(?:[^"\\]|\\.)*")[\s,}\]]*""")
 
@@ -291,19 +304,22 @@ _BOLD = re.compile(
     r"|(?<![\w_])__(?=[^\s_])([^_\n]{1,400})(?<=\S)__(?![\w_])"
 )
 _WHOLE = re.compile(r"([*_])(?=[^\s*_])([^*_\n]*)(?<=\S)\1")
-_HEADING = re.compile(r"\#{1,6}\s+(?!\d)|>\s+|\*\*(?=\w)")
+_HEADING = re.compile(r"\#{2,6}\s+|\#\s+(?!\d)|>\s+|\*\*(?=\w)")
 _RULE = re.compile(r"(?:[-*_=]\s*){3,}")
 
 
 def _without_markdown(reply: _Reply) -> None:
-    text = _BOLD.sub(lambda bold: bold[1] or bold[2], reply.text).strip()
+    text = _BOLD.sub(lambda bold: bold[1] or bold[2], reply.text)
+    # Stars within the text leave those around it unpaired.
+    if text.startswith("**") and text.endswith("**") and text[2:3].strip():
+        text = text[2:-2]
     if heading := _HEADING.match(text):
         text = text[heading.end() :]
     if whole := _WHOLE.fullmatch(text):
         text = whole[2]
     if text.startswith("|") and text.endswith("|") and len(text) > 1:
         reply.reject(MARKDOWN, "a table")
-    elif text != reply.text.strip():
+    elif text != reply.text:
         reply.keep(MARKDOWN, text)
 
 
@@ -323,7 +339,7 @@ def _opens(line: str, labels: Collection[str]) -> bool:
 
 
 def _without_preamble(reply: _Reply) -> None:
-    text = reply.text.strip()
+    text = reply.text
     if is_preamble(text):
         reply.reject(PREAMBLE, "preamble without a text")
     elif end := preamble_end(text):
@@ -341,8 +357,8 @@ _LABEL_ENDS = re.compile(
 
 def _without_label(reply: _Reply) -> None:
     """A label before the text or behind it: "Weather: …", "… (weather)", "… Label: weather"."""
-    labels, text = reply.around.labels, reply.text.strip()
-    if not labels or "\n" in text:
+    labels, text = reply.around.labels, reply.text
+    if not labels:
         return
     if _is_label(text, labels):
         reply.reject(LABEL, "a label instead of a text")
@@ -382,28 +398,33 @@ def _named(label: str) -> str:
 
 def _without_remarks(reply: _Reply) -> None:
     # A text may end before a remark about it.
-    start = remark_start(reply.text.strip())
+    start = remark_start(reply.text)
     if start == 0:
         reply.reject(REMARK, "a remark instead of a text")
     elif start:
-        reply.keep(REMARK, reply.text.strip()[:start])
+        reply.keep(REMARK, reply.text[:start])
 
 
 def _no_refusal(reply: _Reply) -> None:
-    if is_refusal(reply.text.strip()):
+    if is_refusal(reply.text):
         reply.reject(REFUSAL, "a refusal")
 
 
-_RULES: tuple[tuple[str, Callable[[_Reply], None]], ...] = (
+_RULES_OF_REPLIES: tuple[_Rule, ...] = (
     (PROMPT, _without_prompt),
     ("", _without_marks),
     (JSON, _without_json),
     (TAGS, _without_tags),
     (PREAMBLE, _without_opening_lines),
+)
+_RULES_OF_LINES: tuple[_Rule, ...] = (
     (MARKDOWN, _without_markdown),
     (PREAMBLE, _without_preamble),
     (LABEL, _without_label),
     (REFUSAL, _no_refusal),
     (REMARK, _without_remarks),
 )
-"""Rules in the order of a pass, each with the kind that it takes off; "" for several kinds."""
+"""Rules in the order of a pass, each with the kind that it takes off; "" for several kinds.
+
+The first rules see a whole reply, and the others its first line.
+"""

@@ -73,7 +73,9 @@ def preamble_end(line: str) -> int:
     head = line.partition("\n")[0][:_HEAD].replace("’", "'")
     colon = min((at for sign in ":：" if (at := head.find(sign)) >= 0), default=-1)
     before = head[: max(colon, 0)]
-    if _READY_HERE.match(before) or (_ANOTHER.match(before) and _MODEL_NOUN.search(before)):
+    # A sentence that ends before the colon is a text.
+    announces = _ANOTHER.match(before) and _MODEL_NOUN.search(before) and ". " not in before
+    if _READY_HERE.match(before) or announces:
         return colon + 1
     # "text:" in small letters may be a command.
     name = _FIELD.match(head)

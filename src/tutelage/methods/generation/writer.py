@@ -15,6 +15,7 @@ from tutelage.labelling.base import Draft
 from tutelage.methods.base import RequestFailure
 from tutelage.methods.generation.artefacts import (
     COLON,
+    NO_TEXT,
     Surroundings,
     clean,
     frame_of,
@@ -302,10 +303,10 @@ class Writer:
         if spec.opening:
             ended = first_sentence(text, len(spec.opening) if text.startswith(spec.opening) else 0)
         text = ended or text
-        found, fault = stripped.removed, stripped.fault
+        found, fault = stripped.removed, f"{NO_TEXT}{stripped.fault}" if stripped.fault else ""
         fault = fault or self._fault(text, "" if ended else reply.finish_reason)
         if spec.opening and not fault and ends_open(text) and COLON not in around.usual:
-            found, fault = (*found, COLON), "ends with a colon"
+            found, fault = (*found, COLON), f"{NO_TEXT}ends with a colon"
         candidate = Candidate(spec, text, fault, failed=False, draw=draw, artefacts=found)
         if not spec.mentions:
             return candidate

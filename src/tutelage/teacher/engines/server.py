@@ -187,7 +187,8 @@ class ServerTeacher:
                 raise
             self._identity = known
             self._note(
-                f"the server could not be asked, so only replies in the cache can be used: {error}"
+                "the server could not be asked, so only replies in the cache can be used, those "
+                f"of {self._described(known)}: {error}"
             )
             return
         assert self._identity is not None
@@ -267,8 +268,8 @@ class ServerTeacher:
             self.notes.append(summary)
         if self._spent.requests:
             self.notes.append(
-                f"{self._spent.requests} requests ({self._spent.tokens} tokens) asked the server "
-                "what it can do; they are in no count of tokens"
+                f"{self._spent.requests} short requests ({self._spent.tokens} tokens) asked the "
+                "server what it can do; they are in no count of tokens"
             )
 
     def _run(self, use: Callable[[ServerClient], Awaitable[None]]) -> None:
@@ -414,8 +415,8 @@ class ServerTeacher:
         if client.answers > failure.answers:
             return
         try:
-            self._spent.requests += 1
             await client.test(COMPLETIONS, completion_body(self._model, PROBE, 1, 0.0))
+            self._spent.requests += 1
         except (Refused, ValueError):
             return
         except Lasting as error:

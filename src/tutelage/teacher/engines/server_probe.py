@@ -112,8 +112,8 @@ class Prober:
             TeacherError: The server refused the key, or has no completions of this model.
         """
         body = completion_body(self.model, PROBE, max_tokens, 0.0) | fields
-        self.spent.requests += 1
         reply = read_completion(await self.client.post(COMPLETIONS, body, retries=self.retries))
+        self.spent.requests += 1
         self.spent.tokens += (reply.prompt_tokens or 0) + (reply.completion_tokens or 0)
         return reply
 
@@ -160,7 +160,6 @@ class Prober:
             "messages": [{"role": "user", "content": "Say yes."}],
             "max_tokens": 1,
         }
-        self.spent.requests += 1
         try:
             await self.client.post("/v1/chat/completions", body, retries=0)
         except (Lasting, ValueError, TeacherError):

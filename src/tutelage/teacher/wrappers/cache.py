@@ -75,6 +75,9 @@ class CachedTeacher:
         claim_seconds: Seconds after which another process's claim on a request expires; see
             :class:`tutelage.teacher.wrappers.cache_store.CacheStore`.
 
+    Attributes:
+        tell: Shows the user a message; a run's display, or else the log.
+
     Raises:
         TeacherError: The file cannot be used.
     """
@@ -84,6 +87,8 @@ class CachedTeacher:
         self._path = path
         self._store = CacheStore(path, claim_seconds=claim_seconds)
         self._damaged = 0
+        self._in_place = True
+        self.tell: Callable[[str], None] = _LOG.warning
 
     @property
     def fingerprint(self) -> str:
@@ -128,6 +133,7 @@ class CachedTeacher:
             ValueError: An id occurs twice.
         """
         collector = ReplyCollector(requests, on_reply)
+        self._tell_of_loss()
         self.settle()
         fingerprint = self.fingerprint
         waiting: dict[bytes, list[Request]] = {}
@@ -209,15 +215,23 @@ class CachedTeacher:
                 "teacher.cache to another file."
             )
         self._damaged = len(damaged)
-        _LOG.warning("%s They are asked again. Check the disk if there are more.", told)
+        self.tell(f"{told} They are asked again. Check the disk if there are more.")
+
+    def _tell_of_loss(self) -> None:
+        if self._in_place and not self._store.in_place:
+            self._in_place = False
+            self.tell(
+                f"the teacher's cache {self._path} was moved or removed while it is in use, so no "
+                "other run will find what is answered from now on. Stop this run, and continue it "
+                "with resume=true."
+            )
 
     def _tell_of_waiting(self, keys: Sequence[bytes]) -> None:
         claimants = self._store.claimants(keys)
         if claimants:
-            _LOG.warning(
-                "waiting for %s, so that no request is paid for twice (cache %s).",
-                " and ".join(map(_shown, claimants)),
-                self._path,
+            self.tell(
+                f"waiting for {' and '.join(map(_shown, claimants))}, so that no request is paid "
+                f"for twice (cache {self._path})."
             )
 
 

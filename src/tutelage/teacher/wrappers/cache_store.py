@@ -118,9 +118,20 @@ class CacheStore:
             )
             try:
                 self._prepare()
+                # A relative path means another file once the working folder changes.
+                self._place = path.absolute()
+                self._file = self._place.stat()
             except BaseException:
                 self._db.close()
                 raise
+
+    @property
+    def in_place(self) -> bool:
+        """False once the file was moved or removed: SQLite goes on writing to it unaware."""
+        try:
+            return os.path.samestat(self._place.stat(), self._file)
+        except OSError:
+            return False
 
     def _prepare(self) -> None:
         # A file that is no cache is not touched, so it is looked at first.

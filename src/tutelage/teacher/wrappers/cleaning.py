@@ -6,7 +6,7 @@ Servers and small models send half surrogate pairs (an emoji cut in two) and con
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.base import OnReply, Reply, Request, Teacher
@@ -31,14 +31,16 @@ class CleanedTeacher:
     Attributes:
         texts: Number of replies with a text so far.
         changed: Number of those in which characters were replaced.
+        tell: Shows the user a message; a run's display, or else the log.
     """
 
     def __init__(self, inner: Teacher) -> None:
         self._inner = inner
         self._example = ""
-        self._told = False
+        self._warned = False
         self.texts = 0
         self.changed = 0
+        self.tell: Callable[[str], None] = _LOG.warning
 
     @property
     def fingerprint(self) -> str:
@@ -63,7 +65,7 @@ class CleanedTeacher:
         done = [cleaned(reply) for reply in replies]
         for before, after in zip(replies, done, strict=True):
             self._count(before.text, after.text)
-        self._tell()
+        self._judge()
         return done
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -91,13 +93,13 @@ class CleanedTeacher:
             f"{self._example}; each such character became U+FFFD"
         )
 
-    def _tell(self) -> None:
+    def _judge(self) -> None:
         share = self.changed / self.texts if self.texts else 0.0
         if share > _STOP and self.texts >= _FEW:
             raise TeacherError(
                 f"{self._summary()}. So many mean that the teacher's texts are garbled: try "
                 "another model, or ask the server for one text by hand."
             )
-        if share > _TOLD and not self._told:
-            self._told = True
-            _LOG.warning("%s.", self._summary())
+        if share > _TOLD and not self._warned:
+            self._warned = True
+            self.tell(f"{self._summary()}.")

@@ -64,6 +64,23 @@ def test_the_analysis_is_shown_the_mistakes(tmp_path: Path) -> None:
     assert growth.analysis == f"{ANALYSIS}."
 
 
+@pytest.mark.parametrize(
+    ("said", "analysis"),
+    [
+        (f"<think>hm</think> {ANALYSIS}.", f"{ANALYSIS}."),
+        (f" {ANALYSIS}.<|im_end|>", f"{ANALYSIS}."),
+        ("<think> it gets", ""),
+        ("I'm sorry, but I can't help with that.", ""),
+        ("\ud83d" + "(" * 5000, "\ud83d" + "(" * 5000),
+    ],
+)
+def test_an_analysis_is_taken_out_of_the_reply(tmp_path: Path, said: str, analysis: str) -> None:
+    def script(request: Request) -> Any:
+        return said if request.id == "analysis" else obliging(request)
+
+    assert grown(tmp_path, script=script)[2].analysis == analysis
+
+
 def test_hard_prompts_hold_the_analysis_and_a_misclassified_text(tmp_path: Path) -> None:
     _, teacher, growth = grown(tmp_path)
     assert teacher.asked[0] is teacher.analyses()[0]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.helpers.classification import WordTeacher, prompt_set
 from tests.helpers.ner import SHOTS, TYPES, marked
 
@@ -104,10 +106,28 @@ def test_a_type_without_shots_is_asked_for_by_its_description() -> None:
         ("Jean-Luc O'Neil", "Jean-Luc O'Neil"),
         ("Yahoo!", "Yahoo !"),
         ("van Gogh", "van Gogh"),
+        ("Alan Turing:", "Alan Turing"),
+        ("</think> Alan Turing", "Alan Turing"),
+        ("Sure! Here is another name: Alan Turing", "Alan Turing"),
+        ('{"name": "Alan Turing"}', "Alan Turing"),
+        ("**Alan Turing**", "Alan Turing"),
+        ("Assistant: Alan Turing<|eot_id|>", "Alan Turing"),
     ],
 )
 def test_a_name_is_cut_out_of_the_reply(said: str, name: str) -> None:
     assert invented(said) == [name]
+
+
+@pytest.mark.parametrize("said", ["As an AI, I cannot name anyone", "Sure! Here you go", "<think>"])
+def test_a_reply_without_a_name_gives_none(said: str) -> None:
+    assert invented(said) == []
+
+
+@settings(max_examples=50)
+@given(st.text(max_size=60))
+def test_any_reply_is_a_short_name_or_none(said: str) -> None:
+    for name in invented(said):
+        assert 0 < len(name.split(" ")) <= 6
 
 
 @pytest.mark.parametrize(

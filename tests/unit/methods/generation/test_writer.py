@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,12 +12,12 @@ from hypothesis import strategies as st
 from tests.helpers.classification import LABELS, WordTeacher, prompt_set
 
 from tutelage.errors import ConfigError
+from tutelage.methods.generation.artefacts import clean
 from tutelage.methods.generation.mentions import whole_names
 from tutelage.methods.generation.writer import (
     GenerationSpec,
     Shown,
     Writer,
-    clean,
     first_sentence,
 )
 from tutelage.records import Source
@@ -150,6 +152,13 @@ def test_requests_differ_by_seed_round_and_draw_alone() -> None:
         (Reply("0", text="one two three four five six"), "over 5 words"),
         (Reply("0", text="cut off before", finish_reason="length"), "cut off at max_tokens"),
         (Reply("0", error="lost"), "request failed: lost"),
+        (Reply("0", text="As an AI, I cannot do that"), "no text: a refusal"),
+        (Reply("0", text="<think> they want a tool"), "no text: thinking without an answer"),
+        (Reply("0", text="lend me this:"), "no text: ends with a colon"),
+        (
+            Reply("0", text=writer().prompt(BRIEF).splitlines()[2]),
+            "no text: prompt without a text",
+        ),
     ],
 )
 def test_every_unusable_text_has_its_reason(reply: Reply, reason: str) -> None:
@@ -186,3 +195,99 @@ def test_a_name_that_ends_in_a_stop_ends_no_sentence_at_the_beginning() -> None:
     text = f"{opening} in May. She left."
     assert first_sentence(text) == "He met Warner Bros."
     assert first_sentence(text, len(opening)) == f"{opening} in May."
+
+
+_PIECES = st.sampled_from(
+    [
+        "St",
+        "Rome",
+        "ab",
+        "abc",
+        "é",
+        "_",
+        "1",
+        ".",
+        "!",
+        "?",
+        '"',
+        "'",
+        ")",
+        "]",
+        " ",
+        "\n",
+        "\u2028",
+    ]
+)
+
+
+@given(st.lists(_PIECES, max_size=14).map("".join), st.integers(0, 6))
+def test_the_first_sentence_ends_where_one_pattern_says(text: str, start: int) -> None:
+    found = re.compile(r"\w{3,}[\"')\]]*[.!?][\"')\]]*(?=\s|$)").search(text, start)
+    assert first_sentence(text, start) == (text[: found.end()] if found else "")
+
+
+@pytest.mark.parametrize("part", ["a", "a.", '"', 'a"', ".'", "abc. "])
+def test_a_long_word_takes_no_long_time(part: str) -> None:
+    began = time.perf_counter()
+    first_sentence(part * (200_000 // len(part)) + "x")
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "artefacts"),
+    [
+        (" Food: lend me a saw", "lend me a saw", ("label",)),
+        (" lend me a saw (animal)", "lend me a saw", ("label",)),
+        ("[INST] lend me a saw [/INST]", "lend me a saw", ("chat template",)),
+        (" lend me a saw", "lend me a saw", ()),
+    ],
+)
+def test_artefacts_come_off_a_text(said: str, text: str, artefacts: tuple[str, ...]) -> None:
+    (written,) = writer().write(WordTeacher(lambda request: said), [BRIEF], 1, 1, labels=LABELS)
+    assert (written.text, written.reason, written.artefacts) == (text, "", artefacts)
+
+
+def test_what_the_demonstrations_show_is_no_artefact() -> None:
+    brief = replace(BRIEF, demonstrations=(Shown("Tool: a drill, please"),))
+    (written,) = writer().write(WordTeacher(lambda request: "Tool: lend me a saw"), [brief], 1, 1)
+    assert (written.text, written.artefacts) == ("Tool: lend me a saw", ())
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "reason"),
+    [
+        (" met Bo in Rome.</s> More.", "There Ada met Bo in Rome .", ""),
+        (" met Bo in Rome :", "There Ada met Bo in Rome :", "no text: ends with a colon"),
+        ("</think> met Bo", "There Ada < / think > met Bo", "no text: thinking before the text"),
+    ],
+)
+def test_artefacts_of_a_continuation(said: str, text: str, reason: str) -> None:
+    brief = GenerationSpec(TOOL, "easy", (Shown("one"),), mentions=("Ada",), lead="There")
+    prompts = prompt_set("completion_ner")
+    subject = Writer(prompts, Sampling(stop=("\n",)))
+    (written,) = subject.write(WordTeacher(lambda request: said), [brief], 1, 1)
+    assert (written.text, written.reason) == (text, reason)
+
+
+HOSTILE = st.one_of(
+    st.text(max_size=80),
+    st.lists(
+        st.sampled_from(
+            ["<think>", "</think>", '{"text": ', '"a b c"', "[" * 3000, "}", "\\ud83d", "\ud83d",
+             "\x00", "\n", "```", "Ada", "Sure! ", ":", "9" * 5000, "NaN", "null", "<|im_end|>"]
+        ),
+        max_size=6,
+    ).map("".join),
+)  # fmt: skip
+"""Replies that nobody asked for."""
+
+
+@given(HOSTILE, st.booleans())
+def test_any_reply_is_a_text_or_has_a_reason(said: str, continues: bool) -> None:
+    names = GenerationSpec(TOOL, "easy", (Shown("one"),), mentions=("Ada",), lead="There")
+    brief = names if continues else BRIEF
+    subject = Writer(prompt_set("completion_ner" if continues else "completion_classification"),
+                     Sampling())  # fmt: skip
+    (written,) = subject.write(WordTeacher(lambda request: said), [brief], 1, 1)
+    assert written.reason or len(written.text.split()) >= 3
+    assert len(written.text.splitlines()) <= 1

@@ -80,39 +80,6 @@ def test_the_key_does_not_change_between_versions():
     )
 
 
-@given(
-    text=st.text(),
-    logprobs=st.lists(st.floats(-1e6, 0), max_size=4).map(tuple),
-    tokens=st.integers(0, 10**6),
-)
-def test_a_reply_comes_back_as_it_was_written(tmp_path_factory, text, logprobs, tokens):
-    given_reply = Reply(
-        "a",
-        text=text,
-        logprobs=logprobs,
-        prompt_tokens=tokens,
-        completion_tokens=3,
-        finish_reason="stop",
-    )
-    inner = ScriptedTeacher(lambda request: given_reply)
-    cached = CachedTeacher(inner, tmp_path_factory.mktemp("cache") / "c.sqlite")
-    first = cached.ask([generate("a")])[0]
-    second = cached.ask([generate("a")])[0]
-    cached.close()
-    assert first == given_reply
-    assert not first.cached
-    assert second == Reply(
-        "a",
-        text=text,
-        logprobs=logprobs,
-        prompt_tokens=tokens,
-        completion_tokens=3,
-        finish_reason="stop",
-        cached=True,
-    )
-    assert len(inner.asked) == 1
-
-
 def test_only_what_is_missing_is_asked_and_the_order_is_the_askers(tmp_path):
     inner = ScriptedTeacher()
     cached = CachedTeacher(inner, tmp_path / "deep" / "c.sqlite")
@@ -443,6 +410,22 @@ def test_what_a_process_killed_while_making_the_file_left_is_completed(tmp_path)
     sql(path, *_FORMAT_1[:2])
     with closing(CachedTeacher(ScriptedTeacher(), path)) as cached:
         assert cached.ask([generate("a")])[0].text == "p #0"
+
+
+@pytest.mark.parametrize("how", ["moved", "removed"])
+def test_a_file_that_goes_while_it_is_in_use_is_told_once(tmp_path, caplog, how):
+    path = tmp_path / "c.sqlite"
+    with closing(CachedTeacher(ScriptedTeacher(), path)) as cached:
+        cached.ask(numbered(1))
+        assert not caplog.messages
+        path.rename(tmp_path / "moved") if how == "moved" else path.unlink()
+        told = []
+        for count in (2, 3):
+            assert len(cached.ask(numbered(count))) == count
+            told += caplog.messages
+            caplog.clear()
+    assert len(told) == 1
+    assert f"{path} was moved or removed while it is in use" in told[0]
 
 
 def test_the_files_are_as_private_as_the_user_has_it(tmp_path):

@@ -87,3 +87,12 @@ def test_scores_have_no_text_to_count():
     teacher = CleanedTeacher(ScriptedTeacher())
     teacher.ask([ScoreRequest("a", "p", (1, 2))])
     assert (teacher.texts, teacher.notes) == (0, ())
+
+
+def test_a_run_tells_of_it_on_its_own_display(caplog):
+    shown: list[str] = []
+    stack = build_teacher(ScriptedTeacher(lambda asked: "half \ud83d"))
+    stack.begin(shown.append)
+    stack.teacher.ask(requests(1))
+    assert len(shown) == 1
+    assert not caplog.messages

@@ -1,0 +1,106 @@
+"""Small tokenizers of the kinds that models have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+from transformers import PreTrainedTokenizerFast
+
+CORPUS = [
+    "Text: play some music in the cafe\nAnswer: music",
+    "Text: will the weather be cold\nAnswer: weather",
+    "Text: a café with good food\nAnswer: food",
+    "Text: хорошая музыка и погода\nAnswer: музыка",
+    "Text: 音楽 を 聴く\nAnswer: 音楽",
+    "Text: the museum of mushrooms, where we eat\nAnswer: food",
+] * 20
+
+
+def byte_level_bpe() -> Tokenizer:
+    """GPT-2, Llama 3 and Qwen: bytes as letters, "Ġ" for a space."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    made.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=420, initial_alphabet=alphabet, show_progress=False)
+    )
+    return made
+
+
+def unigram() -> Tokenizer:
+    """SentencePiece's Unigram: "▁" for a space, which every text begins with."""
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=120, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False
+    )
+    made.train_from_iterator(CORPUS, trainer)
+    return made
+
+
+def byte_fallback() -> Tokenizer:
+    """Llama 2 and Mistral: "▁" for a space, one more before every text, and <0xE9> for the rest."""
+    made = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    fallback = [f"<0x{byte:02X}>" for byte in range(256)]
+    latin = [line for line in CORPUS if line.isascii()]
+    made.train_from_iterator(
+        (word for line in latin for word in made.normalizer.normalize_str(line).split("\n")),
+        trainers.BpeTrainer(
+            vocab_size=420, special_tokens=["<unk>", *fallback], show_progress=False
+        ),
+    )
+    made.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    return made
+
+
+def word_piece() -> Tokenizer:
+    """BERT: "##" for what continues a word, and nothing for a space."""
+    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    made.train_from_iterator(
+        CORPUS,
+        trainers.WordPieceTrainer(vocab_size=160, special_tokens=["[UNK]"], show_progress=False),
+    )
+    return made
+
+
+def words() -> Tokenizer:
+    """Whole words, without any mark."""
+    made = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.train_from_iterator(
+        CORPUS, trainers.WordLevelTrainer(special_tokens=["[UNK]"], show_progress=False)
+    )
+    return made
+
+
+KINDS: dict[str, Callable[[], Tokenizer]] = {
+    made.__name__: made for made in (byte_level_bpe, unigram, byte_fallback, word_piece, words)
+}
+
+
+def hugging_face(made: Tokenizer) -> Any:
+    """The tokenizer with the interface of transformers."""
+    return PreTrainedTokenizerFast(tokenizer_object=made)
