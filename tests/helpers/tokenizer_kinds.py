@@ -52,16 +52,16 @@ def unigram() -> Tokenizer:
 def byte_fallback() -> Tokenizer:
     """Llama 2 and Mistral: "▁" for a space, one more before every text, and <0xE9> for the rest."""
     made = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
-    made.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
     fallback = [f"<0x{byte:02X}>" for byte in range(256)]
-    latin = [line for line in CORPUS if line.isascii()]
+    spaced = [f"▁{word}" for line in CORPUS if line.isascii() for word in line.split()]
     made.train_from_iterator(
-        (word for line in latin for word in made.normalizer.normalize_str(line).split("\n")),
+        spaced,
         trainers.BpeTrainer(
             vocab_size=420, special_tokens=["<unk>", *fallback], show_progress=False
         ),
+    )
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
     )
     made.decoder = decoders.Sequence(
         [

@@ -24,7 +24,10 @@ class Runs:
         self._running: set[int] = set()
 
     def start(self, folder: Path, *argv: str, **environment: str) -> int:
-        """Start a command in ``folder``; the variables are added to its environment."""
+        """Start a command in ``folder``; the variables are added to its environment.
+
+        What it prints goes to printed.txt in the folder, or to the path in ``PRINTED``.
+        """
         environment = {
             ASKS: str(folder / "asks"),
             "TUTELAGE_CACHE": str(folder / "user-cache"),
@@ -34,7 +37,7 @@ class Runs:
             "argv": argv,
             "folder": str(folder),
             "environment": environment,
-            "printed": str(folder / "printed.txt"),
+            "printed": environment.get("PRINTED", str(folder / "printed.txt")),
         }
         pid = int(self._tell(command)["pid"])
         self._running.add(pid)

@@ -11,6 +11,7 @@ from tests.helpers import tiny
 
 import tutelage
 from tutelage.errors import ConfigError, RunError
+from tutelage.runs.folder import new_folder
 
 
 def test_import_is_light() -> None:
@@ -53,3 +54,28 @@ def test_what_is_no_override_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"seed='one' is not a whole number"):
         tutelage.compose(seed="one")
     assert tutelage.compose("method=llkd", seed=5, keep_checkpoint=True).seed == 5
+
+
+def test_a_python_value_needs_no_quotes_of_hydra_s(workplace: Path) -> None:
+    config = tutelage.compose("data=files", "data.path=my data (v2)", name="a=b (1)", resume="x=1")
+    assert (config.data.get("path"), config.name, config.resume) == (
+        "my data (v2)",
+        "a=b (1)",
+        "x=1",
+    )
+    assert tutelage.compose(resume=Path('it\'s, "here"')).resume == 'it\'s, "here"'
+
+
+@pytest.mark.usefixtures("no_report")
+def test_runs_of_one_second_have_folders_of_their_own(
+    student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = tiny.scripted(student, small_data, workplace / "replies.sqlite")
+    quick = [*given, "method=shots", "training.start_epochs=1", "evaluate=standard"]
+    monkeypatch.setattr(
+        "tutelage.launch.new_folder", lambda wanted: new_folder(wanted.parent / "t")
+    )
+    folders = [tutelage.train(*quick, seed=seed).folder for seed in (1, 2)]
+    assert [folder.name for folder in folders] == ["t", "t-2"]
+    with pytest.raises(RunError, match="holds a run already"):
+        tutelage.train(*quick, f"hydra.run.dir={folders[0]}")

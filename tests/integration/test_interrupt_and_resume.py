@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.campaign.folders import differences
 from tests.helpers import tiny, tiny_ner
 from tests.helpers.teachers import ASKS
 from tests.helpers.tiny import accuracies, lines
@@ -194,7 +195,7 @@ def test_a_run_that_is_killed_again_and_again_still_ends_alike(
 
 
 @pytest.mark.parametrize("moment", ["while round 1 is written", "while the student learns round 1"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_says_how_to_go_on_and_the_command_works(
     runs: Runs, overrides, undisturbed: Path, tmp_path: Path, moment: str, number: signal.Signals
 ):
@@ -281,3 +282,70 @@ def test_the_installed_command_answers_ctrl_c_too(overrides, tmp_path: Path):
     assert status(tmp_path)["resume_command"] in said
     assert "Traceback" not in said
     assert (run_folder(tmp_path) / "report.html").stat().st_size > 20_000
+
+
+@pytest.fixture(scope="module")
+def quick(student: Path, small_data: Path) -> list[str]:
+    """Overrides of a run of a second: its file operations are those of every run's ends."""
+    given = tiny.scripted(student, small_data, Path("replies.sqlite"))
+    return ["train", *given, "method=shots", "training.start_epochs=1", "evaluate.supervised=false"]
+
+
+@pytest.fixture(scope="module")
+def quick_undisturbed(
+    all_runs: Runs, quick: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("quick")
+    assert all_runs.wait(all_runs.start(folder, *quick, STOP_AT="0")) == 0
+    return folder
+
+
+@pytest.mark.parametrize("at", [2, 3, 4, 5, 7, 9, 12, 15, -14, -11, -9, -7, -6, -5, -3, -1])
+def test_a_run_killed_at_a_file_operation_near_its_ends_goes_on_alike(
+    runs: Runs, quick: list[str], quick_undisturbed: Path, tmp_path: Path, at: int
+):
+    """Counted from the run's folder on: before its manifest, and from its result to its report."""
+    (whole,) = quick_undisturbed.glob("outputs/*/*")
+    operations = int((quick_undisturbed / "operations").read_text())
+    before_the_folder = 3  # outputs/, outputs/<name>/ and the folder itself
+    stop = before_the_folder + at if at > 0 else operations + 1 + at
+    assert runs.wait(runs.start(tmp_path, *quick, STOP_AT=str(stop))) == -signal.SIGKILL
+    (killed,) = tmp_path.glob("outputs/*/*")
+    resume = "resume=true" if at % 2 else f"resume={killed}"
+    assert runs.wait(runs.start(tmp_path, *quick, resume)) == 0, (
+        tmp_path / "printed.txt"
+    ).read_text()
+    assert [*tmp_path.glob("outputs/*/*")] == [killed]
+    assert differences(killed, whole) == []
+    # Nothing is left to go on with.
+    assert runs.wait(runs.start(tmp_path, *quick, "resume=true")) == 2
+
+
+def test_two_that_resume_at_once_do_it_once(
+    runs: Runs, overrides, undisturbed: Path, tmp_path: Path
+):
+    pid = runs.start(tmp_path, *overrides)
+    until(lambda: MOMENTS["while the student learns everything"](tmp_path), tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    runs.wait(pid)
+    both = [runs.start(tmp_path, *overrides, "resume=true") for _ in range(2)]
+    assert [runs.wait(one) for one in both] == [0, 0], (tmp_path / "printed.txt").read_text()
+    ends_alike(tmp_path, undisturbed)
+    assert sorted(asked(tmp_path)) == sorted(asked(undisturbed))
+
+
+def test_runs_that_start_in_one_second_each_keep_their_result(
+    runs: Runs, quick: list[str], tmp_path: Path
+):
+    started = [runs.start(tmp_path, *quick, f"seed={seed}") for seed in (1, 2, 3)]
+    assert [runs.wait(one) for one in started] == [0, 0, 0]
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/*/*/result.json")]
+    assert sorted(result["seed"] for result in results) == [1, 2, 3]
+
+
+def test_a_run_whose_output_cannot_be_written_is_done_all_the_same(
+    runs: Runs, quick: list[str], quick_undisturbed: Path, tmp_path: Path
+):
+    assert runs.wait(runs.start(tmp_path, *quick, PRINTED="/dev/full")) == 0
+    (folder,), (whole,) = (base.glob("outputs/*/*") for base in (tmp_path, quick_undisturbed))
+    assert differences(folder, whole) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import subprocess
@@ -219,3 +220,66 @@ def test_a_multirun_refuses_a_flag_that_its_jobs_would_not_see(tutelage, workpla
     assert ended.code == 2
     assert "not --package=elsewhere" in ended.err
     assert not any(workplace.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments", [("train",), ("plan",), ("predict", "run", "a text"), ("report", "run")]
+)
+def test_a_working_folder_that_was_deleted_is_said_in_one_sentence(
+    tutelage, workplace: Path, monkeypatch, arguments
+):
+    (workplace / "gone").mkdir()
+    monkeypatch.chdir(workplace / "gone")
+    (workplace / "gone").rmdir()
+    ended = tutelage(*arguments)
+    assert ended.code == 7
+    assert ended.err.startswith("tutelage: The working folder is gone (")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 0, ""),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "tutelage: The output could not be written: No space left on device.\n",
+        ),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_no_traceback(tutelage, monkeypatch, error, code, said):
+    def full(options):
+        raise error
+
+    monkeypatch.setattr(cli, "_report", full)
+    ended = tutelage("report", "somewhere")
+    assert (ended.code, ended.err) == (code, said)
+
+
+@pytest.mark.parametrize("flag", ["--cfg job", "--cfg=job", "-c job", "--info defaults"])
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.cue=a=b", "Write 'data.cue=\"a=b\"'."),
+        ("data=nope", "Unknown data 'nope'."),
+        ("shots.x=1", "Could not override 'shots.x'."),
+    ],
+)
+def test_what_only_shows_refuses_what_a_run_refuses(tutelage, flag, override, said):
+    ended = tutelage("train", *flag.split(), override)
+    assert ended.code == 2
+    assert said in ended.err
+
+
+def test_the_configuration_of_many_runs_is_not_shown(tutelage):
+    ended = tutelage("train", "-m", "--cfg", "job", "seed=1")
+    assert ended.code == 2
+    assert "leave -m out" in ended.err
+
+
+def test_a_path_that_is_typed_as_it_is_reaches_every_verb(tutelage, workplace: Path):
+    for arguments in (["train"], ["plan"], ["train", "-m"]):
+        ended = tutelage(*arguments, "method=shots", "data=files", "data.path=my data (v2)/é=1")
+        assert "cannot be read" not in ended.err
+    ended = tutelage("train", "--cfg", "job", "data=files", "data.path=my data (v2)/é=1")
+    assert "  path: my data (v2)/é=1\n" in ended.out

@@ -18,7 +18,7 @@ def test_nothing_asked_nothing_stopped() -> None:
         assert not interruption.asked
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_acted_on_at_the_next_safe_place(number: signal.Signals) -> None:
     with Interruption() as interruption:
         os.kill(os.getpid(), number)
@@ -38,7 +38,7 @@ def test_the_second_signal_ends_at_once() -> None:
 
 
 def handlers() -> list[object]:
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    return [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
 def test_the_handlers_are_given_back_after_an_error_too() -> None:
@@ -51,3 +51,14 @@ def test_the_handlers_are_given_back_after_an_error_too() -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert handlers() == before
+
+
+def test_what_nohup_keeps_from_a_run_stays_kept_from_it() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            signal.raise_signal(signal.SIGHUP)
+            interruption.check()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

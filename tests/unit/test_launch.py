@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tutelage import launch
 from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError, RunError
-from tutelage.launch import as_value, folder_to_resume, resume_command, shown, shows_only
+from tutelage.launch import (
+    as_value,
+    folder_to_begin,
+    folder_to_resume,
+    resume_command,
+    shown,
+    shows_only,
+    split_flags,
+)
+from tutelage.runs.folder import REPORT, RunFolder, finish
 from tutelage.runs.manifest import CONFIG_FORMAT, config_hash
 
 
@@ -88,10 +100,107 @@ def test_a_folder_of_another_configuration_is_refused_with_both_hashes(base: Pat
 
 
 def test_a_folder_that_is_no_run_s_is_refused(base: Path, workplace: Path):
-    with pytest.raises(
-        ConfigError, match=r"is not the folder of a run \(it has no manifest\.json\)"
-    ):
+    (workplace / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"is not the folder of a run \(it has no status\.json\)"):
         folder_to_resume(compose_config([f"resume={workplace}"]))
+
+
+def test_a_run_that_ended_before_its_manifest_is_found_too(base: Path, workplace: Path):
+    folder = folder_to_begin(compose_config(["seed=2"]), ["seed=2"])
+    assert (folder.parent.resolve(), [one.name for one in folder.iterdir()]) == (
+        base,
+        ["status.json"],
+    )
+    for resume in ("true", as_value(folder)):
+        assert folder_to_resume(compose_config(["seed=2", f"resume={resume}"])) == folder
+    with pytest.raises(ConfigError, match="was run with another configuration"):
+        folder_to_resume(compose_config(["seed=3", f"resume={folder}"]))
+
+
+@pytest.mark.parametrize("left", [(), (".lock",), (".status.json.4711.part",)])
+def test_a_run_that_ended_before_its_first_file_is_begun_in_its_folder(base: Path, left: tuple):
+    (base / "1").mkdir(parents=True)
+    for name in left:
+        (base / "1" / name).touch()
+    for resume in ("true", as_value(base / "1")):
+        found = folder_to_resume(compose_config([f"resume={resume}"]))
+        assert found is not None
+        assert found.resolve() == base / "1"
+    # A run that has begun comes first.
+    run_folder(base, "0", [], "failed")
+    assert folder_to_resume(compose_config(["resume=true"])) == Path("outputs/snips_intent-evokd/0")
+
+
+def test_a_finished_run_whose_report_was_not_drawn_is_gone_on_with(base: Path):
+    folder = RunFolder(run_folder(base, "1", [], "running"))
+    finish(folder, REPORT)
+    found = folder_to_resume(compose_config(["resume=true"]))
+    assert found is not None
+    finish(folder)
+    with pytest.raises(ConfigError, match="found no unfinished run"):
+        folder_to_resume(compose_config(["resume=true"]))
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(workplace: Path):
+    config = compose_config(["seed=2"])
+    with ThreadPoolExecutor(8) as pool:
+        folders = [*pool.map(lambda _: folder_to_begin(config, ["seed=2"]), range(24))]
+    assert len({*folders}) == 24
+    assert all((folder / "status.json").is_file() for folder in folders)
+
+
+@pytest.mark.parametrize(
+    "there", [("manifest.json",), ("result.json",), ("config.yaml", "status.json")]
+)
+def test_a_named_folder_that_holds_a_run_is_refused(workplace: Path, there: tuple[str, ...]):
+    given = ["hydra.run.dir=my run"]
+    config = compose_config(given)
+    assert folder_to_begin(config, given) == Path("my run")
+    assert folder_to_begin(config, given) == Path("my run"), "nothing of a run is in it yet"
+    for name in there:
+        (workplace / "my run" / name).write_text("{}", encoding="utf-8")
+    with pytest.raises(RunError, match="my run holds a run already") as refused:
+        folder_to_begin(config, given)
+    assert "hydra.run.dir=" in str(refused.value)
+    assert "resume=my run" in str(refused.value)
+
+
+def test_ctrl_c_before_a_run_listens_says_how_to_go_on(
+    tutelage, workplace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stopped(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "train", stopped)
+    ended = tutelage("train", "seed=2")
+    (folder,) = workplace.glob("outputs/*/*")
+    status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+    assert (ended.code, status["state"]) == (130, "interrupted")
+    assert f"Go on with:\n  {status['resume_command']}\n" in ended.err
+    command = [*split_flags(shlex.split(status["resume_command"])[2:])[1]]
+    assert folder_to_resume(compose_config(command)) == folder.relative_to(workplace)
+
+
+@pytest.mark.parametrize(
+    ("typed", "flags", "overrides"),
+    [
+        (["a=b", "-m", "c=d"], ["-m"], ["a=b", "c=d"]),
+        (["--cfg", "job", "a=b"], ["--cfg", "job"], ["a=b"]),
+        (["a=b", "--cfg=job", "c=d", "--resolve"], ["--cfg=job", "--resolve"], ["a=b", "c=d"]),
+        (["--info", "a=b"], ["--info"], ["a=b"]),
+        (["-p", "data", "a=b", "word"], ["-p", "data"], ["a=b", "word"]),
+    ],
+)
+def test_flags_may_stand_between_overrides(
+    typed: list[str], flags: list[str], overrides: list[str]
+):
+    assert split_flags(typed) == (flags, overrides)
+
+
+@pytest.mark.parametrize("flag", ["--seed=2", "--rounds", "-x", "--experimental-rerun"])
+def test_a_flag_that_there_is_not_is_refused_with_how_settings_are_written(flag: str):
+    with pytest.raises(ConfigError, match="Settings are written without dashes"):
+        split_flags(["a=b", flag, "3"])
 
 
 def test_an_altered_manifest_is_named(base: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import time
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from tutelage.teacher.base import Reply
-from tutelage.terminal import TerminalProgress, print_result
+from tutelage.terminal import LastingStream, TerminalProgress, new_console, print_result, say
 from tutelage.timeline import Position
 
 DEV = {"accuracy": 0.81234, "macro-F1": 0.7991}
@@ -190,6 +191,15 @@ def test_which_student_was_kept_is_told_where_dev_chose_it() -> None:
     assert "best on dev" not in printed(given)
 
 
+def test_warnings_stand_below_the_table_as_they_are() -> None:
+    given = console(terminal=False)
+    warnings = ["The student is right on [bold]2[/bold] of 40 test texts.", "Another one."]
+    print_result(given, result(warnings=warnings), "outputs/a/b")
+    below = printed(given).partition("student after")[2]
+    for warning in warnings:
+        assert f"  warning {warning}\n" in below
+
+
 def test_the_arms_are_left_out_where_they_were_not_run() -> None:
     given = console(terminal=False)
     print_result(given, result(), "outputs/a/b")
@@ -306,3 +316,51 @@ def test_a_look_at_the_pool_is_counted_on_a_terminal() -> None:
         reporter.progress(4096, 1_000_000)
         reporter._progress.refresh()
     assert "4,096/1,000,000" in printed(given)
+
+
+class Broken(io.StringIO):
+    """A stream that cannot be written to after its first lines."""
+
+    def __init__(self, error: Exception, lines: int) -> None:
+        super().__init__()
+        self.error, self.lines = error, lines
+
+    def write(self, text: str) -> int:
+        self.lines -= text.count("\n")
+        if self.lines < 0:
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2])
+@pytest.mark.parametrize(
+    "error",
+    [BrokenPipeError(), OSError(errno.ENOSPC, "No space left"), ValueError("closed file")],
+)
+def test_a_display_that_cannot_be_written_to_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, lines: int
+) -> None:
+    stream = Broken(error, lines)
+    monkeypatch.setattr("sys.stdout", stream)
+    reporter = go(new_console())
+    reporter.warn("a warning")
+    reporter.notice("a notice")
+    assert stream.getvalue().count("\n") == lines
+
+
+def test_a_display_writes_what_its_stream_can_encode() -> None:
+    raw = io.BytesIO()
+    stream = LastingStream(io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    stream.write("épreuve ✓\n")
+    stream.write("more\n")
+    assert raw.getvalue() == b"?preuve ?\nmore\n"
+    assert stream.encoding == "ascii"
+    assert not stream.isatty()
+
+
+def test_a_closed_standard_error_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (None, Broken(BrokenPipeError(), 0)):
+        monkeypatch.setattr("sys.stderr", stream)
+        say("an error")
+    monkeypatch.setattr("sys.stdout", None)
+    go(new_console())

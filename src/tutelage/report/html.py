@@ -7,6 +7,7 @@ every script but our own, identified by its hash.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ from tutelage.report.trail import (
 from tutelage.runs.read import Run, read_run
 from tutelage.runs.shapes import why
 
+_LOG = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _TRACK = 220.0
 """Width of the drawn scale, in px."""
@@ -107,7 +109,13 @@ def write_report(folder: Path) -> Path:
     try:
         # Figures first: the page embeds the same drawings as SVG.
         figures = _figures(run, notes)
-        return _written(run.folder / "report.html", _render(run, figures, notes))
+        page = _render(run, figures, notes)
+        # The run itself told the notes of its teacher.
+        told = (run.manifest.get("teacher") or {}).get("notes") or ()
+        for note in notes:
+            if note not in told:
+                _LOG.warning("%s", note)
+        return _written(run.folder / "report.html", page)
     except OSError as error:
         raise RunError(
             f"The report of {run.folder} cannot be written: {error.strerror or error}. "
@@ -125,9 +133,7 @@ def _figures(run: Run, notes: list[str]) -> dict[str, tuple[FigureKind, str]]:
     """Write the PNG of each figure, and return its SVG by name."""
     folder = run.folder / "figures"
     if not folder.resolve().is_relative_to(run.folder.resolve()):
-        raise RunError(
-            f"{folder} is a link to another place. Remove it, and draw the report again."
-        )
+        raise RunError(f"{folder} leads out of the run's folder. Remove it, and draw again.")
     shown = {}
     drawn = draw_figures(run, notes)
     remove_others(folder, drawn)

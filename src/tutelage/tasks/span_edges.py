@@ -215,9 +215,13 @@ def _faults(marked: Sequence[Marked], convention: _Convention, unit: _Unit) -> i
         offsets = [0, *accumulate(map(unit.width, text))]
         for edges in spans:
             start, end = convention.apply(*edges)
+            if not 0 <= start <= end <= offsets[-1]:
+                faults += 1
+                continue
             first, last = bisect_left(offsets, start), bisect_left(offsets, end)
-            fits = end <= offsets[-1] and (offsets[first], offsets[last]) == (start, end)
-            faults += not fits or bool(_fault(text, first, last))
+            # Inside a character there is no edge.
+            whole = (offsets[first], offsets[last]) == (start, end)
+            faults += not whole or bool(_fault(text, first, last))
     return faults
 
 

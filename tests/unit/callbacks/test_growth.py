@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.helpers.doubles import ScriptedTeacher
 from tests.helpers.fitting import SHOTS, TEST, Fit, Killed, ScriptedMethod, build, run
@@ -15,6 +16,8 @@ from tests.helpers.fitting import SHOTS, TEST, Fit, Killed, ScriptedMethod, buil
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import Interrupted, Interruption
 from tutelage.records import Feedback
+from tutelage.selectors.protocol import EpochView, Step, Weighed
+from tutelage.selectors.row_selection import EveryRow
 from tutelage.teacher.base import Request
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
 from tutelage.timeline import Position, Timeline
@@ -230,3 +233,31 @@ def test_lengths_that_cannot_be(
         ConfigError, match=re.escape(f"start_epochs={lengths[0]}, round_epochs={lengths[1]}")
     ):
         build(tmp_path, encoder, ScriptedMethod(1), Timeline(*lengths))
+
+
+class GoldStagesOnly(EveryRow):
+    """Keeps nothing in a stage with generated rows."""
+
+    needs = frozenset({"epoch"})
+
+    def begin(self, view: EpochView) -> None:
+        self._keeps = float(view.gold.all())
+
+    def weigh(self, step: Step) -> Weighed:
+        return Weighed(np.full(len(step.ids), self._keeps), {})
+
+
+def test_a_stage_without_a_step_has_no_loss_whether_resumed_or_not(
+    tmp_path: Path, encoder: Path
+) -> None:
+    def part(name: str, **more: Any) -> Fit:
+        method = ScriptedMethod(2)
+        return build(tmp_path / name, encoder, method, selector=GoldStagesOnly(), **more)
+
+    whole = run(part("whole"))
+    losses = [line["train_loss"] for line in whole.lines()]
+    assert losses[0] > 0
+    assert losses[1:] == [None, None, None]
+    with pytest.raises(Killed):
+        run(part("killed", explode_at=4))
+    assert run(part("killed", resume=True), resume=True).numbers() == whole.numbers()

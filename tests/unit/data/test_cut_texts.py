@@ -17,11 +17,11 @@ NAMES = tuple(Label(name, name, name) for name in LABELS)
 
 def dataset(pool: list[int], dev: list[int], test: list[int]) -> Dataset:
     """Texts of as many words as given; each has two special tokens more."""
-    made = [
+    texts, held, last = (
         tuple(Example(f"{split}-{n}", " ".join(["w1"] * size), "A") for n, size in enumerate(sizes))
         for split, sizes in (("pool", pool), ("dev", dev), ("test", test))
-    ]
-    return Dataset("x", NAMES, *made)
+    )
+    return Dataset("x", NAMES, texts, held, last)
 
 
 def said(data: Dataset, max_length: int = 16, limit: int = 512) -> tuple[str, bool]:

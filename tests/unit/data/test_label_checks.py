@@ -129,10 +129,10 @@ def test_splits_that_write_a_label_differently(tmp_path: Path) -> None:
 
 
 def test_types_that_look_the_same(tmp_path: Path) -> None:
-    train = [
+    train: Rows = [
         {"tokens": ["Mira", "left"], "tags": [tag, "O"]} for tag in ("B-PER", "B-per", "B- PER ")
     ]
-    rest = {
+    rest: dict[str, Any] = {
         name: [{"tokens": ["Ida", name], "tags": ["B-PER", "O"]}] for name in ("validation", "test")
     }
     for row, word in zip(train, ("saw", "met", "hit"), strict=True):

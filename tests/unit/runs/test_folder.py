@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import errno
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tutelage.errors import RunError
-from tutelage.runs.folder import RunFolder, Status
+from tutelage.runs.folder import (
+    REPORT,
+    RunFolder,
+    Status,
+    finish,
+    holds_run,
+    identity_of,
+    new_folder,
+    runs_with,
+)
 
 
 def full_disk(*args: Any, **kwargs: Any) -> Any:
@@ -129,14 +139,18 @@ def test_the_status_is_true_from_start_to_end(tmp_path: Path) -> None:
         "stopped by the user",
         "tutelage train resume=here",
     )
-    again = Status(RunFolder(tmp_path), "tutelage train resume=here")
+    again = Status(RunFolder(tmp_path), "tutelage train resume=here", {"config_hash": "0123"})
+    again.phase("training", 2)
     assert (status(tmp_path)["state"], status(tmp_path)["error"], status(tmp_path)["started"]) == (
         "running",
         "",
         began["started"],
     )
-    again.end("done")
-    assert (status(tmp_path)["state"], status(tmp_path)["resume_command"]) == ("done", "")
+    finish(RunFolder(tmp_path), REPORT)
+    finish(RunFolder(tmp_path))
+    ended = status(tmp_path)
+    assert (ended["state"], ended["phase"], ended["round"]) == ("done", "done", 2)
+    assert (ended["resume_command"], ended["config_hash"]) == ("", "0123")
 
 
 def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
@@ -158,3 +172,67 @@ def test_a_text_that_has_no_utf_8_form_is_written_and_comes_back(tmp_path: Path)
     folder.append_line("two.jsonl", {"text": text})
     assert folder.read_json("one.json") == {"text": text}
     assert folder.read_lines("two.jsonl") == [{"text": text}]
+
+
+def test_a_new_folder_is_nobody_else_s(tmp_path: Path) -> None:
+    wanted = tmp_path / "outputs" / "12-00-00"
+    with ThreadPoolExecutor(8) as pool:
+        folders = [*pool.map(lambda _: new_folder(wanted), range(40))]
+    names = {"12-00-00", *(f"12-00-00-{number}" for number in range(2, 41))}
+    assert {one.name for one in folders} == names
+
+
+def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    left = [
+        ".status.json.4711.part",
+        "growth/.round-001.json.4711.part",
+        "checkpoints/epoch-00003.part",
+        "checkpoints/best-0001-round.part",
+        "supervised/.metrics.jsonl.1.part",
+        "supervised/checkpoints/epoch-00001.part",
+        "figures/.tmp1a2b/learning.png",
+        ".report-a1b2.html",
+    ]
+    stays = [
+        ".lock",
+        "status.json",
+        "my.part",
+        ".hidden",
+        "checkpoints/epoch-00002.ckpt",
+        "wandb/.mirror.json.4711.part",
+        "student/.model.4711.part",
+        "figures/learning.png",
+    ]
+    for name in (*left, *stays):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with RunFolder(tmp_path).lock():
+        RunFolder(tmp_path).remove_scratch()
+    assert {str(one.relative_to(tmp_path)) for one in tmp_path.rglob("*") if one.is_file()} == {
+        *stays
+    }
+
+
+def test_a_run_is_known_by_its_status_and_an_older_one_by_its_manifest(tmp_path: Path) -> None:
+    Status(RunFolder(tmp_path / "begun"), "go on", {"config_hash": "1"})
+    RunFolder(tmp_path / "older").write_json("manifest.json", {"config_hash": "1"})
+    RunFolder(tmp_path / "older and early").write_json("status.json", {"state": "running"})
+    RunFolder(tmp_path / "another").write_json("manifest.json", {"config_hash": "2"})
+    (tmp_path / "file").touch()
+    found = {folder.path.name for _, folder in runs_with("1", tmp_path.iterdir())}
+    assert found == {"begun", "older"}
+    assert identity_of(tmp_path / "nowhere") is None
+    assert not holds_run(tmp_path / "begun")
+    assert holds_run(tmp_path / "older")
+
+
+def test_a_folder_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    (folder / ".lock").mkdir()
+    with (
+        pytest.raises(RunError, match=r"\.lock could not be written: Is a directory"),
+        folder.lock(),
+    ):
+        pass

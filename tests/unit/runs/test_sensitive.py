@@ -58,12 +58,18 @@ def test_a_secret_is_one_under_any_name(name: str) -> None:
     assert [value for value in ORDINARY if looks_secret(name, value)] == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    "api_key apiKey API-KEY apikey key token HF_TOKEN hub_tokens accessToken access_key secret "
-    "my_secrets password passwd pwd passphrase credentials cookie auth authorization bearer "
-    "session session_id signature jwt".split(),
-)
+NAMES = """
+api_key apiKey API-KEY apikey key token HF_TOKEN hub_tokens accessToken access_key secret
+my_secrets password passwd pwd passphrase credentials cookie auth authorization bearer
+session session_id signature jwt
+"""
+OTHERS = """
+tokenizer tokenize tokens max_tokens reply_tokens analysis_tokens cue_tokens pad_token mask_token
+special_tokens token_type keyword monkey text_key sort_key key_column author cue secretary passes
+"""
+
+
+@pytest.mark.parametrize("name", NAMES.split())
 def test_names_of_secrets(name: str) -> None:
     assert looks_secret(name, "abc")
     assert not any(looks_secret(name, value) for value in ("", " ", None, True, "null", "auto"))
@@ -72,12 +78,7 @@ def test_names_of_secrets(name: str) -> None:
     assert looks_secret(name, "${oc.env:NAME,abc}")
 
 
-@pytest.mark.parametrize(
-    "name",
-    "tokenizer tokenize tokens max_tokens reply_tokens analysis_tokens cue_tokens pad_token "
-    "mask_token special_tokens token_type keyword monkey text_key sort_key key_column author "
-    "cue secretary passes".split(),
-)
+@pytest.mark.parametrize("name", OTHERS.split())
 def test_names_of_other_things(name: str) -> None:
     assert not looks_secret(name, "abc")
 
@@ -94,12 +95,12 @@ def test_the_headers_of_a_request() -> None:
 
 
 def test_the_name_of_a_variable_and_what_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    for given in ("", "OPENAI_API_KEY", "my_key", "KEY", "${oc.env:NAME_OF_IT}"):
-        assert may_be_a_variable(given)
-        assert not looks_secret("api_key_env", given)
-    for given in (*KEYS, "deadbeef0123456789ab", "my key", "$KEY", "${KEY", "a-b"):
-        assert not may_be_a_variable(given)
-        assert looks_secret("api_key_env", given)
+    for value in ("", "OPENAI_API_KEY", "my_key", "KEY", "${oc.env:NAME_OF_IT}"):
+        assert may_be_a_variable(value)
+        assert not looks_secret("api_key_env", value)
+    for value in (*KEYS, "deadbeef0123456789ab", "my key", "$KEY", "${KEY", "a-b"):
+        assert not may_be_a_variable(value)
+        assert looks_secret("api_key_env", value)
     # A variable of the environment is one, however it is called.
     monkeypatch.setenv("deadbeef0123456789ab", "x")
     assert may_be_a_variable("deadbeef0123456789ab")
@@ -121,6 +122,10 @@ def test_a_key_is_found_wherever_it_stands_and_is_never_written(
     assert key not in json.dumps(plain_config(config))
 
 
-@given(st.lists(st.sampled_from("the key token of my secret password is here".split())))
+@given(
+    st.lists(
+        st.sampled_from(["the", "key", "token", "of", "my", "secret", "password", "is", "here"])
+    )
+)
 def test_prose_is_no_secret(words: list[str]) -> None:
     assert not looks_secret("genre", " ".join(words))

@@ -206,3 +206,32 @@ def test_each_ctrl_c_is_handed_on_and_the_sweep_ends(first: Sweep, presses: int)
 
 def test_the_score_is_the_metric_asked_for(first: Sweep) -> None:
     assert first.do(0, seed=4, metric="macro_f1").score == 0.2
+
+
+def test_a_folder_that_holds_another_run_is_left_to_it(first: Sweep) -> None:
+    earlier = first.do(0, seed=1)
+    later = first.do(0, seed=2)
+    assert (later.state, later.folder, later.score) == ("done", "0-2", 0.2)
+    assert json.loads((first.folder.run_of(earlier) / "result.json").read_text())["after"] == {
+        "accuracy": 0.1,
+        "macro_f1": 0.05,
+    }
+    # Both are found again, whichever job they are now.
+    assert [first.do(number, seed=3 - number).found for number in (1, 2)] == ["done", "done"]
+
+
+def test_a_link_of_an_earlier_sweep_in_the_folder_is_not_followed(
+    first: Sweep, second: Sweep
+) -> None:
+    found = first.do(0, seed=1)
+    second.do(0, seed=1)
+    fresh = second.do(0, seed=2)
+    assert (fresh.folder, fresh.score) == ("0", 0.2)
+    assert not (second.folder.path / "0").is_symlink()
+    assert (first.folder.run_of(found) / "result.json").is_file()
+
+
+def test_a_failed_job_has_no_score(first: Sweep) -> None:
+    (first.folder.path / "0").mkdir(parents=True)
+    (first.folder.path / "0" / "result.json").write_text("{}")
+    assert first.do(1, end="failed").score is None

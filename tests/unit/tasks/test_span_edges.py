@@ -93,6 +93,18 @@ def test_every_way_of_counting_is_named(marked: list[Marked], said: str) -> None
     assert all(part in advice for part in said.rstrip(".").split(": "))
 
 
+@given(
+    st.lists(st.tuples(st.text(), st.lists(st.tuples(st.integers(-2, 12), st.integers(-2, 12)))))
+)
+def test_no_span_is_too_odd_to_look_at(given: list[tuple[str, list[Edges]]]) -> None:
+    marked = [Marked("f:1", text, tuple(spans)) for text, spans in given]
+    assert advice_on_offsets(marked)[:1] in ("", " ")
+    try:
+        check_edges("f", marked)
+    except DataError as error:
+        assert "begin or end inside a word" in str(error)  # noqa: PT017
+
+
 def obvious(marked: Marked) -> int:
     """Number of spans that lie outside their text or cut an ASCII word."""
     text = marked.text

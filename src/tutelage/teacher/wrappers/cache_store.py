@@ -314,7 +314,8 @@ class CacheStore:
     def _plain_errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        # SQLite may quote a damaged file in its message, and the message then has no UTF-8 form.
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             raise TeacherError(
                 f"the teacher's cache {self._path} failed: {error}. {_advice(error)}"
             ) from error

@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import threading
 import time
 from typing import Any
 
 import pytest
-from tests.helpers.classification import shipped
 from tests.helpers.fake_server import Answer, FakeServer, completion
 
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest
-from tutelage.teacher.engines import server as server_engine
+from tutelage.teacher.engines import server_tokenizer
 from tutelage.teacher.engines.server import ServerTeacher
 
 SCHEMA = '{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}'
@@ -107,25 +105,6 @@ def test_retry_after_is_waited_for(server):
     assert times[1] - times[0] >= 0.29
 
 
-def test_lasting_trouble_is_one_error_and_loses_nothing(server):
-    def half(path, body):
-        if body["prompt"] == "bad":
-            time.sleep(0.2)
-            return 503, {"error": {"message": "overloaded"}}
-        return 200, completion("ok")
-
-    server.answer = half
-    arrived: list[str] = []
-    with pytest.raises(
-        TeacherError,
-        match=r"failed 3 times, most recently with: HTTP 503 overloaded.*tutelage doctor",
-    ):
-        teacher(server, retries=2).ask(
-            [text("1"), text("2", "bad"), text("3")], lambda reply: arrived.append(reply.id)
-        )
-    assert sorted(arrived) == ["1", "3"]
-
-
 def test_a_server_that_is_not_there_is_one_error(server):
     server.stop()
     with pytest.raises(TeacherError, match=r"failed 2 times, most recently with: ConnectError"):
@@ -174,11 +153,6 @@ def test_a_refused_request_stops_no_other(server):
         ([], "not an object"),
         ({"choices": []}, "exactly one choice"),
         ({"choices": [{"text": None}]}, "text is missing"),
-        ({"choices": [{"text": "a"}]}, "token counts"),
-        (
-            {"choices": [{"text": "a"}], "usage": {"prompt_tokens": -1, "completion_tokens": 2}},
-            "token counts",
-        ),
     ],
 )
 def test_a_reply_that_is_not_as_it_must_be(server, body, message):
@@ -187,6 +161,8 @@ def test_a_reply_that_is_not_as_it_must_be(server, body, message):
 
 
 def exact(path: str, body: dict[str, Any]) -> Answer:
+    if "logprob_token_ids" not in body:
+        return 200, completion("x")
     return 200, completion(
         "x", {f"token_id:{token}": -float(token) for token in [*body["logprob_token_ids"], 9]}
     )
@@ -200,21 +176,104 @@ def test_exact_scores_are_used_where_the_server_has_them(server):
     assert all(body["max_tokens"] == 1 for body in server.bodies)
 
 
-def test_other_servers_give_the_most_likely_and_a_floor_and_say_so(server):
-    def openai(path, body):
-        if "logprob_token_ids" in body:
-            return 400, {"error": {"message": "unknown field"}}
-        if body["logprobs"] > 5:
-            return 400, {"error": {"message": "at most 5"}}
-        return 200, completion("x", {"token_id:5": -0.5, "token_id:6": -2.0, "token_id:7": -4.0})
+def strict(accepted: set[str], most: int, top: dict[str, float]) -> Any:
+    """Refuses other fields than those of OpenAI, and more log-probabilities than ``most``."""
+    usual = {"model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "logprobs"}
 
-    server.answer = openai
-    made = teacher(server)
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if unknown := body.keys() - usual - accepted:
+            return 400, {"error": {"message": f"unknown field {min(unknown)}"}}
+        if body.get("logprobs", 0) > most:
+            return 422, {"detail": [{"loc": ["logprobs"], "msg": f"at most {most}"}]}
+        return 200, completion("x", dict(list(top.items())[: body.get("logprobs", 0)]))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("accepted", "most", "names", "way"),
+    [
+        ({"return_tokens_as_token_ids"}, 20, "token_id:{}", "top-20"),
+        ({"return_tokens_as_token_ids"}, 5, "token_id:{}", "top-5"),
+        (set(), 20, " {}", "top-20"),
+        (set(), 10, " {}", "top-10"),
+        (set(), 5, " {}", "top-5"),
+        (set(), 3, " {}", "top-2"),
+    ],
+)
+def test_other_servers_give_the_most_likely_and_a_floor_and_say_so(
+    server, monkeypatch, accepted, most, names, way
+):
+    monkeypatch.setattr(server_tokenizer, "find_tokenizer", lambda name: Numbers())
+    top = {names.format(token): -0.5 * token for token in range(5, 25)}
+    server.answer = strict(accepted, most, top)
+    made = teacher(server, tokenizer="numbers")
+    told: list[str] = []
+    made.on_note = told.append
     for _ in range(2):
         replies = made.ask([ScoreRequest("1", "p", (5, 3)), ScoreRequest("2", "q", (6,))])
-        assert [reply.logprobs for reply in replies] == [(-0.5, -4.0), (-2.0,)]
-    assert len(made.notes) == 1
-    assert "5 most likely" in made.notes[0]
+        floor = -0.5 * (4 + int(way.removeprefix("top-")))
+        assert [reply.logprobs for reply in replies] == [(-2.5, floor), (-3.0,)]
+    assert told == made.notes
+    assert f"{way.removeprefix('top-')} most likely" in told[0]
+    assert len(told) == 1
+    assert f'"scoring":"{way}"' in made.fingerprint
+    made.close()
+    assert "2 of 6 label probabilities were not among" in made.notes[1]
+    assert "short requests" in made.notes[2]
+
+
+class Numbers:
+    """A tokenizer whose tokens are numbers."""
+
+    def __call__(self, texts: list[str], add_special_tokens: bool) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[int(word) for word in text.split()] for text in texts]}
+
+    def convert_ids_to_tokens(self, token: int) -> str:
+        return f"Ġ{token}"
+
+    def decode(self, tokens: list[int]) -> str:
+        return f" {tokens[0]}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda body: (200, completion("x")), "its reply is not usable: it holds no log-prob"),
+        (
+            lambda body: (
+                (422, {"detail": [{"loc": ["body", "logprobs"], "msg": "not permitted"}]})
+                if "logprobs" in body
+                else (200, completion("x"))
+            ),
+            "it refuses log-probabilities: body.logprobs: not permitted",
+        ),
+        (
+            lambda body: (
+                (404, {"detail": "no logprobs here"}) if "logprobs" in body else (200, completion("x"))
+            ),
+            "it refuses log-probabilities: no logprobs here",
+        ),
+    ],
+)
+def test_a_server_without_log_probabilities_still_writes_texts(server, answer, reason):
+    server.answer = lambda path, body: answer(body)
+    made = teacher(server)
+    made.settle()
+    assert made.ask([text("1")])[0].text == "x"
+    with pytest.raises(TeacherError, match=f"cannot score labels: {reason}.*teacher=vllm"):
+        made.ask([ScoreRequest("1", "p", (5, 3))])
+
+
+@pytest.mark.parametrize("trouble", [(503, {"detail": "busy"}), (0, b""), (200, b"<html>")])
+def test_trouble_is_no_reason_for_worse_scores(server, trouble):
+    server.answer = lambda path, body: (
+        trouble if "logprob_token_ids" in body else (200, completion("x", {"token_id:5": -1.0}))
+    )
+    made = teacher(server, retries=1)
+    with pytest.raises(TeacherError, match=r"failed 2 times, most recently with"):
+        made.ask([ScoreRequest("1", "p", (5,))])
+    assert "top" not in made.fingerprint
 
 
 def test_a_server_that_ignores_the_field_is_not_believed(server):
@@ -260,58 +319,6 @@ def test_structured_replies_are_validated_again_and_the_canary_is_sent_once(serv
     assert server.bodies[-1]["response_format"]["json_schema"]["schema"] == json.loads(SCHEMA)
 
 
-def test_tokenizing_is_the_servers_where_it_offers_that(server):
-    server.answer = lambda path, body: (
-        (200, {"tokens": [len(body["prompt"]), 1]}) if path == "/tokenize" else (500, {})
-    )
-    assert teacher(server).tokenize(["abc", "d"]) == [[3, 1], [1, 1]]
-    assert server.bodies[0]["add_special_tokens"] is False
-    server.answer = lambda path, body: (200, {"tokens": "no"})
-    with pytest.raises(TeacherError, match="no token ids"):
-        teacher(server).tokenize(["abc"])
-
-
-def test_a_named_tokenizer_is_used_and_the_server_is_not_asked(server, monkeypatch):
-    loaded: list[str] = []
-
-    def load(model: str) -> Any:
-        loaded.append(model)
-        return lambda texts, add_special_tokens: {"input_ids": [[len(text)] for text in texts]}
-
-    monkeypatch.setattr(server_engine, "load_tokenizer", load)
-    made = teacher(server, tokenizer="some/tokenizer")
-    assert made.tokenize(["abc", "d"]) == [[3], [1]]
-    assert made.tokenize(["ef"]) == [[2]]
-    assert (loaded, server.bodies) == (["some/tokenizer"], [])
-
-
-@pytest.mark.parametrize("unset", [None, ""])
-def test_without_a_named_tokenizer_that_of_the_model_stands_in_for_the_server(
-    server, monkeypatch, unset
-):
-    loaded: list[str] = []
-
-    def load(model: str) -> Any:
-        loaded.append(model)
-        return lambda texts, add_special_tokens: {"input_ids": [[7] for _ in texts]}
-
-    monkeypatch.setattr(server_engine, "load_tokenizer", load)
-    server.answer = lambda path, body: (404, {"error": {"message": "no such path"}})
-    assert teacher(server, tokenizer=unset).tokenize(["abc"]) == [[7]]
-    assert loaded == ["m"]
-    assert [body["prompt"] for body in server.bodies] == ["abc"]
-
-
-def test_a_server_that_cannot_tokenize_says_which_setting_to_use(server):
-    server.answer = lambda path, body: (400, {"error": {"message": "not supported"}})
-    with pytest.raises(
-        TeacherError, match=r"refused to tokenize: not supported\. Set teacher\.tok"
-    ):
-        teacher(server).tokenize(["abc"])
-    assert "tokenizer" in inspect.signature(ServerTeacher).parameters
-    assert shipped("teacher", "server")["tokenizer"] is None
-
-
 def test_it_works_inside_a_running_event_loop(server):
     async def notebook():
         return teacher(server).ask([text("1")])
@@ -325,6 +332,22 @@ def test_an_error_in_on_reply_ends_the_batch(server):
 
     with pytest.raises(TeacherError, match="disk is full"):
         teacher(server).ask([text("1"), text("2")], full)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("concurrency", 0),
+        ("concurrency", -1),
+        ("timeout", 0.0),
+        ("timeout", float("nan")),
+        ("retries", -1),
+        ("backoff", -0.5),
+    ],
+)
+def test_impossible_numbers(setting, value):
+    with pytest.raises(ConfigError, match=rf"teacher\.{setting}={value} must be"):
+        ServerTeacher("http://host", "m", **{setting: value})
 
 
 def test_settings_that_cannot_be():
@@ -341,3 +364,216 @@ def test_settings_that_cannot_be():
         one.ask([text("1")])
     with pytest.raises(ValueError, match="twice"):
         two.ask([text("1"), text("1")])
+
+
+# What the server is.
+
+
+class Notebook:
+    """Remembers texts between teachers, as the cache does."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def recall(self, names):
+        return {name: self.texts[name] for name in names if name in self.texts}
+
+    def remember(self, texts):
+        self.texts |= texts
+
+
+def settled(server: FakeServer, memory: Notebook | None = None, **settings: Any) -> ServerTeacher:
+    made = teacher(server, retries=0, **settings)
+    made.settle(memory)
+    return made
+
+
+def test_the_fingerprint_of_a_server_that_is_what_it_is_called_stays_as_it_was(server):
+    server.answer = exact
+    server.models = [{"id": "m", "root": "m"}, {"id": "other"}]
+    made = settled(server)
+    assert made.fingerprint == teacher(server).fingerprint
+    assert '"scoring":"auto"' in made.fingerprint
+    assert made.notes == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "models", "name"),
+    [
+        ({"model": "big-70b.gguf"}, None, "big-70b.gguf"),
+        ({"model": "m"}, [{"id": "m", "root": "/models/big"}], "/models/big"),
+        ({}, [{"id": "/models/big.gguf", "meta": {"n_params": 7}}], "/models/big.gguf / n_params 7"),
+        ({"model": 3}, [{"id": "a"}, {"id": "b"}], ""),
+        ({"model": "\ud83d\n"}, "nonsense", "\ufffd"),
+    ],
+)
+def test_what_a_server_calls_its_model_is_part_of_the_fingerprint(server, reply, models, name):
+    server.answer = lambda path, body: (200, {**exact(path, body)[1], **reply})
+    server.models = models
+    assert json.loads(settled(server).fingerprint.partition(":")[2]).get("served", "") == name
+
+
+def test_another_model_under_the_same_name_is_told_and_has_its_own_cache(server):
+    called = ["tiny-0.1b.gguf"]
+    server.answer = lambda path, body: (200, {**exact(path, body)[1], "model": called[0]})
+    memory = Notebook()
+    first = settled(server, memory)
+    again = settled(server, memory)
+    assert (again.fingerprint, again.notes) == (first.fingerprint, [])
+    called[0] = "big-70b.gguf"
+    second = settled(server, memory)
+    assert second.fingerprint != first.fingerprint
+    assert "'big-70b.gguf'" in second.notes[0]
+    assert "'tiny-0.1b.gguf'" in second.notes[0]
+    with pytest.raises(TeacherError, match=r"'big-70b\.gguf' now, and called it 'tiny-0\.1b\.gguf'"):
+        first.ask([text("1")])
+
+
+def test_a_server_that_is_gone_is_the_one_that_the_cache_knows(server):
+    called = ["tiny"]
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path == "/tokenize":
+            return 200, {"tokens": [len(body["prompt"])]}
+        return (503, b"") if not called[0] else (200, {**exact(path, body)[1], "model": called[0]})
+
+    server.answer = answer
+    memory = Notebook()
+    first = settled(server, memory)
+    assert first.tokenize(["abc", "d"]) == [[3], [1]]
+    called[0] = ""
+    offline = settled(server, memory)
+    assert offline.fingerprint == first.fingerprint
+    sent = len(server.bodies)
+    assert offline.tokenize(["d", "abc", "d"]) == [[1], [3], [1]]
+    assert len(server.bodies) == sent
+    assert "only replies in the cache can be used, those of 'tiny'" in offline.notes[0]
+    assert "tutelage doctor teacher=server teacher.url=" in offline.notes[0]
+    with pytest.raises(TeacherError, match="HTTP 503"):
+        offline.ask([text("1")])
+    called[0] = "other"
+    with pytest.raises(TeacherError, match="began with 'tiny'.* is 'other'.* by now"):
+        offline.ask([text("1")])
+    called[0] = "tiny"
+    assert offline.ask([text("1")])[0].text == "x"
+
+
+def test_without_a_memory_a_server_must_answer(server):
+    server.answer = lambda path, body: (503, b"busy")
+    with pytest.raises(TeacherError, match="HTTP 503 busy"):
+        settled(server, Notebook())
+
+
+def test_a_damaged_memory_is_asked_again(server):
+    server.answer = exact
+    memory = Notebook()
+    settled(server, memory)
+    memory.texts = dict.fromkeys(memory.texts, '{"name": ')
+    assert settled(server, memory).notes == []
+
+
+def test_a_name_that_the_server_does_not_have_is_answered_with_those_that_it_has(server):
+    server.models = [{"id": "big"}, {"id": "small"}]
+    server.answer = lambda path, body: (404, {"detail": "no model m"})
+    with pytest.raises(TeacherError, match=r"has no model 'm' .no model m.* has: big, small"):
+        settled(server)
+
+
+def test_a_chat_server_is_called_one(server):
+    server.answer = lambda path, body: (
+        (200, {"choices": [{"message": {"content": "yes"}}]})
+        if path == "/v1/chat/completions"
+        else (404, {"detail": "Not Found"})
+    )
+    with pytest.raises(TeacherError, match="offers chat only.*no /v1/completions .Not Found"):
+        settled(server)
+
+
+# What servers refuse, leave out or spell in their own way.
+
+
+def test_token_counts_that_a_server_does_not_give_are_estimated_and_said_so(server):
+    server.answer = lambda path, body: (200, {"choices": [{"text": "four more words here"}]})
+    made = teacher(server)
+    (reply,) = made.ask([text("1", "a prompt of thirty-two letters..")])
+    assert (reply.error, reply.prompt_tokens, reply.completion_tokens) == ("", 8, 5)
+    assert ["reports no token counts" in note for note in made.notes] == [True]
+
+
+@pytest.mark.parametrize(
+    ("refused", "seed", "note"),
+    [
+        (lambda body: body.get("seed", 0) >= 2**32, 2**31 - 1, ""),
+        (lambda body: "seed" in body, None, "refuses seed"),
+    ],
+)
+def test_a_seed_that_a_server_refuses(server, refused, seed, note):
+    server.answer = lambda path, body: (
+        (400, {"error": {"message": "bad seed"}}) if refused(body) else (200, completion("ok"))
+    )
+    made = teacher(server)
+    replies = made.ask([text(str(n), seed=2**62 - 1) for n in range(5)])
+    assert [reply.text for reply in replies] == ["ok"] * 5
+    assert server.bodies[-1].get("seed") == seed
+    assert (note in "".join(made.notes)) and len(made.notes) == bool(note)
+
+
+def test_a_prompt_about_seeds_does_not_cost_the_others_their_seed(server):
+    server.answer = lambda path, body: (
+        (400, {"error": {"message": f"blocked: {body['prompt']}"}})
+        if "sunflower" in body["prompt"]
+        else (200, completion("ok"))
+    )
+    made = teacher(server, concurrency=1)
+    replies = made.ask([text("1", "a sunflower seed", seed=5), text("2", "b", seed=2**40)])
+    assert "blocked" in replies[0].error
+    assert [body["seed"] for body in server.bodies if body["prompt"] == "b"] == [2**40]
+
+
+def test_labels_that_are_never_likely_stop_the_run_and_no_reply_is_kept(server, monkeypatch):
+    monkeypatch.setattr(server_tokenizer, "find_tokenizer", lambda name: Numbers())
+    server.answer = lambda path, body: (
+        200,
+        completion("x", {" the": -1.0, " a": -2.0}) if "logprobs" in body else completion("x"),
+    )
+    made = teacher(server, tokenizer="numbers", concurrency=2)
+    kept: list[str] = []
+    with pytest.raises(
+        TeacherError, match=r"None of the labels.*begin with ' 5', ' 6'.*likely tokens were ' the'"
+    ):
+        made.ask(
+            [ScoreRequest(str(n), "p", (5, 6)) for n in range(40)], lambda one: kept.append(one.id)
+        )
+    assert kept == []
+    assert len(server.bodies) < 25
+
+
+def test_the_first_label_that_is_found_lets_the_others_through(server, monkeypatch):
+    monkeypatch.setattr(server_tokenizer, "find_tokenizer", lambda name: Numbers())
+    server.answer = lambda path, body: (
+        200,
+        completion("x", {" the": -1.0, " 5" if body["prompt"] == "good" else " a": -2.0})
+        if "logprobs" in body
+        else completion("x"),
+    )
+    made = teacher(server, tokenizer="numbers", concurrency=1)
+    prompts = ["bad"] * 5 + ["good"] * 15
+    batch = [ScoreRequest(str(n), prompt, (5, 6)) for n, prompt in enumerate(prompts)]
+    replies = made.ask(batch)
+    assert [reply.logprobs for reply in replies] == [(-2.0, -2.0)] * 20
+    assert "In 2 of 8 replies" in made.notes[1] or "In 5 of 8 replies" in made.notes[1]
+    made.close()
+    assert "5 of 20 replies had no label at all" in made.notes[2]
+
+
+def test_an_unlikely_exact_score_is_told(server):
+    server.answer = lambda path, body: (
+        200,
+        completion("x", {f"token_id:{token}": -20.0 for token in body["logprob_token_ids"]})
+        if "logprob_token_ids" in body
+        else completion("x"),
+    )
+    made = teacher(server)
+    replies = made.ask([ScoreRequest(str(n), "p", (5, 6)) for n in range(8)])
+    assert not any(reply.error for reply in replies)
+    assert "less than 0.01 %" in made.notes[0]

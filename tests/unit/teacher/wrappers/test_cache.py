@@ -412,6 +412,15 @@ def test_what_a_process_killed_while_making_the_file_left_is_completed(tmp_path)
         assert cached.ask([generate("a")])[0].text == "p #0"
 
 
+def test_a_damage_that_sqlite_cannot_even_put_into_words_is_told(tmp_path):
+    path = tmp_path / "c.sqlite"
+    CachedTeacher(ScriptedTeacher(), path).close()
+    # A column's name in the file's own description of its tables.
+    path.write_bytes(path.read_bytes().replace(b"answers (key BLOB", b"answers (k\xc5y BLOB"))
+    with pytest.raises(TeacherError, match=r"c\.sqlite.*damaged"):
+        CachedTeacher(ScriptedTeacher(), path)
+
+
 @pytest.mark.parametrize("how", ["moved", "removed"])
 def test_a_file_that_goes_while_it_is_in_use_is_told_once(tmp_path, caplog, how):
     path = tmp_path / "c.sqlite"

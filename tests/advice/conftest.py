@@ -1,0 +1,127 @@
+"""The attempts that a message is provoked by, and that its advice is tried in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.advice.cases import Attempt, Outcome
+from tests.helpers import tiny, tiny_ner
+
+from tutelage.config.build import build_dataset
+from tutelage.config.compose import compose_config
+from tutelage.errors import TutelageError
+from tutelage.progress import NoProgress
+from tutelage.run import run
+from tutelage.training import gold_for
+
+
+class _Reached(BaseException):
+    """The run is about to train."""
+
+
+class _Told(NoProgress):
+    """Collects the lines that a run puts on the terminal."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def notice(self, message: str) -> None:
+        self.lines.append(message)
+
+    warn = notice
+
+
+@pytest.fixture(scope="session")
+def few_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.small_data(tmp_path_factory.mktemp("data") / "few", 6, 2, 2)
+
+
+@pytest.fixture(scope="session")
+def few_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_ner.ner_data(tmp_path_factory.mktemp("data") / "few", 12, 6, 6)
+
+
+QUICK = ("training.start_epochs=1", "training.round_epochs=1", "training.final_epochs=0")
+
+
+@pytest.fixture
+def base(
+    student: Path, ner_student: Path, few_texts: Path, few_names: Path, workplace: Path
+) -> Callable[[str], list[str]]:
+    """Overrides of a small run of a task."""
+
+    def chosen(task: str) -> list[str]:
+        cache = workplace / "replies.sqlite"
+        if task == "ner":
+            return [*tiny_ner.scripted_ner(ner_student, few_names, cache), *QUICK]
+        return [*tiny.scripted(student, few_texts, cache), *QUICK]
+
+    return chosen
+
+
+@pytest.fixture
+def attempts(
+    base: Callable[[str], list[str]], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], Attempt]:
+    """Returns an attempt by its name, for a task."""
+    numbers = iter(range(1000))
+
+    def reached(*_: Any, **__: Any) -> None:
+        raise _Reached
+
+    def do(task: str, words: Sequence[str], act: Callable[[list[str], _Told], None]) -> Outcome:
+        told = _Told()
+        heard = _Heard(told.lines)
+        logging.getLogger("tutelage").addHandler(heard)
+        try:
+            act(_merged(base(task), words), told)
+        except TutelageError as error:
+            return Outcome((*told.lines, str(error)), failed=True)
+        except _Reached:
+            pass
+        finally:
+            logging.getLogger("tutelage").removeHandler(heard)
+        return Outcome(tuple(told.lines), failed=False)
+
+    def compose(words: list[str], told: _Told) -> None:
+        compose_config(words)
+
+    def load(words: list[str], told: _Told) -> None:
+        config = compose_config(words)
+        dataset = build_dataset(config)
+        told.lines += [*dataset.warnings, *dataset.notes]
+        gold_for(config, dataset)
+
+    def train(words: list[str], told: _Told) -> None:
+        config = compose_config(words)
+        folder = workplace / f"run-{next(numbers)}"
+        result = run(config, folder, told, "the command", resume=False)
+        told.lines += result["warnings"]
+
+    def begin(words: list[str], told: _Told) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("pytorch_lightning.Trainer.fit", reached)
+            train(words, told)
+
+    acts = {"compose": compose, "load": load, "begin": begin, "train": train}
+    return lambda name, task: lambda words: do(task, words, acts[name])
+
+
+class _Heard(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+
+def _merged(base: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The base with the words, which replace settings of the same key; options come first."""
+    keys = {word.lstrip("+~").partition("=")[0] for word in words}
+    both = [*(one for one in base if one.lstrip("+").partition("=")[0] not in keys), *words]
+    return both

@@ -1,0 +1,259 @@
+"""Settings outside their range, and combinations that do not go together."""
+
+from __future__ import annotations
+
+from tests.advice.cases import Case
+
+EVOKD = ("method.rounds=1", "method.n_hard=7", "method.n_easy=7")
+
+CASES = [
+    # Methods.
+    Case("method.n_first={} must be 0", ("method.n_first=-1",), ("method.n_first=0",)),
+    Case("method.names_a_text={} must", ("method.names_a_text=0",), ("method.names_a_text=1",)),
+    Case(
+        "method.n_hard and method.n_easy are both 0",
+        ("method.n_hard=0", "method.n_easy=0"),
+        ("method.n_hard=7", "method.n_easy=7", ("-method.n_hard", "-method.n_easy", "method=")),
+    ),
+    Case("method.mistake_margin={} must", ("method.mistake_margin=2",), ("method.mistake_margin=0",)),
+    Case(
+        "method={} starts from labelled shots, and shots=0 gives none",
+        ("method=pgkd", "shots=0"),
+        (
+            ("shots=", "training.gold="),
+            ("method.n_first=7", "method.n_init="),
+        ),
+        about=("method",),
+    ),
+    Case(
+        "method={} starts from labelled shots, and shots=0 gives none",
+        ("method=evokd", "training.gold=none", "method.n_init=4"),
+        (("shots=", "training.gold="), ("method.n_first=", "method.n_init=")),
+        about=("method=evokd", "shots=0"),
+    ),
+    Case(
+        "method.init=llm_da keeps the entities",
+        ("method.init=llm_da", "method.n_init=4"),
+        ("method.init=",),
+    ),
+    Case(
+        "method.min_words={} and method.max_words={} allow",
+        ("method.min_words=9", "method.max_words=8"),
+        ("method.min_words=1", "method.max_words=9"),
+    ),
+    Case("method.invented_names={} must", ("method.invented_names=2",), ("method.invented_names=1",)),
+    Case(
+        "method={} learns from gold labels alone",
+        ("method=shots", "shots=0"),
+        (("shots=", "training.gold=shots"),),
+        about=("method=supervised", "training.gold"),
+    ),
+    Case(
+        "method={} learns from gold labels alone",
+        ("method=supervised", "training.gold=none"),
+        ("-training.gold", ("method=", "shots=", "-training.gold")),
+        about=("method=supervised", "training.gold"),
+    ),
+    Case(
+        "method=llm_da keeps the entities of sentences",
+        ("method=llm_da",),
+        (("method=evokd",),),
+        about=("task=ner", "method=llm_da"),
+    ),
+    Case("method=llm_da varies labelled", ("method=llm_da", "shots=0"), ("shots=",), task="ner"),
+    Case(
+        "method.modes={} must name at least",
+        ("method=llm_da", "method.modes=[]"),
+        ("method.modes=[noise]",),
+        task="ner",
+    ),
+    Case(
+        "method.n_texts={}, so a round would make nothing",
+        ("method=llm_da", "method.n_texts=0"),
+        ("method.n_texts=1", ("method=shots", "-method.n_texts")),
+        task="ner",
+    ),
+    Case(
+        "method.noise_words={} must",
+        ("method=llm_da", "method.noise_words=0"),
+        ("method.noise_words=0.5",),
+        task="ner",
+    ),
+    Case(
+        "prompt.strategies is empty",
+        ("method=llm_da", "prompt.strategies=null"),
+        (
+            "+prompt.strategies.plain=plainly",
+            ("prompt=", "-prompt.strategies"),
+            "method.modes=[replace,noise]",
+        ),
+        about=("method.init=paraphrase",),
+        task="ner",
+    ),
+    Case(
+        "prompt.strategies is empty",
+        ("method=evokd", "method.n_init=4", "prompt.strategies=null", *EVOKD),
+        ("method.init=",),
+        about=("prompt.strategies", "prompt=completion_ner", "method.modes"),
+        task="ner",
+    ),
+    Case(
+        "method={} picks its demonstrations from the shots",
+        ("method=llmaaa", "training.gold=none"),
+        (("shots=", "training.gold="),),
+        about=("shots=0", "method"),
+    ),
+    Case("method.pool_size=0 leaves", ("method=llkd", "method.pool_size=0"), ("method.pool_size=1",)),
+    Case(
+        "with method.n_texts=0 would label nothing",
+        ("method=llkd", "method.rounds=1", "method.n_texts=0"),
+        ("method.n_texts=4", "method.rounds=0"),
+    ),
+    Case(
+        "method.first=0 and method.train_on_shots=false",
+        ("method=llkd", "method.first=0", "method.train_on_shots=false"),
+        ("method.first=4", "method.train_on_shots=true"),
+    ),
+    Case(
+        "method.demonstrations={} must",
+        ("method=llmaaa", "method.demonstrations=0"),
+        ("method.demonstrations=1", ("method=llkd_on_demand", "-method.demonstrations")),
+    ),
+    Case(
+        "method.a_class={} must",
+        ("method=freeal", "method.a_class=0", "method.nearest=-1"),
+        (("method.a_class=1", "method.nearest=0"),),
+    ),
+    Case(
+        "method.first={}: FreeAL",
+        ("method=freeal", "method.first=4"),
+        ("method.first=null", ("method.first=null", "method.pool_size=4")),
+    ),
+    Case("method.threshold={} must", ("method=freeal", "method.threshold=0"), ("method.threshold=1",)),
+    # Budgets that are too small to begin with.
+    Case(
+        "budget.tokens is smaller than the cost of the first {} texts. Raise",
+        ("method=zerogen", "budget.tokens=300", "method.n_first=28"),
+        ("budget.tokens=100000", ("method.n_first=7", "budget.tokens=3000", "method.n_init=0")),
+    ),
+    Case(
+        "budget.tokens is smaller than the cost of the first {} texts of the pool",
+        ("method=llkd", "budget.tokens=2000"),
+        ("budget.tokens=100000", "method.first=2", "method.pool_size=2"),
+    ),
+    # Selectors.
+    Case("accept.share={} must", ("accept=class_share", "accept.share=0"), ("accept.share=1",)),
+    Case(
+        "accept.min_probability={} must",
+        ("accept=agreement", "accept.min_probability=2"),
+        ("accept.min_probability=0.5",),
+    ),
+    Case("acquire.beta={} leaves", ("method=llkd", "acquire=k_means", "acquire.beta=0"), ("acquire.beta=1",)),
+    Case("select.teacher_share={} must", ("select=llkd", "select.teacher_share=0"), ("select.teacher_share=1",)),
+    Case("select.share={} must", ("select=surest", "select.share=0"), ("select.share=1",)),
+    Case("select.threshold={} must", ("select=small_loss", "select.threshold=0"), ("select.threshold=1",)),
+    Case("select.min_rows={} is", ("select=small_loss", "select.min_rows=1"), ("select.min_rows=2",)),
+    Case(
+        "acquire.passes={} cannot",
+        ("method=llkd_on_demand", "acquire=dropout", "acquire.passes=1", "student.head_dropout=0.1"),
+        ("acquire.passes=2",),
+    ),
+    Case(
+        "select={} compares rows with gold ones, and {}; give shots=1",
+        ("select=gradient_similarity", "shots=0", "method=zerogen"),
+        (("shots=", "training.gold="), "select=every_row"),
+    ),
+    Case(
+        ("select={} compares rows with gold ones, and {}; give shots=1", "training.gold=none keeps"),
+        ("select=gradient_similarity", "training.gold=none", "method=llkd"),
+        (("shots=", "training.gold="), "select=every_row"),
+    ),
+    Case(
+        "select={} compares rows with the gold ones that are trained on",
+        ("select=gradient_similarity", "method=llkd"),
+        ("method.train_on_shots=", "select=every_row"),
+    ),
+    Case(
+        "loss=meta weights rows by their effect",
+        ("loss=meta", "training.gold=none", "method=llkd"),
+        (("shots=", "training.gold="), "loss=cross_entropy"),
+    ),
+    Case(
+        "{}={} {}, and method={} has no such stage",
+        ("acquire=entropy",),
+        ("acquire=none", "-acquire"),
+        about=("method=evokd",),
+    ),
+    Case(
+        "method={} needs a selector that {}",
+        ("method=llkd", "acquire=none"),
+        ("acquire=random",),
+        about=("method",),
+    ),
+    Case(
+        "method={} has 0 rounds, so it labels",
+        ("method=llkd", "acquire=entropy"),
+        (("method.rounds=", "method.n_texts=", "method.first="), "method="),
+    ),
+    # Labelling and calibration.
+    Case("labelling.candidate_parts={} must", ("labelling.candidate_parts=-1",), ("labelling.candidate_parts=0",), task="ner"),
+    Case("labelling.candidate_width={} must", ("labelling.candidate_width=0",), ("labelling.candidate_width=1",), task="ner"),
+    Case("labelling.candidates={} gives no", ("labelling.candidates=[student]",), ("labelling.candidates=[student,capitals]",), task="ner"),
+    Case("labelling.shown_sentences={} must", ("labelling=extract", "labelling.shown_sentences=0"), ("labelling.shown_sentences=1",), task="ner"),
+    Case("labelling.shown_words={} must", ("labelling.shown_words=-1",), ("labelling.shown_words=0",), task="ner"),
+    Case("labelling.shown_per_type={} must", ("labelling.shown_per_type=0",), ("labelling.shown_per_type=1",), task="ner"),
+    Case(
+        "The types '{}' and '{}' have the same word",
+        ("labelling=extract", "data.labels={PER:{word:person},LOC:{word:place},ORG:{word:place}}"),
+        ("data.labels={PER:{word:person},LOC:{word:place},ORG:{word:firm}}",),
+        task="ner",
+    ),
+    Case(
+        "labelling={} labels {}, and task={} does not",
+        ("labelling=verify",),
+        ("-labelling", "labelling=text"),
+        about=("task=classification",),
+    ),
+    Case(
+        ("The labels '{}' and '{}' begin with the same token", ", or allow codes"),
+        ("labelling.allow_codes=false", "data.labels={music:{word:play music},weather:{word:play weather},cinema:null,playlist:null,rating:null,restaurant:null,search:null}"),
+        (
+            "data.labels={music:{word:music},weather:{word:weather},cinema:null,playlist:null,rating:null,restaurant:null,search:null}",
+            "labelling.allow_codes=",
+        ),
+    ),
+    Case("calibration.prior is '{}'. Set", ("calibration=batch", "calibration.prior=flat"), ("calibration.prior=uniform", "calibration.prior=[0.1,0.1,0.2,0.1,0.2,0.1,0.2]")),
+    Case("calibration.prior={} must be positive", ("calibration=batch", "calibration.prior=[1,1,1,1,1,1,1]"), ("calibration.prior=[0.1,0.1,0.2,0.1,0.2,0.1,0.2]",)),
+    Case("calibration.prior has {} values", ("calibration=batch", "calibration.prior=[0.5,0.5]", "method=llkd"), ("calibration.prior=[0.1,0.1,0.2,0.1,0.2,0.1,0.2]",)),
+    Case("calibration=matched sets the labels' shares", ("calibration=matched", "calibration.prior=estimated"), (("calibration=", "calibration.prior=estimated"),)),
+    Case("calibration.keep={} must", ("calibration=matched", "calibration.keep=0"), ("calibration.keep=1",)),
+    # The student and its losses.
+    Case("student.model={} has no config.json", ("student.model=.",), (("student.model=embedded",),), about=("student.model",)),
+    Case("student.model={} does not exist", ("student.model=./none",), ("student.model=embedded",)),
+    Case("Unknown student.pooling={}", ("student.pooling=last",), ("student.pooling=mean", "student.pooling=first")),
+    Case("Unknown student.schedule.shape={}", ("student.schedule.shape=round",), ("student.schedule.shape=constant", "student.schedule.shape=linear")),
+    Case("student.schedule.warmup={} must", ("student.schedule.warmup=1", "student.schedule.floor=2"), (("student.schedule.warmup=0", "student.schedule.floor=1"),)),
+    Case("student.max_length={} leaves no room", ("student.max_length=2",), ("student.max_length=3",)),
+    Case("loss.label_smoothing={} must", ("loss.label_smoothing=1",), ("loss.label_smoothing=0",)),
+    Case("loss.strength={} must", ("loss=early_learning", "loss.strength=-1"), ("loss.strength=0",)),
+    Case("loss.momentum={} must", ("loss=early_learning", "loss.momentum=1"), ("loss.momentum=0",)),
+    Case("loss.q={} must", ("loss=generalised", "loss.q=2"), ("loss.q=1",)),
+    Case("loss.alpha={} and loss.beta={} must", ("loss=symmetric", "loss.alpha=0", "loss.beta=0"), ("loss.alpha=1", "loss.beta=1")),
+    Case("loss.floor={} replaces", ("loss=symmetric", "loss.floor=0"), ("loss.floor=-4",)),
+    Case("loss.forget={} must", ("loss=truncated", "loss.forget=1"), ("loss.forget=0",)),
+    Case("loss.warmup={} must", ("loss=truncated", "loss.warmup=2"), ("loss.warmup=1",)),
+    Case("loss.share={} must", ("loss=soft_mix", "loss.share=2"), ("loss.share=1",)),
+    Case("loss.temperature={} must", ("loss=soft_targets", "loss.temperature=0"), ("loss.temperature=1",)),
+    # Training, callbacks and loggers.
+    Case(
+        "training.start_epochs and training.round_epochs must",
+        ("training.start_epochs=0", "training.round_epochs=0", "training.final_epochs=-1"),
+        (("training.start_epochs=1", "training.round_epochs=1", "training.final_epochs=0"),),
+    ),
+    Case(
+        "training.gold_repeats={} must",
+        ("training.gold_repeats=0", "training.review_every=-1", "training.review_size=-1"),
+        (("training.gold_repeats=1", "training.review_every=0", "training.review_size=0"),),
+    ),
+    Case("callbacks={} writes to a logger", ("callbacks=lr_monitor",), ("logger=csv",)),
+]

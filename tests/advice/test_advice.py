@@ -1,0 +1,14 @@
+"""The advice of every message is followed in the very case in which the message gives it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.advice import settings_cases
+from tests.advice.cases import Case, check
+
+CASES = [*settings_cases.CASES]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_advice_helps(case: Case, attempts):
+    check(case, attempts(case.by, case.task))
