@@ -61,8 +61,9 @@ def check(case: Case, attempt: Attempt) -> None:
     before = attempt(case.given)
     found = [site_of(fragment) for fragment in case.fragments]
     message = provoked(found, before)
-    fixes = [_filled(fix, message) for fix in case.fixes]
-    assert_used(message, [*case.given, *case.about], [word for fix in fixes for word in fix])
+    known = [*case.given, *case.about]
+    fixes = [_filled(fix, message, known) for fix in case.fixes]
+    assert_used(message, known, [word for fix in fixes for word in fix])
     for fix in fixes:
         after = attempt(applied(case.given, fix))
         assert not after.failed, f"{fix} does not help: {after.said}"
@@ -94,20 +95,19 @@ def site_of(fragment: str) -> Site:
 def assert_used(message: str, known: Sequence[str], words: Sequence[str]) -> None:
     """Asserts that all a message names is carried out, or known not to be advice."""
     keys = {_key(word) for word in words} | {word for word in known if "=" not in word}
-    exact = {*words, *known}
+    exact = {_bare(word) for word in (*words, *known)}
     for name, value in named_in(message):
-        plain = value.strip("'\"")
-        if value and any(f"{name}={one}" in exact for one in (value, plain)):
-            continue
-        assert name in keys, f"nothing tries {name} of: {message}"
-        assert not _is_advised(message, name, value) or f"{name}={value}" in exact, (
-            f"nothing tries {name}={value} of: {message}"
-        )
+        if value and "<" not in value:
+            assert _bare(f"{name}={value}") in exact or f"{name}={value}" in exact, (
+                f"nothing tries {name}={value} of: {message}"
+            )
+        else:
+            assert name in keys, f"nothing tries {name} of: {message}"
 
 
-def _is_advised(message: str, name: str, value: str) -> bool:
-    """Whether a value is concrete, and no other key of the same name was meant."""
-    return bool(value) and "…" not in value and "<" not in value
+def _bare(word: str) -> str:
+    """A word without quotes and blanks, which a message may write in Python's way."""
+    return re.sub(r"['\"\s]", "", word).replace("None", "null")
 
 
 def applied(given: Sequence[str], fix: Sequence[str]) -> list[str]:
@@ -118,21 +118,25 @@ def applied(given: Sequence[str], fix: Sequence[str]) -> list[str]:
     return [*left, *(word for word in fix if not word.startswith("-") or word.startswith("--"))]
 
 
-def _filled(fix: str | tuple[str, ...], message: str) -> tuple[str, ...]:
+def _filled(
+    fix: str | tuple[str, ...], message: str, known: Sequence[str]
+) -> tuple[str, ...]:
     words = (fix,) if isinstance(fix, str) else fix
     return tuple(
-        from_message(message, word[:-1]) if word.endswith("=") else word for word in words
+        from_message(message, word[:-1], known) if word.endswith("=") else word for word in words
     )
 
 
-def from_message(message: str, key: str) -> str:
-    """The override of ``key`` that a message gives, as the shell would read it."""
-    quoted = re.search(rf"'{re.escape(key)}=(?:[^']|'\"'\"')*'|\b{re.escape(key)}=\"'.*?'\"", message)
-    if quoted:
+def from_message(message: str, key: str, known: Sequence[str] = ()) -> str:
+    """The override of ``key`` that a message advises, as the shell would read it."""
+    inner = r"(?:[^']|'\"'\"')*"
+    form = rf"'{re.escape(key)}={inner}'|\b{re.escape(key)}=\"'.*?'\""
+    if quoted := re.search(form, message):
         return shlex.split(quoted[0])[0]
     for found in NAMED.finditer(message):
-        if found["setting"] == key and (value := (found["value"] or "=").rstrip(".…")) != "=":
-            return f"{key}{value}"
+        word = f"{key}{(found['value'] or '').rstrip('.…')}"
+        if found["setting"] == key and not word.endswith(("=", key)) and word not in known:
+            return word
     raise AssertionError(f"no value of {key} in: {message}")
 
 

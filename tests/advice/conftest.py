@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from tests.advice.cases import Attempt, Outcome
 from tests.helpers import tiny, tiny_ner
+from tests.helpers.options import GROUPS
 
 from tutelage.config.build import build_dataset
-from tutelage.config.compose import compose_config
+from tutelage.config.compose import compose_config, compose_hydra
+from tutelage.config.overrides import readable
+from tutelage.config.schema import RunConfig
+from tutelage.config.typed import typed_config
 from tutelage.errors import TutelageError
 from tutelage.progress import NoProgress
 from tutelage.run import run
@@ -91,24 +99,53 @@ def attempts(
         compose_config(words)
 
     def load(words: list[str], told: _Told) -> None:
-        config = compose_config(words)
+        config = composed(words)
         dataset = build_dataset(config)
         told.lines += [*dataset.warnings, *dataset.notes]
         gold_for(config, dataset)
 
-    def train(words: list[str], told: _Told) -> None:
-        config = compose_config(words)
+    def train(words: list[str], told: _Told, *, checks: bool = True) -> None:
+        config = composed(words, checks=checks)
         folder = workplace / f"run-{next(numbers)}"
         result = run(config, folder, told, "the command", resume=False)
         told.lines += result["warnings"]
 
-    def begin(words: list[str], told: _Told) -> None:
+    def begin(words: list[str], told: _Told, *, checks: bool = True) -> None:
         with monkeypatch.context() as patch:
             patch.setattr("pytorch_lightning.Trainer.fit", reached)
-            train(words, told)
+            train(words, told, checks=checks)
 
-    acts = {"compose": compose, "load": load, "begin": begin, "train": train}
+    acts = {
+        "compose": compose,
+        "load": load,
+        "begin": begin,
+        # As from Python, where no composition checks the values first.
+        "object": partial(begin, checks=False),
+        "train": train,
+    }
     return lambda name, task: lambda words: do(task, words, acts[name])
+
+
+def composed(words: Sequence[str], *, checks: bool = True) -> RunConfig:
+    """The configuration of a run, ten times as fast as Hydra composes one."""
+    written = readable(words)
+    if any(word.startswith(("+", "~")) for word in written):
+        return compose_config(words)
+    options = [word for word in written if word.partition("=")[0] in GROUPS]
+    config = copy.deepcopy(_chosen(*options))
+    for word in written:
+        if word in options:
+            continue
+        parsed = OverridesParser.create().parse_override(word)
+        if OmegaConf.select(config, parsed.key_or_group, default=config) is config:
+            return compose_config(words)  # with its message about an unknown key
+        OmegaConf.update(config, parsed.key_or_group, parsed.value(), merge=False)
+    return typed_config(config, import_targets=checks)
+
+
+@cache
+def _chosen(*options: str) -> Any:
+    return compose_hydra(options)
 
 
 class _Heard(logging.Handler):

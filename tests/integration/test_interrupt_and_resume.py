@@ -321,17 +321,14 @@ def test_a_run_killed_at_a_file_operation_near_its_ends_goes_on_alike(
     assert runs.wait(runs.start(tmp_path, *quick, "resume=true")) == 2
 
 
-def test_two_that_resume_at_once_do_it_once(
-    runs: Runs, overrides, undisturbed: Path, tmp_path: Path
+def test_two_that_resume_at_once_both_end_with_the_one_result(
+    runs: Runs, quick: list[str], quick_undisturbed: Path, tmp_path: Path
 ):
-    pid = runs.start(tmp_path, *overrides)
-    until(lambda: MOMENTS["while the student learns everything"](tmp_path), tmp_path)
-    os.kill(pid, signal.SIGKILL)
-    runs.wait(pid)
-    both = [runs.start(tmp_path, *overrides, "resume=true") for _ in range(2)]
+    assert runs.wait(runs.start(tmp_path, *quick, STOP_AT="20")) == -signal.SIGKILL
+    both = [runs.start(tmp_path, *quick, "resume=true") for _ in range(2)]
     assert [runs.wait(one) for one in both] == [0, 0], (tmp_path / "printed.txt").read_text()
-    ends_alike(tmp_path, undisturbed)
-    assert sorted(asked(tmp_path)) == sorted(asked(undisturbed))
+    (folder,), (whole,) = (base.glob("outputs/*/*") for base in (tmp_path, quick_undisturbed))
+    assert differences(folder, whole) == []
 
 
 def test_runs_that_start_in_one_second_each_keep_their_result(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ _COMMON = (
     *("cp1255", "cp1256", "cp1257", "mac_cyrillic", "cp866", "iso8859_5", "cp850"),
     *("shift_jis", "cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp949"),
 )
+_LATIN = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "mac_roman", "cp850")
+"""Encodings of Latin scripts: most texts in one of them are letters in the others, too."""
 _ICONV = {"mac_roman": "MACINTOSH"}
 """Names of encodings in iconv, where they are not Python's with "-" for "_"."""
 
@@ -94,7 +97,7 @@ def decode(path: Path, data: bytes, encoding: Encoding) -> tuple[str, list[str]]
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), "")
     if not marked and (wide := _wide(data, encoding.name)):
         raise DataError(
-            f"{path} is not {encoding.name}: every second byte is 0, as in {wide}. "
+            f"{path} is not {encoding.name}: it has zero bytes as in {wide}. "
             f"Set {encoding.setting}{wide}{_conversion(path, wide)}."
         )
     try:
@@ -134,13 +137,17 @@ def _suspicions(path: Path, data: bytes, text: str, marked: str, encoding: Encod
 
 
 def _wide(data: bytes, expected: str) -> str:
-    """Name UTF-16 without a mark, in which ASCII characters have zeros in between."""
+    """Name UTF-16 without a mark, in which ASCII characters have a zero beside them."""
     expected_wide = codecs.lookup(expected).name.startswith(("utf-16", "utf-32"))
-    if expected_wide or data.count(0) <= len(data) // 4:
+    if expected_wide or 0 not in data:
         return ""
     start = data[: 2 * _WINDOW]
     name = "utf-16le" if start[1::2].count(0) > start[0::2].count(0) else "utf-16be"
-    return name if _decodes(data, name) and "\0" not in data.decode(name) else ""
+    if not _decodes(data, name) or "\0" in (text := data.decode(name)):
+        return ""
+    # Other scripts have few zeros, so the text itself must look like one.
+    plain = sum(char.isalnum() or char.isspace() for char in text)
+    return name if "\n" in text and plain > len(text) // 2 else ""
 
 
 def _refusal(
@@ -217,18 +224,43 @@ def _guesses(data: bytes, offset: int) -> list[_Guess]:
     # If one of them resembles a language, those that resemble none are out.
     if max(match.coherence for match, _ in tied) >= 0.2:
         tied = [(match, name) for match, name in tied if match.coherence > 0]
-    # Nor is one that puts signs into words which another one reads as letters.
-    spelt = {name: _spelt(window, name) for _, name in tied}
+    likely = [name for _, name in tied]
+    # One that puts signs into words which another one reads as letters is out.
+    spelt = {name: _spelt(window, name) for name in likely}
+    # Statistics cannot tell Latin scripts apart in a short text, so a reader must.
+    if _is_latin(window, min(likely, key=_rank)):
+        others = [name for name in _LATIN if name not in likely and _decodes(data, name)]
+        best = max(spelt.values())
+        spelt |= {name: share for name in others if (share := _spelt(window, name)) >= best - 0.1}
+    spelt = {name: spelt[name] for name in _distinct(window, list(spelt))}
     names = [name for name in sorted(spelt, key=_rank) if spelt[name] > max(spelt.values()) - 0.3]
     names = names[:3]
     return [_Guess(name, word) for name, word in zip(names, _words(window, names), strict=True)]
+
+
+def _is_latin(window: bytes, name: str) -> bool:
+    letters = [char for char in window.decode(name, "replace") if char.isalpha() and char > "\x7f"]
+    latin = sum(unicodedata.name(char, "").startswith("LATIN") for char in letters)
+    return latin > len(letters) // 2
+
+
+def _distinct(window: bytes, names: Sequence[str]) -> list[str]:
+    """Leave out encodings that read the window like one before them, in our order."""
+    readings: dict[str, str] = {}
+    for name in sorted(names, key=_rank):
+        readings.setdefault(window.decode(name, "replace"), name)
+    return list(readings.values())
 
 
 def _spelt(window: bytes, name: str) -> float:
     """Share of the words beyond ASCII that consist of letters only."""
     words = [token.decode(name, "replace") for token in _TOKEN.findall(window)[:_LOOKED_AT]]
     bare = [re.sub(r"^[“‘«„‚¿¡—–]+|[”’»“‘—–….,:;!?']+$|['’–-]", "", word) for word in words]
-    return sum(map(str.isalpha, bare)) / max(1, len(bare))
+    # A modifier letter such as "ˆ" is no letter of a word.
+    letters = (
+        word.isalpha() and all(unicodedata.category(c) != "Lm" for c in word) for word in bare
+    )
+    return sum(letters) / max(1, len(bare))
 
 
 def _rank(name: str) -> int:

@@ -6,12 +6,17 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
+from jinja2 import TemplateError
+
+from tutelage.errors import RunError
 from tutelage.report.environment import page_environment
 from tutelage.report.figures import figure_svg, save_png
 from tutelage.runs.folder import RunFolder
+from tutelage.runs.shapes import why
 from tutelage.sweep.figures import sweep_figures
-from tutelage.sweep.results import ArmRun, mean_share, mean_tokens, read_sweep
+from tutelage.sweep.results import ArmRun, SweepResults, mean_share, mean_tokens, read_sweep
 from tutelage.sweep.statistics import comparisons, ranks, summary, tokens_to_reach
 from tutelage.sweep.tables import arms_csv, arms_latex, comparisons_csv, runs_csv
 
@@ -39,9 +44,29 @@ def write_sweep_report(
     Raises:
         RunError: No folder of a sweep, no finished job in it, or it cannot be written.
     """
+    results = read_sweep(folder, metric, by_overrides)
+    figures = results.folder / "figures"
+    if not figures.resolve().is_relative_to(results.folder.resolve()):
+        raise RunError(f"{figures} leads out of the sweep's folder. Remove it, and draw again.")
+    try:
+        _write(results, target)
+    except OSError as error:
+        raise RunError(
+            f"The report of {results.folder} cannot be written: {error.strerror or error}. "
+            "Check permissions and the disk."
+        ) from error
+    except (ArithmeticError, LookupError, TypeError, ValueError, TemplateError) as error:
+        # Each file was sound by itself.
+        raise RunError(
+            f"The report of {results.folder} cannot be drawn ({why(error)}): its runs do not fit "
+            "together. Remove those that were changed, or start the sweep again."
+        ) from error
+    return results.folder / "report.html"
+
+
+def _write(results: SweepResults, target: float | None) -> None:
     from markupsafe import Markup
 
-    results = read_sweep(folder, metric, by_overrides)
     compared, ranked = comparisons(results), ranks(results)
     files = RunFolder(results.folder)
 
@@ -95,10 +120,15 @@ def write_sweep_report(
             for data, arm, runs in groups
             if any(run.tokens for run in runs)
         ],
-        link=lambda run: os.path.relpath(run.folder / "report.html", results.folder),
+        link=lambda run: _link(run.folder / "report.html", results.folder),
     )
     files.write_text("report.html", page.encode("utf-8", errors="replace").decode("utf-8"))
-    return results.folder / "report.html"
+
+
+def _link(page: Path, folder: Path) -> str:
+    """A link from the report to another page; names of folders may hold any character."""
+    # With ./ in front nothing is taken for a scheme such as javascript:.
+    return f"./{quote(os.fsencode(os.path.relpath(page, folder)))}"
 
 
 def _aim(arms: Sequence[Sequence[ArmRun]]) -> float:

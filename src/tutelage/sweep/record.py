@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from tutelage.errors import RunError
 from tutelage.runs.folder import RunFolder, runs_with
+from tutelage.runs.shapes import why
 
 State = Literal["running", "done", "failed", "left out"]
 
@@ -68,8 +71,9 @@ class SweepFolder:
     @property
     def expected(self) -> int | None:
         """The planned number of jobs; None if unknown."""
-        found = RunFolder(self.path).read_json("sweep.json") or {}
-        return int(found["jobs"]) if found.get("jobs") else None
+        found = RunFolder(self.path).read_json("sweep.json")
+        jobs = found.get("jobs") if isinstance(found, dict) else None
+        return jobs if isinstance(jobs, int) and 0 < jobs < 10**9 else None
 
     def write(self, record: JobRecord) -> None:
         """Writes or replaces the record of a job."""
@@ -83,13 +87,15 @@ class SweepFolder:
         """
         found = []
         for path in sorted((self.path / "jobs").glob("*.json")):
-            fields: dict[str, Any] = RunFolder(self.path).read_json(f"jobs/{path.name}") or {}
+            fields: Any = RunFolder(self.path).read_json(f"jobs/{path.name}") or {}
             try:
-                found.append(JobRecord(**{**fields, "overrides": tuple(fields["overrides"])}))
-            except (TypeError, KeyError) as error:
+                record = JobRecord(**{**fields, "overrides": tuple(fields["overrides"])})
+                # Another type would fail later, in the middle of a report.
+                found.append(TypeAdapter(JobRecord).validate_python(asdict(record)))
+            except (TypeError, LookupError, ValueError) as error:
                 raise RunError(
-                    f"{path} is no job's record ({error}); it is damaged. Remove it and start the "
-                    "sweep again."
+                    f"{path} is no job's record ({why(error)}); it is damaged. Remove it and start "
+                    "the sweep again."
                 ) from error
         return tuple(sorted(found, key=lambda job: job.number))
 

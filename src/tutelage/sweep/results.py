@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from tutelage.errors import RunError
+from tutelage.runs.files import RunFiles
 from tutelage.runs.folder import RunFolder
+from tutelage.runs.records import checked_share
+from tutelage.runs.shapes import ManifestShape, ResultShape, why
 from tutelage.sweep.arms import (
     NamedRun,
     arm_overrides,
@@ -22,6 +27,7 @@ from tutelage.sweep.arms import (
 )
 from tutelage.sweep.curve import Point, read_curve
 from tutelage.sweep.record import JobRecord, SweepFolder
+from tutelage.tasks.protocol import Metric
 
 Block = tuple[str, int]
 """A data set and a seed; arms are compared within blocks."""
@@ -30,6 +36,17 @@ Block = tuple[str, int]
 SHARES = {"unique": "pool used", "selections": "rows kept"}
 """Titles of the two shares of data: distinct pool texts that a step has learnt from, as a share of
 the pool; rows kept, as a share of the rows offered in all steps."""
+
+_MOST_SETTINGS = 100_000
+_UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    YAMLError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,31 +148,20 @@ def read_sweep(folder: Path, metric: str | None = None, by_overrides: bool = Fal
 
     # Read every finished run, then name the arms.
     differing = differing_overrides([job.overrides for job in jobs])
-    if metric is None and (composed := sweep.path / "multirun.yaml").is_file():
-        metric = OmegaConf.select(OmegaConf.load(composed), "sweep.metric")
-    read = [_run(sweep.run_of(job), job, differing, metric) for job in done]
+    titles, read, unreadable = _read(sweep, done, differing, metric or _metric_of(sweep))
     candidates = [candidate for _, candidate in read]
     names = tuple(one.overrides for one in candidates) if by_overrides else name_arms(candidates)
     runs = tuple(replace(run, arm=arm) for (run, _), arm in zip(read, names, strict=True))
 
-    # The chosen metric comes first.
-    found: dict[str, Any] = RunFolder(sweep.run_of(done[0])).read_json("result.json")
-    titles = {one["key"]: one["title"] for one in found["metrics"]}
-    first = metric or next(iter(titles))
-    if first not in titles:
-        raise RunError(f"The runs of {sweep.path} have {', '.join(titles)}, not {first}.")
-    metrics = (
-        (first, titles[first]),
-        *((key, title) for key, title in titles.items() if key != first),
-    )
     arms = tuple(dict.fromkeys(run.arm for run in runs))
     data = tuple(dict.fromkeys(run.data for run in runs))
     notes = [
+        *unreadable,
         *_of_jobs(jobs, sweep.expected or len(jobs), differing),
         *(_of_joined(candidates) if by_overrides else _of_names(candidates, names)),
         *_of_runs(runs),
     ]
-    return SweepResults(sweep.path, jobs, runs, metrics, arms, data, tuple(notes))
+    return SweepResults(sweep.path, jobs, runs, tuple(titles.items()), arms, data, tuple(notes))
 
 
 def mean_tokens(runs: Sequence[ArmRun]) -> float:
@@ -169,43 +175,143 @@ def mean_share(runs: Sequence[ArmRun], key: str) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-def _run(
-    folder: Path, job: JobRecord, differing: frozenset[str], metric: str | None
-) -> tuple[ArmRun, NamedRun]:
+def _metric_of(sweep: SweepFolder) -> str | None:
+    """The metric that the sweep itself compares arms by; None if it has not chosen one."""
+    composed = sweep.path / "multirun.yaml"
+    try:
+        # Not resolved: a reference in a folder from elsewhere could be to a secret.
+        found: Any = OmegaConf.to_container(OmegaConf.load(composed)) if composed.is_file() else {}
+        chosen = found["sweep"]["metric"]
+    except (*_UNREADABLE, OSError, OmegaConfBaseException, YAMLError):
+        return None
+    return chosen if isinstance(chosen, str) else None
+
+
+def _read(
+    sweep: SweepFolder, done: Sequence[JobRecord], differing: frozenset[str], metric: str | None
+) -> tuple[dict[str, str], list[tuple[ArmRun, NamedRun]], list[str]]:
+    """Reads the finished runs.
+
+    Returns:
+        Titles of the headline metrics by key, the metric for comparing arms first; the runs; and a
+        note per run that cannot be read.
+
+    Raises:
+        RunError: None can be read, or they have no such metric.
+    """
+    titles: dict[str, str] = {}
+    read, notes = [], []
+    for job in done:
+        try:
+            result, manifest = _files_of(sweep, job)
+            if not titles:
+                titles = _titles(sweep, result, metric)
+            read.append(_run(sweep.run_of(job), job, differing, list(titles), result, manifest))
+        except _NoMetric:
+            raise
+        except RunError as error:
+            notes.append(f"Job {job.number} is left out: {error}")
+    if not read:
+        raise RunError(notes[0])
+    return titles, read, notes
+
+
+class _NoMetric(RunError):
+    """The runs have no such metric."""
+
+
+def _titles(sweep: SweepFolder, result: Mapping[str, Any], metric: str | None) -> dict[str, str]:
+    given = result["metrics"]
+    if not isinstance(given, list) or not given:
+        raise RunError('result.json has no list of "metrics".')
+    titles = {str(one["key"]): str(one["title"]) for one in given if isinstance(one, dict)}
+    first = metric or next(iter(titles))
+    if first not in titles:
+        raise _NoMetric(f"The runs of {sweep.path} have {', '.join(titles)}, not {first}.")
+    return {first: titles[first], **titles}
+
+
+def _files_of(sweep: SweepFolder, job: JobRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+    """result.json and manifest.json of a job's run, which is in this sweep or an earlier one."""
+    folder = sweep.run_of(job)
+    if not folder.resolve().is_relative_to(sweep.path.resolve().parent):
+        raise RunError(
+            f"its record names {job.folder}, which is outside {sweep.path.parent} and not read."
+        )
     if not (folder / "result.json").is_file():
         raise RunError(
             f"{folder} has no result.json: the run that job {job.number} found there is gone. "
             "Start the sweep again."
         )
-    files = RunFolder(folder)
-    result, manifest = files.read_json("result.json"), files.read_json("manifest.json")
-    if metric and metric not in result["after"]:
-        raise RunError(
-            f"The runs of {folder.parent} have {', '.join(result['after'])}, not {metric}."
-        )
+    files = RunFiles(folder, tolerant=False)
+    result = files.essential("result.json", ("metrics", "after", "tokens", "seed"))
+    manifest = files.essential("manifest.json", ("data",))
+    return (
+        files.shaped(ResultShape, "result.json", result),
+        files.shaped(ManifestShape, "manifest.json", manifest),
+    )
+
+
+def _run(
+    folder: Path,
+    job: JobRecord,
+    differing: frozenset[str],
+    keys: Sequence[str],
+    result: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+) -> tuple[ArmRun, NamedRun]:
     # Every folder of data=files has the name "files", so its path tells it apart.
     own = [
         Path(override.partition("=")[2].strip("'")).name
         for override in job.overrides
         if override in differing and override.startswith("data.path=")
     ]
-    data = " ".join([manifest["data"]["name"], *own])
     overrides = arm_overrides(job.overrides, differing) or str(manifest.get("method") or "all runs")
-    # Scores, cost and shares of the run.
-    curve = read_curve(files, metric or result["metrics"][0]["key"], manifest["data"]["pool"])
-    recorded = result.get("share_of_data") or {}
-    shares = {key: float(recorded[key]) for key in SHARES if recorded.get(key) is not None}
-    run = ArmRun(
-        overrides,
-        data,
-        int(result["seed"]),
-        folder,
-        dict(result["after"]),
-        result["tokens"]["billed"],
-        shares,
-        curve,
-    )
-    return run, NamedRun(data, overrides, configuration_of(files))
+    files = RunFolder(folder)
+    try:
+        data = " ".join([manifest["data"]["name"], *own])
+        # Scores, cost and shares of the run.
+        scores = {key: checked_share(Metric(key, key), result["after"][key]) for key in keys}
+        recorded = result.get("share_of_data") or {}
+        shares = {key: float(recorded[key]) for key in SHARES if recorded.get(key) is not None}
+        curve = read_curve(files, keys[0], manifest["data"]["pool"])
+        for point in curve:
+            _check(point)
+        run = ArmRun(
+            overrides,
+            data,
+            int(result["seed"]),
+            folder,
+            scores,
+            int(result["tokens"]["billed"]),
+            shares,
+            curve,
+        )
+        return run, NamedRun(data, overrides, _small(configuration_of(files)))
+    except _UNREADABLE as error:
+        raise RunError(
+            f"the files of {folder} are not as a run writes them ({why(error)}). Start the sweep "
+            "again, or remove the job."
+        ) from error
+
+
+def _small(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Refuses a configuration that is small on disk only: YAML's aliases can multiply a text."""
+    left: list[Any] = [configuration]
+    for _ in range(_MOST_SETTINGS):
+        if not left:
+            return configuration
+        node = left.pop()
+        left += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    raise ValueError(f"config.yaml has more than {_MOST_SETTINGS:,} values")
+
+
+def _check(point: Point) -> None:
+    """Refuses a point that cannot be drawn."""
+    numbers = (point.round, point.tokens, point.dev, point.share or 0.0)
+    if not all(isinstance(one, int | float) and 0 <= one <= 1e15 for one in numbers):
+        raise ValueError(f"metrics.jsonl has the impossible point {point}")
+    checked_share(Metric("dev", "the score on dev"), point.dev)
 
 
 def _of_jobs(jobs: Sequence[JobRecord], expected: int, differing: frozenset[str]) -> Iterator[str]:

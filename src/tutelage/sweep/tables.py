@@ -13,7 +13,13 @@ from tutelage.sweep.statistics import Comparison, summary
 
 _LATEX = str.maketrans(
     {char: "\\" + char for char in "_%&#${}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {
+        "\n": " ",
+        "\r": " ",
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
 )
 
 _SHARES = [f"share_{key}" for key in SHARES]
@@ -130,8 +136,13 @@ def _csv(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     writer.writerow(head)
     writer.writerows(
         [
-            ["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in line]
+            ["" if isinstance(cell, float) and math.isnan(cell) else _plain(cell) for cell in line]
             for line in lines
         ]
     )
     return text.getvalue()
+
+
+def _plain(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula; an arm may be named by a foreign folder."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "@")) else cell

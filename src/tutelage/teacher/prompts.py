@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tutelage.errors import ConfigError, did_you_mean
@@ -23,6 +25,10 @@ For NER: "names" invents names to write sentences around, "extract" lists the en
 sentence, and "rewrite" rewrites a sentence around its entities.
 """
 
+_LONGEST = 10_000_000
+"""A rendered prompt has at most so many characters; a template without an end has more."""
+_HIGHEST_POWER = 1000
+
 
 def one_line(text: str, limit: int = 600) -> str:
     """Puts an untrusted text on one line, so that it cannot pose as another part of the prompt.
@@ -34,6 +40,20 @@ def one_line(text: str, limit: int = 600) -> str:
     """
     flat = " ".join(text.split())
     return flat if len(flat) <= limit else flat[:limit].rsplit(" ", 1)[0] + " …"
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """A sandbox that also refuses a product or a power that would fill the memory."""
+
+    intercepted_binops = frozenset(("*", "**"))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Compute ``left operator right``."""
+        longest = max((len(one) for one in (left, right) if hasattr(one, "__len__")), default=0)
+        times = max((abs(one) for one in (left, right) if isinstance(one, int | float)), default=1)
+        if longest * times > _LONGEST or (operator == "**" and times > _HIGHEST_POWER):
+            raise SecurityError(f"the result of {operator} would be too large")
+        return super().call_binop(context, operator, left, right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +108,7 @@ class PromptSet:
         self.links = tuple(links)
         self.strategies = dict(strategies or {})
         # Templates come from users, and their variables from data: neither may run code.
-        environment = ImmutableSandboxedEnvironment(
+        environment = _Sandbox(
             undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
         )
         environment.globals |= {"genre": genre, "cue": one_line(cue)}
@@ -112,6 +132,11 @@ class PromptSet:
             except TemplateSyntaxError as error:
                 raise ConfigError(
                     f"prompt '{name}', template '{kind}', line {error.lineno}: {error.message}"
+                ) from None
+            except (RecursionError, TypeError) as error:
+                raise ConfigError(
+                    f"prompt '{name}', template '{kind}' cannot be compiled "
+                    f"({type(error).__name__}: {error}). Write it as plain jinja2 text."
                 ) from None
 
     def require(self, kind: str) -> None:
@@ -147,11 +172,11 @@ class PromptSet:
             The prompt without trailing white space, so that completions begin with a space.
 
         Raises:
-            ConfigError: The template uses an undefined variable, or something that the sandbox
-                forbids.
+            ConfigError: The template uses an undefined variable or something that the sandbox
+                forbids, or it fails.
         """
         try:
-            return str(self._compiled[kind].template.render(**variables)).rstrip()
+            return self._rendered(kind, variables).rstrip()
         except UndefinedError as error:
             known = ", ".join(sorted(variables))
             raise ConfigError(
@@ -162,9 +187,37 @@ class PromptSet:
                 f"prompt '{self.name}', template '{kind}' does something the sandbox forbids: "
                 f"{error}. Remove it from the template."
             ) from None
+        except Exception as error:
+            # A template can divide by zero, add a number to a text, call itself without end, …
+            place = f"prompt '{self.name}', template '{kind}'{_line_of(error)}"
+            reason = (
+                "it includes or imports another template, and a prompt is one text"
+                if "no loader" in str(error)
+                else f"{type(error).__name__}: {error}"
+            )
+            raise ConfigError(f"{place} fails: {reason}. Correct the template.") from error
+
+    def _rendered(self, kind: str, variables: Mapping[str, object]) -> str:
+        pieces, length = [], 0
+        for piece in self._compiled[kind].template.generate(**variables):
+            pieces.append(piece)
+            length += len(piece)
+            if length > _LONGEST:
+                raise ValueError(f"the text is longer than {_LONGEST:,} characters")
+        return "".join(pieces)
 
     def _line(self, text: str, limit: int) -> str:
         line = one_line(text, limit)
         if len(line) < len(" ".join(text.split())):
             self.cut.add(record_id(text))
         return line
+
+
+def _line_of(error: Exception) -> str:
+    """Returns ", line N" of the template in which an error was raised."""
+    lines = [
+        line
+        for frame, line in walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == "<template>"
+    ]
+    return f", line {lines[-1]}" if lines else ""

@@ -156,3 +156,15 @@ def test_an_unknown_encoding(name: str) -> None:
 def test_lines_that_end_with_a_carriage_return_alone() -> None:
     assert decode(FILE, b"a\rb\r", Encoding())[0] == "a\nb\n"
     assert decode(FILE, b"a\r\nb\r\n", Encoding())[0] == "a\r\nb\r\n"
+
+
+def test_a_short_western_file_offers_cp1252_first_even_if_another_fits_as_well() -> None:
+    text = "text,label\nVamos à praia amanhã de manhã,a\nA refeição põe-se à mesa,b\nNão há pão,a\n"
+    message = refusal(text.encode("cp1252"))
+    assert "amanhã (cp1252) or amanhă (cp1250)" in message
+
+
+def test_utf_16_without_a_mark_is_named_in_any_script() -> None:
+    text = "text,label\nПривет мир как дела,a\nСегодня хорошая погода,b\n"
+    for name in ("utf-16le", "utf-16be"):
+        assert f"data.encoding={name}" in refusal(text.encode(name))

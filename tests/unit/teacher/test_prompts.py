@@ -39,6 +39,41 @@ def test_the_sandbox_refuses(source: str) -> None:
         prompts(score=source).render("score", text="a text", shown=[])
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("one\n{% include 'other' %}", "line 2 fails: it includes or imports another template"),
+        ("{% import 'os' as os %}", "includes or imports another template"),
+        ("{% extends 'base' %}", "includes or imports another template"),
+        ("one\n\n{{ 1 / 0 }}", "line 3 fails: ZeroDivisionError"),
+        ("{{ text + 1 }}", "fails: TypeError"),
+        ("{{ text | int('x') + [] }}", "fails: TypeError"),
+        ("{{ text | join(5, 5, 5) }}", "fails: TypeError"),
+        ("{{ [1] | sum(start='a') }}", "fails: TypeError"),
+        ("{{ shown[0] | random }}", "fails: TypeError"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "fails: RecursionError"),
+        (
+            "{% for a in range(90000) %}{% for b in range(90000) %}{{ text }}{% endfor %}"
+            "{% endfor %}",
+            "longer than 10,000,000 characters",
+        ),
+        ("{% for a in range(10 ** 9) %}{% endfor %}", "fails: OverflowError"),
+        ("{{ text * 10 ** 9 }}", "the sandbox forbids: the result of \\* would be too large"),
+        ("{{ 9 ** 9 ** 9 }}", "the sandbox forbids: the result of \\*\\* would be too large"),
+        ("{{ text | no_filter }}", "line 1: No filter named 'no_filter'"),
+    ],
+)
+def test_a_template_that_fails_is_one_clear_error(source: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"prompt 'mine', template 'score'.*{message}") as failed:
+        prompts(score=source).render("score", text="a text", shown=[1])
+    assert "\n" not in str(failed.value)
+
+
+def test_sums_and_repetitions_of_a_sound_template_stay() -> None:
+    sound = "{{ '-' * 3 }} {{ 2 * 3 + 1 }} {{ 2 ** 10 }} {{ [1] * 2 }} {{ 1.5 * 2 }}"
+    assert prompts(score=sound).render("score") == "--- 7 1024 [1, 1] 3.0"
+
+
 def test_text_is_never_a_template() -> None:
     assert prompts().render("score", text="{{ 7 * 7 }} {% for %}") == "{{ 7 * 7 }} {% for %}"
 

@@ -415,8 +415,8 @@ def test_what_a_process_killed_while_making_the_file_left_is_completed(tmp_path)
 def test_a_damage_that_sqlite_cannot_even_put_into_words_is_told(tmp_path):
     path = tmp_path / "c.sqlite"
     CachedTeacher(ScriptedTeacher(), path).close()
-    # A column's name in the file's own description of its tables.
-    path.write_bytes(path.read_bytes().replace(b"answers (key BLOB", b"answers (k\xc5y BLOB"))
+    # A word in the file's own description of its tables.
+    path.write_bytes(path.read_bytes().replace(b"WITHOUT ROWID", b"WITHOUT \xc5OWID"))
     with pytest.raises(TeacherError, match=r"c\.sqlite.*damaged"):
         CachedTeacher(ScriptedTeacher(), path)
 
