@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -94,6 +95,19 @@ def test_a_wrong_value_of_every_job_ends_it_before_the_first(sweep: Sweep, workp
     assert ended.returncode == 2
     assert "tutelage: loss.label_smoothing='high' is not a number." in ended.stderr
     assert not (workplace / "multirun_sweeps").exists()
+
+
+def test_paths_as_they_are_typed_reach_the_jobs(
+    sweep: Sweep, small_data: Path, workplace: Path
+) -> None:
+    shutil.copytree(small_data, workplace / "my data (v2)")
+    # Flags may stand between overrides.
+    ended = sweep("seed=1", "--multirun", "data.path=my data (v2)")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (folder,) = times(workplace)
+    (job,) = jobs(folder)
+    assert job["state"] == "done"
+    assert "my data (v2)" in (folder / "0" / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])

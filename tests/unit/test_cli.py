@@ -216,7 +216,7 @@ def test_a_plan_is_of_one_run(tutelage, overrides):
 
 
 def test_a_multirun_refuses_a_flag_that_its_jobs_would_not_see(tutelage, workplace: Path):
-    ended = tutelage("train", "-m", "seed=1,2", "--package=elsewhere")
+    ended = tutelage("train", "seed=1,2", "-m", "shots=1", "--package=elsewhere")
     assert ended.code == 2
     assert "not --package=elsewhere" in ended.err
     assert not any(workplace.iterdir())
@@ -283,3 +283,20 @@ def test_a_path_that_is_typed_as_it_is_reaches_every_verb(tutelage, workplace: P
         assert "cannot be read" not in ended.err
     ended = tutelage("train", "--cfg", "job", "data=files", "data.path=my data (v2)/é=1")
     assert "  path: my data (v2)/é=1\n" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nosuch=b", "-m", "seed=1"], "Could not override 'nosuch'."),
+        (["seed=1", "-m", "data.cue=a (1),b"], "Write 'data.cue=\"a (1)\",b' or "),
+        (["seed=1", "-m", "shots"], "'shots' is no override: write key=value"),
+        (["--seed=1", "-m"], "There is no flag --seed."),
+        (["-m", "sweep.name=../x"], "sweep.name='../x' cannot name a folder of its own"),
+    ],
+)
+def test_a_multirun_that_cannot_be_read_leaves_no_folder(tutelage, workplace: Path, words, said):
+    ended = tutelage("train", *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert not any(workplace.iterdir())

@@ -167,7 +167,7 @@ class RunFolder:
             return None
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunError(
                 f"{path} is not valid JSON ({error}), so it was altered after it was written. "
                 "Start the run again in another folder."
