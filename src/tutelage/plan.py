@@ -137,11 +137,16 @@ def _measure(
         seconds = (time.perf_counter() - began) / max(1, len(requests) - 1)
         # A failed request costs nothing, so it says nothing of what the others cost.
         errors = [reply.error for reply in replies if reply.error]
+        if errors:
+            failures[kind] = f"{len(errors)} of {len(replies)} {kind} requests failed: {errors[0]}"
         if len(errors) == len(replies):
-            raise TeacherError(
-                f"All {len(replies)} {kind} requests of this plan failed; the first says: "
-                f"{errors[0]}"
-            )
+            # A kind with a single request may fail for its prompt alone.
+            if len(replies) > 1 or len(sample) == 1:
+                raise TeacherError(
+                    f"All {len(replies)} {kind} requests of this plan failed; the first says: "
+                    f"{errors[0]}"
+                )
+            continue
         answered = len(replies) - len(errors)
         costs[kind] = Cost((stack.budget.usage.billed - before.billed) / answered, seconds)
         cached = stack.budget.usage.cached - before.cached
@@ -150,8 +155,6 @@ def _measure(
             f"\n[dim]{costs[kind].tokens:.0f} tokens per request, {seconds:.2f} s each over "
             f"{len(requests)}{note}; the first took {started:.1f} s[/dim]"
         )
-        if errors:
-            failures[kind] = f"{len(errors)} of {len(replies)} {kind} requests failed: {errors[0]}"
     return costs, failures
 
 

@@ -120,11 +120,14 @@ class RoundWatch:
     reporter: ProgressReporter
     settings: Mapping[str, Any]
     _told: set[str] = field(default_factory=set)
+    _brought_rows: bool = True
 
     def aimed(self, feedback: Feedback, round: int) -> None:
         """Looks at the feedback for a round."""
-        # After the start stage, a student without mistakes has merely learnt its shots.
-        if round > 1 and not feedback.wrong and _setting(self.settings, "method.feedback"):
+        # After the start stage, a student without mistakes has merely learnt its shots. Where the
+        # last round brought no row, there was nothing to be wrong about.
+        learnt = round == 1 or not self._brought_rows
+        if not learnt and not feedback.wrong and _setting(self.settings, "method.feedback"):
             self._tell(
                 "feedback",
                 f"Round {round} is aimed at no mistake: the student makes none on the newest rows "
@@ -134,7 +137,8 @@ class RoundWatch:
     def grown(self, growth: Growth) -> None:
         """Looks at the rows of a round."""
         texts = [row for row in growth.rows if row.source != "gold"]
-        if texts and not any(row.accepted for row in texts):
+        self._brought_rows = any(row.accepted for row in texts)
+        if texts and not self._brought_rows:
             self._tell(
                 "accepted",
                 f"Round {growth.round}: none of {len(texts)} texts was accepted."
@@ -235,7 +239,8 @@ def _feedback(facts: Facts) -> str:
     empty = sum(not count for count in facts.mistakes)
     if not _setting(facts.settings, "method.feedback") or len(facts.mistakes) < 2:
         return ""
-    if 2 * empty <= len(facts.mistakes):
+    # Without any accepted row there was nothing to be wrong about.
+    if 2 * empty <= len(facts.mistakes) or not any(row.accepted for row in facts.grown):
         return ""
     return (
         f"{empty} of {len(facts.mistakes)} rounds were aimed at no mistake of the student, so "
@@ -257,7 +262,7 @@ def _missing_rows(facts: Facts) -> str:
         "no more about it than the gold labels say."
         + _advice(
             facts.settings,
-            ("shots", "more shots="),
+            _more_shots(facts.settings),
             ("data.labels", "plainer words and descriptions in data.labels"),
             ("calibration.prior", "calibration.prior if the classes are not equally frequent"),
         )
@@ -269,7 +274,7 @@ def _teacher(facts: Facts) -> str:
         return ""
     right = [one.predicted == one.target and not one.error for one in facts.teacher]
     targets = [one.target for one in facts.teacher]
-    found = [one.predicted for one in facts.teacher if not one.error]
+    found = [one.predicted for one in facts.teacher]
     says = _not_above(facts.task, targets, right, found)
     return says and (
         f"The teacher alone {says} A student seldom ends far above its teacher."
@@ -295,7 +300,7 @@ def _student(facts: Facts) -> str:
         f"The student {says}"
         + _advice(
             facts.settings,
-            ("shots", "more shots="),
+            _more_shots(facts.settings),
             more.get(facts.stopped_by, longer),
             ("training.start_epochs", "a higher training.start_epochs"),
             *([] if facts.teacher else [_EVALUATE]),
@@ -314,11 +319,13 @@ def _never_predicted(facts: Facts) -> str:
     if not names:
         return ""
     texts = sum(asked[name] for name in names)
+    # Only rounds that follow the student's mistakes can prefer a class.
+    aims = _setting(facts.settings, "method.rounds") and _setting(facts.settings, "method.feedback")
     return f"The student never predicts {_listed(names)}, which {texts} test texts have." + _advice(
         facts.settings,
-        ("shots", "more shots="),
+        _more_shots(facts.settings),
         ("training.start_epochs", "a higher training.start_epochs"),
-        ("method.focus", "a higher method.focus (more texts for weak classes)"),
+        *([_FOCUS] if aims else []),
     )
 
 
@@ -371,7 +378,7 @@ def _no_entity(
     """Says that no entity is found; "" if one is, or if there is none to find."""
     outcomes = [
         Outcome("", "", target, predicted, (1.0,), "test", 0)
-        for target, predicted in zip(targets, found, strict=False)
+        for target, predicted in zip(targets, found, strict=True)
     ]
     there = sum(score.support for score in task.scores(outcomes).values())
     if not there or any(score.recall for score in task.scores(outcomes).values()):
@@ -390,10 +397,16 @@ def _chance(successes: int, trials: int) -> float:
 _Advice = tuple[str, str]
 _MORE_BUDGET: _Advice = ("budget.tokens", "a higher budget.tokens")
 _FEWER_TEXTS: _Advice = ("method.n_hard", "fewer texts per round (method.n_hard, method.n_easy)")
+_FOCUS: _Advice = ("method.focus", "a higher method.focus (more texts for weak classes)")
 _EVALUATE: _Advice = (
     "evaluate.teacher",
     "evaluate.teacher=true to see how good the teacher is on its own",
 )
+
+
+def _more_shots(settings: Mapping[str, Any]) -> _Advice:
+    """More shots, where a run trains on them."""
+    return ("shots" if _setting(settings, "training.gold") == "shots" else "", "more shots=")
 
 
 def _setting(settings: Mapping[str, Any], name: str) -> Any:

@@ -246,15 +246,18 @@ def check_gold(
     if not asks_teacher or "gradients" not in module.selector.needs:
         return
     select = config.hydra.choices.get("select") or config.select.kind
+    trains_on_shots = config.method.get("train_on_shots", True)
     if not shots:
         why = "shots=0 gives none"
         if config.training.gold == "none":
             why = "training.gold=none keeps them from the run"
+        needed = ["shots=1 or more", "training.gold=shots"]
+        needed += [] if trains_on_shots else ["method.train_on_shots=true"]
         raise ConfigError(
-            f"select={select} compares rows with gold ones, and {why}; give shots=1 or more and "
-            "training.gold=shots, or choose another select=."
+            f"select={select} compares rows with gold ones, and {why}; give "
+            f"{', '.join(needed[:-1])} and {needed[-1]}, or choose another select=."
         )
-    if not config.method.get("train_on_shots", True):
+    if not trains_on_shots:
         raise ConfigError(
             f"select={select} compares rows with the gold ones that are trained on, and "
             f"method={config.method_name} trains on none; give method.train_on_shots=true, or "

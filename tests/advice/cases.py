@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
-from tests.advice.sites import NAMED, Site, named_in, sites
+from tests.advice.sites import NAMED, Site, literals, named_in
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Case:
             key. "key=" takes the value from the message, and "-key" leaves the given word out.
         by: The attempt that is made: "begin", "train", "load" and so on (conftest.py).
         about: What the message names without advising it.
-        files: What lies in the working folder, by name.
+        files: What lies in the folder mine, by name; a run reads its data from there.
     """
 
     site: str | tuple[str, ...]
@@ -47,6 +47,7 @@ class Case:
     by: str = "begin"
     about: tuple[str, ...] = ()
     task: str = "classification"
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
 
     @property
     def fragments(self) -> tuple[str, ...]:
@@ -80,14 +81,14 @@ def provoked(found: Iterable[Site], outcome: Outcome) -> str:
 
 
 @cache
-def _sites() -> tuple[Site, ...]:
-    return tuple(sites())
+def _literals() -> tuple[Site, ...]:
+    return tuple(literals())
 
 
 @cache
 def site_of(fragment: str) -> Site:
     """The one message of the source with this part."""
-    found = {site.text: site for site in _sites() if fragment in site.text}
+    found = {site.text: site for site in _literals() if fragment in site.text}
     assert len(found) == 1, f"{fragment!r} is a part of {[*map(str, found.values())]}"
     return next(iter(found.values()))
 
@@ -118,9 +119,7 @@ def applied(given: Sequence[str], fix: Sequence[str]) -> list[str]:
     return [*left, *(word for word in fix if not word.startswith("-") or word.startswith("--"))]
 
 
-def _filled(
-    fix: str | tuple[str, ...], message: str, known: Sequence[str]
-) -> tuple[str, ...]:
+def _filled(fix: str | tuple[str, ...], message: str, known: Sequence[str]) -> tuple[str, ...]:
     words = (fix,) if isinstance(fix, str) else fix
     return tuple(
         from_message(message, word[:-1], known) if word.endswith("=") else word for word in words
@@ -141,4 +140,6 @@ def from_message(message: str, key: str, known: Sequence[str] = ()) -> str:
 
 
 def _key(word: str) -> str:
-    return word.lstrip("+~").removeprefix("-" if not word.startswith("--") else "").partition("=")[0]
+    return (
+        word.lstrip("+~").removeprefix("-" if not word.startswith("--") else "").partition("=")[0]
+    )

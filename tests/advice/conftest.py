@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from tests.advice.cases import Attempt, Outcome
+from tests.advice.cases import Attempt, Case, Outcome
 from tests.helpers import tiny, tiny_ner
 from tests.helpers.options import GROUPS
 
@@ -73,20 +73,25 @@ def base(
 
 @pytest.fixture
 def attempts(
-    base: Callable[[str], list[str]], workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str, str], Attempt]:
-    """Returns an attempt by its name, for a task."""
+    base: Callable[[str], list[str]],
+    student: Path,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Case], Attempt]:
+    """Returns the attempt of a case."""
     numbers = iter(range(1000))
 
     def reached(*_: Any, **__: Any) -> None:
         raise _Reached
 
-    def do(task: str, words: Sequence[str], act: Callable[[list[str], _Told], None]) -> Outcome:
+    def do(case: Case, words: Sequence[str], act: Callable[[list[str], _Told], None]) -> Outcome:
         told = _Told()
+        own = ["data.path=mine", "data.labels=null"] if case.files else []
         heard = _Heard(told.lines)
         logging.getLogger("tutelage").addHandler(heard)
         try:
-            act(_merged(base(task), words), told)
+            words = [word.replace("{student}", str(student)) for word in words]
+            act(_merged(_merged(base(case.task), own), words), told)
         except TutelageError as error:
             return Outcome((*told.lines, str(error)), failed=True)
         except _Reached:
@@ -123,7 +128,15 @@ def attempts(
         "object": partial(begin, checks=False),
         "train": train,
     }
-    return lambda name, task: lambda words: do(task, words, acts[name])
+
+    def attempt(case: Case) -> Attempt:
+        for name, content in case.files.items():
+            path = workplace / "mine" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return lambda words: do(case, words, acts["load" if case.files else case.by])
+
+    return attempt
 
 
 def composed(words: Sequence[str], *, checks: bool = True) -> RunConfig:
@@ -137,9 +150,12 @@ def composed(words: Sequence[str], *, checks: bool = True) -> RunConfig:
         if word in options:
             continue
         parsed = OverridesParser.create().parse_override(word)
-        if OmegaConf.select(config, parsed.key_or_group, default=config) is config:
+        key = parsed.key_or_group
+        above, _, name = key.rpartition(".")
+        node = OmegaConf.select(config, above) if above else config
+        if node is None or name not in node.keys():  # noqa: SIM118 (a missing value is no member)
             return compose_config(words)  # with its message about an unknown key
-        OmegaConf.update(config, parsed.key_or_group, parsed.value(), merge=False)
+        OmegaConf.update(config, key, parsed.value(), merge=False)
     return typed_config(config, import_targets=checks)
 
 

@@ -27,7 +27,7 @@ NAMED = re.compile(
     rf"|(?P<variable>(?:TUTELAGE|HF|CUDA|OPENAI)_[A-Z_]+)\b)"
 )
 """A setting with its value, a command, an option of one, or an environment variable."""
-_FILES = ("py", "json", "jsonl", "html", "yaml", "md", "j2", "path", "meta")
+_FILES = ("py", "json", "jsonl", "html", "yaml", "md", "j2")
 """What stands behind a group's name and a dot in the name of a file or of an attribute."""
 
 
@@ -68,12 +68,17 @@ _NO_MESSAGES = {
 }
 
 
+def literals() -> list[Site]:
+    """Every literal of the source with a blank in it, docstrings left out."""
+    return [site for path in sorted(SOURCE.rglob("*.py")) for site in _literals_of(path)]
+
+
 def sites() -> list[Site]:
     """Every message of the source that names a setting, a command, an option or a variable."""
-    return [site for path in sorted(SOURCE.rglob("*.py")) for site in _sites_of(path)]
+    return [site for site in literals() if any(named_in(site.text))]
 
 
-def _sites_of(path: Path) -> Iterator[Site]:
+def _literals_of(path: Path) -> Iterator[Site]:
     module = path.relative_to(SOURCE).as_posix()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     passed_over = {id(node) for node in _no_messages(tree, _NO_MESSAGES.get(module, ()))}
@@ -91,7 +96,7 @@ def _sites_of(path: Path) -> Iterator[Site]:
             continue
         site = Site(module, node.lineno, parts)
         # A message is a sentence or a part of one; keys and flags have no blank in them.
-        if " " in site.text.strip() and any(named_in(site.text)):
+        if " " in site.text.strip():
             yield site
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.advice import settings_cases
+from tests.advice import data_cases, settings_cases
 from tests.advice.cases import Case, check
 
-CASES = [*settings_cases.CASES]
+CASES = [*settings_cases.CASES, *data_cases.CASES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_advice_helps(case: Case, attempts):
-    check(case, attempts(case.by, case.task))
+    check(case, attempts(case))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 import sys
 import tempfile
@@ -59,6 +60,7 @@ def main() -> int:
     for _, option, default in PARTS.values():
         parser.add_argument(f"--{option}", type=int, default=default)
     options = parser.parse_args()
+    logging.getLogger("tutelage").setLevel(logging.ERROR)  # every hostile run has its warnings
 
     found: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="campaign-") as scratch:

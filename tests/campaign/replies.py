@@ -57,6 +57,7 @@ def measure(inputs: Inputs, scratch: Path, count: int, rng: random.Random) -> Ou
                 with _engine(engine, labeller, folder, rng) as teacher:
                     faults, asked = _run(folder, [*overrides, *teacher], draw=number < 2)
                 outcome.add(faults, name=name)
+                outcome.note("runs that ended with an error and a reason", asked == 0)
                 outcome.note(f"replies through {engine}", asked)
                 outcome.note(f"replies through {labeller}", asked)
                 replies, number = replies + max(asked, 1), number + 1
@@ -76,9 +77,9 @@ def _run(folder: Path, overrides: list[str], *, draw: bool) -> tuple[list[str], 
     except TutelageError as error:
         # A clear end is allowed, if status.json tells it and nothing was lost.
         state = json.loads((run / "status.json").read_text(encoding="utf-8"))["state"]
-        return ([] if state == "failed" and str(error) else ["an end without a word"]), 1
+        return ([] if state == "failed" and str(error) else ["an end without a word"]), 0
     except Exception as error:  # every other exception is a fault
-        return [f"{type(error).__name__}: {str(error)[:200]}"], 1
+        return [f"{type(error).__name__}: {str(error)[:200]}"], 0
     faults = []
     asked = 0
     for path in sorted((run / "growth").glob("*.json")):
@@ -179,6 +180,8 @@ def _http(teacher: Any, rng: random.Random) -> Callable[[str, dict[str, Any]], A
             return 200, {"data": [{"id": "hostile"}]}
         if path == "/tokenize":
             return 200, {"tokens": teacher.tokenize([body["prompt"]])[0]}
+        if "canary" in json.dumps(body.get("response_format", "")):
+            return 200, completion('{"bird": "canary"}')  # how the engine tries schemas
         choices = body.get("logprob_token_ids")
         if choices is None and "logprobs" not in body:
             sampling = Sampling(stop=tuple(body.get("stop", ())))

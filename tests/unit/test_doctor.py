@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.helpers.doubles import ScriptedTeacher
+from tests.helpers.fake_server import Answer, FakeServer, completion
 
 from tutelage import doctor
-from tutelage.errors import TeacherError
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.teacher.base import Reply
 
 
@@ -86,7 +88,112 @@ def test_an_unknown_engine_is_named(cache):
 
 
 def test_engines_with_settings_of_their_own_are_left_out(cache):
-    assert found(doctor.diagnose(None, "server"), "round trip").ok is None
+    trip = found(doctor.diagnose(None, "server"), "round trip")
+    assert trip.ok is None
+    assert "tutelage doctor teacher=server teacher.url=" in trip.found
+    assert found(doctor.diagnose(None, "replay"), "round trip").ok is None
+
+
+@pytest.fixture
+def server():
+    made = FakeServer()
+    made.models = [{"id": "big"}]
+    yield made
+    made.stop()
+
+
+def asked(server: FakeServer, *more: str) -> list[doctor.Check]:
+    return doctor.diagnose_teacher(["teacher=server", f"teacher.url={server.url}", *more])
+
+
+def vllm(path: str, body: dict[str, Any]) -> Answer:
+    if path == "/tokenize":
+        return 200, {"tokens": [len(body["prompt"])]}
+    if path != "/v1/completions":
+        return 404, {"detail": "Not Found"}
+    if "response_format" in body:
+        return 200, completion('{"bird": "canary"}')
+    wanted = body.get("logprob_token_ids", [])
+    return 200, completion("yes", {f"token_id:{token}": -1.0 for token in wanted}, model="big-7b")
+
+
+def test_a_server_is_asked_what_it_can_do(cache, server, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-sesame-1234567890")
+    server.answer = vllm
+    checks = asked(server)
+    assert {check.name: check.ok for check in checks} == {
+        "reachable": True,
+        "completions": True,
+        "speed": None,
+        "token counts": None,
+        "chat": None,
+        "token ids": True,
+        "scores": True,
+        "JSON schemas": None,
+    }
+    assert found(checks, "reachable").found == "yes; models: big"
+    assert "big, called 'big-7b'" in found(checks, "completions").found
+    assert found(checks, "scores").found.startswith("exact")
+    assert found(checks, "JSON schemas").found.startswith("enforced")
+    assert found(checks, "chat").found == "no"
+    doctor.print_report(checks)
+    out = capsys.readouterr().out
+    assert "Nothing to fix" in out
+    assert "sesame" not in out
+
+
+def most_likely(path: str, body: dict[str, Any]) -> Answer:
+    if path == "/tokenize":
+        return 200, {"tokens": [len(body["prompt"])]}
+    if "response_format" in body or "logprob_token_ids" in body:
+        return 422, {"detail": [{"loc": ["body"], "msg": "Extra inputs"}]}
+    return 200, {**completion("yes", {" yes": -0.1, " maybe": -2.0}), "usage": None}
+
+
+@pytest.mark.parametrize(
+    ("answer", "name", "ok", "words"),
+    [
+        (most_likely, "scores", True, "the 20 most likely tokens; 1 of 2 test words are among"),
+        (most_likely, "JSON schemas", None, "not enforced (body: Extra inputs)"),
+        (most_likely, "token counts", None, "no: they will be estimated"),
+        (lambda path, body: (200, completion("x")), "token ids", False, "no token ids"),
+        (lambda path, body: (200, completion("x")), "scores", False, "need log-probabilities"),
+        (
+            lambda path, body: (200, {}) if "chat" in path else (404, {"detail": "Not Found"}),
+            "completions",
+            False,
+            "offers chat only",
+        ),
+        (lambda path, body: (500, b"oh no"), "completions", False, "HTTP 500 oh no"),
+        (
+            lambda path, body: (401, {"error": "who are you?"}),
+            "completions",
+            False,
+            "environment variable OPENAI_API_KEY",
+        ),
+    ],
+)
+def test_what_a_server_cannot_do_is_said_with_what_to_do(cache, server, answer, name, ok, words):
+    server.answer = answer
+    check = found(asked(server), name)
+    assert check.ok is ok
+    assert words in f"{check.found} {check.advice}"
+
+
+def test_a_server_that_is_not_there_or_has_many_models(cache, server):
+    server.answer = vllm
+    server.models = [{"id": "big"}, {"id": "small"}]
+    assert found(asked(server), "model").advice == "Name one: teacher.model=…"
+    assert found(asked(server, "teacher.model=small"), "scores").ok
+    server.stop()
+    assert "ConnectError" in found(asked(server), "reachable").found
+    with pytest.raises(ConfigError, match="is not an address"):
+        asked(server, "teacher.url=nowhere")
+
+
+def test_another_engine_is_tried_with_the_settings_of_a_run(cache):
+    setting = "teacher._target_=tests.helpers.teachers.LabelWritingTeacher"
+    assert found(doctor.diagnose_teacher(["teacher=local", setting]), "round trip (local)").ok
 
 
 def test_a_missing_engine_and_a_full_disk_and_short_memory(cache, monkeypatch):

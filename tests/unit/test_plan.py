@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.helpers.teachers import LabelWritingTeacher
 from tests.helpers.tiny import scripted
 from tests.helpers.tiny_ner import ner_data, scripted_ner
 
 from tutelage.config.compose import compose_config
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.plan import plan
+from tutelage.teacher.base import GenerateRequest, Reply, ScoreRequest
 
 
 def config(data: Path, cache: Path, *more: str) -> Any:
@@ -89,6 +91,56 @@ def test_a_budget_smaller_than_a_round_is_an_error(small_data: Path, tmp_path: P
         ConfigError, match=r"budget.tokens=10 is smaller than one round \(about [\d,]+\)"
     ):
         plan(config(small_data, tmp_path / "replies.sqlite", "budget.tokens=10"))
+
+
+class FailingTeacher(LabelWritingTeacher):
+    """Fails for prompts that end with one of two letters, or for all prompts of a kind."""
+
+    kind: type | None = None
+
+    def ask(self, requests: Any, on_reply: Any = None) -> list[Reply]:
+        replies = super().ask(requests)
+        failing = [
+            isinstance(request, self.kind) if self.kind else number % 4 == 0
+            for number, request in enumerate(requests)
+        ]
+        return [
+            Reply(reply.id, error="HTTP 500 [internal]") if fails else reply
+            for reply, fails in zip(replies, failing, strict=True)
+        ]
+
+
+class WritesNothing(FailingTeacher):
+    kind = GenerateRequest
+
+
+class ScoresNothing(FailingTeacher):
+    kind = ScoreRequest
+
+
+def failing(data: Path, cache: Path, name: str) -> Any:
+    return config(data, cache, f"teacher._target_={__name__}.{name}")
+
+
+def test_a_part_that_failed_is_told_beside_the_estimate(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(failing(small_data, tmp_path / "replies.sqlite", "FailingTeacher")) == 0
+    _, _, estimate = capsys.readouterr().out.partition("one round")
+    assert "4 of 8 generation requests failed: HTTP 500 [internal]" in estimate
+    assert "5 of 16 labelling requests failed: HTTP 500 [internal]" in estimate
+    assert "1 of 1 analysis requests failed: HTTP 500 [internal]" in estimate
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("WritesNothing", "generation"), ("ScoresNothing", "labelling")]
+)
+def test_where_all_failed_there_is_no_estimate(
+    small_data: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    with pytest.raises(TeacherError, match=rf"All \d+ {kind} requests .* says: HTTP 500") as caught:
+        plan(failing(small_data, tmp_path / "replies.sqlite", name))
+    assert caught.value.exit_code == 5
 
 
 def test_ablations_are_in_the_plan(

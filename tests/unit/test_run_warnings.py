@@ -178,6 +178,7 @@ MANY = rows((30, row()), (9, row(artefacts="label, JSON")), (3, row(reason="no t
         # Rounds.
         ({"mistakes": (0, 0, 3)}, "2 of 3 rounds were aimed at no mistake"),
         ({"mistakes": (0, 0, 3, 1)}, None),
+        ({"mistakes": (0, 0, 0), "rows": rows((4, row(source="gold")))}, None),
         ({"mistakes": (0, 0), "settings": settings("ablation=no_feedback")}, None),
         (
             {"rounds": 0, "stopped_by": "budget", "settings": settings("budget.tokens=5000")},
@@ -226,7 +227,9 @@ def test_advice_follows_the_method(method: str) -> None:
     assert len(messages) >= 5
     for message in messages:
         advice_is_sound(message, given)
-        assert "accept" in given or "accept=" not in message
+        # A run that trains on no shots learns nothing from more of them.
+        if message.startswith("The student"):
+            assert ("shots=" in message) == (given["training"]["gold"] == "shots")
 
 
 class Told(NoProgress):
@@ -266,6 +269,14 @@ def test_a_round_that_brings_nothing_is_told_once(
         assert says is not None
         assert says in message
         advice_is_sound(message)
+
+
+def test_a_round_after_an_empty_one_is_not_told_of_its_mistakes() -> None:
+    told = Told()
+    watch = RoundWatch(told, settings())
+    watch.grown(REJECTED)
+    watch.aimed(EMPTY, 3)
+    assert len(told.warnings) == 1
 
 
 def test_a_method_that_aims_at_nothing_is_not_told_of_it() -> None:

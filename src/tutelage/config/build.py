@@ -237,6 +237,9 @@ def build_labeller(
     Raises:
         ConfigError: the labelling is for another task.
     """
+    # Before it reads the shots, whose labels have the form of the task's own.
+    made = locate(config.labelling.target, "labelling")
+    _check_labelling(config, task, getattr(_made_by(made), "is_token_level", None))
     labeller: Labeller = build(
         config.labelling,
         "labelling",
@@ -247,13 +250,35 @@ def build_labeller(
         calibrator=build(config.calibration, "calibration"),
         nearest=nearest,
     )
-    if labeller.is_token_level != task.is_token_level:
+    _check_labelling(config, task, labeller.is_token_level)
+    return labeller
+
+
+def _made_by(target: Any) -> Any:
+    """The class that a class or a function builds; None where a function does not say it."""
+    import inspect
+    import typing
+
+    if inspect.isclass(target):
+        return target
+    try:
+        return typing.get_type_hints(target).get("return")
+    except (NameError, TypeError):  # names that only a type checker imports
+        return None
+
+
+def _check_labelling(config: RunConfig, task: Task, marks: Any) -> None:
+    """Refuses a labelling that marks entities where the task has classes, or the reverse.
+
+    Args:
+        marks: whether it marks entities; anything but true and false is not known yet.
+    """
+    if isinstance(marks, bool) and marks != task.is_token_level:
         raise ConfigError(
             f"labelling={config.hydra.choices.get('labelling')} labels "
-            f"{'entities' if labeller.is_token_level else 'whole texts'}, and task={task.name} "
+            f"{'entities' if marks else 'whole texts'}, and task={task.name} "
             "does not. Leave labelling out, or choose one for the task."
         )
-    return labeller
 
 
 def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:

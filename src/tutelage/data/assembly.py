@@ -226,7 +226,8 @@ def _check_labels(
             raise DataError(
                 f"{row.location}: {did_you_mean(reader.class_name, unknown, names)} "
                 f"{count} of {len(rows)} rows of {raw.where} have it, and {where}. "
-                "Correct the rows, add training examples of it, or list every label in data.labels."
+                "Correct the rows, or add training examples of it; without shots (shots=0), "
+                "listing every label in data.labels is enough."
             )
 
 

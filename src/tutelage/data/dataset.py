@@ -185,7 +185,7 @@ class Dataset:
             share = _smaller_share(k, {name: (short[name], cut[name]) for name in short})
             if share and row_reader(self.kind).stratified:
                 remedies.append(f"cut off less: data.validation_share={share}")
-        advice = ", ".join(remedies[:-1]) + " or ".join(["", *remedies[-1:]])
+        advice = " or ".join(filter(None, [", ".join(remedies[:-1]), *remedies[-1:]]))
         return (
             f"{k} shots per class were requested, but {where} of '{self.name}' has too few: "
             f"{', '.join(counts)}. {advice[0].upper()}{advice[1:]}."

@@ -220,6 +220,10 @@ def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) ->
         max_length: Length in tokens texts are cut to, saved in tutelage.json.
     """
     network.save_pretrained(folder)
+    if tokenizer.is_fast:
+        # Otherwise the file would hold the settings of the last call, whichever that was.
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
     marks = folder / "tutelage.json"
     marks.write_text(json.dumps({"max_length": max_length}) + "\n", encoding="utf-8")

@@ -222,9 +222,10 @@ class _NoMetric(RunError):
 
 def _titles(sweep: SweepFolder, result: Mapping[str, Any], metric: str | None) -> dict[str, str]:
     given = result["metrics"]
-    if not isinstance(given, list) or not given:
-        raise RunError('result.json has no list of "metrics".')
-    titles = {str(one["key"]): str(one["title"]) for one in given if isinstance(one, dict)}
+    entries = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    titles = {str(one.get("key")): str(one.get("title")) for one in entries}
+    if not titles:
+        raise RunError('its result.json has no list of "metrics".')
     first = metric or next(iter(titles))
     if first not in titles:
         raise _NoMetric(f"The runs of {sweep.path} have {', '.join(titles)}, not {first}.")
@@ -234,9 +235,13 @@ def _titles(sweep: SweepFolder, result: Mapping[str, Any], metric: str | None) -
 def _files_of(sweep: SweepFolder, job: JobRecord) -> tuple[dict[str, Any], dict[str, Any]]:
     """result.json and manifest.json of a job's run, which is in this sweep or an earlier one."""
     folder = sweep.run_of(job)
-    if not folder.resolve().is_relative_to(sweep.path.resolve().parent):
+    try:
+        inside = folder.resolve().is_relative_to(sweep.path.resolve().parent)
+    except (OSError, RuntimeError, ValueError):
+        inside = False  # no path at all, or a circle of links
+    if not inside:
         raise RunError(
-            f"its record names {job.folder}, which is outside {sweep.path.parent} and not read."
+            f"its record names {job.folder!r}, which is outside {sweep.path.parent} and not read."
         )
     if not (folder / "result.json").is_file():
         raise RunError(
@@ -262,7 +267,7 @@ def _run(
 ) -> tuple[ArmRun, NamedRun]:
     # Every folder of data=files has the name "files", so its path tells it apart.
     own = [
-        Path(override.partition("=")[2].strip("'")).name
+        Path(override.partition("=")[2].strip("'\"")).name
         for override in job.overrides
         if override in differing and override.startswith("data.path=")
     ]

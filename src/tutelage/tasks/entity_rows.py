@@ -148,7 +148,8 @@ class EntityRowReader:
         if not names:
             raise DataError(
                 f"{source} contains no entities. "
-                "Check the column of the tags, or list the entity types in data.labels."
+                "Check the column of the tags, or list the entity types in data.labels and set "
+                "shots=0."
             )
 
 

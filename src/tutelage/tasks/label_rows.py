@@ -73,7 +73,7 @@ class LabelRowReader:
             listed = f"only '{names[0]}'" if names else "none"
             raise DataError(
                 f"A classifier needs at least two labels; {source} has {listed}. "
-                "Check data.label_column, or list the labels in data.labels."
+                "Check data.label_column, or list the labels in data.labels and set shots=0."
             )
 
 

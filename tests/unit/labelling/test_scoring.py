@@ -108,7 +108,9 @@ def test_without_codes_both_labels_are_named() -> None:
 
 
 def test_more_labels_than_codes_is_an_error_too() -> None:
-    with pytest.raises(ConfigError, match="'L0' and 'L1' begin with the same token"):
+    with pytest.raises(
+        ConfigError, match="'L0' and 'L1' begin with the same token.*; no 677 codes begin with"
+    ):
         verbalize(LetterTeacher(), labels(*["same"] * 677))
 
 
@@ -118,6 +120,44 @@ def test_a_word_without_a_token_is_not_used() -> None:
             return [] if word == "cat" else super()._ids(word)
 
     assert verbalize(Mute(), labels("cat", "dog")).coded
+
+
+def test_codes_are_only_tokenized_where_words_collide() -> None:
+    class Counting(LetterTeacher):
+        tokenized = 0
+
+        def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+            self.tokenized += len(texts)
+            return super().tokenize(texts)
+
+    for words, asked in ((("cat", "dog"), 2), (("cat", "cow"), 4), (["same"] * 27, 27 + 676 + 27)):
+        teacher = Counting()
+        verbalize(teacher, labels(*words))
+        assert teacher.tokenized == asked
+
+
+class SpaceTeacher(LetterTeacher):
+    """Begins every text with a token for a space, as SentencePiece does, and has one per word."""
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        # " cat" is "▁" and "▁cat", and ": cat" is "▁", ":" and "▁cat".
+        return [
+            [
+                0,
+                *(
+                    sum(ord(char) * 256**at for at, char in enumerate(word))
+                    for word in text.split()
+                ),
+            ]
+            for text in texts
+        ]
+
+
+@pytest.mark.parametrize("allow_codes", [False, True])
+def test_a_space_with_a_token_of_its_own_is_no_label(allow_codes: bool) -> None:
+    found = verbalize(SpaceTeacher(), labels("cat", "cow", "eel"), allow_codes)
+    assert (found.words, found.coded) == (("cat", "cow", "eel"), False)
+    assert len({*found.tokens} - {0}) == 3
 
 
 def test_the_prompt_shows_the_shots_in_order_and_the_codes() -> None:

@@ -168,3 +168,12 @@ def test_models_that_are_not_there(tmp_path: Path, encoder: Path) -> None:
         match=r"could not be loaded: .*Give a folder, a hub id this machine can reach, or embedded",
     ):
         tiny_network(broken)
+
+
+def test_a_saved_tokenizer_does_not_depend_on_its_last_call(tmp_path: Path, encoder: Path) -> None:
+    for name, settings in (("fresh", {}), ("used", {"truncation": True, "max_length": 5})):
+        tokenizer = load_tokenizer(str(encoder))
+        tokenizer(["play some music now"], padding=bool(settings), **settings)
+        save_student(tmp_path / name, tiny_network(encoder), tokenizer, 33)
+    fresh, used = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("fresh", "used"))
+    assert fresh == used

@@ -118,8 +118,8 @@ def clean(text: str) -> str:
         elif end - start > 1 and line[start] in _QUOTES and line[end - 1] in _QUOTES:
             start, end = start + 1, end - 1
             # Words are one space apart.
-            start += line[start:end].startswith(" ")
-            end -= end > start and line[end - 1] == " "
+            start += start < end and line[start] == " "
+            end -= start < end and line[end - 1] == " "
         else:
             return line[start:end]
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.helpers.tokenizer_kinds import KINDS, hugging_face
 
 from tutelage.errors import TeacherError
+from tutelage.teacher.engines import model_files
 from tutelage.teacher.engines.model_files import (
+    find_tokenizer,
     fingerprint_of,
     is_local,
     load_tokenizer,
@@ -71,3 +75,52 @@ def test_a_hub_model_is_its_id_and_revision():
 def test_a_folder_without_a_tokenizer_says_so(model):
     with pytest.raises(TeacherError, match=r"tokenizer of .* cannot be loaded"):
         load_tokenizer(str(model))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_file_alone_is_a_tokenizer(kind, tmp_path):
+    made = KINDS[kind]()
+    made.save(str(tmp_path / "tokenizer.json"))
+    wanted = hugging_face(made)(" music", add_special_tokens=False)["input_ids"]
+    for name in (tmp_path, tmp_path / "tokenizer.json"):
+        found = find_tokenizer(str(name))
+        assert found(" music", add_special_tokens=False)["input_ids"] == wanted
+
+
+def test_what_is_no_tokenizer_is_told_under_its_own_setting(model, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "tokenizer.json").write_text('{"version": "1.0"}')
+    for name, message in (
+        (model, r"teacher\.tokenizer=.*has no tokenizer .none of tokenizer\.json"),
+        (broken, r"teacher\.tokenizer=.*cannot be loaded: "),
+        (broken / "tokenizer.json", r"teacher\.tokenizer=.*cannot be loaded: "),
+        (f"{model}l", rf"teacher\.tokenizer=.*no such folder.*Did you mean '{model}'"),
+    ):
+        with pytest.raises(TeacherError, match=message):
+            find_tokenizer(str(name))
+
+
+def test_a_hub_that_is_out_of_reach_costs_one_try(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    online = []
+    monkeypatch.setattr(
+        model_files,
+        "_auto_tokenizer",
+        lambda name, local_files_only=False: online.append(local_files_only) or 1 / 0,
+    )
+    began = time.monotonic()
+    with pytest.raises(
+        TeacherError,
+        match=r"org/m is not on this machine, and http://127\.0\.0\.1:9 cannot be reached "
+        r".ConnectError.\. Set teacher\.tokenizer",
+    ):
+        find_tokenizer("org/m")
+    assert time.monotonic() - began < 5
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(TeacherError, match="HF_HUB_OFFLINE is set"):
+        find_tokenizer("org/m")
+    assert online == [True, True]

@@ -250,7 +250,9 @@ class Numbers:
         ),
         (
             lambda body: (
-                (404, {"detail": "no logprobs here"}) if "logprobs" in body else (200, completion("x"))
+                (404, {"detail": "no logprobs here"})
+                if "logprobs" in body
+                else (200, completion("x"))
             ),
             "it refuses log-probabilities: no logprobs here",
         ),
@@ -402,7 +404,11 @@ def test_the_fingerprint_of_a_server_that_is_what_it_is_called_stays_as_it_was(s
     [
         ({"model": "big-70b.gguf"}, None, "big-70b.gguf"),
         ({"model": "m"}, [{"id": "m", "root": "/models/big"}], "/models/big"),
-        ({}, [{"id": "/models/big.gguf", "meta": {"n_params": 7}}], "/models/big.gguf / n_params 7"),
+        (
+            {},
+            [{"id": "/models/big.gguf", "meta": {"n_params": 7}}],
+            "/models/big.gguf / n_params 7",
+        ),
         ({"model": 3}, [{"id": "a"}, {"id": "b"}], ""),
         ({"model": "\ud83d\n"}, "nonsense", "\ufffd"),
     ],
@@ -425,7 +431,9 @@ def test_another_model_under_the_same_name_is_told_and_has_its_own_cache(server)
     assert second.fingerprint != first.fingerprint
     assert "'big-70b.gguf'" in second.notes[0]
     assert "'tiny-0.1b.gguf'" in second.notes[0]
-    with pytest.raises(TeacherError, match=r"'big-70b\.gguf' now, and called it 'tiny-0\.1b\.gguf'"):
+    with pytest.raises(
+        TeacherError, match=r"'big-70b\.gguf' now, and called it 'tiny-0\.1b\.gguf'"
+    ):
         first.ask([text("1")])
 
 

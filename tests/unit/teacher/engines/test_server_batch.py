@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -14,7 +15,7 @@ from tests.helpers.fake_server import Answer, FakeServer, completion
 
 from tutelage.errors import TeacherError
 from tutelage.interruption import Interrupted
-from tutelage.teacher.base import GenerateRequest
+from tutelage.teacher.base import GenerateRequest, Sampling
 from tutelage.teacher.engines import server_batch
 from tutelage.teacher.engines.server import ServerTeacher
 
@@ -32,7 +33,9 @@ def teacher(server: FakeServer, **settings: Any) -> ServerTeacher:
 
 
 def batch(*prompts: str) -> list[GenerateRequest]:
-    return [GenerateRequest(str(number), prompt) for number, prompt in enumerate(prompts)]
+    return [
+        GenerateRequest(str(number), prompt, Sampling()) for number, prompt in enumerate(prompts)
+    ]
 
 
 def poisoned(path: str, body: dict[str, Any]) -> Answer:
@@ -109,34 +112,47 @@ def test_a_server_that_dies_ends_the_batch_at_once(server: FakeServer):
     assert len(answered) < 20
 
 
-def answers_at_once(server: FakeServer, count: int, *, then_fails: bool) -> threading.Barrier:
-    """Lets ``count`` requests arrive together; one of them fails before the others are answered."""
-    together = threading.Barrier(count)
+class Together:
+    """Answers 8 requests after all of them arrived; it refuses the key of one a little earlier."""
 
-    def answer(path: str, body: dict[str, Any]) -> Answer:
-        together.wait(timeout=20)
-        if then_fails and body["prompt"] == "0":
+    def __init__(self, server: FakeServer, refused: str = "") -> None:
+        self._refused = refused
+        self._barrier = threading.Barrier(8)
+        self._lock = threading.Lock()
+        self._arrived = 0
+        self.waiting = threading.Event()
+        server.answer = self._answer
+
+    def _answer(self, path: str, body: dict[str, Any]) -> Answer:
+        with self._lock:
+            self._arrived += 1
+            first = self._arrived <= 8
+        # A free place may be taken before the batch hears of its end.
+        if first:
+            self._barrier.wait(timeout=20)
+            self.waiting.set()
+        if body["prompt"] == self._refused:
             return 401, {"error": {"message": "no"}}
         time.sleep(0.2)
         return 200, completion("ok")
 
-    server.answer = answer
-    return together
+
+FIRST = {str(number) for number in range(8)}
 
 
 def test_replies_under_way_are_kept_when_another_request_ends_the_batch(server: FakeServer):
-    answers_at_once(server, 8, then_fails=True)
+    Together(server, refused="0")
     kept: list[str] = []
     with pytest.raises(TeacherError, match="HTTP 401"):
         teacher(server, concurrency=8).ask(
             batch(*map(str, range(200))), lambda reply: kept.append(reply.id)
         )
-    assert sorted(kept) == [str(number) for number in range(1, 8)]
-    assert len(server.bodies) == 8
+    assert FIRST - {"0"} <= {*kept}
+    assert len(kept) == len(server.bodies) - 1 < 12
 
 
 def test_replies_under_way_are_kept_when_the_user_stops_the_run(server: FakeServer):
-    answers_at_once(server, 8, then_fails=False)
+    Together(server)
     kept: list[str] = []
 
     def stop(reply: Any) -> None:
@@ -145,29 +161,39 @@ def test_replies_under_way_are_kept_when_the_user_stops_the_run(server: FakeServ
 
     with pytest.raises(Interrupted):
         teacher(server, concurrency=8).ask(batch(*map(str, range(200))), stop)
-    assert sorted(kept) == [str(number) for number in range(8)]
-    assert len(server.bodies) == 8
+    assert FIRST <= {*kept}
+    assert len(kept) == len(server.bodies) < 20
 
 
-def test_replies_under_way_are_kept_at_ctrl_c(server: FakeServer):
-    together = answers_at_once(server, 8, then_fails=False)
+@pytest.mark.parametrize("in_a_notebook", [False, True])
+def test_replies_under_way_are_kept_at_ctrl_c(server: FakeServer, in_a_notebook: bool):
+    together = Together(server)
     kept: list[str] = []
 
     def interrupt() -> None:
-        while together.n_waiting < 7 and not server.bodies[7:]:
-            time.sleep(0.01)
-        time.sleep(0.05)
+        together.waiting.wait(timeout=20)
         os.kill(os.getpid(), signal.SIGINT)
+
+    def ask() -> None:
+        teacher(server, concurrency=8).ask(
+            batch(*map(str, range(200))), lambda reply: kept.append(reply.id)
+        )
+
+    async def cell() -> None:
+        # A notebook's loop leaves the signal to Python.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        ask()
 
     helper = threading.Thread(target=interrupt)
     helper.start()
     with pytest.raises(KeyboardInterrupt):
-        teacher(server, concurrency=8).ask(
-            batch(*map(str, range(200))), lambda reply: kept.append(reply.id)
-        )
+        if in_a_notebook:
+            asyncio.run(cell())
+        else:
+            ask()
     helper.join()
-    assert sorted(kept) == [str(number) for number in range(8)]
-    assert len(server.bodies) == 8
+    assert FIRST <= {*kept}
+    assert len(kept) == len(server.bodies) < 20
 
 
 def test_the_last_wait_has_an_end(server: FakeServer, monkeypatch: pytest.MonkeyPatch):

@@ -140,7 +140,11 @@ def test_a_key_that_the_server_echoes_is_not_shown(server: FakeServer, code: int
         (402, TeacherError, "wants to be paid first .HTTP 402: no.*Check the account"),
         (404, NotFoundError, "no such model or address .HTTP 404 at /v1/completions: no"),
         (405, NotFoundError, "HTTP 405"),
-        (302, TeacherError, "HTTP 302 at /v1/completions and points to /new: no. Check teacher.url"),
+        (
+            302,
+            TeacherError,
+            "HTTP 302 at /v1/completions and points to /new: no. Check teacher.url",
+        ),
         (503, Lasting, "^2 times, most recently with: HTTP 503 no$"),
     ],
 )

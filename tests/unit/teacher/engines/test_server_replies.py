@@ -190,7 +190,9 @@ def test_the_words_of_an_error_are_found(body: Any, message: str):
 
 
 def test_an_error_page_is_one_short_line():
-    page = "<!DOCTYPE html><html><head><title>404\n Not Found</title></head><body>nginx</body></html>"
+    page = (
+        "<!DOCTYPE html><html><head><title>404\n Not Found</title></head><body>nginx</body></html>"
+    )
     assert message_of(page.encode()) == "an HTML page, '404 Not Found'"
     assert message_of(b"<html><script>x()</script><p>Sign in</p>") == "an HTML page, 'Sign in'"
     assert message_of(b"") == "an empty body"
