@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -24,6 +26,22 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     """
     stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGINT, signal.SIGTERM, *(() if stays else (signal.SIGHUP,)))
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Lets :func:`stop_signals` end what is done here like Ctrl-C.
+
+    A shell starts background processes with SIGINT ignored; it is heard there, too.
+    """
+    before = {
+        number: signal.signal(number, signal.default_int_handler) for number in stop_signals()
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 class Interrupted(TutelageError):

@@ -17,7 +17,7 @@ from tutelage.config.schema import RunConfig
 from tutelage.config.secrets import refuse_secrets
 from tutelage.config.typed import typed_config
 from tutelage.errors import ConfigError, RunError, TutelageError
-from tutelage.interruption import Interrupted
+from tutelage.interruption import Interrupted, stoppable
 from tutelage.runs.folder import (
     REPORT,
     RunFolder,
@@ -139,7 +139,8 @@ def launch(verb: str, arguments: list[str]) -> int:
             return None
 
     try:
-        under_hydra(job, [*overrides, f"hydra.run.dir={as_value(folder)}", *flags])
+        with stoppable():
+            under_hydra(job, [*overrides, f"hydra.run.dir={as_value(folder)}", *flags])
     except KeyboardInterrupt:
         if resumed is None:
             _end_at_start(config, folder, overrides)

@@ -71,6 +71,14 @@ MANY = [
 ]
 MANY = [{**one, "label": ("music", "weather")[number % 2]} for number, one in enumerate(MANY[::2])]
 OWN = ",".join(f'"{one["own"]}"' for one in MANY[:80])
+LONG = ",".join(f'"{name}{" of a kind" * 30}"' for name in ("music", "Music", "weather"))
+NO_NAMES = {
+    "train.jsonl": jsonl({"tokens": ["none", "here"], "tags": ["O", "O"]}),
+    "test.jsonl": jsonl(tagged("Tim sleeps")),
+}
+SMALL = [tagged(f"{one} {two} {one}") for one, two in itertools.combinations(ODD[:8], 2)] + [
+    tagged("rome is old", "LOC")
+]
 NEAR = {
     **GOOD,
     "train.jsonl": jsonl(
@@ -273,11 +281,12 @@ CASES = [
     Case(
         "data.word_column_number={} and data.tag_column_number={} select",
         ("data.word_column_number=1", "data.tag_column_number=1"),
-        ("data.word_column_number=0", "data.tag_column_number=2"),
+        (("data.word_column_number=0", "data.tag_column_number=2"),),
         task="ner",
         files={
-            name: text.replace("R\n", "R B-PER\n").replace("O\n", "O O\n")
-            for name, text in COLUMNS.items()
+            "train.conll": "Ann B-PER B-PER\nsings O S-X\n\nBob B-PER O\nruns O O\n",
+            "validation.conll": "Eve B-PER O\nwaits O O\nhere O O\n",
+            "test.conll": "Tim B-PER O\nsleeps O S-X\nso O O\n",
         },
     ),
     Case(
@@ -433,5 +442,76 @@ CASES = [
             "test.jsonl": GOOD["test.jsonl"],
             "shots.jsonl": jsonl(*two_classes(3, 4)),
         },
+    ),
+    Case(
+        "has no labels (columns: {}), and '{}' has no shots",
+        (),
+        ("data.label_column=kind",),
+        about=("data.label_column",),
+        files={
+            **every(lambda one: {**one, "kind": one["label"]}),
+            "train.jsonl": with_key(label="kind")["train.jsonl"],
+        },
+    ),
+    Case(
+        "data.labels does not list it",
+        ("data.labels=[music,sport]",),
+        (("data.labels=[music,sport,weather]", "shots=0"),),
+        about=("shots=0",),
+        files=GOOD,
+    ),
+    Case(
+        "list every one of them in data.labels.",
+        (),
+        (f"data.labels=[{LONG}]",),
+        files=every(
+            lambda one: (
+                {
+                    **one,
+                    "label": one["label"] + " of a kind" * 30,
+                    # The same label with other letters, for one text of train.
+                }
+                if one["text"] != MUSIC[0]
+                else {**one, "label": ("Music" + " of a kind" * 30)}
+            )
+        ),
+    ),
+    Case(
+        "data.format: {}",
+        ("data.format=jsnl",),
+        ("data.format=jsonl",),
+        by="object",
+        files=GOOD,
+    ),
+    Case(
+        "{} For your own data: data=files",
+        ("data=snips", "data.name=snaps", "-data.path"),
+        (("-data.name", "data=files", "data.path=mine"),),
+        by="object",
+        files=GOOD,
+    ),
+    Case(
+        "LLM-DA keeps the entities of the shots",
+        ("method=llm_da", "training.gold=pool", "data.labels=[PER]"),
+        (("method=", "training.gold=pool"),),
+        by="begin files",
+        task="ner",
+        files={**NAMES, **NO_NAMES},
+    ),
+    Case(
+        "LLM-DA keeps the entities of the shots",
+        ("method.n_init=4", "training.gold=pool", "data.labels=[PER]"),
+        ("method.init=",),
+        by="begin files",
+        task="ner",
+        files={**NAMES, **NO_NAMES},
+    ),
+    Case(
+        "%d of %d texts have no span candidate",
+        ("method=llkd",),
+        ("labelling.candidates=", "labelling.candidates=[ngrams]"),
+        by="begin files",
+        task="ner",
+        files={**NAMES, "train.jsonl": jsonl(*SMALL)},
     ),
 ]

@@ -373,4 +373,46 @@ CASES = [
         (("training.gold_repeats=1", "training.review_every=0", "training.review_size=0"),),
     ),
     Case("callbacks={} writes to a logger", ("callbacks=lr_monitor",), ("logger=csv",)),
+    # What shows in training alone.
+    Case(
+        "budget.tokens={} is smaller than one round: {} tokens were",
+        ("method.rounds=1", "method.n_hard=28", "method.n_easy=28", "budget.tokens=1500"),
+        ("budget.tokens=1000000", ("method.n_hard=1", "method.n_easy=1")),
+        by="train",
+        about=("tutelage plan",),
+    ),
+    Case(
+        ("student.max_length={} cuts {}", "student.max_length={} is enough for most"),
+        ("student.max_length=8",),
+        ("student.max_length=",),
+    ),
+    Case(
+        "There are no accepted rows to train on",
+        ("method=zerogen", "method.n_first=7", "method.min_words=50"),
+        (("shots=", "training.gold="),),
+        by="train",
+        about=("method=zerogen",),
+    ),
+    Case(
+        "The student's loss became {} in round",
+        ("method=shots", "student.learning_rate=1e30", "student.head_learning_rate=1e30"),
+        (("student.learning_rate=1e-3", "student.head_learning_rate=1e-3"),),
+        by="train",
+    ),
+    Case(
+        "The student has no dropout",
+        (
+            *("method=llkd_on_demand", "method.first=8", "method.rounds=1", "method.n_texts=4"),
+            *("acquire=dropout", "student.model={calm}"),
+        ),
+        ("student.head_dropout=", "acquire=random"),
+        by="train",
+    ),
+    Case(
+        "labelling.candidates={} is not a list",
+        ("labelling.candidates=capitals",),
+        ("labelling.candidates=",),
+        by="object",
+        task="ner",
+    ),
 ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.advice import data_cases, settings_cases
+from tests.advice import config_cases, data_cases, settings_cases
 from tests.advice.cases import Case, check
 
-CASES = [*settings_cases.CASES, *data_cases.CASES]
+CASES = [*settings_cases.CASES, *data_cases.CASES, *config_cases.CASES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -19,9 +19,9 @@ COSTS = {
 }
 """Keys that a kill may change: times, and what had to be sent again."""
 
-PASSED_OVER = {"teacher", ".lock", ".hydra", "report.html", "figures", "launch.log"}
+PASSED_OVER = {"teacher", ".lock", ".hydra", "report.html", "figures", "console.log"}
 """The transcript lists every request, and those in flight at a kill are sent twice; the report is
-drawn from the other files."""
+drawn from the other files. The console is a job's output."""
 
 
 def differences(mine: Path, other: Path) -> list[str]:

@@ -72,7 +72,7 @@ def _runs(folder: Path) -> dict[int, Path]:
 def _start(inputs: Inputs, folder: Path) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     overrides = [
-        *inputs.classification(str(folder / "replies.sqlite"), delay=0.005),
+        *inputs.classification(delay=0.005),
         *tiny.EVOKD,
         "seed=1,2",
     ]

@@ -15,8 +15,8 @@ Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 class FakeServer:
     """Answers by a function of path and body; records every request.
 
-    A body is JSON, bytes, or an iterator of chunks, which are sent as they come. Status 0 closes the
-    connection.
+    A body is JSON, bytes, or an iterator of chunks, which are sent as they come. Status 0 closes
+    the connection.
 
     Attributes:
         answer: Answers POST.

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tutelage.interruption import Interrupted, Interruption
+from tutelage.interruption import Interrupted, Interruption, stoppable
 
 
 def test_nothing_asked_nothing_stopped() -> None:
@@ -62,3 +62,11 @@ def test_what_nohup_keeps_from_a_run_stays_kept_from_it() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_where_nobody_listens_yet_a_signal_ends_like_ctrl_c(number: signal.Signals) -> None:
+    before = handlers()
+    with pytest.raises(KeyboardInterrupt), stoppable():
+        signal.raise_signal(number)
+    assert handlers() == before

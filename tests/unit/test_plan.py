@@ -127,7 +127,7 @@ def test_a_part_that_failed_is_told_beside_the_estimate(
 ) -> None:
     assert plan(failing(small_data, tmp_path / "replies.sqlite", "FailingTeacher")) == 0
     _, _, estimate = capsys.readouterr().out.partition("one round")
-    assert "4 of 8 generation requests failed: HTTP 500 [internal]" in estimate
+    assert "3 of 8 generation requests failed: HTTP 500 [internal]" in estimate
     assert "5 of 16 labelling requests failed: HTTP 500 [internal]" in estimate
     assert "1 of 1 analysis requests failed: HTTP 500 [internal]" in estimate
 

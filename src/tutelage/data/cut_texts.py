@@ -58,7 +58,7 @@ def _advice(lengths: dict[str, list[int]], most: int, limit: int) -> str:
         )
     # A length that is enough for most texts of every split.
     needed = max(
-        sorted(found)[int((len(found) - 1) * (1 - _SPARED))] for found in lengths.values() if found
+        sorted(found, reverse=True)[int(len(found) * _SPARED)] for found in lengths.values() if found
     )
     if limit and limit < needed:
         return f"The student reads more, up to student.max_length={limit}."

@@ -203,11 +203,12 @@ class GrowingDataModule(LightningDataModule):
         rows = self.view.rows(self.pool, epoch)
         if not rows:
             if not self.pool.accepted():
-                rejected = f" ({len(self.pool)} rows were rejected)" if len(self.pool) else ""
+                rejected = len(self.pool)
+                why = f" ({rejected} were rejected; pool/rows.jsonl says why)" if rejected else ""
                 raise DataError(
-                    "There are no accepted rows to train on: "
-                    f"{self.view.seed_source} gave none{rejected}. "
-                    "Set a higher shots=, or use a pool with labels."
+                    f"There are no accepted rows to train on: {self.view.seed_source} gave "
+                    f"none{why}. Set shots=1 or more with training.gold=shots, or take data or a "
+                    "method that gives some."
                 )
             raise DataError(
                 f"The training view {type(self.view).__name__} chose no rows for epoch {epoch}, "

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -218,7 +219,8 @@ def refuse_taken(path: Path) -> None:
     if holds_run(path):
         raise RunError(
             f"{path} holds a run already. Start in another folder (hydra.run.dir=…, or folder=… "
-            f"in Python), or give the overrides of that run and resume={path} to continue it."
+            f"in Python), or give the overrides of that run and {shlex.quote(f'resume={path}')} to "
+            "continue it."
         )
 
 

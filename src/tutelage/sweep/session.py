@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from tutelage.config.build import shares_engine
 from tutelage.config.schema import RunConfig
 from tutelage.errors import RunError
-from tutelage.interruption import stop_signals
+from tutelage.interruption import stoppable
 from tutelage.launch import shown
 from tutelage.runs.folder import new_folder
 from tutelage.sweep.board import Board
@@ -44,7 +43,7 @@ def session(
     """
     sweep.expect(total)
     with (
-        _stoppable(),
+        stoppable(),
         _one_teacher(config, sweep.path),
         Board(sweep, total, title, metric, console),
     ):
@@ -100,22 +99,6 @@ def make_folder(folder: Path, *, named: bool) -> Path:
             f"The sweep's folder {folder} cannot be made: {error.strerror}. Start the sweep in a "
             "writable folder, or choose one with hydra.sweep.dir=…."
         ) from error
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Lets SIGINT, SIGTERM and SIGHUP end the sweep like Ctrl-C.
-
-    A shell starts background processes with SIGINT ignored; a sweep hears it there, too.
-    """
-    before = {
-        number: signal.signal(number, signal.default_int_handler) for number in stop_signals()
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -188,7 +188,7 @@ def test_a_guide_of_nothing_says_which_settings_give_one(pool: Pool) -> None:
         ([], r"no accepted rows to train on: shots=0 gave none\. Set"),
         (
             rows(2, accepted=False, reason="near"),
-            r"shots=0 gave none \(2 rows were rejected\)",
+            r"shots=0 gave none \(2 were rejected; pool/rows\.jsonl says why\)",
         ),
     ],
 )

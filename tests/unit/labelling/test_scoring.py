@@ -109,7 +109,7 @@ def test_without_codes_both_labels_are_named() -> None:
 
 def test_more_labels_than_codes_is_an_error_too() -> None:
     with pytest.raises(
-        ConfigError, match="'L0' and 'L1' begin with the same token.*; no 677 codes begin with"
+        ConfigError, match=r"'L0' and 'L1' begin with the same token.*; no 677 codes begin with"
     ):
         verbalize(LetterTeacher(), labels(*["same"] * 677))
 

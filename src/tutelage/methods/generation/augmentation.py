@@ -76,16 +76,19 @@ class Augmentation:
         noise_words: float = 0.0,
     ) -> None:
         if not strategies and {*modes} & {*REWRITTEN}:
+            without = "remove rewrite and both from method.modes"
+            if source == "init":  # +Init of another method, which has no modes
+                without = "take method.init=paraphrase"
             raise ConfigError(
                 "prompt.strategies is empty, so LLM-DA cannot rewrite sentences. Add a strategy, "
-                "or take prompt=completion_ner. To do without rewriting, remove rewrite and both "
-                "from method.modes, or take method.init=paraphrase."
+                f"or take prompt=completion_ner. To do without rewriting, {without}."
             )
         self.sentences = [one for row in gold_rows(context.shots) if (one := marked(row)).spans]
         if not self.sentences:
+            instead = "method.init=paraphrase" if source == "init" else "method=evokd"
             raise ConfigError(
                 "LLM-DA keeps the entities of the shots, and no shot has one. Give shots with "
-                "marked entities, or take method.init=paraphrase."
+                f"marked entities, or take {instead}."
             )
         self._labels = {label.name: label for label in context.task.labels}
         self._seed = context.seed

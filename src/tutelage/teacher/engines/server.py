@@ -382,12 +382,14 @@ class ServerTeacher:
             isinstance(request, GenerateRequest) and request.json_schema for request in requests
         ):
             return
-        if reason := await self._prober(client).ignores_schemas():
+        schema, reason = await self._prober(client).schemas()
+        if not schema:
             raise TeacherError(
                 f"the server at {self.root} does not enforce JSON schemas ({reason}). Use "
                 "teacher=vllm, a server with support for response_format=json_schema, or a prompt "
                 "without a schema."
             )
+        self._form = replace(self._form, schema=schema)
         self._structured = True
 
     async def _answer(

@@ -16,7 +16,15 @@ from tutelage.teacher.engines.server_replies import (
     read_completion,
     top_tokens,
 )
-from tutelage.teacher.engines.server_requests import COMPLETIONS, EXACT, TOPS, Way, completion_body
+from tutelage.teacher.engines.server_requests import (
+    COMPLETIONS,
+    EXACT,
+    MORE,
+    SCHEMAS,
+    TOPS,
+    Way,
+    completion_body,
+)
 
 PROBE = "Question: is snow cold?\nAnswer (yes or no):"
 _TOKENS = (10, 20)
@@ -134,14 +142,25 @@ class Prober:
             try:
                 reply = await self.complete(way.fields(_TOKENS))
                 tokens = top_tokens(reply.logprobs)
-                if not way.exact or has_all(tokens, _TOKENS):
-                    return way, ""
+                if way.exact and not has_all(tokens, _TOKENS):
+                    continue
+                return await self._more(way, tokens), ""
             except (Refused, NotFoundError) as error:
                 said = error.said if isinstance(error, NotFoundError) else str(error)
                 reason = f"it refuses log-probabilities: {said}"
             except ValueError as error:
                 reason = f"its reply is not usable: {self.client.clean(str(error))}"
         return None, reason
+
+    async def _more(self, way: Way, tokens: Sequence[TopToken]) -> Way:
+        """Returns a way to more tokens for servers like llama.cpp, the same way for others."""
+        if way.exact or not any(token.stated_id is not None for token in tokens):
+            return way
+        try:
+            more = top_tokens((await self.complete(MORE.fields(_TOKENS))).logprobs)
+        except (Refused, NotFoundError, ValueError):
+            return way
+        return MORE if len(more) > len(tokens) else way
 
     async def listed(self) -> list[dict[str, Any]]:
         """Returns the entries of ``/v1/models``; none if the server has no such list."""
@@ -168,18 +187,25 @@ class Prober:
             pass  # It knows the address.
         return True
 
-    async def ignores_schemas(self) -> str:
-        """Returns why the server does not enforce JSON schemas; "" if it does.
+    async def schemas(self) -> tuple[str, str]:
+        """Finds out how to ask for a JSON schema.
+
+        Returns:
+            One of :data:`SCHEMAS`, or "" with the reason why the server does not enforce schemas.
 
         Raises:
             Lasting: The server does not answer.
         """
-        try:
-            reply = await self.complete(structured.server_fields(_CANARY), 48)
-            structured.validate(reply.text, _CANARY)
-        except (Refused, ValueError) as error:
-            return self.client.clean(str(error))
-        return ""
+        reason = ""
+        for name, fields in SCHEMAS.items():
+            try:
+                reply = await self.complete(fields(_CANARY), 48)
+                structured.validate(reply.text, _CANARY)
+                return name, ""
+            except (Refused, ValueError) as error:
+                # The standard form says more about the server.
+                reason = reason or self.client.clean(str(error))
+        return "", reason
 
     async def seconds(self) -> float:
         """Returns the duration of one request for 8 tokens.

@@ -116,7 +116,7 @@ async def _scores(
     except (Lasting, TeacherError) as error:
         yield Ability("token ids", False, "no", str(error))
     try:
-        schemas = await prober.ignores_schemas()
+        schema, no_schema = await prober.schemas()
         way, no_way = await prober.scoring(scoring != "top")
         seen = await _seen(prober, way, tokenizer, ids) if way is not None and ids else ""
     except Lasting as error:
@@ -128,8 +128,8 @@ async def _scores(
     else:
         # Entities can do without, where the server keeps to a schema.
         advice = "Labels need log-probabilities: use another server, such as `vllm serve`."
-        yield Ability("scores", False if schemas else None, f"no: {no_way}", advice)
-    found = f"not enforced ({schemas})" if schemas else "enforced, for labelling=extract"
+        yield Ability("scores", None if schema else False, f"no: {no_way}", advice)
+    found = "enforced, for labelling=extract" if schema else f"not enforced ({no_schema})"
     yield Ability("JSON schemas", None, found)
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tutelage.teacher import structured
 from tutelage.teacher.base import GenerateRequest
+from tutelage.teacher.structured import read_schema, server_fields
 
 COMPLETIONS = "/v1/completions"
+SCHEMAS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "response_format": server_fields,
+    "json_schema": lambda schema: {"json_schema": read_schema(schema)},
+}
+"""Fields that ask for a JSON schema: OpenAI's and vLLM's, and llama.cpp's for plain completions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,10 @@ TOPS = (
 )
 """Ways to try in turn: vLLM's limit is 20, OpenAI's is 5, and many servers know no other fields."""
 
+MORE = Way(False, 1000, False)
+"""llama.cpp gives as many tokens as it is asked for. With the first thousand, label probabilities
+differ from exact ones by about 0.01; with the first 20, by up to 0.6."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -63,10 +72,12 @@ class Form:
     Attributes:
         seed_bits: Bits of a seed; 0 to send none.
         top_k: Whether to send ``top_k``, which is no part of OpenAI's own interface.
+        schema: How to ask for a JSON schema, one of :data:`SCHEMAS`.
     """
 
     seed_bits: int = 63
     top_k: bool = True
+    schema: str = "response_format"
 
     def body(self, model: str, request: GenerateRequest) -> dict[str, Any]:
         """Returns the request body."""
@@ -80,7 +91,7 @@ class Form:
         if self.top_k and sampling.top_k > 0:
             body["top_k"] = sampling.top_k
         if request.json_schema:
-            body |= structured.server_fields(request.json_schema)
+            body |= SCHEMAS[self.schema](request.json_schema)
         return body
 
     def simpler(self, refusal: str, request: GenerateRequest) -> Form | None:

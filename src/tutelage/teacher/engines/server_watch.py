@@ -13,6 +13,8 @@ _FIRST = 8
 _MANY = 16
 _MOST, _SOME = 0.5, 0.1
 _SHOWN = 8
+_PLENTY = 100
+"""A label that is not among so many likely tokens has next to no probability anyway."""
 _UNLIKELY = (
     "In most replies, all labels together have less than 0.01 % of the probability of the next "
     "token. Check that teacher.tokenizer is the tokenizer of the server's model, and with "
@@ -97,7 +99,7 @@ class LabelWatch:
         )
         if self.blind > _SOME * self.replies:
             return "blind", (f"In {self.blind} of {self.replies} replies, no label is {guessed}")
-        if self.partial > _MOST * self.replies:
+        if self.partial > _MOST * self.replies and self._top < _PLENTY:
             return "partial", (
                 f"In {self.partial} of {self.replies} replies, some label is not {guessed}"
             )

@@ -250,11 +250,9 @@ class Numbers:
         ),
         (
             lambda body: (
-                (404, {"detail": "no logprobs here"})
-                if "logprobs" in body
-                else (200, completion("x"))
+                (404, {"detail": "no such field"}) if "logprobs" in body else (200, completion("x"))
             ),
-            "it refuses log-probabilities: no logprobs here",
+            "it refuses log-probabilities: no such field",
         ),
     ],
 )
@@ -300,7 +298,38 @@ def test_impossible_log_probabilities_are_refused(server):
 def test_a_server_that_ignores_schemas_is_found_out_before_anything_is_asked(server):
     with pytest.raises(TeacherError, match="does not enforce JSON schemas"):
         teacher(server).ask([text("1", json_schema=SCHEMA)])
-    assert len(server.bodies) == 1
+    # OpenAI's field, and llama.cpp's.
+    assert len(server.bodies) == 2
+
+
+def test_a_schema_goes_into_the_field_that_the_server_knows(server):
+    def llama_cpp(path, body):
+        return 200, completion('{"bird": "canary"}' if "json_schema" in body else '{"a": 1}')
+
+    server.answer = llama_cpp
+    (reply,) = teacher(server).ask([text("1", json_schema=SCHEMA)])
+    assert "does not fit the schema" in reply.error
+    assert server.bodies[-1]["json_schema"] == json.loads(SCHEMA)
+    assert "response_format" not in server.bodies[-1]
+
+
+def test_a_server_that_gives_any_number_of_tokens_is_asked_for_a_thousand(server):
+    def llama_cpp(path, body):
+        top = [
+            {"id": number, "token": f" w{number}", "logprob": -0.01 * number}
+            for number in range(1, 1 + body.get("logprobs", 0))
+        ]
+        reply = completion("x")
+        reply["choices"][0]["logprobs"] = {"content": [{"top_logprobs": top}]} if top else None
+        if path == "/tokenize":
+            return 200, {"tokens": [int(body["prompt"].removeprefix(" w"))]}
+        return 200, reply
+
+    server.answer = llama_cpp
+    made = teacher(server)
+    choices = tuple(ids[0] for ids in made.tokenize([" w900", " w7"]))
+    assert made.ask([ScoreRequest("1", "p", choices)])[0].logprobs == (-9.0, -0.07)
+    assert '"top-1000"' in made.fingerprint
 
 
 def test_structured_replies_are_validated_again_and_the_canary_is_sent_once(server):
@@ -460,7 +489,7 @@ def test_a_server_that_is_gone_is_the_one_that_the_cache_knows(server):
     with pytest.raises(TeacherError, match="HTTP 503"):
         offline.ask([text("1")])
     called[0] = "other"
-    with pytest.raises(TeacherError, match="began with 'tiny'.* is 'other'.* by now"):
+    with pytest.raises(TeacherError, match=r"began with 'tiny'.* is 'other'.* by now"):
         offline.ask([text("1")])
     called[0] = "tiny"
     assert offline.ask([text("1")])[0].text == "x"
@@ -493,7 +522,7 @@ def test_a_chat_server_is_called_one(server):
         if path == "/v1/chat/completions"
         else (404, {"detail": "Not Found"})
     )
-    with pytest.raises(TeacherError, match="offers chat only.*no /v1/completions .Not Found"):
+    with pytest.raises(TeacherError, match=r"offers chat only.*no /v1/completions .Not Found"):
         settled(server)
 
 
@@ -523,7 +552,8 @@ def test_a_seed_that_a_server_refuses(server, refused, seed, note):
     replies = made.ask([text(str(n), seed=2**62 - 1) for n in range(5)])
     assert [reply.text for reply in replies] == ["ok"] * 5
     assert server.bodies[-1].get("seed") == seed
-    assert (note in "".join(made.notes)) and len(made.notes) == bool(note)
+    assert note in "".join(made.notes)
+    assert len(made.notes) == bool(note)
 
 
 def test_a_prompt_about_seeds_does_not_cost_the_others_their_seed(server):

@@ -36,7 +36,7 @@ def test_a_key_that_no_header_carries_is_refused_by_its_variable(value: str):
 
 
 def test_a_key_in_place_of_its_variable_is_not_shown():
-    with pytest.raises(ConfigError, match="set teacher.api_key_env to its name") as caught:
+    with pytest.raises(ConfigError, match=r"set teacher\.api_key_env to its name") as caught:
         ApiKey("sk-sesame-123")
     assert "sesame" not in str(caught.value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import Any
@@ -145,10 +146,8 @@ def test_any_json_is_a_reply_or_a_value_error(body: Any):
         lambda: top_tokens({"top_logprobs": body}),
         lambda: read_token_ids(body),
     ):
-        try:
+        with contextlib.suppress(ValueError):
             read()
-        except ValueError as error:
-            assert str(error)
     assert message_of(json.dumps(body).encode())
 
 

@@ -1,0 +1,201 @@
+"""Whole runs with servers as people have them: keys, other models, bad moments, odd spellings."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.helpers import tiny
+from tests.helpers.fake_server import Answer, FakeServer, completion
+from tests.helpers.teachers import KEYWORDS
+from tests.helpers.tiny import WORDS
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+pytestmark = pytest.mark.usefixtures("no_report")
+KEY = "sk-canary-5f3a-77aabbccddeeff"
+
+
+def token(text: str) -> int:
+    return zlib.crc32(text.split()[0].encode()) % 50_000
+
+
+class LabelServer:
+    """Knows the labels of the small data by their keywords.
+
+    Attributes:
+        spelling: Names of tokens in its replies; "" for the log-probability of every label.
+        poison: A word for which it fails.
+        called: What it calls its model.
+        right: Whether it is right.
+    """
+
+    def __init__(self, server: FakeServer) -> None:
+        self.spelling = self.poison = ""
+        self.called = "m"
+        self.right = True
+        server.answer = self.answer
+
+    def answer(self, path: str, body: dict[str, Any]) -> Answer:
+        if path == "/tokenize":
+            return (404, {}) if self.spelling else (200, {"tokens": [token(body["prompt"])]})
+        text = body["prompt"].rpartition("Text:")[2].lower()
+        if self.poison and self.poison in text:
+            return 500, {"error": {"message": "internal"}}
+        if "logprobs" not in body:
+            return 200, completion(" some words", model=self.called)
+        hits = {word: sum(key in text for key in keys) for word, keys in KEYWORDS.items()}
+        sign = 1 if self.right else -1
+        scores = {f" {word}": -3.0 + sign * 0.3 * count for word, count in hits.items()}
+        if not self.spelling:
+            wanted = {token(word): score for word, score in scores.items()}
+            top = {f"token_id:{id}": wanted.get(id, -9.0) for id in body["logprob_token_ids"]}
+        elif self.spelling == "other":
+            top = {f" other{number}": -float(number) for number in range(1, 6)}
+        else:
+            top = {word.replace(" ", self.spelling): score for word, score in scores.items()}
+        return 200, completion("x", top, model=self.called)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    made = FakeServer()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def overrides(server: FakeServer, student: Path, small_data: Path) -> list[str]:
+    return [
+        "data=files",
+        f"data.path={small_data}",
+        "method=full_pool",
+        "method.pool_size=21",
+        "evaluate.teacher=true",
+        "teacher=server",
+        f"teacher.url={server.url}",
+        "teacher.model=m",
+        "teacher.retries=1",
+        "teacher.backoff=0.001",
+        "teacher.cache=replies.sqlite",
+        f"student.model={student}",
+        "student.max_length=32",
+        "trainer.accelerator=cpu",
+        "threads=1",
+        "training.start_epochs=1",
+    ]
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    """A tokenizer.json, and nothing else."""
+    words = Tokenizer(models.WordLevel({f"Ġ{word}": n for n, word in enumerate(WORDS.values())}))
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path / "tokenizer.json"
+
+
+def result(workplace: Path) -> dict[str, Any]:
+    newest = max(workplace.glob("outputs/*/*/result.json"), key=lambda path: path.stat().st_mtime)
+    found: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("spelling", ["", " ", "Ġ", "▁", "-"])
+def test_the_teacher_is_as_good_in_every_spelling(
+    tutelage, workplace, server, overrides, tokenizer, spelling
+):
+    serving = LabelServer(server)
+    serving.spelling = spelling
+    if spelling == "-":  # without any mark for the space
+        answer = server.answer
+        server.answer = lambda path, body: json.loads(
+            json.dumps(answer(path, body)).replace('"-', '"')
+        )
+    named = [f"teacher.tokenizer={tokenizer}"] if spelling else []
+    ended = tutelage("train", *overrides, *named)
+    assert ended.code == 0, ended.err
+    assert result(workplace)["teacher"]["accuracy"] > 0.8
+    assert ("most likely tokens. A choice missing" in ended.out) is bool(spelling)
+
+
+def test_labels_that_the_server_never_lists_end_the_run(
+    tutelage, workplace, server, overrides, tokenizer
+):
+    LabelServer(server).spelling = "other"
+    for verb in ("plan", "train", "train"):
+        ended = tutelage(verb, *overrides, f"teacher.tokenizer={tokenizer}")
+        assert ended.code == 5, verb
+        assert "None of the labels is among the 20 most likely tokens" in ended.err
+        assert "' other1'" in ended.err
+
+
+def test_one_text_that_always_fails_costs_itself(tutelage, workplace, server, overrides):
+    serving = LabelServer(server)
+    serving.poison = "whole earth"
+    ended = tutelage("plan", *overrides)
+    assert ended.code == 0, ended.err
+    assert re.search(r"1 of 16 labelling requests failed: .*HTTP 500 internal", ended.out)
+    ended = tutelage("train", *overrides)
+    assert ended.code == 0, ended.err
+    failed = result(workplace)["requests"]["failed"]
+    assert failed == 1
+    run = next(workplace.glob("outputs/*/*"))
+    (row,) = [row for row in tiny.lines(run / "pool" / "rows.jsonl") if not row["accepted"]]
+    assert "whole earth" in row["text"].lower()
+    assert "HTTP 500 internal" in (run / "teacher" / "transcript.jsonl").read_text()
+    serving.poison = ""
+    assert tutelage("train", *overrides).code == 0
+    assert result(workplace)["requests"]["failed"] == 0
+
+
+def test_another_model_under_one_name_does_not_answer_from_the_first_one_s_cache(
+    tutelage, workplace, server, overrides
+):
+    serving = LabelServer(server)
+    serving.called, serving.right = "tiny-0.1b.gguf", False
+    assert tutelage("train", *overrides).code == 0
+    assert result(workplace)["teacher"]["accuracy"] < 0.2
+    serving.called, serving.right = "big-70b.gguf", True
+    ended = tutelage("train", *overrides)
+    assert ended.code == 0, ended.err
+    assert "'big-70b.gguf'" in ended.out
+    assert "'tiny-0.1b.gguf'" in ended.out
+    assert result(workplace)["teacher"]["accuracy"] > 0.8
+    # Without the server, the newest one's replies are still there.
+    server.stop()
+    ended = tutelage("train", *overrides)
+    assert ended.code == 0, ended.err
+    assert "only replies in the cache can be used, those of 'big-70b.gguf'" in ended.out
+    assert result(workplace)["teacher"]["accuracy"] > 0.8
+    assert result(workplace)["tokens"]["spent"] == 0
+
+
+@pytest.mark.parametrize(
+    "echo", [KEY, f"Illegal header value b'Bearer {KEY}\\\\n'", f"…{KEY[:20]}"]
+)
+@pytest.mark.parametrize("code", [0, 200, 401, 500])
+def test_a_key_that_ends_with_a_line_s_end_is_written_nowhere(
+    tutelage, workplace, server, overrides, monkeypatch, code, echo
+):
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
+    serving = LabelServer(server)
+    if code:
+        server.answer = lambda path, body: (
+            (code, {"error": {"message": echo}})
+            if "logprobs" in body
+            else serving.answer(path, body)
+        )
+    else:
+        serving.called = echo
+    ended = tutelage("train", *overrides)
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert ended.code == (0 if code == 0 else 5)
+    written = [path.read_bytes() for path in workplace.rglob("*") if path.is_file()]
+    for text in (ended.out.encode(), ended.err.encode(), *written):
+        assert b"canary" not in text
+        assert KEY[:8].encode() not in text
