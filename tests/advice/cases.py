@@ -111,7 +111,8 @@ def assert_used(message: str, known: Sequence[str], words: Sequence[str]) -> Non
 
 def _bare(word: str) -> str:
     """A word without quotes and blanks, which a message may write in Python's way."""
-    return re.sub(r"['\"\s]", "", word).replace("None", "null")
+    plain = re.sub(r"['\"\s]|(?<=\d),(?=\d{3}\b)", "", word)
+    return plain.replace("None", "null")
 
 
 def applied(given: Sequence[str], fix: Sequence[str]) -> list[str]:

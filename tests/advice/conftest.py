@@ -88,6 +88,7 @@ def base(
 def attempts(
     base: Callable[[str], list[str]],
     student: Path,
+    calm: Path,
     workplace: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[Case], Attempt]:
@@ -117,7 +118,7 @@ def attempts(
         return Outcome(tuple(told.lines), failed=False)
 
     def compose(words: list[str], told: _Told) -> None:
-        compose_config([word for word in words if not word.startswith("-")])
+        compose_config(words)
 
     def load(words: list[str], told: _Told, *, checks: bool = True) -> None:
         config = composed(words, checks=checks)
@@ -176,7 +177,6 @@ def heard(request: pytest.FixtureRequest) -> Callable[..., str]:
 
 def composed(words: Sequence[str], *, checks: bool = True) -> RunConfig:
     """The configuration of a run, ten times as fast as Hydra composes one."""
-    words = [word for word in words if not word.startswith("-")]
     written = readable(words)
     if any(word.startswith(("+", "~")) for word in written):
         return compose_config(words)
@@ -207,12 +207,6 @@ class _Heard(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._lines.append(record.getMessage())
-
-
-def _merged(base: Sequence[str], words: Sequence[str]) -> list[str]:
-    """The base with the words, which replace settings of the same key; options come first."""
-    keys = {word.lstrip("+~-").partition("=")[0] for word in words}
-    return [*(one for one in base if one.lstrip("+").partition("=")[0] not in keys), *words]
 
 
 @pytest.fixture
@@ -232,7 +226,6 @@ def heard(request: pytest.FixtureRequest) -> Callable[..., str]:
 
 def composed(words: Sequence[str], *, checks: bool = True) -> RunConfig:
     """The configuration of a run, ten times as fast as Hydra composes one."""
-    words = [word for word in words if not word.startswith("-")]
     written = readable(words)
     if any(word.startswith(("+", "~")) for word in written):
         return compose_config(words)
@@ -266,49 +259,7 @@ class _Heard(logging.Handler):
 
 
 def _merged(base: Sequence[str], words: Sequence[str]) -> list[str]:
-    """The base with the words, which replace settings of the same key; options come first."""
+    """The base with the words, which replace settings of the same key; "-key" only leaves it out."""
     keys = {word.lstrip("+~-").partition("=")[0] for word in words}
     kept = [one for one in base if one.lstrip("+").partition("=")[0] not in keys]
     return [*kept, *(word for word in words if not word.startswith("-"))]
-
-
-def composed(words: Sequence[str], *, checks: bool = True) -> RunConfig:
-    """The configuration of a run, ten times as fast as Hydra composes one."""
-    words = [word for word in words if not word.startswith("-")]
-    written = readable(words)
-    if any(word.startswith(("+", "~")) for word in written):
-        return compose_config(words)
-    options = [word for word in written if word.partition("=")[0] in GROUPS]
-    config = copy.deepcopy(_chosen(*options))
-    for word in written:
-        if word in options:
-            continue
-        parsed = OverridesParser.create().parse_override(word)
-        key = parsed.key_or_group
-        above, _, name = key.rpartition(".")
-        node = OmegaConf.select(config, above) if above else config
-        if node is None or name not in node.keys():  # noqa: SIM118 (a missing value is no member)
-            return compose_config(words)  # with its message about an unknown key
-        OmegaConf.update(config, key, parsed.value(), merge=False)
-    return typed_config(config, import_targets=checks)
-
-
-@cache
-def _chosen(*options: str) -> Any:
-    return compose_hydra(options)
-
-
-class _Heard(logging.Handler):
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self._lines = lines
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(record.getMessage())
-
-
-def _merged(base: Sequence[str], words: Sequence[str]) -> list[str]:
-    """The base with the words, which replace settings of the same key; options come first."""
-    keys = {word.lstrip("+~").partition("=")[0] for word in words}
-    both = [*(one for one in base if one.lstrip("+").partition("=")[0] not in keys), *words]
-    return both

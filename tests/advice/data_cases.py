@@ -492,15 +492,15 @@ CASES = [
     ),
     Case(
         "LLM-DA keeps the entities of the shots",
-        ("method=llm_da", "training.gold=pool", "data.labels=[PER]"),
-        (("method=", "training.gold=pool"),),
+        ("method=llm_da", "training.gold=pool", "shots=0", "data.labels=[PER]"),
+        ("method=",),
         by="begin files",
         task="ner",
         files={**NAMES, **NO_NAMES},
     ),
     Case(
         "LLM-DA keeps the entities of the shots",
-        ("method.n_init=4", "training.gold=pool", "data.labels=[PER]"),
+        ("method.n_init=4", "training.gold=pool", "shots=0", "data.labels=[PER]"),
         ("method.init=",),
         by="begin files",
         task="ner",

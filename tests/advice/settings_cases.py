@@ -394,7 +394,7 @@ CASES = [
         about=("method=zerogen",),
     ),
     Case(
-        "The student's loss became {} in round",
+        "The student's {} in round",
         ("method=shots", "student.learning_rate=1e30", "student.head_learning_rate=1e30"),
         (("student.learning_rate=1e-3", "student.head_learning_rate=1e-3"),),
         by="train",

@@ -17,7 +17,7 @@ SOURCE = Path(tutelage.__file__).parent
 _GROUP = "|".join([*GROUPS, "hydra"])
 _TOP = "shots|seed|threads|resume|keep_checkpoint|name"
 _VERBS = "train|plan|predict|report|reproduce|wandb-dashboard|assets|serve|doctor"
-_VALUE = r"(?:\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[^\s,;:()'\"`\[\]]*)"
+_VALUE = r"(?:\d+(?:,\d{3})+|\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[^\s,;:()'\"`\[\]]*)"
 NAMED = re.compile(
     rf"(?<![\w./@$-])\+?(?:"
     rf"(?P<setting>(?:{_GROUP})\.[a-z_]\w*(?:\.[a-z_]\w*)*|(?:{_GROUP})(?==)|(?:{_TOP})(?==))"
@@ -55,6 +55,7 @@ class Site:
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         fixed = [r"[\s\S]*?" if part is None else re.escape(part.strip(" ")) for part in self.parts]
+        fixed = [re.sub(r"%d|%s", r"[\\s\\S]*?", one) for one in fixed]
         # A message breaks lines and doubles blanks where the literals of a sentence meet.
         return re.compile(r"\s*".join(fixed))
 

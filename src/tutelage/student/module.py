@@ -178,7 +178,7 @@ class StudentModule(LightningModule):
         if loss is None:
             return None
         if not torch.isfinite(loss):
-            raise self._diverged(loss.item(), batch_idx)
+            raise self._diverged(f"loss became {loss.item()}", f", batch {batch_idx}")
         # Phase 5: count the step and remember its items.
         self.steps += 1
         self.learnt = tuple(
@@ -191,10 +191,10 @@ class StudentModule(LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(weights))
         return loss
 
-    def _diverged(self, value: float, batch_idx: int) -> StudentError:
+    def _diverged(self, what: str, where: str = "") -> StudentError:
         return StudentError(
-            f"The student's loss became {value} in round {self.position.round}, epoch "
-            f"{self.current_epoch}, batch {batch_idx}. Lower student.learning_rate (now "
+            f"The student's {what} in round {self.position.round}, epoch "
+            f"{self.current_epoch}{where}. Lower student.learning_rate (now "
             f"{self._rates[0]:g}) or student.head_learning_rate (now {self._rates[1]:g}). A new "
             "run reuses every reply in the teacher's cache at no cost."
         )
@@ -306,6 +306,8 @@ class StudentModule(LightningModule):
 
     def _collect(self, name: str, batch: dict[str, torch.Tensor]) -> None:
         probabilities = self(batch).float().softmax(dim=-1).cpu()
+        if not torch.isfinite(probabilities).any():  # the last step of a stage has no loss after it
+            raise self._diverged("predictions are no numbers")
         items = self._items(name, batch["index"])
         for item, values in zip(items, probabilities, strict=True):
             # Rounded to 6 digits first, so decoding agrees with the recorded numbers.

@@ -97,7 +97,7 @@ class Prober:
         reply_model, usage = "", False
         try:
             plain = await self.complete({})
-            reply_model, usage = plain.model, plain.prompt_tokens is not None
+            reply_model, usage = self.client.clean(plain.model), plain.prompt_tokens is not None
         except NotFoundError as error:
             raise await self._not_there(error) from error
         except (Refused, ValueError):
