@@ -208,7 +208,8 @@ def _parser() -> argparse.ArgumentParser:
         "overrides",
         nargs="*",
         metavar="KEY=VALUE",
-        help="the teacher of a run in place of both, such as teacher=server teacher.url=…",
+        help="a run's teacher in place of both options, for instance a server: "
+        "teacher=server teacher.url=…",
     )
     doctor.set_defaults(act=_doctor)
     return parser

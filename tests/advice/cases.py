@@ -1,7 +1,8 @@
 """A message with the advice that it gives, and what carries the advice out.
 
-The advice comes from the message itself: every setting, command, option and variable that it names
-must be used by one of the remedies, with the value that the message gives it, or stand in ``about``.
+The advice comes from the message itself: every setting, command, option and variable that it
+names must be used by one of the remedies, with the value that the message gives it, or stand in
+``about``.
 """
 
 from __future__ import annotations

@@ -60,7 +60,10 @@ def with_empty_texts() -> Files:
     return every(lambda record: {"text": " ", "body": record["text"], "label": record["label"]})
 
 
-ODD = "qux wem zop fip gat hul jom kib lor mif nob pul ret sig tov vuk wax yip zeb dro".split()
+ODD = (
+    *("qux", "wem", "zop", "fip", "gat", "hul", "jom", "kib", "lor", "mif"),
+    *("nob", "pul", "ret", "sig", "tov", "vuk", "wax", "yip", "zeb", "dro"),
+)
 MANY = [
     {
         "text": f"{one} {two} {one}",
@@ -426,7 +429,7 @@ CASES = [
                 *(
                     {"text": f"{word} {kind} {word[::-1]}", "label": kind}
                     for kind in ("music", "weather")
-                    for word in "one two three four five six seven eight nine ten eleven twelve alpha beta gamma delta sigma omega kappa zeta".split()
+                    for word in ODD
                 )
             ),
             "test.jsonl": GOOD["test.jsonl"],
@@ -501,7 +504,18 @@ CASES = [
     Case(
         "LLM-DA keeps the entities of the shots",
         ("method.n_init=4", "training.gold=pool", "shots=0", "data.labels=[PER]"),
-        ("method.init=",),
+        ("method.n_init=",),
+        by="begin files",
+        task="ner",
+        files={**NAMES, **NO_NAMES},
+    ),
+    Case(
+        "method.n_init={} asks for variants of shots",
+        (
+            *("method.n_init=4", "method.init=paraphrase", "training.gold=pool", "shots=0"),
+            "data.labels=[PER]",
+        ),
+        ("method.n_init=",),
         by="begin files",
         task="ner",
         files={**NAMES, **NO_NAMES},

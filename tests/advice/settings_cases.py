@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.advice.cases import Case
 
+OTHERS = "cinema:null,playlist:null,rating:null,restaurant:null,search:null"
 EVOKD = ("method.rounds=1", "method.n_hard=7", "method.n_easy=7")
 
 CASES = [
@@ -285,10 +286,10 @@ CASES = [
         ("The labels '{}' and '{}' begin with the same token", ", or allow codes"),
         (
             "labelling.allow_codes=false",
-            "data.labels={music:{word:play music},weather:{word:play weather},cinema:null,playlist:null,rating:null,restaurant:null,search:null}",
+            f"data.labels={{music:{{word:play music}},weather:{{word:play weather}},{OTHERS}}}",
         ),
         (
-            "data.labels={music:{word:music},weather:{word:weather},cinema:null,playlist:null,rating:null,restaurant:null,search:null}",
+            f"data.labels={{music:{{word:music}},weather:{{word:weather}},{OTHERS}}}",
             "labelling.allow_codes=",
         ),
     ),

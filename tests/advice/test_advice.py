@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from tests.advice import config_cases, data_cases, settings_cases
+from tests.advice import config_cases, data_cases, settings_cases, teacher_cases
 from tests.advice.cases import Case, check
 
-CASES = [*settings_cases.CASES, *data_cases.CASES, *config_cases.CASES]
+CASES = [
+    *settings_cases.CASES,
+    *data_cases.CASES,
+    *config_cases.CASES,
+    *teacher_cases.CASES,
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_advice_helps(case: Case, attempts):
-    check(case, attempts(case))
+def test_the_advice_helps(case: Case, attempts, placed):
+    check(placed(case), attempts(case))

@@ -75,7 +75,9 @@ def _predict(student: Path, path: Path, scratch: Path, outcome: Outcome) -> list
         outcome.note("predict refused")
         return ["predict left half a file"] if output.exists() else []
     outcome.note("predict read")
-    records = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines(): a text may hold other line separators.
+    lines = output.read_text(encoding="utf-8").split("\n")
+    records = [json.loads(line) for line in lines if line]
     numbers = [record["row"] for record in records]
     return [] if numbers == sorted(set(numbers)) else ["predict: rows out of order or twice"]
 

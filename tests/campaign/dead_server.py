@@ -17,6 +17,7 @@ from tests.helpers.teachers import LabelWritingTeacher
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest
+from tutelage.teacher.engines.server_probe import PROBE
 
 
 def measure(inputs: Inputs, scratch: Path, count: int, rng: random.Random) -> Outcome:

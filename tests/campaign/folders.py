@@ -29,11 +29,10 @@ def differences(mine: Path, other: Path) -> list[str]:
     here, there = _names(mine), _names(other)
     found = [f"{name} is left over" for name in sorted(here - there)]
     found += [f"{name} is missing" for name in sorted(there - here)]
-    found += [
-        f"{name} differs"
-        for name in sorted(here & there)
-        if _content(mine / name) != _content(other / name)
-    ]
+    for name in sorted(here & there):
+        ours, theirs = _content(mine / name), _content(other / name)
+        if ours != theirs:
+            found.append(f"{name} differs{_where(ours, theirs)}")
     return found
 
 
@@ -55,6 +54,13 @@ def _content(path: Path) -> Any:
         # A resumed run was begun with another value of this one setting.
         return [line for line in path.read_bytes().splitlines() if not line.startswith(b"resume:")]
     return path.read_bytes()
+
+
+def _where(ours: Any, theirs: Any) -> str:
+    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+        return ""
+    keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    return f" in {', '.join(f'{key} ({ours.get(key)}, {theirs.get(key)})' for key in keys)}"
 
 
 def _without_costs(value: Any) -> Any:

@@ -181,6 +181,23 @@ def test_another_model_under_one_name_does_not_answer_from_the_first_one_s_cache
     assert result(workplace)["tokens"]["spent"] == 0
 
 
+def test_a_run_that_continues_with_another_teacher_says_so(tutelage, workplace, server, overrides):
+    serving = LabelServer(server)
+    serving.called = "first"
+    server.answer = lambda path, body: (
+        (401, {"detail": "no"}) if "Text:" in body["prompt"] else serving.answer(path, body)
+    )
+    given = [*overrides, "teacher.cache=null"]
+    assert tutelage("train", *given).code == 5
+    serving.called = "second"
+    server.answer = serving.answer
+    ended = tutelage("train", *given, "resume=true")
+    assert ended.code == 0, ended.err
+    assert re.search(
+        r'This run began with the teacher .*"first".* continues with .*"second"', ended.out
+    )
+
+
 @pytest.mark.parametrize(
     "echo", [KEY, f"Illegal header value b'Bearer {KEY}\\\\n'", f"…{KEY[:20]}"]
 )

@@ -57,9 +57,8 @@ def _advice(lengths: dict[str, list[int]], most: int, limit: int) -> str:
             "ones."
         )
     # A length that is enough for most texts of every split.
-    needed = max(
-        sorted(found, reverse=True)[int(len(found) * _SPARED)] for found in lengths.values() if found
-    )
+    longest_first = [sorted(found, reverse=True) for found in lengths.values() if found]
+    needed = max(found[int(len(found) * _SPARED)] for found in longest_first)
     if limit and limit < needed:
         return f"The student reads more, up to student.max_length={limit}."
     return f"student.max_length={needed} is enough for most."

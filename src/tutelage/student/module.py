@@ -148,7 +148,7 @@ class StudentModule(LightningModule):
         if logits is not None and not torch.isfinite(logits).any():
             # Checked here, since a selector may leave such rows out, and a batch without kept rows
             # raises no error.
-            raise self._diverged(float("nan"), batch_idx)
+            raise self._diverged("loss became nan", f", batch {batch_idx}")
         # Phase 2: the selector weights the rows.
         self.selected = select(
             self.selector, self._items("train", batch["index"]), logits, self.task

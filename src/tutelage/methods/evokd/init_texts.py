@@ -100,6 +100,13 @@ class InitPlanner:
 
     def _paraphrases(self, shots: Sequence[Row], rng: random.Random) -> list[GenerationSpec]:
         """Plans paraphrases, shared evenly by the shots; for NER they keep all entities."""
+        # A NER shot without an entity has no type to write a sentence of.
+        shots = [row for row in shots if self._task.classes(row.target)[0] in self._labels]
+        if not shots and self._settings.n_init:
+            raise ConfigError(
+                f"method.n_init={self._settings.n_init} asks for variants of shots with entities, "
+                "and no shot has one. Give shots with marked entities, or take method.n_init=0."
+            )
         # Go around the shots, then write all paraphrases of a shot together.
         chosen = [shots[number % len(shots)] for number in range(self._settings.n_init)]
         specs = []

@@ -85,7 +85,7 @@ class Augmentation:
             )
         self.sentences = [one for row in gold_rows(context.shots) if (one := marked(row)).spans]
         if not self.sentences:
-            instead = "method.init=paraphrase" if source == "init" else "method=evokd"
+            instead = "method.n_init=0" if source == "init" else "method=evokd"
             raise ConfigError(
                 "LLM-DA keeps the entities of the shots, and no shot has one. Give shots with "
                 f"marked entities, or take {instead}."

@@ -48,6 +48,8 @@ def resolve_model(model: str) -> str:
     """
     if model == "embedded":
         return str(ensure_asset("teacher"))
+    if not model.strip():
+        raise TeacherError("teacher.model is empty. Set it to a folder, a hub id, or `embedded`.")
     # An existing path wins over a hub id of the same name.
     path = Path(model).expanduser()
     if path.is_dir():
@@ -67,8 +69,6 @@ def resolve_model(model: str) -> str:
             f"teacher.model={model}: there is no such folder. "
             f"{did_you_mean('folder', str(path), _folders_beside(path))}"
         )
-    if not model.strip():
-        raise TeacherError("teacher.model is empty. Set it to a folder, a hub id, or `embedded`.")
     return model
 
 

@@ -40,7 +40,7 @@ class Lasting(Exception):
     """One request failed in every attempt.
 
     Attributes:
-        answers: Number of the client's answers before the first attempt. If there are no more by
+        answers: Number of the client's answers before the last attempt. If there are no more by
             now, the server may be down.
     """
 
@@ -169,7 +169,14 @@ class ServerClient:
     ) -> Any:
         attempts = (self._to.retries if retries is None else retries) + 1
         answers = self.answers
+
+        def begin(_: tenacity.RetryCallState) -> None:
+            # A server can die between the attempts of a request that others outlived.
+            nonlocal answers
+            answers = self.answers
+
         retrying = tenacity.AsyncRetrying(
+            before=begin,
             stop=lambda state: state.attempt_number >= attempts or self._ended.is_set(),
             wait=self._pause,
             sleep=self._sleep,
@@ -181,7 +188,7 @@ class ServerClient:
         except _TryAgain as error:
             count = retrying.statistics.get("attempt_number", attempts)
             times = f"{count} times, most recently with" if count > 1 else "with"
-            raise Lasting(f"{times}: {error}", answers) from error
+            raise Lasting(f"{times}: {str(error).rstrip('.')}", answers) from error
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         # The server's wish (Retry-After) and the growing pause; the longer one wins.

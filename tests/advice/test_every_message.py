@@ -1,0 +1,69 @@
+"""Every message that advises something has its advice followed by a test, or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.advice import test_commands, test_objects
+from tests.advice.cases import site_of
+from tests.advice.sites import sites
+from tests.advice.test_advice import CASES
+
+NOT_FOLLOWED = {
+    # A GPU, an engine of vLLM or a model too large for this machine.
+    "teacher/engines/link.py": "an engine of vLLM that fails to start",
+    "teacher/engines/hardware.py": "a machine without vLLM",
+    "teacher/engines/vllm.py": "an engine of vLLM",
+    "teacher/engines/shared.py": "an engine of vLLM that runs share",
+    # Accounts, package indices and disks.
+    "tracking/": "an account of wandb",
+    "assets.py": "a package index that cannot be reached",
+    "callbacks/checkpoint.py": "a full disk",
+    "runs/folder.py '{} could not be written": "a full disk",
+    # Not yet.
+    "run_warnings.py": "suggestions without a promise, of settings that the run has",
+    "doctor.py": "not yet",
+    "sweep/": "not yet",
+    "teacher/engines/server": "not yet, where no case names it",
+    "teacher/wrappers/cache": "not yet, where no case names it",
+    "labelling/ner_extract.py": "not yet: replies of a teacher that is too small",
+    "reproduce/": "not yet: needs the runs behind a claim",
+    "student/observing.py": "an encoder without hidden states, which transformers does not load",
+    # Statements, parts of other messages, and guards that no configuration reaches.
+    "report/panels.py": "explains a table",
+    "config/folder.py": "the name of a folder",
+    "tasks/entity_rows.py 'data.tags_column= or": "part of messages with cases of their own",
+    "training.py": "parts of a message with cases of its own",
+    "teacher/sampling.py": "a difference between engines",
+    "methods/gold.py 'method={} does not grow": "a guard",
+    "methods/evokd/method.py 'method={} needs a teacher": "a guard: a run has a teacher",
+    "methods/pool/method.py 'method={} needs a teacher": "a guard: a run has a teacher",
+    "methods/pool/method.py 'method={} labels a pool": "a guard: every reader refuses it first",
+    "methods/llm_da/method.py 'method=llm_da needs a teacher": "a guard: a run has a teacher",
+    "methods/generation/augmentation.py": "parts of messages with cases of their own",
+    "plan.py 'method={} asks no teacher": "nothing to mend",
+}
+"""Messages that no test follows, by the beginning of module and text, each with the reason."""
+
+
+def followed() -> Iterator[str]:
+    """The texts of the messages whose advice is followed."""
+    for case in CASES:
+        yield from case.fragments
+    for module in (test_commands, test_objects):
+        for value in vars(module).values():
+            yield from getattr(value, "fragments", ())
+
+
+def test_every_message_has_its_advice_followed():
+    texts = {site_of(fragment).text for fragment in followed()}
+    left = [site for site in sites() if site.text not in texts]
+    named = [f"{site.module} {site.text!r}".replace('"', "'") for site in left]
+    unknown = [
+        str(site)
+        for site, name in zip(left, named, strict=True)
+        if not name.startswith(tuple(NOT_FOLLOWED))
+    ]
+    assert not unknown, "a message without a case (docs in tests/advice/cases.py)"
+    for reason in NOT_FOLLOWED:
+        assert any(name.startswith(reason) for name in named), f"{reason} is followed now"
