@@ -31,7 +31,6 @@ NOT_FOLLOWED = {
     "student/observing.py": "an encoder without hidden states, which transformers does not load",
     # Statements, parts of other messages, and guards that no configuration reaches.
     "report/panels.py": "explains a table",
-    "config/folder.py": "the name of a folder",
     "tasks/entity_rows.py 'data.tags_column= or": "part of messages with cases of their own",
     "training.py": "parts of a message with cases of its own",
     "teacher/sampling.py": "a difference between engines",

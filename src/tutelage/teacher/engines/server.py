@@ -133,6 +133,7 @@ class ServerTeacher:
         self._survey: Survey | None = None
         self._spent = Spent()
         self._health = Health()
+        self._failure: tuple[Request, Lasting] | None = None
         self._watch = LabelWatch(0)
         self._form = Form()
         self._reply_model = ""
@@ -224,6 +225,9 @@ class ServerTeacher:
                 self._health,
                 self._watch,
             ).run()
+            # The last requests failed: was it theirs, or is the server gone?
+            if self._health.in_a_row and self._failure is not None:
+                await self._test(client, *self._failure)
 
         self._run(everything)
         return collector.in_order()
@@ -407,15 +411,16 @@ class ServerTeacher:
             said = client.clean(str(error))
             reply = Reply(request.id, error=f"the server's reply is not usable: {said}")
         except Lasting as error:
+            self._failure = request, error
             async with testing:
-                await self._check_alive(client, request, error)
+                # Answers since the last attempt began say that the server is there.
+                if client.answers <= error.answers:
+                    await self._test(client, request, error)
             return Outcome(Reply(request.id, error=f"the server failed {error}"), str(error))
         return Outcome(reply, blind=blind)
 
-    async def _check_alive(self, client: ServerClient, request: Request, failure: Lasting) -> None:
-        """Tests whether the server answers anything, if it answered nothing during a failure."""
-        if client.answers > failure.answers:
-            return
+    async def _test(self, client: ServerClient, request: Request, failure: Lasting) -> None:
+        """Ends the batch if the server answers nothing any more."""
         try:
             await client.test(COMPLETIONS, completion_body(self._model, PROBE, 1, 0.0))
             self._spent.requests += 1

@@ -66,6 +66,27 @@ def test_a_request_that_keeps_failing_is_a_failed_reply(
     ]
 
 
+@pytest.mark.parametrize("concurrency", [2, 4, 16])
+def test_a_server_that_dies_under_way_ends_the_batch(server: FakeServer, concurrency: int):
+    """Its last requests began while others were answered, but are no failures of their own."""
+    answered: list[str] = []
+
+    def dying(path: str, body: dict[str, Any]) -> Answer:
+        if len(answered) >= 30:
+            return 0, b""  # the connection closes without an answer
+        answered.append(body["prompt"])
+        return 200, completion("ok")
+
+    server.answer = dying
+    kept: list[bool] = []
+    requests = batch(*(f"text {number}" for number in range(36)))
+    with pytest.raises(TeacherError, match=r"a short test request failed, too"):
+        teacher(server, concurrency=concurrency).ask(
+            requests, lambda reply: kept.append(not reply.error)
+        )
+    assert sum(kept) == len(answered)
+
+
 @pytest.mark.parametrize("prompts", [["bad"] * 40, ["good", *["bad", "bad", "bad"] * 10]])
 def test_where_most_requests_fail_the_batch_ends_and_names_one(
     server: FakeServer, prompts: list[str]
