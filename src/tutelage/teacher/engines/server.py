@@ -22,6 +22,7 @@ from tutelage.teacher.engines.server_client import (
     NotFoundError,
     Refused,
     ServerClient,
+    UnexpectedError,
     run_async,
 )
 from tutelage.teacher.engines.server_key import ApiKey
@@ -224,6 +225,7 @@ class ServerTeacher:
                 collector.keep,
                 self._health,
                 self._watch,
+                self._advice(),
             ).run()
             # The last requests failed: was it theirs, or is the server gone?
             if self._health.in_a_row and self._failure is not None:
@@ -295,8 +297,9 @@ class ServerTeacher:
         if (name := self._connection.key.variable) != "OPENAI_API_KEY":
             settings.append(f"teacher.api_key_env={name}")
         return (
-            f"Check that it is running (`{shlex.join(['tutelage', 'doctor', *settings])}` asks it)"
-            " and run again; if it is overloaded, lower teacher.concurrency."
+            f"Ask the server what it can do (`{shlex.join(['tutelage', 'doctor', *settings])}`) "
+            "and run again; if it is overloaded, lower teacher.concurrency or raise "
+            "teacher.timeout."
         )
 
     def _note(self, text: str) -> None:
@@ -408,8 +411,13 @@ class ServerTeacher:
         except Refused as error:
             reply = Reply(request.id, error=f"the server refused the request: {error}")
         except ValueError as error:
-            said = client.clean(str(error))
-            reply = Reply(request.id, error=f"the server's reply is not usable: {said}")
+            failure = f"with a reply that is not usable: {client.clean(str(error))}"
+            return Outcome(Reply(request.id, error=f"the server failed {failure}"), failure)
+        except UnexpectedError as error:
+            if not self._reply_model and self._survey is None:
+                raise
+            failure = f"with: HTTP {error.status} {error.said}"
+            return Outcome(Reply(request.id, error=f"the server failed {failure}"), failure)
         except Lasting as error:
             self._failure = request, error
             async with testing:
@@ -441,6 +449,7 @@ class ServerTeacher:
             TeacherError: Another model answered.
         """
         reply = read_completion(await client.post(COMPLETIONS, body))
+        reply = replace(reply, text=self._connection.key.mask(reply.text, cut=False))
         model = client.clean(reply.model)
         self._reply_model = self._reply_model or model
         if model and model != self._reply_model:
@@ -533,15 +542,15 @@ class ServerTeacher:
             known = {} if by_id else await self._tokenizer.spellings(client, request.choices)
             found = find(tokens, request.choices, known)
             blind = found.missing == len(request.choices)
-        self._watch.count(
-            len(request.choices) if blind else found.missing,
-            [self._tokenizer.shown(choice) for choice in request.choices],
-            [
-                token.name[:40] if token.id is None else self._tokenizer.shown(token.id)
-                for token in tokens
-                if token.id not in request.choices
-            ],
-        )
+
+        def example() -> tuple[list[str], list[str]]:
+            shown = self._tokenizer.shown
+            others = [token for token in tokens if token.id not in request.choices]
+            names = [one.name[:40] if one.id is None else shown(one.id) for one in others]
+            return [shown(choice) for choice in request.choices], names
+
+        missing = len(request.choices) if blind else found.missing
+        self._watch.count(missing, len(request.choices), example)
         if warning := self._watch.warning():
             self._note(warning)
         reply = self._reply(request, completion)

@@ -25,7 +25,7 @@ class Outcome:
 
     Attributes:
         reply: Its reply.
-        failure: Why every attempt failed; "" if the server answered, by a refusal, too.
+        failure: How the server failed; "" if it answered, which a refusal does, too.
         blind: Whether the reply says nothing about any label.
     """
 
@@ -58,6 +58,7 @@ class Batch:
         keep: Called with each reply, in the order of their arrival.
         health: Failures so far.
         watch: Counts replies without labels; they are kept back until a label is found.
+        advice: What to do where most requests fail.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Batch:
         keep: Callable[[Reply], None],
         health: Health,
         watch: LabelWatch,
+        advice: str,
     ) -> None:
         self._client = client
         self._requests = requests
@@ -75,6 +77,7 @@ class Batch:
         self._keep = keep
         self._health = health
         self._watch = watch
+        self._advice = advice
         self._ended: asyncio.Queue[Outcome | Exception] = asyncio.Queue()
         self._held: list[Reply] = []
         self._first_failure = ""
@@ -124,9 +127,8 @@ class Batch:
         if most or (self._health.in_a_row >= _FEW and not self._answered):
             raise TeacherError(
                 f"the server at {self._client.root} failed in {self._failed} of "
-                f"{self._failed + self._answered} requests. {self._first_failure} Replies so far "
-                "are kept. If the server is overloaded, lower teacher.concurrency or raise "
-                "teacher.timeout; then run again."
+                f"{self._failed + self._answered} requests. {self._first_failure} The replies so "
+                f"far are kept. {self._advice}"
             )
 
     def _told(self, outcome: Outcome) -> str:

@@ -53,16 +53,22 @@ class Ended(Exception):
     """The batch ended before this request was sent."""
 
 
-class NotFoundError(TeacherError):
-    """The server lacks the model or the address, by HTTP 404, 405 or 501.
+class UnexpectedError(TeacherError):
+    """The server answered by a status that no other attempt would change, such as HTTP 403 or 302.
 
     Attributes:
+        status: The HTTP status.
         said: The server's own message.
     """
 
-    def __init__(self, message: str, said: str) -> None:
+    def __init__(self, message: str, status: int, said: str) -> None:
         super().__init__(message)
+        self.status = status
         self.said = said
+
+
+class NotFoundError(UnexpectedError):
+    """The server lacks the model or the address, by HTTP 404, 405 or 501."""
 
 
 class _TryAgain(Exception):
@@ -258,11 +264,14 @@ class ServerClient:
                 "name of that variable"
             )
             had = "refused the API key" if self._to.key.headers else "wants an API key"
-            return TeacherError(f"{server} {had} (HTTP {code}: {said}). {advice}.")
+            message = f"{server} {had} (HTTP {code}: {said}). {advice}."
+            # Some servers answer 403 to a single prompt that they do not like.
+            return TeacherError(message) if code == 401 else UnexpectedError(message, code, said)
         if code in _NOT_THERE:
             return NotFoundError(
                 f"{server} has no such model or address (HTTP {code} at {path}: {said}). Check "
                 "teacher.url and teacher.model.",
+                code,
                 said,
             )
         if code == 402:
@@ -272,8 +281,8 @@ class ServerClient:
             )
         where = self.clean(headers.get("location", ""))
         to = f" and points to {where}" if where else ""
-        return TeacherError(
-            f"{server} answered HTTP {code} at {path}{to}: {said}. Check teacher.url."
+        return UnexpectedError(
+            f"{server} answered HTTP {code} at {path}{to}: {said}. Check teacher.url.", code, said
         )
 
 

@@ -58,11 +58,18 @@ class ApiKey:
         """Names the variable only."""
         return f"ApiKey({self.variable!r})"
 
-    def mask(self, text: str) -> str:
-        """Replaces the key in a text by "***", also where it is encoded, escaped or cut."""
+    def mask(self, text: str, *, cut: bool = True) -> str:
+        """Replaces the key in a text by "***", also where it is encoded or escaped.
+
+        Args:
+            text: A message, or a model's own text.
+            cut: Whether to mask pieces of the key, too; a model's text may have them by chance.
+        """
+        if len(self._key) < _LONG and not cut:
+            return text
         for form in self._forms:
             text = form.sub(_MASK, text)
-        if len(self._key) < _LONG:
+        if len(self._key) < _LONG or not cut:
             return text
         pieces = {self._key[at : at + _PIECE] for at in range(len(self._key) - _PIECE + 1)}
         hidden = bytearray(len(text))

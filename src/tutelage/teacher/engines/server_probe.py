@@ -58,14 +58,12 @@ class Survey:
         reply_model: The field ``model`` of its replies; "" if there is none.
         way: The way to score; None if there is none.
         no_way: Why there is none.
-        usage: Whether replies have token counts.
     """
 
     name: str
     reply_model: str
     way: Way | None
     no_way: str
-    usage: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +92,9 @@ class Prober:
             Lasting: The server does not answer.
             TeacherError: The server refused the key, or has no completions of this model.
         """
-        reply_model, usage = "", False
+        reply_model = ""
         try:
-            plain = await self.complete({})
-            reply_model, usage = self.client.clean(plain.model), plain.prompt_tokens is not None
+            reply_model = self.client.clean((await self.complete({})).model)
         except NotFoundError as error:
             raise await self._not_there(error) from error
         except (Refused, ValueError):
@@ -106,9 +103,9 @@ class Prober:
         name = self.client.clean(" / ".join(_other_names(self.model, reply_model, listed)))
         # What was asked for is not tested: a server without it is an error of the first score.
         if scoring == "exact":
-            return Survey(name, reply_model, EXACT, "", usage)
+            return Survey(name, reply_model, EXACT, "")
         way, no_way = await self.scoring(scoring == "auto")
-        return Survey(name, reply_model, way, no_way, usage)
+        return Survey(name, reply_model, way, no_way)
 
     async def complete(self, fields: dict[str, Any], max_tokens: int = 1) -> Completion:
         """Asks to continue a short prompt.

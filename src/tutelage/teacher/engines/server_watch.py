@@ -6,7 +6,7 @@ labels; where all labels are missing, the reply says nothing about the text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _FIRST = 8
 """Replies after which there is a verdict; fewer say little."""
@@ -43,20 +43,26 @@ class LabelWatch:
         self._told: set[str] = set()
         self.replies = self.blind = self.partial = self.floored = self.choices = 0
 
-    def count(self, missing: int, wanted: Sequence[str], seen: Sequence[str]) -> None:
+    def count(
+        self,
+        missing: int,
+        choices: int,
+        example: Callable[[], tuple[Sequence[str], Sequence[str]]],
+    ) -> None:
         """Counts one reply.
 
         Args:
             missing: Number of labels that are not in the list.
-            wanted: The labels' tokens, for messages.
-            seen: The server's tokens, for messages.
+            choices: Number of labels.
+            example: Returns the labels' tokens and the server's tokens, for messages.
         """
         self.replies += 1
-        self.choices += len(wanted)
+        self.choices += choices
         self.floored += missing
         self.partial += missing > 0
-        self.blind += missing == len(wanted)
-        if missing and (missing == len(wanted) or not self._seen):
+        self.blind += missing == choices
+        if missing and (not self._seen or (missing == choices and self.blind == 1)):
+            wanted, seen = example()
             self._seen, self._wanted = tuple(seen[:_SHOWN]), tuple(wanted[:_SHOWN])
 
     @property

@@ -96,7 +96,7 @@ def test_where_most_requests_fail_the_batch_ends_and_names_one(
     with pytest.raises(
         TeacherError,
         match=r"failed in \d+ of \d+ requests.*ends with '(very )+bad', failed 2 times.*HTTP 500 "
-        r"internal.*lower teacher\.concurrency or raise teacher\.timeout",
+        r"internal.*tutelage doctor teacher=server.*lower teacher\.concurrency or raise",
     ):
         teacher(server, concurrency=2).ask(
             batch(*[f"{'very ' * 3}{prompt}" if prompt == "bad" else prompt for prompt in prompts]),
@@ -104,6 +104,20 @@ def test_where_most_requests_fail_the_batch_ends_and_names_one(
         )
     assert kept.count("ok") == prompts.count("good")
     assert len(server.bodies) < 40
+
+
+@pytest.mark.parametrize("answer", [(403, {"detail": "blocked"}), (404, {}), (200, {"a": 1})])
+def test_an_odd_answer_to_one_prompt_costs_that_one(server: FakeServer, answer: Answer):
+    server.answer = lambda path, body: (
+        answer if "bad" in body["prompt"] else (200, completion("ok"))
+    )
+    made = teacher(server)
+    made.settle()
+    replies = made.ask(batch("bad", *["good"] * 9))
+    assert [bool(reply.error) for reply in replies] == [True, *[False] * 9]
+    assert "the server failed with" in replies[0].error
+    with pytest.raises(TeacherError, match="failed in 8 of 8 requests"):
+        made.ask(batch(*["bad"] * 20))
 
 
 def test_failures_add_up_over_small_batches(server: FakeServer):

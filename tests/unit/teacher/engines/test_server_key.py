@@ -78,6 +78,13 @@ def test_a_piece_of_a_key_is_masked_too(value: str, data: st.DataObject):
     assert piece not in made.mask(f"invalid key: {piece}… (cut)")
 
 
+def test_a_model_s_own_text_loses_whole_keys_only():
+    made = key("sk-no-key-required-77")
+    assert made.mask("a key is required", cut=False) == "a key is required"
+    assert made.mask("it is sk-no-key-required-77!", cut=False) == "it is ***!"
+    assert key("required").mask("a key is required", cut=False) == "a key is required"
+
+
 @pytest.mark.parametrize("value", ["EMPTY", "not-needed", "x", "token"])
 def test_a_placeholder_does_not_mask_other_words(value: str):
     assert key(value).mask("a word, a notion and a need") == "a word, a notion and a need"

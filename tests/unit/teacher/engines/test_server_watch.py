@@ -10,7 +10,7 @@ WANTED = (" music", " food", " weather")
 def watch(*missing: int, top: int = 20) -> tuple[LabelWatch, list[str]]:
     made, told = LabelWatch(top), []
     for number in missing:
-        made.count(number, WANTED, (" the", "\n"))
+        made.count(number, 3, lambda: (WANTED, (" the", "\n")))
         told.append(made.warning())
     return made, [one for one in told if one]
 
