@@ -14,6 +14,7 @@ from tokenizers import (
     trainers,
 )
 from transformers import PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 CORPUS = [
     "Text: play some music in the cafe\nAnswer: music",
@@ -104,3 +105,22 @@ KINDS: dict[str, Callable[[], Tokenizer]] = {
 def hugging_face(made: Tokenizer) -> Any:
     """The tokenizer with the interface of transformers."""
     return PreTrainedTokenizerFast(tokenizer_object=made)
+
+
+LETTERS = bytes_to_unicode()
+"""The letter of each byte in byte-level BPE."""
+
+
+def decoded(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
+
+
+SPELLINGS: dict[str, Callable[[bytes], str]] = {
+    "plain": decoded,
+    "bare": lambda data: decoded(data.removeprefix(b" ")),
+    "sentencepiece": lambda data: decoded(data).replace(" ", "▁"),
+    "byte fallback": lambda data: "".join(f"<0x{byte:02X}>" for byte in data),
+    "escaped": lambda data: "bytes:" + "".join(f"\\x{byte:02x}" for byte in data),
+    "byte-level": lambda data: "".join(LETTERS[byte] for byte in data),
+}
+"""How servers spell a token of these bytes."""

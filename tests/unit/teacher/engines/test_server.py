@@ -611,7 +611,10 @@ def test_an_unlikely_exact_score_is_told(server):
         if "logprob_token_ids" in body
         else completion("x"),
     )
-    made = teacher(server)
-    replies = made.ask([ScoreRequest(str(n), "p", (5, 6)) for n in range(8)])
+    made = teacher(server, concurrency=1)
+    sent: list[int] = []
+    batch = [ScoreRequest(str(n), "p", (5, 6)) for n in range(8)]
+    replies = made.ask(batch, lambda reply: sent.append(len(server.bodies)))
     assert not any(reply.error for reply in replies)
     assert "less than 0.01 %" in made.notes[0]
+    assert sent[0] < sent[-1], "a reply is passed on at once"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -10,31 +10,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.helpers.doubles import ScriptedTeacher
-from tests.helpers.tokenizer_kinds import KINDS, hugging_face
-from transformers.convert_slow_tokenizer import bytes_to_unicode
+from tests.helpers.tokenizer_kinds import KINDS, LETTERS, SPELLINGS, hugging_face
 
 from tutelage.labelling.scoring import verbalize
 from tutelage.records import Label
 from tutelage.teacher.engines.server_replies import LEAST, TopToken
 from tutelage.teacher.engines.server_tokens import find, readings, spellings
 
-LETTERS = bytes_to_unicode()
 LABELS = ("music", "weather", "food", "café", "the")
 OTHERS = ("good", "play", "where", "of")
-
-
-def decoded(data: bytes) -> str:
-    return data.decode("utf-8", errors="replace")
-
-
-SPELLINGS: dict[str, Callable[[bytes], str]] = {
-    "plain": decoded,
-    "bare": lambda data: decoded(data.removeprefix(b" ")),
-    "sentencepiece": lambda data: decoded(data).replace(" ", "▁"),
-    "byte fallback": lambda data: "".join(f"<0x{byte:02X}>" for byte in data),
-    "escaped": lambda data: "bytes:" + "".join(f"\\x{byte:02x}" for byte in data),
-    "byte-level": lambda data: "".join(LETTERS[byte] for byte in data),
-}
 
 
 @cache

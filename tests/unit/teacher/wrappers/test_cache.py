@@ -566,6 +566,7 @@ _ELSEWHERE = f"elsewhere:{os.getpid()}:1.00"
         (_ELSEWHERE, -(10**9)),
         (_ELSEWHERE, "text"),
     ],
+    ids=range(11),  # not by process ids, which differ between the workers
 )
 def test_a_claim_that_nobody_can_hold_is_void(tmp_path, owner, age):
     path = tmp_path / "c.sqlite"
