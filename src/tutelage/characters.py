@@ -13,6 +13,8 @@ import unicodedata
 
 REPLACEMENT = "\ufffd"
 """Stands for each character that was replaced (U+FFFD)."""
+_SHOWN = 80
+"""Characters of a name that a line shows, at most."""
 
 # Lone surrogates (half of a pair, for instance of a tweet cut at 140 UTF-16 units) have no UTF-8
 # form. Control characters are refused by XML, terminals and many tokenizers; those that count as
@@ -43,6 +45,12 @@ def visible(name: str) -> str:
     return "".join(
         char for char in name if unicodedata.category(char) != "Cf" and not _FILLER.match(char)
     )
+
+
+def shown(name: str) -> str:
+    """Return a name on one line for the terminal: escaped if need be, cut in the middle if long."""
+    cut = name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}…{name[-_SHOWN // 4 :]}"
+    return cut if cut.isprintable() else ascii(cut)[1:-1].replace("\\u2026", "…")
 
 
 def look_alike_key(name: str) -> str:

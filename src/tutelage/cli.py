@@ -112,9 +112,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--encoding", default="utf-8", help="encoding of the file")
     predict.add_argument(
         "--keep",
-        nargs="*",
-        metavar="COLUMN",
-        help="columns of the file to copy to the output; all of them if none is named",
+        action="append",
+        metavar="COLUMN[,COLUMN]",
+        help="columns of the file to copy to the output, with commas between them; repeatable",
+    )
+    predict.add_argument(
+        "--keep-all", action="store_true", help="copy all columns of the file to the output"
     )
     predict.add_argument(
         "--output", type=Path, help="write JSON lines here instead of to the terminal"
@@ -240,10 +243,11 @@ def _predict(options: argparse.Namespace) -> int:
     from tutelage.data.unlabelled import Source
     from tutelage.predict import predict
 
-    if options.file is None and options.keep is not None:
+    keep = () if options.keep_all else options.keep
+    if options.file is None and keep is not None:
         raise ConfigError("--keep copies columns of a file. Name the file with --file, too.")
     source = options.file and Source(
-        options.file, options.text_column, options.words_column, options.encoding, options.keep
+        options.file, options.text_column, options.words_column, options.encoding, keep
     )
     return predict(options.run, options.texts, source, options.output)
 

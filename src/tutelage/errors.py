@@ -62,15 +62,33 @@ class RunError(TutelageError):
     exit_code = 7
 
 
-def did_you_mean(kind: str, given: str, available: Iterable[str]) -> str:
+_SHOWN = 8
+"""Number of names that a message lists of a data set, which may have thousands."""
+
+
+def listed(names: Iterable[object], shown: int = _SHOWN) -> str:
+    """Names for a message, the first ones of many: "a, b, c and 12 more".
+
+    Args:
+        names: The names; long ones are cut.
+        shown: Number of names to show at most.
+    """
+    all_names = [name if len(name) <= 60 else f"{name[:60]}…" for name in map(str, names)]
+    more = f" and {len(all_names) - shown:,} more" if len(all_names) > shown else ""
+    return ", ".join(all_names[:shown]) + more
+
+
+def did_you_mean(kind: str, given: str, available: Iterable[str], shown: int | None = None) -> str:
     """Message for an unknown name: "Unknown <kind> '<given>'. Did you mean '…'? Available: …".
 
     Args:
         kind: Kind of name, or the full key of the setting.
         given: The unknown name.
         available: All valid names.
+        shown: Number of them to show at most; None shows all.
     """
     names = sorted(available)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"Unknown {kind} '{given}'.{hint} Available: {', '.join(names) or 'none'}."
+    names_shown = ", ".join(names) if shown is None else listed(names, shown)
+    return f"Unknown {kind} '{given}'.{hint} Available: {names_shown or 'none'}."

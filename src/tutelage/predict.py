@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tutelage.characters import unusable_count, usable
+from tutelage.data.files import format_of, names_other_format
 from tutelage.data.unlabelled import Row, Source, read_rows
 from tutelage.errors import DataError
 
@@ -41,6 +43,8 @@ def predict(run: Path, texts: Sequence[str], source: Source | None, output: Path
     # The texts and the output come first, so that a mistake in them shows before the student is
     # loaded.
     rows = [Row(text) for text in texts]
+    _check_output_name(output)
+    _tell_of_files(texts)
     if source is not None:
         _check_input(source.file, output)
         found, warnings = read_rows(source, tagger=_is_tagger(run))
@@ -73,7 +77,35 @@ def _is_tagger(run: Path) -> bool:
     return isinstance(config, dict) and head_of(config) == "token"
 
 
+def _check_output_name(output: Path | None) -> None:
+    """Refuse a name that promises another format, whose readers would fail on JSON lines."""
+    if output is not None and names_other_format(output):
+        raise DataError(
+            f"--output {output}: predictions are written as JSON lines, not as '{output.suffix}'. "
+            f"Give a name such as {output.with_suffix('.jsonl').name}."
+        )
+
+
+def _tell_of_files(texts: Sequence[str]) -> None:
+    """Warn of a text that is the name of a file, which was perhaps meant."""
+    for text in texts:
+        try:
+            named = format_of(Path(text)) and Path(text).is_file()
+        except (OSError, ValueError):
+            continue  # longer than a path may be
+        if named:
+            _tell(
+                f"'{text}' is labelled as a text, but is also the name of a file. To label the "
+                f"texts in it: --file {shlex.quote(text)}"
+            )
+
+
 def _check_input(file: Path, output: Path | None) -> None:
+    if str(file) == "-" or file.is_fifo() or file.is_char_device():
+        raise DataError(
+            f"--file {file} is a stream, but the ending of a file tells its format. Save the texts "
+            "first, one per line (… > texts.txt), and give that: --file texts.txt"
+        )
     if not file.exists():
         raise DataError(f"--file {file} does not exist. Check the path.")
     if not file.is_file():

@@ -52,6 +52,10 @@ def every(change: object, files: Files = GOOD) -> Files:
     }
 
 
+def spanned(record: Mapping[str, object]) -> Mapping[str, object]:
+    return {**record, "label": [[0, len(str(record["text"]).split()[0]), "PER"]]}
+
+
 def with_key(**names: str) -> Files:
     return every(lambda record: {names.get(key, key): value for key, value in record.items()})
 
@@ -160,6 +164,38 @@ CASES = [
         (),
         ("data.label_column=kind",),
         files=every(lambda one: {"text": one["text"], "label": [1], "kind": one["label"]}),
+    ),
+    Case(
+        "Keep one, or choose another data.label_column.",
+        (),
+        ("data.label_column=kind",),
+        files=every(lambda one: {**one, "label": ["a", "b"], "kind": one["label"]}),
+    ),
+    Case(
+        "If it marks entities, set task=ner data.spans_column={}",
+        (),
+        ("data.label_column=kind", ("task=ner", "data.spans_column=label")),
+        files=every(lambda one: {**spanned(one), "kind": one["label"]}),
+    ),
+    Case(
+        "{} has no column '{}', but a list in '{}'",
+        (),
+        ("data.spans_column=label",),
+        task="ner",
+        files=every(spanned),
+    ),
+    Case(
+        "{} has no column '{}', but 0 and 1 in {}",
+        (),
+        ("data.label_column=kind",),
+        files=every(
+            lambda one: {
+                "text": one["text"],
+                "music": int(one["label"] == "music"),
+                "weather": int(one["label"] == "weather"),
+                "kind": one["label"],
+            }
+        ),
     ),
     Case(
         "A classifier needs at least two labels",
@@ -300,6 +336,27 @@ CASES = [
         files={
             name: text.replace("\n", " x\n").replace("\n x\n", "\n\n")
             for name, text in COLUMNS.items()
+        },
+    ),
+    Case(
+        "{}: column {} has hardly anything but whole numbers",
+        (),
+        ("data.word_column_number=",),
+        task="ner",
+        files={
+            name: "\n".join(f"{at} {line}" if line else "" for at, line in enumerate(lines)) + "\n"
+            for name, text in COLUMNS.items()
+            if (lines := str(text).splitlines())
+        },
+    ),
+    Case(
+        "{}: there is no column '{}', and the first line looks like a row",
+        (),
+        ("data.text_column=what did you ask for",),
+        files={
+            f"{split}.csv": "what did you ask for,label\n"
+            + "".join(f"{one['text']},{one['label']}\n" for one in two_classes(*cut))
+            for split, cut in {"train": (0, 4), "validation": (4, 5), "test": (5, 6)}.items()
         },
     ),
     # Labels.

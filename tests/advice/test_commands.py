@@ -230,7 +230,10 @@ def texts(workplace: Path) -> Path:
     "There is nothing to label: give texts",
     "--file {} does not exist",
     "--file {} is not a regular file",
+    "--file {} is a stream",
+    "'{}' is labelled as a text, but is also the name of a file",
     "--output {} is the input",
+    "--output {}: predictions are written as JSON lines",
     "--output {} cannot be written",
     "Standard output is closed",
     "{}: {} Set it with --text-column{}.",
@@ -248,8 +251,8 @@ def test_what_predict_says(
 ):
     predict, run = ("predict", str(finished)), str(finished)
     whole = (*predict, "--file", str(texts), "--text-column", "body")
-    heard(tutelage(*predict, "a text", "--keep").err, "--keep copies columns of a file")
-    assert not tutelage(*whole, "--keep").code
+    heard(tutelage(*predict, "a text", "--keep", "id").err, "--keep copies columns of a file")
+    assert not tutelage(*whole, "--keep-all").code
     said = heard(tutelage(*predict).err, "There is nothing to label: give texts")
     (shown,) = re.findall(r"\((tutelage predict RUN [^)]*)\)", said)
     assert not tutelage(*shlex.split(shown.replace("RUN", run))[1:]).code
@@ -260,6 +263,14 @@ def test_what_predict_says(
     heard(said, "--file {} does not exist")
     said = tutelage(*predict, "--file", ".").err
     heard(said, "--file {} is not a regular file")
+    said = heard(tutelage(*predict, "--file", "-").err, "--file {} is a stream")
+    assert not tutelage(*predict, *shlex.split(said[said.rindex("--file") :])).code
+    said = tutelage(*predict, "texts.txt").err
+    said = heard(said, "'{}' is labelled as a text, but is also the name of a file")
+    assert not tutelage(*predict, *re.findall(r"--file \S+", said)[0].split()).code
+    said = tutelage(*whole, "--output", "out.csv").err
+    said = heard(said, "--output {}: predictions are written as JSON lines")
+    assert not tutelage(*whole, "--output", re.findall(r"such as (\S+)\.$", said)[0]).code
     heard(tutelage(*whole, "--output", str(texts)).err, "--output {} is the input")
     heard(tutelage(*whole, "--output", "none/out.jsonl").err, "--output {} cannot be written")
     assert not tutelage(*whole, "--output", "out.jsonl").code

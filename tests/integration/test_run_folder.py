@@ -244,7 +244,11 @@ def test_predict_labels_texts_and_files(finished: Path, tutelage, workplace: Pat
             "predict", str(finished / "student"), "--file", name, "--output", "labels.jsonl", *more
         )
         assert (ended.code, ended.out) == (0, ""), ended.err
-        assert lines(workplace / "labels.jsonl") == records
+        found = lines(workplace / "labels.jsonl")
+        # A file's rows are numbered, so that results can be joined; a blank line is a row, too.
+        assert [one.pop("row") for one in found] == list(range(1, len(found) + 1))
+        assert found[:3] == records
+        assert [one["label"] for one in found[3:]] == [None] * (name == "texts.txt")
 
 
 @pytest.mark.parametrize(
@@ -252,10 +256,10 @@ def test_predict_labels_texts_and_files(finished: Path, tutelage, workplace: Pat
     [
         ("nowhere.txt", None, "--file nowhere.txt does not exist"),
         ("texts.csv", b"id,txet\n1,hello\n", "Unknown column 'text'. Did you mean 'txet'?"),
-        ("texts.jsonl", b'{"text": "a"}\n{"text": \n', "texts.jsonl, line 2: not JSON"),
-        ("texts.jsonl", b'["a"]\n', "texts.jsonl, line 1"),
-        ("texts.txt", b"caf\xe9\n", "texts.txt is not UTF-8"),
-        ("texts.txt", b"\n", "There is nothing to label"),
+        ("texts.jsonl", b'{"text": "a"}\n{"text": \n', "texts.jsonl:2: not JSON"),
+        ("texts.jsonl", b'["a"]\n', "texts.jsonl:1"),
+        ("texts.txt", b"caf\xe9\n", "texts.txt is not utf-8"),
+        ("texts.txt", b"\n", "texts.txt is empty"),
     ],
 )
 def test_predict_says_what_is_wrong_with_a_file(

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.characters import REPLACEMENT, look_alike_key, unusable_count, usable
+from tutelage.characters import REPLACEMENT, look_alike_key, shown, unusable_count, usable
 
 ANY = st.text(st.characters(exclude_categories=()))
 
@@ -39,3 +39,14 @@ def test_names_that_look_the_same_have_one_key() -> None:
 @given(ANY)
 def test_the_key_is_a_fixed_point(name: str) -> None:
     assert look_alike_key(look_alike_key(name)) == look_alike_key(name)
+
+
+@given(ANY)
+def test_a_name_is_shown_on_one_short_line(name: str) -> None:
+    line = shown(name)
+    assert line.isprintable()
+    if name.isprintable() and len(name) <= 80:
+        assert line == name
+    assert len(shown(name * 400 or "-")) < 800
+    assert shown("late\ndelivery") == r"late\ndelivery"
+    assert shown("x" * 99 + "\n" + "y" * 99) == "x" * 40 + "…" + "y" * 20

@@ -164,7 +164,11 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         (("train", "data=hub"), 2, "data.name has no value and needs one"),
         (("train", "data=files", "data.path=nowhere"), 3, "There is no folder nowhere."),
         (("predict", "nowhere", "a text"), 3, "nowhere holds no student"),
-        (("predict", "nowhere", "a text", "--keep"), 2, "--keep copies columns of a file. Name"),
+        (
+            ("predict", "--keep", "id", "nowhere", "a text"),
+            2,
+            "--keep copies columns of a file. Name",
+        ),
         (("predict", "nowhere", "--file", "none.csv"), 3, "--file none.csv does not exist."),
         (("train", "resume=nowhere"), 2, "resume=nowhere is not the folder of a run"),
         (

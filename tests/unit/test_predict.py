@@ -170,6 +170,29 @@ def test_the_output_is_not_the_input(finished: Path, tmp_path: Path) -> None:
         predict(finished, [], Source(tmp_path / "in.txt"), tmp_path / "in.txt")
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.TSV", "out.parquet", "out.xlsx", "out.jsonl.gz"])
+def test_an_output_is_not_named_like_another_format(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"^--output \S+: predictions are written as JSON lines"):
+        predict(tmp_path / "no student here", ["a text"], None, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/null"])
+def test_a_stream_is_not_a_file_of_texts(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=rf"^--file {name} is a stream.* --file texts.txt$"):
+        predict(tmp_path, [], Source(Path(name)), None)
+
+
+def test_a_text_that_names_a_file_is_labelled_and_told(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my texts.csv").write_text("text\nanimal\n")
+    named = str(tmp_path / "my texts.csv")
+    found = asked(finished, named, "none.csv", "a\0.csv", "x" * 9_999, output=tmp_path / "o.jsonl")
+    assert len(found) == 4
+    (said, *_) = capsys.readouterr().err.splitlines()
+    assert said.endswith(f"To label the texts in it: --file '{named}'")
+
+
 def test_a_terminal_without_utf_8_gets_valid_json(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,16 +11,17 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from tutelage.characters import shown
 from tutelage.data.dataset import CUT, Dataset, counted_reason
 from tutelage.data.dedup import Deduplicator, normalise
 from tutelage.data.label_checks import check_look_alikes, label_uses, label_warnings
 from tutelage.data.labels import LabelSettings, label_space
-from tutelage.data.losses import CONFLICT, Losses, loss_warnings, summary
+from tutelage.data.losses import CONFLICT, REJECTED, Losses, loss_warnings, summary
 from tutelage.data.raw import RawExample, RawSplit
-from tutelage.errors import ConfigError, DataError, did_you_mean
+from tutelage.errors import ConfigError, DataError, did_you_mean, listed
 from tutelage.records import Example, Label, derive_seed, record_id
 from tutelage.tasks.registry import row_reader
-from tutelage.tasks.rows import RowReader
+from tutelage.tasks.rows import RowReader, in_file
 
 _SCAN_UP_TO = 50_000
 """Pool size up to which near duplicates are found by exhaustive comparison, not by index."""
@@ -133,6 +134,8 @@ _NAMES = {"train": "pool", "validation": "dev", "test": "test", "shots": "shots"
 
 def _with_text(split: str, raw: RawSplit, losses: Losses) -> list[RawExample]:
     rows = []
+    for row in raw.rejected:
+        losses.add(split, REJECTED, row)
     for row in raw.rows:
         if row.text.strip():
             rows.append(row)
@@ -141,7 +144,7 @@ def _with_text(split: str, raw: RawSplit, losses: Losses) -> list[RawExample]:
     if not rows:
         raise DataError(
             f"{raw.where}: all {len(raw.rows)} texts are empty. "
-            f"Choose another data.text_column ({', '.join(raw.columns)}), or add texts to the file."
+            f"Choose another data.text_column ({listed(raw.columns)}), or add texts to the file."
         )
     return rows
 
@@ -162,7 +165,7 @@ def _labels(
     orders = [raw.class_order for raw in (source, *splits.values()) if raw.class_order]
     class_order = orders[0] if orders else ()
     if labels is None:
-        check_look_alikes(everywhere, reader)
+        check_look_alikes(everywhere, seen, reader)
     space = label_space(labels, seen, source.where, reader, class_order)
     for split, raw in splits.items():
         _check_labels(split, rows[split], raw, space, reader, listed=labels is not None)
@@ -171,7 +174,7 @@ def _labels(
         warnings += label_warnings(seen, source, rows[trained_on], everywhere, class_order, reader)
     # Listed labels without an example are legal, but worth a note.
     notes = [
-        f"label '{label.name}' is listed but never seen in {source.where}"
+        f"label '{shown(label.name)}' is listed but never seen in {source.where}"
         for label in space
         if label.name not in seen
     ]
@@ -192,7 +195,7 @@ def _label_source(
     if all(row.label is None for row in rows["train"]):
         raise DataError(
             f"{splits['train'].where} has no labels "
-            f"(columns: {', '.join(splits['train'].columns)}), and '{name}' has no shots. "
+            f"(columns: {listed(splits['train'].columns)}), and '{name}' has no shots. "
             f"Set {reader.label_settings}, or put a few labelled examples of each class "
             "into a file named shots (such as shots.jsonl) in the same folder."
         )
@@ -223,11 +226,12 @@ def _check_labels(
                 unknown in reader.classes(other.label) for other in rows if other.label is not None
             )
             where = "data.labels does not list it" if listed else "no training example has it"
+            said = did_you_mean(reader.class_name, shown(unknown), map(shown, names))
             raise DataError(
-                f"{row.location}: {did_you_mean(reader.class_name, unknown, names)} "
+                f"{row.location}: {said} "
                 f"{count} of {len(rows)} rows of {raw.where} have it, and {where}. "
-                "Correct the rows, or add training examples of it; without shots (shots=0), "
-                "listing every label in data.labels is enough."
+                f"Correct the rows of {in_file(raw.where)}, or add training examples of it; "
+                "without shots (shots=0), listing every label in data.labels is enough."
             )
 
 

@@ -22,6 +22,10 @@ _ONE_SENTENCE = 100
 """Number of words from which a file of a single sentence lacks empty lines."""
 
 
+_NUMBERS = 0.9
+"""Share of a column that must be whole numbers to count as numbers of words or sentences."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """One sentence of a column file.
@@ -60,7 +64,8 @@ def read_sentences(
 
     Raises:
         DataError: If a line differs from the first one in its number of columns, a column does not
-            exist, or its content is not a word or a tag.
+            exist, its content is not a word or a tag, or the words are numbers while another
+            column has words.
         ConfigError: If both numbers select the same column.
     """
     # The first row determines the number of columns. Not splitlines(): it also splits at
@@ -82,6 +87,7 @@ def read_sentences(
             f"select the same one of the {width} columns of {where}. Set them to different columns."
         )
     sentences: list[Sentence] = []
+    read: list[list[str]] = []
     begun: Sentence | None = None
     for number, line in lines:
         if _is_comment(line, width, tag_number):
@@ -101,10 +107,39 @@ def read_sentences(
         if begun is None:
             sentences.append(begun := Sentence([], [] if tagged else None, location))
         begun.words.append(word)
+        read.append(line)
         if begun.tags is not None:
             cell = _cell(location, line, _TAG_SETTING, tag_number or 0)
             begun.tags.append(_tag(location, cell))
+    _refuse_numbers(where, read, word_number, tag_number, word_setting)
     return sentences
+
+
+def _refuse_numbers(
+    where: str,
+    lines: Sequence[Sequence[str]],
+    word_number: int,
+    tag_number: int | None,
+    word_setting: str,
+) -> None:
+    """Refuse a column of numbers as words if another column has words."""
+    width = len(lines[0]) if lines else 0
+    if width < 2 or not _are_numbers([line[word_number] for line in lines]):
+        return
+    for column in range(width):
+        cells = [line[column] for line in lines]
+        tags = all(map(_is_tag, set(cells))) if tag_number is None else column == tag_number % width
+        if column != word_number % width and not tags and not _are_numbers(cells):
+            raise DataError(
+                f"{where}: column {word_number} has hardly anything but whole numbers "
+                f"({', '.join(line[word_number] for line in lines[:3])}, …), as for numbers of "
+                f"words or sentences, but column {column} has words "
+                f"({', '.join(cells[:3])}, …). Set {word_setting}{column}"
+            )
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    return sum(cell.isdecimal() for cell in cells) >= _NUMBERS * len(cells)
 
 
 def check_lengths(where: str, sentences: Sequence[Sentence]) -> list[str]:

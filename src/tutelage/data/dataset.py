@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from tutelage.characters import shown as readable
 from tutelage.errors import ConfigError, DataError
 from tutelage.records import Example, Label, derive_seed
 from tutelage.tasks.registry import row_reader
@@ -47,7 +48,7 @@ class SplitSummary:
         if self.classes:
             # The largest classes first; a long list is cut.
             ranked = sorted(self.classes.items(), key=lambda item: (-item[1], item[0]))
-            shown = ", ".join(f"{name}: {count:,}" for name, count in ranked[:8])
+            shown = ", ".join(f"{readable(name)}: {count:,}" for name, count in ranked[:8])
             more = f", and {len(ranked) - 8} more" if len(ranked) > 8 else ""
             noun = "class" if len(ranked) == 1 else "classes"
             parts.append(f"{len(ranked)} {noun} ({shown}{more})")
@@ -65,7 +66,7 @@ class SplitSummary:
 
 def counted_reason(count: int, reason: str) -> str:
     """Return a reason with its count, in the plural if it has one ("2 near duplicates of test")."""
-    for noun in ("duplicate", "label", "text") if count != 1 else ():
+    for noun in ("duplicate", "label", "text", "row") if count != 1 else ():
         head, found, rest = reason.partition(noun)
         if found:
             return f"{count:,} {head}{noun}s{rest}"
@@ -174,7 +175,9 @@ class Dataset:
 
     def _too_few(self, k: int, short: Mapping[str, int]) -> str:
         """Say which classes have fewer than ``k`` examples, why, and what helps."""
-        counts = [f"'{name}' has {count}{self._lost_of(name)}" for name, count in short.items()]
+        counts = [
+            f"'{readable(name)}' has {count}{self._lost_of(name)}" for name, count in short.items()
+        ]
         where = "the shots file" if self.given_shots else "the pool"
         remedies = ["label more examples"]
         if least := min(short.values()):

@@ -29,6 +29,10 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
+class NoRowsError(DataError):
+    """A file without rows. What to do depends on what it is for, so its reader says that."""
+
+
 def ending_of(name: str) -> str:
     """Return the ending in lower case, with that of a compression: ".csv", ".jsonl.gz"."""
     path = Path(name.lower())
@@ -48,6 +52,22 @@ def is_txt(path: Path) -> bool:
     return _without_compression(ending_of(path.name)) == ".txt"
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is an archive, by its ending."""
+    return _without_compression(ending_of(path.name)) in _ARCHIVES
+
+
+def names_other_format(path: Path) -> bool:
+    """Whether a name promises a table or a compressed file, which JSON lines are not."""
+    ending = ending_of(path.name)
+    return (
+        ending in _SPREADSHEETS
+        or path.suffix.lower() in COMPRESSED
+        or is_archive(path)
+        or format_of(path) in ("csv", "tsv", "parquet")
+    )
+
+
 def unknown_ending(path: Path, known: Iterable[str]) -> DataError:
     """Return the error for a file whose ending names no known format.
 
@@ -61,7 +81,7 @@ def unknown_ending(path: Path, known: Iterable[str]) -> DataError:
             f"{path} is a spreadsheet, which cannot be read. "
             "Save the sheet as a CSV file in UTF-8 and give that."
         )
-    if _without_compression(ending) in _ARCHIVES:
+    if is_archive(path):
         return DataError(f"{path} is an archive. Unpack it and give a file from it.")
     what = f"has the unknown ending '{ending}'" if ending else "has no ending that names its format"
     return DataError(
@@ -74,8 +94,8 @@ def read_bytes(path: Path) -> bytes:
     """Return the contents of a file, decompressed if its ending says so.
 
     Raises:
-        DataError: If it cannot be read or decompressed, there is nothing in it, or it only points
-            to a file in Git LFS.
+        NoRowsError: If there is nothing in it.
+        DataError: If it cannot be read or decompressed, or it only points to a file in Git LFS.
     """
     try:
         data = path.read_bytes()
@@ -86,7 +106,7 @@ def read_bytes(path: Path) -> bytes:
     if path.suffix.lower() in COMPRESSED:
         data = _decompressed(path, data)
     if not data.strip():
-        raise DataError(f"{path} is empty. Add rows to it, or remove it from the folder.")
+        raise NoRowsError(f"{path} is empty.")
     if data.startswith(_LFS):
         raise DataError(
             f"{path} is only a pointer of Git LFS to a file that was not fetched. "

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tutelage.data.files import COMPRESSED, FORMATS, ending_of, format_of, unknown_ending
+from tutelage.data.files import (
+    COMPRESSED,
+    FORMATS,
+    ending_of,
+    format_of,
+    is_archive,
+    unknown_ending,
+)
 from tutelage.errors import DataError, did_you_mean
 
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -62,6 +69,7 @@ def find_files(
     within = next(
         (place for place in (folder, folder / "data") if _candidates(place, endings)), folder
     )
+    _refuse_broken_links(within, endings)
     candidates = _candidates(within, endings)
     files = {
         split: _one_or_parts(folder, split, candidates[split])
@@ -82,6 +90,11 @@ def _check_folder(folder: Path) -> None:
         )
     if folder.is_dir():
         return
+    if folder.is_symlink():
+        raise DataError(
+            f"{folder} is a link to {folder.readlink()}, which does not exist or cannot be "
+            "reached. Mend the link, or give the folder itself."
+        )
     near = (
         sorted(entry.name for entry in folder.parent.iterdir() if entry.is_dir())
         if folder.parent.is_dir()
@@ -92,6 +105,23 @@ def _check_folder(folder: Path) -> None:
         f"There is no folder {folder}.{suggestion} "
         "Set data.path= to a folder with train, validation and test files."
     )
+
+
+def _refuse_broken_links(folder: Path, endings: Sequence[str]) -> None:
+    """Refuse a link to a missing file under the name of a split, which would pass for none."""
+    for path in sorted(folder.iterdir()):
+        ending = ending_of(path.name)
+        part = _PART.fullmatch(name := path.name.lower().removesuffix(ending))
+        if (
+            path.is_symlink()
+            and not path.exists()
+            and _is_one_of(ending, endings)
+            and _split_of(part["stem"] if part else name)
+        ):
+            raise DataError(
+                f"{path} is a link to {path.readlink()}, which does not exist or cannot be "
+                "reached. Mend the link, or put the file itself in its place."
+            )
 
 
 def _candidates(folder: Path, endings: Sequence[str]) -> dict[str, list[_Found]]:
@@ -216,6 +246,9 @@ def _remedy_for_folder(folder: Path) -> str:
             <= _candidates(entry, [one for all in FORMATS.values() for one in all]).keys()
         ):
             return f"The files are in {entry}: set data.path={_quoted(str(entry))}"
+    archives = [entry for entry in sorted(folder.iterdir()) if is_archive(entry)]
+    if archives:
+        return f"Unpack {_listed([entry.name for entry in archives])} in it: archives are not read."
     return "Add the file, or set data.path= to another folder."
 
 

@@ -8,14 +8,14 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tutelage.characters import look_alike_key, visible
+from tutelage.characters import look_alike_key, shown, visible
 from tutelage.data.labels import words_of
 from tutelage.data.raw import RawExample, RawSplit
-from tutelage.errors import DataError
+from tutelage.errors import DataError, listed
 from tutelage.tasks.rows import RowReader, in_file
 
 _MISSING = re.compile(
-    r"[-–—._?]+|[<(#]?(n/?a|nan|nat|nil|none|null|missing)[>)]?|n\.a\.|undefined|unlabell?ed"
+    r"[-–—._?]+|[<(#]?(n/?a|nan|nat|nil|none|null|missing)[>)]?|n\.a\.|undefined|unlabell?ed|\\n"
 )
 """Folded names that usually mark a missing value."""
 _NUMBER = re.compile(r"\+?(-?)0*(\d+)(?:\.0*)?")
@@ -25,8 +25,14 @@ _LATIN = str.maketrans(
 """Cyrillic and Greek letters that have the form of a Latin one."""
 _HIDDEN_NUMBER = re.compile(r"-(1|9+)")
 """Numbers that mark a missing value among classes numbered from 0 or 1."""
+_LIST = re.compile(r"""\[\s*(?:(["']).*\1)?\s*,?\s*\]""", re.DOTALL)
+"""A list of strings in Python or JSON."""
+_QUOTED = re.compile(r"""["'“”„‘’«»](.*\S.*)["'“”‘’«»]""", re.DOTALL)
+"""A name in quotation marks."""
 _SHOWN = 5
 """Names, or groups of names, in a message."""
+_CUT_FROM = 80
+"""Characters of a name from which its middle is not shown."""
 _LISTED = 400
 """Characters of an override that lists every label, at most."""
 _MANY_ROWS = 50
@@ -57,11 +63,12 @@ def label_uses(splits: Iterable[Iterable[RawExample]], reader: RowReader) -> dic
     return uses
 
 
-def check_look_alikes(uses: Mapping[str, Use], reader: RowReader) -> None:
+def check_look_alikes(uses: Mapping[str, Use], trained: Collection[str], reader: RowReader) -> None:
     """Refuse labels that only differ in ways that a reader would not mean.
 
     Args:
         uses: Labels of all splits that ``data.labels`` does not list.
+        trained: Those with a training example, without which a label cannot be kept.
         reader: The task's reader.
 
     Raises:
@@ -77,10 +84,15 @@ def check_look_alikes(uses: Mapping[str, Use], reader: RowReader) -> None:
         for group in groups
     ]
     more = f"; and {len(groups) - _SHOWN} more such groups" if len(groups) > _SHOWN else ""
-    raise DataError(
-        f"Some {reader.class_name}s look the same: {'; '.join(described[:_SHOWN])}{more}. "
-        f"Write each in one way, or keep them apart: {_listing(uses)}"
-    )
+    same = f"Some {reader.class_name}s look the same: {'; '.join(described[:_SHOWN])}{more}."
+    held_out = [name for group in groups for name in group if name not in trained]
+    if held_out:
+        files = dict.fromkeys(in_file(uses[name].first).rpartition(":")[0] for name in held_out)
+        raise DataError(
+            f"{same} Correct the rows of {_enumerated(list(files))}: no training example has "
+            f"{_enumerated([_shown(name) for name in held_out[:_SHOWN]], 'or')}."
+        )
+    raise DataError(f"{same} Write each in one way, or keep them apart: {_listing(uses)}")
 
 
 def label_warnings(
@@ -106,6 +118,7 @@ def label_warnings(
     """
     return [
         *_missing(everywhere, reader),
+        *_lists(everywhere, reader),
         *_rare(uses, raw, rows, reader),
         *_one_word(uses, reader),
         *_shifted(uses, raw.where, class_order, reader),
@@ -124,6 +137,31 @@ def _missing(uses: Mapping[str, Use], reader: RowReader) -> list[str]:
     ]
 
 
+def _lists(uses: Mapping[str, Use], reader: RowReader) -> list[str]:
+    """Labels that look like several."""
+    names = [name for name in uses if _is_list(name, uses)]
+    if not names:
+        return []
+    rows = sum(uses[name].rows for name in names)
+    several, noun = len(names) > 1, reader.class_name
+    return [
+        f"{len(names):,} {noun}{'s' * several} in {rows:,} rows "
+        f"look{'' if several else 's'} like several {noun}s, such as {_shown(names[0])} "
+        f"({_rows(uses[names[0]])}). Each counts as one {noun}; if several are meant, keep one."
+    ]
+
+
+def _is_list(name: str, names: Collection[str]) -> bool:
+    """Whether a label is written as a list, or joins others of ``names``."""
+    if _LIST.fullmatch(name):
+        return True
+    # A comma is frequent inside of a single name, the other signs are not.
+    return any(
+        sign in name and whole(part.strip() in names for part in name.split(sign))
+        for sign, whole in (("|", any), (";", any), (",", all))
+    )
+
+
 def _rare(
     uses: Mapping[str, Use], raw: RawSplit, rows: Sequence[RawExample], reader: RowReader
 ) -> list[str]:
@@ -134,7 +172,7 @@ def _rare(
         said = (
             f"{raw.where} has {len(uses):,} {reader.class_name}s in {labelled:,} labelled rows, "
             f"such as {_enumerated([_shown(name) for name in list(uses)[:3]])}: is it the right "
-            f"column (of {', '.join(raw.columns)})? Set {reader.label_settings}"
+            f"column (of {listed(raw.columns)})? Set {reader.label_settings}"
         )
         if labelled >= _MANY_ROWS:
             raise DataError(f"{said}, or, if they are right, list them all in data.labels.")
@@ -193,9 +231,12 @@ def _look_alikes(names: Collection[str]) -> list[list[str]]:
     """Groups of names that look the same, each in the given order."""
     # If nothing but true, false, 1 and 0 occurs, the numbers are another way of writing the words.
     as_bool = {_number(look_alike_key(name)) for name in names} <= {"true", "false", "1", "0"}
+    # A capital may have a Latin form that its small letter lacks (Greek mu).
+    folded: dict[str, str] = {}
+    forms = {name: folded.setdefault(look_alike_key(name), _key(name)) for name in names}
     return _grouped(
         names,
-        lambda name: _as_bool(_key(name)) if as_bool else _key(name),
+        lambda name: _as_bool(forms[name]) if as_bool else forms[name],
     )
 
 
@@ -207,7 +248,14 @@ def _grouped(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]
 
 
 def _key(name: str) -> str:
-    return _number(look_alike_key(name.translate(_LATIN)))
+    return _number(_unquoted(look_alike_key(name.translate(_LATIN))))
+
+
+def _unquoted(name: str) -> str:
+    """The name without quotation marks around it."""
+    while found := _QUOTED.fullmatch(name):
+        name = found[1].strip()
+    return name
 
 
 def _number(name: str) -> str:
@@ -225,6 +273,7 @@ _DIFFERENCES: dict[str, Callable[[str], str]] = {
     "white space": lambda name: " ".join(name.split()),
     "invisible characters": visible,
     "Unicode form": lambda name: unicodedata.normalize("NFKC", name),
+    "quotation marks": _unquoted,
     "letters of another alphabet": lambda name: name.translate(_LATIN),
     "the format of a number": _number,
     "the way of writing true and false": _as_bool,
@@ -253,6 +302,8 @@ def _difference(names: Sequence[str]) -> str:
 def _shown(name: str) -> str:
     """The name in quotes; in ASCII if it would not show what it is made of."""
     plain = name.isprintable() and unicodedata.is_normalized("NFC", name) and "\u00a0" not in name
+    if len(name) > _CUT_FROM:
+        return f"'{shown(name)}'"
     return f"'{name}'" if plain else ascii(name)
 
 
@@ -262,10 +313,19 @@ def _rows(use: Use) -> str:
 
 def _listing(names: Iterable[str]) -> str:
     """An override that lists every label, quoted for the shell."""
-    quoted = ",".join('"' + name.replace('"', '\\"') + '"' for name in sorted(names))
+    quoted = ",".join(map(_override_string, sorted(names)))
     if len(quoted) > _LISTED:
         return "list every one of them in data.labels."
     return shlex.quote(f"data.labels=[{quoted}]")
+
+
+def _override_string(name: str) -> str:
+    """A string of an override that is read as ``name``, and as no interpolation."""
+    # OmegaConf reads a backslash before "${" as an escape, Hydra one before a quote or the end.
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", name)
+    quotable = re.sub(r'(\\*)"', r'\1\1\\"', literal)
+    end = len(quotable) - len(quotable.rstrip("\\"))
+    return f'"{quotable}{quotable[-end:] if end else ""}"'
 
 
 def _enumerated(parts: Sequence[str], word: str = "and") -> str:

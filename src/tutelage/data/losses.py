@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from tutelage.characters import shown
 from tutelage.data.dataset import CUT, SplitSummary, counted_reason
 from tutelage.data.raw import RawExample, RawSplit
 from tutelage.errors import DataError
@@ -13,6 +14,8 @@ from tutelage.tasks.rows import RowReader, in_file
 
 CONFLICT = "conflicting label"
 """Reason of a row that repeats a text with another label."""
+REJECTED = "row rejected in Prodigy"
+"""Reason of a row whose annotator did not accept it."""
 
 _MUCH = 0.1
 """Share of a split, or of a class, above which a warning tells what is left out."""
@@ -99,7 +102,7 @@ def summary(
     return SplitSummary(
         name=name,
         where=raw.where if raw else "cut from train",
-        read=len(raw.rows) if raw else len(kept) + dropped.total(),
+        read=len(raw.rows) + len(raw.rejected) if raw else len(kept) + dropped.total(),
         kept=len(kept),
         classes={label: counts[label] for label in labels if label in counts},
         dropped=dict(dropped),
@@ -116,7 +119,7 @@ def loss_warnings(summary: SplitSummary, losses: Losses, reader: RowReader) -> l
     """
     lost = losses.of(summary.name)
     conflicts = [one for one in lost if one.reason == CONFLICT]
-    others = [one for one in lost if one.reason not in (CUT, CONFLICT)]
+    others = [one for one in lost if one.reason not in (CUT, CONFLICT, REJECTED)]
     return [*_conflicts(summary, conflicts, reader), *_much_left_out(summary, others, reader)]
 
 
@@ -139,7 +142,10 @@ def _much_left_out(summary: SplitSummary, lost: Sequence[Lost], reader: RowReade
     )
     if hit:
         worst = sorted(hit.items(), key=lambda item: (-item[1][0] / item[1][1], item[0]))
-        named = [f"{count:,} of {before:,} of '{name}'" for name, (count, before) in worst[:_SHOWN]]
+        named = [
+            f"{count:,} of {before:,} of '{shown(name)}'"
+            for name, (count, before) in worst[:_SHOWN]
+        ]
         more = f", and more of {len(worst) - _SHOWN} others" if len(worst) > _SHOWN else ""
         text += f" By {reader.class_name}: {', '.join(named)}{more}."
     near = sum(count for reason, count in reasons.items() if reason.startswith("near duplicate"))
@@ -171,15 +177,16 @@ def _conflicts(summary: SplitSummary, conflicts: Sequence[Lost], reader: RowRead
     first = conflicts[0]
     assert isinstance(first.known, RawExample)
     by_class = _classes([one.row for one in conflicts], reader).most_common(_SHOWN)
+    one, other = (shown(str(row.label)) for row in (first.known, first.row))
     text = (
         f"{len(conflicts):,} of {labelled:,} labelled rows of {summary.where} repeat the text of "
         f"another row with another label, such as {first.row.text[:60]!r}: "
-        f"{first.known.label} ({in_file(first.known.location)}) and {first.row.label} "
+        f"{one} ({in_file(first.known.location)}) and {other} "
         f"({in_file(first.row.location)})."
     )
     if len(conflicts) >= 10 and len(conflicts) > _CONTRADICTORY * labelled:
         raise DataError(f"{text} Give every text once, with {reader.one_target}.")
-    counts = ", ".join(f"'{name}' {count:,}" for name, count in by_class)
+    counts = ", ".join(f"'{shown(name)}' {count:,}" for name, count in by_class)
     return [f"{text} The first row counts. Left out by {reader.class_name}: {counts or 'none'}."]
 
 

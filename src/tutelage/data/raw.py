@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,12 @@ from tutelage.characters import usable
 from tutelage.errors import DataError
 from tutelage.tasks.registry import row_reader
 from tutelage.tasks.rows import Columns, in_file
-from tutelage.tasks.span_edges import Marked, advice_on_offsets, check_edges
+from tutelage.tasks.span_edges import Marked, advice_on_offsets, check_edges, check_quotes
 
+_ANSWER = "answer"
+"""Prodigy's column for what the annotator thought of a row."""
+_ANSWERS = ("accept", "ignore", "reject")
+"""Its values, the ones that keep a row first."""
 _FEW = 0.01
 """Share of rows with replaced characters from which a warning shows an example."""
 
@@ -43,6 +48,7 @@ class RawSplit:
         replaced: Number of rows with characters that were replaced
             (:func:`tutelage.characters.usable`).
         class_order: Names of the classes in the order of their numbers, if the source numbers them.
+        rejected: Rows that their annotator rejected or ignored in Prodigy, without their texts.
     """
 
     where: str
@@ -51,6 +57,7 @@ class RawSplit:
     warnings: tuple[str, ...] = ()
     replaced: int = 0
     class_order: tuple[str, ...] = ()
+    rejected: tuple[RawExample, ...] = ()
 
 
 def raw_split(
@@ -78,7 +85,8 @@ def raw_split(
     """
     reader = row_reader(read.kind)
     # Check the columns first: a missing one is an error of the file, not of its first row.
-    reader.check_columns(where, dict.fromkeys(columns), read, need_label)
+    records = _with_columns(where, columns, records, read, need_label)
+    records, rejected = _accepted(columns, records, read)
     rows: list[RawExample] = []
     marked: list[Marked] = []
     replaced = _Replaced(read)
@@ -96,16 +104,76 @@ def raw_split(
             wrong = error
     if wrong is not None:
         raise DataError(f"{wrong}{advice_on_offsets(marked)}") from wrong
+    if rejected and not rows:
+        raise DataError(
+            f"{where}: all {len(rejected):,} rows are left out, because their 'answer' in Prodigy "
+            "is reject or ignore. Accept some, or remove the column 'answer'."
+        )
     if not rows:
         raise DataError(f"{where} has no rows. Add rows to it, or remove it from the folder.")
     return RawSplit(
         where,
         tuple(columns),
         tuple(rows),
-        (*warnings, *replaced.warnings(where, len(rows)), *check_edges(where, marked)),
+        (
+            *warnings,
+            *_rejections(where, rejected, len(rows)),
+            *replaced.warnings(where, len(rows)),
+            *check_edges(where, marked),
+            *check_quotes(where, marked),
+        ),
         replaced.count,
         reader.class_order(read),
+        tuple(RawExample("", None, location) for location, _ in rejected),
     )
+
+
+Records = Iterator[tuple[str, dict[str, Any]]]
+
+
+def _with_columns(
+    where: str, columns: Sequence[str], records: Records, read: Columns, need_label: bool
+) -> Records:
+    """Check the columns; the first record's values tell more about missing ones."""
+    reader, names = row_reader(read.kind), dict.fromkeys(columns)
+    try:
+        reader.check_columns(where, names, read, need_label)
+    except DataError:
+        for _, first in records:
+            reader.check_columns(where, {**names, **first}, read, need_label)
+            break
+        raise
+    return records
+
+
+def _accepted(
+    columns: Sequence[str], records: Records, read: Columns
+) -> tuple[Records, list[tuple[str, str]]]:
+    """Separate the rows that were rejected or ignored in Prodigy, as places with answers."""
+    if _ANSWER not in columns or _ANSWER in (read.text, read.label, read.words, read.tags):
+        return records, []
+    held = list(records)
+    answers = [record.get(_ANSWER) for _, record in held]
+    # Another column of this name, such as the answers to questions, has other values too.
+    if not all(answer is None or answer in _ANSWERS for answer in answers):
+        return iter(held), []
+    left = [
+        (location, record[_ANSWER])
+        for location, record in held
+        if record.get(_ANSWER) in _ANSWERS[1:]
+    ]
+    return iter(one for one in held if one[1].get(_ANSWER) not in _ANSWERS[1:]), left
+
+
+def _rejections(where: str, rejected: Sequence[tuple[str, str]], kept: int) -> list[str]:
+    if not rejected:
+        return []
+    counts = Counter(answer for _, answer in rejected)
+    counted = " or ".join(f"{answer} ({counts[answer]:,})" for answer in sorted(counts))
+    return [
+        f"{len(rejected):,} of {kept + len(rejected):,} rows of {where} are left out, because "
+        f"their 'answer' in Prodigy is {counted}, the first in {in_file(rejected[0][0])}."
+    ]
 
 
 class _Replaced:

@@ -17,10 +17,18 @@ from typing import Any, Literal
 from tutelage.data.conll import check_lengths, looks_tagged, read_sentences
 from tutelage.data.encodings import Encoding, decode
 from tutelage.data.feature_names import names_in_parquet
-from tutelage.data.files import FORMATS, format_of, is_txt, read_bytes, unknown_ending
+from tutelage.data.files import (
+    FORMATS,
+    NoRowsError,
+    format_of,
+    is_txt,
+    read_bytes,
+    unknown_ending,
+)
+from tutelage.data.headers import Names
 from tutelage.data.raw import RawSplit, raw_split
 from tutelage.data.separated import read_separated
-from tutelage.errors import DataError
+from tutelage.errors import DataError, listed
 from tutelage.tasks.registry import row_reader
 from tutelage.tasks.rows import Columns
 
@@ -56,6 +64,7 @@ class Reading:
         txt: Contents of a .txt file: words with tags, a text per line, or whichever it looks like.
         tags: Whether words in column files need tags, may have them, or are read without.
         word_setting: Setting or option of the column of words, up to its value, for messages.
+        text_setting: Setting or option of the column of texts, likewise.
     """
 
     columns: Columns
@@ -63,6 +72,7 @@ class Reading:
     txt: Literal["words", "texts", "either"] = "words"
     tags: Literal["needed", "optional", "ignored"] = "optional"
     word_setting: str = "data.word_column_number="
+    text_setting: str = "data.text_column="
 
 
 def read_split(
@@ -71,6 +81,8 @@ def read_split(
     *,
     need_label: bool,
     encoding: str = "utf-8",
+    split: str = "train",
+    train: RawSplit | None = None,
 ) -> RawSplit:
     """Read every row of a split.
 
@@ -79,6 +91,8 @@ def read_split(
         columns_read: The columns to read.
         need_label: Whether an absent label is an error; if not, the rows come without labels.
         encoding: Encoding of text files; parquet files have their own.
+        split: Name of the split, for messages.
+        train: The train split, whose columns the others should have.
 
     Raises:
         DataError: If a file is empty, broken or not in ``encoding``, lacks a column, or has a
@@ -90,21 +104,69 @@ def read_split(
         # Refuse formats that cannot hold the targets of the task.
         row_reader(columns_read.kind).check_format(path, format_of(path), columns_read)
     reading = Reading(columns_read, Encoding(encoding), tags="needed" if need_label else "optional")
-    parts = [read_records(path, reading) for path in paths]
+    try:
+        parts = [read_records(path, reading) for path in paths]
+    except NoRowsError as error:
+        raise DataError(f"{error} {_ROWS[split]}") from None
     if any(part.classes != parts[0].classes for part in parts):
         raise DataError(
             f"{paths[0]} and the other parts of its split name their numbered classes differently. "
             "Write all parts again from one data set."
         )
     where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} … {paths[-1].name}"
+    rows = chain.from_iterable(part.rows for part in parts)
+    if (first := next(rows, None)) is None:
+        raise DataError(f"{where} has no rows. {_ROWS[split]}")
+    if train is not None:
+        _check_like_train(where, parts[0].columns, columns_read, train, split, need_label)
     return raw_split(
         parts[0].columns,
-        chain.from_iterable(part.rows for part in parts),
+        chain([first], rows),
         replace(columns_read, classes=parts[0].classes),
         where=where,
         need_label=need_label,
         warnings=[warning for part in parts for warning in part.warnings],
     )
+
+
+_ROWS = {
+    "train": "Add rows to it.",
+    "validation": "Add rows to it, or remove it: dev is then cut from train.",
+    "test": "Add rows with a target to it: a run needs them to measure its student.",
+    "shots": "Add rows to it, or remove it if train has targets.",
+}
+"""What to do about a file without rows."""
+
+
+def _check_like_train(
+    where: str,
+    columns: Sequence[str],
+    read: Columns,
+    train: RawSplit,
+    split: str,
+    need_label: bool,
+) -> None:
+    """Refuse a split that lacks a column which train has: the settings are right for train."""
+    try:
+        row_reader(read.kind).check_columns(where, dict.fromkeys(columns), read, need_label)
+    except DataError:
+        names = [read.text, read.label, read.words, read.tags, read.spans]
+        lacking = [name for name in names if name in train.columns and name not in columns]
+        if not lacking:
+            return  # its rows tell more
+        own = listed(columns)
+        shown = " and ".join(f"'{name}'" for name in lacking)
+        if lacking[0] in (read.label, read.tags, read.spans):
+            remove = ", or remove the file: dev is then cut from train" * (split == "validation")
+            raise DataError(
+                f"{where} lacks the column {shown}, which has the targets in {train.where}; its "
+                f"columns are {own}. A run needs the targets of {split}. Add the column{remove}; "
+                f"if they are in another column, rename that one in {where}."
+            ) from None
+        raise DataError(
+            f"{where} has the columns {own}, but {train.where} has {shown}. Rename the columns in "
+            f"{where}, so that they are those of train."
+        ) from None
 
 
 def read_records(path: Path, reading: Reading) -> Records:
@@ -130,7 +192,10 @@ def read_records(path: Path, reading: Reading) -> Records:
     rows: Iterable[_Located]
     match format:
         case "csv" | "tsv":
-            table = read_separated(str(path), text, format)
+            names = reading.columns
+            # A tagger may read words in place of a text.
+            wanted = Names(names.text, names.label, reading.text_setting)
+            table = read_separated(str(path), text, format, wanted)
             warnings += table.warnings
             columns = table.header
             rows = (
@@ -183,7 +248,7 @@ def _json(path: Path, text: str, names: Columns) -> tuple[list[str], list[_Locat
                 f"not a {type(row).__name__}; it reads {json.dumps(row)[:60]}."
             )
     if not found:
-        raise DataError(f"{path} has no rows. Add rows to it, or remove it from the folder.")
+        raise NoRowsError(f"{path} has no rows.")
     if len(found) == 1:
         _refuse_wrapped_rows(*found[0], names)
     return list(found[0][1]), found
@@ -239,8 +304,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse_wrapped_rows(location: str, row: Mapping[str, Any], names: Columns) -> None:
     """Refuse a single object that holds all rows: a column or a list of rows under each key."""
     if row and all(isinstance(value, dict) for value in row.values()):
+        cells = [key for value in row.values() for key in value]
+        if names.text not in row and names.words not in row and not all(map(str.isdigit, cells)):
+            raise DataError(
+                f"{location}: one object holds all rows under keys of their own ({listed(row)}). "
+                "Write its values alone, as a list or one object per line; with Python: "
+                "json.dump(list(json.load(open(old)).values()), open(new, 'w'))."
+            )
         raise DataError(
-            f"{location}: one object holds whole columns ({', '.join(row)}). Write one object per "
+            f"{location}: one object holds whole columns ({listed(row)}). Write one object per "
             'row; with pandas: df.to_json("train.jsonl", orient="records", lines=True).'
         )
     rows = next(
@@ -297,7 +369,7 @@ def _refuse_repeated(path: Path, columns: Sequence[str]) -> None:
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
         raise DataError(
-            f"{path} has the column '{repeated[0]}' more than once ({', '.join(columns)}). "
+            f"{path} has the column '{repeated[0]}' more than once ({listed(columns)}). "
             "Rename or remove all but one."
         )
 

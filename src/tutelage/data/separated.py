@@ -14,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tutelage.errors import DataError
+from tutelage.data.files import NoRowsError
+from tutelage.data.headers import Names, refuse_lines_above, refuse_missing_header
+from tutelage.errors import DataError, listed
 
 _USUAL = {"csv": ",", "tsv": "\t"}
 _OTHERS = {"csv": ";\t|", "tsv": ",;|"}
@@ -60,7 +62,7 @@ class Separated:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_separated(where: str, text: str, format: str) -> Separated:
+def read_separated(where: str, text: str, format: str, names: Names | None = None) -> Separated:
     """Read a csv or tsv file, whose first line names the columns.
 
     A separator other than the usual one is taken if it is the only one under which all rows have
@@ -70,15 +72,28 @@ def read_separated(where: str, text: str, format: str) -> Separated:
         where: Name of the file, for messages.
         text: Its contents.
         format: "csv" or "tsv".
+        names: Columns that the header should have; None accepts any header.
 
     Raises:
         DataError: If quotes are not closed, a row has more or fewer fields than the header, a
-            column name is repeated, or quoted fields have swallowed many rows.
+            column name is repeated, the header is missing or not in the first line, or quoted
+            fields have swallowed many rows.
     """
     warnings: list[str] = []
     quoted = format == "csv"
     first, separator, text = _declared(text, _USUAL[format])
-    header = _header(where, text, separator, first, quoted)
+    try:
+        header = _header(where, text, separator, first, quoted)
+    except NoRowsError:
+        raise
+    except DataError:
+        # Quoted names with another separator between them are no fields of the usual one.
+        line = text.split("\n", 1)[0]
+        if not any(_fits(where, text, other, first) for other in _OTHERS[format] if other in line):
+            raise
+        header = [line]
+    if names is not None:
+        refuse_lines_above(where, text, header, names, first)
     if len(header) == 1 and any(other in header[0] for other in _OTHERS[format]):
         separator, said = _other_separator(where, text, header[0], format, first)
         quoted = True
@@ -86,13 +101,14 @@ def read_separated(where: str, text: str, format: str) -> Separated:
     elif format == "tsv":
         quoted, said = _quoting_of_tsv(where, text)
         warnings += said
-    with _long_fields():
-        rows = list(_rows(where, text, separator, first, quoted))
+    rows, said = _table(where, text, separator, first, format, quoted)
+    warnings += said
     header = [name.strip().lstrip("\ufeff") for name in rows[0].values]
     _check_names(where, first, header)
-    for row in rows[1:]:
-        if len(row.values) != len(header):
-            raise DataError(_uneven(f"{where}:{row.line}", row.values, header, format, quoted))
+    if names is not None:
+        refuse_missing_header(
+            f"{where}:{first}", header, [row.values for row in rows[1:]], names, separator
+        )
     warnings += _swallowed(where, rows[1:], len(header), separator)
     return Separated(header, [(row.line, row.values) for row in rows[1:]], warnings)
 
@@ -107,8 +123,86 @@ def _declared(text: str, usual: str) -> tuple[int, str, str]:
     return (2, declared[1], text[declared.end() :]) if declared else (1, usual, text)
 
 
-def _rows(where: str, text: str, separator: str, first: int, quoted: bool) -> Iterator[_Row]:
-    """Read all rows, the header included; empty lines are skipped."""
+def _table(
+    where: str, text: str, separator: str, first: int, format: str, quoted: bool
+) -> tuple[list[_Row], list[str]]:
+    """Read all rows, and check that each has as many fields as the header.
+
+    Quotes that follow a separator and a space enclose a field if all rows can be read so.
+    """
+    failed: DataError | None = None
+    rows: list[_Row] = []
+    try:
+        rows = _even_rows(where, text, separator, first, format, quoted)
+    except DataError as error:
+        failed = error
+    if not quoted or not re.search(re.escape(separator) + ' +"', text):
+        spaced = []
+    elif failed is None:
+        spaced = [row for row in rows if any(map(_SPACED.fullmatch, row.values))]
+    else:
+        spaced = [_Row(_line_of_spaced(text, separator, first), [])]
+    if spaced:
+        try:
+            tight = _even_rows(where, text, separator, first, format, quoted, spaces=True)
+        except DataError:
+            tight = []
+        if failed is None:
+            # A field may really hold a space and a quote, if quotes enclose both.
+            same = {row.line for row in tight if not any(map(_SPACED.fullmatch, row.values))}
+            spaced = [row for row in spaced if not tight or row.line in same]
+        if tight and spaced:
+            return tight, [
+                f"{where}:{spaced[0].line}: a space stands before a quote; the quotes of such "
+                "fields were read as those of csv, and the space was left out. If the quotes "
+                "belong to the texts, write jsonl."
+            ]
+    if failed is not None:
+        raise failed
+    if not spaced:
+        return rows, []
+    return rows, [
+        f"{where}:{spaced[0].line}: a field begins with a space and a quote, which were kept as a "
+        f"part of it, as in {len(spaced)} rows. Remove the spaces after the separators if the "
+        "quotes only enclose the fields."
+    ]
+
+
+_SPACED = re.compile(r' +".*"\s*', re.DOTALL)
+"""A field that a space before its quote has kept from being read as quoted."""
+
+
+def _line_of_spaced(text: str, separator: str, first: int) -> int:
+    found = re.search(re.escape(separator) + ' +"', text)
+    return first + (text.count("\n", 0, found.start()) if found else 0)
+
+
+def _even_rows(
+    where: str,
+    text: str,
+    separator: str,
+    first: int,
+    format: str,
+    quoted: bool,
+    *,
+    spaces: bool = False,
+) -> list[_Row]:
+    with _long_fields():
+        rows = list(_rows(where, text, separator, first, quoted, spaces))
+    header = [name.strip().lstrip("\ufeff") for name in rows[0].values]
+    for row in rows[1:]:
+        if len(row.values) != len(header):
+            raise DataError(_uneven(f"{where}:{row.line}", row.values, header, format, quoted))
+    return rows
+
+
+def _rows(
+    where: str, text: str, separator: str, first: int, quoted: bool, spaces: bool = False
+) -> Iterator[_Row]:
+    """Read all rows, the header included; empty lines are skipped.
+
+    With ``spaces``, those after a separator do not belong to the field.
+    """
     taken: list[str] = []
 
     def lines() -> Iterator[str]:
@@ -121,6 +215,7 @@ def _rows(where: str, text: str, separator: str, first: int, quoted: bool) -> It
         delimiter=separator,
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
         strict=True,
+        skipinitialspace=spaces,
     )
     begin = first
     try:
@@ -174,7 +269,7 @@ def _header(where: str, text: str, separator: str, first: int, quoted: bool) -> 
     with _long_fields():
         for row in _rows(where, text, separator, first, quoted):
             return row.values
-    raise DataError(f"{where} has no rows. Add rows to it, or remove it from the folder.")
+    raise NoRowsError(f"{where} has no rows.")
 
 
 def _other_separator(
@@ -197,12 +292,16 @@ def _other_separator(
 
 
 def _fits(where: str, text: str, separator: str, first: int) -> bool:
-    try:
-        with _long_fields():
-            widths = {len(row.values) for row in _rows(where, text, separator, first, True)}
-    except DataError:
-        return False
-    return len(widths) == 1 and widths != {1}
+    for spaces in (False, True):
+        try:
+            with _long_fields():
+                rows = _rows(where, text, separator, first, True, spaces)
+                widths = {len(row.values) for row in rows}
+        except DataError:
+            continue
+        if len(widths) == 1 and widths != {1}:
+            return True
+    return False
 
 
 def _check_names(where: str, line: int, header: Sequence[str]) -> None:
@@ -211,7 +310,7 @@ def _check_names(where: str, line: int, header: Sequence[str]) -> None:
     if repeated:
         raise DataError(
             f"{where}:{line}: the header has the column '{repeated[0]}' more than once "
-            f"({', '.join(header)}). Rename or remove all but one."
+            f"({listed(header)}). Rename or remove all but one."
         )
 
 
@@ -226,7 +325,7 @@ def _uneven(
         if quoted
         else "Texts in a tsv file cannot contain tabs or line breaks; write csv or jsonl."
     )
-    return f"{location}: {given}, but the header has {len(header)} ({', '.join(header)}). {advice}"
+    return f"{location}: {given}, but the header has {len(header)} ({listed(header)}). {advice}"
 
 
 def _quoting_of_tsv(where: str, text: str) -> tuple[bool, list[str]]:

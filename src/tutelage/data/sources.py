@@ -144,10 +144,16 @@ def load_files(
         word_number=word_column_number,
         tag_number=tag_column_number,
     )
-    splits = {
-        split: read_split(parts, columns, need_label=split != "train", encoding=encoding)
-        for split, parts in files.items()
-    }
+    splits: dict[str, RawSplit] = {}
+    for split, parts in files.items():
+        splits[split] = read_split(
+            parts,
+            columns,
+            need_label=split != "train",
+            encoding=encoding,
+            split=split,
+            train=splits.get("train"),
+        )
     return assemble(
         name or folder.resolve().name,
         splits,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.data.encodings import Encoding
-from tutelage.data.files import format_of, is_txt
+from tutelage.data.files import NoRowsError, format_of, is_txt
 from tutelage.data.readers import Reading, read_records
 from tutelage.errors import DataError, did_you_mean
 from tutelage.tasks.markings import checked_word
@@ -29,7 +29,8 @@ class Source:
         words_column: For entities, a column of lists of words, read in rows without a text; in
             column files (CoNLL) the number of the column, if it is not the first.
         encoding: Encoding of a text file.
-        keep: Columns to copy to the output; an empty sequence for all of them, None for none.
+        keep: Columns to copy to the output, each alone or several in one string with commas
+            between them; an empty sequence for all columns, None for none.
     """
 
     file: Path
@@ -72,16 +73,21 @@ def read_rows(source: Source, *, tagger: bool) -> tuple[list[Row], list[str]]:
             "Give a file with a text per line (.txt) or per row."
         )
     number = int(source.words_column) if source.words_column.lstrip("-").isdigit() else 0
-    found = read_records(
-        source.file,
-        Reading(
-            Columns(text=source.text_column, words=source.words_column, word_number=number),
-            Encoding(source.encoding, "--encoding "),
-            txt="either" if tagger else "texts",
-            tags="ignored",
-            word_setting="--words-column ",
-        ),
+    columns = Columns(
+        text=source.text_column, label="", words=source.words_column, word_number=number
     )
+    reading = Reading(
+        columns,
+        Encoding(source.encoding, "--encoding "),
+        txt="either" if tagger else "texts",
+        tags="ignored",
+        word_setting="--words-column ",
+        text_setting="--text-column ",
+    )
+    try:
+        found = read_records(source.file, reading)
+    except NoRowsError as error:
+        raise DataError(f"{error} Add texts to it, or give another file.") from None
     warnings = list(found.warnings)
     if found.format == "conll" and is_txt(source.file):
         warnings.append(f"{source.file} was read as words with tags: each line ends in a tag.")
@@ -115,7 +121,7 @@ def _text_of(location: str, record: dict[str, Any], source: Source, *, tagger: b
     if source.text_column not in record:
         words = " or --words-column" if tagger else ""
         raise DataError(
-            f"{location}: {did_you_mean('column', source.text_column, map(str, record))} "
+            f"{location}: {did_you_mean('column', source.text_column, map(str, record), 8)} "
             f"Set it with --text-column{words}."
         )
     if value is None:
@@ -133,11 +139,17 @@ def _kept_columns(source: Source, records: Iterable[dict[str, Any]]) -> dict[str
     if source.keep is None:
         return {}
     present = list(dict.fromkeys(column for record in records for column in record))
-    for column in source.keep:
+    wanted = [
+        column
+        for given in source.keep
+        # A comma may belong to the name of a column.
+        for column in ([given] if given in present else map(str.strip, given.split(",")))
+    ]
+    for column in wanted:
         if column not in present:
-            raise DataError(f"--keep: {did_you_mean('column', column, present)}")
+            raise DataError(f"--keep: {did_you_mean('column', column, present, 8)}")
     keys: dict[str, str] = {}
-    for column in source.keep or present:
+    for column in wanted or present:
         # The text is in the output anyway.
         if column == source.text_column:
             continue

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import DataError
-from tutelage.tasks.markings import clean_tag, edges_of, from_spans, from_words
+from tutelage.errors import DataError, listed
+from tutelage.tasks.markings import clean_tag, edges_of, from_spans, from_words, quote_of
 from tutelage.tasks.rows import Columns, clean_name, kind_of, need_column, text_of
 from tutelage.tasks.spans import read_spans
 
@@ -48,6 +48,11 @@ class EntityRowReader:
             and columns.tags not in present
             and columns.spans not in present
         ):
+            if isinstance(present[columns.label], list):
+                raise DataError(
+                    f"{location} has no column '{columns.spans}', but a list in "
+                    f"'{columns.label}'. Set data.spans_column={columns.label}."
+                )
             raise DataError(
                 f"{location} has one label per text ('{columns.label}') and no entities, "
                 "but the task is ner. Set task=classification, "
@@ -57,7 +62,7 @@ class EntityRowReader:
             raise DataError(
                 f"{location} has neither '{columns.words}' (words, with '{columns.tags}') nor "
                 f"'{columns.text}' (with '{columns.spans}'), but "
-                f"{', '.join(present) or 'nothing'}. "
+                f"{listed(present) or 'nothing'}. "
                 "Set data.words_column= or data.text_column=."
             )
         if (
@@ -70,7 +75,7 @@ class EntityRowReader:
         if columns.words in present and columns.text in present:
             raise DataError(
                 f"{location} has neither '{columns.tags}' (of '{columns.words}') nor "
-                f"'{columns.spans}' (of '{columns.text}'), but {', '.join(present)}. "
+                f"'{columns.spans}' (of '{columns.text}'), but {listed(present)}. "
                 "Set data.tags_column= or data.spans_column=."
             )
         by_words = columns.words in present
@@ -121,7 +126,7 @@ class EntityRowReader:
 
     def character_spans(
         self, row: Mapping[str, Any], columns: Columns
-    ) -> tuple[str, tuple[tuple[int, int], ...]] | None:
+    ) -> tuple[str, tuple[tuple[int, int], ...], tuple[str | None, ...]] | None:
         """The text and its spans, if :meth:`read` reads them."""
         words, tags, text, spans = _cells(row, columns)
         if not isinstance(text, str) or _by_words(words, tags, text, spans):
@@ -130,7 +135,8 @@ class EntityRowReader:
             listed = _span_list("", columns.spans, spans) or ()
         except DataError:
             return None  # reported by read
-        return text, tuple(edges for one in listed if (edges := edges_of(one)))
+        marked = [(edges, quote_of(one)) for one in listed if (edges := edges_of(one))]
+        return text, tuple(edges for edges, _ in marked), tuple(quote for _, quote in marked)
 
     def class_order(self, columns: Columns) -> tuple[str, ...]:
         """Types in the order of the numbered tags, else of the numbered types of spans."""

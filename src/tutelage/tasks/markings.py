@@ -93,8 +93,8 @@ def from_spans(
     Args:
         location: File and line, or split and row, for messages.
         text: The raw text.
-        spans: [start, end, type], or objects with these keys ("label" may replace "type"), in
-            characters, ``end`` exclusive. None if the text is unlabelled.
+        spans: [start, end, type], or objects with these keys or their variants, in characters,
+            ``end`` exclusive. None if the text is unlabelled.
         names: Names of numbered types, in numeric order, if the data set has them. A hidden type
             makes the whole text unlabelled.
 
@@ -127,6 +127,10 @@ def from_spans(
     return joined(text, words), write_spans(found)
 
 
+_KEYS = (("start", "start_offset"), ("end", "end_offset"), ("label", "type", "labels"))
+"""Keys of the start, the end and the type of a span."""
+
+
 class _Marked(NamedTuple):
     """A character span with the first 60 characters of its text."""
 
@@ -139,6 +143,8 @@ class _Marked(NamedTuple):
 def _marked(location: str, given: Any, text: str, names: Sequence[str]) -> _Marked | None:
     """Validate one span; None if its type is hidden."""
     values = _values(given)
+    if len(values) == 4 and _is_extra(values, text):
+        values.pop()
     if len(values) != 3 or not all(type(value) is int for value in values[:2]):
         raise DataError(f"{location}: {_no_span(given)}")
     start, end, numbered = values[0], values[1], type(values[2]) is int
@@ -166,13 +172,41 @@ def edges_of(given: Any) -> tuple[int, int] | None:
     return (start, end) if type(start) is int and type(end) is int else None
 
 
+def quote_of(given: Any) -> str | None:
+    """Return the text that a span gives as its own; None if it gives none."""
+    quote = _first(given, ("text", "quote")) if isinstance(given, Mapping) else None
+    return quote if isinstance(quote, str) else None
+
+
 def _values(given: Any) -> list[Any]:
     """Start, end and type of a well-formed span."""
     if isinstance(given, Mapping):
-        # Tables have every key in every row, with null in place of an absent one.
-        types = [value for key in ("label", "type") if (value := given.get(key)) is not None]
-        return [given.get("start"), given.get("end"), types[0] if types else None]
-    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
+        values = [_first(given, keys) for keys in _KEYS]
+    else:
+        values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
+    # Tables with gaps have floats; Label Studio lists the single type.
+    values[:2] = [int(one) if _is_whole(one) else one for one in values[:2]]
+    values[2:3] = [
+        one[0] if isinstance(one, list | tuple) and len(one) == 1 else one for one in values[2:3]
+    ]
+    return values
+
+
+def _first(given: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """Value of the first key that has one: tables have null in place of an absent key."""
+    return next((value for key in keys if (value := given.get(key)) is not None), None)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+def _is_extra(values: Sequence[Any], text: str) -> bool:
+    """Whether the last of four values is a score or the text of the span, and no second type."""
+    start, end, _, last = values
+    if not isinstance(last, str):
+        return last is None or isinstance(last, int | float)
+    return type(start) is int and type(end) is int and last == text[start:end]
 
 
 def _no_span(given: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ class RowReader(Protocol):
 
         Args:
             location: The source, or file and line, for messages.
-            present: The columns it has; values are ignored.
+            present: The columns it has. The values of a row can only make a message clearer.
             columns: The columns to read.
             need_label: Whether an absent target is an error.
 
@@ -128,8 +129,8 @@ class RowReader(Protocol):
 
     def character_spans(
         self, row: Mapping[str, Any], columns: Columns
-    ) -> tuple[str, tuple[tuple[int, int], ...]] | None:
-        """Raw text and (start, end) of every span of a row, as far as they are numbers.
+    ) -> tuple[str, tuple[tuple[int, int], ...], tuple[str | None, ...]] | None:
+        """Raw text of a row, with (start, end) and the own text of its spans with whole numbers.
 
         Args:
             row: Values by column.
@@ -213,7 +214,7 @@ def need_column(location: str, present: Mapping[str, Any], setting: str, column:
     """
     if column not in present:
         raise DataError(
-            f"{location}: {did_you_mean('column', column, present)} Set data.{setting}=."
+            f"{location}: {did_you_mean('column', column, present, 8)} Set data.{setting}=."
         )
 
 
@@ -223,7 +224,8 @@ def text_of(location: str, value: Any) -> str:
     Raises:
         DataError: The value is not a string.
     """
-    if value is None:
+    # JSON of pandas has NaN in place of null.
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, str):
         raise DataError(

@@ -22,6 +22,8 @@ _LEAST = 3
 """Number of cut words from which a split may be stopped; fewer are slips, whatever their share."""
 _MOST = 0.5
 """Share of spans that cut a word above which a split is stopped even without a known cause."""
+_CONTRADICTED = 0.1
+"""Share of spans with another text than their own above which a split is stopped."""
 _SPARED = 0.1
 """Share of the faulty spans that may stay faulty under a reading that explains the others."""
 _TRIED = 1000
@@ -43,11 +45,12 @@ Edges = tuple[int, int]
 
 
 class Marked(NamedTuple):
-    """A text with character spans."""
+    """A text with character spans, and the text that each span gives as its own."""
 
     location: str
     text: str
     spans: tuple[Edges, ...]
+    quotes: tuple[str | None, ...] = ()
 
 
 class _Convention(NamedTuple):
@@ -160,6 +163,44 @@ def check_edges(where: str, marked: Sequence[Marked]) -> list[str]:
     return warnings
 
 
+def check_quotes(where: str, marked: Sequence[Marked]) -> list[str]:
+    """Look for spans that give another text than the one between their offsets.
+
+    Args:
+        where: The file, or the name of the split, for messages.
+        marked: All its texts with character spans. Every span lies within its text.
+
+    Returns:
+        A warning with an example if there are a few.
+
+    Raises:
+        DataError: If they are a large share of the spans with a text.
+    """
+    quoted = 0
+    wrong: list[tuple[Marked, Edges, str]] = []
+    for one in marked:
+        for edges, quote in zip(one.spans, one.quotes, strict=False):
+            if quote is None:
+                continue
+            quoted += 1
+            if _letters(quote) != _letters(one.text[slice(*edges)]):
+                wrong.append((one, edges, quote))
+    if not wrong:
+        return []
+    said = (
+        f"{where}: {len(wrong):,} of {quoted:,} spans give another text than the one at their "
+        f"offsets, such as {wrong[0][2][:_SHOWN]!r} for {_quoted(*wrong[0][:2])}."
+    )
+    if len(wrong) >= _LEAST and len(wrong) > _CONTRADICTED * quoted:
+        raise DataError(f"{said} Correct `start` and `end`, or the texts.")
+    return [f"{said} The offsets count; correct them if they are wrong."]
+
+
+def _letters(text: str) -> str:
+    """A text without white space and case, which tools change in passing."""
+    return "".join(text.split()).casefold()
+
+
 def advice_on_offsets(marked: Sequence[Marked]) -> str:
     """Name another way of counting that explains faulty spans, and how to mend them.
 
@@ -197,7 +238,7 @@ def advice_on_offsets(marked: Sequence[Marked]) -> str:
         return f" It looks as if {said}: {mend}."
     if all(
         0 <= start <= end <= len(split_words(text))
-        for _, text, spans in tried
+        for _, text, spans, _ in tried
         for start, end in spans
     ):
         return (
@@ -210,7 +251,7 @@ def advice_on_offsets(marked: Sequence[Marked]) -> str:
 def _faults(marked: Sequence[Marked], convention: _Convention, unit: _Unit) -> int:
     """Number of faulty spans under a reading."""
     faults = 0
-    for _, text, spans in marked:
+    for _, text, spans, _ in marked:
         # Offset of every character, and of the text's end, in the unit.
         offsets = [0, *accumulate(map(unit.width, text))]
         for edges in spans:

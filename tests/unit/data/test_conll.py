@@ -297,3 +297,28 @@ def test_a_classification_run_does_not_take_txt_for_columns(tmp_path: Path) -> N
     assert len(load_files(tmp_path).pool) == 16
     with pytest.raises(DataError, match=r"more than one train file: train.jsonl, train.txt"):
         load_files(tmp_path, kind="ner")
+
+
+@pytest.mark.parametrize(
+    ("line", "tag_number", "setting", "column"),
+    [
+        ("{0} {1} O", -1, "data.word_column_number=", 1),
+        ("{0} {1} NN O", None, "--words-column ", 1),
+        ("{0} {0} {1} O", -1, "data.word_column_number=", 2),
+        ("{0} O {1}", 1, "data.word_column_number=", 2),
+    ],
+)
+def test_numbers_of_words_are_not_taken_for_words(
+    line: str, tag_number: int | None, setting: str, column: int
+) -> None:
+    words = ["Anna", "left", "Rome", "in", "1984"]
+    text = "\n".join(line.format(at, word) for at, word in enumerate(words, start=1))
+    with pytest.raises(DataError, match=rf"^f: column 0 has hardly.*Set {setting}{column}$"):
+        read_sentences("f", text, 0, tag_number, setting)
+    assert read_sentences("f", text, column, tag_number)[0].words == words
+
+
+def test_words_may_be_numbers_where_nothing_else_can_be_words() -> None:
+    assert read_sentences("f", "12 O\n13 O\n")[0].words == ["12", "13"]
+    assert read_sentences("f", "12 O\n13 B-X\n", 0, None)[0].words == ["12", "13"]
+    assert read_sentences("f", "12\n13\n")[0].words == ["12", "13"]

@@ -127,3 +127,21 @@ def test_the_advised_name_and_folder_are_read(tmp_path: Path) -> None:
 def test_a_large_folder_is_not_listed_whole(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"7\.dat and 80 more\. Add the file"):
         found(made(tmp_path, *(f"{number:03}7.dat" for number in range(100))))
+
+
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    made(tmp_path, "train.csv", "test.csv")
+    (tmp_path / "notes.csv").symlink_to("nowhere")
+    assert set(found(tmp_path)) == {"train", "test"}
+    (tmp_path / "validation.csv").symlink_to("nowhere/dev.csv")
+    with pytest.raises(DataError, match=r"validation.csv is a link to nowhere/dev.csv, which"):
+        found(tmp_path)
+    (tmp_path / "folder").symlink_to("gone")
+    with pytest.raises(DataError, match=r"folder is a link to gone, which does not exist"):
+        found(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("name", ["mine.zip", "mine.tar.gz", "mine.tgz"])
+def test_an_archive_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=rf"Unpack {name} in it: archives are not read\.$"):
+        found(made(tmp_path, name))

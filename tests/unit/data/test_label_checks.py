@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from tests.unit.data.folders import ANIMALS, TOOLS, Rows, folder
 
 from tutelage.characters import look_alike_key
@@ -65,6 +66,7 @@ def advised(message: str) -> Any:
         (("STRASSE", "straße"), "case"),
         (("❤", "❤\ufe0f"), "invisible characters"),
         (("weather", "we\u0430ther"), "letters of another alphabet"),
+        (("refund", '"refund"', "“refund”"), "quotation marks"),
         (("New York", "new\u200b  york"), "case, white space and invisible characters"),
     ],
 )
@@ -96,14 +98,15 @@ def test_names_that_look_the_same_are_refused(
 def test_true_and_false_in_several_ways(names: Sequence[str]) -> None:
     uses = {name: Use(2, "train.csv:2") for name in names}
     with pytest.raises(DataError, match=r"differ in .*(case|false|number).* only"):
-        check_look_alikes(uses, LabelRowReader())
+        check_look_alikes(uses, uses, LabelRowReader())
     # Among other labels, a number is no truth value.
-    check_look_alikes({"true": Use(1, ""), "1": Use(1, ""), "other": Use(1, "")}, LabelRowReader())
+    others = {"true": Use(1, ""), "1": Use(1, ""), "other": Use(1, "")}
+    check_look_alikes(others, others, LabelRowReader())
 
 
 def test_versions_and_other_names_are_not_numbers() -> None:
     names = ("1.1", "1.10", "v1", "v1.0", "C", "C++", "C#", "+", "-5", "5", "a-b", "a b", "10", "1")
-    check_look_alikes({name: Use(1, "") for name in names}, LabelRowReader())
+    check_look_alikes({name: Use(1, "") for name in names}, names, LabelRowReader())
 
 
 @given(
@@ -114,8 +117,9 @@ def test_what_differs_is_always_named(name: str, change: Any) -> None:
     other = change(name)
     key = look_alike_key(name)
     assume(name != other and key == look_alike_key(other) and re.search(r"\w{5}", key))
+    uses = {one: Use(1, "train.csv:2") for one in (name, other)}
     with pytest.raises(DataError, match=r" differ in \w.* only\. Write"):
-        check_look_alikes({one: Use(1, "train.csv:2") for one in (name, other)}, EntityRowReader())
+        check_look_alikes(uses, uses, EntityRowReader())
 
 
 def test_splits_that_write_a_label_differently(tmp_path: Path) -> None:
@@ -123,7 +127,8 @@ def test_splits_that_write_a_label_differently(tmp_path: Path) -> None:
     rest = {name: [{"text": f"one {name}", "label": "1"}] for name in ("validation", "test")}
     with pytest.raises(
         DataError,
-        match=r"'1.0' \(2, first in train.csv:3\) and '1' \(2, first in validation.csv:2\) differ",
+        match=r"'1.0' \(2, first in train.csv:3\) and '1' \(2, first in validation.csv:2\) differ "
+        r".* only\. Correct the rows of validation.csv: no training example has '1'\.$",
     ):
         load_files(folder(tmp_path, ".csv", train=train, **rest))
 
@@ -148,7 +153,8 @@ def test_types_that_look_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", ["nan", "NaN", "N/A", "None", "null", "NA", "n/a", "-", "?", "#N/A", "<NA>", "\u200b"]
+    "mark",
+    ["nan", "NaN", "N/A", "None", "null", "NA", "n/a", "-", "?", "#N/A", "<NA>", "\u200b", r"\N"],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 def test_marks_of_missing_values(tmp_path: Path, mark: str, suffix: str) -> None:
@@ -221,3 +227,56 @@ def test_labels_for_which_the_teacher_reads_one_word(tmp_path: Path) -> None:
     assert "one word for several labels: 'sci fi' for 'sci-fi', 'SciFi' and 'sci_fi'." in warning
     words = {"a": None, "b": None, "sci-fi": "x", "SciFi": "y", "sci_fi": "z"}
     assert load_files(tmp_path, labels=words).warnings == ()
+
+
+def override(*names: str) -> str:
+    uses = {name: Use(2, "train.csv:2") for name in names}
+    with pytest.raises(DataError) as raised:
+        check_look_alikes(uses, uses, LabelRowReader())
+    found = re.search(r"keep them apart: (.*)", str(raised.value), re.DOTALL)
+    assert found
+    return shlex.split(found[1])[0]
+
+
+@given(
+    st.lists(
+        st.text(st.one_of(st.sampled_from("\\${}\"':,[]=# \n"), st.characters()), max_size=9),
+        unique=True,
+        max_size=3,
+    )
+)
+@example(["${oc.env:HOME}", "\\${x}", "a\\\\${b}\\", 'it\'s "q", ok', "\\", '\\"'])
+def test_the_suggested_list_is_read_as_exactly_these_names(odd: list[str]) -> None:
+    names = sorted({*odd, "same", "Same"})
+    listed = OverridesParser.create().parse_override(override(*names)).value()
+    config = OmegaConf.create({"labels": listed})
+    assert OmegaConf.to_container(config, resolve=True) == {"labels": names}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("['a', 'b']", "['a']"),
+        ('["a"]',),
+        ("a|b",),
+        ("a; c",),
+        ("a,b",),
+    ],
+)
+def test_labels_that_look_like_several(tmp_path: Path, names: Sequence[str]) -> None:
+    (warning,) = loaded(tmp_path, labelled("a", "b", *names, "a", "b", *names)).warnings
+    count = f"{len(names)} label{'s' * (len(names) > 1)} in {2 * len(names)} rows look"
+    assert warning.startswith(count)
+    assert f" like several labels, such as '{names[0]}' (2, first in train.jsonl:3). " in warning
+    assert load_files(tmp_path, labels=["a", "b", *names]).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["Paris, France", "c|d", "[a", "a,c", "[x]"])
+def test_labels_that_are_one(tmp_path: Path, name: str) -> None:
+    assert loaded(tmp_path, labelled("a", "b", name, "a", "b", name)).warnings == ()
+
+
+def test_a_long_label_is_cut_in_messages(tmp_path: Path) -> None:
+    (warning,) = loaded(tmp_path, labelled("a", "b", "a", "b", "c\n" + "d" * 900)).warnings
+    assert r"'c\nddd" in warning
+    assert len(warning) < 300 + len(str(tmp_path))

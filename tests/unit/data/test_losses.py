@@ -191,3 +191,9 @@ def test_entities_of_one_text_in_several_rows_stop_the_run(tmp_path: Path) -> No
     )
     with pytest.raises(DataError, match=r"Give every text once, with all of its entities\.$"):
         load_files(path, kind="ner")
+
+
+def test_odd_labels_stay_on_one_line() -> None:
+    line = SplitSummary("pool", "f", 2, 2, {"a\nb": 1, "c" * 900: 1}).line()
+    assert line.startswith(r"pool  2 of 2 rows; 2 classes (a\nb: 1, ccc")
+    assert len(line) < 150

@@ -285,3 +285,98 @@ def test_the_order_of_numbered_classes(columns: Columns, order: tuple[str, ...])
     row = {"text": "a b", "label": "a", "spans": []}
     split = raw_split(list(row), iter([("f:1", row)]), columns, where="f", need_label=True)
     assert split.class_order == order
+
+
+PRODIGY_ROWS: list[Any] = [
+    {"text": "left out", "label": "b", "answer": "reject"},
+    {"text": "play some jazz", "label": "a", "answer": "accept"},
+    {"text": "not sure", "label": "a", "answer": "ignore"},
+    {"text": "will it rain", "label": "b", "answer": None},
+]
+
+
+def test_rows_rejected_in_prodigy_are_left_out(tmp_path: Path) -> None:
+    rest: Any = {
+        name: [{"text": f"one {name}", "label": label, "answer": "accept"}]
+        for name, label in (("validation", "a"), ("test", "b"))
+    }
+    data = load_files(folder(tmp_path, train=PRODIGY_ROWS, **rest))
+    assert [one.text for one in data.pool] == ["play some jazz", "will it rain"]
+    line = data.splits[0].line()
+    assert line.startswith("pool  2 of 4 rows")
+    assert "left out: 2 rows rejected in Prodigy" in line
+    assert data.dropped == {"row rejected in Prodigy in pool": 2}
+    assert data.warnings[0] == (
+        f"2 of 4 rows of {tmp_path / 'train.jsonl'} are left out, because their 'answer' in "
+        "Prodigy is ignore (1) or reject (1), the first in train.jsonl:1."
+    )
+    train = [{**row, "answer": "reject"} for row in PRODIGY_ROWS]
+    with pytest.raises(DataError, match=r"all 4 rows are left out, because their 'answer'"):
+        load_files(folder(tmp_path, train=train, **rest))
+
+
+def test_a_rejected_row_is_not_checked_and_its_spans_do_not_count() -> None:
+    rows = [
+        {"text": "Anna left", "spans": [[0, 4, "PER"]], "answer": "accept"},
+        {"text": "Anna left", "spans": [[0, 400, "PER"]], "answer": "reject"},
+    ]
+    split = raw_split(
+        list(rows[0]),
+        iter((f"f:{n}", row) for n, row in enumerate(rows)),
+        Columns("ner"),
+        where="f",
+        need_label=True,
+    )
+    assert ([row.text for row in split.rows], len(split.rejected)) == (["Anna left"], 1)
+
+
+@pytest.mark.parametrize("answers", [("yes", "reject"), ("reject", 5), (["reject"], "accept")])
+def test_another_answer_column_is_not_prodigy_s(answers: Any) -> None:
+    rows = [{"text": "a", "label": "x", "answer": answer} for answer in answers]
+    split = raw_split(
+        list(rows[0]), iter([("f:1", row) for row in rows]), Columns(), where="f", need_label=True
+    )
+    assert (len(split.rows), split.warnings) == (2, ())
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [(["music"], "music"), ([], None), ("music", "music"), ([" music "], "music")],
+)
+def test_a_list_of_one_label_is_the_label(value: Any, label: str | None) -> None:
+    row = {"text": "a", "label": value}
+    split = raw_split(list(row), iter([("f:1", row)]), Columns(), where="f", need_label=True)
+    assert split.rows[0].label == label
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "message"),
+    [
+        ({"text": "a", "label": ["x", "y"]}, "classification", "f:1: the text has 2 labels"),
+        (
+            {"text": "a", "label": [[0, 1, "PER"]]},
+            "classification",
+            "the label is a list .* set task=ner data.spans_column=label",
+        ),
+        (
+            {"text": "a", "label": [[0, 1, "PER"]]},
+            "ner",
+            "no column 'spans', but a list in 'label'. Set data.spans_column=label",
+        ),
+        (
+            {"text": "a", "refund": "1", "late": "0"},
+            "classification",
+            "no column 'label', but 0 and 1 in refund, late. If they mark classes, write one",
+        ),
+        ({"text": "a", "refund": 3, "late": 0}, "classification", "Unknown column 'label'"),
+    ],
+)
+def test_labels_in_another_form_are_explained(row: Any, kind: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        raw_split(list(row), iter([("f:1", row)]), Columns(kind), where="f", need_label=True)
+
+
+def test_a_text_that_is_no_number_is_empty() -> None:
+    row = {"text": float("nan"), "label": "x"}
+    split = raw_split(list(row), iter([("f:1", row)]), Columns(), where="f", need_label=True)
+    assert split.rows[0].text == ""

@@ -137,7 +137,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> N
 
 def test_a_label_that_is_neither_text_nor_number(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train.jsonl:1: the label is a list"):
-        load_files(folder(tmp_path, train=[{"text": "a", "label": ["x"]}, *rows(0, 8)]))
+        load_files(folder(tmp_path, train=[{"text": "a", "label": [5]}, *rows(0, 8)]))
 
 
 def packed(suffix: str, data: bytes) -> bytes:
@@ -564,3 +564,77 @@ def test_rows_without_words_are_counted_as_empty(tmp_path: Path) -> None:
         folder(tmp_path, **{**MARKED, "train": [*MARKED["train"], *empty]}), kind="ner"
     )
     assert (data.dropped, len(data.pool)) == ({"empty text in pool": 3}, 2)
+
+
+@pytest.mark.parametrize("content", ["", "text,label\n"])
+@pytest.mark.parametrize(
+    ("split", "advice"),
+    [
+        ("train", "Add rows to it.$"),
+        ("validation", "Add rows to it, or remove it: dev is then cut from train.$"),
+        ("test", "Add rows with a target to it: a run needs them"),
+        ("shots", "Add rows to it, or remove it if train has targets.$"),
+    ],
+)
+def test_an_empty_file_has_advice_for_its_split(
+    tmp_path: Path, content: str, split: str, advice: str
+) -> None:
+    path = folder(tmp_path, ".csv", shots=rows(0, 1))
+    (path / f"{split}.csv").write_text(content)
+    with pytest.raises(DataError, match=rf"{split}.csv (is empty|has no rows)\. {advice}"):
+        load_files(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            "review,category",
+            r"test.csv has the columns review, category, but .*train.csv has 'text'",
+        ),
+        (
+            "text,category",
+            r"test.csv lacks the column 'label', which has the targets in .*train.csv",
+        ),
+    ],
+)
+def test_columns_that_only_train_has_are_mended_in_the_other_file(
+    tmp_path: Path, header: str, message: str
+) -> None:
+    path = folder(tmp_path, ".csv")
+    whole = (path / "test.csv").read_text()
+    (path / "test.csv").write_text(whole.replace("text,label", header))
+    with pytest.raises(DataError, match=rf"{message}.* rename|{message}.* Rename"):
+        load_files(path)
+    (path / "test.csv").write_text(whole)
+    load_files(path)
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (
+            {"a1": {"text": "x", "label": "y"}, "a2": {"text": "z"}},
+            r"under keys of their own \(a1, a2",
+        ),
+        ({"0": {"body": "x", "label": "y"}}, r"under keys of their own \(0\)"),
+        ({"text": {"0": "x"}, "label": {"0": "y"}}, r"holds whole columns \(text, label\)"),
+        ({str(at): {"text": "x"} for at in range(5_000)}, r"7 and 4,992 more\)"),
+    ],
+)
+def test_rows_under_keys_and_whole_columns_are_told_apart(
+    tmp_path: Path, held: object, message: str
+) -> None:
+    path = folder(tmp_path)
+    (path / "train.jsonl").write_text(json.dumps(held))
+    with pytest.raises(DataError, match=message) as caught:
+        load_files(path)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_message_shows_a_few_of_many_columns(tmp_path: Path) -> None:
+    many = [{"text": f"text {at}", **{f"topic_{n}": at for n in range(900)}} for at in range(4)]
+    path = folder(tmp_path, test=many, train=[{"text": "x"}])
+    with pytest.raises(DataError, match=r"topic_\d+ and 89\d more\.") as caught:
+        load_files(path)
+    assert len(str(caught.value)) < 600

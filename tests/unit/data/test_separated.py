@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tutelage.data.headers import Names
 from tutelage.data.separated import read_separated
 from tutelage.errors import DataError
 
@@ -222,3 +223,85 @@ def test_long_fields_are_read_and_the_limit_of_the_process_stays() -> None:
     before = csv.field_size_limit()
     assert values(written([("word " * 60_000, "food")]))[0][0] == "word " * 60_000
     assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("quoted_header", [False, True])
+@given(rows=TABLES, spaced=st.integers(0, 99))
+def test_quotes_after_a_space_enclose_fields(
+    rows: list[tuple[str, str]], spaced: int, separator: str, quoted_header: bool
+) -> None:
+    # The label first, so that the text follows a space; some lines are written without it.
+    blank = separator + " "
+    lines = [
+        label + (separator if spaced % (at + 2) else blank) + '"' + text.replace('"', '""') + '"'
+        for at, (text, label) in enumerate(rows)
+    ]
+    header = f'"label"{blank}"text"' if quoted_header else f"label{separator}text"
+    found = read_separated("f", "\n".join([header, *lines]), "csv")
+    assert found.header == ["label", "text"]
+    assert [row for _, row in found.rows] == [[label, text] for text, label in rows]
+    assert [one for one in found.warnings if "semicolons" not in one and "spans" not in one] == (
+        [one for one in found.warnings if "a space stands before a quote" in one]
+    )
+    if any(f'{blank}"' in line.split("\n")[0] for line in [header, *lines]):
+        assert any("a space stands before a quote" in one for one in found.warnings)
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_names_in_quotes_may_have_another_separator(separator: str) -> None:
+    found = read_separated("f", written(QUOTED, csv.QUOTE_ALL, separator), "csv")
+    assert (found.header, [row for _, row in found.rows]) == (HEADER, [list(one) for one in QUOTED])
+    assert "between its fields, not commas" in found.warnings[0]
+
+
+def test_the_first_line_with_a_space_before_a_quote_is_named() -> None:
+    text = 'text,label\n"a, b","x"\n"c, d", "x"\n'
+    found = read_separated("f", text, "csv")
+    assert [row for _, row in found.rows] == [["a, b", "x"], ["c, d", "x"]]
+    assert found.warnings[0].startswith("f:3: a space stands before a quote; the quotes of such")
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "warned"),
+    [
+        # A field that holds a space and quotes; a text with a quotation; both kinds mixed.
+        ('x," ""so"""', ' "so"', False),
+        ('x, "so" she said', ' "so" she said', False),
+        ('x, "so" she said\ny, "so"', ' "so" she said', True),
+    ],
+)
+def test_quotes_that_belong_to_a_text_stay(line: str, field: str, warned: bool) -> None:
+    found = read_separated("f", f"label,text\n{line}\n", "csv")
+    assert found.rows[0][1][1] == field
+    assert [one[:40] for one in found.warnings] == (
+        ["f:3: a field begins with a space and a q"] if warned else []
+    )
+
+
+ROWS = "play a tune,music\nwill it rain,weather\nsing to me,music\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ROWS, r"^f:1: .* since 'music' occurs .* above it: text,label$"),
+        (
+            "1,music,play a tune\n2,music,sing\n",
+            r"'music' .*: column1,label,text$",
+        ),
+        ("play a nice tune\nsing\n", r"^f:1: there is no column 'text'.*data.text_column=…$"),
+        (f"Exported on Monday\n\ntext,label\n{ROWS}", r"^f:3 looks like the header.*lines above"),
+        (f"Exported,\n,\n'x',\n\"text\",label\n{ROWS}", r"^f:4 looks like the header"),
+    ],
+)
+def test_a_header_that_is_missing_or_lies_below_is_refused(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_separated("f", text, "csv", Names("text", "label"))
+
+
+@pytest.mark.parametrize(
+    "text", [f"text,label\n{ROWS}", f"text,label\nx,text\n{ROWS}", "body\nx\n"]
+)
+def test_any_other_header_is_taken(text: str) -> None:
+    assert read_separated("f", text, "csv", Names("text", "label")).warnings == []

@@ -227,3 +227,20 @@ def test_long_quoted_texts_of_csv_are_one_row_each(tmp_path: Path) -> None:
     writer.writerows([["text"], *([text] for text in given)])
     (tmp_path / "a.csv").write_text(buffer.getvalue(), encoding="utf-8")
     assert texts(tmp_path / "a.csv") == given
+
+
+def test_columns_to_keep_may_be_listed_with_commas(tmp_path: Path) -> None:
+    record = {"text": "a", "id": 1, "date": 2, "place, time": 3}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n")
+    for keep in (["id,date"], ["id", "date"], ["id, date"]):
+        ((row,), _) = read_rows(Source(tmp_path / "a.jsonl", keep=keep), tagger=False)
+        assert row.copied == {"row": 1, "id": 1, "date": 2}
+    ((row,), _) = read_rows(Source(tmp_path / "a.jsonl", keep=["place, time"]), tagger=False)
+    assert row.copied == {"row": 1, "place, time": 3}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl", "a.conll"])
+def test_an_empty_file_is_to_be_filled_or_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(DataError, match=rf"{name} is empty\. Add texts to it, or give another"):
+        read_rows(Source(tmp_path / name), tagger=True)

@@ -155,7 +155,8 @@ def test_tags_that_do_not_fit(words: list[str], tags: list[Any], message: str) -
     [
         ([[0, 4]], r"\[0, 4\] is not a span"),
         (["0-4"], "'0-4' is not a span"),
-        ([[0.0, 4, "PER"]], "is not a span"),
+        ([[0.5, 4, "PER"]], "is not a span"),
+        ([[0, 4, "Anna", "PER"]], "is not a span"),
         ([[True, 4, "PER"]], "is not a span"),
         ([{"start": 0, "end": 4}], "is not a span. Give"),
         ([[0, 4, ""]], "is not a span"),
@@ -165,7 +166,7 @@ def test_tags_that_do_not_fit(words: list[str], tags: list[Any], message: str) -
         ([[4, 5, "PER"]], r"the span \[4, 5\) contains no word: ' '"),
         ([[0, 4, " "]], "is not a span"),
         ([[0, 4, None]], "is not a span"),
-        ([[0, 4, ["PER"]]], "is not a span"),
+        ([[0, 4, ["PER", "LOC"]]], "is not a span"),
         ([[0, 4, True]], "is not a span"),
         ([[0, 4, 1.5]], "is not a span"),
         ([{"start": 0, "end": 4, "label": None, "type": None}], "is not a span"),
@@ -193,3 +194,21 @@ def test_tags_that_do_not_fit(words: list[str], tags: list[Any], message: str) -
 def test_spans_that_make_no_sense(spans: list[Any], message: str) -> None:
     with pytest.raises(DataError, match=rf"^a:1: .*{message}"):
         from_spans("a:1", "Anna Lee", spans)
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        [0.0, 4.0, "PER"],
+        [0, 4, ["PER"]],
+        [0, 4, "PER", "Anna"],
+        [0, 4, "PER", 0.93],
+        [0, 4, "PER", None],
+        {"start_offset": 0, "end_offset": 4, "label": "PER", "id": 7},
+        {"start": 0.0, "end": 4, "text": "Anna", "labels": ["PER"]},
+        {"start": 0, "start_offset": None, "end": 4, "label": None, "type": "PER"},
+    ],
+)
+def test_spans_in_the_forms_of_other_tools(span: Any) -> None:
+    expected = from_spans("a:1", "Anna Lee", [[0, 4, "PER"]])
+    assert from_spans("a:1", "Anna Lee", [span]) == expected

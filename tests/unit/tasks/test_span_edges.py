@@ -14,7 +14,7 @@ from tests.unit.data.folders import folder
 
 from tutelage.data.sources import load_files
 from tutelage.errors import DataError
-from tutelage.tasks.span_edges import Edges, Marked, advice_on_offsets, check_edges
+from tutelage.tasks.span_edges import Edges, Marked, advice_on_offsets, check_edges, check_quotes
 
 UTF16, BYTES = "count UTF-16 code units", "count bytes of UTF-8"
 
@@ -74,7 +74,7 @@ def marked_texts(draw: st.DrawFn) -> list[Marked]:
 def shifted(marked: list[Marked], shift: Callable[[str, int, int], Edges]) -> list[Marked]:
     return [
         Marked(where, text, tuple(shift(text, *edges) for edges in spans))
-        for where, text, spans in marked
+        for where, text, spans, _ in marked
     ]
 
 
@@ -240,3 +240,38 @@ def test_edges_where_no_word_ends(text: str, edges: Edges) -> None:
         "1 of 1 spans begin or end inside a word"
         in check_edges("f", [Marked("f:1", text, (edges,))])[0]
     )
+
+
+@pytest.mark.parametrize(("wrong", "stops"), [(1, False), (2, False), (5, True)])
+def test_spans_with_another_text_than_their_own(wrong: int, stops: bool) -> None:
+    quotes = ["Olga"] * wrong + ["Anna ", "anna", None] * 10
+    marked = [
+        Marked(f"dir/f.jsonl:{n}", "Anna left", ((0, 4),), (quote,))
+        for n, quote in enumerate(quotes, start=1)
+    ]
+    said = (
+        f"f: {wrong} of {wrong + 20} spans give another text than the one at their offsets, "
+        "such as 'Olga' for 'Anna' (f.jsonl:1, [0, 4)). "
+    )
+    if stops:
+        with pytest.raises(DataError, match=re.escape(said) + "Correct `start`"):
+            check_quotes("f", marked)
+    else:
+        assert check_quotes("f", marked) == [
+            f"{said}The offsets count; correct them if they are wrong."
+        ]
+    assert check_quotes("f", marked[wrong:]) == []
+
+
+def test_the_texts_of_spans_are_compared_where_they_are_read(tmp_path: Path) -> None:
+    span = {"start": 0, "end": 4, "label": "PER"}
+    rest = {
+        name: [{"text": f"{who} ran", "spans": [span]}]
+        for name, who in (("validation", "Olga"), ("test", "Piet"))
+    }
+    train = [
+        {"text": f"Anna {word}", "spans": [{**span, "text": "Anna" if word != "slept" else "Piet"}]}
+        for word in ("sang", "walked far", "slept", "paid the bill")
+    ]
+    data = load_files(folder(tmp_path, train=train, **rest), kind="ner")
+    assert any("1 of 4 spans give another text" in warning for warning in data.warnings)
