@@ -316,6 +316,13 @@ class Status:
         self._folder.write_json("status.json", self._record)
 
 
+def is_whole(folder: RunFolder) -> bool:
+    """Return whether a run has its result, has been closed, and has drawn its report."""
+    status = folder.read_json("status.json") or {}
+    closed = status.get("state", "done") == "done" and status.get("phase") != REPORT
+    return closed and (folder / "result.json").is_file()
+
+
 def finish(folder: RunFolder, phase: str = DONE) -> None:
     """Record in status.json that a run is done, whoever did it.
 

@@ -135,6 +135,23 @@ def test_what_is_done_is_found_and_what_was_killed_goes_on(first: Sweep, second:
     assert not links[0].readlink().is_absolute()
 
 
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [
+        ({"state": "done", "phase": "done"}, "done"),
+        ({"state": "done", "phase": "report"}, "unfinished"),
+        ({"state": "running", "phase": "final"}, "unfinished"),
+    ],
+)
+def test_a_run_stopped_after_its_result_goes_on_to_its_report(
+    first: Sweep, second: Sweep, status: dict[str, str], found: str
+) -> None:
+    record = first.do(0)
+    path = first.folder.run_of(record) / "status.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **status}))
+    assert second.do(0).found == found
+
+
 def test_another_configuration_is_another_run(first: Sweep, second: Sweep) -> None:
     first.do(0, seed=1)
     assert second.do(0, seed=2).found == ""
