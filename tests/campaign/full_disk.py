@@ -9,11 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.campaign.inputs import Inputs
+from tests.campaign.inputs import Inputs, environment_in
 from tests.campaign.outcome import Outcome
 from tests.helpers import tiny
-from tests.helpers.multirun import environment
-from tests.helpers.teachers import ASKS
 from tests.helpers.warm_runs import Runs
 
 
@@ -89,12 +87,7 @@ def _train(inputs: Inputs, folder: Path, limit: int | None, *more: str) -> tuple
     done = subprocess.run(
         [sys.executable, "-m", "tutelage.cli", "train", *_overrides(inputs), *more],
         cwd=folder,
-        env={
-            **environment(),
-            ASKS: "",
-            "TUTELAGE_CACHE": str(folder / "user-cache"),
-            "OMP_NUM_THREADS": "1",
-        },
+        env=environment_in(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -6,8 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.helpers import tiny, tiny_ner
+from tests.helpers.multirun import environment
+from tests.helpers.teachers import ASKS
 
 POOL = ("training.start_epochs=3", "training.final_epochs=1")
+
+
+def environment_in(folder: Path) -> dict[str, str]:
+    """Environment of a process whose cache and log of requests lie in ``folder``."""
+    return {
+        **environment(),
+        ASKS: str(folder / "asks"),
+        "TUTELAGE_CACHE": str(folder / "user-cache"),
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 @dataclass(frozen=True)

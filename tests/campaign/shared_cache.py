@@ -7,11 +7,10 @@ import random
 import subprocess
 from pathlib import Path
 
-from tests.campaign.inputs import Inputs
+from tests.campaign.inputs import Inputs, environment_in
 from tests.campaign.outcome import Outcome
 from tests.helpers import tiny
-from tests.helpers.multirun import command, environment
-from tests.helpers.teachers import ASKS
+from tests.helpers.multirun import command
 from tests.helpers.warm_runs import Runs
 
 
@@ -42,12 +41,7 @@ def _together(
     sweep = subprocess.Popen(
         command(*overrides, "seed=1,2,3"),
         cwd=folder,
-        env={
-            **environment(),
-            ASKS: str(folder / "asks"),
-            "TUTELAGE_CACHE": str(folder / "user-cache"),
-            "OMP_NUM_THREADS": "1",
-        },
+        env=environment_in(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -10,11 +10,10 @@ import time
 from pathlib import Path
 
 from tests.campaign.folders import differences
-from tests.campaign.inputs import Inputs
+from tests.campaign.inputs import Inputs, environment_in
 from tests.campaign.outcome import Outcome
 from tests.helpers import tiny
-from tests.helpers.multirun import command, environment
-from tests.helpers.teachers import ASKS
+from tests.helpers.multirun import command
 
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 
@@ -79,12 +78,7 @@ def _start(inputs: Inputs, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*overrides),
         cwd=folder,
-        env={
-            **environment(),
-            ASKS: str(folder / "asks"),
-            "TUTELAGE_CACHE": str(folder / "user-cache"),
-            "OMP_NUM_THREADS": "1",
-        },
+        env=environment_in(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
