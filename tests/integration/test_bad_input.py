@@ -50,7 +50,7 @@ def test_a_missing_folder(tutelage, workplace, overrides):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("train.jsonl", "", ("train.jsonl is empty.", "Add rows to it, or remove it")),
+        ("train.jsonl", "", ("train.jsonl is empty.", "Add rows to it.")),
         ("test.jsonl", None, ("has no test file", "it contains: train.jsonl, validation.jsonl")),
         (
             "train.jsonl",
@@ -67,7 +67,7 @@ def test_a_missing_folder(tutelage, workplace, overrides):
             '{"text": "a"}\n',
             ("has no labels", "Set data.label_column=", "a file named shots"),
         ),
-        ("test.jsonl", '{"text": "a"}\n', ("Unknown column 'label'.", "Set data.label_column=")),
+        ("test.jsonl", '{"text": "a"}\n', ("lacks the column 'label'", "Add the column")),
         (
             "train.jsonl",
             '{"text": "a", "label": "b"}\n{"text": \n',
