@@ -150,7 +150,7 @@ def ensure_asset(role: str, progress: Progress | None = None) -> Path:
         # Another process may have finished it while this one waited for the lock.
         if asset_ready(role):
             return target
-        # Under the lock, what is there was left by a process that was killed.
+        # The lock is held, so these files are left over from a killed process.
         for left in target.parent.glob(f".{asset.name}.*/"):
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{asset.name}.") as scratch:

@@ -25,6 +25,7 @@ from tutelage.runs.folder import (
     finish,
     holds_nothing,
     identity_of,
+    is_closed,
     new_folder,
     refuse_taken,
     runs_with,
@@ -317,8 +318,7 @@ def _newest_unfinished(config: RunConfig) -> Path:
     base = config.hydra.run_dir.parent
     unfinished = []
     for started, run in runs_with(config_hash(config.source), base.glob("*")):
-        status = run.read_json("status.json") or {}
-        if status.get("state") != "done" or status.get("phase") == REPORT:
+        if not is_closed(run, REPORT):
             unfinished.append((started, run.path))
     if unfinished:
         return max(unfinished)[1]

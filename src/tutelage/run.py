@@ -25,7 +25,15 @@ from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
 from tutelage.references import supervised_ceiling, teacher_alone
 from tutelage.run_warnings import facts_of, warnings_of
-from tutelage.runs.folder import DONE, REPORT, RunFolder, Status, finish, refuse_taken
+from tutelage.runs.folder import (
+    DONE,
+    REPORT,
+    RunFolder,
+    Status,
+    finish,
+    is_closed,
+    refuse_taken,
+)
 from tutelage.runs.manifest import environment, identity, plain_config
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.stack import Stack
@@ -61,7 +69,7 @@ def run(
     if not resume:
         # Looked at twice: without a wait, and when nobody else works in the folder.
         refuse_taken(path)
-    elif (finished := folder.read_json("result.json")) and _is_closed(folder, REPORT):
+    elif (finished := folder.read_json("result.json")) and is_closed(folder, REPORT):
         return dict(finished)
     with folder.lock():
         folder.remove_scratch()
@@ -69,17 +77,11 @@ def run(
             refuse_taken(path)
         elif finished := folder.read_json("result.json"):
             # Killed after its result, or done by another process in the meantime.
-            if not _is_closed(folder):
+            if not is_closed(folder):
                 with build_mirrors(config, path, resume=True):
                     _close(config, folder, last)
             return dict(finished)
         return _run(config, path, folder, reporter, resume_command, last, resume=resume)
-
-
-def _is_closed(folder: RunFolder, unless: str = "") -> bool:
-    """Whether a run with a result has ended, and its phase is not ``unless``."""
-    status = folder.read_json("status.json") or {}
-    return status.get("state") == "done" and status["phase"] != unless
 
 
 def _close(config: RunConfig, folder: RunFolder, phase: str) -> None:

@@ -57,7 +57,7 @@ def check_variables(values: Mapping[str, Any], path: str = "") -> None:
 
 
 def _values(setting: str, override: str) -> Iterator[tuple[str, Any]]:
-    """Yields the plain values of an override, each with the name that it stands under."""
+    """Yields the plain values of an override, each with its name."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 

@@ -101,7 +101,7 @@ def assemble(
         if not remaining:
             raise DataError(_nothing_left(split, name, losses))
 
-    # What a user should see: every split, and large losses.
+    # For the terminal: every split, and large losses.
     kept = {"pool": pool, "shots": shots, "dev": dev, "test": rows["test"]}
     summaries = [
         summary(own, splits.get(split), kept[own], losses, (one.name for one in space), reader)

@@ -150,7 +150,7 @@ def check_lengths(where: str, sentences: Sequence[Sentence]) -> list[str]:
         sentences: Its sentences.
 
     Returns:
-        What a user should be told.
+        Warnings for the user.
 
     Raises:
         DataError: If the whole file is one long sentence, or most words are in such sentences.

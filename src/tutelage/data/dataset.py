@@ -19,7 +19,7 @@ CUT = "cut off for dev"
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """What was read for one split, and what is left of it.
+    """Rows of one split: read, kept and left out.
 
     Attributes:
         name: "pool", "shots", "dev" or "test".

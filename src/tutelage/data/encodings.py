@@ -80,7 +80,7 @@ def decode(path: Path, data: bytes, encoding: Encoding) -> tuple[str, list[str]]
         encoding: Encoding to expect; a byte order mark takes precedence.
 
     Returns:
-        The text without byte order marks, and what a user should be told.
+        The text without byte order marks, and warnings for the user.
 
     Raises:
         DataError: If the contents are in another encoding; the message names the likely ones.
@@ -214,7 +214,7 @@ def _guesses(data: bytes, offset: int) -> list[_Guess]:
     found = [
         (match, name)
         for match in from_bytes(window, cp_isolation=list(_COMMON), preemptive_behaviour=False)
-        # An encoding stands for all that decode the text alike; take the first of our order.
+        # Several encodings may decode the text alike; the first in our order is named.
         if (name := min(match.could_be_from_charset, key=_rank)) and _decodes(data, name)
     ]
     if not found:

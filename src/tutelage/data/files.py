@@ -30,7 +30,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 class NoRowsError(DataError):
-    """A file without rows. What to do depends on what it is for, so its reader says that."""
+    """A file without rows; its reader adds the advice, which depends on the split."""
 
 
 def ending_of(name: str) -> str:

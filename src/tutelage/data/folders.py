@@ -27,7 +27,7 @@ SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
 
 _REQUIRED = ("train", "test")
 _PART = re.compile(r"(?P<stem>.+?)-(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]{8,})?")
-"""Name of one of several files of a split, as `datasets` writes them."""
+"""Name of one part of a split, as `datasets` writes it."""
 _SHOWN = 20
 """Number of a folder's entries that a message lists."""
 
@@ -108,7 +108,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _refuse_broken_links(folder: Path, endings: Sequence[str]) -> None:
-    """Refuse a link to a missing file under the name of a split, which would pass for none."""
+    """Refuse a broken link named like a split; it would look like a missing file."""
     for path in sorted(folder.iterdir()):
         ending = ending_of(path.name)
         part = _PART.fullmatch(name := path.name.lower().removesuffix(ending))
@@ -204,7 +204,7 @@ def _missing(
 
 
 def _remedy_for_file(path: Path, endings: Sequence[str], ignored: frozenset[str]) -> str:
-    """Say what to do with a file whose name begins like a split, but which is not read."""
+    """Advise on a file that is named like a split but cannot be read."""
     ending = ending_of(path.name)
     if _is_one_of(ending, list(ignored)):
         return (

@@ -316,11 +316,10 @@ class Status:
         self._folder.write_json("status.json", self._record)
 
 
-def is_whole(folder: RunFolder) -> bool:
-    """Return whether a run has its result, has been closed, and has drawn its report."""
+def is_closed(folder: RunFolder, unless: str = "") -> bool:
+    """Return whether a run is done, in another phase than ``unless``."""
     status = folder.read_json("status.json") or {}
-    closed = status.get("state", "done") == "done" and status.get("phase") != REPORT
-    return closed and (folder / "result.json").is_file()
+    return status.get("state") == "done" and status.get("phase") != unless
 
 
 def finish(folder: RunFolder, phase: str = DONE) -> None:

@@ -18,7 +18,7 @@ from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import FOLLOWED
 from tutelage.launch import as_value
-from tutelage.runs.folder import RunFolder, holds_run, is_whole, new_folder
+from tutelage.runs.folder import REPORT, RunFolder, holds_run, is_closed, new_folder
 from tutelage.runs.manifest import config_hash
 from tutelage.sweep.record import JobRecord, SweepFolder
 
@@ -50,7 +50,8 @@ def do_job(
     own = _own_folder(sweep, number, earlier)
     record = JobRecord(number, overrides, key, own.name, "running", began=time.time())
     if earlier is not None:
-        found = "done" if is_whole(RunFolder(earlier)) else "unfinished"
+        whole = (earlier / "result.json").is_file() and is_closed(RunFolder(earlier), REPORT)
+        found = "done" if whole else "unfinished"
         record = replace(record, folder=os.path.relpath(earlier, sweep.path), found=found)
 
     # After a failure a fail-fast sweep starts nothing new; a finished run is still found.
