@@ -127,7 +127,7 @@ def _measure(
     failures: dict[str, str] = {}
     for kind, requests in sample.items():
         console.rule(kind)
-        console.print(escape(requests[0].prompt), highlight=False, soft_wrap=True)
+        console.print(escape(str(requests[0].prompt)), highlight=False, soft_wrap=True)
         before, began = stack.budget.usage, time.perf_counter()
         # The first request starts the engine, so it is timed apart.
         replies = list(stack.teacher.ask(requests[:1]))

@@ -6,14 +6,70 @@ Nothing in this module depends on a task.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol
 
 OnReply = Callable[["Reply"], None]
 """Called once per reply as it arrives, in any order, before ``ask`` returns.
 
 Caches write their files and progress bars advance in this callback.
 """
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat.
+
+    Attributes:
+        role: Its author.
+        content: Its text.
+    """
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A prompt of messages, which the engine renders with the model's own chat template.
+
+    Attributes:
+        messages: The messages, oldest first. If the last one is the assistant's, the reply
+            continues it (a prefill); otherwise the reply is a new message of the assistant.
+        thinking: Whether the model may think before it answers, if its template has a switch.
+    """
+
+    messages: tuple[Message, ...]
+    thinking: bool = False
+
+    @property
+    def is_prefilled(self) -> bool:
+        """Whether the reply continues the last message."""
+        return bool(self.messages) and self.messages[-1].role == "assistant"
+
+    def prefilled(self, text: str) -> Chat:
+        """Returns the chat with the beginning of the reply given.
+
+        Args:
+            text: The beginning, or what follows the present prefill.
+        """
+        if not self.is_prefilled:
+            return replace(self, messages=(*self.messages, Message("assistant", text)))
+        last = self.messages[-1]
+        return replace(
+            self,
+            messages=(*self.messages[:-1], Message("assistant", last.content + text)),
+        )
+
+    def __str__(self) -> str:
+        """Returns the messages as readable text, each below its role."""
+        return "\n\n".join(f"[{one.role}]\n{one.content}" for one in self.messages)
+
+
+Prompt = str | Chat
+"""A text to continue, or a chat to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +93,18 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """A request to continue ``prompt``.
+    """A request to continue or answer ``prompt``.
 
     Attributes:
         id: Unique within its batch; not part of the cache key.
-        prompt: The text to continue.
+        prompt: The text to continue, or the chat to answer.
         sampling: Sampling settings of the continuation.
         seed: Sampling seed of this request, derived from (run seed, round, draw).
         json_schema: JSON schema (as text) of the reply, or "" for free text.
     """
 
     id: str
-    prompt: str
+    prompt: Prompt
     sampling: Sampling
     seed: int = 0
     json_schema: str = ""
@@ -62,13 +118,16 @@ class ScoreRequest:
 
     Attributes:
         id: Unique within its batch; not part of the cache key.
-        prompt: The text before the choices.
+        prompt: The text or the chat before the choices.
         choices: Token ids of the engine's own tokenizer, one per choice; 1 to 128 of them.
+        words: The text of each choice, for servers that have no token ids; empty if unknown. Not
+            part of the cache key.
     """
 
     id: str
-    prompt: str
+    prompt: Prompt
     choices: tuple[int, ...]
+    words: tuple[str, ...] = ()
 
 
 Request = GenerateRequest | ScoreRequest
@@ -133,8 +192,11 @@ class Teacher(Protocol):
         """
         ...
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the token ids of each text, without special tokens."""
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
+        """Returns the token ids of each text, without special tokens.
+
+        A chat gives the ids of its rendered template, special tokens included.
+        """
         ...
 
     def close(self) -> None:
@@ -143,8 +205,21 @@ class Teacher(Protocol):
 
 
 def request_to_dict(request: Request) -> dict[str, Any]:
-    """Converts a request to JSON values, with its ``kind`` ("generate" or "score")."""
-    return {
+    """Converts a request to JSON values, with its ``kind`` ("generate" or "score").
+
+    A chat becomes an object with its messages.
+    """
+    values = {
         "kind": "generate" if isinstance(request, GenerateRequest) else "score",
         **asdict(request),
     }
+    if isinstance(request, ScoreRequest) and not request.words:
+        del values["words"]
+    return values
+
+
+def prompt_content(prompt: Prompt) -> object:
+    """Returns a prompt as JSON values for keys of caches: a text as it is, a chat as a list."""
+    if isinstance(prompt, str):
+        return prompt
+    return [[[one.role, one.content] for one in prompt.messages], prompt.thinking]

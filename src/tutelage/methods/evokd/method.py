@@ -252,7 +252,7 @@ class EvoKD(TeacherMethod):
         cost = Cost(1, int(bool(reply.error)), {"analysis": perf_counter() - began})
         found = unmarked(reply.text)
         text = "" if found.fault or is_refusal(found.text.strip()) else clean(found.text)
-        return Analysis(text, request.prompt, cost)
+        return Analysis(text, str(request.prompt), cost)
 
     def _analysis_request(self, given: RoundInput, round: int) -> GenerateRequest:
         task, demonstrations = self._context.task, given.demonstrations

@@ -275,7 +275,7 @@ class Writer:
         replies = teacher.ask(requests, on_reply)
         names = label_keys({*labels, *(spec.label for spec in specs)})
         return [
-            self._candidate(draw, spec, reply, _surroundings(spec, names, request.prompt))
+            self._candidate(draw, spec, reply, _surroundings(spec, names, str(request.prompt)))
             for draw, (spec, request, reply) in enumerate(
                 zip(specs, requests, replies, strict=True)
             )

@@ -6,13 +6,22 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
-from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, ScoreRequest
+from tutelage.teacher.base import (
+    GenerateRequest,
+    OnReply,
+    Prompt,
+    Reply,
+    Request,
+    ScoreRequest,
+)
+from tutelage.teacher.chat import render_ids
 from tutelage.teacher.engines.model_files import (
     fingerprint_of,
     is_local,
     load_tokenizer,
     model_identity,
     resolve_model,
+    suits_chat,
     token_ids,
 )
 from tutelage.teacher.replies import ReplyCollector
@@ -88,7 +97,17 @@ class LocalTeacher:
             )
         return self._fingerprint
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    @property
+    def speaks_chat(self) -> bool:
+        """Whether the model is better asked in messages than by a text to continue."""
+        return suits_chat(self._model_name, self._load_tokenizer())
+
+    @property
+    def context_length(self) -> int:
+        """Longest prompt and completion together, in tokens."""
+        return self._limit
+
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
         """Returns the token ids of each text, without special tokens."""
         return token_ids(self._load_tokenizer(), texts)
 
@@ -106,13 +125,7 @@ class LocalTeacher:
             return []
         # Tokenise all prompts; their lengths decide about refusals and batches.
         model = self._load()
-        prompts: dict[str, list[int]] = dict(
-            zip(
-                (request.id for request in requests),
-                self._tokenizer([request.prompt for request in requests])["input_ids"],
-                strict=True,
-            )
-        )
+        prompts = {request.id: self._prompt_ids(request.prompt) for request in requests}
         # Refuse requests that do not fit, and separate scores from generations.
         scores: list[ScoreRequest] = []
         texts: list[GenerateRequest] = []
@@ -160,6 +173,11 @@ class LocalTeacher:
                     f"{vocabulary}"
                 )
         return ""
+
+    def _prompt_ids(self, prompt: Prompt) -> list[int]:
+        if isinstance(prompt, str):
+            return list(self._tokenizer(prompt)["input_ids"])
+        return render_ids(self._tokenizer, prompt)
 
     def _load_tokenizer(self) -> Any:
         if self._tokenizer is None:

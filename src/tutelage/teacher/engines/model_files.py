@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from typing import Any
 
 from tutelage.assets import ensure_asset
 from tutelage.errors import TeacherError, did_you_mean
+from tutelage.teacher.base import Prompt
+from tutelage.teacher.chat import answers_messages, render_ids
 
 _IDENTITY = (
     "config.json",
@@ -20,8 +23,11 @@ _IDENTITY = (
     "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "chat_template.jinja",
 )
 """Files besides the weights with an influence on answers."""
+_VERY_SMALL = 300_000_000
+"""Models with fewer parameters are asked as completion models."""
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -249,9 +255,47 @@ def _hub_out_of_reach() -> str:
     return ""
 
 
-def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Returns the token ids of each text, without special tokens."""
-    if not texts:
-        return []
-    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return [list(map(int, row)) for row in ids]
+def token_ids(tokenizer: Any, texts: Sequence[Prompt]) -> list[list[int]]:
+    """Returns the token ids of each text, without special tokens; a chat's by its template."""
+    plain = [text for text in texts if isinstance(text, str)]
+    ids = iter(tokenizer(plain, add_special_tokens=False)["input_ids"] if plain else [])
+    return [
+        list(map(int, next(ids))) if isinstance(text, str) else render_ids(tokenizer, text)
+        for text in texts
+    ]
+
+
+def suits_chat(model: str, tokenizer: Any) -> bool:
+    """Returns whether a model is better asked in messages than by a text to continue.
+
+    It was trained to answer messages, and it is no very small model: SmolLM2-135M-Instruct labels
+    better as a completion model (docs/results.md, "Ways of asking").
+
+    Args:
+        model: A resolved model; see :func:`resolve_model`.
+        tokenizer: Its tokenizer.
+    """
+    from transformers import GenerationConfig
+
+    try:
+        config = GenerationConfig.from_pretrained(model, local_files_only=is_local(model))
+        ends = config.eos_token_id
+    except (OSError, ValueError):
+        ends = None
+    if ends is None:
+        ends = tokenizer.eos_token_id
+    known = [ends] if isinstance(ends, int) else list(ends or ())
+    return answers_messages(tokenizer, known) and not 0 < parameters(model) < _VERY_SMALL
+
+
+def parameters(model: str) -> int:
+    """Returns the number of values in a folder's safetensors files; 0 if there is none."""
+    count = 0
+    for path in Path(model).glob("*.safetensors") if is_local(model) else ():
+        with path.open("rb") as handle:
+            (length,) = struct.unpack("<Q", handle.read(8))
+            header = json.loads(handle.read(min(length, 1 << 26)))
+        count += sum(
+            math.prod(one["shape"]) for name, one in header.items() if name != "__metadata__"
+        )
+    return count

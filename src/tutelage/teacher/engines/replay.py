@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import ReplayMiss, TeacherError
-from tutelage.teacher.base import OnReply, Reply, Request, Teacher, request_to_dict
+from tutelage.teacher.base import (
+    Chat,
+    OnReply,
+    Prompt,
+    Reply,
+    Request,
+    Teacher,
+    request_to_dict,
+)
 from tutelage.teacher.replies import ReplyCollector, ask_noting, read_reply
 from tutelage.teacher.wrappers.cache import request_key
 
@@ -31,6 +39,7 @@ class _Recording:
         self.replies: dict[str, Reply] = {}
         self.prompts: dict[str, str] = {}
         self.ids: dict[str, list[int]] = {}
+        self.asks_in_messages = False
         self.whole_bytes = 0
         try:
             data = path.read_bytes()
@@ -69,10 +78,12 @@ class _Recording:
                 raise ValueError(f"format {record['recording']}, expected {_FORMAT}")
             self.fingerprint = str(record["fingerprint"])
         elif "tokenize" in record:
-            self.ids[record["tokenize"]] = [int(token) for token in record["ids"]]
+            self.ids[_text_key(record["tokenize"])] = [int(token) for token in record["ids"]]
         else:
             self.replies[record["key"]] = read_reply(record["reply"])
-            self.prompts[record["key"]] = str(record["request"]["prompt"])
+            prompt = record["request"]["prompt"]
+            self.asks_in_messages |= not isinstance(prompt, str)
+            self.prompts[record["key"]] = _text_key(prompt)
 
 
 class ReplayTeacher:
@@ -96,6 +107,11 @@ class ReplayTeacher:
         """The recorded engine's fingerprint, so both runs share a cache and are comparable."""
         return self._recording.fingerprint
 
+    @property
+    def speaks_chat(self) -> bool:
+        """Whether the recorded run asked in messages."""
+        return self._recording.asks_in_messages
+
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
         """Answers every request, in order, with ``cached`` set.
 
@@ -112,20 +128,21 @@ class ReplayTeacher:
             collector.keep(replace(reply, id=request.id, cached=True))
         return collector.in_order()
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
         """Returns the recorded token ids of each text.
 
         Raises:
             ReplayMiss: The recorded run did not tokenise one of the texts.
         """
-        for text in texts:
-            if text not in self._recording.ids:
+        keys = [_prompt_key(text) for text in texts]
+        for text, key in zip(texts, keys, strict=True):
+            if key not in self._recording.ids:
                 raise ReplayMiss(
                     f"the recording {self._recording.path} has no token ids for "
-                    f"{text[:_SHOWN]!r}. Record the run again with a real engine and "
+                    f"{str(text)[:_SHOWN]!r}. Record the run again with a real engine and "
                     f"teacher.record={self._recording.path}."
                 )
-        return [list(self._recording.ids[text]) for text in texts]
+        return [list(self._recording.ids[key]) for key in keys]
 
     def close(self) -> None:
         """Does nothing; there is no engine to free."""
@@ -135,10 +152,11 @@ class ReplayTeacher:
 
         # A similar prompt usually reveals the changed setting.
         kind = request_to_dict(request)["kind"]
-        near = process.extractOne(request.prompt, self._recording.prompts)
+        prompt = _prompt_key(request.prompt)
+        near = process.extractOne(prompt, self._recording.prompts)
         if near is None:
             nearest = "The recording has no replies at all."
-        elif near[0] == request.prompt:
+        elif near[0] == prompt:
             nearest = "The same prompt was recorded with other choices, sampling, seed or schema."
         else:
             nearest = (
@@ -146,7 +164,7 @@ class ReplayTeacher:
             )
         return ReplayMiss(
             f"the recording {self._recording.path} has no reply to request {request.id!r} "
-            f"({kind}): {request.prompt[:_SHOWN]!r}. {nearest} Use the settings and the seed of "
+            f"({kind}): {prompt[:_SHOWN]!r}. {nearest} Use the settings and the seed of "
             "the recorded run, or record again with a real engine and teacher.record=<file>."
         )
 
@@ -185,14 +203,15 @@ class RecordingTeacher:
         self._prepare()
         return ask_noting(self._inner, requests, self._record, on_reply)
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
         """Returns the engine's token ids of each text, and records them once per text."""
         self._prepare()
         rows = self._inner.tokenize(texts)
         for text, ids in zip(texts, rows, strict=True):
-            if text not in self._texts:
-                self._append({"tokenize": text, "ids": ids})
-                self._texts.add(text)
+            if (key := _prompt_key(text)) not in self._texts:
+                recorded = asdict(text) if isinstance(text, Chat) else text
+                self._append({"tokenize": recorded, "ids": ids})
+                self._texts.add(key)
         return rows
 
     def close(self) -> None:
@@ -238,3 +257,15 @@ class RecordingTeacher:
                 f"the recording {self._path} cannot be written: {error.strerror or error}. Free "
                 "some disk space, or set teacher.record to another file."
             ) from error
+
+
+def _prompt_key(prompt: Prompt) -> str:
+    """Returns a text as it is, and a chat as the text of its JSON form."""
+    return _text_key(asdict(prompt) if isinstance(prompt, Chat) else prompt)
+
+
+def _text_key(recorded: Any) -> str:
+    """Returns the same for a prompt as a recording holds it."""
+    if isinstance(recorded, str):
+        return recorded
+    return json.dumps(recorded, ensure_ascii=False, sort_keys=True)

@@ -10,7 +10,14 @@ from dataclasses import replace
 from typing import Literal
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
-from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, ScoreRequest
+from tutelage.teacher.base import (
+    GenerateRequest,
+    OnReply,
+    Prompt,
+    Reply,
+    Request,
+    ScoreRequest,
+)
 from tutelage.teacher.engines.model_files import fingerprint_of
 from tutelage.teacher.engines.server_address import server_root
 from tutelage.teacher.engines.server_answers import Answerer
@@ -205,7 +212,7 @@ class ServerTeacher:
         self._run(everything)
         return collector.in_order()
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
         """Returns the token ids of each text, without special tokens.
 
         The configured tokenizer comes first, then the server's ``/tokenize``, then the tokenizer of
@@ -214,8 +221,9 @@ class ServerTeacher:
         Raises:
             TeacherError: None of them is available.
         """
-        if not texts:
-            return []
+        return self._tokenized([str(text) for text in texts]) if texts else []
+
+    def _tokenized(self, texts: Sequence[str]) -> list[list[int]]:
         if not self._tokenizer.is_here:
             try:
                 return self._tokenized_there(texts)
@@ -367,6 +375,6 @@ class ServerTeacher:
         except Lasting as error:
             raise TeacherError(
                 f"the server at {self.root} failed {failure}. That was the request whose prompt "
-                f"ends with {ending(request.prompt)!r}; a short test request failed, too "
+                f"ends with {ending(str(request.prompt))!r}; a short test request failed, too "
                 f"({error}). The replies so far are kept. {self._advice()}"
             ) from error

@@ -131,7 +131,7 @@ class Answerer:
         completion_tokens = completion.completion_tokens
         # Without token counts a budget would never be reached.
         if not prompt_tokens and request.prompt:
-            prompt_tokens = self._tokenizer.length(request.prompt)
+            prompt_tokens = self._tokenizer.length(str(request.prompt))
             self._note(
                 f"{self._root} reports no token counts, so they are counted with the tokenizer on "
                 "this machine, or estimated as one token per 4 bytes where there is none."
@@ -187,7 +187,9 @@ class Answerer:
         if not 1 <= len(request.choices) <= 128:
             error = f"a score takes 1 to 128 choices, this one has {len(request.choices)}"
             return Reply(request.id, error=error), False
-        body = completion_body(self._model, request.prompt, 1, 0.0) | way.fields(request.choices)
+        body = completion_body(self._model, str(request.prompt), 1, 0.0) | way.fields(
+            request.choices
+        )
         completion = await self._complete(client, body)
         tokens = top_tokens(completion.logprobs)
         if way.exact:

@@ -134,7 +134,7 @@ class Batch:
     def _told(self, outcome: Outcome) -> str:
         prompt = next(one.prompt for one in self._requests if one.id == outcome.reply.id)
         return (
-            f"The first of them, whose prompt ends with {ending(prompt)!r}, failed "
+            f"The first of them, whose prompt ends with {ending(str(prompt))!r}, failed "
             f"{outcome.failure}."
         )
 

@@ -82,7 +82,9 @@ class Form:
     def body(self, model: str, request: GenerateRequest) -> dict[str, Any]:
         """Returns the request body."""
         sampling = request.sampling
-        body = completion_body(model, request.prompt, sampling.max_tokens, sampling.temperature)
+        body = completion_body(
+            model, str(request.prompt), sampling.max_tokens, sampling.temperature
+        )
         body["top_p"] = sampling.top_p
         if self.seed_bits:
             body["seed"] = request.seed & (2**self.seed_bits - 1)

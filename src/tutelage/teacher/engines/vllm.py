@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
-from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request
+from tutelage.teacher.base import GenerateRequest, OnReply, Prompt, Reply, Request
+from tutelage.teacher.chat import render_ids
 from tutelage.teacher.engines.hardware import (
     Hardware,
     child_environment,
@@ -32,6 +33,7 @@ from tutelage.teacher.engines.model_files import (
     load_tokenizer,
     model_identity,
     resolve_model,
+    suits_chat,
     token_ids,
 )
 from tutelage.teacher.engines.process import EngineProcess
@@ -169,14 +171,28 @@ class VllmTeacher:
         """Process id of the engine; None while none is running."""
         return self._process.pid if self._process is not None else None
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    @property
+    def speaks_chat(self) -> bool:
+        """Whether the model is better asked in messages than by a text to continue."""
+        with self._lock:
+            return suits_chat(self._model, self._own_tokenizer())
+
+    @property
+    def context_length(self) -> int:
+        """Longest prompt and completion together, in tokens."""
+        return self._max_model_len
+
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
         """Returns the token ids of each text, without special tokens and without the engine."""
         with self._lock:
-            if self._tokenizer is None:
-                self._tokenizer = load_tokenizer(
-                    self._model, self._revision, trust_remote_code=self._trust_remote_code
-                )
-            return token_ids(self._tokenizer, texts)
+            return token_ids(self._own_tokenizer(), texts)
+
+    def _own_tokenizer(self) -> Any:
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(
+                self._model, self._revision, trust_remote_code=self._trust_remote_code
+            )
+        return self._tokenizer
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
         """Answers every request, in order, and starts the engine if necessary.
@@ -254,7 +270,7 @@ class VllmTeacher:
                 )
             else:
                 sent.append(request)
-        return sorted(sent, key=lambda request: request.prompt)
+        return sorted(sent, key=lambda request: str(request.prompt))
 
     def _exchange(self, requests: list[Request], keep: Callable[[Reply], None]) -> None:
         # Send the whole batch; the child keeps its engine's window full by itself.
@@ -263,7 +279,12 @@ class VllmTeacher:
         kinds = ("score", "generate")
         numbered = enumerate(requests)
         messages = [
-            {"index": index, "kind": kinds[isinstance(request, GenerateRequest)], **asdict(request)}
+            {
+                "index": index,
+                "kind": kinds[isinstance(request, GenerateRequest)],
+                **asdict(request),
+                **self._rendered(request.prompt),
+            }
             for index, request in numbered
         ]
         left = len(requests)
@@ -285,6 +306,12 @@ class VllmTeacher:
             if left and process.pid is not None:
                 with contextlib.suppress(TeacherError):
                     process.send({"op": "abort"})
+
+    def _rendered(self, prompt: Prompt) -> dict[str, Any]:
+        """Returns the token ids of a chat; the engine's process tokenises a text by itself."""
+        if isinstance(prompt, str):
+            return {}
+        return {"prompt": "", "ids": render_ids(self._own_tokenizer(), prompt)}
 
     def _running(self) -> EngineLink:
         """Returns the engine's process, after starting or waking it if necessary."""

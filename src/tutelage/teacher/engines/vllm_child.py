@@ -105,7 +105,10 @@ class EngineLoop:
 
     def _tokenize(self, requests: list[dict[str, Any]]) -> None:
         # One call of the fast tokenizer for the whole batch: it runs in parallel, and every length
-        # is known before anything enters the engine.
+        # is known before anything enters the engine. Chats come as ids.
+        requests = [request for request in requests if "ids" not in request]
+        if not requests:
+            return
         try:
             rows = self._tokenizer([request["prompt"] for request in requests])["input_ids"]
             for request, ids in zip(requests, rows, strict=True):

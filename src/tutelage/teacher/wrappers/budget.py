@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tutelage.errors import BudgetExhausted
-from tutelage.teacher.base import OnReply, Reply, Request, Teacher
+from tutelage.teacher.base import OnReply, Prompt, Reply, Request, Teacher
 from tutelage.teacher.replies import ask_noting
 
 
@@ -115,7 +115,7 @@ class BudgetedTeacher:
 
         return ask_noting(self._inner, requests, count, on_reply)
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
         """Returns the engine's token ids of each text, free of charge."""
         return self._inner.tokenize(texts)
 

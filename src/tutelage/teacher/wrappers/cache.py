@@ -14,7 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from tutelage.errors import TeacherError
-from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, Teacher
+from tutelage.teacher.base import (
+    GenerateRequest,
+    OnReply,
+    Prompt,
+    Reply,
+    Request,
+    Teacher,
+    prompt_content,
+)
 from tutelage.teacher.replies import ReplyCollector, cleaned
 from tutelage.teacher.wrappers.cache_store import CacheStore, Claimant
 
@@ -43,7 +51,7 @@ def request_key(fingerprint: str, request: Request) -> str:
         # and 1.0 the same temperature.
         content: list[object] = [
             "generate",
-            request.prompt,
+            prompt_content(request.prompt),
             [
                 float(sampling.temperature),
                 float(sampling.top_p),
@@ -55,7 +63,7 @@ def request_key(fingerprint: str, request: Request) -> str:
             request.json_schema,
         ]
     else:
-        content = ["score", request.prompt, list(request.choices)]
+        content = ["score", prompt_content(request.prompt), list(request.choices)]
     return hashlib.sha256(
         json.dumps([fingerprint, *content], ensure_ascii=True, separators=(",", ":")).encode()
     ).hexdigest()
@@ -95,7 +103,7 @@ class CachedTeacher:
         """The engine's fingerprint."""
         return self._inner.fingerprint
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
         """Returns the engine's token ids of each text."""
         return self._inner.tokenize(texts)
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from tutelage.errors import TeacherError
-from tutelage.teacher.base import OnReply, Reply, Request, Teacher
+from tutelage.teacher.base import OnReply, Prompt, Reply, Request, Teacher
 from tutelage.teacher.replies import cleaned
 
 _LOG = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class CleanedTeacher:
         self._judge()
         return done
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
         """Returns the engine's token ids of each text."""
         return self._inner.tokenize(texts)
 

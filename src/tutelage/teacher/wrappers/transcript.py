@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tutelage.errors import TeacherError
-from tutelage.teacher.base import OnReply, Reply, Request, Teacher, request_to_dict
+from tutelage.teacher.base import OnReply, Prompt, Reply, Request, Teacher, request_to_dict
 from tutelage.teacher.replies import ask_noting
 
 
@@ -67,7 +67,7 @@ class TranscriptTeacher:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
         """Returns the engine's token ids of each text; they are not written to the file."""
         return self._inner.tokenize(texts)
 
