@@ -8,7 +8,7 @@ tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
 tutelage reproduce PAPER        the runs behind a paper's claims, and a verdict on each
 tutelage wandb-dashboard WHERE  a report layout for the wandb runs of a run, a sweep or a group
-tutelage assets                 fetch and check the embedded models
+tutelage assets [NAME]          fetch and check the embedded models, or a larger teacher
 tutelage serve                  keep the teacher's engine loaded for all runs on this machine
 tutelage doctor                 checks this machine and says how to mend what does not work
 """
@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tutelage.assets import LARGER
 from tutelage.errors import ConfigError, RunError, TutelageError
 from tutelage.version import __version__
 
@@ -191,9 +192,17 @@ def _parser() -> argparse.ArgumentParser:
         "--save", action="store_true", help="save it to the wandb account that is logged in, too"
     )
     dashboard.set_defaults(act=_dashboard)
-    assets = verbs.add_parser("assets", help="fetch, check and convert the embedded models")
+    assets = verbs.add_parser(
+        "assets", help="fetch, check and convert the embedded models, or a larger teacher"
+    )
     assets.add_argument(
         "--check", action="store_true", help="check only; exit code 4 when one is missing"
+    )
+    assets.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"a larger teacher: {', '.join(LARGER)}; by default the embedded teacher and student",
     )
     assets.set_defaults(act=_assets)
     serve = verbs.add_parser(
@@ -292,15 +301,17 @@ def _assets(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from tutelage.assets import EMBEDDED, asset_path, asset_ready, ensure_asset
+    from tutelage.assets import EMBEDDED, asset_path, asset_ready, ensure_asset, find_asset
     from tutelage.errors import AssetError
 
     console = Console()
-    for role, asset in EMBEDDED.items():
-        if options.check and not asset_ready(role):
+    for name in options.names or EMBEDDED:
+        asset = find_asset(name)
+        if options.check and not asset_ready(name):
+            command = " ".join(["tutelage assets", *options.names])
             raise AssetError(
-                f"The embedded {role} {asset.name} is not whole in {asset_path(role)}. "
-                "Run `tutelage assets`."
+                f"The model {asset.name} ({name}) is not whole in {asset_path(name)}. "
+                f"Run `{command}`."
             )
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(asset.name, total=1.0)
@@ -310,9 +321,9 @@ def _assets(options: argparse.Namespace) -> int:
             ) -> None:
                 progress.update(task, description=message, completed=share)
 
-            path = ensure_asset(role, show)
+            path = ensure_asset(name, show)
         console.print(
-            f"{role}: {asset.name} ({asset.licence}) in {path}", highlight=False, soft_wrap=True
+            f"{name}: {asset.name} ({asset.licence}) in {path}", highlight=False, soft_wrap=True
         )
     return 0
 

@@ -13,7 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config.build import build_dataset, build_method, build_stack, build_task
+from tutelage.config.build import (
+    begin_teacher,
+    build_dataset,
+    build_method,
+    build_stack,
+    build_task,
+)
 from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, TeacherError
@@ -63,7 +69,7 @@ def plan(config: RunConfig) -> int:
         # The budget is the run's, not the plan's.
         stack = build_stack(replace(config, budget=BudgetConfig(None)), Path(scratch))
         try:
-            stack.begin(partial(_warn, console))
+            begin_teacher(method, stack, partial(_warn, console))
             context = method_context(
                 config,
                 dataset,

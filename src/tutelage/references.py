@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tutelage.config.build import build, build_labeller
+from tutelage.config.build import build_labeller, build_prompts
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.interruption import Interruption
@@ -19,7 +19,8 @@ from tutelage.progress import NoProgress, ProgressReporter
 from tutelage.report.teacher_alone import teacher_metrics
 from tutelage.runs.folder import RunFolder, Status
 from tutelage.tasks.protocol import Task
-from tutelage.teacher.base import Reply, Teacher
+from tutelage.teacher.base import Reply
+from tutelage.teacher.stack import Stack
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
 from tutelage.training import fit
 
@@ -29,7 +30,7 @@ def teacher_alone(
     folder: RunFolder,
     dataset: Dataset,
     task: Task,
-    teacher: Teacher,
+    stack: Stack,
     reporter: ProgressReporter,
     interruption: Interruption,
 ) -> dict[str, Any]:
@@ -43,9 +44,10 @@ def teacher_alone(
         The task's headline and further metrics, "raw" (the first metric without calibration; None
         if the task does not record it), "tokens" (billed) and "failed" (texts without an answer).
     """
-    counted = BudgetedTeacher(teacher)
+    counted = BudgetedTeacher(stack.inner)
     demonstrations = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
-    labeller = build_labeller(config, build(config.prompt, "prompt"), task, counted, demonstrations)
+    prompts = build_prompts(config, stack.engine)
+    labeller = build_labeller(config, prompts, task, counted, demonstrations)
     drafts = [Draft(example.text) for example in dataset.test]
 
     def on_reply(reply: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from tutelage.config.build import (
+    begin_teacher,
     build_dataset,
     build_method,
     build_mirrors,
@@ -20,7 +21,7 @@ from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import TutelageError
 from tutelage.interruption import Interrupted, Interruption
-from tutelage.methods.base import Method
+from tutelage.methods.base import Method, TeacherMethod
 from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
 from tutelage.references import supervised_ceiling, teacher_alone
@@ -121,7 +122,7 @@ def _run(
             method = build_method(config)
             if method.asks_teacher or config.evaluate.teacher:
                 stack = build_stack(config, path)
-                stack.begin(reporter.warn)
+                begin_teacher(method, stack, reporter.warn)
                 _compare_teachers(folder, stack, reporter)
             _write_manifest(folder, config, dataset, task, method, stack)
 
@@ -146,7 +147,7 @@ def _run(
                 beside = time.perf_counter()
                 status.phase("teacher alone", fitted.rounds)
                 result["teacher"] = teacher_alone(
-                    config, folder, dataset, task, stack.inner, reporter, interruption
+                    config, folder, dataset, task, stack, reporter, interruption
                 )
                 result["seconds"]["teacher alone"] = round(time.perf_counter() - beside, 2)
             if stack is not None:
@@ -222,6 +223,7 @@ def _write_manifest(
                 "engine": config.teacher.kind,
                 "model": config.teacher.get("model") or str(config.teacher.get("recording", "")),
                 "fingerprint": stack.teacher.fingerprint if stack else "",
+                "prompt": _prompt_way(method, stack),
                 "calibration": config.calibration.kind,
                 "notes": list(stack.notes) if stack else [],
             },
@@ -241,6 +243,12 @@ def _write_manifest(
             "truncated": fitted.truncated if fitted else {},
         },
     )
+
+
+def _prompt_way(method: Method, stack: Stack | None) -> str:
+    if stack is None or not isinstance(method, TeacherMethod):
+        return ""
+    return "chat" if method.prompts.is_chat else "completion"
 
 
 def _gold(

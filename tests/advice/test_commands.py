@@ -323,12 +323,12 @@ def test_what_predict_says_about_words(
 # Models and other packages.
 
 
-@advises("The embedded {} {} is not whole")
+@advises("The model {} ({}) is not whole")
 def test_the_embedded_models(tutelage: Command, heard: Heard, monkeypatch: pytest.MonkeyPatch):
     ready: list[bool] = []
-    monkeypatch.setattr("tutelage.assets.asset_ready", lambda role: bool(ready))
+    monkeypatch.setattr("tutelage.assets.asset_ready", lambda name: bool(ready))
     monkeypatch.setattr(
-        "tutelage.assets.ensure_asset", lambda role, show: ready.append(True) or Path(role)
+        "tutelage.assets.ensure_asset", lambda name, show: ready.append(True) or Path(name)
     )
     (command,) = commands_of(heard(tutelage("assets", "--check").err))
     assert not tutelage(*command).code

@@ -86,13 +86,11 @@ def shipped(group: str, name: str) -> dict[str, Any]:
 
 
 def prompt_set(name: str = "completion_classification", **changes: Any) -> PromptSet:
-    """A shipped prompt set."""
+    """A shipped prompt set: "completion_ner", "chat_classification", …"""
+    way, task = name.split("_")
+    values = {**shipped("prompt", "auto"), **shipped("prompt/templates", task), "way": way}
     return PromptSet(
-        **{
-            key: value
-            for key, value in {**shipped("prompt", name), **changes}.items()
-            if key != "_target_"
-        }
+        **{key: value for key, value in {**values, **changes}.items() if key != "_target_"}
     )
 
 

@@ -21,6 +21,7 @@ from tutelage.runs.folder import RunFolder
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.protocol import Task
+from tutelage.teacher.stack import build_teacher
 from tutelage.teacher.base import Reply, Request
 
 NAMED = {"Ada": "PER", "Paris": "LOC", "Acme": "ORG", "Refused": "PER"}
@@ -85,7 +86,7 @@ def measured(folder: Path, task: Task, examples: Sequence[Example], script: Scri
             given,
             dataset,
             task,
-            classification.WordTeacher(script),
+            build_teacher(classification.WordTeacher(script)),
             Listener(),
             interruption,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from tutelage.config.schema import Component, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.labelling.base import Labeller, Nearest
-from tutelage.methods.base import Method
+from tutelage.methods.base import Method, TeacherMethod
 from tutelage.records import Example, derive_seed
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Teacher
@@ -204,10 +204,48 @@ def build_method(config: RunConfig) -> Method:
         given[argument] = build(component, stage)
     _check_acquire(config)
     if "prompts" in takes:
-        given["prompts"] = build(config.prompt, "prompt")
+        given["prompts"] = build_prompts(config)
         given["new_labeller"] = partial(build_labeller, config, given["prompts"])
     method: Method = build(config.method, "method", **given)
     return method
+
+
+def build_prompts(config: RunConfig, engine: Teacher | None = None) -> PromptSet:
+    """Builds the prompts; with an engine, chats or texts to continue, as suits it."""
+    prompts: PromptSet = build(config.prompt, "prompt")
+    if engine is not None:
+        settle_prompts(prompts, engine)
+    return prompts
+
+
+def settle_prompts(prompts: PromptSet, engine: Teacher) -> None:
+    """Chooses between chats and texts to continue for an engine.
+
+    Args:
+        prompts: The prompts.
+        engine: The innermost teacher, which may say that chats suit it (``speaks_chat``).
+
+    Raises:
+        TeacherError: The model's tokenizer cannot be loaded.
+    """
+    if prompts.way == "auto":
+        prompts.settle(bool(getattr(engine, "speaks_chat", False)))
+
+
+def begin_teacher(method: Method, stack: Stack, tell: Callable[[str], None]) -> None:
+    """Lets a teacher find out what it is, and the method choose its prompts for it.
+
+    Args:
+        method: The method.
+        stack: The teacher.
+        tell: Called with each limitation of the engine, and with whatever is wrong with its cache.
+
+    Raises:
+        TeacherError: The engine cannot find out.
+    """
+    stack.begin(tell)
+    if isinstance(method, TeacherMethod):
+        settle_prompts(method.prompts, stack.engine)
 
 
 def _check_acquire(config: RunConfig) -> None:

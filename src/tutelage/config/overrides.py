@@ -16,7 +16,7 @@ from typing import Any
 from tutelage.errors import ConfigError
 
 _PATHS = frozenset(
-    {"path", "dir", "save_dir", "default_root_dir", "model", "tokenizer"}
+    {"path", "dir", "save_dir", "default_root_dir", "model", "tokenizer", "lora"}
     | {"cache", "record", "recording"}
 )
 """Settings whose value is a path (or a model's name), by the last part of their key."""
@@ -30,6 +30,9 @@ _LISTS = frozenset({"callbacks", "logger"})
 _KEY = re.compile(r"(?:~|\+{0,2})(?:[A-Za-z_$][\w$./@-]*)", re.ASCII)
 _PLAIN = re.compile(r"[\w/\\+.$%*@?|: -]", re.ASCII)
 """Signs that Hydra reads as themselves outside quotes."""
+
+_OPEN = ("teacher.engine.",)
+"""Groups that take keys which no file of conf lists."""
 
 _REFUSED = object()
 
@@ -89,6 +92,9 @@ def _typed(key: str, value: str) -> str:
 
 
 def _readable(override: str, many: bool) -> str:
+    if override.startswith(_OPEN):
+        # Hydra refuses a new key without a plus, and an old one with a single plus.
+        override = f"++{override}"
     key, equals, value = override.partition("=")
     deletes = key.startswith("~") and not equals
     if not _KEY.fullmatch(key) or not (equals or deletes) or not _parses(f"{key}=x"):

@@ -20,7 +20,15 @@ from tutelage.labelling.ner_verify import SpanVerifier, settled, span_verifier
 from tutelage.records import Example, Label, LabelDistribution, record_id
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, read_spans
-from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, Sampling, Teacher
+from tutelage.teacher.base import (
+    GenerateRequest,
+    OnReply,
+    Prompt,
+    Reply,
+    Request,
+    Sampling,
+    Teacher,
+)
 from tutelage.teacher.prompts import PromptSet, one_line
 from tutelage.teacher.structured import validate
 
@@ -191,7 +199,7 @@ class SpanExtractor:
             for index, draft in enumerate(drafts)
         ]
 
-    def _prompt(self, text: str) -> str:
+    def _prompt(self, text: str) -> Prompt:
         shown = self._demonstrations if self._nearest is None else self._shown(self._nearest(text))
         return self._prompts.render("extract", text=text, labels=self._labels, demonstrations=shown)
 

@@ -14,7 +14,15 @@ from tutelage.errors import ConfigError, TeacherError
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
 from tutelage.labelling.calibration import Array, Calibrator
 from tutelage.records import Example, Label, LabelDistribution, derive_seed
-from tutelage.teacher.base import OnReply, Reply, Request, ScoreRequest, Teacher
+from tutelage.teacher.base import (
+    Chat,
+    OnReply,
+    Prompt,
+    Reply,
+    Request,
+    ScoreRequest,
+    Teacher,
+)
 from tutelage.teacher.prompts import PromptSet
 
 MAX_CHOICES = 128
@@ -31,7 +39,7 @@ class Verbalizer:
 
     Attributes:
         words: One word or code per label.
-        tokens: First token of " " + word after a prompt, one per label, all different.
+        tokens: First token of each word as it follows a prompt, one per label, all different.
         coded: True if codes replace the labels' words.
     """
 
@@ -40,7 +48,9 @@ class Verbalizer:
     coded: bool
 
 
-def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = True) -> Verbalizer:
+def verbalize(
+    teacher: Teacher, labels: Sequence[Label], allow_codes: bool = True, chat: Chat | None = None
+) -> Verbalizer:
     """Gives each label a token of its own.
 
     The labels' words are used if their first tokens differ. Otherwise capital letters stand for the
@@ -50,6 +60,8 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
         teacher: Its tokenizer decides.
         labels: The labels.
         allow_codes: Whether codes may replace words.
+        chat: A prompt in messages, whose reply begins with a label; None for prompts that end right
+            before " " and a label.
 
     Raises:
         ConfigError: Words collide without permission for codes, or there are too few codes.
@@ -58,12 +70,12 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
     # pairs are many, so they are made last. Where no set wins, a space may be a token of its own
     # (SentencePiece does that at the start of a text), so the words follow another character.
     words = tuple(label.word for label in labels)
-    for before in ("", _CONTEXT):
+    for before in ("", _CONTEXT) if chat is None else (chat,):
         for candidates in _candidates(teacher, labels, allow_codes, before):
-            firsts = [ids[0] if ids else -1 for ids in _continuations(teacher, candidates, before)]
+            firsts = [ids[0] if ids else -1 for ids in continuations(teacher, candidates, before)]
             if len(set(firsts)) == len(firsts) and -1 not in firsts:
                 return Verbalizer(candidates, tuple(firsts), coded=candidates != words)
-    clash = _first_clash(teacher, labels)
+    clash = _first_clash(teacher, labels, "" if chat is None else chat)
     advice = (
         f"; no {len(labels)} codes begin with tokens of their own either."
         if allow_codes
@@ -76,7 +88,7 @@ def verbalize(teacher: Teacher, labels: Sequence[Label], allow_codes: bool = Tru
 
 
 def _candidates(
-    teacher: Teacher, labels: Sequence[Label], allow_codes: bool, before: str
+    teacher: Teacher, labels: Sequence[Label], allow_codes: bool, before: Prompt
 ) -> Iterator[tuple[str, ...]]:
     """Yields what may stand for the labels, the most readable first."""
     yield tuple(label.word for label in labels)
@@ -91,9 +103,23 @@ def _candidates(
         yield pairs
 
 
-def _continuations(teacher: Teacher, words: Sequence[str], before: str) -> list[list[int]]:
-    """The tokens of " " + word for each word, as they follow the text ``before``."""
-    rows = teacher.tokenize([f"{before} {word}" for word in words])
+def continuations(teacher: Teacher, words: Sequence[str], before: Prompt) -> list[list[int]]:
+    """Returns the tokens of each word as they follow a prompt.
+
+    Args:
+        teacher: Its tokenizer decides.
+        words: The words.
+        before: A text, which " " and the word continue; or a chat, whose reply the word begins, or
+            whose prefill " " and the word continue.
+
+    Returns:
+        The tokens by word; empty where the word changes the tokens of the prompt itself.
+    """
+    if isinstance(before, Chat):
+        space = " " if before.is_prefilled else ""
+        rows = teacher.tokenize([before.prefilled(space + word) for word in words])
+    else:
+        rows = teacher.tokenize([f"{before} {word}" for word in words])
     if not before:
         return rows
     (prefix,) = teacher.tokenize([before])
@@ -101,11 +127,11 @@ def _continuations(teacher: Teacher, words: Sequence[str], before: str) -> list[
 
 
 def _distinct_codes(
-    teacher: Teacher, codes: Sequence[str], count: int, before: str
+    teacher: Teacher, codes: Sequence[str], count: int, before: Prompt
 ) -> tuple[str, ...]:
     seen: set[int] = set()
     kept: list[str] = []
-    for code, ids in zip(codes, _continuations(teacher, codes, before), strict=True):
+    for code, ids in zip(codes, continuations(teacher, codes, before), strict=True):
         if len(ids) == 1 and ids[0] not in seen:
             seen.add(ids[0])
             kept.append(code)
@@ -114,11 +140,10 @@ def _distinct_codes(
     return tuple(kept)
 
 
-def _first_clash(teacher: Teacher, labels: Sequence[Label]) -> tuple[str, str]:
+def _first_clash(teacher: Teacher, labels: Sequence[Label], before: Prompt) -> tuple[str, str]:
     seen: dict[int, str] = {}
-    for label, ids in zip(
-        labels, teacher.tokenize([f" {label.word}" for label in labels]), strict=True
-    ):
+    words = [label.word for label in labels]
+    for label, ids in zip(labels, continuations(teacher, words, before), strict=True):
         first = ids[0] if ids else -1
         if first in seen:
             return seen[first], label.name
@@ -196,7 +221,11 @@ class LabelScorer:
         self._labels = tuple(labels)
         self._names = tuple(label.name for label in labels)
         self._prompts = prompts
-        self._verbalizer = verbalize(teacher, labels, allow_codes)
+        # Before there are words: any text shows how a reply begins.
+        probe = prompts.render("score", **_probe(labels)) if prompts.is_chat else None
+        self._verbalizer = verbalize(
+            teacher, labels, allow_codes, probe if isinstance(probe, Chat) else None
+        )
         self._word_of = dict(zip(self._names, self._verbalizer.words, strict=True))
         self._demonstrations = self._worded(demonstrations)
         self._nearest = nearest
@@ -212,11 +241,8 @@ class LabelScorer:
         """Names of the labels, in the order of every distribution."""
         return self._names
 
-    def prompt(self, query: Query) -> str:
+    def prompt(self, query: Query) -> Prompt:
         """Returns the scoring prompt of one query."""
-        legend = list(
-            zip(self._verbalizer.words, (label.description for label in self._labels), strict=True)
-        )
         return self._prompts.render(
             "score",
             **query._asdict(),
@@ -224,7 +250,7 @@ class LabelScorer:
             if self._nearest is None
             else self._worded(self._nearest(query)),
             coded=self._verbalizer.coded,
-            legend=[{"word": word, "description": description} for word, description in legend],
+            legend=_legend(self._labels, self._verbalizer.words),
         )
 
     def _worded(self, demonstrations: Sequence[tuple[Query, str]]) -> list[dict[str, str]]:
@@ -238,10 +264,17 @@ class LabelScorer:
 
     def requests(self, queries: Sequence[Query]) -> list[ScoreRequest]:
         """Returns the scoring requests of the queries: one per query and group of 128 labels."""
+        groups = self._groups()
+        # Servers for chats may have no token ids.
+        shown = dict(zip(self._verbalizer.tokens, self._verbalizer.words, strict=True))
+        words = [
+            tuple(shown[token] for token in group) if self._prompts.is_chat else ()
+            for group in groups
+        ]
         return [
-            ScoreRequest(id=f"{index}.{number}", prompt=prompt, choices=group)
+            ScoreRequest(id=f"{index}.{number}", prompt=prompt, choices=group, words=words[number])
             for index, prompt in enumerate(map(self.prompt, queries))
-            for number, group in enumerate(self._groups())
+            for number, group in enumerate(groups)
         ]
 
     def fit(self, gold: Sequence[tuple[Query, str]] = (), on_reply: OnReply | None = None) -> int:
@@ -319,6 +352,24 @@ class LabelScorer:
             else:
                 result[index] = np.concatenate([reply.logprobs for reply in parts])
         return result, errors
+
+
+def _legend(labels: Sequence[Label], words: Sequence[str]) -> list[dict[str, str]]:
+    return [
+        {"word": word, "description": label.description}
+        for label, word in zip(labels, words, strict=True)
+    ]
+
+
+def _probe(labels: Sequence[Label]) -> dict[str, object]:
+    words = [label.word for label in labels]
+    query = Query("text", "text")
+    return {
+        **query._asdict(),
+        "demonstrations": [],
+        "coded": False,
+        "legend": _legend(labels, words),
+    }
 
 
 class TextLabeller:

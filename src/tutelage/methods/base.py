@@ -246,6 +246,11 @@ class TeacherMethod:
         """Number of distinct texts cut short in prompts."""
         return len(self._prompts.cut)
 
+    @property
+    def prompts(self) -> PromptSet:
+        """The prompts of the method."""
+        return self._prompts
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the number of calibration labels, the cut texts and the calibrator's state.
 

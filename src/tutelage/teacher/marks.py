@@ -154,3 +154,18 @@ def _inside_fence(text: str) -> str:
     end = fences[1].start() if len(fences) > 1 else len(text)
     inside = text[fences[0].end() : end]
     return inside if inside.strip() else text[: fences[0].start()]
+
+
+_CONTROL = re.compile(
+    r"<(?=\|[^<>|\n]{1,40}\|>|｜[^<>｜\n]{1,40}｜>|/?s>|(?:start|end)_of_(?:turn|utterance|text)>"
+    r"|(?:bos|eos|pad|unk|EOT|eot_id|endoftext)>)"
+)
+_BRACKETS = re.compile(r"\[(?=/?(?:INST|SYSTEM_PROMPT)\]|\|[^\[\]|\n]{1,40}\|\])")
+
+
+def defused(text: str) -> str:
+    """Returns a text of the data in which no model finds a control token.
+
+    A space is put into marks such as ``<|im_end|>``, so that a tokenizer takes them as text.
+    """
+    return _BRACKETS.sub("[ ", _CONTROL.sub("< ", text))

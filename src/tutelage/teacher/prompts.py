@@ -1,19 +1,16 @@
-"""Prompts: jinja2 templates of conf/prompt, rendered in a sandbox and versioned by hash."""
+"""Prompts: jinja2 templates of conf/prompt, rendered as one text or as messages of a chat."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from traceback import walk_tb
-from typing import Any
-
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import Any, Literal
 
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.records import record_id
+from tutelage.teacher.base import Chat, Message, Prompt
+from tutelage.teacher.marks import defused
+from tutelage.teacher.templates import Template, sandbox
 
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
 """Templates required in every prompt set."""
@@ -25,9 +22,8 @@ For NER: "names" invents names to write sentences around, "extract" lists the en
 sentence, and "rewrite" rewrites a sentence around its entities.
 """
 
-_LONGEST = 10_000_000
-"""A rendered prompt has at most so many characters; a template without an end has more."""
-_HIGHEST_POWER = 1000
+PARTS = ("system", "shot", "user", "prefill")
+"""Parts of a chat template; "shot" has the parts "user" and "assistant"."""
 
 
 def one_line(text: str, limit: int = 600) -> str:
@@ -42,42 +38,92 @@ def one_line(text: str, limit: int = 600) -> str:
     return flat if len(flat) <= limit else flat[:limit].rsplit(" ", 1)[0] + " …"
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """A sandbox that also refuses a product or a power that would fill the memory."""
-
-    intercepted_binops = frozenset(("*", "**"))
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Compute ``left operator right``."""
-        longest = max((len(one) for one in (left, right) if hasattr(one, "__len__")), default=0)
-        times = max((abs(one) for one in (left, right) if isinstance(one, int | float)), default=1)
-        if longest * times > _LONGEST or (operator == "**" and times > _HIGHEST_POWER):
-            raise SecurityError(f"the result of {operator} would be too large")
-        return super().call_binop(context, operator, left, right)
-
-
 @dataclass(frozen=True, slots=True)
-class _Compiled:
-    source: str
-    template: Any
+class ChatTemplate:
+    """The templates of a chat's messages.
+
+    Attributes:
+        system: The task.
+        shot_user: The question of each demonstration (variable ``shown``); None shows none.
+        shot_assistant: Its answer.
+        user: The question.
+        prefill: The beginning of the reply; None for none.
+    """
+
+    system: Template
+    user: Template
+    shot_user: Template | None = None
+    shot_assistant: Template | None = None
+    prefill: Template | None = None
+
+    @property
+    def source(self) -> str:
+        """The text of all templates."""
+        parts = (self.system, self.shot_user, self.shot_assistant, self.user, self.prefill)
+        return "\0".join("" if part is None else part.source for part in parts)
+
+    def render(self, variables: Mapping[str, object], *, turns: bool, thinking: bool) -> Chat:
+        """Renders the messages.
+
+        Args:
+            variables: The variables; ``demonstrations`` are the shots.
+            turns: Show each demonstration as two messages, not all of them inside the question.
+            thinking: Whether the model may think before it answers.
+        """
+        shots = self._shots(variables)
+        question = self.user.render(variables)
+        messages = [Message("system", self.system.render(variables))]
+        if turns:
+            for asked, answered in shots:
+                messages += [Message("user", asked), Message("assistant", answered)]
+        elif shots:
+            shown = "\n\n".join(f"{asked}\n{answered}" for asked, answered in shots)
+            question = f"{shown}\n\n{question}"
+        messages.append(Message("user", question))
+        if self.prefill is not None and (begun := self.prefill.render(variables)):
+            messages.append(Message("assistant", begun))
+        # Some templates refuse an empty message.
+        return Chat(tuple(one for one in messages if one.content), thinking)
+
+    def _shots(self, variables: Mapping[str, object]) -> list[tuple[str, str]]:
+        if self.shot_user is None or self.shot_assistant is None:
+            return []
+        demonstrations: Any = variables.get("demonstrations", ())
+        return [
+            (
+                self.shot_user.render({**variables, "shown": shown}),
+                self.shot_assistant.render({**variables, "shown": shown}),
+            )
+            for shown in demonstrations
+        ]
 
 
 class PromptSet:
-    """A named set of jinja2 templates with one rendering function.
+    """The prompts of a run: a template of each kind, as a text to continue and as a chat.
 
     Templates run in a sandbox, and undefined names are errors. The filter ``line`` puts a text on
-    one line (see :func:`one_line`); ``{{ genre }}`` and ``{{ cue }}`` are available everywhere.
+    one line (see :func:`one_line`); ``{{ genre }}``, ``{{ cue }}`` and ``{{ language }}`` are
+    available everywhere.
 
     Args:
-        name: Name of the option in the group ``prompt``, for messages.
-        templates: Template sources by kind. All of :data:`KINDS` are required, those of
+        completion: Texts to continue, by kind. All of :data:`KINDS` are required, those of
             :data:`MORE_KINDS` only by some tasks.
+        chat: Chat templates by kind, each a mapping with ``system``, ``user``, and where wanted
+            ``shot`` (``user`` and ``assistant``, once per demonstration) and ``prefill``.
+        way: "chat" asks in messages, "completion" by a text to continue. "auto" asks in messages
+            where the teacher has a chat template, was trained to answer messages and is no very
+            small model; see :meth:`settle`.
+        shots: Demonstrations of a chat: "turns" shows each one as a question and an answer of its
+            own, "message" shows all of them inside the question.
+        thinking: Longest thinking of a chat model before it answers, in tokens; 0 turns thinking
+            off where the model's template can. Labels by scoring never think.
+        language: Language of the texts to write ("German"); null for that of the examples.
         text_limit: Longest text that the filter ``line`` passes on, in characters. Longer texts are
             cut, and counted in ``cut``.
         genre: Description of the texts ("messages of a social network"), for templates that use
             ``{{ genre }}``.
         leads: For NER: openings of generated sentences. One of them is drawn and placed before the
-            name that a text begins with; "" begins with the name itself.
+            name that a text begins with; "" begins with the name itself. A chat has none.
         links: For NER: words to place between the names that a text begins with. One of them is
             drawn before each further name.
         cue: Word right before a label ("Answer"), for templates that use ``{{ cue }}``. Small
@@ -93,8 +139,13 @@ class PromptSet:
 
     def __init__(
         self,
-        name: str,
-        templates: Mapping[str, str],
+        completion: Mapping[str, str],
+        chat: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        way: Literal["auto", "chat", "completion"] = "auto",
+        shots: Literal["turns", "message"] = "turns",
+        thinking: int = 0,
+        language: str | None = None,
         text_limit: int = 600,
         genre: str = "",
         leads: Sequence[str] = ("",),
@@ -102,42 +153,54 @@ class PromptSet:
         cue: str = "",
         strategies: Mapping[str, str] | None = None,
     ) -> None:
-        self.name = name
+        self.way = way
         self.text_limit = text_limit
-        self.leads = tuple(leads)
+        self.thinking = thinking
         self.links = tuple(links)
         self.strategies = dict(strategies or {})
+        self._leads = tuple(leads)
+        self._turns = shots == "turns"
+        self._is_chat = way == "chat"
         # Templates come from users, and their variables from data: neither may run code.
-        environment = _Sandbox(
-            undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+        environment = sandbox(
+            {"line": lambda text: self._line(str(text), text_limit)},
+            genre=genre,
+            cue=one_line(cue),
+            language=one_line(language or ""),
         )
-        environment.globals |= {"genre": genre, "cue": one_line(cue)}
-        environment.filters["line"] = lambda text: self._line(str(text), text_limit)
         self.cut: set[str] = set()
-        # Check the kinds before anything is compiled, so that a misspelt one is named first.
-        for kind in templates:
-            if kind not in (*KINDS, *MORE_KINDS):
-                raise ConfigError(
-                    f"prompt '{name}': {did_you_mean('template', kind, (*KINDS, *MORE_KINDS))}"
-                )
-        if missing := [kind for kind in KINDS if kind not in templates]:
-            raise ConfigError(
-                f"prompt '{name}' has no template '{missing[0]}'. Required: {', '.join(KINDS)}."
-            )
+        chats = chat or {}
+        _check_kinds("completion", completion)
+        if chats or way == "chat":
+            _check_kinds("chat", chats)
         # Syntax errors surface here instead of at the first rendering.
-        self._compiled: dict[str, _Compiled] = {}
-        for kind, source in templates.items():
-            try:
-                self._compiled[kind] = _Compiled(source, environment.from_string(source))
-            except TemplateSyntaxError as error:
-                raise ConfigError(
-                    f"prompt '{name}', template '{kind}', line {error.lineno}: {error.message}"
-                ) from None
-            except (RecursionError, TypeError) as error:
-                raise ConfigError(
-                    f"prompt '{name}', template '{kind}' cannot be compiled "
-                    f"({type(error).__name__}: {error}). Write it as plain jinja2 text."
-                ) from None
+        self._texts = {
+            kind: Template.of(environment, f"prompt.completion.{kind}", source)
+            for kind, source in completion.items()
+        }
+        self._chats = {
+            kind: _chat_template(environment, f"prompt.chat.{kind}", parts)
+            for kind, parts in chats.items()
+        }
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether prompts are chats."""
+        return self._is_chat
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """Openings of generated sentences; empty for chats, which name what to write about."""
+        return () if self._is_chat else self._leads
+
+    def settle(self, speaks_chat: bool) -> None:
+        """Chooses between chats and texts to continue, if the way is "auto".
+
+        Args:
+            speaks_chat: Whether chats suit the teacher.
+        """
+        if self.way == "auto":
+            self._is_chat = speaks_chat and bool(self._chats)
 
     def require(self, kind: str) -> None:
         """Checks that a template exists, before the run starts rather than at the first rendering.
@@ -148,10 +211,11 @@ class PromptSet:
         Raises:
             ConfigError: The set has no such template.
         """
-        if kind not in self._compiled:
+        if kind not in self._active:
             raise ConfigError(
-                f"prompt '{self.name}' has no template '{kind}', which this task needs. Add it, or "
-                "use prompt=completion_ner."
+                f"there is no prompt.{'chat' if self._is_chat else 'completion'}.{kind}, which "
+                "this task needs. Add the template, or use the prompts of the task "
+                "(prompt/templates@prompt=ner)."
             )
 
     def version(self, kind: str) -> str:
@@ -159,65 +223,79 @@ class PromptSet:
 
         Every row written from the template keeps it.
         """
-        return record_id(self._compiled[kind].source)[:8]
+        return record_id(self._active[kind].source)[:8]
 
-    def render(self, kind: str, /, **variables: object) -> str:
-        """Renders a template.
+    def render(self, kind: str, /, **variables: object) -> Prompt:
+        """Renders a prompt.
 
         Args:
-            kind: The template.
-            **variables: Its variables.
+            kind: The kind of the prompt.
+            **variables: The variables of its template.
 
         Returns:
-            The prompt without trailing white space, so that completions begin with a space.
+            A chat, or a text without trailing white space, so that completions begin with a space.
 
         Raises:
             ConfigError: The template uses an undefined variable or something that the sandbox
                 forbids, or it fails.
         """
-        try:
-            return self._rendered(kind, variables).rstrip()
-        except UndefinedError as error:
-            known = ", ".join(sorted(variables))
-            raise ConfigError(
-                f"prompt '{self.name}', template '{kind}': {error.message}. It may use: {known}."
-            ) from None
-        except SecurityError as error:
-            raise ConfigError(
-                f"prompt '{self.name}', template '{kind}' does something the sandbox forbids: "
-                f"{error}. Remove it from the template."
-            ) from None
-        except Exception as error:
-            # A template can divide by zero, add a number to a text, call itself without end, …
-            place = f"prompt '{self.name}', template '{kind}'{_line_of(error)}"
-            reason = (
-                "it includes or imports another template, and a prompt is one text"
-                if "no loader" in str(error)
-                else f"{type(error).__name__}: {error}"
-            )
-            raise ConfigError(f"{place} fails: {reason}. Correct the template.") from error
+        if not self._is_chat:
+            return self._texts[kind].render(variables)
+        thinking = bool(self.thinking) and kind != "score"
+        return self._chats[kind].render(variables, turns=self._turns, thinking=thinking)
 
-    def _rendered(self, kind: str, variables: Mapping[str, object]) -> str:
-        pieces, length = [], 0
-        for piece in self._compiled[kind].template.generate(**variables):
-            pieces.append(piece)
-            length += len(piece)
-            if length > _LONGEST:
-                raise ValueError(f"the text is longer than {_LONGEST:,} characters")
-        return "".join(pieces)
+    @property
+    def _active(self) -> Mapping[str, Template] | Mapping[str, ChatTemplate]:
+        return self._chats if self._is_chat else self._texts
 
     def _line(self, text: str, limit: int) -> str:
         line = one_line(text, limit)
         if len(line) < len(" ".join(text.split())):
             self.cut.add(record_id(text))
-        return line
+        return line if self._is_chat else defused(line)
 
 
-def _line_of(error: Exception) -> str:
-    """Returns ", line N" of the template in which an error was raised."""
-    lines = [
-        line
-        for frame, line in walk_tb(error.__traceback__)
-        if frame.f_code.co_filename == "<template>"
-    ]
-    return f", line {lines[-1]}" if lines else ""
+def _check_kinds(way: str, templates: Mapping[str, object]) -> None:
+    """Checks the kinds before anything is compiled, so that a misspelt one is named first."""
+    for kind in templates:
+        if kind not in (*KINDS, *MORE_KINDS):
+            raise ConfigError(
+                f"prompt.{way}: {did_you_mean('template', kind, (*KINDS, *MORE_KINDS))}"
+            )
+    if missing := [kind for kind in KINDS if kind not in templates]:
+        raise ConfigError(
+            f"prompt.{way} has no template '{missing[0]}'. Required: {', '.join(KINDS)}."
+        )
+
+
+def _chat_template(environment: Any, place: str, parts: Mapping[str, Any]) -> ChatTemplate:
+    """Compiles the templates of a chat.
+
+    Raises:
+        ConfigError: A part is unknown or missing, or has a syntax error.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise ConfigError(f"{place}: {did_you_mean('part', part, PARTS)}")
+    shot = parts.get("shot") or {}
+    for part in shot:
+        if part not in ("user", "assistant"):
+            raise ConfigError(f"{place}.shot: {did_you_mean('part', part, ('user', 'assistant'))}")
+    if not parts.get("system") or not parts.get("user") or len(shot) == 1:
+        raise ConfigError(
+            f"{place} needs the templates 'system' and 'user', and a shot both 'user' and "
+            "'assistant'."
+        )
+    found = {
+        "system": parts["system"],
+        "user": parts["user"],
+        "prefill": parts.get("prefill"),
+        **{f"shot_{part}": source for part, source in shot.items()},
+    }
+    return ChatTemplate(
+        **{
+            part: Template.of(environment, f"{place}.{part.replace('_', '.')}", source)
+            for part, source in found.items()
+            if source
+        }
+    )

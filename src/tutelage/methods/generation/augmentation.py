@@ -81,7 +81,7 @@ class Augmentation:
                 without = "take method.init=paraphrase"
             raise ConfigError(
                 "prompt.strategies is empty, so LLM-DA cannot rewrite sentences. Add a strategy, "
-                f"or take prompt=completion_ner. To do without rewriting, {without}."
+                f"or take prompt/templates@prompt=ner. To do without rewriting, {without}."
             )
         self.sentences = [one for row in gold_rows(context.shots) if (one := marked(row)).spans]
         if not self.sentences:

@@ -29,7 +29,7 @@ from tutelage.methods.generation.mentions import find_mentions, split_spans, who
 from tutelage.records import Label, Source, derive_seed
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, joined, split_words
-from tutelage.teacher.base import GenerateRequest, Reply, Sampling, Teacher
+from tutelage.teacher.base import GenerateRequest, Prompt, Reply, Sampling, Teacher
 from tutelage.teacher.prompts import PromptSet
 
 
@@ -209,7 +209,7 @@ class Writer:
         """Returns the name of the prompt template of a specification."""
         return spec.template or ("paraphrase" if spec.kind == "init" else str(spec.kind))
 
-    def prompt(self, spec: GenerationSpec) -> str:
+    def prompt(self, spec: GenerationSpec) -> Prompt:
         """Renders the prompt of a specification."""
         return self._prompts.render(
             self.template(spec),

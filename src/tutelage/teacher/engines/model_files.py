@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.assets import ensure_asset
+from tutelage.assets import LARGER, asset_path, asset_ready, ensure_asset, hub_out_of_reach
 from tutelage.errors import TeacherError, did_you_mean
 from tutelage.teacher.base import Prompt
 from tutelage.teacher.chat import answers_messages, render_ids
@@ -38,22 +38,30 @@ _TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tekken.json",
 )
-_HUB_SECONDS = 5.0
 
 
 def resolve_model(model: str) -> str:
     """Returns the folder or hub id behind a model setting.
 
     Args:
-        model: A folder, a Hugging Face hub id, or "embedded", which unpacks the embedded model
-            first.
+        model: A folder, a Hugging Face hub id, the name of a larger teacher (see ``tutelage
+            assets``), or "embedded", which unpacks the embedded model first.
 
     Raises:
-        TeacherError: ``model`` is empty, or looks like a path without a model.
+        TeacherError: ``model`` is empty, looks like a path without a model, or is the name of a
+            larger teacher that is not on this machine.
         AssetError: The embedded model could not be prepared.
     """
     if model == "embedded":
         return str(ensure_asset("teacher"))
+    if model in LARGER:
+        # Half a gigabyte and more: a run does not download that by itself.
+        if not asset_ready(model):
+            raise TeacherError(
+                f"teacher.model={model} is not on this machine ({asset_path(model)}). Run "
+                f"`tutelage assets {model}`, which downloads {LARGER[model].megabytes} MB."
+            )
+        return str(asset_path(model))
     if not model.strip():
         raise TeacherError("teacher.model is empty. Set it to a folder, a hub id, or `embedded`.")
     # An existing path wins over a hub id of the same name.
@@ -207,7 +215,7 @@ def find_tokenizer(name: str) -> Any:
     try:
         return _auto_tokenizer(name, local_files_only=True)
     except Exception as error:
-        if reason := _hub_out_of_reach():
+        if reason := hub_out_of_reach():
             raise TeacherError(
                 f"the tokenizer {name} is not on this machine, and {reason}. Set "
                 "teacher.tokenizer to a folder or a tokenizer.json."
@@ -239,20 +247,6 @@ def _no_tokenizer(name: str, error: Exception) -> TeacherError:
         f"teacher.tokenizer={name} cannot be loaded: {lines[0][:200]}. Set teacher.tokenizer to "
         "the folder, the tokenizer.json or the hub id of the model's tokenizer."
     )
-
-
-def _hub_out_of_reach() -> str:
-    """Returns why the hub cannot be asked; "" if it can. The hub's own client tries for 24 s."""
-    import httpx
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    try:
-        httpx.head(constants.ENDPOINT, timeout=_HUB_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return f"{constants.ENDPOINT} cannot be reached ({type(error).__name__})"
-    return ""
 
 
 def token_ids(tokenizer: Any, texts: Sequence[Prompt]) -> list[list[int]]:

@@ -1,12 +1,14 @@
-"""A teacher behind an OpenAI-compatible server, for instance ``vllm serve``."""
+"""A teacher behind OpenAI-compatible servers, for instance ``vllm serve``."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
@@ -19,7 +21,7 @@ from tutelage.teacher.base import (
     ScoreRequest,
 )
 from tutelage.teacher.engines.model_files import fingerprint_of
-from tutelage.teacher.engines.server_address import server_root
+from tutelage.teacher.engines.server_address import server_roots
 from tutelage.teacher.engines.server_answers import Answerer
 from tutelage.teacher.engines.server_batch import Batch, Health, Outcome, ending
 from tutelage.teacher.engines.server_client import (
@@ -30,8 +32,10 @@ from tutelage.teacher.engines.server_client import (
     ServerClient,
     run_async,
 )
+from tutelage.teacher.engines.server_fleet import Differs, Fleet, Member
 from tutelage.teacher.engines.server_identity import Identity, Memory, Notebook
-from tutelage.teacher.engines.server_key import ApiKey
+from tutelage.teacher.engines.server_key import server_keys
+from tutelage.teacher.engines.server_match import agreed, identity_of, of_each
 from tutelage.teacher.engines.server_probe import PROBE, Prober, Spent, Survey
 from tutelage.teacher.engines.server_report import Ability, examine
 from tutelage.teacher.engines.server_requests import COMPLETIONS, completion_body
@@ -44,14 +48,19 @@ _SCORINGS = ("auto", "exact", "top")
 class ServerTeacher:
     """Sends prompts as text to ``/v1/completions`` of an OpenAI-compatible server.
 
+    Several servers of one model share the requests. One that does not answer is left out until it
+    is back, and its requests go to the others.
+
     Args:
-        url: Address of the server, with or without ``/v1``; http or https.
+        url: Address of the server, with or without ``/v1``; http or https. A list names several
+            servers of the same model. The cache is keyed by a single address, or by the model alone
+            for a list (also for a list of one).
         model: Name of the model on the server.
         api_key_env: Environment variable with the API key. The variable may be unset if the server
-            needs no key.
-        concurrency: Largest number of requests at once.
+            needs no key. A list names one variable for each address in ``url``.
+        concurrency: Largest number of requests at once, for each server.
         timeout: Longest duration of one attempt, in seconds.
-        retries: Further attempts after HTTP 408, 429, 5xx and connection errors.
+        retries: Further attempts after HTTP 408, 5xx and connection errors.
         scoring: Source of label probabilities. "exact" requests the log-probabilities of the
             choices alone (vLLM's ``logprob_token_ids``). "top" requests the most likely tokens; a
             choice missing from them gets the lowest log-probability in the reply. "auto" uses
@@ -61,6 +70,7 @@ class ServerTeacher:
             ``model``.
         backoff: Longest first pause before another attempt, in seconds. It doubles with each
             attempt, with jitter, up to 60 seconds.
+        patience: Longest time without any answer while servers are too busy (HTTP 429), in seconds.
 
     Attributes:
         notes: Limitations of this server for readers of the results.
@@ -73,16 +83,17 @@ class ServerTeacher:
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         model: str,
         *,
-        api_key_env: str = "OPENAI_API_KEY",
+        api_key_env: str | Sequence[str] = "OPENAI_API_KEY",
         concurrency: int = 16,
         timeout: float = 120.0,
         retries: int = 5,
         scoring: Literal["auto", "exact", "top"] = "auto",
         tokenizer: str | None = None,
         backoff: float = 0.5,
+        patience: float = 600.0,
     ) -> None:
         if scoring not in _SCORINGS:
             raise ConfigError(did_you_mean("teacher.scoring", scoring, _SCORINGS))
@@ -91,17 +102,18 @@ class ServerTeacher:
             ("timeout", timeout, 0.001),
             ("retries", retries, 0),
             ("backoff", backoff, 0),
+            ("patience", patience, 0),
         ):
             if not (value >= least and math.isfinite(value)):
                 raise ConfigError(f"teacher.{name}={value} must be {least} or more.")
-        self._connection = Connection(
-            server_root(url, api_key_env),
-            ApiKey(api_key_env),
-            concurrency,
-            timeout,
-            retries,
-            backoff,
-        )
+        self._url, self._variables = url, api_key_env
+        named = api_key_env if isinstance(api_key_env, str) else " or ".join(api_key_env)
+        roots = server_roots(url, named)
+        keys = server_keys(api_key_env, len(roots))
+        members = [Member(root, key, concurrency) for root, key in zip(roots, keys, strict=True)]
+        self._fleet = Fleet(members, backoff)
+        self._fleet.tell = self._note
+        self._connection = Connection(self._fleet, concurrency, timeout, retries, backoff, patience)
         self._model = model
         self._configured_scoring = scoring
         self._tokenizer = ServerTokenizer(tokenizer or "", model)
@@ -119,18 +131,19 @@ class ServerTeacher:
 
     @property
     def root(self) -> str:
-        """Address of the server, without ``/v1``."""
+        """Address of the server, without ``/v1``; of several, all for messages."""
         return self._connection.root
 
     @property
     def fingerprint(self) -> str:
         """Identifies the address, the model and the way of scoring.
 
-        The model is identified by the configured name and by what the server calls it, once the
+        A list of addresses is no part of it, so that servers may come and go. The model is identified by the configured name and by what the server calls it, once the
         server was asked (:meth:`settle`).
         """
         scoring: str = self._configured_scoring
-        settings = {"url": self.root, "model": self._model}
+        address = {"url": self.root} if isinstance(self._url, str) else {}
+        settings = {**address, "model": self._model}
         if self._identity is not None:
             if self._identity.scoring != "exact":
                 scoring = self._identity.scoring
@@ -237,9 +250,16 @@ class ServerTeacher:
         lines: list[Ability] = []
 
         async def ask(client: ServerClient) -> None:
-            lines.extend(
-                await examine(client, self._model, self._configured_scoring, self._tokenizer.name)
-            )
+            scoring, tokenizer = self._configured_scoring, self._tokenizer.name
+            if self._fleet.is_one:
+                lines.extend(await examine(client, self._model, scoring, tokenizer))
+                return
+            for number, member in enumerate(self._fleet.members, start=1):
+                found = await examine(client.only(member), self._model, scoring, tokenizer)
+                lines.append(Ability(f"server {number}", None, member.root))
+                lines.extend(replace(one, name=f"{number} {one.name}") for one in found)
+            if self._model and all(line.ok is not False for line in lines):
+                lines.append(await self._compared(client))
 
         self._run(ask)
         return lines
@@ -251,6 +271,7 @@ class ServerTeacher:
         self._closed = True
         if summary := self._answers.watch.summary:
             self.notes.append(summary)
+        self.notes.extend(self._fleet.summary())
         if self._spent.requests:
             self.notes.append(
                 f"{self._spent.requests} short requests ({self._spent.tokens} tokens) asked the "
@@ -261,7 +282,7 @@ class ServerTeacher:
         """Opens a client; a request of its own that keeps failing ends the run."""
 
         async def with_client() -> None:
-            async with ServerClient(self._connection) as client:
+            async with ServerClient(self._connection, self._admit) as client:
                 await use(client)
 
         try:
@@ -272,9 +293,12 @@ class ServerTeacher:
             ) from error
 
     def _advice(self) -> str:
-        settings = ["teacher=server", f"teacher.url={self.root}", f"teacher.model={self._model}"]
-        if (name := self._connection.key.variable) != "OPENAI_API_KEY":
-            settings.append(f"teacher.api_key_env={name}")
+        roots = [member.root for member in self._fleet.members]
+        url = roots[0] if isinstance(self._url, str) else f"[{','.join(roots)}]"
+        settings = ["teacher=server", f"teacher.url={url}", f"teacher.model={self._model}"]
+        if (names := self._variables) != "OPENAI_API_KEY":
+            given = names if isinstance(names, str) else f"[{','.join(names)}]"
+            settings.append(f"teacher.api_key_env={given}")
         return (
             f"Ask the server what it can do (`{shlex.join(['tutelage', 'doctor', *settings])}`) "
             "and run again; if it is overloaded, lower teacher.concurrency or raise "
@@ -297,16 +321,61 @@ class ServerTeacher:
             Lasting: It does not answer.
             TeacherError: It is another one than this run began with.
         """
-        survey = await self._prober(client, retries).survey(self._configured_scoring)
-        found = Identity(survey.name, str(survey.way) if survey.way is not None else "none")
+        surveys = await self._surveys(client, retries)
+        found = agreed({one: self._identity_of(made) for one, made in surveys.items()}, self._model)
         if self._identity is not None and self._identity != found:
             raise TeacherError(
                 f"this run began with {self._identity.described(self._model)}, but the server at "
                 f"{self.root} is {found.described(self._model)} by now. Run again, or begin a new "
                 "run: replies of both must not be mixed."
             )
-        self._identity, self._survey = found, survey
-        self._answers.begin(survey)
+        self._identity, self._survey = found, next(iter(surveys.values()))
+        self._answers.begin(self._survey)
+
+    async def _surveys(self, client: ServerClient, retries: int | None) -> dict[Member, Survey]:
+        """Surveys each server; one that does not answer is left out, unless there is no other."""
+
+        async def ask(one: ServerClient, retries: int | None = retries) -> Survey:
+            return await self._prober(one, retries).survey(self._configured_scoring)
+
+        if not self._fleet.is_one and retries is None:
+            # No other server waits for one that is down.
+            with contextlib.suppress(Lasting):
+                return await of_each(
+                    client, self._fleet, self._fleet.members, partial(ask, retries=0)
+                )
+        return await of_each(client, self._fleet, self._fleet.members, ask)
+
+    def _identity_of(self, survey: Survey) -> Identity:
+        return identity_of(survey, anywhere=not isinstance(self._url, str))
+
+    async def _admit(self, client: ServerClient) -> None:
+        """Asks a server that is back what it is.
+
+        Raises:
+            Lasting: It does not answer.
+            Differs: It is another one than this run began with.
+        """
+        if self._identity is None:
+            return
+        prober = self._prober(client, retries=0)
+        found = self._identity_of(await prober.survey(self._configured_scoring))
+        if found != self._identity:
+            raise Differs(
+                f"it is {found.described(self._model)}, and this run began with "
+                f"{self._identity.described(self._model)}. Replies of both must not be mixed."
+            )
+        if self._structured and (await prober.schemas())[0] != self._answers.form.schema:
+            raise Differs("it does not take JSON schemas as the other servers do.")
+
+    async def _compared(self, client: ServerClient) -> Ability:
+        """Tells whether all servers have one model, for ``tutelage doctor``."""
+        try:
+            surveys = await self._surveys(client, retries=0)
+            found = {one: self._identity_of(made) for one, made in surveys.items()}
+            return Ability("one model", True, agreed(found, self._model).described(self._model))
+        except TeacherError as error:
+            return Ability("one model", False, "no", str(error))
 
     def _tokenized_there(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns what earlier runs asked, and asks the server for the rest."""
@@ -330,7 +399,8 @@ class ServerTeacher:
     async def _prepare(self, client: ServerClient, requests: Sequence[Request]) -> None:
         """Tests the server's abilities once, before it can silently ignore a field of a request."""
         scores = any(isinstance(request, ScoreRequest) for request in requests)
-        if self._survey is None and (scores or self._identity is not None):
+        known = self._identity is not None or not self._fleet.is_one
+        if self._survey is None and (scores or known):
             await self._look(client)
         if scores and self._survey is not None and self._survey.way is None:
             raise TeacherError(
@@ -342,13 +412,27 @@ class ServerTeacher:
             isinstance(request, GenerateRequest) and request.json_schema for request in requests
         ):
             return
-        schema, reason = await self._prober(client).schemas()
+        there = [member for member in self._fleet.members if not member.is_out]
+        found = await of_each(
+            client,
+            self._fleet,
+            there or self._fleet.members,
+            lambda one: self._prober(one).schemas(),
+        )
+        # The form that a server of some other kind does not know would be ignored there.
+        member, (schema, reason) = min(found.items(), key=lambda one: bool(one[1][0]))
         if not schema:
             raise TeacherError(
-                f"the server at {self.root} does not enforce JSON schemas ({reason}). Use "
+                f"the server at {member.root} does not enforce JSON schemas ({reason}). Use "
                 "teacher=vllm, a server with support for response_format=json_schema, or a prompt "
                 "without a schema."
             )
+        for other, (form, _) in found.items():
+            if form != schema:
+                raise Differs(
+                    f"the servers at {member.root} and {other.root} take JSON schemas in "
+                    "different ways. Give teacher.url servers of one kind."
+                )
         self._answers.form = replace(self._answers.form, schema=schema)
         self._structured = True
 

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from tutelage.errors import ConfigError
 
 _ENDS = ("/chat/completions", "/completions", "/models", "/v1")
+
+
+def server_roots(url: str | Sequence[str], api_key_env: str) -> list[str]:
+    """Returns the address of each server without ``/v1``.
+
+    Args:
+        url: The setting ``teacher.url``.
+        api_key_env: Environment variable for the key, for messages.
+
+    Raises:
+        ConfigError: There is none, one is no address, or two are the same.
+    """
+    roots = [server_root(one, api_key_env) for one in ([url] if isinstance(url, str) else url)]
+    if not roots:
+        raise ConfigError("teacher.url is an empty list. Name at least one server in teacher.url.")
+    for position, root in enumerate(roots):
+        if root in roots[:position]:
+            raise ConfigError(f"teacher.url names {root} twice. Name each server once.")
+    return roots
 
 
 def server_root(url: str, api_key_env: str) -> str:

@@ -58,7 +58,7 @@ class Answerer:
         note: Callable[[str], None],
     ) -> None:
         self._root = connection.root
-        self._key = connection.key
+        self._mask = connection.mask
         self._model = model
         self._tokenizer = tokenizer
         self._note = note
@@ -111,7 +111,7 @@ class Answerer:
             TeacherError: Another model answered.
         """
         reply = read_completion(await client.post(COMPLETIONS, body))
-        reply = replace(reply, text=self._key.mask(reply.text, cut=False))
+        reply = replace(reply, text=self._mask(reply.text, cut=False))
         model = client.clean(reply.model)
         self.reply_model = self.reply_model or model
         if model and model != self.reply_model:

@@ -7,6 +7,7 @@ import html
 import json
 import os
 import re
+from collections.abc import Sequence
 from urllib.parse import quote, quote_plus
 
 from tutelage.errors import ConfigError
@@ -78,6 +79,28 @@ class ApiKey:
                 hidden[at : at + _PIECE] = b"\1" * _PIECE
         shown = "".join("\0" if hide else char for hide, char in zip(hidden, text, strict=True))
         return re.sub("\0+", _MASK, shown) if any(hidden) else text
+
+
+def server_keys(variables: str | Sequence[str], servers: int) -> list[ApiKey]:
+    """Returns the key of each server.
+
+    Args:
+        variables: The setting ``teacher.api_key_env``: one variable for all servers, or a list with
+            one for each.
+        servers: Number of servers.
+
+    Raises:
+        ConfigError: A variable is none (see :class:`ApiKey`), or the list has another length.
+    """
+    if isinstance(variables, str):
+        return [ApiKey(variables)] * servers
+    if len(variables) != servers:
+        raise ConfigError(
+            f"teacher.api_key_env has {len(variables)} entries and teacher.url names {servers} "
+            "servers. Give teacher.api_key_env one variable for all servers, or a list with one "
+            "for each, in the order of teacher.url."
+        )
+    return [ApiKey(variable or "") for variable in variables]
 
 
 def _forms(key: str) -> list[re.Pattern[str]]:

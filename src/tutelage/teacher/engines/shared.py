@@ -302,7 +302,9 @@ class EngineHost:
     def _started(self, start: dict[str, Any]) -> _Engine:
         model = start["engine"]["model"]
         environment = self._environment or child_environment(
-            vllm_hardware()[0], offline=is_local(model)
+            vllm_hardware(start.get("devices") or None)[0],
+            offline=is_local(model),
+            threads=start.get("threads", 0),
         )
         return _Engine(
             EngineProcess(

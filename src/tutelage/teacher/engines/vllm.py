@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +20,20 @@ from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
 from tutelage.teacher.base import GenerateRequest, OnReply, Prompt, Reply, Request
 from tutelage.teacher.chat import render_ids
+from tutelage.teacher.engines.engine_settings import (
+    checked_engine,
+    lora_arguments,
+    lora_identity,
+    resolve_lora,
+)
 from tutelage.teacher.engines.hardware import (
     Hardware,
     child_environment,
+    chosen_gpus,
     resolve_dtype,
     vllm_hardware,
 )
+from tutelage.teacher.engines.int8 import RECIPE, choose_quantization, ensure_int8, int8_path
 from tutelage.teacher.engines.link import EngineLink
 from tutelage.teacher.engines.model_files import (
     fingerprint_of,
@@ -64,8 +72,9 @@ class VllmTeacher:
     """vLLM in a child process, on a CPU or GPU as found.
 
     Args:
-        model: Folder of a Hugging Face model, a hub id, or "embedded" for the embedded
-            SmolLM2-135M-Instruct.
+        model: Folder of a Hugging Face model, a hub id, "embedded" for the embedded
+            SmolLM2-135M-Instruct, or a larger teacher that ``tutelage assets NAME`` fetched:
+            "qwen2.5-coder-0.5b" or "qwen2.5-coder-1.5b".
         dtype: Number type of weights and activations. "auto" is float32 on a CPU, and bfloat16
             (float16 on older devices) on a GPU; see
             :func:`tutelage.teacher.engines.hardware.resolve_dtype`.
@@ -83,10 +92,24 @@ class VllmTeacher:
         lifecycle: The engine while the student trains (see :meth:`hand_over`): "resident" keeps it
             as it is, "sleep" puts it to sleep (GPU only), and "restart" ends its process until the
             next request.
+        engine: Further arguments of ``vllm.LLM``, by vLLM's own names, such as
+            ``teacher.engine.tensor_parallel_size=2`` or ``teacher.engine.max_num_seqs=64``. Each
+            belongs to the identity of the cache. An argument that another setting has is an error.
+        lora: Folder of a LoRA adapter for the model, as peft saves it; None for the bare model.
+        devices: GPUs of the engine, by number or UUID: 0, "0,1" or [0, 1]. Numbers count the GPUs
+            that the run sees, from 0, as in ``trainer.devices``. None lets vLLM choose.
+        threads: Threads of the engine on a CPU; 0 for one on every available core.
+        quantization: Weights of the linear layers on a CPU. "int8" uses a copy with 8-bit integers,
+            made once and kept in the cache; activations are rounded to 8 bits, too. "auto" is int8
+            for a dense model in a folder with at least 300 million such weights, on a CPU with
+            AVX-512 VNNI, and "none" otherwise. "none" keeps the model's own numbers.
 
     Raises:
-        ConfigError: The lifecycle is unknown or is "sleep" on a CPU, or ``chunk_size`` is below 1.
-        TeacherError: vLLM is not installed, or ``model`` is a path without a model.
+        ConfigError: The lifecycle is unknown or is "sleep" on a CPU, ``chunk_size`` is below 1,
+            ``threads`` is below 0, vLLM does not know an argument of ``engine``, ``devices``
+            names no GPUs of this machine, or int8 is asked for where it cannot run.
+        TeacherError: vLLM is not installed, ``model`` is a path without a model, ``lora`` is no
+            adapter, or ``model`` cannot be quantised.
     """
 
     runs_engine_process = True
@@ -110,20 +133,38 @@ class VllmTeacher:
         revision: str = "",
         log_path: Path | None = None,
         lifecycle: Literal["resident", "sleep", "restart"] = "resident",
+        engine: Mapping[str, Any] | None = None,
+        lora: str | None = None,
+        devices: int | str | Sequence[int | str] | None = None,
+        threads: int = 0,
+        quantization: Literal["auto", "none", "int8"] = "auto",
     ) -> None:
         # Check everything that needs no engine, so that mistakes surface before any loading.
         if lifecycle not in _LIFECYCLES:
             raise ConfigError(did_you_mean("teacher.lifecycle", lifecycle, _LIFECYCLES))
         if chunk_size < 1:
             raise ConfigError(f"teacher.chunk_size is {chunk_size}; it must be at least 1.")
-        self._hardware, self._version = vllm_hardware()
+        if threads < 0:
+            raise ConfigError(f"teacher.threads is {threads}; it must be 0 (every core) or more.")
+        self._hardware, self._version = vllm_hardware(devices)
         if lifecycle == "sleep" and self._hardware.device == "cpu":
             raise ConfigError(
                 "teacher.lifecycle=sleep needs a GPU, because vLLM cannot sleep on a CPU. Use "
                 "resident or restart."
             )
+        self._engine = checked_engine(engine or {}, self._hardware)
+        self._lora = resolve_lora(lora) if lora else ""
+        # As given: a host that runs the engine counts the GPUs that it sees itself.
+        self._devices = [] if devices is None else list(chosen_gpus(devices, {}))
+        self._threads = threads
         self._model = resolve_model(model)
         self._dtype = resolve_dtype(dtype, self._hardware)
+        self._quantization = choose_quantization(
+            quantization,
+            self._model,
+            self._hardware,
+            engine_quantises=bool(self._lora or "quantization" in self._engine),
+        )
         self._max_model_len = max_model_len
         self._kv_cache_gb = kv_cache_gb
         self._gpu_memory_utilization = gpu_memory_utilization
@@ -158,6 +199,10 @@ class VllmTeacher:
                 device=self._hardware.device,
                 dtype=self._dtype,
                 max_model_len=self._max_model_len,
+                # Left out where they are not set, so that earlier caches stay valid.
+                **({"arguments": self._engine} if self._engine else {}),
+                **({"lora": lora_identity(self._lora)} if self._lora else {}),
+                **({"quantization": f"int8-{RECIPE}"} if self._quantization == "int8" else {}),
             )
         return self._fingerprint
 
@@ -165,6 +210,16 @@ class VllmTeacher:
     def hardware(self) -> Hardware:
         """The hardware of the engine."""
         return self._hardware
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for the manifest and the report where the weights are not the model's own."""
+        if self._quantization == "none":
+            return ()
+        return (
+            f"The teacher ran with int8 weights and activations ({self._dtype} between its layers);"
+            " teacher.quantization=none keeps the model's own numbers.",
+        )
 
     @property
     def pid(self) -> int | None:
@@ -319,7 +374,7 @@ class VllmTeacher:
             self._end()
             # A shared host if the environment names one, and otherwise a child of this process.
             started = time.monotonic()
-            start = {"op": "start", "engine": self.engine_arguments(), "window": self._chunk_size}
+            start = self._start_message()
             if host := shared_address():
                 self._process = SharedEngine(
                     host, start, name=self._model, start_timeout=self._start_timeout
@@ -327,7 +382,9 @@ class VllmTeacher:
             else:
                 self._process = EngineProcess(
                     start,
-                    environment=child_environment(self._hardware, offline=is_local(self._model)),
+                    environment=child_environment(
+                        self._hardware, offline=is_local(self._model), threads=self._threads
+                    ),
                     name=self._model,
                     start_timeout=self._start_timeout,
                     log_path=self._log_path,
@@ -356,10 +413,24 @@ class VllmTeacher:
         self._process = None
         self._asleep = False
 
+    def _start_message(self) -> dict[str, Any]:
+        """Returns the first message to the engine's process, or to the host that starts it."""
+        if self._quantization == "int8":
+            ensure_int8(self._model)
+        return {
+            "op": "start",
+            "engine": self.engine_arguments(),
+            "window": self._chunk_size,
+            "lora": self._lora,
+            "devices": self._devices,
+            "threads": self._threads,
+        }
+
     def engine_arguments(self) -> dict[str, Any]:
         """Returns the keyword arguments of ``vllm.LLM``."""
+        int8 = self._quantization == "int8"
         arguments: dict[str, Any] = {
-            "model": self._model,
+            "model": str(int8_path(self._model)) if int8 else self._model,
             "dtype": self._dtype,
             "max_model_len": self._max_model_len,
             "seed": self._seed,
@@ -388,7 +459,9 @@ class VllmTeacher:
                 "gpu_memory_utilization": self._gpu_memory_utilization,
                 "enable_sleep_mode": self._lifecycle == "sleep",
             }
-        return arguments
+        if self._lora:
+            arguments |= lora_arguments(self._lora)
+        return arguments | self._engine
 
 
 def _to_reply(request: Request, message: dict[str, Any]) -> Reply:

@@ -36,10 +36,16 @@ class EngineLoop:
         messages: The parent's messages, as they arrive.
         llm: The ``vllm.LLM`` to serve.
         window: Largest number of requests inside the engine at once.
+        lora: The adapter of every request, as vLLM's LoRARequest; None for the bare model.
     """
 
     def __init__(
-        self, channel: Channel, messages: queue.SimpleQueue[dict[str, Any]], llm: Any, window: int
+        self,
+        channel: Channel,
+        messages: queue.SimpleQueue[dict[str, Any]],
+        llm: Any,
+        window: int,
+        lora: Any = None,
     ) -> None:
         self._channel = channel
         self._messages = messages
@@ -49,6 +55,7 @@ class EngineLoop:
         self._limit = int(llm.llm_engine.model_config.max_model_len)
         self._vocabulary = int(llm.llm_engine.model_config.get_vocab_size())
         self._window = window
+        self._lora = lora
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()
         self._running: dict[str, dict[str, Any]] = {}
         self._internal: dict[str, str] = {}
@@ -132,7 +139,10 @@ class EngineLoop:
         name = str(self._serial)
         try:
             self._internal[name] = self._engine.add_request(
-                name, {"prompt_token_ids": ids}, self._parameters(request)
+                name,
+                {"prompt_token_ids": ids},
+                self._parameters(request),
+                lora_request=self._lora,
             )
         except (ValueError, TypeError, VLLMClientError) as error:
             # vLLM refuses single requests, for instance a schema with an unsupported keyword.
@@ -255,6 +265,19 @@ def _watch(channel: Channel, messages: queue.SimpleQueue[dict[str, Any]], parent
         messages.put(message)
 
 
+def _adapter(llm: Any, folder: str) -> Any:
+    """Loads a LoRA adapter, and returns the request that names it; None without a folder."""
+    if not folder:
+        return None
+    from vllm.lora.request import LoRARequest
+
+    request = LoRARequest("teacher", 1, folder)
+    # Now, so that an adapter that does not fit fails at the start and not in the first batch.
+    llm.llm_engine.add_lora(request)
+    llm.llm_engine.pin_lora(1)
+    return request
+
+
 def _reason(error: BaseException) -> str:
     """Returns the kind and message of an error on one line, at most 1,500 characters."""
     lines = [
@@ -283,6 +306,7 @@ def main() -> int:
         from vllm import LLM
 
         llm = LLM(**start["engine"])
+        lora = _adapter(llm, start.get("lora", ""))
     except BaseException as error:
         traceback.print_exc()
         with contextlib.suppress(ChannelClosed):
@@ -293,7 +317,7 @@ def main() -> int:
     # Serve until the parent closes the channel.
     try:
         channel.send({"op": "ready"})
-        EngineLoop(channel, messages, llm, start["window"]).run()
+        EngineLoop(channel, messages, llm, start["window"], lora).run()
         llm.llm_engine.engine_core.shutdown()
     except ChannelClosed:
         return 0

@@ -47,7 +47,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
     monkeypatch.setenv("FAKE_GATE", str(tmp_path / "gate"))
-    monkeypatch.setattr(vllm_engine, "vllm_hardware", lambda: (CPU, "0.32.0"))
+    monkeypatch.setattr(vllm_engine, "vllm_hardware", lambda _: (CPU, "0.32.0"))
     return folder
 
 

@@ -81,7 +81,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "modules" / "fake_child.py").write_text(CHILD)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
     monkeypatch.setattr(VllmTeacher, "child_module", "fake_child")
-    monkeypatch.setattr(vllm_engine, "vllm_hardware", lambda: (CPU, "0.32.0"))
+    monkeypatch.setattr(vllm_engine, "vllm_hardware", lambda _: (CPU, "0.32.0"))
     return folder
 
 
@@ -278,7 +278,7 @@ def test_the_parents_death_ends_the_child(model, tmp_path):
         "from tutelage.teacher.engines import vllm as vllm_engine\n"
         "from tutelage.teacher.engines.hardware import Hardware\n"
         "from tutelage.teacher.base import GenerateRequest, Sampling\n"
-        "vllm_engine.vllm_hardware = lambda: (Hardware('cpu', 2, False), '0.32.0')\n"
+        "vllm_engine.vllm_hardware = lambda _: (Hardware('cpu', 2, False), '0.32.0')\n"
         "vllm_engine.VllmTeacher.child_module = 'fake_child'\n"
         "teacher = vllm_engine.VllmTeacher(sys.argv[1])\n"
         "teacher.ask([GenerateRequest('1', 'a', Sampling())])\n"
@@ -316,6 +316,8 @@ def test_settings_that_cannot_be(model):
         VllmTeacher(str(model), lifecycle="restrat")
     with pytest.raises(ConfigError, match="at least 1"):
         VllmTeacher(str(model), chunk_size=0)
+    with pytest.raises(ConfigError, match=r"threads is -1; it must be 0 \(every core\) or more"):
+        VllmTeacher(str(model), threads=-1)
 
 
 def test_the_fingerprint_is_the_models_content_and_not_its_place(model, tmp_path):
@@ -326,6 +328,47 @@ def test_the_fingerprint_is_the_models_content_and_not_its_place(model, tmp_path
     assert VllmTeacher(str(copy)).fingerprint == one
     assert VllmTeacher(str(copy), max_model_len=1024).fingerprint != one
     assert VllmTeacher(str(copy), dtype="bfloat16").fingerprint != one
+
+
+def adapter(folder: Path, weights: bytes) -> str:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 9}')
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    return str(folder)
+
+
+def test_further_arguments_and_the_adapter_belong_to_the_fingerprint(model, tmp_path):
+    bare = VllmTeacher(str(model)).fingerprint
+    assert VllmTeacher(str(model), engine={}, threads=1).fingerprint == bare
+    assert VllmTeacher(str(model), engine={"max_num_seqs": None}).fingerprint == bare
+    ordered = [
+        {"max_num_seqs": 8, "quantization": "fp8"},
+        {"quantization": "fp8", "max_num_seqs": 8},
+    ]
+    assert len({VllmTeacher(str(model), engine=one).fingerprint for one in ordered} - {bare}) == 1
+    adapters = [adapter(tmp_path / name, name.encode()[:1]) for name in ("a1", "a2", "b")]
+    assert len({VllmTeacher(str(model), lora=one).fingerprint for one in adapters} - {bare}) == 2
+
+
+def test_further_arguments_reach_the_engine(model, tmp_path, monkeypatch):
+    lora = adapter(tmp_path / "lora", b"weights")
+    made = VllmTeacher(str(model), engine={"max_num_seqs": 8, "enforce_eager": False}, lora=lora)
+    arguments = made.engine_arguments()
+    # The tool's own value for a CPU is the default, and the adapter brings what it needs.
+    assert arguments["enforce_eager"] is False
+    assert (arguments["max_num_seqs"], arguments["max_lora_rank"]) == (8, 16)
+    started: list[dict[str, object]] = []
+    monkeypatch.setattr(
+        vllm_engine, "EngineProcess", lambda start, **_: started.append(start) or _raise()
+    )
+    with pytest.raises(TeacherError, match="no engine"):
+        made.ask([text("1", "a")])
+    assert started[0]["lora"] == lora
+    assert started[0]["engine"] == arguments
+
+
+def _raise() -> None:
+    raise TeacherError("no engine")
 
 
 def test_temporary_files_of_the_engine_go_with_it_and_compiled_code_stays(
