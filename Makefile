@@ -1,13 +1,14 @@
 # make setup      create .venv and install the embedded models (also part of all targets below)
 # make demo       run experiment=quickstart_cls: EvoKD on SNIPS, ending with a table and report.html
 # make demo-ner   run experiment=quickstart_ner: the same for entities on Wikigold
+# make demo-large run experiment=quickstart_large: fetch a teacher four times the size first (478 MB)
 # make test       run all tests, including those with a real vLLM engine and llama.cpp server
 # make check      check lint, format, types, imports, configuration and documentation
 # make format     fix lint and format
 # make clean      remove .venv, caches and builds
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: setup demo demo-ner test check format clean
+.PHONY: setup demo demo-ner demo-large test check format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,6 +25,10 @@ demo: $(STAMP)
 
 demo-ner: $(STAMP)
 	@$(BIN)/tutelage train experiment=quickstart_ner
+
+demo-large: $(STAMP)
+	@$(BIN)/tutelage assets qwen2.5-coder-0.5b
+	@$(BIN)/tutelage train experiment=quickstart_large
 
 test: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not vllm"

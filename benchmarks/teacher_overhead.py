@@ -1,13 +1,15 @@
 """Question: what do the layers around the engine cost, compared with bare vLLM?
 
-    python benchmarks/teacher_overhead.py [--pairs 3]
+    python benchmarks/teacher_overhead.py [--pairs 3] [--kinds mixed chat]
 
 The aims: at least 97 % of bare vLLM's prompts per second, and 10,000 cached requests in less than a
-second. The same 500 requests (350 scores with a common prefix, 150 texts of 24 tokens) go to
-``LLM.generate`` in this process (A), and through cache, transcript and budget to the engine in its
-own process (B), in turns A B A B. Every turn has its own prompts, equal in length and kind, so that
-neither the prefix cache nor our cache has them. An idle engine does not compute, so the two do not
-disturb each other. Timed is the way of a run: requests in, replies out.
+second. The same requests go to ``LLM.generate`` in this process (A), and through cache, transcript
+and budget to the engine in its own process (B), in turns A B A B. They are of two kinds: "mixed"
+are 350 scores with a common prefix and 150 texts of 24 tokens, "chat" are 200 labels of messages,
+whose task, labels and examples (some 700 tokens) are common to all. A gets them as rendered texts.
+Every turn has its own prompts, equal in length and kind, so that neither the prefix cache nor our
+cache has them. An idle engine does not compute, so the two do not disturb each other. Timed is the
+way of a run: requests in, replies out.
 """
 
 from __future__ import annotations
@@ -19,16 +21,27 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tutelage.assets import ensure_asset
-from tutelage.teacher.base import GenerateRequest, Reply, Request, Sampling, ScoreRequest
+from tutelage.teacher.base import (
+    Chat,
+    GenerateRequest,
+    Message,
+    Reply,
+    Request,
+    Sampling,
+    ScoreRequest,
+)
+from tutelage.teacher.chat import render_text
 from tutelage.teacher.engines.hardware import child_environment, vllm_hardware
 from tutelage.teacher.engines.vllm import VllmTeacher
 from tutelage.teacher.stack import Stack, build_teacher
 
 SCORES, TEXTS, TOKENS = 350, 150, 24
+CHATS = 200
 CHOICES = (500, 501, 502, 503, 504, 505, 506)
 SHOTS = (
     "Text: play some jazz\nTopic: music\n\nText: will it rain in Paris tomorrow\nTopic: weather\n\n"
@@ -36,8 +49,32 @@ SHOTS = (
 )
 
 
-def requests_of(turn: int) -> list[Request]:
-    """The 500 requests of one turn, with a prefix of its own."""
+def chats_of(turn: int) -> list[Request]:
+    """Labels of messages, with a long common prefix of their own."""
+    labels = ("music", "weather", "food", "travel", "films", "books", "sport")
+    described = "\n".join(f"{one}: everything that people ask about {one}" for one in labels)
+    shots = [
+        Message(role, text)
+        for n in range(3)
+        for label in labels
+        for role, text in (
+            ("user", f"Text: I would like to hear more about {label} today, number {n}, please"),
+            ("assistant", label),
+        )
+    ]
+    system = Message("system", f"Sheet {turn:03d}. Name the topic of a text.\n{described}")
+    return [
+        ScoreRequest(
+            f"c{n}",
+            Chat((system, *shots, Message("user", f"Text: request number {n:04d} of the day"))),
+            CHOICES,
+        )
+        for n in range(CHATS)
+    ]
+
+
+def mixed_of(turn: int) -> list[Request]:
+    """Scores and texts, with a prefix of their own."""
     shots = f"Sheet {turn:03d}\n{SHOTS}"
     batch: list[Request] = [
         ScoreRequest(f"s{n}", f"{shots}Text: request number {n:04d} of the day\nTopic:", CHOICES)
@@ -56,6 +93,9 @@ def requests_of(turn: int) -> list[Request]:
     return batch
 
 
+KINDS = {"mixed": mixed_of, "chat": chats_of}
+
+
 def bare(llm: Any, requests: list[Request]) -> float:
     """Seconds for plain ``LLM.generate``, in one call."""
     from vllm import SamplingParams
@@ -70,8 +110,14 @@ def bare(llm: Any, requests: list[Request]) -> float:
             )
         else:
             parameters.append(SamplingParams(max_tokens=TOKENS, temperature=1.0, seed=request.seed))
+    prompts = [
+        request.prompt
+        if isinstance(request.prompt, str)
+        else render_text(llm.get_tokenizer(), request.prompt)
+        for request in requests
+    ]
     started = time.perf_counter()
-    outputs = llm.generate([request.prompt for request in requests], parameters, use_tqdm=False)
+    outputs = llm.generate(prompts, parameters, use_tqdm=False)
     seconds = time.perf_counter() - started
     assert len(outputs) == len(requests)
     return seconds
@@ -117,13 +163,35 @@ def fully_cached(folder: Path) -> float:
     return statistics.median(seconds)
 
 
+def compared(
+    llm: Any, stack: Stack, requests_of: Callable[[int], list[Request]], pairs: int
+) -> dict[str, Any]:
+    """Prompts a second of both ways in turns, and the median of the ratios."""
+    bare(llm, requests_of(0)[::10])
+    layered(stack, requests_of(0)[::10])
+    seconds: dict[str, list[float]] = {"bare": [], "layered": []}
+    for turn in range(pairs):
+        seconds["bare"].append(bare(llm, requests_of(2 * turn + 1)))
+        seconds["layered"].append(layered(stack, requests_of(2 * turn + 2)))
+    count = len(requests_of(0))
+    ratios = [one / other for one, other in zip(seconds["bare"], seconds["layered"], strict=True)]
+    return {
+        "prompts_per_second": {
+            way: round(count / statistics.median(values), 1) for way, values in seconds.items()
+        },
+        "seconds": {way: [round(value, 2) for value in values] for way, values in seconds.items()},
+        "ratio_median": round(statistics.median(ratios), 3),
+    }
+
+
 def main() -> None:
     """Measures both and prints one JSON object."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pairs", type=int, default=3, help="turns of each kind")
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS))
+    options = parser.parse_args()
     hardware, version = vllm_hardware()
     environment = child_environment(hardware, offline=True)
     if environment.get("LD_PRELOAD") != os.environ.get("LD_PRELOAD"):
@@ -136,7 +204,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cached_seconds = fully_cached(folder)
-        engine = VllmTeacher(model, max_model_len=512, kv_cache_gb=1.0)
+        engine = VllmTeacher(model, max_model_len=2048, kv_cache_gb=1.0)
         stack = build_teacher(
             engine,
             cache=folder / "cache.sqlite",
@@ -144,27 +212,14 @@ def main() -> None:
             transcript=folder / "transcript.jsonl",
         )
         llm = LLM(**engine.engine_arguments())
-        bare(llm, requests_of(0)[::10])
-        layered(stack, requests_of(0)[::10])
-        seconds: dict[str, list[float]] = {"bare": [], "layered": []}
-        for turn in range(pairs):
-            seconds["bare"].append(bare(llm, requests_of(2 * turn + 1)))
-            seconds["layered"].append(layered(stack, requests_of(2 * turn + 2)))
+        found = {kind: compared(llm, stack, KINDS[kind], options.pairs) for kind in options.kinds}
         stack.close()
-    ratios = [one / other for one, other in zip(seconds["bare"], seconds["layered"], strict=True)]
     print(
         json.dumps(
             {
                 "vllm": version,
                 "device": hardware.device,
-                "prompts_per_second": {
-                    kind: round(500 / statistics.median(values), 1)
-                    for kind, values in seconds.items()
-                },
-                "seconds": {
-                    kind: [round(value, 2) for value in values] for kind, values in seconds.items()
-                },
-                "ratio_median": round(statistics.median(ratios), 3),
+                **found,
                 "ratio_aim": 0.97,
                 "cached_10000_seconds": round(cached_seconds, 3),
                 "cached_aim": 1.0,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 REPLACEMENT = "\ufffd"
 """Stands for each character that was replaced (U+FFFD)."""
@@ -25,6 +26,41 @@ _UNUSABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 _FILLER = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
+
+
+IDEOGRAMS = (
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+)
+"""Han characters and kana, as ranges of a regular expression: each counts as a word of its own."""
+_UNSPACED = re.compile(
+    f"[{IDEOGRAMS}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"  # Thai, Lao, Burmese, Khmer
+)
+
+_SPACED = re.compile(
+    f"(?<=[{IDEOGRAMS}\u3000-\u303f\uff00-\uff65]) (?=[{IDEOGRAMS}\u3000-\u303f\uff00-\uff65])"
+)
+_ADJACENT = re.compile(f"[{IDEOGRAMS}]{{2}}")
+
+
+def unspaced(text: str) -> str:
+    """Takes the spaces out of Chinese or Japanese whose characters were split into words.
+
+    Args:
+        text: Any text; one with two such characters side by side stays as it is.
+    """
+    if text.isascii() or _ADJACENT.search(text):
+        return text
+    return _SPACED.sub("", text)
+
+
+def counts_in_characters(texts: Iterable[str]) -> bool:
+    """Whether most letters of texts belong to scripts without spaces between words."""
+    letters = unspaced = 0
+    for text in texts:
+        letters += sum(sign.isalpha() for sign in text)
+        unspaced += len(_UNSPACED.findall(text))
+    return 2 * unspaced > letters
 
 
 def usable(text: str) -> str:

@@ -4,6 +4,7 @@ Verbs import what they need when they run, so that ``tutelage --help`` answers a
 
 tutelage train [overrides]      one run; -m for a multirun
 tutelage plan [overrides]       prompts, requests and cost of a run, before it runs
+tutelage tune-prompt [overrides]  which way of asking suits the teacher, measured
 tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
 tutelage reproduce PAPER        the runs behind a paper's claims, and a verdict on each
@@ -96,6 +97,32 @@ def _parser() -> argparse.ArgumentParser:
         ("plan", "prompts, requests and cost of a run; takes Hydra overrides"),
     ):
         verbs.add_parser(name, help=text, add_help=False)
+    tune = verbs.add_parser(
+        "tune-prompt",
+        help="try ways of asking the teacher on dev texts or shots, and write down the best",
+    )
+    tune.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="a run's overrides: task, data, teacher"
+    )
+    tune.add_argument(
+        "--on",
+        default="auto",
+        choices=("auto", "dev", "shots"),
+        help="texts that decide: dev, or the shots, each one with the others as demonstrations",
+    )
+    tune.add_argument("--texts", type=int, default=60, help="dev texts at most (60)")
+    tune.add_argument(
+        "--try",
+        action="append",
+        default=[],
+        dest="tries",
+        metavar="KEY=VALUE",
+        help="a further setting to try on top of the best way; repeatable",
+    )
+    tune.add_argument(
+        "--output", type=Path, default=Path("tuned"), help="folder of the override file (tuned)"
+    )
+    tune.set_defaults(act=_tune_prompt)
     predict = verbs.add_parser("predict", help="labels from a finished run's student")
     predict.add_argument("run", type=Path, help="a run's folder, or its student/ folder")
     predict.add_argument("texts", nargs="*", help="texts to label")
@@ -246,6 +273,19 @@ def _hydra_verb(verb: str, overrides: list[str]) -> int:
     if parent := os.environ.pop(FOLLOWED, ""):
         follow(int(parent))
     return launch(verb, overrides)
+
+
+def _tune_prompt(options: argparse.Namespace) -> int:
+    from tutelage.launch import take_config_dir
+    from tutelage.tune_prompt import tune_prompt
+
+    return tune_prompt(
+        take_config_dir(options.overrides),
+        on=options.on,
+        texts=options.texts,
+        tries=options.tries,
+        output=options.output,
+    )
 
 
 def _predict(options: argparse.Namespace) -> int:

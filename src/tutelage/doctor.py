@@ -21,6 +21,7 @@ from tutelage.teacher.engines.hardware import (
     INSTALL_ADVICE,
     cpu_cores,
     cpu_has_bf16,
+    cpu_has_int8,
     nvidia_gpu,
     vllm_build,
 )
@@ -196,7 +197,8 @@ def _cores() -> Check:
         "cores",
         True,
         f"{cpu_cores()} usable of {os.cpu_count()}, "
-        f"bf16 units: {'yes' if cpu_has_bf16() else 'no'}",
+        f"bf16 units: {'yes' if cpu_has_bf16() else 'no'}, "
+        f"int8 units: {'yes' if cpu_has_int8() else 'no'}",
     )
 
 
@@ -357,8 +359,9 @@ def _ask(name: str, teacher: Teacher, started: float) -> Check:
                     "The engine runs but refuses this request; try another model.",
                 )
     now = time.perf_counter()
+    numbers = getattr(teacher, "number_type", "")
     found = (
         f"first answer after {asked - started:.1f} s, then {now - asked:.2f} s "
-        f"for a score and 8 tokens; generated {text.text[:40]!r}"
+        f"for a score and 8 tokens; generated {text.text[:40]!r}{numbers and f' in {numbers}'}"
     )
     return Check(name, True, found)

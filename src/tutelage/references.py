@@ -46,7 +46,7 @@ def teacher_alone(
     """
     counted = BudgetedTeacher(stack.inner)
     demonstrations = ordered_demonstrations(dataset.shots(config.shots, config.seed), config.seed)
-    prompts = build_prompts(config, stack.engine)
+    prompts = build_prompts(config, stack.engine, stack.inner)
     labeller = build_labeller(config, prompts, task, counted, demonstrations)
     drafts = [Draft(example.text) for example in dataset.test]
 

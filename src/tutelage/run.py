@@ -25,6 +25,7 @@ from tutelage.methods.base import Method, TeacherMethod
 from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
 from tutelage.references import supervised_ceiling, teacher_alone
+from tutelage.report.majority_class import majority_metrics
 from tutelage.run_warnings import facts_of, warnings_of
 from tutelage.runs.folder import (
     DONE,
@@ -288,6 +289,7 @@ def _result(
         "after": fitted.round_logger.after,
         "supervised": None,
         "teacher": None,
+        "majority": majority_metrics(task, [example.label or "" for example in dataset.test]),
         "tokens": {
             "billed": usage.billed if usage else 0,
             "spent": spent_tokens(transcript) if usage else 0,

@@ -33,6 +33,9 @@ MANY_IN_TEST = 5
 ROWS_PER_LABEL = 5
 """Rows per class from which a class without any is told of."""
 
+SKEWED = 1.5
+"""Multiple of an equal share from which the most frequent class makes the classes skewed."""
+
 _CHANCE = 0.05
 
 
@@ -138,10 +141,10 @@ class RoundWatch:
         """Looks at the rows of a round."""
         texts = [row for row in growth.rows if row.source != "gold"]
         self._brought_rows = any(row.accepted for row in texts)
-        if texts and not self._brought_rows:
+        if few := _few_accepted(texts):
             self._tell(
-                "accepted",
-                f"Round {growth.round}: none of {len(texts)} texts was accepted."
+                "few" if self._brought_rows else "accepted",
+                f"Round {growth.round}: {few} of {len(texts)} texts {_was(texts)} accepted."
                 f"{_about_reasons(texts, self.settings)}",
             )
 
@@ -184,14 +187,52 @@ def _failures(facts: Facts) -> str:
 
 def _acceptance(facts: Facts) -> str:
     rows = facts.grown
+    if few := _few_accepted(rows):
+        return (
+            f"Of {len(rows)} texts {few} {_was(rows)} accepted."
+            f"{_about_reasons(rows, facts.settings)}"
+        )
+    # A run may begin well and end with rounds that bring nothing.
+    rounds: dict[int, list[Row]] = {}
+    for row in rows:
+        rounds.setdefault(row.round, []).append(row)
+    barren = [one for one in rounds.values() if _few_accepted(one)]
+    if 2 * len(barren) <= len(rounds) and facts.stopped_by != "nothing accepted":
+        return ""
+    return (
+        f"{len(barren)} of {len(rounds)} rounds brought no text or nearly none."
+        f"{_about_reasons([row for one in barren for row in one], facts.settings)}"
+    )
+
+
+def _few_accepted(rows: Sequence[Row]) -> str:
+    """Says how many of some texts were accepted ("none", "only 3"); "" if enough were."""
     accepted = sum(row.accepted for row in rows)
     few = len(rows) >= ENOUGH and accepted < FEW_ACCEPTED * len(rows)
     if not rows or (accepted and not few):
         return ""
-    kept = f"only {accepted}" if accepted else "none"
-    return (
-        f"Of {len(rows)} texts {kept} {'were' if accepted > 1 else 'was'} accepted."
-        f"{_about_reasons(rows, facts.settings)}"
+    return f"only {accepted}" if accepted else "none"
+
+
+def _was(rows: Sequence[Row]) -> str:
+    return "were" if sum(row.accepted for row in rows) > 1 else "was"
+
+
+def _stopped(facts: Facts) -> str:
+    limit = _setting(facts.settings, "training.stop_after_empty")
+    if facts.stopped_by == "nothing accepted":
+        why = f"{limit} rounds in a row brought no text"
+    elif facts.stopped_by == "nothing to learn":
+        why = f"the student was right on every text of {limit} rounds in a row before it learnt it"
+    else:
+        return ""
+    return f"Growth ended after round {facts.rounds} because {why}." + (
+        _about_mistakes(facts.settings)
+        if facts.stopped_by == "nothing to learn"
+        else _advice(
+            facts.settings,
+            ("training.stop_after_empty", "training.stop_after_empty=0 to go on regardless"),
+        )
     )
 
 
@@ -280,6 +321,7 @@ def _teacher(facts: Facts) -> str:
         f"The teacher alone {says} A student seldom ends far above its teacher."
         + _advice(
             facts.settings,
+            *_for_skewed(facts.task, targets),
             ("teacher.model", "a more capable teacher.model"),
             ("data.cue", "another data.cue (the word before the label)"),
             ("data.labels", "plainer words and descriptions in data.labels"),
@@ -300,6 +342,7 @@ def _student(facts: Facts) -> str:
         f"The student {says}"
         + _advice(
             facts.settings,
+            *_for_skewed(facts.task, targets),
             _more_shots(facts.settings),
             more.get(facts.stopped_by, longer),
             ("training.start_epochs", "a higher training.start_epochs"),
@@ -332,6 +375,7 @@ def _never_predicted(facts: Facts) -> str:
 _CHECKS: tuple[Callable[[Facts], str], ...] = (
     _budget,
     _failures,
+    _stopped,
     _acceptance,
     _artefacts,
     _off_label,
@@ -367,8 +411,9 @@ def _not_above(
     if ours > theirs and (total < ENOUGH or _chance(ours, ours + theirs) < _CHANCE):
         return ""
     return (
-        f"is right on {correct} of {total} test texts ({correct / total:.3f}), not clearly above "
-        f"the answer {common!r} to every text ({count}, {count / total:.3f})."
+        f"is right on {correct} of {total} test texts ({correct / total:.3f}), "
+        f"{'below' if correct < count else 'not clearly above'} the answer {common!r} to every "
+        f"text ({count}, {count / total:.3f})."
     )
 
 
@@ -407,6 +452,17 @@ _EVALUATE: _Advice = (
 def _more_shots(settings: Mapping[str, Any]) -> _Advice:
     """More shots, where a run trains on them."""
     return ("shots" if _setting(settings, "training.gold") == "shots" else "", "more shots=")
+
+
+def _for_skewed(task: Task, targets: Sequence[str]) -> list[_Advice]:
+    """The shares of the classes, where one is far above an equal share of the test texts."""
+    (_, most), share = Counter(targets).most_common(1)[0], 1 / len(task.labels)
+    if task.is_token_level or most < SKEWED * share * len(targets):
+        return []
+    return [
+        ("calibration.prior", "calibration.prior=[…] with the share of each class"),
+        ("calibration.asked", "calibration.asked=0.9 if the texts are generated"),
+    ]
 
 
 def _setting(settings: Mapping[str, Any], name: str) -> Any:

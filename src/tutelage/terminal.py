@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -311,6 +312,10 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
                 else f"raw, uncalibrated: {result['teacher']['raw']:.3f}",
             )
         )
+    # Folders of older versions have no such score.
+    if result.get("majority"):
+        always = escape(str(result["majority"]["label"]))
+        rows.append(("majority class", result["majority"], f"always {always}"))
     for name, scores, note in rows:
         table.add_row(name, *(f"{scores[metric['key']]:.3f}" for metric in metrics), note)
     console.print()

@@ -23,6 +23,10 @@ class Timeline:
         start_max_steps: Optimizer steps after which the start stage ends early; 0 for no limit.
         round_max_steps: The same limit for each round.
         final_max_steps: The same limit for the final stage.
+        stop_after_empty: Rounds in a row without an accepted row, after which growth ends; 0 never
+            ends it.
+        stop_after_known: Rounds in a row on whose every row the student was right before it
+            trained on them, after which growth ends; 0 never ends it.
     """
 
     start_epochs: int
@@ -33,6 +37,8 @@ class Timeline:
     start_max_steps: int = 0
     round_max_steps: int = 0
     final_max_steps: int = 0
+    stop_after_empty: int = 0
+    stop_after_known: int = 0
 
 
 @dataclass(frozen=True, slots=True)

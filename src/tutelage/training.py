@@ -178,6 +178,8 @@ def fit(
 def timeline(config: RunConfig) -> Timeline:
     """Returns the lengths of the stages."""
     training = config.training
+    # Only a method that aims at mistakes runs out of them.
+    aims = bool(config.method.get("feedback")) and training.predict_then_train
     return Timeline(
         training.start_epochs,
         training.round_epochs,
@@ -187,6 +189,8 @@ def timeline(config: RunConfig) -> Timeline:
         training.start_max_steps,
         training.round_max_steps,
         training.final_max_steps,
+        training.stop_after_empty,
+        training.stop_after_empty if aims else 0,
     )
 
 

@@ -283,10 +283,10 @@ CASES = [
         task="ner",
     ),
     Case(
-        ("The labels '{}' and '{}' begin with the same token", ", or allow codes"),
+        ("The labels '{}' and '{}' cannot be told apart", ", or allow codes"),
         (
             "labelling.allow_codes=false",
-            f"data.labels={{music:{{word:play music}},weather:{{word:play weather}},{OTHERS}}}",
+            f"data.labels={{music:{{word:play}},weather:{{word:play}},{OTHERS}}}",
         ),
         (
             f"data.labels={{music:{{word:music}},weather:{{word:weather}},{OTHERS}}}",

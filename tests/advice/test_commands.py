@@ -16,7 +16,7 @@ from tests.helpers.tiny import write_jsonl
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
 import tutelage
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TeacherError
 from tutelage.student.checkpoint import save_student
 
 Heard = Callable[..., str]
@@ -333,6 +333,23 @@ def test_the_embedded_models(tutelage: Command, heard: Heard, monkeypatch: pytes
     (command,) = commands_of(heard(tutelage("assets", "--check").err))
     assert not tutelage(*command).code
     assert not tutelage("assets", "--check").code
+
+
+@advises("teacher.model={} is not on this machine")
+def test_a_larger_teacher(tutelage: Command, heard: Heard, monkeypatch: pytest.MonkeyPatch):
+    from tutelage.teacher.engines.model_files import resolve_model
+
+    ready: list[str] = []
+    for module in ("tutelage.assets", "tutelage.teacher.engines.model_files"):
+        monkeypatch.setattr(f"{module}.asset_ready", lambda name: name in ready)
+    monkeypatch.setattr(
+        "tutelage.assets.ensure_asset", lambda name, show: ready.append(name) or Path(name)
+    )
+    with pytest.raises(TeacherError) as caught:
+        resolve_model("qwen2.5-coder-0.5b")
+    (command,) = commands_of(heard(str(caught.value)))
+    assert not tutelage(*command).code
+    assert resolve_model("qwen2.5-coder-0.5b").endswith("Qwen2.5-Coder-0.5B-Instruct")
 
 
 @advises("logger={} needs a package")

@@ -14,6 +14,7 @@ NOT_FOLLOWED = {
     "teacher/engines/link.py": "an engine of vLLM that fails to start",
     "teacher/engines/hardware.py": "a machine without vLLM",
     "teacher/engines/vllm.py": "an engine of vLLM",
+    "teacher/engines/engine_settings.py": "an engine of vLLM",
     "teacher/engines/shared.py": "an engine of vLLM that runs share",
     # Accounts, package indices and disks.
     "tracking/": "an account of wandb",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partialmethod
+from functools import partial, partialmethod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.advice.cases import advises
 from tests.advice.conftest import composed
 from tests.conftest import Command
@@ -73,6 +74,40 @@ def test_tokenizers(heard: Heard, student: Path):
     said = said_by(lambda: check_tokenizer(slow, form))
     heard(said, "is not a fast one, so it cannot assign")
     check_tokenizer(load_tokenizer(str(student), head="token"), form)
+
+
+@advises(
+    "teacher.quantization=int8 is for CPUs",
+    "teacher.quantization=int8 goes neither with",
+    "teacher.quantization=int8 needs the model in a folder",
+    "teacher.quantization=int8: {}. Set",
+    "has no AVX-512 VNNI",
+)
+def test_int8_where_it_does_not_run(heard: Heard, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    from tutelage.teacher.engines.hardware import Hardware
+    from tutelage.teacher.engines.int8 import choose_quantization
+
+    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "awq"}}')
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "config.json").write_text("{}")
+    save_file({"model.layers.0.mlp.up_proj.weight": torch.ones(2, 2)}, plain / "model.safetensors")
+    cpu, gpu = Hardware("cpu", 2, False, int8_units=True), Hardware("gpu", 2, True)
+    for model, hardware, other, fragment in (
+        (plain, gpu, False, "teacher.quantization=int8 is for CPUs"),
+        (plain, cpu, True, "teacher.quantization=int8 goes neither with"),
+        ("a/b", cpu, False, "teacher.quantization=int8 needs the model in a folder"),
+        (tmp_path, cpu, False, "teacher.quantization=int8: {}. Set"),
+    ):
+        choose: Any = partial(
+            choose_quantization, model=str(model), hardware=hardware, engine_quantises=other
+        )
+        heard(said_by(partial(choose, "int8")), fragment)
+        assert choose("none") == "none"
+    choose = partial(choose_quantization, model=str(plain), engine_quantises=False)
+    assert choose("int8", hardware=Hardware("cpu", 2, False)) == "int8"
+    heard(caplog.text, "has no AVX-512 VNNI")
+    assert choose("int8", hardware=cpu) == "int8"
 
 
 @advises("student.model={} could not be loaded", "Unknown student.pooling={}")

@@ -6,6 +6,7 @@ and of JSON schemas, in the shape of log-probabilities, and in its silence about
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.conftest import Command
 from tests.helpers.llama_cpp import llama_server, write_gguf
 from tests.helpers.tiny import WORDS, lines
 
-from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest
+from tutelage.teacher.base import GenerateRequest, Reply, Sampling, ScoreRequest
 from tutelage.teacher.engines.local import LocalTeacher
 from tutelage.teacher.engines.server import ServerTeacher
 
@@ -34,14 +35,18 @@ SCHEMA = (
 
 
 @pytest.fixture(scope="module")
-def server(embedded_teacher: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("llama")
-    model = write_gguf(Path(embedded_teacher), folder / "teacher.gguf")
+def model(embedded_teacher: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("llama") / "teacher.gguf"
     try:
-        with llama_server(model, folder / "server.log") as address:
-            yield address
+        yield write_gguf(Path(embedded_teacher), path)
     finally:
-        model.unlink()  # pytest keeps the folder, and the file has half a gigabyte
+        path.unlink()  # pytest keeps the folder, and the file has half a gigabyte
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[str]:
+    with llama_server(model, model.with_name("server.log")) as address:
+        yield address
 
 
 @pytest.fixture
@@ -105,6 +110,35 @@ def test_schema_seed_stop_and_a_prompt_beyond_the_context(there: ServerTeacher):
         for seed in (3, 4)
     )
     assert again == last.text != other
+
+
+def test_two_servers_share_a_batch_in_which_one_is_killed(
+    there: ServerTeacher, server: str, model: Path, small_data: Path
+):
+    texts = [row["text"] for row in lines(small_data / "test.jsonl")]
+    choices = tuple(ids[0] for ids in there.tokenize(TOPICS))
+    requests = [ScoreRequest(text, f"{SHOTS}Text: {text}\nTopic:", choices) for text in texts]
+    wanted = {reply.id: softmax(reply.logprobs) for reply in there.ask(requests)}
+    arrived: list[str] = []
+    with contextlib.ExitStack() as second:
+        other = second.enter_context(llama_server(model, model.with_name("other.log")))
+        # A server that is gone is not back within this test.
+        addresses = [f"{server}/v1", f"{other}/v1"]
+        fleet = ServerTeacher(addresses, "any-name", concurrency=4, timeout=60, backoff=10)
+
+        def keep(reply: Reply) -> None:
+            arrived.append(reply.id)
+            if len(arrived) == len(texts) // 2:
+                second.close()
+
+        replies = fleet.ask(requests, keep)
+        fleet.close()
+    assert [reply.error for reply in replies] == [""] * len(texts)
+    for reply in replies:
+        assert np.allclose(softmax(reply.logprobs), wanted[reply.id], atol=0.02)
+    (killed,) = [note for note in fleet.notes if note.startswith(f"{other}: ")]
+    assert "left out at" in killed
+    assert "to the end" in killed
 
 
 def test_doctor_plan_and_whole_runs_through_the_server(

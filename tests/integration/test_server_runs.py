@@ -198,6 +198,46 @@ def test_a_run_that_continues_with_another_teacher_says_so(tutelage, workplace, 
     )
 
 
+def test_a_fleet_ends_a_run_as_one_server_does_although_a_server_dies(
+    tutelage, workplace, server, overrides
+):
+    """The servers' addresses are no part of the cache's key, so a third one finds all replies."""
+    alone = LabelServer(server)
+    assert tutelage("train", *overrides, "teacher.cache=null").code == 0
+    wanted = result(workplace)
+    asked = len(server.bodies)
+    others = [FakeServer(), FakeServer()]
+    dead: list[bool] = []
+
+    def dying(path: str, body: dict[str, Any]) -> Answer:
+        if len(others[1].bodies) > 12 and not dead:
+            dead.append(True)
+            others[1].stop()
+        return (0, b"") if dead else alone.answer(path, body)
+
+    others[0].answer, others[1].answer = alone.answer, dying
+    rest = [one for one in overrides if not one.startswith("teacher.url=")]
+    try:
+        ended = tutelage("train", *rest, f"teacher.url=[{others[0].url},{others[1].url}]")
+    finally:
+        for one in others:
+            one.stop()
+    assert ended.code == 0, ended.err
+    assert dead
+    assert f"the server at {others[1].url.removesuffix('/v1')} is left out" in ended.out
+    found = result(workplace)
+    for key in ("pool_hash", "after", "rows", "requests", "teacher"):
+        assert found[key] == wanted[key], key
+    # Each server was asked for the tokens of the labels, and what it is.
+    assert sum(len(one.bodies) for one in others) < asked + 30
+    newest = max(workplace.glob("outputs/*/*"), key=lambda path: path.stat().st_mtime)
+    manifest = json.loads((newest / "manifest.json").read_text(encoding="utf-8"))
+    assert any("moved to other servers; left out at" in one for one in manifest["teacher"]["notes"])
+    ended = tutelage("train", *rest, f"teacher.url=[{server.url}]")
+    assert ended.code == 0, ended.err
+    assert result(workplace)["tokens"]["spent"] == 0
+
+
 @pytest.mark.parametrize(
     "echo", [KEY, f"Illegal header value b'Bearer {KEY}\\\\n'", f"…{KEY[:20]}"]
 )

@@ -31,6 +31,11 @@ class FeedbackCollector:
         self.predict_then_train = predict_then_train
         self._before_training: list[Outcome] = []
 
+    @property
+    def before_training(self) -> Sequence[Outcome]:
+        """Outcomes of the newest rows before training on them; empty without any."""
+        return self._before_training
+
     def keep(self, outcomes: Sequence[Outcome]) -> None:
         """Keeps the outcomes of rows before training on them."""
         self._before_training = list(outcomes)

@@ -47,7 +47,8 @@ class GrowthCallback(Callback):
 
     Attributes:
         best_student: The ``best`` argument.
-        stopped_by: Why growth ended: "rounds", "plateau" or "budget"; "" before that.
+        stopped_by: Why growth ended: "rounds", "plateau", "budget", "nothing accepted" or "nothing
+            to learn"; "" before that.
 
     Raises:
         ConfigError: A stage length is out of range.
@@ -84,6 +85,7 @@ class GrowthCallback(Callback):
         self._epoch_began = 0.0
         self._best_score, self._best_round = -1.0, 0
         self._costliest_round = 0
+        self._empty, self._known = 0, 0
         self._metrics = StageMetrics()
         self.stopped_by = ""
         self._move_to(Position("start", 0, 0, timeline.start_epochs, timeline.start_max_steps))
@@ -157,6 +159,8 @@ class GrowthCallback(Callback):
             return
         if score > self._best_score:
             self._best_score, self._best_round = score, position.round
+        if position.stage == "round":
+            self._judge(data, position.round)
         if reason := self._stop_reason(position.round):
             self._finish(trainer, module, position.round, reason)
         else:
@@ -227,10 +231,25 @@ class GrowthCallback(Callback):
                 )
             )
 
+    def _judge(self, data: GrowingDataModule, round: int) -> None:
+        """Counts the rounds in a row that taught nothing."""
+        accepted = any(row.accepted for row in data.pool.rows if row.round == round)
+        self._empty = 0 if accepted else self._empty + 1
+        # Predictions before training tell what the rows of a round could still teach.
+        known = self._collector.before_training
+        self._known = self._known + 1 if known and all(one.correct for one in known) else 0
+
     def _stop_reason(self, round: int) -> str:
         """Returns why growth ends after a round; "" if it continues."""
         if round >= self._method.rounds:
             return "rounds"
+        # Where nothing comes of several rounds, nothing will come of the next one.
+        limit = self._timeline.stop_after_empty
+        if limit and self._empty >= limit:
+            return "nothing accepted"
+        limit = self._timeline.stop_after_known
+        if limit and self._known >= limit:
+            return "nothing to learn"
         # Without a better dev score for several rounds, growth has stopped helping.
         if self._timeline.patience and round - self._best_round >= self._timeline.patience:
             return "plateau"
@@ -281,6 +300,7 @@ class GrowthCallback(Callback):
             "best_score": self._best_score,
             "best_round": self._best_round,
             "costliest_round": self._costliest_round,
+            "empty_rounds": [self._empty, self._known],
             "stopped_by": self.stopped_by,
             "method": self._method.state_dict(),
             "collector": self._collector.state_dict(),
@@ -296,6 +316,7 @@ class GrowthCallback(Callback):
         self._best_score = float(state_dict["best_score"])
         self._best_round = int(state_dict["best_round"])
         self._costliest_round = int(state_dict["costliest_round"])
+        self._empty, self._known = map(int, state_dict["empty_rounds"])
         self.stopped_by = str(state_dict["stopped_by"])
         # The method was set up on the pool of this checkpoint before.
         self._method.load_state_dict(state_dict["method"])

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage.assets import cache_directory
-from tutelage.config.check import locate
+from tutelage.config.check import declared, locate
 from tutelage.config.schema import Component, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.labelling.base import Labeller, Nearest
+from tutelage.labelling.showing import Embed
 from tutelage.methods.base import Method, TeacherMethod
 from tutelage.records import Example, derive_seed
 from tutelage.tasks.protocol import Task
@@ -205,31 +206,41 @@ def build_method(config: RunConfig) -> Method:
     _check_acquire(config)
     if "prompts" in takes:
         given["prompts"] = build_prompts(config)
-        given["new_labeller"] = partial(build_labeller, config, given["prompts"])
+        # One encoder for all labellers of the run.
+        given["new_labeller"] = partial(
+            build_labeller, config, given["prompts"], embed=build_encoder(config)
+        )
     method: Method = build(config.method, "method", **given)
     return method
 
 
-def build_prompts(config: RunConfig, engine: Teacher | None = None) -> PromptSet:
-    """Builds the prompts; with an engine, chats or texts to continue, as suits it."""
+def build_prompts(
+    config: RunConfig, engine: Teacher | None = None, teacher: Teacher | None = None
+) -> PromptSet:
+    """Builds the prompts; with an engine, fitted to it (see :func:`settle_prompts`)."""
     prompts: PromptSet = build(config.prompt, "prompt")
     if engine is not None:
-        settle_prompts(prompts, engine)
+        settle_prompts(prompts, engine, teacher or engine)
     return prompts
 
 
-def settle_prompts(prompts: PromptSet, engine: Teacher) -> None:
-    """Chooses between chats and texts to continue for an engine.
+def settle_prompts(prompts: PromptSet, engine: Teacher, teacher: Teacher) -> None:
+    """Fits prompts to an engine: chats or texts to continue, and the lengths of texts.
 
     Args:
         prompts: The prompts.
-        engine: The innermost teacher, which may say that chats suit it (``speaks_chat``).
+        engine: The innermost teacher, which may say that chats suit it (``speaks_chat``), and how
+            much it reads (``context_length``).
+        teacher: The layer around it whose tokenizer counts; a recording notes what it counted.
 
     Raises:
         TeacherError: The model's tokenizer cannot be loaded.
     """
-    if prompts.way == "auto":
-        prompts.settle(bool(getattr(engine, "speaks_chat", False)))
+    prompts.settle(
+        prompts.way == "auto" and bool(getattr(engine, "speaks_chat", False)),
+        teacher.tokenize,
+        getattr(engine, "context_length", None),
+    )
 
 
 def begin_teacher(method: Method, stack: Stack, tell: Callable[[str], None]) -> None:
@@ -245,7 +256,7 @@ def begin_teacher(method: Method, stack: Stack, tell: Callable[[str], None]) -> 
     """
     stack.begin(tell)
     if isinstance(method, TeacherMethod):
-        settle_prompts(method.prompts, stack.engine)
+        settle_prompts(method.prompts, stack.engine, stack.inner)
 
 
 def _check_acquire(config: RunConfig) -> None:
@@ -267,10 +278,14 @@ def build_labeller(
     teacher: Teacher,
     demonstrations: Sequence[Example],
     nearest: Nearest | None = None,
+    embed: Embed | None = None,
 ) -> Labeller:
     """Builds what labels texts, with a calibrator of its own.
 
     See :class:`tutelage.labelling.base.NewLabeller`.
+
+    Args:
+        embed: embeds texts; None loads the student's encoder where it is needed.
 
     Raises:
         ConfigError: the labelling is for another task.
@@ -278,6 +293,8 @@ def build_labeller(
     # Before it reads the shots, whose labels have the form of the task's own.
     made = locate(config.labelling.target, "labelling")
     _check_labelling(config, task, getattr(_made_by(made), "is_token_level", None))
+    more = {"embed": embed or build_encoder(config), "seed": config.seed}
+    takes = declared(made)
     labeller: Labeller = build(
         config.labelling,
         "labelling",
@@ -287,6 +304,7 @@ def build_labeller(
         shots=demonstrations,
         calibrator=build(config.calibration, "calibration"),
         nearest=nearest,
+        **{name: value for name, value in more.items() if takes.open or name in takes.types},
     )
     _check_labelling(config, task, labeller.is_token_level)
     return labeller
@@ -317,6 +335,24 @@ def _check_labelling(config: RunConfig, task: Task, marks: Any) -> None:
             f"{'entities' if marks else 'whole texts'}, and task={task.name} "
             "does not. Leave labelling out, or choose one for the task."
         )
+
+
+def build_encoder(config: RunConfig) -> Embed:
+    """Builds the student's encoder as it is before any training; it is loaded at its first text."""
+
+    @cache
+    def encoder() -> Embed:
+        from tutelage.student.encoder import PretrainedEncoder
+
+        student = config.student
+        return PretrainedEncoder(
+            student.model,
+            student.max_length,
+            student.eval_batch_size,
+            student.trust_remote_code,
+        )
+
+    return lambda texts: encoder()(texts)
 
 
 def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:

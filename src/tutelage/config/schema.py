@@ -65,6 +65,10 @@ class TrainingConfig:
     """Feedback comes from predictions on new rows before training on them; false: after."""
     patience: int
     """Rounds without a better score on dev before growth ends; 0 never. It uses the dev labels."""
+    stop_after_empty: int
+    """Rounds in a row that teach nothing, after which growth ends; 0 never. Such a round has no
+    accepted text; or, with ``method.feedback`` and ``predict_then_train``, the student was right on
+    every accepted text before it trained on them."""
     keep: Literal["last", "best"]
     """The student that the run ends with: the last one, or the one of the stage that scored best on
     dev (after the first rows, a round or the final stage). "best" uses the dev labels."""

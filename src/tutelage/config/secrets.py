@@ -52,8 +52,11 @@ def check_variables(values: Mapping[str, Any], path: str = "") -> None:
         setting = f"{path}.{key}" if path else str(key)
         if isinstance(value, Mapping):
             check_variables(value, setting)
-        elif names_a_variable(str(key)) and not may_be_a_variable(str(value or "")):
-            raise ConfigError(_no_variable(setting))
+        elif names_a_variable(str(key)):
+            # A list has one variable for each server.
+            for name in value if isinstance(value, list | tuple) else [value]:
+                if not may_be_a_variable(str(name or "")):
+                    raise ConfigError(_no_variable(setting))
 
 
 def _values(setting: str, override: str) -> Iterator[tuple[str, Any]]:

@@ -37,6 +37,8 @@ GIVEN = {
         "shots",
         "calibrator",
         "nearest",
+        "embed",
+        "seed",
     ),
     "method": ("prompts", "accept_selector", "acquirer", "new_labeller"),
     "logger": ("folder", "resume"),

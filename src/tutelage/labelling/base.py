@@ -33,6 +33,10 @@ class Draft:
             the student was not asked.
         named: For NER: positions of further names that the text was written around. They are scored
             like span candidates, whatever they turn out to be.
+        asked: For classes: the class that a generated text was asked for; "" for other texts. For
+            NER ``mentions`` have the types that were asked for.
+        likely: For classes: the classes that the student finds most probable, best first. Empty if
+            the student was not asked.
     """
 
     text: str
@@ -40,6 +44,8 @@ class Draft:
     kept: tuple[Span, ...] = ()
     proposed: tuple[tuple[int, int], ...] = ()
     named: tuple[tuple[int, int], ...] = ()
+    asked: str = ""
+    likely: tuple[str, ...] = ()
 
     @property
     def fixed(self) -> tuple[Span, ...]:
@@ -142,7 +148,7 @@ class Labeller(Protocol):
 
     @property
     def asks_student(self) -> bool:
-        """Whether drafts need ``proposed``, the positions of the student's predictions."""
+        """Whether drafts need the student's predictions, ``proposed`` or ``likely``."""
         ...
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:

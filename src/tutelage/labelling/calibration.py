@@ -4,7 +4,8 @@ A small teacher favours some labels whatever the text says. Removing this bias r
 by several points and makes the confident half of the labels nearly always right (measured on SNIPS
 with SmolLM2-135M and 1 shot; docs/results.md).
 
-All arithmetic is on natural-log probabilities of the labels, in arrays of shape [texts, labels].
+All arithmetic is on natural-log probabilities of the labels, in arrays of shape [texts, labels]. A
+label outside a text's shortlist has -inf there: it counts in no mean, and its probability stays 0.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError
-
-Array = NDArray[np.float64]
-Prior = Literal["uniform", "estimated"] | Sequence[float]
+from tutelage.labelling.calibration_prior import (
+    Array,
+    ClassPrior,
+    column_means,
+    matching_bias,
+    mixture_correction,
+    softmax,
+)
 
 
 class Calibrator(Protocol):
@@ -42,13 +47,16 @@ class Calibrator(Protocol):
         """
         ...
 
-    def transform(self, logprobs: Array) -> Array:
+    def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
         """Calibrates one batch.
 
         Running statistics may be updated with the batch first, so later batches can depend on it.
 
         Args:
-            logprobs: Log-probabilities of the labels, [texts, labels].
+            logprobs: Log-probabilities of the labels, [texts, labels]; -inf for a label that was
+                not scored.
+            asked: Number of texts in the batch that were asked for by label, [labels]; None
+                without generated texts.
 
         Returns:
             Probabilities of the labels, [texts, labels]; each row sums to 1.
@@ -64,72 +72,42 @@ class Calibrator(Protocol):
         ...
 
 
-def softmax(logits: Array) -> Array:
-    """Returns the softmax of each row, [texts, labels]."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
-
-
-def check_prior(prior: str | Sequence[float], names: Sequence[str]) -> None:
-    """Checks a prior.
-
-    Args:
-        prior: One of ``names``, or one probability per label.
-        names: The allowed names.
-
-    Raises:
-        ConfigError: The name is unknown, or the probabilities are not positive or do not sum to 1.
-    """
-    if isinstance(prior, str):
-        if prior not in names:
-            raise ConfigError(
-                f"calibration.prior is '{prior}'. Set it to {', '.join(names)}, or to a list with "
-                "one probability per label."
-            )
-        return
-    values = np.asarray(prior, dtype=np.float64)
-    if (values <= 0).any() or not np.isclose(values.sum(), 1.0, atol=1e-3):
-        raise ConfigError(
-            f"calibration.prior={list(prior)} must be positive and sum to 1 (it sums to "
-            f"{values.sum():.4g})."
-        )
-
-
-def prior_of(prior: str | Sequence[float], labels: int) -> Array:
-    """Converts a prior to an array.
-
-    Args:
-        prior: A checked prior; a name stands for equal shares.
-        labels: Number of labels.
-
-    Returns:
-        One probability per label, [labels].
-
-    Raises:
-        ConfigError: The number of probabilities is not the number of labels.
-    """
-    if isinstance(prior, str):
-        return np.full(labels, 1 / labels)
-    if len(prior) != labels:
-        raise ConfigError(
-            f"calibration.prior has {len(prior)} values for {labels} labels. Give one value per "
-            "label, in the order of the labels."
-        )
-    return np.asarray(prior, dtype=np.float64)
-
-
 class NoCalibration:
-    """Normalises the raw probabilities over the labels, and nothing else."""
+    """Normalises the raw probabilities over the labels, times a prior if there is one.
+
+    Args:
+        prior: Shares of the classes by which the probabilities are multiplied: "uniform" leaves
+            them as they are; or a list with one probability per label, positive and with sum 1.
+        asked: For generated texts, weight of the classes that they were asked for in the prior,
+            from 0 to below 1; the rest of the weight has ``prior``.
+
+    Raises:
+        ConfigError: The prior is unknown, has a value of 0 or less, or does not sum to 1; or
+            ``asked`` is outside [0, 1).
+    """
 
     name = "none"
     needs: Literal["", "content_free", "dev"] = ""
 
+    def __init__(
+        self, prior: Literal["uniform"] | Sequence[float] = "uniform", asked: float = 0.0
+    ) -> None:
+        self._prior = ClassPrior(prior, asked)
+
     def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
         """Does nothing; there is nothing to fit."""
 
-    def transform(self, logprobs: Array) -> Array:
-        """Normalises each row over the labels."""
-        return softmax(logprobs)
+    def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
+        """Multiplies by the prior and normalises each row over the labels."""
+        return softmax(self._with_prior(logprobs, asked))
+
+    def _with_prior(self, logprobs: Array, asked: Array | None) -> Array:
+        shares = self._prior.shares_of(logprobs, asked)
+        if shares is None and self._prior.is_uniform:
+            return logprobs
+        prior = self._prior.shares(logprobs.shape[1]) if shares is None else shares
+        shifted: Array = logprobs + np.log(prior)
+        return shifted
 
     def state_dict(self) -> dict[str, Any]:
         """Returns an empty state."""
@@ -143,20 +121,33 @@ class ContextualCalibration(NoCalibration):
     """Divides by the teacher's distribution on content-free texts ("N/A", "[MASK]", "…").
 
     After Zhao et al. 2021, "Calibrate Before Use".
+
+    Args:
+        prior: Shares of the classes among the texts: "uniform", or a list with one probability per
+            label, positive and with sum 1.
+        asked: For generated texts, weight of the classes that they were asked for in the prior,
+            from 0 to below 1; the rest of the weight has ``prior``.
+
+    Raises:
+        ConfigError: The prior is unknown, has a value of 0 or less, or does not sum to 1; or
+            ``asked`` is outside [0, 1).
     """
 
     name = "contextual"
     needs: Literal["", "content_free", "dev"] = "content_free"
 
-    def __init__(self) -> None:
+    def __init__(
+        self, prior: Literal["uniform"] | Sequence[float] = "uniform", asked: float = 0.0
+    ) -> None:
+        super().__init__(prior, asked)
         self._bias: Array | None = None
 
     def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
         """Sets the bias to the mean log-probabilities of the content-free texts."""
-        self._bias = logprobs.mean(axis=0)
+        self._bias = column_means(logprobs)
 
-    def transform(self, logprobs: Array) -> Array:
-        """Subtracts the bias and normalises.
+    def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
+        """Subtracts the bias, multiplies by the prior and normalises.
 
         Raises:
             ConfigError: The calibrator is not fitted.
@@ -165,7 +156,7 @@ class ContextualCalibration(NoCalibration):
             raise ConfigError(
                 "contextual calibration was not fitted on content-free texts; call fit first."
             )
-        return softmax(logprobs - self._bias)
+        return softmax(self._with_prior(logprobs - self._bias, asked))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the bias."""
@@ -192,119 +183,65 @@ class BatchCalibration(NoCalibration):
         prior: Shares of the classes among the scored texts: "uniform", "estimated", or a list with
             one probability per label, positive and with sum 1.
         iterations: Most iterations of expectation-maximisation, for the prior "estimated".
+        asked: For generated texts, weight of the classes that they were asked for in the prior,
+            from 0 to below 1; the rest of the weight has ``prior``.
 
     Raises:
-        ConfigError: The prior is unknown, has a value of 0 or less, or does not sum to 1.
+        ConfigError: The prior is unknown, has a value of 0 or less, or does not sum to 1; or
+            ``asked`` is outside [0, 1), or above 0 beside an estimated prior.
     """
 
     name = "batch"
 
-    def __init__(self, prior: Prior = "uniform", iterations: int = 200) -> None:
-        check_prior(prior, ("uniform", "estimated"))
-        self._prior = prior
+    def __init__(
+        self,
+        prior: Literal["uniform", "estimated"] | Sequence[float] = "uniform",
+        iterations: int = 200,
+        asked: float = 0.0,
+    ) -> None:
+        self._prior = ClassPrior(prior, asked, ("uniform", "estimated"))
+        self._estimates = isinstance(prior, str) and prior == "estimated"
+        if self._estimates and asked:
+            raise ConfigError(
+                f"calibration.asked={asked:g} cannot be used with calibration.prior=estimated, "
+                "which estimates the shares of generated texts too. Leave out one of the two."
+            )
         self._iterations = iterations
         self._sum: Array | None = None
-        self._count = 0
+        self._count: Array | None = None
         self._seen: list[Array] = []
 
-    def transform(self, logprobs: Array) -> Array:
+    def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
         """Adds the batch to the running mean, then calibrates it."""
-        prior = prior_of(self._prior, logprobs.shape[1])
-        self._sum = logprobs.sum(axis=0) if self._sum is None else self._sum + logprobs.sum(axis=0)
-        self._count += len(logprobs)
-        if self._prior == "estimated":
+        labels = logprobs.shape[1]
+        prior = self._prior.shares(labels)
+        # A label's mean is over the texts it was scored for.
+        scored = np.isfinite(logprobs)
+        total = np.where(scored, logprobs, 0.0).sum(axis=0)
+        count = scored.sum(axis=0)
+        self._sum = total if self._sum is None else self._sum + total
+        self._count = count if self._count is None else self._count + count
+        if self._estimates:
             self._seen.append(logprobs)
-            return softmax(logprobs + self._estimate(np.concatenate(self._seen)))
-        return softmax(logprobs - self._sum / self._count + np.log(prior))
-
-    def _estimate(self, logprobs: Array) -> Array:
-        """Estimates prior and bias with a mixture of one Gaussian per class.
-
-        A text of class k scores bias + signal · (e_k - 1/K) + noise, with each row centred on its
-        own mean. Expectation-maximisation finds the shares, the bias, the signal and the single
-        variance of the noise. It starts from a weak, a medium and a strong signal, and the most
-        likely fit wins. A plain mean moves with the shares, and would mistake a skewed pool for a
-        biased teacher.
-
-        Args:
-            logprobs: Log-probabilities of the labels, [texts, labels].
-
-        Returns:
-            The correction to add to the log-probabilities, [labels].
-        """
-        centred = logprobs - logprobs.mean(axis=1, keepdims=True)
-        spread = float(((centred - centred.mean(axis=0)) ** 2).sum(axis=1).mean())
-        fits = [self._mixture(centred, spread, explained) for explained in (0.1, 0.4, 0.8)]
-        return max(fits, key=lambda fit: fit[0])[1]
-
-    def _mixture(self, centred: Array, spread: float, explained: float) -> tuple[float, Array]:
-        """Fits the mixture from one starting point.
-
-        Args:
-            centred: Log-probabilities, each row centred on its mean, [texts, labels].
-            spread: Mean squared distance of the rows from their mean.
-            explained: Share of the spread that the classes explain at the start.
-
-        Returns:
-            The log-likelihood and the correction, [labels].
-        """
-        # Start: even shares, and the spread divided between signal and noise.
-        count, labels = centred.shape
-        mean, prior = centred.mean(axis=0), np.full(labels, 1 / labels)
-        bias, signal = mean, float(np.sqrt(explained * spread / (1 - 1 / labels)))
-        variance = max((1 - explained) * spread / (labels - 1), 1e-6)
-        best = -np.inf
-        for _ in range(self._iterations):
-            # Expectation: the probability of each class for each text, and the log-likelihood with
-            # a Dirichlet prior on the shares.
-            distance = (
-                ((centred - bias) ** 2).sum(axis=1, keepdims=True)
-                - 2 * signal * (centred - bias)
-                + signal**2 * (1 - 1 / labels)
-            )
-            joint = np.log(prior) - distance / (2 * variance)
-            top = joint.max(axis=1, keepdims=True)
-            evidence = top[:, 0] + np.log(np.exp(joint - top).sum(axis=1))
-            likelihood = float(
-                evidence.sum() - count * (labels - 1) / 2 * np.log(variance) + np.log(prior).sum()
-            )
-            if likelihood - best < 1e-6 * count:
-                break
-            best = likelihood
-            share = softmax(joint)
-            # Maximisation. One extra text per class keeps its share above 0.
-            prior = (share.sum(axis=0) + 1) / (count + labels)
-            shares = share.mean(axis=0)
-            signal = max(
-                float(
-                    (share * (centred - mean)).sum()
-                    / count
-                    / max(1 - float((shares**2).sum()), 1e-9)
-                ),
-                1e-3,
-            )
-            bias = mean - signal * (shares - 1 / labels)
-            residual = ((centred - bias) ** 2).sum() - 2 * signal * (share * (centred - bias)).sum()
-            variance = max(
-                float(residual / count + signal**2 * (1 - 1 / labels)) / (labels - 1), 1e-6
-            )
-        # The classes may be further apart than their probabilities suggest. The full logarithm of
-        # the prior would then outweigh the text, so it is scaled down.
-        correction: Array = min(1.0, variance / signal) * np.log(prior) - bias
-        return likelihood, correction
+            seen = np.concatenate(self._seen)
+            return softmax(logprobs + mixture_correction(seen, self._iterations))
+        shares = self._prior.shares_of(logprobs, asked)
+        mean = self._sum / np.maximum(self._count, 1)
+        return softmax(logprobs - mean + np.log(prior if shares is None else shares))
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the running sum and count, and all scores if the prior is estimated."""
+        """Returns the running sums and counts, and all scores if the prior is estimated."""
         return {
             "sum": None if self._sum is None else self._sum.tolist(),
-            "count": self._count,
+            "count": None if self._count is None else self._count.tolist(),
             "seen": [batch.tolist() for batch in self._seen],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the running mean and the scores."""
         self._sum = None if state["sum"] is None else np.asarray(state["sum"])
-        self._count = int(state["count"])
+        # A number in the checkpoints of older versions, which scored every label of every text.
+        self._count = None if state["count"] is None else np.asarray(state["count"])
         self._seen = [np.asarray(batch) for batch in state["seen"]]
 
 
@@ -342,7 +279,10 @@ class TemperatureCalibration(NoCalibration):
         # The scale is exp(v), so it stays positive; the penalty keeps few dev labels from
         # overfitting.
         gold = np.asarray(targets)
-        mean = logprobs.mean(axis=0)
+        mean = column_means(logprobs)
+        # A text whose own label was not scored has no loss that the values could lower.
+        whole = np.isfinite(logprobs[np.arange(len(gold)), gold])
+        logprobs, gold = logprobs[whole], gold[whole]
 
         def loss(values: Array) -> float:
             logits = np.exp(values[0]) * (logprobs - mean) + values[1:]
@@ -353,7 +293,7 @@ class TemperatureCalibration(NoCalibration):
         self._scale = float(np.exp(best[0]))
         self._bias = best[1:] - self._scale * mean
 
-    def transform(self, logprobs: Array) -> Array:
+    def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
         """Scales, shifts and normalises.
 
         Raises:
@@ -393,10 +333,12 @@ class PriorMatching(NoCalibration):
         tolerance: Relative error of the shares at which the iteration ends.
         keep: Most texts to find the bias over; at least 1. A checkpoint stores their scores. A
             batch with more texts is sampled at even distances, because a pool may be sorted.
+        asked: For generated texts, weight of the classes that they were asked for in the prior,
+            from 0 to below 1; the rest of the weight has ``prior``.
 
     Raises:
         ConfigError: The prior is unknown or "estimated", has a value of 0 or less, or does not sum
-            to 1; or ``keep`` is below 1.
+            to 1; or ``keep`` is below 1, or ``asked`` outside [0, 1).
     """
 
     name = "matched"
@@ -407,50 +349,56 @@ class PriorMatching(NoCalibration):
         iterations: int = 500,
         tolerance: float = 1e-4,
         keep: int = 50_000,
+        asked: float = 0.0,
     ) -> None:
         if str(prior) == "estimated":
             raise ConfigError(
                 "calibration=matched sets the labels' shares to its prior and cannot estimate it; "
                 "calibration=batch can."
             )
-        check_prior(prior, ("uniform",))
+        self._prior = ClassPrior(prior, asked)
         if keep < 1:
             raise ConfigError(f"calibration.keep={keep} must be 1 text or more.")
-        self._prior = prior
         self._iterations = iterations
         self._tolerance = tolerance
         self._keep = keep
         self._seen: list[Array] = []
+        self._shares: list[Array | None] = []
 
-    def transform(self, logprobs: Array) -> Array:
+    def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
         """Adds the batch to the texts seen, fits the bias over all of them, and calibrates it."""
+        shares = self._prior.shares_of(logprobs, asked)
         # At most ``keep`` texts in total, spread evenly over the batch.
         room = min(len(logprobs), self._keep - sum(map(len, self._seen)))
         if room > 0:
             self._seen.append(logprobs[np.linspace(0, len(logprobs) - 1, room).round().astype(int)])
-        return softmax(logprobs + self._bias(np.concatenate(self._seen)))
+            self._shares.append(shares)
+        given = self._prior.shares(logprobs.shape[1])
+        seen = self._seen_shares(given)
+        bias = matching_bias(np.concatenate(self._seen), seen, self._iterations, self._tolerance)
+        if all(one is None for one in (shares, *self._shares)):
+            return softmax(logprobs + bias)
+        # The bias holds for the mean shares of all batches; this batch has shares of its own.
+        return softmax(logprobs + bias + np.log((given if shares is None else shares) / seen))
 
-    def _bias(self, logprobs: Array) -> Array:
-        prior = prior_of(self._prior, logprobs.shape[1])
-        # Centre each row on its own mean: a constant carries no information, and must not shift the
-        # start of the iteration.
-        centred = logprobs - logprobs.mean(axis=1, keepdims=True)
-        bias = -centred.mean(axis=0)
-        # Each step raises the bias of labels below their share, and lowers that of the others.
-        for _ in range(self._iterations):
-            missing = np.log(prior) - np.log(
-                np.maximum(softmax(centred + bias).mean(axis=0), np.finfo(np.float64).tiny)
-            )
-            bias = bias + missing
-            if np.abs(missing).max() < self._tolerance:
-                break
-        found: Array = bias
-        return found
+    def _seen_shares(self, given: Array) -> Array:
+        """Returns the shares of the classes among all texts seen, [labels]."""
+        if all(one is None for one in self._shares):
+            return given
+        sizes = [len(batch) for batch in self._seen]
+        known = [given if one is None else one for one in self._shares]
+        return np.average(known, axis=0, weights=sizes)  # type: ignore[no-any-return]
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the scores of the texts seen."""
-        return {"seen": [batch.tolist() for batch in self._seen]}
+        """Returns the scores of the texts seen, with the shares of each batch."""
+        return {
+            "seen": [batch.tolist() for batch in self._seen],
+            "shares": [None if one is None else one.tolist() for one in self._shares],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores the scores of the texts seen."""
+        """Restores the scores of the texts seen, and the shares of each batch."""
         self._seen = [np.asarray(batch) for batch in state["seen"]]
+        # Checkpoints of older versions have none.
+        shares = state.get("shares") or [None] * len(self._seen)
+        self._shares = [None if one is None else np.asarray(one) for one in shares]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
+from tutelage.characters import counts_in_characters
 from tutelage.errors import ConfigError, did_you_mean
 
 Place = tuple[int, int]
@@ -43,6 +44,41 @@ _INNER = frozenset(
 """Small words inside names: English ones, and common ones in foreign names."""
 
 _BEFORE_A_SENTENCE = frozenset({".", '"', "“", "''", "``", "!", "?", ":"})
+
+
+AUTOMATIC: tuple[CandidateSource, ...] = ("chunks", "student")
+"""Sources where names are written without capitals."""
+_MOSTLY = 0.6
+_LONGEST_NAME = 8
+
+
+def automatic_sources(names: Sequence[Sequence[str]]) -> tuple[CandidateSource, ...]:
+    """Chooses sources by known names: capitals, unless many of them have none.
+
+    Args:
+        names: The words of each known name.
+    """
+    return ("capitals",) if mostly_capitalised(names) else AUTOMATIC
+
+
+def automatic_width(names: Sequence[Sequence[str]], width: int) -> int:
+    """Widens candidates in scripts where every character is a word.
+
+    Args:
+        names: The words of each known name.
+        width: The configured width.
+
+    Returns:
+        The width, or the length of the longest name, at most 8, if the names are of such a script.
+    """
+    if not counts_in_characters(word for name in names for word in name):
+        return width
+    return max(width, min(_LONGEST_NAME, max(map(len, names))))
+
+
+def mostly_capitalised(names: Sequence[Sequence[str]]) -> bool:
+    """Whether at least 60 % of the names begin with a capital; true without any name."""
+    return sum(capitalised(name[0]) for name in names) >= _MOSTLY * len(names)
 
 
 class SpanCandidates:

@@ -11,19 +11,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+from tutelage.characters import unspaced
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
 from tutelage.labelling.calibration import Calibrator
 from tutelage.labelling.ner_candidates import CandidateSource
 from tutelage.labelling.ner_verify import SpanVerifier, settled, span_verifier
+from tutelage.labelling.showing import Choice, Embed, ShotChoice
 from tutelage.records import Example, Label, LabelDistribution, record_id
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, read_spans
 from tutelage.teacher.base import (
     GenerateRequest,
     OnReply,
-    Prompt,
     Reply,
     Request,
     Sampling,
@@ -67,6 +69,7 @@ class SpanExtractor:
             even if that takes more, and other shots up to this number.
         nearest: Selects labelled examples for each text instead of ``shots``; all of them are
             shown. The verifier has its own.
+        choice: Chooses the shots of each text instead, like ``nearest``.
 
     Raises:
         ConfigError: Two types have the same word, ``shown_sentences`` is below 1, or the prompt set
@@ -86,6 +89,7 @@ class SpanExtractor:
         max_tokens: int = 512,
         shown_sentences: int = 8,
         nearest: Nearest | None = None,
+        choice: ShotChoice | None = None,
     ) -> None:
         if shown_sentences < 1:
             raise ConfigError(
@@ -110,7 +114,7 @@ class SpanExtractor:
         self._sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
         self._schema = _schema(tuple(self._name_of))
         self._demonstrations = self._shown(_first_of_each_type(shots, shown_sentences))
-        self._nearest = nearest
+        self._choice = choice if nearest is None else partial(map, nearest)
         self.calibrator = verifier.calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
@@ -189,19 +193,21 @@ class SpanExtractor:
         return sorted({*(span[:2] for span in (*marked, *draft.fixed)), *others})
 
     def _extractions(self, drafts: Sequence[Draft]) -> list[GenerateRequest]:
+        texts = [draft.text for draft in drafts]
+        shown = [self._demonstrations] * len(texts)
+        if self._choice is not None:
+            shown = [self._shown(shots) for shots in self._choice(texts)]
         return [
             GenerateRequest(
                 id=f"extract.{index}",
-                prompt=self._prompt(draft.text),
+                prompt=self._prompts.render(
+                    "extract", text=text, labels=self._labels, demonstrations=own
+                ),
                 sampling=self._sampling,
                 json_schema=self._schema,
             )
-            for index, draft in enumerate(drafts)
+            for index, (text, own) in enumerate(zip(texts, shown, strict=True))
         ]
-
-    def _prompt(self, text: str) -> Prompt:
-        shown = self._demonstrations if self._nearest is None else self._shown(self._nearest(text))
-        return self._prompts.render("extract", text=text, labels=self._labels, demonstrations=shown)
 
     def _shown(self, shots: Sequence[Example]) -> list[dict[str, str]]:
         return [
@@ -216,7 +222,7 @@ class SpanExtractor:
         entities = []
         for start, end, type in read_spans(shot.label or "[]"):
             # Words of the data may contain other white space, but a reply stays on one line.
-            quote = " ".join(" ".join(words[start:end]).split())
+            quote = unspaced(" ".join(" ".join(words[start:end]).split()))
             occurrence = 1 + _indices(words, quote).index((start, end))
             entities.append({"quote": quote, "type": word_of[type], "occurrence": occurrence})
         return json.dumps(entities, ensure_ascii=False)
@@ -245,7 +251,8 @@ class SpanExtractor:
             raise ValueError(reply.error)
         if record_id(text) in self._prompts.cut:
             raise ValueError(
-                "the sentence is longer than the prompt's text_limit, so its end was not read"
+                "the sentence is longer than prompt.text_tokens or the teacher's context, so it was "
+                "not read whole"
             )
         # Translate each quote and its occurrence into a span of words.
         words = text.split(" ")
@@ -390,12 +397,15 @@ def span_extractor(
     *,
     shown_sentences: int = 8,
     reply_tokens: int = 512,
-    candidates: Sequence[CandidateSource] = ("capitals",),
+    candidates: Sequence[CandidateSource] | None = None,
     candidate_width: int = 4,
     candidate_parts: int = 0,
     shown_words: int = 5,
     shown_per_type: int = 1,
     allow_codes: bool = True,
+    demonstrations: Choice = "fixed",
+    embed: Embed | None = None,
+    seed: int = 0,
 ) -> SpanExtractor:
     """Builds a :class:`SpanExtractor` with its verifier, the labeller of ``labelling=extract``.
 
@@ -406,11 +416,11 @@ def span_extractor(
         shots: Labelled examples, the source of the demonstrations.
         calibrator: Calibrates the verifier's distributions over the types and "none".
         nearest: Selects labelled examples for each text instead of ``shots``.
-        shown_sentences: Shots per extraction request; at least 1. The first shot of each type is
-            always shown, and other shots up to this number. More of them need a longer context.
+        shown_sentences: Shots per extraction request; at least 1. More of them need a longer
+            context.
         reply_tokens: Longest reply, in tokens. A longer one is cut off and rejects its text.
         candidates: The verifier's sources of span candidates, one or more: "capitals", "chunks" or
-            "ngrams" (see :func:`tutelage.labelling.ner_verify.span_verifier`). "student" has no
+            "ngrams", or null for an automatic choice (see :func:`tutelage.labelling.ner_verify.span_verifier`). "student" has no
             effect here, because extraction does not ask the student.
         candidate_width: The verifier's longest candidate of "chunks" and "ngrams", in words; at
             least 1.
@@ -420,11 +430,21 @@ def span_extractor(
             whole sentences.
         shown_per_type: The verifier's demonstrations per type, and of "none"; at least 1.
         allow_codes: Whether letters may stand for the types in the verifier's prompts if two of
-            their words begin with the same token. Otherwise such words are an error.
+            their words begin with the same token; see
+            :func:`tutelage.labelling.ner_verify.span_verifier`.
+        demonstrations: The shots of each request, if there are more than ``shown_sentences``.
+            "nearest": those most similar to the text by the embeddings of the student's encoder
+            before its training, the most similar one last. "random": drawn for each text. "fixed":
+            the same ones for every text; the first shot of each type is always shown, even if that
+            takes more than ``shown_sentences``. The verifier picks its demonstrations from them
+            first.
+        embed: Returns the embeddings of texts.
+        seed: Seed of the run, for ``demonstrations=random``.
 
     Raises:
         ConfigError: A setting is out of range, or the types cannot be told apart.
     """
+    fixed = demonstrations == "fixed" or len(shots) <= shown_sentences
     verifier = span_verifier(
         teacher,
         labels,
@@ -438,7 +458,18 @@ def span_extractor(
         shown_words=shown_words,
         shown_per_type=shown_per_type,
         allow_codes=allow_codes,
+        demonstrations="fixed" if fixed else demonstrations,
+        embed=embed,
+        seed=seed,
     )
     return SpanExtractor(
-        teacher, labels, prompts, shots, verifier, reply_tokens, shown_sentences, nearest
+        teacher,
+        labels,
+        prompts,
+        shots,
+        verifier,
+        reply_tokens,
+        shown_sentences,
+        nearest,
+        None if fixed else ShotChoice(shots, shown_sentences, demonstrations, embed, seed),
     )

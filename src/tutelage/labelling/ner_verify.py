@@ -8,14 +8,22 @@ share the prompt up to the mention, so the engine's prefix cache applies, whatev
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
 from tutelage.labelling.calibration import Calibrator
-from tutelage.labelling.ner_candidates import CandidateSource, SpanCandidates
-from tutelage.labelling.scoring import LabelScorer, Query
+from tutelage.labelling.ner_candidates import (
+    AUTOMATIC,
+    CandidateSource,
+    SpanCandidates,
+    automatic_sources,
+    automatic_width,
+)
+from tutelage.labelling.scoring import LabelScorer, Query, Shown
+from tutelage.labelling.showing import Choice, Embed, ShotChoice
 from tutelage.records import Example, Label, LabelDistribution
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import Span, read_spans
@@ -26,6 +34,9 @@ _LOG = logging.getLogger(__name__)
 
 _MANY, _MOST = 20, 0.75
 """Warn if more than this share of at least this many texts has no span candidate."""
+
+_WINDOW = 600
+"""Longest text that is shown whole, in characters: several sentences."""
 
 NONE = Label(OUTSIDE, "none", "no name of these kinds")
 """The label of a span candidate that is not an entity."""
@@ -64,19 +75,22 @@ class SpanVerifier:
             are not entities, become the demonstrations.
         calibrator: Calibrates the distributions over the types and "none".
         candidates: Finds the span candidates of a text.
-        allow_codes: Whether letters may stand for the types if two of their words begin with the
-            same token. Otherwise such words are an error.
+        allow_codes: Whether letters may stand for types whose words begin with the same token; see
+            :func:`tutelage.labelling.verbalizer.verbalize`.
         shown_per_type: Demonstrations per type, and of "none", as far as the shots have them; at
             least 1. More demonstrations cost more in every request.
-        nearest: Selects labelled examples for each text instead of ``shots``. Demonstrations are
-            picked from the most similar example first, and its demonstrations are shown last.
+        nearest: Selects labelled examples for each text instead of ``shots``, the most similar one
+            last. Demonstrations are picked from the most similar example first, and its
+            demonstrations are shown last.
         shown_words: Words on either side of the mention in a demonstration; 0 shows whole
             sentences. Demonstrations are most of the cost of *verify*, and a few words around a
             mention tell as much about its type (benchmarks/verify_window.py).
+        choice: Orders the shots for each text, as ``nearest`` does; None takes them in the given
+            order.
 
     Raises:
         ConfigError: ``shown_words`` is negative, ``shown_per_type`` is below 1, or the types cannot
-            be told apart (see :func:`tutelage.labelling.scoring.verbalize`).
+            be told apart (see :func:`tutelage.labelling.verbalizer.verbalize`).
     """
 
     is_token_level = True
@@ -93,6 +107,7 @@ class SpanVerifier:
         shown_per_type: int = 1,
         nearest: Nearest | None = None,
         shown_words: int = 0,
+        choice: ShotChoice | None = None,
     ) -> None:
         if shown_words < 0:
             raise ConfigError(
@@ -107,17 +122,23 @@ class SpanVerifier:
         self.asks_student = candidates.asks_student
         self._shown_words = shown_words
         self._shown_per_type = shown_per_type
-        self._limit = prompts.text_limit
-        # The scorer chooses among the types and "none". Demonstrations per text are picked from the
-        # most similar example first, and reversed so that it comes last.
-        space = (*labels, NONE)
-        shown = self._demonstrations(shots, space)
-        own = (
-            None
-            if nearest is None
-            else lambda query: self._demonstrations(nearest(query.text)[::-1], space)[::-1]
+        ordered: Callable[[Sequence[str]], Iterable[Sequence[Example]]] | None = None
+        if nearest is not None:
+            ordered = partial(map, nearest)
+        elif choice is not None:
+            ordered = choice.ordered
+        self._ordered = ordered
+        # The scorer chooses among the types and "none".
+        self._space = (*labels, NONE)
+        self._scorer = LabelScorer(
+            teacher,
+            self._space,
+            prompts,
+            self._demonstrations(shots),
+            calibrator,
+            allow_codes,
+            None if ordered is None else self._shown,
         )
-        self._scorer = LabelScorer(teacher, space, prompts, shown, calibrator, allow_codes, own)
         self.calibrator = calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
@@ -195,7 +216,12 @@ class SpanVerifier:
             for draft, own in zip(drafts, spans, strict=True)
             for span in own
         ]
-        scored = self._scorer.score(queries, on_reply)
+        # The prior of a mention's type is the type that its text was asked for.
+        types = [{span[:2]: span.type for span in draft.mentions} for draft in drafts]
+        asked = [
+            known.get(span, "") for known, own in zip(types, spans, strict=True) for span in own
+        ]
+        scored = self._scorer.score(queries, on_reply, asked)
         # Hand the flat scores back to their texts; one failed span fails its whole text.
         result: list[tuple[LabelDistribution, ...] | None] = []
         errors: dict[int, str] = {}
@@ -267,24 +293,24 @@ class SpanVerifier:
     def _query(self, text: str, span: tuple[int, int], around: int = 0) -> Query:
         """Builds the query about a span.
 
-        A prompt shows only the beginning of a long text. If the mention comes later, the query
-        holds a window of words around it instead.
+        Of a long text, the query holds a window of words around the mention: the whole text would
+        cost as much for each of its candidates, and might be cut where the mention is.
 
         Args:
             text: The whole text.
             span: The mention, [start, end) in words.
-            around: Words to keep on either side of the mention; 0 keeps the whole text, or as much
-                as fits around a late mention.
+            around: Words to keep on either side of the mention; 0 keeps the whole text, or a
+                window of a long one.
         """
         words = text.split(" ")
         if around:
             text = " ".join(words[max(0, span[0] - around) : span[1] + around])
-        elif len(" ".join(words[: span[1]])) > self._limit:
-            # Up to half of the limit before the mention, and the rest after it.
+        elif len(text) > _WINDOW:
+            # Up to half of the window before the mention, and the rest after it.
             first, last = span
-            while first and len(" ".join(words[first - 1 : last])) <= self._limit // 2:
+            while first and len(" ".join(words[first - 1 : last])) <= _WINDOW // 2:
                 first -= 1
-            while last < len(words) and len(" ".join(words[first : last + 1])) <= self._limit:
+            while last < len(words) and len(" ".join(words[first : last + 1])) <= _WINDOW:
                 last += 1
             text = " ".join(words[first:last])
         return Query(text, " ".join(words[span[0] : span[1]]))
@@ -298,11 +324,19 @@ class SpanVerifier:
             for span in self.indices(draft)
         ]
 
-    def _demonstrations(
-        self, shots: Sequence[Example], labels: Sequence[Label]
-    ) -> list[tuple[Query, str]]:
+    def _shown(self, queries: Sequence[Query]) -> list[Shown]:
+        """Returns the demonstrations of each query, picked from its nearest examples."""
+        texts = list(dict.fromkeys(query.text for query in queries))
+        assert self._ordered is not None
+        own = {
+            text: Shown(self._demonstrations(shots[::-1])[::-1])
+            for text, shots in zip(texts, self._ordered(texts), strict=True)
+        }
+        return [own[query.text] for query in queries]
+
+    def _demonstrations(self, shots: Sequence[Example]) -> list[tuple[Query, str]]:
         # First come, first served, until every type and "none" has its demonstrations.
-        left = {label.name: self._shown_per_type for label in labels}
+        left = {label.name: self._shown_per_type for label in self._space}
         chosen: list[tuple[Query, str]] = []
         for shot in shots:
             for query, label in self._of_gold(shot, self._shown_words):
@@ -341,12 +375,15 @@ def span_verifier(
     calibrator: Calibrator,
     nearest: Nearest | None = None,
     *,
-    candidates: Sequence[CandidateSource] = ("capitals",),
+    candidates: Sequence[CandidateSource] | None = None,
     candidate_width: int = 4,
     candidate_parts: int = 0,
     shown_words: int = 5,
     shown_per_type: int = 1,
     allow_codes: bool = True,
+    demonstrations: Choice = "fixed",
+    embed: Embed | None = None,
+    seed: int = 0,
 ) -> SpanVerifier:
     """Builds a :class:`SpanVerifier`, the labeller of ``labelling=verify``.
 
@@ -358,7 +395,8 @@ def span_verifier(
         calibrator: Calibrates the distributions over the types and "none".
         nearest: Selects labelled examples for each text instead of ``shots``.
         candidates: Sources of span candidates, one or more (docs/results.md lists recall and cost
-            of each). "capitals": runs of capitalised words. "chunks": runs of words without stop
+            of each); null for "capitals", or for "chunks" and "student" if fewer than 60 % of the
+            names of the shots begin with a capital. "capitals": runs of capitalised words. "chunks": runs of words without stop
             words and punctuation, and their parts. "ngrams": every run of words that neither begins
             nor ends with a stop word or punctuation. "student": predictions and near-predictions of
             the student, from round 1 on; it needs another source besides it, and `tutelage plan`
@@ -371,12 +409,34 @@ def span_verifier(
             sentences.
         shown_per_type: Demonstrations per type, and of "none"; at least 1. More of them need more
             shots, and cost more in every request.
-        allow_codes: Whether letters may stand for the types if two of their words begin with the
-            same token. Otherwise such words are an error.
+        allow_codes: Whether letters may stand for types whose words begin with the same token, in
+            texts to continue. Otherwise, and in chats, such types are told apart by their later
+            tokens.
+        demonstrations: The shots that demonstrations are picked from first. "fixed": the same ones
+            for every text, which leaves most of the prompt to the engine's prefix cache. "nearest":
+            those most similar to the text by the embeddings of the student's encoder before its
+            training. "random": drawn for each text.
+        embed: Returns the embeddings of texts.
+        seed: Seed of the run, for ``demonstrations=random``.
 
     Raises:
         ConfigError: A setting is out of range, or the types cannot be told apart.
     """
+    names = [
+        shot.text.split(" ")[span.start : span.end]
+        for shot in shots
+        for span in read_spans(shot.label or "[]")
+    ]
+    if candidates is None:
+        candidates = automatic_sources(names)
+        if candidates == AUTOMATIC:
+            _LOG.warning(
+                "Fewer than 60 %% of the names of the shots begin with a capital, so the teacher "
+                "is asked about every short run of words (labelling.candidates=[%s]), which costs "
+                "several times as many requests. labelling=extract needs one request per text.",
+                ",".join(candidates),
+            )
+        candidate_width = automatic_width(names, candidate_width)
     spans = SpanCandidates(candidate_parts, candidates, candidate_width)
     return SpanVerifier(
         teacher,
@@ -389,4 +449,7 @@ def span_verifier(
         shown_per_type,
         nearest,
         shown_words,
+        None
+        if demonstrations == "fixed"
+        else ShotChoice(shots, max(1, len(shots)), demonstrations, embed, seed),
     )

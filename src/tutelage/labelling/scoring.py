@@ -1,154 +1,34 @@
-"""Labelling by scoring: one prefill per text gives the probability of each label's first token."""
+"""Labelling by scoring: a prefill per text gives the probability of each label's first token.
+
+Labels that begin with the same token are told apart by one more prefill after what they share.
+"""
 
 from __future__ import annotations
 
+import math
 import random
-import string
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from tutelage.errors import ConfigError, TeacherError
+from tutelage.errors import TeacherError
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
-from tutelage.labelling.calibration import Array, Calibrator
+from tutelage.labelling.branches import NEGLIGIBLE, Branch, branch_of, shared_evenly, split
+from tutelage.labelling.calibration import Calibrator
+from tutelage.labelling.calibration_prior import Array
+from tutelage.labelling.showing import Choice, Embed, Shortlist, ShotChoice
+from tutelage.labelling.verbalizer import Verbalizer, continued, verbalize
 from tutelage.records import Example, Label, LabelDistribution, derive_seed
-from tutelage.teacher.base import (
-    Chat,
-    OnReply,
-    Prompt,
-    Reply,
-    Request,
-    ScoreRequest,
-    Teacher,
-)
+from tutelage.teacher.base import Chat, OnReply, Prompt, Request, ScoreRequest, Teacher
 from tutelage.teacher.prompts import PromptSet
 
 MAX_CHOICES = 128
 """Most choices per request (vLLM's limit); more labels are scored in several requests."""
 
-_CONTEXT = ":"
-"""What prompts end with, before the space and the label."""
 _CONTENT_FREE = ("N/A", "[MASK]", "…")
-
-
-@dataclass(frozen=True, slots=True)
-class Verbalizer:
-    """The word or code that stands for each label in prompts.
-
-    Attributes:
-        words: One word or code per label.
-        tokens: First token of each word as it follows a prompt, one per label, all different.
-        coded: True if codes replace the labels' words.
-    """
-
-    words: tuple[str, ...]
-    tokens: tuple[int, ...]
-    coded: bool
-
-
-def verbalize(
-    teacher: Teacher, labels: Sequence[Label], allow_codes: bool = True, chat: Chat | None = None
-) -> Verbalizer:
-    """Gives each label a token of its own.
-
-    The labels' words are used if their first tokens differ. Otherwise capital letters stand for the
-    labels, or pairs of small letters with a single token each.
-
-    Args:
-        teacher: Its tokenizer decides.
-        labels: The labels.
-        allow_codes: Whether codes may replace words.
-        chat: A prompt in messages, whose reply begins with a label; None for prompts that end right
-            before " " and a label.
-
-    Raises:
-        ConfigError: Words collide without permission for codes, or there are too few codes.
-    """
-    # The first candidate set with distinct first tokens wins: words, letters, pairs of letters. The
-    # pairs are many, so they are made last. Where no set wins, a space may be a token of its own
-    # (SentencePiece does that at the start of a text), so the words follow another character.
-    words = tuple(label.word for label in labels)
-    for before in ("", _CONTEXT) if chat is None else (chat,):
-        for candidates in _candidates(teacher, labels, allow_codes, before):
-            firsts = [ids[0] if ids else -1 for ids in continuations(teacher, candidates, before)]
-            if len(set(firsts)) == len(firsts) and -1 not in firsts:
-                return Verbalizer(candidates, tuple(firsts), coded=candidates != words)
-    clash = _first_clash(teacher, labels, "" if chat is None else chat)
-    advice = (
-        f"; no {len(labels)} codes begin with tokens of their own either."
-        if allow_codes
-        else ", or allow codes (labelling.allow_codes=true)."
-    )
-    raise ConfigError(
-        f"The labels '{clash[0]}' and '{clash[1]}' begin with the same token for this teacher, so "
-        f"one prefill cannot tell them apart. Use other words in data.labels (word: …){advice}"
-    )
-
-
-def _candidates(
-    teacher: Teacher, labels: Sequence[Label], allow_codes: bool, before: Prompt
-) -> Iterator[tuple[str, ...]]:
-    """Yields what may stand for the labels, the most readable first."""
-    yield tuple(label.word for label in labels)
-    if not allow_codes:
-        return
-    letters = string.ascii_uppercase
-    if len(labels) <= len(letters):
-        yield tuple(letters[: len(labels)])
-    small = string.ascii_lowercase
-    pairs = _distinct_codes(teacher, [a + b for a in small for b in small], len(labels), before)
-    if len(pairs) == len(labels):
-        yield pairs
-
-
-def continuations(teacher: Teacher, words: Sequence[str], before: Prompt) -> list[list[int]]:
-    """Returns the tokens of each word as they follow a prompt.
-
-    Args:
-        teacher: Its tokenizer decides.
-        words: The words.
-        before: A text, which " " and the word continue; or a chat, whose reply the word begins, or
-            whose prefill " " and the word continue.
-
-    Returns:
-        The tokens by word; empty where the word changes the tokens of the prompt itself.
-    """
-    if isinstance(before, Chat):
-        space = " " if before.is_prefilled else ""
-        rows = teacher.tokenize([before.prefilled(space + word) for word in words])
-    else:
-        rows = teacher.tokenize([f"{before} {word}" for word in words])
-    if not before:
-        return rows
-    (prefix,) = teacher.tokenize([before])
-    return [row[len(prefix) :] if row[: len(prefix)] == prefix else [] for row in rows]
-
-
-def _distinct_codes(
-    teacher: Teacher, codes: Sequence[str], count: int, before: Prompt
-) -> tuple[str, ...]:
-    seen: set[int] = set()
-    kept: list[str] = []
-    for code, ids in zip(codes, continuations(teacher, codes, before), strict=True):
-        if len(ids) == 1 and ids[0] not in seen:
-            seen.add(ids[0])
-            kept.append(code)
-        if len(kept) == count:
-            break
-    return tuple(kept)
-
-
-def _first_clash(teacher: Teacher, labels: Sequence[Label], before: Prompt) -> tuple[str, str]:
-    seen: dict[int, str] = {}
-    words = [label.word for label in labels]
-    for label, ids in zip(labels, continuations(teacher, words, before), strict=True):
-        first = ids[0] if ids else -1
-        if first in seen:
-            return seen[first], label.name
-        seen[first] = label.name
-    return labels[0].name, labels[-1].name
 
 
 class Query(NamedTuple):
@@ -157,10 +37,44 @@ class Query(NamedTuple):
     Attributes:
         text: The text.
         mention: The mention; "" for the whole text.
+        likely: The labels that the student finds most probable, best first; empty if it was not
+            asked.
     """
 
     text: str
     mention: str = ""
+    likely: tuple[str, ...] = ()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables of a template."""
+        return {"text": self.text, "mention": self.mention}
+
+
+class Shown(NamedTuple):
+    """The part of a prompt besides its query.
+
+    Attributes:
+        demonstrations: Queries with the names of their labels, in order.
+        labels: The labels to choose from, by their indices; None for all.
+    """
+
+    demonstrations: Sequence[tuple[Query, str]]
+    labels: tuple[int, ...] | None = None
+
+
+class _Asked(NamedTuple):
+    """A question to the teacher.
+
+    Attributes:
+        query: Index of the query.
+        branch: The place where the labels in question part.
+        total: Natural-log probability of that place.
+    """
+
+    query: int
+    branch: Branch
+    total: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +115,12 @@ class LabelScorer:
             query.
         calibrator: Calibrates the probabilities of all queries, whatever their demonstrations.
         allow_codes: Whether codes may replace labels with colliding words.
-        nearest: Selects demonstrations for each query instead of ``demonstrations``.
+        show: Selects demonstrations, and maybe labels, for each of some queries instead of
+            ``demonstrations``.
 
     Raises:
-        ConfigError: The labels cannot be told apart; see :func:`verbalize`.
+        ConfigError: The labels cannot be told apart; see
+            :func:`tutelage.labelling.verbalizer.verbalize`.
     """
 
     def __init__(
@@ -215,7 +131,7 @@ class LabelScorer:
         demonstrations: Sequence[tuple[Query, str]],
         calibrator: Calibrator,
         allow_codes: bool = True,
-        nearest: Callable[[Query], Sequence[tuple[Query, str]]] | None = None,
+        show: Callable[[Sequence[Query]], Sequence[Shown]] | None = None,
     ) -> None:
         self._teacher = teacher
         self._labels = tuple(labels)
@@ -227,8 +143,10 @@ class LabelScorer:
             teacher, labels, allow_codes, probe if isinstance(probe, Chat) else None
         )
         self._word_of = dict(zip(self._names, self._verbalizer.words, strict=True))
-        self._demonstrations = self._worded(demonstrations)
-        self._nearest = nearest
+        self._demonstrations = tuple(demonstrations)
+        self._show = show
+        self._every = tuple(range(len(self._labels)))
+        self._roots: dict[tuple[int, ...], Branch] = {}
         self.calibrator = calibrator
 
     @property
@@ -243,38 +161,65 @@ class LabelScorer:
 
     def prompt(self, query: Query) -> Prompt:
         """Returns the scoring prompt of one query."""
+        (shown,) = self._shown([query])
+        return self._prompt(query, shown)
+
+    def _shown(self, queries: Sequence[Query]) -> Sequence[Shown]:
+        if self._show is None:
+            return [Shown(self._demonstrations)] * len(queries)
+        return self._show(queries)
+
+    def _prompt(self, query: Query, shown: Shown) -> Prompt:
+        listed = self._every if shown.labels is None else shown.labels
         return self._prompts.render(
             "score",
-            **query._asdict(),
-            demonstrations=self._demonstrations
-            if self._nearest is None
-            else self._worded(self._nearest(query)),
+            **query.variables,
+            demonstrations=[
+                {**other.variables, "word": self._word_of[label]}
+                for other, label in shown.demonstrations
+            ],
             coded=self._verbalizer.coded,
-            legend=_legend(self._labels, self._verbalizer.words),
+            legend=_legend(
+                [self._labels[index] for index in listed],
+                [self._verbalizer.words[index] for index in listed],
+            ),
         )
 
-    def _worded(self, demonstrations: Sequence[tuple[Query, str]]) -> list[dict[str, str]]:
-        return [
-            {**query._asdict(), "word": self._word_of[label]} for query, label in demonstrations
-        ]
-
-    def _groups(self) -> list[tuple[int, ...]]:
-        tokens = self._verbalizer.tokens
-        return [tokens[start : start + MAX_CHOICES] for start in range(0, len(tokens), MAX_CHOICES)]
+    def _root(self, shown: Shown) -> Branch:
+        """Returns the tree of the labels to choose from."""
+        listed = self._every if shown.labels is None else shown.labels
+        if listed not in self._roots:
+            self._roots[listed] = branch_of(self._verbalizer, listed)
+        return self._roots[listed]
 
     def requests(self, queries: Sequence[Query]) -> list[ScoreRequest]:
-        """Returns the scoring requests of the queries: one per query and group of 128 labels."""
-        groups = self._groups()
-        # Servers for chats may have no token ids.
-        shown = dict(zip(self._verbalizer.tokens, self._verbalizer.words, strict=True))
-        words = [
-            tuple(shown[token] for token in group) if self._prompts.is_chat else ()
-            for group in groups
-        ]
+        """Returns all requests that may score the queries.
+
+        These are one per query and group of 128 labels, and one for each beginning that some of
+        its labels share. Scoring leaves out beginnings that hardly matter.
+        """
+        queries = list(queries)
         return [
-            ScoreRequest(id=f"{index}.{number}", prompt=prompt, choices=group, words=words[number])
-            for index, prompt in enumerate(map(self.prompt, queries))
-            for number, group in enumerate(groups)
+            request
+            for index, (query, shown) in enumerate(zip(queries, self._shown(queries), strict=True))
+            for branch in self._root(shown).all()
+            for request in self._requests(_Asked(index, branch), self._prompt(query, shown))
+        ]
+
+    def _requests(self, asked: _Asked, prompt: Prompt) -> list[ScoreRequest]:
+        """Returns the requests of a question: one per group of 128 choices."""
+        branch = asked.branch
+        number = ".".join(map(str, (asked.query, *branch.tokens)))
+        # Servers for chats may have no token ids.
+        words = branch.words if self._prompts.is_chat else ()
+        return [
+            ScoreRequest(
+                id=f"{number}.{start // MAX_CHOICES}",
+                prompt=continued(prompt, branch.beginning),
+                choices=branch.choices[start : start + MAX_CHOICES],
+                words=words[start : start + MAX_CHOICES],
+            )
+            for start in range(0, len(branch.choices), MAX_CHOICES)
         ]
 
     def fit(self, gold: Sequence[tuple[Query, str]] = (), on_reply: OnReply | None = None) -> int:
@@ -305,12 +250,19 @@ class LabelScorer:
             return len(targets)
         return 0
 
-    def score(self, queries: Sequence[Query], on_reply: OnReply | None = None) -> Scored:
+    def score(
+        self,
+        queries: Sequence[Query],
+        on_reply: OnReply | None = None,
+        asked: Sequence[str] = (),
+    ) -> Scored:
         """Scores the queries, which the calibrator sees as one batch.
 
         Args:
             queries: The queries.
             on_reply: Called with each reply.
+            asked: Label that each query's text was asked for, "" for none; empty without generated
+                texts.
 
         Raises:
             TeacherError: No request was answered.
@@ -324,7 +276,9 @@ class LabelScorer:
         raw = np.exp(logprobs[good])
         # Rounding keeps differences in the last bit, which depend on the engine's batches, out of
         # weights and hashes.
-        calibrated = np.round(self.calibrator.transform(logprobs[good]), 6)
+        calibrated = np.round(
+            self.calibrator.transform(logprobs[good], self._counts(asked, good)), 6
+        )
         distributions: list[LabelDistribution | None] = [None] * len(queries)
         for row, index in enumerate(good):
             mass = float(raw[row].sum())
@@ -336,22 +290,79 @@ class LabelScorer:
             )
         return Scored(tuple(distributions), errors)
 
+    def _counts(self, asked: Sequence[str], good: Sequence[int]) -> Array | None:
+        """Counts the queries that were asked for by label; None if there are none."""
+        counted = Counter(asked[index] for index in good) if asked else Counter()
+        counts = np.array([counted[name] for name in self._names], dtype=np.float64)
+        return counts if counts.any() else None
+
     def _logprobs(
         self, queries: Sequence[Query], on_reply: OnReply | None
     ) -> tuple[Array, dict[int, str]]:
-        # Replies come in the order of the requests, one per query and group.
-        requests = self.requests(queries)
-        groups, tokens = self._groups(), self._verbalizer.tokens
-        replies = self._teacher.ask(requests, on_reply)
-        result = np.full((len(queries), len(tokens)), np.nan)
+        """Returns the natural-log probabilities of the labels, [queries, labels].
+
+        A label that was not asked about has -inf; a failed query has nan and an error.
+        """
+        queries = list(queries)
+        shown = self._shown(queries)
+        prompts = [self._prompt(*pair) for pair in zip(queries, shown, strict=True)]
+        result = np.full((len(queries), len(self._labels)), -np.inf)
         errors: dict[int, str] = {}
-        for index in range(len(queries)):
-            parts: Sequence[Reply] = replies[index * len(groups) : (index + 1) * len(groups)]
-            if failed := [reply.error for reply in parts if reply.error]:
-                errors[index] = failed[0]
-            else:
-                result[index] = np.concatenate([reply.logprobs for reply in parts])
+        # All queries go down their trees together, one level of each at a time.
+        level = [_Asked(index, self._root(one)) for index, one in enumerate(shown)]
+        while level:
+            below: dict[int, list[_Asked]] = {}
+            for asked, answer in zip(level, self._answers(level, prompts, on_reply), strict=True):
+                if isinstance(answer, str):
+                    errors.setdefault(asked.query, answer)
+                    continue
+                found = split(asked.branch, answer, asked.total)
+                result[asked.query, list(found.labels)] = list(found.labels.values())
+                below.setdefault(asked.query, []).extend(
+                    _Asked(asked.query, *one) for one in found.branches
+                )
+            level = [
+                one
+                for index, opened in below.items()
+                if index not in errors
+                for one in _worth_asking(opened, result[index])
+            ]
+        result[list(errors)] = np.nan
         return result, errors
+
+    def _answers(
+        self, level: Sequence[_Asked], prompts: Sequence[Prompt], on_reply: OnReply | None
+    ) -> list[list[float] | str]:
+        """Asks questions; returns the log-probabilities of each one's choices, or an error."""
+        # Replies come in the order of the requests.
+        requests = [self._requests(one, prompts[one.query]) for one in level]
+        replies = iter(self._teacher.ask([one for own in requests for one in own], on_reply))
+        answers: list[list[float] | str] = []
+        for own in requests:
+            parts = [next(replies) for _ in own]
+            failed = [reply.error for reply in parts if reply.error]
+            answers.append(
+                failed[0] if failed else [one for part in parts for one in part.logprobs]
+            )
+        return answers
+
+
+def _worth_asking(opened: Sequence[_Asked], found: Array) -> list[_Asked]:
+    """Returns the branches that could hold a probable label.
+
+    The labels of the others get their share of the branch.
+
+    Args:
+        opened: Branches of one query.
+        found: The log-probabilities of its labels so far; filled in.
+    """
+    best = max([*(one.total for one in opened), float(found.max())], default=0.0)
+    least = best + math.log(NEGLIGIBLE)
+    for one in opened:
+        if one.total < least:
+            shares = shared_evenly(one.branch, one.total)
+            found[list(shares)] = list(shares.values())
+    return [one for one in opened if one.total >= least]
 
 
 def _legend(labels: Sequence[Label], words: Sequence[str]) -> list[dict[str, str]]:
@@ -365,7 +376,7 @@ def _probe(labels: Sequence[Label]) -> dict[str, object]:
     words = [label.word for label in labels]
     query = Query("text", "text")
     return {
-        **query._asdict(),
+        **query.variables,
         "demonstrations": [],
         "coded": False,
         "legend": _legend(labels, words),
@@ -373,24 +384,39 @@ def _probe(labels: Sequence[Label]) -> dict[str, object]:
 
 
 class TextLabeller:
-    """Labels whole texts, with one scoring request per text.
+    """Labels whole texts, with one scoring request per text, or a few where labels begin alike.
+
+    Where there are many labels, the prompt of a text lists some of them only, and the others get
+    the probability 0.
 
     Args:
         teacher: The teacher to ask.
         labels: The label space.
         prompts: The prompt set; its template "score" is used.
-        shots: Labelled examples, shown in this order as demonstrations.
+        shots: Labelled examples, the demonstrations.
         calibrator: Calibrates the label probabilities.
-        allow_codes: Whether letters may stand for the labels if two of their words begin with the
-            same token. Otherwise such words are an error.
+        allow_codes: Whether letters may stand for labels whose words begin with the same token, in
+            texts to continue. Otherwise, and in chats, such labels are told apart by their later
+            tokens, with up to one more request for each beginning that labels share.
         nearest: Selects demonstrations for each text instead of ``shots``.
+        demonstrations: The shots in the prompt of each text, if there are more than
+            ``max_demonstrations``. "nearest": the most similar ones by the embeddings of the
+            student's encoder before its training, the most similar one last. "random": drawn for
+            each text. "fixed": the same ones for every text, from as many classes as possible.
+        max_demonstrations: Most shots in a prompt; at least 1. No more shots than that are all
+            shown, in one order.
+        shortlist: Labels that a prompt lists and the teacher chooses from, if there are more than
+            twice as many: those most similar to the text by their words, descriptions and shots,
+            and up to half of them by the student. At least 2; null always lists all labels.
+        embed: Returns the embeddings of texts.
+        seed: Seed of the run, for ``demonstrations=random``.
 
     Raises:
-        ConfigError: The labels cannot be told apart; see :func:`verbalize`.
+        ConfigError: A setting is out of range, or the labels cannot be told apart; see
+            :func:`tutelage.labelling.verbalizer.verbalize`.
     """
 
     is_token_level = False
-    asks_student = False
 
     def __init__(
         self,
@@ -401,20 +427,71 @@ class TextLabeller:
         calibrator: Calibrator,
         allow_codes: bool = True,
         nearest: Nearest | None = None,
+        demonstrations: Choice = "fixed",
+        max_demonstrations: int = 8,
+        shortlist: int | None = None,
+        embed: Embed | None = None,
+        seed: int = 0,
     ) -> None:
-        own = None if nearest is None else lambda query: _labelled(nearest(query.text))
+        labelled = [shot for shot in shots if shot.label is not None]
+        self._labels = tuple(labels)
+        self._nearest = nearest
+        self._shots = ShotChoice(labelled, max_demonstrations, demonstrations, embed, seed)
+        self._shortlist = (
+            Shortlist(labels, labelled, embed, shortlist)
+            if shortlist is not None and embed is not None and len(labels) > 2 * shortlist
+            else None
+        )
+        self.asks_student = self._shortlist is not None
         self._scorer = LabelScorer(
-            teacher, labels, prompts, _labelled(shots), calibrator, allow_codes, own
+            teacher, labels, prompts, (), calibrator, allow_codes, self._shown
         )
         self.calibrator = calibrator
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How well the shortlist does on the shots; empty without a shortlist."""
+        if self._shortlist is None:
+            return ()
+        inside, shots = self._shortlist.recall()
+        size = self._shortlist.size
+        measured = (
+            f" For {inside} of {shots} shots their own label is among them (each shot compared "
+            "with the labels and the other shots)."
+            if shots
+            else ""
+        )
+        return (
+            f"Each prompt lists the {size} labels of {len(self._labels)} that are most similar to "
+            f"its text (labelling.shortlist).{measured}",
+        )
+
+    def _shown(self, queries: Sequence[Query]) -> list[Shown]:
+        texts = [query.text for query in queries]
+        if self._shortlist is None:
+            listed: list[tuple[int, ...] | None] = [None] * len(texts)
+            allowed = None
+        else:
+            listed = [*self._shortlist(texts, [query.likely for query in queries])]
+            allowed = [{self._labels[at].name for at in own or ()} for own in listed]
+        if self._nearest is None:
+            shots = self._shots(texts, allowed)
+        else:
+            shots = [tuple(self._nearest(text)) for text in texts]
+            if allowed is not None:
+                shots = [
+                    tuple(shot for shot in own if shot.label in names)
+                    for own, names in zip(shots, allowed, strict=True)
+                ]
+        return [Shown(_labelled(own), names) for own, names in zip(shots, listed, strict=True)]
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
         """Fits the calibrator, and returns the number of gold labels of ``dev`` used."""
         return self._scorer.fit(_labelled(dev), on_reply)
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
-        """Returns the scoring requests: one per text and group of 128 labels."""
-        return list(self._scorer.requests([Query(draft.text) for draft in drafts]))
+        """Returns all requests that may label the drafts; see :meth:`LabelScorer.requests`."""
+        return list(self._scorer.requests(_queries(drafts)))
 
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
         """Labels a batch of drafts, which the calibrator sees as one batch.
@@ -422,9 +499,13 @@ class TextLabeller:
         Raises:
             TeacherError: No request was answered.
         """
-        scored = self._scorer.score([Query(draft.text) for draft in drafts], on_reply)
+        scored = self._scorer.score(_queries(drafts), on_reply, [draft.asked for draft in drafts])
         opinions = tuple(None if one is None else Opinion(one) for one in scored.distributions)
         return Labelled(opinions, scored.errors, asked=len(drafts), failed=len(scored.errors))
+
+
+def _queries(drafts: Sequence[Draft]) -> list[Query]:
+    return [Query(draft.text, likely=draft.likely) for draft in drafts]
 
 
 def _labelled(examples: Sequence[Example]) -> list[tuple[Query, str]]:

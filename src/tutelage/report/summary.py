@@ -9,6 +9,7 @@ from typing import Any
 
 from tutelage.errors import RunError
 from tutelage.records import ClassScore, Outcome
+from tutelage.report.majority_class import majority_metrics
 from tutelage.report.panels import panel_of
 from tutelage.report.teacher_alone import teacher_metrics, teacher_outcomes
 from tutelage.runs.read import Run
@@ -88,10 +89,10 @@ def reference_scores(run: Run) -> tuple[SummaryLine, SummaryLine, SummaryLine]:
 def summary_lines(run: Run) -> tuple[SummaryLine, ...]:
     """Build the lines of the summary table.
 
-    They are the student before and after, the supervised ceiling, and the teacher raw and
-    calibrated; lines not measured are left out. Without rounds of growth there is a single student.
-    Numbers come from result.json; before it is written, from the predictions or from the latest
-    round.
+    They are the student before and after, the supervised ceiling, the teacher raw and calibrated,
+    and the majority class; lines not measured are left out. Without rounds of growth there is a
+    single student. Numbers come from result.json; before it is written, from the predictions or
+    from the latest round.
     """
     last = run.metrics[-1] if run.metrics else None
     before, ceiling, teacher = reference_scores(run)
@@ -113,6 +114,7 @@ def summary_lines(run: Run) -> tuple[SummaryLine, ...]:
         _teacher_line(
             run, "teacher alone, calibrated" if raw else "teacher alone", teacher.scores, raw=False
         ),
+        SummaryLine("majority class", _majority(run), _test_count(run)),
     ]
     return tuple(line for line in (lines if run.grew else lines[1:]) if line.scores)
 
@@ -229,6 +231,12 @@ def _teacher(run: Run, raw: bool) -> Scores | None:
     if not run.teacher or (raw and not run.task.records_raw_opinions):
         return None
     return scores_of(teacher_metrics(run.task, run.teacher, raw=raw))
+
+
+def _majority(run: Run) -> Scores | None:
+    """Return the scores of the most frequent class; folders of older versions lack them."""
+    found = majority_metrics(run.task, [outcome.target for outcome in run.after or run.before])
+    return _recorded(run, "majority") or (scores_of(found) if found else None)
 
 
 def _raw_teacher(run: Run) -> Scores | None:

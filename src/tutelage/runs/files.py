@@ -71,7 +71,7 @@ class RunFiles:
         none: dict[str, Any] = {}
         found = self._or(none, lambda: self._object(name) or none)
         found = self.shaped(ResultShape, name, found)
-        for line in ("before", "after", "supervised", "teacher"):
+        for line in ("before", "after", "supervised", "teacher", "majority"):
             for metric in headline_metrics:
                 value = (found.get(line) or {}).get(metric.key)
                 try:

@@ -125,6 +125,7 @@ class ResultShape(Shape):
     after: dict[str, Any] | None = None
     supervised: dict[str, Any] | None = None
     teacher: _TeacherScores | None = None
+    majority: dict[str, Any] | None = None
     tokens: dict[str, Count | None] | None = None
     seconds: dict[str, Finite] | None = None
     share_of_data: _Shares | None = None

@@ -184,7 +184,7 @@ def new_classifier(
         ConfigError: ``pooling`` is unknown, or the model cannot be loaded.
     """
     import torch
-    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
 
@@ -206,8 +206,23 @@ def new_classifier(
     network = MeanPooledForSequenceClassification(
         MeanPooledConfig(encoder=encoder_config.to_dict(), head_dropout=head_dropout, **names)
     )
-    network.encoder = _load(model, lambda: AutoModel.from_pretrained(folder, **options))
+    network.encoder = load_encoder(model, trust_remote_code)
     return network
+
+
+def load_encoder(model: str, trust_remote_code: bool = False) -> Any:
+    """An encoder with its pretrained weights, in float32.
+
+    Args:
+        model: The setting ``student.model``.
+        trust_remote_code: Whether to run code from the model's repository.
+    """
+    import torch
+    from transformers import AutoModel
+
+    folder = resolve_encoder(model)
+    options = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
+    return _load(model, lambda: AutoModel.from_pretrained(folder, **options))
 
 
 def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) -> None:

@@ -112,6 +112,11 @@ def _write(results: SweepResults, target: float | None) -> None:
             )
             for data, arm, runs in groups
         ],
+        constant=[
+            (data, [results.majority(data, key) for key, _ in results.metrics])
+            for data in results.data
+            if results.majority(data, results.metric) is not None
+        ],
         comparisons=compared,
         ranks=ranked,
         figures=figures,

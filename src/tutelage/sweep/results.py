@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class ArmRun:
         seed: Its seed.
         folder: Its folder.
         scores: The headline metrics on test, in [0, 1].
+        majority: The same of the most frequent class of the test set; empty for entities, and in
+            runs of older versions.
         tokens: Billed tokens.
         shares: Its :data:`SHARES`; empty without a pool.
         curve: Its scores on dev, from round 0 to the end.
@@ -72,6 +74,7 @@ class ArmRun:
     tokens: int
     shares: dict[str, float]
     curve: tuple[Point, ...]
+    majority: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,11 @@ class SweepResults:
             for key, title in SHARES.items()
             if any(key in run.shares for run in self.runs)
         }
+
+    def majority(self, data: str, key: str) -> float | None:
+        """A metric of the most frequent class of a data set's test texts; None if unknown."""
+        known = (run.majority[key] for run in self.runs if run.data == data and key in run.majority)
+        return next(known, None)
 
     def blocks(self, arm: str) -> dict[Block, float]:
         """The metric of an arm by data set and seed; of several runs per seed the last counts."""
@@ -277,6 +285,10 @@ def _run(
         data = " ".join([manifest["data"]["name"], *own])
         # Scores, cost and shares of the run.
         scores = {key: checked_share(Metric(key, key), result["after"][key]) for key in keys}
+        constant = result.get("majority") or {}
+        majority = {
+            key: checked_share(Metric(key, key), constant[key]) for key in keys if key in constant
+        }
         recorded = result.get("share_of_data") or {}
         shares = {key: float(recorded[key]) for key in SHARES if recorded.get(key) is not None}
         curve = read_curve(files, keys[0], manifest["data"]["pool"])
@@ -291,6 +303,7 @@ def _run(
             int(result["tokens"]["billed"]),
             shares,
             curve,
+            majority,
         )
         return run, NamedRun(data, overrides, _small(configuration_of(files)))
     except _UNREADABLE as error:

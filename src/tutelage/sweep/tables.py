@@ -46,8 +46,8 @@ def runs_csv(results: SweepResults) -> str:
 def arms_csv(results: SweepResults) -> str:
     """One line per arm and data set.
 
-    Columns: number of runs; mean, standard deviation and interval of each metric; means of the
-    billed tokens and of both shares of data.
+    Columns: number of runs; mean, standard deviation and interval of each metric; the sweep's
+    metric of the majority class; means of the billed tokens and of both shares of data.
     """
     keys = [key for key, _ in results.metrics]
     lines = []
@@ -65,12 +65,14 @@ def arms_csv(results: SweepResults) -> str:
                         arm,
                         len(runs),
                         *cells,
+                        results.majority(data, results.metric),
                         mean_tokens(runs),
                         *(mean_share(runs, key) for key in SHARES),
                     ]
                 )
     parts = [f"{key}_{part}" for key in keys for part in ("mean", "sd", "low", "high")]
-    return _csv(["data", "arm", "runs", *parts, "billed_tokens", *_SHARES], lines)
+    head = ["data", "arm", "runs", *parts, "majority", "billed_tokens", *_SHARES]
+    return _csv(head, lines)
 
 
 def comparisons_csv(found: Sequence[Comparison]) -> str:
@@ -83,7 +85,8 @@ def arms_latex(results: SweepResults) -> str:
 
     A cell has mean and standard deviation of the sweep's metric in %, the best mean of a data set
     in bold. Further columns have the cost of a run over all data sets: mean billed tokens and, in
-    %, the shares of data of the runs with a pool.
+    %, the shares of data of the runs with a pool. The last line has the majority class, where it is
+    known.
     """
     means = {
         (arm, data): summary([run.scores[results.metric] for run in runs])
@@ -127,6 +130,11 @@ def arms_latex(results: SweepResults) -> str:
             *("--" if share is None else f"{100 * share:.1f}" for share in shares),
         ]
         lines.append(" & ".join(cells) + r" \\")
+    constant = [results.majority(data, results.metric) for data in results.data]
+    if any(one is not None for one in constant):
+        cells = ["--" if one is None else f"{100 * one:.1f}" for one in constant]
+        rest = ["--"] * (1 + len(results.shares))
+        lines += [r"\midrule", " & ".join(["majority class", *cells, *rest]) + r" \\"]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

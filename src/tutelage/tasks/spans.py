@@ -14,13 +14,16 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from tutelage.characters import REPLACEMENT
+from tutelage.characters import IDEOGRAMS, REPLACEMENT
 from tutelage.errors import DataError
 
 _MARK, _BREAK = "\u0300", "\u200b"
+_LETTER = rf"(?:(?![{IDEOGRAMS}])\w)"
 _WORD = re.compile(
     rf"[{_MARK}{_BREAK}]*"
-    rf"(?:\w[\w{_MARK}]*(?:(?!['’]s(?!\w))[.'’\-](?=\w)[\w{_MARK}]+)*"
+    rf"(?:[{IDEOGRAMS}]{_MARK}*"
+    rf"|{_LETTER}(?:{_LETTER}|{_MARK})*"
+    rf"(?:(?!['’]s(?!\w))[.'’\-](?={_LETTER})(?:{_LETTER}|{_MARK})+)*"
     rf"|['’]s(?!\w)"
     rf"|[^\w\s{_MARK}{_BREAK}])"
     rf"[{_MARK}{_BREAK}]*"
@@ -80,8 +83,8 @@ def read_spans(target: str) -> tuple[Span, ...]:
 def split_words(text: str) -> list[tuple[int, int]]:
     """Splits a raw text into words, as character ranges [start, end).
 
-    Words are runs of letters and digits (with inner ``.'-``), the genitive 's, and single
-    punctuation characters. Every character except white space belongs to a word. Characters
+    Words are runs of letters and digits (with inner ``.'-``), single Chinese or Japanese
+    characters, the genitive 's, and single punctuation characters. Every character except white space belongs to a word. Characters
     invisible on their own (accents, vowel signs, joiners, control characters, U+FFFD) stay with
     their neighbour: tokenizers drop them, so a word made of one alone would split an entity.
     """

@@ -38,11 +38,12 @@ class Chat:
     Attributes:
         messages: The messages, oldest first. If the last one is the assistant's, the reply
             continues it (a prefill); otherwise the reply is a new message of the assistant.
-        thinking: Whether the model may think before it answers, if its template has a switch.
+        thinking: Longest thinking before the answer, in tokens; 0 turns thinking off where the
+            model's template can.
     """
 
     messages: tuple[Message, ...]
-    thinking: bool = False
+    thinking: int = 0
 
     @property
     def is_prefilled(self) -> bool:
@@ -108,6 +109,14 @@ class GenerateRequest:
     sampling: Sampling
     seed: int = 0
     json_schema: str = ""
+
+    @property
+    def granted(self) -> Sampling:
+        """The sampling settings with room for thoughts, which no stop string may end."""
+        room = self.prompt.thinking if isinstance(self.prompt, Chat) else 0
+        if not room:
+            return self.sampling
+        return replace(self.sampling, max_tokens=self.sampling.max_tokens + room, stop=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,8 +90,8 @@ def _rendered(tokenizer: Any, chat: Chat) -> str:
         add_generation_prompt=not chat.is_prefilled,
         continue_final_message=chat.is_prefilled,
         # Names of the same switch in the templates of several families; others ignore them.
-        enable_thinking=chat.thinking,
-        thinking=chat.thinking,
+        enable_thinking=bool(chat.thinking),
+        thinking=bool(chat.thinking),
     )
     return text
 

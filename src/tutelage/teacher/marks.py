@@ -7,7 +7,7 @@ surely the answer; otherwise the reply has a fault.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 THINKING, TEMPLATE, FENCE = "thinking", "chat template", "code fence"
@@ -154,6 +154,23 @@ def _inside_fence(text: str) -> str:
     end = fences[1].start() if len(fences) > 1 else len(text)
     inside = text[fences[0].end() : end]
     return inside if inside.strip() else text[: fences[0].start()]
+
+
+def stopped(reply: str, stops: Sequence[str]) -> str:
+    """Ends the answer in a reply at its first stop string, which may stand in thoughts as well.
+
+    Args:
+        reply: The reply, with its thoughts in front.
+        stops: The strings that end an answer.
+    """
+    thoughts = list(_THOUGHT.finditer(reply))
+    if thoughts and not any(thoughts[-1].groups()):
+        return reply  # The thoughts do not end.
+    begin = thoughts[-1].end() if thoughts else 0
+    # A line's end between the thoughts and the answer ends neither.
+    begin += len(reply[begin:]) - len(reply[begin:].lstrip()) if thoughts else 0
+    found = [at for stop in stops if (at := reply.find(stop, begin)) >= 0]
+    return reply[: min(found)] if found else reply
 
 
 _CONTROL = re.compile(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tutelage.characters import unspaced
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.records import record_id
 from tutelage.teacher.base import Chat, Message, Prompt
 from tutelage.teacher.marks import defused
+from tutelage.teacher.shortening import Shortener, Tokenize
 from tutelage.teacher.templates import Template, sandbox
 
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
@@ -26,6 +29,15 @@ PARTS = ("system", "shot", "user", "prefill")
 """Parts of a chat template; "shot" has the parts "user" and "assistant"."""
 
 
+WRITING = ("easy", "hard", "paraphrase", "rewrite")
+"""Templates for new texts, which imitate the length of those shown."""
+
+CONTEXT = 2048
+"""Prompt and reply together, in tokens, where a teacher does not say how much it reads."""
+_FEWEST_TOKENS = 16
+_FITTINGS = 5
+
+
 def one_line(text: str, limit: int = 600) -> str:
     """Puts an untrusted text on one line, so that it cannot pose as another part of the prompt.
 
@@ -36,6 +48,38 @@ def one_line(text: str, limit: int = 600) -> str:
     """
     flat = " ".join(text.split())
     return flat if len(flat) <= limit else flat[:limit].rsplit(" ", 1)[0] + " …"
+
+
+def plain_lines(text: str) -> str:
+    """Tidies a text of several lines: single spaces, and no more than one empty line in a row.
+
+    Args:
+        text: The text.
+    """
+    lines = "\n".join(" ".join(line.split()) for line in text.splitlines())
+    return _EMPTY_LINES.sub("\n\n", lines).strip()
+
+
+_EMPTY_LINES = re.compile(r"\n{3,}")
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What one prompt shows of its texts.
+
+    Attributes:
+        text: The text that the prompt asks about; "" if it asks about none, or about all alike.
+        text_tokens: Most tokens of it; None for no limit.
+        shown_tokens: Most tokens of each other text; None for no limit.
+        counts_shown: Whether the other texts count in ``cut`` too.
+        read: The texts as shown, without ``text``.
+    """
+
+    text: str = ""
+    text_tokens: int | None = None
+    shown_tokens: int | None = None
+    counts_shown: bool = False
+    read: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +106,13 @@ class ChatTemplate:
         parts = (self.system, self.shot_user, self.shot_assistant, self.user, self.prefill)
         return "\0".join("" if part is None else part.source for part in parts)
 
-    def render(self, variables: Mapping[str, object], *, turns: bool, thinking: bool) -> Chat:
+    def render(self, variables: Mapping[str, object], *, turns: bool, thinking: int) -> Chat:
         """Renders the messages.
 
         Args:
             variables: The variables; ``demonstrations`` are the shots.
             turns: Show each demonstration as two messages, not all of them inside the question.
-            thinking: Whether the model may think before it answers.
+            thinking: Longest thinking before the answer, in tokens; 0 for none.
         """
         shots = self._shots(variables)
         question = self.user.render(variables)
@@ -102,7 +146,8 @@ class PromptSet:
     """The prompts of a run: a template of each kind, as a text to continue and as a chat.
 
     Templates run in a sandbox, and undefined names are errors. The filter ``line`` puts a text on
-    one line (see :func:`one_line`); ``{{ genre }}``, ``{{ cue }}`` and ``{{ language }}`` are
+    one line (see :func:`one_line`), and ``text`` keeps its lines, which suits the messages of a
+    chat; both cut long texts in their middle. ``{{ genre }}``, ``{{ cue }}`` and ``{{ language }}`` are
     available everywhere.
 
     Args:
@@ -118,8 +163,11 @@ class PromptSet:
         thinking: Longest thinking of a chat model before it answers, in tokens; 0 turns thinking
             off where the model's template can. Labels by scoring never think.
         language: Language of the texts to write ("German"); null for that of the examples.
-        text_limit: Longest text that the filter ``line`` passes on, in characters. Longer texts are
-            cut, and counted in ``cut``.
+        text_tokens: Longest text to label or to imitate, in tokens of the teacher; null for as much
+            as the teacher's context leaves beside the rest of the prompt and the reply. Longer
+            texts keep their beginning and end, and are counted in ``cut``.
+        shown_tokens: Longest text among the demonstrations of a label, and of an analysis, in
+            tokens; longer ones keep their beginning and end.
         genre: Description of the texts ("messages of a social network"), for templates that use
             ``{{ genre }}``.
         leads: For NER: openings of generated sentences. One of them is drawn and placed before the
@@ -131,10 +179,11 @@ class PromptSet:
         strategies: For NER: instructions for rewriting a sentence (LLM-DA), by name.
 
     Attributes:
-        cut: Ids of the distinct texts that the filter ``line`` has cut.
+        cut: Ids of the distinct texts that were cut where the prompt was about them.
 
     Raises:
-        ConfigError: A kind is missing or unknown, or a template has a syntax error.
+        ConfigError: A kind is missing or unknown, a template has a syntax error, or a limit is
+            below 16 tokens.
     """
 
     def __init__(
@@ -146,7 +195,8 @@ class PromptSet:
         shots: Literal["turns", "message"] = "turns",
         thinking: int = 0,
         language: str | None = None,
-        text_limit: int = 600,
+        text_tokens: int | None = None,
+        shown_tokens: int = 128,
         genre: str = "",
         leads: Sequence[str] = ("",),
         links: Sequence[str] = ("and",),
@@ -154,7 +204,15 @@ class PromptSet:
         strategies: Mapping[str, str] | None = None,
     ) -> None:
         self.way = way
-        self.text_limit = text_limit
+        for name, limit in (("text_tokens", text_tokens), ("shown_tokens", shown_tokens)):
+            if limit is not None and limit < _FEWEST_TOKENS:
+                raise ConfigError(
+                    f"prompt.{name}={limit} leaves nothing of a text. Set {_FEWEST_TOKENS} or more."
+                )
+        self._text_tokens, self._shown_tokens = text_tokens, shown_tokens
+        self.context_length = CONTEXT
+        self._shortener = Shortener()
+        self._reading = _Reading()
         self.thinking = thinking
         self.links = tuple(links)
         self.strategies = dict(strategies or {})
@@ -163,7 +221,10 @@ class PromptSet:
         self._is_chat = way == "chat"
         # Templates come from users, and their variables from data: neither may run code.
         environment = sandbox(
-            {"line": lambda text: self._line(str(text), text_limit)},
+            {
+                "line": lambda text: self._shown(str(text), _flat),
+                "text": lambda text: self._shown(str(text), plain_lines),
+            },
             genre=genre,
             cue=one_line(cue),
             language=one_line(language or ""),
@@ -193,14 +254,34 @@ class PromptSet:
         """Openings of generated sentences; empty for chats, which name what to write about."""
         return () if self._is_chat else self._leads
 
-    def settle(self, speaks_chat: bool) -> None:
-        """Chooses between chats and texts to continue, if the way is "auto".
+    def settle(
+        self,
+        speaks_chat: bool,
+        tokenize: Tokenize | None = None,
+        context_length: int | None = None,
+    ) -> None:
+        """Learns about the teacher, and chooses its way of asking if ``way`` is "auto".
 
         Args:
             speaks_chat: Whether chats suit the teacher.
+            tokenize: Its tokenizer; None estimates the tokens of texts.
+            context_length: Prompt and reply together, in tokens; None if the teacher does not say
+                it.
         """
         if self.way == "auto":
             self._is_chat = speaks_chat and bool(self._chats)
+        self.context_length = context_length or CONTEXT
+        self._shortener = Shortener(tokenize)
+
+    def reply_room(self, kind: str) -> int:
+        """Returns the tokens that prompts of a kind leave for the reply.
+
+        Args:
+            kind: The kind of the prompt.
+        """
+        if kind == "score":
+            return _FEWEST_TOKENS
+        return self.context_length // (2 if kind in WRITING else 4)
 
     def require(self, kind: str) -> None:
         """Checks that a template exists, before the run starts rather than at the first rendering.
@@ -239,20 +320,74 @@ class PromptSet:
             ConfigError: The template uses an undefined variable or something that the sandbox
                 forbids, or it fails.
         """
+        reading = self._reading = self._begin(kind, variables)
+        prompt = self._rendered(kind, variables)
+        room = self.context_length - self.reply_room(kind)
+        for _ in range(_FITTINGS):
+            if not self._shortener.exceeds(prompt, room) or not self._tighten(
+                reading, self._shortener.count(prompt), room
+            ):
+                break
+            reading.read.clear()
+            prompt = self._rendered(kind, variables)
+        return prompt
+
+    def _rendered(self, kind: str, variables: Mapping[str, object]) -> Prompt:
         if not self._is_chat:
             return self._texts[kind].render(variables)
         thinking = bool(self.thinking) and kind != "score"
         return self._chats[kind].render(variables, turns=self._turns, thinking=thinking)
 
+    def _begin(self, kind: str, variables: Mapping[str, object]) -> _Reading:
+        if kind in WRITING:
+            return _Reading(shown_tokens=self._text_tokens, counts_shown=True)
+        text = variables.get("text")
+        return _Reading(
+            text if isinstance(text, str) else "", self._text_tokens, self._shown_tokens
+        )
+
+    def _tighten(self, reading: _Reading, count: int, room: int) -> bool:
+        """Lowers the limits of a prompt that is too long, that of its own text first.
+
+        Args:
+            reading: The limits.
+            count: Tokens of the prompt.
+            room: Most tokens of the prompt.
+
+        Returns:
+            False if there is nothing to shorten.
+        """
+        if reading.text:
+            own = self._shortener.count(reading.text)
+            own = min(own, reading.text_tokens or own)
+            if own > _FEWEST_TOKENS:
+                reading.text_tokens = max(_FEWEST_TOKENS, own - (count - room) - 4)
+                return True
+        longest = max(map(self._shortener.count, reading.read), default=0)
+        if longest <= _FEWEST_TOKENS:
+            return False
+        reading.shown_tokens = max(_FEWEST_TOKENS, int(0.95 * longest * room / count))
+        return True
+
     @property
     def _active(self) -> Mapping[str, Template] | Mapping[str, ChatTemplate]:
         return self._chats if self._is_chat else self._texts
 
-    def _line(self, text: str, limit: int) -> str:
-        line = one_line(text, limit)
-        if len(line) < len(" ".join(text.split())):
+    def _shown(self, text: str, tidied: Callable[[str], str]) -> str:
+        """Tidies a text of the data, and cuts it if it is too long."""
+        reading, tidy = self._reading, unspaced(tidied(text))
+        is_own = bool(text) and text == reading.text
+        limit = reading.text_tokens if is_own else reading.shown_tokens
+        short = tidy if limit is None else self._shortener.cut(tidy, limit)
+        if short != tidy and (is_own or reading.counts_shown):
             self.cut.add(record_id(text))
-        return line if self._is_chat else defused(line)
+        if not is_own:
+            reading.read.append(tidy)
+        return short if self._is_chat else defused(short)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _check_kinds(way: str, templates: Mapping[str, object]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tutelage.teacher import structured
 from tutelage.teacher.base import GenerateRequest, Reply, Sampling
+from tutelage.teacher.marks import stopped
 
 
 class Continuation:
@@ -36,7 +37,8 @@ class Continuation:
         self._prompt_tokens = prompt_tokens
         self._tokenizer = tokenizer
         self._ends = ends
-        self._room = min(request.sampling.max_tokens, limit - prompt_tokens)
+        self._sampling = request.granted
+        self._room = min(self._sampling.max_tokens, limit - prompt_tokens)
         self._random = torch.Generator().manual_seed(request.seed & (2**63 - 1))
         self._tokens: list[int] = []
         self._text = ""
@@ -53,7 +55,7 @@ class Continuation:
         """
         if self.finish:
             return 0
-        token = _sample(logits, self._request.sampling, self._random)
+        token = _sample(logits, self._sampling, self._random)
         self._tokens.append(token)
         if token in self._ends:
             self.finish = "stop"
@@ -62,7 +64,7 @@ class Continuation:
         self._text = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
         # The earliest stop string ends the text, and is cut off with everything after it.
         found = [
-            index for stop in self._request.sampling.stop if (index := self._text.find(stop)) >= 0
+            index for stop in self._sampling.stop if (index := self._text.find(stop)) >= 0
         ]
         if found:
             self._text = self._text[: min(found)]
@@ -73,18 +75,19 @@ class Continuation:
 
     def reply(self) -> Reply:
         """Returns the reply, with an error if it does not fit the request's JSON schema."""
-        error = ""
+        text, error = self._text, ""
+        if self._sampling != self._request.sampling:
+            text = stopped(text, self._request.sampling.stop)
         if self._request.json_schema:
-            try:
-                structured.validate(self._text, self._request.json_schema)
-            except ValueError as mismatch:
+            text, mismatch = structured.completed(text, self.finish, self._request.json_schema)
+            if mismatch:
                 error = (
                     f"the reply {mismatch}; teacher=local does not enforce a schema while it "
                     "writes, teacher=vllm does"
                 )
         return Reply(
             self._request.id,
-            text=self._text,
+            text=text,
             prompt_tokens=self._prompt_tokens,
             completion_tokens=len(self._tokens),
             finish_reason=self.finish,

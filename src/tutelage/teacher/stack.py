@@ -107,7 +107,7 @@ def build_teacher(
         raise
     teacher = cleaning = CleanedTeacher(teacher)
     if record is not None:
-        teacher = RecordingTeacher(teacher, record)
+        teacher = RecordingTeacher(teacher, record, getattr(engine, "context_length", None))
     # The layers above are the run's own.
     inner = teacher
     if transcript is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from tutelage.errors import ConfigError
@@ -104,6 +106,100 @@ def validate(text: str, schema: str) -> Any:
             f"does not fit the schema at {mismatch.json_path}: {mismatch.message[:200]}"
         )
     return value
+
+
+def completed(text: str, finish_reason: str, schema: str) -> tuple[str, str]:
+    """Checks a reply against a JSON schema; of a list cut short by its length, the start stays.
+
+    Args:
+        text: The reply.
+        finish_reason: Why it ended; "length" for a reply that was cut short.
+        schema: The schema as JSON text.
+
+    Returns:
+        The reply, closed after its last whole item if it was cut short, and why it does not fit the
+        schema; "" if it does.
+
+    Raises:
+        ConfigError: The schema itself is invalid.
+    """
+    try:
+        validate(text, schema)
+    except ValueError as mismatch:
+        whole = salvaged(text, schema) if finish_reason == "length" else ""
+        return (whole, "") if whole else (text, str(mismatch))
+    return text, ""
+
+
+_TRIES = 16
+"""Ends of items that are tried, from the last one backwards."""
+
+
+def salvaged(text: str, schema: str) -> str:
+    """Closes a JSON list that was cut short, behind its last whole item.
+
+    Args:
+        text: The reply.
+        schema: The schema as JSON text.
+
+    Returns:
+        The JSON with the whole items of the list; "" if the reply has none that fits the schema.
+
+    Raises:
+        ConfigError: The schema itself is invalid.
+    """
+    answer = unmarked(text)
+    begin = _BEGINS.search(answer.text)
+    if begin is None or answer.fault:
+        return ""
+    start = answer.text[begin.end() :]
+    ends = list(_item_ends(start))
+    for end, closing in islice(reversed(ends), _TRIES):
+        whole = start[:end] + closing
+        try:
+            validate(whole, schema)
+        except ValueError:
+            continue
+        return whole
+    return ""
+
+
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+|"', re.DOTALL)
+_DEEPEST = 100
+
+
+def _item_ends(text: str) -> Iterator[tuple[int, str]]:
+    """Finds where items of lists end.
+
+    Args:
+        text: JSON, perhaps without its end.
+
+    Yields:
+        The end of an item, and the brackets that close the JSON behind it.
+    """
+    closing, ended = "", 0
+    for token in _TOKENS.finditer(text):
+        sign = token[0]
+        if sign == '"':  # A string without its end.
+            return
+        if sign in "[{":
+            closing = ("]" if sign == "[" else "}") + closing
+            ended = 0
+            if len(closing) > _DEEPEST:
+                return
+            continue
+        # A number at the very end may lack digits, so what follows an item ends it.
+        if ended and closing.startswith("]") and sign in ",]":
+            yield ended, closing
+        if sign in "]}":
+            if not closing.startswith(sign):
+                return
+            closing = closing[1:]
+            if not closing:
+                return
+        ended = 0 if sign in ",:" else token.end()
+        if ended and closing.startswith("]") and sign[0] in '"]}':
+            yield ended, closing
 
 
 # JSON begins the reply, or follows a colon: "[]" within a sentence is no answer.

@@ -157,7 +157,7 @@ def summary(run: Run, metric: str | None) -> dict[str, Any]:
         "rounds": run.result["rounds"],
         "wall_seconds": run.result["wall_seconds"],
     }
-    for name in ("before", "after", "supervised", "teacher"):
+    for name in ("before", "after", "supervised", "teacher", "majority"):
         found |= {
             f"{name}/{one.key}": run.result[name].get(one.key)
             for one in run.headline_metrics

@@ -41,7 +41,11 @@ _EVERY = (
     "trainer.accelerator=cpu",
     "threads=1",
     "student.batch_size=8",
+    "prompt.shown_tokens=600",
 )
+
+_WRITING = ("method.max_tokens=40", "method.min_words=3", "method.max_words=60")
+"""Fixed lengths: the recordings hold no token counts of examples."""
 
 _CLASSES = (
     *_EVERY,
@@ -64,6 +68,7 @@ _NAMES = (
 
 _EVOKD = (
     "method=evokd",
+    *_WRITING,
     "method.rounds=3",
     "method.n_hard=10",
     "method.n_easy=10",
@@ -126,6 +131,7 @@ CASES = (
             "data.path={data}",
             "data.cue=Topic",
             "method=zerogen",
+            *_WRITING,
             "method.n_first=28",
             "training.start_epochs=12",
             "evaluate.teacher=true",
@@ -154,6 +160,8 @@ CASES = (
         (
             *_NAMES,
             "method=llm_da",
+            *_WRITING,
+            "method.max_tokens=72",
             "method.rounds=2",
             "method.n_texts=20",
             "training.start_epochs=20",

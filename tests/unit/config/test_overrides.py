@@ -205,3 +205,12 @@ def test_what_is_no_override_says_how_one_is_written(word: str):
 )
 def test_what_hydra_reads_stays_as_it_is(override: str):
     assert readable([override]) == [override]
+
+
+def test_an_argument_of_the_engine_needs_no_plus():
+    assert readable(["teacher.engine.max_num_seqs=8"]) == ["++teacher.engine.max_num_seqs=8"]
+    engine = compose_config(
+        ["teacher.engine.max_num_seqs=8", "+teacher.engine.hf_overrides.rope_theta=1e4"],
+        import_targets=False,
+    ).teacher.settings["engine"]
+    assert engine == {"max_num_seqs": 8, "hf_overrides": {"rope_theta": 1e4}}

@@ -63,7 +63,9 @@ def test_what_only_sounds_secret_is_taken(override: str) -> None:
     refuse_secrets([override])
 
 
-@pytest.mark.parametrize("value", ["sk-canary0123456789", "${oc.env:OWN_KEY}"])
+@pytest.mark.parametrize(
+    "value", ["sk-canary0123456789", "${oc.env:OWN_KEY}", "[OPENAI_API_KEY, sk-canary0123456789]"]
+)
 def test_a_key_instead_of_its_variable_is_refused_in_a_file_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
@@ -80,3 +82,5 @@ def test_a_key_instead_of_its_variable_is_refused_in_a_file_too(
     # What the message advises works.
     config = compose_config(["teacher=mine", "teacher.api_key_env=OPENAI_API_KEY"])
     assert config.teacher.settings["api_key_env"] == "OPENAI_API_KEY"
+    config = compose_config(["teacher=mine", "teacher.api_key_env=[OPENAI_API_KEY,OWN_KEY]"])
+    assert config.teacher.settings["api_key_env"] == ["OPENAI_API_KEY", "OWN_KEY"]

@@ -13,14 +13,13 @@ from hypothesis.extra.numpy import arrays
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.calibration import (
-    Array,
     BatchCalibration,
     ContextualCalibration,
     NoCalibration,
     PriorMatching,
     TemperatureCalibration,
-    softmax,
 )
+from tutelage.labelling.calibration_prior import Array, softmax
 
 BIAS = np.array([1.5, -0.5, -2.0])
 SCORES = arrays(np.float64, st.tuples(st.integers(2, 12), st.just(3)), elements=st.floats(-20, 0))
@@ -265,3 +264,145 @@ def test_a_prior_of_another_length() -> None:
     for kind in (BatchCalibration, PriorMatching):
         with pytest.raises(ConfigError, match=r"calibration\.prior has 2 values for 3 labels"):
             kind([0.5, 0.5]).transform(np.zeros((2, 3)))
+
+
+def masked(scores: Array, hidden: Any) -> Array:
+    """Returns scores in which some labels were not scored, but at least one of each text."""
+    result = np.where(hidden, -np.inf, scores)
+    result[np.isneginf(result).all(axis=1), 0] = -1.0
+    return result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_label_outside_the_shortlist_has_no_probability_and_moves_nothing_else(
+    kind: str, data: st.DataObject
+) -> None:
+    scores = data.draw(SCORES)
+    hidden = data.draw(arrays(np.bool_, scores.shape))
+    known = masked(scores, hidden)
+    calibrator = made(kind)
+    for batch in (known, known[:1]):
+        result = calibrator.transform(batch)
+        assert np.isfinite(result).all()
+        np.testing.assert_allclose(result.sum(axis=1), 1.0)
+        assert (result[np.isneginf(batch)] == 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_that_no_text_was_scored_for_is_as_if_it_did_not_exist(kind: str) -> None:
+    scores, classes = pool([0.5, 0.5], 2.0, 40, 4)
+    wider = np.column_stack([scores, np.full(len(scores), -np.inf)])
+    plain, wide = (
+        (BatchCalibration([0.7, 0.3]), BatchCalibration([0.6, 3 * 0.6 / 7, 1 - 0.6 - 1.8 / 7]))
+        if kind == "prior"
+        else tuple(
+            type(made(kind))("estimated") if kind == "estimated" else type(made(kind))()
+            for _ in range(2)
+        )
+    )
+    for one, fitted in ((plain, scores), (wide, wider)):
+        one.fit(fitted, classes.tolist())
+    np.testing.assert_allclose(
+        wide.transform(wider)[:, :2],
+        plain.transform(scores),
+        atol=0.05 if kind in ("estimated", "temperature") else 1e-9,
+    )
+
+
+def test_a_text_without_any_scored_label_is_undecided() -> None:
+    scores = np.array([[-1.0, -2.0], [-np.inf, -np.inf], [-2.0, -1.0]])
+    for kind in ("none", "batch", "matched"):
+        np.testing.assert_allclose(made(kind).transform(scores)[1], [0.5, 0.5])
+    np.testing.assert_allclose(BatchCalibration("estimated").transform(scores)[1], [0.5, 0.5])
+
+
+def test_content_free_and_dev_scores_may_lack_labels_too() -> None:
+    contextual = ContextualCalibration()
+    contextual.fit(np.array([[-0.5, -1.0, -np.inf], [-0.5, -np.inf, -np.inf]]))
+    result = contextual.transform(np.array([[-0.5, -1.0, -2.0]]))
+    np.testing.assert_allclose(result[0, 0], result[0, 1])
+    scores, classes = pool([1 / 3] * 3, 2.0, 60, 3)
+    scores[:30, 0] = -np.inf
+    temperature = TemperatureCalibration()
+    temperature.fit(scores, classes.tolist())
+    assert np.isfinite(temperature.transform(scores)).all()
+
+
+ASKED = [NoCalibration, BatchCalibration, PriorMatching]
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_generated_texts_have_the_shares_that_were_asked_for(kind: Any) -> None:
+    scores, classes = pool([0.8, 0.15, 0.05], 2.0, 200, 6)
+    counts = np.bincount(classes, minlength=3).astype(float)
+    told = kind([0.02, *[0.49] * 2], asked=0.99).transform(scores, counts)
+    given = kind(0.99 * counts / 200 + 0.01 * np.array([0.02, 0.49, 0.49])).transform(scores)
+    np.testing.assert_allclose(told, given, atol=1e-6)
+    np.testing.assert_array_equal(
+        kind(asked=0.0).transform(scores, counts), kind().transform(scores)
+    )
+    np.testing.assert_array_equal(kind(asked=0.9).transform(scores), kind().transform(scores))
+
+
+def test_texts_that_nobody_asked_for_keep_the_prior() -> None:
+    scores = np.zeros((4, 2))
+    # Two of four texts were asked for, both by the first label: (0.5 · 2 + 3 · 0.5) / 4 = 0.625.
+    result = NoCalibration(asked=0.5).transform(scores, np.array([2.0, 0.0]))
+    np.testing.assert_allclose(result, [[0.625, 0.375]] * 4)
+
+
+@pytest.mark.parametrize("kind", [BatchCalibration, PriorMatching])
+def test_a_batch_with_other_shares_uses_the_bias_learnt_before(kind: Any) -> None:
+    """Texts asked for evenly teach the bias; a batch of one class alone is then recognised."""
+    scores, classes = pool([0.5, 0.5], 4.0, 400, 8)
+    calibrator = kind(asked=0.9)
+    calibrator.transform(scores, np.bincount(classes).astype(float))
+    alone = scores[classes == 0][:20]
+    blind = kind()
+    blind.transform(scores)
+    asked = calibrator.transform(alone, np.array([20.0, 0.0]))
+    assert (asked.argmax(axis=1) == 0).mean() >= (blind.transform(alone).argmax(axis=1) == 0).mean()
+    assert (asked[:, 0] > 0.9).mean() > 0.9
+
+
+def test_the_shares_of_each_batch_survive_a_checkpoint() -> None:
+    scores, _ = pool([0.7, 0.3], 2.0, 60, 9)
+    one, fresh = PriorMatching(asked=0.9), PriorMatching(asked=0.9)
+    one.transform(scores[:30], np.array([21.0, 9.0]))
+    fresh.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    np.testing.assert_array_equal(fresh.transform(scores[30:]), one.transform(scores[30:]))
+    # Written by a version that knew no shares, and one count for all labels.
+    older = PriorMatching()
+    older.load_state_dict({"seen": [scores[:30].tolist()]})
+    assert np.isfinite(older.transform(scores[30:])).all()
+    batch = BatchCalibration()
+    batch.load_state_dict({"sum": scores[:30].sum(axis=0).tolist(), "count": 30, "seen": []})
+    whole = BatchCalibration()
+    whole.transform(scores[:30])
+    np.testing.assert_allclose(batch.transform(scores[30:]), whole.transform(scores[30:]))
+
+
+@pytest.mark.parametrize("asked", [-0.1, 1.0, 1.5])
+def test_an_impossible_weight_of_the_asked_classes(asked: float) -> None:
+    for kind in [*ASKED, ContextualCalibration]:
+        with pytest.raises(ConfigError, match=r"calibration.asked=.* must be at least 0 and below"):
+            kind(asked=asked)
+
+
+def test_an_estimated_prior_is_of_generated_texts_too() -> None:
+    with pytest.raises(ConfigError, match=r"calibration.asked=0.9 cannot be used with"):
+        BatchCalibration("estimated", asked=0.9)
+
+
+@pytest.mark.parametrize("kind", [NoCalibration, ContextualCalibration])
+def test_a_given_prior_shifts_each_row_by_its_logarithm(kind: Any) -> None:
+    scores, _ = balanced(BIAS)
+    plain, shifted = kind(), kind([0.7, 0.2, 0.1])
+    for one in (plain, shifted):
+        one.fit(scores)
+    expected = plain.transform(scores) * np.array([0.7, 0.2, 0.1])
+    np.testing.assert_allclose(
+        shifted.transform(scores), expected / expected.sum(axis=1, keepdims=True)
+    )

@@ -301,9 +301,9 @@ def test_the_calibrator_sees_the_candidates_of_all_texts_at_once() -> None:
     seen = []
 
     class Watching(NoCalibration):
-        def transform(self, logprobs: Any) -> Any:
+        def transform(self, logprobs: Any, asked: Any = None) -> Any:
             seen.append(logprobs.shape)
-            return super().transform(logprobs)
+            return super().transform(logprobs, asked)
 
     verifier(knowing(), calibrator=Watching())[0].label(
         [Draft(ADA), Draft("nothing"), Draft("Acme rose")]

@@ -28,7 +28,8 @@ from tutelage.labelling.calibration import (
     NoCalibration,
     TemperatureCalibration,
 )
-from tutelage.labelling.scoring import MAX_CHOICES, LabelScorer, Query, TextLabeller, verbalize
+from tutelage.labelling.scoring import MAX_CHOICES, LabelScorer, Query, TextLabeller
+from tutelage.labelling.verbalizer import verbalize
 from tutelage.records import Example, Label
 from tutelage.teacher.base import Reply, Request, ScoreRequest
 
@@ -100,16 +101,16 @@ def test_many_colliding_labels_give_way_to_pairs_of_letters() -> None:
     assert all(len(word) == 2 for word in found.words)
 
 
-def test_without_codes_both_labels_are_named() -> None:
+def test_without_codes_labels_with_the_same_word_are_named() -> None:
     with pytest.raises(
-        ConfigError, match=r"The labels 'L0' and 'L2' begin with the same token .*word: "
+        ConfigError, match=r"The labels 'L0' and 'L2' cannot be told apart by .*word: "
     ):
-        verbalize(LetterTeacher(), labels("cat", "eel", "cow"), allow_codes=False)
+        verbalize(LetterTeacher(), labels("cat", "eel", "cat"), allow_codes=False)
 
 
 def test_more_labels_than_codes_is_an_error_too() -> None:
     with pytest.raises(
-        ConfigError, match=r"'L0' and 'L1' begin with the same token.*; no 677 codes begin with"
+        ConfigError, match=r"'L0' and 'L1' cannot be told apart .*; no 677 codes begin with"
     ):
         verbalize(LetterTeacher(), labels(*["same"] * 677))
 
@@ -211,9 +212,9 @@ def test_the_calibrator_sees_the_whole_batch_at_once() -> None:
     seen = []
 
     class Watching(NoCalibration):
-        def transform(self, logprobs: Any) -> Any:
+        def transform(self, logprobs: Any, asked: Any = None) -> Any:
             seen.append(logprobs.shape)
-            return super().transform(logprobs)
+            return super().transform(logprobs, asked)
 
     scorer(WordTeacher(obliging), calibrator=Watching()).score(
         queries(*(make_text("Tool", n) for n in range(5)))

@@ -16,12 +16,16 @@ from tutelage.records import ClassScore
 from tutelage.teacher.prompts import KINDS, MORE_KINDS, PromptSet, one_line
 
 APPROVED = Path(__file__).parents[2] / "approval" / "prompts"
-SHIPPED = sorted(path.stem for path in (CONF / "prompt").glob("*.yaml"))
+SHIPPED = sorted(
+    f"{way}_{path.stem}"
+    for path in (CONF / "prompt" / "templates").glob("*.yaml")
+    for way in ("chat", "completion")
+)
 PLAIN = dict.fromkeys(KINDS, "{{ text }}")
 
 
 def prompts(text_limit: int = 600, **templates: str) -> PromptSet:
-    return PromptSet("mine", {**PLAIN, **templates}, text_limit)
+    return PromptSet({**PLAIN, **templates}, text_limit=text_limit)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +39,7 @@ def prompts(text_limit: int = 600, **templates: str) -> PromptSet:
     ],
 )
 def test_the_sandbox_refuses(source: str) -> None:
-    with pytest.raises(ConfigError, match=r"prompt 'mine', template 'score'"):
+    with pytest.raises(ConfigError, match=r"prompt\.completion\.score"):
         prompts(score=source).render("score", text="a text", shown=[])
 
 
@@ -64,7 +68,7 @@ def test_the_sandbox_refuses(source: str) -> None:
     ],
 )
 def test_a_template_that_fails_is_one_clear_error(source: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=rf"prompt 'mine', template 'score'.*{message}") as failed:
+    with pytest.raises(ConfigError, match=rf"prompt\.completion\.score.*{message}") as failed:
         prompts(score=source).render("score", text="a text", shown=[1])
     assert "\n" not in str(failed.value)
 
@@ -80,7 +84,7 @@ def test_text_is_never_a_template() -> None:
 
 def test_an_undefined_variable_is_named_with_those_that_exist() -> None:
     with pytest.raises(
-        ConfigError, match=r"template 'easy': 'labl' is undefined. It may use: label, style\."
+        ConfigError, match=r"prompt\.completion\.easy: 'labl' is undefined. It may use: label, style\."
     ):
         prompts(easy="{{ labl.word }}").render("easy", label=LABELS[0], style="")
 
@@ -88,25 +92,25 @@ def test_an_undefined_variable_is_named_with_those_that_exist() -> None:
 @pytest.mark.parametrize(
     ("templates", "message"),
     [
-        ({**PLAIN, "scor": "x"}, r"prompt 'mine': Unknown template 'scor'. Did you mean 'score'"),
+        ({**PLAIN, "scor": "x"}, r"prompt\.completion: Unknown template 'scor'. Did you mean 'score'"),
         (
             {kind: "x" for kind in KINDS if kind != "hard"},
             r"has no template 'hard'. Required: score, easy, hard",
         ),
-        ({**PLAIN, "hard": "one\n{% if %}"}, r"template 'hard', line 2:"),
+        ({**PLAIN, "hard": "one\n{% if %}"}, r"prompt\.completion\.hard, line 2:"),
     ],
 )
 def test_a_prompt_set_that_cannot_be_used(templates: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        PromptSet("mine", templates)
+        PromptSet(templates)
 
 
 def test_a_template_that_only_some_tasks_need_is_asked_for_by_name() -> None:
     prompts(extract="{{ text }}").require("extract")
     with pytest.raises(
         ConfigError,
-        match=r"prompt 'mine' has no template 'extract', which this task needs. "
-        r"Add it, or use prompt=",
+        match=r"no prompt\.completion\.extract, which this task needs. Add the template, or use the "
+        r"prompts of the task",
     ):
         prompts().require("extract")
 
@@ -150,7 +154,7 @@ def test_an_injected_text_cannot_add_a_line_to_a_shipped_prompt(name: str) -> No
     shipped = prompt_set(name)
     for kind in sorted({kind for kind, _ in cases(name).values()}):
         lengths = {
-            len(shipped.render(kind, **variables(kind, text)).splitlines())
+            len(str(shipped.render(kind, **variables(kind, text))).splitlines())
             for text in ("harmless", evil)
         }
         assert len(lengths) == 1, kind
@@ -251,7 +255,7 @@ NER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def cases(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """Returns the cases to render for a shipped prompt set."""
-    return {**CASES, **NER_CASES} if name == "completion_ner" else CASES
+    return {**CASES, **NER_CASES} if name.endswith("_ner") else CASES
 
 
 def test_every_template_is_rendered() -> None:
@@ -264,7 +268,7 @@ def test_shipped_prompts_are_as_approved(name: str) -> None:
     """To approve an intended change, copy the rendered page into tests/approval/prompts."""
     shipped = prompt_set(name)
     rendered = {
-        case: shipped.render(kind, **{**variables(kind), **changes})
+        case: str(shipped.render(kind, **{**variables(kind), **changes}))
         for case, (kind, changes) in cases(name).items()
     }
     page = "".join(f"=== {case}\n{text}\n" for case, text in rendered.items())
@@ -277,9 +281,9 @@ def test_shipped_prompts_are_as_approved(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_prompts_say_what_they_are(name: str) -> None:
-    path = CONF / "prompt" / f"{name}.yaml"
+    path = CONF / "prompt" / "templates" / f"{name.split('_')[1]}.yaml"
     assert path.read_text(encoding="utf-8").startswith("# ")
-    assert OmegaConf.load(path).name == name
+    assert prompt_set(name).is_chat == name.startswith("chat")
 
 
 def test_cut_texts_are_counted_once_each() -> None:
@@ -291,9 +295,10 @@ def test_cut_texts_are_counted_once_each() -> None:
 
 
 def test_a_prompt_set_says_what_its_texts_are_from() -> None:
-    values = OmegaConf.to_container(OmegaConf.load(CONF / "prompt" / "completion_ner.yaml"))
+    path = CONF / "prompt" / "templates" / "ner.yaml"
+    values = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(values, dict)
-    news = PromptSet("news", values["templates"], genre="news reports")
+    news = PromptSet(values["completion"], genre="news reports")
     given = {"label": None, "demonstrations": [], "style": "", "opening": "He met Ann"}
     assert news.render("easy", **given) == "Sentences from different news reports:\n- He met Ann"
     assert (

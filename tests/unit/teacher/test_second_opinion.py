@@ -259,9 +259,9 @@ def test_the_calibrator_is_the_verifiers_and_sees_one_batch() -> None:
     seen = []
 
     class Watching(NoCalibration):
-        def transform(self, logprobs: Any) -> Any:
+        def transform(self, logprobs: Any, asked: Any = None) -> Any:
             seen.append(logprobs.shape)
-            return super().transform(logprobs)
+            return super().transform(logprobs, asked)
 
     calibrator = Watching()
     subject, _ = extractor(knowing(replies={ADA: ADA_REPLY, "Rome": "?"}), calibrator)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from tutelage.methods.generation.mentions import mentions_of
-from tutelage.methods.generation.writer import Shown
+from tutelage.methods.generation.specs import Shown
 from tutelage.records import Example, Feedback, Outcome
 from tutelage.tasks.protocol import Task
 
@@ -44,6 +45,20 @@ def as_shown(task: Task, text: str, target: str) -> Shown:
     if not task.is_token_level:
         return Shown(text)
     return Shown(text, tuple(mention for mention, _ in mentions_of(text, target)))
+
+
+class HardExamples(NamedTuple):
+    """What a hard text is written near to.
+
+    Attributes:
+        shown: The demonstrations, mistakes among them.
+        confused_with: The class predicted in the mistakes; "" if there is none.
+        mistakes: The mistakes.
+    """
+
+    shown: list[Outcome | Example]
+    confused_with: str
+    mistakes: list[Outcome]
 
 
 class DemonstrationSampler:
@@ -88,7 +103,7 @@ class DemonstrationSampler:
         self._shots = shots
         self._rng = rng
 
-    def for_hard(self, label: str, count: int) -> tuple[list[Outcome | Example], str]:
+    def for_hard(self, label: str, count: int) -> HardExamples:
         """Draws demonstrations near the student's mistakes on a class.
 
         Mistakes come first; a class without enough of them adds correct outcomes of the lowest
@@ -97,9 +112,6 @@ class DemonstrationSampler:
         Args:
             label: The class.
             count: Maximum number of demonstrations.
-
-        Returns:
-            The demonstrations, and the class predicted in the mistakes; "" if there is none.
         """
         # Mistakes on the class; for NER, an outcome counts under each of its mistakes.
         missed = [
@@ -122,7 +134,7 @@ class DemonstrationSampler:
             )
             candidates = uncertain[: 2 * count]
             picked += self._rng.sample(candidates, min(count - len(picked), len(candidates)))
-        return self._with_shots(picked, label, count), confused
+        return HardExamples(self._with_shots(picked, label, count), confused, drawn)
 
     def for_easy(self, label: str, count: int) -> list[Outcome | Example]:
         """Draws demonstrations of a class the student gets right, then shots.

@@ -12,7 +12,7 @@ from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.generation.augmentation import Augmentation
 from tutelage.methods.generation.entity_names import Picker
 from tutelage.methods.generation.mentions import mentions_of
-from tutelage.methods.generation.writer import Candidate, GenerationSpec
+from tutelage.methods.generation.specs import Candidate, GenerationSpec
 from tutelage.records import Row
 from tutelage.teacher.prompts import PromptSet
 

@@ -29,7 +29,9 @@ from tutelage.methods.generation.acceptance import Acceptance
 from tutelage.methods.generation.artefacts import clean
 from tutelage.methods.generation.chatter import is_refusal
 from tutelage.methods.generation.duplicates import Repeats
-from tutelage.methods.generation.writer import Candidate, Writer
+from tutelage.methods.generation.lengths import examples_of
+from tutelage.methods.generation.specs import Candidate
+from tutelage.methods.generation.writer import Writer
 from tutelage.records import Example, Feedback, Growth, Outcome, derive_seed
 from tutelage.selectors.acceptance import AcceptSelector
 from tutelage.teacher.base import GenerateRequest, Request, Sampling
@@ -76,11 +78,14 @@ class EvoKD(TeacherMethod):
         super().__init__(settings.name, prompts, new_labeller)
         self._settings = settings
         self._accept_selector = accept_selector
-        # One analysis per round, without randomness; one line each for analysis and texts.
-        self._analysis_sampling = Sampling(
-            temperature=0.0, max_tokens=settings.analysis_tokens, stop=("\n",)
+        self._writer = Writer(
+            prompts,
+            settings.sampling,
+            settings.min_words,
+            settings.max_words,
+            settings.max_tokens,
+            settings.texts_per_request,
         )
-        self._writer = Writer(prompts, settings.sampling, settings.min_words, settings.max_words)
 
     @property
     def rounds(self) -> int:
@@ -106,6 +111,7 @@ class EvoKD(TeacherMethod):
                 "(method.n_first=1 or more with method.n_init=0)."
             )
         self._context, self._teacher = context, context.teacher
+        self._writer.fit(self._teacher, examples_of(context))
         # The labeller shows the same demonstrations throughout the run.
         demonstrations = ordered_demonstrations(context.shots, context.seed)
         self._labeller = self._new_labeller(context.task, self._teacher, demonstrations)
@@ -195,17 +201,11 @@ class EvoKD(TeacherMethod):
         Args:
             count: Maximum number of requests per kind; there is one analysis.
         """
-        # Shots as outcomes of a perfect student; their scores also replace those on dev.
-        outcomes = tuple(
-            Outcome(shot.id, shot.text, shot.label or "", shot.label or "", (1.0,), "gold", 0)
-            for shot in self._context.shots
-        )
-        scores = self._context.task.scores(outcomes)
-        feedback = self.aimed_at(Feedback(0, outcomes, scores, scores))
-        given = self._planner.round_input(feedback, 0)
+        given = self._imagined()
         specs, names = self._planner.preview(given)
+        texts = self._writer.requests(specs, self._context.seed, 1, self._context.task.labels)
         requests: dict[str, list[Request]] = {
-            "generation": list(self._writer.requests(specs[:count], self._context.seed, 1)),
+            "generation": list(texts[:count]),
             "names": list(names[:count]),
         }
         if self._settings.separated:
@@ -219,12 +219,15 @@ class EvoKD(TeacherMethod):
 
         Without rounds, counts those of the first rows.
         """
-        counts = self._planner.request_counts()
+        counts = self._planner.counts()
+        texts = counts["generation"]
+        specs, _ = self._planner.preview(self._imagined())
+        counts["generation"] = len(self._writer.batches(specs))
         if self._settings.separated:
             # For NER the number of requests depends on the text; estimate it by labelled examples.
             known = self._labelled()
             per_text = len(self._labelling_requests(known)) / max(1, len(known))
-            counts["labelling"] = round_up(counts["generation"] * per_text)
+            counts["labelling"] = round_up(texts * per_text)
         if self._settings.rounds and self._analyses:
             counts["analysis"] = 1
         return {kind: number for kind, number in counts.items() if number}
@@ -232,6 +235,35 @@ class EvoKD(TeacherMethod):
     @property
     def _analyses(self) -> bool:
         return self._settings.analysis and self._settings.feedback
+
+    def _imagined(self) -> RoundInput:
+        """The input of a first round: the shots as outcomes of a student.
+
+        It knows all of them where a completion asks. Chats show mistakes, so there it has every
+        second one wrong.
+        """
+        shots, task = self._context.shots, self._context.task
+        targets = [shot.label or "" for shot in shots]
+        others = [
+            next((other for other in [*targets[place:], *targets] if other != target), target)
+            for place, target in enumerate(targets)
+        ]
+        outcomes = tuple(
+            Outcome(
+                shot.id,
+                shot.text,
+                target,
+                (task.empty_target or other) if self._prompts.is_chat and place % 2 else target,
+                (1.0,),
+                "gold",
+                0,
+            )
+            for place, (shot, target, other) in enumerate(zip(shots, targets, others, strict=True))
+        )
+        # Their scores also replace those on dev.
+        scores = task.scores(outcomes)
+        feedback = self.aimed_at(Feedback(0, outcomes, scores, scores))
+        return self._planner.round_input(feedback, 0)
 
     def _labelled(self) -> list[Example]:
         """The labelled examples, as stand-ins for generated texts."""
@@ -242,7 +274,9 @@ class EvoKD(TeacherMethod):
 
     def _analyse(self, given: RoundInput) -> Analysis:
         demonstrations = given.demonstrations
-        if not self._analyses or not (demonstrations.wrong or demonstrations.correct):
+        # A chat model would invent a weakness; the text to continue has always been asked.
+        shown = () if self._prompts.is_chat else demonstrations.correct
+        if not self._analyses or not (demonstrations.wrong or shown):
             return Analysis()
         began = perf_counter()
         self._context.on_phase("analysis", 1)
@@ -251,11 +285,18 @@ class EvoKD(TeacherMethod):
         reply = self._teacher.ask([request], self._context.on_reply)[0]
         cost = Cost(1, int(bool(reply.error)), {"analysis": perf_counter() - began})
         found = unmarked(reply.text)
-        text = "" if found.fault or is_refusal(found.text.strip()) else clean(found.text)
+        text = "" if found.fault or is_refusal(found.text.strip()) else self._read(found.text)
         return Analysis(text, str(request.prompt), cost)
+
+    def _read(self, analysis: str) -> str:
+        """A continuation is one line; an answer may have several."""
+        if not self._prompts.is_chat:
+            return clean(analysis)
+        return " ".join(filter(None, map(clean, analysis.splitlines())))
 
     def _analysis_request(self, given: RoundInput, round: int) -> GenerateRequest:
         task, demonstrations = self._context.task, given.demonstrations
+        is_chat = self._prompts.is_chat
         words = {label.name: label.word for label in task.labels}
         report = given.feedback.per_class if self._settings.class_report else {}
         prompt = self._prompts.render(
@@ -267,14 +308,19 @@ class EvoKD(TeacherMethod):
         return GenerateRequest(
             id="analysis",
             prompt=prompt,
-            sampling=self._analysis_sampling,
+            # One analysis per round, without randomness.
+            sampling=Sampling(
+                temperature=0.0,
+                max_tokens=self._settings.analysis_tokens or (160 if is_chat else 48),
+                stop=() if is_chat else ("\n",),
+            ),
             seed=derive_seed("analysis", self._context.seed, round, bits=31),
         )
 
     def _write(self, plan: RoundPlan, round: int) -> tuple[list[Candidate], Cost]:
         """Lets the teacher write the texts of a plan; the finished ones follow."""
         context, began = self._context, perf_counter()
-        context.on_phase("generation", len(plan.specs))
+        context.on_phase("generation", len(self._writer.batches(plan.specs)))
         written = self._writer.write(
             self._teacher, plan.specs, context.seed, round, context.on_reply, context.task.labels
         )

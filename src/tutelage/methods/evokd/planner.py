@@ -16,7 +16,7 @@ from tutelage.methods.evokd.init_texts import InitPlanner
 from tutelage.methods.evokd.quota import Quota, by_class, class_quota
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.generation.entity_names import Name, NameBook, Picker
-from tutelage.methods.generation.writer import Candidate, GenerationSpec
+from tutelage.methods.generation.specs import Candidate, GenerationSpec
 from tutelage.records import Feedback, Outcome, Row, Source, derive_seed
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.teacher.base import GenerateRequest, Teacher
@@ -81,6 +81,7 @@ class RoundPlanner:
         self._context, self._task, self._teacher = context, context.task, teacher
         self._settings = settings
         self._labels = {label.name: label for label in context.task.labels}
+        self._is_chat = prompts.is_chat
         self._leads, self._links = prompts.leads, prompts.links
         # All combinations of one value per attribute, for instance "polite, short".
         cells = product(*settings.styles.values()) if settings.styles else [()]
@@ -89,7 +90,11 @@ class RoundPlanner:
         self._names: NameBook | None = None
         if context.task.is_token_level:
             self._names = NameBook(
-                context.task.labels, context.shots, prompts, settings.invented_names
+                context.task.labels,
+                context.shots,
+                prompts,
+                settings.invented_names,
+                per_request=settings.texts_per_request,
             )
 
     @property
@@ -166,8 +171,8 @@ class RoundPlanner:
             return specs, []
         return specs, self._names.requests(self._names_needed(texts), self._context.seed, 1)
 
-    def request_counts(self) -> dict[str, int]:
-        """Returns the maximum number of requests for texts and names per round.
+    def counts(self) -> dict[str, int]:
+        """Returns the maximum number of texts, and of requests for names, per round.
 
         Without rounds, counts those of the first rows.
         """
@@ -175,7 +180,7 @@ class RoundPlanner:
         texts = settings.n_hard + settings.n_easy if settings.rounds else settings.n_first
         counts = {"generation": texts}
         if self._names is not None:
-            counts["names"] = sum(self._names_needed(self._even(texts)).values())
+            counts["names"] = self._names.request_count(self._names_needed(self._even(texts)))
         return counts
 
     def _rng(self, round: int) -> random.Random:
@@ -246,7 +251,7 @@ class RoundPlanner:
         new: Mapping[str, Sequence[str]] = {}
         cost = Cost()
         if any(needed.values()):
-            context.on_phase("names", sum(needed.values()))
+            context.on_phase("names", self._names.request_count(needed))
             new, asked, failed = self._names.invent(
                 self._teacher, needed, context.seed, round, context.on_reply
             )
@@ -286,12 +291,18 @@ class RoundPlanner:
     ) -> GenerationSpec:
         # Draw the demonstrations.
         sampler, count, confused = given.demonstrations, self._settings.demonstrations, ""
+        mistakes: list[Outcome] = []
         if not self._settings.feedback:
             shown = sampler.from_shots(label, count)
         elif kind == "hard":
-            shown, confused = sampler.for_hard(label, count)
+            shown, confused, mistakes = sampler.for_hard(label, count)
         else:
             shown = sampler.for_easy(label, count)
+        # A chat says of each mistake what the student took it for.
+        if self._is_chat:
+            shown = [item for item in shown if item not in mistakes]
+        else:
+            mistakes = []
 
         # For NER, draw the names of the text.
         rng, first, further = given.rng, None, list[Name]()
@@ -317,10 +328,12 @@ class RoundPlanner:
             parents=tuple(item.id for item in shown),
             mentions=(first.words, *(name.words for name in further)) if first else (),
             types=types,
-            lead=rng.choice(self._leads) if first else None,
-            links=tuple(rng.choice(self._links) for _ in further),
+            # A chat places the names where it likes.
+            lead=rng.choice(self._leads) if first and self._leads else None,
+            links=tuple("" if self._is_chat else rng.choice(self._links) for _ in further),
             # "Not of this class" would contradict a further name of the class.
             confused_with=None if types else self._labels.get(confused),
+            mistakes=tuple(self._task.shown(outcome) for outcome in mistakes),
             analysis=analysis if kind == "hard" else "",
             style=rng.choice(self._styles),
         )

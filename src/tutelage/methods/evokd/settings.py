@@ -34,7 +34,7 @@ class EvoKDSettings(WritingSettings):
     """Texts written from the shots before the first round (+Init); 0 for none."""
     init: Literal["paraphrase", "llm_da"] | None
     """How +Init writes them: "paraphrase" (AugGPT-style), or for NER "llm_da" (rewritings and other
-    names that keep every entity; it needs max_tokens=72). null: llm_da for NER, else paraphrase."""
+    names that keep every entity). null: llm_da for NER, else paraphrase."""
     n_first: int
     """Texts written before there is a student, shared evenly by the classes (method=zerogen)."""
     demonstrations: int
@@ -74,11 +74,13 @@ class EvoKDSettings(WritingSettings):
     the shots and of earlier rounds."""
     names_a_text: int
     """NER: maximum number of names that a text is written around, drawn uniformly from 1."""
-    analysis_tokens: int
-    """Longest analysis, in tokens of the teacher."""
+    analysis_tokens: int | None
+    """Longest analysis, in tokens of the teacher. null: 160 for an answer in a chat, 48 for a text
+    to continue."""
 
     def __post_init__(self) -> None:
         """Checks what would show late."""
+        WritingSettings.__post_init__(self)
         if self.n_first < 0:
             raise ConfigError(f"method.n_first={self.n_first} must be 0 or more.")
         if self.names_a_text < 1:

@@ -12,7 +12,8 @@ from tutelage.labelling.base import Draft, Labeller, Opinion
 from tutelage.methods.base import Cost, MethodContext, RequestFailure
 from tutelage.methods.generation.artefacts import ARTEFACTS
 from tutelage.methods.generation.duplicates import Duplicates
-from tutelage.methods.generation.writer import Candidate, Writer
+from tutelage.methods.generation.specs import Candidate
+from tutelage.methods.generation.writer import Writer
 from tutelage.records import Growth, Row, record_id
 from tutelage.selectors.acceptance import AcceptSelector, Decision
 from tutelage.tasks.ner import OUTSIDE
@@ -155,12 +156,14 @@ class Acceptance:
             decision = decisions.get(index) or Decision(candidate.spec.asked, not reason, reason)
             rows.append(self._row(candidate, decision, opinions.get(index), writer, round))
 
-        failed = sum(candidate.failed for candidate in candidates)
+        unwritten = sum(candidate.failed for candidate in candidates)
+        # One request may be made for several texts.
+        own = [candidate for candidate in candidates if not (candidate.free or candidate.shared)]
         return Accepted(
             rows=tuple(rows),
-            asked=sum(not candidate.free for candidate in candidates) + asked,
-            failed=failed + lost,
-            rejected=sum(not row.accepted for row in rows) - failed - len(errors),
+            asked=len(own) + asked,
+            failed=sum(candidate.failed for candidate in own) + lost,
+            rejected=sum(not row.accepted for row in rows) - unwritten - len(errors),
         )
 
     def grow(

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 from tutelage.characters import usable
@@ -103,8 +104,8 @@ def frame_of(prompt: str, demonstrations: Collection[str]) -> tuple[str, ...]:
 
 
 # List marks such as "-", "2." or "(3)", which completions of a list repeat.
-_NUMBERING = re.compile(r"\s*(?:[-*•]|\(?\d{1,2}[.):])\s+")
-_QUOTES = "\"'“”‘’«»`"
+_NUMBERING = re.compile(r"\s*(?:(?:[-*•]|\(?\d{1,2}[.):])\s+|\d{1,2}、\s*)")
+_QUOTES = "\"'“”‘’«»„`「」『』"
 
 
 def clean(text: str) -> str:
@@ -149,6 +150,26 @@ def strip_artefacts(reply: str, around: Surroundings | None = None) -> Cleaned:
     if not work.fault and ends_open(work.text) and COLON not in work.around.usual:
         work.reject(COLON, "ends with a colon")
     return Cleaned(clean(reply) if work.fault else work.text, tuple(work.removed), work.fault)
+
+
+def strip_item(item: str, around: Surroundings) -> Cleaned:
+    """Takes artefacts off a text of a list, which may have several lines.
+
+    Args:
+        item: The text.
+        around: The labels and the prompt, which it may repeat.
+
+    Returns:
+        The text with its lines.
+    """
+    lines = [" ".join(line.split()) for line in item.strip().splitlines()]
+    cleaned = strip_artefacts(item, around)
+    # The first line is cleaned; those behind it follow up to a remark about the text.
+    first = next((place for place, line in enumerate(lines) if cleaned.text in line), len(lines))
+    rest = list(takewhile(lambda line: remark_start(line) != 0, lines[first + 1 :]))
+    if cleaned.fault or not rest:
+        return cleaned
+    return replace(cleaned, text="\n".join([cleaned.text, *rest]).rstrip())
 
 
 def strip_continuation(reply: str, usual: Collection[str] = ()) -> Cleaned:

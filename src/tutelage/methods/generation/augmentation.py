@@ -19,8 +19,8 @@ from tutelage.errors import ConfigError
 from tutelage.methods.base import MethodContext, gold_rows
 from tutelage.methods.generation.entity_names import Picker
 from tutelage.methods.generation.mentions import by_type, find_mention
+from tutelage.methods.generation.specs import Candidate, GenerationSpec, Shown
 from tutelage.methods.generation.variants import Marked, marked, noised, renamed
-from tutelage.methods.generation.writer import Candidate, GenerationSpec, Shown
 from tutelage.records import Row, Source, derive_seed
 
 MODES = ("rewrite", "replace", "both", "noise")

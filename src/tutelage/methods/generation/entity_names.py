@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import ceil as round_up
 from typing import Any, NamedTuple
 
+from tutelage.characters import counts_in_characters
 from tutelage.errors import ConfigError
 from tutelage.methods.generation.artefacts import COLON, Surroundings, clean, strip_artefacts
+from tutelage.methods.generation.batches import batch_sampling, list_of, list_schema
 from tutelage.methods.generation.mentions import mentions_of
 from tutelage.records import Example, Label, Outcome, Row, derive_seed
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.protocol import Mistake
 from tutelage.tasks.spans import joined, read_spans, split_words, write_spans
-from tutelage.teacher.base import GenerateRequest, Sampling, Teacher
+from tutelage.teacher.base import GenerateRequest, Reply, Sampling, Teacher
 from tutelage.teacher.prompts import PromptSet
 
+_FIELD = "names"
+"""The field of a reply with several names."""
 _SAMPLING = Sampling(temperature=1.0, top_p=0.95, max_tokens=12, stop=("\n",))
 """Sampling of invented names: hotter than that of texts, for variety, and short."""
 
@@ -56,6 +62,7 @@ class NameBook:
         prompts: The prompt templates.
         invented: Share of texts around a new name, in [0, 1].
         max_words: Longer names are not used.
+        per_request: Most names that a chat asks for at once, as a list in JSON.
 
     Raises:
         ConfigError: The share is outside [0, 1].
@@ -68,6 +75,7 @@ class NameBook:
         prompts: PromptSet,
         invented: float,
         max_words: int = 6,
+        per_request: int = 1,
     ) -> None:
         if not 0.0 <= invented <= 1.0:
             raise ConfigError(f"method.invented_names={invented} must be in [0, 1].")
@@ -75,10 +83,15 @@ class NameBook:
         self._prompts = prompts
         self._invented = invented
         self._max_words = max_words
+        self._per_request = per_request if prompts.is_chat else 1
         self._gold = _by_type((shot.text, shot.label) for shot in shots if shot.label)
 
+    def request_count(self, quota: Mapping[str, int]) -> int:
+        """Returns the number of requests for so many names by type."""
+        return sum(round_up(count / self._per_request) for count in quota.values())
+
     def requests(self, quota: Mapping[str, int], seed: int, round: int) -> list[GenerateRequest]:
-        """Builds one request per name, type by type.
+        """Builds the requests for names, type by type: one per name, or in chats per list.
 
         Args:
             quota: Number of names by type.
@@ -89,14 +102,28 @@ class NameBook:
             The requests, with ids of the form "type/number".
         """
         requests = []
+        as_list = self._per_request > 1
         for label in self._labels:
-            prompt = self._prompts.render(
-                "names", label=label, demonstrations=self._gold.get(label.name, [])[:3]
-            )
-            for number in range(quota.get(label.name, 0)):
+            wanted = quota.get(label.name, 0)
+            for number in range(0, wanted, self._per_request):
+                count = min(self._per_request, wanted - number)
+                prompt = self._prompts.render(
+                    "names",
+                    label=label,
+                    demonstrations=self._gold.get(label.name, [])[:3],
+                    count=count,
+                    as_list=as_list,
+                )
                 drawn = derive_seed("name", seed, round, label.name, number, bits=31)
+                sampling = replace(_SAMPLING, stop=()) if self._prompts.is_chat else _SAMPLING
                 requests.append(
-                    GenerateRequest(f"{label.name}/{number}", prompt, _SAMPLING, seed=drawn)
+                    GenerateRequest(
+                        f"{label.name}/{number}",
+                        prompt,
+                        batch_sampling(sampling, count) if as_list else sampling,
+                        seed=drawn,
+                        json_schema=list_schema(_FIELD, count) if as_list else "",
+                    )
                 )
         return requests
 
@@ -127,9 +154,11 @@ class NameBook:
         for request, reply in zip(requests, teacher.ask(requests, on_reply), strict=True):
             # Requests of one type differ by seed alone, so names may repeat; each counts once.
             failed += bool(reply.error)
-            type, name = request.id.rsplit("/", 1)[0], self._name(reply.text)
-            if name and name not in names[type]:
-                names[type].append(name)
+            type = request.id.rsplit("/", 1)[0]
+            for text in self._texts(request, reply):
+                name = self._name(text, type)
+                if name and name not in names[type]:
+                    names[type].append(name)
         return names, len(requests), failed
 
     def picker(
@@ -178,22 +207,39 @@ class NameBook:
             any(letter.isalpha() for letter in words) and len(words.split(" ")) <= self._max_words
         )
 
-    def _name(self, text: str) -> str:
+    @staticmethod
+    def _texts(request: GenerateRequest, reply: Reply) -> list[str]:
+        if not request.json_schema or reply.error:
+            return [reply.text]
+        try:
+            return list_of(reply.text, _FIELD, request.json_schema)
+        except ValueError:
+            return []
+
+    def _name(self, text: str, type: str) -> str:
         found = strip_artefacts(text, _LINE)
         if found.fault:
             return ""
-        line = found.text.strip(" .,;:")
+        line = found.text.strip(" .,;:。，；：")
         # Drop remarks behind the name: "NAME - a writer", "NAME (1912)", "NAME, who".
-        for cut in (" - ", ":", "(", ",", ";"):
+        for cut in (" - ", ":", "(", ",", ";", "：", "（", "，", "；"):
             line = line.split(cut)[0].strip()
         line = clean(line)  # for quotes around the name alone
         name = joined(line, split_words(line))
         words = name.split(" ")
-        return (
-            name
-            if name and len(words) <= self._max_words and any(word[:1].isupper() for word in words)
-            else ""
-        )
+        # Where characters are words, names have more of them.
+        longest = self._max_words * (2 if counts_in_characters([name]) else 1)
+        return name if len(words) <= longest and self._may_be_name(words, type) else ""
+
+    def _may_be_name(self, words: Sequence[str], type: str) -> bool:
+        """Whether words have a capital, where the names of the type have."""
+        gold = self._gold.get(type, [])
+        capitals = any(word[:1].isupper() for word in words)
+        # Many scripts have no capitals, and some types neither ("aspirin").
+        has_case = any(letter.isupper() or letter.islower() for word in words for letter in word)
+        usual = all(any(word[:1].isupper() for word in name.split(" ")) for name in gold)
+        letters = any(letter.isalpha() for word in words for letter in word)
+        return letters and (capitals or not has_case or not usual)
 
 
 class Picker:

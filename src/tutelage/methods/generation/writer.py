@@ -1,17 +1,15 @@
-"""Text generation with the teacher: one small completion prompt per text.
+"""Text generation with the teacher: a completion per text, or chats that ask for several texts.
 
-Each reply is cleaned up and checked before it becomes a candidate for the pool.
+Each text is cleaned up and checked before it becomes a candidate for the pool.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from tutelage.errors import ConfigError
-from tutelage.labelling.base import Draft
 from tutelage.methods.base import RequestFailure
 from tutelage.methods.generation.artefacts import (
     COLON,
@@ -22,137 +20,31 @@ from tutelage.methods.generation.artefacts import (
     label_keys,
     strip_artefacts,
     strip_continuation,
+    strip_item,
     usual_in,
 )
+from tutelage.methods.generation.batches import (
+    Batch,
+    batch_sampling,
+    batches_of,
+    list_of,
+    list_schema,
+    matched,
+)
 from tutelage.methods.generation.chatter import ends_open
+from tutelage.methods.generation.lengths import text_lengths
 from tutelage.methods.generation.mentions import find_mentions, split_spans, whole_names
-from tutelage.records import Label, Source, derive_seed
-from tutelage.tasks.ner import OUTSIDE
-from tutelage.tasks.spans import Span, joined, split_words
+from tutelage.methods.generation.specs import Candidate, GenerationSpec
+from tutelage.records import Label, derive_seed
+from tutelage.tasks.spans import joined, split_words
 from tutelage.teacher.base import GenerateRequest, Prompt, Reply, Sampling, Teacher
 from tutelage.teacher.prompts import PromptSet
 
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A demonstration in a prompt.
-
-    Attributes:
-        text: The text.
-        mentions: For NER, the names of its entities.
-    """
-
-    text: str
-    mentions: tuple[str, ...] = ()
+_FIELD = "texts"
+"""The field of a reply with several texts."""
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationSpec:
-    """Specification of one text to generate.
-
-    Attributes:
-        label: The requested class; for NER the type of the first mention.
-        kind: Source of the future row; also the name of the prompt, except for "init", whose prompt
-            is "paraphrase".
-        demonstrations: Texts shown above the new one, of the same label.
-        parents: Ids of the demonstrations.
-        mentions: For NER, the names required in the text; the first one is of type ``label``.
-        types: Type of each mention if the text must contain all of them; empty if only the first is
-            required. "O" marks words the student wrongly took for a name of type ``label``.
-        lead: For NER, the words before the first name at the start of the text; the teacher
-            continues from there.
-        links: For NER, the words before each further name at the start of the text. Labelling then
-            decides the types of the further names, as of any other name in the text; without
-            labelling they keep their ``types``.
-        confused_with: The label predicted by the student for such texts, for hard examples.
-        analysis: The teacher's analysis of the student's mistakes; "" for none.
-        style: One cell of the attribute grid; "" for none.
-        template: Name of the prompt if it does not follow from ``kind``.
-        instruction: The instruction for ``template``.
-        detail: Further background for the row, as (name, value).
-    """
-
-    label: Label
-    kind: Source
-    demonstrations: tuple[Shown, ...]
-    parents: tuple[str, ...] = ()
-    mentions: tuple[str, ...] = ()
-    types: tuple[str, ...] = ()
-    lead: str | None = None
-    links: tuple[str, ...] = ()
-    confused_with: Label | None = None
-    analysis: str = ""
-    style: str = ""
-    template: str = ""
-    instruction: str = ""
-    detail: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def asked(self) -> str:
-        """Expected label of the text; for NER, of its first mention."""
-        return self.types[0] if self.types else self.label.name
-
-    @property
-    def no_name(self) -> str:
-        """The words to write around if they are not a name; else ""."""
-        return self.mentions[0] if OUTSIDE in self.types else ""
-
-    @property
-    def opening(self) -> str:
-        """The fixed first words of the text: lead, names and links; "" without a lead."""
-        if self.lead is None:
-            return ""
-        # Further names follow their links: "He met NAME and NAME".
-        further = (
-            f" {link} {name}" for link, name in zip(self.links, self.mentions[1:], strict=False)
-        )
-        return f"{self.lead} {self.mentions[0]}{''.join(further)}".strip()
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A generated text before acceptance, or the reason for its absence.
-
-    Attributes:
-        spec: The specification of the text.
-        text: The text; "" if the request failed.
-        reason: Why the text is unusable; "" for a usable one.
-        failed: True if the teacher request failed.
-        draw: Number of the text within its round.
-        spans: For NER, the positions of the requested mentions.
-        kept: For NER, the positions of mentions of other types; with several names, of all further
-            ones.
-        free: True if no teacher request was made for the text.
-        artefacts: The kinds of artefacts in the reply, removed ones included.
-    """
-
-    spec: GenerationSpec
-    text: str
-    reason: str
-    failed: bool
-    draw: int
-    spans: tuple[Span, ...] = ()
-    kept: tuple[Span, ...] = ()
-    free: bool = False
-    artefacts: tuple[str, ...] = ()
-
-    @property
-    def draft(self) -> Draft:
-        """The candidate as input of a labeller."""
-        # Further names behind links are scored like any candidate; other required names stay.
-        if self.spec.links:
-            return Draft(
-                self.text, self.spans, named=tuple((span.start, span.end) for span in self.kept)
-            )
-        return Draft(self.text, self.spans, self.kept)
-
-    @property
-    def entities(self) -> tuple[Span, ...]:
-        """The entities of the text according to its specification."""
-        return tuple(span for span in (*self.spans, *self.kept) if span.type != OUTSIDE)
-
-
-_STOP = re.compile(r"[.!?][\"')\]]*(?=\s|$)")
+_STOP = re.compile(r"[.!?][\"')\]]*(?=\s|$)|[。！？][”’」』）]*")
 _LETTERS = re.compile(r"\w{3}")
 _CLOSING = "\"')]"
 
@@ -185,68 +77,83 @@ class Writer:
 
     Args:
         prompts: The prompt templates.
-        sampling: Sampling of new texts; its stop strings should include the line break.
-        min_words: Shorter texts are rejected.
-        max_words: Longer texts are rejected.
+        sampling: Sampling of a new text; its stop strings should include the line break. Chats have
+            no stop strings.
+        min_words: Texts with fewer words are rejected; None for the lengths of :meth:`fit`.
+        max_words: Texts with more words are rejected; None for the lengths of :meth:`fit`.
+        max_tokens: Room for one text, in tokens; None for the lengths of :meth:`fit`.
+        texts_per_request: Most texts that a chat asks for at once, as a list in JSON; 1 asks for
+            the text itself. Completions are always asked for one by one.
+
+    Attributes:
+        lengths: The lengths of new texts.
 
     Raises:
         ConfigError: No text can meet the limits.
     """
 
     def __init__(
-        self, prompts: PromptSet, sampling: Sampling, min_words: int = 3, max_words: int = 60
+        self,
+        prompts: PromptSet,
+        sampling: Sampling,
+        min_words: int | None = None,
+        max_words: int | None = None,
+        max_tokens: int | None = None,
+        texts_per_request: int = 1,
     ) -> None:
-        if not 0 < min_words <= max_words:
-            raise ConfigError(
-                f"method.min_words={min_words} and method.max_words={max_words} allow no text. "
-                "Set 1 or more, and min_words at most max_words."
-            )
         self._prompts = prompts
         self._sampling = sampling
-        self._limits = (min_words, max_words)
+        self._texts_per_request = texts_per_request
+        self._limits = (max_tokens, min_words, max_words)
+        self.lengths = text_lengths(None, (), *self._limits)
+
+    def fit(self, teacher: Teacher | None, examples: Sequence[str]) -> None:
+        """Takes the lengths of new texts, where they are not fixed, from examples.
+
+        Args:
+            teacher: Its tokens count.
+            examples: Texts such as the new ones.
+        """
+        self.lengths = text_lengths(teacher, examples, *self._limits)
+        self._sampling = replace(self._sampling, max_tokens=self.lengths.max_tokens)
 
     def template(self, spec: GenerationSpec) -> str:
         """Returns the name of the prompt template of a specification."""
         return spec.template or ("paraphrase" if spec.kind == "init" else str(spec.kind))
 
     def prompt(self, spec: GenerationSpec) -> Prompt:
-        """Renders the prompt of a specification."""
-        return self._prompts.render(
-            self.template(spec),
-            label=spec.label,
-            demonstrations=spec.demonstrations,
-            mentions=spec.mentions,
-            opening=spec.opening,
-            no_name=spec.no_name,
-            confused_with=spec.confused_with,
-            analysis=spec.analysis,
-            style=spec.style,
-            instruction=spec.instruction,
-        )
+        """Renders the prompt of a single text."""
+        return self._prompt(Batch((0,), (spec,)), {}, as_list=False)
 
     def version(self, spec: GenerationSpec) -> str:
         """Returns the hash of the prompt template of a specification."""
         return self._prompts.version(self.template(spec))
 
+    @property
+    def _writes_lists(self) -> bool:
+        return self._prompts.is_chat and self._texts_per_request > 1
+
+    def batches(self, specs: Sequence[GenerationSpec]) -> list[Batch]:
+        """Groups specifications into requests: one each, or in chats several."""
+        most = self._texts_per_request if self._writes_lists else 1
+        return batches_of(specs, most, self._sampling.max_tokens)
+
     def requests(
-        self, specs: Sequence[GenerationSpec], seed: int, round: int
+        self,
+        specs: Sequence[GenerationSpec],
+        seed: int,
+        round: int,
+        labels: Iterable[Label] = (),
     ) -> list[GenerateRequest]:
-        """Builds one request per specification.
+        """Builds the requests for the texts of a round.
 
         Args:
-            specs: The specifications; the id of a request is the index of its specification.
-            seed: The seed of the run. With ``round`` and the index it gives the sampling seed.
+            specs: The specifications; the id of a request is the index of its first one.
+            seed: The seed of the run. With ``round`` and that index it gives the sampling seed.
             round: The round.
+            labels: All labels of the task, for the types of several names.
         """
-        return [
-            GenerateRequest(
-                id=str(draw),
-                prompt=self.prompt(spec),
-                sampling=self._sampling,
-                seed=derive_seed("draw", seed, round, draw, bits=31),
-            )
-            for draw, spec in enumerate(specs)
-        ]
+        return self._requests(self.batches(specs), seed, round, labels)
 
     def write(
         self,
@@ -271,24 +178,102 @@ class Writer:
         Returns:
             One candidate per specification, in order.
         """
-        requests = self.requests(specs, seed, round)
+        batches, known = self.batches(specs), tuple(labels)
+        requests = self._requests(batches, seed, round, known)
         replies = teacher.ask(requests, on_reply)
-        names = label_keys({*labels, *(spec.label for spec in specs)})
-        return [
-            self._candidate(draw, spec, reply, _surroundings(spec, names, str(request.prompt)))
-            for draw, (spec, request, reply) in enumerate(
-                zip(specs, requests, replies, strict=True)
-            )
+        names = label_keys({*known, *(spec.label for spec in specs)})
+        written = [
+            candidate
+            for batch, request, reply in zip(batches, requests, replies, strict=True)
+            for candidate in self._candidates(batch, request, reply, names)
         ]
+        return self._measured(teacher, sorted(written, key=lambda one: one.draw))
+
+    def _requests(
+        self, batches: Sequence[Batch], seed: int, round: int, labels: Iterable[Label]
+    ) -> list[GenerateRequest]:
+        by_name, as_list = {label.name: label for label in labels}, self._writes_lists
+        requests = []
+        for batch in batches:
+            sampling, schema = self._sampling, ""
+            if self._prompts.is_chat:
+                sampling = replace(sampling, stop=())
+            if as_list:
+                sampling = batch_sampling(sampling, len(batch.specs))
+                schema = list_schema(_FIELD, len(batch.specs))
+            requests.append(
+                GenerateRequest(
+                    id=str(batch.draws[0]),
+                    prompt=self._prompt(batch, by_name, as_list=as_list),
+                    sampling=sampling,
+                    seed=derive_seed("draw", seed, round, batch.draws[0], bits=31),
+                    json_schema=schema,
+                )
+            )
+        return requests
+
+    def _prompt(self, batch: Batch, labels: Mapping[str, Label], *, as_list: bool) -> Prompt:
+        spec = batch.specs[0]
+        return self._prompts.render(
+            self.template(spec),
+            label=spec.label,
+            demonstrations=batch.demonstrations,
+            mentions=spec.mentions,
+            opening=spec.opening,
+            no_name=spec.no_name,
+            confused_with=spec.confused_with,
+            mistakes=batch.mistakes,
+            analysis=spec.analysis,
+            style=spec.style,
+            instruction=spec.instruction,
+            length=self.lengths.wanted,
+            count=len(batch.specs),
+            as_list=as_list,
+            items=batch.items({spec.label.name: spec.label, **labels}),
+        )
+
+    def _candidates(
+        self, batch: Batch, request: GenerateRequest, reply: Reply, names: frozenset[str]
+    ) -> list[Candidate]:
+        """Reads the texts of a reply; without a reply, its failure is the reason of all of them."""
+        pairs = list(zip(batch.draws, batch.specs, strict=True))
+        error = reply.error
+        found: list[str | None] = [None] * len(pairs)
+        missing = ""
+        if not error and request.json_schema:
+            try:
+                texts = list_of(reply.text, _FIELD, request.json_schema)
+            except ValueError as mismatch:
+                error = f"the reply {mismatch}"
+            else:
+                found = matched(texts, batch.specs)
+                missing = f"the reply has {len(texts)} of {len(pairs)} texts"
+        reason = RequestFailure.GENERATION.reason(error) if error else missing
+        if error or request.json_schema:
+            candidates = [
+                Candidate(spec, "", reason, failed=bool(error), draw=draw)
+                if text is None
+                else self._item(draw, spec, text, _surroundings(spec, names, str(request.prompt)))
+                for (draw, spec), text in zip(pairs, found, strict=True)
+            ]
+        else:
+            ((draw, spec),) = pairs
+            around = _surroundings(spec, names, str(request.prompt))
+            candidates = [self._candidate(draw, spec, reply, around)]
+        return [candidates[0], *(replace(one, shared=True) for one in candidates[1:])]
+
+    def _item(self, draw: int, spec: GenerationSpec, text: str, around: Surroundings) -> Candidate:
+        """Reads one text of a list."""
+        stripped = strip_item(text, around)
+        fault = f"{NO_TEXT}{stripped.fault}" if stripped.fault else self._fault(stripped.text, "")
+        candidate = Candidate(
+            spec, stripped.text, fault, failed=False, draw=draw, artefacts=stripped.removed
+        )
+        return _with_names(candidate) if spec.mentions else candidate
 
     def _candidate(
         self, draw: int, spec: GenerationSpec, reply: Reply, around: Surroundings
     ) -> Candidate:
-        # No reply: no text, and the failure as its reason.
-        if reply.error:
-            reason = RequestFailure.GENERATION.reason(reply.error)
-            return Candidate(spec, "", reason, failed=True, draw=draw)
-
         # Clean the text. Opening and reply are joined as characters, not as words: a completion
         # going on with the last word of the name must count as another name.
         if spec.opening:
@@ -308,51 +293,57 @@ class Writer:
         if spec.opening and not fault and ends_open(text) and COLON not in around.usual:
             found, fault = (*found, COLON), f"{NO_TEXT}ends with a colon"
         candidate = Candidate(spec, text, fault, failed=False, draw=draw, artefacts=found)
-        if not spec.mentions:
-            return candidate
-
-        # Locate the required names.
-        text = joined(text, split_words(text))
-        words = text.split(" ")
-        spans, missing = find_mentions(
-            text, list(zip(spec.mentions, spec.types or [spec.asked], strict=False))
-        )
-
-        # Among several names only the first one is requested. Labelling decides about the others,
-        # whatever their type.
-        first = joined(spec.mentions[0], split_words(spec.mentions[0]))
-        requested = [
-            " ".join(words[span.start : span.end]) == first
-            if spec.links
-            else span.type == spec.asked
-            for span in spans
-        ]
-        if spec.opening:
-            spans = whole_names(words, spans)
-
-        # Without a required name the text is unusable.
-        if missing and not fault:
-            fault = (
-                f"{missing[0]!r} did not survive"
-                if spec.types and not spec.no_name
-                else f"does not hold {missing[0]!r}"
-            )
-        asked, kept = split_spans(spans, requested)
-        return replace(candidate, text=text, reason=fault, spans=asked, kept=kept)
+        return _with_names(candidate) if spec.mentions else candidate
 
     def _fault(self, text: str, finish_reason: str) -> str:
-        words = len(text.split())
         if not text:
             return "empty"
         if finish_reason == "length":
             return "cut off at max_tokens"
-        if words < self._limits[0]:
-            return f"under {self._limits[0]} words"
-        if words > self._limits[1]:
-            return f"over {self._limits[1]} words"
-        return ""
+        return self.lengths.fault_in_words(text)
+
+    def _measured(self, teacher: Teacher, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Gives the texts that have too few or too many tokens their reason."""
+        usable = [one.draw for one in candidates if not one.reason]
+        if not usable or not self.lengths.counts_tokens:
+            return list(candidates)
+        by_draw = {one.draw: one for one in candidates}
+        for draw, ids in zip(
+            usable, teacher.tokenize([by_draw[draw].text for draw in usable]), strict=True
+        ):
+            if fault := self.lengths.fault_in_tokens(len(ids)):
+                by_draw[draw] = replace(by_draw[draw], reason=fault)
+        return [by_draw[one.draw] for one in candidates]
 
 
 def _surroundings(spec: GenerationSpec, names: frozenset[str], prompt: str) -> Surroundings:
     shown = [one.text for one in spec.demonstrations]
     return Surroundings(names, prompt, frame_of(prompt, shown), usual_in(shown, names))
+
+
+def _with_names(candidate: Candidate) -> Candidate:
+    """Locates the required names of a text; without one of them it is unusable."""
+    spec, fault = candidate.spec, candidate.reason
+    text = joined(candidate.text, split_words(candidate.text))
+    words = text.split(" ")
+    spans, missing = find_mentions(
+        text, list(zip(spec.mentions, spec.types or [spec.asked], strict=False))
+    )
+
+    # Among several names only the first one is requested. Labelling decides about the others,
+    # whatever their type.
+    first = joined(spec.mentions[0], split_words(spec.mentions[0]))
+    requested = [
+        " ".join(words[span.start : span.end]) == first if spec.links else span.type == spec.asked
+        for span in spans
+    ]
+    if spec.opening:
+        spans = whole_names(words, spans)
+    if missing and not fault:
+        fault = (
+            f"{missing[0]!r} did not survive"
+            if spec.types and not spec.no_name
+            else f"does not hold {missing[0]!r}"
+        )
+    asked, kept = split_spans(spans, requested)
+    return replace(candidate, text=text, reason=fault, spans=asked, kept=kept)

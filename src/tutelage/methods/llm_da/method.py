@@ -20,7 +20,9 @@ from tutelage.methods.generation.acceptance import Acceptance
 from tutelage.methods.generation.augmentation import REPLACED, REWRITTEN, Augmentation, Turn
 from tutelage.methods.generation.duplicates import Repeats
 from tutelage.methods.generation.entity_names import NameBook, Picker
-from tutelage.methods.generation.writer import Candidate, Writer
+from tutelage.methods.generation.lengths import examples_of
+from tutelage.methods.generation.specs import Candidate
+from tutelage.methods.generation.writer import Writer
 from tutelage.methods.llm_da.settings import LLMDASettings
 from tutelage.records import Feedback, Growth, derive_seed
 from tutelage.selectors.acceptance import AcceptSelector
@@ -53,7 +55,14 @@ class LLMDA(TeacherMethod):
         super().__init__(settings.name, prompts, new_labeller)
         self._settings = settings
         self._accept_selector = accept_selector
-        self._writer = Writer(prompts, settings.sampling, settings.min_words, settings.max_words)
+        self._writer = Writer(
+            prompts,
+            settings.sampling,
+            settings.min_words,
+            settings.max_words,
+            settings.max_tokens,
+            settings.texts_per_request,
+        )
 
     @property
     def rounds(self) -> int:
@@ -102,6 +111,7 @@ class LLMDA(TeacherMethod):
             self._prompts.require("rewrite")
         # Build the parts of the method.
         self._context = context
+        self._writer.fit(context.teacher, examples_of(context))
         self._augmentation = Augmentation(
             context,
             "easy",
@@ -112,7 +122,11 @@ class LLMDA(TeacherMethod):
             settings.noise_words,
         )
         self._book = NameBook(
-            context.task.labels, context.shots, self._prompts, settings.invented_names
+            context.task.labels,
+            context.shots,
+            self._prompts,
+            settings.invented_names,
+            per_request=settings.texts_per_request,
         )
         if settings.separated and context.teacher is not None:
             self._labeller = self._new_labeller(
@@ -150,7 +164,7 @@ class LLMDA(TeacherMethod):
         written: list[Candidate] = []
         if specs and context.teacher is not None:
             began = perf_counter()
-            context.on_phase("generation", len(specs))
+            context.on_phase("generation", len(self._writer.batches(specs)))
             written = self._writer.write(
                 context.teacher,
                 specs,
@@ -174,8 +188,9 @@ class LLMDA(TeacherMethod):
         context, rng = self._context, self._rng(1)
         turns = self._augmentation.turns(1, (), rng)
         specs, _ = self._augmentation.drafts(turns, self._book.picker({}, ()), rng)
+        texts = self._writer.requests(specs, context.seed, 1, context.task.labels)
         kinds: dict[str, list[Request]] = {
-            "generation": list(self._writer.requests(specs[:count], context.seed, 1)),
+            "generation": list(texts[:count]),
             "names": list[Request](
                 self._book.requests(self._augmentation.wanted(turns), context.seed, 1)
             )[:count],
@@ -188,10 +203,14 @@ class LLMDA(TeacherMethod):
 
     def requests_a_round(self) -> dict[str, int]:
         """Returns the maximum number of requests of each kind per round."""
-        turns = self._augmentation.turns(1, (), self._rng(1))
+        rng = self._rng(1)
+        turns = self._augmentation.turns(1, (), rng)
+        specs, _ = self._augmentation.drafts(turns, self._book.picker({}, ()), rng)
+        # Without invented names some sentences cannot be renamed, so they are counted apart.
+        unplanned = sum(turn.mode in REWRITTEN for turn in turns) - len(specs)
         counts = {
-            "generation": sum(turn.mode in REWRITTEN for turn in turns),
-            "names": sum(self._augmentation.wanted(turns).values()),
+            "generation": len(self._writer.batches(specs)) + unplanned,
+            "names": self._book.request_count(self._augmentation.wanted(turns)),
         }
         if self._labeller is not None:
             # Variants have about as many labelling requests as the shots.
@@ -210,7 +229,7 @@ class LLMDA(TeacherMethod):
         new: Mapping[str, Sequence[str]] = {}
         asked = failed = 0
         if any(wanted.values()) and context.teacher is not None:
-            context.on_phase("names", sum(wanted.values()))
+            context.on_phase("names", self._book.request_count(wanted))
             new, asked, failed = self._book.invent(
                 context.teacher, wanted, context.seed, round, context.on_reply
             )

@@ -41,6 +41,7 @@ class LLMDASettings(WritingSettings):
 
     def __post_init__(self) -> None:
         """Refuses settings that would grow nothing."""
+        WritingSettings.__post_init__(self)
         if len(set(self.modes)) != len(self.modes) or not self.modes:
             raise ConfigError(
                 f"method.modes={self.modes} must name at least one mode, and none twice."

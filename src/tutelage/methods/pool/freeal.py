@@ -22,9 +22,9 @@ import numpy as np
 
 from tutelage.data.training_view import newest_of_each_text
 from tutelage.labelling.base import Labeller, Nearest, NewLabeller
+from tutelage.labelling.neighbours import Neighbours
 from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.methods.pool.method import PoolLabelling
-from tutelage.methods.pool.neighbours import Neighbours
 from tutelage.methods.pool.settings import FreeALSettings
 from tutelage.records import Example, Feedback, Growth, Row, derive_seed
 from tutelage.selectors.diversity import representatives

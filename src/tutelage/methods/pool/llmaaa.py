@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Labeller, NewLabeller
+from tutelage.labelling.neighbours import Neighbours
 from tutelage.methods.base import MethodContext
 from tutelage.methods.pool.method import PoolLabelling
-from tutelage.methods.pool.neighbours import Neighbours
 from tutelage.methods.pool.settings import LLMaAASettings
 from tutelage.records import Example, Growth
 from tutelage.selectors.protocol import Acquirer

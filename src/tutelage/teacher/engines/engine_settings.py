@@ -107,11 +107,15 @@ def _known_arguments() -> frozenset[str]:
     )
 
 
-def resolve_lora(lora: str) -> str:
+def resolve_lora(lora: str, model: str) -> str:
     """Returns the absolute folder of a LoRA adapter.
 
+    Args:
+        lora: Folder of the adapter.
+        model: The resolved model; in a folder its weights must be of the adapter's shapes.
+
     Raises:
-        TeacherError: There is no such folder, or it holds no adapter.
+        TeacherError: There is no such folder, it holds no adapter, or one for another model.
     """
     folder = Path(lora).expanduser()
     if not (folder / "adapter_config.json").is_file():
@@ -120,7 +124,38 @@ def resolve_lora(lora: str) -> str:
             f"teacher.lora={lora} {missing}. Set teacher.lora to the folder of a LoRA adapter, as "
             "peft saves it."
         )
+    # vLLM writes smaller matrices into a corner of the larger ones without a word.
+    base, adapter = _shapes(Path(model), "*.safetensors"), _shapes(folder, "adapter_*.safetensors")
+    for name, shape in adapter.items():
+        layer, _, part = name.removeprefix("base_model.model.").partition(".lora_")
+        weight = base.get(f"{layer}.weight", ())
+        side = {"A.weight": 1, "B.weight": 0}.get(part)
+        # Some formats pack a quantised weight into one column.
+        if side is None or len(weight) != 2 or 1 in weight or shape[side] == weight[side]:
+            continue
+        raise TeacherError(
+            f"teacher.lora={lora} was trained on another model: its {name} has the shape {shape}, "
+            f"and {layer} of {model} is {weight}. Set teacher.lora to an adapter of this model, or "
+            "teacher.model to the adapter's."
+        )
     return str(folder.absolute())
+
+
+def _shapes(folder: Path, pattern: str) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the tensors in a folder's safetensors files, from their headers."""
+    from safetensors import SafetensorError, safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob(pattern)):
+        try:
+            with safe_open(path, "numpy") as tensors:
+                names = tensors.keys()
+                shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
+        except SafetensorError as error:
+            raise TeacherError(
+                f"{path} cannot be read: {error}. Copy or download the file again."
+            ) from error
+    return shapes
 
 
 def lora_identity(folder: str) -> str:

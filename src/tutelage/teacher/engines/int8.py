@@ -224,11 +224,14 @@ def _quantise_weights(source: Path, target: Path) -> None:
 
 def _obstacle(model: Path) -> str:
     """Returns why a model cannot be quantised; "" if it can."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    try:
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        matrices = [tensor for tensor in _tensors(model) if len(tensor.shape) > 1]
+    except (OSError, ValueError, struct.error) as error:
+        return f"a file of {model} cannot be read ({error})"
     if "quantization_config" in config:
         method = config["quantization_config"].get("quant_method", "unknown")
         return f"the weights of {model} are quantised already ({method})"
-    matrices = [tensor for tensor in _tensors(model) if len(tensor.shape) > 1]
     if not any(_LINEAR.fullmatch(tensor.name) for tensor in matrices):
         return f"{model} has no safetensors with the linear layers of a dense decoder"
     # Experts, state-space layers and the like need schemes of their own.

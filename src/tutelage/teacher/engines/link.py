@@ -165,6 +165,13 @@ def _advice(reason: str) -> str:
         from tutelage.teacher.engines.hardware import INSTALL_ADVICE
 
         return INSTALL_ADVICE
+    if "lora" in low:
+        return (
+            "Set teacher.lora to an adapter that was trained on teacher.model, or merge it into "
+            "the weights and set teacher.model to the merged folder."
+        )
+    if "validation error" in low:
+        return "Give the arguments below teacher.engine values that vLLM takes, or leave them out."
     if "architecture" in low or "model type" in low:
         return (
             "This version of vLLM cannot run the model's architecture: use another model, or "

@@ -1,7 +1,7 @@
 """Records the replies of a run's teacher, and replays them without a teacher.
 
 Recordings serve tests, demonstrations and reproductions. They are JSON Lines files: a header
-``{"recording": 1, "fingerprint": …}``, then ``{"key", "request", "reply"}`` per reply and
+``{"recording": 1, "fingerprint": …, "context_length": …}``, then ``{"key", "request", "reply"}`` per reply and
 ``{"tokenize": text, "ids": […]}`` per tokenised text. The last line of a key counts.
 """
 
@@ -39,6 +39,7 @@ class _Recording:
         self.replies: dict[str, Reply] = {}
         self.prompts: dict[str, str] = {}
         self.ids: dict[str, list[int]] = {}
+        self.context_length: int | None = None
         self.asks_in_messages = False
         self.whole_bytes = 0
         try:
@@ -77,6 +78,7 @@ class _Recording:
             if record["recording"] != _FORMAT:
                 raise ValueError(f"format {record['recording']}, expected {_FORMAT}")
             self.fingerprint = str(record["fingerprint"])
+            self.context_length = record.get("context_length")
         elif "tokenize" in record:
             self.ids[_text_key(record["tokenize"])] = [int(token) for token in record["ids"]]
         else:
@@ -111,6 +113,11 @@ class ReplayTeacher:
     def speaks_chat(self) -> bool:
         """Whether the recorded run asked in messages."""
         return self._recording.asks_in_messages
+
+    @property
+    def context_length(self) -> int | None:
+        """What the recorded engine read at once, in tokens; None if it did not say it."""
+        return self._recording.context_length
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
         """Answers every request, in order, with ``cached`` set.
@@ -178,11 +185,13 @@ class RecordingTeacher:
     Args:
         inner: The teacher to ask.
         path: The file; opened at the first call and created with its folder if missing.
+        context_length: What the engine reads at once, in tokens; None if it does not say it.
     """
 
-    def __init__(self, inner: Teacher, path: Path) -> None:
+    def __init__(self, inner: Teacher, path: Path, context_length: int | None = None) -> None:
         self._inner = inner
         self._path = path
+        self._context_length = context_length
         self._ready = False
         self._keys: set[str] = set()
         self._texts: set[str] = set()
@@ -243,7 +252,10 @@ class RecordingTeacher:
             with self._path.open("rb+") as file:
                 file.truncate(existing.whole_bytes)
         else:
-            self._append({"recording": _FORMAT, "fingerprint": self.fingerprint})
+            header: dict[str, Any] = {"recording": _FORMAT, "fingerprint": self.fingerprint}
+            if self._context_length is not None:
+                header["context_length"] = self._context_length
+            self._append(header)
         self._ready = True
 
     def _append(self, record: dict[str, Any]) -> None:

@@ -111,8 +111,7 @@ class ServerTeacher:
         roots = server_roots(url, named)
         keys = server_keys(api_key_env, len(roots))
         members = [Member(root, key, concurrency) for root, key in zip(roots, keys, strict=True)]
-        self._fleet = Fleet(members, backoff)
-        self._fleet.tell = self._note
+        self._fleet = Fleet(members, backoff, self._note)
         self._connection = Connection(self._fleet, concurrency, timeout, retries, backoff, patience)
         self._model = model
         self._configured_scoring = scoring
@@ -138,8 +137,9 @@ class ServerTeacher:
     def fingerprint(self) -> str:
         """Identifies the address, the model and the way of scoring.
 
-        A list of addresses is no part of it, so that servers may come and go. The model is identified by the configured name and by what the server calls it, once the
-        server was asked (:meth:`settle`).
+        A list of addresses is no part of it, so that servers may come and go. The model is
+        identified by the configured name and by what the server calls it, once the server was
+        asked (:meth:`settle`).
         """
         scoring: str = self._configured_scoring
         address = {"url": self.root} if isinstance(self._url, str) else {}

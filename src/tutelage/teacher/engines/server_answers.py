@@ -1,7 +1,8 @@
-"""Turns requests into completions of a server, and completions into replies."""
+"""Turns requests into completions or chats of a server, and its answers into replies."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,8 +10,23 @@ from typing import Any
 
 from tutelage.errors import TeacherError
 from tutelage.teacher import structured
-from tutelage.teacher.base import GenerateRequest, Reply, Request, ScoreRequest
+from tutelage.teacher.base import (
+    Chat,
+    GenerateRequest,
+    Prompt,
+    Reply,
+    Request,
+    ScoreRequest,
+)
 from tutelage.teacher.engines.server_batch import Outcome
+from tutelage.teacher.engines.server_chat import (
+    CHAT,
+    DECISIONS,
+    ROOM,
+    ChatForm,
+    decision_body,
+)
+from tutelage.teacher.engines.server_chat_probe import limits
 from tutelage.teacher.engines.server_client import (
     Connection,
     Refused,
@@ -22,13 +38,18 @@ from tutelage.teacher.engines.server_replies import (
     Completion,
     TopToken,
     read_completion,
+    read_completions,
+    read_decision,
     top_tokens,
 )
 from tutelage.teacher.engines.server_requests import COMPLETIONS, Form, Way, completion_body
 from tutelage.teacher.engines.server_tokenizer import ServerTokenizer
 from tutelage.teacher.engines.server_tokens import Found, find
 from tutelage.teacher.engines.server_watch import LabelWatch
+from tutelage.teacher.engines.server_words import find_words, named, shares, stand_in
+from tutelage.teacher.marks import stopped
 
+_LOG = logging.getLogger(__name__)
 _UNLIKELY = 1e-4
 """With less probability, all labels together are no answer to the prompt."""
 
@@ -43,8 +64,10 @@ class Answerer:
         note: Called with each limitation of the server as it is found.
 
     Attributes:
-        way: How to score; None before :meth:`begin`, and for a server that cannot.
+        way: How to score after texts; None before :meth:`begin`, and for a server that cannot.
+        chat_way: How to score the answers of chats, likewise.
         form: The form of requests for a text, as the server takes it.
+        chat_form: The form of chat requests, as the server takes it.
         watch: Counts replies without labels.
         reply_model: What the server calls its model; "" if it does not say.
         has_begun: Whether the server was surveyed.
@@ -63,21 +86,33 @@ class Answerer:
         self._tokenizer = tokenizer
         self._note = note
         self.way: Way | None = None
+        self.chat_way: Way | None = None
         self.form = Form()
-        self.watch = LabelWatch(0)
+        self.chat_form = ChatForm()
+        self._watches = LabelWatch(0), LabelWatch(0)
+        self._of_chats = False
         self.reply_model = ""
         self.has_begun = False
 
     def begin(self, survey: Survey) -> None:
         """Takes over what a survey found out."""
         self.way, self.reply_model, self.has_begun = survey.way, survey.reply_model, True
-        if survey.way is not None and not survey.way.exact:
-            self.watch = LabelWatch(survey.way.top)
-            self._note(
-                f"{self._root} returns only the {survey.way.top} most likely tokens. A choice "
-                "missing from them gets the lowest log-probability in the reply, so small "
-                "probabilities are too large."
-            )
+        self.chat_way = survey.chat.way
+        if survey.chat.form is not None:
+            self.chat_form = survey.chat.form
+        self._watches = _watch(self.way), _watch(self.chat_way)
+        self._of_chats = survey.chat.form is not None
+        for text in limits(survey):
+            self._note(f"{self._root} {text}")
+
+    @property
+    def watch(self) -> LabelWatch:
+        """Counts replies without labels, among those to the last kind of prompts."""
+        return self._watches[self._of_chats]
+
+    def prepare(self, *, chats: bool) -> None:
+        """Takes notice of whether the next prompts are chats or texts to continue."""
+        self._of_chats = chats
 
     async def answer(self, client: ServerClient, request: Request) -> Outcome:
         """Answers one request.
@@ -110,8 +145,19 @@ class Answerer:
             ValueError: The reply is no completion.
             TeacherError: Another model answered.
         """
-        reply = read_completion(await client.post(COMPLETIONS, body))
-        reply = replace(reply, text=self._mask(reply.text, cut=False))
+        return self._checked(client, read_completion(await client.post(COMPLETIONS, body)))
+
+    async def _chat(self, client: ServerClient, body: dict[str, Any]) -> list[Completion]:
+        """Sends a chat request; returns one completion per answer, and raises likewise."""
+        found = read_completions(await client.post(CHAT, body))
+        return [self._checked(client, completion) for completion in found]
+
+    def _checked(self, client: ServerClient, reply: Completion) -> Completion:
+        reply = replace(
+            reply,
+            text=self._mask(reply.text, cut=False),
+            thoughts=self._mask(reply.thoughts, cut=False),
+        )
         model = client.clean(reply.model)
         self.reply_model = self.reply_model or model
         if model and model != self.reply_model:
@@ -136,10 +182,10 @@ class Answerer:
                 f"{self._root} reports no token counts, so they are counted with the tokenizer on "
                 "this machine, or estimated as one token per 4 bytes where there is none."
             )
-        if isinstance(request, ScoreRequest):
+        if isinstance(request, ScoreRequest) and not self._samples(request):
             completion_tokens = 1
-        elif not completion_tokens and completion.text:
-            completion_tokens = self._tokenizer.length(completion.text)
+        elif not completion_tokens and completion.whole:
+            completion_tokens = self._tokenizer.length(completion.whole)
         return Reply(
             request.id,
             text,
@@ -152,72 +198,207 @@ class Answerer:
 
     async def _generate(self, client: ServerClient, request: GenerateRequest) -> Reply:
         completion = await self._in_any_form(client, request)
-        error = ""
+        text, error = completion.whole, ""
+        if isinstance(request.prompt, Chat) and self.chat_form.granted(request) != request.sampling:
+            text = stopped(text, request.sampling.stop)
         if request.json_schema:
-            try:
-                structured.validate(completion.text, request.json_schema)
-            except ValueError as mismatch:
+            text, mismatch = structured.completed(
+                text, completion.finish_reason, request.json_schema
+            )
+            if mismatch:
                 error = (
                     f"the reply {mismatch}; it ended by {completion.finish_reason!r} (by "
                     "'length': raise max_tokens)"
                 )
-        return self._reply(request, completion, text=completion.text, error=error)
+        return self._reply(request, completion, text=text, error=error)
 
     async def _in_any_form(self, client: ServerClient, request: GenerateRequest) -> Completion:
-        form = self.form
+        chats = isinstance(request.prompt, Chat)
+        form: Form = self.chat_form if chats else self.form
         while True:
             try:
-                completion = await self._complete(client, form.body(self._model, request))
+                body = form.body(self._model, request)
+                if chats:
+                    (completion,) = await self._chat(client, body)
+                else:
+                    completion = await self._complete(client, body)
             except Refused as error:
                 simpler = form.simpler(str(error), request)
                 if simpler is None:
                     raise
                 form = simpler
                 continue
-            if form != self.form:
-                self.form = form
-                if form.note:
-                    self._note(f"{self._root}: {form.note}")
+            self._keep_form(form)
             return completion
+
+    def _keep_form(self, form: Form) -> None:
+        """Keeps the form that the server took, and says what it left out."""
+        if isinstance(form, ChatForm):
+            changed, self.chat_form = form != self.chat_form, form
+        else:
+            changed, self.form = form != self.form, form
+        if changed and form.note:
+            self._note(f"{self._root}: {form.note}")
 
     async def _score(self, client: ServerClient, request: ScoreRequest) -> tuple[Reply, bool]:
         """Scores the choices; also returns whether the reply says nothing about any of them."""
-        way = self.way
-        assert way is not None
         if not 1 <= len(request.choices) <= 128:
             error = f"a score takes 1 to 128 choices, this one has {len(request.choices)}"
             return Reply(request.id, error=error), False
-        body = completion_body(self._model, str(request.prompt), 1, 0.0) | way.fields(
-            request.choices
-        )
-        completion = await self._complete(client, body)
+        way = self.chat_way if isinstance(request.prompt, Chat) else self.way
+        assert way is not None
+        if way.samples:
+            return await self._agree(client, request, request.prompt, way.samples), False
+        if way.decides:
+            return await self._decide(client, request, request.prompt), False
+        if by_words := _has_stand_ins(request):
+            way = replace(way, ids=False)  # Names of tokens tell more than their ids.
+        completion = await self._first_token(client, request, way)
         tokens = top_tokens(completion.logprobs)
         if way.exact:
             found = _exact(tokens, request.choices)
             blind = sum(map(math.exp, found.logprobs)) < _UNLIKELY
+        elif by_words:
+            found = find_words(tokens, request.words)
+            blind = found.missing == len(request.choices)
         else:
             named = any(token.id is None for token in tokens)
             known = await self._tokenizer.spellings(client, request.choices) if named else {}
             found = find(tokens, request.choices, known)
             blind = found.missing == len(request.choices)
-        self._count(request.choices, tokens, len(request.choices) if blind else found.missing)
+        self._count(request, tokens, len(request.choices) if blind else found.missing)
         reply = self._reply(request, completion)
         # An exact score stays one, however small.
         blind = blind and not way.exact
         return replace(reply, logprobs=found.logprobs, finish_reason="length"), blind
 
-    def _count(self, choices: Sequence[int], tokens: Sequence[TopToken], missing: int) -> None:
+    async def _first_token(
+        self, client: ServerClient, request: ScoreRequest, way: Way
+    ) -> Completion:
+        """Asks for one token, with the log-probabilities there."""
+        if isinstance(request.prompt, str):
+            body = completion_body(self._model, request.prompt, 1, 0.0)
+            return await self._complete(client, body | way.fields(request.choices))
+        fields = way.fields(request.choices, chat=True)
+        (completion,) = await self._in_any_chat_form(client, request.prompt, fields, 1, 0.0)
+        return completion
+
+    async def _in_any_chat_form(
+        self,
+        client: ServerClient,
+        chat: Chat,
+        fields: dict[str, Any],
+        max_tokens: int,
+        temperature: float,
+    ) -> list[Completion]:
+        form = self.chat_form
+        while True:
+            try:
+                body = form.asked(self._model, chat, max_tokens, temperature)
+                found = await self._chat(client, body | fields)
+            except Refused as error:
+                simpler = form.accepted(str(error), chat)
+                if simpler is None:
+                    raise
+                form = simpler
+                continue
+            self._keep_form(form)
+            return found
+
+    def _samples(self, request: Request) -> int:
+        """Returns the number of answers that a score is made of; 0 for probabilities."""
+        way = self.chat_way if isinstance(request.prompt, Chat) else self.way
+        return way.samples if way is not None else 0
+
+    async def _agree(
+        self, client: ServerClient, request: ScoreRequest, prompt: Prompt, samples: int
+    ) -> Reply:
+        """Samples answers, and takes their shares for probabilities."""
+        assert isinstance(prompt, Chat)
+        words = request.words
+        if not words:
+            return Reply(request.id, error="the labels have no words, which answers would name")
+        room = 8 + 2 * max(len(word.encode()) for word in words)
+        answers: list[Completion] = []
+        while len(answers) < samples:
+            form, missing = self.chat_form, samples - len(answers)
+            fields = form.constrained(words)
+            if form.seed_bits:
+                fields["seed"] = len(answers)
+            if form.several and missing > 1:
+                fields["n"] = missing
+            tokens = room + (ROOM if form.thinks else 0)
+            try:
+                found = await self._in_any_chat_form(client, prompt, fields, tokens, 1.0)
+            except Refused as error:
+                if not (form.several and missing > 1):
+                    raise
+                # A server with one answer a request.
+                _LOG.debug("several answers were refused: %s", error)
+                self._keep_form(replace(form, several=False))
+                continue
+            answers += found[:missing]
+        read = [named(answer.whole, words) for answer in answers]
+        failed = ""
+        if all(one is None for one in read):
+            first = answers[0].text[:60]
+            failed = f"none of {samples} answers names a label; the first one is {first!r}"
+        replies = [self._reply(request, answer) for answer in _billed(answers)]
+        return Reply(
+            request.id,
+            logprobs=() if failed else shares(read, len(words)),
+            prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+            completion_tokens=sum(reply.completion_tokens for reply in replies),
+            finish_reason="stop",
+            error=failed,
+        )
+
+    async def _decide(self, client: ServerClient, request: ScoreRequest, prompt: Prompt) -> Reply:
+        """Asks for the decision between the labels."""
+        assert isinstance(prompt, Chat)
+        if not request.words:
+            return Reply(request.id, error="the labels have no words, which decisions need")
+        body = decision_body(self._model, prompt, request.words)
+        answer = await client.post(DECISIONS, body)
+        logprobs, tokens = read_decision(answer, request.words)
+        return Reply(
+            request.id,
+            logprobs=logprobs,
+            prompt_tokens=tokens or self._tokenizer.length(str(prompt)),
+            completion_tokens=1,
+            finish_reason="length",
+        )
+
+    def _count(self, request: ScoreRequest, tokens: Sequence[TopToken], missing: int) -> None:
         """Counts missing labels, and says so where they are many."""
+        choices = request.choices
 
         def example() -> tuple[list[str], list[str]]:
             shown = self._tokenizer.shown
             others = [token for token in tokens if token.id not in choices]
             names = [one.name[:40] if one.id is None else shown(one.id) for one in others]
+            if _has_stand_ins(request):
+                return list(request.words), names
             return [shown(choice) for choice in choices], names
 
         self.watch.count(missing, len(choices), example)
         if warning := self.watch.warning():
             self._note(warning)
+
+
+def _watch(way: Way | None) -> LabelWatch:
+    return LabelWatch(0 if way is None or way.exact or not way.needs_ids else way.top)
+
+
+def _has_stand_ins(request: ScoreRequest) -> bool:
+    """Returns whether numbers of words stand in for token ids that nobody knows."""
+    return bool(request.words) and request.choices == tuple(map(stand_in, request.words))
+
+
+def _billed(answers: Sequence[Completion]) -> list[Completion]:
+    """Returns the answers that have token counts; all of them if none has."""
+    counted = [answer for answer in answers if answer.prompt_tokens is not None]
+    return counted or list(answers)
 
 
 def _exact(tokens: Sequence[TopToken], choices: Sequence[int]) -> Found:

@@ -268,6 +268,7 @@ class ServerClient:
             tried.add(member)
             count += 1
             others = fleet.untried(self._members, tried)
+            member.is_doubtful = bool(others)
             if isinstance(failure, TeacherError) and not others:
                 raise failure
             # Whatever is the fault of one server alone costs the request no attempt.

@@ -38,6 +38,7 @@ class Member:
         limit: Largest number of requests at once by now. HTTP 429 halves it, and each answer raises
             it a little: additive increase, multiplicative decrease, as in TCP.
         rests_until: No request is sent before this time of the monotonic clock.
+        is_doubtful: Whether it failed a request since its last answer.
         is_out: Whether it is left out.
         returns_at: When a server that is left out is asked again; infinity for never.
         asked: Number of requests that were sent to it.
@@ -50,7 +51,7 @@ class Member:
         self.key = key
         self.limit = float(concurrency)
         self.rests_until = 0.0
-        self.is_out = False
+        self.is_doubtful = self.is_out = False
         self.returns_at = 0.0
         self.asked = 0
         self.counts: Counter[str] = Counter()
@@ -64,6 +65,12 @@ class Member:
         self.counts["answered"] += 1
         self.limit = min(self._concurrency, self.limit + 1 / self.limit)
         self._busy_in_a_row = self._failed_in_a_row = 0
+        self.is_doubtful = False
+
+    @property
+    def places(self) -> int:
+        """Largest number of requests at once by now; one while the server is doubtful."""
+        return 1 if self.is_doubtful else int(self.limit)
 
     def was_busy(self, sent: float, wish: float, backoff: float) -> None:
         """Lowers the number of requests at once, and lets the server rest.
@@ -104,7 +111,7 @@ class Member:
         if self.is_out:
             begin, _, reason = self.absences[-1]
             self.absences[-1] = begin, _clock(), reason
-        self.is_out = False
+        self.is_doubtful = self.is_out = False
         self._out_in_a_row = self._failed_in_a_row = 0
 
 
@@ -114,15 +121,18 @@ class Fleet:
     Args:
         members: The servers.
         backoff: Longest first pause, in seconds.
+        tell: Called with what a user should know at once.
 
     Attributes:
         members: As given.
-        tell: Called with what a user should know at once.
+        tell: As given.
     """
 
-    def __init__(self, members: Sequence[Member], backoff: float) -> None:
+    def __init__(
+        self, members: Sequence[Member], backoff: float, tell: Callable[[str], None]
+    ) -> None:
         self.members = tuple(members)
-        self.tell: Callable[[str], None] = lambda text: None
+        self.tell = tell
         self._backoff = backoff
 
     @property

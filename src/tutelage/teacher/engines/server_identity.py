@@ -30,10 +30,12 @@ class Identity:
     Attributes:
         name: What the server calls its model, where that is not the configured name.
         scoring: "exact", "top-20" or another way; "none" if it cannot score.
+        chat: The same for the answers of chats; "" if it takes no messages.
     """
 
     name: str
     scoring: str
+    chat: str = ""
 
     def described(self, model: str) -> str:
         """Returns it for a message.
@@ -41,7 +43,8 @@ class Identity:
         Args:
             model: The configured name of the model.
         """
-        return f"{self.name or model!r} (scores: {self.scoring})"
+        chat = "" if self.chat in ("", self.scoring) else f", of chats: {self.chat}"
+        return f"{self.name or model!r} (scores: {self.scoring}{chat})"
 
 
 class Notebook:
@@ -58,7 +61,8 @@ class Notebook:
         """Returns the identity of the server with this fingerprint; None if it was never asked."""
         (found,) = self._read([f"identity {fingerprint}"])
         try:
-            return Identity(str(found["name"]), str(found["scoring"]))
+            name, scoring = str(found["name"]), str(found["scoring"])
+            return Identity(name, scoring, str(found.get("chat", "")))
         except (KeyError, TypeError):
             return None
 

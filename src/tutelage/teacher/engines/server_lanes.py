@@ -39,6 +39,7 @@ class Lanes:
         self._changed = asyncio.Event()
         self._busy_since: float | None = None
         self._checks: dict[Member, asyncio.Task[None]] = {}
+        self._fault: Exception | None = None
 
     async def take(self, among: Sequence[Member], tried: Collection[Member]) -> Member | None:
         """Waits for a place at a server.
@@ -54,21 +55,27 @@ class Lanes:
             TeacherError: Every server is left out for good.
         """
         while not self.ended.is_set():
+            if self._fault is not None:
+                raise self._fault
             now = time.monotonic()
             self._ask_the_absent(now)
             candidates = self._fleet.candidates(among, tried)
             free = [
                 member
                 for member in candidates
-                if member.rests_until <= now and self._under_way[member] < int(member.limit)
+                if member.rests_until <= now and self._under_way[member] < member.places
             ]
             if free:
-                chosen = min(free, key=lambda member: (self._under_way[member], member.asked))
+                chosen = min(free, key=self._order)
                 self._under_way[chosen] += 1
                 chosen.asked += 1
                 return chosen
             await self._change(now, candidates)
         return None
+
+    def _order(self, member: Member) -> tuple[bool, int, int]:
+        # A server that fails at once always has the fewest requests under way.
+        return member.is_doubtful, self._under_way[member], member.asked
 
     def leave(self, member: Member) -> None:
         """Gives a place back."""
@@ -100,9 +107,9 @@ class Lanes:
         if now - self._busy_since >= self._patience:
             raise TeacherError(
                 f"for {self._patience:g} s, no request was answered: the server at {member.root} "
-                f"is too busy ({said.rstrip('.')}). The replies so far are kept. Check the account's limits, "
-                "or wait, and run again with a lower teacher.concurrency, more servers in "
-                "teacher.url or a longer teacher.patience."
+                f"is too busy ({said.rstrip('.')}). The replies so far are kept. Check the "
+                "account's limits, or wait, and run again with a lower teacher.concurrency, more "
+                "servers in teacher.url or a longer teacher.patience."
             )
 
     def end(self) -> None:
@@ -143,6 +150,8 @@ class Lanes:
         except Differs as error:
             self._fleet.tell(f"the server at {member.root} stays left out: {error}")
             self._fleet.leave_out(member, str(error), forever=True)
+        except Exception as error:  # Nobody awaits this task.
+            self._fault = error
         else:
             if reason:
                 self._fleet.leave_out(member, reason)

@@ -31,7 +31,10 @@ def identity_of(survey: Survey, *, anywhere: bool) -> Identity:
             else part
             for part in parts
         ]
-    return Identity(" / ".join(parts), str(survey.way) if survey.way is not None else "none")
+    scoring, chat = (
+        "none" if way is None else str(way) for way in (survey.way, survey.chat.way)
+    )
+    return Identity(" / ".join(parts), scoring, "" if survey.chat.form is None else chat)
 
 
 async def of_each(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tutelage.errors import TeacherError
 from tutelage.teacher import structured
+from tutelage.teacher.engines.server_chat import ChatSurvey
 from tutelage.teacher.engines.server_client import Lasting, NotFoundError, Refused, ServerClient
 from tutelage.teacher.engines.server_replies import (
     Completion,
@@ -27,9 +28,9 @@ from tutelage.teacher.engines.server_requests import (
 )
 
 PROBE = "Question: is snow cold?\nAnswer (yes or no):"
-_TOKENS = (10, 20)
+TOKENS = (10, 20)
 """Ids that every vocabulary has."""
-_CANARY = (
+CANARY = (
     '{"type":"object","properties":{"bird":{"enum":["canary"]}},"required":["bird"],'
     '"additionalProperties":false}'
 )
@@ -58,12 +59,16 @@ class Survey:
         reply_model: The field ``model`` of its replies; "" if there is none.
         way: The way to score; None if there is none.
         no_way: Why there is none.
+        chat: How it answers messages.
+        completes: Whether it continues texts.
     """
 
     name: str
     reply_model: str
     way: Way | None
     no_way: str
+    chat: ChatSurvey = field(default_factory=ChatSurvey)
+    completes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ class Prober:
         """Asks for one token, then for its probabilities in ever simpler ways.
 
         Args:
-            scoring: "auto", "exact" or "top".
+            scoring: The setting ``teacher.scoring``.
 
         Raises:
             Lasting: The server does not answer.
@@ -96,11 +101,13 @@ class Prober:
         try:
             reply_model = self.client.clean((await self.complete({})).model)
         except NotFoundError as error:
-            raise await self._not_there(error) from error
+            raise await self.not_there(error) from error
         except (Refused, ValueError):
             pass  # Whatever is wrong with this request need not be wrong with others.
-        listed = await self.listed()
-        name = self.client.clean(" / ".join(_other_names(self.model, reply_model, listed)))
+        name = await self.name(reply_model)
+        if scoring in ("agreement", "decisions"):
+            no_way = f"teacher.scoring={scoring} asks in messages, which need prompt=chat"
+            return Survey(name, reply_model, None, no_way)
         # What was asked for is not tested: a server without it is an error of the first score.
         if scoring == "exact":
             return Survey(name, reply_model, EXACT, "")
@@ -117,7 +124,11 @@ class Prober:
             TeacherError: The server refused the key, or has no completions of this model.
         """
         body = completion_body(self.model, PROBE, max_tokens, 0.0) | fields
-        reply = read_completion(await self.client.post(COMPLETIONS, body, retries=self.retries))
+        answer = await self.client.post(COMPLETIONS, body, retries=self.retries)
+        return self.count(read_completion(answer))
+
+    def count(self, reply: Completion) -> Completion:
+        """Counts the reply to a request of the survey, and returns it."""
         self.spent.requests += 1
         self.spent.tokens += (reply.prompt_tokens or 0) + (reply.completion_tokens or 0)
         return reply
@@ -137,11 +148,11 @@ class Prober:
         reason = ""
         for way in (EXACT, *TOPS) if try_exact else TOPS:
             try:
-                reply = await self.complete(way.fields(_TOKENS))
+                reply = await self.complete(way.fields(TOKENS))
                 tokens = top_tokens(reply.logprobs)
-                if way.exact and not has_all(tokens, _TOKENS):
+                if way.exact and not has_all(tokens, TOKENS):
                     continue
-                return await self._more(way, tokens), ""
+                return await more_tokens(way, tokens, self._top), ""
             except (Refused, NotFoundError) as error:
                 said = error.said if isinstance(error, NotFoundError) else str(error)
                 reason = f"it refuses log-probabilities: {said}"
@@ -149,15 +160,8 @@ class Prober:
                 reason = f"its reply is not usable: {self.client.clean(str(error))}"
         return None, reason
 
-    async def _more(self, way: Way, tokens: Sequence[TopToken]) -> Way:
-        """Returns a way to more tokens for servers like llama.cpp, the same way for others."""
-        if way.exact or not any(token.stated_id is not None for token in tokens):
-            return way
-        try:
-            more = top_tokens((await self.complete(MORE.fields(_TOKENS))).logprobs)
-        except (Refused, NotFoundError, ValueError):
-            return way
-        return MORE if len(more) > len(tokens) else way
+    async def _top(self, way: Way) -> Any:
+        return (await self.complete(way.fields(TOKENS))).logprobs
 
     async def listed(self) -> list[dict[str, Any]]:
         """Returns the entries of ``/v1/models``; none if the server has no such list."""
@@ -168,21 +172,6 @@ class Prober:
         entries = answer.get("data") if isinstance(answer, dict) else answer
         entries = entries if isinstance(entries, list) else []
         return [entry for entry in entries if isinstance(entry, dict) and _text(entry, "id")]
-
-    async def has_chat(self) -> bool:
-        """Returns whether the server answers chat messages."""
-        body = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": "Say yes."}],
-            "max_tokens": 1,
-        }
-        try:
-            await self.client.post("/v1/chat/completions", body, retries=0)
-        except (Lasting, ValueError, TeacherError):
-            return False
-        except Refused:
-            pass  # It knows the address.
-        return True
 
     async def schemas(self) -> tuple[str, str]:
         """Finds out how to ask for a JSON schema.
@@ -196,8 +185,8 @@ class Prober:
         reason = ""
         for name, fields in SCHEMAS.items():
             try:
-                reply = await self.complete(fields(_CANARY), 48)
-                structured.validate(reply.text, _CANARY)
+                reply = await self.complete(fields(CANARY), 48)
+                structured.validate(reply.text, CANARY)
                 return name, ""
             except (Refused, ValueError) as error:
                 # The standard form says more about the server.
@@ -214,7 +203,12 @@ class Prober:
         await self.complete({}, 8)
         return time.perf_counter() - began
 
-    async def _not_there(self, error: NotFoundError) -> TeacherError:
+    async def name(self, reply_model: str) -> str:
+        """Returns what the server calls its model, where that is not the configured name."""
+        names = _other_names(self.model, reply_model, await self.listed())
+        return self.client.clean(" / ".join(names))
+
+    async def not_there(self, error: NotFoundError) -> TeacherError:
         """Returns what to do about a model or an address that is not there."""
         server = self.client.root
         names = [str(entry["id"]) for entry in await self.listed()]
@@ -224,14 +218,26 @@ class Prober:
                 f"the server at {server} has no model {self.model!r} ({error.said}). Set "
                 f"teacher.model to one that it has: {shown}."
             )
-        if await self.has_chat():
-            return TeacherError(
-                f"the server at {server} offers chat only: it has /v1/chat/completions and no "
-                f"{COMPLETIONS} ({error.said}). A teacher needs plain completions with "
-                "log-probabilities: use a server that has them, such as `vllm serve`, or run the "
-                "model with teacher=vllm."
-            )
         return error
+
+
+async def more_tokens(
+    way: Way, tokens: Sequence[TopToken], ask: Callable[[Way], Awaitable[Any]]
+) -> Way:
+    """Returns a way to more tokens for servers like llama.cpp, the same way for others.
+
+    Args:
+        way: A way that the server takes.
+        tokens: Its likely tokens.
+        ask: Asks for the log-probabilities in another way.
+    """
+    if way.exact or not any(token.stated_id is not None for token in tokens):
+        return way
+    try:
+        more = top_tokens(await ask(MORE))
+    except (Refused, NotFoundError, ValueError):
+        return way
+    return MORE if len(more) > len(tokens) else way
 
 
 def has_all(tokens: Sequence[TopToken], choices: Sequence[int]) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage.characters import usable
@@ -23,15 +23,17 @@ _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTA
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One reply of ``/v1/completions``.
+    """One reply of ``/v1/completions`` or ``/v1/chat/completions``.
 
     Attributes:
-        text: The continuation.
+        text: The continuation, or the answer in a chat.
         finish_reason: "stop", "length" or a server's own word.
         prompt_tokens: Length of the prompt; None if the server does not say.
         completion_tokens: Length of the continuation; None if the server does not say.
         model: What the server calls its model; "" if it does not say.
         logprobs: Whatever the reply has for log-probabilities; see :func:`top_tokens`.
+        thoughts: What the model thought before its answer, where the server tells them apart.
+        has_thought: Whether the server counts tokens of thoughts, which it may keep to itself.
     """
 
     text: str
@@ -40,6 +42,16 @@ class Completion:
     completion_tokens: int | None
     model: str
     logprobs: Any
+    thoughts: str = ""
+    has_thought: bool = False
+
+    @property
+    def whole(self) -> str:
+        """The text with the thoughts in front, in the marks of most models."""
+        if not self.thoughts:
+            return self.text
+        end = "\n</think>\n" if self.text else ""
+        return f"<think>\n{self.thoughts}{end}{self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +122,22 @@ def _joined(events: list[dict[str, Any]]) -> Any:
 
 
 def read_completion(answer: Any) -> Completion:
-    """Reads the parsed body of a completion.
+    """Reads the parsed body of a completion with one choice.
+
+    Raises:
+        ValueError: The body holds no completion, or several.
+    """
+    completions = read_completions(answer)
+    if len(completions) != 1:
+        raise ValueError("it does not hold exactly one choice")
+    return completions[0]
+
+
+def read_completions(answer: Any) -> list[Completion]:
+    """Reads the parsed body of a completion with one or more choices.
+
+    Returns:
+        One completion per choice; the first one has the token counts of all.
 
     Raises:
         ValueError: The body holds no completion.
@@ -119,21 +146,26 @@ def read_completion(answer: Any) -> Completion:
         raise ValueError(f"the body is {type(answer).__name__}, not an object")
     choices = answer.get("choices")
     if choices is None and isinstance(answer.get("content"), str):
-        choice: dict[str, Any] = {**answer, "text": answer["content"]}  # llama.cpp's own form
-    elif isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], dict):
-        choice = choices[0]
-    elif said := _said(answer):
+        choices = [{**answer, "text": answer["content"]}]  # llama.cpp's own form
+    if isinstance(choices, list) and choices and _dicts(choices) == choices:
+        read = [_completion(answer, choice) for choice in choices]
+        rest = [replace(one, prompt_tokens=None, completion_tokens=None) for one in read[1:]]
+        return [read[0], *rest]
+    if said := _said(answer):
         raise ValueError(f"it says: {said}")
-    else:
-        raise ValueError("it does not hold exactly one choice")
-    text = choice.get("text")
+    raise ValueError("it does not hold exactly one choice")
+
+
+def _completion(answer: dict[str, Any], choice: dict[str, Any]) -> Completion:
+    text, thoughts = choice.get("text"), ""
     message = choice.get("message")
     if text is None and isinstance(message, dict):
-        text = message.get("content")
+        text, thoughts = _message(message)
     if not isinstance(text, str):
         raise ValueError("its text is missing")
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("completion_tokens_details")
     model = answer.get("model")
     logprobs = choice.get("logprobs")
     for one in (choice, answer):
@@ -145,7 +177,28 @@ def read_completion(answer: Any) -> Completion:
         _count(usage.get("completion_tokens")),
         on_one_line(model)[:200] if isinstance(model, str) else "",
         logprobs,
+        thoughts,
+        isinstance(details, dict) and bool(_count(details.get("reasoning_tokens"))),
     )
+
+
+def _message(message: dict[str, Any]) -> tuple[Any, str]:
+    """Returns the answer of a chat message and its thoughts."""
+    thoughts = [message.get(name) for name in ("reasoning_content", "reasoning", "thinking")]
+    thought = next((one for one in thoughts if isinstance(one, str) and one.strip()), "")
+    content = message.get("content")
+    if isinstance(content, list):
+        # Parts of several kinds, as Mistral sends them.
+        parts = _dicts(content)
+        inner = [part for one in parts for part in _dicts(one.get("thinking"))]
+        thought = thought or "".join(str(part.get("text") or "") for part in inner)
+        content = "".join(one["text"] for one in parts if isinstance(one.get("text"), str))
+    if content is None:
+        refusal = message.get("refusal")
+        content = refusal if isinstance(refusal, str) else ""
+        if not (content or thought or message.get("role")):
+            return None, ""
+    return content, thought.strip()
 
 
 def _count(value: Any) -> int | None:
@@ -229,6 +282,36 @@ def _logprob(name: str, value: Any) -> float:
     if not value <= _ABOVE_ZERO:
         raise impossible
     return min(float(value), 0.0)
+
+
+def read_decision(answer: Any, words: Sequence[str]) -> tuple[tuple[float, ...], int | None]:
+    """Reads the reply of ``/v1/decisions`` to one question.
+
+    Args:
+        answer: The parsed body, in the form of OpenAI's beta.
+        words: The options of the question.
+
+    Returns:
+        The natural-log probability of each option, and the length of the prompt in tokens; None if
+        the server does not say.
+
+    Raises:
+        ValueError: It holds no probability of some option.
+    """
+    answers = _dicts(answer.get("answers")) if isinstance(answer, dict) else []
+    if len(answers) != 1 or answers[0].get("type") == "refusal":
+        raise ValueError(f"it holds no decision: {_said(answer) or answers!r:.100}")
+    found = {}
+    for option in _dicts(answers[0].get("probabilities")):
+        chance = option.get("probability")
+        if type(chance) not in (int, float) or not 0 <= chance <= 1 + _ABOVE_ZERO:
+            raise ValueError(f"the probability of {option.get('value')!r:.40} is {chance!r:.40}")
+        found[option.get("value")] = math.log(chance) if chance else LEAST
+    if missing := [word for word in words if word not in found]:
+        raise ValueError(f"it holds no probability of {missing[0]!r}")
+    usage = answer.get("usage")
+    tokens = _count(usage.get("input_tokens")) if isinstance(usage, dict) else None
+    return tuple(min(max(found[word], LEAST), 0.0) for word in words), tokens
 
 
 def read_token_ids(answer: Any) -> tuple[list[int], list[str] | None]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tutelage.teacher.base import GenerateRequest
+from tutelage.teacher.base import GenerateRequest, Sampling
 from tutelage.teacher.structured import read_schema, server_fields
 
 COMPLETIONS = "/v1/completions"
@@ -20,7 +20,7 @@ SCHEMAS: dict[str, Callable[[str], dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How to ask for the probabilities of choices.
+    """How to find the probabilities of choices.
 
     Attributes:
         exact: Whether the server gives the log-probability of every choice (vLLM's
@@ -28,15 +28,32 @@ class Way:
         top: Otherwise, the number of most likely tokens that it gives.
         ids: Whether to ask for ids in place of the tokens' names (vLLM's
             ``return_tokens_as_token_ids``).
+        samples: Number of sampled answers whose shares stand for probabilities; 0 if the server
+            gives them.
+        decides: Whether to ask by ``/v1/decisions``.
     """
 
-    exact: bool
-    top: int
-    ids: bool
+    exact: bool = False
+    top: int = 0
+    ids: bool = False
+    samples: int = 0
+    decides: bool = False
 
-    def fields(self, choices: Sequence[int]) -> dict[str, Any]:
-        """Returns the fields of the request body."""
+    @property
+    def needs_ids(self) -> bool:
+        """Whether labels are found by their tokens; otherwise by their words."""
+        return not (self.samples or self.decides)
+
+    def fields(self, choices: Sequence[int], *, chat: bool = False) -> dict[str, Any]:
+        """Returns the fields of the request body.
+
+        Args:
+            choices: Token ids.
+            chat: Whether the request is a chat's.
+        """
         fields: dict[str, Any] = {"logprobs": 1 if self.exact else self.top}
+        if chat:
+            fields = {"logprobs": True} | ({} if self.exact else {"top_logprobs": self.top})
         if self.ids:
             # Several tokens can have the same text, so vLLM names them "token_id:7".
             fields["return_tokens_as_token_ids"] = True
@@ -45,7 +62,11 @@ class Way:
         return fields
 
     def __str__(self) -> str:
-        """Names the way as in a fingerprint: "exact" or "top-20"."""
+        """Names the way as in a fingerprint: "exact", "top-20" or "agreement-5"."""
+        if self.decides:
+            return "decisions"
+        if self.samples:
+            return f"agreement-{self.samples}"
         return "exact" if self.exact else f"top-{self.top}"
 
 
@@ -85,16 +106,24 @@ class Form:
         body = completion_body(
             model, str(request.prompt), sampling.max_tokens, sampling.temperature
         )
-        body["top_p"] = sampling.top_p
+        return body | self.options(request, sampling)
+
+    def options(self, request: GenerateRequest, sampling: Sampling) -> dict[str, Any]:
+        """Returns the fields that are the same for texts to continue and for chats."""
+        options: dict[str, Any] = {"top_p": sampling.top_p}
         if self.seed_bits:
-            body["seed"] = request.seed & (2**self.seed_bits - 1)
+            options["seed"] = self.seed(request.seed)
         if sampling.stop:
-            body["stop"] = list(sampling.stop)
+            options["stop"] = list(sampling.stop)
         if self.top_k and sampling.top_k > 0:
-            body["top_k"] = sampling.top_k
+            options["top_k"] = sampling.top_k
         if request.json_schema:
-            body |= SCHEMAS[self.schema](request.json_schema)
-        return body
+            options |= SCHEMAS[self.schema](request.json_schema)
+        return options
+
+    def seed(self, seed: int) -> int:
+        """Returns a seed that the server takes."""
+        return seed & (2**self.seed_bits - 1)
 
     def simpler(self, refusal: str, request: GenerateRequest) -> Form | None:
         """Returns the form without what a server refused; None if its message names no such part.
@@ -110,13 +139,17 @@ class Form:
             return replace(self, top_k=False)
         return None
 
-    @property
-    def note(self) -> str:
-        """What a reader of the results should know; "" for nothing."""
-        left_out = [
+    def left_out(self) -> list[str]:
+        """Settings of a text's sampling that the server refuses."""
+        return [
             *(["seed"] if not self.seed_bits else []),
             *(["top_k"] if not self.top_k else []),
         ]
+
+    @property
+    def note(self) -> str:
+        """What a reader of the results should know; "" for nothing."""
+        left_out = self.left_out()
         return (
             f"the server refuses {' and '.join(left_out)}, so requests are sent without: its texts "
             "follow other rules than the settings say, and differ from run to run"

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import TeacherError
+from tutelage.teacher.base import Chat
+from tutelage.teacher.chat import has_template, render_ids
 from tutelage.teacher.engines.model_files import find_tokenizer, token_ids
+from tutelage.teacher.engines.server_chat import ChatForm, without_prefill
 from tutelage.teacher.engines.server_client import Lasting, NotFoundError, Refused, ServerClient
 from tutelage.teacher.engines.server_replies import read_token_ids
 from tutelage.teacher.engines.server_tokens import Reading, readings, spellings
@@ -80,6 +83,57 @@ class ServerTokenizer:
         if self._here is not None:
             return len(token_ids(self._here, [text])[0])
         return -(-len(text.encode(errors="replace")) // 4)
+
+    def chat_ids(self, chat: Chat) -> list[int]:
+        """Returns the ids of a chat by the tokenizer on this machine, once it is loaded."""
+        if has_template(self._here):
+            return render_ids(self._here, chat)
+        # A tokenizer.json alone: a reply follows a mark of the template, whatever the template is.
+        before = without_prefill(chat)
+        begun = chat.messages[-1].content if chat.is_prefilled else ""
+        question, reply = token_ids(self._here, [str(before), begun])
+        return [*question, *reply]
+
+    async def ask_chats(
+        self, client: ServerClient, chats: Sequence[Chat], form: ChatForm
+    ) -> list[Tokens]:
+        """Asks the server for the tokens of each chat.
+
+        Args:
+            client: The client of the server.
+            chats: The chats; one or more.
+            form: The form of chat requests.
+
+        Raises:
+            NotFoundError: The server has no ``/tokenize`` for chats.
+            Lasting: The server does not answer.
+            TeacherError: Its answers hold no token ids.
+        """
+        first = await self._rendered(client, chats[0], form)
+        ask = self._rendered if first is not None else self._templated
+        rows = await asyncio.gather(*(ask(client, chat, form) for chat in chats[1:]))
+        found = [first or await self._templated(client, chats[0], form), *rows]
+        if None in found:
+            raise self._no_ids(client)
+        return [row for row in found if row is not None]
+
+    async def _rendered(self, client: ServerClient, chat: Chat, form: ChatForm) -> Tokens | None:
+        """Asks as vLLM wants it; None if the server ignores messages."""
+        sent = {"model": self._model, "add_special_tokens": False} | form.rendering(chat)
+        try:
+            ids, _ = read_token_ids(await client.post("/tokenize", sent))
+        except (Refused, ValueError):
+            return None
+        return Tokens(tuple(ids)) if ids else None
+
+    async def _templated(self, client: ServerClient, chat: Chat, form: ChatForm) -> Tokens | None:
+        """Asks as llama.cpp wants it: first for the text, then for its tokens."""
+        try:
+            answer = await client.post("/apply-template", form.rendering(chat))
+        except Refused:
+            return None
+        text = answer.get("prompt") if isinstance(answer, dict) else None
+        return await self._tokens(client, "content", text) if isinstance(text, str) else None
 
     async def ask(self, client: ServerClient, texts: Sequence[str]) -> list[Tokens]:
         """Asks the server for the tokens of each text.

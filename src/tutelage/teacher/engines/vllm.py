@@ -46,6 +46,7 @@ from tutelage.teacher.engines.model_files import (
 )
 from tutelage.teacher.engines.process import EngineProcess
 from tutelage.teacher.engines.shared import SharedEngine, shared_address
+from tutelage.teacher.marks import stopped
 from tutelage.teacher.replies import ReplyCollector
 
 _LOG = logging.getLogger(__name__)
@@ -153,11 +154,11 @@ class VllmTeacher:
                 "resident or restart."
             )
         self._engine = checked_engine(engine or {}, self._hardware)
-        self._lora = resolve_lora(lora) if lora else ""
         # As given: a host that runs the engine counts the GPUs that it sees itself.
         self._devices = [] if devices is None else list(chosen_gpus(devices, {}))
         self._threads = threads
         self._model = resolve_model(model)
+        self._lora = resolve_lora(lora, self._model) if lora else ""
         self._dtype = resolve_dtype(dtype, self._hardware)
         self._quantization = choose_quantization(
             quantization,
@@ -212,13 +213,20 @@ class VllmTeacher:
         return self._hardware
 
     @property
+    def number_type(self) -> str:
+        """The numbers that the engine computes with, in words."""
+        if self._quantization == "int8":
+            return f"int8 in the linear layers, {self._dtype} between them"
+        return self._dtype
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """A sentence for the manifest and the report where the weights are not the model's own."""
         if self._quantization == "none":
             return ()
         return (
-            f"The teacher ran with int8 weights and activations ({self._dtype} between its layers);"
-            " teacher.quantization=none keeps the model's own numbers.",
+            f"The teacher computed with {self.number_type}; teacher.quantization=none keeps the "
+            "model's own numbers.",
         )
 
     @property
@@ -338,7 +346,7 @@ class VllmTeacher:
                 "index": index,
                 "kind": kinds[isinstance(request, GenerateRequest)],
                 **asdict(request),
-                **self._rendered(request.prompt),
+                **self._rendered(request),
             }
             for index, request in numbered
         ]
@@ -362,11 +370,14 @@ class VllmTeacher:
                 with contextlib.suppress(TeacherError):
                     process.send({"op": "abort"})
 
-    def _rendered(self, prompt: Prompt) -> dict[str, Any]:
+    def _rendered(self, request: Request) -> dict[str, Any]:
         """Returns the token ids of a chat; the engine's process tokenises a text by itself."""
-        if isinstance(prompt, str):
+        if isinstance(request.prompt, str):
             return {}
-        return {"prompt": "", "ids": render_ids(self._own_tokenizer(), prompt)}
+        rendered = {"prompt": "", "ids": render_ids(self._own_tokenizer(), request.prompt)}
+        if isinstance(request, GenerateRequest):
+            rendered["sampling"] = asdict(request.granted)
+        return rendered
 
     def _running(self) -> EngineLink:
         """Returns the engine's process, after starting or waking it if necessary."""
@@ -465,18 +476,19 @@ class VllmTeacher:
 
 
 def _to_reply(request: Request, message: dict[str, Any]) -> Reply:
-    error = str(message["error"])
+    error, text = str(message["error"]), message["text"]
+    if isinstance(request, GenerateRequest) and request.granted != request.sampling:
+        text = stopped(text, request.sampling.stop)
     if not error and isinstance(request, GenerateRequest) and request.json_schema:
-        try:
-            structured.validate(message["text"], request.json_schema)
-        except ValueError as mismatch:
+        text, mismatch = structured.completed(text, message["finish_reason"], request.json_schema)
+        if mismatch:
             error = (
                 f"the reply {mismatch}; it ended by {message['finish_reason']!r} (by 'length': "
                 "raise max_tokens)"
             )
     return Reply(
         id=request.id,
-        text=message["text"],
+        text=text,
         logprobs=tuple(message["logprobs"]),
         prompt_tokens=message["prompt_tokens"],
         completion_tokens=message["completion_tokens"],

@@ -273,8 +273,10 @@ def _adapter(llm: Any, folder: str) -> Any:
 
     request = LoRARequest("teacher", 1, folder)
     # Now, so that an adapter that does not fit fails at the start and not in the first batch.
-    llm.llm_engine.add_lora(request)
-    llm.llm_engine.pin_lora(1)
+    try:
+        llm.llm_engine.add_lora(request)
+    except Exception as error:
+        raise ValueError(f"the LoRA adapter in {folder} cannot be loaded: {error}") from error
     return request
 
 

@@ -64,7 +64,7 @@ def test_confident_mistakes_first_where_asked() -> None:
 
 
 def test_a_hard_text_is_written_from_mistakes_and_one_shot() -> None:
-    picked, confused = sampler().for_hard("Tool", 3)
+    picked, confused, mistakes = sampler().for_hard("Tool", 3)
     missed = [one for one in picked if getattr(one, "correct", None) is False]
     assert len(picked) == 3
     assert len(missed) == 2
@@ -74,7 +74,7 @@ def test_a_hard_text_is_written_from_mistakes_and_one_shot() -> None:
 
 def test_without_mistakes_what_it_was_least_sure_of() -> None:
     outcomes = tuple(outcome("Food", "Food", n, 0.5 + 0.05 * n) for n in range(8))
-    picked, confused = sampler(Feedback(1, outcomes, TASK.scores(outcomes))).for_hard("Food", 2)
+    picked, confused, _ = sampler(Feedback(1, outcomes, TASK.scores(outcomes))).for_hard("Food", 2)
     assert confused == ""
     (uncertain,) = [one for one in picked if one not in SHOTS]
     assert uncertain.confidence <= 0.65  # type: ignore[union-attr]

@@ -18,7 +18,8 @@ from tutelage.data.dedup import Deduplicator
 from tutelage.labelling.calibration import NoCalibration
 from tutelage.labelling.scoring import TextLabeller
 from tutelage.methods.generation.acceptance import Acceptance, Accepted
-from tutelage.methods.generation.writer import Candidate, GenerationSpec, Shown, Writer
+from tutelage.methods.generation.specs import Candidate, GenerationSpec, Shown
+from tutelage.methods.generation.writer import Writer
 from tutelage.records import Row
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.teacher.base import Reply, Request, Sampling

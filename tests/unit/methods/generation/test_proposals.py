@@ -15,7 +15,8 @@ from tutelage.data.dedup import Deduplicator
 from tutelage.labelling.base import Draft
 from tutelage.methods.base import Cost
 from tutelage.methods.generation.acceptance import Acceptance, with_proposals
-from tutelage.methods.generation.writer import Candidate, GenerationSpec, Writer
+from tutelage.methods.generation.specs import Candidate, GenerationSpec
+from tutelage.methods.generation.writer import Writer
 from tutelage.records import Feedback
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.selectors.uncertainty_sampling import RandomChoice

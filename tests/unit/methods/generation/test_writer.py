@@ -14,12 +14,8 @@ from tests.helpers.classification import LABELS, WordTeacher, prompt_set
 from tutelage.errors import ConfigError
 from tutelage.methods.generation.artefacts import clean
 from tutelage.methods.generation.mentions import whole_names
-from tutelage.methods.generation.writer import (
-    GenerationSpec,
-    Shown,
-    Writer,
-    first_sentence,
-)
+from tutelage.methods.generation.specs import GenerationSpec, Shown
+from tutelage.methods.generation.writer import Writer, first_sentence
 from tutelage.records import Source
 from tutelage.tasks.spans import Span
 from tutelage.teacher.base import Reply, Sampling

@@ -29,7 +29,7 @@ from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_extract import SpanExtractor
 from tutelage.labelling.ner_verify import SpanVerifier
 from tutelage.methods.pool.llmaaa import LLMaAA
-from tutelage.methods.pool.neighbours import Neighbours
+from tutelage.labelling.neighbours import Neighbours
 from tutelage.records import Example, Feedback
 from tutelage.tasks.ner import NerTask
 

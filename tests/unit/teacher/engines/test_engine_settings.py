@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
 import pytest
+from safetensors.numpy import save_file
 
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.teacher.engines import engine_settings
@@ -90,13 +92,17 @@ def test_chosen_gpus_are_as_many_as_the_engine_uses():
 def adapter(folder: Path, **settings: object) -> str:
     folder.mkdir()
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", **settings}))
-    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    matrices(folder / "adapter_model.safetensors", {})
     return str(folder)
+
+
+def matrices(path: Path, shapes: dict[str, tuple[int, int]]) -> None:
+    save_file({name: numpy.zeros(shape, numpy.float32) for name, shape in shapes.items()}, path)
 
 
 def test_an_adapter_is_known_by_its_content(tmp_path):
     one, copy = adapter(tmp_path / "one", r=9), adapter(tmp_path / "copy", r=9)
-    assert lora_identity(resolve_lora(one)) == lora_identity(copy)
+    assert lora_identity(resolve_lora(one, "a/hub-id")) == lora_identity(copy)
     (tmp_path / "copy" / "adapter_model.safetensors").write_bytes(b"trained on")
     assert lora_identity(one) != lora_identity(copy)
 
@@ -110,8 +116,33 @@ def test_the_engine_has_room_for_the_adapter_s_rank(tmp_path):
             lora_arguments(adapter(tmp_path / name, **settings))
 
 
+def test_an_adapter_of_another_model_is_refused(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    matrices(model / "model.safetensors", {"layers.0.q.weight": (6, 8), "packed.weight": (48, 1)})
+    for name, down, up in (("fits", 8, 6), ("read", 7, 6), ("written", 8, 5)):
+        lora = adapter(tmp_path / name, r=2)
+        matrices(
+            tmp_path / name / "adapter_model.safetensors",
+            {
+                "base_model.model.layers.0.q.lora_A.weight": (2, down),
+                "base_model.model.layers.0.q.lora_B.weight": (up, 2),
+                "base_model.model.packed.lora_A.weight": (2, 9),
+                "base_model.model.elsewhere.lora_A.weight": (2, 9),
+            },
+        )
+        if name == "fits":
+            assert resolve_lora(lora, str(model)) == lora
+            continue
+        with pytest.raises(TeacherError, match=rf"teacher\.lora=.*{name} was trained on another"):
+            resolve_lora(lora, str(model))
+    (model / "model.safetensors").write_bytes(b"half a file")
+    with pytest.raises(TeacherError, match="cannot be read"):
+        resolve_lora(lora, str(model))
+
+
 def test_a_folder_without_an_adapter_is_refused(tmp_path):
     with pytest.raises(TeacherError, match=r"has no adapter_config\.json"):
-        resolve_lora(str(tmp_path))
+        resolve_lora(str(tmp_path), "m")
     with pytest.raises(TeacherError, match="is no folder"):
-        resolve_lora(str(tmp_path / "nowhere"))
+        resolve_lora(str(tmp_path / "nowhere"), "m")

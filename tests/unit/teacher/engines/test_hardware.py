@@ -12,6 +12,7 @@ from tutelage.teacher.engines.hardware import (
     child_environment,
     chosen_gpus,
     cpu_has_bf16,
+    cpu_has_int8,
     nvidia_gpu,
     resolve_dtype,
     vllm_hardware,
@@ -32,6 +33,15 @@ def test_the_number_type_is_chosen_for_the_hardware(tmp_path):
     info.write_text("flags : fpu avx512f\n")
     assert not cpu_has_bf16(info)
     assert not cpu_has_bf16(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"), [("avx512f avx512_vnni", True), ("amx_int8", True), ("avx_vnni", False)]
+)
+def test_int8_units_are_those_of_512_bits(tmp_path, flags, found):
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor: 0\nflags\t\t: fpu {flags}\n")
+    assert cpu_has_int8(info) is found
 
 
 def test_the_childs_environment(monkeypatch):

@@ -53,6 +53,15 @@ def test_folders_files_and_hub_ids_are_told_apart(model, tmp_path):
         resolve_model(" ")
 
 
+def test_a_larger_teacher_is_fetched_by_a_command_only(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(TeacherError, match=r"Run `tutelage assets qwen2\.5-coder-0\.5b`.* 478 MB"):
+        resolve_model("qwen2.5-coder-0.5b")
+    monkeypatch.setattr(model_files, "asset_ready", lambda name: True)
+    folder = tmp_path / "cache" / "models" / "Qwen2.5-Coder-0.5B-Instruct"
+    assert resolve_model("qwen2.5-coder-0.5b") == str(folder)
+
+
 def test_the_identity_is_the_content_and_not_the_place(model, tmp_path):
     one = model_identity(str(model))
     moved = model.rename(tmp_path / "moved")

@@ -23,6 +23,7 @@ from tutelage.teacher.engines.server_client import (
     Refused,
     ServerClient,
 )
+from tutelage.teacher.engines.server_fleet import Fleet, Member
 from tutelage.teacher.engines.server_key import ApiKey
 
 KEY = "sk-sesame-77aabbccddeeff001122"
@@ -35,14 +36,21 @@ def server() -> Iterator[FakeServer]:
     made.stop()
 
 
+def connection(
+    server: FakeServer, key: ApiKey, concurrency: int, timeout: float, retries: int
+) -> Connection:
+    member = Member(server.url.removesuffix("/v1"), key, concurrency)
+    fleet = Fleet([member], 0.001, [].append)
+    return Connection(fleet, concurrency, timeout, retries, 0.001, patience=60.0)
+
+
 def post(server: FakeServer, *, timeout: float = 10.0, retries: int = 0) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MY_KEY", KEY)
         key = ApiKey("MY_KEY")
 
     async def send() -> Any:
-        root = server.url.removesuffix("/v1")
-        async with ServerClient(Connection(root, key, 4, timeout, retries, 0.001)) as client:
+        async with ServerClient(connection(server, key, 4, timeout, retries)) as client:
             return await client.post("/v1/completions", {"prompt": "a \ud83d"})
 
     return asyncio.run(send())
@@ -160,8 +168,7 @@ def test_without_a_key_the_advice_is_to_name_one(server: FakeServer):
     server.answer = lambda path, body: (401, {"detail": "who are you?"})
 
     async def send() -> None:
-        root = server.url.removesuffix("/v1")
-        async with ServerClient(Connection(root, ApiKey(""), 1, 9.0, 0, 0.001)) as client:
+        async with ServerClient(connection(server, ApiKey(""), 1, 9.0, 0)) as client:
             await client.post("/v1/completions", {})
 
     with pytest.raises(TeacherError, match=r"wants an API key.*set teacher\.api_key_env to"):
@@ -190,8 +197,7 @@ def test_an_ended_batch_pauses_no_more_and_sends_no_more(server: FakeServer):
     server.answer = lambda path, body: (503, {}, {"Retry-After": "60"})
 
     async def send() -> list[Any]:
-        root = server.url.removesuffix("/v1")
-        async with ServerClient(Connection(root, ApiKey(""), 1, 9.0, 5, 0.001)) as client:
+        async with ServerClient(connection(server, ApiKey(""), 1, 9.0, 5)) as client:
             tasks = [asyncio.create_task(client.post("/v1/completions", {})) for _ in range(3)]
             while not server.bodies:
                 await asyncio.sleep(0.01)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.helpers.doubles import ScriptedTeacher
 from tests.helpers.tokenizer_kinds import KINDS, LETTERS, SPELLINGS, hugging_face
 
-from tutelage.labelling.scoring import verbalize
+from tutelage.labelling.verbalizer import verbalize
 from tutelage.records import Label
 from tutelage.teacher.engines.server_replies import LEAST, TopToken
 from tutelage.teacher.engines.server_tokens import find, readings, spellings

@@ -333,7 +333,7 @@ def test_the_fingerprint_is_the_models_content_and_not_its_place(model, tmp_path
 def adapter(folder: Path, weights: bytes) -> str:
     folder.mkdir()
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 9}')
-    (folder / "adapter_model.safetensors").write_bytes(weights)
+    (folder / "adapter_model.bin").write_bytes(weights)
     return str(folder)
 
 

@@ -1,4 +1,4 @@
-"""Demonstrations per text: its nearest labelled examples in the student's embedding space."""
+"""The nearest labelled examples of a text, by embeddings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from tutelage.records import Example
 
 _AT_ONCE = 4096
 """Texts per similarity computation."""
-_DIGITS = 12
-"""Decimals of a cosine that count; smaller differences are ties."""
 
 
 class Neighbours:
@@ -30,6 +28,7 @@ class Neighbours:
         texts: N texts.
         embeddings: Their embeddings, [N, D].
         count: k; all examples if there are fewer.
+        digits: Decimals of a cosine that count; smaller differences are ties.
     """
 
     def __init__(
@@ -39,6 +38,7 @@ class Neighbours:
         texts: Sequence[str],
         embeddings: NDArray[Any],
         count: int,
+        digits: int = 12,
     ) -> None:
         self._examples = tuple(examples)
         self._count = min(count, len(self._examples))
@@ -53,7 +53,7 @@ class Neighbours:
             # The last digits of a product depend on its position in the matrix; drop them.
             similar = cosine_similarity(
                 _numbers(embeddings[start : start + _AT_ONCE]), known
-            ).round(_DIGITS)
+            ).round(digits)
             # A stable order by falling similarity, reversed: the earlier one of two equally similar
             # examples counts as nearer.
             nearest = np.argsort(-similar, axis=1, kind="stable")[:, : self._count][:, ::-1]
