@@ -1,7 +1,7 @@
 """Question: what do int8 weights on a CPU gain in speed and memory, and what do they cost?
 
     python benchmarks/int8.py [--models embedded qwen2.5-coder-0.5b qwen2.5-coder-1.5b]
-        [--turns 2] [--texts 60] [--bfloat16-below 1.0]
+        [--turns 2] [--texts 60] [--bfloat16-below 1.0] [--lifecycle restart]
 
 Each model runs as float32, bfloat16 and int8 (activations between layers in float32), all three
 engines loaded and asked in turns; an idle engine does not compute. Printed: written tokens a second
@@ -10,7 +10,8 @@ second (SNIPS test texts after a common prompt with one shot per class), residen
 (batch-calibrated), and beside float32: the share of equal labels, the mean and largest difference
 of a label's log-probability, and the share of equal greedy continuations of 24 tokens. Rates are
 medians over the turns. ``--bfloat16-below`` leaves bfloat16 out for larger models, in billions of
-parameters: without bfloat16 units it is many times slower than float32.
+parameters: without bfloat16 units it is many times slower than float32. ``--lifecycle restart``
+ends each engine after its turn, where the memory does not hold all three.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import statistics
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -136,7 +137,7 @@ def accuracy(scores: np.ndarray, gold: np.ndarray) -> float:
     return float(np.mean((shares - shares.mean(axis=0)).argmax(axis=1) == gold))
 
 
-def measure(model: str, types: list[str], data: Snips, turns: int) -> None:
+def measure(model: str, types: list[str], data: Snips, turns: int, lifecycle: Any) -> None:
     """Loads a model in each number type, asks all in turns, and prints a line for each."""
     teachers = {
         name: VllmTeacher(
@@ -146,15 +147,15 @@ def measure(model: str, types: list[str], data: Snips, turns: int) -> None:
             start_timeout=600,
             dtype=TYPES[name][0],
             quantization=TYPES[name][1],
+            lifecycle=lifecycle,
         )
         for name in types
     }
     found = {name: Measured() for name in types}
     try:
-        for teacher in teachers.values():
-            asked(teacher, [GenerateRequest("warm", "Hello", GREEDY)])
         for turn in range(turns):
             for name, teacher in teachers.items():
+                asked(teacher, [GenerateRequest("warm", "Hello", GREEDY)])
                 one_turn(teacher, data, turn, found[name])
     finally:
         for teacher in teachers.values():
@@ -186,6 +187,7 @@ def main() -> None:
     )
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--texts", type=int, default=60)
+    parser.add_argument("--lifecycle", default="resident", choices=("resident", "restart"))
     parser.add_argument("--bfloat16-below", type=float, default=1.0, metavar="BILLIONS")
     options = parser.parse_args()
     data = snips(options.texts)
@@ -200,7 +202,7 @@ def main() -> None:
         types = [
             name for name in TYPES if name != "bfloat16" or size < 2e9 * options.bfloat16_below
         ]
-        measure(folder, types, data, options.turns)
+        measure(folder, types, data, options.turns, options.lifecycle)
 
 
 if __name__ == "__main__":

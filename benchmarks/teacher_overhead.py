@@ -9,7 +9,8 @@ are 350 scores with a common prefix and 150 texts of 24 tokens, "chat" are 200 l
 whose task, labels and examples (some 700 tokens) are common to all. A gets them as rendered texts.
 Every turn has its own prompts, equal in length and kind, so that neither the prefix cache nor our
 cache has them. An idle engine does not compute, so the two do not disturb each other. Timed is the
-way of a run: requests in, replies out.
+way of a run: requests in, replies out. Beside other work the clock says little; there the processor
+time of all processes of a way is compared ("cpu").
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tutelage.assets import ensure_asset
 from tutelage.teacher.base import (
@@ -96,8 +99,8 @@ def mixed_of(turn: int) -> list[Request]:
 KINDS = {"mixed": mixed_of, "chat": chats_of}
 
 
-def bare(llm: Any, requests: list[Request]) -> float:
-    """Seconds for plain ``LLM.generate``, in one call."""
+def bare(llm: Any, requests: list[Request]) -> tuple[float, float]:
+    """Seconds of clock and processor for plain ``LLM.generate``, in one call."""
     from vllm import SamplingParams
 
     parameters = []
@@ -116,20 +119,25 @@ def bare(llm: Any, requests: list[Request]) -> float:
         else render_text(llm.get_tokenizer(), request.prompt)
         for request in requests
     ]
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     outputs = llm.generate(prompts, parameters, use_tqdm=False)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started, time.process_time() - used
     assert len(outputs) == len(requests)
     return seconds
 
 
-def layered(stack: Stack, requests: list[Request]) -> float:
+def layered(stack: Stack, engine: VllmTeacher, requests: list[Request]) -> tuple[float, float]:
     """Seconds through our layers, with none of these requests in the cache."""
-    started = time.perf_counter()
+    started, used = time.perf_counter(), _processor_time(engine)
     replies = stack.teacher.ask(requests)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started, _processor_time(engine) - used
     assert not any(reply.error or reply.cached for reply in replies)
     return seconds
+
+
+def _processor_time(engine: VllmTeacher) -> float:
+    times = psutil.Process(engine.pid).cpu_times() if engine.pid else None
+    return time.process_time() + (times.user + times.system if times else 0.0)
 
 
 def fully_cached(folder: Path) -> float:
@@ -164,23 +172,32 @@ def fully_cached(folder: Path) -> float:
 
 
 def compared(
-    llm: Any, stack: Stack, requests_of: Callable[[int], list[Request]], pairs: int
+    llm: Any,
+    ours: tuple[Stack, VllmTeacher],
+    requests_of: Callable[[int], list[Request]],
+    pairs: int,
 ) -> dict[str, Any]:
     """Prompts a second of both ways in turns, and the median of the ratios."""
     bare(llm, requests_of(0)[::10])
-    layered(stack, requests_of(0)[::10])
-    seconds: dict[str, list[float]] = {"bare": [], "layered": []}
-    for turn in range(pairs):
-        seconds["bare"].append(bare(llm, requests_of(2 * turn + 1)))
-        seconds["layered"].append(layered(stack, requests_of(2 * turn + 2)))
+    layered(*ours, requests_of(0)[::10])
+    turns = [
+        (bare(llm, requests_of(2 * turn + 1)), layered(*ours, requests_of(2 * turn + 2)))
+        for turn in range(pairs)
+    ]
     count = len(requests_of(0))
-    ratios = [one / other for one, other in zip(seconds["bare"], seconds["layered"], strict=True)]
     return {
-        "prompts_per_second": {
-            way: round(count / statistics.median(values), 1) for way, values in seconds.items()
-        },
-        "seconds": {way: [round(value, 2) for value in values] for way, values in seconds.items()},
-        "ratio_median": round(statistics.median(ratios), 3),
+        measure: {
+            "bare": [round(one[place], 2) for one, _ in turns],
+            "layered": [round(other[place], 2) for _, other in turns],
+            "prompts_per_second": [
+                round(count / statistics.median(turn[way][place] for turn in turns), 1)
+                for way in (0, 1)
+            ],
+            "ratio_median": round(
+                statistics.median(one[place] / other[place] for one, other in turns), 3
+            ),
+        }
+        for place, measure in enumerate(("clock", "cpu"))
     }
 
 
@@ -212,7 +229,10 @@ def main() -> None:
             transcript=folder / "transcript.jsonl",
         )
         llm = LLM(**engine.engine_arguments())
-        found = {kind: compared(llm, stack, KINDS[kind], options.pairs) for kind in options.kinds}
+        found = {
+            kind: compared(llm, (stack, engine), KINDS[kind], options.pairs)
+            for kind in options.kinds
+        }
         stack.close()
     print(
         json.dumps(

@@ -82,6 +82,8 @@ def plan(config: RunConfig) -> int:
                 view_pool=_no_student,
             )
             method.setup(context)
+            for note in getattr(method, "notes", ()):
+                console.print(note, highlight=False, soft_wrap=True)
             costs, failures = _measure(method.sample_requests(_TIMED), stack, console)
         finally:
             stack.close()

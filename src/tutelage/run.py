@@ -265,6 +265,7 @@ def _gold(
         "shots": len(gold_for(config, dataset)),
         "dev": len(dataset.dev) if steered else 0,
         "calibration": fitted.calibration_labels if fitted else 0,
+        **({"prompt": tuned} if (tuned := int(config.prompt.get("tuned_on") or 0)) else {}),
     }
 
 

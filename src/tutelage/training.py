@@ -119,6 +119,8 @@ def fit(
             config, dataset, task, pool, shots, teacher, round_logger.phase, on_reply, view_pool
         )
     )
+    for note in getattr(method, "notes", ()):
+        reporter.notice(note)
 
     # One Trainer.fit is the whole run; the callbacks move it from stage to stage.
     best = BestStudent(folder.path / "checkpoints") if keeps_best(config, method) else None

@@ -295,9 +295,7 @@ def _wordings(config: RunConfig, dataset: Dataset, tries: Sequence[str]) -> Stag
         found = []
         own = str(config.source["data"].get("cue", ""))
         if ("prompt", "completion") in best.settings and own:
-            found += [
-                best.plus(f"cue {cue}", ("data.cue", cue)) for cue in CUES if cue != own
-            ]
+            found += [best.plus(f"cue {cue}", ("data.cue", cue)) for cue in CUES if cue != own]
         if names := tuple(_named(dataset.labels)):
             found.append(best.plus("names as words", *names))
         for one in tries:

@@ -20,6 +20,7 @@ class FakeServer:
 
     Attributes:
         answer: Answers POST.
+        chats: Whether it takes messages; without, their address is unknown and not recorded.
         models: Entries of the list of models; None for a server without a list.
         paths: The paths of POST requests, one per body.
     """
@@ -29,6 +30,7 @@ class FakeServer:
             200,
             completion(body["prompt"] + "!"),
         )
+        self.chats = False
         self.models: list[dict[str, Any]] | None = None
         self.paths: list[str] = []
         self.bodies: list[dict[str, Any]] = []
@@ -63,6 +65,8 @@ class FakeServer:
 
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        if handler.path.startswith("/v1/chat/") and not self.chats:
+            return self._send(handler, 404, {"detail": "Not Found"})
         with self._lock:
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
@@ -110,6 +114,20 @@ class FakeServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+
+def chat_reply(
+    text: str | None, top: dict[str, float] | None = None, thoughts: str = "", **more: Any
+) -> dict[str, Any]:
+    """The JSON body of a chat's answer, with ``top`` as the log-probabilities."""
+    listed = [{"token": token, "logprob": value} for token, value in (top or {}).items()]
+    choice = {
+        "message": {"role": "assistant", "content": text}
+        | ({"reasoning_content": thoughts} if thoughts else {}),
+        "finish_reason": "stop",
+        "logprobs": {"content": [{**listed[0], "top_logprobs": listed}]} if listed else None,
+    }
+    return {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}, **more}
 
 
 def completion(text: str, top: dict[str, float] | None = None, **more: Any) -> dict[str, Any]:

@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tutelage.errors import TeacherError
-from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, ScoreRequest
+from tutelage.teacher.base import (
+    Chat,
+    GenerateRequest,
+    OnReply,
+    Prompt,
+    Reply,
+    Request,
+    ScoreRequest,
+)
 from tutelage.teacher.replies import check_batch
 
 KEYWORDS: dict[str, tuple[str, ...]] = {
@@ -51,6 +59,13 @@ _SLIPS = 0.15
 
 ASKS = "TUTELAGE_TEST_ASKS"
 """Environment variable: a file that gets one line per computed request."""
+
+
+def read(prompt: Prompt) -> str:
+    """A prompt as the scripted teacher reads it, up to where its reply begins."""
+    if isinstance(prompt, Chat) and not prompt.is_prefilled:
+        return f"{prompt}\n\n[assistant]"
+    return str(prompt)
 
 
 class LabelWritingTeacher:
@@ -97,14 +112,14 @@ class LabelWritingTeacher:
                 on_reply(reply)
         return replies
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        return [[zlib.crc32(word.encode()) for word in text.split()] for text in texts]
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
+        return [[zlib.crc32(word.encode()) for word in read(text).split()] for text in texts]
 
     def close(self) -> None:
         pass
 
     def _reply(self, request: Request) -> Reply:
-        length = len(request.prompt.split())
+        length = len(read(request.prompt).split())
         if self._longest and length > self._longest:
             return Reply(
                 request.id,
@@ -128,7 +143,8 @@ class LabelWritingTeacher:
         )
 
     def _scores(self, request: ScoreRequest) -> tuple[float, ...]:
-        text = request.prompt.rsplit("Text: ", 1)[-1].rsplit("\n", 1)[0].lower()
+        end = "[user]\n" if isinstance(request.prompt, Chat) else "Text: "
+        text = read(request.prompt).rsplit(end, 1)[-1].rsplit("\n", 1)[0].lower()
         words = re.findall(r"[a-z]+", text)
         hits = {
             zlib.crc32(name.encode()): sum(word in keys for word in words)
@@ -143,10 +159,10 @@ class LabelWritingTeacher:
 
     def _text(self, request: GenerateRequest) -> str:
         rng = random.Random(f"{request.seed} {request.prompt}")
-        if re.search(r"\n\d+\.$", request.prompt) is None:
+        if re.search(r"\n\d+\.$", read(request.prompt)) is None:
             return f" takes one topic for another when a text says {rng.choice(_FILLERS)}"
         # The line above the numbered demonstrations names the class.
-        heading = re.split(r"\n1\.", request.prompt)[0].splitlines()[-1]
+        heading = re.split(r"\n1\.", read(request.prompt))[0].splitlines()[-1]
         asked = [word for word in re.findall(r"\w+", heading) if word in KEYWORDS]
         name = asked[0] if asked else rng.choice(sorted(KEYWORDS))
         if rng.random() < _SLIPS:

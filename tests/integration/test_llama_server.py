@@ -115,7 +115,7 @@ def test_schema_seed_stop_and_a_prompt_beyond_the_context(there: ServerTeacher):
 def test_two_servers_share_a_batch_in_which_one_is_killed(
     there: ServerTeacher, server: str, model: Path, small_data: Path
 ):
-    texts = [row["text"] for row in lines(small_data / "test.jsonl")]
+    texts = [row["text"] for row in lines(small_data / "test.jsonl")][::3]
     choices = tuple(ids[0] for ids in there.tokenize(TOPICS))
     requests = [ScoreRequest(text, f"{SHOTS}Text: {text}\nTopic:", choices) for text in texts]
     wanted = {reply.id: softmax(reply.logprobs) for reply in there.ask(requests)}
@@ -124,7 +124,7 @@ def test_two_servers_share_a_batch_in_which_one_is_killed(
         other = second.enter_context(llama_server(model, model.with_name("other.log")))
         # A server that is gone is not back within this test.
         addresses = [f"{server}/v1", f"{other}/v1"]
-        fleet = ServerTeacher(addresses, "any-name", concurrency=4, timeout=60, backoff=10)
+        fleet = ServerTeacher(addresses, "any-name", concurrency=2, timeout=60, backoff=10)
 
         def keep(reply: Reply) -> None:
             arrived.append(reply.id)

@@ -247,6 +247,11 @@ class TeacherMethod:
         return len(self._prompts.cut)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Facts about its labels to tell once, after ``setup``."""
+        return tuple(getattr(self._labeller, "notes", ()))
+
+    @property
     def prompts(self) -> PromptSet:
         """The prompts of the method."""
         return self._prompts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,21 @@ class PretrainedEncoder:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             # Weights that a checkpoint lacks (a pooler's) are drawn; the run's draws stay its own.
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), _no_progress_bar():
                 encoder = load_encoder(self._model, self._trust_remote_code).eval()
             self._loaded = (encoder, load_tokenizer(self._model, self._trust_remote_code))
         return self._loaded
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """A progress bar of the weights would garble the run's progress display."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -177,6 +177,8 @@ class PromptSet:
         cue: Word right before a label ("Answer"), for templates that use ``{{ cue }}``. Small
             teachers are very sensitive to it.
         strategies: For NER: instructions for rewriting a sentence (LLM-DA), by name.
+        tuned_on: Number of dev labels by which ``tutelage tune-prompt`` chose the prompts; a run
+            counts them as used.
 
     Attributes:
         cut: Ids of the distinct texts that were cut where the prompt was about them.
@@ -202,8 +204,10 @@ class PromptSet:
         links: Sequence[str] = ("and",),
         cue: str = "",
         strategies: Mapping[str, str] | None = None,
+        tuned_on: int = 0,
     ) -> None:
         self.way = way
+        self.tuned_on = tuned_on
         for name, limit in (("text_tokens", text_tokens), ("shown_tokens", shown_tokens)):
             if limit is not None and limit < _FEWEST_TOKENS:
                 raise ConfigError(

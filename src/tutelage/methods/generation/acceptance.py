@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from tutelage.labelling.base import Draft, Labeller, Opinion
 from tutelage.methods.base import Cost, MethodContext, RequestFailure
 from tutelage.methods.generation.artefacts import ARTEFACTS
@@ -19,15 +21,19 @@ from tutelage.selectors.acceptance import AcceptSelector, Decision
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.spans import write_spans
 
+_LIKELY = 4
+"""The student's most probable classes that are proposed for a text."""
+
 
 def with_proposals(
     drafts: Sequence[Draft], labeller: Labeller, context: MethodContext, round: int
 ) -> list[Draft]:
-    """Adds the student's own span proposals to drafts, if the labeller uses them.
+    """Adds the student's own predictions to drafts, if the labeller uses them.
 
-    For NER, ``labelling=verify`` then asks the teacher about these spans too (the setting
-    ``labelling.candidates`` includes the student). In round 0 the drafts stay unchanged: an
-    untrained student sees names everywhere.
+    For NER, ``labelling=verify`` then asks the teacher about the student's spans too (the setting
+    ``labelling.candidates`` includes the student). For classes, the shortlist of a text then has
+    the student's most probable ones. In round 0 the drafts stay unchanged: an untrained student
+    sees names everywhere.
 
     Args:
         drafts: Texts to label.
@@ -42,9 +48,17 @@ def with_proposals(
     if not (drafts and round and labeller.asks_student):
         return list(drafts)
     context.on_phase("proposals", 0)
-    proposed = context.view_pool([draft.text for draft in drafts], ()).proposed()
+    view = context.view_pool([draft.text for draft in drafts], ())
+    if labeller.is_token_level:
+        return [
+            replace(draft, proposed=indices)
+            for draft, indices in zip(drafts, view.proposed(), strict=True)
+        ]
+    names = [label.name for label in context.task.labels]
+    order = np.argsort(-view.probabilities(), axis=1, kind="stable")[:, :_LIKELY]
     return [
-        replace(draft, proposed=indices) for draft, indices in zip(drafts, proposed, strict=True)
+        replace(draft, likely=tuple(names[index] for index in own))
+        for draft, own in zip(drafts, order, strict=True)
     ]
 
 

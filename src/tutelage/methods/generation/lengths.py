@@ -20,8 +20,8 @@ _ROOM, _MARGIN = 1.5, 16
 """A new text may have this many times the tokens of a long example, and some more."""
 _SHORT = 0.5
 """It must have this share of the tokens of a short example."""
-_NO_EXAMPLE = 64
-"""Longest new text without any example, in tokens."""
+_WITHOUT_EXAMPLE = 3, 64
+"""Shortest and longest new text without any example, in tokens."""
 _LONG_TEXT = 40
 """Words or characters from which a length is said as a round number."""
 
@@ -96,9 +96,9 @@ def text_lengths(
     if teacher is not None and examples and None in (max_tokens, min_words, max_words):
         counts = sorted(len(ids) for ids in teacher.tokenize(list(examples)))
     room = max_tokens or (
-        math.ceil(_ROOM * _percentile(counts, 0.95)) + _MARGIN if counts else _NO_EXAMPLE
+        math.ceil(_ROOM * _percentile(counts, 0.95)) + _MARGIN if counts else _WITHOUT_EXAMPLE[1]
     )
-    least = math.floor(_SHORT * _percentile(counts, 0.05)) if counts else 1
+    least = math.floor(_SHORT * _percentile(counts, 0.05)) if counts else _WITHOUT_EXAMPLE[0]
     return TextLengths(
         room,
         0 if min_words else min(max(1, least), room),

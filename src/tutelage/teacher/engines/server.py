@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher.base import (
+    Chat,
     GenerateRequest,
     OnReply,
     Prompt,
     Reply,
     Request,
     ScoreRequest,
+    prompt_content,
 )
 from tutelage.teacher.engines.model_files import fingerprint_of
 from tutelage.teacher.engines.server_address import server_roots
 from tutelage.teacher.engines.server_answers import Answerer
 from tutelage.teacher.engines.server_batch import Batch, Health, Outcome, ending
+from tutelage.teacher.engines.server_chat_probe import ChatProber, survey_server
 from tutelage.teacher.engines.server_client import (
     Connection,
     Lasting,
@@ -36,17 +40,19 @@ from tutelage.teacher.engines.server_fleet import Differs, Fleet, Member
 from tutelage.teacher.engines.server_identity import Identity, Memory, Notebook
 from tutelage.teacher.engines.server_key import server_keys
 from tutelage.teacher.engines.server_match import agreed, identity_of, of_each
-from tutelage.teacher.engines.server_probe import PROBE, Prober, Spent, Survey
+from tutelage.teacher.engines.server_probe import Prober, Spent, Survey
 from tutelage.teacher.engines.server_report import Ability, examine
-from tutelage.teacher.engines.server_requests import COMPLETIONS, completion_body
 from tutelage.teacher.engines.server_tokenizer import ServerTokenizer, Tokens
 from tutelage.teacher.replies import ReplyCollector
 
-_SCORINGS = ("auto", "exact", "top")
+_Asked = TypeVar("_Asked", str, Chat)
+
+_APIS = ("auto", "chat", "completions")
+_SCORINGS = ("auto", "exact", "top", "agreement", "decisions")
 
 
 class ServerTeacher:
-    """Sends prompts as text to ``/v1/completions`` of an OpenAI-compatible server.
+    """Asks an OpenAI-compatible server: by ``/v1/chat/completions``, or by ``/v1/completions``.
 
     Several servers of one model share the requests. One that does not answer is left out until it
     is back, and its requests go to the others.
@@ -63,11 +69,17 @@ class ServerTeacher:
         retries: Further attempts after HTTP 408, 5xx and connection errors.
         scoring: Source of label probabilities. "exact" requests the log-probabilities of the
             choices alone (vLLM's ``logprob_token_ids``). "top" requests the most likely tokens; a
-            choice missing from them gets the lowest log-probability in the reply. "auto" uses
-            "exact" if the server supports it, and "top" otherwise.
+            choice missing from them gets the lowest log-probability in the reply. "agreement"
+            samples several answers, and takes the share of each label for its probability.
+            "decisions" asks ``/v1/decisions``, which shows labels as letters (26 at most in vLLM).
+            "auto" uses "exact" if the server supports it, else "top", and "agreement" for chats
+            without log-probabilities.
+        samples: Number of answers that are sampled for each label by "agreement".
+        api: Whether prompts are messages ("chat") or texts to continue ("completions"). "auto"
+            takes messages if the server does; ``prompt=completion`` continues texts all the same.
         tokenizer: Tokenizer of the model: a folder, a tokenizer.json or a hub id. null or "" uses
             the server's ``/tokenize``; a server without it gets the tokenizer of the hub id
-            ``model``.
+            ``model``. Without any, labels of chats are found by their words.
         backoff: Longest first pause before another attempt, in seconds. It doubles with each
             attempt, with jitter, up to 60 seconds.
         patience: Longest time without any answer while servers are too busy (HTTP 429), in seconds.
@@ -90,19 +102,24 @@ class ServerTeacher:
         concurrency: int = 16,
         timeout: float = 120.0,
         retries: int = 5,
-        scoring: Literal["auto", "exact", "top"] = "auto",
+        scoring: Literal["auto", "exact", "top", "agreement", "decisions"] = "auto",
+        samples: int = 5,
+        api: Literal["auto", "chat", "completions"] = "auto",
         tokenizer: str | None = None,
         backoff: float = 0.5,
         patience: float = 600.0,
     ) -> None:
         if scoring not in _SCORINGS:
             raise ConfigError(did_you_mean("teacher.scoring", scoring, _SCORINGS))
+        if api not in _APIS:
+            raise ConfigError(did_you_mean("teacher.api", api, _APIS))
         for name, value, least in (
             ("concurrency", concurrency, 1),
             ("timeout", timeout, 0.001),
             ("retries", retries, 0),
             ("backoff", backoff, 0),
             ("patience", patience, 0),
+            ("samples", samples, 1),
         ):
             if not (value >= least and math.isfinite(value)):
                 raise ConfigError(f"teacher.{name}={value} must be {least} or more.")
@@ -115,6 +132,7 @@ class ServerTeacher:
         self._connection = Connection(self._fleet, concurrency, timeout, retries, backoff, patience)
         self._model = model
         self._configured_scoring = scoring
+        self._samples, self._api = samples, api
         self._tokenizer = ServerTokenizer(tokenizer or "", model)
         self._notebook = Notebook()
         self._identity: Identity | None = None
@@ -123,7 +141,7 @@ class ServerTeacher:
         self._health = Health()
         self._failure: tuple[Request, Lasting] | None = None
         self._answers = Answerer(self._connection, model, self._tokenizer, self._note)
-        self._structured = False
+        self._structured: set[bool] = set()
         self._closed = False
         self.notes: list[str] = []
         self.on_note: Callable[[str], None] | None = None
@@ -149,7 +167,14 @@ class ServerTeacher:
                 scoring = self._identity.scoring
             if self._identity.name:
                 settings["served"] = self._identity.name
+            if self._identity.chat not in ("", "exact", scoring):
+                settings["chat"] = self._identity.chat
         return fingerprint_of("server", scoring=scoring, **settings)
+
+    @property
+    def speaks_chat(self) -> bool:
+        """Whether the server takes messages; known once it was asked (:meth:`settle`)."""
+        return self._identity is not None and self._identity.chat != ""
 
     def settle(self, memory: Memory | None = None) -> None:
         """Asks the server once what it is, so that the fingerprint is known before any request.
@@ -229,21 +254,65 @@ class ServerTeacher:
         """Returns the token ids of each text, without special tokens.
 
         The configured tokenizer comes first, then the server's ``/tokenize``, then the tokenizer of
-        the hub id ``model``.
+        the hub id ``model``. Where labels of chats are found by their words, each word has a number
+        of its own, and other lengths are estimates.
 
         Raises:
             TeacherError: None of them is available.
         """
-        return self._tokenized([str(text) for text in texts]) if texts else []
+        plain = [text for text in texts if isinstance(text, str)]
+        chats = [chat for chat in texts if isinstance(chat, Chat)]
+        rows: dict[Prompt, list[int]] = {}
+        if plain:
+            rows |= zip(plain, self._tokenized(plain), strict=True)
+        if chats:
+            rows |= zip(chats, self._chats_tokenized(chats), strict=True)
+        return [list(rows[text]) for text in texts]
 
     def _tokenized(self, texts: Sequence[str]) -> list[list[int]]:
         if not self._tokenizer.is_here:
             try:
-                return self._tokenized_there(texts)
+                return self._tokenized_there(texts, self._tokenizer.ask)
             except NotFoundError:
                 pass  # Any other failure is an error.
-        self._tokenizer.load(self.root)
+        try:
+            self._tokenizer.load(self.root)
+        except (ConfigError, TeacherError):
+            if not self.speaks_chat:
+                raise
+            return [self._tokenizer.estimate(text) for text in texts]
         return self._tokenizer.ids(texts)
+
+    def _chats_tokenized(self, chats: Sequence[Chat]) -> list[list[int]]:
+        """Returns the ids of chats; a prefill is one number where labels have no tokens."""
+        if self._identity is None:
+            self.settle()
+        assert self._identity is not None
+        if self._identity.chat.startswith(("agreement", "decisions")):
+            return self._with_stand_ins(chats)
+        form = self._answers.chat_form
+        try:
+            if not self._tokenizer.is_here:
+                return self._tokenized_there(
+                    chats, lambda client, missing: self._tokenizer.ask_chats(client, missing, form)
+                )
+        except NotFoundError:
+            try:
+                self._tokenizer.load(self.root)
+            except (ConfigError, TeacherError):
+                # Only token ids can be asked for their probabilities.
+                if self._identity.chat == "exact":
+                    raise
+                return self._with_stand_ins(chats)
+        self._tokenizer.load(self.root)
+        return [self._tokenizer.chat_ids(chat) for chat in chats]
+
+    def _with_stand_ins(self, chats: Sequence[Chat]) -> list[list[int]]:
+        self._note(
+            f"labels are found by their words in the replies of {self.root}, and lengths of texts "
+            "are estimated"
+        )
+        return [self._tokenizer.estimate_chat(chat) for chat in chats]
 
     def examine(self) -> list[Ability]:
         """Asks the server what it can do, for ``tutelage doctor``."""
@@ -336,7 +405,7 @@ class ServerTeacher:
         """Surveys each server; one that does not answer is left out, unless there is no other."""
 
         async def ask(one: ServerClient, retries: int | None = retries) -> Survey:
-            return await self._prober(one, retries).survey(self._configured_scoring)
+            return await self._survey_of(self._prober(one, retries))
 
         if not self._fleet.is_one and retries is None:
             # No other server waits for one that is down.
@@ -345,6 +414,9 @@ class ServerTeacher:
                     client, self._fleet, self._fleet.members, partial(ask, retries=0)
                 )
         return await of_each(client, self._fleet, self._fleet.members, ask)
+
+    async def _survey_of(self, prober: Prober) -> Survey:
+        return await survey_server(prober, self._api, self._configured_scoring, self._samples)
 
     def _identity_of(self, survey: Survey) -> Identity:
         return identity_of(survey, anywhere=not isinstance(self._url, str))
@@ -359,14 +431,16 @@ class ServerTeacher:
         if self._identity is None:
             return
         prober = self._prober(client, retries=0)
-        found = self._identity_of(await prober.survey(self._configured_scoring))
+        found = self._identity_of(await self._survey_of(prober))
         if found != self._identity:
             raise Differs(
                 f"it is {found.described(self._model)}, and this run began with "
                 f"{self._identity.described(self._model)}. Replies of both must not be mixed."
             )
-        if self._structured and (await prober.schemas())[0] != self._answers.form.schema:
-            raise Differs("it does not take JSON schemas as the other servers do.")
+        for chats in self._structured:
+            form = self._answers.chat_form if chats else self._answers.form
+            if (await self._schemas(prober, chats))[0] != form.schema:
+                raise Differs("it does not take JSON schemas as the other servers do.")
 
     async def _compared(self, client: ServerClient) -> Ability:
         """Tells whether all servers have one model, for ``tutelage doctor``."""
@@ -377,38 +451,41 @@ class ServerTeacher:
         except TeacherError as error:
             return Ability("one model", False, "no", str(error))
 
-    def _tokenized_there(self, texts: Sequence[str]) -> list[list[int]]:
+    def _tokenized_there(
+        self,
+        texts: Sequence[_Asked],
+        ask: Callable[[ServerClient, Sequence[_Asked]], Awaitable[list[Tokens]]],
+    ) -> list[list[int]]:
         """Returns what earlier runs asked, and asks the server for the rest."""
-        different = list(dict.fromkeys(texts))
-        known = self._notebook.tokens(self.fingerprint, different)
-        for text, tokens in known.items():
-            self._tokenizer.learn(text, tokens)
-        missing = [text for text in different if text not in known]
+        names = {text: _name(text) for text in texts}
+        known = self._notebook.tokens(self.fingerprint, list(names.values()))
+        for text, name in names.items():
+            if isinstance(text, str) and name in known:
+                self._tokenizer.learn(text, known[name])
+        missing = [text for text, name in names.items() if name not in known]
         rows: list[Tokens] = []
 
         async def tokenize(client: ServerClient) -> None:
-            rows.extend(await self._tokenizer.ask(client, missing))
+            rows.extend(await ask(client, missing))
 
         if missing:
             self._run(tokenize)
-            found = dict(zip(missing, rows, strict=True))
+            found = {names[text]: row for text, row in zip(missing, rows, strict=True)}
             self._notebook.keep_tokens(self.fingerprint, found)
             known |= found
-        return [list(known[text].ids) for text in texts]
+        return [list(known[names[text]].ids) for text in texts]
 
     async def _prepare(self, client: ServerClient, requests: Sequence[Request]) -> None:
         """Tests the server's abilities once, before it can silently ignore a field of a request."""
         scores = any(isinstance(request, ScoreRequest) for request in requests)
+        chats = any(isinstance(request.prompt, Chat) for request in requests)
         known = self._identity is not None or not self._fleet.is_one
-        if self._survey is None and (scores or known):
+        if self._survey is None and (scores or known or chats):
             await self._look(client)
-        if scores and self._survey is not None and self._survey.way is None:
-            raise TeacherError(
-                f"the server at {self.root} cannot score labels: {self._survey.no_way}. Use a "
-                "server with log-probabilities, such as `vllm serve`, or run the model with "
-                "teacher=vllm."
-            )
-        if self._structured or not any(
+        self._answers.prepare(chats=chats)
+        if self._survey is not None:
+            self._check(self._survey, scores=scores, chats=chats)
+        if chats in self._structured or not any(
             isinstance(request, GenerateRequest) and request.json_schema for request in requests
         ):
             return
@@ -417,7 +494,7 @@ class ServerTeacher:
             client,
             self._fleet,
             there or self._fleet.members,
-            lambda one: self._prober(one).schemas(),
+            lambda one: self._schemas(self._prober(one), chats),
         )
         # The form that a server of some other kind does not know would be ignored there.
         member, (schema, reason) = min(found.items(), key=lambda one: bool(one[1][0]))
@@ -433,8 +510,40 @@ class ServerTeacher:
                     f"the servers at {member.root} and {other.root} take JSON schemas in "
                     "different ways. Give teacher.url servers of one kind."
                 )
-        self._answers.form = replace(self._answers.form, schema=schema)
-        self._structured = True
+        self._answers.keep_schema(schema, chats=chats)
+        self._structured.add(chats)
+
+    async def _schemas(self, prober: Prober, chats: bool) -> tuple[str, str]:
+        """Finds out how a server takes JSON schemas; see :meth:`Prober.schemas`."""
+        asking = ChatProber(prober, self._answers.chat_form) if chats else prober
+        return await asking.schemas()
+
+    def _check(self, survey: Survey, *, scores: bool, chats: bool) -> None:
+        """Refuses requests that the server cannot answer.
+
+        Raises:
+            TeacherError: It takes no such prompts, or cannot score after them.
+        """
+        if chats and survey.chat.form is None:
+            reason = f": {survey.chat.no_way}" if survey.chat.no_way else ""
+            raise TeacherError(
+                f"the server at {self.root} is asked for texts to continue, not in messages"
+                f"{reason}. Use prompt=completion, or teacher.api=chat with a server for chats."
+            )
+        if not chats and not survey.completes:
+            raise TeacherError(
+                f"the server at {self.root} is asked in messages, and cannot continue texts. Use "
+                "prompt=chat."
+            )
+        way, no_way = (
+            (survey.chat.way, survey.chat.no_way) if chats else (survey.way, survey.no_way)
+        )
+        if scores and way is None:
+            raise TeacherError(
+                f"the server at {self.root} cannot score labels: {no_way}. Use a "
+                "server with log-probabilities, such as `vllm serve`, or run the model with "
+                "teacher=vllm."
+            )
 
     async def _answer(
         self, client: ServerClient, request: Request, testing: asyncio.Lock
@@ -452,7 +561,7 @@ class ServerTeacher:
     async def _test(self, client: ServerClient, request: Request, failure: Lasting) -> None:
         """Ends the batch if the server answers nothing any more."""
         try:
-            await client.test(COMPLETIONS, completion_body(self._model, PROBE, 1, 0.0))
+            await client.test(*self._answers.short())
             self._spent.requests += 1
         except (Refused, ValueError):
             return
@@ -462,3 +571,8 @@ class ServerTeacher:
                 f"ends with {ending(str(request.prompt))!r}; a short test request failed, too "
                 f"({error}). The replies so far are kept. {self._advice()}"
             ) from error
+
+
+def _name(text: Prompt) -> str:
+    """Returns the name under which the tokens of a prompt are remembered."""
+    return text if isinstance(text, str) else f"chat {json.dumps(prompt_content(text))}"

@@ -26,6 +26,7 @@ from tutelage.teacher.engines.server_chat import (
     ChatForm,
     decision_body,
 )
+from tutelage.teacher.engines.server_chat import PROBE as CHAT_PROBE
 from tutelage.teacher.engines.server_chat_probe import limits
 from tutelage.teacher.engines.server_client import (
     Connection,
@@ -33,7 +34,7 @@ from tutelage.teacher.engines.server_client import (
     ServerClient,
     UnexpectedError,
 )
-from tutelage.teacher.engines.server_probe import Survey
+from tutelage.teacher.engines.server_probe import PROBE, Survey
 from tutelage.teacher.engines.server_replies import (
     Completion,
     TopToken,
@@ -109,6 +110,19 @@ class Answerer:
     def watch(self) -> LabelWatch:
         """Counts replies without labels, among those to the last kind of prompts."""
         return self._watches[self._of_chats]
+
+    def short(self) -> tuple[str, dict[str, Any]]:
+        """Returns the address and the body of a short request that tests the server."""
+        if self._of_chats:
+            return CHAT, self.chat_form.asked(self._model, CHAT_PROBE, 1, 0.0)
+        return COMPLETIONS, completion_body(self._model, PROBE, 1, 0.0)
+
+    def keep_schema(self, schema: str, *, chats: bool) -> None:
+        """Keeps how the server takes JSON schemas, one of :data:`SCHEMAS`."""
+        if chats:
+            self.chat_form = replace(self.chat_form, schema=schema)
+        else:
+            self.form = replace(self.form, schema=schema)
 
     def prepare(self, *, chats: bool) -> None:
         """Takes notice of whether the next prompts are chats or texts to continue."""

@@ -275,9 +275,9 @@ class ServerClient:
             spent += not (others and (isinstance(failure, TeacherError) or failure.gone))
             times = f"{count} times, most recently with" if count > 1 else "with"
             last = Lasting(f"{times}: {self._told(member, failure)}", answers)
-            if spent >= attempts:
-                raise last
             if not others:
+                if spent >= attempts:
+                    raise last
                 tried.clear()
                 wish = failure.wish if isinstance(failure, _TryAgain) else 0.0
                 await self._sleep(min(max(wish, pause(spent, self._to.backoff)), LONGEST_PAUSE))

@@ -31,9 +31,7 @@ def identity_of(survey: Survey, *, anywhere: bool) -> Identity:
             else part
             for part in parts
         ]
-    scoring, chat = (
-        "none" if way is None else str(way) for way in (survey.way, survey.chat.way)
-    )
+    scoring, chat = ("none" if way is None else str(way) for way in (survey.way, survey.chat.way))
     return Identity(" / ".join(parts), scoring, "" if survey.chat.form is None else chat)
 
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from tutelage.errors import TeacherError
+from tutelage.teacher.engines.server_chat import ChatSurvey
+from tutelage.teacher.engines.server_chat_probe import ChatProber
 from tutelage.teacher.engines.server_client import Lasting, NotFoundError, Refused, ServerClient
 from tutelage.teacher.engines.server_probe import Prober
 from tutelage.teacher.engines.server_replies import top_tokens
@@ -56,9 +58,12 @@ async def examine(client: ServerClient, model: str, scoring: str, tokenizer: str
             return [*lines, Ability("model", False, "not chosen", advice)]
         model = str(entries[0]["id"])
     prober = Prober(client, model, 0)
-    lines += [*await _completions(prober), await _chat(prober)]
+    chat = await _surveyed(prober, scoring)
+    lines += [*await _completions(prober, chat), _chat(chat)]
     if lines[1].ok is False:
         return lines
+    if chat.form is not None:
+        return [*lines, *await _chat_scores(prober, chat)]
     tokens = ServerTokenizer(tokenizer, model)
     return [*lines, *[line async for line in _scores(prober, tokens, scoring)]]
 
@@ -78,15 +83,24 @@ async def _models(client: ServerClient, model: str) -> Ability:
     return Ability("reachable", True, client.clean(f"yes; models: {shown or 'not listed'}"))
 
 
-async def _completions(prober: Prober) -> list[Ability]:
+async def _surveyed(prober: Prober, scoring: str) -> ChatSurvey:
+    try:
+        return await ChatProber(prober).survey(scoring, 1)
+    except (Lasting, TeacherError) as error:
+        return ChatSurvey(no_way=prober.client.clean(str(error)))
+
+
+async def _completions(prober: Prober, chat: ChatSurvey) -> list[Ability]:
     name = "completions"
     try:
         seconds = await prober.seconds()
         reply = await prober.complete({})
-    except (Lasting, Refused, ValueError) as error:
-        advice = "A teacher needs plain completions (/v1/completions): use another server."
-        return [Ability(name, False, prober.client.clean(str(error)), advice)]
-    except TeacherError as error:
+    except (Lasting, Refused, ValueError, TeacherError) as error:
+        if chat.form is not None:
+            return [Ability(name, None, "no, so prompts are chats")]
+        if not isinstance(error, TeacherError):
+            advice = "A teacher needs chats or plain completions: use another server."
+            return [Ability(name, False, prober.client.clean(str(error)), advice)]
         try:
             await prober.survey("exact")  # It looks for what is there instead.
         except (Lasting, TeacherError) as better:
@@ -101,9 +115,35 @@ async def _completions(prober: Prober) -> list[Ability]:
     ]
 
 
-async def _chat(prober: Prober) -> Ability:
-    there = await prober.has_chat()
-    return Ability("chat", None, "yes (teachers do not use it)" if there else "no")
+def _chat(chat: ChatSurvey) -> Ability:
+    if chat.form is None:
+        return Ability("chat", None, "no")
+    thinks = "; its model thinks before every answer" if chat.form.thinks else ""
+    return Ability("chat", None, f"yes{thinks}")
+
+
+async def _chat_scores(prober: Prober, chat: ChatSurvey) -> list[Ability]:
+    """Tells how labels of chats are scored, and whether their schemas are enforced."""
+    assert chat.form is not None
+    way = chat.way
+    if way is None:
+        found, advice = f"no: {chat.no_way}", "Set teacher.scoring=auto, or use another server."
+    elif way.samples:
+        found, advice = "no: labels are shares of several sampled answers (teacher.samples)", ""
+    elif way.decides:
+        found, advice = "by /v1/decisions", ""
+    else:
+        exact = "exact: the log-probability of every label"
+        found, advice = exact if way.exact else f"the {way.top} most likely tokens", ""
+    try:
+        schema, reason = await ChatProber(prober, chat.form).schemas()
+    except Lasting as error:
+        schema, reason = "", str(error)
+    schemas = "enforced, for labelling=extract" if schema else f"not enforced ({reason})"
+    return [
+        Ability("scores", way is not None, found, advice),
+        Ability("JSON schemas", None, schemas),
+    ]
 
 
 async def _scores(

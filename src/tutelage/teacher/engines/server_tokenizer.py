@@ -16,6 +16,7 @@ from tutelage.teacher.engines.server_chat import ChatForm, without_prefill
 from tutelage.teacher.engines.server_client import Lasting, NotFoundError, Refused, ServerClient
 from tutelage.teacher.engines.server_replies import read_token_ids
 from tutelage.teacher.engines.server_tokens import Reading, readings, spellings
+from tutelage.teacher.engines.server_words import stand_in
 
 _ADVICE = "Set teacher.tokenizer to the model's tokenizer (a folder, a tokenizer.json or a hub id)."
 
@@ -93,6 +94,16 @@ class ServerTokenizer:
         begun = chat.messages[-1].content if chat.is_prefilled else ""
         question, reply = token_ids(self._here, [str(before), begun])
         return [*question, *reply]
+
+    def estimate(self, text: str) -> list[int]:
+        """Returns numbers that stand for the tokens of a text, about as many as it has."""
+        data = text.encode(errors="replace")
+        return [stand_in(data[at : at + 4].hex()) for at in range(0, len(data), 4)]
+
+    def estimate_chat(self, chat: Chat) -> list[int]:
+        """Returns numbers that stand for the tokens of a chat; a prefill has a single one."""
+        begun = [stand_in(chat.messages[-1].content)] if chat.is_prefilled else []
+        return [*self.estimate(str(without_prefill(chat))), *begun]
 
     async def ask_chats(
         self, client: ServerClient, chats: Sequence[Chat], form: ChatForm
