@@ -1,13 +1,14 @@
 """Question: how many texts a second, and tokens a text, beside distilabel's classification task?
 
-    uv venv other && uv pip install --python other distilabel openai requests
+    uv venv other && uv pip install --python other distilabel openai requests instructor
     python benchmarks/beside_distilabel.py --distilabel other/bin/python [--texts 100 --pairs 3]
 
 Both label the same texts of SNIPS with the same model behind the same server (vLLM's, started
 here), in turns, told of the same labels with the same descriptions, and with the same number of
-requests in flight. distilabel's ``TextClassification`` lets the model write JSON; our labeller asks
-for the log-probabilities of the labels at one position. "valid" are the texts that got one of the
-labels, "right" those that got their own.
+requests in flight. distilabel's ``TextClassification`` lets the model write JSON, by its schema as
+it is by default, and freely ("no schema", fences around the JSON removed here); our labeller asks
+for the log-probabilities of the labels at one position. All get the same texts. "valid" are those
+that got one of the labels, "right" those that got their own.
 """
 
 from __future__ import annotations
@@ -41,19 +42,29 @@ LABELS = {
 
 # Runs in an environment of its own, as a process that answers line by line.
 OTHER = """
-import json, sys, time, warnings
+import json, re, sys, time, warnings
 warnings.simplefilter("ignore")
 from distilabel.models import OpenAILLM
 from distilabel.steps.tasks import TextClassification
 given = json.loads(sys.stdin.readline())
-llm = OpenAILLM(model="tiny", base_url=given["url"], api_key="none",
-                generation_kwargs={"max_new_tokens": 24, "temperature": 0.0})
-task = TextClassification(llm=llm, n=1, context="Determine the intent of the text.",
-                          available_labels=given["labels"])
-task.load()
+def built(schema):
+    llm = OpenAILLM(model="tiny", base_url=given["url"], api_key="none",
+                    generation_kwargs={"max_new_tokens": 64, "temperature": 0.0})
+    task = TextClassification(llm=llm, n=1, context="Determine the intent of the text.",
+                              available_labels=given["labels"],
+                              use_default_structured_output=schema)
+    task.load()
+    return task
+tasks = {True: built(True), False: built(False)}
+def label(one):
+    # Without a schema models put their JSON in a fence, which distilabel does not read.
+    raw = one["distilabel_metadata"]["raw_output_text_classification_0"] or ""
+    found = re.search(r'"labels"\\s*:\\s*"([^"]*)"', raw)
+    return one["labels"] or (found and found[1])
 print("ready", flush=True)
 for line in sys.stdin:
-    rows = json.loads(line)
+    schema, rows = json.loads(line)
+    task = tasks[schema]
     began = time.perf_counter()
     made = []
     step = given["in_flight"]
@@ -62,8 +73,8 @@ for line in sys.stdin:
     seconds = time.perf_counter() - began
     numbers = [one["distilabel_metadata"]["statistics_text_classification_0"] for one in made]
     kinds = ("input_tokens", "output_tokens")
-    tokens = [sum(sum(one[kind]) for one in numbers) for kind in kinds]
-    print("answer " + json.dumps([seconds, *tokens, [one["labels"] for one in made]]), flush=True)
+    tokens = [sum(one[kind] for one in numbers) for kind in kinds]
+    print("answer " + json.dumps([seconds, *tokens, [label(one) for one in made]]), flush=True)
 """
 
 
@@ -88,6 +99,8 @@ def server(model: str, port: int) -> Iterator[str]:
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--dtype", "float32", "--enforce-eager", "--block-size", "32"]
+    # distilabel asks for its schema by a tool call.
+    command += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
     command += ["--max-model-len", "2048", "--kv-cache-memory-bytes", str(2**30)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -138,10 +151,12 @@ def ours(url: str, rows: list[tuple[str, str]], tokenizer: Any) -> dict[str, flo
     return counted(rows, said, seconds, read, sum(reply.completion_tokens for reply in replies))
 
 
-def theirs(other: subprocess.Popen[str], rows: list[tuple[str, str]]) -> dict[str, float]:
+def theirs(
+    other: subprocess.Popen[str], rows: list[tuple[str, str]], *, schema: bool
+) -> dict[str, float]:
     """Labels by distilabel, and counts."""
     assert other.stdin is not None
-    other.stdin.write(json.dumps([text for text, _ in rows]) + "\n")
+    other.stdin.write(json.dumps([schema, [text for text, _ in rows]]) + "\n")
     other.stdin.flush()
     seconds, read, written, said = json.loads(_line(other, "answer "))
     return counted(rows, said, seconds, read, written)
@@ -185,15 +200,15 @@ def main() -> None:
     from tutelage.teacher.engines.model_files import load_tokenizer
 
     model = options.model or str(ensure_asset("teacher"))
-    rows = rows_of(options.texts * 2 * options.pairs + 20)
-    found: dict[str, list[dict[str, float]]] = {"tutelage": [], "distilabel": []}
-    with server(model, options.port) as url:
+    rows = rows_of(options.texts * options.pairs + 10)
+    found: dict[str, list[dict[str, float]]] = {"tutelage": [], "distilabel": [], "no schema": []}
+    with server(model, options.port) as url, tempfile.TemporaryFile() as errors:
         environment = {n: v for n, v in os.environ.items() if n != "LD_PRELOAD"}
         other = subprocess.Popen(
             [options.distilabel, "-c", OTHER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             text=True,
             env=environment,
         )
@@ -205,13 +220,13 @@ def main() -> None:
             _line(other, "ready")
             tokenizer = load_tokenizer(model)
             ours(url, rows[:10], tokenizer)
-            theirs(other, rows[10:20])
-            parts = [
-                rows[20 + options.texts * n :][: options.texts] for n in range(2 * options.pairs)
-            ]
+            for schema in (True, False):
+                theirs(other, rows[:10], schema=schema)
             for turn in range(options.pairs):
-                found["tutelage"].append(ours(url, parts[2 * turn], tokenizer))
-                found["distilabel"].append(theirs(other, parts[2 * turn + 1]))
+                part = rows[10 + options.texts * turn :][: options.texts]
+                found["tutelage"].append(ours(url, part, tokenizer))
+                found["distilabel"].append(theirs(other, part, schema=True))
+                found["no schema"].append(theirs(other, part, schema=False))
         finally:
             other.kill()
     names = list(found["tutelage"][0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -145,6 +146,10 @@ def _measure(
         seconds = (time.perf_counter() - began) / max(1, len(requests) - 1)
         # A failed request costs nothing, so it says nothing of what the others cost.
         errors = [reply.error for reply in replies if reply.error]
+        console.print()
+        for error, count in Counter(errors).items():
+            refused = f"refused: {count} of {len(replies)}: {error}"
+            console.print(escape(refused), highlight=False, soft_wrap=True)
         if errors:
             failures[kind] = f"{len(errors)} of {len(replies)} {kind} requests failed: {errors[0]}"
         if len(errors) == len(replies):
@@ -155,13 +160,15 @@ def _measure(
                     f"{errors[0]}"
                 )
             continue
-        answered = len(replies) - len(errors)
-        costs[kind] = Cost((stack.budget.usage.billed - before.billed) / answered, seconds)
+        answered = [reply for reply in replies if not reply.error]
+        costs[kind] = Cost((stack.budget.usage.billed - before.billed) / len(answered), seconds)
         cached = stack.budget.usage.cached - before.cached
         note = f", {cached} of them from the cache, so the time is too low" if cached else ""
         console.print(
-            f"\n[dim]{costs[kind].tokens:.0f} tokens per request, {seconds:.2f} s each over "
-            f"{len(requests)}{note}; the first took {started:.1f} s[/dim]"
+            f"[dim]{costs[kind].tokens:.0f} tokens per request "
+            f"({sum(reply.prompt_tokens for reply in answered) / len(answered):.0f} of them in the "
+            f"prompt), {seconds:.2f} s each over {len(requests)}{note}; the first took "
+            f"{started:.1f} s[/dim]"
         )
     return costs, failures
 

@@ -197,7 +197,7 @@ def _acceptance(facts: Facts) -> str:
     for row in rows:
         rounds.setdefault(row.round, []).append(row)
     barren = [one for one in rounds.values() if _few_accepted(one)]
-    if 2 * len(barren) <= len(rounds) and facts.stopped_by != "nothing accepted":
+    if not barren or (2 * len(barren) <= len(rounds) and facts.stopped_by != "nothing accepted"):
         return ""
     return (
         f"{len(barren)} of {len(rounds)} rounds brought no text or nearly none."
@@ -504,6 +504,10 @@ def _about_mistakes(settings: Mapping[str, Any]) -> str:
     )
 
 
+_ADVICE_ABOUT_TOKENS: tuple[tuple[str, _Advice], ...] = (
+    ("under ", ("method.min_words", "method.min_words=1 in place of the lengths of the examples")),
+    ("over ", ("method.max_tokens", "a method.max_tokens above that of the examples")),
+)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _ADVICE_BY_REASON: tuple[tuple[str, _Advice], ...] = (
     (
@@ -530,7 +534,8 @@ def _about_reasons(rows: Iterable[Row], settings: Mapping[str, Any]) -> str:
     top = counts.most_common(1)[0][0]
     example = next(row for row in rejected if _kind(row) == top)
     about = f" (of {_short(example.text, 80)!r})" if example.text else ""
-    advice = next((one for begin, one in _ADVICE_BY_REASON if top.startswith(begin)), None)
+    by_reason = _ADVICE_ABOUT_TOKENS if top.endswith(" tokens") else _ADVICE_BY_REASON
+    advice = next((one for begin, one in by_reason if top.startswith(begin)), None)
     return f" Reasons: {_counts(counts)}; the first: {_short(example.reason, 160)!r}{about}." + (
         _advice(settings, advice or ("teacher.model", "a more capable teacher.model"))
         if RequestFailure.of(example) is None

@@ -22,7 +22,7 @@ from tests.helpers import tiny, tiny_ner
 from tests.helpers.fake_server import FakeServer, completion
 from tests.helpers.options import GROUPS
 
-from tutelage.config.build import build_dataset, build_stack
+from tutelage.config.build import build_dataset, build_prompts, build_stack
 from tutelage.config.compose import compose_config, compose_hydra
 from tutelage.config.overrides import readable
 from tutelage.config.schema import RunConfig
@@ -30,7 +30,7 @@ from tutelage.config.typed import typed_config
 from tutelage.errors import TutelageError
 from tutelage.progress import NoProgress
 from tutelage.run import run
-from tutelage.teacher.base import GenerateRequest, Sampling
+from tutelage.teacher.base import Chat, GenerateRequest, Message, Prompt, Sampling
 from tutelage.training import gold_for
 
 
@@ -230,11 +230,15 @@ def attempts(
             train(words, told, checks=checks)
 
     def teacher(words: list[str], told: _Told) -> None:
-        stack = build_stack(composed(words), workplace / f"run-{next(numbers)}")
+        config = composed(words)
+        stack = build_stack(config, workplace / f"run-{next(numbers)}")
         try:
             stack.begin(told.lines.append)
             stack.teacher.tokenize(["music"])
-            request = GenerateRequest("1", "play some music on a tune", Sampling(max_tokens=4))
+            asked = "play some music on a tune"
+            chats = build_prompts(config, stack.engine).is_chat
+            prompt: Prompt = Chat((Message("user", asked),)) if chats else asked
+            request = GenerateRequest("1", prompt, Sampling(max_tokens=4))
             told.lines += [reply.error for reply in stack.teacher.ask([request]) if reply.error]
         finally:
             stack.close()

@@ -10,6 +10,11 @@ EVOKD = ("method.rounds=1", "method.n_hard=7", "method.n_easy=7")
 CASES = [
     # Methods.
     Case("method.n_first={} must be 0", ("method.n_first=-1",), ("method.n_first=0",)),
+    Case(
+        "method.texts_per_request={} must",
+        ("method.texts_per_request=0",),
+        ("method.texts_per_request=1",),
+    ),
     Case("method.names_a_text={} must", ("method.names_a_text=0",), ("method.names_a_text=1",)),
     Case(
         "method.n_hard and method.n_easy are both 0",
@@ -43,6 +48,16 @@ CASES = [
         "method.min_words={} and method.max_words={} allow",
         ("method.min_words=9", "method.max_words=8"),
         ("method.min_words=1", "method.max_words=9"),
+    ),
+    Case(
+        "method.max_tokens={} allows no text",
+        ("method.max_tokens=0",),
+        ("method.max_tokens=40",),
+    ),
+    Case(
+        "prompt.{}={} leaves nothing of a text",
+        ("prompt.shown_tokens=3",),
+        ("prompt.shown_tokens=16",),
     ),
     Case(
         "method.invented_names={} must",

@@ -57,10 +57,20 @@ CASES = [
         ("teacher.model=m",),
     ),
     asked(
-        "the server at {} offers chat only",
-        (*SERVER, "teacher.url={url}/chatty"),
-        ("teacher.url={url}",),
-        about=("teacher=vllm",),
+        "the server at {} is asked in messages, and cannot",
+        (*SERVER, "teacher.url={url}/chatty", "prompt=completion"),
+        ("prompt=chat",),
+    ),
+    asked(
+        "the server at {} is asked for texts to continue",
+        (*SERVER, "prompt=chat"),
+        ("prompt=completion", ("teacher.api=chat", "teacher.url={url}/chatty")),
+    ),
+    asked(
+        "the server at {} takes no messages",
+        (*SERVER, "teacher.api=chat"),
+        ("teacher.api=completions",),
+        about=("teacher.api=chat",),
     ),
     asked(
         "the server at {} cannot tokenize",

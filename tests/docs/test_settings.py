@@ -60,7 +60,10 @@ def test_every_setting_and_option_that_a_page_names_exists(path: Path):
     for code in code_of(path):
         for group, key in _SETTING.findall(code):
             known = settings_of(group) | _NO_SETTINGS | _EXAMPLES
-            assert key in known, f"{path.name} names {group}.{key}"
+            # Below teacher.engine stand vLLM's own names.
+            assert key in known or f"{group}.{key}".startswith("teacher.engine."), (
+                f"{path.name} names {group}.{key}"
+            )
         for group, names in _OPTION.findall(code):
             there = {one.stem for one in (CONF / group).glob("*.yaml")} | _EXAMPLES
             missing = set(names.split(",")) - there

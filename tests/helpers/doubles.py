@@ -51,7 +51,7 @@ class ScriptedTeacher:
         said = self.script(request)
         if isinstance(said, Reply):
             return said
-        length = len(request.prompt)
+        length = len(str(request.prompt))
         if isinstance(said, str):
             return Reply(
                 request.id,

@@ -19,7 +19,16 @@ from tests.conftest import Command
 from tests.helpers.llama_cpp import llama_server, write_gguf
 from tests.helpers.tiny import WORDS, lines
 
-from tutelage.teacher.base import GenerateRequest, Reply, Sampling, ScoreRequest
+from tutelage.labelling.verbalizer import verbalize
+from tutelage.records import Label
+from tutelage.teacher.base import (
+    Chat,
+    GenerateRequest,
+    Message,
+    Reply,
+    Sampling,
+    ScoreRequest,
+)
 from tutelage.teacher.engines.local import LocalTeacher
 from tutelage.teacher.engines.server import ServerTeacher
 
@@ -92,6 +101,41 @@ def test_the_server_answers_like_the_same_model_in_this_process(
     assert sum(same[len(scores) :]) >= len(greedy) - 1, "a near tie may fall either way"
 
 
+def test_messages_are_rendered_scored_and_answered_like_by_the_same_model_here(
+    there: ServerTeacher, here: LocalTeacher
+):
+    there.settle()
+    assert there.speaks_chat
+    system = Message("system", f"Answer with one label: {', '.join(WORDS.values())}.")
+    chats = [
+        Chat((system, Message("user", text)))
+        for text in ("play some jazz", "will it rain", "book a table for two")
+    ]
+    found = verbalize(here, [Label(word, word, word) for word in WORDS.values()], chat=chats[0])
+    assert there.tokenize([chats[0], chats[0].prefilled("music")]) == here.tokenize(
+        [chats[0], chats[0].prefilled("music")]
+    )
+    firsts = verbalize(there, [Label(word, word, word) for word in WORDS.values()], chat=chats[0])
+    assert firsts == found
+    requests = [
+        *(ScoreRequest(f"s{n}", chat, found.tokens, found.words) for n, chat in enumerate(chats)),
+        GenerateRequest("g", chats[0], GREEDY),
+        GenerateRequest("p", chats[0].prefilled("The label is"), GREEDY),
+    ]
+    got, wanted = there.ask(requests), here.ask(requests)
+    assert [reply.error for reply in got] == [""] * len(got)
+    assert [reply.prompt_tokens for reply in got] == [reply.prompt_tokens for reply in wanted]
+    there_shares, here_shares = (
+        [softmax(reply.logprobs) for reply in replies[:3]] for replies in (got, wanted)
+    )
+    assert np.allclose(there_shares, here_shares, atol=0.02)
+    assert [reply.text for reply in got[3:]] == [reply.text for reply in wanted[3:]]
+    (structured,) = there.ask(
+        [GenerateRequest("j", chats[0], Sampling(0.0, max_tokens=40), 0, SCHEMA)]
+    )
+    assert (structured.error, list(json.loads(structured.text))) == ("", ["city"])
+
+
 def test_schema_seed_stop_and_a_prompt_beyond_the_context(there: ServerTeacher):
     hot = Sampling(temperature=1.0, max_tokens=12, stop=("Topic",))
     schema, long, last = there.ask(
@@ -115,7 +159,7 @@ def test_schema_seed_stop_and_a_prompt_beyond_the_context(there: ServerTeacher):
 def test_two_servers_share_a_batch_in_which_one_is_killed(
     there: ServerTeacher, server: str, model: Path, small_data: Path
 ):
-    texts = [row["text"] for row in lines(small_data / "test.jsonl")][::3]
+    texts = [row["text"] for row in lines(small_data / "test.jsonl")][::4]
     choices = tuple(ids[0] for ids in there.tokenize(TOPICS))
     requests = [ScoreRequest(text, f"{SHOTS}Text: {text}\nTopic:", choices) for text in texts]
     wanted = {reply.id: softmax(reply.logprobs) for reply in there.ask(requests)}
@@ -164,6 +208,7 @@ def test_doctor_plan_and_whole_runs_through_the_server(
         "trainer.accelerator=cpu",
         "threads=1",
         "training.start_epochs=1",
+        "prompt=completion",  # better for a very small model
     ]
     pool = ["method=full_pool", "method.pool_size=14", "evaluate.teacher=true"]
     planned = tutelage("plan", *through, *parts, *pool)

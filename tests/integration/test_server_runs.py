@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.helpers import tiny
-from tests.helpers.fake_server import Answer, FakeServer, completion
+from tests.helpers.fake_server import Answer, FakeServer, chat_reply, completion
 from tests.helpers.teachers import KEYWORDS
-from tests.helpers.tiny import WORDS
+from tests.helpers.tiny import WORDS, lines
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 pytestmark = pytest.mark.usefixtures("no_report")
@@ -64,6 +65,96 @@ class LabelServer:
         else:
             top = {word.replace(" ", self.spelling): score for word, score in scores.items()}
         return 200, completion("x", top, model=self.called)
+
+
+class ChatServer:
+    """Knows the labels of the small data, and only messages; writes texts from their keywords.
+
+    Attributes:
+        thoughts: What it thinks before each answer; "" for a model that does not think.
+        probabilities: Whether it gives log-probabilities.
+    """
+
+    def __init__(self, server: FakeServer, *, thoughts: str = "", probabilities: bool) -> None:
+        self.thoughts, self.probabilities = thoughts, probabilities
+        server.chats = True
+        server.answer = self.answer
+
+    def answer(self, path: str, body: dict[str, Any]) -> Answer:
+        if "chat" not in path:
+            return 404, {"detail": "Not Found"}
+        if "logprobs" in body and not self.probabilities:
+            return 400, {"error": {"message": "This model gives no logprobs."}}
+        system, asked = body["messages"][0]["content"], body["messages"][-1]["content"]
+        labels = system.startswith("Classify")
+        hits = {word: sum(key in asked.lower() for key in keys) for word, keys in KEYWORDS.items()}
+        best = max(hits, key=lambda word: (hits[word], word))
+        if labels and "logprobs" in body:
+            # As first tokens are spelt: a part of the word, in capitals.
+            top = {word[:4].upper(): -3.0 + 0.3 * count for word, count in hits.items()}
+            return 200, chat_reply(best, top)
+        return 200, chat_reply(best if labels else self.written(body, asked), None, self.thoughts)
+
+    def written(self, body: dict[str, Any], asked: str) -> str:
+        rng = random.Random(f"{body.get('seed')} {asked}")
+        named = [word for word in KEYWORDS if word in asked] or sorted(KEYWORDS)
+
+        def one() -> str:
+            word = rng.choice(named)
+            return " ".join([*rng.sample(KEYWORDS[word], 3), *rng.sample(FILLERS, 3)])
+
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+        if schema is None:
+            return one()
+        if "bird" in schema.get("properties", {}):
+            return '{"bird": "canary"}'
+        return json.dumps(filled(schema, one))
+
+
+FILLERS = ("please", "tonight", "in", "paris", "now", "green", "tomorrow", "old", "near", "seven")
+
+
+def filled(schema: dict[str, Any], text: Callable[[], str]) -> Any:
+    """A value of a JSON schema, with texts in it."""
+    if schema.get("type") == "object":
+        return {name: filled(part, text) for name, part in schema["properties"].items()}
+    if schema.get("type") == "array":
+        return [filled(schema["items"], text) for _ in range(schema.get("minItems", 2))]
+    return schema["enum"][0] if "enum" in schema else text()
+
+
+@pytest.mark.parametrize("kind", ["chat only", "thinking"])
+def test_a_server_for_chats_alone_teaches_whole_runs_with_nothing_lost(
+    tutelage, workplace, server, overrides, kind
+):
+    thinks = kind == "thinking"
+    ChatServer(server, thoughts="Let me see.\nHm." if thinks else "", probabilities=not thinks)
+    ended = tutelage("train", *overrides, "teacher.samples=3")
+    assert ended.code == 0, ended.err
+    found = result(workplace)
+    assert found["requests"]["failed"] == 0
+    assert found["rows"]["rejected"] == 0
+    assert found["teacher"]["accuracy"] > 0.7
+    told = "cannot be kept from thinking" if thinks else "found by their words"
+    assert told in ended.out
+    # Analysis, texts and labels of two rounds; then everything again without the server.
+    grow = [one for one in overrides if not one.startswith("method")]
+    grow += ["method=evokd", "method.rounds=2", "method.n_hard=7", "method.n_easy=7"]
+    grow += ["training.round_epochs=1", "training.final_epochs=0", "teacher.samples=3"]
+    ended = tutelage("train", *grow)
+    assert ended.code == 0, ended.err
+    found = result(workplace)
+    assert found["requests"]["failed"] == 0
+    assert found["rows"]["accepted"] > 7, "more than the shots"
+    run = max(workplace.glob("outputs/*/*"), key=lambda path: path.stat().st_mtime)
+    for path in run.rglob("rows.jsonl"):
+        assert not any("Hm." in row["text"] or "<think>" in row["text"] for row in lines(path))
+    transcript = (run / "teacher" / "transcript.jsonl").read_text(encoding="utf-8")
+    assert ("Let me see." in transcript) is thinks
+    server.stop()
+    ended = tutelage("train", *grow)
+    assert ended.code == 0, ended.err
+    assert result(workplace)["tokens"]["spent"] == 0
 
 
 @pytest.fixture

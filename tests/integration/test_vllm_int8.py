@@ -31,13 +31,18 @@ def test_an_int8_copy_answers_nearly_as_the_model(
     batch: list[Request] = [
         ScoreRequest(text, f"{SHOTS}Text: {text}\nTopic:", choices) for text in TEXTS
     ]
-    batch.append(GenerateRequest("g", "The capital of France is", Sampling(0.0, max_tokens=6)))
+    greedy = Sampling(temperature=0.0, max_tokens=6)
+    batch += [
+        GenerateRequest(f"g{number}", prompt, greedy)
+        for number, prompt in enumerate(("The capital of France is", "Snow is", "In the morning,"))
+    ]
     full = engine.ask(batch)
     engine.hand_over()
     monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path))
     rounded = VllmTeacher(embedded_teacher, max_model_len=512, kv_cache_gb=0.5, quantization="int8")
     try:
         made = rounded.ask(batch)
+        alone = [reply for request in batch for reply in rounded.ask([request])]
     finally:
         rounded.close()
     assert int8_path(embedded_teacher).parent == tmp_path / "models"
@@ -45,4 +50,7 @@ def test_an_int8_copy_answers_nearly_as_the_model(
     # Other numbers, but close: int8 was not ignored, and its scales belong to the right rows.
     assert 0 < apart.mean() < 0.5
     assert apart.max() < 2
-    assert "Paris" in made[-1].text
+    assert "Paris" in made[len(TEXTS)].text
+    # Sums of integers are exact, so that a reply does not depend on its neighbours.
+    assert [reply.text for reply in alone] == [reply.text for reply in made]
+    assert np.allclose(scores(alone), scores(made), atol=0.01)

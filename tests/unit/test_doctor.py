@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.helpers.doubles import ScriptedTeacher
-from tests.helpers.fake_server import Answer, FakeServer, completion
+from tests.helpers.fake_server import Answer, FakeServer, chat_reply, completion
 
 from tutelage import doctor
 from tutelage.errors import ConfigError, TeacherError
@@ -158,12 +158,6 @@ def most_likely(path: str, body: dict[str, Any]) -> Answer:
         (most_likely, "token counts", None, "no: they will be estimated"),
         (lambda path, body: (200, completion("x")), "token ids", False, "no token ids"),
         (lambda path, body: (200, completion("x")), "scores", False, "need log-probabilities"),
-        (
-            lambda path, body: (200, {}) if "chat" in path else (404, {"detail": "Not Found"}),
-            "completions",
-            False,
-            "offers chat only",
-        ),
         (lambda path, body: (500, b"oh no"), "completions", False, "HTTP 500 oh no"),
         (
             lambda path, body: (401, {"error": "who are you?"}),
@@ -178,6 +172,26 @@ def test_what_a_server_cannot_do_is_said_with_what_to_do(cache, server, answer, 
     check = found(asked(server), name)
     assert check.ok is ok
     assert words in f"{check.found} {check.advice}"
+
+
+@pytest.mark.parametrize(
+    ("reply", "name", "words"),
+    [
+        (chat_reply("yes"), "completions", "no, so prompts are chats"),
+        (chat_reply("yes", thoughts="Is it?"), "chat", "yes; its model thinks before"),
+        (chat_reply("yes"), "scores", "no: labels are shares of several sampled answers"),
+        (chat_reply("yes", {"yes": -0.1}), "scores", "the 20 most likely tokens"),
+        (chat_reply('{"bird": "canary"}'), "JSON schemas", "enforced"),
+    ],
+)
+def test_a_server_for_chats_alone_is_a_teacher(cache, server, reply, name, words):
+    server.chats = True
+    server.answer = lambda path, body: (
+        (200, reply) if "chat" in path else (404, {"detail": "Not Found"})
+    )
+    checks = asked(server)
+    assert words in found(checks, name).found
+    assert all(check.ok is not False for check in checks)
 
 
 def test_a_server_that_is_not_there_or_has_many_models(cache, server):

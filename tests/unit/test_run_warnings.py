@@ -150,6 +150,25 @@ MANY = rows((30, row()), (9, row(artefacts="label, JSON")), (3, row(reason="no t
         ({"rows": rows((8, row("music")), (8, row("food")))}, "16 accepted rows none is of class"),
         ({"rows": rows((8, row("music")), (6, row("food")))}, None),
         # What was accepted.
+        (
+            {
+                "rows": (
+                    *rows((30, row())),
+                    *(replace(one, round=2) for one in NONE_LEFT),
+                    *(replace(one, round=3) for one in NONE_LEFT),
+                )
+            },
+            "2 of 3 rounds brought no text or nearly none. Reasons: scored label is not the one",
+        ),
+        (
+            {"stopped_by": "nothing accepted"},
+            "Growth ended after round 3 because 3 rounds in a row brought no text. Try "
+            "training.stop_after_empty=0 to go on regardless",
+        ),
+        (
+            {"stopped_by": "nothing to learn"},
+            "because the student was right on every text of 3 rounds in a row before it learnt it",
+        ),
         ({"rows": NONE_LEFT}, "Of 36 texts none was accepted. Reasons: scored label is not the one "
          "asked for (30), empty (6); the first: 'scored label is not the one asked for' (of "
          "'play it loud'). Try accept=scored"),
@@ -244,6 +263,7 @@ EMPTY = Feedback(1, (outcome("music", "music"),), {})
 WRONG = Feedback(1, (outcome("music", "food"),), {})
 REJECTED = Growth(2, rows((3, row(reason="under 3 words")), (1, row(source="gold"))))
 KEPT = Growth(2, rows((3, row(reason="under 3 words")), (1, row())))
+HARDLY = Growth(2, rows((30, row(reason="over 31 tokens")), (1, row())))
 
 
 @pytest.mark.parametrize(
@@ -254,6 +274,11 @@ KEPT = Growth(2, rows((3, row(reason="under 3 words")), (1, row())))
         (lambda watch: watch.aimed(WRONG, 2), None),
         (lambda watch: watch.grown(REJECTED), "Round 2: none of 3 texts was accepted"),
         (lambda watch: watch.grown(KEPT), None),
+        (
+            lambda watch: watch.grown(HARDLY),
+            "Round 2: only 1 of 31 texts was accepted. Reasons: over 31 tokens (30); the first: "
+            "'over 31 tokens' (of 'play it loud'). Try a method.max_tokens above",
+        ),
         (lambda watch: watch.grown(Growth(2, ())), None),
     ],
 )

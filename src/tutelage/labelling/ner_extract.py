@@ -251,8 +251,8 @@ class SpanExtractor:
             raise ValueError(reply.error)
         if record_id(text) in self._prompts.cut:
             raise ValueError(
-                "the sentence is longer than prompt.text_tokens or the teacher's context, so it was "
-                "not read whole"
+                "the sentence is longer than prompt.text_tokens or the teacher's context, so it "
+                "was not read whole"
             )
         # Translate each quote and its occurrence into a span of words.
         words = text.split(" ")
@@ -420,8 +420,9 @@ def span_extractor(
             context.
         reply_tokens: Longest reply, in tokens. A longer one is cut off and rejects its text.
         candidates: The verifier's sources of span candidates, one or more: "capitals", "chunks" or
-            "ngrams", or null for an automatic choice (see :func:`tutelage.labelling.ner_verify.span_verifier`). "student" has no
-            effect here, because extraction does not ask the student.
+            "ngrams", or null for an automatic choice (see
+            :func:`tutelage.labelling.ner_verify.span_verifier`). "student" has no effect here,
+            because extraction does not ask the student.
         candidate_width: The verifier's longest candidate of "chunks" and "ngrams", in words; at
             least 1.
         candidate_parts: The verifier's longest part of a capitalised run, in words; 0 for whole

@@ -373,13 +373,14 @@ def _legend(labels: Sequence[Label], words: Sequence[str]) -> list[dict[str, str
 
 
 def _probe(labels: Sequence[Label]) -> dict[str, object]:
-    words = [label.word for label in labels]
+    # One label is enough to see where the reply begins.
+    words = [label.word for label in labels[:1]]
     query = Query("text", "text")
     return {
         **query.variables,
         "demonstrations": [],
         "coded": False,
-        "legend": _legend(labels, words),
+        "legend": _legend(labels[:1], words),
     }
 
 

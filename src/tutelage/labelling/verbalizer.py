@@ -166,11 +166,7 @@ def _spelt(
         return None
     beginnings: dict[Tokens, str] = {(): ""}
     for tokens, word in shared_beginnings(spelt, words).items():
-        # A teacher cannot say the text of tokens, so the text is found among the word's beginnings.
-        texts = [word[:length] for length in range(len(word) + 1)]
-        found = continuations(teacher, texts, before)
-        fitting = (text for text, ids in zip(texts, found, strict=True) if tuple(ids) == tokens)
-        if (text := next(fitting, None)) is None:
+        if (text := _text_of(teacher, tokens, word, before)) is None:
             return None
         beginnings[tokens] = _space(before) + text
     return Verbalizer(
@@ -181,6 +177,20 @@ def _spelt(
         beginnings=beginnings,
         end=_end(teacher, words[0], before),
     )
+
+
+def _text_of(teacher: Teacher, tokens: Tokens, word: str, before: Prompt) -> str | None:
+    """Returns the beginning of a word that has some tokens; None if no text has them."""
+    # A teacher cannot say the text of tokens. Most tokens end where a part of the word does.
+    ends = [at for at in range(len(word)) if not word[at].isalnum()]
+    others = [at for at in range(len(word) + 1) if at not in ends]
+    for lengths in (ends, others):
+        texts = [word[:length] for length in lengths]
+        rows = continuations(teacher, texts, before) if texts else []
+        for text, ids in zip(texts, rows, strict=True):
+            if tuple(ids) == tokens:
+                return text
+    return None
 
 
 def shared_beginnings(spelt: Sequence[Tokens], words: Sequence[str]) -> dict[Tokens, str]:

@@ -84,9 +84,10 @@ def split_words(text: str) -> list[tuple[int, int]]:
     """Splits a raw text into words, as character ranges [start, end).
 
     Words are runs of letters and digits (with inner ``.'-``), single Chinese or Japanese
-    characters, the genitive 's, and single punctuation characters. Every character except white space belongs to a word. Characters
-    invisible on their own (accents, vowel signs, joiners, control characters, U+FFFD) stay with
-    their neighbour: tokenizers drop them, so a word made of one alone would split an entity.
+    characters, the genitive 's, and single punctuation characters. Every character except white
+    space belongs to a word. Characters invisible on their own (accents, vowel signs, joiners,
+    control characters, U+FFFD) stay with their neighbour: tokenizers drop them, so a word made of
+    one alone would split an entity.
     """
     # Plain ASCII has no marks and skips the slow scan.
     if not (text.isascii() and text.isprintable()):

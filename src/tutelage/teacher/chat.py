@@ -16,6 +16,8 @@ from tutelage.teacher.base import Chat, Message
 _SEPARATORS = tuple(map(chr, range(0xF0000, 0xF0010)))
 """Characters of private use, of which at least one is in no message."""
 
+_DATE = "1 January 2026"
+
 
 def has_template(tokenizer: Any) -> bool:
     """Returns whether a tokenizer has a chat template."""
@@ -89,6 +91,8 @@ def _rendered(tokenizer: Any, chat: Chat) -> str:
         tokenize=False,
         add_generation_prompt=not chat.is_prefilled,
         continue_final_message=chat.is_prefilled,
+        # Llama's template writes today's date otherwise, and no run could be repeated tomorrow.
+        date_string=_DATE,
         # Names of the same switch in the templates of several families; others ignore them.
         enable_thinking=bool(chat.thinking),
         thinking=bool(chat.thinking),

@@ -147,8 +147,8 @@ class PromptSet:
 
     Templates run in a sandbox, and undefined names are errors. The filter ``line`` puts a text on
     one line (see :func:`one_line`), and ``text`` keeps its lines, which suits the messages of a
-    chat; both cut long texts in their middle. ``{{ genre }}``, ``{{ cue }}`` and ``{{ language }}`` are
-    available everywhere.
+    chat; both cut long texts in their middle. ``{{ genre }}``, ``{{ cue }}`` and
+    ``{{ language }}`` are available everywhere.
 
     Args:
         completion: Texts to continue, by kind. All of :data:`KINDS` are required, those of
@@ -368,6 +368,7 @@ class PromptSet:
                 reading.text_tokens = max(_FEWEST_TOKENS, own - (count - room) - 4)
                 return True
         longest = max(map(self._shortener.count, reading.read), default=0)
+        longest = min(longest, reading.shown_tokens or longest)
         if longest <= _FEWEST_TOKENS:
             return False
         reading.shown_tokens = max(_FEWEST_TOKENS, int(0.95 * longest * room / count))

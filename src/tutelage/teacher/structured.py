@@ -12,6 +12,10 @@ from tutelage.errors import ConfigError
 from tutelage.teacher.marks import unmarked
 
 
+class TooManyItems(ValueError):
+    """A list of a reply has more items than its schema allows, and no other fault."""
+
+
 def read_schema(schema: str) -> dict[str, Any]:
     """Parses and checks a JSON schema.
 
@@ -83,6 +87,7 @@ def validate(text: str, schema: str) -> Any:
         The parsed value.
 
     Raises:
+        TooManyItems: A list is too long.
         ValueError: The reply is not JSON, or does not fit the schema.
         ConfigError: The schema itself is invalid.
     """
@@ -102,14 +107,15 @@ def validate(text: str, schema: str) -> Any:
             f"{schema[:120]!r}. Correct the prompt's schema."
         ) from error
     if mismatch is not None:
-        raise ValueError(
+        fault = TooManyItems if mismatch.validator == "maxItems" else ValueError
+        raise fault(
             f"does not fit the schema at {mismatch.json_path}: {mismatch.message[:200]}"
         )
     return value
 
 
 def completed(text: str, finish_reason: str, schema: str) -> tuple[str, str]:
-    """Checks a reply against a JSON schema; of a list cut short by its length, the start stays.
+    """Checks a reply against a JSON schema; of a list cut short or too long, the start stays.
 
     Args:
         text: The reply.
@@ -117,8 +123,8 @@ def completed(text: str, finish_reason: str, schema: str) -> tuple[str, str]:
         schema: The schema as JSON text.
 
     Returns:
-        The reply, closed after its last whole item if it was cut short, and why it does not fit the
-        schema; "" if it does.
+        The reply, closed after its last whole item if it was cut short or has too many, and why it
+        does not fit the schema; "" if it does.
 
     Raises:
         ConfigError: The schema itself is invalid.
@@ -126,7 +132,8 @@ def completed(text: str, finish_reason: str, schema: str) -> tuple[str, str]:
     try:
         validate(text, schema)
     except ValueError as mismatch:
-        whole = salvaged(text, schema) if finish_reason == "length" else ""
+        too_long = isinstance(mismatch, TooManyItems)
+        whole = salvaged(text, schema) if too_long or finish_reason == "length" else ""
         return (whole, "") if whole else (text, str(mismatch))
     return text, ""
 
@@ -136,7 +143,7 @@ _TRIES = 16
 
 
 def salvaged(text: str, schema: str) -> str:
-    """Closes a JSON list that was cut short, behind its last whole item.
+    """Closes a JSON list that was cut short, or has too many items, behind its last whole item.
 
     Args:
         text: The reply.

@@ -15,7 +15,7 @@ from tests.helpers.fitting import SHOTS, TEST, Fit, Killed, ScriptedMethod, buil
 
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import Interrupted, Interruption
-from tutelage.records import Feedback
+from tutelage.records import Feedback, Outcome
 from tutelage.selectors.protocol import EpochView, Step, Weighed
 from tutelage.selectors.row_selection import EveryRow
 from tutelage.teacher.base import Request
@@ -130,6 +130,38 @@ def test_a_budget_smaller_than_a_round_is_an_error_with_numbers(
         match=r"budget.tokens=50 is smaller than one round: 50 tokens were billed .* 50 in all",
     ):
         run(build(tmp_path, encoder, ScriptedMethod(2, teacher), budget=teacher))
+
+
+def test_rounds_in_a_row_without_a_row_end_growth(tmp_path: Path, encoder: Path) -> None:
+    """A round between them that brings rows begins the count anew."""
+    lengths = Timeline(1, 1, 1, 0, stop_after_empty=2)
+    method = ScriptedMethod(9, barren=(1, 3, 4, 5))
+    fit = run(build(tmp_path, encoder, method, lengths))
+    assert fit.growth.stopped_by == "nothing accepted"
+    assert len(method.feedbacks) == 4
+    assert fit.lines()[-1]["stage"] == "final"
+
+
+def test_rounds_in_a_row_that_teach_nothing_end_growth(
+    tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Outcome, "correct", True)
+    for folder, limit, rounds in (("stops", 2, 2), ("goes on", 0, 4)):
+        method = ScriptedMethod(4)
+        lengths = Timeline(1, 1, 0, 0, stop_after_known=limit)
+        fit = run(build(tmp_path / folder, encoder, method, lengths))
+        assert len(method.feedbacks) == rounds
+        assert fit.growth.stopped_by == ("nothing to learn" if limit else "rounds")
+
+
+def test_the_count_of_empty_rounds_survives_a_resume(tmp_path: Path, encoder: Path) -> None:
+    lengths = Timeline(1, 1, 0, 0, stop_after_empty=2)
+    first = build(tmp_path, encoder, ScriptedMethod(1, barren=(1,)), lengths)
+    run(first)
+    state = first.growth.state_dict()
+    again = build(tmp_path / "again", encoder, ScriptedMethod(9), lengths)
+    again.growth.load_state_dict(state)
+    assert again.growth.state_dict()["empty_rounds"] == [1, 0]
 
 
 def test_a_round_that_gives_nothing_goes_by(tmp_path: Path, encoder: Path) -> None:

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage.errors import ConfigError
-from tutelage.labelling.ner_candidates import SOURCES, Place, SpanCandidates
+from tutelage.labelling.ner_candidates import (
+    SOURCES,
+    Place,
+    SpanCandidates,
+    automatic_sources,
+    automatic_width,
+)
 
 
 def found(
@@ -55,6 +61,24 @@ def found(
 )
 def test_runs_of_capitalised_words(text: str, names: list[str]) -> None:
     assert sorted(found(text)) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("names", "sources", "width"),
+    [
+        (["Ada Lovelace", "Paris", "aspirin"], ("capitals",), 4),
+        (["aspirin", "acute kidney injury", "Paris"], ("chunks", "student"), 4),
+        # Characters are words: the longest known name gives the width.
+        (["北 京 大 学 医 院", "张 三"], ("chunks", "student"), 6),
+        ([], ("capitals",), 4),
+    ],
+)
+def test_names_without_capitals_choose_other_sources(
+    names: list[str], sources: tuple[str, ...], width: int
+) -> None:
+    words = [name.split(" ") for name in names]
+    assert automatic_sources(words) == sources
+    assert automatic_width(words, 4) == width
 
 
 def test_a_stop_word_is_none_at_the_beginning_of_a_name_only() -> None:

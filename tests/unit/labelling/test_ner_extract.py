@@ -267,8 +267,8 @@ def test_a_repeated_mention_is_quoted_with_its_occurrence_and_found_again(
 
 
 def test_a_sentence_that_the_prompt_cut_is_rejected() -> None:
-    text = "Paris " + "word " * 200 + "Rome"
-    assert "longer than the prompt's text_limit" in refused(text, [])
+    text = "Paris " + "word " * 2000 + "Rome"
+    assert "longer than prompt.text_tokens or the teacher's context" in refused(text, [])
 
 
 def test_a_rejected_text_leaves_the_others_alone() -> None:
@@ -326,7 +326,7 @@ def test_a_prompt_set_without_the_template_is_refused_at_once() -> None:
     second, teacher = verifier(knowing())
     with pytest.raises(
         ConfigError,
-        match=r"'completion_classification' has no template 'extract'.*prompt=completion_ner",
+        match=r"there is no prompt.completion.extract.*prompt/templates@prompt=ner",
     ):
         SpanExtractor(teacher, TYPES, prompt_set(), (), second)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.teacher.marks import unmarked
+from tutelage.teacher.marks import stopped, unmarked
 
 ANSWER = "order a pizza with mushrooms"
 
@@ -123,3 +123,17 @@ def test_long_replies_take_no_long_time(part: str) -> None:
     began = time.perf_counter()
     unmarked(part * (200_000 // len(part)) + "x")
     assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        ("one\ntwo", "one"),
+        ("<think>a\nb</think>\n\none\ntwo", "<think>a\nb</think>\n\none"),
+        ("a\nb</think> one\ntwo", "a\nb</think> one"),
+        ("<think>a\nb", "<think>a\nb"),
+        ("one", "one"),
+    ],
+)
+def test_a_stop_string_ends_the_answer_and_no_thought(reply: str, answer: str) -> None:
+    assert stopped(reply, ("\n", "END")) == answer

@@ -120,8 +120,8 @@ def test_a_template_that_only_some_tasks_need_is_asked_for_by_name() -> None:
     prompts(extract="{{ text }}").require("extract")
     with pytest.raises(
         ConfigError,
-        match=r"no prompt\.completion\.extract, which this task needs. Add the template, or use the "
-        r"prompts of the task",
+        match=r"no prompt\.completion\.extract, which this task needs. Add the template, or use "
+        r"the prompts of the task",
     ):
         prompts().require("extract")
 

@@ -18,7 +18,9 @@ def byte_ids(texts: Sequence[Prompt]) -> list[list[int]]:
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
-ACCENTS = st.lists(st.sampled_from(["e\u0301", "क्षि", "👍🏽", "👩\u200d🔬", "雨", " ", "ab"]), max_size=120)
+ACCENTS = st.lists(
+    st.sampled_from(["e\u0301", "क्षि", "👍🏽", "👩\u200d🔬", "雨", " ", "ab"]), max_size=120
+)
 
 
 @given(st.one_of(TEXTS, ACCENTS.map("".join)), st.integers(16, 80))

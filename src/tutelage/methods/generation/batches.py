@@ -11,7 +11,7 @@ from tutelage.methods.generation.specs import GenerationSpec, Shown
 from tutelage.records import Label
 from tutelage.tasks.spans import joined, split_words
 from tutelage.teacher.base import Sampling
-from tutelage.teacher.structured import validate
+from tutelage.teacher.structured import completed, validate
 
 _LONGEST = 1024
 """Longest reply to ask for, in tokens: a longer one mostly wanders off."""
@@ -151,7 +151,10 @@ def list_of(reply: str, field: str, schema: str) -> list[str]:
     Raises:
         ValueError: The reply does not fit the schema.
     """
-    items: list[str] = validate(reply, schema)[field]
+    text, mismatch = completed(reply, "", schema)
+    if mismatch:
+        raise ValueError(mismatch)
+    items: list[str] = validate(text, schema)[field]
     return items
 
 

@@ -18,7 +18,7 @@ _INSTEAD = {
     "model": "use teacher.model",
     "dtype": "use teacher.dtype",
     "max_model_len": "use teacher.max_model_len",
-    "seed": "use teacher.seed",
+    "seed": "every request has a seed of its own",
     "trust_remote_code": "use teacher.trust_remote_code",
     "revision": "use teacher.revision",
     "gpu_memory_utilization": "use teacher.gpu_memory_utilization",

@@ -1,8 +1,8 @@
 """Records the replies of a run's teacher, and replays them without a teacher.
 
 Recordings serve tests, demonstrations and reproductions. They are JSON Lines files: a header
-``{"recording": 1, "fingerprint": …, "context_length": …}``, then ``{"key", "request", "reply"}`` per reply and
-``{"tokenize": text, "ids": […]}`` per tokenised text. The last line of a key counts.
+``{"recording": 1, "fingerprint": …, "context_length": …}``, then ``{"key", "request", "reply"}``
+per reply and ``{"tokenize": text, "ids": […]}`` per tokenised text. The last line of a key counts.
 """
 
 from __future__ import annotations

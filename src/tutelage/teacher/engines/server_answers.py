@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,16 +12,15 @@ from tutelage.teacher import structured
 from tutelage.teacher.base import (
     Chat,
     GenerateRequest,
-    Prompt,
     Reply,
     Request,
     ScoreRequest,
 )
+from tutelage.teacher.engines.server_agreement import agreement, billed, sampled
 from tutelage.teacher.engines.server_batch import Outcome
 from tutelage.teacher.engines.server_chat import (
     CHAT,
     DECISIONS,
-    ROOM,
     ChatForm,
     decision_body,
 )
@@ -47,10 +45,9 @@ from tutelage.teacher.engines.server_requests import COMPLETIONS, Form, Way, com
 from tutelage.teacher.engines.server_tokenizer import ServerTokenizer
 from tutelage.teacher.engines.server_tokens import Found, find
 from tutelage.teacher.engines.server_watch import LabelWatch
-from tutelage.teacher.engines.server_words import find_words, named, shares, stand_in
+from tutelage.teacher.engines.server_words import find_words, stand_in
 from tutelage.teacher.marks import stopped
 
-_LOG = logging.getLogger(__name__)
 _UNLIKELY = 1e-4
 """With less probability, all labels together are no answer to the prompt."""
 
@@ -213,8 +210,12 @@ class Answerer:
     async def _generate(self, client: ServerClient, request: GenerateRequest) -> Reply:
         completion = await self._in_any_form(client, request)
         text, error = completion.whole, ""
-        if isinstance(request.prompt, Chat) and self.chat_form.granted(request) != request.sampling:
-            text = stopped(text, request.sampling.stop)
+        if isinstance(request.prompt, Chat):
+            if request.prompt.is_prefilled:
+                # llama.cpp repeats the beginning that it was given.
+                text = text.removeprefix(request.prompt.messages[-1].content)
+            if self.chat_form.granted(request) != request.sampling:
+                text = stopped(text, request.sampling.stop)
         if request.json_schema:
             text, mismatch = structured.completed(
                 text, completion.finish_reason, request.json_schema
@@ -229,11 +230,12 @@ class Answerer:
     async def _in_any_form(self, client: ServerClient, request: GenerateRequest) -> Completion:
         chats = isinstance(request.prompt, Chat)
         form: Form = self.chat_form if chats else self.form
+        known = form
         while True:
             try:
                 body = form.body(self._model, request)
                 if chats:
-                    (completion,) = await self._chat(client, body)
+                    completion = _one(await self._chat(client, body))
                 else:
                     completion = await self._complete(client, body)
             except Refused as error:
@@ -242,7 +244,8 @@ class Answerer:
                     raise
                 form = simpler
                 continue
-            self._keep_form(form)
+            if form is not known:
+                self._keep_form(form)
             return completion
 
     def _keep_form(self, form: Form) -> None:
@@ -251,20 +254,23 @@ class Answerer:
             changed, self.chat_form = form != self.chat_form, form
         else:
             changed, self.form = form != self.form, form
-        if changed and form.note:
-            self._note(f"{self._root}: {form.note}")
+        for remark in form.remarks() if changed else ():
+            self._note(f"{self._root}: {remark}")
 
     async def _score(self, client: ServerClient, request: ScoreRequest) -> tuple[Reply, bool]:
         """Scores the choices; also returns whether the reply says nothing about any of them."""
         if not 1 <= len(request.choices) <= 128:
             error = f"a score takes 1 to 128 choices, this one has {len(request.choices)}"
             return Reply(request.id, error=error), False
-        way = self.chat_way if isinstance(request.prompt, Chat) else self.way
+        if isinstance(request.prompt, Chat):
+            way = self.chat_way
+            if way is not None and way.samples:
+                return await self._agree(client, request, request.prompt, way.samples), False
+            if way is not None and way.decides:
+                return await self._decide(client, request, request.prompt), False
+        else:
+            way = self.way
         assert way is not None
-        if way.samples:
-            return await self._agree(client, request, request.prompt, way.samples), False
-        if way.decides:
-            return await self._decide(client, request, request.prompt), False
         if by_words := _has_stand_ins(request):
             way = replace(way, ids=False)  # Names of tokens tell more than their ids.
         completion = await self._first_token(client, request, way)
@@ -294,8 +300,7 @@ class Answerer:
             body = completion_body(self._model, request.prompt, 1, 0.0)
             return await self._complete(client, body | way.fields(request.choices))
         fields = way.fields(request.choices, chat=True)
-        (completion,) = await self._in_any_chat_form(client, request.prompt, fields, 1, 0.0)
-        return completion
+        return _one(await self._in_any_chat_form(client, request.prompt, fields, 1, 0.0))
 
     async def _in_any_chat_form(
         self,
@@ -305,7 +310,7 @@ class Answerer:
         max_tokens: int,
         temperature: float,
     ) -> list[Completion]:
-        form = self.chat_form
+        form = known = self.chat_form
         while True:
             try:
                 body = form.asked(self._model, chat, max_tokens, temperature)
@@ -316,7 +321,8 @@ class Answerer:
                     raise
                 form = simpler
                 continue
-            self._keep_form(form)
+            if form is not known:
+                self._keep_form(form)
             return found
 
     def _samples(self, request: Request) -> int:
@@ -325,60 +331,32 @@ class Answerer:
         return way.samples if way is not None else 0
 
     async def _agree(
-        self, client: ServerClient, request: ScoreRequest, prompt: Prompt, samples: int
+        self, client: ServerClient, request: ScoreRequest, chat: Chat, samples: int
     ) -> Reply:
         """Samples answers, and takes their shares for probabilities."""
-        assert isinstance(prompt, Chat)
-        words = request.words
-        if not words:
+        if not request.words:
             return Reply(request.id, error="the labels have no words, which answers would name")
-        room = 8 + 2 * max(len(word.encode()) for word in words)
-        answers: list[Completion] = []
-        while len(answers) < samples:
-            form, missing = self.chat_form, samples - len(answers)
-            fields = form.constrained(words)
-            if form.seed_bits:
-                fields["seed"] = len(answers)
-            if form.several and missing > 1:
-                fields["n"] = missing
-            tokens = room + (ROOM if form.thinks else 0)
-            try:
-                found = await self._in_any_chat_form(client, prompt, fields, tokens, 1.0)
-            except Refused as error:
-                if not (form.several and missing > 1):
-                    raise
-                # A server with one answer a request.
-                _LOG.debug("several answers were refused: %s", error)
-                self._keep_form(replace(form, several=False))
-                continue
-            answers += found[:missing]
-        read = [named(answer.whole, words) for answer in answers]
-        failed = ""
-        if all(one is None for one in read):
-            first = answers[0].text[:60]
-            failed = f"none of {samples} answers names a label; the first one is {first!r}"
-        replies = [self._reply(request, answer) for answer in _billed(answers)]
-        return Reply(
-            request.id,
-            logprobs=() if failed else shares(read, len(words)),
-            prompt_tokens=sum(reply.prompt_tokens for reply in replies),
-            completion_tokens=sum(reply.completion_tokens for reply in replies),
-            finish_reason="stop",
-            error=failed,
-        )
 
-    async def _decide(self, client: ServerClient, request: ScoreRequest, prompt: Prompt) -> Reply:
+        async def ask(fields: dict[str, Any], max_tokens: int) -> list[Completion]:
+            return await self._in_any_chat_form(client, chat, fields, max_tokens, 1.0)
+
+        answers, several = await sampled(ask, self.chat_form, request.words, samples)
+        if several != self.chat_form.several:
+            self._keep_form(replace(self.chat_form, several=several))
+        replies = [self._reply(request, answer) for answer in billed(answers)]
+        return agreement(request, answers, replies)
+
+    async def _decide(self, client: ServerClient, request: ScoreRequest, chat: Chat) -> Reply:
         """Asks for the decision between the labels."""
-        assert isinstance(prompt, Chat)
         if not request.words:
             return Reply(request.id, error="the labels have no words, which decisions need")
-        body = decision_body(self._model, prompt, request.words)
+        body = decision_body(self._model, chat, request.words)
         answer = await client.post(DECISIONS, body)
         logprobs, tokens = read_decision(answer, request.words)
         return Reply(
             request.id,
             logprobs=logprobs,
-            prompt_tokens=tokens or self._tokenizer.length(str(prompt)),
+            prompt_tokens=tokens or self._tokenizer.length(str(chat)),
             completion_tokens=1,
             finish_reason="length",
         )
@@ -404,15 +382,15 @@ def _watch(way: Way | None) -> LabelWatch:
     return LabelWatch(0 if way is None or way.exact or not way.needs_ids else way.top)
 
 
+def _one(found: Sequence[Completion]) -> Completion:
+    if len(found) != 1:
+        raise ValueError("it does not hold exactly one choice")
+    return found[0]
+
+
 def _has_stand_ins(request: ScoreRequest) -> bool:
     """Returns whether numbers of words stand in for token ids that nobody knows."""
     return bool(request.words) and request.choices == tuple(map(stand_in, request.words))
-
-
-def _billed(answers: Sequence[Completion]) -> list[Completion]:
-    """Returns the answers that have token counts; all of them if none has."""
-    counted = [answer for answer in answers if answer.prompt_tokens is not None]
-    return counted or list(answers)
 
 
 def _exact(tokens: Sequence[TopToken], choices: Sequence[int]) -> Found:

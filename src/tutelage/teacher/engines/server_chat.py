@@ -134,6 +134,11 @@ class ChatForm(Form):
         more = [] if self.temperature else ["temperature", "top_p"]
         return [*Form.left_out(self), *more]
 
+    def remarks(self) -> list[str]:
+        """Returns what a reader of the results should know."""
+        begun = "the server continues no message, so replies are not begun for it"
+        return [*Form.remarks(self), *([] if self.prefill else [begun])]
+
 
 @dataclass(frozen=True, slots=True)
 class ChatSurvey:

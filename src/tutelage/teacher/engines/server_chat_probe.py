@@ -157,12 +157,17 @@ class ChatProber:
             return None, f"it has no {DECISIONS} ({said})"
         return Way(decides=True), ""
 
+    @property
+    def _room(self) -> int:
+        """Tokens for a short answer, with its thoughts."""
+        return _LENGTH + (ROOM if self.form.thinks else 0)
+
     async def constraint(self) -> str:
         """Finds out how to keep an answer to labels."""
         for name in ("choice", "schema"):
             form = replace(self.form, constraint=name)
             try:
-                reply = await self.ask(form.constrained(("canary",)), _LENGTH)
+                reply = await self.ask(form.constrained(("canary",)), self._room)
             except (Refused, ValueError):
                 continue
             if reply.text.strip().strip('"') == "canary" or '"canary"' in reply.text:
@@ -176,10 +181,9 @@ class ChatProber:
             Lasting: The server does not answer.
         """
         reason = ""
-        room = _LENGTH if not self.form.thinks else 1024
         for name, fields in SCHEMAS.items():
             try:
-                reply = await self.ask(fields(CANARY), room)
+                reply = await self.ask(fields(CANARY), self._room)
                 structured.validate(reply.whole, CANARY)
                 return name, ""
             except (Refused, ValueError) as error:
@@ -214,14 +218,14 @@ async def survey_server(prober: Prober, api: str, scoring: str, samples: int) ->
             missing = error
     try:
         chat = await ChatProber(prober).survey(scoring, samples)
-    except NotFoundError as error:
-        if survey is None:
-            raise missing or await prober.not_there(error) from error
-        chat = ChatSurvey(no_way=error.said)
     except (Lasting, UnexpectedError) as error:
         # Whatever is wrong with messages need not be wrong with texts.
         if survey is None:
-            raise
+            if not isinstance(error, NotFoundError):
+                raise
+            better = await prober.not_there(error)
+            if better is not error:
+                raise better from error
         said = error.said if isinstance(error, UnexpectedError) else str(error)
         chat = ChatSurvey(no_way=prober.client.clean(said))
     if survey is not None:

@@ -146,16 +146,15 @@ class Form:
             *(["top_k"] if not self.top_k else []),
         ]
 
-    @property
-    def note(self) -> str:
-        """What a reader of the results should know; "" for nothing."""
+    def remarks(self) -> list[str]:
+        """Returns what a reader of the results should know."""
         left_out = self.left_out()
-        return (
+        if not left_out:
+            return []
+        return [
             f"the server refuses {' and '.join(left_out)}, so requests are sent without: its texts "
             "follow other rules than the settings say, and differ from run to run"
-            if left_out
-            else ""
-        )
+        ]
 
 
 def completion_body(model: str, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:

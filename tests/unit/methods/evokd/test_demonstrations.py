@@ -68,6 +68,7 @@ def test_a_hard_text_is_written_from_mistakes_and_one_shot() -> None:
     missed = [one for one in picked if getattr(one, "correct", None) is False]
     assert len(picked) == 3
     assert len(missed) == 2
+    assert all(one in mistakes for one in missed)
     assert confused == "Animal"
     assert len([one for one in picked if one in SHOTS]) == 1
 

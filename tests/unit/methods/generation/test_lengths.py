@@ -23,7 +23,7 @@ class Refusing(WordTeacher):
 
 def test_lengths_follow_the_examples() -> None:
     found = text_lengths(WordTeacher(obliging), EXAMPLES, None, None, None)
-    # Nearest rank: the 5th percentile of 20 examples is the shortest one, the 95th the last but one.
+    # Nearest rank: of 20 examples the shortest one, and the longest but one.
     assert (found.min_tokens, found.max_tokens, found.most_tokens) == (2, 31, 31)
     assert found.wanted == "about 10 words"
     assert found.fault_in_tokens(1) == "under 2 tokens"

@@ -516,13 +516,9 @@ def test_a_name_that_the_server_does_not_have_is_answered_with_those_that_it_has
         settled(server)
 
 
-def test_a_chat_server_is_called_one(server):
-    server.answer = lambda path, body: (
-        (200, {"choices": [{"message": {"content": "yes"}}]})
-        if path == "/v1/chat/completions"
-        else (404, {"detail": "Not Found"})
-    )
-    with pytest.raises(TeacherError, match=r"offers chat only.*no /v1/completions .Not Found"):
+def test_a_server_with_neither_texts_nor_messages_is_told_its_address(server):
+    server.answer = lambda path, body: (404, {"detail": "Not Found"})
+    with pytest.raises(TeacherError, match=r"HTTP 404 at /v1/completions: Not Found"):
         settled(server)
 
 

@@ -193,6 +193,29 @@ def test_a_pause_is_in_seconds_or_until_a_date(header: str, least: float, most: 
     assert least <= server_client._seconds(header) <= most
 
 
+@pytest.mark.parametrize("code", [0, 500, 404])
+def test_every_server_is_asked_before_a_request_without_retries_fails(
+    server: FakeServer, code: int
+):
+    other = FakeServer()
+    server.answer = lambda path, body: (code, b"")
+    roots = [one.url.removesuffix("/v1") for one in (server, other)]
+    fleet = Fleet([Member(root, ApiKey(""), 4) for root in roots], 0.001, [].append)
+
+    async def send(times: int) -> list[Any]:
+        async with ServerClient(Connection(fleet, 4, 9.0, 5, 0.001, patience=60.0)) as client:
+            body = {"prompt": "p"}
+            return [await client.post("/detokenize", body, retries=0) for _ in range(times)]
+
+    assert len(asyncio.run(send(20))) == 20
+    other.stop()
+    # Not every server has every address, so none is left out for that.
+    assert not fleet.members[0].is_out
+    assert len(server.bodies) == 1, "a doubtful server is asked when the others are full"
+    with pytest.raises((Lasting, NotFoundError)):
+        asyncio.run(send(1))
+
+
 def test_an_ended_batch_pauses_no_more_and_sends_no_more(server: FakeServer):
     server.answer = lambda path, body: (503, {}, {"Retry-After": "60"})
 
