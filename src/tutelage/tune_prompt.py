@@ -252,7 +252,7 @@ class _Tuner:
 
 
 def _shows(config: RunConfig) -> bool:
-    return config.labelling.get("max_demonstrations") != 0
+    return bool(config.labelling.get("max_demonstrations") != 0)
 
 
 Stage = Callable[[Way], list[Way]]

@@ -66,7 +66,8 @@ class FakeServer:
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         if handler.path.startswith("/v1/chat/") and not self.chats:
-            return self._send(handler, 404, {"detail": "Not Found"})
+            self._send(handler, 404, {"detail": "Not Found"})
+            return
         with self._lock:
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)

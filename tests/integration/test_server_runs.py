@@ -119,7 +119,7 @@ def filled(schema: dict[str, Any], text: Callable[[], str]) -> Any:
     if schema.get("type") == "object":
         return {name: filled(part, text) for name, part in schema["properties"].items()}
     if schema.get("type") == "array":
-        return [filled(schema["items"], text) for _ in range(schema.get("minItems", 2))]
+        return [filled(schema["items"], text) for _ in range(schema.get("maxItems", 2))]
     return schema["enum"][0] if "enum" in schema else text()
 
 

@@ -21,8 +21,8 @@ from tutelage.runs.folder import RunFolder
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.protocol import Task
-from tutelage.teacher.stack import build_teacher
 from tutelage.teacher.base import Reply, Request
+from tutelage.teacher.stack import build_teacher
 
 NAMED = {"Ada": "PER", "Paris": "LOC", "Acme": "ORG", "Refused": "PER"}
 SENTENCES = (

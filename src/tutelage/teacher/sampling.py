@@ -63,9 +63,7 @@ class Continuation:
         # The whole text is decoded again: a token may complete a character begun by the last one.
         self._text = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
         # The earliest stop string ends the text, and is cut off with everything after it.
-        found = [
-            index for stop in self._sampling.stop if (index := self._text.find(stop)) >= 0
-        ]
+        found = [index for stop in self._sampling.stop if (index := self._text.find(stop)) >= 0]
         if found:
             self._text = self._text[: min(found)]
             self.finish = "stop"

@@ -108,9 +108,7 @@ def validate(text: str, schema: str) -> Any:
         ) from error
     if mismatch is not None:
         fault = TooManyItems if mismatch.validator == "maxItems" else ValueError
-        raise fault(
-            f"does not fit the schema at {mismatch.json_path}: {mismatch.message[:200]}"
-        )
+        raise fault(f"does not fit the schema at {mismatch.json_path}: {mismatch.message[:200]}")
     return value
 
 

@@ -304,7 +304,11 @@ def read_decision(answer: Any, words: Sequence[str]) -> tuple[tuple[float, ...],
     found = {}
     for option in _dicts(answers[0].get("probabilities")):
         chance = option.get("probability")
-        if type(chance) not in (int, float) or not 0 <= chance <= 1 + _ABOVE_ZERO:
+        if (
+            not isinstance(chance, int | float)
+            or isinstance(chance, bool)
+            or not 0 <= chance <= 1 + _ABOVE_ZERO
+        ):
             raise ValueError(f"the probability of {option.get('value')!r:.40} is {chance!r:.40}")
         found[option.get("value")] = math.log(chance) if chance else LEAST
     if missing := [word for word in words if word not in found]:

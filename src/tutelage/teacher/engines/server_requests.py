@@ -123,7 +123,7 @@ class Form:
 
     def seed(self, seed: int) -> int:
         """Returns a seed that the server takes."""
-        return seed & (2**self.seed_bits - 1)
+        return int(seed & (2**self.seed_bits - 1))
 
     def simpler(self, refusal: str, request: GenerateRequest) -> Form | None:
         """Returns the form without what a server refused; None if its message names no such part.

@@ -374,7 +374,10 @@ class VllmTeacher:
         """Returns the token ids of a chat; the engine's process tokenises a text by itself."""
         if isinstance(request.prompt, str):
             return {}
-        rendered = {"prompt": "", "ids": render_ids(self._own_tokenizer(), request.prompt)}
+        rendered: dict[str, Any] = {
+            "prompt": "",
+            "ids": render_ids(self._own_tokenizer(), request.prompt),
+        }
         if isinstance(request, GenerateRequest):
             rendered["sampling"] = asdict(request.granted)
         return rendered

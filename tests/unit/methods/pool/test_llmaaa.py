@@ -25,11 +25,11 @@ from tests.helpers.pool_views import ArrayView
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import NoCalibration, TemperatureCalibration
+from tutelage.labelling.neighbours import Neighbours
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_extract import SpanExtractor
 from tutelage.labelling.ner_verify import SpanVerifier
 from tutelage.methods.pool.llmaaa import LLMaAA
-from tutelage.labelling.neighbours import Neighbours
 from tutelage.records import Example, Feedback
 from tutelage.tasks.ner import NerTask
 
