@@ -339,7 +339,7 @@ class PromptSet:
     def _rendered(self, kind: str, variables: Mapping[str, object]) -> Prompt:
         if not self._is_chat:
             return self._texts[kind].render(variables)
-        thinking = bool(self.thinking) and kind != "score"
+        thinking = 0 if kind == "score" else self.thinking
         return self._chats[kind].render(variables, turns=self._turns, thinking=thinking)
 
     def _begin(self, kind: str, variables: Mapping[str, object]) -> _Reading:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeVar
@@ -260,8 +260,9 @@ class ServerTeacher:
         Raises:
             TeacherError: None of them is available.
         """
-        plain = [text for text in texts if isinstance(text, str)]
-        chats = [chat for chat in texts if isinstance(chat, Chat)]
+        different = dict.fromkeys(texts)
+        plain = [text for text in different if isinstance(text, str)]
+        chats = [chat for chat in different if isinstance(chat, Chat)]
         rows: dict[Prompt, list[int]] = {}
         if plain:
             rows |= zip(plain, self._tokenized(plain), strict=True)
@@ -280,7 +281,7 @@ class ServerTeacher:
         except (ConfigError, TeacherError):
             if not self.speaks_chat:
                 raise
-            return [self._tokenizer.estimate(text) for text in texts]
+            return self._estimated({text: self._tokenizer.estimate(text) for text in texts})
         return self._tokenizer.ids(texts)
 
     def _chats_tokenized(self, chats: Sequence[Chat]) -> list[list[int]]:
@@ -312,7 +313,13 @@ class ServerTeacher:
             f"labels are found by their words in the replies of {self.root}, and lengths of texts "
             "are estimated"
         )
-        return [self._tokenizer.estimate_chat(chat) for chat in chats]
+        return self._estimated({chat: self._tokenizer.estimate_chat(chat) for chat in chats})
+
+    def _estimated(self, rows: Mapping[_Asked, list[int]]) -> list[list[int]]:
+        """Remembers numbers that stand for tokens, and returns them."""
+        found = {_name(text): Tokens(tuple(ids)) for text, ids in rows.items()}
+        self._notebook.keep_tokens(self.fingerprint, found)
+        return list(rows.values())
 
     def examine(self) -> list[Ability]:
         """Asks the server what it can do, for ``tutelage doctor``."""
