@@ -125,10 +125,13 @@ def test_messages_are_rendered_scored_and_answered_like_by_the_same_model_here(
     got, wanted = there.ask(requests), here.ask(requests)
     assert [reply.error for reply in got] == [""] * len(got)
     assert [reply.prompt_tokens for reply in got] == [reply.prompt_tokens for reply in wanted]
-    there_shares, here_shares = (
-        [softmax(reply.logprobs) for reply in replies[:3]] for replies in (got, wanted)
-    )
-    assert np.allclose(there_shares, here_shares, atol=0.02)
+    for mine, other in zip(got[:3], wanted[:3], strict=True):
+        there_values, here_values = np.array(mine.logprobs), np.array(other.logprobs)
+        # Labels beyond the server's list have the lowest value there.
+        listed = there_values > there_values.min()
+        assert listed.sum() >= 2
+        assert np.allclose(there_values[listed], here_values[listed], atol=0.1)
+        assert there_values.argmax() == here_values.argmax()
     assert [reply.text for reply in got[3:]] == [reply.text for reply in wanted[3:]]
     (structured,) = there.ask(
         [GenerateRequest("j", chats[0], Sampling(0.0, max_tokens=40), 0, SCHEMA)]

@@ -287,7 +287,12 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
             ],
         }
     if kind == "names":
-        return {"label": LABELS[1], "demonstrations": ["Excalibur", text]}
+        return {
+            "label": LABELS[1],
+            "demonstrations": ["Excalibur", text],
+            "count": 2,
+            "as_list": True,
+        }
     if kind == "analysis":
         report = {label.word: ClassScore(0.5, 0.25, 1 / 3, 4) for label in LABELS}
         told, other = {"mention": text, "label": LABELS[1]}, {"mention": "Rex", "label": LABELS[0]}
@@ -327,6 +332,17 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
         "analysis": text,
         "style": "polite",
         "instruction": "Make the sentence longer.",
+        "items": [
+            {
+                "names": [{"mention": text, "label": LABELS[1]}, {"mention": "Rex", "label": None}],
+                "instruction": "Make the sentence longer.",
+            }
+        ]
+        * 2,
+        "mistakes": [],
+        "length": "about 12 words",
+        "count": 2,
+        "as_list": True,
     }
 
 

@@ -196,3 +196,26 @@ def test_an_error_page_is_one_short_line():
     assert message_of(b"<html><script>x()</script><p>Sign in</p>") == "an HTML page, 'Sign in'"
     assert message_of(b"") == "an empty body"
     assert message_of(b"\xff broken") == "\ufffd broken"
+
+
+@pytest.mark.parametrize(
+    ("message", "whole"),
+    [
+        ({"content": "yes", "reasoning": "Is it?"}, "<think>\nIs it?\n</think>\nyes"),
+        ({"content": None, "reasoning_content": "Is it"}, "<think>\nIs it"),
+        (
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "Is it?"}]},
+                    {"type": "text", "text": "yes"},
+                ]
+            },
+            "<think>\nIs it?\n</think>\nyes",
+        ),
+        ({"content": None, "refusal": "I cannot."}, "I cannot."),
+        ({"content": "", "role": "assistant"}, ""),
+    ],
+)
+def test_thoughts_stand_in_front_of_the_answer_of_a_chat(message, whole):
+    answer = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    assert read_completion(answer).whole == whole
