@@ -315,9 +315,9 @@ def test_a_key(heard: Heard, monkeypatch: pytest.MonkeyPatch):
     assert ApiKey("OPENAI_API_KEY").headers
 
 
-@advises("prompt '{}' has no template '{}', which this task needs")
+@advises("there is no prompt.{}.{}, which this task needs")
 def test_a_prompt_without_a_template(heard: Heard):
     plain = build(composed([]).prompt, "prompt")
     heard(said_by(lambda: plain.require("rewrite")))
-    whole = build(composed(["task=ner", "data=wikigold", "prompt=completion_ner"]).prompt, "prompt")
-    whole.require("rewrite")
+    overrides = ["task=ner", "data=wikigold", "prompt/templates@prompt=ner"]
+    build(composed(overrides).prompt, "prompt").require("rewrite")

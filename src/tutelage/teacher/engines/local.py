@@ -176,7 +176,7 @@ class LocalTeacher:
 
     def _prompt_ids(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):
-            return list(self._tokenizer(prompt)["input_ids"])
+            return list(self._tokenizer([prompt])["input_ids"][0])
         return render_ids(self._tokenizer, prompt)
 
     def _load_tokenizer(self) -> Any:

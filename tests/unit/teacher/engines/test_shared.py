@@ -180,7 +180,7 @@ def asking(*requests: object) -> dict[str, Any]:
 
 
 def start_of(teacher: VllmTeacher) -> dict[str, Any]:
-    return {"op": "start", "engine": teacher.engine_arguments(), "window": 256}
+    return teacher._start_message()
 
 
 @pytest.fixture
