@@ -427,7 +427,12 @@ def describe(group: str, where: str, target: str) -> tuple[str, str]:
 def options(group: str) -> list[Option]:
     """The options of a group, those that others build on first."""
     folder = CONF / group
-    names = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+    # Templates are a part of every prompt, shown with its options.
+    names = sorted(
+        str(path.relative_to(folder).with_suffix(""))
+        for path in folder.rglob("*.yaml")
+        if path.parent.name != "templates"
+    )
     found = [option(group, name) for name in names]
     return sorted(
         found, key=lambda one: ("/" in one.name, one.name == "none", bool(one.parents), one.name)

@@ -254,7 +254,7 @@ def _artefacts(facts: Facts) -> str:
         "rejected, and the others cleaned. The teacher seems to expect a chat."
         + _advice(
             facts.settings,
-            ("prompt.templates", "its chat format in prompt.templates (docs: Add a prompt)"),
+            ("prompt", "its own chat format (prompt=chat)"),
             ("teacher.model", "a teacher.model that continues texts (a base model)"),
         )
     )
@@ -514,7 +514,7 @@ _ADVICE_BY_REASON: tuple[tuple[str, _Advice], ...] = (
         f"{NO_TEXT}thinking",
         ("teacher.model", "a teacher.model that does not think before it answers"),
     ),
-    (NO_TEXT, ("prompt.templates", "the teacher's chat format in prompt.templates")),
+    (NO_TEXT, ("prompt", "the teacher's own chat format (prompt=chat)")),
     ("under ", ("method.min_words", "a lower method.min_words")),
     ("over ", ("method.max_words", "a higher method.max_words")),
     ("cut off", ("method.max_tokens", "a higher method.max_tokens")),

@@ -136,7 +136,8 @@ def test_a_wrong_value_is_refused_with_the_allowed_ones(group: str, option: str)
         for key in component.settings:
             if not (allowed := choices(types[key])):
                 continue
-            wrong = ["zzz"] if isinstance(component.settings[key], list) else "zzz"
+            many = isinstance(component.settings[key], list) or key == "candidates"
+            wrong = ["zzz"] if many else "zzz"
             changed = Component(component.target, {**component.settings, key: wrong})
             with pytest.raises(ConfigError) as refused:
                 check_component(changed, path, GIVEN.get(group, ()))

@@ -26,7 +26,8 @@ _OPTION = re.compile(rf"(?<![\w./@])({'|'.join(GROUPS)})=([a-z_0-9]+(?:,[a-z_0-9
 _NO_SETTINGS = {"py", "yaml", "jsonl", "md", "datamodule.pool.rows"}
 """What stands behind a group's name and a dot in names of files and attributes."""
 _EXAMPLES = {
-    *("density", "lead", "hard_rows", "rephrase", "dialogue", "chatml", "ordered", "ratings"),
+    *("density", "lead", "hard_rows", "rephrase", "dialogue", "strict", "ordered", "ratings"),
+    "tuned",
     *("notes", "my_data", "neighbours"),
 }
 """Options and keys that the how-to pages add."""
@@ -41,7 +42,7 @@ def keys_of(node: object, path: str = "") -> set[str]:
 
 @cache
 def settings_of(group: str) -> frozenset[str]:
-    found = (keys_of(yaml.safe_load(path.read_text())) for path in (CONF / group).glob("*.yaml"))
+    found = (keys_of(yaml.safe_load(path.read_text())) for path in (CONF / group).rglob("*.yaml"))
     keys = set[str]().union(*found)
     return frozenset(keys | {key.removeprefix(f"{group}.") for key in keys})
 

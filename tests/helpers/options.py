@@ -17,8 +17,9 @@ OPTIONS = [
     (group, str(path.relative_to(CONF / group).with_suffix("")))
     for group in GROUPS
     for path in sorted((CONF / group).rglob("*.yaml"))
+    if path.parent != CONF / "prompt" / "templates"
 ]
-"""Each group with each of its options, nested ones too."""
+"""Each group with each of its options, nested ones too; templates are a part of every prompt."""
 OF_NER = (("data", "wikigold"), ("data", "conll04"), ("data", "wnut17"), ("method", "llm_da"))
 """Options that need a task and a data set of entities."""
 

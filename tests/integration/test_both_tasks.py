@@ -27,7 +27,11 @@ NAMED = "then left with Clara Dune near Port Ember"
 
 
 HERE = {"train", "plan", "predict", "report"}
-BESIDE = {"reproduce": "test_reproduce.py", "wandb-dashboard": "test_wandb.py"}
+BESIDE = {
+    "reproduce": "test_reproduce.py",
+    "wandb-dashboard": "test_wandb.py",
+    "tune-prompt": "../unit/test_tune_prompt.py",
+}
 """Verbs of both tasks with tests in other files."""
 WITHOUT_A_TASK = {"assets", "serve", "doctor"}
 

@@ -55,7 +55,7 @@ class Template:
     """A compiled template.
 
     Attributes:
-        place: Its setting, for messages ("prompt.chat.label.system").
+        place: Its setting, for messages ("prompt.chat.score.system").
         source: Its text.
         compiled: The template of jinja2.
     """

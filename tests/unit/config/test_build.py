@@ -69,12 +69,12 @@ class Mirror(NoMirror):
 
 def test_the_task_chooses_prompt_student_labelling_and_calibration() -> None:
     config = compose_config(["task=ner", "data=wikigold"])
-    assert config.prompt.settings["name"] == "completion_ner"
+    assert "extract" in config.prompt.settings["chat"]
     assert config.student.learning_rate == 2e-4
     assert config.labelling.kind == "span_verifier"
     assert config.calibration.kind == "BatchCalibration"
     other = compose_config([])
-    assert other.prompt.settings["name"] == "completion_classification"
+    assert "extract" not in other.prompt.settings["chat"]
     assert (other.labelling.kind, other.calibration.kind) == ("TextLabeller", "PriorMatching")
 
 

@@ -248,7 +248,7 @@ def test_a_resumed_calibrator_goes_on_alike(tmp_path: Path) -> None:
 
 
 def test_texts_that_were_cut_are_counted_over_a_resume(tmp_path: Path) -> None:
-    long = [replace(SHOTS[0], text="animal " * 200), *SHOTS[1:]]
+    long = [replace(SHOTS[0], text="animal " * 2000), *SHOTS[1:]]
     method, resumed = make_evokd(), make_evokd()
     for one in (method, resumed):
         one.setup(context(tmp_path, WordTeacher(obliging), shots=tuple(long)))
