@@ -22,7 +22,7 @@ from tutelage.errors import ConfigError
 from tutelage.sweep.expected import expected_jobs
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted(CONF.rglob("*.yaml"))
+FILES = sorted(path for path in CONF.rglob("*.yaml") if path.parent.name != "templates")
 PLAIN = ("budget", "trainer", "evaluate", "experiment", "ablation", "student", "sweep", "training")
 """Groups whose options name no class or function of their own."""
 WRAPPERS = {"teacher": ("cache", "record"), "data": DATA_KEYS}
