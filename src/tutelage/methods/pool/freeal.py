@@ -178,6 +178,13 @@ class FreeAL(PoolLabelling):
                 )
             nearest = Neighbours([*self._shots, *shown], known, texts, embeddings, self._count)
         demonstrations = ordered_demonstrations([*self._shots, *shown], self._context.seed)
+        if nearest is None and not self._context.task.is_token_level:
+            # Its own choice stands whole beside every text, however many the labeller would show.
+            nearest = _always(demonstrations)
         labeller = self._new_labeller(self._context.task, self._teacher, demonstrations, nearest)
         labeller.fit(self._context.dev, self._context.on_reply)
         return labeller
+
+
+def _always(demonstrations: Sequence[Example]) -> Nearest:
+    return lambda _: demonstrations
