@@ -579,7 +579,7 @@ CASES = [
     ),
     Case(
         "%d of %d texts have no span candidate",
-        ("method=llkd",),
+        ("method=llkd", "labelling.candidates=[capitals]"),
         ("labelling.candidates=", "labelling.candidates=[ngrams]"),
         by="begin files",
         task="ner",

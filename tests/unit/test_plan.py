@@ -208,6 +208,7 @@ def test_a_pool_without_a_candidate_is_said(tmp_path: Path) -> None:
             tmp_path / "replies.sqlite",
         ),
         "method=llkd",
+        "labelling.candidates=[capitals]",
     ]
     with pytest.raises(
         ConfigError, match=r"None of the texts gives a request.* labelling\.candidates=\[chunks\]"
