@@ -193,7 +193,7 @@ def test_what_a_plan_says(
         *(one for one in base("ner") if not one.startswith(("data.path", "data.labels"))),
         *("data.path=mine", "method=llkd"),
     ]
-    said = tutelage("plan", *names).err
+    said = tutelage("plan", *names, "labelling.candidates=[capitals]").err
     heard(said, "None of the texts gives a request")
     (advised,) = re.findall(r"labelling\.candidates=\[\w+\]", said)
     for candidates in (advised, "labelling.candidates=[ngrams]"):
