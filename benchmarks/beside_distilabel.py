@@ -8,7 +8,8 @@ here), in turns, told of the same labels with the same descriptions, and with th
 requests in flight. distilabel's ``TextClassification`` lets the model write JSON, by its schema as
 it is by default, and freely ("no schema", fences around the JSON removed here); our labeller asks
 for the log-probabilities of the labels at one position. All get the same texts. "valid" are those
-that got one of the labels, "right" those that got their own.
+that got one of the labels, "right" those that got their own. Replies are as long as distilabel
+allows by default.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from distilabel.steps.tasks import TextClassification
 given = json.loads(sys.stdin.readline())
 def built(schema):
     llm = OpenAILLM(model="tiny", base_url=given["url"], api_key="none",
-                    generation_kwargs={"max_new_tokens": 64, "temperature": 0.0})
+                    generation_kwargs={"temperature": 0.0})
     task = TextClassification(llm=llm, n=1, context="Determine the intent of the text.",
                               available_labels=given["labels"],
                               use_default_structured_output=schema)
@@ -69,7 +70,13 @@ for line in sys.stdin:
     made = []
     step = given["in_flight"]
     for start in range(0, len(rows), step):
-        made += next(task.process([{"text": one} for one in rows[start:start + step]]))
+        try:
+            made += next(task.process([{"text": one} for one in rows[start:start + step]]))
+        except Exception as error:
+            print("answer " + json.dumps(type(error).__name__), flush=True)
+            break
+    if len(made) < len(rows):
+        continue
     seconds = time.perf_counter() - began
     numbers = [one["distilabel_metadata"]["statistics_text_classification_0"] for one in made]
     kinds = ("input_tokens", "output_tokens")
@@ -153,12 +160,15 @@ def ours(url: str, rows: list[tuple[str, str]], tokenizer: Any) -> dict[str, flo
 
 def theirs(
     other: subprocess.Popen[str], rows: list[tuple[str, str]], *, schema: bool
-) -> dict[str, float]:
-    """Labels by distilabel, and counts."""
+) -> dict[str, float] | str:
+    """Labels by distilabel, and counts; the error that ended it where one did."""
     assert other.stdin is not None
     other.stdin.write(json.dumps([schema, [text for text, _ in rows]]) + "\n")
     other.stdin.flush()
-    seconds, read, written, said = json.loads(_line(other, "answer "))
+    answer = json.loads(_line(other, "answer "))
+    if isinstance(answer, str):
+        return answer
+    seconds, read, written, said = answer
     return counted(rows, said, seconds, read, written)
 
 
@@ -201,14 +211,14 @@ def main() -> None:
 
     model = options.model or str(ensure_asset("teacher"))
     rows = rows_of(options.texts * options.pairs + 10)
-    found: dict[str, list[dict[str, float]]] = {"tutelage": [], "distilabel": [], "no schema": []}
-    with server(model, options.port) as url, tempfile.TemporaryFile() as errors:
+    found: dict[str, list[Any]] = {"tutelage": [], "distilabel": [], "no schema": []}
+    with server(model, options.port) as url, tempfile.TemporaryFile() as log:
         environment = {n: v for n, v in os.environ.items() if n != "LD_PRELOAD"}
         other = subprocess.Popen(
             [options.distilabel, "-c", OTHER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=log,
             text=True,
             env=environment,
         )
@@ -232,7 +242,12 @@ def main() -> None:
     names = list(found["tutelage"][0])
     print(f"{Path(model).name}, {options.texts} texts a turn, medians of {options.pairs}")
     print(f"{'':12}" + "".join(f"{name:>16}" for name in names))
-    for tool, turns in found.items():
+    for tool, every in found.items():
+        turns = [turn for turn in every if not isinstance(turn, str)]
+        if errors := [turn for turn in every if isinstance(turn, str)]:
+            print(f"{tool:12}{len(errors)} of {len(every)} turns ended by {', '.join({*errors})}")
+        if not turns:
+            continue
         medians = [statistics.median(turn[name] for turn in turns) for name in names]
         print(f"{tool:12}" + "".join(f"{value:16.2f}" for value in medians))
 

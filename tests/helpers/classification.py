@@ -22,7 +22,7 @@ from tutelage.records import Example, Feedback, Growth, Label, Outcome
 from tutelage.selectors.acceptance import AcceptSelector, LabelAgreement
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.protocol import Task
-from tutelage.teacher.base import GenerateRequest, Request, ScoreRequest, Teacher
+from tutelage.teacher.base import Chat, GenerateRequest, Prompt, Request, ScoreRequest, Teacher
 from tutelage.teacher.prompts import PromptSet
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -101,10 +101,15 @@ class WordTeacher(ScriptedTeacher):
         super().__init__(script)
         self._numbers: dict[str, int] = {}
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
+        # The reply to a chat begins behind the name of its author.
+        whole = [
+            f"{text} [assistant]" if isinstance(text, Chat) and not text.is_prefilled else str(text)
+            for text in texts
+        ]
         return [
             [self._numbers.setdefault(word, len(self._numbers)) for word in text.split()]
-            for text in texts
+            for text in whole
         ]
 
     def generations(self) -> list[GenerateRequest]:
@@ -235,7 +240,8 @@ def make_evokd(
 ) -> EvoKD:
     from tests.helpers.methods import evokd
 
-    prompts, allow_codes = prompt_set(), bool(changes.pop("allow_codes", True))
+    prompts = changes.pop("prompts", None) or prompt_set()
+    allow_codes = bool(changes.pop("allow_codes", True))
 
     def labeller(task: Task, teacher: Teacher, demonstrations: Sequence[Example]) -> TextLabeller:
         return TextLabeller(

@@ -256,14 +256,15 @@ def test_labels_whose_words_collide_get_codes(workplace, folder, overrides):
     assert result["rows"]["accepted"] > 2
 
 
-def test_without_codes_the_colliding_labels_are_named(tutelage, workplace, folder, overrides):
+def test_without_codes_labels_with_one_word_are_named(tutelage, workplace, folder, overrides):
     colliding(folder)
     said = (
-        "'play_music' and 'play_weather' begin with the same token",
+        "'play_music' and 'play_weather' cannot be told apart",
         "Use other words in data.labels",
         "labelling.allow_codes=true",
     )
-    assert_fails(tutelage, workplace, [*overrides, "labelling.allow_codes=false"], 2, *said)
+    words = "data.labels={play_music:{word:play},play_weather:{word:play}}"
+    assert_fails(tutelage, workplace, [*overrides, words, "labelling.allow_codes=false"], 2, *said)
 
 
 def test_more_shots_than_a_class_has_or_none_at_all(tutelage, workplace, overrides):

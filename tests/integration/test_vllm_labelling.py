@@ -11,6 +11,9 @@ from tutelage.labelling.calibration import NoCalibration
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_extract import SpanExtractor
 from tutelage.labelling.ner_verify import SpanVerifier
+from tutelage.labelling.scoring import LabelScorer, Query
+from tutelage.records import Label
+from tutelage.teacher.engines.local import LocalTeacher
 from tutelage.teacher.engines.vllm import VllmTeacher
 
 pytestmark = pytest.mark.vllm
@@ -40,3 +43,25 @@ def test_a_small_model_s_markings_are_valid_or_refused_with_the_reason(engine: V
             len(draft.text.split(" ")),
         ]
         assert ends == sorted(ends), "spans are words of the sentence and share none"
+
+
+COLLIDING = ("card payment", "card payment fee", "card arrival", "cash withdrawal", "top up")
+
+
+def test_labels_that_begin_alike_have_the_local_model_s_probabilities(
+    engine: VllmTeacher, embedded_teacher: str
+):
+    space = [Label(word, word, word) for word in COLLIDING]
+    queries = [Query("my new card is still not here"), Query("why did paying cost me a pound")]
+    found = []
+    for teacher in (engine, LocalTeacher(embedded_teacher)):
+        prompts = prompt_set("chat_classification")
+        scorer = LabelScorer(teacher, space, prompts, (), NoCalibration())
+        assert scorer.verbalizer.words == COLLIDING
+        assert len(set(scorer.verbalizer.tokens)) < len(COLLIDING)
+        found.append(scorer.score(queries).distributions)
+    for one, other in zip(*found, strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.raw == pytest.approx(other.raw, abs=0.03)
+        assert one.off_label_mass == pytest.approx(other.off_label_mass, abs=0.03)

@@ -52,6 +52,7 @@ def test_a_plan_shows_prompts_tokens_and_the_whole_cost(
         float(share) for share in re.findall(r"^(\d+) tokens per request", text, flags=re.MULTILINE)
     ]
     assert len(each) == 3
+    assert len(re.findall(r"tokens per request \(\d+ of them in the prompt\)", text)) == 3
     a_round = number(text, r"about ([\d,]+) billed tokens, \d+ s of teacher time")
     kinds = re.findall(r"^─+ (generation|labelling|analysis) ─+$", text, flags=re.MULTILINE)
     counts = {"generation": 8, "labelling": 8, "analysis": 1}
@@ -126,7 +127,10 @@ def test_a_part_that_failed_is_told_beside_the_estimate(
     small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert plan(failing(small_data, tmp_path / "replies.sqlite", "FailingTeacher")) == 0
-    _, _, estimate = capsys.readouterr().out.partition("one round")
+    shown, _, estimate = capsys.readouterr().out.partition("one round")
+    assert "refused: 3 of 8: HTTP 500 [internal]" in shown
+    assert "refused: 1 of 1: HTTP 500 [internal]" in shown
+    assert not re.search(r"^0 tokens per request", shown, flags=re.MULTILINE)
     assert "3 of 8 generation requests failed: HTTP 500 [internal]" in estimate
     assert "5 of 16 labelling requests failed: HTTP 500 [internal]" in estimate
     assert "1 of 1 analysis requests failed: HTTP 500 [internal]" in estimate

@@ -137,6 +137,18 @@ MANY = rows((30, row()), (9, row(artefacts="label, JSON")), (3, row(reason="no t
             "teacher alone is right on 0 of 40",
         ),
         ({"teacher": opinions((20, "music", "music"), error="lost")}, "alone is right on 0 of 20"),
+        # Skewed classes, and a student that would do better without looking.
+        (
+            {"test": on_test((35, "music", "music"), (53, "music", "food"), (12, "food", "food"))},
+            "student is right on 47 of 100 test texts (0.470), below the answer 'music' to every "
+            "text (88, 0.880). Try calibration.prior=[…] with the share of each class",
+        ),
+        (
+            {"teacher": opinions((47, "music", "music"), (53, "music", "food"))},
+            "teacher alone is right on 47 of 100 test texts (0.470), below the answer 'music' to "
+            "every text (100, 1.000). A student seldom ends far above its teacher. Try "
+            "calibration.prior=[…]",
+        ),
         ({"teacher": ()}, None),
         # Classes that are never predicted, and such without rows.
         (

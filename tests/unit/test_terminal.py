@@ -178,6 +178,20 @@ def test_the_table_at_the_end() -> None:
     assert "folder   outputs/a/b\n" in text
 
 
+def test_the_majority_class_is_the_last_line_of_the_table() -> None:
+    given = console(terminal=False)
+    constant = {"accuracy": 0.88, "macro_f1": 0.47, "label": "[bold]ham"}
+    print_result(given, result(majority=constant), "outputs/a/b")
+    assert "majority class" in printed(given)
+    assert "0.880" in printed(given)
+    assert "always [bold]ham" in printed(given)
+    # A folder of an older version has no such score, and entities have none.
+    for older in (result(), result(majority=None)):
+        given = console(terminal=False)
+        print_result(given, older, "outputs/a/b")
+        assert "majority" not in printed(given)
+
+
 def test_which_student_was_kept_is_told_where_dev_chose_it() -> None:
     given = console(terminal=False)
     print_result(

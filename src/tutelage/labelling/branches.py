@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from tutelage.labelling.verbalizer import Tokens, Verbalizer, common_length
 
-NEGLIGIBLE = 1e-3
+NEGLIGIBLE = 0.1
 """Labels that share a beginning are asked about further only if the beginning has at least this
-share of the most probable label's probability. Below it, they share its probability evenly."""
+share of the highest probability of a label or beginning. Below it, they share its probability
+evenly. No label of theirs can be the most probable one before calibration. On Banking77 by its own
+label names (Qwen2.5-Coder-0.5B, 25 texts) this saves a third of the requests and moves 0.8 % of the
+probability."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,23 +310,24 @@ class LabelScorer:
         errors: dict[int, str] = {}
         # All queries go down their trees together, one level of each at a time.
         level = [_Asked(index, self._root(one)) for index, one in enumerate(shown)]
+        waiting: list[list[_Asked]] = [[] for _ in queries]
         while level:
-            below: dict[int, list[_Asked]] = {}
             for asked, answer in zip(level, self._answers(level, prompts, on_reply), strict=True):
                 if isinstance(answer, str):
                     errors.setdefault(asked.query, answer)
                     continue
                 found = split(asked.branch, answer, asked.total)
                 result[asked.query, list(found.labels)] = list(found.labels.values())
-                below.setdefault(asked.query, []).extend(
-                    _Asked(asked.query, *one) for one in found.branches
-                )
-            level = [
-                one
-                for index, opened in below.items()
-                if index not in errors
-                for one in _worth_asking(opened, result[index])
-            ]
+                waiting[asked.query] += [_Asked(asked.query, *one) for one in found.branches]
+            level = []
+            for index, branches in enumerate(waiting):
+                if index not in errors:
+                    opened = _worth_asking(branches, result[index])
+                    level += opened
+                    waiting[index] = [one for one in branches if one not in opened]
+        for asked in (one for branches in waiting for one in branches):
+            shares = shared_evenly(asked.branch, asked.total)
+            result[asked.query, list(shares)] = list(shares.values())
         result[list(errors)] = np.nan
         return result, errors
 
@@ -347,22 +348,15 @@ class LabelScorer:
         return answers
 
 
-def _worth_asking(opened: Sequence[_Asked], found: Array) -> list[_Asked]:
+def _worth_asking(branches: Sequence[_Asked], found: Array) -> list[_Asked]:
     """Returns the branches that could hold a probable label.
 
-    The labels of the others get their share of the branch.
-
     Args:
-        opened: Branches of one query.
-        found: The log-probabilities of its labels so far; filled in.
+        branches: Branches of one query that were not asked about.
+        found: The log-probabilities of its labels so far.
     """
-    best = max([*(one.total for one in opened), float(found.max())], default=0.0)
-    least = best + math.log(NEGLIGIBLE)
-    for one in opened:
-        if one.total < least:
-            shares = shared_evenly(one.branch, one.total)
-            found[list(shares)] = list(shares.values())
-    return [one for one in opened if one.total >= least]
+    best = max([*(one.total for one in branches), float(found.max())], default=-math.inf)
+    return [one for one in branches if one.total >= best + math.log(NEGLIGIBLE)]
 
 
 def _legend(labels: Sequence[Label], words: Sequence[str]) -> list[dict[str, str]]:

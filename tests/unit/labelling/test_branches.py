@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers.classification import prompt_set
 from tests.helpers.doubles import ScriptedTeacher
+from tests.helpers.letter_model import END, LetterModel
 from tests.helpers.tiny_teacher import tiny_teacher
 
+from tutelage.labelling import scoring
 from tutelage.labelling.branches import NEGLIGIBLE, branch_of
 from tutelage.labelling.calibration import NoCalibration
 from tutelage.labelling.scoring import LabelScorer, Query
 from tutelage.labelling.verbalizer import verbalize
 from tutelage.records import Label
-from tutelage.teacher.base import Chat, Prompt, Reply, Request, ScoreRequest
+from tutelage.teacher.base import Chat, Prompt, Reply, Request
 from tutelage.teacher.engines.local import LocalTeacher
 
 CHAT = prompt_set("chat_classification")
-LETTERS = "abc "
-END = "."
-
-
-class LetterModel(ScriptedTeacher):
-    """A model of next letters, which ends a message with a full stop; tokens are letters.
-
-    Without ``knows_ends`` its template leaves out what the assistant said before.
-    """
-
-    def __init__(self, peak: float = 0.0, knows_ends: bool = True) -> None:
-        super().__init__(self._scores)
-        self._peak = peak
-        self._knows_ends = knows_ends
-
-    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
-        return [[ord(letter) for letter in self._text(text)] for text in texts]
-
-    def _text(self, prompt: Prompt) -> str:
-        if isinstance(prompt, str):
-            return prompt
-        last = prompt.messages[-1]
-        closed = "".join(
-            f"{one.role}:{one.content if self._knows_ends or one.role != 'assistant' else '?'}{END}"
-            for one in prompt.messages[:-1]
-        )
-        if prompt.is_prefilled:
-            return f"{closed}assistant:{last.content}"
-        return f"{closed}{last.role}:{last.content}{END}assistant:"
-
-    def probability(self, text: str, letter: str) -> float:
-        def weight(one: str) -> float:
-            digest = hashlib.sha256(f"{text}|{one}".encode()).digest()
-            return math.exp(4 * digest[0] / 255) + self._peak * (one == "a")
-
-        return weight(letter) / sum(map(weight, LETTERS + END))
-
-    def _scores(self, request: Request) -> list[float]:
-        assert isinstance(request, ScoreRequest)
-        text = self._text(request.prompt)
-        return [math.log(self.probability(text, chr(one))) for one in request.choices]
 
 
 def space(words: Sequence[str]) -> list[Label]:
@@ -76,7 +37,7 @@ def scorer(teacher: ScriptedTeacher | LocalTeacher, words: Sequence[str]) -> Lab
 
 def expected(teacher: LetterModel, prompt: Prompt, words: Sequence[str]) -> list[float]:
     """The product of a word's next-letter probabilities wherever some other word differs."""
-    begun = teacher._text(prompt)
+    begun = teacher.read(prompt)
     ended = [f"{word}{END}" for word in words]
     found = []
     for word in ended:
@@ -97,15 +58,19 @@ def test_every_label_has_the_product_of_its_forks(words: list[str]) -> None:
     teacher = LetterModel()
     subject = scorer(teacher, words)
     query = Query("which one")
-    result = subject.score([query])
-    (found,) = result.distributions
-    assert found is not None
     truth = expected(teacher, subject.prompt(query), words)
-    best = max(truth)
-    # The labels of a hopeless beginning share its probability.
-    for word, mass, true in zip(words, found.raw, truth, strict=True):
-        assert mass * sum(truth) == pytest.approx(true, rel=1e-3, abs=2 * NEGLIGIBLE * best), word
-    assert set(map(repr, teacher.asked)) <= set(map(repr, subject.requests([query])))
+    shares = [one / sum(truth) for one in truth]
+    # However improbable, every beginning is followed to its end.
+    with patch.object(scoring, "NEGLIGIBLE", 1e-30):
+        (found,) = subject.score([query]).distributions
+    assert found is not None
+    assert found.raw == pytest.approx(shares, abs=2e-6)
+    assert sorted(map(repr, teacher.asked)) == sorted(map(repr, subject.requests([query])))
+    # Left out, it costs little, and never the top label.
+    (cheap,) = subject.score([query]).distributions
+    assert cheap is not None
+    assert cheap.off_label_mass >= 0.0
+    assert found.probability(cheap.top) == pytest.approx(found.confidence, abs=2e-6)
 
 
 @given(some_words)
@@ -146,7 +111,7 @@ def test_where_the_end_is_unknown_a_label_gets_what_the_longer_ones_leave() -> N
     subject = scorer(teacher, ["b", "ba", "c"])
     (found,) = subject.score([Query("one")]).distributions
     assert found is not None
-    begun = teacher._text(subject.prompt(Query("one")))
+    begun = teacher.read(subject.prompt(Query("one")))
     first, longer = teacher.probability(begun, "b"), teacher.probability(begun + "b", "a")
     other = teacher.probability(begun, "c")
     truth = [first * (1 - longer), first * longer, other]
@@ -155,11 +120,11 @@ def test_where_the_end_is_unknown_a_label_gets_what_the_longer_ones_leave() -> N
 
 def test_a_failed_second_request_fails_its_text_alone() -> None:
     class Failing(LetterModel):
-        def _scores(self, request: Request) -> Reply | list[float]:  # type: ignore[override]
+        def scores(self, request: Request) -> Reply | list[float]:  # type: ignore[override]
             is_deep = isinstance(request.prompt, Chat) and request.prompt.is_prefilled
             if is_deep and request.id.startswith("1."):
                 return Reply(request.id, error="lost")
-            return super()._scores(request)
+            return super().scores(request)
 
     scored = scorer(Failing(), ["ab", "ac"]).score([Query("one"), Query("two")])
     assert scored.errors == {1: "lost"}
@@ -170,12 +135,15 @@ def test_a_failed_second_request_fails_its_text_alone() -> None:
 WORDS = ("music", "music in the cafe", "museum", "mushrooms", "good food", "weather")
 
 
-def test_a_model_s_own_probabilities_of_whole_labels(tmp_path: Path) -> None:
+def test_a_model_s_own_probabilities_of_whole_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
     folder = str(tiny_teacher(tmp_path))
     teacher = LocalTeacher(folder)
+    monkeypatch.setattr(scoring, "NEGLIGIBLE", 1e-30)
     subject = scorer(teacher, WORDS)
     assert not subject.verbalizer.coded
     assert len(set(subject.verbalizer.tokens)) < len(WORDS)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.helpers.classification import WordTeacher, prompt_set
 from tests.helpers.doubles import ScriptedTeacher
+from tests.helpers.letter_model import LetterModel
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
@@ -16,9 +17,7 @@ from tutelage.labelling.calibration import NoCalibration
 from tutelage.labelling.scoring import TextLabeller
 from tutelage.labelling.showing import Shortlist, ShotChoice
 from tutelage.records import Example, Label
-from tutelage.teacher.base import Chat, Request, ScoreRequest
-
-ANGLES = {f"text {degree}": degree for degree in range(360)}
+from tutelage.teacher.base import Chat, ScoreRequest
 
 
 class Compass:
@@ -94,7 +93,7 @@ def test_a_shortlist_has_the_labels_nearest_by_description_or_shot_in_their_orde
     subject = Shortlist(LABELS, [far], Compass(), 3)
     assert listed(subject(["text 32", "text 92"], [(), ()])) == [
         ["L0", "L30", "L60"],
-        ["L60", "L90", "L270"],
+        ["L90", "L120", "L270"],
     ]
     assert subject([], []) == []
 
@@ -177,19 +176,18 @@ def test_few_labels_are_all_listed_and_the_student_is_not_asked() -> None:
 
 
 def test_a_chat_lists_the_shortlist_alone() -> None:
-    seen: list[Request] = []
-
-    class Letters(WordTeacher):
-        def tokenize(self, texts: Sequence[Any]) -> list[list[int]]:
-            return super().tokenize([str(text).replace("\n", " \n ") for text in texts])
-
-    teacher = Letters(lambda request: seen.append(request) or [-1.0] * 3)  # type: ignore[func-returns-value]
+    teacher = LetterModel()
     subject = TextLabeller(
         teacher, LABELS, prompt_set("chat_classification"), (), NoCalibration(),
         shortlist=3, embed=Compass(),
     )  # fmt: skip
-    subject.label([Draft("text 31")])
-    (request,) = seen
-    assert isinstance(request.prompt, Chat)
-    system = request.prompt.messages[0].content
-    assert [label.name for label in LABELS if f"{label.word}: " in system] == ["L0", "L30", "L60"]
+    (found,) = subject.label([Draft("text 31")]).opinions
+    for request in teacher.asked:
+        assert isinstance(request.prompt, Chat)
+        system = request.prompt.messages[0].content
+        assert [label.name for label in LABELS if f"{label.word}: " in system] == [
+            "L0", "L30", "L60",
+        ]  # fmt: skip
+    assert found is not None
+    assert sum(found.distribution.probabilities) == pytest.approx(1, abs=1e-5)
+    assert set(found.distribution.raw[3:]) == {0.0}

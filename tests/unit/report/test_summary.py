@@ -79,6 +79,23 @@ def test_the_result_is_quoted_with_its_intervals(run: Run) -> None:
     assert raw.value("accuracy") == 0.48
 
 
+def test_the_majority_class_comes_last_recorded_or_counted(run: Run) -> None:
+    targets = [outcome.target for outcome in run.after]
+    most = max(map(targets.count, targets)) / len(targets)
+    # An older folder has no record of it.
+    assert "majority" not in run.result
+    *_, counted = summary_lines(run)
+    assert counted.name == "majority class"
+    assert counted.count == len(targets)
+    assert counted.interval is None
+    assert counted.scores is not None
+    assert counted.scores.value("accuracy") == pytest.approx(most)
+    told = {**run.result, "majority": {"accuracy": 0.88, "macro_f1": 0.47, "label": "ham"}}
+    *_, recorded = summary_lines(dataclasses.replace(run, result=told))
+    assert recorded.scores is not None
+    assert recorded.scores.values == {"accuracy": 0.88, "macro_f1": 0.47}
+
+
 def test_without_a_result_the_latest_round_stands_in(run: Run) -> None:
     lines = summary_lines(dataclasses.replace(run, result={}, after=()))
     assert [line.name for line in lines][:2] == ["student before", "student so far (round 4)"]

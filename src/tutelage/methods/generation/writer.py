@@ -236,6 +236,7 @@ class Writer:
         self, batch: Batch, request: GenerateRequest, reply: Reply, names: frozenset[str]
     ) -> list[Candidate]:
         """Reads the texts of a reply; without a reply, its failure is the reason of all of them."""
+        around = _surroundings(batch, names, request.prompt)
         pairs = list(zip(batch.draws, batch.specs, strict=True))
         error = reply.error
         found: list[str | None] = [None] * len(pairs)
@@ -253,12 +254,11 @@ class Writer:
             candidates = [
                 Candidate(spec, "", reason, failed=bool(error), draw=draw)
                 if text is None
-                else self._item(draw, spec, text, _surroundings(spec, names, str(request.prompt)))
+                else self._item(draw, spec, text, around)
                 for (draw, spec), text in zip(pairs, found, strict=True)
             ]
         else:
             ((draw, spec),) = pairs
-            around = _surroundings(spec, names, str(request.prompt))
             candidates = [self._candidate(draw, spec, reply, around)]
         return [candidates[0], *(replace(one, shared=True) for one in candidates[1:])]
 
@@ -316,9 +316,12 @@ class Writer:
         return [by_draw[one.draw] for one in candidates]
 
 
-def _surroundings(spec: GenerationSpec, names: frozenset[str], prompt: str) -> Surroundings:
-    shown = [one.text for one in spec.demonstrations]
-    return Surroundings(names, prompt, frame_of(prompt, shown), usual_in(shown, names))
+def _surroundings(batch: Batch, names: frozenset[str], prompt: Prompt) -> Surroundings:
+    shown = [one.text for one in batch.demonstrations]
+    # A text may begin with a name that has a line of its own.
+    lines = [*shown, *(name for spec in batch.specs for name in spec.mentions if name)]
+    frame = frame_of(str(prompt), shown if isinstance(prompt, str) else lines)
+    return Surroundings(names, str(prompt), frame, usual_in(shown, names))
 
 
 def _with_names(candidate: Candidate) -> Candidate:

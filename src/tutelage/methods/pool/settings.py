@@ -85,8 +85,7 @@ class FreeALSettings(PoolSettings):
     """Clean texts per class that may be demonstrations; the typical ones (k-means) where there are
     more."""
     nearest: int
-    """How many of them each text is shown with, the most similar ones; 0 lets
-    labelling.demonstrations choose among them."""
+    """How many of them each text is shown with, the most similar ones; 0 shows all."""
     threshold: float
     """Probability of the small-loss component from which a row counts as clean, in (0, 1]."""
 

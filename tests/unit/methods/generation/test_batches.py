@@ -187,7 +187,7 @@ def test_each_sentence_has_the_names_of_its_line() -> None:
         replace(SPEC, mentions=("so",), types=("O",)),
     ]
     (request,) = writer(prompts="chat_ner").requests(specs, 1, 1, LABELS)
-    for line in ("1. Ada (tool)\n", "2. Bo (tool); Rome (animal)\n", "3. so (an ordinary word"):
+    for line in ("1. Ada\n", "2. Bo; Rome (animal)\n", "3. so (an ordinary word"):
         assert line in str(request.prompt)
     said = texts("Bo met her in Rome.", "There was Ada, Bo wrote.", "It is not so far.")
     one, two, three = write(said, specs, prompts="chat_ner")
@@ -195,6 +195,13 @@ def test_each_sentence_has_the_names_of_its_line() -> None:
     assert [span[:2] for span in one.spans] == [(2, 3)]
     assert (two.text, [span.type for span in two.kept]) == ("Bo met her in Rome .", ["Animal"])
     assert (three.reason, three.entities) == ("", ())
+
+
+def test_a_sentence_may_begin_with_a_name_that_has_a_line_of_its_own() -> None:
+    names = ("The Old Royal Bank", "The New Royal Bank")
+    said = texts(*(f"{name} opened in May." for name in names))
+    specs = [replace(SPEC, mentions=(name,)) for name in names]
+    assert [one.reason for one in write(said, specs, prompts="chat_ner")] == ["", ""]
 
 
 def test_a_sentence_without_its_name_is_kept_with_its_reason() -> None:

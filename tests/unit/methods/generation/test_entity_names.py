@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -252,3 +253,46 @@ def test_without_any_name_there_is_none() -> None:
 def test_the_same_chance_draws_the_same_names() -> None:
     new = {"PER": ["Ann", "Bob", "Cyd"]}
     assert picks(book().picker(new, ()), "PER") == picks(book().picker(new, ()), "PER")
+
+
+def chat_book(shots: Sequence[Example] = SHOTS, per_request: int = 8) -> NameBook:
+    return NameBook(TYPES, shots, prompt_set("chat_ner"), 0.5, per_request=per_request)
+
+
+def listed(*names: str, **more: Any) -> Reply:
+    return Reply("0", text=json.dumps({"names": names}), **more)
+
+
+def test_a_chat_asks_for_lists_of_names() -> None:
+    subject = chat_book(per_request=4)
+    requests = subject.requests({"PER": 6, "LOC": 1}, seed=1, round=3)
+    assert [request.id for request in requests] == ["PER/0", "PER/4", "LOC/0"]
+    assert len(requests) == subject.request_count({"PER": 6, "LOC": 1})
+    most = [json.loads(one.json_schema)["properties"]["names"]["maxItems"] for one in requests]
+    assert most == [4, 2, 1]
+    assert "Write 4 new ones" in str(requests[0].prompt)
+    assert requests[0].sampling.stop == ()
+    names, asked, failed = subject.invent(
+        WordTeacher(lambda request: listed("Ada Lovelace", "1. Alan Turing", "Ada Lovelace")),
+        {"PER": 6},
+        1,
+        3,
+        None,
+    )
+    assert (names["PER"], asked, failed) == (["Ada Lovelace", "Alan Turing"], 2, 0)
+
+
+def test_a_lost_list_of_names_is_one_failed_request() -> None:
+    for reply, failed in ((Reply("0", error="lost"), 1), (Reply("0", text="no JSON"), 0)):
+        teacher = WordTeacher(lambda request, reply=reply: reply)
+        found = chat_book().invent(teacher, {"PER": 6}, 1, 3, None)
+        assert found == ({"PER": [], "LOC": [], "ORG": []}, 1, failed)
+
+
+def test_names_need_capitals_only_where_those_of_the_shots_have_them() -> None:
+    def said(*shots: Example) -> list[str]:
+        teacher = WordTeacher(lambda request: listed("aspirin", "王小明", "42", "Zoë"))
+        return chat_book(shots).invent(teacher, {"PER": 4}, 1, 1, None)[0]["PER"]
+
+    assert said() == ["王 小 明", "Zoë"]
+    assert said(marked("it was ibuprofen", {"ibuprofen": "PER"})) == ["aspirin", "王 小 明", "Zoë"]

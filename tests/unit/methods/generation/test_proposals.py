@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.helpers.classification import context, prompt_set
 from tests.helpers.methods import pool_labelling
@@ -94,3 +95,20 @@ def test_a_generated_text_is_labelled_with_the_students_places_too(tmp_path: Pat
         .rows
     )
     assert '[1, 2, "ORG"]' in row.target
+
+
+@pytest.mark.parametrize(("round", "asks"), [(0, True), (2, False), (2, True)])
+def test_classes_come_with_the_student_s_most_probable_ones(
+    tmp_path: Path, round: int, asks: bool
+) -> None:
+    seen = np.array([[0.1, 0.2, 0.7], [0.5, 0.4, 0.1]])
+    subject: Any = SimpleNamespace(is_token_level=False, asks_student=asks)
+    view = SimpleNamespace(probabilities=lambda: seen)
+    drafts = with_proposals(
+        [Draft("one"), Draft("two")],
+        subject,
+        context(tmp_path, None, view_pool=lambda texts, learnt: view),
+        round,
+    )
+    wanted = [("Food", "Tool", "Animal"), ("Animal", "Tool", "Food")]
+    assert [draft.likely for draft in drafts] == (wanted if round and asks else [(), ()])
