@@ -219,9 +219,8 @@ def test_more_labels_than_one_request_may_name_are_scored_in_groups(workplace, f
             folder / f"{split}.jsonl",
             rows(*((f"{text} {name} {name[::-1]}", name) for name in names for text in texts)),
         )
-    result = grow(
-        workplace / "run", [*overrides, "accept=scored", "method.rounds=1", "data.near_threshold=1"]
-    )
+    whole = ["labelling.shortlist=null", "accept=scored", "method.rounds=1"]
+    result = grow(workplace / "run", [*overrides, *whole, "data.near_threshold=1"])
     scores = [
         line["request"]
         for line in lines(workplace / "run" / "teacher" / "transcript.jsonl")
