@@ -1,4 +1,4 @@
-"""Question: how many texts a second, and tokens a text, beside distilabel's classification task?
+"""Question: is label scoring faster and cheaper than distilabel's classification task?
 
     uv venv other && uv pip install --python other distilabel openai requests instructor
     python benchmarks/beside_distilabel.py --distilabel other/bin/python [--texts 100 --pairs 3]
@@ -39,7 +39,7 @@ LABELS = {
     "work": "SearchCreativeWork: to find a book, a film, a game or a song by its name",
     "cinema": "SearchScreeningEvent: to know which films run where and when",
 }
-"""One word for each class of SNIPS, with the class and what it is."""
+"""The word, name and description of each class of SNIPS."""
 
 # Runs in an environment of its own, as a process that answers line by line.
 OTHER = """

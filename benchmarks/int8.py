@@ -82,7 +82,7 @@ class Measured:
 
 
 def asked(teacher: VllmTeacher, requests: list[Request]) -> tuple[list[Reply], float]:
-    """The replies and the seconds that they took."""
+    """Returns the replies and their duration in seconds."""
     began = time.perf_counter()
     replies = teacher.ask(requests)
     seconds = time.perf_counter() - began

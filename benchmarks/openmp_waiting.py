@@ -93,7 +93,7 @@ ENGINE_ENVIRONMENT = {
 
 
 def rates(script: str, setting: dict[str, str]) -> dict[str, float]:
-    """Runs a script under a setting and returns the rates that it prints, by name."""
+    """Runs a script in an environment and returns its printed rates by name."""
     names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(
@@ -133,7 +133,7 @@ def table(
 
 
 def engine_environment() -> dict[str, str]:
-    """What the engine's process has whatever the setting: its OpenMP is Intel's, as in a run."""
+    """Environment of the engine under every setting: it loads Intel's OpenMP, as in a run."""
     from tutelage.teacher.engines.hardware import child_environment, vllm_hardware
 
     made = child_environment(vllm_hardware()[0], offline=True)

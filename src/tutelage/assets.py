@@ -107,7 +107,6 @@ EMBEDDED: dict[str, Asset] = {
         hub_id="sentence-transformers/all-MiniLM-L6-v2",
     ),
 }
-
 """The models that every installation has, by role."""
 
 # bfloat16 is the type of the published weights. Rounding dequantised 4-bit weights to it moves them

@@ -124,6 +124,8 @@ def _run(
             if method.asks_teacher or config.evaluate.teacher:
                 stack = build_stack(config, path)
                 begin_teacher(method, stack, reporter.warn)
+                if way := _prompt_way(method, stack):
+                    reporter.notice(f"The teacher is asked by prompt={way}.")
                 _compare_teachers(folder, stack, reporter)
             _write_manifest(folder, config, dataset, task, method, stack)
 

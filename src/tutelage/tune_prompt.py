@@ -20,6 +20,7 @@ import yaml
 
 from tutelage.config.build import (
     build_dataset,
+    build_encoder,
     build_labeller,
     build_prompts,
     build_stack,
@@ -29,8 +30,9 @@ from tutelage.config.compose import compose_config
 from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.labelling.base import Draft
+from tutelage.labelling.base import Draft, Nearest
 from tutelage.labelling.scoring import ordered_demonstrations
+from tutelage.labelling.showing import Embed, ShotChoice
 from tutelage.records import Example, Label, derive_seed
 from tutelage.report.teacher_alone import teacher_metrics
 from tutelage.tasks.protocol import Task
@@ -108,9 +110,33 @@ class Judged:
         """Number of gold labels that are used besides the shots."""
         return len(self.examples) if self.source == "dev" else 0
 
-    def others(self, text: str) -> Sequence[Example]:
-        """Returns the demonstrations of a shot: all other shots."""
-        return [shot for shot in self.shots if shot.text != text]
+    def others(self, config: RunConfig, embed: Embed) -> Nearest | None:
+        """Returns what finds the demonstrations of a shot: other shots, as a run would choose them.
+
+        Args:
+            config: The configuration of the run.
+            embed: Returns the embeddings of texts.
+
+        Returns:
+            None if the labelling may choose by itself: for dev texts, or where it shows none.
+        """
+        most = config.labelling.get("max_demonstrations")
+        if self.source == "dev" or most == 0:
+            return None
+        shots = ordered_demonstrations(self.shots, config.seed)
+        own: dict[str, tuple[Example, ...]] = {}
+        if most is not None:
+            # One more, since a shot is most similar to itself.
+            choice = config.labelling.get("demonstrations", "fixed")
+            chosen = ShotChoice(shots, most + 1, choice, embed, config.seed)
+            texts = [shot.text for shot in shots]
+            own = dict(zip(texts, chosen(texts), strict=True))
+
+        def nearest(text: str) -> Sequence[Example]:
+            found = [shot for shot in own.get(text, shots) if shot.text != text]
+            return found if most is None else found[-most:]
+
+        return nearest
 
 
 def tune_prompt(
@@ -201,6 +227,7 @@ class _Tuner:
         self._judged = judged
         self._stack = stack
         self._console = console
+        self._embed = build_encoder(compose_config(self._overrides))
         self.trials: list[Trial] = []
 
     @property
@@ -228,19 +255,18 @@ class _Tuner:
         counted = BudgetedTeacher(self._stack.inner)
         labeller = build_labeller(
             config,
-            build_prompts(config, self._stack.engine),
+            build_prompts(config, self._stack.engine, self._stack.inner),
             task,
             counted,
             ordered_demonstrations(judged.shots, config.seed),
-            judged.others if judged.source == "shots" and _shows(config) else None,
+            judged.others(config, self._embed),
+            self._embed,
         )
         labeller.fit((), None)
         labelled = labeller.label([Draft(example.text) for example in judged.examples])
         opinions = [
-            task.read_opinion(task.opinion_record(example, opinion, labelled.errors.get(index, "")))
-            if opinion is not None
-            else task.read_opinion(
-                task.opinion_record(example, None, labelled.errors.get(index, "no reply"))
+            task.read_opinion(
+                task.opinion_record(example, opinion, labelled.errors.get(index, "no reply"))
             )
             for index, (example, opinion) in enumerate(
                 zip(judged.examples, labelled.opinions, strict=True)
@@ -251,28 +277,21 @@ class _Tuner:
         return Trial(way, calibration, float(score), tokens, len(labelled.errors))
 
 
-def _shows(config: RunConfig) -> bool:
-    return bool(config.labelling.get("max_demonstrations") != 0)
-
-
 Stage = Callable[[Way], list[Way]]
 
 
 def _prompts(config: RunConfig, stack: Stack) -> Stage:
     """Texts to continue and messages, with demonstrations and without."""
-    del config
+    bare = ("labelling.max_demonstrations", 0)
 
     def ways(_: Way) -> list[Way]:
-        bare = ("labelling.max_demonstrations", 0)
-        completion = Way("completion", (("prompt", "completion"),))
-        found = [completion, completion.plus("no shots", bare)]
+        found = [Way("completion", (("prompt", "completion"),))]
         if _has_chat(stack):
             chat = Way("chat", (("prompt", "chat"),))
-            found += [
-                chat,
-                chat.plus("shots in one message", ("prompt.shots", "message")),
-                chat.plus("no shots", bare),
-            ]
+            found += [chat, chat.plus("shots in one message", ("prompt.shots", "message"))]
+        # Labellers of entities always show some.
+        if bare[0].partition(".")[2] in config.labelling.settings:
+            found += [way.plus("no shots", bare) for way in found[:2]]
         return found
 
     return ways
@@ -352,10 +371,10 @@ def _print(
     count = len(judged.examples)
     metric = task.headline_metrics[0].title
     table = Table(title=f"{metric} on {count} {judged.source} texts, % (standard error)")
-    table.add_column("way of asking", no_wrap=True)
+    table.add_column("way of asking")
     for name in _CALIBRATIONS:
-        table.add_column(name, justify="right")
-    table.add_column("tokens a label", justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("tokens\nper label", justify="right", no_wrap=True)
     for way in dict.fromkeys(trial.way for trial in trials):
         own = {trial.calibration: trial for trial in trials if trial.way == way}
         cells = [_cell(own.get(name), best, count) for name in _CALIBRATIONS]
@@ -365,7 +384,7 @@ def _print(
     gold = f"{judged.gold} dev labels" if judged.gold else f"the {count} shots, each without itself"
     console.print(
         f"chosen: {best.way.title}, calibration={best.calibration}: "
-        f"{100 * best.score:.0f} % at {best.tokens:.0f} tokens a label\n"
+        f"{100 * best.score:.0f} % at {best.tokens:.0f} tokens per label\n"
         f"gold labels used: {gold}",
         highlight=False,
         soft_wrap=True,

@@ -107,7 +107,7 @@ CASES = [
         ("method=llm_da", "prompt.strategies=null"),
         (
             "+prompt.strategies.plain=plainly",
-            ("prompt=", "-prompt.strategies"),
+            ("prompt/templates@prompt=ner", "-prompt.strategies"),
             "method.modes=[replace,noise]",
         ),
         about=("method.init=paraphrase",),
@@ -117,7 +117,7 @@ CASES = [
         "prompt.strategies is empty",
         ("method=evokd", "method.n_init=4", "prompt.strategies=null", *EVOKD),
         ("method.init=",),
-        about=("prompt.strategies", "prompt=completion_ner", "method.modes"),
+        about=("prompt.strategies", "prompt/templates@prompt=ner", "method.modes"),
         task="ner",
     ),
     Case(
@@ -303,9 +303,9 @@ CASES = [
         ("labelling.shortlist=2", "labelling.shortlist=null"),
     ),
     Case(
-        "{}={} must be 1 or more; shots=0",
-        ("labelling.max_demonstrations=0",),
-        ("labelling.max_demonstrations=1", "shots=0"),
+        "labelling.max_demonstrations={} must be 1 or more, or 0",
+        ("labelling.max_demonstrations=-1",),
+        ("labelling.max_demonstrations=1", "labelling.max_demonstrations=0"),
     ),
     Case(
         ("The labels '{}' and '{}' cannot be told apart", ", or allow codes"),
@@ -348,10 +348,7 @@ CASES = [
     Case(
         "calibration.asked={} cannot be used with calibration.prior=estimated",
         ("calibration=batch", "calibration.prior=estimated", "calibration.asked=0.9"),
-        (
-            ("calibration=batch", "calibration.prior=estimated"),
-            ("calibration=batch", "calibration.asked=0.9"),
-        ),
+        ("-calibration.asked", "-calibration.prior"),
     ),
     Case(
         "calibration.keep={} must",

@@ -30,7 +30,6 @@ NOT_FOLLOWED = {
     "labelling/ner_extract.py": "not yet: replies of a teacher that is too small",
     "reproduce/": "not yet: needs the runs behind a claim",
     "student/observing.py": "an encoder without hidden states, which transformers does not load",
-    "labelling/calibration": "not yet",
     "labelling/ner_verify.py 'Fewer than 60": "not yet",
     "teacher/chat.py": "not yet",
     "tune_prompt.py": "not yet",

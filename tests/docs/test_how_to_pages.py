@@ -159,10 +159,12 @@ def check_prompt(folder: Path) -> None:
         for run in runs_of(folder)
     )
     assert any(one["prompt"].startswith("Lines that users said to a machine") for one in dialogue)
-    scored = [one["prompt"] for one in chat if one["kind"] == "score"]
+    scored = [one["prompt"]["messages"] for one in chat if one["kind"] == "score"]
     assert scored
-    assert all(prompt.startswith("<|im_start|>user\nAnswer with one word: ") for prompt in scored)
-    assert all(prompt.endswith("<|im_end|>\n<|im_start|>assistant\nAnswer:") for prompt in scored)
+    for system, *turns in scored:
+        assert system["role"] == "system"
+        assert system["content"].startswith("You are a strict annotator.")
+        assert turns[-1]["role"] == "user"
 
 
 def check_task(folder: Path) -> None:

@@ -5,6 +5,7 @@ Hydra builds it with ``teacher=local teacher._target_=tests.helpers.teachers.Lab
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -159,16 +160,23 @@ class LabelWritingTeacher:
 
     def _text(self, request: GenerateRequest) -> str:
         rng = random.Random(f"{request.seed} {request.prompt}")
+        if request.json_schema:
+            count = json.loads(request.json_schema)["properties"]["texts"]["maxItems"]
+            asked = [word for word in re.findall(r"\w+", read(request.prompt)) if word in KEYWORDS]
+            return json.dumps({"texts": [self._sentence(asked, rng) for _ in range(count)]})
         if re.search(r"\n\d+\.$", read(request.prompt)) is None:
             return f" takes one topic for another when a text says {rng.choice(_FILLERS)}"
         # The line above the numbered demonstrations names the class.
         heading = re.split(r"\n1\.", read(request.prompt))[0].splitlines()[-1]
         asked = [word for word in re.findall(r"\w+", heading) if word in KEYWORDS]
+        return f" {self._sentence(asked, rng)}"
+
+    def _sentence(self, asked: Sequence[str], rng: random.Random) -> str:
         name = asked[0] if asked else rng.choice(sorted(KEYWORDS))
         if rng.random() < _SLIPS:
             name = rng.choice(sorted(KEYWORDS))
         if rng.random() < _SLIPS:
-            return " no"
+            return "no"
         words = [*rng.sample(KEYWORDS[name], 2), *rng.sample(_FILLERS, 5)]
         rng.shuffle(words)
-        return " " + " ".join(words)
+        return " ".join(words)

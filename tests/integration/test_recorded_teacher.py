@@ -17,7 +17,9 @@ RUN = [
     "task=ner",
     "data=wikigold",
     "ablation=no_feedback",  # requests do not depend on the student, so any student will do
-    "method.max_tokens=56",
+    # As it was recorded: lengths and shown texts have followed the data since then.
+    *("method.max_tokens=56", "method.min_words=3", "method.max_words=60"),
+    "prompt.shown_tokens=600",
     "method.rounds=60",
     "method.n_hard=14",
     "method.n_easy=14",

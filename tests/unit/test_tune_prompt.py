@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 from tests.helpers.tiny import scripted
 
 from tutelage.cli import main
@@ -13,8 +17,8 @@ from tutelage.config.compose import compose_config
 from tutelage.config.folder import OWN_CONF
 from tutelage.errors import ConfigError
 from tutelage.launch import take_config_dir
-from tutelage.records import Label
-from tutelage.tune_prompt import Trial, Way, _chosen, _named, tune_prompt
+from tutelage.records import Example, Label
+from tutelage.tune_prompt import Judged, Trial, Way, _chosen, _named, tune_prompt
 
 NO_CHAT, CHAT = Way("completion", ()), Way("chat", (("prompt", "chat"),))
 
@@ -30,13 +34,15 @@ def test_dev_texts_choose_a_way_which_a_run_then_composes(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     output = tmp_path / "tuned"
     tries = ["labelling.allow_codes=false"]
     assert tune_prompt(overrides, texts=14, tries=tries, output=output) == 0
     told = capsys.readouterr().out
-    for title in ("completion", "completion, no shots", "chat", "chat, shots in one message"):
-        assert title in told
-    assert tries[0] in told
+    assert "warning" not in told
+    rows = re.findall(r"^│ (\S.*?) +│ +\d+ \(\d+\)", told, flags=re.MULTILINE)
+    assert {"completion", "completion, no shots", "chat", "chat, no shots"} < {*rows}
+    assert any(row.endswith(tries[0]) for row in rows)
     assert "gold labels used: 14 dev labels" in told
     written = yaml.safe_load((output / "experiment" / "tuned.yaml").read_text())
     assert written["prompt"]["tuned_on"] == 14
@@ -57,6 +63,28 @@ def test_shots_choose_where_there_is_no_dev(
     assert "gold labels used: the 14 shots, each without itself" in told
     written = yaml.safe_load((tmp_path / "out" / "experiment" / "tuned.yaml").read_text())
     assert "tuned_on" not in written.get("prompt", {})
+
+
+@pytest.mark.parametrize("most", [2, 20])
+def test_a_shot_is_never_its_own_demonstration(overrides: list[str], most: int) -> None:
+    config = compose_config([*overrides, f"labelling.max_demonstrations={most}"])
+    shots = tuple(Example(str(at), f"text {at}", "music") for at in range(5))
+    judged = Judged(shots, shots, "shots")
+    nearest = judged.others(config, embedded)
+    assert nearest is not None
+    for shot in shots:
+        shown = [other.text for other in nearest(shot.text)]
+        assert shot.text not in shown
+        assert len(shown) == min(most, 4)
+    bare = compose_config([*overrides, "labelling.max_demonstrations=0"])
+    assert judged.others(bare, embedded) is None
+    assert Judged(shots, shots, "dev").others(config, embedded) is None
+
+
+def embedded(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Directions that turn with the number of a text, so that near numbers are near."""
+    angles = np.array([int(text.split()[1]) for text in texts]) / 10
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
 def test_too_few_labels_are_refused(overrides: list[str], tmp_path: Path) -> None:

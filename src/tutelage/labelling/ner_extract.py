@@ -445,7 +445,8 @@ def span_extractor(
     Raises:
         ConfigError: A setting is out of range, or the types cannot be told apart.
     """
-    fixed = demonstrations == "fixed" or len(shots) <= shown_sentences
+    # Below 1, the extractor itself refuses the number.
+    fixed = demonstrations == "fixed" or not 1 <= shown_sentences < len(shots)
     verifier = span_verifier(
         teacher,
         labels,

@@ -398,7 +398,7 @@ class TextLabeller:
             ``max_demonstrations``. "nearest": the most similar ones by the embeddings of the
             student's encoder before its training, the most similar one last. "random": drawn for
             each text. "fixed": the same ones for every text, from as many classes as possible.
-        max_demonstrations: Most shots in a prompt; at least 1. No more shots than that are all
+        max_demonstrations: Most shots in a prompt; 0 shows none. No more shots than that are all
             shown, in one order.
         shortlist: Labels that a prompt lists and the teacher chooses from, if there are more than
             twice as many: those most similar to the text by their words, descriptions and shots,

@@ -32,16 +32,15 @@ class ShotChoice:
 
     Args:
         shots: Labelled examples.
-        most: Most shots per prompt; at least 1.
+        most: Most shots per prompt; 0 shows none.
         choice: "nearest" shows the shots most similar to the text, the most similar one last, after
             Liu et al. 2022 ("What Makes Good In-Context Examples for GPT-3?"). "random" draws them
             for each text. "fixed" shows every text the same ones, from as many classes as possible.
         embed: Returns embeddings; asked for "nearest" only, and only beyond the limit.
         seed: Seed of the run.
-        setting: The setting of ``most``, for messages.
 
     Raises:
-        ConfigError: ``most`` is below 1, or there is nothing to find the nearest shots by.
+        ConfigError: ``most`` is negative.
     """
 
     def __init__(
@@ -51,10 +50,11 @@ class ShotChoice:
         choice: Choice = "fixed",
         embed: Embed | None = None,
         seed: int = 0,
-        setting: str = "labelling.max_demonstrations",
     ) -> None:
-        if most < 1:
-            raise ConfigError(f"{setting}={most} must be 1 or more; shots=0 shows none.")
+        if most < 0:
+            raise ConfigError(
+                f"labelling.max_demonstrations={most} must be 1 or more, or 0 to show none."
+            )
         self._shots = tuple(shots)
         self._most = most
         self._choice = choice
@@ -71,6 +71,8 @@ class ShotChoice:
             texts: The texts.
             allowed: The labels that each text's shots may have; None allows all.
         """
+        if not self._most:
+            return [()] * len(texts)
         own = [self._shots] * len(texts)
         if allowed is not None:
             own = [

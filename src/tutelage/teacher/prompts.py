@@ -36,6 +36,7 @@ CONTEXT = 2048
 """Prompt and reply together, in tokens, where a teacher does not say how much it reads."""
 _FEWEST_TOKENS = 16
 _FITTINGS = 5
+_EMPTY_LINES = re.compile(r"\n{3,}")
 
 
 def one_line(text: str, limit: int = 600) -> str:
@@ -58,9 +59,6 @@ def plain_lines(text: str) -> str:
     """
     lines = "\n".join(" ".join(line.split()) for line in text.splitlines())
     return _EMPTY_LINES.sub("\n\n", lines).strip()
-
-
-_EMPTY_LINES = re.compile(r"\n{3,}")
 
 
 @dataclass(slots=True)

@@ -115,7 +115,10 @@ def test_recall_compares_each_shot_with_the_others() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"shortlist": 1}, "shortlist=1 must"), ({"max_demonstrations": 0}, "demonstrations=0 must")],
+    [
+        ({"shortlist": 1}, "shortlist=1 must"),
+        ({"max_demonstrations": -1}, "demonstrations=-1 must"),
+    ],
 )
 def test_settings_out_of_range(settings: dict[str, int], said: str) -> None:
     with pytest.raises(ConfigError, match=said):

@@ -125,7 +125,7 @@ class LocalTeacher:
             return []
         # Tokenise all prompts; their lengths decide about refusals and batches.
         model = self._load()
-        prompts = {request.id: self._prompt_ids(request.prompt) for request in requests}
+        prompts = self._prompt_ids(requests)
         # Refuse requests that do not fit, and separate scores from generations.
         scores: list[ScoreRequest] = []
         texts: list[GenerateRequest] = []
@@ -174,10 +174,18 @@ class LocalTeacher:
                 )
         return ""
 
-    def _prompt_ids(self, prompt: Prompt) -> list[int]:
-        if isinstance(prompt, str):
-            return list(self._tokenizer([prompt])["input_ids"][0])
-        return render_ids(self._tokenizer, prompt)
+    def _prompt_ids(self, requests: Sequence[Request]) -> dict[str, list[int]]:
+        """Returns the token ids of each prompt by the request's id, texts in one call."""
+        texts = {one.id: one.prompt for one in requests if isinstance(one.prompt, str)}
+        rows = self._tokenizer(list(texts.values()))["input_ids"] if texts else []
+        return {
+            **dict(zip(texts, map(list, rows), strict=True)),
+            **{
+                one.id: render_ids(self._tokenizer, one.prompt)
+                for one in requests
+                if not isinstance(one.prompt, str)
+            },
+        }
 
     def _load_tokenizer(self) -> Any:
         if self._tokenizer is None:

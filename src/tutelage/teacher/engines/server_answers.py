@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from tutelage.errors import TeacherError
 from tutelage.teacher import structured
@@ -47,6 +47,9 @@ from tutelage.teacher.engines.server_tokens import Found, find
 from tutelage.teacher.engines.server_watch import LabelWatch
 from tutelage.teacher.engines.server_words import find_words, stand_in
 from tutelage.teacher.marks import stopped
+
+_Form = TypeVar("_Form", bound=Form)
+_Sent = TypeVar("_Sent")
 
 _UNLIKELY = 1e-4
 """With less probability, all labels together are no answer to the prompt."""
@@ -229,24 +232,48 @@ class Answerer:
 
     async def _in_any_form(self, client: ServerClient, request: GenerateRequest) -> Completion:
         chats = isinstance(request.prompt, Chat)
-        form: Form = self.chat_form if chats else self.form
+
+        async def send(form: Form) -> Completion:
+            body = form.body(self._model, request)
+            if chats:
+                return _one(await self._chat(client, body))
+            return await self._complete(client, body)
+
+        return await self._simplified(
+            self.chat_form if chats else self.form,
+            send,
+            lambda form, refusal: form.simpler(refusal, request),
+        )
+
+    async def _simplified(
+        self,
+        form: _Form,
+        send: Callable[[_Form], Awaitable[_Sent]],
+        simpler: Callable[[_Form, str], _Form | None],
+    ) -> _Sent:
+        """Sends a request in a form, and in simpler ones as long as the server refuses.
+
+        Args:
+            form: The form to begin with.
+            send: Sends the request in a form.
+            simpler: Returns the form without what a message refuses; None if there is none.
+
+        Raises:
+            Refused: The server refuses the simplest form, too.
+        """
         known = form
         while True:
             try:
-                body = form.body(self._model, request)
-                if chats:
-                    completion = _one(await self._chat(client, body))
-                else:
-                    completion = await self._complete(client, body)
+                found = await send(form)
             except Refused as error:
-                simpler = form.simpler(str(error), request)
-                if simpler is None:
+                next_form = simpler(form, str(error))
+                if next_form is None:
                     raise
-                form = simpler
+                form = next_form
                 continue
             if form is not known:
                 self._keep_form(form)
-            return completion
+            return found
 
     def _keep_form(self, form: Form) -> None:
         """Keeps the form that the server took, and says what it left out."""
@@ -310,20 +337,13 @@ class Answerer:
         max_tokens: int,
         temperature: float,
     ) -> list[Completion]:
-        form = known = self.chat_form
-        while True:
-            try:
-                body = form.asked(self._model, chat, max_tokens, temperature)
-                found = await self._chat(client, body | fields)
-            except Refused as error:
-                simpler = form.accepted(str(error), chat)
-                if simpler is None:
-                    raise
-                form = simpler
-                continue
-            if form is not known:
-                self._keep_form(form)
-            return found
+        async def send(form: ChatForm) -> list[Completion]:
+            body = form.asked(self._model, chat, max_tokens, temperature)
+            return await self._chat(client, body | fields)
+
+        return await self._simplified(
+            self.chat_form, send, lambda form, refusal: form.accepted(refusal, chat)
+        )
 
     def _samples(self, request: Request) -> int:
         """Returns the number of answers that a score is made of; 0 for probabilities."""
