@@ -46,6 +46,7 @@ NOT_FOLLOWED = {
     "methods/generation/augmentation.py": "parts of messages with cases of their own",
     "cli.py 'tutelage assets'": "a part of a message",
     "labelling/scoring.py 'Each prompt lists": "a statement",
+    "run.py 'The teacher is asked by": "a statement",
     "plan.py 'method={} asks no teacher": "nothing to mend",
 }
 """Messages that no test follows, by the beginning of module and text, each with the reason."""

@@ -114,7 +114,9 @@ def llama_server(model: Path, log: Path, *, context: int = 1024) -> Iterator[str
         assert httpx.get(f"{address}/health", timeout=30).json() == {"status": "ok"}
         yield address
     finally:
-        # The end of its standard input ends the server, also if this process is killed.
+        # It would wait for open connections. If this process is killed, the end of the server's
+        # standard input ends it.
+        process.kill()
         process.communicate()
 
 

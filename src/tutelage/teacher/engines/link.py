@@ -160,7 +160,8 @@ class EngineLink(ABC):
 def _advice(reason: str) -> str:
     """Returns advice for an engine's error message."""
     # The order matters: special cases first, then general words such as "memory".
-    low = reason.lower()
+    # Behind "[type=" pydantic repeats every argument, whatever is wrong with one of them.
+    low = reason.lower().partition("[type=")[0]
     if "no module named" in low or "importerror" in low:
         from tutelage.teacher.engines.hardware import INSTALL_ADVICE
 
@@ -170,8 +171,6 @@ def _advice(reason: str) -> str:
             "Set teacher.lora to an adapter that was trained on teacher.model, or merge it into "
             "the weights and set teacher.model to the merged folder."
         )
-    if "validation error" in low:
-        return "Give the arguments below teacher.engine values that vLLM takes, or leave them out."
     if "architecture" in low or "model type" in low:
         return (
             "This version of vLLM cannot run the model's architecture: use another model, or "
@@ -184,6 +183,8 @@ def _advice(reason: str) -> str:
         )
     if "max_model_len" in low or "max seq len" in low:
         return "Lower teacher.max_model_len or raise teacher.kv_cache_gb."
+    if "validation error" in low:
+        return "Give the arguments below teacher.engine values that vLLM takes, or leave them out."
     if any(word in low for word in ("memory", "alloc", "kv cache")):
         return MEMORY_ADVICE
     if any(
