@@ -164,7 +164,8 @@ class TerminalProgress:
     def reply(self, reply: Reply) -> None:
         """Count a reply of the teacher."""
         self._replies += 1
-        self._billed += reply.tokens
+        # As the budget counts: a failed reply is spent, but not billed.
+        self._billed += 0 if reply.error else reply.tokens
         self._cached += reply.cached
         # Cached replies are billed as if sent, but cost no time.
         if not reply.cached:

@@ -58,6 +58,16 @@ def go(given: Console, budget: int | None = None) -> TerminalProgress:
     return reporter
 
 
+def test_a_failed_reply_is_spent_but_not_billed() -> None:
+    given = console(terminal=False)
+    with TerminalProgress(1, None, given) as reporter:
+        reporter.phase("generation", 1, 2)
+        reporter.reply(Reply("0", text="x", prompt_tokens=60, completion_tokens=40))
+        reporter.reply(Reply("1", error="cut off", prompt_tokens=60, completion_tokens=40))
+        reporter.stage_closed(Position("round", 1, 2, 3), DEV, (1, 0))
+    assert "100 tokens billed, 200 spent" in printed(given)
+
+
 def test_elsewhere_plain_lines_alone() -> None:
     given = console(terminal=False)
     go(given)
