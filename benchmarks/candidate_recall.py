@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_sets import ENTITIES, entity_folder, overrides_of
+from data_sets import ENTITIES, folder_of, overrides_of
 from runs import read_lines, train
 
 from tutelage.labelling.ner_candidates import Place, SpanCandidates
@@ -47,7 +47,7 @@ def dev_of(dataset: str, data: Path) -> Path:
     """The file with the dev sentences of a data set."""
     if dataset == "wikigold":
         return _SAMPLES / "wikigold" / "dev.jsonl"
-    return entity_folder(dataset, data) / "validation.jsonl"
+    return folder_of(dataset, data) / "validation.jsonl"
 
 
 def proposed(run: Path, records: Sequence[dict[str, Any]]) -> list[tuple[Place, ...]]:

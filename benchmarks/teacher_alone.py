@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from tutelage.config.build import (
     build,
     build_dataset,
     build_labeller,
+    build_prompts,
     build_stack,
     build_task,
 )
 from tutelage.config.compose import compose_config
 from tutelage.labelling.base import Draft
+from tutelage.labelling.calibration import NoCalibration
+from tutelage.labelling.calibration_prior import Array
 from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.records import Outcome
+from tutelage.teacher.stack import Stack
 
 
 class TeacherScore(NamedTuple):
@@ -78,3 +84,52 @@ def teacher_alone(overrides: Sequence[str], texts: int, folder: Path) -> Teacher
         return TeacherScore(score, of_kept, billed, tuple(labelled.errors.values()), len(dev))
     finally:
         stack.close()
+
+
+class KeepScores(NoCalibration):
+    """No calibration; keeps the log-probabilities of all batches in ``seen``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Array] = []
+
+    def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
+        """Keeps and normalises them."""
+        self.seen.append(logprobs)
+        return super().transform(logprobs, asked)
+
+
+def scores_of_pool(
+    overrides: Sequence[str], texts: int, stack: Stack
+) -> tuple[tuple[str, ...], Array, list[str]]:
+    """Lets a teacher score the first pool texts, with the shots as demonstrations.
+
+    Args:
+        overrides: As on the command line, without a calibration.
+        texts: Number of pool texts.
+        stack: The teacher; one serves many data sets.
+
+    Returns:
+        The labels' names, their log-probabilities, [texts, labels], and the gold label per text.
+    """
+    target = f"calibration._target_={KeepScores.__module__}.{KeepScores.__name__}"
+    away = ["method=full_pool", "calibration=none", target, "~calibration.prior"]
+    config = compose_config([*overrides, *away, "~calibration.asked"])
+    dataset = build_dataset(config)
+    task = build_task(config, dataset)
+    shots = dataset.shots(config.shots, config.seed)
+    labeller = build_labeller(
+        config,
+        build_prompts(config, stack.engine, stack.teacher),
+        task,
+        stack.teacher,
+        ordered_demonstrations(shots, config.seed),
+    )
+    shown = {shot.text for shot in shots}
+    pool = [example for example in dataset.pool if example.text not in shown][:texts]
+    labelled = labeller.label([Draft(example.text) for example in pool])
+    assert not labelled.errors
+    assert isinstance(labeller.calibrator, KeepScores)
+    names = tuple(label.name for label in task.labels)
+    gold = [dataset.pool_gold[example.id] for example in pool]
+    return names, np.concatenate(labeller.calibrator.seen), gold

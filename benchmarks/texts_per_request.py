@@ -116,6 +116,7 @@ def one_round(overrides: Sequence[str]) -> tuple[Growth, Counting, float]:
                 on_phase=lambda *_: None,
                 on_reply=lambda *_: None,
                 view_pool=_no_student,
+                predict=_no_student,
             )
             method.setup(context)
             known = outcomes(dataset.dev, task)

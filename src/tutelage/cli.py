@@ -3,6 +3,7 @@
 Verbs import what they need when they run, so that ``tutelage --help`` answers at once.
 
 tutelage train [overrides]      one run; -m for a multirun
+tutelage advise [overrides]     which method suits data, teacher and budget, by what was measured
 tutelage plan [overrides]       prompts, requests and cost of a run, before it runs
 tutelage tune-prompt [overrides]  which way of asking suits the teacher, measured
 tutelage predict RUN TEXT…      labels from a finished run's student
@@ -97,6 +98,17 @@ def _parser() -> argparse.ArgumentParser:
         ("plan", "prompts, requests and cost of a run; takes Hydra overrides"),
     ):
         verbs.add_parser(name, help=text, add_help=False)
+    advice = verbs.add_parser(
+        "advise",
+        help="say which method suits data, teacher and budget, what it costs and what to expect",
+    )
+    advice.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="a run's overrides but its method: data, shots, teacher, budget.tokens",
+    )
+    advice.set_defaults(act=_advise)
     tune = verbs.add_parser(
         "tune-prompt",
         help="try ways of asking the teacher on dev texts or shots, and write down the best",
@@ -273,6 +285,13 @@ def _hydra_verb(verb: str, overrides: list[str]) -> int:
     if parent := os.environ.pop(FOLLOWED, ""):
         follow(int(parent))
     return launch(verb, overrides)
+
+
+def _advise(options: argparse.Namespace) -> int:
+    from tutelage.advise import advise
+    from tutelage.launch import take_config_dir
+
+    return advise(take_config_dir(options.overrides))
 
 
 def _tune_prompt(options: argparse.Namespace) -> int:

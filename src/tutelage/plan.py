@@ -81,6 +81,7 @@ def plan(config: RunConfig) -> int:
                 on_phase=lambda *_: None,
                 on_reply=lambda *_: None,
                 view_pool=_no_student,
+                predict=_no_student,
             )
             method.setup(context)
             for note in getattr(method, "notes", ()):

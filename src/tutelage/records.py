@@ -71,12 +71,15 @@ class LabelDistribution:
         probabilities: One probability per label, summing to 1.
         off_label_mass: Share of the next-token probability on no label, before normalisation.
         raw: The probabilities before calibration.
+        disagreement: For the mean over a teacher ensemble, how far its members are apart, in
+            [0, 1]; None for a single opinion.
     """
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     off_label_mass: float
     raw: tuple[float, ...] = ()
+    disagreement: float | None = None
 
     @property
     def confidence(self) -> float:
@@ -219,12 +222,14 @@ class Feedback:
         outcomes: Outcomes of the rows to aim the next round by.
         per_class: Scores of each class over the outcomes.
         on_dev: Scores of each class over the dev set; a method using them uses the dev labels.
+        dev: Outcomes of the dev examples; a method using them uses the dev labels.
     """
 
     round: int
     outcomes: tuple[Outcome, ...]
     per_class: dict[str, ClassScore]
     on_dev: dict[str, ClassScore] = field(default_factory=dict)
+    dev: tuple[Outcome, ...] = ()
 
     @property
     def correct(self) -> tuple[Outcome, ...]:
@@ -257,6 +262,8 @@ class Growth:
         answered: Requests with a reply.
         rejected: Replies without any accepted row.
         failed: Requests without a reply.
+        feedback: The feedback that the round followed, where the method collected some of it in the
+            round itself; None where it is what the method was given.
     """
 
     round: int
@@ -269,6 +276,7 @@ class Growth:
     answered: int = 0
     rejected: int = 0
     failed: int = 0
+    feedback: Feedback | None = None
 
 
 def row_from_dict(record: dict[str, Any]) -> Row:
@@ -285,6 +293,7 @@ def row_from_dict(record: dict[str, Any]) -> Row:
             probabilities=tuple(given["probabilities"]),
             off_label_mass=given["off_label_mass"],
             raw=tuple(given["raw"]),
+            disagreement=given.get("disagreement"),
         )
     # JSON turns tuples into lists; a missing field is empty.
     for key in ("parents", "entity_confidence"):

@@ -26,7 +26,8 @@ from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
 from tutelage.references import supervised_ceiling, teacher_alone
 from tutelage.report.majority_class import majority_metrics
-from tutelage.run_warnings import facts_of, warnings_of
+from tutelage.run_warnings.checks import warnings_of
+from tutelage.run_warnings.facts import facts_of
 from tutelage.runs.folder import (
     DONE,
     REPORT,
@@ -124,8 +125,6 @@ def _run(
             if method.asks_teacher or config.evaluate.teacher:
                 stack = build_stack(config, path)
                 begin_teacher(method, stack, reporter.warn)
-                if way := _prompt_way(method, stack):
-                    reporter.notice(f"The teacher is asked by prompt={way}.")
                 _compare_teachers(folder, stack, reporter)
             _write_manifest(folder, config, dataset, task, method, stack)
 
@@ -227,7 +226,7 @@ def _write_manifest(
                 "model": config.teacher.get("model") or str(config.teacher.get("recording", "")),
                 "fingerprint": stack.teacher.fingerprint if stack else "",
                 "prompt": _prompt_way(method, stack),
-                "calibration": config.calibration.kind,
+                "calibration": getattr(method, "calibration", "") or config.calibration.kind,
                 "notes": list(stack.notes) if stack else [],
             },
             "student": {"model": config.student.model},
@@ -251,7 +250,7 @@ def _write_manifest(
 def _prompt_way(method: Method, stack: Stack | None) -> str:
     if stack is None or not isinstance(method, TeacherMethod):
         return ""
-    return "chat" if method.prompts.is_chat else "completion"
+    return method.way_of_asking
 
 
 def _gold(
@@ -262,6 +261,7 @@ def _gold(
         keeps_best(config, method)
         or config.training.patience
         or config.method.get("scores_from") == "dev"
+        or config.method.get("feedback") == "dev"
     )
     return {
         "shots": len(gold_for(config, dataset)),

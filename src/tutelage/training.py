@@ -31,10 +31,10 @@ from tutelage.data.pool import Pool
 from tutelage.data.training_view import RoundView
 from tutelage.errors import ConfigError
 from tutelage.interruption import Interruption
-from tutelage.methods.base import Method, MethodContext, OnPhase
+from tutelage.methods.base import Method, MethodContext, OnPhase, follows_mistakes
 from tutelage.progress import ProgressReporter
-from tutelage.records import Example, derive_seed
-from tutelage.run_warnings import RoundWatch
+from tutelage.records import Example, Outcome, Row, derive_seed
+from tutelage.run_warnings.rounds import RoundWatch
 from tutelage.runs.folder import RunFolder, Status
 from tutelage.selectors.protocol import PoolView
 from tutelage.student.module import StudentModule
@@ -116,7 +116,16 @@ def fit(
     teacher = stack.teacher if stack else None
     method.setup(
         method_context(
-            config, dataset, task, pool, shots, teacher, round_logger.phase, on_reply, view_pool
+            config,
+            dataset,
+            task,
+            pool,
+            shots,
+            teacher,
+            round_logger.phase,
+            on_reply,
+            view_pool,
+            lambda rows: module.predict(data.asked_dataloader(rows), "asked"),
         )
     )
     for note in getattr(method, "notes", ()):
@@ -181,7 +190,7 @@ def timeline(config: RunConfig) -> Timeline:
     """Returns the lengths of the stages."""
     training = config.training
     # Only a method that aims at mistakes runs out of them.
-    aims = bool(config.method.get("feedback")) and training.predict_then_train
+    aims = follows_mistakes(config.method.get("feedback")) and training.predict_then_train
     return Timeline(
         training.start_epochs,
         training.round_epochs,
@@ -290,6 +299,7 @@ def method_context(
     on_phase: OnPhase,
     on_reply: Callable[[Any], None],
     view_pool: Callable[[Sequence[str], Sequence[str]], PoolView],
+    predict: Callable[[Sequence[Row]], Sequence[Outcome]],
 ) -> MethodContext:
     """Returns what a method is given; the unlabelled pool's gold labels are left behind here."""
     held_out = [
@@ -309,6 +319,7 @@ def method_context(
         on_phase,
         on_reply,
         view_pool,
+        predict,
     )
 
 

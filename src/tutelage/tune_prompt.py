@@ -10,7 +10,7 @@ import math
 import random
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.labelling.showing import Embed, ShotChoice
 from tutelage.records import Example, Label, derive_seed
 from tutelage.report.teacher_alone import teacher_metrics
+from tutelage.tasks.opinions import TeacherOpinion
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.stack import Stack
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
@@ -47,7 +48,9 @@ NAME = "tuned"
 """Name of the experiment that is written."""
 CUES = ("Answer", "Label", "Category", "Topic")
 """Cue words to try before a label, besides the data set's own."""
-_CALIBRATIONS = ("none", "batch", "matched", "contextual")
+CALIBRATIONS = ("none", "batch", "matched", "contextual")
+"""Options of the group ``calibration`` that every way is measured with."""
+_LABEL_WAY = "prompt.label_way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +243,7 @@ class _Tuner:
     def try_all(self, ways: Sequence[Way]) -> None:
         """Measures each way under every calibration."""
         for way in ways:
-            for calibration in _CALIBRATIONS:
+            for calibration in CALIBRATIONS:
                 try:
                     self.trials.append(self._measured(way, calibration))
                 except (ConfigError, TeacherError) as error:
@@ -248,33 +251,79 @@ class _Tuner:
                     break
 
     def _measured(self, way: Way, calibration: str) -> Trial:
-        choice = [*self._overrides, *way.overrides, f"calibration={calibration}"]
-        config = compose_config(choice)
+        config = compose_config([*self._overrides, *way.overrides, f"calibration={calibration}"])
         dataset = replace(self._dataset, labels=build_dataset(config).labels)
-        task, judged = build_task(config, dataset), self._judged
-        counted = BudgetedTeacher(self._stack.inner)
-        labeller = build_labeller(
-            config,
-            build_prompts(config, self._stack.engine, self._stack.inner),
-            task,
-            counted,
-            ordered_demonstrations(judged.shots, config.seed),
-            judged.others(config, self._embed),
-            self._embed,
+        found = ask(config, dataset, self._judged, self._stack, self._embed)
+        return Trial(way, calibration, found.score, found.tokens, found.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a teacher answered about labelled texts.
+
+    Attributes:
+        task: The task.
+        opinions: The teacher's opinions, in the order of the texts.
+        tokens: Billed tokens per text, prompt and completion.
+        failed: Number of texts without an answer; they count as wrong.
+    """
+
+    task: Task
+    opinions: tuple[TeacherOpinion, ...]
+    tokens: float
+    failed: int
+
+    @property
+    def score(self) -> float:
+        """The task's first headline metric, in [0, 1]."""
+        return self.score_of(range(len(self.opinions)))
+
+    def score_of(self, texts: Iterable[int]) -> float:
+        """The same over some of the texts, by their indices."""
+        opinions = [self.opinions[index] for index in texts]
+        return float(teacher_metrics(self.task, opinions)[self.task.headline_metrics[0].key])
+
+
+def ask(config: RunConfig, dataset: Dataset, judged: Judged, stack: Stack, embed: Embed) -> Answers:
+    """Lets a teacher label texts in the way that a configuration says.
+
+    Args:
+        config: The configuration; its teacher is not built.
+        dataset: The data set, with the label words of the configuration.
+        judged: The texts and the demonstrations.
+        stack: The teacher, which has begun.
+        embed: Returns the embeddings of texts.
+
+    Returns:
+        The answers, with the tokens that they cost.
+
+    Raises:
+        ConfigError: The labels cannot be told apart.
+        TeacherError: No text was answered.
+    """
+    task = build_task(config, dataset)
+    counted = BudgetedTeacher(stack.inner)
+    labeller = build_labeller(
+        config,
+        build_prompts(config, stack.engine, stack.inner),
+        task,
+        counted,
+        ordered_demonstrations(judged.shots, config.seed),
+        judged.others(config, embed),
+        embed,
+    )
+    labeller.fit((), None)
+    labelled = labeller.label([Draft(example.text) for example in judged.examples])
+    opinions = [
+        task.read_opinion(
+            task.opinion_record(example, opinion, labelled.errors.get(index, "no reply"))
         )
-        labeller.fit((), None)
-        labelled = labeller.label([Draft(example.text) for example in judged.examples])
-        opinions = [
-            task.read_opinion(
-                task.opinion_record(example, opinion, labelled.errors.get(index, "no reply"))
-            )
-            for index, (example, opinion) in enumerate(
-                zip(judged.examples, labelled.opinions, strict=True)
-            )
-        ]
-        score = teacher_metrics(task, opinions)[task.headline_metrics[0].key]
-        tokens = counted.usage.billed / len(judged.examples)
-        return Trial(way, calibration, float(score), tokens, len(labelled.errors))
+        for index, (example, opinion) in enumerate(
+            zip(judged.examples, labelled.opinions, strict=True)
+        )
+    ]
+    tokens = counted.usage.billed / len(judged.examples)
+    return Answers(task, tuple(opinions), tokens, len(labelled.errors))
 
 
 Stage = Callable[[Way], list[Way]]
@@ -285,9 +334,10 @@ def _prompts(config: RunConfig, stack: Stack) -> Stage:
     bare = ("labelling.max_demonstrations", 0)
 
     def ways(_: Way) -> list[Way]:
-        found = [Way("completion", (("prompt", "completion"),))]
+        # Labels decide, so texts and analyses keep their own way.
+        found = [Way("completion", ((_LABEL_WAY, "completion"),))]
         if _has_chat(stack):
-            chat = Way("chat", (("prompt", "chat"),))
+            chat = Way("chat", ((_LABEL_WAY, "chat"),))
             found += [chat, chat.plus("shots in one message", ("prompt.shots", "message"))]
         # Labellers of entities always show some.
         if bare[0].partition(".")[2] in config.labelling.settings:
@@ -313,7 +363,7 @@ def _wordings(config: RunConfig, dataset: Dataset, tries: Sequence[str]) -> Stag
     def ways(best: Way) -> list[Way]:
         found = []
         own = str(config.source["data"].get("cue", ""))
-        if ("prompt", "completion") in best.settings and own:
+        if (_LABEL_WAY, "completion") in best.settings and own:
             found += [best.plus(f"cue {cue}", ("data.cue", cue)) for cue in CUES if cue != own]
         if names := tuple(_named(dataset.labels)):
             found.append(best.plus("names as words", *names))
@@ -372,12 +422,12 @@ def _print(
     metric = task.headline_metrics[0].title
     table = Table(title=f"{metric} on {count} {judged.source} texts, % (standard error)")
     table.add_column("way of asking")
-    for name in _CALIBRATIONS:
+    for name in CALIBRATIONS:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("tokens\nper label", justify="right", no_wrap=True)
     for way in dict.fromkeys(trial.way for trial in trials):
         own = {trial.calibration: trial for trial in trials if trial.way == way}
-        cells = [_cell(own.get(name), best, count) for name in _CALIBRATIONS]
+        cells = [_cell(own.get(name), best, count) for name in CALIBRATIONS]
         first = next(iter(own.values()))
         table.add_row(way.title, *cells, f"{first.tokens:.0f}")
     console.print(table)

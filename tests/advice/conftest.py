@@ -236,7 +236,7 @@ def attempts(
             stack.begin(told.lines.append)
             stack.teacher.tokenize(["music"])
             asked = "play some music on a tune"
-            chats = build_prompts(config, stack.engine).is_chat
+            chats = build_prompts(config, stack.engine).asks_in_messages("easy")
             prompt: Prompt = Chat((Message("user", asked),)) if chats else asked
             request = GenerateRequest("1", prompt, Sampling(max_tokens=4))
             told.lines += [reply.error for reply in stack.teacher.ask([request]) if reply.error]

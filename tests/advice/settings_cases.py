@@ -25,6 +25,45 @@ CASES = [
         "method.mistake_margin={} must", ("method.mistake_margin=2",), ("method.mistake_margin=0",)
     ),
     Case(
+        "method.n_pool={} labels no pool text",
+        ("method.feedback=pool", "acquire=entropy", "method.n_pool=0"),
+        ("method.n_pool=1", ("method.feedback=generated", "acquire=none")),
+        about=("method.feedback=pool",),
+    ),
+    Case(
+        "method.feedback=pool and mixed need a selector",
+        ("method.feedback=mixed", "accept=scored"),
+        ("acquire=entropy",),
+        about=("method.feedback=pool", "acquire=none"),
+    ),
+    Case(
+        "method={} with method.feedback={} labels no pool text",
+        ("acquire=entropy",),
+        ("method.feedback=pool", "acquire=none"),
+        about=("method=evokd", "method.feedback=generated"),
+    ),
+    Case(
+        "method.feedback={} labels pool texts, and method.separated=false",
+        ("method.feedback=pool", "acquire=entropy", "method.separated=false"),
+        ("method.separated=true", ("method.feedback=generated", "acquire=none")),
+        about=("method.feedback=pool",),
+    ),
+    Case(
+        "method.{}={} follows the student, and method.feedback=none",
+        ("method.feedback=none", "method.pairs=true"),
+        ("method.feedback=generated", "method.pairs=false"),
+    ),
+    Case(
+        "method.seeds=loss rewrites texts",
+        ("method.seeds=loss", "method.pairs=true"),
+        ("method.pairs=false", "method.seeds=demonstrations"),
+    ),
+    Case(
+        "method.content=pool lets the teacher rewrite",
+        ("method.content=pool",),
+        ("method.content=free", "prompt=chat"),
+    ),
+    Case(
         "method={} starts from labelled shots, and shots=0 gives none",
         ("method=pgkd", "shots=0"),
         (
@@ -186,6 +225,34 @@ CASES = [
         ("select.teacher_share=1",),
     ),
     Case("select.share={} must", ("select=surest", "select.share=0"), ("select.share=1",)),
+    Case(
+        "select.surest={} must",
+        ("select=spread", "select.share=0.6", "select.surest=0.5"),
+        ("select.surest=0.6",),
+    ),
+    Case(
+        "select.confidence=agreement compares",
+        ("method=full_pool", "select=surest", "select.confidence=agreement"),
+        ("labelling=ensemble", "select.confidence=mean"),
+        by="train",
+        about=("select.confidence=agreement",),
+    ),
+    Case(
+        "labelling.orders={} must",
+        ("labelling=ensemble", "labelling.orders=0"),
+        ("labelling.orders=2",),
+    ),
+    Case(
+        "labelling.max_demonstrations={} must be 1 or more: the members",
+        ("labelling=ensemble", "labelling.max_demonstrations=0"),
+        ("labelling.max_demonstrations=1",),
+    ),
+    Case(
+        "labelling=ensemble needs two members",
+        ("labelling=ensemble", "labelling.orders=1"),
+        (("shots=1", "labelling.orders=2"), ("labelling=text", "-labelling.orders")),
+        about=("labelling=ensemble", "labelling.orders=1"),
+    ),
     Case(
         "select.threshold={} must",
         ("select=small_loss", "select.threshold=0"),
@@ -351,6 +418,31 @@ CASES = [
         ("-calibration.asked", "-calibration.prior"),
     ),
     Case(
+        "calibration.strength={} must",
+        ("calibration=tracked", "calibration.strength=0"),
+        ("calibration.strength=1",),
+    ),
+    Case(
+        "calibration.growth={} must",
+        ("calibration=tracked", "calibration.growth=-1"),
+        ("calibration.growth=0",),
+    ),
+    Case(
+        "calibration.bias={} must",
+        ("calibration=tracked", "calibration.bias=2"),
+        ("calibration.bias=0", "calibration.bias=1"),
+    ),
+    Case(
+        "acquire.share={} must",
+        ("method=llkd_on_demand", "acquire=class_balance", "acquire.share=2"),
+        ("acquire.share=0", "acquire.share=1"),
+    ),
+    Case(
+        "calibration.prior={} leaves no share",
+        ("calibration=batch", "method=llkd", "calibration.prior={GetWeather:1.5}"),
+        ("calibration.prior={GetWeather:0.5}",),
+    ),
+    Case(
         "calibration.keep={} must",
         ("calibration=matched", "calibration.keep=0"),
         ("calibration.keep=1",),
@@ -382,6 +474,10 @@ CASES = [
         "loss.strength={} must", ("loss=early_learning", "loss.strength=-1"), ("loss.strength=0",)
     ),
     Case("loss.momentum={} must", ("loss=early_learning", "loss.momentum=1"), ("loss.momentum=0",)),
+    Case("loss.mass={} must", ("loss=candidate_sets", "loss.mass=0"), ("loss.mass=1",)),
+    Case(
+        "loss.{}={} must be in [0, 1]", ("loss=candidate_sets", "loss.refine=2"), ("loss.refine=1",)
+    ),
     Case("loss.q={} must", ("loss=generalised", "loss.q=2"), ("loss.q=1",)),
     Case(
         "loss.alpha={} and loss.beta={} must",

@@ -66,6 +66,15 @@ def test_a_key_that_is_none(tutelage: Command, heard: Heard):
     assert "path: " in tutelage(*command, "data=files", "data.path=mine").out
 
 
+@advises("tutelage advise chooses the method itself")
+def test_advice_on_a_method(tutelage: Command, heard: Heard, base: Callable[[str], list[str]]):
+    own = [one for one in base("classification") if not one.startswith("method.")]
+    said = heard(tutelage("advise", *own, "method=llkd").err)
+    (command,) = commands_of(said)
+    assert tutelage(*command, *own, "method=llkd").code == 0
+    assert tutelage("advise", *own).code == 0
+
+
 @advises("There is no flag {}.")
 def test_a_flag_that_there_is_not(tutelage: Command, heard: Heard, small: list[str]):
     said = heard(tutelage("train", "--seed=7", *small).err)

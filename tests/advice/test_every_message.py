@@ -22,7 +22,7 @@ NOT_FOLLOWED = {
     "callbacks/checkpoint.py": "a full disk",
     "runs/folder.py '{} could not be written": "a full disk",
     # Not yet.
-    "run_warnings.py": "suggestions without a promise, of settings that the run has",
+    "run_warnings/": "suggestions without a promise, of settings that the run has",
     "doctor.py": "not yet",
     "sweep/": "not yet",
     "teacher/engines/server": "not yet, where no case names it",
@@ -33,6 +33,7 @@ NOT_FOLLOWED = {
     "labelling/ner_verify.py 'Fewer than 60": "not yet",
     "teacher/chat.py": "not yet",
     "tune_prompt.py": "not yet",
+    "advise.py": "suggestions without a promise, which tests/unit/test_advise.py reads",
     # Statements, parts of other messages, and guards that no configuration reaches.
     "report/panels.py": "explains a table",
     "tasks/entity_rows.py 'data.tags_column= or": "part of messages with cases of their own",

@@ -207,6 +207,7 @@ def context(
         "on_phase": lambda name, count: progress.phases.append((name, count)),
         "on_reply": progress.replies.append,
         "view_pool": refuse_view,
+        "predict": refuse_view,
     }
     return MethodContext(**{**given, **changes})
 

@@ -14,8 +14,10 @@ from tutelage.methods.pool.method import PoolLabelling
 from tutelage.methods.pool.settings import FreeALSettings, LLMaAASettings, PoolSettings
 
 
-def evokd(prompts: Any, acceptance: Any, new_labeller: Any, **settings: Any) -> EvoKD:
-    return EvoKD(EvoKDSettings(**settings), prompts, acceptance, new_labeller)
+def evokd(
+    prompts: Any, acceptance: Any, new_labeller: Any, acquirer: Any = None, **settings: Any
+) -> EvoKD:
+    return EvoKD(EvoKDSettings(**settings), prompts, acceptance, new_labeller, acquirer)
 
 
 def llm_da(prompts: Any, acceptance: Any, new_labeller: Any, **settings: Any) -> LLMDA:

@@ -235,6 +235,40 @@ def test_named_entities_go_on_alike_too(
     assert sorted(asked(tmp_path)) == sorted(asked(undisturbed_ner))
 
 
+def test_pool_texts_that_were_labelled_are_known_after_a_kill(
+    runs: Runs, overrides, tmp_path_factory: pytest.TempPathFactory
+):
+    pool = ["method.feedback=pool", "acquire=entropy", "accept=scored", "method.n_pool=7"]
+    whole, killed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("killed")
+    assert runs.wait(runs.start(whole, *overrides, *pool)) == 0
+    pid = runs.start(killed, *overrides, *pool)
+    until(lambda: MOMENTS["while the student learns round 1"](killed), killed)
+    os.kill(pid, signal.SIGKILL)
+    assert runs.wait(pid) == -signal.SIGKILL
+    assert runs.wait(runs.start(killed, *overrides, *pool, "resume=true")) == 0
+    ends_alike(killed, whole)
+    rows = lines(run_folder(killed) / "pool" / "rows.jsonl")
+    used = [row["parents"][0] for row in rows if row["source"] == "pool"]
+    assert len(used) == len(set(used)) == 14
+
+
+def test_a_killed_run_keeps_the_dynamics_of_its_rows(
+    runs: Runs, overrides, tmp_path_factory: pytest.TempPathFactory
+):
+    weighted = ["select=dynamics", "training.train_on=all"]
+    whole, killed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("killed")
+    assert runs.wait(runs.start(whole, *overrides, *weighted)) == 0
+    pid = runs.start(killed, *overrides, *weighted)
+    until(lambda: MOMENTS["while the student learns round 1"](killed), killed)
+    os.kill(pid, signal.SIGKILL)
+    assert runs.wait(pid) == -signal.SIGKILL
+    assert runs.wait(runs.start(killed, *overrides, *weighted, "resume=true")) == 0
+    ends_alike(killed, whole)
+    last = [lines(run_folder(folder) / "selection.jsonl")[-1] for folder in (whole, killed)]
+    assert last[0] == last[1]
+    assert min(last[0]["rows"].values()) < 1, "what is compared are weights, not their start"
+
+
 def test_a_second_ctrl_c_ends_at_once(runs: Runs, overrides, tmp_path: Path):
     pid = runs.start(tmp_path, *overrides, "teacher.cache=slow.sqlite", "teacher.delay=30")
     until(lambda: len(asked(tmp_path)) >= 1, tmp_path)

@@ -48,6 +48,8 @@ TRAIN = [
     "small_loss",
     "gradient_similarity",
     "answer_difficulty",
+    "spread",
+    "dynamics",
 ]
 ACCEPT = ["scored", "agreement", "class_share"]
 """Tested in test_both_tasks.py."""
@@ -154,7 +156,32 @@ def test_each_train_selector_chooses_among_pool_rows_and_shots(
     result = grow(workplace / "run", [*kind.base(), *overrides])
     shares = result["share_of_data"]
     assert 0 < shares["kept"] <= shares["passed"] == 2 * shares["pool"]
-    assert (shares["kept"] == shares["passed"]) is (selector == "every_row")
+    assert (shares["kept"] == shares["passed"]) is (selector in ("every_row", "dynamics"))
+
+
+def test_the_dynamics_weigh_rows_from_the_second_epoch_on(kind: TaskSetup, workplace: Path):
+    grow(workplace / "run", [*kind.base(), "method=full_pool", "select=dynamics", *SHORT])
+    first, second = (
+        [step for step in lines(workplace / "run" / "selection.jsonl") if step["epoch"] == epoch]
+        for epoch in (0, 1)
+    )
+    assert {weight for step in first for weight in step["rows"].values()} == {1.0}
+    weights = [weight for step in second for weight in step["rows"].values()]
+    assert 0 < min(weights) < max(weights) < 1
+    assert all(step["variability"] == 0.0 for step in second), "one epoch has no deviation yet"
+
+
+@pytest.mark.parametrize("kind", ["classification"], indirect=True)
+def test_an_ensemble_s_agreement_can_select(kind: TaskSetup, workplace: Path):
+    overrides = ["method=full_pool", "labelling=ensemble", "select=surest", "select.share=0.5"]
+    result = grow(
+        workplace / "run",
+        [*kind.base(), *overrides, "select.confidence=agreement", *SHORT],
+    )
+    labelled = [row.distribution for row in rows(workplace / "run") if row.distribution]
+    assert labelled
+    assert all(one.disagreement is not None for one in labelled)
+    assert 0 < result["share_of_data"]["kept"] < result["share_of_data"]["passed"]
 
 
 @pytest.fixture(scope="module")

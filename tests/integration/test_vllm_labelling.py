@@ -8,11 +8,12 @@ from tests.helpers.ner import SHOTS, TYPES
 
 from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import NoCalibration
+from tutelage.labelling.ensemble import EnsembleLabeller
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_extract import SpanExtractor
 from tutelage.labelling.ner_verify import SpanVerifier
-from tutelage.labelling.scoring import LabelScorer, Query
-from tutelage.records import Label
+from tutelage.labelling.scoring import LabelScorer, Query, TextLabeller
+from tutelage.records import Example, Label
 from tutelage.teacher.engines.local import LocalTeacher
 from tutelage.teacher.engines.vllm import VllmTeacher
 
@@ -43,6 +44,32 @@ def test_a_small_model_s_markings_are_valid_or_refused_with_the_reason(engine: V
             len(draft.text.split(" ")),
         ]
         assert ends == sorted(ends), "spans are words of the sentence and share none"
+
+
+def test_an_ensemble_s_mean_is_that_of_its_members_own_labels(engine: VllmTeacher):
+    space = [Label(word, word, f"a text about {word}") for word in ("music", "weather", "food")]
+    shots = [
+        Example("1", "play the new album", "music"),
+        Example("2", "will it rain today", "weather"),
+        Example("3", "book a table for two", "food"),
+    ]
+    drafts = [Draft("turn the volume up"), Draft("is it cold outside"), Draft("a slice of cake")]
+    prompts = prompt_set()
+    labelled = EnsembleLabeller(engine, space, prompts, shots, NoCalibration()).label(drafts)
+    single = TextLabeller(engine, space, prompts, shots, NoCalibration()).label(drafts)
+    assert labelled.asked == 3 * single.asked
+    for mean, first in zip(labelled.opinions, single.opinions, strict=True):
+        assert mean is not None
+        assert first is not None
+        found = mean.distribution
+        assert sum(found.probabilities) == pytest.approx(1, abs=1e-4)
+        assert found.disagreement is not None
+        assert 0 < found.disagreement < 1
+        # The first member is a third of the mean.
+        for own, together in zip(
+            first.distribution.probabilities, found.probabilities, strict=True
+        ):
+            assert own / 3 - 1e-2 <= together <= (own + 2) / 3 + 1e-2
 
 
 COLLIDING = ("card payment", "card payment fee", "card arrival", "cash withdrawal", "top up")

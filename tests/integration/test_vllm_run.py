@@ -62,6 +62,67 @@ def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(
     same_from_the_cache(tmp_path / "first", tmp_path / "second", overrides, monkeypatch)
 
 
+def test_mistakes_on_pool_texts_steer_what_a_real_teacher_writes(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    overrides = [
+        "experiment=evokd_pool",
+        *snips(small_data),
+        *SMALL_ENGINE,
+        f"teacher.cache={tmp_path / 'replies.sqlite'}",
+        "method={rounds:2,n_pool:14,n_hard:7,n_easy:4,mistake_margin:0,demonstrations:2}",
+        "training={start_epochs:4,round_epochs:1,final_epochs:1}",
+    ]
+    first = train(tmp_path / "first", *overrides)
+    paid_for(tmp_path / "first", first)
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "first" / "pool" / "rows.jsonl").read_text().splitlines()
+    ]
+    for round in (1, 2):
+        labelled = {row["id"] for row in rows if (row["source"], row["round"]) == ("pool", round)}
+        text = (tmp_path / "first" / "feedback" / f"round-{round:03d}.jsonl").read_text()
+        missed = [json.loads(line)["id"] for line in text.splitlines()]
+        assert len(labelled) == 14
+        assert missed
+        assert set(missed) <= labelled
+        written = [row for row in rows if (row["source"], row["round"]) == ("hard", round)]
+        assert any(set(row["parents"]) & set(missed) for row in written)
+    same_from_the_cache(tmp_path / "first", tmp_path / "second", overrides, monkeypatch)
+
+
+def test_the_paper_s_recipe_runs_end_to_end(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """+Init, prediction before training, scored labels and a review, with few texts."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    overrides = [
+        "experiment=evokd_paper",
+        *snips(small_data),
+        *SMALL_ENGINE,
+        f"teacher.cache={tmp_path / 'replies.sqlite'}",
+        "method={rounds:2,n_init:7,n_hard:4,n_easy:4}",
+        "training={start_epochs:4,round_epochs:2,final_epochs:1,review_every:2}",
+    ]
+    first = train(tmp_path / "first", *overrides)
+    paid_for(tmp_path / "first", first)
+    lines = (tmp_path / "first" / "pool" / "rows.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {row["source"] for row in rows} == {"gold", "init", "hard", "easy"}
+    for row in rows:
+        if row["accepted"] and row["source"] != "gold":
+            labels, own = row["distribution"]["labels"], row["distribution"]["probabilities"]
+            assert row["target"] == labels[own.index(max(own))], "the scored label stands"
+    growth = [
+        json.loads((tmp_path / "first" / "growth" / f"round-00{round}.json").read_text())
+        for round in (1, 2)
+    ]
+    assert all(one["prompt"] for one in growth)
+
+
 def test_llkd_labels_a_pool_for_both_tasks_on_one_shared_engine(
     small_data: Path, ner_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -20,7 +20,7 @@ from tutelage.launch import take_config_dir
 from tutelage.records import Example, Label
 from tutelage.tune_prompt import Judged, Trial, Way, _chosen, _named, tune_prompt
 
-NO_CHAT, CHAT = Way("completion", ()), Way("chat", (("prompt", "chat"),))
+NO_CHAT, CHAT = Way("completion", ()), Way("chat", (("prompt.label_way", "chat"),))
 
 
 @pytest.fixture
@@ -52,7 +52,9 @@ def test_dev_texts_choose_a_way_which_a_run_then_composes(
         take_config_dir(["--config-dir", str(output), "experiment=tuned", *overrides])
     )
     assert config.prompt.get("tuned_on") == 14
-    assert config.prompt.get("way") in ("chat", "completion")
+    assert config.prompt.get("label_way") in ("chat", "completion")
+    # Only labels were measured, so texts are written as before.
+    assert config.prompt.get("way") == "auto"
 
 
 def test_shots_choose_where_there_is_no_dev(

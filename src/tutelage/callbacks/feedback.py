@@ -41,28 +41,40 @@ class FeedbackCollector:
         self._before_training = list(outcomes)
 
     def feedback(
-        self, fresh: Sequence[Outcome], round: int, on_dev: Mapping[str, Any] | None = None
+        self,
+        fresh: Sequence[Outcome],
+        round: int,
+        on_dev: Mapping[str, Any] | None = None,
+        dev: Sequence[Outcome] = (),
     ) -> Feedback:
         """Returns the feedback for a round, and exports its mistakes.
-
-        They are written to feedback/round-NNN.jsonl in the run folder.
 
         Args:
             fresh: Outcomes of the newest rows after training on them; used in the first round, or
                 without predict-then-train.
             round: The round to grow.
             on_dev: Scores of each class on dev ("per_class" of the task's metrics).
+            dev: Outcomes of the dev examples.
         """
         # Before the first round there are no predictions from before training.
         kept = self._before_training if self.predict_then_train and self._before_training else fresh
         outcomes = tuple(kept)
-        dev = {name: ClassScore(**score) for name, score in (on_dev or {}).items()}
+        scores = {name: ClassScore(**score) for name, score in (on_dev or {}).items()}
         # The method decides which mistakes count; exactly those are exported.
         aimed = self._method.aimed_at(
-            Feedback(round - 1, outcomes, self._task.scores(outcomes), dev)
+            Feedback(round - 1, outcomes, self._task.scores(outcomes), scores, tuple(dev))
         )
-        self._folder.write_lines(f"feedback/round-{round:03d}.jsonl", as_dicts(list(aimed.wrong)))
+        self.export(aimed, round)
         return aimed
+
+    def export(self, aimed: Feedback, round: int) -> None:
+        """Writes the mistakes that a round follows to feedback/round-NNN.jsonl.
+
+        Args:
+            aimed: The feedback that the method follows.
+            round: The round to grow.
+        """
+        self._folder.write_lines(f"feedback/round-{round:03d}.jsonl", as_dicts(list(aimed.wrong)))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the kept outcomes as plain values."""

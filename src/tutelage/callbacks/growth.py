@@ -24,7 +24,7 @@ from tutelage.data.training_view import RoundView
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.methods.base import Method
 from tutelage.records import Feedback
-from tutelage.run_warnings import RoundWatch
+from tutelage.run_warnings.rounds import RoundWatch
 from tutelage.student.module import StudentModule
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
 from tutelage.timeline import Position, Timeline
@@ -168,7 +168,7 @@ class GrowthCallback(Callback):
                 trainer,
                 module,
                 data,
-                self._collector.feedback(fresh, position.round + 1, scores["per_class"]),
+                self._collector.feedback(fresh, position.round + 1, scores["per_class"], dev),
                 position.round + 1,
             )
 
@@ -204,6 +204,11 @@ class GrowthCallback(Callback):
                 raise self._budget_error(billed_before) from None
             self._finish(trainer, module, round - 1, "budget")
             return
+
+        # A method that asked the student in between followed more than it was given.
+        if growth.feedback is not None:
+            feedback = growth.feedback
+            self._collector.export(feedback, round)
 
         # Record them, and begin the stage that trains on them.
         data.pool.append(growth.rows)

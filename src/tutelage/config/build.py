@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from tutelage.config.schema import Component, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.labelling.base import Labeller, Nearest
+from tutelage.labelling.calibration import Calibrator
+from tutelage.labelling.calibration_prior import shares_by_name
 from tutelage.labelling.showing import Embed
 from tutelage.methods.base import Method, TeacherMethod
 from tutelage.records import Example, derive_seed
@@ -197,6 +200,8 @@ def build_method(config: RunConfig) -> Method:
                     f"{stage}=none."
                 )
             continue
+        if component is None and takes[argument].default is not inspect.Parameter.empty:
+            continue  # the method itself knows whether it needs one
         if component is None:
             raise ConfigError(
                 f"method={config.method_name} needs a selector that {does}: give {stage}=…, one of "
@@ -229,17 +234,19 @@ def settle_prompts(prompts: PromptSet, engine: Teacher, teacher: Teacher) -> Non
 
     Args:
         prompts: The prompts.
-        engine: The innermost teacher, which may say that chats suit it (``speaks_chat``), and how
-            much it reads (``context_length``).
+        engine: The innermost teacher, which may say that chats suit it (``speaks_chat``), whether
+            it scores what follows a text (``scores_texts``), and how much it reads
+            (``context_length``).
         teacher: The layer around it whose tokenizer counts; a recording notes what it counted.
 
     Raises:
         TeacherError: The model's tokenizer cannot be loaded.
     """
     prompts.settle(
-        prompts.way == "auto" and bool(getattr(engine, "speaks_chat", False)),
+        bool(getattr(engine, "speaks_chat", False)),
         teacher.tokenize,
         getattr(engine, "context_length", None),
+        scores_texts=bool(getattr(engine, "scores_texts", True)),
     )
 
 
@@ -302,12 +309,32 @@ def build_labeller(
         labels=task.labels,
         prompts=prompts,
         shots=demonstrations,
-        calibrator=build(config.calibration, "calibration"),
+        calibrator=build_calibrator(config, prompts, [label.name for label in task.labels]),
         nearest=nearest,
         **{name: value for name, value in more.items() if takes.open or name in takes.types},
     )
     _check_labelling(config, task, labeller.is_token_level)
     return labeller
+
+
+def build_calibrator(config: RunConfig, prompts: PromptSet, names: Sequence[str]) -> Calibrator:
+    """Builds a calibrator of conf/calibration for the teacher that the prompts are fitted to.
+
+    Args:
+        names: names of the labels, in order, for a prior by name.
+    """
+    takes = declared(locate(config.calibration.target, "calibration"))
+    given: dict[str, Any] = {}
+    if "suits_chat" in takes.types:
+        given["suits_chat"] = prompts.suits_chat
+    if "labels" in takes.types:
+        given["labels"] = len(names)
+    component = config.calibration
+    if isinstance(prior := component.get("prior"), Mapping):
+        shares = shares_by_name(prior, names)
+        component = replace(component, settings={**component.settings, "prior": shares})
+    calibrator: Calibrator = build(component, "calibration", **given)
+    return calibrator
 
 
 def _made_by(target: Any) -> Any:

@@ -40,6 +40,7 @@ GIVEN = {
         "embed",
         "seed",
     ),
+    "calibration": ("suits_chat", "labels"),
     "method": ("prompts", "accept_selector", "acquirer", "new_labeller"),
     "logger": ("folder", "resume"),
 }

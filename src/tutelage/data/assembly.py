@@ -158,7 +158,7 @@ def _labels(
 ) -> tuple[tuple[Label, ...], list[str], list[str]]:
     """Return the label space, with notes and warnings, after checking every row against it."""
     # The split with the labelled examples defines the label space.
-    trained_on = _label_source(name, splits, rows, reader)
+    trained_on = _label_source(name, splits, rows, reader, listed_labels=labels is not None)
     source = splits[trained_on]
     seen, everywhere = label_uses([rows[trained_on]], reader), label_uses(rows.values(), reader)
     # Only some of the files may know the numbers of the classes.
@@ -188,11 +188,14 @@ def _label_source(
     splits: Mapping[str, RawSplit],
     rows: Mapping[str, Sequence[RawExample]],
     reader: RowReader,
+    *,
+    listed_labels: bool,
 ) -> str:
     """Return the split that defines the labels: "train", or "shots" if train is unlabelled."""
     if "shots" in rows:
         return "shots" if all(row.label is None for row in rows["train"]) else "train"
-    if all(row.label is None for row in rows["train"]):
+    # Raw text needs no label where the configuration lists the labels (shots=0).
+    if not listed_labels and all(row.label is None for row in rows["train"]):
         raise DataError(
             f"{splits['train'].where} has no labels "
             f"(columns: {listed(splits['train'].columns)}), and '{name}' has no shots. "

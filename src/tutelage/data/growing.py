@@ -22,7 +22,7 @@ from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, DataError, RunError, did_you_mean
 from tutelage.records import Example, Row
 
-LOADERS = ("train", "dev", "fresh", "test")
+LOADERS = ("train", "dev", "fresh", "test", "asked")
 """Names of the loaders; ``val_dataloader`` returns the second and the third, in this order."""
 
 NO_GUIDE = (
@@ -237,6 +237,15 @@ class GrowingDataModule(LightningDataModule):
         fresh = [row for row in self.pool.of_round(newest) if row.accepted]
         self._items["fresh"] = tuple(self._encoder.encode(fresh))
         return self._evaluation("fresh")
+
+    def asked_dataloader(self, rows: Sequence[Row]) -> DataLoader[tuple[int, Item]]:
+        """Return rows that a method asks the student about, short to long.
+
+        Args:
+            rows: The rows, which need not be in the pool.
+        """
+        self._items["asked"] = tuple(self._encoder.encode(rows))
+        return self._evaluation("asked")
 
     def test_dataloader(self) -> DataLoader[tuple[int, Item]]:
         """Return the test split, from short to long."""

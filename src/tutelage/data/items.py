@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Item:
         confidence: The teacher's confidence in [0, 1]; at token level the mean over the entities.
         least_confidence: The same; at token level that of the least certain entity.
         off_label: Share of the teacher's probability that fell on no label.
+        disagreement: Disagreement of a teacher ensemble in [0, 1]; NaN without an ensemble.
         group: Index of the class under which the row is counted; the number of labels for a text
             without entities.
     """
@@ -83,6 +85,7 @@ class Item:
     confidence: float = 1.0
     least_confidence: float = 1.0
     off_label: float = 0.0
+    disagreement: float = math.nan
     group: int = 0
 
     @property
@@ -226,6 +229,7 @@ class ItemEncoder:
                 confidence=row.mean_confidence,
                 least_confidence=row.confidence,
                 off_label=row.distribution.off_label_mass if row.distribution else 0.0,
+                disagreement=_disagreement(row),
                 group=self._task.group_of(row, counts),
             )
             for row in rows
@@ -285,6 +289,11 @@ class ItemEncoder:
             weights=weights,
             index=torch.tensor(indices, dtype=torch.long),
         )
+
+
+def _disagreement(row: Row) -> float:
+    found = None if row.distribution is None else row.distribution.disagreement
+    return math.nan if found is None else found
 
 
 def _per_text(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

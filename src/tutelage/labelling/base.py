@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tutelage.labelling.calibration import Calibrator
+from tutelage.labelling.calibration import FittedState
 from tutelage.records import Example, LabelDistribution
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.protocol import Task
@@ -115,6 +115,28 @@ class Opinion:
         ]
 
 
+def mean_distribution(
+    distributions: Sequence[LabelDistribution], disagreement: float | None = None
+) -> LabelDistribution:
+    """Returns the mean of one or more distributions over the same labels.
+
+    Args:
+        distributions: The distributions.
+        disagreement: How far they are apart, if they are the members of an ensemble.
+    """
+
+    def mean(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
+        return tuple(round(sum(values) / len(values), 6) for values in zip(*rows, strict=True))
+
+    return LabelDistribution(
+        distributions[0].labels,
+        mean([one.probabilities for one in distributions]),
+        round(sum(one.off_label_mass for one in distributions) / len(distributions), 6),
+        mean([one.raw for one in distributions]),
+        disagreement,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """The result of labelling a batch of drafts.
@@ -133,13 +155,12 @@ class Labelled:
 
 
 class Labeller(Protocol):
-    """Labels texts with the teacher, with one or more requests per text.
+    """Labels texts with the teacher, with one or more requests per text."""
 
-    Attributes:
-        calibrator: Calibrates the teacher's probabilities; its state belongs in checkpoints.
-    """
-
-    calibrator: Calibrator
+    @property
+    def calibrator(self) -> FittedState:
+        """Calibrates the teacher's probabilities; its state belongs in checkpoints."""
+        ...
 
     @property
     def is_token_level(self) -> bool:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from tutelage.labelling.verbalizer import Tokens, Verbalizer, common_length
 
-NEGLIGIBLE = 0.1
+NEGLIGIBLE = 0.3
 """Labels that share a beginning are asked about further only if the beginning has at least this
 share of the highest probability of a label or beginning. Below it, they share its probability
 evenly. No label of theirs can be the most probable one before calibration. On Banking77 by its own
-label names (Qwen2.5-Coder-0.5B, 25 texts) this saves a third of the requests and moves 0.8 % of the
-probability."""
+label names (Qwen2.5-Coder-0.5B, 40 texts, one shot a class) a label costs 749 tokens instead of the
+939 that a tenth costs, and as many texts are right before calibration."""
 
 
 @dataclass(frozen=True, slots=True)

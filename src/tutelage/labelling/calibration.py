@@ -10,7 +10,7 @@ label outside a text's shortlist has -inf there: it counts in no mean, and its p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -20,14 +20,18 @@ from tutelage.labelling.calibration_prior import (
     Array,
     ClassPrior,
     column_means,
+    listed,
     matching_bias,
     mixture_correction,
     softmax,
 )
 
+Uniform = Literal["uniform"] | Mapping[str, float] | Sequence[float]
+"""Equal shares, the shares of some labels by name, or the share of each label."""
 
-class Calibrator(Protocol):
-    """Turns raw label log-probabilities into calibrated probabilities.
+
+class FittedState(Protocol):
+    """The part of a calibrator that a run names and saves.
 
     Attributes:
         name: Name of the option in the group ``calibration``.
@@ -37,6 +41,18 @@ class Calibrator(Protocol):
 
     name: str
     needs: Literal["", "content_free", "dev"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state as plain values, for a checkpoint."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores the state of a checkpoint."""
+        ...
+
+
+class Calibrator(FittedState, Protocol):
+    """Turns raw label log-probabilities into calibrated probabilities."""
 
     def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
         """Learns from scores of texts outside the pool.
@@ -63,14 +79,6 @@ class Calibrator(Protocol):
         """
         ...
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the state as plain values, for a checkpoint."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores the state of a checkpoint."""
-        ...
-
 
 class NoCalibration:
     """Normalises the raw probabilities over the labels, times a prior if there is one.
@@ -89,10 +97,8 @@ class NoCalibration:
     name = "none"
     needs: Literal["", "content_free", "dev"] = ""
 
-    def __init__(
-        self, prior: Literal["uniform"] | Sequence[float] = "uniform", asked: float = 0.0
-    ) -> None:
-        self._prior = ClassPrior(prior, asked)
+    def __init__(self, prior: Uniform = "uniform", asked: float = 0.0) -> None:
+        self._prior = ClassPrior(listed(prior), asked)
 
     def fit(self, logprobs: Array, targets: Sequence[int] | None = None) -> None:
         """Does nothing; there is nothing to fit."""
@@ -136,9 +142,7 @@ class ContextualCalibration(NoCalibration):
     name = "contextual"
     needs: Literal["", "content_free", "dev"] = "content_free"
 
-    def __init__(
-        self, prior: Literal["uniform"] | Sequence[float] = "uniform", asked: float = 0.0
-    ) -> None:
+    def __init__(self, prior: Uniform = "uniform", asked: float = 0.0) -> None:
         super().__init__(prior, asked)
         self._bias: Array | None = None
 
@@ -180,8 +184,9 @@ class BatchCalibration(NoCalibration):
     fell from 88 % to 78 % with equal shares.
 
     Args:
-        prior: Shares of the classes among the scored texts: "uniform", "estimated", or a list with
-            one probability per label, positive and with sum 1.
+        prior: Shares of the classes among the scored texts: "uniform", "estimated", a mapping
+            from some labels to their shares, which leaves the rest to the other labels, or a list
+            with one probability per label, positive and with sum 1.
         iterations: Most iterations of expectation-maximisation, for the prior "estimated".
         asked: For generated texts, weight of the classes that they were asked for in the prior,
             from 0 to below 1; the rest of the weight has ``prior``.
@@ -195,11 +200,11 @@ class BatchCalibration(NoCalibration):
 
     def __init__(
         self,
-        prior: Literal["uniform", "estimated"] | Sequence[float] = "uniform",
+        prior: Uniform | Literal["estimated"] = "uniform",
         iterations: int = 200,
         asked: float = 0.0,
     ) -> None:
-        self._prior = ClassPrior(prior, asked, ("uniform", "estimated"))
+        self._prior = ClassPrior(listed(prior), asked, ("uniform", "estimated"))
         self._estimates = isinstance(prior, str) and prior == "estimated"
         if self._estimates and asked:
             raise ConfigError(
@@ -345,7 +350,7 @@ class PriorMatching(NoCalibration):
 
     def __init__(
         self,
-        prior: Literal["uniform"] | Sequence[float] = "uniform",
+        prior: Uniform = "uniform",
         iterations: int = 500,
         tolerance: float = 1e-4,
         keep: int = 50_000,
@@ -356,7 +361,7 @@ class PriorMatching(NoCalibration):
                 "calibration=matched sets the labels' shares to its prior and cannot estimate it; "
                 "calibration=batch can."
             )
-        self._prior = ClassPrior(prior, asked)
+        self._prior = ClassPrior(listed(prior), asked)
         if keep < 1:
             raise ConfigError(f"calibration.keep={keep} must be 1 text or more.")
         self._iterations = iterations
@@ -402,3 +407,43 @@ class PriorMatching(NoCalibration):
         # Checkpoints of older versions have none.
         shares = state.get("shares") or [None] * len(self._seen)
         self._shares = [None if one is None else np.asarray(one) for one in shares]
+
+
+def suited_calibration(
+    suits_chat: bool,
+    prior: Uniform | Literal["auto"] = "auto",
+    asked: float = 0.0,
+    labels: int = 0,
+) -> Calibrator:
+    """Builds the calibration that suits a teacher best for classes.
+
+    :class:`BatchCalibration` for a capable chat model, :class:`PriorMatching` for a very small or a
+    base model. Matching costs a 1.5B five points at one shot, and gains nothing with a 0.5B
+    (docs/results.md, "Ways of asking"). With two classes, either of them for generated texts, and
+    :class:`tutelage.labelling.calibration_tracking.PriorTracking` for the texts of a pool, where
+    one class may be rare ("Skewed pools").
+
+    Args:
+        suits_chat: Whether the teacher is a chat model, and no very small one.
+        prior: Shares of the classes among the scored texts. "auto" tracks the shares of two
+            classes, and has equal shares for more. "uniform", a mapping from some labels to their
+            shares, or a list with one probability per label, positive and with sum 1, holds for
+            any number of classes.
+        asked: For generated texts, weight of the classes that they were asked for in the prior,
+            from 0 to below 1; the rest of the weight has ``prior``.
+        labels: Number of classes.
+
+    Raises:
+        ConfigError: The prior is unknown, has a value of 0 or less, or does not sum to 1; or
+            ``asked`` is outside [0, 1).
+    """
+    if isinstance(prior, str) and prior == "auto":
+        if labels == 2:
+            # It builds on this module.
+            from tutelage.labelling.calibration_tracking import PriorTracking
+
+            return PriorTracking(generated="batch" if suits_chat else "matched", asked=asked)
+        prior = "uniform"
+    if suits_chat:
+        return BatchCalibration(prior, asked=asked)
+    return PriorMatching(prior, asked=asked)

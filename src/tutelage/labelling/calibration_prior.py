@@ -6,12 +6,12 @@ label that was not scored for a text has the log-probability -inf there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, did_you_mean
 
 Array = NDArray[np.float64]
 
@@ -45,6 +45,40 @@ def centred_rows(logprobs: Array) -> Array:
     count = np.maximum(scored.sum(axis=1, keepdims=True), 1)
     centred: Array = logprobs - np.where(scored, logprobs, 0.0).sum(axis=1, keepdims=True) / count
     return centred
+
+
+def listed(prior: str | Mapping[str, float] | Sequence[float]) -> str | Sequence[float]:
+    """Returns a prior as a name or a list.
+
+    Raises:
+        TypeError: It is a mapping, which :func:`shares_by_name` lists first.
+    """
+    if isinstance(prior, Mapping):
+        raise TypeError("a prior by label names has no order; see shares_by_name.")
+    return prior
+
+
+def shares_by_name(prior: Mapping[str, float], names: Sequence[str]) -> list[float]:
+    """Returns the share of each label; labels without a share have equal parts of the rest.
+
+    Args:
+        prior: Shares of some labels, by name.
+        names: Names of all labels, in order.
+
+    Raises:
+        ConfigError: There is no such label, or nothing is left for the other labels.
+    """
+    for name in prior:
+        if name not in names:
+            raise ConfigError(did_you_mean("label of calibration.prior", name, names))
+    others = [name for name in names if name not in prior]
+    left = 1 - sum(prior.values())
+    if others and left <= 0:
+        raise ConfigError(
+            f"calibration.prior={dict(prior)} leaves no share for {', '.join(others)}. Lower the "
+            "shares, which are between 0 and 1."
+        )
+    return [prior[name] if name in prior else left / len(others) for name in names]
 
 
 class ClassPrior:
@@ -258,3 +292,30 @@ def _mixture(
     # prior would then outweigh the text, so it is scaled down.
     correction: Array = min(1.0, variance / signal) * np.log(prior) - bias
     return likelihood, correction
+
+
+def tracked_prior(logprobs: Array, strength: float, iterations: int, tolerance: float) -> Array:
+    """Estimates the shares of the classes with expectation-maximisation.
+
+    After Saerens et al. 2002, "Adjusting the Outputs of a Classifier to New a Priori
+    Probabilities", with a Dirichlet distribution over the shares that is centred on equal ones:
+    prior_k = (strength / K + sum_i q_ik) / (strength + texts), where q_ik is proportional to
+    prior_k · exp(l_ik). Few texts hardly move it, which plain maximisation would let run away.
+
+    Args:
+        logprobs: Log-probabilities of the labels, [texts, labels].
+        strength: Number of texts that the equal shares count as, above 0.
+        iterations: Most iterations.
+        tolerance: Largest change of a share at which the iteration ends.
+
+    Returns:
+        The shares, [labels]; they sum to 1.
+    """
+    texts, labels = logprobs.shape
+    prior = np.full(labels, 1 / labels)
+    for _ in range(iterations):
+        counted = softmax(logprobs + np.log(prior)).sum(axis=0)
+        before, prior = prior, (strength / labels + counted) / (strength + texts)
+        if np.abs(prior - before).max() < tolerance:
+            break
+    return prior

@@ -110,6 +110,7 @@ class SpanExtractor:
         self._labels = tuple(labels)
         self._prompts = prompts
         self._verifier = verifier
+        self.asks_in_messages = prompts.asks_in_messages("extract")
         # Greedy decoding: the most probable marking, independent of seeds.
         self._sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
         self._schema = _schema(tuple(self._name_of))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tutelage.errors import ConfigError
-from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
+from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion, mean_distribution
 from tutelage.labelling.calibration import Calibrator
 from tutelage.labelling.ner_candidates import (
     AUTOMATIC,
@@ -130,15 +130,18 @@ class SpanVerifier:
         self._ordered = ordered
         # The scorer chooses among the types and "none".
         self._space = (*labels, NONE)
+        demonstrations = self._demonstrations(shots)
         self._scorer = LabelScorer(
             teacher,
             self._space,
             prompts,
-            self._demonstrations(shots),
+            demonstrations,
             calibrator,
             allow_codes,
             None if ordered is None else self._shown,
+            demonstrated=nearest is not None or bool(demonstrations),
         )
+        self.asks_in_messages = self._scorer.asks_in_messages
         self.calibrator = calibrator
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
@@ -256,7 +259,7 @@ class SpanVerifier:
             other spans; without these too, certainty of "O".
         """
         if asked:
-            return _mean(asked)
+            return mean_distribution(asked)
         if others:
             return min(others, key=lambda pair: pair[0])[1]
         labels = self._scorer.names
@@ -353,18 +356,6 @@ def settled(entities: Iterable[tuple[Span, float]]) -> list[tuple[Span, float]]:
         if not any(one.shares_a_word(*span[:2]) for one, _ in stay):
             stay.append((span, confidence))
     return stay
-
-
-def _mean(distributions: Sequence[LabelDistribution]) -> LabelDistribution:
-    def mean(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
-        return tuple(round(sum(values) / len(values), 6) for values in zip(*rows, strict=True))
-
-    return LabelDistribution(
-        distributions[0].labels,
-        mean([one.probabilities for one in distributions]),
-        round(sum(one.off_label_mass for one in distributions) / len(distributions), 6),
-        mean([one.raw for one in distributions]),
-    )
 
 
 def span_verifier(

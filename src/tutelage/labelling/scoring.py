@@ -117,6 +117,11 @@ class LabelScorer:
         allow_codes: Whether codes may replace labels with colliding words.
         show: Selects demonstrations, and maybe labels, for each of some queries instead of
             ``demonstrations``.
+        demonstrated: Whether demonstrations show the labels, which decides about the way of asking;
+            see :meth:`tutelage.teacher.prompts.PromptSet.asks_in_messages`.
+
+    Attributes:
+        asks_in_messages: Whether prompts are chats.
 
     Raises:
         ConfigError: The labels cannot be told apart; see
@@ -132,13 +137,19 @@ class LabelScorer:
         calibrator: Calibrator,
         allow_codes: bool = True,
         show: Callable[[Sequence[Query]], Sequence[Shown]] | None = None,
+        demonstrated: bool = True,
     ) -> None:
         self._teacher = teacher
         self._labels = tuple(labels)
         self._names = tuple(label.name for label in labels)
         self._prompts = prompts
+        self.asks_in_messages = prompts.asks_in_messages("score", demonstrated)
         # Before there are words: any text shows how a reply begins.
-        probe = prompts.render("score", **_probe(labels)) if prompts.is_chat else None
+        probe = (
+            prompts.render("score", in_messages=True, **_probe(labels))
+            if self.asks_in_messages
+            else None
+        )
         self._verbalizer = verbalize(
             teacher, labels, allow_codes, probe if isinstance(probe, Chat) else None
         )
@@ -173,6 +184,7 @@ class LabelScorer:
         listed = self._every if shown.labels is None else shown.labels
         return self._prompts.render(
             "score",
+            in_messages=self.asks_in_messages,
             **query.variables,
             demonstrations=[
                 {**other.variables, "word": self._word_of[label]}
@@ -211,7 +223,7 @@ class LabelScorer:
         branch = asked.branch
         number = ".".join(map(str, (asked.query, *branch.tokens)))
         # Servers for chats may have no token ids.
-        words = branch.words if self._prompts.is_chat else ()
+        words = branch.words if self.asks_in_messages else ()
         return [
             ScoreRequest(
                 id=f"{number}.{start // MAX_CHOICES}",
@@ -439,9 +451,23 @@ class TextLabeller:
         )
         self.asks_student = self._shortlist is not None
         self._scorer = LabelScorer(
-            teacher, labels, prompts, (), calibrator, allow_codes, self._shown
+            teacher,
+            labels,
+            prompts,
+            (),
+            calibrator,
+            allow_codes,
+            self._shown,
+            # A few shots of many labels do not show what there is to choose from; a list does.
+            demonstrated=self._shortlist is None
+            and (nearest is not None or bool(labelled and max_demonstrations)),
         )
         self.calibrator = calibrator
+
+    @property
+    def asks_in_messages(self) -> bool:
+        """Whether its prompts are chats."""
+        return self._scorer.asks_in_messages
 
     @property
     def notes(self) -> tuple[str, ...]:

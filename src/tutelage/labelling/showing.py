@@ -130,7 +130,8 @@ class Shortlist:
     """Chooses the labels that a text's prompt lists, where there are many.
 
     A label is as similar to a text as its word and description are, or the most similar of its
-    shots. The student's own classes come first.
+    shots. A text that is a shot is compared with the other shots, so that its label is not given
+    away where shots are labelled to judge a way of asking. The student's own classes come first.
 
     Args:
         labels: The label space.
@@ -171,7 +172,8 @@ class Shortlist:
         """
         if not texts:
             return []
-        ranked = np.argsort(-self._similarities(self._embed(texts)), axis=1, kind="stable")
+        similar = self._similarities(texts, self._embed(texts))
+        ranked = np.argsort(-similar, axis=1, kind="stable")
         found = []
         for own, order in zip(likely, ranked.tolist(), strict=True):
             first = [self._index[name] for name in own[: self.size // 2]]
@@ -185,29 +187,30 @@ class Shortlist:
         """
         if not self._shots:
             return 0, 0
-        targets = self._known()[len(self._labels) :]
-        similar = self._similarities(targets, leave_out=True)
+        texts = [shot.text for shot in self._shots]
+        similar = self._similarities(texts, self._known()[len(self._labels) :])
         gold = np.array([self._index[str(shot.label)] for shot in self._shots])
         own = similar[np.arange(len(gold)), gold]
         ahead = (similar > own[:, None]).sum(axis=1)
         return int((ahead < self.size).sum()), len(gold)
 
     def _similarities(
-        self, embedded: NDArray[np.float32], leave_out: bool = False
+        self, texts: Sequence[str], embedded: NDArray[np.float32]
     ) -> NDArray[np.float64]:
         """Returns the similarity of each text to each label, [N, labels].
 
         Args:
-            embedded: The embeddings of the texts, [N, D].
-            leave_out: The texts are the shots; each one is compared with the others.
+            texts: The texts.
+            embedded: Their embeddings, [N, D].
         """
+        rows: dict[str, list[int]] = {}
+        for row, text in enumerate(texts):
+            rows.setdefault(text, []).append(row)
         cosines = (embedded @ self._known().T).astype(np.float64).round(_DIGITS)
         similar: NDArray[np.float64] = cosines[:, : len(self._labels)].copy()
         for number, shot in enumerate(self._shots):
             column: NDArray[Any] = cosines[:, len(self._labels) + number]
-            if leave_out:
-                column = column.copy()
-                column[number] = -1.0
+            column[rows.get(shot.text, [])] = -1.0
             at = self._index[str(shot.label)]
             np.maximum(similar[:, at], column, out=similar[:, at])
         return similar

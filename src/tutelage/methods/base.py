@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from tutelage.data.pool import Pool
 from tutelage.labelling.base import Labeller, NewLabeller
-from tutelage.records import Example, Feedback, Growth, Row
+from tutelage.records import Example, Feedback, Growth, Outcome, Row
 from tutelage.selectors.protocol import PoolView
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Request, Teacher
@@ -36,6 +36,7 @@ class MethodContext:
         on_reply: Called with each reply of the teacher, as it arrives.
         view_pool: Returns the current student's view of some texts, next to the texts of the rows
             it has learnt from.
+        predict: Returns the current student's outcomes on some rows, in any order.
     """
 
     task: Task
@@ -49,6 +50,7 @@ class MethodContext:
     on_phase: OnPhase
     on_reply: Callable[[Any], None]
     view_pool: Callable[[Sequence[str], Sequence[str]], PoolView]
+    predict: Callable[[Sequence[Row]], Sequence[Outcome]]
 
 
 class Method(Protocol):
@@ -193,6 +195,16 @@ class Cost:
         )
 
 
+def follows_mistakes(feedback: object) -> bool:
+    """Returns whether a method with this ``method.feedback`` aims at the student's mistakes.
+
+    Args:
+        feedback: The setting; None for a method without it. Runs from before it had a source have
+            true or false.
+    """
+    return feedback not in (None, False, "none")
+
+
 def gold_rows(examples: Sequence[Example], round: int = 0) -> list[Row]:
     """Builds accepted rows from labelled examples.
 
@@ -248,8 +260,31 @@ class TeacherMethod:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Facts about its labels to tell once, after ``setup``."""
-        return tuple(getattr(self._labeller, "notes", ()))
+        """How it asks, and facts about its labels, to tell once, after ``setup``."""
+        if not self.asks_teacher:
+            return ()
+        calibration = self.calibration
+        calibrated = f" and calibrates labels with calibration={calibration}" if calibration else ""
+        return (
+            f"The run asks the teacher by {self.way_of_asking}{calibrated}.",
+            *getattr(self._labeller, "notes", ()),
+        )
+
+    @property
+    def way_of_asking(self) -> str:
+        """Says how the teacher is asked: "chat", or "chat, for labels by completion"."""
+        ways = {True: "chat", False: "completion"}
+        way = ways[self._prompts.asks_in_messages("easy")]
+        # Before ``setup``, and without labels, there is no labeller.
+        for_labels = getattr(self._labeller, "asks_in_messages", None)
+        if for_labels is None or ways[for_labels] == way:
+            return way
+        return f"{way}, for labels by {ways[for_labels]}"
+
+    @property
+    def calibration(self) -> str:
+        """Name of the calibration of its labels; "" before ``setup``, and without labels."""
+        return self._labeller.calibrator.name if self._labeller is not None else ""
 
     @property
     def prompts(self) -> PromptSet:

@@ -26,7 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tutelage.errors import ConfigError, did_you_mean
-from tutelage.selectors.measures import TeacherConfidence, checked_kind, row_uncertainty
+from tutelage.selectors.measures import (
+    Confidence,
+    TeacherConfidence,
+    checked_kind,
+    row_uncertainty,
+)
 from tutelage.selectors.per_epoch import first_of
 from tutelage.selectors.protocol import (
     EpochView,
@@ -164,8 +169,9 @@ class LLKD:
             for the sum of their weights, or "batch" for the number of rows in the batch.
         refill: Gather kept rows until a batch is full, so that each step learns from as many rows
             as with any other selector.
-        confidence: For NER, the confidence in a text: "mean" over its entities, or "least" for its
-            least certain entity. The same number for classification.
+        confidence: The teacher's confidence in a text. For NER, "mean" over its entities, or
+            "least" for its least certain entity; the same number for classification. With
+            labelling=ensemble, "agreement" of its members.
 
     Raises:
         ConfigError: A value is outside its range, or unknown.
@@ -188,7 +194,7 @@ class LLKD:
         start: Literal["means", "uniform"] = "means",
         normaliser: Normaliser = "kept",
         refill: bool = False,
-        confidence: Literal["mean", "least"] = "mean",
+        confidence: Confidence = "mean",
     ) -> None:
         for name, value, known in (
             ("combine", combine, _COMBINE),

@@ -130,24 +130,25 @@ def _entropy(values: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-AGGREGATES = ("mean", "least")
+Confidence = Literal["mean", "least", "agreement"]
+AGGREGATES: tuple[Confidence, ...] = get_args(Confidence)
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherConfidence:
-    """Picks one of the teacher's two confidences in a row.
+    """Picks one of the teacher's confidences in a row.
 
-    For classification both are the same number.
+    For classification "mean" and "least" are the same number.
 
     Attributes:
-        kind: "mean", the mean over the entities of a row, or "least", the confidence of its least
-            certain entity.
+        kind: "mean", the mean over the entities of a row; "least", the confidence of its least
+            certain entity; or "agreement", 1 - the disagreement of a teacher ensemble.
 
     Raises:
         ConfigError: ``kind`` is unknown.
     """
 
-    kind: Literal["mean", "least"] = "mean"
+    kind: Confidence = "mean"
 
     def __post_init__(self) -> None:
         """Validates ``kind``."""
@@ -161,6 +162,22 @@ class TeacherConfidence:
             rows: A batch of B rows, or an epoch of M rows.
 
         Returns:
-            Array of shape [B] or [M], in [0, 1].
+            Array of shape [B] or [M], in [0, 1]; for "agreement" NaN without an ensemble's opinion.
+
+        Raises:
+            ConfigError: For "agreement", no row of an epoch has an ensemble's opinion.
         """
-        return rows.confidence if self.kind == "mean" else rows.least_confidence
+        if self.kind == "mean":
+            return rows.confidence
+        if self.kind == "least":
+            return rows.least_confidence
+        found = rows.disagreement
+        agreement: Floats = np.full(len(rows.ids), np.nan) if found is None else 1.0 - found
+        judged = agreement[~rows.gold]
+        if isinstance(rows, EpochView) and len(judged) and np.isnan(judged).all():
+            raise ConfigError(
+                "select.confidence=agreement compares the members of a teacher ensemble, and none "
+                f"of the {len(judged)} rows to choose from was labelled by one. Give "
+                "labelling=ensemble, or select.confidence=mean."
+            )
+        return agreement

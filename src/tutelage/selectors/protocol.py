@@ -132,6 +132,8 @@ class Step:
             not watch and the student made no pass.
         owners: Row of each unit, [N].
         classes: Number of groups.
+        disagreement: Disagreement of the teacher ensemble about each row, [B]; NaN for rows without
+            an ensemble's opinion.
     """
 
     ids: tuple[str, ...]
@@ -143,6 +145,7 @@ class Step:
     probabilities: Floats
     owners: Indices
     classes: int
+    disagreement: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,9 @@ class EpochView:
         prior_losses: Cross-entropy of the row's target given an empty text, [M]; None unless the
             selector ``needs`` "prior_losses".
         classes: Number of groups.
+        disagreement: Disagreement of the teacher ensemble about each row, [M]; see :class:`Step`.
+        embeddings: Mean-pooled last hidden state of each row, [M, D]; None unless the selector
+            ``needs`` "embeddings".
     """
 
     ids: tuple[str, ...]
@@ -195,6 +201,8 @@ class EpochView:
     gradients: Floats | None
     prior_losses: Floats | None
     classes: int
+    disagreement: Floats | None = None
+    embeddings: Floats | None = None
 
 
 class TrainSelector(Protocol):
@@ -205,7 +213,8 @@ class TrainSelector(Protocol):
     """Contents of the view passed to ``begin``; empty for a selector without ``begin``.
 
     "rows": everything known without a student pass; ``probabilities`` and ``losses`` are NaN.
-    "epoch": these two as well. "gradients" and "prior_losses": each of these in addition.
+    "epoch": these two as well. "gradients", "prior_losses" and "embeddings": each of these in
+    addition.
     """
     normaliser: Normaliser
     """Divisor of the summed loss.

@@ -7,8 +7,9 @@
 - :class:`GradientSimilarity` keeps the rows whose gradient points where the gold rows' does (LESS).
 - :class:`AnswerDifficulty` keeps the rows whose text helps a little to find the label (IFD).
 
-The shared rules are in :mod:`tutelage.selectors.per_epoch`. LLKD decides at every step and has a
-module of its own, :mod:`tutelage.selectors.llkd`.
+The shared rules are in :mod:`tutelage.selectors.per_epoch`. Three selectors have modules of their
+own: :mod:`tutelage.selectors.llkd` decides at every step, :mod:`tutelage.selectors.dynamics`
+weights every row, and :mod:`tutelage.selectors.spread` clusters the surest rows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from typing import Any, Literal
 import numpy as np
 
 from tutelage.errors import ConfigError, did_you_mean
-from tutelage.selectors.measures import TeacherConfidence, row_uncertainty, uncertainty_of
+from tutelage.selectors.measures import (
+    Confidence,
+    TeacherConfidence,
+    row_uncertainty,
+    uncertainty_of,
+)
 from tutelage.selectors.per_epoch import NEVER, Chosen, OncePerEpoch, Ranked
 from tutelage.selectors.protocol import EpochView, Floats, Normaliser, Step, Weighed
 
@@ -62,8 +68,9 @@ class Surest(Ranked):
         share: Share of the rows to keep, in (0, 1].
         per_class: Apply the share to each class predicted by the teacher. False applies it to all
             rows together, which may starve a class.
-        confidence: For NER, the confidence in a text: "mean" over its entities, or "least" for its
-            least certain entity. The same number for classification.
+        confidence: The teacher's confidence in a text. For NER, "mean" over its entities, or
+            "least" for its least certain entity; the same number for classification. With
+            labelling=ensemble, "agreement" of its members.
         refill: Gather kept rows until a batch is full, so that each step learns from as many rows
             as with any other selector.
 
@@ -77,7 +84,7 @@ class Surest(Ranked):
         self,
         share: float = 0.5,
         per_class: bool = True,
-        confidence: Literal["mean", "least"] = "mean",
+        confidence: Confidence = "mean",
         refill: bool = False,
     ) -> None:
         super().__init__(share, per_class, refill)
@@ -104,8 +111,9 @@ class ConfidentUncertain(Ranked):
         share: Share of the rows to keep, in (0, 1].
         per_class: Apply the share to each class predicted by the teacher. False applies it to all
             rows together.
-        confidence: For NER, the confidence in a text: "mean" over its entities, or "least" for its
-            least certain entity. The same number for classification.
+        confidence: The teacher's confidence in a text. For NER, "mean" over its entities, or
+            "least" for its least certain entity; the same number for classification. With
+            labelling=ensemble, "agreement" of its members.
         refill: Gather kept rows until a batch is full, so that each step learns from as many rows
             as with any other selector.
         combine: Weight of a kept row: "none" for 1, or "product" for c * u at the time of the step
@@ -121,7 +129,7 @@ class ConfidentUncertain(Ranked):
         self,
         share: float = 0.5,
         per_class: bool = True,
-        confidence: Literal["mean", "least"] = "mean",
+        confidence: Confidence = "mean",
         refill: bool = False,
         combine: Literal["none", "product"] = "none",
         normaliser: Normaliser = "weights",

@@ -52,21 +52,22 @@ def epoch_view(
     - ``prior_losses``: cross-entropy of the target under the student's distribution for the empty
       text; for NER, where an empty text has no words, under the mean of its distributions over all
       words of the epoch.
+    - ``embeddings``: mean over the tokens of the last hidden states.
 
     Args:
         module: The student.
         items: Items of the epoch, repetitions included.
         collate: The collate function of the :class:`~tutelage.data.items.ItemEncoder` of the items.
-        needs: The selector's ``needs``. "gradients" and "prior_losses" are only computed if listed.
-            With nothing but "rows" the student makes no pass, and ``probabilities`` and ``losses``
-            are NaN.
+        needs: The selector's ``needs``. "gradients", "prior_losses" and "embeddings" are only
+            computed if listed. With nothing but "rows" the student makes no pass, and
+            ``probabilities`` and ``losses`` are NaN.
         blank: Token ids of the empty text, special tokens included; only used for "prior_losses".
             None where the student predicts words, since an empty text has none.
         at_once: Number of rows per chunk; each chunk has rows of similar length.
 
     Raises:
         ConfigError: The tokenizer gives an empty text no tokens.
-        StudentError: Gradients are needed, but the encoder returns no hidden states.
+        StudentError: Gradients or embeddings are needed, but the encoder returns no hidden states.
     """
     # One entry per row, and NaN wherever the student makes no pass.
     rows = list({item.id: item for item in items}.values())
@@ -76,10 +77,19 @@ def epoch_view(
     losses, gradients = np.full(len(rows), np.nan), np.full((len(rows), DIRECTIONS), np.nan)
     total, units = np.zeros(outputs), 0
     prior = np.full(outputs, np.nan)
+    embeddings: list[tuple[Indices, Floats]] = []
     # One pass in chunks of similar length; the row means fill the arrays.
     with evaluating(module):
         for chunk in _by_length(rows, at_once) if set(needs) - {"rows"} else ():
-            seen = _observe(module, [rows[index] for index in chunk], collate, projection)
+            seen = _observe(
+                module,
+                [rows[index] for index in chunk],
+                collate,
+                projection,
+                embeds="embeddings" in needs,
+            )
+            if seen.embeddings is not None:
+                embeddings.append((chunk, seen.embeddings))
             probabilities[chunk] = seen.least_certain()
             targets[chunk] = seen.by_row(seen.targets)
             losses[chunk] = seen.by_row(-(seen.targets * seen.logs).sum(axis=1, keepdims=True))[
@@ -106,7 +116,18 @@ def epoch_view(
         # Cross-entropy is linear in the target: the mean over words equals the mean target's.
         prior_losses=-(targets * prior).sum(axis=1) if "prior_losses" in needs else None,
         classes=module.task.num_groups,
+        disagreement=np.array([item.disagreement for item in rows], dtype=np.float64),
+        embeddings=_in_order(embeddings, len(rows)) if "embeddings" in needs else None,
     )
+
+
+def _in_order(chunks: Sequence[tuple[Indices, Floats]], rows: int) -> Floats:
+    """Puts the embeddings of all chunks in the order of the rows, [rows, D]."""
+    width = chunks[0][1].shape[1] if chunks else 0
+    found = np.full((rows, width), np.nan)
+    for indices, embeddings in chunks:
+        found[indices] = embeddings
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +140,7 @@ class _Units:
         logs: Log-probabilities, [N, C].
         targets: Targets, [N, C].
         gradients: Projected gradients, [N, P]; NaN if not needed.
+        embeddings: Mean-pooled last hidden states of the rows, [B, D]; None if not needed.
     """
 
     rows: int
@@ -126,6 +148,7 @@ class _Units:
     logs: Floats
     targets: Floats
     gradients: Floats
+    embeddings: Floats | None
 
     def by_row(self, values: Floats) -> Floats:
         """Mean over the units of each row, [N, K] → [B, K]; NaN for a row without units."""
@@ -169,7 +192,12 @@ class _Projection:
 
 
 def _observe(
-    module: StudentModule, items: Sequence[Item], collate: Collate, projection: _Projection | None
+    module: StudentModule,
+    items: Sequence[Item],
+    collate: Collate,
+    projection: _Projection | None,
+    *,
+    embeds: bool,
 ) -> _Units:
     """Runs one chunk of items through the student and returns its units."""
     # A text is one unit; only words with a token count as units.
@@ -181,10 +209,12 @@ def _observe(
     targets = torch.tensor(vectors, dtype=torch.float32, device=module.device).view(
         len(owners), len(module.task.outputs)
     )
-    # Hidden states are only caught when gradients need them.
+    # Hidden states are only caught when something needs them.
     batch = _moved(collate(enumerate(items)), module.device)
     logits, states = (
-        (module(batch).float(), None) if projection is None else logits_and_states(module, batch)
+        logits_and_states(module, batch)
+        if projection is not None or embeds
+        else (module(batch).float(), None)
     )
     # Position of each unit in its row's output.
     positions = np.array(
@@ -198,7 +228,12 @@ def _observe(
         # A sequence head reads the mean over the text, a token head each token's own state.
         read = states if logits.ndim == 3 else mean_state(states, batch["attention_mask"])
         gradients = projection(logs.exp() - targets, at_units(read, owners, positions))
-    return _Units(len(items), owners, _plain(logs), _plain(targets), gradients)
+    embeddings = (
+        _plain(mean_state(states, batch["attention_mask"]))
+        if embeds and states is not None
+        else None
+    )
+    return _Units(len(items), owners, _plain(logs), _plain(targets), gradients, embeddings)
 
 
 def _of_empty_text(

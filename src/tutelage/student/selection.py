@@ -22,6 +22,7 @@ class SelectableItem(Protocol):
     group: int
     confidence: float
     least_confidence: float
+    disagreement: float
     indices: tuple[int, ...]
 
     @property
@@ -84,6 +85,7 @@ def select(
         probabilities=probabilities,
         owners=owners,
         classes=task.num_groups,
+        disagreement=np.array([item.disagreement for item in items]),
     )
     # From here on the selector sees numbers only.
     weighed = selector.weigh(step)

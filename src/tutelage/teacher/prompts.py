@@ -32,11 +32,18 @@ PARTS = ("system", "shot", "user", "prefill")
 WRITING = ("easy", "hard", "paraphrase", "rewrite")
 """Templates for new texts, which imitate the length of those shown."""
 
+LABELLING = ("score", "extract")
+"""Templates for labels, whose way of asking ``label_way`` sets."""
+
 CONTEXT = 2048
 """Prompt and reply together, in tokens, where a teacher does not say how much it reads."""
 _FEWEST_TOKENS = 16
 _FITTINGS = 5
 _EMPTY_LINES = re.compile(r"\n{3,}")
+
+
+Way = Literal["auto", "chat", "completion"]
+"""A way of asking: messages, a text to continue, or whichever suits the teacher."""
 
 
 def one_line(text: str, limit: int = 600) -> str:
@@ -70,6 +77,7 @@ class _Reading:
         text_tokens: Most tokens of it; None for no limit.
         shown_tokens: Most tokens of each other text; None for no limit.
         counts_shown: Whether the other texts count in ``cut`` too.
+        in_messages: Whether the prompt is a chat.
         read: The texts as shown, without ``text``.
     """
 
@@ -77,6 +85,7 @@ class _Reading:
     text_tokens: int | None = None
     shown_tokens: int | None = None
     counts_shown: bool = False
+    in_messages: bool = False
     read: list[str] = field(default_factory=list)
 
 
@@ -155,7 +164,10 @@ class PromptSet:
             ``shot`` (``user`` and ``assistant``, once per demonstration) and ``prefill``.
         way: "chat" asks in messages, "completion" by a text to continue. "auto" asks in messages
             where the teacher has a chat template, was trained to answer messages and is no very
-            small model; see :meth:`settle`.
+            small model; but labels with demonstrations by a text to continue, which labels as well
+            at half the tokens (see :meth:`asks_in_messages`).
+        label_way: The same for labels alone; "auto" follows ``way``. ``tutelage tune-prompt`` sets
+            it, because what it measures are labels.
         shots: Demonstrations of a chat: "turns" shows each one as a question and an answer of its
             own, "message" shows all of them inside the question.
         thinking: Longest thinking of a chat model before it answers, in tokens; 0 turns thinking
@@ -191,7 +203,8 @@ class PromptSet:
         completion: Mapping[str, str],
         chat: Mapping[str, Mapping[str, Any]] | None = None,
         *,
-        way: Literal["auto", "chat", "completion"] = "auto",
+        way: Way = "auto",
+        label_way: Way = "auto",
         shots: Literal["turns", "message"] = "turns",
         thinking: int = 0,
         language: str | None = None,
@@ -204,7 +217,7 @@ class PromptSet:
         strategies: Mapping[str, str] | None = None,
         tuned_on: int = 0,
     ) -> None:
-        self.way = way
+        self._way, self._label_way = way, label_way
         self.tuned_on = tuned_on
         for name, limit in (("text_tokens", text_tokens), ("shown_tokens", shown_tokens)):
             if limit is not None and limit < _FEWEST_TOKENS:
@@ -220,7 +233,8 @@ class PromptSet:
         self.strategies = dict(strategies or {})
         self._leads = tuple(leads)
         self._turns = shots == "turns"
-        self._is_chat = way == "chat"
+        # As of a base model, until the teacher is known.
+        self._suits_chat, self._scores_texts = False, True
         # Templates come from users, and their variables from data: neither may run code.
         environment = sandbox(
             {
@@ -234,7 +248,7 @@ class PromptSet:
         self.cut: set[str] = set()
         chats = chat or {}
         _check_kinds("completion", completion)
-        if chats or way == "chat":
+        if chats or "chat" in (way, label_way):
             _check_kinds("chat", chats)
         # Syntax errors surface here instead of at the first rendering.
         self._texts = {
@@ -247,31 +261,54 @@ class PromptSet:
         }
 
     @property
-    def is_chat(self) -> bool:
-        """Whether prompts are chats."""
-        return self._is_chat
+    def suits_chat(self) -> bool:
+        """Whether chats suit the teacher, whatever the settings choose; see :meth:`settle`."""
+        return self._suits_chat
+
+    def asks_in_messages(self, kind: str, demonstrated: bool = True) -> bool:
+        """Returns whether prompts of a kind are chats.
+
+        The automatic choice is the measured one (docs/results.md, "Ways of asking"). A very small
+        teacher continues texts. A capable one is asked in messages, except for labels: where
+        demonstrations are shown, a text to continue labels as well or better, at half the tokens.
+
+        Args:
+            kind: The kind of the prompt.
+            demonstrated: For "score", whether demonstrations show the labels. Of many labels they
+                show a few, and a chat lists them.
+        """
+        way = self._way
+        if kind in LABELLING and self._label_way != "auto":
+            way = self._label_way
+        if way != "auto":
+            return way == "chat"
+        if kind == "score" and demonstrated and self._scores_texts:
+            return False
+        return self._suits_chat and bool(self._chats)
 
     @property
     def leads(self) -> tuple[str, ...]:
         """Openings of generated sentences; empty for chats, which name what to write about."""
-        return () if self._is_chat else self._leads
+        return () if self.asks_in_messages("easy") else self._leads
 
     def settle(
         self,
-        speaks_chat: bool,
+        suits_chat: bool,
         tokenize: Tokenize | None = None,
         context_length: int | None = None,
+        *,
+        scores_texts: bool = True,
     ) -> None:
-        """Learns about the teacher, and chooses its way of asking if ``way`` is "auto".
+        """Learns about the teacher.
 
         Args:
-            speaks_chat: Whether chats suit the teacher.
+            suits_chat: Whether chats suit the teacher.
             tokenize: Its tokenizer; None estimates the tokens of texts.
             context_length: Prompt and reply together, in tokens; None if the teacher does not say
                 it.
+            scores_texts: Whether it scores labels after a text to continue as well as in a chat.
         """
-        if self.way == "auto":
-            self._is_chat = speaks_chat and bool(self._chats)
+        self._suits_chat, self._scores_texts = suits_chat, scores_texts
         self.context_length = context_length or CONTEXT
         self._shortener = Shortener(tokenize)
 
@@ -294,11 +331,11 @@ class PromptSet:
         Raises:
             ConfigError: The set has no such template.
         """
-        if kind not in self._active:
+        if kind not in self._templates(kind):
+            way = "chat" if self.asks_in_messages(kind) else "completion"
             raise ConfigError(
-                f"there is no prompt.{'chat' if self._is_chat else 'completion'}.{kind}, which "
-                "this task needs. Add the template, or use the prompts of the task "
-                "(prompt/templates@prompt=ner)."
+                f"there is no prompt.{way}.{kind}, which this task needs. Add the template, or use "
+                "the prompts of the task (prompt/templates@prompt=ner)."
             )
 
     def version(self, kind: str) -> str:
@@ -306,13 +343,16 @@ class PromptSet:
 
         Every row written from the template keeps it.
         """
-        return record_id(self._active[kind].source)[:8]
+        return record_id(self._templates(kind)[kind].source)[:8]
 
-    def render(self, kind: str, /, **variables: object) -> Prompt:
+    def render(
+        self, kind: str, /, *, in_messages: bool | None = None, **variables: object
+    ) -> Prompt:
         """Renders a prompt.
 
         Args:
             kind: The kind of the prompt.
+            in_messages: Whether it is a chat; None asks :meth:`asks_in_messages`.
             **variables: The variables of its template.
 
         Returns:
@@ -323,6 +363,7 @@ class PromptSet:
                 forbids, or it fails.
         """
         reading = self._reading = self._begin(kind, variables)
+        reading.in_messages = self.asks_in_messages(kind) if in_messages is None else in_messages
         prompt = self._rendered(kind, variables)
         room = self.context_length - self.reply_room(kind)
         for _ in range(_FITTINGS):
@@ -335,7 +376,7 @@ class PromptSet:
         return prompt
 
     def _rendered(self, kind: str, variables: Mapping[str, object]) -> Prompt:
-        if not self._is_chat:
+        if not self._reading.in_messages:
             return self._texts[kind].render(variables)
         thinking = 0 if kind == "score" else self.thinking
         return self._chats[kind].render(variables, turns=self._turns, thinking=thinking)
@@ -372,9 +413,8 @@ class PromptSet:
         reading.shown_tokens = max(_FEWEST_TOKENS, int(0.95 * longest * room / count))
         return True
 
-    @property
-    def _active(self) -> Mapping[str, Template] | Mapping[str, ChatTemplate]:
-        return self._chats if self._is_chat else self._texts
+    def _templates(self, kind: str) -> Mapping[str, Template] | Mapping[str, ChatTemplate]:
+        return self._chats if self.asks_in_messages(kind) else self._texts
 
     def _shown(self, text: str, tidied: Callable[[str], str]) -> str:
         """Tidies a text of the data, and cuts it if it is too long."""
@@ -386,7 +426,7 @@ class PromptSet:
             self.cut.add(record_id(text))
         if not is_own:
             reading.read.append(tidy)
-        return short if self._is_chat else defused(short)
+        return short if reading.in_messages else defused(short)
 
 
 def _flat(text: str) -> str:

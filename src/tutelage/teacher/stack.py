@@ -107,7 +107,12 @@ def build_teacher(
         raise
     teacher = cleaning = CleanedTeacher(teacher)
     if record is not None:
-        teacher = RecordingTeacher(teacher, record, getattr(engine, "context_length", None))
+        teacher = RecordingTeacher(
+            teacher,
+            record,
+            getattr(engine, "context_length", None),
+            lambda: bool(getattr(engine, "speaks_chat", False)),
+        )
     # The layers above are the run's own.
     inner = teacher
     if transcript is not None:

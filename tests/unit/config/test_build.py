@@ -75,7 +75,7 @@ def test_the_task_chooses_prompt_student_labelling_and_calibration() -> None:
     assert config.calibration.kind == "BatchCalibration"
     other = compose_config([])
     assert "extract" not in other.prompt.settings["chat"]
-    assert (other.labelling.kind, other.calibration.kind) == ("TextLabeller", "PriorMatching")
+    assert (other.labelling.kind, other.calibration.kind) == ("TextLabeller", "suited_calibration")
 
 
 def test_what_is_given_needs_no_configuration() -> None:

@@ -290,3 +290,13 @@ def test_one_text_with_two_markings_is_a_conflict(tmp_path: Path) -> None:
         kind="ner",
     )
     assert data.dropped == {"conflicting label in pool": 1, "duplicate in pool": 1}
+
+
+def test_raw_text_needs_no_label_where_the_labels_are_listed(tmp_path: Path) -> None:
+    path = folder(tmp_path, train=[{"text": row["text"]} for row in rows(0, 8)])
+    names = {row["label"] for row in rows(0, 8)}
+    data = load_files(path, labels=dict.fromkeys(names))
+    assert len(data.pool) == len(rows(0, 8))
+    assert (dict(data.pool_gold), data.shots(0, 1)) == ({}, ())
+    with pytest.raises(DataError, match="has too few"):
+        data.shots(1, 1)

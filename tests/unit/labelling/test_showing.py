@@ -113,6 +113,12 @@ def test_recall_compares_each_shot_with_the_others() -> None:
     assert Shortlist(LABELS, (), Compass(), 2).recall() == (0, 0)
 
 
+def test_the_list_of_a_shot_does_not_know_its_label() -> None:
+    own = Example("a", "shot 180", "L0")
+    subject = Shortlist(LABELS, [own, Example("b", "shot 95", "L270")], Compass(), 2)
+    assert listed(subject([own.text, "text 180"], [(), ()])) == [["L150", "L180"], ["L0", "L180"]]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

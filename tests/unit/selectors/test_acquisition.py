@@ -18,6 +18,7 @@ from tutelage.selectors.protocol import Acquired, Acquirer
 
 NAMES = (
     "random",
+    "class_balance",
     "entropy",
     "margin",
     "least_confidence",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.helpers.pool_views import ArrayView, random_view
 
 from tutelage.errors import ConfigError
+from tutelage.selectors.class_balance import ClassBalance
 from tutelage.selectors.distances import Distances
 from tutelage.selectors.diversity import (
     Badge,
@@ -218,3 +219,33 @@ def test_settings_out_of_range_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             make()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), share=st.sampled_from([0.0, 0.5, 1.0]))
+def test_classes_take_turns_and_the_rare_one_is_first(seed: int, share: float) -> None:
+    probabilities = np.random.default_rng(seed).dirichlet([0.5, 4.0], size=40)
+    view = ArrayView(probabilities, np.zeros((40, 2)))
+    left, expected = list(range(40)), []
+    for turn in range(round(share * 10)):
+        label = int(probabilities.sum(axis=0).argsort()[turn % 2])
+        expected.append(max(left, key=lambda index: probabilities[index, label]))
+        left.remove(expected[-1])
+    found = ClassBalance(share).query(view, 10, rng(seed)).indices.tolist()
+    assert found[: len(expected)] == expected
+    assert len(set(found)) == 10
+
+
+def test_class_balance_finds_more_of_a_rare_class_than_chance() -> None:
+    """A weak student: its probability of the rare class is noise plus a small signal."""
+    dice = np.random.default_rng(5)
+    rare = dice.random(1000) < 0.05
+    belief = 1 / (1 + np.exp(-(dice.normal(size=1000) + 1.5 * rare - 3)))
+    view = ArrayView(np.column_stack([belief, 1 - belief]), np.zeros((1000, 2)))
+    found = ClassBalance().query(view, 100, rng()).indices
+    assert rare[found].sum() > 2 * rare.mean() * 100
+
+
+def test_a_share_by_class_out_of_range_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"acquire\.share=1\.5 must be between 0 and 1"):
+        ClassBalance(1.5)

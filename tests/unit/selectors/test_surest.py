@@ -55,8 +55,21 @@ def test_the_student_is_not_asked() -> None:
 def test_an_unknown_confidence_is_named() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"Unknown select.confidence 'leats'. Did you mean 'least'\? Available: least, mean",
+        match=r"Unknown select.confidence 'leats'. Did you mean 'least'\? Available: agreement, "
+        r"least, mean",
     ):
         Surest(confidence="leats")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"select\.share=0"):
         Surest(0)
+
+
+def test_the_agreement_of_an_ensemble_can_rank() -> None:
+    view = epoch([0] * 4, confidence=[0.9, 0.8, 0.7, 0.6], disagreement=[0.3, 0.1, NAN, 0.2])
+    assert kept(Surest(0.5, confidence="agreement"), view) == [1, 3]
+
+
+def test_agreement_without_an_ensemble_is_an_error_and_not_a_ranking_by_place() -> None:
+    view = epoch([0, 0], [True, False], disagreement=[0.1, NAN])
+    for rows in (view, epoch([0, 0])):
+        with pytest.raises(ConfigError, match=r"none of the \d rows .* Give labelling=ensemble"):
+            kept(Surest(0.5, confidence="agreement"), rows)

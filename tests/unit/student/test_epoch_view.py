@@ -97,7 +97,10 @@ def topics(encoder: Path, pooling: str = "mean", count: int = 7) -> Sight:
     for number in range(count):
         name = NAMES[number % 3]
         text = " ".join([make_text(name, number), "tide " * (5 * number % 7)]).strip()
-        opinion = None if number == 0 else LabelDistribution(NAMES, (0.5, 0.3, 0.2), 0.1)
+        apart = number / 10 if number % 2 else None
+        opinion = (
+            LabelDistribution(NAMES, (0.5, 0.3, 0.2), 0.1, disagreement=apart) if number else None
+        )
         rows.append(
             Row(
                 f"r{number}",
@@ -161,6 +164,9 @@ def test_the_teacher_s_side_is_the_items(encoder: Path) -> None:
     assert view.gold.tolist() == [True] + [False] * 6
     assert view.confidence.tolist() == view.least_confidence.tolist() == OF_THE_TARGETS
     assert view.classes == 3
+    assert view.disagreement == pytest.approx(
+        [math.nan, 0.1, math.nan, 0.3, math.nan, 0.5, math.nan], nan_ok=True
+    )
     words = tags(encoder)
     view = words.view({"epoch"})
     assert view.groups.tolist() == [item.group for item in words.items]
@@ -178,6 +184,26 @@ def flat_gradient(
     loss.backward()  # type: ignore[no-untyped-call]
     assert layer.grad is not None
     return layer.grad.flatten()
+
+
+@pytest.mark.parametrize("kind", ["mean", "first", "words"])
+def test_embeddings_are_the_mean_of_a_row_s_hidden_states(encoder: Path, kind: str) -> None:
+    sight = tags(encoder) if kind == "words" else topics(encoder, kind)
+    view = sight.view({"epoch", "embeddings"}, at_once=3)
+    assert view.embeddings is not None
+    for found, item in zip(view.embeddings, sight.items, strict=True):
+        ids = torch.tensor([item.token_ids])
+        with torch.no_grad():
+            states = (
+                sight.module.network.eval()
+                .base_model(  # type: ignore[operator]
+                    input_ids=ids, attention_mask=torch.ones_like(ids)
+                )
+                .last_hidden_state[0]
+            )
+        assert found == pytest.approx(states.mean(dim=0).numpy(), abs=1e-5)
+    assert sight.view({"epoch", "gradients"}).embeddings is None
+    assert sight.view({"epoch"}).losses == pytest.approx(view.losses, abs=1e-5, nan_ok=True)
 
 
 @pytest.mark.parametrize("kind", ["mean", "first", "words"])

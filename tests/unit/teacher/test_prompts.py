@@ -401,7 +401,50 @@ def test_shipped_prompts_are_as_approved(name: str) -> None:
 def test_shipped_prompts_say_what_they_are(name: str) -> None:
     path = CONF / "prompt" / "templates" / f"{name.split('_')[1]}.yaml"
     assert path.read_text(encoding="utf-8").startswith("# ")
-    assert prompt_set(name).is_chat == name.startswith("chat")
+    assert prompt_set(name).asks_in_messages("score") == name.startswith("chat")
+
+
+CAPABLE, SMALL, CHAT_ONLY = (True, True), (False, True), (True, False)
+"""Whether chats suit a teacher, and whether it scores what follows a text."""
+
+
+@pytest.mark.parametrize(
+    ("teacher", "settings", "shown_labels", "bare_labels", "extracts", "writes"),
+    [
+        (CAPABLE, {}, False, True, True, True),
+        (SMALL, {}, False, False, False, False),
+        (CHAT_ONLY, {}, True, True, True, True),
+        (CAPABLE, {"way": "chat"}, True, True, True, True),
+        (CAPABLE, {"way": "completion"}, False, False, False, False),
+        (CAPABLE, {"label_way": "completion"}, False, False, False, True),
+        (SMALL, {"label_way": "chat"}, True, True, True, False),
+        (CAPABLE, {"way": "chat", "label_way": "completion"}, False, False, False, True),
+    ],
+)
+def test_each_kind_is_asked_in_the_way_that_suits_it(
+    teacher: tuple[bool, bool],
+    settings: dict[str, str],
+    shown_labels: bool,
+    bare_labels: bool,
+    extracts: bool,
+    writes: bool,
+) -> None:
+    subject = prompt_set("auto_ner", **settings)
+    subject.settle(teacher[0], scores_texts=teacher[1])
+    assert subject.asks_in_messages("score") is shown_labels
+    assert subject.asks_in_messages("score", demonstrated=False) is bare_labels
+    assert subject.asks_in_messages("extract") is extracts
+    written = ("easy", "hard", "analysis", "paraphrase", "names", "rewrite")
+    assert {subject.asks_in_messages(kind) for kind in written} == {writes}
+    assert (subject.leads == ()) is writes
+
+
+def test_a_set_without_chats_never_asks_in_messages() -> None:
+    subject = PromptSet(PLAIN)
+    subject.settle(True)
+    assert not any(subject.asks_in_messages(kind, False) for kind in KINDS)
+    with pytest.raises(ConfigError, match=r"prompt\.chat has no template 'score'"):
+        PromptSet(PLAIN, label_way="chat")
 
 
 def test_cut_texts_are_counted_once_each() -> None:

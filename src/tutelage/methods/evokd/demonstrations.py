@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import log
 from typing import NamedTuple
 
 from tutelage.methods.generation.mentions import mentions_of
@@ -47,6 +49,68 @@ def as_shown(task: Task, text: str, target: str) -> Shown:
     return Shown(text, tuple(mention for mention, _ in mentions_of(text, target)))
 
 
+def student_loss(task: Task, outcome: Outcome) -> float:
+    """Returns the student's loss on one text, in nats.
+
+    For classes the cross-entropy of the target. For NER -log(p) where the reading is right and
+    -log(1 - p) where it is wrong, with the probability p of its least certain word.
+
+    Args:
+        task: The task.
+        outcome: The student's prediction.
+    """
+    if task.is_token_level:
+        right = outcome.confidence if outcome.correct else 1.0 - outcome.confidence
+    else:
+        names = [label.name for label in task.labels]
+        right = outcome.probabilities[names.index(outcome.target)]
+    return -log(max(right, 1e-12))
+
+
+def confused_pairs(task: Task, outcomes: Sequence[Outcome]) -> Counter[tuple[str, str]]:
+    """Counts the mistakes by (correct class, predicted class), without missed or invented names.
+
+    Args:
+        task: The task.
+        outcomes: The outcomes; right ones count for nothing.
+    """
+    return Counter(
+        (one.right, one.predicted)
+        for outcome in outcomes
+        if not outcome.correct
+        for one in task.mistakes(outcome)
+        if one.right and one.predicted and one.right != one.predicted
+    )
+
+
+def ranked_pairs(pairs: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int]]:
+    """Returns confused pairs with their counts, the most frequent first and ties in order."""
+    return sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+
+
+def shared_out(count: int, weights: Mapping[str, int]) -> list[str]:
+    """Shares texts among names in proportion to their weights, by largest remainder.
+
+    Args:
+        count: Number of texts.
+        weights: A positive weight for each name.
+
+    Returns:
+        One name per text, the heaviest first and ties in alphabetical order; "" for every text
+        where there is no name.
+    """
+    if not weights:
+        return [""] * count
+    whole = sum(weights.values())
+    names = sorted(weights, key=lambda name: (-weights[name], name))
+    # Integer arithmetic, so that equal remainders are ties.
+    shares = {name: count * weights[name] // whole for name in names}
+    by_remainder = sorted(names, key=lambda name: -(count * weights[name] % whole))
+    for name in by_remainder[: count - sum(shares.values())]:
+        shares[name] += 1
+    return [name for name in names for _ in range(shares[name])]
+
+
 class HardExamples(NamedTuple):
     """What a hard text is written near to.
 
@@ -77,6 +141,7 @@ class DemonstrationSampler:
     Attributes:
         wrong: The mistakes shown in the analysis.
         correct: The correct outcomes shown in the analysis.
+        pairs: Number of mistakes by (correct class, predicted class).
     """
 
     def __init__(
@@ -98,12 +163,33 @@ class DemonstrationSampler:
         )
         self.correct = balanced_sample(task, feedback.correct, correct, rng)
         self._all_wrong = feedback.wrong
+        self.pairs = confused_pairs(task, feedback.wrong)
         # Correct outcomes missing from the analysis (the ablation) are no demonstrations either.
         self._all_correct = feedback.correct if correct else ()
         self._shots = shots
         self._rng = rng
 
-    def for_hard(self, label: str, count: int) -> HardExamples:
+    def partners(self, label: str, count: int) -> list[str]:
+        """Shares the hard texts of a class among the classes it is confused with.
+
+        These are the classes it was taken for, by number of mistakes; a class that was always
+        recognised gets those that were taken for it, since its texts lie at the same boundary.
+
+        Args:
+            label: The class.
+            count: Number of texts.
+
+        Returns:
+            One class per text; "" for every text of a class without mistakes.
+        """
+        pairs = self.pairs.items()
+        taken_for = {other: number for (right, other), number in pairs if right == label}
+        return shared_out(
+            count,
+            taken_for or {right: number for (right, other), number in pairs if other == label},
+        )
+
+    def for_hard(self, label: str, count: int, partner: str = "") -> HardExamples:
         """Draws demonstrations near the student's mistakes on a class.
 
         Mistakes come first; a class without enough of them adds correct outcomes of the lowest
@@ -112,19 +198,25 @@ class DemonstrationSampler:
         Args:
             label: The class.
             count: Maximum number of demonstrations.
+            partner: Only mistakes that took the class for this one; "" for all mistakes.
         """
         # Mistakes on the class; for NER, an outcome counts under each of its mistakes.
         missed = [
             outcome
             for outcome in self._all_wrong
-            if any(one.right == label for one in self._task.mistakes(outcome))
+            if any(
+                one.right == label and partner in ("", one.predicted)
+                for one in self._task.mistakes(outcome)
+            )
         ]
         drawn = self._rng.sample(missed, min(count, len(missed)))
         # A missed entity was taken for no class, and a wrong boundary confuses no classes.
         mistakes = (
             one for outcome in drawn for one in self._task.mistakes(outcome) if one.right == label
         )
-        confused = next((one.predicted for one in mistakes if one.predicted not in ("", label)), "")
+        confused = partner or next(
+            (one.predicted for one in mistakes if one.predicted not in ("", label)), ""
+        )
         picked: list[Outcome | Example] = [*drawn]
         # Fill up with correct outcomes near the decision boundary.
         if len(picked) < count:

@@ -13,11 +13,36 @@ from tutelage.methods.generation.augmentation import Augmentation
 from tutelage.methods.generation.entity_names import Picker
 from tutelage.methods.generation.mentions import mentions_of
 from tutelage.methods.generation.specs import Candidate, GenerationSpec
-from tutelage.records import Row
+from tutelage.records import Label, Row, Source
+from tutelage.tasks.protocol import Task
 from tutelage.teacher.prompts import PromptSet
 
 MODES = ("rewrite", "replace", "both")
 """LLM-DA's ways of changing a sentence used here: all but noise."""
+
+
+def paraphrase_spec(task: Task, row: Row, label: Label, kind: Source, style: str) -> GenerationSpec:
+    """Specifies a paraphrase of a row; for NER one that keeps all entities.
+
+    Args:
+        task: The task.
+        row: The row.
+        label: The class that the paraphrase is counted under.
+        kind: Source of the future row.
+        style: One cell of the attribute grid.
+    """
+    shown = as_shown(task, row.text, row.target)
+    types = [type for _, type in mentions_of(row.text, row.target)] if shown.mentions else ()
+    return GenerationSpec(
+        label,
+        kind,
+        (shown,),
+        (row.id,),
+        mentions=shown.mentions,
+        types=tuple(types),
+        style=style,
+        template="" if kind == "init" else "paraphrase",
+    )
 
 
 class InitPlanner:
@@ -109,21 +134,13 @@ class InitPlanner:
             )
         # Go around the shots, then write all paraphrases of a shot together.
         chosen = [shots[number % len(shots)] for number in range(self._settings.n_init)]
-        specs = []
-        for row in sorted(chosen, key=shots.index):
-            shown = as_shown(self._task, row.text, row.target)
-            types = (
-                [type for _, type in mentions_of(row.text, row.target)] if shown.mentions else ()
+        return [
+            paraphrase_spec(
+                self._task,
+                row,
+                self._labels[self._task.classes(row.target)[0]],
+                "init",
+                rng.choice(self._styles),
             )
-            specs.append(
-                GenerationSpec(
-                    self._labels[self._task.classes(row.target)[0]],
-                    "init",
-                    (shown,),
-                    (row.id,),
-                    mentions=shown.mentions,
-                    types=tuple(types),
-                    style=rng.choice(self._styles),
-                )
-            )
-        return specs
+            for row in sorted(chosen, key=shots.index)
+        ]

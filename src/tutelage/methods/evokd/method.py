@@ -13,7 +13,8 @@ Numbers marked *chosen* in the documentation are ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil as round_up
 from time import perf_counter
@@ -22,8 +23,10 @@ from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.base import Draft, Labeller, NewLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.methods.base import Cost, MethodContext, TeacherMethod, gold_rows
+from tutelage.methods.evokd.demonstrations import ranked_pairs, student_loss
 from tutelage.methods.evokd.mistake_filter import MistakeFilter
 from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner
+from tutelage.methods.evokd.pool_feedback import PoolFeedback
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.generation.acceptance import Acceptance
 from tutelage.methods.generation.artefacts import clean
@@ -32,11 +35,15 @@ from tutelage.methods.generation.duplicates import Repeats
 from tutelage.methods.generation.lengths import examples_of
 from tutelage.methods.generation.specs import Candidate
 from tutelage.methods.generation.writer import Writer
-from tutelage.records import Example, Feedback, Growth, Outcome, derive_seed
+from tutelage.records import Example, Feedback, Growth, Outcome, Row, derive_seed
 from tutelage.selectors.acceptance import AcceptSelector
+from tutelage.selectors.protocol import Acquirer
 from tutelage.teacher.base import GenerateRequest, Request, Sampling
 from tutelage.teacher.marks import unmarked
 from tutelage.teacher.prompts import PromptSet
+
+_PAIRS = 3
+"""Confused pairs that the analysis names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,10 @@ class EvoKD(TeacherMethod):
         prompts: The prompt templates.
         accept_selector: Decides about the labelled texts.
         new_labeller: Builds the labeller over the shots.
+        acquirer: Chooses pool texts, with ``method.feedback`` "pool" or "mixed".
+
+    Raises:
+        ConfigError: An acquire selector is missing, or would never be asked.
     """
 
     _labeller: Labeller
@@ -74,10 +85,22 @@ class EvoKD(TeacherMethod):
         prompts: PromptSet,
         accept_selector: AcceptSelector,
         new_labeller: NewLabeller,
+        acquirer: Acquirer | None = None,
     ) -> None:
         super().__init__(settings.name, prompts, new_labeller)
         self._settings = settings
         self._accept_selector = accept_selector
+        self._pool_feedback: PoolFeedback | None = None
+        if settings.labels_pool:
+            self._pool_feedback = PoolFeedback(
+                settings.name, settings.n_pool, prompts, acquirer, accept_selector
+            )
+        elif acquirer is not None:
+            raise ConfigError(
+                f"method={settings.name} with method.feedback={settings.feedback} labels no pool "
+                "text, so the acquire selector would never be asked. Give method.feedback=pool or "
+                "acquire=none."
+            )
         self._writer = Writer(
             prompts,
             settings.sampling,
@@ -118,6 +141,8 @@ class EvoKD(TeacherMethod):
         self._planner = RoundPlanner(context, self._teacher, settings, self._prompts)
         self._mistake_filter = MistakeFilter(context.task, settings.mistake_margin)
         self._repeats = Repeats(context, settings.near_duplicate)
+        if self._pool_feedback is not None:
+            self._pool_feedback.setup(context, self._labeller)
 
     def first_rows(self) -> Growth:
         """Returns the shots, ``n_init`` variants of them, and ``n_first`` texts of no feedback.
@@ -153,7 +178,7 @@ class EvoKD(TeacherMethod):
         return replace(growth, rows=(*shots, *growth.rows))
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
-        """Returns the rows of a round: analysis, specs, candidates, rows.
+        """Returns the rows of a round: labels of the pool, analysis, specs, candidates, rows.
 
         Args:
             feedback: The result of :meth:`aimed_at` for the round before.
@@ -162,7 +187,32 @@ class EvoKD(TeacherMethod):
         Raises:
             BudgetExhausted: The token budget ran out.
         """
-        given = self._planner.round_input(feedback, round)
+        if self._pool_feedback is None:
+            return self._written(feedback, round)
+        # Mistakes on real texts of this round come before what is written about them.
+        labelled, outcomes = self._pool_feedback.grow(round)
+        self._repeats.hold(labelled.rows)
+        outcomes = (*feedback.outcomes, *outcomes)
+        feedback = self._filtered(self._about(feedback, outcomes), labelled.rows)
+        try:
+            written = self._written(feedback, round, labelled.rows)
+        except BudgetExhausted:
+            # The labels are paid for, so the student learns from them.
+            if not labelled.rows:
+                raise
+            written = Growth(round, ())
+        return replace(_joined(labelled, written), feedback=feedback)
+
+    def _written(self, feedback: Feedback, round: int, labelled: Sequence[Row] = ()) -> Growth:
+        """Returns the rows that the teacher writes in a round.
+
+        Args:
+            feedback: The results that the round follows.
+            round: The round.
+            labelled: Pool rows of the same round.
+        """
+        seeds = self._seeds(labelled) if self._settings.seeds == "loss" else ()
+        given = self._planner.round_input(feedback, round, seeds)
         analysis = self._analyse(given)
         plan = self._planner.plan(given, analysis.text)
         candidates, cost = self._write(plan, round)
@@ -176,18 +226,54 @@ class EvoKD(TeacherMethod):
             prompt=analysis.prompt,
         )
 
+    def _seeds(self, labelled: Sequence[Row]) -> list[Row]:
+        """Returns all rows that are not gold, highest student loss first."""
+        rows = {
+            row.id: row
+            for row in (*self._context.pool.accepted(), *labelled)
+            if row.accepted and row.source != "gold"
+        }
+        outcomes = tuple(self._context.predict(list(rows.values()))) if rows else ()
+        kept = self._filtered(Feedback(0, outcomes, {}), rows.values()).outcomes
+        task = self._context.task
+        ranked = sorted(kept, key=lambda one: (-student_loss(task, one), one.id))
+        return [rows[one.id] for one in ranked]
+
     def aimed_at(self, feedback: Feedback) -> Feedback:
         """Returns the feedback without doubtful mistakes.
 
-        With ``method.feedback=false`` it is empty, so not even a random draw depends on the
-        student. With ``method.scores_from=dev`` its scores are those on dev.
+        With ``method.feedback=none`` it is empty, so not even a random draw depends on the student.
+        With "pool" it is empty too: the round itself collects the outcomes on pool texts. With
+        ``method.scores_from=dev`` its scores are those on dev.
 
         Args:
             feedback: The results of the latest round.
         """
-        if not self._settings.feedback:
+        source = self._settings.feedback
+        if source == "none":
             return Feedback(feedback.round, (), {})
-        kept = self._mistake_filter.keep(feedback, self._context.pool.rows)
+        outcomes = feedback.dev if source == "dev" else feedback.outcomes
+        if source == "pool":
+            outcomes = ()
+        elif source == "mixed":
+            # The student has learnt the pool texts of the round before.
+            outcomes = tuple(one for one in outcomes if one.source != "pool")
+        if source != "generated":
+            feedback = self._about(feedback, outcomes)
+        return self._filtered(feedback, self._context.pool.rows)
+
+    def _about(self, feedback: Feedback, outcomes: tuple[Outcome, ...]) -> Feedback:
+        """Returns feedback about these outcomes."""
+        return replace(feedback, outcomes=outcomes, per_class=self._context.task.scores(outcomes))
+
+    def _filtered(self, feedback: Feedback, rows: Iterable[Row]) -> Feedback:
+        """Removes doubtful mistakes, and scores what is left.
+
+        Args:
+            feedback: The outcomes.
+            rows: Their rows, for the teacher's distributions.
+        """
+        kept = self._mistake_filter.keep(feedback, rows)
         # PGKD shares out a round by the scores on dev.
         if self._settings.scores_from == "dev":
             return replace(kept, per_class=feedback.on_dev)
@@ -228,13 +314,16 @@ class EvoKD(TeacherMethod):
             known = self._labelled()
             per_text = len(self._labelling_requests(known)) / max(1, len(known))
             counts["labelling"] = round_up(texts * per_text)
+            if self._pool_feedback is not None:
+                counts["labelling"] += self._pool_feedback.requests_a_round()
         if self._settings.rounds and self._analyses:
             counts["analysis"] = 1
         return {kind: number for kind, number in counts.items() if number}
 
     @property
     def _analyses(self) -> bool:
-        return self._settings.analysis and self._settings.feedback
+        settings = self._settings
+        return settings.analysis and settings.follows_mistakes and settings.seeds != "loss"
 
     def _imagined(self) -> RoundInput:
         """The input of a first round: the shots as outcomes of a student.
@@ -243,6 +332,7 @@ class EvoKD(TeacherMethod):
         second one wrong.
         """
         shots, task = self._context.shots, self._context.task
+        is_chat = self._prompts.asks_in_messages("analysis")
         targets = [shot.label or "" for shot in shots]
         others = [
             next((other for other in [*targets[place:], *targets] if other != target), target)
@@ -253,7 +343,7 @@ class EvoKD(TeacherMethod):
                 shot.id,
                 shot.text,
                 target,
-                (task.empty_target or other) if self._prompts.is_chat and place % 2 else target,
+                (task.empty_target or other) if is_chat and place % 2 else target,
                 (1.0,),
                 "gold",
                 0,
@@ -262,7 +352,9 @@ class EvoKD(TeacherMethod):
         )
         # Their scores also replace those on dev.
         scores = task.scores(outcomes)
-        feedback = self.aimed_at(Feedback(0, outcomes, scores, scores))
+        feedback = Feedback(0, (), {})
+        if self._settings.follows_mistakes:
+            feedback = Feedback(0, outcomes, scores, scores)
         return self._planner.round_input(feedback, 0)
 
     def _labelled(self) -> list[Example]:
@@ -275,7 +367,7 @@ class EvoKD(TeacherMethod):
     def _analyse(self, given: RoundInput) -> Analysis:
         demonstrations = given.demonstrations
         # A chat model would invent a weakness; the text to continue has always been asked.
-        shown = () if self._prompts.is_chat else demonstrations.correct
+        shown = () if self._prompts.asks_in_messages("analysis") else demonstrations.correct
         if not self._analyses or not (demonstrations.wrong or shown):
             return Analysis()
         began = perf_counter()
@@ -290,20 +382,26 @@ class EvoKD(TeacherMethod):
 
     def _read(self, analysis: str) -> str:
         """A continuation is one line; an answer may have several."""
-        if not self._prompts.is_chat:
+        if not self._prompts.asks_in_messages("analysis"):
             return clean(analysis)
         return " ".join(filter(None, map(clean, analysis.splitlines())))
 
     def _analysis_request(self, given: RoundInput, round: int) -> GenerateRequest:
         task, demonstrations = self._context.task, given.demonstrations
-        is_chat = self._prompts.is_chat
-        words = {label.name: label.word for label in task.labels}
+        is_chat = self._prompts.asks_in_messages("analysis")
+        by_name = {label.name: label for label in task.labels}
+        words = {name: label.word for name, label in by_name.items()}
         report = given.feedback.per_class if self._settings.class_report else {}
         prompt = self._prompts.render(
             "analysis",
             wrong=[task.shown(outcome) for outcome in demonstrations.wrong],
             correct=[task.shown(outcome) for outcome in demonstrations.correct],
             report={words[name]: score for name, score in report.items()},
+            labels=task.labels,
+            pairs=[
+                {"target": by_name[right], "predicted": by_name[predicted], "count": count}
+                for (right, predicted), count in ranked_pairs(demonstrations.pairs)[:_PAIRS]
+            ],
         )
         return GenerateRequest(
             id="analysis",
@@ -330,3 +428,18 @@ class EvoKD(TeacherMethod):
     def _acceptance(self, repeats: Repeats) -> Acceptance:
         labeller = self._labeller if self._settings.separated else None
         return Acceptance(labeller, self._accept_selector, repeats)
+
+
+def _joined(labelled: Growth, written: Growth) -> Growth:
+    """Returns the growth of a round that labelled pool texts and wrote others."""
+    seconds = Counter(labelled.seconds)
+    seconds.update(written.seconds)
+    return replace(
+        written,
+        rows=(*labelled.rows, *written.rows),
+        seconds=dict(seconds),
+        asked=labelled.asked + written.asked,
+        answered=labelled.answered + written.answered,
+        rejected=labelled.rejected + written.rejected,
+        failed=labelled.failed + written.failed,
+    )

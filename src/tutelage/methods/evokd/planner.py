@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import ceil as round_up
 from time import perf_counter
 
-from tutelage.methods.base import Cost, MethodContext
+from tutelage.errors import ConfigError
+from tutelage.methods.base import Cost, MethodContext, gold_rows
 from tutelage.methods.evokd.demonstrations import DemonstrationSampler, as_shown
-from tutelage.methods.evokd.init_texts import InitPlanner
+from tutelage.methods.evokd.init_texts import InitPlanner, paraphrase_spec
 from tutelage.methods.evokd.quota import Quota, by_class, class_quota
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.generation.entity_names import Name, NameBook, Picker
@@ -35,12 +36,14 @@ class RoundInput:
         feedback: The results of the round before.
         demonstrations: Outcomes and shots for the prompts.
         rng: Makes all draws of the round.
+        seeds: Rows to rewrite, highest student loss first (``method.seeds=loss``).
     """
 
     round: int
     feedback: Feedback
     demonstrations: DemonstrationSampler
     rng: random.Random
+    seeds: Sequence[Row] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,16 @@ class RoundPlanner:
         self._context, self._task, self._teacher = context, context.task, teacher
         self._settings = settings
         self._labels = {label.name: label for label in context.task.labels}
-        self._is_chat = prompts.is_chat
+        self._is_chat = prompts.asks_in_messages("hard")
         self._leads, self._links = prompts.leads, prompts.links
+        # The texts whose content is rewritten.
+        self._pool = context.unlabelled if settings.content == "pool" else ()
+        if settings.content == "pool" and not (self._is_chat and self._pool):
+            raise ConfigError(
+                "method.content=pool lets the teacher rewrite texts of the unlabelled pool, which "
+                "needs a pool and a teacher that is asked by chat. Give method.content=free, or "
+                "data with a pool and prompt=chat."
+            )
         # All combinations of one value per attribute, for instance "polite, short".
         cells = product(*settings.styles.values()) if settings.styles else [()]
         self._styles = [", ".join(value for value in cell if value) for cell in cells]
@@ -102,14 +113,15 @@ class RoundPlanner:
         """True if +Init uses LLM-DA's variants of the shots."""
         return self._init.augments
 
-    def round_input(self, feedback: Feedback, round: int) -> RoundInput:
+    def round_input(self, feedback: Feedback, round: int, seeds: Sequence[Row] = ()) -> RoundInput:
         """Draws the outcomes for the analysis and prepares the other draws of a round.
 
         Args:
-            feedback: The results of the round before.
+            feedback: The results that the round follows.
             round: The round.
+            seeds: Rows to rewrite, highest student loss first.
         """
-        return self._input(feedback, round, self._rng(round))
+        return replace(self._input(feedback, round, self._rng(round)), seeds=seeds)
 
     def plan(self, given: RoundInput, analysis: str) -> RoundPlan:
         """Plans a round: first the hard texts, then the easy ones.
@@ -124,8 +136,10 @@ class RoundPlanner:
             BudgetExhausted: The token budget ran out.
         """
         quota = self._quota(given.feedback)
+        # A rewriting keeps the names of its row.
+        written = {kind: counts for kind, counts in quota.items() if not self._rewrites(kind)}
         names, cost = self._invent_names(
-            self._names_needed(by_class(quota)), given.feedback, given.round
+            self._names_needed(by_class(written)), given.feedback, given.round
         )
         return RoundPlan(self._specs(quota, given, analysis, names), cost=cost)
 
@@ -209,7 +223,7 @@ class RoundPlanner:
         settings = self._settings
         focus = settings.focus
         totals: dict[Source, int] = {"hard": settings.n_hard, "easy": settings.n_easy}
-        if not settings.feedback:
+        if not settings.follows_mistakes:
             focus, totals = 0.0, {"easy": settings.n_hard + settings.n_easy}
         return {
             kind: class_quota(total, list(self._labels), feedback.per_class, focus)
@@ -275,11 +289,48 @@ class RoundPlanner:
         self, quota: Quota, given: RoundInput, analysis: str, names: Picker | None
     ) -> list[GenerationSpec]:
         return [
-            self._spec(kind, label, given, analysis, names)
+            spec
             for kind, counts in quota.items()
             for label, count in counts.items()
-            for _ in range(count)
+            for spec in (
+                self._rewritings(label, count, given)
+                if self._rewrites(kind)
+                else [
+                    self._spec(kind, label, given, analysis, names, partner)
+                    for partner in self._partners(kind, label, count, given)
+                ]
+            )
         ]
+
+    def _rewrites(self, kind: Source) -> bool:
+        return kind == "hard" and self._settings.seeds == "loss"
+
+    def _rewritings(self, label: str, count: int, given: RoundInput) -> list[GenerationSpec]:
+        """Plans rewritings of the rows of a class with the highest loss; without any, of shots."""
+        rows = [
+            row
+            for some in (given.seeds, gold_rows(self._context.shots))
+            for row in some
+            if label in self._task.classes(row.target)
+        ]
+        rows = rows[:count]
+        # More texts than rows: several rewritings of each, one after the other.
+        chosen = sorted(range(count if rows else 0), key=lambda number: number % len(rows))
+        return [
+            paraphrase_spec(
+                self._task,
+                rows[number % len(rows)],
+                self._labels[label],
+                "hard",
+                given.rng.choice(self._styles),
+            )
+            for number in chosen
+        ]
+
+    def _partners(self, kind: Source, label: str, count: int, given: RoundInput) -> list[str]:
+        if kind == "hard" and self._settings.pairs:
+            return given.demonstrations.partners(label, count)
+        return [""] * count
 
     def _first_specs(self, rng: random.Random, names: Picker | None) -> list[GenerationSpec]:
         """Plans ``n_first`` easy texts without a student: even quota, shots as demonstrations."""
@@ -287,15 +338,21 @@ class RoundPlanner:
         return self._specs(quota, self._input(NO_FEEDBACK, 0, rng), "", names)
 
     def _spec(
-        self, kind: Source, label: str, given: RoundInput, analysis: str, names: Picker | None
+        self,
+        kind: Source,
+        label: str,
+        given: RoundInput,
+        analysis: str,
+        names: Picker | None,
+        partner: str,
     ) -> GenerationSpec:
         # Draw the demonstrations.
         sampler, count, confused = given.demonstrations, self._settings.demonstrations, ""
         mistakes: list[Outcome] = []
-        if not self._settings.feedback:
+        if not self._settings.follows_mistakes:
             shown = sampler.from_shots(label, count)
         elif kind == "hard":
-            shown, confused, mistakes = sampler.for_hard(label, count)
+            shown, confused, mistakes = sampler.for_hard(label, count, partner)
         else:
             shown = sampler.for_easy(label, count)
         # A chat says of each mistake what the student took it for.
@@ -325,7 +382,7 @@ class RoundPlanner:
                 )
                 for item in shown
             ),
-            parents=tuple(item.id for item in shown),
+            parents=tuple(item.id for item in (*shown, *mistakes)),
             mentions=(first.words, *(name.words for name in further)) if first else (),
             types=types,
             # A chat places the names where it likes.
@@ -336,4 +393,5 @@ class RoundPlanner:
             mistakes=tuple(self._task.shown(outcome) for outcome in mistakes),
             analysis=analysis if kind == "hard" else "",
             style=rng.choice(self._styles),
+            source=rng.choice(self._pool).text if self._pool else "",
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tutelage.errors import ConfigError
+from tutelage.methods.base import follows_mistakes
 from tutelage.methods.generation.settings import WritingSettings
 
 
@@ -43,9 +44,27 @@ class EvoKDSettings(WritingSettings):
     or correct predictions. With a small teacher 1: it imitates its own texts (docs/results.md)."""
     analysis: bool
     """Ask the teacher for an analysis of the mistakes and put it into the hard prompts."""
-    feedback: bool
-    """Aim at the student's mistakes. Without feedback this is static generation: even quotas, and
-    demonstrations from the shots alone."""
+    feedback: Literal["none", "generated", "pool", "dev", "mixed"]
+    """The texts whose mistakes a round follows. "generated": the texts of the round before.
+    "pool": real texts of the unlabelled pool, which the student picks (acquire) and the teacher
+    labels in the same round; they are trained on too. "mixed": both. "dev": the dev set, whose
+    labels then count as used (S3, arXiv 2310.13671). "none": static generation, with even quotas
+    and demonstrations from the shots alone."""
+    n_pool: int
+    """Pool texts labelled per round, with ``feedback`` "pool" or "mixed"."""
+    seeds: Literal["demonstrations", "loss"]
+    """What hard texts are written from. "demonstrations": mistakes and shots beside the analysis.
+    "loss": a rewriting of the class's rows with the highest student loss, without an analysis
+    (closed-loop generation, arXiv 2512.00884). Rows whose label the teacher doubts
+    (``mistake_margin``) are no seeds."""
+    content: Literal["free", "pool"]
+    """Where the content of a new text comes from: "free", or "pool", a random text of the
+    unlabelled pool that the teacher rewrites into the class (after SynthesizRR, arXiv 2405.10040);
+    for chats only."""
+    pairs: bool
+    """Write the hard texts of a class towards the classes it is confused with, by number of
+    mistakes ("clearly A, easily taken for B"; after Curate-Train-Refine, arXiv 2601.16530).
+    Otherwise towards a mistake drawn at random."""
     separated: bool
     """Label each text by a query of its own, instead of by the class it was written for."""
     confident_wrong: bool
@@ -85,8 +104,36 @@ class EvoKDSettings(WritingSettings):
             raise ConfigError(f"method.n_first={self.n_first} must be 0 or more.")
         if self.names_a_text < 1:
             raise ConfigError(f"method.names_a_text={self.names_a_text} must be 1 or more.")
-        if self.n_hard + self.n_easy <= 0 and self.rounds > 0:
+        if self.n_hard + self.n_easy <= 0 and self.rounds > 0 and not self.labels_pool:
             raise ConfigError(
                 "method.n_hard and method.n_easy are both 0, so a round would ask for nothing. Set "
                 "one of them, or method=shots."
             )
+        if self.labels_pool and not self.separated:
+            raise ConfigError(
+                f"method.feedback={self.feedback} labels pool texts, and method.separated=false "
+                "asks for no label. Give method.separated=true, or method.feedback=generated with "
+                "acquire=none."
+            )
+        for name, wanted in (("seeds", "demonstrations"), ("pairs", False)):
+            if getattr(self, name) != wanted and not self.follows_mistakes:
+                raise ConfigError(
+                    f"method.{name}={getattr(self, name)} follows the student, and "
+                    f"method.feedback=none does not. Give method.feedback=generated or "
+                    f"method.{name}={wanted}."
+                )
+        if self.pairs and self.seeds == "loss":
+            raise ConfigError(
+                "method.seeds=loss rewrites texts, and method.pairs=true asks for texts between "
+                "two classes. Give method.pairs=false or method.seeds=demonstrations."
+            )
+
+    @property
+    def follows_mistakes(self) -> bool:
+        """True unless this is static generation."""
+        return follows_mistakes(self.feedback)
+
+    @property
+    def labels_pool(self) -> bool:
+        """True if rounds label texts of the unlabelled pool."""
+        return self.feedback in ("pool", "mixed")

@@ -61,6 +61,7 @@ class Batch:
                     )
                 ],
                 "instruction": spec.instruction,
+                "source": spec.source,
             }
             for spec in self.specs
         ]
@@ -102,9 +103,10 @@ def _key(spec: GenerationSpec) -> object:
         spec.style,
         spec.confused_with,
         spec.analysis,
+        bool(spec.source),
     )
     # Variants are asked for with the text itself; a rewriting follows an instruction of its own.
-    is_variant = spec.kind == "init" or spec.template == "rewrite"
+    is_variant = spec.kind == "init" or spec.template in ("paraphrase", "rewrite")
     return (*shared, spec.demonstrations, spec.mentions) if is_variant else shared
 
 

@@ -83,7 +83,7 @@ class NameBook:
         self._prompts = prompts
         self._invented = invented
         self._max_words = max_words
-        self._per_request = per_request if prompts.is_chat else 1
+        self._per_request = per_request if prompts.asks_in_messages("names") else 1
         self._gold = _by_type((shot.text, shot.label) for shot in shots if shot.label)
 
     def request_count(self, quota: Mapping[str, int]) -> int:
@@ -115,7 +115,8 @@ class NameBook:
                     as_list=as_list,
                 )
                 drawn = derive_seed("name", seed, round, label.name, number, bits=31)
-                sampling = replace(_SAMPLING, stop=()) if self._prompts.is_chat else _SAMPLING
+                in_messages = self._prompts.asks_in_messages("names")
+                sampling = replace(_SAMPLING, stop=()) if in_messages else _SAMPLING
                 requests.append(
                     GenerateRequest(
                         f"{label.name}/{number}",

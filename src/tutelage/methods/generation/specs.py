@@ -50,6 +50,7 @@ class GenerationSpec:
         style: One cell of the attribute grid; "" for none.
         template: Name of the prompt if it does not follow from ``kind``.
         instruction: The instruction for ``template``.
+        source: A text to take the content from, in a chat; "" for none.
         detail: Further background for the row, as (name, value).
     """
 
@@ -67,6 +68,7 @@ class GenerationSpec:
     style: str = ""
     template: str = ""
     instruction: str = ""
+    source: str = ""
     detail: tuple[tuple[str, str], ...] = ()
 
     @property

@@ -131,7 +131,7 @@ class Writer:
 
     @property
     def _writes_lists(self) -> bool:
-        return self._prompts.is_chat and self._texts_per_request > 1
+        return self._prompts.asks_in_messages("easy") and self._texts_per_request > 1
 
     def batches(self, specs: Sequence[GenerationSpec]) -> list[Batch]:
         """Groups specifications into requests: one each, or in chats several."""
@@ -196,7 +196,7 @@ class Writer:
         requests = []
         for batch in batches:
             sampling, schema = self._sampling, ""
-            if self._prompts.is_chat:
+            if self._prompts.asks_in_messages(self.template(batch.specs[0])):
                 sampling = replace(sampling, stop=())
             if as_list:
                 sampling = batch_sampling(sampling, len(batch.specs))

@@ -87,7 +87,9 @@ class FreeAL(PoolLabelling):
             view, {index: row_of[self._pool[index].id] for index in clean}, round
         )
         chosen, scores = self._acquire(
-            [example for index, example in enumerate(self._pool) if index not in clean], round
+            [example for index, example in enumerate(self._pool) if index not in clean],
+            round,
+            self.settings.n_texts,
         )
         seconds = time.perf_counter() - began
         growth = self._label(chosen, scores, round, labeller)

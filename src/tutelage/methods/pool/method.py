@@ -119,11 +119,23 @@ class PoolLabelling(TeacherMethod):
         Raises:
             BudgetExhausted: The token budget ran out.
         """
+        return self.label_chosen(round, self.settings.n_texts)
+
+    def label_chosen(self, round: int, n_texts: int | None) -> Growth:
+        """Labels the selector's choice among the texts without a row.
+
+        Args:
+            round: The new round, from 1.
+            n_texts: Number of texts; None for all that are left.
+
+        Raises:
+            BudgetExhausted: The token budget ran out.
+        """
         began = time.perf_counter()
         # Failed texts are not asked about again: they have a row as well.
         done = {row.parents[0] for row in self._context.pool.rows if row.source == "pool"}
         chosen, scores = self._acquire(
-            [example for example in self._pool if example.id not in done], round
+            [example for example in self._pool if example.id not in done], round, n_texts
         )
         seconds = time.perf_counter() - began
         growth = self._label(chosen, scores, round)
@@ -163,7 +175,9 @@ class PoolLabelling(TeacherMethod):
         later = len(self._pool) if self.settings.n_texts is None else self.settings.n_texts
         return {"labelling": round(max(first, later if self.settings.rounds else 0) * each)}
 
-    def _acquire(self, left: Sequence[Example], round: int) -> tuple[list[Example], list[str]]:
+    def _acquire(
+        self, left: Sequence[Example], round: int, n_texts: int | None
+    ) -> tuple[list[Example], list[str]]:
         """Returns the selector's choice among ``left``, with its scores as text."""
         if not left:
             return [], []
@@ -173,9 +187,7 @@ class PoolLabelling(TeacherMethod):
             [example.text for example in left], [row.text for row in self._context.pool.accepted()]
         )
         rng = np.random.default_rng(derive_seed("acquire", self._context.seed, round))
-        wanted = (
-            len(left) if self.settings.n_texts is None else min(self.settings.n_texts, len(left))
-        )
+        wanted = len(left) if n_texts is None else min(n_texts, len(left))
         acquired = self._acquirer.query(view, wanted, rng)
         return [left[index] for index in acquired.indices], [
             f"{score:.6g}" for score in acquired.scores

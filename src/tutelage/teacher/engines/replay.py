@@ -1,14 +1,15 @@
 """Records the replies of a run's teacher, and replays them without a teacher.
 
 Recordings serve tests, demonstrations and reproductions. They are JSON Lines files: a header
-``{"recording": 1, "fingerprint": …, "context_length": …}``, then ``{"key", "request", "reply"}``
-per reply and ``{"tokenize": text, "ids": […]}`` per tokenised text. The last line of a key counts.
+``{"recording": 1, "fingerprint": …, "context_length": …, "suits_chat": …}``, then
+``{"key", "request", "reply"}`` per reply and ``{"tokenize": text, "ids": […]}`` per tokenised text.
+The last line of a key counts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ class _Recording:
         self.prompts: dict[str, str] = {}
         self.ids: dict[str, list[int]] = {}
         self.context_length: int | None = None
-        self.asks_in_messages = False
+        self.suits_chat: bool | None = None
+        self.asks_in_messages = self.scores_texts = False
         self.whole_bytes = 0
         try:
             data = path.read_bytes()
@@ -79,12 +81,14 @@ class _Recording:
                 raise ValueError(f"format {record['recording']}, expected {_FORMAT}")
             self.fingerprint = str(record["fingerprint"])
             self.context_length = record.get("context_length")
+            self.suits_chat = record.get("suits_chat")
         elif "tokenize" in record:
             self.ids[_text_key(record["tokenize"])] = [int(token) for token in record["ids"]]
         else:
             self.replies[record["key"]] = read_reply(record["reply"])
             prompt = record["request"]["prompt"]
             self.asks_in_messages |= not isinstance(prompt, str)
+            self.scores_texts |= isinstance(prompt, str)
             self.prompts[record["key"]] = _text_key(prompt)
 
 
@@ -111,8 +115,17 @@ class ReplayTeacher:
 
     @property
     def speaks_chat(self) -> bool:
-        """Whether the recorded run asked in messages."""
-        return self._recording.asks_in_messages
+        """Whether chats suited the recorded engine.
+
+        Recordings that do not say it are of runs whose prompts were all chats, or none.
+        """
+        said = self._recording.suits_chat
+        return self._recording.asks_in_messages if said is None else said
+
+    @property
+    def scores_texts(self) -> bool:
+        """Whether the recorded engine scored what follows a text."""
+        return self._recording.scores_texts
 
     @property
     def context_length(self) -> int | None:
@@ -186,12 +199,19 @@ class RecordingTeacher:
         inner: The teacher to ask.
         path: The file; opened at the first call and created with its folder if missing.
         context_length: What the engine reads at once, in tokens; None if it does not say it.
+        suits_chat: Tells whether chats suit the engine. A server knows it once it was asked.
     """
 
-    def __init__(self, inner: Teacher, path: Path, context_length: int | None = None) -> None:
+    def __init__(
+        self,
+        inner: Teacher,
+        path: Path,
+        context_length: int | None = None,
+        suits_chat: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._inner = inner
         self._path = path
-        self._context_length = context_length
+        self._context_length, self._suits_chat = context_length, suits_chat
         self._ready = False
         self._keys: set[str] = set()
         self._texts: set[str] = set()
@@ -255,6 +275,8 @@ class RecordingTeacher:
             header: dict[str, Any] = {"recording": _FORMAT, "fingerprint": self.fingerprint}
             if self._context_length is not None:
                 header["context_length"] = self._context_length
+            if self._suits_chat():
+                header["suits_chat"] = True
             self._append(header)
         self._ready = True
 

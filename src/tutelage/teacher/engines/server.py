@@ -3,52 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import math
 import shlex
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher.base import (
     Chat,
-    GenerateRequest,
     OnReply,
     Prompt,
     Reply,
     Request,
-    ScoreRequest,
-    prompt_content,
 )
 from tutelage.teacher.engines.model_files import fingerprint_of
 from tutelage.teacher.engines.server_address import server_roots
 from tutelage.teacher.engines.server_answers import Answerer
 from tutelage.teacher.engines.server_batch import Batch, Health, Outcome, ending
-from tutelage.teacher.engines.server_chat_probe import ChatProber, survey_server
-from tutelage.teacher.engines.server_client import (
-    Connection,
-    Lasting,
-    NotFoundError,
-    Refused,
-    ServerClient,
-    run_async,
-)
-from tutelage.teacher.engines.server_fleet import Differs, Fleet, Member
-from tutelage.teacher.engines.server_identity import Identity, Memory, Notebook
+from tutelage.teacher.engines.server_client import ServerClient, run_async
+from tutelage.teacher.engines.server_errors import Lasting, Refused
+from tutelage.teacher.engines.server_exchange import Connection
+from tutelage.teacher.engines.server_fleet import Fleet, Member
+from tutelage.teacher.engines.server_identity import Memory, Notebook
 from tutelage.teacher.engines.server_key import server_keys
-from tutelage.teacher.engines.server_match import agreed, identity_of, of_each
-from tutelage.teacher.engines.server_probe import Prober, Spent, Survey
+from tutelage.teacher.engines.server_prompt_ids import PromptIds
 from tutelage.teacher.engines.server_report import Ability, examine
-from tutelage.teacher.engines.server_tokenizer import ServerTokenizer, Tokens
+from tutelage.teacher.engines.server_surveyor import Surveyor
+from tutelage.teacher.engines.server_tokenizer import ServerTokenizer
 from tutelage.teacher.replies import ReplyCollector
-
-_Asked = TypeVar("_Asked", str, Chat)
 
 _APIS = ("auto", "chat", "completions")
 _SCORINGS = ("auto", "exact", "top", "agreement", "decisions")
+_WORD = " yes"
+"""Its tokens tell whether any are known."""
 
 
 class ServerTeacher:
@@ -132,16 +120,20 @@ class ServerTeacher:
         self._connection = Connection(self._fleet, concurrency, timeout, retries, backoff, patience)
         self._model = model
         self._configured_scoring = scoring
-        self._samples, self._api = samples, api
         self._tokenizer = ServerTokenizer(tokenizer or "", model)
         self._notebook = Notebook()
-        self._identity: Identity | None = None
-        self._survey: Survey | None = None
-        self._spent = Spent()
         self._health = Health()
         self._failure: tuple[Request, Lasting] | None = None
         self._answers = Answerer(self._connection, model, self._tokenizer, self._note)
-        self._structured: set[bool] = set()
+        self._surveyor = Surveyor(
+            self._fleet,
+            self._answers,
+            model=model,
+            api=api,
+            scoring=scoring,
+            samples=samples,
+            anywhere=not isinstance(url, str),
+        )
         self._closed = False
         self.notes: list[str] = []
         self.on_note: Callable[[str], None] | None = None
@@ -162,19 +154,34 @@ class ServerTeacher:
         scoring: str = self._configured_scoring
         address = {"url": self.root} if isinstance(self._url, str) else {}
         settings = {**address, "model": self._model}
-        if self._identity is not None:
-            if self._identity.scoring != "exact":
-                scoring = self._identity.scoring
-            if self._identity.name:
-                settings["served"] = self._identity.name
-            if self._identity.chat not in ("", "exact", scoring):
-                settings["chat"] = self._identity.chat
+        if (identity := self._surveyor.identity) is not None:
+            if identity.scoring != "exact":
+                scoring = identity.scoring
+            if identity.name:
+                settings["served"] = identity.name
+            if identity.chat not in ("", "exact", scoring):
+                settings["chat"] = identity.chat
         return fingerprint_of("server", scoring=scoring, **settings)
 
     @property
     def speaks_chat(self) -> bool:
         """Whether the server takes messages; known once it was asked (:meth:`settle`)."""
-        return self._identity is not None and self._identity.chat != ""
+        return self._surveyor.identity is not None and self._surveyor.identity.chat != ""
+
+    @property
+    def scores_texts(self) -> bool:
+        """Whether labels after a text to continue are scored exactly, as vLLM's server does it.
+
+        Others are asked in messages where they can: what they return of a text's next token may
+        lack labels, and not all of them tell token ids.
+        """
+        identity = self._surveyor.identity
+        if identity is None or not identity.chat:
+            return True
+        # Where nobody knows the ids, other numbers stand for them.
+        return identity.scoring == "exact" and self.tokenize([_WORD]) != [
+            self._tokenizer.estimate(_WORD)
+        ]
 
     def settle(self, memory: Memory | None = None) -> None:
         """Asks the server once what it is, so that the fingerprint is known before any request.
@@ -188,29 +195,31 @@ class ServerTeacher:
         Raises:
             TeacherError: The server does not answer, and no earlier run asked it.
         """
-        if self._identity is not None:
+        if self._surveyor.identity is not None:
             return
         self._notebook = Notebook(memory)
         unsettled = self.fingerprint
         known = self._notebook.identity(unsettled)
         try:
-            self._run(lambda client: self._look(client, retries=None if known is None else 0))
+            retries = None if known is None else 0
+            self._run(lambda client: self._surveyor.look(client, retries))
         except TeacherError as error:
             if known is None:
                 raise
-            self._identity = known
+            self._surveyor.identity = known
             self._note(
                 "the server could not be asked, so only replies in the cache can be used, those "
                 f"of {known.described(self._model)}: {error}"
             )
             return
-        assert self._identity is not None
-        if known == self._identity:
+        found = self._surveyor.identity
+        assert found is not None
+        if known == found:
             return
-        self._notebook.keep_identity(unsettled, self._identity)
+        self._notebook.keep_identity(unsettled, found)
         if known is not None:
             self._note(
-                f"the server at {self.root} is {self._identity.described(self._model)} now, and "
+                f"the server at {self.root} is {found.described(self._model)} now, and "
                 f"was {known.described(self._model)} when its replies were cached under the name "
                 f"{self._model}. The cached replies are not used."
             )
@@ -232,7 +241,7 @@ class ServerTeacher:
             return []
 
         async def everything(client: ServerClient) -> None:
-            await self._prepare(client, requests)
+            await self._surveyor.prepare(client, requests)
             testing = asyncio.Lock()
             await Batch(
                 client,
@@ -260,66 +269,19 @@ class ServerTeacher:
         Raises:
             TeacherError: None of them is available.
         """
-        different = dict.fromkeys(texts)
-        plain = [text for text in different if isinstance(text, str)]
-        chats = [chat for chat in different if isinstance(chat, Chat)]
-        rows: dict[Prompt, list[int]] = {}
-        if plain:
-            rows |= zip(plain, self._tokenized(plain), strict=True)
-        if chats:
-            rows |= zip(chats, self._chats_tokenized(chats), strict=True)
-        return [list(rows[text]) for text in texts]
-
-    def _tokenized(self, texts: Sequence[str]) -> list[list[int]]:
-        if not self._tokenizer.is_here:
-            try:
-                return self._tokenized_there(texts, self._tokenizer.ask)
-            except NotFoundError:
-                pass  # Any other failure is an error.
-        try:
-            self._tokenizer.load(self.root)
-        except (ConfigError, TeacherError):
-            if not self.speaks_chat:
-                raise
-            return self._estimated({text: self._tokenizer.estimate(text) for text in texts})
-        return self._tokenizer.ids(texts)
-
-    def _chats_tokenized(self, chats: Sequence[Chat]) -> list[list[int]]:
-        """Returns the ids of chats; a prefill is one number where labels have no tokens."""
-        if self._identity is None:
+        if self._surveyor.identity is None and any(isinstance(text, Chat) for text in texts):
             self.settle()
-        assert self._identity is not None
-        if self._identity.chat.startswith(("agreement", "decisions")):
-            return self._with_stand_ins(chats)
-        form = self._answers.chat_form
-        try:
-            if not self._tokenizer.is_here:
-                return self._tokenized_there(
-                    chats, lambda client, missing: self._tokenizer.ask_chats(client, missing, form)
-                )
-        except NotFoundError:
-            try:
-                self._tokenizer.load(self.root)
-            except (ConfigError, TeacherError):
-                # Only token ids can be asked for their probabilities.
-                if self._identity.chat == "exact":
-                    raise
-                return self._with_stand_ins(chats)
-        self._tokenizer.load(self.root)
-        return [self._tokenizer.chat_ids(chat) for chat in chats]
-
-    def _with_stand_ins(self, chats: Sequence[Chat]) -> list[list[int]]:
-        self._note(
-            f"labels are found by their words in the replies of {self.root}, and lengths of texts "
-            "are estimated"
-        )
-        return self._estimated({chat: self._tokenizer.estimate_chat(chat) for chat in chats})
-
-    def _estimated(self, rows: Mapping[_Asked, list[int]]) -> list[list[int]]:
-        """Remembers numbers that stand for tokens, and returns them."""
-        found = {_name(text): Tokens(tuple(ids)) for text, ids in rows.items()}
-        self._notebook.keep_tokens(self.fingerprint, found)
-        return list(rows.values())
+        identity = self._surveyor.identity
+        return PromptIds(
+            tokenizer=self._tokenizer,
+            notebook=self._notebook,
+            fingerprint=self.fingerprint,
+            chat="" if identity is None else identity.chat,
+            form=self._answers.chat_form,
+            root=self.root,
+            run=self._run,
+            note=self._note,
+        ).of(texts)
 
     def examine(self) -> list[Ability]:
         """Asks the server what it can do, for ``tutelage doctor``."""
@@ -348,17 +310,18 @@ class ServerTeacher:
         if summary := self._answers.watch.summary:
             self.notes.append(summary)
         self.notes.extend(self._fleet.summary())
-        if self._spent.requests:
+        spent = self._surveyor.spent
+        if spent.requests:
             self.notes.append(
-                f"{self._spent.requests} short requests ({self._spent.tokens} tokens) asked the "
-                "server what it can do; they are in no count of tokens"
+                f"{spent.requests} short requests ({spent.tokens} tokens) asked the server what it "
+                "can do; they are in no count of tokens"
             )
 
     def _run(self, use: Callable[[ServerClient], Awaitable[None]]) -> None:
         """Opens a client; a request of its own that keeps failing ends the run."""
 
         async def with_client() -> None:
-            async with ServerClient(self._connection, self._admit) as client:
+            async with ServerClient(self._connection, self._surveyor.admit) as client:
                 await use(client)
 
         try:
@@ -387,170 +350,12 @@ class ServerTeacher:
             if self.on_note is not None:
                 self.on_note(text)
 
-    def _prober(self, client: ServerClient, retries: int | None = None) -> Prober:
-        return Prober(client, self._model, retries, self._spent)
-
-    async def _look(self, client: ServerClient, retries: int | None = None) -> None:
-        """Asks the server what it is.
-
-        Raises:
-            Lasting: It does not answer.
-            TeacherError: It is another one than this run began with.
-        """
-        surveys = await self._surveys(client, retries)
-        found = agreed({one: self._identity_of(made) for one, made in surveys.items()}, self._model)
-        if self._identity is not None and self._identity != found:
-            raise TeacherError(
-                f"this run began with {self._identity.described(self._model)}, but the server at "
-                f"{self.root} is {found.described(self._model)} by now. Run again, or begin a new "
-                "run: replies of both must not be mixed."
-            )
-        self._identity, self._survey = found, next(iter(surveys.values()))
-        self._answers.begin(self._survey)
-
-    async def _surveys(self, client: ServerClient, retries: int | None) -> dict[Member, Survey]:
-        """Surveys each server; one that does not answer is left out, unless there is no other."""
-
-        async def ask(one: ServerClient, retries: int | None = retries) -> Survey:
-            return await self._survey_of(self._prober(one, retries))
-
-        if not self._fleet.is_one and retries is None:
-            # No other server waits for one that is down.
-            with contextlib.suppress(Lasting):
-                return await of_each(
-                    client, self._fleet, self._fleet.members, partial(ask, retries=0)
-                )
-        return await of_each(client, self._fleet, self._fleet.members, ask)
-
-    async def _survey_of(self, prober: Prober) -> Survey:
-        return await survey_server(prober, self._api, self._configured_scoring, self._samples)
-
-    def _identity_of(self, survey: Survey) -> Identity:
-        return identity_of(survey, anywhere=not isinstance(self._url, str))
-
-    async def _admit(self, client: ServerClient) -> None:
-        """Asks a server that is back what it is.
-
-        Raises:
-            Lasting: It does not answer.
-            Differs: It is another one than this run began with.
-        """
-        if self._identity is None:
-            return
-        prober = self._prober(client, retries=0)
-        found = self._identity_of(await self._survey_of(prober))
-        if found != self._identity:
-            raise Differs(
-                f"it is {found.described(self._model)}, and this run began with "
-                f"{self._identity.described(self._model)}. Replies of both must not be mixed."
-            )
-        for chats in self._structured:
-            form = self._answers.chat_form if chats else self._answers.form
-            if (await self._schemas(prober, chats))[0] != form.schema:
-                raise Differs("it does not take JSON schemas as the other servers do.")
-
     async def _compared(self, client: ServerClient) -> Ability:
         """Tells whether all servers have one model, for ``tutelage doctor``."""
         try:
-            surveys = await self._surveys(client, retries=0)
-            found = {one: self._identity_of(made) for one, made in surveys.items()}
-            return Ability("one model", True, agreed(found, self._model).described(self._model))
+            return Ability("one model", True, await self._surveyor.compared(client))
         except TeacherError as error:
             return Ability("one model", False, "no", str(error))
-
-    def _tokenized_there(
-        self,
-        texts: Sequence[_Asked],
-        ask: Callable[[ServerClient, Sequence[_Asked]], Awaitable[list[Tokens]]],
-    ) -> list[list[int]]:
-        """Returns what earlier runs asked, and asks the server for the rest."""
-        names = {text: _name(text) for text in texts}
-        known = self._notebook.tokens(self.fingerprint, list(names.values()))
-        for text, name in names.items():
-            if isinstance(text, str) and name in known:
-                self._tokenizer.learn(text, known[name])
-        missing = [text for text, name in names.items() if name not in known]
-        rows: list[Tokens] = []
-
-        async def tokenize(client: ServerClient) -> None:
-            rows.extend(await ask(client, missing))
-
-        if missing:
-            self._run(tokenize)
-            found = {names[text]: row for text, row in zip(missing, rows, strict=True)}
-            self._notebook.keep_tokens(self.fingerprint, found)
-            known |= found
-        return [list(known[names[text]].ids) for text in texts]
-
-    async def _prepare(self, client: ServerClient, requests: Sequence[Request]) -> None:
-        """Tests the server's abilities once, before it can silently ignore a field of a request."""
-        scores = any(isinstance(request, ScoreRequest) for request in requests)
-        chats = any(isinstance(request.prompt, Chat) for request in requests)
-        known = self._identity is not None or not self._fleet.is_one
-        if self._survey is None and (scores or known or chats):
-            await self._look(client)
-        self._answers.prepare(chats=chats)
-        if self._survey is not None:
-            self._check(self._survey, scores=scores, chats=chats)
-        if chats in self._structured or not any(
-            isinstance(request, GenerateRequest) and request.json_schema for request in requests
-        ):
-            return
-        there = [member for member in self._fleet.members if not member.is_out]
-        found = await of_each(
-            client,
-            self._fleet,
-            there or self._fleet.members,
-            lambda one: self._schemas(self._prober(one), chats),
-        )
-        # The form that a server of some other kind does not know would be ignored there.
-        member, (schema, reason) = min(found.items(), key=lambda one: bool(one[1][0]))
-        if not schema:
-            raise TeacherError(
-                f"the server at {member.root} does not enforce JSON schemas ({reason}). Use "
-                "teacher=vllm, a server with support for response_format=json_schema, or a prompt "
-                "without a schema."
-            )
-        for other, (form, _) in found.items():
-            if form != schema:
-                raise Differs(
-                    f"the servers at {member.root} and {other.root} take JSON schemas in "
-                    "different ways. Give teacher.url servers of one kind."
-                )
-        self._answers.keep_schema(schema, chats=chats)
-        self._structured.add(chats)
-
-    async def _schemas(self, prober: Prober, chats: bool) -> tuple[str, str]:
-        """Finds out how a server takes JSON schemas; see :meth:`Prober.schemas`."""
-        asking = ChatProber(prober, self._answers.chat_form) if chats else prober
-        return await asking.schemas()
-
-    def _check(self, survey: Survey, *, scores: bool, chats: bool) -> None:
-        """Refuses requests that the server cannot answer.
-
-        Raises:
-            TeacherError: It takes no such prompts, or cannot score after them.
-        """
-        if chats and survey.chat.form is None:
-            reason = f": {survey.chat.no_way}" if survey.chat.no_way else ""
-            raise TeacherError(
-                f"the server at {self.root} is asked for texts to continue, not in messages"
-                f"{reason}. Use prompt=completion, or teacher.api=chat with a server for chats."
-            )
-        if not chats and not survey.completes:
-            raise TeacherError(
-                f"the server at {self.root} is asked in messages, and cannot continue texts. Use "
-                "prompt=chat."
-            )
-        way, no_way = (
-            (survey.chat.way, survey.chat.no_way) if chats else (survey.way, survey.no_way)
-        )
-        if scores and way is None:
-            raise TeacherError(
-                f"the server at {self.root} cannot score labels: {no_way}. Use a "
-                "server with log-probabilities, such as `vllm serve`, or run the model with "
-                "teacher=vllm."
-            )
 
     async def _answer(
         self, client: ServerClient, request: Request, testing: asyncio.Lock
@@ -569,7 +374,7 @@ class ServerTeacher:
         """Ends the batch if the server answers nothing any more."""
         try:
             await client.test(*self._answers.short())
-            self._spent.requests += 1
+            self._surveyor.spent.requests += 1
         except (Refused, ValueError):
             return
         except Lasting as error:
@@ -578,8 +383,3 @@ class ServerTeacher:
                 f"ends with {ending(str(request.prompt))!r}; a short test request failed, too "
                 f"({error}). The replies so far are kept. {self._advice()}"
             ) from error
-
-
-def _name(text: Prompt) -> str:
-    """Returns the name under which the tokens of a prompt are remembered."""
-    return text if isinstance(text, str) else f"chat {json.dumps(prompt_content(text))}"

@@ -7,12 +7,12 @@ from typing import Any
 
 from tutelage.teacher.base import Reply, ScoreRequest
 from tutelage.teacher.engines.server_chat import ROOM, ChatForm
-from tutelage.teacher.engines.server_client import Refused
+from tutelage.teacher.engines.server_errors import Refused
 from tutelage.teacher.engines.server_replies import Completion
 from tutelage.teacher.engines.server_words import named, shares
 
-Ask = Callable[[dict[str, Any], int], Awaitable[list[Completion]]]
-"""Sends fields of a request for at most so many tokens, and returns the answers."""
+Ask = Callable[[dict[str, Any], int, int], Awaitable[list[Completion]]]
+"""Sends fields of a request for at most so many tokens by a seed, and returns the answers."""
 
 
 async def sampled(
@@ -39,12 +39,10 @@ async def sampled(
     while len(answers) < samples:
         missing = samples - len(answers)
         fields = form.constrained(words)
-        if form.seed_bits:
-            fields["seed"] = len(answers)
         if several and missing > 1:
             fields["n"] = missing
         try:
-            answers += (await ask(fields, tokens))[:missing]
+            answers += (await ask(fields, tokens, len(answers)))[:missing]
         except Refused:
             if "n" not in fields:
                 raise

@@ -26,12 +26,9 @@ from tutelage.teacher.engines.server_chat import (
 )
 from tutelage.teacher.engines.server_chat import PROBE as CHAT_PROBE
 from tutelage.teacher.engines.server_chat_probe import limits
-from tutelage.teacher.engines.server_client import (
-    Connection,
-    Refused,
-    ServerClient,
-    UnexpectedError,
-)
+from tutelage.teacher.engines.server_client import ServerClient
+from tutelage.teacher.engines.server_errors import Refused, UnexpectedError
+from tutelage.teacher.engines.server_exchange import Connection
 from tutelage.teacher.engines.server_probe import PROBE, Survey
 from tutelage.teacher.engines.server_replies import (
     Completion,
@@ -336,14 +333,19 @@ class Answerer:
         fields: dict[str, Any],
         max_tokens: int,
         temperature: float,
+        seed: int | None = None,
     ) -> list[Completion]:
         async def send(form: ChatForm) -> list[Completion]:
             body = form.asked(self._model, chat, max_tokens, temperature)
+            if seed is not None and form.seed_bits:
+                body["seed"] = form.seed(seed)
             return await self._chat(client, body | fields)
 
-        return await self._simplified(
-            self.chat_form, send, lambda form, refusal: form.accepted(refusal, chat)
-        )
+        def simpler(form: ChatForm, refusal: str) -> ChatForm | None:
+            shorter = None if seed is None else form.with_shorter_seed(refusal)
+            return form.accepted(refusal, chat) or shorter
+
+        return await self._simplified(self.chat_form, send, simpler)
 
     def _samples(self, request: Request) -> int:
         """Returns the number of answers that a score is made of; 0 for probabilities."""
@@ -357,8 +359,8 @@ class Answerer:
         if not request.words:
             return Reply(request.id, error="the labels have no words, which answers would name")
 
-        async def ask(fields: dict[str, Any], max_tokens: int) -> list[Completion]:
-            return await self._in_any_chat_form(client, chat, fields, max_tokens, 1.0)
+        async def ask(fields: dict[str, Any], max_tokens: int, seed: int) -> list[Completion]:
+            return await self._in_any_chat_form(client, chat, fields, max_tokens, 1.0, seed)
 
         answers, several = await sampled(ask, self.chat_form, request.words, samples)
         if several != self.chat_form.several:

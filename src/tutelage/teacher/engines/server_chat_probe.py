@@ -17,7 +17,7 @@ from tutelage.teacher.engines.server_chat import (
     ChatSurvey,
     decision_body,
 )
-from tutelage.teacher.engines.server_client import Lasting, NotFoundError, Refused, UnexpectedError
+from tutelage.teacher.engines.server_errors import Lasting, NotFoundError, Refused, UnexpectedError
 from tutelage.teacher.engines.server_probe import (
     CANARY,
     TOKENS,

@@ -1,7 +1,6 @@
 """Requests to an OpenAI-compatible server, or to several of them.
 
-Their number and duration and the size of a reply are bounded, failures are retried at another
-server or with growing pauses, and no API key ever appears in a message.
+Their number is bounded, and failures are retried at another server or with growing pauses.
 """
 
 from __future__ import annotations
@@ -9,121 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import email.utils
-import json
-import math
 import time
-import zlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from tutelage.errors import TeacherError
-from tutelage.teacher.engines.server_fleet import LONGEST_PAUSE, Differs, Fleet, Member, pause
+from tutelage.teacher.engines.server_errors import Ended, Lasting, Refused
+from tutelage.teacher.engines.server_exchange import Busy, Connection, Exchange, TryAgain
+from tutelage.teacher.engines.server_fleet import LONGEST_PAUSE, Differs, Member, pause
 from tutelage.teacher.engines.server_lanes import Lanes
-from tutelage.teacher.engines.server_replies import message_of, on_one_line, read_json
-
-_LONGEST_CONNECT = 10.0
-_LARGEST = 8 * 2**20
-"""Bytes of a reply at most, before and after decompression; real ones have a few thousand."""
-_REFUSALS = (400, 413, 414, 415, 422, 431, 451)
-_NOT_THERE = (404, 405, 501)
-_BUSY = (503, 529)
-"""Too busy, as HTTP 429 is, where there is a ``Retry-After``."""
-
-
-class Refused(Exception):
-    """The server refused one request, for instance by HTTP 400; the message is the server's own."""
-
-
-class Lasting(Exception):
-    """One request failed in every attempt.
-
-    Attributes:
-        answers: Number of the client's answers before the last attempt. If there are no more by
-            now, the server may be down.
-    """
-
-    def __init__(self, message: str, answers: int) -> None:
-        super().__init__(message)
-        self.answers = answers
-
-
-class Ended(Exception):
-    """The batch ended before this request was sent."""
-
-
-class UnexpectedError(TeacherError):
-    """The server answered by a status that no other attempt would change, such as HTTP 403 or 302.
-
-    Attributes:
-        status: The HTTP status.
-        said: The server's own message.
-    """
-
-    def __init__(self, message: str, status: int, said: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.said = said
-
-
-class NotFoundError(UnexpectedError):
-    """The server lacks the model or the address, by HTTP 404, 405 or 501."""
-
-
-class _TryAgain(Exception):
-    """One attempt failed, and another one may not.
-
-    Attributes:
-        wish: Pause that the server asks for, in seconds.
-        gone: Whether nothing listens at the address.
-    """
-
-    def __init__(self, message: str, wish: float = 0.0, *, gone: bool = False) -> None:
-        super().__init__(message)
-        self.wish = wish
-        self.gone = gone
-
-
-class _Busy(_TryAgain):
-    """The server wants fewer requests."""
 
 
 class _Waiting(Exception):
     """The server was too busy, and rests now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """Where the servers are, and how patient their client is.
-
-    Attributes:
-        fleet: The servers.
-        concurrency: Largest number of requests at once, for each server.
-        timeout: Longest duration of one attempt, in seconds.
-        retries: Further attempts after HTTP 408, 5xx and connection errors.
-        backoff: Longest first pause before another attempt, in seconds. It doubles with each
-            attempt, with jitter, up to 60 seconds; a server's ``Retry-After`` counts too.
-        patience: Longest time without an answer while servers are busy, in seconds.
-    """
-
-    fleet: Fleet
-    concurrency: int
-    timeout: float
-    retries: int
-    backoff: float
-    patience: float
-
-    @property
-    def root(self) -> str:
-        """Address of the server, without ``/v1``; of several, all for messages."""
-        return self.fleet.roots
-
-    def mask(self, text: str, *, cut: bool = True) -> str:
-        """Replaces the API keys in a text; see :meth:`ApiKey.mask`."""
-        return self.fleet.mask(text, cut=cut)
 
 
 class ServerClient:
@@ -148,14 +45,7 @@ class ServerClient:
         self._seats: asyncio.Semaphore | None = asyncio.Semaphore(
             connection.concurrency * len(self._members)
         )
-        # The test request of a stalled batch, and the questions to one server, have no seat.
-        count = (connection.concurrency + 2) * len(self._members)
-        self._http = httpx.AsyncClient(
-            # No compression, so that a small body cannot become a huge one.
-            headers={"Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(None, connect=min(connection.timeout, _LONGEST_CONNECT)),
-            limits=httpx.Limits(max_connections=count, max_keepalive_connections=count),
-        )
+        self._exchange = Exchange(connection)
 
     async def __aenter__(self) -> ServerClient:
         """Returns the client."""
@@ -164,7 +54,7 @@ class ServerClient:
     async def __aexit__(self, *_: object) -> None:
         """Closes every connection."""
         await self._lanes.close()
-        await self._http.aclose()
+        await self._exchange.close()
 
     @property
     def root(self) -> str:
@@ -189,8 +79,7 @@ class ServerClient:
 
     def clean(self, text: str, length: int = 300) -> str:
         """Returns a server's text for a message: on one line, without the key, and short."""
-        # Cut last, or a part of a key at the border would stay.
-        return on_one_line(self._to.mask(text[: 20 * length]))[:length]
+        return self._to.clean(text, length)
 
     async def post(self, path: str, body: dict[str, Any], *, retries: int | None = None) -> Any:
         """Posts a JSON body and returns the parsed answer.
@@ -237,7 +126,7 @@ class ServerClient:
         if len(failures) < len(outcomes):
             return
         for failure in failures:
-            if not isinstance(failure, _TryAgain):
+            if not isinstance(failure, TryAgain):
                 raise failure
         raise Lasting(f"with: {'; '.join(map(str, failures))}", self.answers)
 
@@ -259,7 +148,7 @@ class ServerClient:
             except Refused:
                 self._blame(failed, member, path)
                 raise
-            except (_TryAgain, TeacherError) as error:
+            except (TryAgain, TeacherError) as error:
                 failure = error
             else:
                 self._blame(failed, member, path)
@@ -279,7 +168,7 @@ class ServerClient:
                 if spent >= attempts:
                     raise last
                 tried.clear()
-                wish = failure.wish if isinstance(failure, _TryAgain) else 0.0
+                wish = failure.wish if isinstance(failure, TryAgain) else 0.0
                 await self._sleep(min(max(wish, pause(spent, self._to.backoff)), LONGEST_PAUSE))
         raise last or Ended
 
@@ -290,19 +179,19 @@ class ServerClient:
 
         Raises:
             _Waiting: The server is too busy; only if ``patient``.
-            _TryAgain: The attempt failed.
+            TryAgain: The attempt failed.
             Refused: The server refused this one request.
             TeacherError: No other attempt at this server would help.
         """
         sent = time.monotonic()
         try:
             return await self._once(member, method, path, body)
-        except _Busy as error:
+        except Busy as error:
             if not patient:
                 raise
             self._lanes.was_busy(member, sent, error.wish, str(error))
             raise _Waiting from error
-        except _TryAgain as error:
+        except TryAgain as error:
             if error.gone and not member.is_out:
                 self._to.fleet.leave_out(member, str(error))
             raise
@@ -344,105 +233,17 @@ class ServerClient:
     async def _once(
         self, member: Member, method: str, path: str, body: dict[str, Any] | None
     ) -> Any:
-        code, headers, data = await self._exchange(member, method, path, body)
-        if code in (408, 429) or (code >= 500 and code not in _NOT_THERE):
-            wish = _seconds(headers.get("retry-after", ""))
-            busy = code == 429 or (code in _BUSY and wish > 0)
-            kind = _Busy if busy else _TryAgain
-            raise kind(f"HTTP {code} {self.clean(message_of(data))}", wish)
-        if code != 200:
-            # Whoever refuses everything is no better than whoever answers nothing.
-            self._lanes.answered(member if code in _REFUSALS else None)
-            raise self._refusal(member, code, path, self.clean(message_of(data)), headers)
         try:
-            answer = read_json(data)
-        except ValueError as error:
-            raise _TryAgain(f"an answer other than JSON: {self.clean(message_of(data))}") from error
+            answer = await self._exchange.send(member, method, path, body)
+        except Refused:
+            self._lanes.answered(member)
+            raise
+        except TeacherError:
+            # Whoever refuses everything is no better than whoever answers nothing.
+            self._lanes.answered(None)
+            raise
         self._lanes.answered(member)
         return answer
-
-    async def _exchange(
-        self, member: Member, method: str, path: str, body: dict[str, Any] | None
-    ) -> tuple[int, httpx.Headers, bytes]:
-        """Sends once and returns status, headers and body, within the time of one attempt."""
-        content = None if body is None else json.dumps(body).encode()
-        # The type of a body only: some servers read an empty body of GET as JSON, too.
-        headers = {"Content-Type": "application/json"} if content else {}
-        headers |= member.key.headers
-        try:
-            async with (
-                asyncio.timeout(self._to.timeout),
-                self._http.stream(
-                    method, member.root + path, content=content, headers=headers
-                ) as answer,
-            ):
-                return answer.status_code, answer.headers, await _read(answer)
-        except TimeoutError as error:
-            raise _TryAgain(
-                f"no whole reply within {self._to.timeout:g} s (teacher.timeout)"
-            ) from error
-        except (httpx.HTTPError, httpx.StreamError, zlib.error, OSError) as error:
-            gone = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            said = self.clean(f"{type(error).__name__} {error}".strip())
-            raise _TryAgain(said, gone=gone) from error
-
-    def _refusal(
-        self, member: Member, code: int, path: str, said: str, headers: httpx.Headers
-    ) -> Exception:
-        """Returns the error of an answer that no other attempt would change."""
-        server = f"the server at {member.root}"
-        if code in _REFUSALS:
-            return Refused(said)
-        if code in (401, 403):
-            name = member.key.variable
-            advice = (
-                f"Set the environment variable {name} to a valid key"
-                if name
-                else "Put a key into an environment variable, and set teacher.api_key_env to the "
-                "name of that variable"
-            )
-            had = "refused the API key" if member.key.headers else "wants an API key"
-            message = f"{server} {had} (HTTP {code}: {said}). {advice}."
-            # Some servers answer 403 to a single prompt that they do not like.
-            return TeacherError(message) if code == 401 else UnexpectedError(message, code, said)
-        if code in _NOT_THERE:
-            return NotFoundError(
-                f"{server} has no such model or address (HTTP {code} at {path}: {said}). Check "
-                "teacher.url and teacher.model.",
-                code,
-                said,
-            )
-        if code == 402:
-            return TeacherError(
-                f"{server} wants to be paid first (HTTP 402: {said}). Check the account; the "
-                "replies so far are kept."
-            )
-        where = self.clean(headers.get("location", ""))
-        to = f" and points to {where}" if where else ""
-        return UnexpectedError(
-            f"{server} answered HTTP {code} at {path}{to}: {said}. Check teacher.url.", code, said
-        )
-
-
-async def _read(answer: httpx.Response) -> bytes:
-    """Reads a body of bounded size.
-
-    Raises:
-        ValueError: The body is larger.
-        zlib.error: The body is not compressed as its headers say.
-    """
-    coding = answer.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in ("identity", "", "gzip", "x-gzip", "deflate"):
-        raise httpx.DecodingError(f"a body compressed as {coding[:20]!r}, which was not asked for")
-    unpack = (
-        zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if coding not in ("identity", "") else None
-    )
-    data = bytearray()
-    async for chunk in answer.aiter_raw():
-        data += unpack.decompress(chunk, _LARGEST + 1) if unpack else chunk
-        if len(data) > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST // 2**20} MB")
-    return bytes(data)
 
 
 def run_async(make: Callable[[], Awaitable[None]]) -> None:
@@ -475,15 +276,3 @@ def run_async(make: Callable[[], Awaitable[None]]) -> None:
                 with contextlib.suppress(RuntimeError):  # The loop may have just ended.
                     loop.call_soon_threadsafe(task.cancel)
             raise
-
-
-def _seconds(text: str) -> float:
-    """Returns the pause that a Retry-After header asks for: seconds, or until a date."""
-    try:
-        pause = float(text)
-    except ValueError:
-        try:
-            pause = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return 0.0
-    return max(pause, 0.0) if math.isfinite(pause) else 0.0

@@ -104,6 +104,9 @@ class Member:
         self.returns_at = math.inf if forever else time.monotonic() + absence
         if not self.is_out:
             self.absences.append((_clock(), "", reason))
+        elif forever:
+            # What keeps it out is no longer what it was left out for.
+            self.absences[-1] = *self.absences[-1][:2], reason
         self.is_out = True
 
     def back(self) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from tutelage.teacher.engines.server_client import Lasting, ServerClient
+from tutelage.teacher.engines.server_client import ServerClient
+from tutelage.teacher.engines.server_errors import Lasting
 from tutelage.teacher.engines.server_fleet import Differs, Fleet, Member
 from tutelage.teacher.engines.server_identity import Identity
 from tutelage.teacher.engines.server_probe import Survey

@@ -10,7 +10,8 @@ from typing import Any
 from tutelage.errors import TeacherError
 from tutelage.teacher import structured
 from tutelage.teacher.engines.server_chat import ChatSurvey
-from tutelage.teacher.engines.server_client import Lasting, NotFoundError, Refused, ServerClient
+from tutelage.teacher.engines.server_client import ServerClient
+from tutelage.teacher.engines.server_errors import Lasting, NotFoundError, Refused
 from tutelage.teacher.engines.server_replies import (
     Completion,
     TopToken,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from tutelage.errors import TeacherError
 from tutelage.teacher.engines.server_chat import ChatSurvey
 from tutelage.teacher.engines.server_chat_probe import ChatProber
-from tutelage.teacher.engines.server_client import Lasting, NotFoundError, Refused, ServerClient
+from tutelage.teacher.engines.server_client import ServerClient
+from tutelage.teacher.engines.server_errors import Lasting, NotFoundError, Refused
 from tutelage.teacher.engines.server_probe import Prober
 from tutelage.teacher.engines.server_replies import top_tokens
 from tutelage.teacher.engines.server_requests import Way

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from tutelage.teacher.base import GenerateRequest, Sampling
 from tutelage.teacher.structured import read_schema, server_fields
@@ -133,10 +133,16 @@ class Form:
             request: The refused request.
         """
         # A message may quote the prompt, so a simpler form only counts once it is accepted.
-        if self.seed_bits and re.search(r"\bseed\b", refusal, re.IGNORECASE):
-            return replace(self, seed_bits=31 if self.seed_bits > 31 else 0)
+        if found := self.with_shorter_seed(refusal):
+            return found
         if self.top_k and request.sampling.top_k > 0 and "top_k" in refusal:
             return replace(self, top_k=False)
+        return None
+
+    def with_shorter_seed(self, refusal: str) -> Self | None:
+        """Returns the form with a shorter seed or none; None if a refusal names no seed."""
+        if self.seed_bits and re.search(r"\bseed\b", refusal, re.IGNORECASE):
+            return replace(self, seed_bits=31 if self.seed_bits > 31 else 0)
         return None
 
     def left_out(self) -> list[str]:

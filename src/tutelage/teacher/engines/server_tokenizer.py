@@ -13,7 +13,8 @@ from tutelage.teacher.base import Chat
 from tutelage.teacher.chat import has_template, render_ids
 from tutelage.teacher.engines.model_files import find_tokenizer, token_ids
 from tutelage.teacher.engines.server_chat import ChatForm, without_prefill
-from tutelage.teacher.engines.server_client import Lasting, NotFoundError, Refused, ServerClient
+from tutelage.teacher.engines.server_client import ServerClient
+from tutelage.teacher.engines.server_errors import Lasting, NotFoundError, Refused
 from tutelage.teacher.engines.server_replies import read_token_ids
 from tutelage.teacher.engines.server_tokens import Reading, readings, spellings
 from tutelage.teacher.engines.server_words import stand_in

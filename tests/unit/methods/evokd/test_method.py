@@ -314,7 +314,7 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
         "analysis": 1,
     }
     assert method.requests_a_round() == {"generation": 12, "labelling": 12, "analysis": 1}
-    static = make_evokd(feedback=False, separated=False)
+    static = make_evokd(feedback="none", separated=False)
     static.setup(context(tmp_path, teacher))
     assert set(static.sample_requests(4)) == set(static.requests_a_round()) == {"generation"}
 

@@ -219,7 +219,16 @@ def test_no_gold_of_the_pool_reaches_a_method() -> None:
     config = compose_config(["method=llkd", "seed=1", "shots=1", "training.gold=shots"])
     shots = gold_for(config, dataset)
     made = method_context(
-        config, dataset, TASK, None, shots, None, lambda *_: None, lambda *_: None, Student()
+        config,
+        dataset,
+        TASK,
+        None,
+        shots,
+        None,
+        lambda *_: None,
+        lambda *_: None,
+        Student(),
+        lambda _: (),
     )  # type: ignore[arg-type]
     assert all(example.label is None for example in made.unlabelled)
     labelled = [

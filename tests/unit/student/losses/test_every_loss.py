@@ -33,6 +33,7 @@ def test_there_is_a_file_for_each() -> None:
             "truncated",
             "early_learning",
             "meta",
+            "candidate_sets",
         )
     }
 

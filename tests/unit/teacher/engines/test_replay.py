@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 from tests.helpers.doubles import ScriptedTeacher
 
 from tutelage.errors import ReplayMiss, TeacherError
-from tutelage.teacher.base import GenerateRequest, Reply, Sampling, ScoreRequest
+from tutelage.teacher.base import Chat, GenerateRequest, Message, Reply, Sampling, ScoreRequest
 from tutelage.teacher.engines.replay import RecordingTeacher, ReplayTeacher
+
+CHAT = Chat((Message("user", "Write a text."),))
 
 
 def request(name: str, prompt: str = "p", seed: int = 0) -> GenerateRequest:
@@ -113,3 +115,17 @@ def test_a_broken_recording_is_told_of(tmp_path, content, message):
 def test_a_recording_that_is_not_there_says_how_to_make_one(tmp_path):
     with pytest.raises(TeacherError, match=r"teacher\.record="):
         ReplayTeacher(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(("prompts", "scores"), [(["text"], True), ([CHAT], False)])
+def test_a_recording_knows_whether_chats_suited_its_engine(tmp_path, prompts, scores):
+    """Labels may all have been asked by texts to continue, and still be those of a chat model."""
+    path = tmp_path / "r.jsonl"
+    batch = [request(str(number), prompt) for number, prompt in enumerate(prompts)]
+    RecordingTeacher(ScriptedTeacher(), path, suits_chat=lambda: True).ask(batch)
+    assert ReplayTeacher(path).speaks_chat
+    assert ReplayTeacher(path).scores_texts is scores
+    other = tmp_path / "other.jsonl"
+    RecordingTeacher(ScriptedTeacher(), other).ask(batch)
+    assert "suits_chat" not in other.read_text(encoding="utf-8")
+    assert ReplayTeacher(other).speaks_chat is not scores

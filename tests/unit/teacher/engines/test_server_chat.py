@@ -117,6 +117,22 @@ def test_without_probabilities_the_shares_of_sampled_answers_are_billed_and_smoo
     assert [body["seed"] for body in server.bodies[-5:]] == [0, 1, 2, 3, 4]
 
 
+def test_answers_are_sampled_without_a_seed_where_the_server_refuses_it(server):
+    def seedless(body):
+        if "seed" in body:
+            return refusal("Extra inputs are not permitted: seed")
+        one = chat_reply("music")
+        return 200, {**one, "choices": one["choices"] * body.get("n", 1)}
+
+    answering(server, seedless)
+    teacher = settled(server, scoring="agreement", samples=3)
+    assert (scored(teacher).error, server.bodies[-1]["n"]) == ("", 3)
+    assert any("refuses seed" in note for note in teacher.notes)
+    before = len(server.bodies)
+    assert scored(teacher).error == ""
+    assert len(server.bodies) == before + 1, "the refusal is remembered"
+
+
 def test_several_answers_at_once_bill_the_prompt_once(server):
     def sampling(body):
         # Constrained to a word, as vLLM does it.
@@ -320,3 +336,20 @@ def test_tokens_by_the_text_of_a_template_as_llama_cpp_has_it(server):
     teacher = settled(server)
     base, more = teacher.tokenize([QUESTION, QUESTION.prefilled("music")])
     assert more == [*base, *map(ord, "|music")]
+
+
+@pytest.mark.parametrize("knows_ids", [True, False])
+def test_labels_after_a_text_are_trusted_where_they_are_exact_and_ids_are_known(server, knows_ids):
+    def vllm(path: str, body: Mapping[str, Any]) -> Answer:
+        if path == "/tokenize":
+            return (200, {"tokens": [10, 11]}) if knows_ids else (404, {"error": "no such path"})
+        if "chat" in path:
+            return 200, chat_reply("music", {"music": -1.0})
+        return 200, completion("x", {"token_id:10": -1.0})
+
+    server.answer = vllm
+    exact = settled(server, scoring="exact")
+    assert exact.speaks_chat
+    assert exact.scores_texts is knows_ids
+    assert not settled(server, scoring="top").scores_texts
+    assert settled(server, api="completions").scores_texts

@@ -184,6 +184,8 @@ def test_a_server_that_comes_back_as_another_model_stays_out(servers: list[FakeS
     sent = len(servers[0].bodies)
     made.ask(batch(50))
     assert len(servers[0].bodies) == sent
+    made.close()
+    assert any(" to the end (it is 'other'" in note for note in made.notes), "the reason by now"
 
 
 def test_when_every_server_is_dead_the_run_ends_with_all_of_them_and_keeps_the_replies(
@@ -307,10 +309,15 @@ def test_lists_that_cannot_be(url: list[str], keys: str | list[str], message: st
 def limited(most: int, headers: dict[str, str]) -> Callable[[str, dict[str, Any]], Answer]:
     """Takes no more than some requests at once."""
     places = threading.Semaphore(most)
+    refused = threading.Event()
 
     def answer(path: str, body: dict[str, Any]) -> Answer:
         if not places.acquire(blocking=False):
+            refused.set()
             return 429, {"error": {"message": "slow down"}}, headers
+        # However slow the machine is, the first requests of the batch meet.
+        if body["prompt"].startswith("text "):
+            refused.wait(10)
         time.sleep(0.005)
         places.release()
         return exact(path, body)

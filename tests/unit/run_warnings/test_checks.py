@@ -13,7 +13,9 @@ import pytest
 from tutelage.config.compose import compose_config
 from tutelage.progress import NoProgress
 from tutelage.records import Feedback, Growth, Label, LabelDistribution, Outcome, Row
-from tutelage.run_warnings import Facts, RoundWatch, warnings_of
+from tutelage.run_warnings.checks import warnings_of
+from tutelage.run_warnings.facts import Facts
+from tutelage.run_warnings.rounds import RoundWatch
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.opinions import TeacherOpinion
