@@ -185,15 +185,22 @@ def by_set(found: Sequence[Measured], sets: Sequence[str], *, errors: bool) -> I
         errors: Whether the largest standard error follows the scores.
     """
     sets = [name for name in sets if any(one.cell.dataset == name for one in found)]
-    yield f"| | tokens a text | {' | '.join(sets)} |"
-    yield "|---" * (2 + len(sets)) + "|"
     rows: dict[str, dict[str, Measured]] = {}
-    for one in found:
+    for one in sorted(found, key=lambda one: (_size(one.cell.teacher), *one.cell)):
         rows.setdefault(_title(one.cell), {})[one.cell.dataset] = one
-    for title in sorted(rows):
-        tokens = statistics.mean(one.tokens for one in rows[title].values())
-        scores = [_shown(rows[title].get(name), errors) for name in sets]
-        yield f"| {title} | {tokens:.0f} | {' | '.join(scores)} |"
+    # Texts of some sets are longer, so rows are compared over the sets that all of them have.
+    common = [name for name in sets if all(name in own for own in rows.values())]
+    yield f"| | tokens a text, mean of {len(common)} | {' | '.join(sets)} |"
+    yield "|---" * (2 + len(sets)) + "|"
+    for title, own in rows.items():
+        tokens = f"{statistics.mean(own[name].tokens for name in common):.0f}" if common else ""
+        scores = [_shown(own.get(name), errors) for name in sets]
+        yield f"| {title} | {tokens} | {' | '.join(scores)} |"
+
+
+def _size(teacher: str) -> int:
+    """Rank of a teacher; unknown ones come last."""
+    return [*_TEACHERS, teacher].index(teacher)
 
 
 def _title(cell: Cell) -> str:
@@ -212,7 +219,8 @@ def means(found: Sequence[Measured]) -> Iterator[str]:
     """A table of the means over the first six classification sets, where all are measured."""
     yield f"| teacher | shots |{''.join(f' {way} | tokens |' for way in _WAYS)}"
     yield "|---" * 6 + "|"
-    for teacher, shots in sorted({(one.cell.teacher, one.cell.shots) for one in found}):
+    kinds = {(one.cell.teacher, one.cell.shots) for one in found}
+    for teacher, shots in sorted(kinds, key=lambda kind: (_size(kind[0]), kind)):
         parts = []
         for way in _WAYS:
             own = [

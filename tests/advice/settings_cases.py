@@ -438,9 +438,14 @@ CASES = [
         ("acquire.share=0", "acquire.share=1"),
     ),
     Case(
+        "label of calibration.prior",
+        ("calibration=batch", "method=llkd", "calibration.prior={wether:0.5}"),
+        ("calibration.prior={weather:0.5}",),
+    ),
+    Case(
         "calibration.prior={} leaves no share",
-        ("calibration=batch", "method=llkd", "calibration.prior={GetWeather:1.5}"),
-        ("calibration.prior={GetWeather:0.5}",),
+        ("calibration=batch", "method=llkd", "calibration.prior={weather:1.5}"),
+        ("calibration.prior={weather:0.5}",),
     ),
     Case(
         "calibration.keep={} must",

@@ -51,7 +51,7 @@ def test_a_cell_is_measured_once_under_every_calibration(
     # Demonstrations cost tokens.
     assert found[0].tokens < found[1].tokens
     table = [*benchmark.by_set(found[::2], ("snips", "trec6"), errors=True)]
-    assert table[0] == "| | tokens a text | snips |"
+    assert table[0] == "| | tokens a text, mean of 1 | snips |"
     assert [row.split(" | ")[0] for row in table[2:]] == [
         "| scripted, chat",
         "| scripted, completion",

@@ -419,16 +419,16 @@ def suited_calibration(
 
     :class:`BatchCalibration` for a capable chat model, :class:`PriorMatching` for a very small or a
     base model. Matching costs a 1.5B five points at one shot, and gains nothing with a 0.5B
-    (docs/results.md, "Ways of asking"). With two classes, either of them for generated texts, and
-    :class:`tutelage.labelling.calibration_tracking.PriorTracking` for the texts of a pool, where
-    one class may be rare ("Skewed pools").
+    (docs/results.md, "Ways of asking"). With two classes, a capable chat model's labels of a
+    pool have :class:`tutelage.labelling.calibration_tracking.PriorTracking`, because one class may
+    be rare ("Skewed pools").
 
     Args:
         suits_chat: Whether the teacher is a chat model, and no very small one.
         prior: Shares of the classes among the scored texts. "auto" tracks the shares of two
-            classes, and has equal shares for more. "uniform", a mapping from some labels to their
-            shares, or a list with one probability per label, positive and with sum 1, holds for
-            any number of classes.
+            classes with a capable chat model, and has equal shares otherwise. "uniform", a mapping
+            from some labels to their shares, or a list with one probability per label, positive
+            and with sum 1, holds for every teacher.
         asked: For generated texts, weight of the classes that they were asked for in the prior,
             from 0 to below 1; the rest of the weight has ``prior``.
         labels: Number of classes.
@@ -438,11 +438,11 @@ def suited_calibration(
             ``asked`` is outside [0, 1).
     """
     if isinstance(prior, str) and prior == "auto":
-        if labels == 2:
+        if labels == 2 and suits_chat:
             # It builds on this module.
             from tutelage.labelling.calibration_tracking import PriorTracking
 
-            return PriorTracking(generated="batch" if suits_chat else "matched", asked=asked)
+            return PriorTracking(generated="batch", asked=asked)
         prior = "uniform"
     if suits_chat:
         return BatchCalibration(prior, asked=asked)

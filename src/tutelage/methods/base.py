@@ -264,9 +264,9 @@ class TeacherMethod:
         if not self.asks_teacher:
             return ()
         calibration = self.calibration
-        calibrated = f" and calibrates labels with calibration={calibration}" if calibration else ""
+        calibrated = f"; calibration={calibration}" if calibration else ""
         return (
-            f"The run asks the teacher by {self.way_of_asking}{calibrated}.",
+            f"The teacher is asked by {self.way_of_asking}{calibrated}.",
             *getattr(self._labeller, "notes", ()),
         )
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.errors import ConfigError
-from tutelage.labelling.calibration import PriorMatching, suited_calibration
+from tutelage.labelling.calibration import BatchCalibration, PriorMatching, suited_calibration
 from tutelage.labelling.calibration_prior import shares_by_name, tracked_prior
 from tutelage.labelling.calibration_tracking import PriorTracking
 
@@ -148,15 +148,16 @@ def test_labels_without_a_share_have_equal_parts_of_the_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "prior", "kind"),
+    ("capable", "labels", "prior", "kind"),
     [
-        (2, "auto", PriorTracking),
-        (3, "auto", PriorMatching),
-        (2, "uniform", PriorMatching),
-        (2, [0.1, 0.9], PriorMatching),
+        (True, 2, "auto", PriorTracking),
+        (True, 3, "auto", BatchCalibration),
+        (True, 2, "uniform", BatchCalibration),
+        (True, 2, [0.1, 0.9], BatchCalibration),
+        (False, 2, "auto", PriorMatching),
     ],
 )
-def test_the_default_tracks_two_classes_unless_their_shares_are_given(
-    labels: int, prior: Any, kind: type
+def test_the_default_tracks_two_classes_of_a_capable_teacher_unless_shares_are_given(
+    capable: bool, labels: int, prior: Any, kind: type
 ) -> None:
-    assert type(suited_calibration(False, prior, labels=labels)) is kind
+    assert type(suited_calibration(capable, prior, labels=labels)) is kind

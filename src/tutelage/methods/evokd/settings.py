@@ -115,10 +115,11 @@ class EvoKDSettings(WritingSettings):
                 "asks for no label. Give method.separated=true, or method.feedback=generated with "
                 "acquire=none."
             )
-        for name, wanted in (("seeds", "demonstrations"), ("pairs", False)):
-            if getattr(self, name) != wanted and not self.follows_mistakes:
+        for name, wanted in (("seeds", "demonstrations"), ("pairs", "false")):
+            value = str(getattr(self, name)).lower()
+            if value != wanted and not self.follows_mistakes:
                 raise ConfigError(
-                    f"method.{name}={getattr(self, name)} follows the student, and "
+                    f"method.{name}={value} follows the student, and "
                     f"method.feedback=none does not. Give method.feedback=generated or "
                     f"method.{name}={wanted}."
                 )

@@ -175,7 +175,7 @@ def test_texts_of_the_pool_are_rewritten_into_the_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pairs": True, "feedback": "none"}, "method.pairs=True follows the student"),
+        ({"pairs": True, "feedback": "none"}, "method.pairs=true follows the student"),
         ({"seeds": "loss", "feedback": "none"}, "method.seeds=loss follows the student"),
         ({"pairs": True, "seeds": "loss"}, "Give method.pairs=false or"),
     ],
