@@ -5,7 +5,7 @@
 For each choice of ``labelling.candidates``: the share of the gold entities of dev whose position is
 a candidate, and the number of candidates per sentence, each of which *verify* asks about. The
 student knows the shots alone (seed 1); it is trained if its run is not in the folder. No teacher is
-asked. ``--data`` has conll2004/ and wnut17/; Wikigold is in the package.
+asked. ``--data`` has conll2004/, wnut17/ and bc5cdr/; Wikigold is in the package.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_sets import ENTITIES, folder_of, overrides_of
+from data_sets import ENTITIES, MORE_ENTITIES, folder_of, overrides_of
 from runs import read_lines, train
 
 from tutelage.labelling.ner_candidates import Place, SpanCandidates
@@ -29,6 +29,7 @@ from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
 from tutelage.tasks.spans import from_tags
 
+_SETS = (*ENTITIES, *MORE_ENTITIES)
 _SAMPLES = Path(__file__).parents[1] / "src" / "tutelage" / "data" / "samples"
 _CHOICES = (
     (0, "capitals"),
@@ -69,7 +70,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=Path("../data"))
-    parser.add_argument("--sets", nargs="+", default=list(ENTITIES), choices=ENTITIES)
+    parser.add_argument("--sets", nargs="+", default=list(_SETS), choices=_SETS)
     parser.add_argument("--width", type=int, default=4, help="labelling.candidate_width")
     parser.add_argument("--shots", type=int, default=5, help="per type, for the student")
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-candidates"))

@@ -25,7 +25,7 @@ from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.methods.base import Plannable
-from tutelage.teacher.base import Request
+from tutelage.teacher.base import Reply, Request
 from tutelage.teacher.stack import Stack
 from tutelage.training import gold_for, method_context
 
@@ -138,13 +138,18 @@ def _measure(
     for kind, requests in sample.items():
         console.rule(kind)
         console.print(escape(str(requests[0].prompt)), highlight=False, soft_wrap=True)
-        before, began = stack.budget.usage, time.perf_counter()
-        # The first request starts the engine, so it is timed apart.
-        replies = list(stack.teacher.ask(requests[:1]))
-        started = time.perf_counter() - began
-        began = time.perf_counter()
-        replies += stack.teacher.ask(requests[1:])
-        seconds = (time.perf_counter() - began) / max(1, len(requests) - 1)
+        before, started = stack.budget.usage, 0.0
+        # The first request outside the cache starts the engine, so it is timed apart.
+        replies: list[Reply] = []
+        for request in requests:
+            cached, began = stack.budget.usage.cached, time.perf_counter()
+            replies += stack.teacher.ask([request])
+            started = time.perf_counter() - began
+            if stack.budget.usage.cached == cached:
+                break
+        began, left = time.perf_counter(), requests[len(replies) :]
+        replies += stack.teacher.ask(left)
+        seconds = (time.perf_counter() - began) / max(1, len(left))
         # A failed request costs nothing, so it says nothing of what the others cost.
         errors = [reply.error for reply in replies if reply.error]
         console.print()

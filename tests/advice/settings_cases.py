@@ -49,6 +49,24 @@ CASES = [
         about=("method.feedback=pool",),
     ),
     Case(
+        "method.feedback={} labels none. Give method.split",
+        ("method.split=bandit",),
+        ("method.split=fixed", ("method.feedback=pool", "acquire=entropy")),
+        about=("method.feedback=generated",),
+    ),
+    Case(
+        "method.n_hard and method.n_easy are both 0. Give method.split",
+        (
+            "method.split=bandit",
+            "method.feedback=pool",
+            "acquire=entropy",
+            "method.n_hard=0",
+            "method.n_easy=0",
+        ),
+        ("method.split=fixed", "method.n_hard=1"),
+        about=("-method.n_easy",),
+    ),
+    Case(
         "method.{}={} follows the student, and method.feedback=none",
         ("method.feedback=none", "method.pairs=true"),
         ("method.feedback=generated", "method.pairs=false"),

@@ -47,7 +47,8 @@ NOT_FOLLOWED = {
     "methods/generation/augmentation.py": "parts of messages with cases of their own",
     "cli.py 'tutelage assets'": "a part of a message",
     "labelling/scoring.py 'Each prompt lists": "a statement",
-    "run.py 'The teacher is asked by": "a statement",
+    "methods/base.py '; calibration={}'": "a statement",
+    "labelling/ensemble.py 'Each text is labelled by {} prompts": "a statement",
     "plan.py 'method={} asks no teacher": "nothing to mend",
 }
 """Messages that no test follows, by the beginning of module and text, each with the reason."""

@@ -418,7 +418,7 @@ def suited_calibration(
     """Builds the calibration that suits a teacher best for classes.
 
     :class:`BatchCalibration` for a capable chat model, :class:`PriorMatching` for a very small or a
-    base model. Matching costs a 1.5B five points at one shot, and gains nothing with a 0.5B
+    base model. Matching costs a 1.5B up to four points at one shot, and gains nothing with a 0.5B
     (docs/results.md, "Ways of asking"). With two classes, a capable chat model's labels of a
     pool have :class:`tutelage.labelling.calibration_tracking.PriorTracking`, because one class may
     be rare ("Skewed pools").

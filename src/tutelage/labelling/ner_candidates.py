@@ -46,14 +46,14 @@ _INNER = frozenset(
 _BEFORE_A_SENTENCE = frozenset({".", '"', "“", "''", "``", "!", "?", ":"})
 
 
-AUTOMATIC: tuple[CandidateSource, ...] = ("chunks", "student")
-"""Sources where names are written without capitals."""
+AUTOMATIC: tuple[CandidateSource, ...] = ("capitals", "chunks", "student")
+"""Sources where many names are written without capitals."""
 _MOSTLY = 0.6
 _LONGEST_NAME = 8
 
 
 def automatic_sources(names: Sequence[Sequence[str]]) -> tuple[CandidateSource, ...]:
-    """Chooses sources by known names: capitals, unless many of them have none.
+    """Chooses sources by known names: capitals alone, unless many of them have none.
 
     Args:
         names: The words of each known name.

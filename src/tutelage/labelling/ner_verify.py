@@ -87,6 +87,7 @@ class SpanVerifier:
             mention tell as much about its type (benchmarks/verify_window.py).
         choice: Orders the shots for each text, as ``nearest`` does; None takes them in the given
             order.
+        notes: What to tell once about the choices made for it.
 
     Raises:
         ConfigError: ``shown_words`` is negative, ``shown_per_type`` is below 1, or the types cannot
@@ -108,6 +109,7 @@ class SpanVerifier:
         nearest: Nearest | None = None,
         shown_words: int = 0,
         choice: ShotChoice | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         if shown_words < 0:
             raise ConfigError(
@@ -120,6 +122,7 @@ class SpanVerifier:
             )
         self._candidates = candidates
         self.asks_student = candidates.asks_student
+        self.notes = notes
         self._shown_words = shown_words
         self._shown_per_type = shown_per_type
         ordered: Callable[[Sequence[str]], Iterable[Sequence[Example]]] | None = None
@@ -386,8 +389,8 @@ def span_verifier(
         calibrator: Calibrates the distributions over the types and "none".
         nearest: Selects labelled examples for each text instead of ``shots``.
         candidates: Sources of span candidates, one or more (docs/results.md lists recall and cost
-            of each); null for "capitals", or for "chunks" and "student" if fewer than 60 % of the
-            names of the shots begin with a capital. "capitals": runs of capitalised words.
+            of each); null for "capitals", with "chunks" and "student" beside it if fewer than 60 %
+            of the names of the shots begin with a capital. "capitals": runs of capitalised words.
             "chunks": runs of words without stop words and punctuation, and their parts. "ngrams":
             every run of words that neither begins nor ends with a stop word or punctuation.
             "student": predictions and near-predictions of the student, from round 1 on; it needs
@@ -418,14 +421,15 @@ def span_verifier(
         for shot in shots
         for span in read_spans(shot.label or "[]")
     ]
+    notes: tuple[str, ...] = ()
     if candidates is None:
         candidates = automatic_sources(names)
         if candidates == AUTOMATIC:
-            _LOG.warning(
-                "Fewer than 60 %% of the names of the shots begin with a capital, so the teacher "
-                "is asked about every short run of words (labelling.candidates=[%s]), which costs "
-                "several times as many requests. labelling=extract needs one request per text.",
-                ",".join(candidates),
+            notes = (
+                "Fewer than 60 % of the names of the shots begin with a capital, so the teacher is "
+                f"asked about short runs of words too (labelling.candidates=["
+                f"{','.join(candidates)}]), which costs several times as many requests. "
+                "labelling=extract needs one request per text.",
             )
         candidate_width = automatic_width(names, candidate_width)
     spans = SpanCandidates(candidate_parts, candidates, candidate_width)
@@ -443,4 +447,5 @@ def span_verifier(
         None
         if demonstrations == "fixed"
         else ShotChoice(shots, max(1, len(shots)), demonstrations, embed, seed),
+        notes,
     )

@@ -270,7 +270,7 @@ class PromptSet:
 
         The automatic choice is the measured one (docs/results.md, "Ways of asking"). A very small
         teacher continues texts. A capable one is asked in messages, except for labels: where
-        demonstrations are shown, a text to continue labels as well or better, at half the tokens.
+        demonstrations are shown, a text to continue labels about as well, at half the tokens.
 
         Args:
             kind: The kind of the prompt.

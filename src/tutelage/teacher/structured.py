@@ -122,7 +122,8 @@ def completed(text: str, finish_reason: str, schema: str) -> tuple[str, str]:
 
     Returns:
         The reply, closed after its last whole item if it was cut short or has too many, and why it
-        does not fit the schema; "" if it does.
+        does not fit the schema; "" if it does. Nothing is left of a list that was cut short in its
+        first item, which fits where the schema says ``minItems`` 0.
 
     Raises:
         ConfigError: The schema itself is invalid.
@@ -142,6 +143,9 @@ _TRIES = 16
 
 def salvaged(text: str, schema: str) -> str:
     """Closes a JSON list that was cut short, or has too many items, behind its last whole item.
+
+    Without a whole item the list is empty if the schema says ``minItems`` 0 in so many words: texts
+    that a teacher did not finish are none, but an unfinished list of entities is not "no entity".
 
     Args:
         text: The reply.
@@ -166,7 +170,31 @@ def salvaged(text: str, schema: str) -> str:
         except ValueError:
             continue
         return whole
-    return ""
+    return _emptied(start, schema)
+
+
+def _emptied(start: str, schema: str) -> str:
+    """The JSON with an empty list, closed where its first item begins; "" if none may be empty."""
+    if not _may_be_empty(read_schema(schema)):
+        return ""
+    head, bracket, _ = start.partition("[")
+    closing = "}" * head.count("{")
+    empty = f"{head}{bracket}]{closing}"
+    try:
+        validate(empty, schema)
+    except ValueError:
+        return ""
+    return empty
+
+
+def _may_be_empty(schema: dict[str, Any]) -> bool:
+    """Whether a list of the schema may be empty in so many words."""
+    properties = schema.get("properties", {})
+    return any(
+        part.get("type") == "array" and part.get("minItems") == 0
+        for part in (schema, *properties.values())
+        if isinstance(part, dict)
+    )
 
 
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+|"', re.DOTALL)

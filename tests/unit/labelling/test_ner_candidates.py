@@ -67,9 +67,9 @@ def test_runs_of_capitalised_words(text: str, names: list[str]) -> None:
     ("names", "sources", "width"),
     [
         (["Ada Lovelace", "Paris", "aspirin"], ("capitals",), 4),
-        (["aspirin", "acute kidney injury", "Paris"], ("chunks", "student"), 4),
+        (["aspirin", "acute kidney injury", "Paris"], ("capitals", "chunks", "student"), 4),
         # Characters are words: the longest known name gives the width.
-        (["北 京 大 学 医 院", "张 三"], ("chunks", "student"), 6),
+        (["北 京 大 学 医 院", "张 三"], ("capitals", "chunks", "student"), 6),
         ([], ("capitals",), 4),
     ],
 )

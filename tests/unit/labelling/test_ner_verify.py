@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from tests.helpers.ner import (
     SHOTS,
     SPACE,
     TYPES,
+    WordTeacher,
     knowing,
     marked,
+    prompt_set,
     scored_mention,
     spans,
     verifier,
@@ -25,7 +28,8 @@ from tutelage.labelling.calibration import (
     NoCalibration,
     TemperatureCalibration,
 )
-from tutelage.labelling.ner_verify import NONE
+from tutelage.labelling.ner_verify import NONE, span_verifier
+from tutelage.records import Example
 from tutelage.tasks.spans import read_spans
 from tutelage.teacher.base import Reply, Request, ScoreRequest
 
@@ -295,6 +299,21 @@ def test_what_the_student_proposes_is_asked_about_where_it_is_a_source() -> None
         assert [scored_mention(request.prompt)[1] for request in teacher.asked] == asked
         assert opinion is not None
         assert (spans((1, 2, "ORG"))[0] in dict(opinion.entities)) == subject.asks_student
+
+
+def test_small_letters_in_the_names_of_the_shots_widen_the_search_and_that_is_a_note() -> None:
+    names = json.dumps([[1, 2, "PER"], [3, 4, "LOC"]])
+    draft = Draft("Ada told old babbage in Rome")
+    for text, found in (("when Ada saw Rome", 2), ("when ada saw rome", 11)):
+        shots = [Example("shot", text, names)]
+        subject = span_verifier(
+            WordTeacher(knowing()), TYPES, prompt_set("completion_ner"), shots, NoCalibration()
+        )
+        assert len(subject.requests([draft])) == found
+        assert len(subject.notes) == (found > 2)
+        assert all(
+            "labelling.candidates=[capitals,chunks,student]" in note for note in subject.notes
+        )
 
 
 def test_the_calibrator_sees_the_candidates_of_all_texts_at_once() -> None:

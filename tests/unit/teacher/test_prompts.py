@@ -318,7 +318,13 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
                 "errors": errors[3:],
             },
         ]
-        return {"wrong": shown, "correct": shown[:1], "report": report}
+        return {
+            "wrong": shown,
+            "correct": shown[:1],
+            "report": report,
+            "labels": LABELS,
+            "pairs": [{"target": LABELS[1], "predicted": LABELS[0], "count": 2}],
+        }
     return {
         "label": LABELS[1],
         "demonstrations": (
@@ -336,6 +342,7 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
             {
                 "names": [{"mention": text, "label": LABELS[1]}, {"mention": "Rex", "label": None}],
                 "instruction": "Make the sentence longer.",
+                "source": "",
             }
         ]
         * 2,

@@ -121,6 +121,24 @@ def test_lists_of_all_kinds_are_closed(text, whole):
     assert structured.salvaged(text, items) == whole
 
 
+@pytest.mark.parametrize(
+    ("text", "empty"),
+    [
+        ('{\n "texts": [\n  "a', '{\n "texts": []}'),
+        ('{"texts": [', '{"texts": []}'),
+        ('Here: {"texts": ["{[', '{"texts": []}'),
+        ('{"texts": ["a", "b', '{"texts": ["a"]}'),
+        ('{"texts', ""),
+        ('{"other": ["a', ""),
+    ],
+)
+def test_a_list_that_may_be_empty_has_no_unfinished_item(text, empty):
+    may_be = LIST.replace('"type": "array"', '"type": "array", "minItems": 0')
+    assert structured.salvaged(text, may_be) == empty
+    # Nothing found is an answer in its own right, which an unfinished list is not.
+    assert structured.salvaged(text, LIST) == (empty if '"a"' in empty else "")
+
+
 @pytest.mark.parametrize("finish_reason", ["stop", "", "length"])
 def test_only_a_reply_cut_by_its_length_is_closed(finish_reason):
     text, mismatch = structured.completed('{"texts": ["a", "b', finish_reason, LIST)

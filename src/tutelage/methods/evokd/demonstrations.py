@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import log
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tutelage.methods.generation.mentions import mentions_of
 from tutelage.methods.generation.specs import Shown
@@ -111,6 +111,9 @@ def shared_out(count: int, weights: Mapping[str, int]) -> list[str]:
     return [name for name in names for _ in range(shares[name])]
 
 
+Item = TypeVar("Item", bound=Outcome | Example)
+
+
 class HardExamples(NamedTuple):
     """What a hard text is written near to.
 
@@ -137,6 +140,10 @@ class DemonstrationSampler:
         confident_first: Show the most confident mistakes instead of a balanced sample (the hard
             negatives of PGKD).
         rng: Makes all draws.
+        known: Further labelled texts, such as pool texts of earlier rounds: shown where there are
+            too few outcomes.
+        takes_turns: Show what the prompts of the round have shown least, so that a teacher who
+            imitates is not shown the same texts again and again.
 
     Attributes:
         wrong: The mistakes shown in the analysis.
@@ -154,6 +161,8 @@ class DemonstrationSampler:
         correct: int,
         confident_first: bool,
         rng: random.Random,
+        known: Sequence[Example] = (),
+        takes_turns: bool = False,
     ) -> None:
         self._task = task
         self.wrong = (
@@ -168,6 +177,8 @@ class DemonstrationSampler:
         self._all_correct = feedback.correct if correct else ()
         self._shots = shots
         self._rng = rng
+        self._known, self._takes_turns = known, takes_turns
+        self._times_shown: Counter[str] = Counter()
 
     def partners(self, label: str, count: int) -> list[str]:
         """Shares the hard texts of a class among the classes it is confused with.
@@ -209,7 +220,7 @@ class DemonstrationSampler:
                 for one in self._task.mistakes(outcome)
             )
         ]
-        drawn = self._rng.sample(missed, min(count, len(missed)))
+        drawn = self._drawn(missed, count)
         # A missed entity was taken for no class, and a wrong boundary confuses no classes.
         mistakes = (
             one for outcome in drawn for one in self._task.mistakes(outcome) if one.right == label
@@ -224,9 +235,11 @@ class DemonstrationSampler:
                 (o for o in self._all_correct if self._holds(o.target, label)),
                 key=lambda o: (o.confidence, o.id),
             )
-            candidates = uncertain[: 2 * count]
-            picked += self._rng.sample(candidates, min(count - len(picked), len(candidates)))
-        return HardExamples(self._with_shots(picked, label, count), confused, drawn)
+            picked += self._drawn(uncertain[: 2 * count], count - len(picked))
+        shown = self._with_shots(picked, label, count)
+        # A chat shows the mistakes beside the demonstrations.
+        self._times_shown.update({one.id for one in drawn} - {one.id for one in shown})
+        return HardExamples(shown, confused, drawn)
 
     def for_easy(self, label: str, count: int) -> list[Outcome | Example]:
         """Draws demonstrations of a class the student gets right, then shots.
@@ -236,8 +249,7 @@ class DemonstrationSampler:
             count: Maximum number of demonstrations.
         """
         known = [outcome for outcome in self._all_correct if self._holds(outcome.target, label)]
-        picked: list[Outcome | Example] = list(self._rng.sample(known, min(count, len(known))))
-        return self._with_shots(picked, label, count)
+        return self._with_shots(self._drawn(known, count), label, count)
 
     def from_shots(self, label: str, count: int) -> list[Outcome | Example]:
         """Draws demonstrations of a class from the shots alone.
@@ -251,9 +263,20 @@ class DemonstrationSampler:
     def _holds(self, target: str, label: str) -> bool:
         return label in self._task.classes(target)
 
+    def _drawn(self, items: Sequence[Item], count: int) -> list[Item]:
+        """Draws without repeats."""
+        if not self._takes_turns:
+            return self._rng.sample(items, min(count, len(items)))
+        shuffled = self._rng.sample(items, len(items))
+        return sorted(shuffled, key=lambda item: self._times_shown[item.id])[:count]
+
     def _with_shots(
-        self, picked: list[Outcome | Example], label: str, count: int
+        self, drawn: Sequence[Outcome | Example], label: str, count: int
     ) -> list[Outcome | Example]:
+        picked = list(drawn)
+        if len(picked) < count and self._known:
+            of_label = [one for one in self._known if one.label and self._holds(one.label, label)]
+            picked += self._drawn(of_label, count - len(picked))
         texts = {item.text for item in picked}
         # Shots of the class that are not shown already.
         spare = [
@@ -262,9 +285,12 @@ class DemonstrationSampler:
             if shot.label and self._holds(shot.label, label) and shot.text not in texts
         ]
         self._rng.shuffle(spare)
+        if self._takes_turns:
+            spare.sort(key=lambda shot: self._times_shown[shot.id])
         # One of them is always a shot: the only demonstration with a certain label.
         kept = picked[: max(0, count - 1)] if spare else picked[:count]
         # Shuffled, so no kind of demonstration always stands next to the new text.
         result = [*kept, *spare[: count - len(kept)]]
+        self._times_shown.update(item.id for item in result)
         self._rng.shuffle(result)
         return result

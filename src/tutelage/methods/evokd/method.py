@@ -15,19 +15,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import ceil as round_up
 from time import perf_counter
+from typing import Any
 
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.base import Draft, Labeller, NewLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
-from tutelage.methods.base import Cost, MethodContext, TeacherMethod, gold_rows
+from tutelage.methods.base import (
+    ESTIMATED,
+    Cost,
+    MethodContext,
+    TeacherMethod,
+    evenly,
+    gold_rows,
+)
 from tutelage.methods.evokd.demonstrations import ranked_pairs, student_loss
 from tutelage.methods.evokd.mistake_filter import MistakeFilter
 from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner
 from tutelage.methods.evokd.pool_feedback import PoolFeedback
 from tutelage.methods.evokd.settings import EvoKDSettings
+from tutelage.methods.evokd.split import SplitBandit
 from tutelage.methods.generation.acceptance import Acceptance
 from tutelage.methods.generation.artefacts import clean
 from tutelage.methods.generation.chatter import is_refusal
@@ -41,6 +50,7 @@ from tutelage.selectors.protocol import Acquirer
 from tutelage.teacher.base import GenerateRequest, Request, Sampling
 from tutelage.teacher.marks import unmarked
 from tutelage.teacher.prompts import PromptSet
+from tutelage.teacher.wrappers.budget import BudgetedTeacher
 
 _PAIRS = 3
 """Confused pairs that the analysis names."""
@@ -91,6 +101,8 @@ class EvoKD(TeacherMethod):
         self._settings = settings
         self._accept_selector = accept_selector
         self._pool_feedback: PoolFeedback | None = None
+        self._split = SplitBandit() if settings.split == "bandit" else None
+        self._labelled_last: tuple[Outcome, ...] = ()
         if settings.labels_pool:
             self._pool_feedback = PoolFeedback(
                 settings.name, settings.n_pool, prompts, acquirer, accept_selector
@@ -133,7 +145,11 @@ class EvoKD(TeacherMethod):
                 "shots=1 or more with training.gold=shots, or let it start from texts of its own "
                 "(method.n_first=1 or more with method.n_init=0)."
             )
-        self._context, self._teacher = context, context.teacher
+        # It only counts: the run's own budget stops the run.
+        self._meter = BudgetedTeacher(context.teacher)
+        if self._split is not None:
+            context = replace(context, teacher=self._meter)
+        self._context, self._teacher = context, context.teacher or self._meter
         self._writer.fit(self._teacher, examples_of(context))
         # The labeller shows the same demonstrations throughout the run.
         demonstrations = ordered_demonstrations(context.shots, context.seed)
@@ -189,6 +205,8 @@ class EvoKD(TeacherMethod):
         """
         if self._pool_feedback is None:
             return self._written(feedback, round)
+        if self._split is not None:
+            return self._of_one_arm(feedback, round, self._pool_feedback, self._split)
         # Mistakes on real texts of this round come before what is written about them.
         labelled, outcomes = self._pool_feedback.grow(round)
         self._repeats.hold(labelled.rows)
@@ -202,6 +220,54 @@ class EvoKD(TeacherMethod):
                 raise
             written = Growth(round, ())
         return replace(_joined(labelled, written), feedback=feedback)
+
+    def _of_one_arm(
+        self, feedback: Feedback, round: int, pool: PoolFeedback, split: SplitBandit
+    ) -> Growth:
+        """Returns the rows of a round that labels pool texts or writes texts, whichever pays.
+
+        Texts are written towards the mistakes on the pool texts that were labelled last.
+        """
+        billed, arm = self._meter.usage.billed, split.choose()
+        growth, known = Growth(round, ()), self._context.pool.rows
+        if arm == "label":
+            growth, self._labelled_last = pool.grow(round)
+        outcomes = (*feedback.outcomes, *self._labelled_last)
+        feedback = self._filtered(self._about(feedback, outcomes), (*known, *growth.rows))
+        if growth.rows:
+            self._repeats.hold(growth.rows)
+            found = self._labelled_last
+        else:  # The pool may be used up.
+            arm, growth = "write", self._written(feedback, round)
+            accepted = [row for row in growth.rows if row.accepted]
+            found = tuple(self._context.predict(accepted)) if accepted else ()
+        new = self._filtered(Feedback(round, found, {}), growth.rows)
+        split.learn(arm, len(new.wrong), self._meter.usage.billed - billed)
+        return replace(growth, feedback=feedback)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state a resumed run needs; with ``method.split=bandit`` what it learnt."""
+        state = super().state_dict()
+        if self._split is None:
+            return state
+        last = [asdict(outcome) for outcome in self._labelled_last]
+        return {**state, "split": self._split.state_dict(), "labelled_last": last}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores the state returned by :meth:`state_dict`."""
+        super().load_state_dict(state)
+        if self._split is not None:
+            self._split.load_state_dict(state["split"])
+            self._labelled_last = tuple(
+                Outcome(
+                    **{
+                        **one,
+                        "probabilities": tuple(one["probabilities"]),
+                        "tags": tuple(one["tags"]),
+                    }
+                )
+                for one in state["labelled_last"]
+            )
 
     def _written(self, feedback: Feedback, round: int, labelled: Sequence[Row] = ()) -> Growth:
         """Returns the rows that the teacher writes in a round.
@@ -295,7 +361,8 @@ class EvoKD(TeacherMethod):
             "names": list(names[:count]),
         }
         if self._settings.separated:
-            requests["labelling"] = list(self._labelling_requests(self._labelled()[:count]))
+            asked = self._labelling_requests(evenly(self._labelled(), count))
+            requests["labelling"] = evenly(asked, count)
         if self._settings.rounds and self._analyses:
             requests["analysis"] = [self._analysis_request(given, 1)]
         return {kind: some for kind, some in requests.items() if some}
@@ -311,7 +378,7 @@ class EvoKD(TeacherMethod):
         counts["generation"] = len(self._writer.batches(specs))
         if self._settings.separated:
             # For NER the number of requests depends on the text; estimate it by labelled examples.
-            known = self._labelled()
+            known = evenly(self._labelled(), ESTIMATED)
             per_text = len(self._labelling_requests(known)) / max(1, len(known))
             counts["labelling"] = round_up(texts * per_text)
             if self._pool_feedback is not None:

@@ -14,11 +14,11 @@ from tutelage.errors import ConfigError
 from tutelage.methods.base import Cost, MethodContext, gold_rows
 from tutelage.methods.evokd.demonstrations import DemonstrationSampler, as_shown
 from tutelage.methods.evokd.init_texts import InitPlanner, paraphrase_spec
-from tutelage.methods.evokd.quota import Quota, by_class, class_quota
+from tutelage.methods.evokd.quota import Quota, by_class, class_quota, mistake_quota
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.generation.entity_names import Name, NameBook, Picker
 from tutelage.methods.generation.specs import Candidate, GenerationSpec
-from tutelage.records import Feedback, Outcome, Row, Source, derive_seed
+from tutelage.records import Example, Feedback, Outcome, Row, Source, derive_seed
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.teacher.base import GenerateRequest, Teacher
 from tutelage.teacher.prompts import PromptSet
@@ -210,25 +210,40 @@ class RoundPlanner:
             correct=settings.n_correct,
             confident_first=settings.confident_wrong,
             rng=rng,
+            known=self._real_texts() if self._is_chat else (),
+            takes_turns=self._is_chat,
         )
         return RoundInput(round, feedback, sampler, rng)
+
+    def _real_texts(self) -> list[Example]:
+        """Returns the pool texts that the teacher labelled in earlier rounds."""
+        rows = self._context.pool.accepted() if self._settings.labels_pool else ()
+        return [Example(row.id, row.text, row.target) for row in rows if row.source == "pool"]
 
     # Quotas
 
     def _quota(self, feedback: Feedback) -> Quota:
         """Returns the quota of a round: more texts for weak classes.
 
-        Without feedback, all texts are easy ones, shared evenly.
+        Hard texts towards mistakes on the pool go where these mistakes are. Without feedback, all
+        texts are easy ones, shared evenly.
         """
         settings = self._settings
         focus = settings.focus
         totals: dict[Source, int] = {"hard": settings.n_hard, "easy": settings.n_easy}
         if not settings.follows_mistakes:
             focus, totals = 0.0, {"easy": settings.n_hard + settings.n_easy}
-        return {
-            kind: class_quota(total, list(self._labels), feedback.per_class, focus)
+        names = list(self._labels)
+        quota: Quota = {
+            kind: class_quota(total, names, feedback.per_class, focus)
             for kind, total in totals.items()
         }
+        if settings.labels_pool:
+            mistakes = Counter(
+                one.right for outcome in feedback.wrong for one in self._task.mistakes(outcome)
+            )
+            quota["hard"] = mistake_quota(totals["hard"], names, mistakes, focus)
+        return quota
 
     def _even(self, count: int) -> dict[str, int]:
         return class_quota(count, list(self._labels), {}, focus=0.0)

@@ -47,6 +47,33 @@ def class_quota(
         - (f1[label] * support[label] + mean * smoothing) / (support[label] + smoothing)
         for label in labels
     }
+    return _shared_out(total, labels, weakness, focus)
+
+
+def mistake_quota(
+    total: int, labels: Sequence[str], mistakes: Mapping[str, int], focus: float
+) -> dict[str, int]:
+    """Shares texts among the classes, with more for those of many mistakes.
+
+    A student picks pool texts that it is unsure of, so there its F1 is much the same for all
+    classes, and says little about where it errs. The mistakes that the teacher vouches for do.
+
+    Args:
+        total: Number of texts.
+        labels: The classes.
+        mistakes: Number of mistakes by class.
+        focus: The part shared in proportion to the mistakes, in [0, 1]; the other part, and without
+            mistakes all of it, is shared evenly.
+
+    Returns:
+        The number of texts by class, summing to ``total``.
+    """
+    return _shared_out(total, labels, {label: mistakes.get(label, 0) for label in labels}, focus)
+
+
+def _shared_out(
+    total: int, labels: Sequence[str], weakness: Mapping[str, float], focus: float
+) -> dict[str, int]:
     # One part evenly, the other by weakness.
     whole = sum(weakness.values())
     shares = {

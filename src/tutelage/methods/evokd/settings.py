@@ -41,7 +41,9 @@ class EvoKDSettings(WritingSettings):
     demonstrations: int
     """Texts of the class shown before a new one. The first is a gold shot, further ones are
     mistakes
-    or correct predictions. With a small teacher 1: it imitates its own texts (docs/results.md)."""
+    or correct predictions. With a small teacher 1: it imitates its own texts (docs/results.md). A
+    chat is shown in turn what the prompts of the round have shown least, real pool texts
+    included."""
     analysis: bool
     """Ask the teacher for an analysis of the mistakes and put it into the hard prompts."""
     feedback: Literal["none", "generated", "pool", "dev", "mixed"]
@@ -52,6 +54,11 @@ class EvoKDSettings(WritingSettings):
     and demonstrations from the shots alone."""
     n_pool: int
     """Pool texts labelled per round, with ``feedback`` "pool" or "mixed"."""
+    split: Literal["fixed", "bandit"]
+    """How a budget is shared between labelling and writing, with ``feedback`` "pool" or "mixed".
+    "fixed": each round labels ``n_pool`` texts and writes ``n_hard`` and ``n_easy``. "bandit": each
+    round does one of both, whichever has found more mistakes that the teacher vouches for per 1,000
+    billed tokens (UCB1, Auer et al. 2002); give ``budget.tokens`` and more ``rounds``."""
     seeds: Literal["demonstrations", "loss"]
     """What hard texts are written from. "demonstrations": mistakes and shots beside the analysis.
     "loss": a rewriting of the class's rows with the highest student loss, without an analysis
@@ -79,7 +86,8 @@ class EvoKDSettings(WritingSettings):
     """A mistake counts where the teacher's probability of its own label exceeds that of the
     student's label by this much, in [0, 1]; 0 counts every mistake."""
     focus: float
-    """Share of a round that goes to classes by weakness (1 - F1) instead of evenly, in [0, 1]."""
+    """Share of a round that goes to classes by weakness instead of evenly, in [0, 1]. The weakness
+    of a class is 1 - F1; for hard texts towards mistakes on the pool it is the number of them."""
     styles: dict[str, list[str]] | None
     """Grid of attributes, such as {tone: [polite, ""], length: [short, long]}; each text draws one
     cell. null for none."""
@@ -114,6 +122,18 @@ class EvoKDSettings(WritingSettings):
                 f"method.feedback={self.feedback} labels pool texts, and method.separated=false "
                 "asks for no label. Give method.separated=true, or method.feedback=generated with "
                 "acquire=none."
+            )
+        if self.split == "bandit" and not self.labels_pool:
+            raise ConfigError(
+                "method.split=bandit chooses between labelling pool texts and writing, and "
+                f"method.feedback={self.feedback} labels none. Give method.split=fixed, or "
+                "method.feedback=pool with acquire=entropy."
+            )
+        if self.split == "bandit" and self.n_hard + self.n_easy <= 0:
+            raise ConfigError(
+                "method.split=bandit chooses between labelling pool texts and writing, and "
+                "method.n_hard and method.n_easy are both 0. Give method.split=fixed, or "
+                "method.n_hard=1 or more."
             )
         for name, wanted in (("seeds", "demonstrations"), ("pairs", "false")):
             value = str(getattr(self, name)).lower()

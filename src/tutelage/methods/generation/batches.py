@@ -124,14 +124,14 @@ def batch_sampling(sampling: Sampling, count: int) -> Sampling:
 def list_schema(field: str, count: int) -> str:
     """Returns the JSON schema of a list of texts.
 
-    An object around the list suits servers that accept no other schema. A list may be shorter, so
-    that the start of one that was cut short fits.
+    An object around the list suits servers that accept no other schema. A list may be shorter, and
+    even empty, so that the start of one that was cut short fits.
 
     Args:
         field: The object's only field.
         count: Most items.
     """
-    items = {"type": "array", "items": {"type": "string"}, "maxItems": count}
+    items = {"type": "array", "items": {"type": "string"}, "minItems": 0, "maxItems": count}
     return json.dumps(
         {
             "type": "object",

@@ -42,6 +42,7 @@ from tutelage.teacher.prompts import PromptSet
 
 _FIELD = "texts"
 """The field of a reply with several texts."""
+_CUT = "cut off at max_tokens"
 
 
 _STOP = re.compile(r"[.!?][\"')\]]*(?=\s|$)|[。！？][”’」』）]*")
@@ -248,7 +249,8 @@ class Writer:
                 error = f"the reply {mismatch}"
             else:
                 found = matched(texts, batch.specs)
-                missing = f"the reply has {len(texts)} of {len(pairs)} texts"
+                cut = reply.finish_reason == "length"
+                missing = _CUT if cut else f"the reply has {len(texts)} of {len(pairs)} texts"
         reason = RequestFailure.GENERATION.reason(error) if error else missing
         if error or request.json_schema:
             candidates = [
@@ -299,7 +301,7 @@ class Writer:
         if not text:
             return "empty"
         if finish_reason == "length":
-            return "cut off at max_tokens"
+            return _CUT
         return self.lengths.fault_in_words(text)
 
     def _measured(self, teacher: Teacher, candidates: Sequence[Candidate]) -> list[Candidate]:

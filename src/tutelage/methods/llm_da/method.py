@@ -15,7 +15,14 @@ from time import perf_counter
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft, NewLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
-from tutelage.methods.base import Cost, MethodContext, TeacherMethod, gold_rows
+from tutelage.methods.base import (
+    ESTIMATED,
+    Cost,
+    MethodContext,
+    TeacherMethod,
+    evenly,
+    gold_rows,
+)
 from tutelage.methods.generation.acceptance import Acceptance
 from tutelage.methods.generation.augmentation import REPLACED, REWRITTEN, Augmentation, Turn
 from tutelage.methods.generation.duplicates import Repeats
@@ -196,9 +203,9 @@ class LLMDA(TeacherMethod):
             )[:count],
         }
         if self._labeller is not None:
-            kinds["labelling"] = self._labeller.requests(
-                [Draft(one.text, one.spans) for one in self._augmentation.sentences[:count]]
-            )
+            known = evenly(self._augmentation.sentences, count)
+            asked = self._labeller.requests([Draft(one.text, one.spans) for one in known])
+            kinds["labelling"] = evenly(asked, count)
         return {kind: requests for kind, requests in kinds.items() if requests}
 
     def requests_a_round(self) -> dict[str, int]:
@@ -214,7 +221,8 @@ class LLMDA(TeacherMethod):
         }
         if self._labeller is not None:
             # Variants have about as many labelling requests as the shots.
-            known = [Draft(one.text, one.spans) for one in self._augmentation.sentences]
+            sentences = evenly(self._augmentation.sentences, ESTIMATED)
+            known = [Draft(one.text, one.spans) for one in sentences]
             counts["labelling"] = round_up(
                 self._settings.n_texts * len(self._labeller.requests(known)) / len(known)
             )

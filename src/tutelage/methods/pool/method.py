@@ -18,7 +18,14 @@ import numpy as np
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.base import Draft, Labeller, NewLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
-from tutelage.methods.base import MethodContext, RequestFailure, TeacherMethod, gold_rows
+from tutelage.methods.base import (
+    ESTIMATED,
+    MethodContext,
+    RequestFailure,
+    TeacherMethod,
+    evenly,
+    gold_rows,
+)
 from tutelage.methods.generation.acceptance import with_proposals
 from tutelage.methods.pool.settings import PoolSettings
 from tutelage.records import Example, Feedback, Growth, Row, derive_seed, record_id
@@ -160,7 +167,7 @@ class PoolLabelling(TeacherMethod):
             if self._labeller.requests([draft := Draft(example.text)])
         )
         requests = self._labeller.requests(list(islice(asking, count)))
-        return {"labelling": requests[:count]} if requests else {}
+        return {"labelling": evenly(requests, count)} if requests else {}
 
     def requests_a_round(self) -> dict[str, int]:
         """Returns the number of requests of the largest round: the first, or one of acquisition."""
@@ -169,8 +176,7 @@ class PoolLabelling(TeacherMethod):
             if self.settings.first is None
             else min(self.settings.first, len(self._pool))
         )
-        # Estimate the requests per text by the first hundred.
-        sample = [Draft(example.text) for example in self._pool[:100]]
+        sample = [Draft(example.text) for example in evenly(self._pool, ESTIMATED)]
         each = len(self._labeller.requests(sample)) / max(1, len(sample))
         later = len(self._pool) if self.settings.n_texts is None else self.settings.n_texts
         return {"labelling": round(max(first, later if self.settings.rounds else 0) * each)}

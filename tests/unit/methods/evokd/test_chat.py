@@ -72,7 +72,7 @@ def test_hard_prompts_show_the_mistakes_and_what_they_were_taken_for(tmp_path: P
     assert hard
     assert all(any(text in prompt for text in mistakes) for prompt in hard)
     assert any("which a small model took for animal:" in prompt for prompt in hard)
-    easy = [str(one.prompt) for one in written(teacher) if "understood" not in str(one.prompt)]
+    easy = [str(one.prompt) for one in written(teacher) if "weakness" not in str(one.prompt)]
     assert easy
     assert not any(text in prompt for prompt in easy for text in mistakes)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.helpers.classification import MIXED, NAMES, SHOTS, TASK, feedback, outcome
 
 from tutelage.methods.evokd.demonstrations import DemonstrationSampler, balanced_sample
-from tutelage.records import Feedback
+from tutelage.records import Example, Feedback
 
 
 def sampler(
@@ -120,3 +120,22 @@ def test_demonstrations_are_different_texts_of_the_class(name: str, count: int, 
         assert 1 <= len(picked) <= count
         assert len({one.text for one in picked}) == len(picked)
         assert all(getattr(one, "target", getattr(one, "label", "")) == name for one in picked)
+
+
+def test_prompts_take_turns_in_what_they_show() -> None:
+    outcomes = [outcome("Tool", "Animal", n) for n in range(3)]
+    outcomes += [outcome("Tool", "Tool", n) for n in range(10, 13)]
+    known = [Example(f"k{n}", f"real text {n}", "Tool") for n in range(3)]
+    known.append(Example("other", "a real animal", "Animal"))
+    given = Feedback(1, tuple(outcomes), TASK.scores(outcomes))
+    shown = sampler(given, takes_turns=True, known=known)
+    # Each mistake once, before any of them a second time.
+    mistakes = [shown.for_hard("Tool", 1).mistakes[0].id for _ in range(6)]
+    assert len(set(mistakes[:3])) == len(set(mistakes[3:])) == 3
+    # Real texts of the class fill what outcomes leave; one place is the shot's.
+    first, second = ({one.id for one in shown.for_easy("Tool", 6)} for _ in range(2))
+    assert len(first) == len(second) == 6
+    assert first & {"k0", "k1", "k2"}
+    assert "other" not in first | second
+    # All three of the known texts are shown within two prompts, since two fit into each.
+    assert {"k0", "k1", "k2"} <= first | second

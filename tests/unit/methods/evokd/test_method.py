@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.helpers.classification import (
 )
 
 from tutelage.errors import ConfigError
+from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import BatchCalibration, TemperatureCalibration
 from tutelage.records import Feedback, LabelDistribution, Outcome
 from tutelage.teacher.base import GenerateRequest, Reply, Request
@@ -302,7 +304,9 @@ def test_a_fitted_calibrator_counts_its_gold(tmp_path: Path) -> None:
     assert recorded.phases[0][0] == "calibration"
 
 
-def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
+def test_planning_asks_for_what_a_round_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher = WordTeacher(obliging)
     method = make_evokd()
     method.setup(context(tmp_path, teacher))
@@ -314,6 +318,18 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
         "analysis": 1,
     }
     assert method.requests_a_round() == {"generation": 12, "labelling": 12, "analysis": 1}
+    # Entities have many requests per text: a plan asks few, and builds those of few texts.
+    method.setup(context(tmp_path, teacher, dev=DEV * 50))
+    drafted: list[int] = []
+
+    def three_each(drafts: Sequence[Draft]) -> list[Request]:
+        drafted.append(len(drafts))
+        return [request for request in sample["labelling"][:1] for _ in range(3 * len(drafts))]
+
+    monkeypatch.setattr(method._labeller, "requests", three_each)
+    assert len(method.sample_requests(4)["labelling"]) == 4
+    assert method.requests_a_round()["labelling"] == 36
+    assert drafted == [4, 100]
     static = make_evokd(feedback="none", separated=False)
     static.setup(context(tmp_path, teacher))
     assert set(static.sample_requests(4)) == set(static.requests_a_round()) == {"generation"}

@@ -109,8 +109,11 @@ def test_the_mistakes_of_a_round_are_those_on_the_pool_texts_of_the_same_round(
 
 
 def test_more_texts_are_written_for_the_classes_of_the_mistakes(tmp_path: Path) -> None:
-    _, growth = grown(tmp_path, n_pool=len(POOL))
-    assert growth.quota["Tool/hard"] > growth.quota["Animal/hard"] > growth.quota["Food/hard"]
+    """Half of the 12 hard texts go evenly, the others to the only class with mistakes."""
+    _, growth = grown(tmp_path, n_pool=len(POOL), focus=0.5)
+    hard = {name: growth.quota[f"{name}/hard"] for name in NAMES}
+    assert hard == {"Tool": 8, "Animal": 2, "Food": 2}
+    assert growth.quota["Animal/easy"] == growth.quota["Food/easy"] == 1
 
 
 def test_where_the_teacher_is_unsure_there_is_no_mistake(tmp_path: Path) -> None:
@@ -272,3 +275,6 @@ def test_the_shipped_recipe_labels_and_writes() -> None:
     assert (settings["n_hard"], settings["n_easy"], settings["rounds"]) == (12, 4, 8)
     assert config.acquire is not None
     assert config.acquire.settings == {"kind": "entropy"}
+    # The teacher's own mistakes stay out, and a chat is shown more than the same shot.
+    assert config.accept.settings["min_confidence"] == 0.6
+    assert settings["demonstrations"] == 3

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.methods.evokd.quota import class_quota
+from tutelage.methods.evokd.quota import class_quota, mistake_quota
 from tutelage.records import ClassScore
 
 LABELS = ("A", "B", "C", "D")
@@ -96,3 +96,15 @@ def test_of_two_classes_the_weaker_is_never_asked_for_less(percent: list[int], t
     for name, value in zip(labels, f1, strict=True):
         for other, better in zip(labels, f1, strict=True):
             assert better <= value or quota[name] >= quota[other]
+
+
+def test_mistakes_draw_the_texts_to_their_classes() -> None:
+    assert mistake_quota(12, LABELS, {"B": 3, "D": 1}, focus=0.5) == {
+        "A": 2,
+        "B": 6,
+        "C": 1,
+        "D": 3,
+    }
+    assert mistake_quota(10, LABELS, {}, focus=1.0) == {"A": 3, "B": 3, "C": 2, "D": 2}
+    # Missing and invented names are under no class.
+    assert mistake_quota(8, LABELS, {"": 9, "C": 1}, focus=1.0) == {"A": 0, "B": 0, "C": 8, "D": 0}

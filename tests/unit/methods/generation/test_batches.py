@@ -18,6 +18,7 @@ from tutelage.methods.generation.specs import Candidate, GenerationSpec, Shown
 from tutelage.methods.generation.writer import Writer
 from tutelage.selectors.acceptance import LabelAgreement
 from tutelage.teacher.base import Chat, GenerateRequest, Reply, Sampling
+from tutelage.teacher.structured import completed
 
 ANIMAL, TOOL, _ = LABELS
 SPEC = GenerationSpec(TOOL, "easy", (Shown("lend me a saw"),), ("p1",))
@@ -99,7 +100,7 @@ def test_a_list_is_asked_for_with_room_for_all_of_its_texts() -> None:
     assert request.sampling.max_tokens > 3 * Sampling().max_tokens
     assert request.sampling.stop == ()
     schema = json.loads(request.json_schema)["properties"]["texts"]
-    assert (schema["maxItems"], "minItems" in schema) == (3, False)
+    assert (schema["maxItems"], schema["minItems"]) == (3, 0)
 
 
 def test_seeds_are_those_of_the_first_text() -> None:
@@ -134,7 +135,19 @@ def test_a_text_keeps_its_lines() -> None:
 
 def test_a_list_cut_short_is_no_fault_of_its_texts() -> None:
     written = write(texts(SAW, finish_reason="length"), [SPEC] * 2)
-    assert [one.reason for one in written] == ["", "the reply has 1 of 2 texts"]
+    assert [one.reason for one in written] == ["", "cut off at max_tokens"]
+
+
+def test_a_text_that_was_never_finished_is_out_but_its_request_answered() -> None:
+    """Engines check a reply themselves, so they leave an empty list of one that rambles on."""
+    rambling = '{"texts": ["could I have a saw? Could I have a saw and a'
+    request = writer().requests([SPEC], 1, 1)[0]
+    text, mismatch = completed(rambling, "length", request.json_schema)
+    assert not mismatch
+    (one,) = write(Reply("0", text=text, finish_reason="length"), [SPEC])
+    assert (one.text, one.reason, one.failed) == ("", "cut off at max_tokens", False)
+    # What ended by itself was not cut short.
+    assert completed(rambling, "stop", request.json_schema)[1]
 
 
 @pytest.mark.parametrize("reply", [Reply("0", error="lost"), Reply("0", text="no JSON")])

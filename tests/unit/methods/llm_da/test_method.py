@@ -136,7 +136,7 @@ def test_planning_asks_for_what_a_round_would(tmp_path: Path) -> None:
     assert teacher.asked == []
     counts = method.requests_a_round()
     assert set(sample) == set(counts) == {"generation", "names", "labelling"}
-    assert (len(sample["generation"]), len(sample["names"])) == (3, 3)
+    assert {kind: len(requests) for kind, requests in sample.items()} == dict.fromkeys(counts, 3)
     method.next_rows(NOTHING, 1)
     sent = Counter(
         "names" if "/" in request.id else "generation" for request in teacher.generations()
