@@ -191,7 +191,13 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--scale",
         default="cpu",
-        help="cpu: small models and the shipped data; full: the papers' (a GPU, the hub)",
+        help="cpu: small models and the shipped data; sets: the papers' sets from a folder; full: "
+        "the papers' models (a GPU, the hub)",
+    )
+    reproduce.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="of --scale sets: the folder that holds a folder per data set (default: data)",
     )
     reproduce.add_argument(
         "--table", help="main or ablations: check only the claims of this table of the paper"
@@ -341,6 +347,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         options.only,
         options.overrides,
         table=options.table,
+        folder=options.data,
         dry_run=options.dry_run,
     )
 

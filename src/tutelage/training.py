@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ from tutelage.callbacks.checkpoint import (
 from tutelage.callbacks.feedback import FeedbackCollector
 from tutelage.callbacks.growth import GrowthCallback
 from tutelage.callbacks.round_logger import RoundLogger
-from tutelage.config.build import build_callbacks, build_loggers, build_student, set_threads
+from tutelage.config.build import (
+    build_callbacks,
+    build_loggers,
+    build_student,
+    new_weights,
+    set_threads,
+)
 from tutelage.config.schema import RunConfig
 from tutelage.data.cut_texts import cut_texts
 from tutelage.data.dataset import Dataset
@@ -145,6 +152,9 @@ def fit(
         best,
         release_teacher=stack.release if stack else None,
         watch=watch,
+        new_weights=(
+            partial(new_weights, config, task) if config.training.final_student == "new" else None
+        ),
     )
     selection = SelectionLogger(folder, drawn_from(method, dataset), dataset.pool_gold)
     callbacks = [

@@ -17,7 +17,7 @@ CASES = [
     ),
     Case("method.names_a_text={} must", ("method.names_a_text=0",), ("method.names_a_text=1",)),
     Case(
-        "method.n_hard and method.n_easy are both 0",
+        "method.n_hard and method.n_easy are both 0, so",
         ("method.n_hard=0", "method.n_easy=0"),
         ("method.n_hard=7", "method.n_easy=7", ("-method.n_hard", "-method.n_easy", "method=")),
     ),
@@ -55,7 +55,7 @@ CASES = [
         about=("method.feedback=generated",),
     ),
     Case(
-        "method.n_hard and method.n_easy are both 0. Give method.split",
+        "n_hard=0 and n_easy=0 write none",
         (
             "method.split=bandit",
             "method.feedback=pool",
@@ -64,7 +64,6 @@ CASES = [
             "method.n_easy=0",
         ),
         ("method.split=fixed", "method.n_hard=1"),
-        about=("-method.n_easy",),
     ),
     Case(
         "method.{}={} follows the student, and method.feedback=none",
@@ -521,6 +520,11 @@ CASES = [
         "training.start_epochs and training.round_epochs must",
         ("training.start_epochs=0", "training.round_epochs=0", "training.final_epochs=-1"),
         (("training.start_epochs=1", "training.round_epochs=1", "training.final_epochs=0"),),
+    ),
+    Case(
+        "training.final_student=new learns in the final stage",
+        ("training.final_student=new", "training.final_epochs=0"),
+        (("training.final_epochs=10",), ("training.final_student=trained",)),
     ),
     Case(
         "training.gold_repeats={} must",

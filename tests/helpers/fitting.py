@@ -235,6 +235,7 @@ def build(
     dev: Sequence[Example] = DEV,
     test: Sequence[Example] = TEST,
     keep_best: bool = False,
+    new_weights: Any = None,
 ) -> Fit:
     """Builds a fit, ready for :func:`run`.
 
@@ -269,6 +270,7 @@ def build(
         round_logger,
         budget,
         BestStudent(folder / "checkpoints") if keep_best else None,
+        new_weights=new_weights,
     )
     module = StudentModule(
         (network or tiny_network(encoder, head_dropout=0.1, seed=seed)).train(),

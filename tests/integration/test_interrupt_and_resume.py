@@ -41,7 +41,11 @@ def runs(all_runs: Runs) -> Iterator[Runs]:
 def overrides(student: Path, small_data: Path) -> list[str]:
     """Overrides of every run here; the cache is in the working directory."""
     given = tiny.scripted(student, small_data, Path("replies.sqlite"), delay=DELAY)
-    stages = ["training.final_epochs=4", "evaluate.test_every_round=true"]
+    stages = [
+        "training.final_epochs=4",
+        "training.final_student=new",
+        "evaluate.test_every_round=true",
+    ]
     return [
         "train",
         *given,

@@ -9,7 +9,7 @@ a complete round. One ``Trainer.fit`` is the whole run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -44,6 +44,8 @@ class GrowthCallback(Callback):
         release_teacher: Called before a stage trains, so that the teacher's engine can give its
             memory back (``teacher.lifecycle``).
         watch: Tells the user of rounds that bring nothing.
+        new_weights: Returns the weights of a new student, which the final stage then starts from
+            (``training.final_student=new``); None continues with the trained one.
 
     Attributes:
         best_student: The ``best`` argument.
@@ -65,11 +67,17 @@ class GrowthCallback(Callback):
         best: BestStudent | None = None,
         release_teacher: Callable[[], None] | None = None,
         watch: RoundWatch | None = None,
+        new_weights: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         if timeline.start_epochs < 1 or timeline.round_epochs < 1 or timeline.final_epochs < 0:
             raise ConfigError(
                 "training.start_epochs and training.round_epochs must be 1 or more, and "
                 f"training.final_epochs 0 or more; got {timeline}."
+            )
+        if new_weights is not None and not timeline.final_epochs:
+            raise ConfigError(
+                "training.final_student=new learns in the final stage, and training.final_epochs=0 "
+                "leaves it out. Give training.final_epochs=10, or training.final_student=trained."
             )
         # Parts of the run.
         self._method = method
@@ -81,6 +89,7 @@ class GrowthCallback(Callback):
         self.best_student = best
         self._release_teacher = release_teacher or (lambda: None)
         self._watch = watch
+        self._new_weights = new_weights
         # State of the run; all but the clock is part of the checkpoint.
         self._epoch_began = 0.0
         self._best_score, self._best_round = -1.0, 0
@@ -269,6 +278,10 @@ class GrowthCallback(Callback):
         self.stopped_by = reason
         # A run without rounds has trained on everything already.
         if self._timeline.final_epochs and self._method.rounds:
+            if self._new_weights is not None:
+                # The checkpoint that follows holds them, so a resumed run goes on from there.
+                module.network.load_state_dict(self._new_weights())
+                trainer.optimizers[0].state.clear()
             self._move_to(
                 Position(
                     "final",

@@ -384,24 +384,14 @@ def build_encoder(config: RunConfig) -> Embed:
 
 def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
     """Builds the student with fresh weights from the run's seed, and its tokenizer."""
-    import torch
-
-    from tutelage.student.checkpoint import load_tokenizer, new_network
+    from tutelage.student.checkpoint import load_tokenizer
     from tutelage.student.module import StudentModule
 
     student = config.student
-    torch.manual_seed(derive_seed("init", config.seed, bits=63))
-    network = new_network(
-        task.head,
-        student.model,
-        task.outputs,
-        pooling=student.pooling,
-        head_dropout=student.head_dropout,
-        trust_remote_code=student.trust_remote_code,
-        saved=task.student_settings,
-    )
     module = StudentModule(
-        network.train(),  # from_pretrained gives evaluation mode, and dropout would stay off
+        _new_network(
+            config, task
+        ).train(),  # from_pretrained gives evaluation mode, and dropout would stay off
         task,
         build(config.loss, "loss"),
         build(student.schedule, "student.schedule"),
@@ -413,6 +403,36 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
     )
     tokenizer = load_tokenizer(student.model, student.trust_remote_code, head=task.head)
     return module, tokenizer
+
+
+def new_weights(config: RunConfig, task: Task) -> Mapping[str, Any]:
+    """Returns the weights that :func:`build_student` starts from.
+
+    The run's own random numbers go on as if nothing had been drawn.
+    """
+    import torch
+
+    with torch.random.fork_rng():
+        weights: Mapping[str, Any] = _new_network(config, task).state_dict()
+        return weights
+
+
+def _new_network(config: RunConfig, task: Task) -> Any:
+    import torch
+
+    from tutelage.student.checkpoint import new_network
+
+    student = config.student
+    torch.manual_seed(derive_seed("init", config.seed, bits=63))
+    return new_network(
+        task.head,
+        student.model,
+        task.outputs,
+        pooling=student.pooling,
+        head_dropout=student.head_dropout,
+        trust_remote_code=student.trust_remote_code,
+        saved=task.student_settings,
+    )
 
 
 def set_threads(config: RunConfig) -> None:

@@ -16,7 +16,7 @@ from tutelage.errors import ConfigError, RunError, did_you_mean
 from tutelage.reproduce.claims import Claim, Paper, Scale
 from tutelage.reproduce.measures import measured
 from tutelage.reproduce.page import write_verdicts
-from tutelage.reproduce.reading import CLAIMS, read_papers
+from tutelage.reproduce.reading import CLAIMS, FOLDER, read_papers
 from tutelage.reproduce.runs import PlannedRun, commands, runs_of, sweep_name
 from tutelage.reproduce.verdicts import LEFT_OUT, Verdict, judge, not_run
 from tutelage.runs.manifest import config_hash, hardware
@@ -42,6 +42,7 @@ def reproduce(
     extra: Sequence[str] = (),
     *,
     table: str | None = None,
+    folder: str | None = None,
     dry_run: bool = False,
     claims: Path = CLAIMS,
 ) -> int:
@@ -53,6 +54,7 @@ def reproduce(
         only: Ids of the claims to check; none checks all. All others are reported as not run.
         extra: Overrides of every run.
         table: Checks only the claims of this table, main or ablations; None for both.
+        folder: Folder of the data sets, for scales that read one; None for "data".
         dry_run: Prints the commands of the runs and an estimate, and runs nothing.
         claims: The file of claims.
 
@@ -60,15 +62,19 @@ def reproduce(
         The exit code: 0 whatever the verdicts are, or that of a failed run.
 
     Raises:
-        ConfigError: An unknown paper, scale, table or claim, or a run whose configuration does not
-            compose.
+        ConfigError: An unknown paper, scale, table or claim, a run whose configuration does not
+            compose, or a folder for a scale that reads none.
         RunError: The folder cannot be made.
     """
-    papers = read_papers(claims)
+    papers = read_papers(claims, folder or FOLDER)
     if paper not in papers:
         raise ConfigError(did_you_mean("paper", paper, papers))
     chosen = papers[paper]
     size, wanted = chosen.scale(scale), chosen.only(only, table)
+    if folder is not None and not size.folder:
+        raise ConfigError(
+            f"--data {folder}: --scale {scale} reads no folder of data sets. Leave --data out."
+        )
     _refuse_own(extra)
     console = Console()
     runs = runs_of(chosen, size, wanted, extra)
@@ -81,13 +87,13 @@ def reproduce(
     # Compose every run before the first one starts.
     started = time.strftime("%Y-%m-%d_%H-%M-%S")
     wanted_folder = Path("multirun_sweeps", sweep_name(chosen, size), started).resolve()
-    lacking = _lacking_hardware(size)
+    lacking = _lacking(size)
     jobs = _composed(chosen, size, runs, SweepFolder(wanted_folder))
     print_line(console, _estimate(chosen, size, runs, sum(job.done for job in jobs)))
 
     # Runs that another machine has finished are judged here as well.
     sweep = SweepFolder(make_folder(wanted_folder, named=False))
-    records = _do([job for job in jobs if job.done or not lacking], sweep, console)
+    records = _do([job for job in jobs if job.done or not lacking[job.run.data]], sweep, console)
 
     verdicts = [
         _verdict(claim, chosen, size, wanted, extra, records, sweep, lacking)
@@ -172,7 +178,7 @@ def _verdict(
     extra: Sequence[str],
     records: Mapping[PlannedRun, JobRecord],
     sweep: SweepFolder,
-    lacking: str,
+    lacking: Mapping[str, str],
 ) -> Verdict:
     # Reasons for no verdict, in the order in which they would be noticed.
     if claim not in wanted:
@@ -180,8 +186,8 @@ def _verdict(
     if why := claim.skipped.get(scale.name):
         return not_run(claim, why)
     runs = runs_of(paper, scale, (claim,), extra)
-    if any(run not in records for run in runs):
-        return not_run(claim, lacking)
+    if missing := [run for run in runs if run not in records]:
+        return not_run(claim, lacking[missing[0].data])
     if failed := [run for run in runs if records[run].state != "done"]:
         first, record = failed[0], records[failed[0]]
         error = record.error or record.state
@@ -208,11 +214,16 @@ def _verdict(
     return judge(claim, values)
 
 
-def _lacking_hardware(scale: Scale) -> str:
-    """The reason for running nothing of a scale on this machine; "" if it has all."""
+def _lacking(scale: Scale) -> dict[str, str]:
+    """For each data set of a scale, the reason for running nothing here; "" if all is there."""
     if scale.gpu and hardware()["gpu"] is None:
-        return f"needs a GPU ({scale.gpu}); this machine has none"
-    return ""
+        return dict.fromkeys(scale.sets, f"needs a GPU ({scale.gpu}); this machine has none")
+    return {
+        name: f"no folder {data.path}; put the splits there, or give the folder above with --data"
+        if scale.folder and not Path(data.path).is_dir()
+        else ""
+        for name, data in scale.sets.items()
+    }
 
 
 def _estimate(paper: Paper, scale: Scale, runs: Sequence[PlannedRun], done: int | None) -> str:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from tutelage.errors import ConfigError, did_you_mean
 
 Kind = Literal["gap", "value", "spread"]
-Mark = Literal["known", "inferred"]
+Mark = Literal["known", "inferred", "ours"]
 Measure = Literal["score", "before", "teacher", "share", "rows", "aim"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -42,11 +42,25 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A data set of a scale: its overrides, and the metric on test for comparing its runs."""
+    """A data set of a scale.
+
+    Attributes:
+        name: Its name in results; with a number of shots at scales that have several.
+        overrides: Its overrides.
+        metric: The metric on test for comparing its runs.
+        base: Its name in the file of claims, which several numbers of shots share.
+    """
 
     name: str
     overrides: tuple[str, ...]
     metric: str
+    base: str
+
+    @property
+    def path(self) -> str:
+        """The folder of its files; "" where no override names one."""
+        paths = (override.partition("=") for override in self.overrides)
+        return next((path for key, _, path in paths if key == "data.path"), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +68,13 @@ class Scale:
     """The size of the runs: models, data sets and seeds.
 
     Attributes:
-        name: ``cpu`` or ``full``.
+        name: ``cpu``, ``full`` or ``sets``.
         overrides: Overrides of every run.
         seeds: One run per seed, arm and data set.
         minutes: Mean duration of a run; None if nobody has measured it.
         gpu: The necessary GPU in words; "" for none.
         sets: The data sets by name.
+        folder: The folder that holds the data sets; "" if they are shipped or loaded from the hub.
     """
 
     name: str
@@ -68,6 +83,7 @@ class Scale:
     minutes: float | None
     gpu: str
     sets: Mapping[str, DataSet]
+    folder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +95,7 @@ class Claim:
     Attributes:
         id: Names the claim on the command line.
         says: The statement, in our words.
-        mark: Known of the paper, or inferred.
+        mark: Known of the paper, inferred, or a question of ours.
         table: The table of the paper's results: main or ablations.
         kind: Gap, value or spread.
         better, worse: The two sides; ``worse`` is empty for a value.

@@ -25,13 +25,17 @@ from tutelage.reproduce.claims import (
 )
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
+FOLDER = "data"
+"""The folder of data sets without --data."""
+_FOLDER = "{folder}"
 
 
-def read_papers(path: Path = CLAIMS) -> dict[str, Paper]:
+def read_papers(path: Path = CLAIMS, folder: str = FOLDER) -> dict[str, Paper]:
     """Reads the papers of a file of claims.
 
     Args:
         path: A file in the format described at the head of claims.yaml.
+        folder: Stands for "{folder}" in overrides of data sets.
 
     Returns:
         The papers by name.
@@ -48,13 +52,15 @@ def read_papers(path: Path = CLAIMS) -> dict[str, Paper]:
         raise ConfigError(
             f"The claims in {path} cannot be read: {' '.join(str(error).split())}"
         ) from error
-    return {name: _paper(str(name), node) for name, node in _mapping(found, str(path)).items()}
+    return {
+        name: _paper(str(name), node, folder) for name, node in _mapping(found, str(path)).items()
+    }
 
 
-def _paper(name: str, given: Any) -> Paper:
+def _paper(name: str, given: Any, folder: str) -> Paper:
     node = _mapping(given, name, needs=("title", "scales", "arms", "claims"))
     scales = {
-        key: _scale(key, one, f"{name}.scales.{key}")
+        key: _scale(key, one, f"{name}.scales.{key}", folder)
         for key, one in _mapping(node["scales"], f"{name}.scales").items()
     }
     # In order, since an arm may be like an earlier one.
@@ -71,26 +77,31 @@ def _paper(name: str, given: Any) -> Paper:
     return Paper(name, str(node["title"]), scales, arms, claims)
 
 
-def _scale(name: str, given: Any, at: str) -> Scale:
-    node = _mapping(given, at, needs=("overrides", "seeds", "sets"), may=("minutes", "gpu"))
-    seeds = _list(node["seeds"], f"{at}.seeds")
-    if not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise ConfigError(f"{at}.seeds is {seeds}; give a list of whole numbers.")
-    # Data sets of the scale.
-    sets = {}
+def _scale(name: str, given: Any, at: str, folder: str) -> Scale:
+    node = _mapping(
+        given, at, needs=("overrides", "seeds", "sets"), may=("minutes", "gpu", "shots")
+    )
+    seeds = _numbers(node["seeds"], f"{at}.seeds")
+    # Data sets of the scale, each once per number of shots.
+    shots = _numbers(node["shots"], f"{at}.shots") if "shots" in node else ()
+    sets, uses_folder = {}, False
     for key, one in _mapping(node["sets"], f"{at}.sets").items():
         one = _mapping(one, f"{at}.sets.{key}", needs=("overrides", "metric"))
-        sets[key] = DataSet(
-            key, _overrides(one["overrides"], f"{at}.sets.{key}.overrides"), str(one["metric"])
-        )
+        overrides = _overrides(one["overrides"], f"{at}.sets.{key}.overrides")
+        uses_folder |= any(_FOLDER in override for override in overrides)
+        overrides = tuple(override.replace(_FOLDER, folder) for override in overrides)
+        named = {f"{key}-{count}": (f"shots={count}",) for count in shots} or {key: ()}
+        for of_shots, own in named.items():
+            sets[of_shots] = DataSet(of_shots, (*overrides, *own), str(one["metric"]), key)
     minutes = None if node.get("minutes") is None else _number(node["minutes"], f"{at}.minutes")
     return Scale(
         name,
         _overrides(node["overrides"], f"{at}.overrides"),
-        tuple(seeds),
+        seeds,
         minutes,
         str(node.get("gpu", "")),
         sets,
+        folder if uses_folder else "",
     )
 
 
@@ -152,8 +163,14 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
     sets = {}
     for scale, names in _mapping(node["sets"], f"{at}: sets").items():
         known = scales[_one_of(scale, scales, f"{at}: scale")].sets
+        # The name in the file stands for the set with every number of shots.
+        meant = {one: [one] for one in known}
+        for data in known.values():
+            meant[data.base] = [one.name for one in known.values() if one.base == data.base]
         sets[scale] = tuple(
-            _one_of(name, known, f"{at}: data set") for name in _list(names, f"{at}: sets.{scale}")
+            one
+            for name in _list(names, f"{at}: sets.{scale}")
+            for one in meant[_one_of(name, meant, f"{at}: data set")]
         )
     skipped = {
         _one_of(scale, scales, f"{at}: scale"): str(why)
@@ -222,6 +239,13 @@ def _mapping(
         if missing := [key for key in needs if key not in given]:
             raise ConfigError(f"{at} lacks {missing[0]}.")
     return given
+
+
+def _numbers(given: Any, at: str) -> tuple[int, ...]:
+    numbers = _list(given, at)
+    if not numbers or not all(isinstance(number, int) for number in numbers):
+        raise ConfigError(f"{at} is {numbers}; give a list of whole numbers.")
+    return tuple(numbers)
 
 
 def _list(given: Any, at: str) -> list[Any]:

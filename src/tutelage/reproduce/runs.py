@@ -64,7 +64,8 @@ def check_command(
     paper: Paper, scale: Scale, claims: Sequence[Claim], extra: Sequence[str] = ()
 ) -> str:
     """The command for the missing runs of ``claims`` and their verdicts."""
-    given = ["--set", *extra] if extra else []
+    given = ["--data", scale.folder] if scale.folder else []
+    given += ["--set", *extra] if extra else []
     ids = [claim.id for claim in claims]
     return shlex.join(
         ["tutelage", "reproduce", paper.name, "--scale", scale.name, "--only", *ids, *given]

@@ -117,7 +117,7 @@ class ChatTemplate:
         """Renders the messages.
 
         Args:
-            variables: The variables; ``demonstrations`` are the shots.
+            variables: The variables; ``turns``, or without them ``demonstrations``, are the shots.
             turns: Show each demonstration as two messages, not all of them inside the question.
             thinking: Longest thinking before the answer, in tokens; 0 for none.
         """
@@ -139,7 +139,7 @@ class ChatTemplate:
     def _shots(self, variables: Mapping[str, object]) -> list[tuple[str, str]]:
         if self.shot_user is None or self.shot_assistant is None:
             return []
-        demonstrations: Any = variables.get("demonstrations", ())
+        demonstrations: Any = variables.get("turns", variables.get("demonstrations", ()))
         return [
             (
                 self.shot_user.render({**variables, "shown": shown}),

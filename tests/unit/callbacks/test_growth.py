@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.helpers.doubles import ScriptedTeacher
 from tests.helpers.fitting import SHOTS, TEST, Fit, Killed, ScriptedMethod, build, run
+from tests.helpers.tiny_student import tiny_network
 
 from tutelage.errors import ConfigError, RunError
 from tutelage.interruption import Interrupted, Interruption
@@ -73,6 +75,25 @@ def test_without_final_epochs_the_last_round_ends_it(tmp_path: Path, encoder: Pa
     assert [position.stage for position in fit.record.positions.values()] == ["start", "round"]
     assert (fit.growth.stopped_by, len(fit.pool)) == ("rounds", 9)
     assert all(line["test"] for line in fit.lines())
+
+
+def test_a_new_student_learns_the_final_stage(tmp_path: Path, encoder: Path) -> None:
+    other = tiny_network(encoder, head_dropout=0.1, seed=7).state_dict()
+    timeline = Timeline(1, 1, 1, 0)
+    # At rate 0 every stage leaves the weights as they are.
+    fit = run(
+        build(tmp_path, encoder, ScriptedMethod(1), timeline, rate=0.0, new_weights=lambda: other)
+    )
+    final = fit.module.network.state_dict()
+    assert all(torch.equal(final[name], value) for name, value in other.items())
+    with pytest.raises(ConfigError, match="final_epochs=0 leaves it out"):
+        build(
+            tmp_path / "none",
+            encoder,
+            ScriptedMethod(1),
+            Timeline(1, 1, 0, 0),
+            new_weights=lambda: other,
+        )
 
 
 def test_no_rounds_is_one_stage(tmp_path: Path, encoder: Path) -> None:

@@ -347,6 +347,10 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
         ]
         * 2,
         "mistakes": [],
+        "turns": [
+            {"texts": ["lend me a saw"], "predicted": None},
+            {"texts": [text, 'a "saw"'], "predicted": LABELS[0]},
+        ],
         "length": "about 12 words",
         "count": 2,
         "as_list": True,

@@ -132,8 +132,8 @@ class EvoKDSettings(WritingSettings):
         if self.split == "bandit" and self.n_hard + self.n_easy <= 0:
             raise ConfigError(
                 "method.split=bandit chooses between labelling pool texts and writing, and "
-                "method.n_hard and method.n_easy are both 0. Give method.split=fixed, or "
-                "method.n_hard=1 or more."
+                "n_hard=0 and n_easy=0 write none. Give method.split=fixed, or method.n_hard=1 or "
+                "more."
             )
         for name, wanted in (("seeds", "demonstrations"), ("pairs", "false")):
             value = str(getattr(self, name)).lower()

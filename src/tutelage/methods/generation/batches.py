@@ -45,6 +45,23 @@ class Batch:
         shown = {str(one["text"]): one for spec in self.specs for one in spec.mistakes}
         return tuple(shown.values())[:_SHOWN]
 
+    def turns(self, most: int) -> list[dict[str, object]]:
+        """Returns what is shown as earlier requests and replies, as template variables.
+
+        The demonstrations come first, then the mistakes by the label predicted for them.
+
+        Args:
+            most: Most texts of a reply.
+        """
+        groups: dict[object, list[str]] = {None: [shown.text for shown in self.demonstrations]}
+        for one in self.mistakes:
+            groups.setdefault(one.get("predicted"), []).append(str(one["text"]))
+        return [
+            {"texts": texts[start : start + most], "predicted": predicted}
+            for predicted, texts in groups.items()
+            for start in range(0, len(texts), most)
+        ]
+
     def items(self, labels: Mapping[str, Label]) -> list[dict[str, object]]:
         """Returns what is required of each text, as template variables.
 

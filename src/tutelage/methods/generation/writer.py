@@ -42,6 +42,8 @@ from tutelage.teacher.prompts import PromptSet
 
 _FIELD = "texts"
 """The field of a reply with several texts."""
+_TURN = 8
+"""Most texts of an earlier request, as a prompt shows them."""
 _CUT = "cut off at max_tokens"
 
 
@@ -224,6 +226,7 @@ class Writer:
             no_name=spec.no_name,
             confused_with=spec.confused_with,
             mistakes=batch.mistakes,
+            turns=batch.turns(1 if not as_list else _TURN),
             analysis=spec.analysis,
             style=spec.style,
             instruction=spec.instruction,

@@ -68,11 +68,11 @@ def test_a_round_asks_for_lists_and_counts_requests(tmp_path: Path) -> None:
 def test_hard_prompts_show_the_mistakes_and_what_they_were_taken_for(tmp_path: Path) -> None:
     teacher, _ = round_of(tmp_path, n_hard=24, n_easy=6)
     mistakes = [one.text for one in MIXED.wrong]
-    hard = [str(one.prompt) for one in written(teacher) if "took for" in str(one.prompt)]
+    hard = [str(one.prompt) for one in written(teacher) if "takes for" in str(one.prompt)]
     assert hard
     assert all(any(text in prompt for text in mistakes) for prompt in hard)
-    assert any("which a small model took for animal:" in prompt for prompt in hard)
-    easy = [str(one.prompt) for one in written(teacher) if "weakness" not in str(one.prompt)]
+    assert any("which a small model takes for animal." in prompt for prompt in hard)
+    easy = [str(one.prompt) for one in written(teacher) if "understood" not in str(one.prompt)]
     assert easy
     assert not any(text in prompt for prompt in easy for text in mistakes)
 
@@ -96,6 +96,6 @@ def test_a_plan_shows_mistakes_and_as_many_requests_as_a_round_has(tmp_path: Pat
     sample = method.sample_requests(100)
     assert len(sample["generation"]) == method.requests_a_round()["generation"] < 24
     prompts = [str(request.prompt) for request in (*sample["generation"], *sample["analysis"])]
-    assert any("took for" in prompt for prompt in prompts)
+    assert any("takes for" in prompt for prompt in prompts)
     assert any("Wrong:" in prompt for prompt in prompts)
     assert any(shot.text in prompts[-1] for shot in SHOTS)

@@ -96,11 +96,37 @@ def test_a_list_is_asked_for_with_room_for_all_of_its_texts() -> None:
     assert isinstance(request.prompt, Chat)
     assert str(request.prompt).count("lend me a saw") == 1
     assert "a hammer" in str(request.prompt)
-    assert "3 new examples" in str(request.prompt)
+    assert "3 more examples" in str(request.prompt)
     assert request.sampling.max_tokens > 3 * Sampling().max_tokens
     assert request.sampling.stop == ()
     schema = json.loads(request.json_schema)["properties"]["texts"]
     assert (schema["maxItems"], schema["minItems"]) == (3, 0)
+
+
+def test_what_is_shown_looks_as_if_the_teacher_had_written_it() -> None:
+    """A small teacher copies texts that its request lists."""
+    quoted = 'a "red" \\ saw'
+    mistake = {"text": quoted, "target": TOOL, "predicted": ANIMAL}
+    spec = replace(SPEC, kind="hard", mistakes=(mistake,), confused_with=ANIMAL)
+    (request,) = writer().requests([spec, spec], 1, 1)
+    assert isinstance(request.prompt, Chat)
+    _, asked, replied, again, wrong, last = request.prompt.messages
+    assert (asked.role, replied.role, last.role) == ("user", "assistant", "user")
+    assert json.loads(replied.content) == {"texts": ["lend me a saw"]}
+    assert "takes for animal" in again.content
+    assert "takes for" not in asked.content
+    assert json.loads(wrong.content) == {"texts": [quoted]}
+    assert "2 more examples" in last.content
+    assert "saw" not in last.content
+    # One text a request: plain replies.
+    single = writer(1).requests([spec], 1, 1)[0].prompt
+    assert isinstance(single, Chat)
+    assert [one.content for one in single.messages if one.role == "assistant"] == [
+        "lend me a saw",
+        quoted,
+    ]
+    # Without examples nothing is "more".
+    assert "1 new example " in str(writer().requests([replace(SPEC, demonstrations=())], 1, 1)[0])
 
 
 def test_seeds_are_those_of_the_first_text() -> None:
@@ -249,8 +275,9 @@ def test_a_hard_chat_shows_the_mistakes_of_all_of_its_texts() -> None:
     ]
     (request,) = writer().requests(specs, 1, 1)
     prompt = str(request.prompt)
-    assert prompt.count("- a saw\n") == 1
-    assert "which a small model took for animal:\n- a drill for my cat\n" in prompt
+    assert prompt.count('"a saw"') == 1
+    assert "which a small model takes for animal." in prompt
+    assert '"a drill for my cat"' in prompt
     assert "It knows no tools." in prompt
     assert "mixed up with questions about an animal" in prompt
 
