@@ -117,6 +117,42 @@ def test_runs_are_done_once_and_each_claim_gets_its_verdict(
     assert found["never"] == ("not run", "needs a GPU (a large one); this machine has none")
 
 
+def test_sets_of_a_folder_run_with_each_number_of_shots_and_a_missing_one_is_told(
+    claims: Path, small_data: Path, workplace: Path
+) -> None:
+    (workplace / "mine").mkdir()
+    (workplace / "mine" / "small").symlink_to(small_data)
+    spec = yaml.safe_load(claims.read_text())
+    scale = spec["mine"]["scales"]["cpu"]
+    scale["shots"] = [1, 2]
+    scale["sets"] = {
+        name: {
+            "overrides": [f"name={name}", f"data.path={{folder}}/{name}"],
+            "metric": "macro_f1",
+        }
+        for name in ("small", "absent")
+    }
+    spec["mine"]["claims"] = [
+        claim("gain", "gap", "grown", worse=["grown:before"], at_least=-1.0),
+        claim("other", "value", "grown", at_least=0.0, sets={"cpu": ["absent"]}),
+        claim("never", "gap", "grown", worse=["broken"], sets={}, skipped={"cpu": "not built"}),
+    ]
+    claims.write_text(yaml.safe_dump(spec))
+    for _ in range(2):
+        assert reproduce("mine", "cpu", folder="mine", claims=claims) == 0
+    first, second = sorted((workplace / "multirun_sweeps" / "reproduce-mine-cpu").iterdir())
+    record = json.loads((first / "verdicts.json").read_text())
+    assert record["claims"][0]["findings"][0]["count"] == 2
+    assert "--data mine" in record["claims"][0]["command"]
+    found = verdicts(first)
+    assert found["other"][0] == found["never"][0] == "not run"
+    assert found["other"][1].startswith("no folder mine/absent;")
+    assert found["never"][1] == "not built"
+    # Nothing is done twice.
+    assert verdicts(second) == found
+    assert (second / "1" / "result.json").samefile(first / "1" / "result.json")
+
+
 def test_a_claim_about_named_entities_is_judged_by_their_own_metric(
     ner_student: Path, ner_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

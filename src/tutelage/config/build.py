@@ -389,9 +389,8 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
 
     student = config.student
     module = StudentModule(
-        _new_network(
-            config, task
-        ).train(),  # from_pretrained gives evaluation mode, and dropout would stay off
+        # from_pretrained gives evaluation mode, and dropout would stay off.
+        _new_network(config, task).train(),
         task,
         build(config.loss, "loss"),
         build(student.schedule, "student.schedule"),

@@ -73,9 +73,8 @@ class TrainingConfig:
     """The student that the run ends with: the last one, or the one of the stage that scored best on
     dev (after the first rows, a round or the final stage). "best" uses the dev labels."""
     final_student: Literal["trained", "new"] = "trained"
-    """The student of the final stage: the one that the rounds have trained, or a new one that learns
-    from every accepted row at once. Many passes over small batches leave the former behind a new
-    one (docs/results.md); a new one needs more ``final_epochs``."""
+    """The student of the final stage: the one that the rounds have trained, or a new one that
+    learns from every accepted row at once."""
 
 
 @dataclass(frozen=True, slots=True)

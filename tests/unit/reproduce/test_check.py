@@ -19,6 +19,7 @@ from tutelage.reproduce.check import reproduce
     [
         (("evodk",), "Unknown paper 'evodk'. Did you mean 'evokd'? Available: evokd, llkd."),
         (("evokd", "--scale", "cup"), "Unknown scale 'cup'. Did you mean 'cpu'?"),
+        (("evokd", "--data", "here"), "--data here: --scale cpu reads no folder of data sets."),
         (
             ("evokd", "--only", "over_statik"),
             "Unknown claim 'over_statik'. Did you mean 'over_static'?",

@@ -39,9 +39,25 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
     )
 
 
+def test_a_scale_may_have_each_set_with_several_numbers_of_shots_below_a_folder(
+    tmp_path: Path,
+) -> None:
+    set_of_scale = {"overrides": ["data.path={folder}/a"], "metric": "accuracy"}
+    given = {"overrides": [], "seeds": [1], "shots": [1, 5], "sets": {"a": set_of_scale}}
+    file = claims_file(tmp_path, "mine/scales/full", given)
+    (paper,) = read_papers(file, "here").values()
+    full, (more, _) = paper.scale("full"), paper.claims
+    assert {name: (data.overrides, data.path) for name, data in full.sets.items()} == {
+        f"a-{shots}": (("data.path=here/a", f"shots={shots}"), "here/a") for shots in (1, 5)
+    }
+    assert (more.sets["full"], full.folder) == (("a-1", "a-5"), "here")
+    assert (more.sets["cpu"], paper.scale("cpu").folder) == (("a", "b"), "")
+
+
 @pytest.mark.parametrize(
     ("index", "value", "said"),
     [
+        ("mine/scales/full/shots", ["one"], "mine.scales.full.shots is ['one']; give a list"),
         ("mine/title", None, "mine lacks title."),
         ("mine/titel", "x", "mine: Unknown key 'titel'. Did you mean 'title'?"),
         ("mine/claims", {}, "mine.claims is {}; it must be a list."),
