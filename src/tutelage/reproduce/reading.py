@@ -90,7 +90,9 @@ def _scale(name: str, given: Any, at: str, folder: str) -> Scale:
         overrides = _overrides(one["overrides"], f"{at}.sets.{key}.overrides")
         uses_folder |= any(_FOLDER in override for override in overrides)
         overrides = tuple(override.replace(_FOLDER, folder) for override in overrides)
-        named = {f"{key}-{count}": (f"shots={count}",) for count in shots} or {key: ()}
+        named: dict[str, tuple[str, ...]] = {key: ()}
+        if shots:
+            named = {f"{key}-{count}": (f"shots={count}",) for count in shots}
         for of_shots, own in named.items():
             sets[of_shots] = DataSet(of_shots, (*overrides, *own), str(one["metric"]), key)
     minutes = None if node.get("minutes") is None else _number(node["minutes"], f"{at}.minutes")

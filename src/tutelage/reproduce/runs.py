@@ -88,8 +88,17 @@ def _groups(
         own = (
             override.replace("{data}", data) for override in paper.arms[arm].overrides[scale.name]
         )
-        groups.append((arm, data, _last_per_key((*shared, *own, *extra))))
+        groups.append((arm, data, _last_per_key((*_kept((*shared, *own), extra), *extra))))
     return groups
+
+
+def _kept(overrides: Sequence[str], extra: Sequence[str]) -> list[str]:
+    """Drops settings of a group for which ``extra`` chooses an option.
+
+    They belong to the option that it replaces: ``teacher=replay`` has no ``teacher.model``.
+    """
+    groups = {override.partition("=")[0] for override in extra}
+    return [one for one in overrides if one.partition("=")[0].rpartition(".")[0] not in groups]
 
 
 def _last_per_key(overrides: Sequence[str]) -> tuple[str, ...]:

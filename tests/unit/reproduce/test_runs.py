@@ -38,6 +38,13 @@ def test_each_run_is_planned_once_and_the_last_word_on_a_key_counts(tmp_path: Pa
         "method.rounds=1",
         "seed=1",
     )
+    # Another option of a group replaces the former one with its settings.
+    assert runs_of(paper, cpu, paper.claims[1:], ["method=shots"])[0].overrides == (
+        "shots=1",
+        "data=snips",
+        "method=shots",
+        "seed=1",
+    )
     # A claim that is skipped at a scale needs no run there.
     assert runs_of(paper, paper.scale("full"), paper.claims[1:]) == ()
 

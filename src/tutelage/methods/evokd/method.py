@@ -105,7 +105,12 @@ class EvoKD(TeacherMethod):
         self._labelled_last: tuple[Outcome, ...] = ()
         if settings.labels_pool:
             self._pool_feedback = PoolFeedback(
-                settings.name, settings.n_pool, prompts, acquirer, accept_selector
+                settings.name,
+                settings.n_pool,
+                settings.pool_size,
+                prompts,
+                acquirer,
+                accept_selector,
             )
         elif acquirer is not None:
             raise ConfigError(

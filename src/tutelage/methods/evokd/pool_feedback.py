@@ -29,6 +29,7 @@ class PoolFeedback:
     Args:
         name: Names the method in messages.
         n_pool: Texts per round.
+        pool_size: Texts of the pool to choose from; None for all.
         prompts: The prompt templates.
         acquirer: Chooses the texts.
         accept_selector: Decides about the labelled texts. Nothing was asked for, so each counts as
@@ -42,6 +43,7 @@ class PoolFeedback:
         self,
         name: str,
         n_pool: int,
+        pool_size: int | None,
         prompts: PromptSet,
         acquirer: Acquirer | None,
         accept_selector: AcceptSelector,
@@ -59,7 +61,12 @@ class PoolFeedback:
             )
         self._labelling = PoolLabelling(
             PoolSettings(
-                name=name, pool_size=None, first=0, rounds=1, n_texts=n_pool, train_on_shots=True
+                name=name,
+                pool_size=pool_size,
+                first=0,
+                rounds=1,
+                n_texts=n_pool,
+                train_on_shots=True,
             ),
             prompts,
             acquirer,

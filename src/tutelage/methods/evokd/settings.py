@@ -52,6 +52,9 @@ class EvoKDSettings(WritingSettings):
     labels in the same round; they are trained on too. "mixed": both. "dev": the dev set, whose
     labels then count as used (S3, arXiv 2310.13671). "none": static generation, with even quotas
     and demonstrations from the shots alone."""
+    pool_size: int | None
+    """Texts of the unlabelled pool to choose from with ``feedback`` "pool" or "mixed", drawn by the
+    run's seed; null for all. The student reads all of them in each round."""
     n_pool: int
     """Pool texts labelled per round, with ``feedback`` "pool" or "mixed"."""
     split: Literal["fixed", "bandit"]
