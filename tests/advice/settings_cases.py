@@ -310,9 +310,9 @@ CASES = [
     ),
     Case(
         "{}={} {}, and method={} has no such stage",
-        ("acquire=entropy",),
-        ("acquire=none", "-acquire"),
-        about=("method=evokd",),
+        ("method=llkd", "accept=scored"),
+        ("accept=none", "-accept"),
+        about=("method=llkd",),
     ),
     Case(
         "method={} needs a selector that {}",

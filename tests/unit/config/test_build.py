@@ -110,7 +110,7 @@ def test_what_refuses_its_settings_is_named_with_its_own_words() -> None:
         ),
         (
             "method=evokd acquire=badge",
-            "acquire=badge chooses texts of the unlabelled pool, and method=evokd has no such",
+            "method=evokd with method.feedback=generated labels no pool text, so the acquire",
         ),
         ("method=shots acquire=badge", "method=shots has no such stage. Leave it out, or give "),
         (
