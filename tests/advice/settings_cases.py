@@ -312,7 +312,6 @@ CASES = [
         "{}={} {}, and method={} has no such stage",
         ("method=llkd", "accept=scored"),
         ("accept=none", "-accept"),
-        about=("method=llkd",),
     ),
     Case(
         "method={} needs a selector that {}",
