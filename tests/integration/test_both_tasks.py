@@ -31,6 +31,7 @@ BESIDE = {
     "reproduce": "test_reproduce.py",
     "wandb-dashboard": "test_wandb.py",
     "tune-prompt": "../unit/test_tune_prompt.py",
+    "advise": "../unit/test_advise.py",
 }
 """Verbs of both tasks with tests in other files."""
 WITHOUT_A_TASK = {"assets", "serve", "doctor"}

@@ -30,6 +30,7 @@ ON_DEMAND = (
 )
 ACQUIRE = [
     "random",
+    "class_balance",
     "entropy",
     "margin",
     "least_confidence",
@@ -349,7 +350,7 @@ def test_a_killed_llkd_run_ends_as_the_undisturbed_one(kind: TaskSetup, workplac
         ),
         (
             ["method=evokd", "acquire=entropy"],
-            "acquire=entropy chooses texts of the unlabelled pool, and method=evokd has no such",
+            r"method=evokd with method\.feedback=generated labels no pool text",
         ),
         (
             ["method=static", "acquire=entropy"],

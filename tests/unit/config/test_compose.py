@@ -26,10 +26,10 @@ def test_a_setting_of_another_option_is_refused_with_where_it_is_one(workplace: 
         compose_config(["task=ner", "task.word_wights=confidence"])
     with pytest.raises(
         ConfigError,
-        match=r"'method\.pool_size'.* It is a setting of method=freeal, full_pool, llkd, "
+        match=r"'method\.first'.* It is a setting of method=freeal, full_pool, llkd, "
         r"llkd_on_demand, llmaaa, static\. ",
     ):
-        compose_config(["method.pool_size=100"])
+        compose_config(["method.first=100"])
     with pytest.raises(ConfigError, match=r"'training\.bogus'.* is not in struct \("):
         compose_config(["training.bogus=3"])
 
