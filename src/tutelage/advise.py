@@ -16,20 +16,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tutelage.assets import find_asset
 from tutelage.config.build import (
     build_dataset,
     build_method,
     build_stack,
-    build_task,
     settle_prompts,
 )
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.dataset import Dataset
-from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, DataError, TeacherError
 from tutelage.measurements import (
     GOLD,
@@ -44,11 +42,11 @@ from tutelage.measurements import (
     teacher_alone,
 )
 from tutelage.methods.base import Plannable, TeacherMethod
+from tutelage.plan import context_without_student
 from tutelage.tasks.registry import row_reader
 from tutelage.teacher.base import GenerateRequest, Request
 from tutelage.teacher.engines.model_files import parameters, resolve_model
 from tutelage.teacher.stack import Stack
-from tutelage.training import gold_for, method_context
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -230,20 +228,7 @@ def price(case: Case, settings: Sequence[str], folder: Path) -> Price:
         return Price(0, 0, 0)
     if isinstance(method, TeacherMethod):
         settle_prompts(method.prompts, case.stack.engine, case.stack.inner)
-    method.setup(
-        method_context(
-            config,
-            case.dataset,
-            build_task(config, case.dataset),
-            Pool.open(folder / "rows.jsonl"),
-            gold_for(config, case.dataset),
-            case.stack.teacher,
-            on_phase=lambda *_: None,
-            on_reply=lambda *_: None,
-            view_pool=_no_student,
-            predict=_no_student,
-        )
-    )
+    method.setup(context_without_student(config, case.dataset, case.stack, folder))
     tokens = {
         kind: statistics.mean(_tokens(case.stack, requests))
         for kind, requests in method.sample_requests(_SAMPLED).items()
@@ -261,10 +246,6 @@ def price(case: Case, settings: Sequence[str], folder: Path) -> Price:
     return Price(
         round(total * share), labels, round(sum(counts.values()) * share), total / max(largest, 1)
     )
-
-
-def _no_student(*_: object) -> Any:
-    raise ConfigError("Advice trains no student, so it cannot ask one.")
 
 
 def _tokens(stack: Stack, requests: Sequence[Request]) -> list[int]:
@@ -371,10 +352,17 @@ def _notes(case: Case) -> Iterator[str]:
         even = 1 / len(dataset.labels)
         shares = [counts[label.name] / max(1, counts.total()) for label in dataset.labels]
         if max(shares) >= min(0.75, 3 * even) or min(shares) < even / 4:
+            # An instruct model's labels of two classes follow the pool's own shares.
+            follows = case.teacher.chat and len(dataset.labels) == 2
             yield (
                 f"The classes are uneven: {100 * max(shares):.0f} % of dev has the most frequent "
-                f"one, {100 * min(shares):.1f} % the rarest. The teacher's labels are calibrated "
-                "for equal shares: give calibration.prior=[…] where you know them."
+                f"one, {100 * min(shares):.1f} % the rarest."
+                + (
+                    ""
+                    if follows
+                    else " The teacher's labels are calibrated for equal shares: give "
+                    "calibration.prior={NAME: SHARE} where you know them."
+                )
             )
     words = _words(dataset)
     # A word of English is 1.3 sub-tokens on average.

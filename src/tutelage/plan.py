@@ -22,9 +22,10 @@ from tutelage.config.build import (
     build_task,
 )
 from tutelage.config.schema import BudgetConfig, RunConfig
+from tutelage.data.dataset import Dataset
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.methods.base import Plannable
+from tutelage.methods.base import MethodContext, Plannable
 from tutelage.teacher.base import Reply, Request
 from tutelage.teacher.stack import Stack
 from tutelage.training import gold_for, method_context
@@ -71,19 +72,7 @@ def plan(config: RunConfig) -> int:
         stack = build_stack(replace(config, budget=BudgetConfig(None)), Path(scratch))
         try:
             begin_teacher(method, stack, partial(_warn, console))
-            context = method_context(
-                config,
-                dataset,
-                build_task(config, dataset),
-                Pool.open(Path(scratch) / "rows.jsonl"),
-                shots,
-                stack.teacher,
-                on_phase=lambda *_: None,
-                on_reply=lambda *_: None,
-                view_pool=_no_student,
-                predict=_no_student,
-            )
-            method.setup(context)
+            method.setup(context_without_student(config, dataset, stack, Path(scratch)))
             for note in getattr(method, "notes", ()):
                 console.print(note, highlight=False, soft_wrap=True)
             costs, failures = _measure(method.sample_requests(_TIMED), stack, console)
@@ -105,6 +94,31 @@ def plan(config: RunConfig) -> int:
             "or ask for fewer texts a round."
         )
     return 0
+
+
+def context_without_student(
+    config: RunConfig, dataset: Dataset, stack: Stack, folder: Path
+) -> MethodContext:
+    """Returns the parts of a run from which a method can tell its requests.
+
+    Args:
+        config: The configuration.
+        dataset: The data.
+        stack: The teacher.
+        folder: An existing folder for the run's rows.
+    """
+    return method_context(
+        config,
+        dataset,
+        build_task(config, dataset),
+        Pool.open(folder / "rows.jsonl"),
+        gold_for(config, dataset),
+        stack.teacher,
+        on_phase=lambda *_: None,
+        on_reply=lambda *_: None,
+        view_pool=_no_student,
+        predict=_no_student,
+    )
 
 
 def _warn(console: Console, message: str) -> None:

@@ -143,7 +143,7 @@ def test_uneven_classes_are_told(
         write_jsonl(folder / f"{name}.jsonl", [*rare, *more])
     own = [one for one in overrides if not one.startswith("data.path")]
     assert advise([*own, f"data.path={folder}"]) == 0
-    assert "give calibration.prior=[…]" in told(capsys)
+    assert "give calibration.prior={NAME: SHARE}" in told(capsys)
 
 
 @pytest.mark.parametrize(

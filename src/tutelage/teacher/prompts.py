@@ -164,8 +164,8 @@ class PromptSet:
             ``shot`` (``user`` and ``assistant``, once per demonstration) and ``prefill``.
         way: "chat" asks in messages, "completion" by a text to continue. "auto" asks in messages
             where the teacher has a chat template, was trained to answer messages and is no very
-            small model; but labels with demonstrations by a text to continue, which labels as well
-            at half the tokens (see :meth:`asks_in_messages`).
+            small model; but labels with demonstrations by a text to continue, which labels about as
+            well for fewer tokens (see :meth:`asks_in_messages`).
         label_way: The same for labels alone; "auto" follows ``way``. ``tutelage tune-prompt`` sets
             it, because what it measures are labels.
         shots: Demonstrations of a chat: "turns" shows each one as a question and an answer of its
@@ -270,7 +270,7 @@ class PromptSet:
 
         The automatic choice is the measured one (docs/results.md, "Ways of asking"). A very small
         teacher continues texts. A capable one is asked in messages, except for labels: where
-        demonstrations are shown, a text to continue labels about as well, at half the tokens.
+        demonstrations are shown, a text to continue labels about as well, for fewer tokens.
 
         Args:
             kind: The kind of the prompt.

@@ -47,7 +47,7 @@ from tutelage.methods.generation.writer import Writer
 from tutelage.records import Example, Feedback, Growth, Outcome, Row, derive_seed
 from tutelage.selectors.acceptance import AcceptSelector
 from tutelage.selectors.protocol import Acquirer
-from tutelage.teacher.base import GenerateRequest, Request, Sampling
+from tutelage.teacher.base import GenerateRequest, Request, Sampling, Teacher
 from tutelage.teacher.marks import unmarked
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
@@ -86,6 +86,9 @@ class EvoKD(TeacherMethod):
     """
 
     _labeller: Labeller
+    _teacher: Teacher
+    _meter: BudgetedTeacher
+    """Counts the tokens of each round, with ``method.split=bandit``."""
 
     settings_type = EvoKDSettings
 
@@ -150,11 +153,12 @@ class EvoKD(TeacherMethod):
                 "shots=1 or more with training.gold=shots, or let it start from texts of its own "
                 "(method.n_first=1 or more with method.n_init=0)."
             )
-        # It only counts: the run's own budget stops the run.
-        self._meter = BudgetedTeacher(context.teacher)
+        self._teacher = context.teacher
         if self._split is not None:
+            # It only counts: the run's own budget stops the run.
+            self._teacher = self._meter = BudgetedTeacher(context.teacher)
             context = replace(context, teacher=self._meter)
-        self._context, self._teacher = context, context.teacher or self._meter
+        self._context = context
         self._writer.fit(self._teacher, examples_of(context))
         # The labeller shows the same demonstrations throughout the run.
         demonstrations = ordered_demonstrations(context.shots, context.seed)
