@@ -93,6 +93,7 @@ def fit(
     """
     from pytorch_lightning.callbacks import LambdaCallback
 
+    from tutelage.callbacks.head_fitting import HeadFitting
     from tutelage.callbacks.housekeeping import Reseed, StopWhenAsked
     from tutelage.callbacks.selection_logger import SelectionLogger
     from tutelage.student.checkpoint import save_student
@@ -160,6 +161,7 @@ def fit(
     callbacks = [
         Reseed(config.seed),
         growth,
+        *([HeadFitting()] if config.student.head == "fitted" else []),
         selection,
         StopWhenAsked(interruption),
         # The user's own come before the checkpoint, which holds their state too.

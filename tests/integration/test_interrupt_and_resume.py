@@ -44,6 +44,8 @@ def overrides(student: Path, small_data: Path) -> list[str]:
     stages = [
         "training.final_epochs=4",
         "training.final_student=new",
+        "student.head=fitted",
+        "student.pooling=normalized_mean",
         "evaluate.test_every_round=true",
     ]
     return [

@@ -99,10 +99,15 @@ class StudentConfig:
     """Allow code from the model's repository to run."""
     schedule: Component
     """Learning rate over each stage (conf/student, ``schedule``)."""
-    pooling: Literal["mean", "first"] = "mean"
-    """Classification: mean over all tokens, or the model's own classification head."""
+    pooling: Literal["mean", "normalized_mean", "first"] = "mean"
+    """Classification: mean over all tokens, this mean scaled to length 1 (as sentence encoders are
+    trained), or the model's own classification head."""
     head_dropout: float = 0.0
-    """Classification: dropout before the linear head of ``pooling=mean``."""
+    """Classification: dropout before the linear head; not with ``pooling=first``."""
+    head: Literal["trained", "fitted"] = "trained"
+    """How the head starts: from random weights, and training does the rest; or before each stage
+    from a regression on the encoder's features of all rows so far, so that the encoder is tuned
+    under a head that fits it (linear probing, then fine-tuning; Kumar et al. 2022)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,10 @@ class TrainingView(Protocol):
         """
         ...
 
+    def all_rows(self, pool: Pool) -> list[Row]:
+        """Return every row that any epoch could train on by now."""
+        ...
+
 
 class GrowingDataModule(LightningDataModule):
     """Train, dev, fresh and test loaders over a growing pool and two labelled splits.
@@ -246,6 +250,10 @@ class GrowingDataModule(LightningDataModule):
         """
         self._items["asked"] = tuple(self._encoder.encode(rows))
         return self._evaluation("asked")
+
+    def all_rows_dataloader(self) -> DataLoader[tuple[int, Item]]:
+        """Return every row that can be trained on by now, short to long."""
+        return self.asked_dataloader(self.view.all_rows(self.pool))
 
     def test_dataloader(self) -> DataLoader[tuple[int, Item]]:
         """Return the test split, from short to long."""

@@ -80,18 +80,26 @@ class RoundView:
 
         Gold shots are always included, and of a relabelled pool text only its newest row.
         """
-        # Gold rows, and grown rows without outdated labels.
-        accepted = pool.accepted()
-        gold = [row for row in accepted if row.source == "gold"]
-        grown = newest_of_each_text([row for row in accepted if row.source != "gold"])
-        # Gold rows alone (shots, supervised) are not repeated: they compete with nothing.
-        repeated = gold * self._gold_repeats if grown else gold
+        repeated, grown = self._usable(pool)
         if self.position.stage != "round" or self._window == "all":
             return [*repeated, *grown]
         # A round trains on its own batch, plus a periodic review of older rows.
         fresh = [row for row in grown if row.round == self.position.round]
         older = [row for row in grown if row.round != self.position.round]
         return [*repeated, *fresh, *self._reviewed(older)]
+
+    def all_rows(self, pool: Pool) -> list[Row]:
+        """Return every usable row, with the copies of gold shots, whatever the stage trains on."""
+        repeated, grown = self._usable(pool)
+        return [*repeated, *grown]
+
+    def _usable(self, pool: Pool) -> tuple[list[Row], list[Row]]:
+        """Return the gold rows, repeated, and grown rows without outdated labels."""
+        accepted = pool.accepted()
+        gold = [row for row in accepted if row.source == "gold"]
+        grown = newest_of_each_text([row for row in accepted if row.source != "gold"])
+        # Gold rows alone (shots, supervised) are not repeated: they compete with nothing.
+        return (gold * self._gold_repeats if grown else gold), grown
 
     def _reviewed(self, older: list[Row]) -> list[Row]:
         every, size = self._review

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tutelage.assets import EMBEDDED, ensure_asset
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, did_you_mean
 from tutelage.tasks.protocol import Head
 
-Pooling = Literal["mean", "first"]
+Pooling = Literal["mean", "normalized_mean", "first"]
 
 _TOKENIZER_OPTIONS: dict[Head, dict[str, Any]] = {
     "sequence": {},
@@ -176,8 +176,9 @@ def new_classifier(
     Args:
         model: The setting ``student.model``.
         outputs: Names of the output classes.
-        pooling: "mean" over all tokens, or "first" for the model's own classification head.
-        head_dropout: Dropout probability before the linear head; only with "mean".
+        pooling: "mean" over all tokens, "normalized_mean" for the mean scaled to length 1, or
+            "first" for the model's own classification head.
+        head_dropout: Dropout probability before the linear head; not with "first".
         trust_remote_code: Whether to run code from the model's repository.
 
     Raises:
@@ -188,8 +189,8 @@ def new_classifier(
 
     from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
 
-    if pooling not in ("mean", "first"):
-        raise ConfigError(f"Unknown student.pooling={pooling}. Give mean or first.")
+    if pooling not in get_args(Pooling):
+        raise ConfigError(did_you_mean("student.pooling", pooling, get_args(Pooling)))
     folder = resolve_encoder(model)
     names = _names(outputs)
     options = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
@@ -204,7 +205,12 @@ def new_classifier(
         model, lambda: AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     )
     network = MeanPooledForSequenceClassification(
-        MeanPooledConfig(encoder=encoder_config.to_dict(), head_dropout=head_dropout, **names)
+        MeanPooledConfig(
+            encoder=encoder_config.to_dict(),
+            head_dropout=head_dropout,
+            normalize=pooling == "normalized_mean",
+            **names,
+        )
     )
     network.encoder = load_encoder(model, trust_remote_code)
     return network

@@ -227,6 +227,8 @@ def _observe(
     if projection is not None and states is not None:
         # A sequence head reads the mean over the text, a token head each token's own state.
         read = states if logits.ndim == 3 else mean_state(states, batch["attention_mask"])
+        if getattr(module.network.config, "normalize", False):
+            read = torch.nn.functional.normalize(read, dim=-1)
         gradients = projection(logs.exp() - targets, at_units(read, owners, positions))
     embeddings = (
         _plain(mean_state(states, batch["attention_mask"]))

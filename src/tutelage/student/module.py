@@ -27,6 +27,9 @@ from tutelage.timeline import Position
 VALIDATION_LOADERS = ("dev", "fresh")
 """Loaders of ``GrowingDataModule.val_dataloader``, in order."""
 
+HEADS = ("classifier", "score")
+"""Names of the head in transformers' networks."""
+
 
 class StudentModule(LightningModule):
     """An encoder with a head, trained on weighted hard or soft targets.
@@ -93,9 +96,7 @@ class StudentModule(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with two parameter groups: the encoder, and the head with its own rate."""
         head = [
-            value
-            for name, value in self.network.named_parameters()
-            if name.startswith(("classifier", "score"))
+            value for name, value in self.network.named_parameters() if name.startswith(HEADS)
         ]
         # The head's parameters by name; everything else is the encoder.
         known = {id(value) for value in head}

@@ -23,16 +23,22 @@ class MeanPooledConfig(PretrainedConfig):  # type: ignore[misc]
     Args:
         encoder: The encoder's configuration, including its ``model_type``.
         head_dropout: Dropout probability before the linear head.
+        normalize: Scale the mean to length 1, as sentence encoders are trained.
         **values: Further values of ``PretrainedConfig``, such as the label names.
     """
 
     model_type = "tutelage-mean-pooled"
 
     def __init__(
-        self, encoder: dict[str, Any] | None = None, head_dropout: float = 0.0, **values: Any
+        self,
+        encoder: dict[str, Any] | None = None,
+        head_dropout: float = 0.0,
+        normalize: bool = False,
+        **values: Any,
     ) -> None:
         self.encoder = encoder or {}
         self.head_dropout = head_dropout
+        self.normalize = normalize
         super().__init__(**values)
 
 
@@ -80,6 +86,8 @@ class MeanPooledForSequenceClassification(PreTrainedModel):  # type: ignore[misc
         # Padding must not count in the mean.
         mask = mask.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0)
+        if self.config.normalize:
+            pooled = torch.nn.functional.normalize(pooled, dim=-1)
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
 
 

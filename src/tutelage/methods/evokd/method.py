@@ -399,7 +399,10 @@ class EvoKD(TeacherMethod):
     @property
     def _analyses(self) -> bool:
         settings = self._settings
-        return settings.analysis and settings.follows_mistakes and settings.seeds != "loss"
+        # An analysis that nothing is written from would be paid for in vain.
+        writes = bool(settings.n_hard or settings.n_easy)
+        follows = settings.follows_mistakes and settings.seeds != "loss"
+        return settings.analysis and writes and follows
 
     def _imagined(self) -> RoundInput:
         """The input of a first round: the shots as outcomes of a student.

@@ -1,0 +1,111 @@
+"""Linear probing: the head as a regression on the encoder's features.
+
+A head that starts from random weights drags the encoder along until it fits. With a handful of
+rows, that costs the encoder more than the rows can teach it. Kumar et al. (2022, "Fine-Tuning can
+Distort Pretrained Features and Underperform Out-of-Distribution") therefore fit the head first,
+and fine-tune all weights then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from tutelage.errors import StudentError
+from tutelage.student.module import HEADS, StudentModule
+from tutelage.student.observing import evaluating
+
+STRENGTH = 10.0
+"""Weight of the rows' losses beside the penalty on the weights, on features of mean length 1."""
+_STEPS = 200
+"""Maximum number of steps of the solver."""
+
+
+def fit_head(module: StudentModule, batches: Iterable[Any]) -> None:
+    """Replaces the weights of the head's last layer by those that fit the rows best.
+
+    The encoder stays as it is. With N units (texts, for NER words), features x of mean length 1,
+    targets t and weights w, the weights W and offsets b minimise Σ w · CE(Wx + b, t) + ‖W‖² / 20
+    (``STRENGTH`` = 10, the usual form of a regularised logistic regression). A class without rows
+    gets a low offset.
+
+    Args:
+        module: The student, on its training device.
+        batches: Batches of the rows, as :class:`tutelage.data.items.Batch`.
+
+    Raises:
+        StudentError: The network has no linear head.
+    """
+    head = _last_layer(module.network)
+    features, targets, weights = _units(module, head, batches)
+    if not weights.any():
+        return
+    scale = features.norm(dim=1).mean().clamp(min=1e-8)
+    found, offsets = _regression(features / scale, targets, weights)
+    with torch.no_grad():
+        head.weight.copy_(found / scale)
+        if head.bias is not None:
+            head.bias.copy_(offsets)
+
+
+def _last_layer(network: torch.nn.Module) -> torch.nn.Linear:
+    layers = [
+        part
+        for name, part in network.named_modules()
+        if name.startswith(HEADS) and isinstance(part, torch.nn.Linear)
+    ]
+    if not layers:
+        raise StudentError(
+            f"student.head=fitted needs a linear head, and {type(network).__name__} has none. Give "
+            "student.head=trained, or another student.model=."
+        )
+    return layers[-1]
+
+
+def _units(
+    module: StudentModule, head: torch.nn.Linear, batches: Iterable[Any]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns what the head sees of each weighted unit, [N, D], its target, [N, C], and weight."""
+    seen: list[torch.Tensor] = []
+    parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        with evaluating(module):
+            for batch in batches:
+                seen.clear()
+                module({key: value.to(module.device) for key, value in batch.items()})
+                weights = batch["weights"].flatten()
+                used = weights > 0
+                features = seen[0].reshape(len(weights), -1).cpu().double()
+                targets = batch["targets"].reshape(len(weights), -1).double()
+                parts.append((features[used], targets[used], weights[used].double()))
+    finally:
+        hook.remove()
+    features, targets, weights = (torch.cat(part) for part in zip(*parts, strict=True))
+    return features, targets, weights
+
+
+def _regression(
+    features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the weights, [C, D], and offsets, [C], of the regression."""
+    shape = (targets.shape[1], features.shape[1])
+    found = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    offsets = torch.zeros(shape[0], dtype=torch.float64, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [found, offsets], max_iter=_STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> torch.Tensor:
+        solver.zero_grad()
+        logits = features @ found.T + offsets
+        losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        loss = (losses * weights).sum() + (found**2).sum() / (2 * STRENGTH)
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        solver.step(objective)
+    return found.detach(), offsets.detach()
