@@ -48,7 +48,7 @@ NAME = "tuned"
 """Name of the experiment that is written."""
 CUES = ("Answer", "Label", "Category", "Topic")
 """Cue words to try before a label, besides the data set's own."""
-CALIBRATIONS = ("none", "batch", "matched", "contextual")
+CALIBRATIONS = ("none", "batch", "matched", "half_matched", "contextual")
 """Options of the group ``calibration`` that every way is measured with."""
 _LABEL_WAY = "prompt.label_way"
 

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.classification import LABELS, prompt_set
 
 from tutelage.labelling.base import Draft
-from tutelage.labelling.calibration import BatchCalibration, PriorMatching, suited_calibration
+from tutelage.labelling.calibration import suited_calibration
 from tutelage.labelling.scoring import TextLabeller
 from tutelage.methods.generation.specs import GenerationSpec, Shown
 from tutelage.methods.generation.writer import Writer
@@ -30,7 +30,7 @@ def test_labels_and_texts_are_asked_in_their_own_ways(engine: VllmTeacher, capab
     # The embedded model is too small to count as one that chats suit.
     prompts.settle(capable, engine.tokenize, engine.context_length)
     calibrator = suited_calibration(prompts.suits_chat)
-    assert type(calibrator) is (BatchCalibration if capable else PriorMatching)
+    assert calibrator.name == ("half_matched" if capable else "matched")
     drafts = [Draft("play some jazz"), Draft("may I have your hammer")]
     shown = TextLabeller(engine, LABELS, prompts, SHOTS, calibrator)
     bare = TextLabeller(engine, LABELS, prompts, (), calibrator)

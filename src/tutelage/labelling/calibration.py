@@ -30,6 +30,10 @@ Uniform = Literal["uniform"] | Mapping[str, float] | Sequence[float]
 """Equal shares, the shares of some labels by name, or the share of each label."""
 
 
+HALF = 0.5
+"""Part of the matching bias that ``calibration=half_matched`` adds."""
+
+
 class FittedState(Protocol):
     """The part of a calibrator that a run names and saves.
 
@@ -328,7 +332,9 @@ class PriorMatching(NoCalibration):
 
     :class:`BatchCalibration` makes the mean log-probabilities equal instead. Labels with nearly
     constant scores (an entity type "none", a vague word) then almost never win. Both assume that
-    the prior is the class distribution of the texts.
+    the prior is the class distribution of the texts. ``bias`` = 0.5 assumes less: half of what is
+    missing to the prior is held to be the teacher's bias, and half to be the texts' own. It labels
+    best with teachers of 0.5B and 1.5B (docs/results.md, "Ways of asking").
 
     Args:
         prior: Shares of the classes among the scored texts: "uniform", or a list with one
@@ -340,10 +346,11 @@ class PriorMatching(NoCalibration):
             batch with more texts is sampled at even distances, because a pool may be sorted.
         asked: For generated texts, weight of the classes that they were asked for in the prior,
             from 0 to below 1; the rest of the weight has ``prior``.
+        bias: Part of the bias b that is added, from 0 to 1.
 
     Raises:
         ConfigError: The prior is unknown or "estimated", has a value of 0 or less, or does not sum
-            to 1; or ``keep`` is below 1, or ``asked`` outside [0, 1).
+            to 1; or ``keep`` is below 1, ``asked`` outside [0, 1), or ``bias`` outside [0, 1].
     """
 
     name = "matched"
@@ -355,6 +362,7 @@ class PriorMatching(NoCalibration):
         tolerance: float = 1e-4,
         keep: int = 50_000,
         asked: float = 0.0,
+        bias: float = 1.0,
     ) -> None:
         if str(prior) == "estimated":
             raise ConfigError(
@@ -364,6 +372,11 @@ class PriorMatching(NoCalibration):
         self._prior = ClassPrior(listed(prior), asked)
         if keep < 1:
             raise ConfigError(f"calibration.keep={keep} must be 1 text or more.")
+        if not 0 <= bias <= 1:
+            raise ConfigError(f"calibration.bias={bias:g} must be between 0 and 1.")
+        if bias == HALF:
+            self.name = "half_matched"
+        self._part = bias
         self._iterations = iterations
         self._tolerance = tolerance
         self._keep = keep
@@ -380,7 +393,9 @@ class PriorMatching(NoCalibration):
             self._shares.append(shares)
         given = self._prior.shares(logprobs.shape[1])
         seen = self._seen_shares(given)
-        bias = matching_bias(np.concatenate(self._seen), seen, self._iterations, self._tolerance)
+        bias = self._part * matching_bias(
+            np.concatenate(self._seen), seen, self._iterations, self._tolerance
+        )
         if all(one is None for one in (shares, *self._shares)):
             return softmax(logprobs + bias)
         # The bias holds for the mean shares of all batches; this batch has shares of its own.
@@ -417,9 +432,10 @@ def suited_calibration(
 ) -> Calibrator:
     """Builds the calibration that suits a teacher best for classes.
 
-    :class:`BatchCalibration` for a capable chat model, :class:`PriorMatching` for a very small or a
-    base model. Matching costs a 1.5B up to four points at one shot, and gains nothing with a 0.5B
-    (docs/results.md, "Ways of asking"). With two classes, a capable chat model's labels of a
+    :class:`PriorMatching`, with half of its bias for a capable chat model: whole matching costs a
+    1.5B six points at one shot, and gains nothing with a 0.5B (docs/results.md, "Ways of
+    asking"). A prior that is given is matched wholly. With two classes, a capable chat model's
+    labels of a
     pool have :class:`tutelage.labelling.calibration_tracking.PriorTracking`, because one class may
     be rare ("Skewed pools").
 
@@ -442,8 +458,6 @@ def suited_calibration(
             # It builds on this module.
             from tutelage.labelling.calibration_tracking import PriorTracking
 
-            return PriorTracking(generated="batch", asked=asked)
-        prior = "uniform"
-    if suits_chat:
-        return BatchCalibration(prior, asked=asked)
+            return PriorTracking(generated="half_matched", asked=asked)
+        return PriorMatching(asked=asked, bias=HALF if suits_chat else 1.0)
     return PriorMatching(prior, asked=asked)

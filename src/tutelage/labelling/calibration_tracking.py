@@ -8,6 +8,7 @@ import numpy as np
 
 from tutelage.errors import ConfigError
 from tutelage.labelling.calibration import (
+    HALF,
     BatchCalibration,
     Calibrator,
     NoCalibration,
@@ -41,8 +42,8 @@ class PriorTracking(NoCalibration):
         iterations: Most iterations, of each of the two searches.
         tolerance: Relative error of the shares at which a search ends.
         keep: Most texts to estimate the shares from; at least 1. A checkpoint stores their scores.
-        generated: Calibration of generated texts: "matched" (:class:`PriorMatching`) or "batch"
-            (:class:`BatchCalibration`).
+        generated: Calibration of generated texts: "matched" (:class:`PriorMatching`),
+            "half_matched" (with half of its bias) or "batch" (:class:`BatchCalibration`).
         asked: For generated texts, weight of the classes that they were asked for in the prior,
             from 0 to below 1; the rest of the weight is shared equally.
 
@@ -61,7 +62,7 @@ class PriorTracking(NoCalibration):
         iterations: int = 500,
         tolerance: float = 1e-4,
         keep: int = 50_000,
-        generated: Literal["matched", "batch"] = "matched",
+        generated: Literal["matched", "half_matched", "batch"] = "matched",
         asked: float = 0.0,
     ) -> None:
         super().__init__()
@@ -74,7 +75,14 @@ class PriorTracking(NoCalibration):
         self._generated: Calibrator = (
             BatchCalibration(asked=asked)
             if generated == "batch"
-            else PriorMatching("uniform", iterations, tolerance, keep, asked)
+            else PriorMatching(
+                "uniform",
+                iterations,
+                tolerance,
+                keep,
+                asked,
+                HALF if generated == "half_matched" else 1.0,
+            )
         )
         self._strength = strength
         self._growth = growth

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tutelage.errors import ConfigError
-from tutelage.labelling.calibration import BatchCalibration, PriorMatching
+from tutelage.labelling.calibration import HALF, BatchCalibration, PriorMatching
 
 PRIORS = st.sampled_from(["uniform", (0.6, 0.3, 0.1), (0.05, 0.05, 0.9)])
 
@@ -82,3 +82,19 @@ def test_a_label_that_no_text_can_have_ends_the_iteration_and_nothing_else() -> 
 def test_an_estimated_prior_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot estimate it; calibration=batch can"):
         PriorMatching("estimated")
+
+
+def test_half_of_the_bias_lies_between_none_and_all_of_it() -> None:
+    scores = np.random.default_rng(4).normal([2.0, 0.0, -1.0], size=(60, 3))
+    logs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+    none, half, whole = (
+        np.log(PriorMatching(bias=part).transform(scores)) for part in (0.0, HALF, 1.0)
+    )
+    np.testing.assert_allclose(none, logs, atol=1e-9)
+    # Log-ratios of the labels move by half of what they move wholly.
+    np.testing.assert_allclose(
+        half - half[:, :1], ((none - none[:, :1]) + (whole - whole[:, :1])) / 2, atol=1e-9
+    )
+    assert (PriorMatching(bias=HALF).name, PriorMatching().name) == ("half_matched", "matched")
+    with pytest.raises(ConfigError, match=r"calibration.bias=1.5 must be between 0 and 1"):
+        PriorMatching(bias=1.5)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.errors import ConfigError
-from tutelage.labelling.calibration import BatchCalibration, PriorMatching, suited_calibration
+from tutelage.labelling.calibration import PriorMatching, suited_calibration
 from tutelage.labelling.calibration_prior import shares_by_name, tracked_prior
 from tutelage.labelling.calibration_tracking import PriorTracking
 
@@ -148,16 +148,17 @@ def test_labels_without_a_share_have_equal_parts_of_the_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("capable", "labels", "prior", "kind"),
+    ("capable", "labels", "prior", "name"),
     [
-        (True, 2, "auto", PriorTracking),
-        (True, 3, "auto", BatchCalibration),
-        (True, 2, "uniform", BatchCalibration),
-        (True, 2, [0.1, 0.9], BatchCalibration),
-        (False, 2, "auto", PriorMatching),
+        (True, 2, "auto", "tracked"),
+        (True, 3, "auto", "half_matched"),
+        (True, 2, "uniform", "matched"),
+        (True, 2, [0.1, 0.9], "matched"),
+        (False, 2, "auto", "matched"),
+        (False, 3, "auto", "matched"),
     ],
 )
 def test_the_default_tracks_two_classes_of_a_capable_teacher_unless_shares_are_given(
-    capable: bool, labels: int, prior: Any, kind: type
+    capable: bool, labels: int, prior: Any, name: str
 ) -> None:
-    assert type(suited_calibration(capable, prior, labels=labels)) is kind
+    assert suited_calibration(capable, prior, labels=labels).name == name
