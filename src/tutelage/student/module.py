@@ -95,9 +95,7 @@ class StudentModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with two parameter groups: the encoder, and the head with its own rate."""
-        head = [
-            value for name, value in self.network.named_parameters() if name.startswith(HEADS)
-        ]
+        head = [value for name, value in self.network.named_parameters() if name.startswith(HEADS)]
         # The head's parameters by name; everything else is the encoder.
         known = {id(value) for value in head}
         body = [value for value in self.network.parameters() if id(value) not in known]

@@ -271,10 +271,13 @@ def test_the_switch_of_before_is_refused_with_the_choices(old: str) -> None:
 def test_the_shipped_recipe_labels_and_writes() -> None:
     config = compose_config(["experiment=evokd_pool"])
     settings = config.method.settings
-    assert (settings["feedback"], settings["n_pool"]) == ("pool", 24)
-    assert (settings["n_hard"], settings["n_easy"], settings["rounds"]) == (12, 4, 8)
+    assert (settings["feedback"], settings["n_pool"]) == ("pool", 32)
+    assert (settings["n_hard"], settings["n_easy"], settings["rounds"]) == (8, 0, 8)
+    # All texts go to the classes with mistakes, so that a request asks for several.
+    assert settings["focus"] == 1.0
     assert config.acquire is not None
-    assert config.acquire.settings == {"kind": "entropy"}
+    assert config.acquire.kind == "RandomChoice"
+    assert (config.student.head, config.student.pooling) == ("fitted", "normalized_mean")
     # The teacher's own mistakes stay out, and a chat is shown more than the same shot.
     assert config.accept.settings["min_confidence"] == 0.6
     assert settings["demonstrations"] == 3
