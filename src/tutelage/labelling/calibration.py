@@ -432,11 +432,10 @@ def suited_calibration(
 ) -> Calibrator:
     """Builds the calibration that suits a teacher best for classes.
 
-    :class:`PriorMatching`, with half of its bias for a capable chat model: whole matching costs a
-    1.5B six points at one shot, and gains nothing with a 0.5B (docs/results.md, "Ways of
-    asking"). A prior that is given is matched wholly. With two classes, a capable chat model's
-    labels of a
-    pool have :class:`tutelage.labelling.calibration_tracking.PriorTracking`, because one class may
+    :class:`PriorMatching`, with half of its bias for a capable chat model, which labels 3 points
+    worse with the whole of it (docs/results.md, "Ways of asking"). A prior that is given is
+    matched wholly. With two classes, a capable chat model's labels of a pool have
+    :class:`tutelage.labelling.calibration_tracking.PriorTracking`, because one class may
     be rare ("Skewed pools").
 
     Args:
