@@ -1,7 +1,7 @@
 # make setup      create .venv and install the embedded models (also part of all targets below)
 # make demo       run experiment=quickstart_cls: EvoKD on SNIPS and its pool, ending with a table and
 #                 report.html
-# make demo-ner   run experiment=quickstart_ner: the same for entities on Wikigold
+# make demo-ner   run experiment=quickstart_ner: EvoKD on its own texts, for entities
 # make demo-large run experiment=quickstart_large: fetch a teacher four times the size first (478 MB)
 # make test       run all tests, including those with a real vLLM engine and llama.cpp server
 # make check      check lint, format, types, imports, configuration and documentation

@@ -33,7 +33,7 @@ CASES = [
     Case(
         "method.feedback=pool and mixed need a selector",
         ("method.feedback=mixed", "accept=scored"),
-        ("acquire=entropy",),
+        ("acquire=random",),
         about=("method.feedback=pool", "acquire=none"),
     ),
     Case(
@@ -51,7 +51,7 @@ CASES = [
     Case(
         "method.feedback={} labels none. Give method.split",
         ("method.split=bandit",),
-        ("method.split=fixed", ("method.feedback=pool", "acquire=entropy")),
+        ("method.split=fixed", ("method.feedback=pool", "acquire=random")),
         about=("method.feedback=generated",),
     ),
     Case(

@@ -120,8 +120,8 @@ def test_students(heard: Heard, student: Path, workplace: Path):
     heard(said, "student.model={} could not be loaded")
     said = said_by(lambda: new_classifier(str(student), ["a", "b"], "last", 0.0))  # type: ignore[arg-type]
     heard(said, "Unknown student.pooling={}")
-    assert "Give mean or first" in said
-    for pooling in ("mean", "first"):
+    assert "Give mean, normalized_mean or first" in said
+    for pooling in ("mean", "normalized_mean", "first"):
         new_classifier(str(student), ["a", "b"], pooling, 0.0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from tutelage.student.head_fitting import fit_head
+from tutelage.student.head_fitting import fit_head, last_layer
 
 
 class HeadFitting(Callback):
@@ -22,3 +22,6 @@ class HeadFitting(Callback):
         if module.position.index == 0:
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             fit_head(module, data.all_rows_dataloader())
+            # The optimizer's moments are of the head before.
+            for value in last_layer(module.network).parameters():
+                trainer.optimizers[0].state.pop(value, None)

@@ -86,7 +86,8 @@ class StudentConfig:
     learning_rate: float
     """Peak learning rate of the encoder (AdamW)."""
     head_learning_rate: float
-    """Peak learning rate of the head, which starts from random weights."""
+    """Peak learning rate of the head, which starts from random weights, or from a regression
+    (``head=fitted``)."""
     weight_decay: float
     """Weight decay of AdamW."""
     max_length: int
@@ -105,9 +106,10 @@ class StudentConfig:
     head_dropout: float = 0.0
     """Classification: dropout before the linear head; not with ``pooling=first``."""
     head: Literal["trained", "fitted"] = "trained"
-    """How the head starts: from random weights, and training does the rest; or before each stage
-    from a regression on the encoder's features of all rows so far, so that the encoder is tuned
-    under a head that fits it (linear probing, then fine-tuning; Kumar et al. 2022)."""
+    """How the head starts. "trained": once, from random weights. "fitted": before each stage, from
+    a regression on the encoder's features of all rows so far, so that the encoder is tuned under a
+    head that already fits it (linear probing, then fine-tuning; Kumar et al. 2022). The regression
+    uses the hard labels of all rows: it knows neither ``select`` nor ``loss``."""
 
 
 @dataclass(frozen=True, slots=True)

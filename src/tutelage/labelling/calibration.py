@@ -332,9 +332,10 @@ class PriorMatching(NoCalibration):
 
     :class:`BatchCalibration` makes the mean log-probabilities equal instead. Labels with nearly
     constant scores (an entity type "none", a vague word) then almost never win. Both assume that
-    the prior is the class distribution of the texts. ``bias`` = 0.5 assumes less: half of what is
-    missing to the prior is held to be the teacher's bias, and half to be the texts' own. It labels
-    best with teachers of 0.5B and 1.5B (docs/results.md, "Ways of asking").
+    the prior is the class distribution of the texts. ``bias`` = 0.5 assumes less: it takes half of
+    the difference from the prior for the teacher's bias, and half for a true difference between
+    the classes. It labels best with teachers of 0.5B and 1.5B and shots (docs/results.md, "Ways of
+    asking").
 
     Args:
         prior: Shares of the classes among the scored texts: "uniform", or a list with one
@@ -433,8 +434,8 @@ def suited_calibration(
     """Builds the calibration that suits a teacher best for classes.
 
     :class:`PriorMatching`, with half of its bias for a capable chat model, which labels 3 points
-    worse with the whole of it (docs/results.md, "Ways of asking"). A prior that is given is
-    matched wholly. With two classes, a capable chat model's labels of a pool have
+    worse with the whole of it (docs/results.md, "Ways of asking"). Shares that are given
+    are matched wholly. With two classes, a capable chat model's labels of a pool have
     :class:`tutelage.labelling.calibration_tracking.PriorTracking`, because one class may
     be rare ("Skewed pools").
 
@@ -458,5 +459,6 @@ def suited_calibration(
             from tutelage.labelling.calibration_tracking import PriorTracking
 
             return PriorTracking(generated="half_matched", asked=asked)
-        return PriorMatching(asked=asked, bias=HALF if suits_chat else 1.0)
-    return PriorMatching(prior, asked=asked)
+        prior = "uniform"
+    is_given = not isinstance(prior, str)
+    return PriorMatching(prior, asked=asked, bias=HALF if suits_chat and not is_given else 1.0)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tutelage.assets import EMBEDDED, ensure_asset
-from tutelage.errors import ConfigError, did_you_mean
+from tutelage.errors import ConfigError
 from tutelage.tasks.protocol import Head
 
 Pooling = Literal["mean", "normalized_mean", "first"]
@@ -190,7 +190,9 @@ def new_classifier(
     from tutelage.student.network import MeanPooledConfig, MeanPooledForSequenceClassification
 
     if pooling not in get_args(Pooling):
-        raise ConfigError(did_you_mean("student.pooling", pooling, get_args(Pooling)))
+        raise ConfigError(
+            f"Unknown student.pooling={pooling}. Give mean, normalized_mean or first."
+        )
     folder = resolve_encoder(model)
     names = _names(outputs)
     options = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}

@@ -46,9 +46,9 @@ def epoch_view(
 
     - ``losses``: cross-entropy against ``item.vectors``; for NER the mean over the words.
     - ``gradients``: gradient of this loss at a linear layer over the last hidden states, (p - t)
-      times the mean-pooled state; for NER the mean over the words of (p - t) times the word's own
-      state. Projected by random signs. For heads of another form (``student.pooling=first``) this
-      approximates the gradient.
+      times the mean-pooled state (of length 1 with ``student.pooling=normalized_mean``); for NER
+      the mean over the words of (p - t) times the word's own state. Projected by random signs. For
+      heads of another form (``student.pooling=first``) this approximates the gradient.
     - ``prior_losses``: cross-entropy of the target under the student's distribution for the empty
       text; for NER, where an empty text has no words, under the mean of its distributions over all
       words of the epoch.

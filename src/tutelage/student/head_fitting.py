@@ -3,7 +3,7 @@
 A head that starts from random weights drags the encoder along until it fits. With a handful of
 rows, that costs the encoder more than the rows can teach it. Kumar et al. (2022, "Fine-Tuning can
 Distort Pretrained Features and Underperform Out-of-Distribution") therefore fit the head first,
-and fine-tune all weights then.
+and only then fine-tune all weights.
 """
 
 from __future__ import annotations
@@ -18,48 +18,62 @@ from tutelage.student.module import HEADS, StudentModule
 from tutelage.student.observing import evaluating
 
 STRENGTH = 10.0
-"""Weight of the rows' losses beside the penalty on the weights, on features of mean length 1."""
+"""Weight of the losses beside the penalty on the matrix, for features of mean length 1."""
 _STEPS = 200
 """Maximum number of steps of the solver."""
 
 
 def fit_head(module: StudentModule, batches: Iterable[Any]) -> None:
-    """Replaces the weights of the head's last layer by those that fit the rows best.
+    """Replaces the last layer of the head by the one that fits the hard labels of the rows best.
 
     The encoder stays as it is. With N units (texts, for NER words), features x of mean length 1,
-    targets t and weights w, the weights W and offsets b minimise Σ w · CE(Wx + b, t) + ‖W‖² / 20
-    (``STRENGTH`` = 10, the usual form of a regularised logistic regression). A class without rows
-    gets a low offset.
+    targets t and row weights r, the matrix W and the offsets b minimise
+    Σ r · CE(Wx + b, t) + ‖W‖² / 20 (``STRENGTH`` = 10, the usual form of a regularised logistic
+    regression). A class without rows gets a low offset.
 
     Args:
         module: The student, on its training device.
         batches: Batches of the rows, as :class:`tutelage.data.items.Batch`.
 
     Raises:
-        StudentError: The network has no linear head.
+        StudentError: The network has no linear head, or one that does not read one vector per
+            text, or per token for entities.
     """
-    head = _last_layer(module.network)
+    head = last_layer(module.network)
+    batches = list(batches)
+    if not batches:
+        return
     features, targets, weights = _units(module, head, batches)
     if not weights.any():
         return
     scale = features.norm(dim=1).mean().clamp(min=1e-8)
-    found, offsets = _regression(features / scale, targets, weights)
+    found, offsets = _regression(
+        features / scale, targets, weights, has_offsets=head.bias is not None
+    )
     with torch.no_grad():
         head.weight.copy_(found / scale)
         if head.bias is not None:
             head.bias.copy_(offsets)
 
 
-def _last_layer(network: torch.nn.Module) -> torch.nn.Linear:
+def last_layer(network: Any) -> torch.nn.Linear:
+    """Returns the layer of the head whose outputs are the classes.
+
+    Raises:
+        StudentError: There is none.
+    """
     layers = [
         part
         for name, part in network.named_modules()
-        if name.startswith(HEADS) and isinstance(part, torch.nn.Linear)
+        if name.startswith(HEADS)
+        and isinstance(part, torch.nn.Linear)
+        and part.out_features == network.config.num_labels
     ]
     if not layers:
         raise StudentError(
-            f"student.head=fitted needs a linear head, and {type(network).__name__} has none. Give "
-            "student.head=trained, or another student.model=."
+            f"student.head=fitted looks for a linear layer in {' or '.join(HEADS)}, and "
+            f"{type(network).__name__} has none there. Give student.head=trained, or another "
+            "student.model=."
         )
     return layers[-1]
 
@@ -76,6 +90,12 @@ def _units(
             for batch in batches:
                 seen.clear()
                 module({key: value.to(module.device) for key, value in batch.items()})
+                if seen[0].shape[:-1] != batch["weights"].shape:
+                    raise StudentError(
+                        "student.head=fitted needs a head that reads one vector per text (per "
+                        f"token for entities), and that of {type(module.network).__name__} reads "
+                        "more. Give student.head=trained, or student.pooling=mean."
+                    )
                 weights = batch["weights"].flatten()
                 used = weights > 0
                 features = seen[0].reshape(len(weights), -1).cpu().double()
@@ -88,14 +108,17 @@ def _units(
 
 
 def _regression(
-    features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, *, has_offsets: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the weights, [C, D], and offsets, [C], of the regression."""
+    """Returns the matrix, [C, D], and the offsets, [C], of the regression."""
     shape = (targets.shape[1], features.shape[1])
     found = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
     offsets = torch.zeros(shape[0], dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS(
-        [found, offsets], max_iter=_STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+        [found, offsets] if has_offsets else [found],
+        max_iter=_STEPS,
+        tolerance_grad=1e-5,
+        line_search_fn="strong_wolfe",
     )
 
     def objective() -> torch.Tensor:

@@ -45,6 +45,8 @@ class MeanPooledConfig(PretrainedConfig):  # type: ignore[misc]
 class MeanPooledForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
     """Mean of the last hidden states over the real tokens → dropout → linear head, [B, L] → [B, C].
 
+    With ``normalize`` the mean is scaled to length 1 first.
+
     Args:
         config: Encoder configuration, dropout and labels.
     """

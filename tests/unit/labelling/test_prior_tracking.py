@@ -152,7 +152,7 @@ def test_labels_without_a_share_have_equal_parts_of_the_rest() -> None:
     [
         (True, 2, "auto", "tracked"),
         (True, 3, "auto", "half_matched"),
-        (True, 2, "uniform", "matched"),
+        (True, 2, "uniform", "half_matched"),
         (True, 2, [0.1, 0.9], "matched"),
         (False, 2, "auto", "matched"),
         (False, 3, "auto", "matched"),

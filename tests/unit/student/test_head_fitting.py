@@ -14,6 +14,7 @@ from tests.helpers.classification import NAMES, make_text
 from tests.helpers.classification import TASK as TOPICS
 from tests.helpers.ner import TYPES, marked
 from tests.helpers.tiny_student import tiny_network, tiny_tokenizer
+from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from tutelage.data.items import ItemEncoder
 from tutelage.errors import StudentError
@@ -153,3 +154,37 @@ def test_a_network_without_a_linear_head_is_refused(encoder: Path) -> None:
     network.classifier = torch.nn.Identity()
     with pytest.raises(StudentError, match=r"Give student.head=trained"):
         fit_head(student(network, TOPICS), batches_of(TOPICS, topics(3)))
+
+
+def test_a_head_that_reads_every_token_of_a_text_is_refused() -> None:
+    config = GPT2Config(
+        vocab_size=len(tiny_tokenizer()),
+        n_layer=1,
+        n_head=2,
+        n_embd=16,
+        n_positions=64,
+        num_labels=3,
+        pad_token_id=0,
+    )
+    module = student(GPT2ForSequenceClassification(config), TOPICS)
+    with pytest.raises(StudentError, match=r"Give student.head=trained, or student.pooling=mean"):
+        fit_head(module, batches_of(TOPICS, topics(3)))
+
+
+def test_a_head_without_offsets_does_without_them(encoder: Path) -> None:
+    network = tiny_network(encoder, "normalized_mean")
+    network.classifier = torch.nn.Linear(16, 3, bias=False)
+    module = student(network, TOPICS)
+    batches = batches_of(TOPICS, topics(12))
+    x, y, _ = features(module, batches)
+    slow = LogisticRegression(C=STRENGTH, max_iter=5000, tol=1e-8, fit_intercept=False).fit(x, y)
+    fit_head(module, batches)
+    found = torch.from_numpy(x).float() @ network.classifier.weight.detach().T
+    np.testing.assert_allclose(found.softmax(-1).numpy(), slow.predict_proba(x), atol=2e-3)
+
+
+def test_nothing_to_fit_changes_nothing(encoder: Path) -> None:
+    module = student(tiny_network(encoder), TOPICS)
+    before = module.network.classifier.weight.clone()
+    fit_head(module, [])
+    assert torch.equal(before, module.network.classifier.weight)

@@ -1,4 +1,4 @@
-"""Feedback from real texts: the student picks texts of the pool, and the teacher labels them."""
+"""Feedback from real texts: a selector chooses texts of the pool, and the teacher labels them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class PoolFeedback:
         if acquirer is None:
             raise ConfigError(
                 "method.feedback=pool and mixed need a selector that chooses pool texts, and "
-                "acquire=none has none. Give acquire=entropy, or another option of acquire=."
+                "acquire=none has none. Give acquire=random, or another option of acquire=."
             )
         self._labelling = PoolLabelling(
             PoolSettings(

@@ -55,8 +55,8 @@ def mistake_quota(
 ) -> dict[str, int]:
     """Shares texts among the classes, with more for those of many mistakes.
 
-    A student picks pool texts that it is unsure of, so there its F1 is much the same for all
-    classes, and says little about where it errs. The mistakes that the teacher vouches for do.
+    Where the student is unsure of all texts, its F1 is much the same for all classes, and says
+    little about where it errs. The mistakes that the teacher vouches for do.
 
     Args:
         total: Number of texts.

@@ -48,13 +48,14 @@ class EvoKDSettings(WritingSettings):
     """Ask the teacher for an analysis of the mistakes and put it into the hard prompts."""
     feedback: Literal["none", "generated", "pool", "dev", "mixed"]
     """The texts whose mistakes a round follows. "generated": the texts of the round before.
-    "pool": real texts of the unlabelled pool, which the student picks (acquire) and the teacher
-    labels in the same round; they are trained on too. "mixed": both. "dev": the dev set, whose
+    "pool": real texts of the unlabelled pool, which ``acquire`` chooses and the teacher labels in
+    the same round; they are trained on too. "mixed": both. "dev": the dev set, whose
     labels then count as used (S3, arXiv 2310.13671). "none": static generation, with even quotas
     and demonstrations from the shots alone."""
     pool_size: int | None
     """Texts of the unlabelled pool to choose from with ``feedback`` "pool" or "mixed", drawn by the
-    run's seed; null for all. The student reads all of them in each round."""
+    run's seed; null for all. Unless ``acquire`` is random, the student reads all of them in each
+    round."""
     n_pool: int
     """Pool texts labelled per round, with ``feedback`` "pool" or "mixed"."""
     split: Literal["fixed", "bandit"]
@@ -130,7 +131,7 @@ class EvoKDSettings(WritingSettings):
             raise ConfigError(
                 "method.split=bandit chooses between labelling pool texts and writing, and "
                 f"method.feedback={self.feedback} labels none. Give method.split=fixed, or "
-                "method.feedback=pool with acquire=entropy."
+                "method.feedback=pool with acquire=random."
             )
         if self.split == "bandit" and self.n_hard + self.n_easy <= 0:
             raise ConfigError(

@@ -242,7 +242,7 @@ def test_a_plan_counts_labels_of_pool_texts(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"n_pool": 0}, "method.n_pool=0 labels no pool text"),
-        ({"acquirer": None}, "Give acquire=entropy"),
+        ({"acquirer": None}, "Give acquire=random"),
         ({"separated": False}, "method.separated=false"),
         (
             {"feedback": "dev", "acquirer": UncertaintySampling("entropy")},
