@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 from tests.helpers.tiny import scripted
 
+from tutelage.tune_prompt import CALIBRATIONS
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -45,7 +47,7 @@ def test_a_cell_is_measured_once_under_every_calibration(
     assert [json.loads(line)["cell"] for line in lines] == [[*cell] for cell in cells]
     found = benchmark.read(folder)
     for one in found:
-        assert {*one.scores} == {*one.errors} == {"none", "batch", "matched", "contextual"}
+        assert {*one.scores} == {*one.errors} == {*CALIBRATIONS}
         assert 0.5 < one.scores["none"] <= 1
         assert one.failed == 0
     # Demonstrations cost tokens.
@@ -61,7 +63,7 @@ def test_a_cell_is_measured_once_under_every_calibration(
 
 
 def test_a_mean_needs_all_six_sets(benchmark: ModuleType) -> None:
-    scores = dict.fromkeys(("none", "batch", "matched", "contextual"), 0.5)
+    scores = dict.fromkeys(CALIBRATIONS, 0.5)
     errors = dict.fromkeys(scores, 0.06)
     found = [
         benchmark.Measured(
