@@ -126,9 +126,9 @@ def _regression(
         logits = features @ found.T + offsets
         losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         loss = (losses * weights).sum() + (found**2).sum() / (2 * STRENGTH)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     with torch.enable_grad():
-        solver.step(objective)
+        solver.step(objective)  # type: ignore[no-untyped-call]
     return found.detach(), offsets.detach()
