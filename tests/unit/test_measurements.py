@@ -36,7 +36,9 @@ def key(choice: Any) -> str | None:
         # A pool is labelled, with shots or without, whatever the teacher.
         (Situation("classification", 1, 2000, 300, SMALL), "llkd"),
         (Situation("classification", 0, 2000, 0, SMALL), "llkd"),
-        (Situation("classification", 1, 2000, 0, 0.0), "llkd"),
+        (Situation("classification", 1, 2000, 0, 494.0), "pool_labels"),
+        # A teacher of unknown size counts as the largest.
+        (Situation("classification", 1, 2000, 0, 0.0), "pool_labels"),
         # Without one the teacher writes; too few texts are no pool.
         (Situation("classification", 1, 0, 300, SMALL), "evokd"),
         (Situation("classification", 1, MIN_POOL - 1, 300, SMALL), "evokd"),
@@ -110,7 +112,9 @@ def test_the_nearest_teacher_decides_once_it_was_measured_often_enough(tmp_path:
     large = replace(shipped.studies[0], teacher="large", millions=7000.0)
     both = replace(shipped, studies=(*shipped.studies, large))
     situation = Situation("classification", 1, 0, 0, 3000.0)
-    assert nearest_study(shipped, situation) == shipped.studies[0]
+    middle = nearest_study(shipped, situation)
+    assert middle is not None
+    assert middle.millions == 494.0
     assert nearest_study(both, situation) == large
     assert nearest_study(both, replace(situation, millions=0.0)) == large
     assert nearest_study(both, replace(situation, millions=200.0)) == shipped.studies[0]
