@@ -59,8 +59,8 @@ This page is the same answer as a table. Both come from one file of measurements
 
 !!! warning "What the table does not know"
     Most was measured with a teacher of 0.1 billion parameters, some with one of 0.5 billion, and
-    all with one student (all-MiniLM-L6-v2). Where the column *measured with* names another teacher than yours, the
-    advice is a guess: try the recipe and its neighbour on your dev set.
+    all with one student (all-MiniLM-L6-v2). Where the column *measured with* names another teacher
+    than yours, the advice is a guess: try the recipe and its neighbour on your dev set.
 
 ## The table
 
