@@ -81,7 +81,7 @@ def last_layer(network: Any) -> torch.nn.Linear:
 def _units(
     module: StudentModule, head: torch.nn.Linear, batches: Iterable[Any]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns what the head sees of each weighted unit, [N, D], its target, [N, C], and weight."""
+    """Returns the head's input, [N, D], the target, [N, C], and the weight of each unit, [N]."""
     seen: list[torch.Tensor] = []
     parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

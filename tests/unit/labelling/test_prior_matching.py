@@ -91,7 +91,7 @@ def test_half_of_the_bias_lies_between_none_and_all_of_it() -> None:
         np.log(PriorMatching(bias=part).transform(scores)) for part in (0.0, HALF, 1.0)
     )
     np.testing.assert_allclose(none, logs, atol=1e-9)
-    # Log-ratios of the labels move by half of what they move wholly.
+    # The log-ratios of the labels move half as far as under the whole bias.
     np.testing.assert_allclose(
         half - half[:, :1], ((none - none[:, :1]) + (whole - whole[:, :1])) / 2, atol=1e-9
     )
