@@ -1,4 +1,4 @@
-"""student.head=fitted: before a stage, the head is a regression on the encoder's features."""
+"""With student.head=fitted, a regression on the encoder's features replaces the head."""
 
 from __future__ import annotations
 

@@ -273,7 +273,7 @@ def test_the_shipped_recipe_labels_and_writes() -> None:
     settings = config.method.settings
     assert (settings["feedback"], settings["n_pool"]) == ("pool", 32)
     assert (settings["n_hard"], settings["n_easy"], settings["rounds"]) == (8, 0, 8)
-    # All texts go to the classes with mistakes, so that one request asks for several of them.
+    # All texts are for classes with mistakes, so one request can ask for several.
     assert settings["focus"] == 1.0
     assert config.acquire is not None
     assert config.acquire.kind == "RandomChoice"
