@@ -459,10 +459,12 @@ def _reasons(situation: Situation, choice: Choice) -> Iterator[str]:
     assert study is not None
     assert recipe is not None
     rows = study.of(recipe.key)
-    seeds = max(len(row.scores) for row in rows.values())
+    seeds = sorted({len(row.scores) for row in rows.values()})
+    fewest = f"{seeds[0]} to " if len(seeds) > 1 else ""
     yield (
         f"Measured with {study.teacher} at {_count(study.shots, 'shot')}, "
-        f"{_count(len(rows), 'set')}, {_count(seeds, 'seed')} ({study.metric} on test)."
+        f"{_count(len(rows), 'set')}, {fewest}{_count(seeds[-1], 'seed')} "
+        f"({study.metric} on test)."
     )
     yield _compared(choice)
     gains = dict(choice.passed_over)
