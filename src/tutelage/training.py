@@ -29,6 +29,7 @@ from tutelage.config.build import (
     build_student,
     new_weights,
     set_threads,
+    untrained_student,
 )
 from tutelage.config.schema import RunConfig
 from tutelage.data.cut_texts import cut_texts
@@ -98,6 +99,7 @@ def fit(
     from tutelage.callbacks.selection_logger import SelectionLogger
     from tutelage.student.checkpoint import save_student
     from tutelage.student.head_fitting import last_layer
+    from tutelage.student.held_out import HeldOut
 
     _quiet()
     set_threads(config)
@@ -160,12 +162,19 @@ def fit(
             partial(new_weights, config, task) if config.training.final_student == "new" else None
         ),
     )
-    selection = SelectionLogger(folder, drawn_from(method, dataset), dataset.pool_gold)
+    selection = SelectionLogger(
+        folder,
+        drawn_from(method, dataset),
+        dataset.pool_gold,
+        HeldOut(partial(untrained_student, config, task)),
+    )
+    fits_head = config.student.head == "fitted"
     callbacks = [
         Reseed(config.seed),
         growth,
-        *([HeadFitting()] if config.student.head == "fitted" else []),
+        *([HeadFitting(kept=False)] if fits_head else []),
         selection,
+        *([HeadFitting(kept=True)] if fits_head else []),
         StopWhenAsked(interruption),
         # The user's own come before the checkpoint, which holds their state too.
         *build_callbacks(config),

@@ -6,22 +6,33 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from tutelage.selectors.per_epoch import OncePerEpoch
 from tutelage.student.head_fitting import fit_head, last_layer
 
 
 class HeadFitting(Callback):
-    """Fits the head to every row so far before the first epoch of a stage.
+    """Fits the head to the rows so far before the first epoch of a stage.
 
     It comes after the growth callback, which tells the student its position. Checkpoints lie
     between stages, so a resumed run fits the same head again.
+
+    Args:
+        kept: Fit to the rows that the train selector keeps in the epoch, if it chooses once per
+            epoch; this callback then comes after the selector has chosen. False fits to every row,
+            which gives a selector a student that is not blind.
     """
+
+    def __init__(self, *, kept: bool) -> None:
+        self._kept = kept
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fits the head, if a stage begins."""
         module: Any = pl_module
-        if module.position.index == 0:
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            fit_head(module, data.all_rows_dataloader())
-            # The optimizer's moments are of the head before.
-            for value in last_layer(module.network).parameters():
-                trainer.optimizers[0].state.pop(value, None)
+        selector = module.selector
+        if module.position.index or (self._kept and not isinstance(selector, OncePerEpoch)):
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        fit_head(module, data.all_rows_dataloader(selector.leaves_out if self._kept else None))
+        # The optimizer's moments are of the head before.
+        for value in last_layer(module.network).parameters():
+            trainer.optimizers[0].state.pop(value, None)

@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tutelage.data.growing import GrowingDataModule
 from tutelage.runs.folder import RunFolder
 from tutelage.student.epoch_view import epoch_view
+from tutelage.student.held_out import HeldOut
 from tutelage.student.module import StudentModule
 from tutelage.student.selection import Selected
 
@@ -31,12 +32,20 @@ class SelectionLogger(Callback):
         folder: The run folder.
         pool_size: Number of texts the method may draw from; 0 without a pool.
         gold: Gold target by pool id, for the report only; no selector sees it.
+        held_out: Scores rows for selectors that need it.
     """
 
-    def __init__(self, folder: RunFolder, pool_size: int, gold: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        pool_size: int,
+        gold: Mapping[str, str],
+        held_out: HeldOut | None = None,
+    ) -> None:
         self._folder = folder
         self._pool_size = pool_size
         self._gold = gold
+        self._held_out = held_out
         self._sources: dict[str, str] = {}
         self._read = 0
         self._used: set[str] = set()
@@ -83,6 +92,7 @@ class SelectionLogger(Callback):
                     encoder.collate,
                     needs=module.selector.needs,
                     blank=encoder.blank,
+                    held_out=self._held_out,
                 )
             )
 

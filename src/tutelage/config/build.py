@@ -416,6 +416,17 @@ def new_weights(config: RunConfig, task: Task) -> Mapping[str, Any]:
         return weights
 
 
+def untrained_student(config: RunConfig, task: Task) -> StudentModule:
+    """Returns another student with the weights that :func:`build_student` starts from.
+
+    The run's own random numbers go on as if nothing had been drawn.
+    """
+    import torch
+
+    with torch.random.fork_rng():
+        return build_student(config, task)[0]
+
+
 def _new_network(config: RunConfig, task: Task) -> Any:
     import torch
 

@@ -8,7 +8,7 @@ and the pool alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Any, Protocol
 
@@ -251,9 +251,18 @@ class GrowingDataModule(LightningDataModule):
         self._items["asked"] = tuple(self._encoder.encode(rows))
         return self._evaluation("asked")
 
-    def all_rows_dataloader(self) -> DataLoader[tuple[int, Item]]:
-        """Return every row that can be trained on by now, short to long."""
-        return self.asked_dataloader(self.view.all_rows(self.pool))
+    def all_rows_dataloader(
+        self, leaves_out: Callable[[str], bool] | None = None
+    ) -> DataLoader[tuple[int, Item]]:
+        """Return every row that can be trained on by now, short to long.
+
+        Args:
+            leaves_out: Tells by its id whether a row without a gold label stays away.
+        """
+        rows = self.view.all_rows(self.pool)
+        if leaves_out is not None:
+            rows = [row for row in rows if row.source == "gold" or not leaves_out(row.id)]
+        return self.asked_dataloader(rows)
 
     def test_dataloader(self) -> DataLoader[tuple[int, Item]]:
         """Return the test split, from short to long."""

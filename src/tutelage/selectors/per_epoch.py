@@ -77,6 +77,10 @@ class OncePerEpoch(ABC):
             zip(view.ids, zip(kept.tolist(), scores.tolist(), strict=True), strict=True)
         )
 
+    def leaves_out(self, id: str) -> bool:
+        """Whether the coming epoch leaves out this row; False for a row it has not seen."""
+        return not (self._chosen or {}).get(id, (True, np.nan))[0]
+
     def weigh(self, step: Step) -> Weighed:
         """Weights a batch: 1 for kept and gold rows, 0 for all others.
 

@@ -188,6 +188,8 @@ class EpochView:
         disagreement: Disagreement of the teacher ensemble about each row, [M]; see :class:`Step`.
         embeddings: Mean-pooled last hidden state of each row, [M, D]; None unless the selector
             ``needs`` "embeddings".
+        held_out: Probability of each row's label to a classifier that has not seen the row, [M];
+            None unless the selector ``needs`` "held_out".
     """
 
     ids: tuple[str, ...]
@@ -203,6 +205,7 @@ class EpochView:
     classes: int
     disagreement: Floats | None = None
     embeddings: Floats | None = None
+    held_out: Floats | None = None
 
 
 class TrainSelector(Protocol):
@@ -213,8 +216,8 @@ class TrainSelector(Protocol):
     """Contents of the view passed to ``begin``; empty for a selector without ``begin``.
 
     "rows": everything known without a student pass; ``probabilities`` and ``losses`` are NaN.
-    "epoch": these two as well. "gradients", "prior_losses" and "embeddings": each of these in
-    addition.
+    "epoch": these two as well. "gradients", "prior_losses", "embeddings" and "held_out": each of
+    these in addition.
     """
     normaliser: Normaliser
     """Divisor of the summed loss.

@@ -16,6 +16,7 @@ import torch
 from tutelage.data.items import Batch, Item
 from tutelage.errors import ConfigError
 from tutelage.selectors.protocol import EpochView, Floats, Indices
+from tutelage.student.held_out import HeldOut
 from tutelage.student.module import StudentModule
 from tutelage.student.observing import evaluating, logits_and_states, mean_state
 from tutelage.student.units import at_units
@@ -36,6 +37,7 @@ def epoch_view(
     *,
     needs: Collection[str],
     blank: Sequence[int] | None = None,
+    held_out: HeldOut | None = None,
     at_once: int = 64,
 ) -> EpochView:
     """Computes the view of an epoch training on ``items``.
@@ -53,16 +55,18 @@ def epoch_view(
       text; for NER, where an empty text has no words, under the mean of its distributions over all
       words of the epoch.
     - ``embeddings``: mean over the tokens of the last hidden states.
+    - ``held_out``: see :class:`tutelage.student.held_out.HeldOut`.
 
     Args:
         module: The student.
         items: Items of the epoch, repetitions included.
         collate: The collate function of the :class:`~tutelage.data.items.ItemEncoder` of the items.
         needs: The selector's ``needs``. "gradients", "prior_losses" and "embeddings" are only
-            computed if listed. With nothing but "rows" the student makes no pass, and
-            ``probabilities`` and ``losses`` are NaN.
+            computed if listed. With nothing but "rows" and "held_out" the student makes no pass,
+            and ``probabilities`` and ``losses`` are NaN.
         blank: Token ids of the empty text, special tokens included; only used for "prior_losses".
             None where the student predicts words, since an empty text has none.
+        held_out: Scores the rows for "held_out".
         at_once: Number of rows per chunk; each chunk has rows of similar length.
 
     Raises:
@@ -80,7 +84,7 @@ def epoch_view(
     embeddings: list[tuple[Indices, Floats]] = []
     # One pass in chunks of similar length; the row means fill the arrays.
     with evaluating(module):
-        for chunk in _by_length(rows, at_once) if set(needs) - {"rows"} else ():
+        for chunk in _by_length(rows, at_once) if set(needs) - {"rows", "held_out"} else ():
             seen = _observe(
                 module,
                 [rows[index] for index in chunk],
@@ -118,6 +122,7 @@ def epoch_view(
         classes=module.task.num_groups,
         disagreement=np.array([item.disagreement for item in rows], dtype=np.float64),
         embeddings=_in_order(embeddings, len(rows)) if "embeddings" in needs else None,
+        held_out=held_out.confidence(rows, collate) if held_out and "held_out" in needs else None,
     )
 
 

@@ -47,7 +47,7 @@ def fit_head(module: StudentModule, batches: Iterable[Any]) -> None:
     if not weights.any():
         return
     scale = features.norm(dim=1).mean().clamp(min=1e-8)
-    found, offsets = _regression(
+    found, offsets = regression(
         features / scale, targets, weights, has_offsets=head.bias is not None
     )
     with torch.no_grad():
@@ -107,10 +107,20 @@ def _units(
     return features, targets, weights
 
 
-def _regression(
+def regression(
     features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, *, has_offsets: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the matrix, [C, D], and the offsets, [C], of the regression."""
+    """Fits a multinomial logistic regression: Σ r · CE(Wx + b, t) + ‖W‖² / (2 · ``STRENGTH``).
+
+    Args:
+        features: Features x of mean length 1, float64, [N, D].
+        targets: Target distributions t, float64, [N, C].
+        weights: Row weights r, float64, [N].
+        has_offsets: Whether to fit b; it is 0 otherwise.
+
+    Returns:
+        The matrix W, [C, D], and the offsets b, [C].
+    """
     shape = (targets.shape[1], features.shape[1])
     found = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
     offsets = torch.zeros(shape[0], dtype=torch.float64, requires_grad=True)

@@ -1,0 +1,144 @@
+"""Held-out confidence: how probable a row's label is to a classifier that has not seen the row.
+
+The noise estimate of confident learning (Northcutt et al. 2021, arXiv 1911.00068): a classifier is
+cross-validated on all rows, and its out-of-fold probability of a row's own label, the
+"self-confidence", is low where the label contradicts the other rows. Here the classifier is a
+logistic regression on the untrained encoder's features, so one pass per row and a few seconds of
+fitting are enough, and the student's own training cannot leak into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+
+import numpy as np
+import torch
+
+from tutelage.data.items import Batch, Item
+from tutelage.selectors.protocol import Floats
+from tutelage.student.head_fitting import regression
+from tutelage.student.module import StudentModule
+from tutelage.student.observing import evaluating, logits_and_states, mean_state
+from tutelage.student.units import at_units
+
+FOLDS = 5
+"""Number of parts; each is scored by a classifier fitted to the others."""
+_SEED = 20211101
+"""Seed of the division into folds, the same in every epoch and run."""
+_AT_ONCE = 64
+"""Rows in a pass of the encoder."""
+
+Collate = Callable[[Iterable[tuple[int, Item]]], Batch]
+
+
+class HeldOut:
+    """Scores the rows of an epoch, and keeps their features for the epochs to come.
+
+    Args:
+        untrained: Returns the student with the weights that the run starts from; called once, when
+            the first score is needed.
+    """
+
+    def __init__(self, untrained: Callable[[], StudentModule]) -> None:
+        self._untrained = untrained
+        self._module: StudentModule | None = None
+        self._features: dict[str, torch.Tensor] = {}
+        self._last: tuple[bytes, Floats] | None = None
+
+    def confidence(self, items: Sequence[Item], collate: Collate) -> Floats:
+        """Held-out probability of each row's label.
+
+        Gold rows are in every training part. For NER a row's score is that of its least probable
+        word, since one wrong word makes a wrong row (as in Wang and Mueller 2022, arXiv
+        2210.03920).
+
+        Args:
+            items: M rows, each once.
+            collate: The collate function of the encoder of the rows.
+
+        Returns:
+            Array of shape [M], in [0, 1]; NaN for a row without a unit visible to the student, and
+            where no other row is left to fit to.
+        """
+        key = _fingerprint(items)
+        if self._last is None or self._last[0] != key:
+            self._read([item for item in items if item.id not in self._features], collate)
+            self._last = key, self._scores(items)
+        return self._last[1]
+
+    def _read(self, items: Sequence[Item], collate: Collate) -> None:
+        """Computes the features of new rows: one vector of length 1 per visible unit."""
+        if not items:
+            return
+        if self._module is None:
+            self._module = self._untrained()
+        items = sorted(items, key=lambda item: len(item.token_ids))
+        with evaluating(self._module):
+            for start in range(0, len(items), _AT_ONCE):
+                chunk = items[start : start + _AT_ONCE]
+                batch = {
+                    name: value.to(self._module.device)
+                    for name, value in collate(enumerate(chunk)).items()
+                    if isinstance(value, torch.Tensor)
+                }
+                logits, states = logits_and_states(self._module, batch)
+                # A sequence head decides on the whole text, a token head on each word.
+                if logits.ndim == 2:
+                    states = mean_state(states, batch["attention_mask"])
+                positions = [[at for at in item.indices if at >= 0] for item in chunk]
+                owners = np.repeat(np.arange(len(chunk)), [len(own) for own in positions])
+                units = at_units(
+                    states, owners, np.array(list(chain.from_iterable(positions)), dtype=np.int64)
+                )
+                units = torch.nn.functional.normalize(units, dim=-1).cpu()
+                parts = torch.split(units, [len(own) for own in positions])
+                self._features.update(
+                    (item.id, part) for item, part in zip(chunk, parts, strict=True)
+                )
+
+    def _scores(self, items: Sequence[Item]) -> Floats:
+        """Cross-validates the regression over the rows, and returns the score of each."""
+        scores = np.full(len(items), np.nan)
+        judged = np.array([at for at, item in enumerate(items) if not item.gold], dtype=np.int64)
+        shuffled = np.random.default_rng(_SEED).permutation(judged)
+        for fold in range(FOLDS):
+            held = set(shuffled[fold::FOLDS].tolist())
+            others = [item for at, item in enumerate(items) if at not in held]
+            if not held or not others:
+                continue
+            features, targets, _ = self._units(others)
+            if not len(features):
+                continue
+            matrix, offsets = regression(
+                features, targets, torch.ones(len(features), dtype=torch.float64), has_offsets=True
+            )
+            own = sorted(held)
+            features, targets, owners = self._units([items[at] for at in own])
+            logs = (features @ matrix.T + offsets).log_softmax(dim=-1)
+            label = logs.gather(1, targets.argmax(dim=1, keepdim=True))[:, 0].exp().numpy()
+            least = np.full(len(own), np.inf)
+            np.minimum.at(least, owners, label)
+            scores[own] = np.where(np.isfinite(least), least, np.nan)
+        return scores
+
+    def _units(self, items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+        """Features, [N, D], and targets, [N, C], of the units of rows, and the row of each, [N]."""
+        visible = [
+            [vector for vector, at in zip(item.vectors, item.indices, strict=True) if at >= 0]
+            for item in items
+        ]
+        features = torch.cat([self._features[item.id] for item in items]).double()
+        targets = torch.tensor(list(chain.from_iterable(visible)), dtype=torch.float64)
+        owners = np.repeat(np.arange(len(items)), [len(own) for own in visible])
+        return features, targets.reshape(len(features), -1), owners
+
+
+def _fingerprint(items: Sequence[Item]) -> bytes:
+    """Identifies the rows and their targets; a row that is labelled again is another one."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(f"{item.id}\0{item.target}\0{item.gold}\0".encode())
+        digest.update(np.array(item.vectors, dtype=np.float64).tobytes())
+    return digest.digest()
