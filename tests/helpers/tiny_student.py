@@ -15,6 +15,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from tutelage.selectors.row_selection import EveryRow
+from tutelage.student.module import StudentModule
+from tutelage.student.schedule import RateSchedule
+
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 KNOWN_WORDS = (*(name.lower() for name in NAMES), *WORDS)
@@ -71,3 +75,18 @@ def tiny_network(
 
     torch.manual_seed(seed)
     return new_classifier(str(folder), NAMES, pooling, head_dropout)
+
+
+def untaught(network: Any, task: Any) -> StudentModule:
+    """A student whose loss nobody asks for, for tests of its features."""
+    return StudentModule(
+        network.train(),
+        task,
+        torch.nn.Identity(),  # type: ignore[arg-type]
+        RateSchedule(),
+        EveryRow(),
+        batch_size=4,
+        learning_rate=1e-3,
+        head_learning_rate=1e-2,
+        weight_decay=0.0,
+    )

@@ -51,6 +51,7 @@ TRAIN = [
     "answer_difficulty",
     "spread",
     "dynamics",
+    "confident_learning",
 ]
 ACCEPT = ["scored", "agreement", "class_share"]
 """Tested in test_both_tasks.py."""

@@ -122,7 +122,11 @@ def epoch_view(
         classes=module.task.num_groups,
         disagreement=np.array([item.disagreement for item in rows], dtype=np.float64),
         embeddings=_in_order(embeddings, len(rows)) if "embeddings" in needs else None,
-        held_out=held_out.confidence(rows, collate) if held_out and "held_out" in needs else None,
+        held_out=(
+            held_out.confidence(rows, collate, module.device)
+            if held_out and "held_out" in needs
+            else None
+        ),
     )
 
 

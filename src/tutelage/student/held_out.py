@@ -47,7 +47,9 @@ class HeldOut:
         self._features: dict[str, torch.Tensor] = {}
         self._last: tuple[bytes, Floats] | None = None
 
-    def confidence(self, items: Sequence[Item], collate: Collate) -> Floats:
+    def confidence(
+        self, items: Sequence[Item], collate: Collate, device: torch.device | str = "cpu"
+    ) -> Floats:
         """Held-out probability of each row's label.
 
         Gold rows are in every training part. For NER a row's score is that of its least probable
@@ -57,6 +59,7 @@ class HeldOut:
         Args:
             items: M rows, each once.
             collate: The collate function of the encoder of the rows.
+            device: Device of the encoder's pass; the regression is fitted on the CPU.
 
         Returns:
             Array of shape [M], in [0, 1]; NaN for a row without a unit visible to the student, and
@@ -64,26 +67,25 @@ class HeldOut:
         """
         key = _fingerprint(items)
         if self._last is None or self._last[0] != key:
-            self._read([item for item in items if item.id not in self._features], collate)
+            new = [item for item in items if item.id not in self._features]
+            if new:
+                self._module = (self._module or self._untrained()).to(device)
+                self._read(self._module, new, collate)
             self._last = key, self._scores(items)
         return self._last[1]
 
-    def _read(self, items: Sequence[Item], collate: Collate) -> None:
+    def _read(self, module: StudentModule, items: Sequence[Item], collate: Collate) -> None:
         """Computes the features of new rows: one vector of length 1 per visible unit."""
-        if not items:
-            return
-        if self._module is None:
-            self._module = self._untrained()
         items = sorted(items, key=lambda item: len(item.token_ids))
-        with evaluating(self._module):
+        with evaluating(module):
             for start in range(0, len(items), _AT_ONCE):
                 chunk = items[start : start + _AT_ONCE]
                 batch = {
-                    name: value.to(self._module.device)
+                    name: value.to(module.device)
                     for name, value in collate(enumerate(chunk)).items()
                     if isinstance(value, torch.Tensor)
                 }
-                logits, states = logits_and_states(self._module, batch)
+                logits, states = logits_and_states(module, batch)
                 # A sequence head decides on the whole text, a token head on each word.
                 if logits.ndim == 2:
                     states = mean_state(states, batch["attention_mask"])

@@ -13,34 +13,18 @@ from sklearn.linear_model import LogisticRegression
 from tests.helpers.classification import NAMES, make_text
 from tests.helpers.classification import TASK as TOPICS
 from tests.helpers.ner import TYPES, marked
-from tests.helpers.tiny_student import tiny_network, tiny_tokenizer
+from tests.helpers.tiny_student import tiny_network, tiny_tokenizer, untaught
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from tutelage.data.items import ItemEncoder
 from tutelage.errors import StudentError
 from tutelage.records import Row
-from tutelage.selectors.row_selection import EveryRow
 from tutelage.student.checkpoint import new_tagger
 from tutelage.student.head_fitting import STRENGTH, fit_head
 from tutelage.student.module import StudentModule
-from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
 
 TAGS = NerTask(TYPES)
-
-
-def student(network: Any, task: Any) -> StudentModule:
-    return StudentModule(
-        network.train(),
-        task,
-        torch.nn.Identity(),  # type: ignore[arg-type]
-        RateSchedule(),
-        EveryRow(),
-        batch_size=4,
-        learning_rate=1e-3,
-        head_learning_rate=1e-2,
-        weight_decay=0.0,
-    )
 
 
 def topics(count: int, weights: Sequence[float] = (1.0,)) -> list[Row]:
@@ -116,7 +100,7 @@ def test_of_texts_it_is_the_regression_of_scikit_learn(
     encoder: Path, pooling: str, weights: tuple[float, ...]
 ) -> None:
     rows = [row for row in topics(16, weights) if row.weight]
-    module = student(tiny_network(encoder, pooling, head_dropout=0.5), TOPICS)
+    module = untaught(tiny_network(encoder, pooling, head_dropout=0.5), TOPICS)
     assert_like_scikit_learn(module, batches_of(TOPICS, rows))
 
 
@@ -128,12 +112,12 @@ def test_of_words_it_reads_the_first_token_of_each(encoder: Path) -> None:
     ]
     rows = [Row(one.id, one.text, str(one.label), "pool", 0, True) for one in texts]
     torch.manual_seed(1)
-    module = student(new_tagger(str(encoder), TAGS.outputs), TAGS)
+    module = untaught(new_tagger(str(encoder), TAGS.outputs), TAGS)
     assert_like_scikit_learn(module, batches_of(TAGS, rows, 2))
 
 
 def test_a_class_without_rows_is_left_out_of_the_predictions(encoder: Path) -> None:
-    module = student(tiny_network(encoder, "normalized_mean"), TOPICS)
+    module = untaught(tiny_network(encoder, "normalized_mean"), TOPICS)
     rows = [row for row in topics(12) if row.target != NAMES[1]]
     batches = batches_of(TOPICS, rows)
     fit_head(module, batches)
@@ -143,7 +127,7 @@ def test_a_class_without_rows_is_left_out_of_the_predictions(encoder: Path) -> N
 
 
 def test_rows_of_weight_0_change_nothing(encoder: Path) -> None:
-    module = student(tiny_network(encoder), TOPICS)
+    module = untaught(tiny_network(encoder), TOPICS)
     before = module.network.classifier.weight.clone()
     fit_head(module, batches_of(TOPICS, topics(6, (0.0,))))
     assert torch.equal(before, module.network.classifier.weight)
@@ -153,7 +137,7 @@ def test_a_network_without_a_linear_head_is_refused(encoder: Path) -> None:
     network = tiny_network(encoder)
     network.classifier = torch.nn.Identity()
     with pytest.raises(StudentError, match=r"Give student.head=trained"):
-        fit_head(student(network, TOPICS), batches_of(TOPICS, topics(3)))
+        fit_head(untaught(network, TOPICS), batches_of(TOPICS, topics(3)))
 
 
 def test_a_head_that_reads_every_token_of_a_text_is_refused() -> None:
@@ -166,7 +150,7 @@ def test_a_head_that_reads_every_token_of_a_text_is_refused() -> None:
         num_labels=3,
         pad_token_id=0,
     )
-    module = student(GPT2ForSequenceClassification(config), TOPICS)
+    module = untaught(GPT2ForSequenceClassification(config), TOPICS)
     with pytest.raises(StudentError, match=r"Give student.head=trained, or student.pooling=mean"):
         fit_head(module, batches_of(TOPICS, topics(3)))
 
@@ -174,7 +158,7 @@ def test_a_head_that_reads_every_token_of_a_text_is_refused() -> None:
 def test_a_head_without_offsets_does_without_them(encoder: Path) -> None:
     network = tiny_network(encoder, "normalized_mean")
     network.classifier = torch.nn.Linear(16, 3, bias=False)
-    module = student(network, TOPICS)
+    module = untaught(network, TOPICS)
     batches = batches_of(TOPICS, topics(12))
     x, y, _ = features(module, batches)
     slow = LogisticRegression(C=STRENGTH, max_iter=5000, tol=1e-8, fit_intercept=False).fit(x, y)
@@ -184,7 +168,7 @@ def test_a_head_without_offsets_does_without_them(encoder: Path) -> None:
 
 
 def test_nothing_to_fit_changes_nothing(encoder: Path) -> None:
-    module = student(tiny_network(encoder), TOPICS)
+    module = untaught(tiny_network(encoder), TOPICS)
     before = module.network.classifier.weight.clone()
     fit_head(module, [])
     assert torch.equal(before, module.network.classifier.weight)
