@@ -124,14 +124,14 @@ CASES = [
     Case(
         "method={} learns from gold labels alone",
         ("method=shots", "shots=0"),
-        (("shots=", "training.gold=shots"),),
+        (("shots=", "training.gold=shots"), ("method=eda", "shots=")),
         about=("method=supervised", "training.gold"),
     ),
     Case(
         "method={} learns from gold labels alone",
         ("method=supervised", "training.gold=none"),
         ("-training.gold", ("method=shots", "shots=", "-training.gold")),
-        about=("training.gold",),
+        about=("training.gold", "method=eda"),
     ),
     Case(
         "method=llm_da keeps the entities of sentences",
@@ -151,6 +151,22 @@ CASES = [
         ("method=llm_da", "method.n_texts=0"),
         ("method.n_texts=1", ("method=shots", "-method.n_texts")),
         task="ner",
+    ),
+    Case(
+        "method.n_texts={}, so no text would be made",
+        ("method=eda", "method.n_texts=0"),
+        ("method.n_texts=1", ("method=shots", "-method.n_texts")),
+    ),
+    Case(
+        "method.share={} must be in",
+        ("method=eda", "method.share=0"),
+        ("method.share=0.5",),
+    ),
+    Case(
+        "method.modes=[rename] gives entities other names",
+        ("method=eda", "method.modes=[rename]"),
+        ("method.modes=[swap]", ("task=ner", "data=wikigold")),
+        about=("method.modes=[rename]",),
     ),
     Case(
         "method.noise_words={} must",
