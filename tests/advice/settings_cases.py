@@ -510,6 +510,7 @@ CASES = [
     Case(
         "loss.strength={} must", ("loss=early_learning", "loss.strength=-1"), ("loss.strength=0",)
     ),
+    Case("loss.rate={} must", ("loss=sungen", "loss.rate=0"), ("loss.rate=0.1",)),
     Case("loss.momentum={} must", ("loss=early_learning", "loss.momentum=1"), ("loss.momentum=0",)),
     Case("loss.mass={} must", ("loss=candidate_sets", "loss.mass=0"), ("loss.mass=1",)),
     Case(

@@ -224,7 +224,11 @@ class StudentModule(LightningModule):
         weights = chosen
         if self.loss.needs_guide:
             # Normalised over the kept rows, so rows left out do not enter the mean of the factors.
-            guide = self._on_device(self.trainer.datamodule.guide())  # type: ignore[attr-defined]
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            by_shots = self.loss.guide_from == "shots"
+            guide = self._on_device(
+                data.guide() if by_shots else data.other_rows(batch, self.steps)
+            )
             known = replace(targets, weights=chosen)
             factors = self.loss.reweigh(
                 self.network, batch, known, guide, self._targets(guide, (), progress)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -43,7 +43,9 @@ class UnitLoss(torch.nn.Module):
     """
 
     needs_guide: bool = False
-    """Whether to call :meth:`reweigh` with a batch of trusted rows (the shots) before each step."""
+    """Whether to call :meth:`reweigh` with a second batch of rows, the guide, before each step."""
+    guide_from: Literal["shots", "rows"] = "shots"
+    """Where the guide comes from: trusted rows (the shots), or other rows of the training set."""
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Unweighted loss of each unit.
@@ -84,7 +86,7 @@ class UnitLoss(torch.nn.Module):
             batch: The batch, a :class:`tutelage.data.items.Batch`.
             targets: Targets of the batch; their ``weights`` already include the selector's choice,
                 with 0 in rows left out.
-            guide_batch: A batch of trusted rows.
-            guide_targets: Targets of the trusted rows.
+            guide_batch: A second batch of rows, as ``guide_from`` says.
+            guide_targets: Targets of the guide.
         """
         raise NotImplementedError
