@@ -510,6 +510,12 @@ CASES = [
     Case(
         "loss.strength={} must", ("loss=early_learning", "loss.strength=-1"), ("loss.strength=0",)
     ),
+    Case("loss.weight={} must", ("loss=contrastive", "loss.weight=1"), ("loss.weight=0",)),
+    Case(
+        "loss.temperature={} must be above 0, for",
+        ("loss=contrastive", "loss.temperature=0"),
+        ("loss.temperature=0.3",),
+    ),
     Case("loss.rate={} must", ("loss=sungen", "loss.rate=0"), ("loss.rate=0.1",)),
     Case("loss.momentum={} must", ("loss=early_learning", "loss.momentum=1"), ("loss.momentum=0",)),
     Case("loss.mass={} must", ("loss=candidate_sets", "loss.mass=0"), ("loss.mass=1",)),
@@ -527,7 +533,7 @@ CASES = [
     Case("loss.warmup={} must", ("loss=truncated", "loss.warmup=2"), ("loss.warmup=1",)),
     Case("loss.share={} must", ("loss=soft_mix", "loss.share=2"), ("loss.share=1",)),
     Case(
-        "loss.temperature={} must",
+        "loss.temperature={} must be above 0; 1",
         ("loss=soft_targets", "loss.temperature=0"),
         ("loss.temperature=1",),
     ),

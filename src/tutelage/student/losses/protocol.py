@@ -46,6 +46,8 @@ class UnitLoss(torch.nn.Module):
     """Whether to call :meth:`reweigh` with a second batch of rows, the guide, before each step."""
     guide_from: Literal["shots", "rows"] = "shots"
     """Where the guide comes from: trusted rows (the shots), or other rows of the training set."""
+    needs_features: bool = False
+    """Whether to add :meth:`contrast`, which compares the encoder's states of units."""
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Unweighted loss of each unit.
@@ -70,6 +72,19 @@ class UnitLoss(torch.nn.Module):
             Tensor of the shape of ``losses``.
         """
         return torch.ones_like(losses)
+
+    def contrast(self, features: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """Further loss of each unit; only called if ``needs_features`` is set.
+
+        Args:
+            features: The encoder's states, with gradient: the mean over the tokens of each text,
+                [B, D], or the state of each token, [B, L, D] for NER.
+            targets: Targets of the batch; their ``weights`` already include the selector's choice.
+
+        Returns:
+            Tensor of the shape of ``targets.weights``.
+        """
+        raise NotImplementedError
 
     def reweigh(
         self,

@@ -35,6 +35,7 @@ def test_there_is_a_file_for_each() -> None:
             "meta",
             "sungen",
             "candidate_sets",
+            "contrastive",
         )
     }
 
@@ -111,5 +112,7 @@ def test_only_learnt_weights_ask_for_a_guide() -> None:
 def test_a_loss_without_a_guide_cannot_reweigh() -> None:
     with pytest.raises(NotImplementedError):
         UnitLoss().reweigh(torch.nn.Identity(), {}, EXTREME.targets, {}, EXTREME.targets)
+    with pytest.raises(NotImplementedError):
+        UnitLoss().contrast(EXTREME.logits, EXTREME.targets)
     with pytest.raises(NotImplementedError):
         UnitLoss()(EXTREME.logits, EXTREME.targets)
