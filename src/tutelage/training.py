@@ -280,7 +280,8 @@ def check_gold(
     Raises:
         ConfigError: there will be no gold rows.
     """
-    if module.loss.needs_guide and (config.training.gold == "none" or not config.shots):
+    by_shots = module.loss.needs_guide and module.loss.guide_from == "shots"
+    if by_shots and (config.training.gold == "none" or not config.shots):
         raise ConfigError(NO_GUIDE)
     if not asks_teacher or "gradients" not in module.selector.needs:
         return

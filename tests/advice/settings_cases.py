@@ -124,14 +124,14 @@ CASES = [
     Case(
         "method={} learns from gold labels alone",
         ("method=shots", "shots=0"),
-        (("shots=", "training.gold=shots"),),
+        (("shots=", "training.gold=shots"), ("method=eda", "shots=")),
         about=("method=supervised", "training.gold"),
     ),
     Case(
         "method={} learns from gold labels alone",
         ("method=supervised", "training.gold=none"),
         ("-training.gold", ("method=shots", "shots=", "-training.gold")),
-        about=("training.gold",),
+        about=("training.gold", "method=eda"),
     ),
     Case(
         "method=llm_da keeps the entities of sentences",
@@ -151,6 +151,22 @@ CASES = [
         ("method=llm_da", "method.n_texts=0"),
         ("method.n_texts=1", ("method=shots", "-method.n_texts")),
         task="ner",
+    ),
+    Case(
+        "method.n_texts={}, so no text would be made",
+        ("method=eda", "method.n_texts=0"),
+        ("method.n_texts=1", ("method=shots", "-method.n_texts")),
+    ),
+    Case(
+        "method.share={} must be in",
+        ("method=eda", "method.share=0"),
+        ("method.share=0.5",),
+    ),
+    Case(
+        "method.modes=[rename] gives entities other names",
+        ("method=eda", "method.modes=[rename]"),
+        ("method.modes=[swap]", ("task=ner", "data=wikigold")),
+        about=("method.modes=[rename]",),
     ),
     Case(
         "method.noise_words={} must",
@@ -494,6 +510,13 @@ CASES = [
     Case(
         "loss.strength={} must", ("loss=early_learning", "loss.strength=-1"), ("loss.strength=0",)
     ),
+    Case("loss.weight={} must", ("loss=contrastive", "loss.weight=1"), ("loss.weight=0",)),
+    Case(
+        "loss.temperature={} must be above 0, for",
+        ("loss=contrastive", "loss.temperature=0"),
+        ("loss.temperature=0.3",),
+    ),
+    Case("loss.rate={} must", ("loss=sungen", "loss.rate=0"), ("loss.rate=0.1",)),
     Case("loss.momentum={} must", ("loss=early_learning", "loss.momentum=1"), ("loss.momentum=0",)),
     Case("loss.mass={} must", ("loss=candidate_sets", "loss.mass=0"), ("loss.mass=1",)),
     Case(
@@ -510,7 +533,7 @@ CASES = [
     Case("loss.warmup={} must", ("loss=truncated", "loss.warmup=2"), ("loss.warmup=1",)),
     Case("loss.share={} must", ("loss=soft_mix", "loss.share=2"), ("loss.share=1",)),
     Case(
-        "loss.temperature={} must",
+        "loss.temperature={} must be above 0; 1",
         ("loss=soft_targets", "loss.temperature=0"),
         ("loss.temperature=1",),
     ),

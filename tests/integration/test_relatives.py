@@ -112,6 +112,16 @@ def test_llm_da_varies_marked_sentences_and_has_nothing_to_do_without(
     assert (result["rounds"], result["gold_labels"]["shots"]) == (1, kind.gold)
 
 
+def test_eda_changes_the_shots_at_random_and_asks_nobody(kind: TaskSetup, workplace: Path):
+    folder = workplace / "run"
+    result = grow(folder, [*kind.base(), "method=eda", "method.n_texts=4", *SHORT])
+    grown = [row for row in rows(folder) if row.source != "gold"]
+    assert len(grown) == 4 * kind.gold
+    assert all(row.accepted and row.distribution is None and row.parents for row in grown)
+    assert (result["rounds"], result["gold_labels"]["shots"]) == (0, kind.gold)
+    assert result["tokens"]["billed"] == 0
+
+
 def test_every_method_is_run_for_both_tasks():
     """Every method appears in a test that takes each task in turn."""
     held = set()

@@ -20,7 +20,7 @@ from tutelage.records import Example, Feedback
 from tutelage.run import _gold
 from tutelage.selectors.row_selection import EveryRow, GradientSimilarity
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
-from tutelage.student.losses.meta import MetaReweightedLoss
+from tutelage.student.losses.meta import MetaReweightedLoss, SunGenLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.pool_view import PredictionCache
 from tutelage.student.schedule import RateSchedule
@@ -49,11 +49,14 @@ def student(encoder: Path) -> StudentModule:
     )
 
 
+GUIDED = {"loss=meta": MetaReweightedLoss, "loss=sungen": SunGenLoss}
+
+
 def checked(*overrides: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: bool = True) -> None:
     config = compose_config([*overrides])
     chosen = " ".join(overrides)
     module: Any = SimpleNamespace(
-        loss=MetaReweightedLoss() if "loss=meta" in chosen else CrossEntropyLoss(),
+        loss=next((made() for name, made in GUIDED.items() if name in chosen), CrossEntropyLoss()),
         selector=GradientSimilarity() if "gradient_similarity" in chosen else EveryRow(),
     )
     check_gold(
@@ -132,6 +135,7 @@ def test_no_shots_are_no_gold_rows() -> None:
     [
         "method=zerogen",
         "method=llkd loss=meta",
+        "method=zerogen loss=sungen",
         "method=full_pool method.train_on_shots=true select=gradient_similarity",
         "method=evokd select=gradient_similarity",
     ],

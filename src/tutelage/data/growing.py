@@ -7,6 +7,7 @@ and the pool alone.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, zip_longest
@@ -20,7 +21,7 @@ from tutelage.data.batching import BucketBatchSampler
 from tutelage.data.items import Batch, EmptyDataset, Item, ItemDataset, ItemEncoder, TargetEncoder
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, DataError, RunError, did_you_mean
-from tutelage.records import Example, Row
+from tutelage.records import Example, Row, derive_seed
 
 LOADERS = ("train", "dev", "fresh", "test", "asked")
 """Names of the loaders; ``val_dataloader`` returns the second and the third, in this order."""
@@ -165,6 +166,21 @@ class GrowingDataModule(LightningDataModule):
                 rows = self._class_by_class(rows)[: self.eval_batch_size]
             self._items["guide"] = tuple(self._encoder.encode(rows))
         return self.collate("guide", range(len(self._items["guide"])))
+
+    def other_rows(self, batch: Batch, step: int) -> Batch:
+        """Return random training rows that a batch does not have, as many as it has at most.
+
+        Args:
+            batch: A batch of the training loader as last built. If it has every row, they are its
+                own.
+            step: Number of the step; with the seed it determines the choice.
+        """
+        items, own = self._items["train"], batch["index"].tolist()
+        # A row may occur more than once in an epoch.
+        ids = {items[position].id for position in own}
+        others = [position for position, item in enumerate(items) if item.id not in ids] or own
+        rng = random.Random(derive_seed("other rows", self.seed, step))
+        return self.collate("train", rng.sample(others, min(len(own), len(others))))
 
     def _class_by_class(self, rows: list[Row]) -> list[Row]:
         """Take turns: the first row of every class, then the second of every class, and so on."""

@@ -34,8 +34,8 @@ class GoldOnly:
         if not context.shots:
             raise ConfigError(
                 f"method={self.name} learns from gold labels alone, and there are none. With "
-                "method=shots, give shots=1 or more; with method=supervised, give a pool with gold "
-                "labels. Keep the training.gold of the method."
+                "method=shots or method=eda, give shots=1 or more; with method=supervised, give a "
+                "pool with gold labels. Keep the training.gold of the method."
             )
         self._context = context
 

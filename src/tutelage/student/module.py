@@ -18,7 +18,7 @@ from tutelage.errors import StudentError
 from tutelage.records import Outcome
 from tutelage.selectors.protocol import TrainSelector
 from tutelage.student.losses.protocol import Targets, UnitLoss
-from tutelage.student.observing import evaluating
+from tutelage.student.observing import evaluating, logits_and_states, mean_state
 from tutelage.student.schedule import RateSchedule
 from tutelage.student.selection import Selected, select
 from tutelage.tasks.protocol import Task
@@ -142,8 +142,13 @@ class StudentModule(LightningModule):
         refill = self.selector.refill
         # Phase 1: the student's view of the batch. With refill the training pass comes later, on
         # gathered rows, and only a selector reading probabilities needs this one.
+        logits: torch.Tensor | None
+        features: torch.Tensor | None = None
         with torch.set_grad_enabled(not refill):
-            logits = None if refill and not self.selector.watches else self(batch)
+            if not refill:
+                logits, features = self._logits_and_features(batch)
+            else:
+                logits = self(batch) if self.selector.watches else None
         if logits is not None and not torch.isfinite(logits).any():
             # Checked here, since a selector may leave such rows out, and a batch without kept rows
             # raises no error.
@@ -166,13 +171,15 @@ class StudentModule(LightningModule):
             indices, values = zip(*full, strict=True)
             batch = self.trainer.datamodule.collate("train", indices)  # type: ignore[attr-defined]
             batch = self._on_device(batch)
-            logits, weights = self(batch), torch.tensor(values)
+            logits, features = self._logits_and_features(batch)
+            weights = torch.tensor(values)
         # Phase 4: the loss of the step.
         loss = self._mean_loss(
             batch,
             logits,
             weights.to(logits),
             self.position.progress(batch_idx, self._batches, self.steps),
+            features,
         )
         if loss is None:
             return None
@@ -190,6 +197,16 @@ class StudentModule(LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(weights))
         return loss
 
+    def _logits_and_features(
+        self, batch: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits of a batch, and the states that the loss compares; None if it compares none."""
+        if not self.loss.needs_features:
+            return self(batch), None
+        logits, states = logits_and_states(self, batch)
+        by_word = self.task.is_token_level
+        return logits, states if by_word else mean_state(states, batch["attention_mask"])
+
     def _diverged(self, what: str, where: str = "") -> StudentError:
         return StudentError(
             f"The student's {what} in round {self.position.round}, epoch "
@@ -204,6 +221,7 @@ class StudentModule(LightningModule):
         logits: torch.Tensor,
         rows: torch.Tensor,
         progress: float,
+        features: torch.Tensor | None = None,
     ) -> torch.Tensor | None:
         """Weighted loss of a batch over the selector's divisor; None if no unit has weight.
 
@@ -212,6 +230,7 @@ class StudentModule(LightningModule):
             logits: Student logits, [B, C], or [B, L, C] for NER.
             rows: The selector's row weights, [B].
             progress: Completed share of the stage.
+            features: The encoder's states, for a loss that compares them.
         """
         if not rows.any():
             return None
@@ -222,9 +241,15 @@ class StudentModule(LightningModule):
         losses = self.loss(logits, targets)
         chosen = targets.weights * (rows if losses.ndim == 1 else rows.unsqueeze(-1))
         weights = chosen
+        if features is not None:
+            losses = losses + self.loss.contrast(features, replace(targets, weights=chosen))
         if self.loss.needs_guide:
             # Normalised over the kept rows, so rows left out do not enter the mean of the factors.
-            guide = self._on_device(self.trainer.datamodule.guide())  # type: ignore[attr-defined]
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            by_shots = self.loss.guide_from == "shots"
+            guide = self._on_device(
+                data.guide() if by_shots else data.other_rows(batch, self.steps)
+            )
             known = replace(targets, weights=chosen)
             factors = self.loss.reweigh(
                 self.network, batch, known, guide, self._targets(guide, (), progress)

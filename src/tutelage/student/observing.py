@@ -61,8 +61,8 @@ def logits_and_states(
     if states is None or states.shape[:2] != inputs["input_ids"].shape:
         raise StudentError(
             f"The encoder of {type(module.network).__name__} returns no last hidden state per "
-            "token, but this selector needs embeddings or gradients. Choose another "
-            "student.model=, or another acquire= or select=."
+            "token, but this selector or loss needs embeddings or gradients. Choose "
+            "another student.model=, or another acquire=, select= or loss=."
         )
     return logits.float(), states.float()
 

@@ -174,6 +174,25 @@ def test_a_guide_that_is_whole_is_in_the_order_of_the_shots(pool: Pool) -> None:
     ]
 
 
+def test_other_rows_are_drawn_by_seed_and_step_and_never_from_the_batch(pool: Pool) -> None:
+    pool.append(rows(9))
+    data = module(pool, batch_size=4)
+    drawn = set()
+    for batch in data.train_dataloader():
+        own = set(batch["index"].tolist())
+        for step in range(20):
+            others = data.other_rows(batch, step)
+            indices = others["index"].tolist()
+            assert len(indices) == len(set(indices)) == min(len(own), 9 - len(own))
+            assert not own & set(indices)
+            assert data.other_rows(batch, step)["index"].tolist() == indices
+            assert torch.equal(others["targets"][0], data.collate("train", indices)["targets"][0])
+            drawn.add((min(own), *indices))
+    assert len(drawn) > 20
+    whole = data.collate("train", range(9))
+    assert sorted(data.other_rows(whole, 0)["index"].tolist()) == list(range(9))
+
+
 def test_a_guide_of_nothing_says_which_settings_give_one(pool: Pool) -> None:
     with pytest.raises(
         ConfigError,

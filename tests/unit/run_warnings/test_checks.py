@@ -242,7 +242,9 @@ def test_a_student_that_finds_no_entity(target: str, predicted: str, quiet: bool
         advice_is_sound(message, facts.settings)
 
 
-@pytest.mark.parametrize("method", ["shots", "llkd", "llm_da", "zerogen", "llmaaa", "static"])
+@pytest.mark.parametrize(
+    "method", ["shots", "eda", "llkd", "llm_da", "zerogen", "llmaaa", "static"]
+)
 def test_advice_follows_the_method(method: str) -> None:
     """Everything that may be wrong at once, in the configuration of other methods."""
     task = ("task=ner", "data=wikigold") if method == "llm_da" else ()

@@ -17,6 +17,7 @@ from tutelage.records import Feedback
 from tutelage.selectors.llkd import LLKD
 from tutelage.selectors.protocol import Step, Weighed
 from tutelage.selectors.row_selection import EveryRow
+from tutelage.student.losses.contrastive import ContrastiveLoss
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
 from tutelage.student.losses.meta import MetaReweightedLoss
 from tutelage.student.losses.protocol import Targets, UnitLoss
@@ -249,6 +250,40 @@ def test_a_guided_step_is_as_large_as_one_without_a_guide_whatever_the_selector_
                 torch.testing.assert_close(scales[1], scales[0])
                 harmful += int((factors[rows > 0] == 0).sum())
     assert harmful, "some kept rows get the factor 0"
+
+
+def test_a_contrastive_loss_sees_the_states_of_the_same_pass_and_moves_the_encoder(
+    tmp_path: Path, encoder: Path
+) -> None:
+    fit = build(tmp_path, encoder, ScriptedMethod(0), Timeline(1, 1, 0, 0))
+    data, module = fit.data, fit.module
+    data.trainer = fit.trainer
+    module.network.eval()
+    module.loss = ContrastiveLoss(0.5)
+    batch = next(iter(data.train_dataloader()))
+    # Two rows of one class, and others to tell them from.
+    batch["targets"] = torch.eye(len(NAMES))[[0, 0, *[1] * (len(batch["targets"]) - 2)]]
+    logits, features = module._logits_and_features(batch)
+    assert features is not None
+    torch.testing.assert_close(logits, module(batch))
+    states = module.network.encoder(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+    ).last_hidden_state
+    for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):
+        torch.testing.assert_close(features[row], states[row, :length].mean(0))
+    module.trainer, fit.trainer.datamodule = fit.trainer, data  # type: ignore[attr-defined]
+    rows = torch.ones(len(logits))
+    total = module._mean_loss(batch, logits, rows, 0.0, features)
+    assert total is not None
+    taught = module._targets(batch, (), 0.0)
+    wanted = module.loss(logits, taught) + module.loss.contrast(features, taught)
+    torch.testing.assert_close(total, wanted.mean())
+    # The head's loss alone would reach the encoder too.
+    module.loss.contrast(features, taught).sum().backward()
+    weights = [value.grad for value in module.network.encoder.parameters()]
+    assert any(grad is not None and grad.any() for grad in weights)
+    module.loss = CrossEntropyLoss()
+    assert module._logits_and_features(batch)[1] is None
 
 
 class Noting(CrossEntropyLoss):

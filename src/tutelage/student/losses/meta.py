@@ -1,4 +1,4 @@
-"""Meta-reweighting: weights rows by their expected benefit for trusted rows."""
+"""Weights of rows by their expected benefit for a guide: trusted rows, or other rows (SunGen)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
 from tutelage.student.losses.protocol import Targets
+from tutelage.student.losses.robust import SymmetricCrossEntropyLoss
 from tutelage.student.observing import evaluating
 
 Parameters = Literal["head", "all"]
@@ -82,6 +83,22 @@ class MetaReweightedLoss(CrossEntropyLoss):
         Raises:
             ConfigError: The network has no parameter to step on.
         """
+        gains = self._gains(network, batch, targets, guide_batch, guide_targets)
+        return _normalised(gains, _row_weights(targets))
+
+    def _guide_losses(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """Loss of each unit of the guide; that of the rows themselves."""
+        return self.forward(logits, targets)
+
+    def _gains(
+        self,
+        network: torch.nn.Module,
+        batch: Mapping[str, Any],
+        targets: Targets,
+        guide_batch: Mapping[str, Any],
+        guide_targets: Targets,
+    ) -> torch.Tensor:
+        """How much a virtual step on each row lowers the loss of the guide, [B]."""
         values = self._trained(network)
 
         # The two losses, and the guide's loss after a virtual step, as functions of parameters.
@@ -90,7 +107,7 @@ class MetaReweightedLoss(CrossEntropyLoss):
             return _row_means(losses, targets.weights)
 
         def guide(parameters: Values) -> torch.Tensor:
-            losses = self.forward(_logits(network, parameters, guide_batch), guide_targets)
+            losses = self._guide_losses(_logits(network, parameters, guide_batch), guide_targets)
             return (losses * guide_targets.weights).sum() / guide_targets.weights.sum().clamp(
                 min=1e-8
             )
@@ -109,10 +126,10 @@ class MetaReweightedLoss(CrossEntropyLoss):
                 # Fused attention has no second derivative.
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             # Falling guide loss is gain: differentiate at shares of 0.
-            gains = -grad(guide_after)(
+            gains: torch.Tensor = -grad(guide_after)(
                 torch.zeros(len(targets.ids), dtype=first.dtype, device=first.device)
             )
-        return _normalised(gains, targets.weights.view(len(targets.ids), -1).sum(dim=1))
+        return gains
 
     def _trained(self, network: torch.nn.Module) -> Values:
         # Detached: the virtual step must not reach the real parameters.
@@ -130,10 +147,101 @@ class MetaReweightedLoss(CrossEntropyLoss):
         return values
 
 
+class SunGenLoss(MetaReweightedLoss):
+    """Cross-entropy with weights of rows that are learnt from other rows, without any gold label.
+
+    Source: Gao et al. 2023, Self-Guided Noise-Free Data Generation for Efficient Zero-Shot Learning
+    (SunGen, arXiv 2205.12679). The guide is a random part of the training rows, whose labels are
+    as noisy, so its loss is one that noise moves little: reverse cross-entropy (Wang et al. 2019),
+    which for a hard target is proportional to 1 - p. Each row has a weight w, 1 at first, and every
+    step on the row moves it along the gradient of :class:`MetaReweightedLoss`::
+
+        w_i <- clip(w_i + rate * gain_i / max_j |gain_j|, 0, 1)
+
+    Differences to the paper: it trains the network anew for each update of the weights, and takes
+    the gradient from the last step of that training; here the weights and the student are learnt
+    together. Its guide may hold rows of the batch, ours does not. The division by the largest gain
+    of the batch is ours, in place of Adam. Gold rows are weighted like the others.
+
+    The weights are kept by row id and saved in ``state_dict`` as plain values.
+
+    Args:
+        parameters: Parameters of the virtual step, "head" or "all".
+        rate: Largest change of a weight per step, above 0.
+
+    Raises:
+        ConfigError: ``parameters`` is unknown, or ``rate`` is not above 0.
+    """
+
+    guide_from = "rows"
+
+    def __init__(self, parameters: Parameters = "head", rate: float = 0.1) -> None:
+        super().__init__(parameters)
+        if not rate > 0:
+            raise ConfigError(f"loss.rate={rate} must be above 0, for example 0.1.")
+        self._rate = rate
+        self._robust = SymmetricCrossEntropyLoss(alpha=0.0, beta=1.0)
+        self._weights: dict[str, float] = {}
+
+    def reweigh(
+        self,
+        network: torch.nn.Module,
+        batch: Mapping[str, Any],
+        targets: Targets,
+        guide_batch: Mapping[str, Any],
+        guide_targets: Targets,
+    ) -> torch.Tensor:
+        """Moves the weights of the rows by one step, and returns them as factors of mean 1.
+
+        The mean is taken as for :class:`MetaReweightedLoss`. If the weights of all rows are 0, so
+        are the factors. A row without a unit of weight above 0 keeps its weight.
+
+        Args:
+            network: The student's network.
+            batch: The batch.
+            targets: Targets of the batch, including the selector's weights.
+            guide_batch: A batch of other rows.
+            guide_targets: Targets of the other rows.
+
+        Returns:
+            Tensor of shape [B].
+
+        Raises:
+            ConfigError: The network has no parameter to step on.
+        """
+        gains = self._gains(network, batch, targets, guide_batch, guide_targets)
+        tiny = torch.finfo(gains.dtype).tiny
+        moves = self._rate * gains / gains.abs().max().clamp(min=tiny)
+        # One by one, since a row may stand in a batch more than once.
+        for id, move in zip(targets.ids, moves.tolist(), strict=True):
+            self._weights[id] = min(max(self._weights.get(id, 1.0) + move, 0.0), 1.0)
+        weights = torch.tensor([self._weights[id] for id in targets.ids]).to(gains)
+        mass = _row_weights(targets)
+        return _normalised(weights * (mass > 0), mass)
+
+    def _guide_losses(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        losses: torch.Tensor = self._robust(logits, targets)
+        return losses
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The weights for a checkpoint: row ids, and all values in one tensor."""
+        values = torch.tensor(list(self._weights.values()), dtype=torch.float64)
+        return {"ids": list(self._weights), "values": values}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restores the weights returned by :meth:`get_extra_state`."""
+        self._weights = dict(zip(state["ids"], state["values"].tolist(), strict=True))
+
+
 def _logits(network: torch.nn.Module, parameters: Values, batch: Mapping[str, Any]) -> torch.Tensor:
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     logits: torch.Tensor = functional_call(network, parameters, (), inputs).logits
     return logits
+
+
+def _row_weights(targets: Targets) -> torch.Tensor:
+    """Sum of the weights of the units of each row, [B]."""
+    return targets.weights.view(len(targets.ids), -1).sum(dim=1)
 
 
 def _row_means(losses: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -43,7 +43,11 @@ class UnitLoss(torch.nn.Module):
     """
 
     needs_guide: bool = False
-    """Whether to call :meth:`reweigh` with a batch of trusted rows (the shots) before each step."""
+    """Whether to call :meth:`reweigh` with a second batch of rows, the guide, before each step."""
+    guide_from: Literal["shots", "rows"] = "shots"
+    """Where the guide comes from: trusted rows (the shots), or other rows of the training set."""
+    needs_features: bool = False
+    """Whether to add :meth:`contrast`, which compares the encoder's states of units."""
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Unweighted loss of each unit.
@@ -69,6 +73,19 @@ class UnitLoss(torch.nn.Module):
         """
         return torch.ones_like(losses)
 
+    def contrast(self, features: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """Further loss of each unit; only called if ``needs_features`` is set.
+
+        Args:
+            features: The encoder's states, with gradient: the mean over the tokens of each text,
+                [B, D], or the state of each token, [B, L, D] for NER.
+            targets: Targets of the batch; their ``weights`` already include the selector's choice.
+
+        Returns:
+            Tensor of the shape of ``targets.weights``.
+        """
+        raise NotImplementedError
+
     def reweigh(
         self,
         network: torch.nn.Module,
@@ -84,7 +101,7 @@ class UnitLoss(torch.nn.Module):
             batch: The batch, a :class:`tutelage.data.items.Batch`.
             targets: Targets of the batch; their ``weights`` already include the selector's choice,
                 with 0 in rows left out.
-            guide_batch: A batch of trusted rows.
-            guide_targets: Targets of the trusted rows.
+            guide_batch: A second batch of rows, as ``guide_from`` says.
+            guide_targets: Targets of the guide.
         """
         raise NotImplementedError

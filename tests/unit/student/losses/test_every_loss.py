@@ -33,7 +33,9 @@ def test_there_is_a_file_for_each() -> None:
             "truncated",
             "early_learning",
             "meta",
+            "sungen",
             "candidate_sets",
+            "contrastive",
         )
     }
 
@@ -101,14 +103,16 @@ def test_a_step_along_the_gradient_makes_the_target_likelier(loss: UnitLoss) -> 
     assert ((after - before) * taught.hard).sum(-1).min() > 0
 
 
-def test_only_meta_reweighting_asks_for_a_guide() -> None:
-    assert [path.stem for path in FILES if instantiate(OmegaConf.load(path)).needs_guide] == [
-        "meta"
-    ]
+def test_only_learnt_weights_ask_for_a_guide() -> None:
+    losses = {path.stem: instantiate(OmegaConf.load(path)) for path in FILES}
+    guides = {name: loss.guide_from for name, loss in losses.items() if loss.needs_guide}
+    assert guides == {"meta": "shots", "sungen": "rows"}
 
 
 def test_a_loss_without_a_guide_cannot_reweigh() -> None:
     with pytest.raises(NotImplementedError):
         UnitLoss().reweigh(torch.nn.Identity(), {}, EXTREME.targets, {}, EXTREME.targets)
+    with pytest.raises(NotImplementedError):
+        UnitLoss().contrast(EXTREME.logits, EXTREME.targets)
     with pytest.raises(NotImplementedError):
         UnitLoss()(EXTREME.logits, EXTREME.targets)

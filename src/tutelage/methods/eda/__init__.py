@@ -1,0 +1,1 @@
+"""EDA: random changes of the shots, without a teacher."""
