@@ -258,10 +258,11 @@ def test_pool_texts_that_were_labelled_are_known_after_a_kill(
     assert len(used) == len(set(used)) == 14
 
 
+@pytest.mark.parametrize("peers", [1, 2])
 def test_a_killed_run_keeps_the_dynamics_of_its_rows(
-    runs: Runs, overrides, tmp_path_factory: pytest.TempPathFactory
+    runs: Runs, overrides, tmp_path_factory: pytest.TempPathFactory, peers: int
 ):
-    weighted = ["select=dynamics", "training.train_on=all"]
+    weighted = ["select=dynamics", f"student.peers={peers}", "training.train_on=all"]
     whole, killed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("killed")
     assert runs.wait(runs.start(whole, *overrides, *weighted)) == 0
     pid = runs.start(killed, *overrides, *weighted)

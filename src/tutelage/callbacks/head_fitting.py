@@ -6,7 +6,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from tutelage.student.head_fitting import fit_head, last_layer
+from tutelage.student.head_fitting import fit_head, last_layers
 
 
 class HeadFitting(Callback):
@@ -23,5 +23,6 @@ class HeadFitting(Callback):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             fit_head(module, data.all_rows_dataloader())
             # The optimizer's moments are of the head before.
-            for value in last_layer(module.network).parameters():
-                trainer.optimizers[0].state.pop(value, None)
+            for head in last_layers(module.network):
+                for value in head.parameters():
+                    trainer.optimizers[0].state.pop(value, None)

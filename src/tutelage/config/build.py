@@ -417,12 +417,21 @@ def new_weights(config: RunConfig, task: Task) -> Mapping[str, Any]:
 
 
 def _new_network(config: RunConfig, task: Task) -> Any:
+    from tutelage.student.peers import PeerNetworks
+
+    # The first network is the one that a student without peers has.
+    if config.student.peers == 1:
+        return _new_peer(config, task)
+    return PeerNetworks([_new_peer(config, task, *more) for more in ((), ("peer",))])
+
+
+def _new_peer(config: RunConfig, task: Task, *more: str) -> Any:
     import torch
 
     from tutelage.student.checkpoint import new_network
 
     student = config.student
-    torch.manual_seed(derive_seed("init", config.seed, bits=63))
+    torch.manual_seed(derive_seed("init", config.seed, *more, bits=63))
     return new_network(
         task.head,
         student.model,

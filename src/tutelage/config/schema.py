@@ -110,6 +110,10 @@ class StudentConfig:
     a regression on the encoder's features of all rows so far, so that the encoder is tuned under a
     head that already fits it (linear probing, then fine-tuning; Kumar et al. 2022). The regression
     uses the hard labels of all rows: it knows neither ``select`` nor ``loss``."""
+    peers: Literal[1, 2] = 1
+    """Networks of the student. With 2, both learn from the same rows in the same steps, from other
+    heads and under other dropout, and their mean distribution is the student's prediction;
+    ``select=dynamics`` weights each by the other. Costs twice the training and prediction."""
 
 
 @dataclass(frozen=True, slots=True)

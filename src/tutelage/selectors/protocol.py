@@ -158,11 +158,15 @@ class Weighed:
             class without one).
         scores: The score each row was chosen by, [B], higher is more wanted; NaN for rows without
             one. None for selectors without scores.
+        peer_weights: Weight of each row for each of the student's P networks, [B, P], where these
+            differ (``student.peers=2``); ``weights`` is then their mean. None: all have
+            ``weights``.
     """
 
     weights: Floats
     report: dict[str, Any]
     scores: Floats | None = None
+    peer_weights: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,8 @@ class EpochView:
         disagreement: Disagreement of the teacher ensemble about each row, [M]; see :class:`Step`.
         embeddings: Mean-pooled last hidden state of each row, [M, D]; None unless the selector
             ``needs`` "embeddings".
+        peer_losses: ``losses`` of each of the student's P networks alone, [M, P]; None for one
+            network (``student.peers=1``), and unless the selector ``needs`` "peers".
     """
 
     ids: tuple[str, ...]
@@ -203,6 +209,7 @@ class EpochView:
     classes: int
     disagreement: Floats | None = None
     embeddings: Floats | None = None
+    peer_losses: Floats | None = None
 
 
 class TrainSelector(Protocol):
@@ -214,7 +221,7 @@ class TrainSelector(Protocol):
 
     "rows": everything known without a student pass; ``probabilities`` and ``losses`` are NaN.
     "epoch": these two as well. "gradients", "prior_losses" and "embeddings": each of these in
-    addition.
+    addition. "peers": ``peer_losses``, for a student of two networks.
     """
     normaliser: Normaliser
     """Divisor of the summed loss.

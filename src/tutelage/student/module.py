@@ -3,11 +3,16 @@
 In each training step the selector weights the rows of the batch (LLKD's gates are one selector),
 the loss values each unit, and the weighted sum is divided by the selector's normaliser. A batch
 without any kept row makes no optimizer step.
+
+With ``student.peers=2`` two networks make each step on the same rows, each with its own weights if
+the selector gives them. The student's prediction is the mean of both distributions; this is what
+selectors, feedback and evaluation see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +24,7 @@ from tutelage.records import Outcome
 from tutelage.selectors.protocol import TrainSelector
 from tutelage.student.losses.protocol import Targets, UnitLoss
 from tutelage.student.observing import evaluating
+from tutelage.student.peers import mean_logits, networks_of
 from tutelage.student.schedule import RateSchedule
 from tutelage.student.selection import Selected, select
 from tutelage.tasks.protocol import Task
@@ -35,9 +41,10 @@ class StudentModule(LightningModule):
     """An encoder with a head, trained on weighted hard or soft targets.
 
     Args:
-        network: A Hugging Face model whose output has ``logits``: [B, C], or [B, L, C] for NER.
+        network: A Hugging Face model whose output has ``logits``: [B, C], or [B, L, C] for NER; or
+            :class:`~tutelage.student.peers.PeerNetworks` of two.
         task: The task, for its outputs and decoding.
-        loss: The loss per unit.
+        loss: The loss per unit; a second network has a copy.
         schedule: Factor on both learning rates.
         selector: The train selector, which weights the rows of each batch.
         batch_size: Number of rows a refilled batch must gather.
@@ -72,6 +79,8 @@ class StudentModule(LightningModule):
         super().__init__()
         self.network = network
         self.loss = loss
+        # A loss may remember rows, so a peer needs its own.
+        self._peer_losses = torch.nn.ModuleList(deepcopy(loss) for _ in networks_of(network)[1:])
         self.task = task
         self.position = Position("start", 0, 0, 1)
         self.outcomes: dict[str, list[Outcome]] = {}
@@ -80,7 +89,7 @@ class StudentModule(LightningModule):
         self.learnt: tuple[Any, ...] = ()
         self.steps = 0
         self._batch_size = batch_size
-        self._gathered: list[tuple[int, float]] = []
+        self._gathered: list[tuple[int, list[float]]] = []
         self._schedule = schedule
         self._rates = (learning_rate, head_learning_rate)
         self._weight_decay = weight_decay
@@ -88,14 +97,23 @@ class StudentModule(LightningModule):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits of a batch, [B, C], or [B, L, C] for NER."""
-        logits: torch.Tensor = self.network(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).logits
-        return logits
+        return mean_logits(self.each(batch))
+
+    def each(self, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Logits of a batch by each of the student's networks."""
+        return [
+            one(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            for one in networks_of(self.network)
+        ]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with two parameter groups: the encoder, and the head with its own rate."""
-        head = [value for name, value in self.network.named_parameters() if name.startswith(HEADS)]
+        head = [
+            value
+            for network in networks_of(self.network)
+            for name, value in network.named_parameters()
+            if name.startswith(HEADS)
+        ]
         # The head's parameters by name; everything else is the encoder.
         known = {id(value) for value in head}
         body = [value for value in self.network.parameters() if id(value) not in known]
@@ -143,7 +161,8 @@ class StudentModule(LightningModule):
         # Phase 1: the student's view of the batch. With refill the training pass comes later, on
         # gathered rows, and only a selector reading probabilities needs this one.
         with torch.set_grad_enabled(not refill):
-            logits = None if refill and not self.selector.watches else self(batch)
+            each = None if refill and not self.selector.watches else self.each(batch)
+        logits = None if each is None else mean_logits(each)
         if logits is not None and not torch.isfinite(logits).any():
             # Checked here, since a selector may leave such rows out, and a batch without kept rows
             # raises no error.
@@ -152,11 +171,11 @@ class StudentModule(LightningModule):
         self.selected = select(
             self.selector, self._items("train", batch["index"]), logits, self.task
         )
-        weights = torch.from_numpy(self.selected.weights)
+        weights = torch.from_numpy(self.selected.by_network(len(networks_of(self.network))))
         # Phase 3: with refill, gather kept rows; the step waits for a full batch.
-        if logits is None or refill:
-            kept = weights.nonzero().flatten().tolist()
-            self._gathered += [(int(batch["index"][row]), float(weights[row])) for row in kept]
+        if each is None or refill:
+            kept = weights.any(dim=1).nonzero().flatten().tolist()
+            self._gathered += [(int(batch["index"][row]), weights[row].tolist()) for row in kept]
             if len(self._gathered) < self._batch_size:
                 return None
             full, self._gathered = (
@@ -166,14 +185,10 @@ class StudentModule(LightningModule):
             indices, values = zip(*full, strict=True)
             batch = self.trainer.datamodule.collate("train", indices)  # type: ignore[attr-defined]
             batch = self._on_device(batch)
-            logits, weights = self(batch), torch.tensor(values)
+            each, weights = self.each(batch), torch.tensor(values)
         # Phase 4: the loss of the step.
-        loss = self._mean_loss(
-            batch,
-            logits,
-            weights.to(logits),
-            self.position.progress(batch_idx, self._batches, self.steps),
-        )
+        progress = self.position.progress(batch_idx, self._batches, self.steps)
+        loss = self._step_loss(batch, each, weights, progress)
         if loss is None:
             return None
         if not torch.isfinite(loss):
@@ -183,11 +198,13 @@ class StudentModule(LightningModule):
         self.learnt = tuple(
             item
             for item, weight in zip(
-                self._items("train", batch["index"]), weights.tolist(), strict=True
+                self._items("train", batch["index"]), weights.any(dim=1).tolist(), strict=True
             )
             if weight
         )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(weights))
+        self.log(
+            "train_loss", loss / len(each), on_step=False, on_epoch=True, batch_size=len(weights)
+        )
         return loss
 
     def _diverged(self, what: str, where: str = "") -> StudentError:
@@ -198,8 +215,37 @@ class StudentModule(LightningModule):
             "run reuses every reply in the teacher's cache at no cost."
         )
 
+    def _step_loss(
+        self,
+        batch: dict[str, torch.Tensor],
+        each: list[torch.Tensor],
+        weights: torch.Tensor,
+        progress: float,
+    ) -> torch.Tensor | None:
+        """Sum of the networks' losses; None if no network has a unit with weight.
+
+        The networks share no parameter, so each gets the gradient of its own loss.
+
+        Args:
+            batch: The batch.
+            each: Logits of each network.
+            weights: Row weights of each network, [B, networks].
+            progress: Completed share of the stage.
+        """
+        parts = zip(
+            networks_of(self.network), (self.loss, *self._peer_losses), each, weights.T, strict=True
+        )
+        losses = [
+            self._mean_loss(network, loss, batch, logits, rows.to(logits), progress)
+            for network, loss, logits, rows in parts
+        ]
+        found = [loss for loss in losses if loss is not None]
+        return torch.stack(found).sum() if found else None
+
     def _mean_loss(
         self,
+        network: torch.nn.Module,
+        loss: Any,
         batch: dict[str, torch.Tensor],
         logits: torch.Tensor,
         rows: torch.Tensor,
@@ -208,9 +254,11 @@ class StudentModule(LightningModule):
         """Weighted loss of a batch over the selector's divisor; None if no unit has weight.
 
         Args:
+            network: One of the student's networks.
+            loss: Its loss per unit.
             batch: The batch.
-            logits: Student logits, [B, C], or [B, L, C] for NER.
-            rows: The selector's row weights, [B].
+            logits: The network's logits, [B, C], or [B, L, C] for NER.
+            rows: The selector's row weights for the network, [B].
             progress: Completed share of the stage.
         """
         if not rows.any():
@@ -219,19 +267,17 @@ class StudentModule(LightningModule):
         targets = self._targets(
             batch, tuple(item.id for item in self._items("train", batch["index"])), progress
         )
-        losses = self.loss(logits, targets)
+        losses = loss(logits, targets)
         chosen = targets.weights * (rows if losses.ndim == 1 else rows.unsqueeze(-1))
         weights = chosen
-        if self.loss.needs_guide:
+        if loss.needs_guide:
             # Normalised over the kept rows, so rows left out do not enter the mean of the factors.
             guide = self._on_device(self.trainer.datamodule.guide())  # type: ignore[attr-defined]
             known = replace(targets, weights=chosen)
-            factors = self.loss.reweigh(
-                self.network, batch, known, guide, self._targets(guide, (), progress)
-            )
+            factors = loss.reweigh(network, batch, known, guide, self._targets(guide, (), progress))
             weights = chosen * (factors if losses.ndim == 1 else factors.unsqueeze(-1))
         # The loss may leave out units of its own.
-        kept = self.loss.keep(losses.detach(), replace(targets, weights=weights))
+        kept = loss.keep(losses.detach(), replace(targets, weights=weights))
         weights = weights * kept
         if not weights.any():
             return None
