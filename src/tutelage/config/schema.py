@@ -249,6 +249,24 @@ class RunConfig:
         """The method's name, as results and folders show it."""
         return str(self.method.settings["name"])
 
+    @property
+    def other_teachers(self) -> dict[str, Component]:
+        """The further teachers of ``labelling.teachers``, by name.
+
+        Each is the run's own teacher with some settings of its own, or an engine of another kind
+        with nothing but its own.
+        """
+        found = {}
+        for name, given in (self.labelling.get("teachers") or {}).items():
+            own = dict(given)
+            target = str(own.pop("_target_", self.teacher.target))
+            shared = dict(self.teacher.settings) if target == self.teacher.target else {}
+            if "url" in own:
+                # A key must not go to another address than the one that it was given for.
+                shared.pop("api_key_env", None)
+            found[str(name)] = Component(target, {**shared, **own})
+        return found
+
     def with_seed(self, seed: int) -> RunConfig:
         """Returns the same configuration with another seed."""
         return replace(self, seed=seed, source={**self.source, "seed": seed})
