@@ -47,6 +47,7 @@ from tutelage.tasks.registry import row_reader
 from tutelage.teacher.base import GenerateRequest, Request
 from tutelage.teacher.engines.model_files import parameters, resolve_model
 from tutelage.teacher.stack import Stack
+from tutelage.teacher.wrappers.routing import others_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -250,7 +251,11 @@ def price(case: Case, settings: Sequence[str], folder: Path) -> Price:
 
 def _tokens(stack: Stack, requests: Sequence[Request]) -> list[int]:
     """Returns the billed tokens of each request: a score is one completion token."""
-    prompts = stack.inner.tokenize([request.prompt for request in requests])
+    others = others_of(stack.inner)
+    prompts = [
+        (others[one.teacher].teacher if one.teacher else stack.inner).tokenize([one.prompt])[0]
+        for one in requests
+    ]
     return [
         len(prompt) + (request.granted.max_tokens if isinstance(request, GenerateRequest) else 1)
         for prompt, request in zip(prompts, requests, strict=True)

@@ -152,18 +152,14 @@ def _measure(
     for kind, requests in sample.items():
         console.rule(kind)
         console.print(escape(str(requests[0].prompt)), highlight=False, soft_wrap=True)
-        before, started = stack.budget.usage, 0.0
-        # The first request outside the cache starts the engine, so it is timed apart.
-        replies: list[Reply] = []
+        before = stack.budget.usage
+        by_teacher: dict[str, list[Request]] = {}
         for request in requests:
-            cached, began = stack.budget.usage.cached, time.perf_counter()
-            replies += stack.teacher.ask([request])
-            started = time.perf_counter() - began
-            if stack.budget.usage.cached == cached:
-                break
-        began, left = time.perf_counter(), requests[len(replies) :]
-        replies += stack.teacher.ask(left)
-        seconds = (time.perf_counter() - began) / max(1, len(left))
+            by_teacher.setdefault(request.teacher, []).append(request)
+        asked = [_ask(own, stack) for own in by_teacher.values()]
+        replies = [reply for one in asked for reply in one.replies]
+        started = sum(one.started for one in asked)
+        seconds = sum(one.seconds for one in asked) / max(1, sum(one.timed for one in asked))
         # A failed request costs nothing, so it says nothing of what the others cost.
         errors = [reply.error for reply in replies if reply.error]
         console.print()
@@ -191,6 +187,39 @@ def _measure(
             f"{started:.1f} s[/dim]"
         )
     return costs, failures
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The replies of one teacher, and how long they took.
+
+    Attributes:
+        replies: The replies.
+        started: Seconds of the first reply outside the cache.
+        seconds: Seconds of the replies after it.
+        timed: Number of these.
+    """
+
+    replies: list[Reply]
+    started: float
+    seconds: float
+    timed: int
+
+
+def _ask(requests: Sequence[Request], stack: Stack) -> _Asked:
+    """Sends requests to one teacher."""
+    # The first request outside the cache starts the engine, so it is timed apart.
+    replies: list[Reply] = []
+    started = 0.0
+    for request in requests:
+        cached, began = stack.budget.usage.cached, time.perf_counter()
+        replies += stack.teacher.ask([request])
+        started = time.perf_counter() - began
+        if stack.budget.usage.cached == cached:
+            break
+    began, left = time.perf_counter(), requests[len(replies) :]
+    replies += stack.teacher.ask(left)
+    return _Asked(replies, started, time.perf_counter() - began, len(left))
 
 
 def _print_totals(

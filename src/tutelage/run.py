@@ -188,12 +188,31 @@ def _run(
 
 def _compare_teachers(folder: RunFolder, stack: Stack, reporter: ProgressReporter) -> None:
     """Warns where a continued run's teacher is another one than at its beginning."""
-    before = (folder.read_json("manifest.json") or {}).get("teacher", {}).get("fingerprint")
-    if before and before != stack.teacher.fingerprint:
-        reporter.warn(
-            f"This run began with the teacher {before} and continues with "
-            f"{stack.teacher.fingerprint}, so its rows come from both."
-        )
+    noted = (folder.read_json("manifest.json") or {}).get("teacher", {})
+    pairs = [(noted, stack.teacher)]
+    pairs += [
+        (noted.get("others", {}).get(name, {}), layers.teacher)
+        for name, layers in stack.others.items()
+    ]
+    for known, teacher in pairs:
+        before = known.get("fingerprint")
+        if before and before != teacher.fingerprint:
+            reporter.warn(
+                f"This run began with the teacher {before} and continues with "
+                f"{teacher.fingerprint}, so its rows come from both."
+            )
+
+
+def _other_teachers(config: RunConfig, stack: Stack) -> dict[str, dict[str, str]]:
+    """The further teachers of ``labelling.teachers``, by name."""
+    return {
+        name: {
+            "engine": one.kind,
+            "model": str(one.get("model") or one.get("recording", "")),
+            "fingerprint": stack.others[name].teacher.fingerprint,
+        }
+        for name, one in config.other_teachers.items()
+    }
 
 
 def _write_manifest(
@@ -228,6 +247,7 @@ def _write_manifest(
                 "prompt": _prompt_way(method, stack),
                 "calibration": getattr(method, "calibration", "") or config.calibration.kind,
                 "notes": list(stack.notes) if stack else [],
+                "others": _other_teachers(config, stack) if stack else {},
             },
             "student": {"model": config.student.model},
             "data": {

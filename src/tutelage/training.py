@@ -98,7 +98,7 @@ def fit(
     from tutelage.callbacks.housekeeping import Reseed, StopWhenAsked
     from tutelage.callbacks.selection_logger import SelectionLogger
     from tutelage.student.checkpoint import save_student
-    from tutelage.student.head_fitting import last_layer
+    from tutelage.student.head_fitting import last_layers
     from tutelage.student.held_out import HeldOut
 
     _quiet()
@@ -113,7 +113,7 @@ def fit(
     module, tokenizer = build_student(config, task)
     check_gold(config, module, shots, asks_teacher=stack is not None)
     if config.student.head == "fitted":
-        last_layer(module.network)  # Refuses before the teacher is paid.
+        last_layers(module.network)  # Refuses before the teacher is paid.
     view = _round_view(config, method)
     data = _data_module(config, dataset, task, pool, tokenizer, view)
     if not is_reference:

@@ -7,6 +7,8 @@ from tests.advice.cases import Case
 OTHERS = "cinema:null,playlist:null,rating:null,restaurant:null,search:null"
 EVOKD = ("method.rounds=1", "method.n_hard=7", "method.n_easy=7")
 
+_SECOND = "tests.helpers.teachers.SecondTeacher"
+
 CASES = [
     # Methods.
     Case("method.n_first={} must be 0", ("method.n_first=-1",), ("method.n_first=0",)),
@@ -285,6 +287,27 @@ CASES = [
         ("labelling=ensemble", "labelling.orders=1"),
         (("shots=1", "labelling.orders=2"), ("labelling=text", "-labelling.orders")),
         about=("labelling=ensemble", "labelling.orders=1"),
+    ),
+    Case(
+        "labelling.teachers.{} names a teacher",
+        ("labelling=ensemble", "labelling.teachers={2nd: {model: m}}"),
+        (
+            (
+                "-labelling.teachers",
+                f"labelling.teachers.second._target_={_SECOND}",
+                "labelling.teachers.second.model=m",
+            ),
+        ),
+        about=("labelling.teachers.2nd", "labelling.teachers"),
+    ),
+    Case(
+        "labelling.teachers.{} is the same teacher",
+        ("labelling=ensemble", "labelling.teachers.twin.longest=0"),
+        (
+            "-labelling.teachers.twin.longest",
+            f"labelling.teachers.twin._target_={_SECOND}",
+        ),
+        about=("labelling.teachers.twin", "labelling.teachers"),
     ),
     Case(
         "select.threshold={} must",

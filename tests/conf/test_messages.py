@@ -50,8 +50,10 @@ def named() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
         module = path.relative_to(SOURCE).as_posix()
         for text in literals(path):
             for plus, group, key in _SETTING.findall(text):
-                # Below teacher.engine stand vLLM's own names.
-                name = re.sub(r"^(teacher\.engine)\..*", r"\1", f"{group}.{key}")
+                # Below teacher.engine stand vLLM's own names, below labelling.teachers the user's.
+                name = re.sub(
+                    r"^(teacher\.engine|labelling\.teachers)\..*", r"\1", f"{group}.{key}"
+                )
                 is_file = key.rpartition(".")[2] in _FILES
                 if not is_file and name not in _NO_SETTINGS.get(module, ()):
                     settings[plus + name].add(module)

@@ -12,7 +12,9 @@ import re
 import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.base import (
@@ -180,3 +182,30 @@ class LabelWritingTeacher:
         words = [*rng.sample(KEYWORDS[name], 2), *rng.sample(_FILLERS, 5)]
         rng.shuffle(words)
         return " ".join(words)
+
+
+class SecondTeacher(LabelWritingTeacher):
+    """Another model than :class:`LabelWritingTeacher`: other tokens, less sure, twice the length.
+
+    Args:
+        name: Part of its fingerprint.
+    """
+
+    def __init__(self, *, name: str = "2", **settings: Any) -> None:
+        super().__init__(**settings)
+        self._name = name
+
+    @property
+    def fingerprint(self) -> str:
+        return f"label-writing:{self._name}"
+
+    def tokenize(self, texts: Sequence[Prompt]) -> list[list[int]]:
+        return [[token + 1 for token in row for _ in (1, 2)] for row in super().tokenize(texts)]
+
+    def _reply(self, request: Request) -> Reply:
+        reply = super()._reply(request)
+        return replace(reply, prompt_tokens=2 * reply.prompt_tokens)
+
+    def _scores(self, request: ScoreRequest) -> tuple[float, ...]:
+        known = replace(request, choices=tuple(choice - 1 for choice in request.choices))
+        return tuple(0.5 * score for score in super()._scores(known))

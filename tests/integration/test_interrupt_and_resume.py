@@ -258,11 +258,18 @@ def test_pool_texts_that_were_labelled_are_known_after_a_kill(
     assert len(used) == len(set(used)) == 14
 
 
-@pytest.mark.parametrize("selector", ["dynamics", "confident_learning"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ["select=dynamics"],
+        ["select=dynamics", "student.peers=2"],
+        ["select=confident_learning"],
+    ],
+)
 def test_a_killed_run_goes_on_weighing_its_rows_alike(
-    runs: Runs, overrides, tmp_path_factory: pytest.TempPathFactory, selector: str
+    runs: Runs, overrides, tmp_path_factory: pytest.TempPathFactory, choice: list[str]
 ):
-    weighted = [f"select={selector}", "training.train_on=all"]
+    weighted = [*choice, "training.train_on=all"]
     whole, killed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("killed")
     assert runs.wait(runs.start(whole, *overrides, *weighted)) == 0
     pid = runs.start(killed, *overrides, *weighted)

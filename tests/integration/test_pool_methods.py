@@ -17,6 +17,8 @@ from tutelage.config.folder import conf_directory
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.records import Row
+from tutelage.student.inference import load
+from tutelage.student.peers import networks_of
 from tutelage.student.pool_view import PredictionCache
 
 SHORT = ("training.start_epochs=2",)
@@ -171,6 +173,27 @@ def test_the_dynamics_weigh_rows_from_the_second_epoch_on(kind: TaskSetup, workp
     weights = [weight for step in second for weight in step["rows"].values()]
     assert 0 < min(weights) < max(weights) < 1
     assert all(step["variability"] == 0.0 for step in second), "one epoch has no deviation yet"
+
+
+def test_two_networks_weigh_rows_for_each_other_and_predict_together(
+    kind: TaskSetup, workplace: Path
+):
+    folder = workplace / "run"
+    overrides = ["method=full_pool", "select=dynamics", "student.peers=2", *SHORT]
+    grow(folder, [*kind.base(), *overrides])
+    second = [step for step in lines(folder / "selection.jsonl") if step["epoch"] == 1]
+    assert 0 < min(weight for step in second for weight in step["rows"].values()) < 1
+    student = load(folder)
+    assert len(networks_of(student.network)) == 2
+    # What was measured is what the saved student predicts.
+    if kind.task == "classification":
+        measured = lines(folder / "predictions" / "test-after.jsonl")
+        predicted = student.predict([one["text"] for one in measured])
+        for one, record in zip(measured, predicted, strict=True):
+            assert record["label"] == one["predicted"]
+            assert record["probabilities"][one["predicted"]] == pytest.approx(
+                max(one["probabilities"]), abs=2e-3
+            )
 
 
 @pytest.mark.parametrize("kind", ["classification"], indirect=True)

@@ -8,7 +8,7 @@ from tests.helpers.ner import SHOTS, TYPES
 
 from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import NoCalibration
-from tutelage.labelling.ensemble import EnsembleLabeller
+from tutelage.labelling.ensemble import EnsembleLabeller, MemberTeacher
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_extract import SpanExtractor
 from tutelage.labelling.ner_verify import SpanVerifier
@@ -16,6 +16,9 @@ from tutelage.labelling.scoring import LabelScorer, Query, TextLabeller
 from tutelage.records import Example, Label
 from tutelage.teacher.engines.local import LocalTeacher
 from tutelage.teacher.engines.vllm import VllmTeacher
+from tutelage.teacher.stack import build_teacher
+from tutelage.teacher.wrappers.budget import BudgetedTeacher
+from tutelage.teacher.wrappers.routing import NamedTeacher
 
 pytestmark = pytest.mark.vllm
 
@@ -70,6 +73,33 @@ def test_an_ensemble_s_mean_is_that_of_its_members_own_labels(engine: VllmTeache
             first.distribution.probabilities, found.probabilities, strict=True
         ):
             assert own / 3 - 1e-2 <= together <= (own + 2) / 3 + 1e-2
+
+
+def test_two_engines_with_one_model_agree_and_are_billed_alike(
+    engine: VllmTeacher, embedded_teacher: str
+):
+    space = [Label(word, word, f"a text about {word}") for word in ("music", "weather", "food")]
+    shots = [Example("1", "play the new album", "music"), Example("2", "is it cold", "weather")]
+    drafts = [Draft("turn the volume up"), Draft("will it rain"), Draft("a slice of cake")]
+    # Behind another layer the shared engine is not asked to rest.
+    alone = BudgetedTeacher(engine)
+    stack = build_teacher(alone, others={"local": LocalTeacher(embedded_teacher)})
+    prompts = prompt_set()
+
+    def opened(name: str) -> MemberTeacher:
+        named = NamedTeacher(name, stack.teacher, stack.others[name].teacher)
+        return MemberTeacher(name, named, prompts, NoCalibration())
+
+    labelled = EnsembleLabeller(
+        *(stack.teacher, space, prompts, shots, NoCalibration()),
+        orders=1,
+        teachers={"local": {}},
+        open_teacher=opened,
+    ).label(drafts)
+    for opinion in labelled.opinions:
+        assert opinion is not None
+        assert opinion.distribution.disagreement == pytest.approx(0, abs=1e-3)
+    assert stack.budget.usage.billed == 2 * alone.usage.billed > 0
 
 
 COLLIDING = ("card payment", "card payment fee", "card arrival", "cash withdrawal", "top up")

@@ -7,7 +7,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tutelage.selectors.per_epoch import OncePerEpoch
-from tutelage.student.head_fitting import fit_head, last_layer
+from tutelage.student.head_fitting import fit_head, last_layers
 
 
 class HeadFitting(Callback):
@@ -34,5 +34,6 @@ class HeadFitting(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         fit_head(module, data.all_rows_dataloader(selector.leaves_out if self._kept else None))
         # The optimizer's moments are of the head before.
-        for value in last_layer(module.network).parameters():
-            trainer.optimizers[0].state.pop(value, None)
+        for head in last_layers(module.network):
+            for value in head.parameters():
+                trainer.optimizers[0].state.pop(value, None)

@@ -18,6 +18,7 @@ from tutelage.errors import ConfigError, TutelageError
 from tutelage.labelling.base import Labeller, Nearest
 from tutelage.labelling.calibration import Calibrator
 from tutelage.labelling.calibration_prior import shares_by_name
+from tutelage.labelling.ensemble import MemberTeacher
 from tutelage.labelling.showing import Embed
 from tutelage.methods.base import Method, TeacherMethod
 from tutelage.records import Example, derive_seed
@@ -25,6 +26,7 @@ from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Teacher
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.stack import Stack, build_teacher
+from tutelage.teacher.wrappers.routing import NamedTeacher, others_of
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -85,11 +87,13 @@ def build_stack(config: RunConfig, folder: Path) -> Stack:
 
     The engine starts at its first request that is not in the cache.
     """
-    given: dict[str, Any] = {}
-    if shares_engine(config):
-        given["log_path"] = folder / "teacher" / "engine.log"
-        given["log_path"].parent.mkdir(parents=True, exist_ok=True)
-    engine: Teacher = build(config.teacher, "teacher", **given)
+    engine = _build_engine(config.teacher, "teacher", folder / "teacher" / "engine.log")
+    others = {
+        name: _build_engine(
+            one, f"labelling.teachers.{name}", folder / "teacher" / f"engine-{name}.log"
+        )
+        for name, one in config.other_teachers.items()
+    }
     automatic = cache_directory() / "replies.sqlite"
     cache = automatic if config.cache == "auto" else config.cache and Path(config.cache)
     return build_teacher(
@@ -98,12 +102,29 @@ def build_stack(config: RunConfig, folder: Path) -> Stack:
         record=Path(config.record).expanduser() if config.record else None,
         transcript=folder / "teacher" / "transcript.jsonl",
         limit_tokens=config.budget.tokens,
+        others=others,
     )
 
 
+def _build_engine(teacher: Component, setting: str, log_path: Path) -> Teacher:
+    given: dict[str, Any] = {}
+    if _runs_engine_process(teacher, setting):
+        given["log_path"] = log_path
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+    engine: Teacher = build(teacher, setting, **given)
+    return engine
+
+
 def shares_engine(config: RunConfig) -> bool:
-    """Returns whether the teacher runs an engine process of its own, which many runs can share."""
-    return bool(getattr(locate(config.teacher.target, "teacher"), "runs_engine_process", False))
+    """Returns whether a teacher runs an engine process of its own, which many runs can share."""
+    return _runs_engine_process(config.teacher, "teacher") or any(
+        _runs_engine_process(one, f"labelling.teachers.{name}")
+        for name, one in config.other_teachers.items()
+    )
+
+
+def _runs_engine_process(teacher: Component, setting: str) -> bool:
+    return bool(getattr(locate(teacher.target, setting), "runs_engine_process", False))
 
 
 def build_loggers(config: RunConfig, folder: Path) -> list[Logger]:
@@ -259,9 +280,19 @@ def begin_teacher(method: Method, stack: Stack, tell: Callable[[str], None]) -> 
         tell: Called with each limitation of the engine, and with whatever is wrong with its cache.
 
     Raises:
+        ConfigError: Two teachers are the same.
         TeacherError: The engine cannot find out.
     """
     stack.begin(tell)
+    known = {stack.first.teacher.fingerprint: "teacher"}
+    for name, layers in stack.others.items():
+        same = known.setdefault(layers.teacher.fingerprint, f"labelling.teachers.{name}")
+        if same != f"labelling.teachers.{name}":
+            raise ConfigError(
+                f"labelling.teachers.{name} is the same teacher as {same} "
+                f"({layers.teacher.fingerprint}), so its opinion would count twice. Give it "
+                "another model, or leave it out."
+            )
     if isinstance(method, TeacherMethod):
         settle_prompts(method.prompts, stack.engine, stack.inner)
 
@@ -300,7 +331,12 @@ def build_labeller(
     # Before it reads the shots, whose labels have the form of the task's own.
     made = locate(config.labelling.target, "labelling")
     _check_labelling(config, task, getattr(_made_by(made), "is_token_level", None))
-    more = {"embed": embed or build_encoder(config), "seed": config.seed}
+    names = [label.name for label in task.labels]
+    more = {
+        "embed": embed or build_encoder(config),
+        "seed": config.seed,
+        "open_teacher": partial(_member_teacher, config, prompts, teacher, names),
+    }
     takes = declared(made)
     labeller: Labeller = build(
         config.labelling,
@@ -309,12 +345,28 @@ def build_labeller(
         labels=task.labels,
         prompts=prompts,
         shots=demonstrations,
-        calibrator=build_calibrator(config, prompts, [label.name for label in task.labels]),
+        calibrator=build_calibrator(config, prompts, names),
         nearest=nearest,
         **{name: value for name, value in more.items() if takes.open or name in takes.types},
     )
     _check_labelling(config, task, labeller.is_token_level)
     return labeller
+
+
+def _member_teacher(
+    config: RunConfig, prompts: PromptSet, teacher: Teacher, names: Sequence[str], name: str
+) -> MemberTeacher:
+    """Returns a teacher of ``labelling.teachers``, with prompts and a calibrator that suit it."""
+    own = others_of(teacher)[name]
+    fitted = build_prompts(config, own.engine, own.teacher)
+    # Texts that any of the teachers sees cut are counted together.
+    fitted.cut = prompts.cut
+    return MemberTeacher(
+        name,
+        NamedTeacher(name, teacher, own.teacher),
+        fitted,
+        build_calibrator(config, fitted, names),
+    )
 
 
 def build_calibrator(config: RunConfig, prompts: PromptSet, names: Sequence[str]) -> Calibrator:
@@ -428,12 +480,21 @@ def untrained_student(config: RunConfig, task: Task) -> StudentModule:
 
 
 def _new_network(config: RunConfig, task: Task) -> Any:
+    from tutelage.student.peers import PeerNetworks
+
+    # The first network is the one that a student without peers has.
+    if config.student.peers == 1:
+        return _new_peer(config, task)
+    return PeerNetworks([_new_peer(config, task, *more) for more in ((), ("peer",))])
+
+
+def _new_peer(config: RunConfig, task: Task, *more: str) -> Any:
     import torch
 
     from tutelage.student.checkpoint import new_network
 
     student = config.student
-    torch.manual_seed(derive_seed("init", config.seed, bits=63))
+    torch.manual_seed(derive_seed("init", config.seed, *more, bits=63))
     return new_network(
         task.head,
         student.model,

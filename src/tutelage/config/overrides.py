@@ -31,7 +31,7 @@ _KEY = re.compile(r"(?:~|\+{0,2})(?:[A-Za-z_$][\w$./@-]*)", re.ASCII)
 _PLAIN = re.compile(r"[\w/\\+.$%*@?|: -]", re.ASCII)
 """Signs that Hydra reads as themselves outside quotes."""
 
-_OPEN = ("teacher.engine.",)
+_OPEN = ("teacher.engine.", "labelling.teachers.")
 """Groups that take keys which no file of conf lists."""
 
 _REFUSED = object()

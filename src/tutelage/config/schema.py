@@ -110,6 +110,10 @@ class StudentConfig:
     a regression on the encoder's features of all rows so far, so that the encoder is tuned under a
     head that already fits it (linear probing, then fine-tuning; Kumar et al. 2022). The regression
     uses the hard labels of all rows: it knows neither ``select`` nor ``loss``."""
+    peers: Literal[1, 2] = 1
+    """Networks of the student. With 2, both learn from the same rows in the same steps, from other
+    heads and under other dropout, and their mean distribution is the student's prediction;
+    ``select=dynamics`` weights each by the other. Costs twice the training and prediction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +248,24 @@ class RunConfig:
     def method_name(self) -> str:
         """The method's name, as results and folders show it."""
         return str(self.method.settings["name"])
+
+    @property
+    def other_teachers(self) -> dict[str, Component]:
+        """The further teachers of ``labelling.teachers``, by name.
+
+        Each is the run's own teacher with some settings of its own, or an engine of another kind
+        with nothing but its own.
+        """
+        found = {}
+        for name, given in (self.labelling.get("teachers") or {}).items():
+            own = dict(given)
+            target = str(own.pop("_target_", self.teacher.target))
+            shared = dict(self.teacher.settings) if target == self.teacher.target else {}
+            if "url" in own:
+                # A key must not go to another address than the one that it was given for.
+                shared.pop("api_key_env", None)
+            found[str(name)] = Component(target, {**shared, **own})
+        return found
 
     def with_seed(self, seed: int) -> RunConfig:
         """Returns the same configuration with another seed."""

@@ -5,6 +5,7 @@ Together with :mod:`tutelage.config.compose` this is the only place that sees a 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -39,6 +40,7 @@ GIVEN = {
         "nearest",
         "embed",
         "seed",
+        "open_teacher",
     ),
     "calibration": ("suits_chat", "labels"),
     "method": ("prompts", "accept_selector", "acquirer", "new_labeller"),
@@ -46,6 +48,8 @@ GIVEN = {
 }
 """Arguments that the run adds to a group's target; the configuration must not set them."""
 
+
+_TEACHER_NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 
 DEFAULTS = {"logger": ("save_dir",)}
 """Arguments that the run adds where the configuration does not set them."""
@@ -106,13 +110,22 @@ def check_targets(config: RunConfig) -> None:
         **{f"logger.{name}": one for name, one in config.logger.items()},
     }
     for setting, component in components.items():
-        if component is None:
-            continue
-        group = setting.partition(".")[0]
-        try:
-            check_component(component, setting, GIVEN.get(group, ()), DEFAULTS.get(group, ()))
-        except UnknownSetting as error:
-            raise ConfigError(f"{error}{_set_by(config.hydra)}") from None
+        if component is not None:
+            _check(component, setting, setting.partition(".")[0], config.hydra)
+    for name, component in config.other_teachers.items():
+        if not _TEACHER_NAME.fullmatch(name):
+            raise ConfigError(
+                f"labelling.teachers.{name} names a teacher, and its files: give it a name of "
+                "letters, digits, - and _, such as labelling.teachers.second.model=…"
+            )
+        _check(component, f"labelling.teachers.{name}", "teacher", config.hydra)
+
+
+def _check(component: Component, setting: str, group: str, info: HydraInfo) -> None:
+    try:
+        check_component(component, setting, GIVEN.get(group, ()), DEFAULTS.get(group, ()))
+    except UnknownSetting as error:
+        raise ConfigError(f"{error}{_set_by(info)}") from None
 
 
 def _typed(source: dict[str, Any], info: HydraInfo) -> RunConfig:

@@ -1,11 +1,12 @@
-"""Labelling by an ensemble: the mean opinion of several prompts of one teacher."""
+"""Labelling by an ensemble: the mean opinion of several prompts, of one teacher or of several."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,15 +22,38 @@ from tutelage.teacher.base import OnReply, Request, Teacher
 from tutelage.teacher.prompts import PromptSet
 
 
+@dataclass(frozen=True, slots=True)
+class MemberTeacher:
+    """A further teacher of an ensemble.
+
+    Attributes:
+        name: Its name; "" for the run's own.
+        teacher: The teacher to ask.
+        prompts: The prompt set, fitted to it.
+        calibrator: Calibrates its probabilities; each of its members has a copy.
+    """
+
+    name: str
+    teacher: Teacher
+    prompts: PromptSet
+    calibrator: Calibrator
+
+
+def _unknown(name: str) -> MemberTeacher:
+    raise ValueError(f"open_teacher, which builds the teacher {name!r}, was not given")
+
+
 class EnsembleLabeller:
     """Labels whole texts by the mean of the calibrated distributions of several prompts.
 
-    The members differ in the order of the shots, and in their choice if there are more than
-    ``max_demonstrations``: one order can cost a small teacher many points (Lu et al. 2022,
+    The members of a teacher differ in the order of the shots, and in their choice if there are more
+    than ``max_demonstrations``: one order can cost a small teacher many points (Lu et al. 2022,
     Fantastically Ordered Prompts, arXiv 2104.08786). After MoLLIA (AAAI 2026; reconstructed from
-    its summary), which averages several small teachers; here one teacher is asked several times,
-    since a run has one engine. The first member has the prompts of ``labelling=text``. Each member
-    is calibrated on its own.
+    its summary), which averages several small teachers: ``teachers`` names more than the run's own.
+    The first member has the prompts of ``labelling=text``. Each member is calibrated on its own,
+    and all count alike.
+
+    The teachers are asked one after another, and their billed tokens are added up.
 
     Every distribution carries the members' disagreement: the mutual information between member and
     label, divided by log C (:func:`tutelage.selectors.measures.mutual_information`). A selector
@@ -44,10 +68,14 @@ class EnsembleLabeller:
         allow_codes: Whether letters may stand for labels whose words begin with the same token, in
             texts to continue.
         nearest: Selects demonstrations for each text instead of ``shots``.
-        orders: Members with demonstrations, each in another order; at least 1. Fewer if the shots
-            have fewer orders. Tokens grow with the number of members.
-        without_shots: Whether there is one more member without demonstrations. A chat model is
-            asked in messages there.
+        orders: Members of each teacher with demonstrations, each in another order; at least 1.
+            Fewer if the shots have fewer orders. Tokens grow with the number of members.
+        without_shots: Whether each teacher has one more member without demonstrations. A chat
+            model is asked in messages there.
+        teachers: Further teachers by name: the settings in which each differs from ``teacher``,
+            such as ``labelling.teachers.coder.model=qwen2.5-coder-0.5b``. With ``_target_`` it is
+            an engine of another kind, with nothing but its own settings. With
+            ``teacher.lifecycle=restart`` one engine at a time is in memory.
         demonstrations: The shots in each prompt, if there are more than ``max_demonstrations``.
             "random": drawn for each text. "fixed": the same ones for every text, from as many
             classes as possible.
@@ -56,6 +84,7 @@ class EnsembleLabeller:
             :class:`tutelage.labelling.scoring.TextLabeller`.
         embed: Returns the embeddings of texts.
         seed: Seed of the run.
+        open_teacher: Returns a further teacher by its name.
 
     Raises:
         ConfigError: A setting is out of range, there are fewer than two members, or the labels
@@ -80,6 +109,8 @@ class EnsembleLabeller:
         shortlist: int | None = None,
         embed: Embed | None = None,
         seed: int = 0,
+        teachers: Mapping[str, Mapping[str, Any]] | None = None,
+        open_teacher: Callable[[str], MemberTeacher] = _unknown,
     ) -> None:
         if orders < 1:
             raise ConfigError(f"labelling.orders={orders} must be 1 or more.")
@@ -89,13 +120,18 @@ class EnsembleLabeller:
                 "differ in their demonstrations."
             )
 
-        def member(own: Sequence[Example], near: Nearest | None, most: int) -> TextLabeller:
+        own = MemberTeacher("", teacher, prompts, calibrator)
+        asked = [own, *(open_teacher(name) for name in teachers or {})]
+
+        def member(
+            one: MemberTeacher, some: Sequence[Example], near: Nearest | None, most: int
+        ) -> TextLabeller:
             return TextLabeller(
-                teacher,
+                one.teacher,
                 labels,
-                prompts,
-                own,
-                deepcopy(calibrator),
+                one.prompts,
+                some,
+                deepcopy(one.calibrator),
                 allow_codes,
                 near,
                 demonstrations,
@@ -105,17 +141,24 @@ class EnsembleLabeller:
                 seed,
             )
 
-        if nearest is None:
-            self._members = [
-                member(own, None, max_demonstrations) for own in _orders(shots, orders, seed)
-            ]
-        else:
-            self._members = [
-                member(shots, _shuffled(nearest, seed, number), max_demonstrations)
-                for number in range(orders)
-            ]
-        if without_shots:
-            self._members.append(member(shots, None, 0))
+        self._teachers = len(asked)
+        self._names: list[str] = []
+        self._members: list[TextLabeller] = []
+        for one in asked:
+            if nearest is None:
+                found = [
+                    member(one, some, None, max_demonstrations)
+                    for some in _orders(shots, orders, seed)
+                ]
+            else:
+                found = [
+                    member(one, shots, _shuffled(nearest, seed, number), max_demonstrations)
+                    for number in range(orders)
+                ]
+            if without_shots:
+                found.append(member(one, shots, None, 0))
+            self._members += found
+            self._names += [one.name] * len(found)
         if len(self._members) < 2:
             raise ConfigError(
                 f"labelling=ensemble needs two members or more, and labelling.orders={orders} with "
@@ -138,9 +181,10 @@ class EnsembleLabeller:
     def notes(self) -> tuple[str, ...]:
         """The number of members, and the notes of the first one."""
         count = len(self._members)
+        of = f" of {self._teachers} teachers" if self._teachers > 1 else ""
         return (
-            f"Each text is labelled by {count} prompts (labelling=ensemble), at {count} times the "
-            "requests.",
+            f"Each text is labelled by {count} prompts{of} (labelling=ensemble), at {count} times "
+            "the requests.",
             *self._members[0].notes,
         )
 
@@ -150,7 +194,12 @@ class EnsembleLabeller:
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
         """Returns all requests that may label the drafts, member by member."""
-        return [request for one in self._members for request in one.requests(drafts)]
+        # Members number their requests alike.
+        return [
+            replace(request, id=f"{number}.{request.id}", teacher=name)
+            for number, (name, one) in enumerate(zip(self._names, self._members, strict=True))
+            for request in one.requests(drafts)
+        ]
 
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
         """Labels a batch of drafts, which each member's calibrator sees as one batch.
@@ -179,11 +228,11 @@ class EnsembleLabeller:
 
 
 class _Calibrators:
-    """The state of several calibrators of one kind."""
+    """The state of several calibrators, whose kind may depend on the teacher."""
 
     def __init__(self, calibrators: Sequence[FittedState]) -> None:
         self._calibrators = calibrators
-        self.name = calibrators[0].name
+        self.name = " and ".join(dict.fromkeys(one.name for one in calibrators))
         self.needs: Literal["", "content_free", "dev"] = calibrators[0].needs
 
     def state_dict(self) -> dict[str, Any]:

@@ -158,11 +158,15 @@ class Weighed:
             class without one).
         scores: The score each row was chosen by, [B], higher is more wanted; NaN for rows without
             one. None for selectors without scores.
+        peer_weights: Weight of each row for each of the student's P networks, [B, P], where these
+            differ (``student.peers=2``); ``weights`` is then their mean. None: all have
+            ``weights``.
     """
 
     weights: Floats
     report: dict[str, Any]
     scores: Floats | None = None
+    peer_weights: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,8 @@ class EpochView:
             ``needs`` "embeddings".
         held_out: Probability of each row's label to a classifier that has not seen the row, [M];
             None unless the selector ``needs`` "held_out".
+        peer_losses: ``losses`` of each of the student's P networks alone, [M, P]; None for one
+            network (``student.peers=1``), and unless the selector ``needs`` "peers".
     """
 
     ids: tuple[str, ...]
@@ -206,6 +212,7 @@ class EpochView:
     disagreement: Floats | None = None
     embeddings: Floats | None = None
     held_out: Floats | None = None
+    peer_losses: Floats | None = None
 
 
 class TrainSelector(Protocol):
@@ -217,7 +224,7 @@ class TrainSelector(Protocol):
 
     "rows": everything known without a student pass; ``probabilities`` and ``losses`` are NaN.
     "epoch": these two as well. "gradients", "prior_losses", "embeddings" and "held_out": each of
-    these in addition.
+    these in addition. "peers": ``peer_losses``, for a student of two networks.
     """
     normaliser: Normaliser
     """Divisor of the summed loss.

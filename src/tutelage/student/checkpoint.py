@@ -17,6 +17,9 @@ from tutelage.tasks.protocol import Head
 
 Pooling = Literal["mean", "normalized_mean", "first"]
 
+PEER = "peer"
+"""Folder of the second network below that of the first (``student.peers=2``)."""
+
 _TOKENIZER_OPTIONS: dict[Head, dict[str, Any]] = {
     "sequence": {},
     # RoBERTa-style tokenizers mark the space before a word; single words have none.
@@ -236,20 +239,32 @@ def load_encoder(model: str, trust_remote_code: bool = False) -> Any:
 def save_student(folder: Path, network: Any, tokenizer: Any, max_length: int) -> None:
     """Writes a Hugging Face folder: safetensors weights, config with the label names, tokenizer.
 
+    The second of two networks has a whole folder of its own, ``peer/`` below the first one's.
+
     Args:
         folder: Destination.
         network: The student's network.
         tokenizer: The student's tokenizer.
         max_length: Length in tokens texts are cut to, saved in tutelage.json.
     """
+    from tutelage.student.peers import networks_of
+
+    networks = networks_of(network)
+    marks = {"max_length": max_length, **({"peers": len(networks)} if len(networks) > 1 else {})}
+    _save(folder, networks[0], tokenizer, marks)
+    for peer in networks[1:]:
+        _save(folder / PEER, peer, tokenizer, {"max_length": max_length})
+
+
+def _save(folder: Path, network: Any, tokenizer: Any, marks: Mapping[str, Any]) -> None:
     network.save_pretrained(folder)
     if tokenizer.is_fast:
         # Otherwise the file would hold the settings of the last call, whichever that was.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
-    marks = folder / "tutelage.json"
-    marks.write_text(json.dumps({"max_length": max_length}) + "\n", encoding="utf-8")
+    own = folder / "tutelage.json"
+    own.write_text(json.dumps(marks) + "\n", encoding="utf-8")
     # safetensors makes its files private; all files of a run follow the umask.
     for weights in folder.glob("*.safetensors"):
-        weights.chmod(marks.stat().st_mode & 0o777)
+        weights.chmod(own.stat().st_mode & 0o777)

@@ -19,6 +19,7 @@ from tutelage.selectors.protocol import EpochView, Floats, Indices
 from tutelage.student.held_out import HeldOut
 from tutelage.student.module import StudentModule
 from tutelage.student.observing import evaluating, logits_and_states, mean_state
+from tutelage.student.peers import mean_logits, networks_of
 from tutelage.student.units import at_units
 
 DIRECTIONS = 64
@@ -56,14 +57,15 @@ def epoch_view(
       words of the epoch.
     - ``embeddings``: mean over the tokens of the last hidden states.
     - ``held_out``: see :class:`tutelage.student.held_out.HeldOut`.
+    - ``peer_losses``: ``losses`` of each network alone, where the student has two.
 
     Args:
         module: The student.
         items: Items of the epoch, repetitions included.
         collate: The collate function of the :class:`~tutelage.data.items.ItemEncoder` of the items.
-        needs: The selector's ``needs``. "gradients", "prior_losses" and "embeddings" are only
-            computed if listed. With nothing but "rows" and "held_out" the student makes no pass,
-            and ``probabilities`` and ``losses`` are NaN.
+        needs: The selector's ``needs``. "gradients", "prior_losses", "embeddings" and "peers" are
+            only computed if listed. With nothing but "rows" and "held_out" the student makes no
+            pass, and ``probabilities`` and ``losses`` are NaN.
         blank: Token ids of the empty text, special tokens included; only used for "prior_losses".
             None where the student predicts words, since an empty text has none.
         held_out: Scores the rows for "held_out".
@@ -79,6 +81,8 @@ def epoch_view(
     projection = _Projection(outputs) if "gradients" in needs else None
     probabilities, targets = np.full((2, len(rows), outputs), np.nan)
     losses, gradients = np.full(len(rows), np.nan), np.full((len(rows), DIRECTIONS), np.nan)
+    peers = len(networks_of(module.network)) if "peers" in needs else 1
+    peer_losses = np.full((len(rows), peers), np.nan)
     total, units = np.zeros(outputs), 0
     prior = np.full(outputs, np.nan)
     embeddings: list[tuple[Indices, Floats]] = []
@@ -91,14 +95,14 @@ def epoch_view(
                 collate,
                 projection,
                 embeds="embeddings" in needs,
+                apart=peers > 1,
             )
             if seen.embeddings is not None:
                 embeddings.append((chunk, seen.embeddings))
             probabilities[chunk] = seen.least_certain()
             targets[chunk] = seen.by_row(seen.targets)
-            losses[chunk] = seen.by_row(-(seen.targets * seen.logs).sum(axis=1, keepdims=True))[
-                :, 0
-            ]
+            losses[chunk] = seen.losses([seen.logs])[:, 0]
+            peer_losses[chunk] = seen.losses(seen.peer_logs or [seen.logs])
             gradients[chunk] = seen.by_row(seen.gradients)
             total, units = total + np.exp(seen.logs).sum(axis=0), units + len(seen.owners)
         # The prior: the empty text's distribution, or the mean over all words.
@@ -127,6 +131,7 @@ def epoch_view(
             if held_out and "held_out" in needs
             else None
         ),
+        peer_losses=peer_losses if peers > 1 else None,
     )
 
 
@@ -150,6 +155,7 @@ class _Units:
         targets: Targets, [N, C].
         gradients: Projected gradients, [N, P]; NaN if not needed.
         embeddings: Mean-pooled last hidden states of the rows, [B, D]; None if not needed.
+        peer_logs: Log-probabilities by each network alone, [N, C] each; empty if not needed.
     """
 
     rows: int
@@ -158,6 +164,11 @@ class _Units:
     targets: Floats
     gradients: Floats
     embeddings: Floats | None
+    peer_logs: list[Floats]
+
+    def losses(self, each: Sequence[Floats]) -> Floats:
+        """Mean cross-entropy of each row under K log-distributions of the units, [B, K]."""
+        return self.by_row(np.stack([-(self.targets * logs).sum(axis=1) for logs in each], axis=1))
 
     def by_row(self, values: Floats) -> Floats:
         """Mean over the units of each row, [N, K] → [B, K]; NaN for a row without units."""
@@ -207,6 +218,7 @@ def _observe(
     projection: _Projection | None,
     *,
     embeds: bool,
+    apart: bool,
 ) -> _Units:
     """Runs one chunk of items through the student and returns its units."""
     # A text is one unit; only words with a token count as units.
@@ -218,12 +230,13 @@ def _observe(
     targets = torch.tensor(vectors, dtype=torch.float32, device=module.device).view(
         len(owners), len(module.task.outputs)
     )
-    # Hidden states are only caught when something needs them.
     batch = _moved(collate(enumerate(items)), module.device)
+    each = [one.float() for one in module.each(batch)] if apart else []
+    # Hidden states are only caught when something needs them.
     logits, states = (
         logits_and_states(module, batch)
         if projection is not None or embeds
-        else (module(batch).float(), None)
+        else (mean_logits(each) if apart else module(batch).float(), None)
     )
     # Position of each unit in its row's output.
     positions = np.array(
@@ -231,6 +244,7 @@ def _observe(
         dtype=np.int64,
     )
     logs = at_units(logits, owners, positions).log_softmax(dim=-1)
+    peer_logs = [_plain(at_units(one, owners, positions).log_softmax(dim=-1)) for one in each]
     # Gradient at the last layer: the error p - t, and the state it multiplies.
     gradients = np.full((len(owners), DIRECTIONS), np.nan)
     if projection is not None and states is not None:
@@ -244,7 +258,9 @@ def _observe(
         if embeds and states is not None
         else None
     )
-    return _Units(len(items), owners, _plain(logs), _plain(targets), gradients, embeddings)
+    return _Units(
+        len(items), owners, _plain(logs), _plain(targets), gradients, embeddings, peer_logs
+    )
 
 
 def _of_empty_text(

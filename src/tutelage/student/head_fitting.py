@@ -16,6 +16,7 @@ import torch
 from tutelage.errors import StudentError
 from tutelage.student.module import HEADS, StudentModule
 from tutelage.student.observing import evaluating
+from tutelage.student.peers import networks_of
 
 STRENGTH = 10.0
 """Weight of the losses beside the penalty on the matrix, for features of mean length 1."""
@@ -29,7 +30,8 @@ def fit_head(module: StudentModule, batches: Iterable[Any]) -> None:
     The encoder stays as it is. With N units (texts, for NER words), features x of mean length 1,
     targets t and row weights r, the matrix W and the offsets b minimise
     Σ r · CE(Wx + b, t) + ‖W‖² / 20 (``STRENGTH`` = 10, the usual form of a regularised logistic
-    regression). A class without rows gets a low offset.
+    regression). A class without rows gets a low offset. With ``student.peers=2`` each network's
+    head is fitted to its own encoder.
 
     Args:
         module: The student, on its training device.
@@ -39,10 +41,13 @@ def fit_head(module: StudentModule, batches: Iterable[Any]) -> None:
         StudentError: The network has no linear head, or one that does not read one vector per
             text, or per token for entities.
     """
-    head = last_layer(module.network)
-    batches = list(batches)
-    if not batches:
-        return
+    heads, batches = last_layers(module.network), list(batches)
+    for head in heads if batches else ():
+        _fit(module, head, batches)
+
+
+def _fit(module: StudentModule, head: torch.nn.Linear, batches: Iterable[Any]) -> None:
+    """Replaces one layer."""
     features, targets, weights = _units(module, head, batches)
     if not weights.any():
         return
@@ -56,12 +61,16 @@ def fit_head(module: StudentModule, batches: Iterable[Any]) -> None:
             head.bias.copy_(offsets)
 
 
-def last_layer(network: Any) -> torch.nn.Linear:
-    """Returns the layer of the head whose outputs are the classes.
+def last_layers(network: Any) -> list[torch.nn.Linear]:
+    """Returns the layer whose outputs are the classes, of the head of each of a student's networks.
 
     Raises:
         StudentError: There is none.
     """
+    return [_last_layer(one) for one in networks_of(network)]
+
+
+def _last_layer(network: Any) -> torch.nn.Linear:
     layers = [
         part
         for name, part in network.named_modules()

@@ -15,7 +15,8 @@ class Student:
     """A trained student: labels for texts, or entities for NER.
 
     Attributes:
-        network: the Hugging Face model, in evaluation mode.
+        network: the Hugging Face model, in evaluation mode; with ``student.peers=2`` both models
+            (:class:`tutelage.student.peers.PeerNetworks`), whose mean predicts.
         tokenizer: its tokenizer.
         max_length: longest input in sub-tokens; longer texts are cut, or for NER read in windows
             (:mod:`tutelage.student.tagging`).

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import DataError, StudentError
+from tutelage.student.checkpoint import PEER
 from tutelage.tasks.protocol import Head
 
 _LOADERS: dict[Head, str] = {
@@ -45,11 +46,26 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
 
     Returns:
         The network in evaluation mode, the tokenizer, and the length in tokens texts are cut to.
+        Of a student with ``student.peers=2`` the network is both, whose mean predicts.
 
     Raises:
         DataError: The folder is missing or incomplete.
         StudentError: The network or tokenizer cannot be loaded, or they do not fit together.
     """
+    from tutelage.student.peers import PeerNetworks
+
+    network, tokenizer = _load_one(folder)
+    length = _max_length(folder, network)
+    if _peers(folder) == 1:
+        return network, tokenizer, length
+    second, _ = _load_one(folder / PEER)
+    if second.config.id2label != network.config.id2label:
+        raise _damaged(folder, f"its {PEER}/ folder has other classes")
+    return PeerNetworks([network, second]).eval(), tokenizer, length
+
+
+def _load_one(folder: Path) -> tuple[Any, Any]:
+    """Loads one network and its tokenizer."""
     import transformers
     from transformers.utils import logging
 
@@ -88,7 +104,7 @@ def load_student(folder: Path) -> tuple[Any, Any, int]:
         logging.set_verbosity(verbosity)
     _check_weights(folder, network, found)
     _check_names(folder, network.config)
-    return network.eval(), tokenizer, _max_length(folder, network)
+    return network.eval(), tokenizer
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -161,11 +177,20 @@ def _check_names(folder: Path, config: Any) -> None:
         raise _damaged(folder, "id2label in config.json gives two classes one name")
 
 
+def _marks(folder: Path) -> dict[str, Any]:
+    path = folder / "tutelage.json"
+    return _object(path) if path.is_file() else {"max_length": _USUAL_LENGTH}
+
+
+def _peers(folder: Path) -> int:
+    given = _marks(folder).get("peers", 1)
+    if isinstance(given, bool) or given not in (1, 2):
+        raise _damaged(folder, f"tutelage.json: peers is {given!r} and neither 1 nor 2")
+    return int(given)
+
+
 def _max_length(folder: Path, network: Any) -> int:
-    marks = folder / "tutelage.json"
-    if not marks.is_file():
-        return _USUAL_LENGTH
-    given = _object(marks).get("max_length")
+    given = _marks(folder).get("max_length")
     if not isinstance(given, int) or isinstance(given, bool) or given < 1:
         raise _damaged(folder, f"tutelage.json: max_length is {given!r} and not a number of tokens")
     # Beyond its positions a network cannot read.

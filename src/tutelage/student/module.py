@@ -3,11 +3,16 @@
 In each training step the selector weights the rows of the batch (LLKD's gates are one selector),
 the loss values each unit, and the weighted sum is divided by the selector's normaliser. A batch
 without any kept row makes no optimizer step.
+
+With ``student.peers=2`` two networks make each step on the same rows, each with its own weights if
+the selector gives them. The student's prediction is the mean of both distributions; this is what
+selectors, feedback and evaluation see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +23,8 @@ from tutelage.errors import StudentError
 from tutelage.records import Outcome
 from tutelage.selectors.protocol import TrainSelector
 from tutelage.student.losses.protocol import Targets, UnitLoss
-from tutelage.student.observing import evaluating, logits_and_states, mean_state
+from tutelage.student.observing import evaluating, mean_state, network_and_states
+from tutelage.student.peers import mean_logits, networks_of
 from tutelage.student.schedule import RateSchedule
 from tutelage.student.selection import Selected, select
 from tutelage.tasks.protocol import Task
@@ -26,6 +32,9 @@ from tutelage.timeline import Position
 
 VALIDATION_LOADERS = ("dev", "fresh")
 """Loaders of ``GrowingDataModule.val_dataloader``, in order."""
+
+Pass = tuple[torch.Tensor, torch.Tensor | None]
+"""Logits of a network, and the states of its encoder or None."""
 
 HEADS = ("classifier", "score")
 """Names of the head in transformers' networks."""
@@ -35,9 +44,10 @@ class StudentModule(LightningModule):
     """An encoder with a head, trained on weighted hard or soft targets.
 
     Args:
-        network: A Hugging Face model whose output has ``logits``: [B, C], or [B, L, C] for NER.
+        network: A Hugging Face model whose output has ``logits``: [B, C], or [B, L, C] for NER; or
+            :class:`~tutelage.student.peers.PeerNetworks` of two.
         task: The task, for its outputs and decoding.
-        loss: The loss per unit.
+        loss: The loss per unit; a second network has a copy.
         schedule: Factor on both learning rates.
         selector: The train selector, which weights the rows of each batch.
         batch_size: Number of rows a refilled batch must gather.
@@ -72,6 +82,8 @@ class StudentModule(LightningModule):
         super().__init__()
         self.network = network
         self.loss = loss
+        # A loss may remember rows, so a peer needs its own.
+        self._peer_losses = torch.nn.ModuleList(deepcopy(loss) for _ in networks_of(network)[1:])
         self.task = task
         self.position = Position("start", 0, 0, 1)
         self.outcomes: dict[str, list[Outcome]] = {}
@@ -80,7 +92,7 @@ class StudentModule(LightningModule):
         self.learnt: tuple[Any, ...] = ()
         self.steps = 0
         self._batch_size = batch_size
-        self._gathered: list[tuple[int, float]] = []
+        self._gathered: list[tuple[int, list[float]]] = []
         self._schedule = schedule
         self._rates = (learning_rate, head_learning_rate)
         self._weight_decay = weight_decay
@@ -88,14 +100,23 @@ class StudentModule(LightningModule):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits of a batch, [B, C], or [B, L, C] for NER."""
-        logits: torch.Tensor = self.network(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).logits
-        return logits
+        return mean_logits(self.each(batch))
+
+    def each(self, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Logits of a batch by each of the student's networks."""
+        return [
+            one(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            for one in networks_of(self.network)
+        ]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with two parameter groups: the encoder, and the head with its own rate."""
-        head = [value for name, value in self.network.named_parameters() if name.startswith(HEADS)]
+        head = [
+            value
+            for network in networks_of(self.network)
+            for name, value in network.named_parameters()
+            if name.startswith(HEADS)
+        ]
         # The head's parameters by name; everything else is the encoder.
         known = {id(value) for value in head}
         body = [value for value in self.network.parameters() if id(value) not in known]
@@ -142,13 +163,9 @@ class StudentModule(LightningModule):
         refill = self.selector.refill
         # Phase 1: the student's view of the batch. With refill the training pass comes later, on
         # gathered rows, and only a selector reading probabilities needs this one.
-        logits: torch.Tensor | None
-        features: torch.Tensor | None = None
         with torch.set_grad_enabled(not refill):
-            if not refill:
-                logits, features = self._logits_and_features(batch)
-            else:
-                logits = self(batch) if self.selector.watches else None
+            each = None if refill and not self.selector.watches else self._passes(batch)
+        logits = None if each is None else mean_logits([one for one, _ in each])
         if logits is not None and not torch.isfinite(logits).any():
             # Checked here, since a selector may leave such rows out, and a batch without kept rows
             # raises no error.
@@ -157,11 +174,11 @@ class StudentModule(LightningModule):
         self.selected = select(
             self.selector, self._items("train", batch["index"]), logits, self.task
         )
-        weights = torch.from_numpy(self.selected.weights)
+        weights = torch.from_numpy(self.selected.by_network(len(networks_of(self.network))))
         # Phase 3: with refill, gather kept rows; the step waits for a full batch.
-        if logits is None or refill:
-            kept = weights.nonzero().flatten().tolist()
-            self._gathered += [(int(batch["index"][row]), float(weights[row])) for row in kept]
+        if each is None or refill:
+            kept = weights.any(dim=1).nonzero().flatten().tolist()
+            self._gathered += [(int(batch["index"][row]), weights[row].tolist()) for row in kept]
             if len(self._gathered) < self._batch_size:
                 return None
             full, self._gathered = (
@@ -171,16 +188,10 @@ class StudentModule(LightningModule):
             indices, values = zip(*full, strict=True)
             batch = self.trainer.datamodule.collate("train", indices)  # type: ignore[attr-defined]
             batch = self._on_device(batch)
-            logits, features = self._logits_and_features(batch)
-            weights = torch.tensor(values)
+            each, weights = self._passes(batch), torch.tensor(values)
         # Phase 4: the loss of the step.
-        loss = self._mean_loss(
-            batch,
-            logits,
-            weights.to(logits),
-            self.position.progress(batch_idx, self._batches, self.steps),
-            features,
-        )
+        progress = self.position.progress(batch_idx, self._batches, self.steps)
+        loss = self._step_loss(batch, each, weights, progress)
         if loss is None:
             return None
         if not torch.isfinite(loss):
@@ -190,22 +201,26 @@ class StudentModule(LightningModule):
         self.learnt = tuple(
             item
             for item, weight in zip(
-                self._items("train", batch["index"]), weights.tolist(), strict=True
+                self._items("train", batch["index"]), weights.any(dim=1).tolist(), strict=True
             )
             if weight
         )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(weights))
+        self.log(
+            "train_loss", loss / len(each), on_step=False, on_epoch=True, batch_size=len(weights)
+        )
         return loss
 
-    def _logits_and_features(
-        self, batch: dict[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits of a batch, and the states that the loss compares; None if it compares none."""
+    def _passes(self, batch: dict[str, torch.Tensor]) -> list[Pass]:
+        """Logits of a batch by each network, with the states that the loss compares, if it does."""
         if not self.loss.needs_features:
-            return self(batch), None
-        logits, states = logits_and_states(self, batch)
-        by_word = self.task.is_token_level
-        return logits, states if by_word else mean_state(states, batch["attention_mask"])
+            return [(logits, None) for logits in self.each(batch)]
+        by_word, mask = self.task.is_token_level, batch["attention_mask"]
+        return [
+            (logits, states if by_word else mean_state(states, mask))
+            for logits, states in (
+                network_and_states(network, batch) for network in networks_of(self.network)
+            )
+        ]
 
     def _diverged(self, what: str, where: str = "") -> StudentError:
         return StudentError(
@@ -215,22 +230,53 @@ class StudentModule(LightningModule):
             "run reuses every reply in the teacher's cache at no cost."
         )
 
-    def _mean_loss(
+    def _step_loss(
         self,
         batch: dict[str, torch.Tensor],
+        each: list[Pass],
+        weights: torch.Tensor,
+        progress: float,
+    ) -> torch.Tensor | None:
+        """Sum of the networks' losses; None if no network has a unit with weight.
+
+        The networks share no parameter, so each gets the gradient of its own loss.
+
+        Args:
+            batch: The batch.
+            each: Logits of each network, and the states that its loss compares.
+            weights: Row weights of each network, [B, networks].
+            progress: Completed share of the stage.
+        """
+        parts = zip(
+            networks_of(self.network), (self.loss, *self._peer_losses), each, weights.T, strict=True
+        )
+        losses = [
+            self._mean_loss(network, loss, batch, logits, features, rows.to(logits), progress)
+            for network, loss, (logits, features), rows in parts
+        ]
+        found = [loss for loss in losses if loss is not None]
+        return torch.stack(found).sum() if found else None
+
+    def _mean_loss(
+        self,
+        network: torch.nn.Module,
+        loss: Any,
+        batch: dict[str, torch.Tensor],
         logits: torch.Tensor,
+        features: torch.Tensor | None,
         rows: torch.Tensor,
         progress: float,
-        features: torch.Tensor | None = None,
     ) -> torch.Tensor | None:
         """Weighted loss of a batch over the selector's divisor; None if no unit has weight.
 
         Args:
+            network: One of the student's networks.
+            loss: Its loss per unit.
             batch: The batch.
-            logits: Student logits, [B, C], or [B, L, C] for NER.
-            rows: The selector's row weights, [B].
-            progress: Completed share of the stage.
+            logits: The network's logits, [B, C], or [B, L, C] for NER.
             features: The encoder's states, for a loss that compares them.
+            rows: The selector's row weights for the network, [B].
+            progress: Completed share of the stage.
         """
         if not rows.any():
             return None
@@ -238,12 +284,12 @@ class StudentModule(LightningModule):
         targets = self._targets(
             batch, tuple(item.id for item in self._items("train", batch["index"])), progress
         )
-        losses = self.loss(logits, targets)
+        losses = loss(logits, targets)
         chosen = targets.weights * (rows if losses.ndim == 1 else rows.unsqueeze(-1))
         weights = chosen
         if features is not None:
-            losses = losses + self.loss.contrast(features, replace(targets, weights=chosen))
-        if self.loss.needs_guide:
+            losses = losses + loss.contrast(features, replace(targets, weights=chosen))
+        if loss.needs_guide:
             # Normalised over the kept rows, so rows left out do not enter the mean of the factors.
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             by_shots = self.loss.guide_from == "shots"
@@ -251,12 +297,10 @@ class StudentModule(LightningModule):
                 data.guide() if by_shots else data.other_rows(batch, self.steps)
             )
             known = replace(targets, weights=chosen)
-            factors = self.loss.reweigh(
-                self.network, batch, known, guide, self._targets(guide, (), progress)
-            )
+            factors = loss.reweigh(network, batch, known, guide, self._targets(guide, (), progress))
             weights = chosen * (factors if losses.ndim == 1 else factors.unsqueeze(-1))
         # The loss may leave out units of its own.
-        kept = self.loss.keep(losses.detach(), replace(targets, weights=weights))
+        kept = loss.keep(losses.detach(), replace(targets, weights=weights))
         weights = weights * kept
         if not weights.any():
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,18 +49,38 @@ def logits_and_states(
     Raises:
         StudentError: The encoder returns no hidden state per token.
     """
+    return _with_states(module.network, inputs, lambda: module(inputs))
+
+
+def network_and_states(
+    network: Any, inputs: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same for one Hugging Face model, such as one of two peers."""
+
+    def logits() -> torch.Tensor:
+        found: torch.Tensor = network(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+        ).logits
+        return found
+
+    return _with_states(network, inputs, logits)
+
+
+def _with_states(
+    network: Any, inputs: dict[str, torch.Tensor], run: Callable[[], torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
     # A hook on the encoder catches its output on the way to the head.
     caught: list[Any] = []
-    encoder = getattr(module.network, "base_model", module.network)
+    encoder = getattr(network, "base_model", network)
     hook = encoder.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
     try:
-        logits = module(inputs)
+        logits = run()
     finally:
         hook.remove()
     states = getattr(caught[0], "last_hidden_state", None) if caught else None
     if states is None or states.shape[:2] != inputs["input_ids"].shape:
         raise StudentError(
-            f"The encoder of {type(module.network).__name__} returns no last hidden state per "
+            f"The encoder of {type(network).__name__} returns no last hidden state per "
             "token, but this selector or loss needs embeddings or gradients. Choose "
             "another student.model=, or another acquire=, select= or loss=."
         )

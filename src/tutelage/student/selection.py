@@ -41,6 +41,8 @@ class Selected:
         weights: Weight of each row, [B]; 0 for rows left out.
         report: Values to log for this step.
         scores: Score each row was chosen by, [B], or None.
+        peer_weights: Weight of each row for each of the student's networks, [B, P]; None where all
+            have ``weights``.
     """
 
     items: tuple[Any, ...]
@@ -48,6 +50,13 @@ class Selected:
     weights: Floats
     report: dict[str, Any]
     scores: Floats | None
+    peer_weights: Floats | None = None
+
+    def by_network(self, count: int) -> Floats:
+        """Returns the weight of each row for each of ``count`` networks, [B, count]."""
+        if self.peer_weights is not None:
+            return self.peer_weights
+        return np.repeat(self.weights[:, None], count, axis=1)
 
 
 def select(
@@ -89,7 +98,14 @@ def select(
     )
     # From here on the selector sees numbers only.
     weighed = selector.weigh(step)
-    return Selected(tuple(items), groups, weighed.weights, weighed.report, weighed.scores)
+    return Selected(
+        tuple(items),
+        groups,
+        weighed.weights,
+        weighed.report,
+        weighed.scores,
+        weighed.peer_weights,
+    )
 
 
 def _predicted_groups(probabilities: Floats, owners: Indices, rows: int, task: Task) -> Indices:

@@ -102,6 +102,8 @@ class GenerateRequest:
         sampling: Sampling settings of the continuation.
         seed: Sampling seed of this request, derived from (run seed, round, draw).
         json_schema: JSON schema (as text) of the reply, or "" for free text.
+        teacher: Name of the teacher to ask, or "" for the run's own; not part of the cache key,
+            which has the teacher's fingerprint.
     """
 
     id: str
@@ -109,6 +111,7 @@ class GenerateRequest:
     sampling: Sampling
     seed: int = 0
     json_schema: str = ""
+    teacher: str = ""
 
     @property
     def granted(self) -> Sampling:
@@ -131,12 +134,15 @@ class ScoreRequest:
         choices: Token ids of the engine's own tokenizer, one per choice; 1 to 128 of them.
         words: The text of each choice, for servers that have no token ids; empty if unknown. Not
             part of the cache key.
+        teacher: Name of the teacher to ask, or "" for the run's own; not part of the cache key,
+            which has the teacher's fingerprint.
     """
 
     id: str
     prompt: Prompt
     choices: tuple[int, ...]
     words: tuple[str, ...] = ()
+    teacher: str = ""
 
 
 Request = GenerateRequest | ScoreRequest
@@ -224,6 +230,8 @@ def request_to_dict(request: Request) -> dict[str, Any]:
     }
     if isinstance(request, ScoreRequest) and not request.words:
         del values["words"]
+    if not request.teacher:
+        del values["teacher"]
     return values
 
 

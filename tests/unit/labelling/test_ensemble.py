@@ -21,7 +21,7 @@ from tests.helpers.classification import (
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import BatchCalibration, NoCalibration
-from tutelage.labelling.ensemble import EnsembleLabeller
+from tutelage.labelling.ensemble import EnsembleLabeller, MemberTeacher
 from tutelage.labelling.scoring import TextLabeller
 from tutelage.records import Example
 from tutelage.teacher.base import Reply, Request
@@ -140,6 +140,41 @@ def test_it_tells_how_many_prompts_it_takes() -> None:
     labeller, _ = ensemble(orders=2)
     assert labeller.notes[0].startswith("Each text is labelled by 2 prompts")
     assert not labeller.asks_in_messages
+
+
+def test_each_teacher_has_its_own_prompts_calibrator_and_members() -> None:
+    second, own = WordTeacher(lambda request: [-1.0, -2.0, -3.0]), prompt_set()
+
+    def opened(name: str) -> MemberTeacher:
+        return MemberTeacher(name, second, own, BatchCalibration())
+
+    labeller, first = ensemble(orders=2, teachers={"second": {}}, open_teacher=opened)
+    labelled = labeller.label(DRAFTS)
+    assert (len(first.scorings()), len(second.scorings())) == (8, 8)
+    assert (labelled.asked, labelled.failed) == (16, 0)
+    # By batch calibration, what is the same for every text says nothing: a third for each label.
+    alone = ensemble(orders=2)[0].label(DRAFTS)
+    for both, one in zip(labelled.opinions, alone.opinions, strict=True):
+        assert both is not None
+        assert one is not None
+        expected = [p / 2 + 1 / 6 for p in one.distribution.probabilities]
+        assert both.distribution.probabilities == pytest.approx(expected, abs=3e-6)
+    assert labeller.calibrator.name == "none and batch"
+    assert labeller.notes[0].startswith("Each text is labelled by 4 prompts of 2 teachers")
+
+
+def test_the_requests_of_all_members_can_be_sent_as_one_batch() -> None:
+    labeller, _ = ensemble(
+        orders=2,
+        without_shots=True,
+        teachers={"second": {}},
+        open_teacher=lambda name: MemberTeacher(
+            name, WordTeacher(by_order), PROMPTS, NoCalibration()
+        ),
+    )
+    requests = labeller.requests(DRAFTS)
+    assert len({request.id for request in requests}) == len(requests) == 6 * len(DRAFTS)
+    assert [request.teacher for request in requests] == [""] * 12 + ["second"] * 12
 
 
 @pytest.mark.parametrize(

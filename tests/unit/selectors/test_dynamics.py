@@ -19,13 +19,13 @@ NAN = math.nan
 LOSSES = st.one_of(st.just(NAN), st.floats(0, 20))
 
 
-def slowly(losses: list[float], variability: Variability) -> float:
+def slowly(losses: list[float], variability: str) -> float:
     """The weight of a row from its losses at the start of each epoch, by the formulas."""
     past = [math.exp(-loss) for loss in losses[1:] if not math.isnan(loss)]
     if not past:
         return 1.0
     mean, deviation = statistics.fmean(past), statistics.pstdev(past)
-    return mean + deviation if variability == "add" else max(mean - deviation, 0.0)
+    return max(mean - deviation, 0.0) if variability == "subtract" else mean + deviation
 
 
 @given(
@@ -34,7 +34,7 @@ def slowly(losses: list[float], variability: Variability) -> float:
             st.lists(LOSSES, min_size=rows, max_size=rows), min_size=1, max_size=6
         )
     ),
-    st.sampled_from(["add", "subtract"]),
+    st.sampled_from(["auto", "add", "subtract"]),
 )
 def test_weights_are_the_formulas_epoch_after_epoch(
     epochs: list[list[float]], variability: Variability
@@ -48,6 +48,45 @@ def test_weights_are_the_formulas_epoch_after_epoch(
         ]
         # The square root of a rounding error is larger than the error.
         assert selector.weigh(batch(view)).weights == pytest.approx(expected, abs=1e-7)
+
+
+@given(
+    st.integers(1, 3).flatmap(
+        lambda rows: st.lists(
+            st.lists(st.tuples(LOSSES, LOSSES), min_size=rows, max_size=rows),
+            min_size=1,
+            max_size=6,
+        )
+    ),
+    st.sampled_from(["auto", "add", "subtract"]),
+)
+def test_each_of_two_networks_is_weighted_by_the_past_of_the_other(
+    epochs: list[list[tuple[float, float]]], variability: Variability
+) -> None:
+    selector = TrainingDynamics(variability)
+    ways = ("add", "subtract") if variability == "auto" else (variability, variability)
+    for number, losses in enumerate(epochs, start=1):
+        view = epoch([0] * len(losses), peer_losses=losses)
+        selector.begin(view)
+        expected = [
+            [
+                slowly([one[row][other] for one in epochs[:number]], way)
+                for other, way in zip((1, 0), ways, strict=True)
+            ]
+            for row in range(len(losses))
+        ]
+        weighed = selector.weigh(batch(view))
+        assert weighed.peer_weights == pytest.approx(np.array(expected), abs=1e-7)
+        assert weighed.weights == pytest.approx(np.mean(expected, axis=1), abs=1e-7)
+
+
+def test_gold_rows_weigh_1_for_both_networks() -> None:
+    selector = TrainingDynamics()
+    view = epoch([0, 0], [True, False], peer_losses=[[0.1, 0.2], [3.0, 2.0]])
+    for _ in range(2):
+        selector.begin(view)
+    weights = selector.weigh(batch(view)).peer_weights
+    assert weights == pytest.approx(np.array([[1.0, 1.0], [math.exp(-2.0), math.exp(-3.0)]]))
 
 
 def test_a_row_has_weight_1_until_it_was_learnt_from_for_an_epoch() -> None:
@@ -83,21 +122,23 @@ def test_nothing_is_reported_in_the_first_epoch() -> None:
     assert selector.weigh(batch(view)).report == {"confidence": None, "variability": None}
 
 
-def test_a_resumed_run_goes_on_with_the_same_weights() -> None:
-    losses = np.random.default_rng(0).random((5, 3)) * 3
+@pytest.mark.parametrize("shape", [(3,), (3, 2)], ids=["one network", "two networks"])
+def test_a_resumed_run_goes_on_with_the_same_weights(shape: tuple[int, ...]) -> None:
+    losses = np.random.default_rng(0).random((5, *shape)) * 3
+    name = "losses" if len(shape) == 1 else "peer_losses"
     whole, begun = TrainingDynamics(), TrainingDynamics()
     for own in losses[:3]:
         for selector in (whole, begun):
-            selector.begin(epoch([0] * 3, losses=own))
+            selector.begin(epoch([0] * 3, **{name: own}))
     resumed = TrainingDynamics()
     resumed.load_state_dict(json.loads(json.dumps(begun.state_dict())))
     for own in losses[3:]:
-        view = epoch([0] * 3, losses=own)
+        view = epoch([0] * 3, **{name: own})
         for selector in (whole, resumed):
             selector.begin(view)
-        assert (
-            resumed.weigh(batch(view)).weights.tolist() == whole.weigh(batch(view)).weights.tolist()
-        )
+        ours, theirs = (selector.weigh(batch(view)) for selector in (resumed, whole))
+        assert ours.weights.tolist() == theirs.weights.tolist()
+        np.testing.assert_array_equal(ours.peer_weights, theirs.peer_weights)
 
 
 def test_unknown_values_are_named() -> None:

@@ -201,14 +201,18 @@ def test_rows_that_the_selector_leaves_out_teach_nothing_and_the_mean_is_divided
     )
     rows = torch.tensor([2.0] + [0.0] * (len(logits) - 1))
     one = torch.nn.functional.cross_entropy(logits, batch["targets"], reduction="none")[0]
+
+    def step(weights: torch.Tensor) -> torch.Tensor | None:
+        return module._step_loss(batch, [logits], weights[:, None], 0.0)
+
     for normaliser, wanted in (
         ("weights", one),
         ("kept", 2 * one),
         ("batch", 2 * one / len(logits)),
     ):
         module.selector = Half(normaliser)  # type: ignore[assignment]
-        torch.testing.assert_close(module._mean_loss(batch, logits, rows, 0.0), wanted)
-    assert module._mean_loss(batch, logits, torch.zeros(len(logits)), 0.0) is None
+        torch.testing.assert_close(step(rows), wanted)
+    assert step(torch.zeros(len(logits))) is None
 
 
 class Scale(UnitLoss):
@@ -243,7 +247,7 @@ def test_a_guided_step_is_as_large_as_one_without_a_guide_whatever_the_selector_
         for given in ([0.9, 0.2, 0.0, 0.5], [1.0, 0.0, 1.0, 1.0], [0.1, 0.8, 0.4, 0.3]):
             rows, scales = torch.tensor(given)[: len(logits)], []
             for module.loss in (plain, guided):
-                scales.append(module._mean_loss(batch, logits, rows, 0.0))
+                scales.append(module._step_loss(batch, [logits], rows[:, None], 0.0))
             factors = guided.factors[-1]
             assert not factors[rows == 0].any()
             if scales[1] is not None:

@@ -134,9 +134,8 @@ def test_words_of_their_own_weight_are_averaged_with_the_selector_s_rows(
         ("batch", 2 + 1.5 + 3),
     ):
         monkeypatch.setattr(selector, "normaliser", normaliser)
-        mean = module._mean_loss(
-            batch, torch.zeros(3, 5, len(task.outputs)), torch.tensor([1.0, 2.0, 0.0]), 0.0
-        )
+        logits, rows = torch.zeros(3, 5, len(task.outputs)), torch.tensor([1.0, 2.0, 0.0])
+        mean = module._step_loss(batch, [logits], rows[:, None], 0.0)
         torch.testing.assert_close(mean, torch.tensor(summed / divisor))
 
 

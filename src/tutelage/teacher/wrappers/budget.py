@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tutelage.errors import BudgetExhausted
 from tutelage.teacher.base import OnReply, Prompt, Reply, Request, Teacher
 from tutelage.teacher.replies import ask_noting
+from tutelage.teacher.wrappers.routing import Layers, others_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class BudgetedTeacher:
     def fingerprint(self) -> str:
         """The engine's fingerprint."""
         return self._inner.fingerprint
+
+    @property
+    def others(self) -> Mapping[str, Layers]:
+        """The further teachers behind this layer, by name."""
+        return others_of(self._inner)
 
     @property
     def usage(self) -> Usage:

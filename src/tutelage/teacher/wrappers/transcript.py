@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.base import OnReply, Prompt, Reply, Request, Teacher, request_to_dict
 from tutelage.teacher.replies import ask_noting
+from tutelage.teacher.wrappers.routing import Layers, others_of
 
 
 class TranscriptTeacher:
@@ -31,6 +32,11 @@ class TranscriptTeacher:
     def fingerprint(self) -> str:
         """The engine's fingerprint."""
         return self._inner.fingerprint
+
+    @property
+    def others(self) -> Mapping[str, Layers]:
+        """The further teachers behind this layer, by name."""
+        return others_of(self._inner)
 
     def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
         """Answers every request, in order, and writes each reply as it arrives.

@@ -57,7 +57,7 @@ def test_the_count_does_not_depend_on_the_cache(tmp_path, caplog):
         stack.close()
         assert replies[3].text == "half \ufffd"
         assert sorted(announced) == sorted(reply.text for reply in replies)
-        assert (stack.cleaning.changed, stack.cleaning.texts) == (1, 40)
+        assert (stack.first.cleaning.changed, stack.first.cleaning.texts) == (1, 40)
         (note,) = stack.notes
         assert "1 of 40 texts" in note
         assert r"'half \ud83d'" in note
