@@ -203,7 +203,7 @@ def test_rows_that_the_selector_leaves_out_teach_nothing_and_the_mean_is_divided
     one = torch.nn.functional.cross_entropy(logits, batch["targets"], reduction="none")[0]
 
     def step(weights: torch.Tensor) -> torch.Tensor | None:
-        return module._step_loss(batch, [logits], weights[:, None], 0.0)
+        return module._step_loss(batch, [(logits, None)], weights[:, None], 0.0)
 
     for normaliser, wanted in (
         ("weights", one),
@@ -247,7 +247,7 @@ def test_a_guided_step_is_as_large_as_one_without_a_guide_whatever_the_selector_
         for given in ([0.9, 0.2, 0.0, 0.5], [1.0, 0.0, 1.0, 1.0], [0.1, 0.8, 0.4, 0.3]):
             rows, scales = torch.tensor(given)[: len(logits)], []
             for module.loss in (plain, guided):
-                scales.append(module._step_loss(batch, [logits], rows[:, None], 0.0))
+                scales.append(module._step_loss(batch, [(logits, None)], rows[:, None], 0.0))
             factors = guided.factors[-1]
             assert not factors[rows == 0].any()
             if scales[1] is not None:
@@ -267,7 +267,7 @@ def test_a_contrastive_loss_sees_the_states_of_the_same_pass_and_moves_the_encod
     batch = next(iter(data.train_dataloader()))
     # Two rows of one class, and others to tell them from.
     batch["targets"] = torch.eye(len(NAMES))[[0, 0, *[1] * (len(batch["targets"]) - 2)]]
-    logits, features = module._logits_and_features(batch)
+    [(logits, features)] = module._passes(batch)
     assert features is not None
     torch.testing.assert_close(logits, module(batch))
     states = module.network.encoder(
@@ -277,7 +277,7 @@ def test_a_contrastive_loss_sees_the_states_of_the_same_pass_and_moves_the_encod
         torch.testing.assert_close(features[row], states[row, :length].mean(0))
     module.trainer, fit.trainer.datamodule = fit.trainer, data  # type: ignore[attr-defined]
     rows = torch.ones(len(logits))
-    total = module._mean_loss(batch, logits, rows, 0.0, features)
+    total = module._step_loss(batch, [(logits, features)], rows[:, None], 0.0)
     assert total is not None
     taught = module._targets(batch, (), 0.0)
     wanted = module.loss(logits, taught) + module.loss.contrast(features, taught)
@@ -287,7 +287,7 @@ def test_a_contrastive_loss_sees_the_states_of_the_same_pass_and_moves_the_encod
     weights = [value.grad for value in module.network.encoder.parameters()]
     assert any(grad is not None and grad.any() for grad in weights)
     module.loss = CrossEntropyLoss()
-    assert module._logits_and_features(batch)[1] is None
+    assert module._passes(batch)[0][1] is None
 
 
 class Noting(CrossEntropyLoss):

@@ -135,7 +135,7 @@ def test_words_of_their_own_weight_are_averaged_with_the_selector_s_rows(
     ):
         monkeypatch.setattr(selector, "normaliser", normaliser)
         logits, rows = torch.zeros(3, 5, len(task.outputs)), torch.tensor([1.0, 2.0, 0.0])
-        mean = module._step_loss(batch, [logits], rows[:, None], 0.0)
+        mean = module._step_loss(batch, [(logits, None)], rows[:, None], 0.0)
         torch.testing.assert_close(mean, torch.tensor(summed / divisor))
 
 
