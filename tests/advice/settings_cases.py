@@ -167,8 +167,8 @@ CASES = [
     Case(
         "method.modes=[rename] gives entities other names",
         ("method=eda", "method.modes=[rename]"),
-        ("method.modes=[swap]", ("task=ner", "data=wikigold")),
-        about=("method.modes=[rename]",),
+        ("method.modes=[swap]",),
+        about=("method.modes=[rename]", "task=ner"),
     ),
     Case(
         "method.noise_words={} must",
