@@ -67,7 +67,7 @@ def test_suspects_are_written_counted_and_shown(kind: TaskSetup, copied: Path, t
     assert all(one["why"] in page.text for one in suspects[:5])
     drawn = {path for path in before if path.suffix in (".html", ".png", ".lock")}
     assert all(path.read_bytes() == before[path] for path in set(before) - drawn)
-    assert missing_and_unknown(copied) == ([], [])
+    assert missing_and_unknown(copied)[1] == []
 
 
 def test_a_second_audit_finds_the_same(copied: Path, tutelage):
@@ -102,9 +102,9 @@ def test_a_run_that_is_not_finished_is_refused(copied: Path, tutelage):
 def test_files_that_do_not_fit_together_are_one_sentence(kind: TaskSetup, copied: Path, tutelage):
     path = copied / "pool" / "rows.jsonl"
     first, *rest = lines(path)
-    first["target"] = '[[70,99,"PER"]]' if kind.task == "ner" else "another"
+    first["target"] = '[[0,1,"NOWHERE"]]' if kind.task == "ner" else "another"
     path.write_text("".join(json.dumps(one) + "\n" for one in (first, *rest)), encoding="utf-8")
     ended = tutelage("audit", str(copied))
-    assert ended.code in (3, 7)
+    assert ended.code == 3
     assert ended.err.startswith("tutelage: ")
     assert not (copied / "audit.jsonl").exists()

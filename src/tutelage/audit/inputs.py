@@ -127,7 +127,8 @@ def dataset_of(
         run, so that it may be another one.
     """
     node = settings.get("data")
-    target = node.get("_target_") if isinstance(node, dict) else None
+    node = node if isinstance(node, dict) else {}
+    target = node.get("_target_")
     without = "so dev was not audited, and no gold label of the pool was known"
     if not isinstance(target, str) or target not in _SOURCES:
         return None, [f"The data set has a reader of its own ({target}), {without}."]

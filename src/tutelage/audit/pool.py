@@ -44,6 +44,12 @@ class _Units:
         found: Floats = self.shares[np.arange(len(self.labels)), self.labels]
         return found
 
+    @property
+    def contradicted(self) -> NDArray[np.bool_]:
+        """Whether another class is more probable than each unit's own, [N]."""
+        found: NDArray[np.bool_] = self.shares.argmax(axis=1) != self.labels
+        return found
+
 
 def audit_pool(
     task: Task,
@@ -57,7 +63,7 @@ def audit_pool(
     As many units become suspects as the confident joint expects to be wrong: the least probable
     ones whose label is not the most probable one. (Northcutt et al. also prune each class by its
     own number; over all classes together precision was a little higher on our runs.) For NER a row
-    with a suspect word is one, and has the probability of its least probable word.
+    with a suspect word is one, and has the probability of the least probable such word.
 
     Args:
         task: The task.
@@ -135,8 +141,7 @@ def _gold_of(task: Task, item: Item, row: Row | None) -> list[int]:
 def _suspected(units: _Units, count: int) -> list[int]:
     """Indices of the rows with one of the ``count`` least probable labels, in that order."""
     order = np.argsort(units.own, kind="stable")
-    contradicted = units.shares.argmax(axis=1) != units.labels
-    chosen = order[contradicted[order]][:count]
+    chosen = order[units.contradicted[order]][:count]
     return list(dict.fromkeys(units.rows[chosen].tolist()))
 
 
@@ -150,7 +155,7 @@ def _as_seen(item: Item, shares: Floats) -> list[Sequence[float] | None]:
 
 
 def _suspect(task: Task, units: _Units, index: int, item: Item, suggested: str) -> Suspect:
-    (own,) = np.nonzero(units.rows == index)
+    (own,) = np.nonzero((units.rows == index) & units.contradicted)
     least = own[int(np.argmin(units.own[own]))]
     label, best = units.labels[least], int(np.argmax(units.shares[least]))
     why = (
