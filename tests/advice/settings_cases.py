@@ -73,6 +73,11 @@ CASES = [
         ("method.feedback=generated", "method.pairs=false"),
     ),
     Case(
+        "method.seeds={} chooses demonstrations",
+        ("method.seeds=tree", "method.demonstrations=0"),
+        ("method.demonstrations=1", "method.seeds=demonstrations"),
+    ),
+    Case(
         "method.seeds=loss rewrites texts",
         ("method.seeds=loss", "method.pairs=true"),
         ("method.pairs=false", "method.seeds=demonstrations"),
