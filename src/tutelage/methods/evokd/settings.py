@@ -68,7 +68,7 @@ class EvoKDSettings(WritingSettings):
     "loss": hard texts are rewritings of the class's rows with the highest student loss, without an
     analysis (closed-loop generation, arXiv 2512.00884). Rows whose label the teacher doubts
     (``mistake_margin``) are no seeds. The others are policies of LLM data creators (arXiv
-    2310.20111) that choose what hard and easy prompts show, whatever the student makes of it.
+    2310.20111) that choose what hard and easy prompts show, whatever the student predicts.
     "naive": gold shots alone. "random", "diverse", "similar": accepted texts of the class, any, or
     those least or most similar to the others. "tree": each accepted text once, the oldest first.
     With ``demonstrations`` 1 it is shown instead of a gold shot, else beside one."""
