@@ -46,10 +46,11 @@ class SeedTexts:
             for label in task.classes(row.target):
                 self._ranked.setdefault(label, []).append(Example(row.id, row.text, row.target))
         if policy in ("diverse", "similar"):
-            sign = 1 if policy == "diverse" else -1
             for label, texts in self._ranked.items():
                 means = mean_similarities([one.text for one in texts])
-                order = sorted(range(len(texts)), key=lambda place, of=means: sign * of[place])
+                order = sorted(
+                    range(len(texts)), key=means.__getitem__, reverse=policy == "similar"
+                )
                 self._ranked[label] = [texts[place] for place in order]
 
     def candidates(self, label: str, count: int, beside: Collection[str] = ()) -> list[Example]:
