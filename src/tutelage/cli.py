@@ -7,6 +7,7 @@ tutelage advise [overrides]     which method suits data, teacher and budget, by 
 tutelage plan [overrides]       prompts, requests and cost of a run, before it runs
 tutelage tune-prompt [overrides]  which way of asking suits the teacher, measured
 tutelage predict RUN TEXT…      labels from a finished run's student
+tutelage audit RUN              labels of a finished run that are perhaps wrong
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
 tutelage reproduce PAPER        the runs behind a paper's claims, and a verdict on each
 tutelage wandb-dashboard WHERE  a report layout for the wandb runs of a run, a sweep or a group
@@ -163,6 +164,26 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="write JSON lines here instead of to the terminal"
     )
     predict.set_defaults(act=_predict)
+    audit = verbs.add_parser(
+        "audit", help="find labels of a finished run that are perhaps wrong, for its report"
+    )
+    audit.add_argument("run", type=Path, help="a run's folder")
+    audit.add_argument(
+        "--encoder",
+        metavar="MODEL",
+        help="the encoder whose features are compared: embedded, a folder or a hub id; the run's "
+        "student.model by default",
+    )
+    audit.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.9,
+        help="of dev and test: how sure student and teacher must be of another label (0.9)",
+    )
+    audit.add_argument(
+        "--fetch", action="store_true", help="read the run's encoder and data set from the hub, too"
+    )
+    audit.set_defaults(act=_audit)
     report = verbs.add_parser(
         "report", help="(re)draw report.html and the figures of a run, or of a sweep"
     )
@@ -324,6 +345,22 @@ def _predict(options: argparse.Namespace) -> int:
         options.file, options.text_column, options.words_column, options.encoding, keep
     )
     return predict(options.run, options.texts, source, options.output)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from tutelage.audit.command import audit
+    from tutelage.report.html import write_report
+    from tutelage.terminal import new_console, print_audit
+
+    found = audit(
+        options.run,
+        encoder=options.encoder,
+        min_confidence=options.min_confidence,
+        fetch=options.fetch,
+    )
+    print_audit(new_console(), found)
+    print(f"\n{options.run / 'audit.jsonl'}\n{write_report(options.run)}")
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +17,9 @@ from rich.text import Text
 
 from tutelage.teacher.base import Reply
 from tutelage.timeline import Position
+
+if TYPE_CHECKING:
+    from tutelage.runs.records import Audit
 
 
 class LastingStream:
@@ -342,3 +345,35 @@ def print_result(console: Console, result: dict[str, Any], folder: str) -> None:
         f"seconds  {result['wall_seconds']:.0f} in all: {by_phase}", highlight=False, soft_wrap=True
     )
     console.print(f"folder   {folder}", highlight=False, soft_wrap=True, markup=False)
+
+
+def print_audit(console: Console, audit: Audit) -> None:
+    """Print the table of a label audit, and what it found in each split.
+
+    Args:
+        console: The console to print to.
+        audit: Its counts.
+    """
+    from tutelage.report.audit import split_line
+
+    known = any(one.known for one in audit.classes)
+    table = Table(title=None, show_edge=False, pad_edge=False)
+    for index, title in enumerate(
+        ("teacher's label", audit.units, "expected wrong", *(["wrong by gold"] if known else []))
+    ):
+        table.add_column(title, justify="right" if index else "left")
+    for one in audit.classes:
+        gold = f"{one.wrong:,} of {one.known:,}  {one.wrong / one.known:.1%}" if one.known else "–"
+        table.add_row(
+            escape(one.name),
+            f"{one.units:,}",
+            f"{one.expected:,.1f}  {one.expected / one.units:.1%}",
+            *([gold] if known else []),
+        )
+    if audit.classes:
+        console.print(table)
+    console.print()
+    for split in audit.splits:
+        console.print(f"{split.split:<5} {split_line(split)}", highlight=False, soft_wrap=True)
+    for note in audit.notes:
+        console.print(_warning(note), highlight=False, soft_wrap=True)

@@ -16,6 +16,8 @@ _OPTIONAL = (
     "mlflow/",
     "wandb/",
     "wandb-dashboard.json",
+    "audit.jsonl",
+    "audit.json",
 )
 """Files of some settings only."""
 

@@ -32,6 +32,7 @@ BESIDE = {
     "wandb-dashboard": "test_wandb.py",
     "tune-prompt": "../unit/test_tune_prompt.py",
     "advise": "../unit/test_advise.py",
+    "audit": "test_audit.py",
 }
 """Verbs of both tasks with tests in other files."""
 WITHOUT_A_TASK = {"assets", "serve", "doctor"}

@@ -78,6 +78,7 @@ def test_help_answers_at_once_and_names_every_verb():
             "train",
             "plan",
             "predict",
+            "audit",
             "report",
             "reproduce",
             "wandb-dashboard",
@@ -170,6 +171,8 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
             "--keep copies columns of a file. Name",
         ),
         (("predict", "nowhere", "--file", "none.csv"), 3, "--file none.csv does not exist."),
+        (("audit", "nowhere"), 7, "There is no run folder nowhere."),
+        (("audit", "run", "--min-confidence", "9"), 2, "--min-confidence 9 is no probability."),
         (("train", "resume=nowhere"), 2, "resume=nowhere is not the folder of a run"),
         (
             ("train", "resume=true"),

@@ -17,6 +17,7 @@ from pathlib import Path
 from jinja2 import TemplateError
 
 from tutelage.errors import RunError
+from tutelage.report.audit import audit_section
 from tutelage.report.environment import page_environment
 from tutelage.report.figures import (
     FigureKind,
@@ -164,6 +165,7 @@ def _render(run: Run, figures: Mapping[str, tuple[FigureKind, str]], notes: Sequ
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     lines = summary_lines(run)
     data = trail_data(run)
+    audited = audit_section(run)
     result = run.result
     # Everything shown comes from these values; the template only lays it out.
     template = page_environment(_HERE, script).get_template("report.html.j2")
@@ -190,7 +192,8 @@ def _render(run: Run, figures: Mapping[str, tuple[FigureKind, str]], notes: Sequ
         errors=error_lines(run),
         pieces=lambda row: cut(row_pieces(run, row), 400),
         sureness=sureness,
-        tints=data["tints"],
+        audited=audited,
+        tints={**(audited.tints if audited else {}), **data["tints"]},
         wrong=wrong_on_test(run),
         reasons=rejected_reasons(run),
         chapters=chapters(run),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tutelage.errors import RunError
-from tutelage.runs.records import GrowthLog, checked_share, read_growth
+from tutelage.runs.records import Audit, GrowthLog, checked_share, read_audit, read_growth
 from tutelage.runs.shapes import ResultShape, Shape, StatusShape, problems, why
 from tutelage.tasks.protocol import Metric
 
@@ -102,7 +102,14 @@ class RunFiles:
 
     def growth(self, name: str) -> GrowthLog | None:
         """Parse a file of growth/; None if it cannot be read."""
-        return self._or(None, lambda: self._growth(name))
+        return self._or(None, lambda: self._record(name, read_growth))
+
+    def audit(self) -> Audit | None:
+        """Parse audit.json; None if there is none, or if it cannot be read."""
+        name = "audit.json"
+        if not (self._folder / name).exists():
+            return None
+        return self._or(None, lambda: self._record(name, read_audit))
 
     def text(self, name: str) -> str:
         """Return the text of a file; "" if there is none."""
@@ -225,11 +232,12 @@ class RunFiles:
                 ) from error
         return records
 
-    def _growth(self, name: str) -> GrowthLog:
+    def _record(self, name: str, read: Callable[[dict[str, Any]], T]) -> T:
         try:
-            return read_growth(self._object(name) or {})
+            return read(self._object(name) or {})
         except _UNREADABLE as error:
+            again = "Audit the run again" if name == "audit.json" else "Resume the run"
             raise RunError(
                 f"{self._folder / name} violates docs/reference/run-folder.md: {why(error)}. "
-                "Resume the run, or restore the file."
+                f"{again}, or restore the file."
             ) from error

@@ -14,13 +14,16 @@ from tutelage.errors import RunError
 from tutelage.records import Label, Outcome, Row
 from tutelage.runs.files import RunFiles
 from tutelage.runs.records import (
+    Audit,
     GrowthLog,
     RoundMetrics,
     SelectionStep,
+    Suspect,
     read_outcome,
     read_round,
     read_row,
     read_selection,
+    read_suspect,
 )
 from tutelage.runs.shapes import ManifestShape
 from tutelage.tasks.opinions import TeacherOpinion
@@ -48,6 +51,8 @@ class Run:
         after: Outcomes on test at the end; empty until they are written.
         supervised: Outcomes of the supervised ceiling on test; empty if it was not trained.
         teacher: Teacher predictions on test; empty if the teacher was not evaluated.
+        audit: Counts of the label audit; None without one.
+        suspects: The audit's suspects, in its order.
         config: Text of config.yaml; "" if there is none.
         notes: Remarks shown in the report: limitations of the teacher's engine, and irregularities
             tolerated while reading.
@@ -68,6 +73,8 @@ class Run:
     after: tuple[Outcome, ...]
     supervised: tuple[Outcome, ...]
     teacher: tuple[TeacherOpinion, ...]
+    audit: Audit | None
+    suspects: tuple[Suspect, ...]
     config: str
     notes: tuple[str, ...]
 
@@ -156,6 +163,8 @@ def read_run(folder: Path, *, tolerant: bool = False) -> Run:
         after=tuple(files.lines("predictions/test-after.jsonl", outcome)),
         supervised=tuple(files.lines("supervised/predictions/test-after.jsonl", outcome)),
         teacher=tuple(files.lines("teacher/evaluation.jsonl", task.read_opinion)),
+        audit=files.audit(),
+        suspects=tuple(files.lines("audit.jsonl", partial(read_suspect, task))),
         config=files.text("config.yaml"),
         notes=tuple(files.notes),
     )

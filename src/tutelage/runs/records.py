@@ -19,11 +19,13 @@ from tutelage.records import (
     row_from_dict,
 )
 from tutelage.runs.shapes import (
+    AuditShape,
     GrowthShape,
     OutcomeShape,
     RoundShape,
     RowShape,
     SelectionShape,
+    SuspectShape,
 )
 from tutelage.tasks.protocol import Metric, Task
 
@@ -120,6 +122,90 @@ class SelectionStep:
     right_of_kept: tuple[int, int]
     tau_teacher: tuple[float | None, ...]
     tau_student: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """One line of audit.jsonl: a label that is perhaps wrong.
+
+    Attributes:
+        id: Id of the row or example.
+        text: Its text.
+        split: "pool" for a label of the teacher, "dev" or "test" for a gold label.
+        label: The label in doubt; for NER, the marked spans.
+        suggested: What it should perhaps be, in the same form.
+        probability: For the pool, the held-out probability of the label; for NER that of its least
+            probable word. For dev and test, the lowest confidence of those that agree on
+            ``suggested``.
+        why: What speaks against the label.
+    """
+
+    id: str
+    text: str
+    split: str
+    label: str
+    suggested: str
+    probability: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedClass:
+    """The pool's labels of one class.
+
+    Attributes:
+        name: The class; for NER an entity type, or "O" for the words outside entities.
+        units: Rows, for NER words, with a label of the class.
+        expected: How many of these labels the confident joint expects to be wrong.
+        known: How many of them have a gold label.
+        wrong: How many of those differ from it.
+    """
+
+    name: str
+    units: int
+    expected: float
+    known: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedSplit:
+    """What an audit did with a split.
+
+    Attributes:
+        split: "pool", "dev" or "test".
+        texts: Number of texts whose labels were audited.
+        suspects: Number of suspects among them.
+        known: For the pool, the number of suspects with a known gold label.
+        wrong: For the pool, the number of those whose label differs from it.
+        by: Who judged: "classifier" for the pool; "student" and "teacher" for dev and test.
+    """
+
+    split: str
+    texts: int
+    suspects: int
+    known: int
+    wrong: int
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """audit.json: the counts behind audit.jsonl.
+
+    Attributes:
+        units: What the classes count: "rows", or "words" for NER.
+        classes: The pool's classes.
+        splits: The audited splits.
+        min_confidence: Lowest confidence that makes a suspect of a gold label.
+        notes: What was left out, and why.
+    """
+
+    units: str
+    classes: tuple[AuditedClass, ...]
+    splits: tuple[AuditedSplit, ...]
+    min_confidence: float
+    notes: tuple[str, ...]
 
 
 def scores_of(metrics: dict[str, Any]) -> Scores:
@@ -239,6 +325,33 @@ def read_outcome(task: Task, record: dict[str, Any]) -> Outcome:
     task.check_target(outcome.target)
     task.check_target(outcome.predicted)
     return outcome
+
+
+def read_suspect(task: Task, record: dict[str, Any]) -> Suspect:
+    """Parse a line of audit.jsonl; both of its labels must be well-formed."""
+    SuspectShape.model_validate(record)
+    suspect = Suspect(**{name: record[name] for name in Suspect.__dataclass_fields__})
+    task.check_target(suspect.label)
+    task.check_target(suspect.suggested)
+    return suspect
+
+
+def read_audit(record: dict[str, Any]) -> Audit:
+    """Parse audit.json."""
+    AuditShape.model_validate(record)
+
+    def built(kind: type[Any], given: dict[str, Any]) -> Any:
+        return kind(**{name: given[name] for name in kind.__dataclass_fields__})
+
+    return Audit(
+        units=record["units"],
+        classes=tuple(built(AuditedClass, one) for one in record["classes"]),
+        splits=tuple(
+            built(AuditedSplit, {**one, "by": tuple(one["by"])}) for one in record["splits"]
+        ),
+        min_confidence=record["min_confidence"],
+        notes=tuple(record["notes"]),
+    )
 
 
 def _check_lengths(given: LabelDistribution) -> None:

@@ -7,7 +7,7 @@ type and the size that a run writes.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -223,6 +223,45 @@ class OutcomeShape(Shape):
     source: str = ""
     round: Round = 0
     tags: list[str] = []
+
+
+class SuspectShape(Shape):
+    """A line of audit.jsonl."""
+
+    id: str
+    text: str
+    split: Literal["pool", "dev", "test"]
+    label: str
+    suggested: str
+    probability: Probability
+    why: str
+
+
+class _AuditedClass(Shape):
+    name: str
+    units: Count
+    expected: Annotated[float, Field(ge=0, le=10**15)]
+    known: Count
+    wrong: Count
+
+
+class _AuditedSplit(Shape):
+    split: Literal["pool", "dev", "test"]
+    texts: Count
+    suspects: Count
+    known: Count
+    wrong: Count
+    by: list[str]
+
+
+class AuditShape(Shape):
+    """audit.json."""
+
+    units: str
+    classes: list[_AuditedClass]
+    splits: list[_AuditedSplit]
+    min_confidence: Probability
+    notes: list[str]
 
 
 def problems(shape: type[Shape], record: object) -> dict[tuple[str | int, ...], str]:

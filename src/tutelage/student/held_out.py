@@ -10,6 +10,7 @@ fitting are enough, and the student's own training cannot leak into it.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
@@ -34,7 +35,7 @@ Collate = Callable[[Iterable[tuple[int, Item]]], Batch]
 
 
 class HeldOut:
-    """Scores the rows of an epoch, and keeps their features for the epochs to come.
+    """Scores rows by the others, and keeps their features for the epochs to come.
 
     Args:
         untrained: Returns the student with the weights that the run starts from; called once, when
@@ -45,7 +46,7 @@ class HeldOut:
         self._untrained = untrained
         self._module: StudentModule | None = None
         self._features: dict[str, torch.Tensor] = {}
-        self._last: tuple[bytes, Floats] | None = None
+        self._last: tuple[bytes, list[Floats | None]] | None = None
 
     def confidence(
         self, items: Sequence[Item], collate: Collate, device: torch.device | str = "cpu"
@@ -65,13 +66,37 @@ class HeldOut:
             Array of shape [M], in [0, 1]; NaN for a row without a unit visible to the student, and
             where no other row is left to fit to.
         """
+        return np.array(
+            [
+                _least(item, found)
+                for item, found in zip(
+                    items, self.distributions(items, collate, device), strict=True
+                )
+            ],
+            dtype=np.float64,
+        )
+
+    def distributions(
+        self, items: Sequence[Item], collate: Collate, device: torch.device | str = "cpu"
+    ) -> list[Floats | None]:
+        """Held-out distribution over the student's outputs, for each visible unit of each row.
+
+        Args:
+            items: M rows, each once.
+            collate: The collate function of the encoder of the rows.
+            device: Device of the encoder's pass.
+
+        Returns:
+            One array [U, C] per row, with one line for the text, or one per visible word; None for
+            a gold row, and where no other row is left to fit to.
+        """
         key = _fingerprint(items)
         if self._last is None or self._last[0] != key:
             new = [item for item in items if item.id not in self._features]
             if new:
                 self._module = (self._module or self._untrained()).to(device)
                 self._read(self._module, new, collate)
-            self._last = key, self._scores(items)
+            self._last = key, self._cross_validated(items)
         return self._last[1]
 
     def _read(self, module: StudentModule, items: Sequence[Item], collate: Collate) -> None:
@@ -100,9 +125,9 @@ class HeldOut:
                     (item.id, part) for item, part in zip(chunk, parts, strict=True)
                 )
 
-    def _scores(self, items: Sequence[Item]) -> Floats:
-        """Cross-validates the regression over the rows, and returns the score of each."""
-        scores = np.full(len(items), np.nan)
+    def _cross_validated(self, items: Sequence[Item]) -> list[Floats | None]:
+        """Cross-validates the regression over the rows, and returns the distributions of each."""
+        found: list[Floats | None] = [None] * len(items)
         judged = np.array([at for at, item in enumerate(items) if not item.gold], dtype=np.int64)
         shuffled = np.random.default_rng(_SEED).permutation(judged)
         for fold in range(FOLDS):
@@ -117,24 +142,32 @@ class HeldOut:
                 features, targets, torch.ones(len(features), dtype=torch.float64), has_offsets=True
             )
             own = sorted(held)
-            features, targets, owners = self._units([items[at] for at in own])
-            logs = (features @ matrix.T + offsets).log_softmax(dim=-1)
-            label = logs.gather(1, targets.argmax(dim=1, keepdim=True))[:, 0].exp().numpy()
-            least = np.full(len(own), np.inf)
-            np.minimum.at(least, owners, label)
-            scores[own] = np.where(np.isfinite(least), least, np.nan)
-        return scores
+            features, _, owners = self._units([items[at] for at in own])
+            shares = (features @ matrix.T + offsets).softmax(dim=-1).numpy()
+            for number, at in enumerate(own):
+                found[at] = shares[owners == number]
+        return found
 
     def _units(self, items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
         """Features, [N, D], and targets, [N, C], of the units of rows, and the row of each, [N]."""
-        visible = [
-            [vector for vector, at in zip(item.vectors, item.indices, strict=True) if at >= 0]
-            for item in items
-        ]
+        targets_of = [visible(item) for item in items]
         features = torch.cat([self._features[item.id] for item in items]).double()
-        targets = torch.tensor(list(chain.from_iterable(visible)), dtype=torch.float64)
-        owners = np.repeat(np.arange(len(items)), [len(own) for own in visible])
+        targets = torch.tensor(list(chain.from_iterable(targets_of)), dtype=torch.float64)
+        owners = np.repeat(np.arange(len(items)), [len(own) for own in targets_of])
         return features, targets.reshape(len(features), -1), owners
+
+
+def _least(item: Item, shares: Floats | None) -> float:
+    """Probability of a row's label; of its least probable word where it has several."""
+    if shares is None or not len(shares):
+        return math.nan
+    own = np.argmax(visible(item), axis=1)
+    return float(shares[np.arange(len(own)), own].min())
+
+
+def visible(item: Item) -> list[tuple[float, ...]]:
+    """Targets of the units of a row that the student sees: its text, or words not cut off."""
+    return [vector for vector, at in zip(item.vectors, item.indices, strict=True) if at >= 0]
 
 
 def _fingerprint(items: Sequence[Item]) -> bytes:

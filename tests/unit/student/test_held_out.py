@@ -129,6 +129,27 @@ def test_the_encoder_reads_a_row_once_and_a_new_label_is_scored_anew(encoder: Pa
     assert other[0] != first[0]
 
 
+def test_the_score_is_the_least_of_the_row_s_own_distributions(encoder: Path) -> None:
+    torch.manual_seed(1)
+    module = untaught(new_tagger(str(encoder), TAGS.outputs), TAGS)
+    reader = ItemEncoder(TAGS, tiny_tokenizer(), 9)
+    rows = [Row(x.id, x.text, str(x.label), "pool", 0, True) for x in NAMED]
+    items = reader.encode([replace(rows[0], source="gold"), *rows[1:]])
+    scorer = HeldOut(lambda: module)
+    gold, *others = scorer.distributions(items, reader.collate)
+    scores = scorer.confidence(items, reader.collate)
+    assert gold is None
+    cut = sum(at < 0 for item in items for at in item.indices)
+    assert cut > 0, "some words are beyond what the student reads"
+    for item, found, score in zip(items[1:], others, scores[1:], strict=True):
+        assert found is not None
+        seen = [n for n, at in enumerate(item.indices) if at >= 0]
+        assert found.shape == (len(seen), len(TAGS.outputs))
+        np.testing.assert_allclose(found.sum(axis=1), 1.0)
+        own = [found[place] @ np.array(item.vectors[n]) for place, n in enumerate(seen)]
+        assert min(own) == score
+
+
 def test_without_other_rows_there_is_no_score(encoder: Path) -> None:
     reader = ItemEncoder(TOPICS, tiny_tokenizer(), 32)
     scorer = HeldOut(lambda: untaught(tiny_network(encoder), TOPICS))

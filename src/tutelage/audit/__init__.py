@@ -1,0 +1,1 @@
+"""`tutelage audit`: suspects among the labels of a finished run."""
