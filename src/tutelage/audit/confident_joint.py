@@ -47,7 +47,8 @@ def confident_joint(labels: NDArray[np.int64], probabilities: Floats) -> Floats:
     np.add.at(counts, (labels[counted], true[counted]), 1.0)
     # Each class has a unit that is right, or a class without confident ones would be all wrong.
     np.fill_diagonal(counts, np.diagonal(counts).clip(min=1.0))
-    return counts / counts.sum(axis=1, keepdims=True) * units[:, None]
+    joint: Floats = counts / counts.sum(axis=1, keepdims=True) * units[:, None]
+    return joint
 
 
 def expected_wrong(labels: NDArray[np.int64], probabilities: Floats) -> Floats:

@@ -126,8 +126,9 @@ def dataset_of(
         The data set, or None with the reason: it cannot be read, or its digest is not that of the
         run, so that it may be another one.
     """
-    node = settings.get("data")
-    target = node.get("_target_") if isinstance(node, dict) else None
+    found = settings.get("data")
+    node: dict[str, Any] = found if isinstance(found, dict) else {}
+    target = node.get("_target_")
     without = "so dev was not audited, and no gold label of the pool was known"
     if not isinstance(target, str) or target not in _SOURCES:
         return None, [f"The data set has a reader of its own ({target}), {without}."]

@@ -1,4 +1,4 @@
-"""What an audit reads beside the run's files: only our readers, and only what is on this machine."""
+"""What an audit reads beside the run's files: our readers, and what is on this machine."""
 
 from __future__ import annotations
 
