@@ -48,8 +48,8 @@ class SeedTexts:
         if policy in ("diverse", "similar"):
             sign = 1 if policy == "diverse" else -1
             for label, texts in self._ranked.items():
-                means = mean_similarities([one.text for one in texts])
-                order = sorted(range(len(texts)), key=lambda place, of=means: sign * of[place])
+                means = [sign * mean for mean in mean_similarities([one.text for one in texts])]
+                order = sorted(range(len(texts)), key=means.__getitem__)
                 self._ranked[label] = [texts[place] for place in order]
 
     def candidates(self, label: str, count: int, beside: Collection[str] = ()) -> list[Example]:
