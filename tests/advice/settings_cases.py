@@ -73,6 +73,11 @@ CASES = [
         ("method.feedback=generated", "method.pairs=false"),
     ),
     Case(
+        "method.seeds={} chooses demonstrations",
+        ("method.seeds=tree", "method.demonstrations=0"),
+        ("method.demonstrations=1", "method.seeds=demonstrations"),
+    ),
+    Case(
         "method.seeds=loss rewrites texts",
         ("method.seeds=loss", "method.pairs=true"),
         ("method.pairs=false", "method.seeds=demonstrations"),
@@ -533,14 +538,38 @@ CASES = [
     Case(
         "loss.strength={} must", ("loss=early_learning", "loss.strength=-1"), ("loss.strength=0",)
     ),
-    Case("loss.weight={} must", ("loss=contrastive", "loss.weight=1"), ("loss.weight=0",)),
+    Case("loss.weight={} must be in", ("loss=contrastive", "loss.weight=1"), ("loss.weight=0",)),
     Case(
-        "loss.temperature={} must be above 0, for",
+        "loss.temperature={} must be above 0, for example 0.3",
         ("loss=contrastive", "loss.temperature=0"),
         ("loss.temperature=0.3",),
     ),
+    Case(
+        "loss.weight={} must be at least",
+        ("loss=group_contrast", "loss.weight=-1"),
+        ("loss.weight=0",),
+    ),
+    Case(
+        "loss.temperature={} must be above 0, for example 0.07",
+        ("loss=group_contrast", "loss.temperature=0"),
+        ("loss.temperature=0.07",),
+    ),
+    Case(
+        "loss.keys_per_class={} must",
+        ("loss=group_contrast", "loss.keys_per_class=0"),
+        ("loss.keys_per_class=1",),
+    ),
+    Case(
+        "loss.momentum={} must be in [0, 1): the share of its weights",
+        ("loss=group_contrast", "loss.momentum=1"),
+        ("loss.momentum=0",),
+    ),
     Case("loss.rate={} must", ("loss=sungen", "loss.rate=0"), ("loss.rate=0.1",)),
-    Case("loss.momentum={} must", ("loss=early_learning", "loss.momentum=1"), ("loss.momentum=0",)),
+    Case(
+        "loss.momentum={} must be in [0, 1): the share of the old",
+        ("loss=early_learning", "loss.momentum=1"),
+        ("loss.momentum=0",),
+    ),
     Case("loss.mass={} must", ("loss=candidate_sets", "loss.mass=0"), ("loss.mass=1",)),
     Case(
         "loss.{}={} must be in [0, 1]", ("loss=candidate_sets", "loss.refine=2"), ("loss.refine=1",)

@@ -262,7 +262,8 @@ def test_pool_texts_that_were_labelled_are_known_after_a_kill(
     "choice",
     [
         ["select=dynamics"],
-        ["select=dynamics", "student.peers=2"],
+        # Each network has its own key encoder.
+        ["select=dynamics", "student.peers=2", "loss=group_contrast"],
         ["select=confident_learning"],
     ],
 )

@@ -280,7 +280,7 @@ class GrowthCallback(Callback):
         if self._timeline.final_epochs and self._method.rounds:
             if self._new_weights is not None:
                 # The checkpoint that follows holds them, so a resumed run goes on from there.
-                module.network.load_state_dict(self._new_weights())
+                module.start_anew(self._new_weights())
                 trainer.optimizers[0].state.clear()
             self._move_to(
                 Position(

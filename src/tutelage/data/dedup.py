@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -72,6 +73,17 @@ def normalise(text: str) -> str:
     while end > start and _at_end(folded[end - 1]):
         end -= 1
     return folded[start:end] or folded
+
+
+def mean_similarities(texts: Sequence[str]) -> list[float]:
+    """Return the mean similarity of each text to the others, in [0, 1]; 0 for a single text."""
+    if len(texts) < 2:
+        return [0.0] * len(texts)
+    forms = [normalise(text) for text in texts]
+    similarities = process.cdist(forms, forms, scorer=fuzz.ratio)
+    # Each text is like itself.
+    sums = similarities.sum(axis=1, dtype="float64") - similarities.diagonal()
+    return [float(total) / 100.0 / (len(texts) - 1) for total in sums]
 
 
 def _at_end(character: str) -> bool:

@@ -154,6 +154,10 @@ class Ranked(OncePerEpoch):
     def choose(self, view: EpochView) -> Chosen:
         """Keeps the highest-ranking rows of each class, or of all; gold rows are not ranked."""
         scores = self.scores(view)
+        return Chosen(self.first(view, scores, self._share), scores)
+
+    def first(self, view: EpochView, scores: Floats, share: float) -> NDArray[np.bool_]:
+        """Which rows are the first ``share`` of their class, or of all; [M]."""
         kept = np.zeros(len(scores), dtype=np.bool_)
         judged = np.flatnonzero(~view.gold)
         # One ranking per class, or a single one over all judged rows.
@@ -167,8 +171,6 @@ class Ranked(OncePerEpoch):
             wanted = group[scores[group] != NEVER]
             # A stable sort keeps ties in row order, and NumPy puts NaN last.
             kept[
-                wanted[np.argsort(-scores[wanted], kind="stable")][
-                    : first_of(len(group), self._share)
-                ]
+                wanted[np.argsort(-scores[wanted], kind="stable")][: first_of(len(group), share)]
             ] = True
-        return Chosen(kept, scores)
+        return kept

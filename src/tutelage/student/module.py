@@ -11,7 +11,7 @@ selectors, feedback and evaluation see.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -288,7 +288,8 @@ class StudentModule(LightningModule):
         chosen = targets.weights * (rows if losses.ndim == 1 else rows.unsqueeze(-1))
         weights = chosen
         if features is not None:
-            losses = losses + loss.contrast(features, replace(targets, weights=chosen))
+            taught = replace(targets, weights=chosen)
+            losses = losses + loss.contrast(network, batch, features, taught)
         if loss.needs_guide:
             # Normalised over the kept rows, so rows left out do not enter the mean of the factors.
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -326,6 +327,17 @@ class StudentModule(LightningModule):
 
     def _on_device(self, batch: Any) -> Any:
         return {key: value.to(self.device) for key, value in batch.items()}
+
+    def start_anew(self, weights: Mapping[str, Any]) -> None:
+        """Continues with the weights of a new student.
+
+        Args:
+            weights: The weights of the network, as its ``state_dict``.
+        """
+        self.network.load_state_dict(weights)
+        # A loss may have followed the student so far.
+        for loss in (self.loss, *self._peer_losses):
+            loss.start_anew()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Saves the selector's state and the number of optimizer steps.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.func import functional_call
 
 from tutelage.errors import StudentError
 
@@ -53,21 +54,33 @@ def logits_and_states(
 
 
 def network_and_states(
-    network: Any, inputs: dict[str, torch.Tensor]
+    network: Any,
+    inputs: Mapping[str, torch.Tensor],
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same for one Hugging Face model, such as one of two peers."""
+    """The same for one Hugging Face model, such as one of two peers.
+
+    Args:
+        network: The model.
+        inputs: Token ids and attention mask, [B, L] each.
+        weights: Parameters by name to use instead of the model's own; None for its own.
+    """
+    given = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
 
     def logits() -> torch.Tensor:
-        found: torch.Tensor = network(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
-        ).logits
+        output = (
+            network(**given)
+            if weights is None
+            else functional_call(network, dict(weights), (), given)
+        )
+        found: torch.Tensor = output.logits
         return found
 
     return _with_states(network, inputs, logits)
 
 
 def _with_states(
-    network: Any, inputs: dict[str, torch.Tensor], run: Callable[[], torch.Tensor]
+    network: Any, inputs: Mapping[str, torch.Tensor], run: Callable[[], torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     # A hook on the encoder catches its output on the way to the head.
     caught: list[Any] = []

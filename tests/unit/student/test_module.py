@@ -280,10 +280,11 @@ def test_a_contrastive_loss_sees_the_states_of_the_same_pass_and_moves_the_encod
     total = module._step_loss(batch, [(logits, features)], rows[:, None], 0.0)
     assert total is not None
     taught = module._targets(batch, (), 0.0)
-    wanted = module.loss(logits, taught) + module.loss.contrast(features, taught)
+    compared = module.loss.contrast(module.network, batch, features, taught)
+    wanted = module.loss(logits, taught) + compared
     torch.testing.assert_close(total, wanted.mean())
     # The head's loss alone would reach the encoder too.
-    module.loss.contrast(features, taught).sum().backward()
+    compared.sum().backward()
     weights = [value.grad for value in module.network.encoder.parameters()]
     assert any(grad is not None and grad.any() for grad in weights)
     module.loss = CrossEntropyLoss()

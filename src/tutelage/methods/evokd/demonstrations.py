@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import log
 from typing import NamedTuple, TypeVar
 
+from tutelage.methods.evokd.seeds import SeedTexts
 from tutelage.methods.generation.mentions import mentions_of
 from tutelage.methods.generation.specs import Shown
 from tutelage.records import Example, Feedback, Outcome
@@ -144,6 +145,8 @@ class DemonstrationSampler:
             too few outcomes.
         takes_turns: Show what the prompts of the round have shown least, so that a teacher who
             imitates is not shown the same texts again and again.
+        seeds: Texts of earlier rounds to show instead of outcomes and further texts, beside shots;
+            None shows outcomes.
 
     Attributes:
         wrong: The mistakes shown in the analysis.
@@ -163,6 +166,7 @@ class DemonstrationSampler:
         rng: random.Random,
         known: Sequence[Example] = (),
         takes_turns: bool = False,
+        seeds: SeedTexts | None = None,
     ) -> None:
         self._task = task
         self.wrong = (
@@ -177,7 +181,7 @@ class DemonstrationSampler:
         self._all_correct = feedback.correct if correct else ()
         self._shots = shots
         self._rng = rng
-        self._known, self._takes_turns = known, takes_turns
+        self._known, self._takes_turns, self._seeds = known, takes_turns, seeds
         self._times_shown: Counter[str] = Counter()
 
     def partners(self, label: str, count: int) -> list[str]:
@@ -236,8 +240,9 @@ class DemonstrationSampler:
                 key=lambda o: (o.confidence, o.id),
             )
             picked += self._drawn(uncertain[: 2 * count], count - len(picked))
-        shown = self._with_shots(picked, label, count)
         # A chat shows the mistakes beside the demonstrations.
+        beside = {one.id for one in drawn} if self._takes_turns else set()
+        shown = self._with_shots(picked, label, count, beside)
         self._times_shown.update({one.id for one in drawn} - {one.id for one in shown})
         return HardExamples(shown, confused, drawn)
 
@@ -252,7 +257,7 @@ class DemonstrationSampler:
         return self._with_shots(self._drawn(known, count), label, count)
 
     def from_shots(self, label: str, count: int) -> list[Outcome | Example]:
-        """Draws demonstrations of a class from the shots alone.
+        """Draws demonstrations of a class from the shots alone, or from seeds and shots.
 
         Args:
             label: The class.
@@ -271,10 +276,18 @@ class DemonstrationSampler:
         return sorted(shuffled, key=lambda item: self._times_shown[item.id])[:count]
 
     def _with_shots(
-        self, drawn: Sequence[Outcome | Example], label: str, count: int
+        self,
+        drawn: Sequence[Outcome | Example],
+        label: str,
+        count: int,
+        beside: Collection[str] = (),
     ) -> list[Outcome | Example]:
-        picked = list(drawn)
-        if len(picked) < count and self._known:
+        picked, most = list(drawn), max(0, count - 1)
+        if self._seeds is not None:
+            # A policy shows its seed also where there is room for one text alone.
+            most = max(1, most)
+            picked = [*self._drawn(self._seeds.candidates(label, most, beside), most)]
+        elif len(picked) < count and self._known:
             of_label = [one for one in self._known if one.label and self._holds(one.label, label)]
             picked += self._drawn(of_label, count - len(picked))
         texts = {item.text for item in picked}
@@ -287,8 +300,8 @@ class DemonstrationSampler:
         self._rng.shuffle(spare)
         if self._takes_turns:
             spare.sort(key=lambda shot: self._times_shown[shot.id])
-        # One of them is always a shot: the only demonstration with a certain label.
-        kept = picked[: max(0, count - 1)] if spare else picked[:count]
+        # One of them is a shot: the only demonstration with a certain label.
+        kept = picked[:most] if spare else picked[:count]
         # Shuffled, so no kind of demonstration always stands next to the new text.
         result = [*kept, *spare[: count - len(kept)]]
         self._times_shown.update(item.id for item in result)

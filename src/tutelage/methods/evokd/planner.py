@@ -15,6 +15,7 @@ from tutelage.methods.base import Cost, MethodContext, gold_rows
 from tutelage.methods.evokd.demonstrations import DemonstrationSampler, as_shown
 from tutelage.methods.evokd.init_texts import InitPlanner, paraphrase_spec
 from tutelage.methods.evokd.quota import Quota, by_class, class_quota, mistake_quota
+from tutelage.methods.evokd.seeds import SeedTexts
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.generation.entity_names import Name, NameBook, Picker
 from tutelage.methods.generation.specs import Candidate, GenerationSpec
@@ -212,6 +213,9 @@ class RoundPlanner:
             rng=rng,
             known=self._real_texts() if self._is_chat else (),
             takes_turns=self._is_chat,
+            seeds=SeedTexts(settings.seeds, self._task, self._context.pool.rows)
+            if settings.shows_seeds
+            else None,
         )
         return RoundInput(round, feedback, sampler, rng)
 

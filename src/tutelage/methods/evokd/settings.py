@@ -63,11 +63,15 @@ class EvoKDSettings(WritingSettings):
     "fixed": each round labels ``n_pool`` texts and writes ``n_hard`` and ``n_easy``. "bandit": each
     round does one of both, whichever has found more mistakes that the teacher vouches for per 1,000
     billed tokens (UCB1, Auer et al. 2002); give ``budget.tokens`` and more ``rounds``."""
-    seeds: Literal["demonstrations", "loss"]
-    """What hard texts are written from. "demonstrations": mistakes and shots beside the analysis.
-    "loss": a rewriting of the class's rows with the highest student loss, without an analysis
-    (closed-loop generation, arXiv 2512.00884). Rows whose label the teacher doubts
-    (``mistake_margin``) are no seeds."""
+    seeds: Literal["demonstrations", "loss", "naive", "random", "diverse", "similar", "tree"]
+    """What texts are written from. "demonstrations": mistakes or correct predictions, and shots.
+    "loss": hard texts are rewritings of the class's rows with the highest student loss, without an
+    analysis (closed-loop generation, arXiv 2512.00884). Rows whose label the teacher doubts
+    (``mistake_margin``) are no seeds. The others are policies of LLM data creators (arXiv
+    2310.20111) that choose what hard and easy prompts show, whatever the student predicts.
+    "naive": gold shots alone. "random", "diverse", "similar": accepted texts of the class, any, or
+    those least or most similar to the others. "tree": each accepted text once, the oldest first.
+    With ``demonstrations`` 1 it is shown instead of a gold shot, else beside one."""
     content: Literal["free", "pool"]
     """Where the content of a new text comes from: "free", or "pool", a random text of the
     unlabelled pool that the teacher rewrites into the class (after SynthesizRR, arXiv 2405.10040);
@@ -139,9 +143,11 @@ class EvoKDSettings(WritingSettings):
                 "n_hard=0 and n_easy=0 write none. Give method.split=fixed, or method.n_hard=1 or "
                 "more."
             )
-        for name, wanted in (("seeds", "demonstrations"), ("pairs", "false")):
-            value = str(getattr(self, name)).lower()
-            if value != wanted and not self.follows_mistakes:
+        for name, value, wanted in (
+            ("seeds", "loss", "demonstrations"),
+            ("pairs", "true", "false"),
+        ):
+            if str(getattr(self, name)).lower() == value and not self.follows_mistakes:
                 raise ConfigError(
                     f"method.{name}={value} follows the student, and "
                     f"method.feedback=none does not. Give method.feedback=generated or "
@@ -152,6 +158,18 @@ class EvoKDSettings(WritingSettings):
                 "method.seeds=loss rewrites texts, and method.pairs=true asks for texts between "
                 "two classes. Give method.pairs=false or method.seeds=demonstrations."
             )
+
+        if self.shows_seeds and self.demonstrations < 1:
+            raise ConfigError(
+                f"method.seeds={self.seeds} chooses demonstrations, and "
+                f"method.demonstrations={self.demonstrations} shows none. Give "
+                "method.demonstrations=1 or more, or method.seeds=demonstrations."
+            )
+
+    @property
+    def shows_seeds(self) -> bool:
+        """True if a policy chooses the demonstrations, whatever the student predicts."""
+        return self.seeds not in ("demonstrations", "loss")
 
     @property
     def follows_mistakes(self) -> bool:

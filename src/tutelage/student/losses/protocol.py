@@ -73,10 +73,18 @@ class UnitLoss(torch.nn.Module):
         """
         return torch.ones_like(losses)
 
-    def contrast(self, features: torch.Tensor, targets: Targets) -> torch.Tensor:
-        """Further loss of each unit; only called if ``needs_features`` is set.
+    def contrast(
+        self,
+        network: torch.nn.Module,
+        batch: Mapping[str, Any],
+        features: torch.Tensor,
+        targets: Targets,
+    ) -> torch.Tensor:
+        """Further loss of each unit; only called if ``needs_features`` is set, once per step.
 
         Args:
+            network: The student's network, or one of two.
+            batch: The batch, a :class:`tutelage.data.items.Batch`.
             features: The encoder's states, with gradient: the mean over the tokens of each text,
                 [B, D], or the state of each token, [B, L, D] for NER.
             targets: Targets of the batch; their ``weights`` already include the selector's choice.
@@ -105,3 +113,6 @@ class UnitLoss(torch.nn.Module):
             guide_targets: Targets of the guide.
         """
         raise NotImplementedError
+
+    def start_anew(self) -> None:
+        """Forgets what was learnt of the network, which has new weights; by default, nothing."""

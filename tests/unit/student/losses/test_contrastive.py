@@ -22,6 +22,10 @@ def features_of(taught: Targets, seed: int = 0) -> torch.Tensor:
     return torch.randn(*taught.weights.shape, 4, generator=rng, dtype=torch.float64)
 
 
+def contrast(loss: ContrastiveLoss, features: torch.Tensor, taught: Targets) -> torch.Tensor:
+    return loss.contrast(torch.nn.Identity(), {}, features, taught)
+
+
 def reference(
     features: torch.Tensor, taught: Targets, temperature: float
 ) -> dict[tuple[int, ...], float]:
@@ -50,7 +54,7 @@ def test_it_is_its_formula(
 ) -> None:
     loss, taught = ContrastiveLoss(weight, temperature), loss_batch.targets
     features = features_of(taught, seed).requires_grad_()
-    losses = loss.contrast(features, taught)
+    losses = contrast(loss, features, taught)
     expected = reference(features, taught, temperature)
     assert losses.shape == taught.weights.shape
     for index, value in expected.items():
@@ -69,8 +73,8 @@ def test_rows_left_out_by_the_selector_are_nobody_s_neighbours() -> None:
     loss, taught = ContrastiveLoss(), targets([0, 1, 0, 1, 0], 2)
     features, keep = features_of(taught), [0, 1, 2, 4]
     chosen = replace(taught, weights=torch.tensor([1.0, 0.5, 2.0, 0.0, 1.0]).double())
-    losses = loss.contrast(features, chosen)
-    alone = loss.contrast(features[keep], targets([0, 1, 0, 0], 2))
+    losses = contrast(loss, features, chosen)
+    alone = contrast(loss, features[keep], targets([0, 1, 0, 0], 2))
     torch.testing.assert_close(losses[keep], alone)
     # The only one left of its class has nobody to be drawn to.
     assert (losses[1], losses[3]) == (0, 0)
@@ -80,7 +84,7 @@ def test_rows_left_out_by_the_selector_are_nobody_s_neighbours() -> None:
 def test_without_a_pair_there_is_no_loss_and_a_finite_gradient(hard: list[int]) -> None:
     taught = targets(hard, 2)
     features = features_of(taught).requires_grad_()
-    losses = ContrastiveLoss().contrast(features, taught)
+    losses = contrast(ContrastiveLoss(), features, taught)
     losses.sum().backward()
     assert not losses.any()
     assert features.grad is not None
@@ -91,7 +95,7 @@ def test_a_step_draws_a_class_together() -> None:
     taught = targets([0, 0, 1, 1], 2)
     features = features_of(taught).requires_grad_()
     loss = ContrastiveLoss()
-    loss.contrast(features, taught).sum().backward()
+    contrast(loss, features, taught).sum().backward()
     assert features.grad is not None
     after = features.detach() - 0.1 * features.grad
 

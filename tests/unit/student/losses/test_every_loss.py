@@ -36,6 +36,7 @@ def test_there_is_a_file_for_each() -> None:
             "sungen",
             "candidate_sets",
             "contrastive",
+            "group_contrast",
         )
     }
 
@@ -113,6 +114,6 @@ def test_a_loss_without_a_guide_cannot_reweigh() -> None:
     with pytest.raises(NotImplementedError):
         UnitLoss().reweigh(torch.nn.Identity(), {}, EXTREME.targets, {}, EXTREME.targets)
     with pytest.raises(NotImplementedError):
-        UnitLoss().contrast(EXTREME.logits, EXTREME.targets)
+        UnitLoss().contrast(torch.nn.Identity(), {}, EXTREME.logits, EXTREME.targets)
     with pytest.raises(NotImplementedError):
         UnitLoss()(EXTREME.logits, EXTREME.targets)
