@@ -18,7 +18,6 @@ from tutelage.runs.folder import RunFolder
 from tutelage.runs.read import Run, read_run
 from tutelage.runs.records import Audit, AuditedClass, AuditedSplit, Suspect
 from tutelage.runs.shapes import why
-from tutelage.tasks.protocol import Task
 
 _AT_ONCE = 64
 
@@ -168,12 +167,12 @@ def predictions(
     """
     import torch
 
+    from tutelage.student.module import outcomes_of
     from tutelage.student.observing import evaluating
 
-    task: Task = module.task
     rows = [Row(one.id, one.text, str(one.label), "gold", 0, True) for one in examples]
     items = reader.encode(rows, split)
-    found = []
+    found: list[Outcome] = []
     with evaluating(module):
         for start in range(0, len(items), _AT_ONCE):
             chunk = items[start : start + _AT_ONCE]
@@ -183,9 +182,7 @@ def predictions(
                 if isinstance(value, torch.Tensor)
             }
             shares = module(batch).float().softmax(dim=-1).cpu()
-            for item, values in zip(chunk, shares, strict=True):
-                read = task.read(item.read(values))
-                found.append(Outcome(item.id, item.text, item.target, *read[:2], split, 0, read[2]))
+            found += outcomes_of(module.task, chunk, shares, 0)
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tutelage.selectors.per_epoch import OncePerEpoch
+from tutelage.selectors.protocol import WITHOUT_STUDENT
 from tutelage.student.head_fitting import fit_head, last_layers
 
 
@@ -19,7 +20,7 @@ class HeadFitting(Callback):
     Args:
         kept: Fit to the rows that the train selector keeps in the epoch, if it chooses once per
             epoch; this callback then comes after the selector has chosen. False fits to every row,
-            which gives a selector a student that is not blind.
+            for selectors that look at the student.
     """
 
     def __init__(self, *, kept: bool) -> None:
@@ -29,7 +30,10 @@ class HeadFitting(Callback):
         """Fits the head, if a stage begins."""
         module: Any = pl_module
         selector = module.selector
-        if module.position.index or (self._kept and not isinstance(selector, OncePerEpoch)):
+        chooses = isinstance(selector, OncePerEpoch)
+        # A selector that chooses without the student needs no head before.
+        blind = chooses and selector.needs <= WITHOUT_STUDENT
+        if module.position.index or (blind if not self._kept else not chooses):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         fit_head(module, data.all_rows_dataloader(selector.leaves_out if self._kept else None))

@@ -109,7 +109,8 @@ class StudentConfig:
     """How the head starts. "trained": once, from random weights. "fitted": before each stage, from
     a regression on the encoder's features of all rows so far, so that the encoder is tuned under a
     head that already fits it (linear probing, then fine-tuning; Kumar et al. 2022). The regression
-    uses the hard labels of all rows: it knows neither ``select`` nor ``loss``."""
+    uses hard labels and not ``loss``; where ``select`` chooses once per epoch, it uses the rows
+    that are kept, and otherwise all."""
     peers: Literal[1, 2] = 1
     """Networks of the student. With 2, both learn from the same rows in the same steps, from other
     heads and under other dropout, and their mean distribution is the student's prediction;
@@ -262,7 +263,7 @@ class RunConfig:
             target = str(own.pop("_target_", self.teacher.target))
             shared = dict(self.teacher.settings) if target == self.teacher.target else {}
             if "url" in own:
-                # A key must not go to another address than the one that it was given for.
+                # A key is for one address, and must not be sent to another.
                 shared.pop("api_key_env", None)
             found[str(name)] = Component(target, {**shared, **own})
         return found

@@ -78,7 +78,7 @@ def audit_section(run: Run) -> AuditSection | None:
 
 
 def split_line(split: AuditedSplit) -> str:
-    """Return in words what was found in a split."""
+    """Return a sentence about the suspects of a split."""
     texts = f"{split.texts:,} texts"
     suspects = f"{split.suspects:,} suspect{'' if split.suspects == 1 else 's'}"
     if split.split == "pool":

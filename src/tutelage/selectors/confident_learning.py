@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tutelage.errors import ConfigError
 from tutelage.selectors.measures import Confidence, TeacherConfidence
-from tutelage.selectors.per_epoch import NEVER, Ranked
+from tutelage.selectors.per_epoch import NEVER, Ranked, check_surest
 from tutelage.selectors.protocol import EpochView, Floats
 
 
@@ -47,11 +46,7 @@ class ConfidentLearning(Ranked):
         refill: bool = False,
     ) -> None:
         super().__init__(share, per_class, refill)
-        if not share <= surest <= 1.0:
-            raise ConfigError(
-                f"select.surest={surest} must be at least select.share={share} and at most 1: the "
-                "rows to keep are chosen among the surest ones."
-            )
+        check_surest(surest, share)
         self._surest = surest
         self._confidence = TeacherConfidence(confidence)
 

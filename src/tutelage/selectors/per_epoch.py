@@ -122,6 +122,19 @@ def first_of(rows: int, share: float) -> int:
     return math.ceil(round(rows * share, 9))
 
 
+def check_surest(surest: float, share: float) -> None:
+    """Refuses a part to choose from that is smaller than the part to keep, or above 1.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if not share <= surest <= 1.0:
+        raise ConfigError(
+            f"select.surest={surest} must be at least select.share={share} and at most 1: the rows "
+            "to keep are chosen among the surest ones."
+        )
+
+
 class Ranked(OncePerEpoch):
     """Base class: keeps the first ceil(share * m) of m rows, ranked by :meth:`scores`.
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+WITHOUT_STUDENT = frozenset({"rows", "held_out"})
+"""Contents of an epoch's view that need no pass of the student (see :class:`TrainSelector`)."""
 Stage = Literal["acquire", "accept", "train"]
 Uncertainty = Literal["entropy", "least_confidence", "margin"]
 Normaliser = Literal["weights", "kept", "batch"]

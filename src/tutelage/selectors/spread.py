@@ -8,7 +8,7 @@ from tutelage.errors import ConfigError
 from tutelage.selectors.distances import Distances
 from tutelage.selectors.diversity import representatives
 from tutelage.selectors.measures import Confidence, TeacherConfidence
-from tutelage.selectors.per_epoch import Chosen, OncePerEpoch, first_of
+from tutelage.selectors.per_epoch import Chosen, OncePerEpoch, check_surest, first_of
 from tutelage.selectors.protocol import EpochView
 
 _CLUSTERING_SEED = 20251107
@@ -51,11 +51,7 @@ class Spread(OncePerEpoch):
     ) -> None:
         if not 0.0 < share <= 1.0:
             raise ConfigError(f"select.share={share} must be above 0 and at most 1.")
-        if not share <= surest <= 1.0:
-            raise ConfigError(
-                f"select.surest={surest} must be at least select.share={share} and at most 1: the "
-                "rows to keep are chosen among the surest ones."
-            )
+        check_surest(surest, share)
         super().__init__(refill)
         self._share, self._surest = share, surest
         self._confidence = TeacherConfidence(confidence)

@@ -15,7 +15,7 @@ import torch
 
 from tutelage.data.items import Batch, Item
 from tutelage.errors import ConfigError
-from tutelage.selectors.protocol import EpochView, Floats, Indices
+from tutelage.selectors.protocol import WITHOUT_STUDENT, EpochView, Floats, Indices
 from tutelage.student.held_out import HeldOut
 from tutelage.student.module import StudentModule
 from tutelage.student.observing import evaluating, logits_and_states, mean_state
@@ -88,7 +88,7 @@ def epoch_view(
     embeddings: list[tuple[Indices, Floats]] = []
     # One pass in chunks of similar length; the row means fill the arrays.
     with evaluating(module):
-        for chunk in _by_length(rows, at_once) if set(needs) - {"rows", "held_out"} else ():
+        for chunk in _by_length(rows, at_once) if set(needs) - WITHOUT_STUDENT else ():
             seen = _observe(
                 module,
                 [rows[index] for index in chunk],

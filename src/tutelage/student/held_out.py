@@ -135,26 +135,25 @@ class HeldOut:
             others = [item for at, item in enumerate(items) if at not in held]
             if not held or not others:
                 continue
-            features, targets, _ = self._units(others)
+            features, targets = self._units(others)
             if not len(features):
                 continue
             matrix, offsets = regression(
                 features, targets, torch.ones(len(features), dtype=torch.float64), has_offsets=True
             )
             own = sorted(held)
-            features, _, owners = self._units([items[at] for at in own])
-            shares = (features @ matrix.T + offsets).softmax(dim=-1).numpy()
-            for number, at in enumerate(own):
-                found[at] = shares[owners == number]
+            features, _ = self._units([items[at] for at in own])
+            shares = (features @ matrix.T + offsets).softmax(dim=-1)
+            counts = [len(self._features[items[at].id]) for at in own]
+            for at, part in zip(own, torch.split(shares, counts), strict=True):
+                found[at] = part.numpy()
         return found
 
-    def _units(self, items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-        """Features, [N, D], and targets, [N, C], of the units of rows, and the row of each, [N]."""
-        targets_of = [visible(item) for item in items]
+    def _units(self, items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features, [N, D], and targets, [N, C], of the units of rows."""
         features = torch.cat([self._features[item.id] for item in items]).double()
-        targets = torch.tensor(list(chain.from_iterable(targets_of)), dtype=torch.float64)
-        owners = np.repeat(np.arange(len(items)), [len(own) for own in targets_of])
-        return features, targets.reshape(len(features), -1), owners
+        targets = torch.tensor(list(chain.from_iterable(map(visible, items))), dtype=torch.float64)
+        return features, targets.reshape(len(features), -1)
 
 
 def _least(item: Item, shares: Floats | None) -> float:

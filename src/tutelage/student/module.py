@@ -40,6 +40,29 @@ HEADS = ("classifier", "score")
 """Names of the head in transformers' networks."""
 
 
+def outcomes_of(
+    task: Task, items: Iterable[Any], probabilities: torch.Tensor, of_round: int
+) -> list[Outcome]:
+    """Decodes a batch of predictions.
+
+    Args:
+        task: The task.
+        items: The items of the batch, B.
+        probabilities: Their distributions, [B, C], or [B, L, C] for NER.
+        of_round: Round that the outcomes belong to.
+    """
+    found = []
+    for item, values in zip(items, probabilities, strict=True):
+        # Rounded to 6 digits first, so decoding agrees with the recorded numbers.
+        rounded = [row and [round(value, 6) for value in row] for row in item.read(values)]
+        # The task decodes; an outcome keeps the distribution it was decoded from.
+        predicted, kept, tags = task.read(rounded)
+        found.append(
+            Outcome(item.id, item.text, item.target, predicted, kept, item.source, of_round, tags)
+        )
+    return found
+
+
 class StudentModule(LightningModule):
     """An encoder with a head, trained on weighted hard or soft targets.
 
@@ -389,20 +412,4 @@ class StudentModule(LightningModule):
         if not torch.isfinite(probabilities).any():  # the last step of a stage has no loss after it
             raise self._diverged("predictions are no numbers")
         items = self._items(name, batch["index"])
-        for item, values in zip(items, probabilities, strict=True):
-            # Rounded to 6 digits first, so decoding agrees with the recorded numbers.
-            rounded = [row and [round(value, 6) for value in row] for row in item.read(values)]
-            # The task decodes; an outcome keeps the distribution it was decoded from.
-            predicted, kept, tags = self.task.read(rounded)
-            self.outcomes[name].append(
-                Outcome(
-                    item.id,
-                    item.text,
-                    item.target,
-                    predicted,
-                    kept,
-                    item.source,
-                    self.position.round,
-                    tags,
-                )
-            )
+        self.outcomes[name] += outcomes_of(self.task, items, probabilities, self.position.round)
