@@ -315,7 +315,7 @@ def _hydra_verb(verb: str, overrides: list[str]) -> int:
 
 
 def _advise(options: argparse.Namespace) -> int:
-    from tutelage.advise import advise
+    from tutelage.advise.command import advise
     from tutelage.launch import take_config_dir
 
     return advise(take_config_dir(options.overrides))

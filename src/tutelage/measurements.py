@@ -50,6 +50,11 @@ class Recipe:
     overrides: tuple[str, ...]
     needs: frozenset[Need]
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether a run of it asks the teacher; training on the shots alone does not."""
+        return self.key != "shots"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

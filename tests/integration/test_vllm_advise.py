@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tutelage.advise import _tokens
+from tutelage.advise.price import _tokens
 from tutelage.teacher.base import GenerateRequest, Sampling, ScoreRequest
 from tutelage.teacher.engines.vllm import VllmTeacher
 from tutelage.teacher.stack import build_teacher

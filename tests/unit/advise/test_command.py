@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from tests.helpers.tiny import scripted, write_jsonl
 
-from tutelage.advise import _pool_labels, _size, advise
+from tutelage.advise.case import _size
+from tutelage.advise.command import advise
+from tutelage.advise.price import _pool_labels
 from tutelage.cli import main
 from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError, DataError, TeacherError

@@ -1,0 +1,1 @@
+"""Which method to run on given data, teacher and budget: ``tutelage advise``."""
