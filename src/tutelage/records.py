@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Source = Literal["gold", "init", "easy", "hard", "pool"]
+Source = Literal["gold", "class_name", "init", "easy", "hard", "pool"]
 """Origin of a row.
 
-"gold": a gold shot. "init": a text made from a shot (+Init). "easy" and "hard": generated examples.
-"pool": the unlabelled pool.
+"gold": a gold shot. "class_name": the word or the description of a class
+(``student.class_names``). "init": a text made from a shot (+Init). "easy" and "hard": generated
+examples. "pool": the unlabelled pool.
 """
+GIVEN: frozenset[str] = frozenset({"gold", "class_name"})
+"""Sources of rows whose labels the user gave; all others have the teacher's."""
 
 
 def record_id(*parts: object) -> str:
@@ -131,6 +134,11 @@ class Row:
     weight: float = 1.0
     detail: dict[str, str] = field(default_factory=dict)
     entity_confidence: tuple[float, ...] = ()
+
+    @property
+    def given(self) -> bool:
+        """True if the user gave the label, with a gold text or as the name of a class."""
+        return self.source in GIVEN
 
     @property
     def confidence(self) -> float:

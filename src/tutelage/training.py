@@ -39,7 +39,13 @@ from tutelage.data.pool import Pool
 from tutelage.data.training_view import RoundView
 from tutelage.errors import ConfigError
 from tutelage.interruption import Interruption
-from tutelage.methods.base import Method, MethodContext, OnPhase, follows_mistakes
+from tutelage.methods.base import (
+    Method,
+    MethodContext,
+    OnPhase,
+    class_name_rows,
+    follows_mistakes,
+)
 from tutelage.progress import ProgressReporter
 from tutelage.records import Example, Outcome, Row, derive_seed
 from tutelage.run_warnings.rounds import RoundWatch
@@ -114,6 +120,7 @@ def fit(
     check_gold(config, module, shots, asks_teacher=stack is not None)
     if config.student.head == "fitted":
         last_layers(module.network)  # Refuses before the teacher is paid.
+    names = class_names_of(config, task)
     view = _round_view(config, method)
     data = _data_module(config, dataset, task, pool, tokenizer, view)
     if not is_reference:
@@ -186,7 +193,7 @@ def fit(
     # The first rows come when everything else is known to work: a teacher may be paid for them.
     if checkpoint is None:
         first = method.first_rows()
-        pool.append(first.rows)
+        pool.append([*names, *first.rows])
         if first.asked:
             round_logger.write_growth(first)
             watch.grown(first)
@@ -283,7 +290,9 @@ def check_gold(
     by_shots = module.loss.needs_guide and module.loss.guide_from == "shots"
     if by_shots and (config.training.gold == "none" or not config.shots):
         raise ConfigError(NO_GUIDE)
-    if not asks_teacher or "gradients" not in module.selector.needs:
+    needs = module.selector.needs
+    compares = "gradients" in needs or ("confirmed" in needs and not config.student.class_names)
+    if not asks_teacher or not compares:
         return
     select = config.hydra.choices.get("select") or config.select.kind
     trains_on_shots = config.method.get("train_on_shots", True)
@@ -303,6 +312,22 @@ def check_gold(
             f"method={config.method_name} trains on none; give method.train_on_shots=true, or "
             "choose another select=."
         )
+
+
+def class_names_of(config: RunConfig, task: Task) -> list[Row]:
+    """Returns the rows of ``student.class_names``; none where it is off.
+
+    Raises:
+        ConfigError: The task has no classes of whole texts.
+    """
+    if not config.student.class_names:
+        return []
+    if task.head != "sequence":
+        raise ConfigError(
+            "student.class_names=true trains on the names of classes as texts of these classes, "
+            "and the name of an entity type is no entity. Give student.class_names=false."
+        )
+    return class_name_rows(task.labels)
 
 
 def gold_for(config: RunConfig, dataset: Dataset) -> tuple[Example, ...]:

@@ -265,6 +265,7 @@ def test_pool_texts_that_were_labelled_are_known_after_a_kill(
         # Each network has its own key encoder.
         ["select=dynamics", "student.peers=2", "loss=group_contrast"],
         ["select=confident_learning"],
+        ["select=confirmed"],
     ],
 )
 def test_a_killed_run_goes_on_weighing_its_rows_alike(

@@ -54,6 +54,7 @@ TRAIN = [
     "spread",
     "dynamics",
     "confident_learning",
+    "confirmed",
 ]
 ACCEPT = ["scored", "agreement", "class_share"]
 """Tested in test_both_tasks.py."""

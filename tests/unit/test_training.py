@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.helpers.classification import NAMES, TASK, WordTeacher, make_text, obliging
+from tests.helpers.ner import TYPES
 from tests.helpers.methods import freeal, llmaaa
 from tests.helpers.pool import method_arguments, pool_context
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
@@ -18,13 +19,15 @@ from tutelage.interruption import Interrupted, Interruption
 from tutelage.labelling.calibration import TemperatureCalibration
 from tutelage.records import Example, Feedback
 from tutelage.run import _gold
+from tutelage.selectors.confirmed import Confirmed
 from tutelage.selectors.row_selection import EveryRow, GradientSimilarity
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
 from tutelage.student.losses.meta import MetaReweightedLoss, SunGenLoss
 from tutelage.student.module import StudentModule
 from tutelage.student.pool_view import PredictionCache
 from tutelage.student.schedule import RateSchedule
-from tutelage.training import check_gold, keeps_best, pool_viewer
+from tutelage.tasks.ner import NerTask
+from tutelage.training import check_gold, class_names_of, keeps_best, pool_viewer
 
 NOTHING = Feedback(0, (), {})
 SHOTS = (Example("shot", "a text", NAMES[0]),)
@@ -49,6 +52,7 @@ def student(encoder: Path) -> StudentModule:
     )
 
 
+COMPARING = {"gradient_similarity": GradientSimilarity, "select=confirmed": Confirmed}
 GUIDED = {"loss=meta": MetaReweightedLoss, "loss=sungen": SunGenLoss}
 
 
@@ -57,7 +61,9 @@ def checked(*overrides: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: b
     chosen = " ".join(overrides)
     module: Any = SimpleNamespace(
         loss=next((made() for name, made in GUIDED.items() if name in chosen), CrossEntropyLoss()),
-        selector=GradientSimilarity() if "gradient_similarity" in chosen else EveryRow(),
+        selector=next(
+            (made() for name, made in COMPARING.items() if name in chosen), EveryRow()
+        ),
     )
     check_gold(
         config,
@@ -88,6 +94,10 @@ def checked(*overrides: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: b
             "select=gradient_similarity",
             r"training\.gold=none keeps them from the run; give shots=1 or more and "
             r"training\.gold=shots",
+        ),
+        (
+            "method=full_pool select=confirmed",
+            r"method=full_pool trains on none; give method\.train_on_shots=true",
         ),
         (
             "method=zerogen select=gradient_similarity",
@@ -138,10 +148,19 @@ def test_no_shots_are_no_gold_rows() -> None:
         "method=zerogen loss=sungen",
         "method=full_pool method.train_on_shots=true select=gradient_similarity",
         "method=evokd select=gradient_similarity",
+        "method=full_pool student.class_names=true select=confirmed",
     ],
 )
 def test_what_has_its_gold_rows_is_let_through(overrides: str) -> None:
     checked(*overrides.split())
+
+
+def test_entity_types_have_no_names_to_learn_from() -> None:
+    config = compose_config(["student.class_names=true"])
+    assert {row.target for row in class_names_of(config, TASK)} == {*NAMES}
+    assert class_names_of(compose_config([]), TASK) == []
+    with pytest.raises(ConfigError, match="student.class_names=false"):
+        class_names_of(config, NerTask(TYPES))
 
 
 def test_the_ceiling_has_gold_rows_though_the_method_trains_on_none() -> None:

@@ -101,7 +101,7 @@ def _pool(
     from tutelage.student.held_out import HeldOut
 
     rows = [row for row in run.rows if row.accepted]
-    if all(row.source == "gold" for row in rows):
+    if all(row.given for row in rows):
         return [], [], []
     task = run.task
     _, _, max_length = _student(run)

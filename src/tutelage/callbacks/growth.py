@@ -209,7 +209,7 @@ class GrowthCallback(Callback):
         try:
             growth = self._method.next_rows(feedback, round)
         except BudgetExhausted:
-            if round == 1 and not any(row.source != "gold" for row in data.pool.rows):
+            if round == 1 and not any(not row.given for row in data.pool.rows):
                 raise self._budget_error(billed_before) from None
             self._finish(trainer, module, round - 1, "budget")
             return

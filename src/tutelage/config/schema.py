@@ -111,6 +111,9 @@ class StudentConfig:
     head that already fits it (linear probing, then fine-tuning; Kumar et al. 2022). The regression
     uses hard labels and not ``loss``; where ``select`` chooses once per epoch, it uses the rows
     that are kept, and otherwise all."""
+    class_names: bool = False
+    """Classification: the word and the description of each class are training rows too, one row
+    each, so that the student knows something of the classes before the teacher is asked."""
     peers: Literal[1, 2] = 1
     """Networks of the student. With 2, both learn from the same rows in the same steps, from other
     heads and under other dropout, and their mean distribution is the student's prediction;

@@ -273,11 +273,11 @@ class GrowingDataModule(LightningDataModule):
         """Return every row that can be trained on by now, short to long.
 
         Args:
-            leaves_out: Tells by its id whether a row without a gold label stays away.
+            leaves_out: Tells by its id whether a row with a teacher's label stays away.
         """
         rows = self.view.all_rows(self.pool)
         if leaves_out is not None:
-            rows = [row for row in rows if row.source == "gold" or not leaves_out(row.id)]
+            rows = [row for row in rows if row.given or not leaves_out(row.id)]
         return self.asked_dataloader(rows)
 
     def test_dataloader(self) -> DataLoader[tuple[int, Item]]:

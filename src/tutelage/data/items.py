@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from tutelage.data.tokens import TextForm, Tokens, check_tokenizer, tokenize
 from tutelage.errors import ConfigError
-from tutelage.records import Row
+from tutelage.records import GIVEN, Row
 from tutelage.tasks.protocol import Head
 
 
@@ -90,8 +90,8 @@ class Item:
 
     @property
     def gold(self) -> bool:
-        """True if the target is a gold label."""
-        return self.source == "gold"
+        """True if the user gave the label, as a gold one or with the name of the class."""
+        return self.source in GIVEN
 
     def read(self, values: torch.Tensor) -> list[list[float] | None]:
         """Extract the student's distributions over the text, or over each word.

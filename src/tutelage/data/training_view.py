@@ -78,7 +78,8 @@ class RoundView:
     def rows(self, pool: Pool, epoch: int) -> list[Row]:
         """Return the rows of this epoch.
 
-        Gold shots are always included, and of a relabelled pool text only its newest row.
+        Gold shots and class names are always included, and of a relabelled pool text only its
+        newest row.
         """
         repeated, grown = self._usable(pool)
         if self.position.stage != "round" or self._window == "all":
@@ -94,12 +95,13 @@ class RoundView:
         return [*repeated, *grown]
 
     def _usable(self, pool: Pool) -> tuple[list[Row], list[Row]]:
-        """Return the gold rows, repeated, and grown rows without outdated labels."""
+        """Return the given rows, shots repeated, and grown rows without outdated labels."""
         accepted = pool.accepted()
         gold = [row for row in accepted if row.source == "gold"]
-        grown = newest_of_each_text([row for row in accepted if row.source != "gold"])
-        # Gold rows alone (shots, supervised) are not repeated: they compete with nothing.
-        return (gold * self._gold_repeats if grown else gold), grown
+        names = [row for row in accepted if row.source == "class_name"]
+        grown = newest_of_each_text([row for row in accepted if not row.given])
+        # Given rows alone (shots, supervised) are not repeated: they compete with nothing.
+        return [*(gold * self._gold_repeats if grown else gold), *names], grown
 
     def _reviewed(self, older: list[Row]) -> list[Row]:
         every, size = self._review

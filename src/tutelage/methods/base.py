@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tutelage.data.pool import Pool
 from tutelage.labelling.base import Labeller, NewLabeller
-from tutelage.records import Example, Feedback, Growth, Outcome, Row
+from tutelage.records import Example, Feedback, Growth, Label, Outcome, Row, record_id
 from tutelage.selectors.protocol import PoolView
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Request, Teacher
@@ -238,6 +238,31 @@ def gold_rows(examples: Sequence[Example], round: int = 0) -> list[Row]:
             accepted=True,
         )
         for example in examples
+    ]
+
+
+def class_name_rows(labels: Sequence[Label]) -> list[Row]:
+    """Builds accepted rows from the word and the description of each class.
+
+    A name is a text of its class to an encoder that was trained on sentence pairs: the sentence
+    "a question about a place" lies near such questions.
+
+    Args:
+        labels: The classes, with the words and descriptions that prompts use.
+    """
+    texts = {
+        text: label.name for label in labels for text in (label.description, label.word) if text
+    }
+    return [
+        Row(
+            id=record_id("class_name", text),
+            text=text,
+            target=name,
+            source="class_name",
+            round=0,
+            accepted=True,
+        )
+        for text, name in texts.items()
     ]
 
 

@@ -14,7 +14,7 @@ from tutelage.runs.read import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_KINDS = ("gold", "init", "easy", "hard", "pool")
+_KINDS = ("gold", "class_name", "init", "easy", "hard", "pool")
 _MOST_CLASSES = 40
 _MOST_REASONS = 15
 _QUOTED = re.compile(

@@ -53,12 +53,13 @@ def kind_colour(kind: str) -> Colour:
     """Return the colour of a row's source."""
     known = {
         "gold": Colour.AMBER,
+        "class_name": Colour.VERMILION,
         "init": Colour.PURPLE,
         "easy": Colour.SKY,
         "hard": Colour.BLUE,
         "pool": Colour.GREEN,
     }
-    return known.get(kind, Colour.VERMILION)
+    return known.get(kind, Colour.GREY)
 
 
 @contextmanager

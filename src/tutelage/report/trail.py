@@ -132,7 +132,7 @@ def scored_as(run: Run, row: Row) -> str:
     """
     if row.distribution:
         return row.distribution.top
-    return panel_of(run.task).gold_label(row.target) if row.source == "gold" else "–"
+    return panel_of(run.task).gold_label(row.target) if row.given else "–"
 
 
 def sureness(row: Row) -> float | None:

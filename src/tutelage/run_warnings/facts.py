@@ -45,8 +45,8 @@ class Facts:
 
     @property
     def grown(self) -> list[Row]:
-        """The rows that are not gold."""
-        return [row for row in self.rows if row.source != "gold"]
+        """The rows with a teacher's label."""
+        return [row for row in self.rows if not row.given]
 
 
 def facts_of(

@@ -40,7 +40,7 @@ class RoundWatch:
 
     def grown(self, growth: Growth) -> None:
         """Looks at the rows of a round."""
-        texts = [row for row in growth.rows if row.source != "gold"]
+        texts = [row for row in growth.rows if not row.given]
         self._brought_rows = any(row.accepted for row in texts)
         if few := few_accepted(texts):
             self._tell(

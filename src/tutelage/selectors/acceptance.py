@@ -36,14 +36,22 @@ class Decision:
 class AcceptSelector(Protocol):
     """Interface of the "accept" stage."""
 
+    asks_student: bool
+    """Whether it reads ``confirmed``, which costs a pass of the student."""
+
     def decide_batch(
-        self, asked: Sequence[str], distributions: Sequence[LabelDistribution]
+        self,
+        asked: Sequence[str],
+        distributions: Sequence[LabelDistribution],
+        confirmed: Sequence[bool] | None = None,
     ) -> list[Decision]:
         """Decides about all scored texts of a round.
 
         Args:
             asked: The label requested for each text.
             distributions: The teacher's calibrated label distribution for each text.
+            confirmed: Whether the student, before it learns from the text, predicts the teacher's
+                label; None where there is no trained student, or ``asks_student`` is false.
 
         Returns:
             One decision per text, in the same order.
@@ -63,10 +71,14 @@ class LabelAgreement:
         rescue_confidence: With ``agreement``, keep a text of another scored label *under the scored
             label* from this confidence on, in [0, 1]. 1 disables rescuing, since confidences stay
             below 1.
+        student_confirms: Keep a text below ``min_confidence`` too, if the student predicts the
+            teacher's label for it. Student and teacher err apart, so a label on which they agree is
+            more often right than the teacher's confidence says.
         weighted: Weight each row by the teacher's confidence instead of 1.
 
     Raises:
-        ConfigError: A confidence is outside [0, 1].
+        ConfigError: A confidence is outside [0, 1], or ``student_confirms`` has no least confidence
+            to make an exception from.
     """
 
     stage: Literal["accept"] = "accept"
@@ -76,8 +88,14 @@ class LabelAgreement:
         agreement: bool = True,
         min_confidence: float = 0.0,
         rescue_confidence: float = 1.0,
+        student_confirms: bool = False,
         weighted: bool = False,
     ) -> None:
+        if student_confirms and not min_confidence:
+            raise ConfigError(
+                "accept.student_confirms=true keeps texts below accept.min_confidence, and "
+                "accept.min_confidence=0 turns none down. Give accept.min_confidence=0.8."
+            )
         for name, value in (
             ("min_confidence", min_confidence),
             ("rescue_confidence", rescue_confidence),
@@ -88,34 +106,41 @@ class LabelAgreement:
         self._minimum = min_confidence
         self._rescue = rescue_confidence
         self._weighted = weighted
+        self.asks_student = student_confirms
 
     def decide_batch(
-        self, asked: Sequence[str], distributions: Sequence[LabelDistribution]
+        self,
+        asked: Sequence[str],
+        distributions: Sequence[LabelDistribution],
+        confirmed: Sequence[bool] | None = None,
     ) -> list[Decision]:
         """Decides about each text independently.
 
         Args:
             asked: The label requested for each text.
             distributions: The teacher's calibrated label distribution for each text.
+            confirmed: Whether the student predicts the teacher's label; None counts as no.
 
         Returns:
             One decision per text, in the same order.
         """
-        return [
-            self.judge(label, distribution)
-            for label, distribution in zip(asked, distributions, strict=True)
-        ]
+        if confirmed is None:
+            confirmed = [False] * len(asked)
+        return [self.judge(*one) for one in zip(asked, distributions, confirmed, strict=True)]
 
-    def judge(self, asked: str, distribution: LabelDistribution) -> Decision:
+    def judge(
+        self, asked: str, distribution: LabelDistribution, confirmed: bool = False
+    ) -> Decision:
         """Accepts one text under its scored label, or rejects it with a reason.
 
         Args:
             asked: The label requested at generation.
             distribution: The teacher's calibrated label distribution for the text.
+            confirmed: Whether the student predicts the teacher's label.
         """
         top, confidence = distribution.top, distribution.confidence
         weight = confidence if self._weighted else 1.0
-        if confidence < self._minimum:
+        if confidence < self._minimum and not (self.asks_student and confirmed):
             return Decision(top, False, f"confidence below {self._minimum:g}")
         if self._agreement and top != asked and (self._rescue >= 1.0 or confidence < self._rescue):
             return Decision(top, False, "scored label is not the one asked for")
@@ -143,6 +168,7 @@ class ClassShare:
     """
 
     stage: Literal["accept"] = "accept"
+    asks_student = False
 
     def __init__(
         self, share: float = 0.5, min_probability: float = 0.0, weighted: bool = False
@@ -156,13 +182,17 @@ class ClassShare:
         self._weighted = weighted
 
     def decide_batch(
-        self, asked: Sequence[str], distributions: Sequence[LabelDistribution]
+        self,
+        asked: Sequence[str],
+        distributions: Sequence[LabelDistribution],
+        confirmed: Sequence[bool] | None = None,
     ) -> list[Decision]:
         """Ranks each class's texts and keeps the first ones; the earlier text wins a tie.
 
         Args:
             asked: The label requested for each text.
             distributions: The teacher's calibrated label distribution for each text.
+            confirmed: Not read.
 
         Returns:
             One decision per text, in the same order.

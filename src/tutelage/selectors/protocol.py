@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-WITHOUT_STUDENT = frozenset({"rows", "held_out"})
+WITHOUT_STUDENT = frozenset({"rows", "held_out", "confirmed"})
 """Contents of an epoch's view that need no pass of the student (see :class:`TrainSelector`)."""
 Stage = Literal["acquire", "accept", "train"]
 Uncertainty = Literal["entropy", "least_confidence", "margin"]
@@ -196,6 +196,8 @@ class EpochView:
             ``needs`` "embeddings".
         held_out: Probability of each row's label to a classifier that has not seen the row, [M];
             None unless the selector ``needs`` "held_out".
+        confirmed: Whether a classifier of the gold rows and class names alone gives each row's
+            label too, [M]; None unless the selector ``needs`` "confirmed".
         peer_losses: ``losses`` of each of the student's P networks alone, [M, P]; None for one
             network (``student.peers=1``), and unless the selector ``needs`` "peers".
     """
@@ -214,6 +216,7 @@ class EpochView:
     disagreement: Floats | None = None
     embeddings: Floats | None = None
     held_out: Floats | None = None
+    confirmed: NDArray[np.bool_] | None = None
     peer_losses: Floats | None = None
 
 
@@ -225,8 +228,8 @@ class TrainSelector(Protocol):
     """Contents of the view passed to ``begin``; empty for a selector without ``begin``.
 
     "rows": everything known without a student pass; ``probabilities`` and ``losses`` are NaN.
-    "epoch": these two as well. "gradients", "prior_losses", "embeddings" and "held_out": each of
-    these in addition. "peers": ``peer_losses``, for a student of two networks.
+    "epoch": these two as well. "gradients", "prior_losses", "embeddings", "held_out" and
+    "confirmed": each of these in addition. "peers": ``peer_losses``, for a student of two networks.
     """
     normaliser: Normaliser
     """Divisor of the summed loss.

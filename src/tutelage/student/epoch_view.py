@@ -56,7 +56,7 @@ def epoch_view(
       text; for NER, where an empty text has no words, under the mean of its distributions over all
       words of the epoch.
     - ``embeddings``: mean over the tokens of the last hidden states.
-    - ``held_out``: see :class:`tutelage.student.held_out.HeldOut`.
+    - ``held_out`` and ``confirmed``: see :class:`tutelage.student.held_out.HeldOut`.
     - ``peer_losses``: ``losses`` of each network alone, where the student has two.
 
     Args:
@@ -64,11 +64,11 @@ def epoch_view(
         items: Items of the epoch, repetitions included.
         collate: The collate function of the :class:`~tutelage.data.items.ItemEncoder` of the items.
         needs: The selector's ``needs``. "gradients", "prior_losses", "embeddings" and "peers" are
-            only computed if listed. With nothing but "rows" and "held_out" the student makes no
-            pass, and ``probabilities`` and ``losses`` are NaN.
+            only computed if listed. With nothing but "rows", "held_out" and "confirmed" the student
+            makes no pass, and ``probabilities`` and ``losses`` are NaN.
         blank: Token ids of the empty text, special tokens included; only used for "prior_losses".
             None where the student predicts words, since an empty text has none.
-        held_out: Scores the rows for "held_out".
+        held_out: Judges the rows for "held_out" and "confirmed".
         at_once: Number of rows per chunk; each chunk has rows of similar length.
 
     Raises:
@@ -129,6 +129,11 @@ def epoch_view(
         held_out=(
             held_out.confidence(rows, collate, module.device)
             if held_out and "held_out" in needs
+            else None
+        ),
+        confirmed=(
+            held_out.confirmed(rows, collate, module.device)
+            if held_out and "confirmed" in needs
             else None
         ),
         peer_losses=peer_losses if peers > 1 else None,

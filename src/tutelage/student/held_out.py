@@ -5,6 +5,9 @@ cross-validated on all rows, and its out-of-fold probability of a row's own labe
 "self-confidence", is low where the label contradicts the other rows. Here the classifier is a
 logistic regression on the untrained encoder's features, so one pass per row and a few seconds of
 fitting are enough, and the student's own training cannot leak into it.
+
+The same regression, fitted to the given rows alone (gold rows and class names), is a second judge
+of the teacher's labels: :meth:`HeldOut.confirmed`.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from itertools import chain
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tutelage.data.items import Batch, Item
 from tutelage.selectors.protocol import Floats
@@ -92,16 +96,45 @@ class HeldOut:
         """
         key = _fingerprint(items)
         if self._last is None or self._last[0] != key:
-            new = [item for item in items if item.id not in self._features]
-            if new:
-                self._module = (self._module or self._untrained()).to(device)
-                self._read(self._module, new, collate)
+            self._read(items, collate, device)
             self._last = key, self._cross_validated(items)
         return self._last[1]
 
-    def _read(self, module: StudentModule, items: Sequence[Item], collate: Collate) -> None:
+    def confirmed(
+        self, items: Sequence[Item], collate: Collate, device: torch.device | str = "cpu"
+    ) -> NDArray[np.bool_]:
+        """Whether a regression fitted to the given rows alone gives each row's label too.
+
+        Args:
+            items: M rows, each once.
+            collate: The collate function of the encoder of the rows.
+            device: Device of the encoder's pass.
+
+        Returns:
+            Array of shape [M]; for NER, true where every visible word has the same label. False
+            for a row without a visible unit, and everywhere without a given row.
+        """
+        self._read(items, collate, device)
+        given = [item for item in items if item.gold and len(self._features[item.id])]
+        if not given:
+            return np.zeros(len(items), dtype=np.bool_)
+        matrix, offsets = self._fitted(given)
+        counts = np.array([len(self._features[item.id]) for item in items], dtype=np.int64)
+        features = torch.cat([self._features[item.id] for item in items]).double()
+        predicted = (features @ matrix.T + offsets).argmax(dim=-1).numpy()
+        own = np.array([np.argmax(vector) for item in items for vector in visible(item)])
+        owners = np.repeat(np.arange(len(items)), counts)
+        wrong = np.bincount(owners[predicted != own], minlength=len(items))
+        agreed: NDArray[np.bool_] = (counts > 0) & (wrong == 0)
+        return agreed
+
+    def _read(self, items: Sequence[Item], collate: Collate, device: torch.device | str) -> None:
         """Computes the features of new rows: one vector of length 1 per visible unit."""
-        items = sorted(items, key=lambda item: len(item.token_ids))
+        items = [item for item in items if item.id not in self._features]
+        if not items:
+            return
+        self._module = module = (self._module or self._untrained()).to(device)
+        items.sort(key=lambda item: len(item.token_ids))
         with evaluating(module):
             for start in range(0, len(items), _AT_ONCE):
                 chunk = items[start : start + _AT_ONCE]
@@ -135,12 +168,9 @@ class HeldOut:
             others = [item for at, item in enumerate(items) if at not in held]
             if not held or not others:
                 continue
-            features, targets = self._units(others)
-            if not len(features):
+            if not any(len(self._features[item.id]) for item in others):
                 continue
-            matrix, offsets = regression(
-                features, targets, torch.ones(len(features), dtype=torch.float64), has_offsets=True
-            )
+            matrix, offsets = self._fitted(others)
             own = sorted(held)
             features, _ = self._units([items[at] for at in own])
             shares = (features @ matrix.T + offsets).softmax(dim=-1)
@@ -148,6 +178,12 @@ class HeldOut:
             for at, part in zip(own, torch.split(shares, counts), strict=True):
                 found[at] = part.numpy()
         return found
+
+    def _fitted(self, items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The regression of some rows: its matrix, [C, D], and its offsets, [C]."""
+        features, targets = self._units(items)
+        weights = torch.ones(len(features), dtype=torch.float64)
+        return regression(features, targets, weights, has_offsets=True)
 
     def _units(self, items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor]:
         """Features, [N, D], and targets, [N, C], of the units of rows."""

@@ -83,6 +83,13 @@ def test_gold_alone_is_not_repeated(tmp_path: Path) -> None:
     assert ids(view("start", 0, gold_repeats=5).rows(alone, 0)) == {"g1": 1}
 
 
+def test_names_of_classes_are_in_each_round_once(pool: Pool) -> None:
+    pool.append([row("n1", 0, "class_name")])
+    assert ids(view(round=2).rows(pool, 0)) == {
+        "g1": 2, "g2": 2, "n1": 1, "2A0": 1, "2A1": 1, "2B2": 1, "2C3": 1,
+    }  # fmt: skip
+
+
 def test_review_history_comes_back_every_so_many_rounds(pool: Pool) -> None:
     def older(round: int, **changes: Any) -> Counter[str]:
         return ids(

@@ -1,11 +1,11 @@
-"""Costs add up, and failed requests are recognised by their reason."""
+"""Costs add up, failed requests are recognised by their reason, and classes have rows."""
 
 from __future__ import annotations
 
 import pytest
 
-from tutelage.methods.base import Cost, RequestFailure
-from tutelage.records import Row
+from tutelage.methods.base import Cost, RequestFailure, class_name_rows
+from tutelage.records import Label, Row
 
 
 def rejected(reason: str) -> Row:
@@ -32,3 +32,14 @@ def test_costs_add_up_with_their_phases_in_order() -> None:
     total = Cost(1, 1, {"analysis": 2.0}) + Cost(seconds={"generation": 3.0}) + Cost(4, 2)
     assert total == Cost(5, 3, {"analysis": 2.0, "generation": 3.0})
     assert list(total.seconds) == ["analysis", "generation"]
+
+
+def test_each_class_has_a_row_for_its_word_and_one_for_its_description() -> None:
+    rows = class_name_rows([Label("HUM", "person", "questions about people"), Label("x", "x", "x")])
+    assert [(row.text, row.target) for row in rows] == [
+        ("questions about people", "HUM"),
+        ("person", "HUM"),
+        ("x", "x"),
+    ]
+    assert all(row.given and row.accepted and row.source == "class_name" for row in rows)
+    assert len({row.id for row in rows}) == 3

@@ -82,3 +82,26 @@ def test_a_verdict_always_has_a_target_and_a_reason_exactly_when_rejected(
     assert decision.target == given_opinion.top
     assert decision.accepted == (not decision.reason)
     assert 0 < decision.weight <= 1
+
+
+def test_a_doubtful_label_stays_where_the_student_gives_it_too() -> None:
+    judge = LabelAgreement(agreement=False, min_confidence=0.8, student_confirms=True)
+    doubtful = [opinion(0.6, 0.4)] * 2
+    assert [one.accepted for one in judge.decide_batch(["A", "A"], doubtful, [True, False])] == [
+        True,
+        False,
+    ]
+    # Without a trained student nothing is confirmed, and a sure teacher needs no confirmation.
+    assert not any(one.accepted for one in judge.decide_batch(["A", "A"], doubtful))
+    assert judge.judge("B", opinion(0.9, 0.1)).accepted
+
+
+def test_only_a_selector_that_asks_the_student_listens_to_it() -> None:
+    strict = LabelAgreement(min_confidence=0.8)
+    assert not strict.asks_student
+    assert not strict.decide_batch(["A"], [opinion(0.6, 0.4)], [True])[0].accepted
+
+
+def test_a_confirmation_needs_a_least_confidence_to_be_an_exception_from() -> None:
+    with pytest.raises(ConfigError, match="accept.min_confidence=0 turns none down"):
+        LabelAgreement(student_confirms=True)

@@ -150,6 +150,43 @@ def test_the_score_is_the_least_of_the_row_s_own_distributions(encoder: Path) ->
         assert min(own) == score
 
 
+def test_a_row_is_confirmed_where_scikit_learn_s_regression_on_the_gold_rows_agrees(
+    encoder: Path,
+) -> None:
+    torch.manual_seed(1)
+    tagger = untaught(new_tagger(str(encoder), TAGS.outputs), TAGS)
+    named = [Row(x.id, x.text, str(x.label), "pool", 0, True) for x in NAMED]
+    for module, task, rows in (
+        (untaught(tiny_network(encoder), TOPICS), TOPICS, topics(30)),
+        (tagger, TAGS, named),
+    ):
+        reader = ItemEncoder(task, tiny_tokenizer(), 32)
+        rows = [replace(row, source="gold") if n < 3 else row for n, row in enumerate(rows)]
+        items = reader.encode(rows)
+        model = LogisticRegression(C=STRENGTH, max_iter=5000, tol=1e-8).fit(
+            np.array([vector for item in items[:3] for vector in slow_features(module, item)]),
+            [int(np.argmax(vector)) for item in items[:3] for vector in item.vectors],
+        )
+        agreed = [
+            bool(
+                (
+                    model.predict(np.array(slow_features(module, item)))
+                    == np.argmax(item.vectors, axis=1)
+                ).all()
+            )
+            for item in items
+        ]
+        found = HeldOut(lambda module=module: module).confirmed(items, reader.collate)
+        assert found.tolist() == agreed
+        assert 0 < sum(found) < len(items)
+
+
+def test_without_a_gold_row_nothing_is_confirmed(encoder: Path) -> None:
+    reader = ItemEncoder(TOPICS, tiny_tokenizer(), 32)
+    scorer = HeldOut(lambda: untaught(tiny_network(encoder), TOPICS))
+    assert not scorer.confirmed(reader.encode(topics(4)), reader.collate).any()
+
+
 def test_without_other_rows_there_is_no_score(encoder: Path) -> None:
     reader = ItemEncoder(TOPICS, tiny_tokenizer(), 32)
     scorer = HeldOut(lambda: untaught(tiny_network(encoder), TOPICS))

@@ -302,11 +302,11 @@ class EvoKD(TeacherMethod):
         )
 
     def _seeds(self, labelled: Sequence[Row]) -> list[Row]:
-        """Returns all rows that are not gold, highest student loss first."""
+        """Returns all rows with a teacher's label, highest student loss first."""
         rows = {
             row.id: row
             for row in (*self._context.pool.accepted(), *labelled)
-            if row.accepted and row.source != "gold"
+            if row.accepted and not row.given
         }
         outcomes = tuple(self._context.predict(list(rows.values()))) if rows else ()
         kept = self._filtered(Feedback(0, outcomes, {}), rows.values()).outcomes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,10 +102,11 @@ class PoolFeedback:
             BudgetExhausted: The token budget ran out.
         """
         growth = self._labelling.label_chosen(round, self._n_pool if n_texts is None else n_texts)
-        rows = self._decided(growth.rows)
-        turned_down = sum(row.accepted for row in growth.rows) - sum(row.accepted for row in rows)
+        labelled = [row for row in growth.rows if row.accepted]
+        outcomes = {one.id: one for one in self._context.predict(labelled)} if labelled else {}
+        rows = self._decided(growth.rows, outcomes)
         accepted = [row for row in rows if row.accepted]
-        outcomes = {one.id: one for one in self._context.predict(accepted)} if accepted else {}
+        turned_down = len(labelled) - len(accepted)
         return (
             replace(growth, rows=tuple(rows), rejected=growth.rejected + turned_down),
             tuple(outcomes[row.id] for row in accepted),
@@ -126,7 +127,7 @@ class PoolFeedback:
     def _given_labeller(self, *_: Any, **__: Any) -> Labeller:
         return self._labeller
 
-    def _decided(self, rows: Sequence[Row]) -> list[Row]:
+    def _decided(self, rows: Sequence[Row], outcomes: Mapping[str, Outcome]) -> list[Row]:
         """Lets the accept selector decide about the labelled rows; failed ones stay as they are."""
         open_indices = [
             index for index, row in enumerate(rows) if row.accepted and row.distribution
@@ -135,7 +136,9 @@ class PoolFeedback:
             distribution for index in open_indices if (distribution := rows[index].distribution)
         ]
         decisions = self._accept_selector.decide_batch(
-            [distribution.top for distribution in distributions], distributions
+            [distribution.top for distribution in distributions],
+            distributions,
+            [outcomes[rows[index].id].correct for index in open_indices],
         )
         decided = list(rows)
         for index, decision in zip(open_indices, decisions, strict=True):

@@ -41,7 +41,7 @@ class SeedTexts:
         self._policy = policy
         self._ranked: dict[str, list[Example]] = {}
         self._used = {parent for row in rows for parent in row.parents}
-        written = [row for row in rows if row.accepted and row.source not in ("gold", "pool")]
+        written = [row for row in rows if row.accepted and not row.given and row.source != "pool"]
         for row in written if policy != "naive" else ():
             for label in task.classes(row.target):
                 self._ranked.setdefault(label, []).append(Example(row.id, row.text, row.target))

@@ -155,6 +155,9 @@ class Acceptance:
         decided = self._accept_selector.decide_batch(
             [candidates[index].spec.asked for index in undecided],
             [opinions[index].distribution for index in undecided],
+            self._confirmed(
+                [(candidates[index].text, opinions[index]) for index in undecided], round, context
+            ),
         )
         decisions = dict(zip(undecided, decided, strict=True))
 
@@ -179,6 +182,22 @@ class Acceptance:
             failed=sum(candidate.failed for candidate in own) + lost,
             rejected=sum(not row.accepted for row in rows) - unwritten - len(errors),
         )
+
+    def _confirmed(
+        self, labelled: Sequence[tuple[str, Opinion]], round: int, context: MethodContext | None
+    ) -> list[bool] | None:
+        """Whether the student predicts each text's label; None if the selector does not ask.
+
+        In round 0 there is no trained student to ask.
+        """
+        if not (self._accept_selector.asks_student and context is not None and round and labelled):
+            return None
+        rows = [
+            Row(str(place), text, opinion.target(opinion.distribution.top), "hard", round, False)
+            for place, (text, opinion) in enumerate(labelled)
+        ]
+        found = {one.id: one.correct for one in context.predict(rows)}
+        return [found[row.id] for row in rows]
 
     def grow(
         self,

@@ -114,7 +114,7 @@ class Augmentation:
         grown = [
             marked(row)
             for row in pool
-            if row.accepted and row.source != "gold" and row.detail.get("mode") != "noise"
+            if row.accepted and not row.given and row.detail.get("mode") != "noise"
         ]
         turns = []
         for mode, count in self._shares.items():

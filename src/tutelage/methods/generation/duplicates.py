@@ -53,7 +53,7 @@ class Repeats:
         """Remembers generated rows, just as a resumed run remembers those of its pool."""
         for row in rows:
             # Texts rejected before labelling were never remembered during generation either.
-            if row.source != "gold" and (
+            if not row.given and (
                 row.accepted
                 or row.distribution
                 or RequestFailure.of(row) is RequestFailure.LABELLING

@@ -178,9 +178,7 @@ class NameBook:
             outcomes: Predictions of the student; the names it got right serve easy texts.
         """
         # All names known so far.
-        grown = _by_type(
-            (row.text, row.target) for row in pool if row.accepted and row.source != "gold"
-        )
+        grown = _by_type((row.text, row.target) for row in pool if row.accepted and not row.given)
         known = {
             name
             for names in (*self._gold.values(), *grown.values(), *new.values())

@@ -147,6 +147,26 @@ def test_the_accept_selector_decides_about_pool_texts(tmp_path: Path) -> None:
     assert all(row.weight == row.confidence for row in pool_rows(growth) if row.accepted)
 
 
+def test_a_doubtful_label_counts_where_the_student_gives_it_too(tmp_path: Path) -> None:
+    """The student of these tests takes tools for animals, and knows everything else."""
+
+    def unsure(request: Request) -> Any:
+        if not isinstance(request, ScoreRequest):
+            return obliging(request)
+        told = class_of(scored_text(str(request.prompt)))
+        return [-0.9 if name == told else -1.2 for name in NAMES]
+
+    confirming = LabelAgreement(agreement=False, min_confidence=0.9, student_confirms=True)
+    _, growth = grown(tmp_path, script=unsure, acceptance=confirming)
+    assert {row.text for row in growth.rows if not row.accepted and row.source == "pool"} == {
+        *TOOLS
+    }
+    # The texts that it writes are confirmed by the same rule.
+    written = [row for row in growth.rows if row.source in ("hard", "easy") and row.distribution]
+    assert {row.accepted for row in written if row.target != "Tool"} == {True}
+    assert {row.accepted for row in written if row.target == "Tool"} == {False}
+
+
 def test_a_lost_label_costs_the_text_alone_and_it_is_not_asked_for_again(tmp_path: Path) -> None:
     from tutelage.teacher.base import Reply
 
