@@ -56,7 +56,7 @@ TRAIN = [
     "confident_learning",
     "confirmed",
 ]
-ACCEPT = ["scored", "agreement", "class_share"]
+ACCEPT = ["scored", "agreement", "class_share", "confirmed"]
 """Tested in test_both_tasks.py."""
 LOSSES = sorted(path.stem for path in (conf_directory() / "loss").glob("*.yaml"))
 
