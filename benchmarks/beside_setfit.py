@@ -4,8 +4,9 @@
     OTHER/bin/python benchmarks/beside_setfit.py --encoder FOLDER --runs RUN [RUN ...]
 
 For each finished run on classes, SetFit (Tunstall et al. 2022, arXiv 2209.11055) learns from the
-run's gold shots, and from the rows that its student learnt from: the shots and the accepted rows,
-with the teacher's labels, each once and with the same weight. Both are scored on the run's own test
+rows that the run was given (the gold shots, and the names of the classes with
+``student.class_names=true``), and from all rows that its student learnt from: these and the
+accepted ones with the teacher's labels, each once and with the same weight. Both are scored on the run's own test
 texts, beside the student before its first round (shots) and after its last (rows). ``FOLDER`` has
 the encoder that the students began with. Needs setfit, not tutelage.
 
@@ -36,6 +37,8 @@ from runs import interval, read_lines
 
 Texts = list[tuple[str, str]]
 """Texts with their classes."""
+GIVEN = ("gold", "class_name")
+"""Sources of the rows that the student starts from."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         name=folder.name,
         seed=result["seed"],
-        shots=[(row["text"], row["target"]) for row in rows if row["source"] == "gold"],
+        shots=[(row["text"], row["target"]) for row in rows if row["source"] in GIVEN],
         rows=[(row["text"], row["target"]) for row in rows],
         test=[
             (row["text"], row["target"])
