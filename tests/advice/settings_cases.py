@@ -333,7 +333,7 @@ CASES = [
         ("acquire.copies=1",),
     ),
     Case(
-        "acquire.share={} must be",
+        "acquire.share={} is no share",
         ("method=llkd_on_demand", "acquire=instability", "acquire.share=0"),
         ("acquire.share=0.1",),
     ),

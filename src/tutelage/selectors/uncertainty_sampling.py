@@ -134,7 +134,10 @@ class Instability:
         if copies < 1:
             raise ConfigError(f"acquire.copies={copies} compares nothing; give 1 or more copies.")
         if not 0.0 < share <= 1.0:
-            raise ConfigError(f"acquire.share={share} must be in (0, 1].")
+            raise ConfigError(
+                f"acquire.share={share} is no share of the words to change; give one above 0 and "
+                "up to 1, such as acquire.share=0.1."
+            )
         self._copies, self._share = copies, share
 
     def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
