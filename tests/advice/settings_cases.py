@@ -73,6 +73,11 @@ CASES = [
         ("method.feedback=generated", "method.pairs=false"),
     ),
     Case(
+        "method.explanations=true explains mistakes",
+        ("method.explanations=true", "method.n_wrong=0"),
+        ("method.n_wrong=1", "method.explanations=false"),
+    ),
+    Case(
         "method.seeds={} chooses demonstrations",
         ("method.seeds=tree", "method.demonstrations=0"),
         ("method.demonstrations=1", "method.seeds=demonstrations"),
@@ -321,6 +326,16 @@ CASES = [
     ),
     Case(
         "select.min_rows={} is", ("select=small_loss", "select.min_rows=1"), ("select.min_rows=2",)
+    ),
+    Case(
+        "acquire.copies={} compares nothing",
+        ("method=llkd_on_demand", "acquire=instability", "acquire.copies=0"),
+        ("acquire.copies=1",),
+    ),
+    Case(
+        "acquire.share={} is no share",
+        ("method=llkd_on_demand", "acquire=instability", "acquire.share=0"),
+        ("acquire.share=0.1",),
     ),
     Case(
         "acquire.passes={} cannot",

@@ -315,7 +315,7 @@ def test_a_key(heard: Heard, monkeypatch: pytest.MonkeyPatch):
     assert ApiKey("OPENAI_API_KEY").headers
 
 
-@advises("there is no prompt.{}.{}, which this task needs")
+@advises("there is no prompt.{}.{}, which this run needs")
 def test_a_prompt_without_a_template(heard: Heard):
     plain = build(composed([]).prompt, "prompt")
     heard(said_by(lambda: plain.require("rewrite")))

@@ -10,7 +10,7 @@ import random
 import re
 import zlib
 
-from tests.helpers.teachers import LabelWritingTeacher
+from tests.helpers.teachers import LabelWritingTeacher, explained
 
 from tutelage.teacher.base import GenerateRequest, ScoreRequest
 
@@ -122,6 +122,8 @@ class NameTeacher(LabelWritingTeacher):
 
     def _text(self, request: GenerateRequest) -> str:
         rng = random.Random(f"{request.seed} {request.prompt}")
+        if explanations := explained(request):
+            return explanations
         if request.json_schema:
             return self._extracted(request.prompt.splitlines()[-2].removeprefix("Text: "))
         if request.prompt.startswith("A random list of names of "):

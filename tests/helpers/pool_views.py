@@ -52,6 +52,9 @@ class ArrayView:
                 self.uncertainty("entropy") * self._embeddings[:, 0] ** 2, dtype=np.float32
             )
 
+    def instability(self, copies: int, share: float) -> NDArray[np.float32]:
+        return self.disagreement(copies)
+
 
 def random_view(
     total: int, classes: int = 4, width: int = 6, labelled: int = 0, seed: int = 0

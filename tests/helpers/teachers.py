@@ -71,6 +71,30 @@ def read(prompt: Prompt) -> str:
     return str(prompt)
 
 
+def explained(request: GenerateRequest) -> str:
+    """Explains each mistake of a prompt of method=elad, with the label that it says is right.
+
+    "" for a request of another kind.
+    """
+    if "mistakes" not in json.loads(request.json_schema or "{}").get("properties", {}):
+        return ""
+    found = re.findall(
+        r"^(\d+)\. .*?(?:(\w+), but it said .*|\((\w+)\)\.?)$", read(request.prompt), re.MULTILINE
+    )
+    return json.dumps(
+        {
+            "mistakes": [
+                {
+                    "number": int(number),
+                    "explanation": f"Mistake {number} is misled by a word.",
+                    "label": taken_for or said,
+                }
+                for number, taken_for, said in found
+            ]
+        }
+    )
+
+
 class LabelWritingTeacher:
     """Labels and writes texts by the keywords of SNIPS classes.
 
@@ -162,6 +186,8 @@ class LabelWritingTeacher:
 
     def _text(self, request: GenerateRequest) -> str:
         rng = random.Random(f"{request.seed} {request.prompt}")
+        if explanations := explained(request):
+            return explanations
         if request.json_schema:
             count = json.loads(request.json_schema)["properties"]["texts"]["maxItems"]
             asked = [word for word in re.findall(r"\w+", read(request.prompt)) if word in KEYWORDS]

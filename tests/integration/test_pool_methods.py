@@ -40,6 +40,7 @@ ACQUIRE = [
     "k_center",
     "badge",
     "dropout",
+    "instability",
     "accept_reject",
     "mixed",
 ]

@@ -1,4 +1,4 @@
-"""ZeroGen, PGKD, LLMaAA, FreeAL and LLM-DA in whole scripted runs, for both tasks."""
+"""ZeroGen, PGKD, ELAD, LLMaAA, FreeAL and LLM-DA in whole scripted runs, for both tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.helpers.tasks import TaskSetup
-from tests.helpers.tiny import grow
+from tests.helpers.tiny import grow, lines
 
 from tutelage.config.folder import conf_directory
 from tutelage.data.pool import Pool
@@ -58,6 +58,37 @@ def test_pgkd_is_steered_by_dev(kind: TaskSetup, workplace: Path):
     assert result["gold_labels"]["shots"] == kind.gold
     assert result["gold_labels"]["dev"] > 0
     assert "Its F1 by" in growth(folder, 1)["prompt"] + growth(folder, 2)["prompt"]
+
+
+def test_elad_explains_mistakes_on_unstable_pool_texts_and_writes_from_that(
+    kind: TaskSetup, workplace: Path
+):
+    folder = workplace / "run"
+    # A student that knows little yet makes mistakes.
+    early = ("training.start_epochs=1", "training.round_epochs=1", "method.mistake_margin=0")
+    result = grow(
+        folder,
+        [
+            *(*kind.base(), *kind.evokd, *early),
+            *("method=elad", "method.n_pool=8", "acquire.copies=2", "accept=scored"),
+        ],
+    )
+    assert result["rounds"] == 2
+    assert result["gold_labels"] == {"shots": kind.gold, "dev": 0, "calibration": 0}
+    labelled = [row for row in rows(folder) if row.source == "pool"]
+    assert Counter(row.round for row in labelled) == {1: 8, 2: 8}
+    assert all(float(row.detail["acquisition"]) >= 0 for row in labelled)
+    asked = [
+        line["request"]["prompt"]
+        for line in lines(folder / "teacher" / "transcript.jsonl")
+        if line["request"]["kind"] == "generate"
+    ]
+    for round in (1, 2):
+        record = growth(folder, round)
+        assert "It gets these wrong:\n1. " in record["prompt"]
+        assert ": Mistake 1 is misled by a word." in record["analysis"]
+    # Not only the request itself: prompts of hard texts go on from the explanations.
+    assert any("Note: " in prompt and "is misled by a word." in prompt for prompt in asked)
 
 
 def test_llmaaa_labels_what_the_student_asks_for(kind: TaskSetup, workplace: Path):

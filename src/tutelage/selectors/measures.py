@@ -123,6 +123,20 @@ def mutual_information(mean: NDArray[Any], mean_entropy: NDArray[Any]) -> NDArra
     return found
 
 
+def divergence(logs: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+    """Kullback-Leibler divergence of other distributions from given ones, in nats.
+
+    Args:
+        logs: Logarithms of the given distributions, [..., C].
+        others: Logarithms of the others, [..., C].
+
+    Returns:
+        Array of shape [...], at least 0; NaN where a distribution holds a NaN.
+    """
+    found: NDArray[Any] = np.maximum((np.exp(logs) * (logs - others)).sum(axis=-1), 0)
+    return found
+
+
 def _entropy(values: NDArray[Any]) -> NDArray[Any]:
     from scipy.special import entr
 

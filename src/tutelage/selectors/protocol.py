@@ -73,6 +73,17 @@ class PoolView(Protocol):
         """
         ...
 
+    def instability(self, copies: int, share: float) -> NDArray[np.float32]:
+        """Mean divergence of the prediction for changed copies of a text, in nats, [N].
+
+        For NER the mean over the words.
+
+        Args:
+            copies: Number of changed copies per text.
+            share: Share of the words that a copy changes.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Acquired:

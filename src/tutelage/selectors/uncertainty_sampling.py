@@ -3,6 +3,7 @@
 - :class:`RandomChoice` is the baseline for every other acquisition.
 - :class:`UncertaintySampling` takes the texts the student is least certain of.
 - :class:`DropoutDisagreement` takes the texts on which dropout passes contradict one another.
+- :class:`Instability` takes the texts whose prediction changes with a few words.
 - :class:`AcceptReject` accepts random texts with probability equal to their uncertainty.
 """
 
@@ -101,6 +102,54 @@ class DropoutDisagreement:
         """
         count = wanted(n, len(view.texts))
         return best_first(view.disagreement(self._passes), count)
+
+
+class Instability:
+    """Chooses the texts whose prediction changes most when a few of their words do.
+
+    After ELAD (Zhang et al. 2024, arXiv 2402.13098; reconstructed from its summary), which has the
+    teacher label the texts on which the student is unstable. What differs: the paper's student is a
+    language model that writes down its reasoning, and its uncertainty is that of the steps; an
+    encoder writes none, so the stability of its prediction stands in for them. The changed copies
+    are no paraphrases of the teacher and cost none of its tokens: half of them leave out words, the
+    others swap words (the operations of EDA, Wei and Zou 2019), which may change the meaning, as
+    where "not" goes. For NER only words outside the entities that the student sees, or nearly sees,
+    change. A text without words to change is stable.
+
+    The score is the mean over the copies of the Kullback-Leibler divergence of the prediction for
+    the copy from that for the text, in nats; for NER the mean over the words that both have. The
+    share of copies with another label would be 0 for most texts.
+
+    Args:
+        copies: Changed copies of each text, one student pass each; at least 1.
+        share: Share of the words that a copy changes, at least one word, in (0, 1].
+
+    Raises:
+        ConfigError: ``copies`` or ``share`` is outside its range.
+    """
+
+    stage: Literal["acquire"] = "acquire"
+
+    def __init__(self, copies: int = 8, share: float = 0.1) -> None:
+        if copies < 1:
+            raise ConfigError(f"acquire.copies={copies} compares nothing; give 1 or more copies.")
+        if not 0.0 < share <= 1.0:
+            raise ConfigError(
+                f"acquire.share={share} is no share of the words to change; give one above 0 and "
+                "up to 1, such as acquire.share=0.1."
+            )
+        self._copies, self._share = copies, share
+
+    def query(self, view: PoolView, n: int, rng: np.random.Generator) -> Acquired:
+        """Chooses the ``n`` least stable texts, least stable first.
+
+        Args:
+            view: The unlabelled texts as the student sees them.
+            n: Number of texts to choose.
+            rng: Unused; the view seeds the changes of each text.
+        """
+        count = wanted(n, len(view.texts))
+        return best_first(view.instability(self._copies, self._share), count)
 
 
 class AcceptReject:

@@ -18,6 +18,7 @@ from tutelage.data.tokens import tokenize
 from tutelage.errors import ConfigError
 from tutelage.selectors.measures import KINDS, checked_kind, mutual_information, uncertainty_of
 from tutelage.selectors.protocol import Uncertainty
+from tutelage.student.changed_copies import changed_copies, mean_divergence
 from tutelage.student.module import StudentModule
 from tutelage.student.observing import evaluating, logits_and_states, mean_state
 from tutelage.student.units import least_certain, unit_means
@@ -25,7 +26,7 @@ from tutelage.student.units import least_certain, unit_means
 Progress = Callable[[str, int, int], None]
 """Callback after each chunk: name of the pass, texts done, texts in total.
 
-Passes are named "pool", "labelled" or "dropout".
+Passes are named "pool", "labelled", "dropout" or "instability".
 """
 
 
@@ -141,7 +142,7 @@ class StudentPoolView:
         texts: Texts of the pool; for NER, words joined by single spaces.
         labelled: Texts the run already has.
         max_length: Length in tokens to cut texts to, special tokens included.
-        seed: Seed of the dropout masks.
+        seed: Seed of the dropout masks, and of the changes of texts.
         batch_size: Number of texts per forward pass.
         chunk: Number of texts to tokenise at a time and sort by length.
         on_chunk: Callback after each chunk; see :data:`Progress`.
@@ -181,6 +182,7 @@ class StudentPoolView:
         self._pool_predictions: _Predictions | None = None
         self._labelled_predictions: _Predictions | None = None
         self._disagreements: dict[int, NDArray[np.float32]] = {}
+        self._instabilities: dict[tuple[int, float], NDArray[np.float32]] = {}
 
     @property
     def texts(self) -> Sequence[str]:
@@ -234,6 +236,21 @@ class StudentPoolView:
         if passes not in self._disagreements:
             self._disagreements[passes] = self._dropout_disagreement(passes)
         return self._disagreements[passes]
+
+    def instability(self, copies: int, share: float) -> NDArray[np.float32]:
+        """Mean divergence of the prediction for changed copies of a text, in nats, [N].
+
+        A copy leaves out words, or swaps them; for NER only words outside the entities that the
+        student sees, or nearly sees, and the divergence is the mean over the words of the copy. The
+        changes follow from the seed and the text, whatever other texts there are.
+
+        Args:
+            copies: Number of copies of each text, one pass each.
+            share: Share of the words that a copy changes, at least one.
+        """
+        if (copies, share) not in self._instabilities:
+            self._instabilities[copies, share] = self._divergence_of_copies(copies, share)
+        return self._instabilities[copies, share]
 
     def proposed(self) -> list[tuple[tuple[int, int], ...]]:
         """Word ranges [start, end) of each text where the student sees, or nearly sees, an entity.
@@ -310,42 +327,100 @@ class StudentPoolView:
                 found[batch.indices] = unit_means(values, batch.read)
         return found
 
+    def _divergence_of_copies(self, copies: int, share: float) -> NDArray[np.float32]:
+        task, total = self._module.task, len(self._texts)
+        by_word = task.is_token_level
+        found = np.full(total, np.nan, dtype=np.float32)
+        step = max(1, self._chunk // copies)
+        with evaluating(self._module):
+            for start in range(0, total, step):
+                # The student's reading of a text says which of its words may change.
+                texts = self._texts[start : start + step]
+                logs = self._unit_logs(texts)
+                changed = [
+                    copy
+                    for text, own in zip(texts, logs, strict=True)
+                    for copy in changed_copies(
+                        text,
+                        copies,
+                        share,
+                        by_word=by_word,
+                        fixed=_words_of(task.proposed(_distributions(own))),
+                        seed=self._seed,
+                    )
+                ]
+                others = self._unit_logs([copy.text for copy in changed])
+                for number, own in enumerate(logs):
+                    mine = range(number * copies, (number + 1) * copies)
+                    # Without a label per word, the only unit is the text itself.
+                    units = [changed[at].kept if by_word else (0,) for at in mine]
+                    found[start + number] = mean_divergence(own, [others[at] for at in mine], units)
+                if self._on_chunk is not None:
+                    self._on_chunk("instability", min(start + step, total), total)
+        return found
+
+    def _unit_logs(self, texts: Sequence[str]) -> list[NDArray[np.float64]]:
+        """Log-probabilities of the units of each text, [units, C]; NaN for words without one."""
+        found = [np.zeros((0, 0))] * len(texts)
+        for batch in self._batches_of_chunk(texts):
+            # Double precision: a divergence is a difference of nearly equal numbers.
+            seen = self._module(batch.inputs).double().log_softmax(dim=-1).cpu().numpy()
+            for index, rows, positions in zip(batch.indices, seen, batch.positions, strict=True):
+                at = np.array(positions, dtype=np.int64)
+                units = rows.reshape(-1, rows.shape[-1])[at]
+                units[at < 0] = np.nan
+                found[index] = units
+        return found
+
     def _width(self) -> int:
         """Embedding size D, from the configuration, since the pool may be empty."""
         encoder: Any = self._module.network.base_model
         return int(encoder.config.hidden_size)
 
     def _batches(self, name: str, texts: Sequence[str]) -> Iterator[_Batch]:
-        """Batches of all texts, chunk by chunk, shortest texts of a chunk first."""
+        """Batches of all texts, chunk by chunk."""
         for start in range(0, len(texts), self._chunk):
-            # Tokenise one chunk, then batch it by length to keep padding short.
-            tokens = tokenize(
-                self._tokenizer,
-                self._module.task,
-                texts[start : start + self._chunk],
-                truncation=True,
-                max_length=self._max_length,
-                return_attention_mask=False,
-            )
-            ids = tokens.ids
-            order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
-            for first in range(0, len(order), self._batch_size):
-                # Pad the batch, and find the positions to read.
-                own = order[first : first + self._batch_size]
-                rows = [torch.tensor(ids[index], dtype=torch.long) for index in own]
-                inputs = {
-                    "input_ids": pad_sequence(
-                        rows, batch_first=True, padding_value=self._tokenizer.pad_token_id
-                    ),
-                    "attention_mask": pad_sequence(
-                        [torch.ones_like(row) for row in rows], batch_first=True, padding_value=0
-                    ),
-                }
-                moved = {key: value.to(self._module.device) for key, value in inputs.items()}
-                positions = tuple(tokens.positions(index) for index in own)
-                yield _Batch(np.array(own, dtype=np.int64) + start, moved, positions)
+            for batch in self._batches_of_chunk(texts[start : start + self._chunk]):
+                yield batch._replace(indices=batch.indices + start)
             if self._on_chunk is not None:
                 self._on_chunk(name, min(start + self._chunk, len(texts)), len(texts))
+
+    def _batches_of_chunk(self, texts: Sequence[str]) -> Iterator[_Batch]:
+        """Batches of one chunk, shortest texts first."""
+        # Tokenise the chunk, then batch it by length to keep padding short.
+        tokens = tokenize(
+            self._tokenizer,
+            self._module.task,
+            texts,
+            truncation=True,
+            max_length=self._max_length,
+            return_attention_mask=False,
+        )
+        ids = tokens.ids
+        order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
+        for first in range(0, len(order), self._batch_size):
+            # Pad the batch, and find the positions to read.
+            own = order[first : first + self._batch_size]
+            rows = [torch.tensor(ids[index], dtype=torch.long) for index in own]
+            inputs = {
+                "input_ids": pad_sequence(
+                    rows, batch_first=True, padding_value=self._tokenizer.pad_token_id
+                ),
+                "attention_mask": pad_sequence(
+                    [torch.ones_like(row) for row in rows], batch_first=True, padding_value=0
+                ),
+            }
+            moved = {key: value.to(self._module.device) for key, value in inputs.items()}
+            positions = tuple(tokens.positions(index) for index in own)
+            yield _Batch(np.array(own, dtype=np.int64), moved, positions)
+
+
+def _distributions(logs: NDArray[np.float64]) -> list[Sequence[float] | None]:
+    return [None if np.isnan(row).any() else np.exp(row).tolist() for row in logs]
+
+
+def _words_of(ranges: Sequence[tuple[int, int]]) -> set[int]:
+    return {word for start, end in ranges for word in range(start, end)}
 
 
 @contextmanager

@@ -18,11 +18,12 @@ from tutelage.teacher.templates import Template, sandbox
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
 """Templates required in every prompt set."""
 
-MORE_KINDS = ("names", "extract", "rewrite")
-"""Templates required by some tasks only.
+MORE_KINDS = ("names", "extract", "rewrite", "explain")
+"""Templates required by some tasks, or by some methods, only.
 
 For NER: "names" invents names to write sentences around, "extract" lists the entities of a
-sentence, and "rewrite" rewrites a sentence around its entities.
+sentence, and "rewrite" rewrites a sentence around its entities. For method=elad: "explain" explains
+and corrects mistakes of the student.
 """
 
 PARTS = ("system", "shot", "user", "prefill")
@@ -159,7 +160,7 @@ class PromptSet:
 
     Args:
         completion: Texts to continue, by kind. All of :data:`KINDS` are required, those of
-            :data:`MORE_KINDS` only by some tasks.
+            :data:`MORE_KINDS` only by some tasks or methods.
         chat: Chat templates by kind, each a mapping with ``system``, ``user``, and where wanted
             ``shot`` (``user`` and ``assistant``, once per demonstration) and ``prefill``.
         way: "chat" asks in messages, "completion" by a text to continue. "auto" asks in messages
@@ -334,7 +335,7 @@ class PromptSet:
         if kind not in self._templates(kind):
             way = "chat" if self.asks_in_messages(kind) else "completion"
             raise ConfigError(
-                f"there is no prompt.{way}.{kind}, which this task needs. Add the template, or use "
+                f"there is no prompt.{way}.{kind}, which this run needs. Add the template, or use "
                 "the prompts of the task (prompt/templates@prompt=ner)."
             )
 

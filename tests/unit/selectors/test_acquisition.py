@@ -26,10 +26,14 @@ NAMES = (
     "k_center",
     "badge",
     "dropout",
+    "instability",
     "accept_reject",
     "mixed",
 )
-BY_UNCERTAINTY = ("entropy", "margin", "least_confidence", "dropout", "accept_reject")
+BY_UNCERTAINTY = (
+    *("entropy", "margin", "least_confidence", "dropout", "instability"),
+    "accept_reject",
+)
 IN_FALLING_ORDER = (
     "random",
     "entropy",
@@ -38,6 +42,7 @@ IN_FALLING_ORDER = (
     "k_means",
     "k_center",
     "dropout",
+    "instability",
     "mixed",
 )
 CONF = Path(__file__).parents[3] / "conf" / "acquire"
@@ -151,7 +156,8 @@ def test_whatever_the_pool(
 
 
 @pytest.mark.parametrize(
-    "name", ["entropy", "margin", "least_confidence", "dropout", "k_center", "badge"]
+    "name",
+    ["entropy", "margin", "least_confidence", "dropout", "instability", "k_center", "badge"],
 )
 def test_ties_go_to_the_earlier_place(name: str) -> None:
     even = ArrayView(np.full((12, 2), 0.5), np.ones((12, 3)), labelled=np.ones((1, 3)))

@@ -25,6 +25,7 @@ from tutelage.selectors.ranking import best_first, with_rest
 from tutelage.selectors.uncertainty_sampling import (
     AcceptReject,
     DropoutDisagreement,
+    Instability,
     UncertaintySampling,
 )
 
@@ -216,6 +217,8 @@ def test_settings_out_of_range_are_refused() -> None:
         (lambda: UncertaintySampling("entrop"), "Did you mean 'entropy'"),  # type: ignore[arg-type]
         (lambda: AcceptReject("x"), "Unknown uncertainty 'x'"),  # type: ignore[arg-type]
         (lambda: DropoutDisagreement(passes=1), "acquire.passes=1"),
+        (lambda: Instability(copies=0), "acquire.copies=0"),
+        (lambda: Instability(share=0.0), "acquire.share=0.0 is no share"),
     ):
         with pytest.raises(ConfigError, match=message):
             make()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 from skactiveml.pool import average_kl_divergence
 from tests.helpers.classification import NAMES, TASK, WORDS, make_text
 from tests.helpers.ner import TYPES
@@ -19,6 +20,7 @@ from tutelage.selectors.diversity import Badge
 from tutelage.selectors.measures import KINDS, uncertainty_of
 from tutelage.selectors.protocol import PoolView
 from tutelage.selectors.row_selection import EveryRow
+from tutelage.student.changed_copies import changed_copies
 from tutelage.student.checkpoint import new_tagger
 from tutelage.student.losses.protocol import UnitLoss
 from tutelage.student.module import StudentModule
@@ -238,7 +240,7 @@ def test_training_is_left_as_it_was(classifier: StudentModule) -> None:
     torch.manual_seed(11)
     before = torch.get_rng_state()
     view = sight(classifier, TEXTS, labelled=TEXTS[:2])
-    view.embeddings(), view.labelled_embeddings(), view.disagreement(2)
+    view.embeddings(), view.labelled_embeddings(), view.disagreement(2), view.instability(2, 0.1)
     assert torch.equal(before, torch.get_rng_state())
     assert [one.training for one in classifier.modules()] == modes
     assert all(value.grad is None for value in classifier.parameters())
@@ -296,6 +298,51 @@ def test_disagreement_is_a_mean_over_the_words(tagger: StudentModule) -> None:
     assert (found > 0).all()
 
 
+def test_instability_is_the_mean_divergence_of_the_copies_one_at_a_time(
+    classifier: StudentModule,
+) -> None:
+    found = sight(classifier, TEXTS, batch_size=4, chunk=7).instability(3, 0.3)
+    for index, text in enumerate(TEXTS):
+        wanted, _, _ = alone(classifier, text)
+        copies = changed_copies(text, 3, 0.3, by_word=False, fixed=(), seed=4)
+        values = [entropy(wanted, alone(classifier, copy.text)[0]) for copy in copies]
+        assert found[index] == pytest.approx(np.mean(values), abs=1e-5)
+    assert found.max() > 1e-3
+    assert found.dtype == np.float32
+    # It is a text's own, whatever other texts there are.
+    again = sight(classifier, TEXTS[::-1], batch_size=5, chunk=100).instability(3, 0.3)
+    np.testing.assert_allclose(again[::-1], found, atol=1e-5)
+    assert sight(classifier, ["amber"]).instability(2, 0.5) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_instability_of_words_is_that_of_each_word_in_its_new_place(
+    tagger: StudentModule,
+) -> None:
+    long = " ".join(WORDS * 3)
+    texts = [*SENTENCES, long, ""]
+    found = sight(tagger, texts, batch_size=4, chunk=6).instability(2, 0.4)
+    changes = 0
+    for index, text in enumerate(texts[:-1]):
+        words = text.split(" ")
+        rows, _, read = alone(tagger, words, by_word=True)
+        # The long text is cut, so its last words are not seen.
+        given = [rows[read[at]] if at < len(read) else None for at in range(len(words))]
+        fixed = {word for start, end in TAGS.proposed(given) for word in range(start, end)}
+        means = []
+        for copy in changed_copies(text, 2, 0.4, by_word=True, fixed=fixed, seed=4):
+            changes += copy.text != text
+            others, _, kept = alone(tagger, copy.text.split(" "), by_word=True)
+            values = [
+                entropy(rows[read[word]], others[kept[place]])
+                for place, word in enumerate(copy.kept[: len(kept)])
+                if word < len(read)
+            ]
+            means.append(np.mean(values))
+        assert found[index] == pytest.approx(np.mean(means), abs=1e-5)
+    assert changes > 5
+    assert np.isnan(found[-1]), "a text without words has no number"
+
+
 def test_a_student_without_dropout_is_told_apart(classifier: StudentModule) -> None:
     for one in classifier.modules():
         if isinstance(one, torch.nn.Dropout):
@@ -315,6 +362,7 @@ def test_an_empty_pool_has_arrays_of_the_right_width(
     assert view.probabilities().shape == (0, len(module.task.outputs))
     assert view.embeddings().shape == view.labelled_embeddings().shape == (0, 16)
     assert view.uncertainty("entropy").shape == view.disagreement(2).shape == (0,)
+    assert view.instability(2, 0.1).shape == (0,)
 
 
 def test_wrong_settings_and_encoders_are_refused(classifier: StudentModule) -> None:

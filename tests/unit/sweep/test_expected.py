@@ -28,7 +28,7 @@ def test_a_named_sweep_brings_its_lists_and_the_command_line_has_the_last_word()
 def test_what_the_sweep_sets_may_be_changed_further() -> None:
     found = expected_jobs(["sweep=acquire", "method.pool_size=500", "seed=1"])
     assert (found.total, found.config.method_name, found.config.method.settings["pool_size"]) == (
-        10,
+        11,
         "llkd_on_demand",
         500,
     )

@@ -120,7 +120,7 @@ def test_a_template_that_only_some_tasks_need_is_asked_for_by_name() -> None:
     prompts(extract="{{ text }}").require("extract")
     with pytest.raises(
         ConfigError,
-        match=r"no prompt\.completion\.extract, which this task needs. Add the template, or use "
+        match=r"no prompt\.completion\.extract, which this run needs. Add the template, or use "
         r"the prompts of the task",
     ):
         prompts().require("extract")
@@ -293,7 +293,7 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
             "count": 2,
             "as_list": True,
         }
-    if kind == "analysis":
+    if kind in ("analysis", "explain"):
         report = {label.word: ClassScore(0.5, 0.25, 1 / 3, 4) for label in LABELS}
         told, other = {"mention": text, "label": LABELS[1]}, {"mention": "Rex", "label": LABELS[0]}
         errors = [
@@ -318,6 +318,10 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
                 "errors": errors[3:],
             },
         ]
+        if kind == "explain":
+            # Each error of the first text in turn.
+            each = [{**shown[0], "errors": errors[number:]} for number in range(4)]
+            return {"mistakes": each, "labels": LABELS}
         return {
             "wrong": shown,
             "correct": shown[:1],
@@ -369,6 +373,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "analysis": ("analysis", {}),
     "analysis-wrong-only": ("analysis", {"correct": [], "report": {}}),
     "analysis-correct-only": ("analysis", {"wrong": [], "report": {}}),
+    "explain": ("explain", {}),
 }
 NER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "extract": ("extract", {}),
@@ -389,7 +394,10 @@ def cases(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def test_every_template_is_rendered() -> None:
     assert {kind for kind, _ in cases("completion_ner").values()} == {*KINDS, *MORE_KINDS}
-    assert {kind for kind, _ in cases("completion_classification").values()} == {*KINDS}
+    assert {kind for kind, _ in cases("completion_classification").values()} == {
+        *KINDS,
+        "explain",
+    }
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -445,7 +453,7 @@ def test_each_kind_is_asked_in_the_way_that_suits_it(
     assert subject.asks_in_messages("score") is shown_labels
     assert subject.asks_in_messages("score", demonstrated=False) is bare_labels
     assert subject.asks_in_messages("extract") is extracts
-    written = ("easy", "hard", "analysis", "paraphrase", "names", "rewrite")
+    written = ("easy", "hard", "analysis", "explain", "paraphrase", "names", "rewrite")
     assert {subject.asks_in_messages(kind) for kind in written} == {writes}
     assert (subject.leads == ()) is writes
 

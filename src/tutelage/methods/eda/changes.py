@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tutelage.methods.generation.variants import Marked, renamed
 from tutelage.tasks.spans import Span
+from tutelage.tasks.word_order import swapped, thinned
 
 _DRAWN = 8
 """Words drawn to find one that differs from the word it replaces."""
@@ -83,16 +84,10 @@ def changed(
     elif mode == "insert" and words:
         for _ in range(count):
             pieces.insert(rng.randint(0, len(pieces)), Piece(rng.choice(words)))
-    elif mode == "swap" and len(outside) > 1:
-        for _ in range(count):
-            first, second = rng.sample(outside, 2)
-            pieces[first], pieces[second] = pieces[second], pieces[first]
+    elif mode == "swap":
+        pieces = [pieces[index] for index in swapped(len(pieces), outside, count, rng)]
     elif mode == "delete":
-        # Each word by chance, as in the paper; but at least one, and never the whole text.
-        gone = {index for index in outside if rng.random() < share}
-        gone = gone or set(rng.sample(outside, min(1, len(outside))))
-        if len(gone) < len(pieces):
-            pieces = [piece for index, piece in enumerate(pieces) if index not in gone]
+        pieces = [pieces[index] for index in thinned(len(pieces), outside, share, rng)]
     return sentence_of(sentence.id, pieces)
 
 

@@ -2,7 +2,8 @@
 
 After Liu et al. 2024, reconstructed. A round has four phases:
 
-1. Analysis: the teacher reads correct and wrong outcomes of the student and names its weakness.
+1. Analysis: the teacher reads correct and wrong outcomes of the student and names its weakness;
+   or it explains each mistake (ELAD).
 2. Specs: the round is planned, with hard texts (near the mistakes) and easy texts (near correct
    predictions), more of both for weak classes.
 3. Candidates: the teacher writes one text per spec.
@@ -32,6 +33,12 @@ from tutelage.methods.base import (
     gold_rows,
 )
 from tutelage.methods.evokd.demonstrations import ranked_pairs, student_loss
+from tutelage.methods.evokd.explanations import (
+    Explanation,
+    explain_request,
+    joined,
+    read_explanations,
+)
 from tutelage.methods.evokd.mistake_filter import MistakeFilter
 from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner
 from tutelage.methods.evokd.pool_feedback import PoolFeedback
@@ -61,18 +68,31 @@ class Analysis:
     """The teacher's analysis of the student's mistakes.
 
     Attributes:
-        text: The analysis; "" if there is none.
+        text: The analysis, or all explanations; "" if there is none.
         prompt: The prompt as sent; "" if nothing was sent.
         cost: The request and its time.
+        explanations: The explanations of single mistakes (ELAD); None for an analysis of all.
     """
 
     text: str = ""
     prompt: str = ""
     cost: Cost = field(default_factory=Cost)
+    explanations: tuple[Explanation, ...] | None = None
+
+    def for_class(self, name: str) -> str:
+        """Returns what the hard prompts of a class show of it.
+
+        Args:
+            name: The class. Of single explanations it is shown those of the mistakes that it takes
+                part in, as the correct class or as the predicted one.
+        """
+        if self.explanations is None:
+            return self.text
+        return joined(one for one in self.explanations if name in one.classes)
 
 
 class EvoKD(TeacherMethod):
-    """EvoKD for both tasks, and with other settings PGKD, ZeroGen and static generation.
+    """EvoKD for both tasks, and with other settings PGKD, ELAD, ZeroGen and static generation.
 
     Args:
         settings: The settings of the method.
@@ -159,6 +179,8 @@ class EvoKD(TeacherMethod):
             self._teacher = self._meter = BudgetedTeacher(context.teacher)
             context = replace(context, teacher=self._meter)
         self._context = context
+        if settings.explanations:
+            self._prompts.require("explain")
         self._writer.fit(self._teacher, examples_of(context))
         # The labeller shows the same demonstrations throughout the run.
         demonstrations = ordered_demonstrations(context.shots, context.seed)
@@ -289,7 +311,7 @@ class EvoKD(TeacherMethod):
         seeds = self._seeds(labelled) if self._settings.seeds == "loss" else ()
         given = self._planner.round_input(feedback, round, seeds)
         analysis = self._analyse(given)
-        plan = self._planner.plan(given, analysis.text)
+        plan = self._planner.plan(given, analysis.for_class)
         candidates, cost = self._write(plan, round)
         return self._acceptance(self._repeats).grow(
             self._context,
@@ -372,7 +394,7 @@ class EvoKD(TeacherMethod):
         if self._settings.separated:
             asked = self._labelling_requests(evenly(self._labelled(), count))
             requests["labelling"] = evenly(asked, count)
-        if self._settings.rounds and self._analyses:
+        if self._settings.rounds and self._analyses and self._studied(given):
             requests["analysis"] = [self._analysis_request(given, 1)]
         return {kind: some for kind, some in requests.items() if some}
 
@@ -407,11 +429,11 @@ class EvoKD(TeacherMethod):
     def _imagined(self) -> RoundInput:
         """The input of a first round: the shots as outcomes of a student.
 
-        It knows all of them where a completion asks. Chats show mistakes, so there it has every
-        second one wrong.
+        It knows all of them where a completion asks. Chats show mistakes, and explanations are
+        about them, so there it has every second one wrong.
         """
         shots, task = self._context.shots, self._context.task
-        is_chat = self._prompts.asks_in_messages("analysis")
+        errs = self._prompts.asks_in_messages("analysis") or self._settings.explanations
         targets = [shot.label or "" for shot in shots]
         others = [
             next((other for other in [*targets[place:], *targets] if other != target), target)
@@ -422,7 +444,7 @@ class EvoKD(TeacherMethod):
                 shot.id,
                 shot.text,
                 target,
-                (task.empty_target or other) if is_chat and place % 2 else target,
+                (task.empty_target or other) if errs and place % 2 else target,
                 (1.0,),
                 "gold",
                 0,
@@ -444,10 +466,7 @@ class EvoKD(TeacherMethod):
         return self._labeller.requests([Draft(example.text) for example in examples])
 
     def _analyse(self, given: RoundInput) -> Analysis:
-        demonstrations = given.demonstrations
-        # A chat model would invent a weakness; the text to continue has always been asked.
-        shown = () if self._prompts.asks_in_messages("analysis") else demonstrations.correct
-        if not self._analyses or not (demonstrations.wrong or shown):
+        if not self._analyses or not self._studied(given):
             return Analysis()
         began = perf_counter()
         self._context.on_phase("analysis", 1)
@@ -455,9 +474,20 @@ class EvoKD(TeacherMethod):
         request = self._analysis_request(given, given.round)
         reply = self._teacher.ask([request], self._context.on_reply)[0]
         cost = Cost(1, int(bool(reply.error)), {"analysis": perf_counter() - began})
+        if self._settings.explanations:
+            wrong = given.demonstrations.wrong
+            explanations = read_explanations(self._context.task, wrong, reply)
+            return Analysis(joined(explanations), str(request.prompt), cost, explanations)
         found = unmarked(reply.text)
         text = "" if found.fault or is_refusal(found.text.strip()) else self._read(found.text)
         return Analysis(text, str(request.prompt), cost)
+
+    def _studied(self, given: RoundInput) -> bool:
+        """Whether the round has outcomes to analyse."""
+        demonstrations = given.demonstrations
+        # A chat model would invent a weakness; the text to continue has always been asked.
+        mistakes_only = self._settings.explanations or self._prompts.asks_in_messages("analysis")
+        return bool(demonstrations.wrong or (not mistakes_only and demonstrations.correct))
 
     def _read(self, analysis: str) -> str:
         """A continuation is one line; an answer may have several."""
@@ -467,6 +497,10 @@ class EvoKD(TeacherMethod):
 
     def _analysis_request(self, given: RoundInput, round: int) -> GenerateRequest:
         task, demonstrations = self._context.task, given.demonstrations
+        seed = derive_seed("analysis", self._context.seed, round, bits=31)
+        most = self._settings.analysis_tokens
+        if self._settings.explanations:
+            return explain_request(task, self._prompts, demonstrations.wrong, most, seed)
         is_chat = self._prompts.asks_in_messages("analysis")
         by_name = {label.name: label for label in task.labels}
         words = {name: label.word for name, label in by_name.items()}
@@ -488,10 +522,10 @@ class EvoKD(TeacherMethod):
             # One analysis per round, without randomness.
             sampling=Sampling(
                 temperature=0.0,
-                max_tokens=self._settings.analysis_tokens or (160 if is_chat else 48),
+                max_tokens=most or (160 if is_chat else 48),
                 stop=() if is_chat else ("\n",),
             ),
-            seed=derive_seed("analysis", self._context.seed, round, bits=31),
+            seed=seed,
         )
 
     def _write(self, plan: RoundPlan, round: int) -> tuple[list[Candidate], Cost]:

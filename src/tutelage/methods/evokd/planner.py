@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from math import ceil as round_up
@@ -124,14 +124,15 @@ class RoundPlanner:
         """
         return replace(self._input(feedback, round, self._rng(round)), seeds=seeds)
 
-    def plan(self, given: RoundInput, analysis: str) -> RoundPlan:
+    def plan(self, given: RoundInput, analysis: Callable[[str], str]) -> RoundPlan:
         """Plans a round: first the hard texts, then the easy ones.
 
         For NER, asks the teacher for new names.
 
         Args:
             given: The input of the round.
-            analysis: The teacher's analysis of the mistakes, for the hard prompts; "" for none.
+            analysis: Returns the teacher's analysis of the mistakes for the hard prompts of a
+                class; "" for none.
 
         Raises:
             BudgetExhausted: The token budget ran out.
@@ -176,7 +177,7 @@ class RoundPlanner:
         """
         names = None if self._names is None else self._names.picker({}, ())
         quota = self._quota(given.feedback)
-        specs, texts = self._specs(quota, given, "", names), by_class(quota)
+        specs, texts = self._specs(quota, given, _no_analysis, names), by_class(quota)
         # Only the first rows cost anything in a run without rounds.
         if not self._settings.rounds:
             specs = self._first_specs(given.rng, names)
@@ -305,7 +306,11 @@ class RoundPlanner:
     # Specifications
 
     def _specs(
-        self, quota: Quota, given: RoundInput, analysis: str, names: Picker | None
+        self,
+        quota: Quota,
+        given: RoundInput,
+        analysis: Callable[[str], str],
+        names: Picker | None,
     ) -> list[GenerationSpec]:
         return [
             spec
@@ -315,7 +320,7 @@ class RoundPlanner:
                 self._rewritings(label, count, given)
                 if self._rewrites(kind)
                 else [
-                    self._spec(kind, label, given, analysis, names, partner)
+                    self._spec(kind, label, given, analysis(label), names, partner)
                     for partner in self._partners(kind, label, count, given)
                 ]
             )
@@ -354,7 +359,7 @@ class RoundPlanner:
     def _first_specs(self, rng: random.Random, names: Picker | None) -> list[GenerationSpec]:
         """Plans ``n_first`` easy texts without a student: even quota, shots as demonstrations."""
         quota: Quota = {"easy": self._even(self._settings.n_first)}
-        return self._specs(quota, self._input(NO_FEEDBACK, 0, rng), "", names)
+        return self._specs(quota, self._input(NO_FEEDBACK, 0, rng), _no_analysis, names)
 
     def _spec(
         self,
@@ -414,3 +419,7 @@ class RoundPlanner:
             style=rng.choice(self._styles),
             source=rng.choice(self._pool).text if self._pool else "",
         )
+
+
+def _no_analysis(_: str) -> str:
+    return ""

@@ -46,6 +46,10 @@ class EvoKDSettings(WritingSettings):
     included."""
     analysis: bool
     """Ask the teacher for an analysis of the mistakes and put it into the hard prompts."""
+    explanations: bool
+    """ELAD (arXiv 2402.13098): instead of an analysis of them all, the teacher explains and
+    corrects each of the ``n_wrong`` mistakes, in one reply; the hard prompts of a class show the
+    explanations of the mistakes that it takes part in. With ``analysis=false`` there are none."""
     feedback: Literal["none", "generated", "pool", "dev", "mixed"]
     """The texts whose mistakes a round follows. "generated": the texts of the round before.
     "pool": real texts of the unlabelled pool, which ``acquire`` chooses and the teacher labels in
@@ -111,7 +115,7 @@ class EvoKDSettings(WritingSettings):
     """NER: maximum number of names that a text is written around, drawn uniformly from 1."""
     analysis_tokens: int | None
     """Longest analysis, in tokens of the teacher. null: 160 for an answer in a chat, 48 for a text
-    to continue."""
+    to continue, 64 per mistake for explanations."""
 
     def __post_init__(self) -> None:
         """Checks what would show late."""
@@ -146,6 +150,7 @@ class EvoKDSettings(WritingSettings):
         for name, value, wanted in (
             ("seeds", "loss", "demonstrations"),
             ("pairs", "true", "false"),
+            ("explanations", "true", "false"),
         ):
             if str(getattr(self, name)).lower() == value and not self.follows_mistakes:
                 raise ConfigError(
@@ -153,6 +158,11 @@ class EvoKDSettings(WritingSettings):
                     f"method.feedback=none does not. Give method.feedback=generated or "
                     f"method.{name}={wanted}."
                 )
+        if self.explanations and self.n_wrong < 1:
+            raise ConfigError(
+                f"method.explanations=true explains mistakes, and method.n_wrong={self.n_wrong} "
+                "shows none. Give method.n_wrong=1 or more, or method.explanations=false."
+            )
         if self.pairs and self.seeds == "loss":
             raise ConfigError(
                 "method.seeds=loss rewrites texts, and method.pairs=true asks for texts between "
