@@ -35,6 +35,7 @@ from tutelage.methods.evokd.demonstrations import ranked_pairs, student_loss
 from tutelage.methods.evokd.mistake_filter import MistakeFilter
 from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner
 from tutelage.methods.evokd.pool_feedback import PoolFeedback
+from tutelage.methods.evokd.quota import TextGroup
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.evokd.split import SplitBandit
 from tutelage.methods.generation.acceptance import Acceptance
@@ -90,7 +91,7 @@ class EvoKD(TeacherMethod):
     _meter: BudgetedTeacher
     """Counts the tokens of each round, with ``method.split=bandit``."""
 
-    settings_type = EvoKDSettings
+    settings_type: type[EvoKDSettings] = EvoKDSettings
 
     def __init__(
         self,
@@ -286,10 +287,13 @@ class EvoKD(TeacherMethod):
             round: The round.
             labelled: Pool rows of the same round.
         """
-        seeds = self._seeds(labelled) if self._settings.seeds == "loss" else ()
+        seeds = self._seeds(labelled) if self._settings.rewrites_rows else ()
         given = self._planner.round_input(feedback, round, seeds)
+        groups = self._groups(given)
+        if not groups:
+            return Growth(round, ())
         analysis = self._analyse(given)
-        plan = self._planner.plan(given, analysis.text)
+        plan = self._planner.plan(given, groups, analysis.text)
         candidates, cost = self._write(plan, round)
         return self._acceptance(self._repeats).grow(
             self._context,
@@ -300,6 +304,10 @@ class EvoKD(TeacherMethod):
             analysis=analysis.text,
             prompt=analysis.prompt,
         )
+
+    def _groups(self, given: RoundInput) -> Sequence[TextGroup]:
+        """Returns what a round asks for; a relative of EvoKD shares it out in another way."""
+        return self._planner.groups(given.feedback)
 
     def _seeds(self, labelled: Sequence[Row]) -> list[Row]:
         """Returns all rows that are not gold, highest student loss first."""
@@ -363,7 +371,7 @@ class EvoKD(TeacherMethod):
             count: Maximum number of requests per kind; there is one analysis.
         """
         given = self._imagined()
-        specs, names = self._planner.preview(given)
+        specs, names = self._planner.preview(given, self._groups(given))
         texts = self._writer.requests(specs, self._context.seed, 1, self._context.task.labels)
         requests: dict[str, list[Request]] = {
             "generation": list(texts[:count]),
@@ -383,7 +391,8 @@ class EvoKD(TeacherMethod):
         """
         counts = self._planner.counts()
         texts = counts["generation"]
-        specs, _ = self._planner.preview(self._imagined())
+        given = self._imagined()
+        specs, _ = self._planner.preview(given, self._groups(given))
         counts["generation"] = len(self._writer.batches(specs))
         if self._settings.separated:
             # For NER the number of requests depends on the text; estimate it by labelled examples.
