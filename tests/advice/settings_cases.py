@@ -89,7 +89,7 @@ CASES = [
         ("method.keep_right=1",),
     ),
     Case(
-        ("method={} keeps the failures whose label", "method.separated=false asks for no label. "),
+        "method={} keeps the failures whose label",
         ("method=reversegen", "method.separated=false"),
         ("method.separated=true",),
         about=("method=reversegen",),

@@ -221,8 +221,8 @@ class ReverseGenSettings(EvoKDSettings):
 
     def __post_init__(self) -> None:
         """Checks what would show late."""
-        EvoKDSettings.__post_init__(self)
         _follows_own_texts(self)
+        EvoKDSettings.__post_init__(self)
         if not self.variants or len(set(self.variants)) != len(self.variants):
             raise ConfigError(
                 f"method.variants={self.variants} must name at least one prompt, and none twice."
@@ -273,8 +273,8 @@ class CurateTrainRefineSettings(EvoKDSettings):
 
     def __post_init__(self) -> None:
         """Checks what would show late."""
-        EvoKDSettings.__post_init__(self)
         _follows_own_texts(self)
+        EvoKDSettings.__post_init__(self)
         if not 0.0 < self.validation_share < 1.0:
             raise ConfigError(
                 f"method.validation_share={self.validation_share} must be above 0 and below 1; "

@@ -158,7 +158,7 @@ def test_with_dev_nothing_is_held_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"feedback": "none", "pairs": False}, "method.feedback=none is none of"),
+        ({"feedback": "none"}, "method.feedback=none is none of"),
         ({"validation_share": 1.0}, "method.validation_share=1.0"),
         ({"n_pairs": 0}, "method.n_pairs=0"),
         ({"class_cap": 0}, "method.class_cap=0"),
