@@ -68,6 +68,55 @@ CASES = [
         ("method.split=fixed", "method.n_hard=1"),
     ),
     Case(
+        "method.feedback={} is none of method={}",
+        ("method=curate_train_refine", "method.feedback=none"),
+        ("method.feedback=generated", "method.feedback=dev"),
+        about=("method=curate_train_refine",),
+    ),
+    Case(
+        "method.variants={} must",
+        ("method=reversegen", "method.variants=[]"),
+        ("method.variants=[easy]",),
+    ),
+    Case(
+        "method.texts_per_arm={} must",
+        ("method=reversegen", "method.texts_per_arm=0"),
+        ("method.texts_per_arm=1",),
+    ),
+    Case(
+        "method.keep_right={} must",
+        ("method=reversegen", "method.keep_right=2"),
+        ("method.keep_right=1",),
+    ),
+    Case(
+        "method={} keeps the failures whose label",
+        ("method=reversegen", "method.separated=false"),
+        ("method.separated=true",),
+        about=("method=reversegen",),
+    ),
+    Case(
+        "method.seeds=loss makes every hard text",
+        ("method=reversegen", "method.seeds=loss"),
+        (("method.variants=[paraphrase]", "method.seeds=demonstrations"),),
+        about=("method=reversegen", "method.variants"),
+    ),
+    Case(
+        "method.validation_share={} must",
+        ("method=curate_train_refine", "method.validation_share=1"),
+        ("method.validation_share=0.5", ("method.validation_share=0.5", "method.feedback=dev")),
+    ),
+    Case(
+        "method.n_pairs={} and method.class_cap={} must",
+        ("method=curate_train_refine", "method.n_pairs=0", "method.class_cap=0"),
+        (("method.n_pairs=1", "method.class_cap=1"),),
+    ),
+    Case(
+        "method.n_first=0 and method.n_init=0 write no text",
+        ("method=curate_train_refine", "method.n_first=0"),
+        ("method.n_first=1", "method.feedback=dev"),
+        about=("method.n_init=0",),
+    ),
+    Case(
         "method.{}={} follows the student, and method.feedback=none",
         ("method.feedback=none", "method.pairs=true"),
         ("method.feedback=generated", "method.pairs=false"),

@@ -241,6 +241,7 @@ def make_evokd(
 ) -> EvoKD:
     from tests.helpers.methods import evokd
 
+    build = changes.pop("build", evokd)
     prompts = changes.pop("prompts", None) or prompt_set()
     allow_codes = bool(changes.pop("allow_codes", True))
 
@@ -254,12 +255,19 @@ def make_evokd(
             allow_codes,
         )
 
-    return evokd(
+    made: EvoKD = build(
         prompts=prompts,
         acceptance=acceptance or LabelAgreement(),
         new_labeller=labeller,
         **evokd_settings(**changes),
     )
+    return made
+
+
+def relative_settings(name: str, **changes: Any) -> dict[str, Any]:
+    """What conf/method/NAME.yaml changes of EvoKD's settings, with small numbers."""
+    own = {key: value for key, value in shipped("method", name).items() if key != "_target_"}
+    return {**own, **SMALL, **changes}
 
 
 def outcome(name: str, predicted: str, number: int, confidence: float = 0.8) -> Outcome:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.methods.evokd.curate_train_refine import CurateTrainRefine
 from tutelage.methods.evokd.method import EvoKD
-from tutelage.methods.evokd.settings import EvoKDSettings
+from tutelage.methods.evokd.reversegen import ReverseGen
+from tutelage.methods.evokd.settings import (
+    CurateTrainRefineSettings,
+    EvoKDSettings,
+    ReverseGenSettings,
+)
 from tutelage.methods.llm_da.method import LLMDA
 from tutelage.methods.llm_da.settings import LLMDASettings
 from tutelage.methods.pool.freeal import FreeAL
@@ -18,6 +24,18 @@ def evokd(
     prompts: Any, acceptance: Any, new_labeller: Any, acquirer: Any = None, **settings: Any
 ) -> EvoKD:
     return EvoKD(EvoKDSettings(**settings), prompts, acceptance, new_labeller, acquirer)
+
+
+def reversegen(prompts: Any, acceptance: Any, new_labeller: Any, **settings: Any) -> ReverseGen:
+    return ReverseGen(ReverseGenSettings(**settings), prompts, acceptance, new_labeller)
+
+
+def curate_train_refine(
+    prompts: Any, acceptance: Any, new_labeller: Any, **settings: Any
+) -> CurateTrainRefine:
+    return CurateTrainRefine(
+        CurateTrainRefineSettings(**settings), prompts, acceptance, new_labeller
+    )
 
 
 def llm_da(prompts: Any, acceptance: Any, new_labeller: Any, **settings: Any) -> LLMDA:

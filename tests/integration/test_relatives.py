@@ -1,4 +1,4 @@
-"""ZeroGen, PGKD, ELAD, LLMaAA, FreeAL and LLM-DA in whole scripted runs, for both tasks."""
+"""EvoKD's relatives, pool methods and LLM-DA in whole scripted runs, for both tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from tests.helpers.tiny import grow, lines
 
 from tutelage.config.folder import conf_directory
 from tutelage.data.pool import Pool
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TeacherError
+from tutelage.methods.evokd.curate_train_refine import HELD_OUT
+from tutelage.methods.evokd.reversegen import RIGHT
 from tutelage.records import Row
 
 SHORT = ("training.start_epochs=2", "training.round_epochs=1")
@@ -89,6 +91,44 @@ def test_elad_explains_mistakes_on_unstable_pool_texts_and_writes_from_that(
         assert ": Mistake 1 is misled by a word." in record["analysis"]
     # Not only the request itself: prompts of hard texts go on from the explanations.
     assert any("Note: " in prompt and "is misled by a word." in prompt for prompt in asked)
+
+
+@pytest.mark.parametrize(
+    "small",
+    [
+        ("method=reversegen", "method.texts_per_arm=2", "method.mistake_margin=0"),
+        ("method=curate_train_refine", "method.n_first=28", "training.predict_then_train=false"),
+    ],
+    ids=["reversegen", "curate_train_refine"],
+)
+def test_what_explores_and_refines_ends_alike_after_its_engine_died(
+    kind: TaskSetup, workplace: Path, small: tuple[str, ...]
+):
+    rounds = ("method.rounds=2", "method.n_hard=14", "method.demonstrations=2", "accept=scored")
+    short = ("training.start_epochs=1", "training.round_epochs=1")
+    overrides = [*kind.evokd, *small, *rounds, *short]
+    whole, folder = workplace / "whole", workplace / "run"
+    result = grow(whole, [*kind.base(), *overrides, "teacher.cache=a.sqlite"])
+    assert (result["rounds"], result["gold_labels"]["dev"]) == (2, 0)
+    grown = [row for row in rows(whole) if row.round]
+    assert any(row.accepted for row in grown)
+    if "method=reversegen" in small:
+        assert {RIGHT} <= {row.reason for row in grown}
+        assert {row.detail["variant"] for row in grown} <= {"easy", "hard", "paraphrase"}
+    else:
+        held = [row for row in rows(whole) if row.reason == HELD_OUT]
+        missed = lines(whole / "feedback" / "round-001.jsonl")
+        assert {one["id"] for one in missed} <= {row.id for row in held}
+        assert held
+        assert missed
+    # Dead in round 2, it goes on with what it knew of the first.
+    last = growth(whole, 2)["asked"]
+    dies = kind.base(dies_after=result["requests"]["all"] - last // 2)
+    with pytest.raises(TeacherError, match="the engine died"):
+        grow(folder, [*dies, *overrides, "teacher.cache=b.sqlite"])
+    again = grow(folder, [*kind.base(), *overrides, "teacher.cache=b.sqlite", "resume=true"])
+    for key in ("pool_hash", "after", "rows", "stopped_by"):
+        assert again[key] == result[key], key
 
 
 def test_llmaaa_labels_what_the_student_asks_for(kind: TaskSetup, workplace: Path):

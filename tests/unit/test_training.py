@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tests.helpers.classification import NAMES, TASK, WordTeacher, make_text, obliging
-from tests.helpers.ner import TYPES
 from tests.helpers.methods import freeal, llmaaa
+from tests.helpers.ner import TYPES
 from tests.helpers.pool import method_arguments, pool_context
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
@@ -61,9 +61,7 @@ def checked(*overrides: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: b
     chosen = " ".join(overrides)
     module: Any = SimpleNamespace(
         loss=next((made() for name, made in GUIDED.items() if name in chosen), CrossEntropyLoss()),
-        selector=next(
-            (made() for name, made in COMPARING.items() if name in chosen), EveryRow()
-        ),
+        selector=next((made() for name, made in COMPARING.items() if name in chosen), EveryRow()),
     )
     check_gold(
         config,
@@ -159,7 +157,7 @@ def test_entity_types_have_no_names_to_learn_from() -> None:
     config = compose_config(["student.class_names=true"])
     assert {row.target for row in class_names_of(config, TASK)} == {*NAMES}
     assert class_names_of(compose_config([]), TASK) == []
-    with pytest.raises(ConfigError, match="student.class_names=false"):
+    with pytest.raises(ConfigError, match=r"student\.class_names=false"):
         class_names_of(config, NerTask(TYPES))
 
 

@@ -42,6 +42,7 @@ from tutelage.methods.evokd.explanations import (
 from tutelage.methods.evokd.mistake_filter import MistakeFilter
 from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner
 from tutelage.methods.evokd.pool_feedback import PoolFeedback
+from tutelage.methods.evokd.quota import TextGroup
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.evokd.split import SplitBandit
 from tutelage.methods.generation.acceptance import Acceptance
@@ -110,7 +111,7 @@ class EvoKD(TeacherMethod):
     _meter: BudgetedTeacher
     """Counts the tokens of each round, with ``method.split=bandit``."""
 
-    settings_type = EvoKDSettings
+    settings_type: type[EvoKDSettings] = EvoKDSettings
 
     def __init__(
         self,
@@ -308,10 +309,13 @@ class EvoKD(TeacherMethod):
             round: The round.
             labelled: Pool rows of the same round.
         """
-        seeds = self._seeds(labelled) if self._settings.seeds == "loss" else ()
+        seeds = self._seeds(labelled) if self._settings.rewrites_rows else ()
         given = self._planner.round_input(feedback, round, seeds)
+        groups = self._groups(given)
+        if not groups:
+            return Growth(round, ())
         analysis = self._analyse(given)
-        plan = self._planner.plan(given, analysis.for_class)
+        plan = self._planner.plan(given, groups, analysis.for_class)
         candidates, cost = self._write(plan, round)
         return self._acceptance(self._repeats).grow(
             self._context,
@@ -322,6 +326,10 @@ class EvoKD(TeacherMethod):
             analysis=analysis.text,
             prompt=analysis.prompt,
         )
+
+    def _groups(self, given: RoundInput) -> Sequence[TextGroup]:
+        """Returns what a round asks for; a relative of EvoKD shares it out in another way."""
+        return self._planner.groups(given.feedback)
 
     def _seeds(self, labelled: Sequence[Row]) -> list[Row]:
         """Returns all rows with a teacher's label, highest student loss first."""
@@ -385,7 +393,7 @@ class EvoKD(TeacherMethod):
             count: Maximum number of requests per kind; there is one analysis.
         """
         given = self._imagined()
-        specs, names = self._planner.preview(given)
+        specs, names = self._planner.preview(given, self._groups(given))
         texts = self._writer.requests(specs, self._context.seed, 1, self._context.task.labels)
         requests: dict[str, list[Request]] = {
             "generation": list(texts[:count]),
@@ -405,7 +413,8 @@ class EvoKD(TeacherMethod):
         """
         counts = self._planner.counts()
         texts = counts["generation"]
-        specs, _ = self._planner.preview(self._imagined())
+        given = self._imagined()
+        specs, _ = self._planner.preview(given, self._groups(given))
         counts["generation"] = len(self._writer.batches(specs))
         if self._settings.separated:
             # For NER the number of requests depends on the text; estimate it by labelled examples.

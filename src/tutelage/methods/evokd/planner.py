@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError
 from tutelage.methods.base import Cost, MethodContext, gold_rows
 from tutelage.methods.evokd.demonstrations import DemonstrationSampler, as_shown
 from tutelage.methods.evokd.init_texts import InitPlanner, paraphrase_spec
-from tutelage.methods.evokd.quota import Quota, by_class, class_quota, mistake_quota
+from tutelage.methods.evokd.quota import Quota, TextGroup, by_class, class_quota, mistake_quota
 from tutelage.methods.evokd.seeds import SeedTexts
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.generation.entity_names import Name, NameBook, Picker
@@ -71,6 +71,9 @@ class RoundPlanner:
         settings: The settings of the method.
         prompts: The prompt templates.
 
+    Attributes:
+        styles: The cells of the attribute grid; "" alone without one.
+
     Raises:
         ConfigError: +Init by LLM-DA is not possible with the task, the shots or the prompts.
     """
@@ -97,8 +100,8 @@ class RoundPlanner:
             )
         # All combinations of one value per attribute, for instance "polite, short".
         cells = product(*settings.styles.values()) if settings.styles else [()]
-        self._styles = [", ".join(value for value in cell if value) for cell in cells]
-        self._init = InitPlanner(context, settings, prompts, self._styles)
+        self.styles = [", ".join(value for value in cell if value) for cell in cells]
+        self._init = InitPlanner(context, settings, prompts, self.styles)
         self._names: NameBook | None = None
         if context.task.is_token_level:
             self._names = NameBook(
@@ -124,26 +127,38 @@ class RoundPlanner:
         """
         return replace(self._input(feedback, round, self._rng(round)), seeds=seeds)
 
-    def plan(self, given: RoundInput, analysis: Callable[[str], str]) -> RoundPlan:
-        """Plans a round: first the hard texts, then the easy ones.
+    def groups(self, feedback: Feedback) -> list[TextGroup]:
+        """Shares a round among kinds and classes: first the hard texts, then the easy ones.
+
+        Args:
+            feedback: The results that the round follows.
+        """
+        return [
+            TextGroup(kind, label, count, rewrites=self._rewrites(kind))
+            for kind, counts in self._quota(feedback).items()
+            for label, count in counts.items()
+        ]
+
+    def plan(
+        self, given: RoundInput, groups: Sequence[TextGroup], analysis: Callable[[str], str]
+    ) -> RoundPlan:
+        """Plans the texts of a round.
 
         For NER, asks the teacher for new names.
 
         Args:
             given: The input of the round.
+            groups: What to ask for, as :meth:`groups` or the method shares it out.
             analysis: Returns the teacher's analysis of the mistakes for the hard prompts of a
                 class; "" for none.
 
         Raises:
             BudgetExhausted: The token budget ran out.
         """
-        quota = self._quota(given.feedback)
         # A rewriting keeps the names of its row.
-        written = {kind: counts for kind, counts in quota.items() if not self._rewrites(kind)}
-        names, cost = self._invent_names(
-            self._names_needed(by_class(written)), given.feedback, given.round
-        )
-        return RoundPlan(self._specs(quota, given, analysis, names), cost=cost)
+        written = by_class(group for group in groups if not group.rewrites)
+        names, cost = self._invent_names(self._names_needed(written), given.feedback, given.round)
+        return RoundPlan(self._specs(groups, given, analysis, names), cost=cost)
 
     def first_plan(self, shots: Sequence[Row]) -> RoundPlan:
         """Plans the texts of round 0: ``n_init`` variants of the shots, then ``n_first`` texts.
@@ -164,20 +179,22 @@ class RoundPlanner:
         specs, finished = self._init.plan(shots, rng, names)
         return RoundPlan([*specs, *self._first_specs(rng, names)], finished, cost)
 
-    def preview(self, given: RoundInput) -> tuple[list[GenerationSpec], list[GenerateRequest]]:
+    def preview(
+        self, given: RoundInput, groups: Sequence[TextGroup]
+    ) -> tuple[list[GenerationSpec], list[GenerateRequest]]:
         """Plans a round without asking the teacher, for ``tutelage plan``.
 
         Names of the shots replace invented ones. Without rounds, plans the first rows.
 
         Args:
             given: The input of the round.
+            groups: What to ask for.
 
         Returns:
             The specifications of the texts in random order, and the requests for names.
         """
         names = None if self._names is None else self._names.picker({}, ())
-        quota = self._quota(given.feedback)
-        specs, texts = self._specs(quota, given, _no_analysis, names), by_class(quota)
+        specs, texts = self._specs(groups, given, _no_analysis, names), by_class(groups)
         # Only the first rows cost anything in a run without rounds.
         if not self._settings.rounds:
             specs = self._first_specs(given.rng, names)
@@ -307,21 +324,20 @@ class RoundPlanner:
 
     def _specs(
         self,
-        quota: Quota,
+        groups: Sequence[TextGroup],
         given: RoundInput,
         analysis: Callable[[str], str],
         names: Picker | None,
     ) -> list[GenerationSpec]:
         return [
-            spec
-            for kind, counts in quota.items()
-            for label, count in counts.items()
+            replace(spec, detail=group.detail)
+            for group in groups
             for spec in (
-                self._rewritings(label, count, given)
-                if self._rewrites(kind)
+                self._rewritings(group, given)
+                if group.rewrites
                 else [
-                    self._spec(kind, label, given, analysis(label), names, partner)
-                    for partner in self._partners(kind, label, count, given)
+                    self._spec(group, given, analysis(group.label), names, partner)
+                    for partner in self._partners(group, given)
                 ]
             )
         ]
@@ -329,47 +345,51 @@ class RoundPlanner:
     def _rewrites(self, kind: Source) -> bool:
         return kind == "hard" and self._settings.seeds == "loss"
 
-    def _rewritings(self, label: str, count: int, given: RoundInput) -> list[GenerationSpec]:
+    def _rewritings(self, group: TextGroup, given: RoundInput) -> list[GenerationSpec]:
         """Plans rewritings of the rows of a class with the highest loss; without any, of shots."""
         rows = [
             row
             for some in (given.seeds, gold_rows(self._context.shots))
             for row in some
-            if label in self._task.classes(row.target)
+            if group.label in self._task.classes(row.target)
         ]
-        rows = rows[:count]
+        rows = rows[: group.count]
         # More texts than rows: several rewritings of each, one after the other.
-        chosen = sorted(range(count if rows else 0), key=lambda number: number % len(rows))
+        chosen = sorted(range(group.count if rows else 0), key=lambda number: number % len(rows))
         return [
             paraphrase_spec(
                 self._task,
                 rows[number % len(rows)],
-                self._labels[label],
+                self._labels[group.label],
                 "hard",
-                given.rng.choice(self._styles),
+                self._style(group, given.rng),
             )
             for number in chosen
         ]
 
-    def _partners(self, kind: Source, label: str, count: int, given: RoundInput) -> list[str]:
-        if kind == "hard" and self._settings.pairs:
-            return given.demonstrations.partners(label, count)
-        return [""] * count
+    def _style(self, group: TextGroup, rng: random.Random) -> str:
+        return rng.choice(self.styles) if group.style is None else group.style
+
+    def _partners(self, group: TextGroup, given: RoundInput) -> list[str]:
+        if group.partner is None and group.kind == "hard" and self._settings.pairs:
+            return given.demonstrations.partners(group.label, group.count)
+        return [group.partner or ""] * group.count
 
     def _first_specs(self, rng: random.Random, names: Picker | None) -> list[GenerationSpec]:
         """Plans ``n_first`` easy texts without a student: even quota, shots as demonstrations."""
-        quota: Quota = {"easy": self._even(self._settings.n_first)}
-        return self._specs(quota, self._input(NO_FEEDBACK, 0, rng), _no_analysis, names)
+        even = self._even(self._settings.n_first)
+        groups = [TextGroup("easy", label, count) for label, count in even.items()]
+        return self._specs(groups, self._input(NO_FEEDBACK, 0, rng), _no_analysis, names)
 
     def _spec(
         self,
-        kind: Source,
-        label: str,
+        group: TextGroup,
         given: RoundInput,
         analysis: str,
         names: Picker | None,
         partner: str,
     ) -> GenerationSpec:
+        kind, label = group.kind, group.label
         # Draw the demonstrations.
         sampler, count, confused = given.demonstrations, self._settings.demonstrations, ""
         mistakes: list[Outcome] = []
@@ -416,7 +436,7 @@ class RoundPlanner:
             confused_with=None if types else self._labels.get(confused),
             mistakes=tuple(self._task.shown(outcome) for outcome in mistakes),
             analysis=analysis if kind == "hard" else "",
-            style=rng.choice(self._styles),
+            style=self._style(group, rng),
             source=rng.choice(self._pool).text if self._pool else "",
         )
 

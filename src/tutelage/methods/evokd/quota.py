@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from tutelage.records import ClassScore, Source
 
 Quota = dict[Source, dict[str, int]]
 """Number of texts by kind and class."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextGroup:
+    """Texts of a round that are asked for alike.
+
+    Attributes:
+        kind: Source of the future rows.
+        label: The class.
+        count: Number of texts.
+        style: Cell of the attribute grid; None draws one for each text.
+        partner: Class that the student takes such texts for; None leaves it to ``method.pairs``.
+        rewrites: Rewrite the rows of the class with the highest student loss.
+        detail: Background for the rows, as (name, value).
+    """
+
+    kind: Source
+    label: str
+    count: int
+    style: str | None = None
+    partner: str | None = None
+    rewrites: bool = False
+    detail: tuple[tuple[str, str], ...] = ()
 
 
 def class_quota(
@@ -92,9 +116,9 @@ def _shared_out(
     return quota
 
 
-def by_class(quota: Quota) -> dict[str, int]:
+def by_class(groups: Iterable[TextGroup]) -> dict[str, int]:
     """Returns the number of texts by class, of all kinds together."""
     total: Counter[str] = Counter()
-    for counts in quota.values():
-        total.update(counts)
+    for group in groups:
+        total[group.label] += group.count
     return dict(total)

@@ -182,6 +182,11 @@ class EvoKDSettings(WritingSettings):
         return self.seeds not in ("demonstrations", "loss")
 
     @property
+    def rewrites_rows(self) -> bool:
+        """True if rounds rewrite rows of a high student loss."""
+        return self.seeds == "loss"
+
+    @property
     def follows_mistakes(self) -> bool:
         """True unless this is static generation."""
         return follows_mistakes(self.feedback)
@@ -190,3 +195,108 @@ class EvoKDSettings(WritingSettings):
     def labels_pool(self) -> bool:
         """True if rounds label texts of the unlabelled pool."""
         return self.feedback in ("pool", "mixed")
+
+
+def _follows_own_texts(settings: EvoKDSettings) -> None:
+    """Refuses other sources of mistakes than the method's own texts and dev."""
+    if settings.feedback not in ("generated", "dev"):
+        raise ConfigError(
+            f"method.feedback={settings.feedback} is none of method={settings.name}, which follows "
+            "the mistakes on texts that it wrote, or those on dev. Give method.feedback=generated "
+            "or method.feedback=dev."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReverseGenSettings(EvoKDSettings):
+    """EvoKD's settings, and the arms of the bandit.
+
+    Each round asks for ``n_hard`` + ``n_easy`` texts, which the bandit shares out; ``focus`` does
+    not count.
+
+    Raises:
+        ConfigError: As for :class:`EvoKDSettings`, a number is outside its range, or nothing would
+            vouch for a label.
+    """
+
+    variants: list[Literal["easy", "hard", "paraphrase"]]
+    """Prompts of the bandit's arms, each with every class and every cell of ``styles``: another
+    text of the class, a text near the mistakes on it, or a rewriting of its rows with the highest
+    student loss."""
+    texts_per_arm: int
+    """Texts of one draw of the bandit; it draws arms until a round is full."""
+    keep_right: float
+    """Share of the accepted texts the student gets right that are kept beside its failures, in
+    [0, 1]."""
+
+    def __post_init__(self) -> None:
+        """Checks what would show late."""
+        _follows_own_texts(self)
+        EvoKDSettings.__post_init__(self)
+        if not self.variants or len(set(self.variants)) != len(self.variants):
+            raise ConfigError(
+                f"method.variants={self.variants} must name at least one prompt, and none twice."
+            )
+        if self.texts_per_arm < 1:
+            raise ConfigError(f"method.texts_per_arm={self.texts_per_arm} must be 1 or more.")
+        if not 0.0 <= self.keep_right <= 1.0:
+            raise ConfigError(f"method.keep_right={self.keep_right} must be in [0, 1].")
+        if not self.separated:
+            raise ConfigError(
+                f"method={self.name} keeps the failures whose label the teacher vouches for, and "
+                "method.separated=false asks for no label. Give method.separated=true."
+            )
+        if self.seeds == "loss":
+            raise ConfigError(
+                f"method.seeds=loss makes every hard text a rewriting, and method={self.name} "
+                "chooses by method.variants. Give method.variants=[paraphrase] with "
+                "method.seeds=demonstrations."
+            )
+
+    @property
+    def rewrites_rows(self) -> bool:
+        """True if an arm rewrites rows of a high student loss."""
+        return "paraphrase" in self.variants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurateTrainRefineSettings(EvoKDSettings):
+    """EvoKD's settings, and the validation that rounds follow.
+
+    With ``feedback`` "generated" a round follows the mistakes on the held-out texts, with "dev"
+    those on dev, and nothing is held out.
+
+    Raises:
+        ConfigError: As for :class:`EvoKDSettings`, or a number is outside its range.
+    """
+
+    validation_share: float
+    """Share of the accepted first texts of each class held out for validation, at least one, in
+    (0, 1). They are never trained on."""
+    n_pairs: int
+    """Confused pairs that hard texts are written for, the most frequent ones; the texts are shared
+    out by the number of mistakes. Without a mistake, or with names missed or invented alone, a
+    round is shared out as EvoKD's."""
+    class_cap: int
+    """Most accepted texts of a class that the teacher writes over the run; the classes that have
+    them are not asked for any more."""
+
+    def __post_init__(self) -> None:
+        """Checks what would show late."""
+        _follows_own_texts(self)
+        EvoKDSettings.__post_init__(self)
+        if not 0.0 < self.validation_share < 1.0:
+            raise ConfigError(
+                f"method.validation_share={self.validation_share} must be above 0 and below 1; "
+                "method.feedback=dev holds nothing out."
+            )
+        if self.n_pairs < 1 or self.class_cap < 1:
+            raise ConfigError(
+                f"method.n_pairs={self.n_pairs} and method.class_cap={self.class_cap} must be 1 or "
+                "more."
+            )
+        if self.feedback == "generated" and self.n_first + self.n_init < 1:
+            raise ConfigError(
+                "method.n_first=0 and method.n_init=0 write no text to hold out for validation. "
+                "Give method.n_first=1 or more, or method.feedback=dev."
+            )
