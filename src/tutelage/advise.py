@@ -41,7 +41,7 @@ from tutelage.measurements import (
     measurements,
     teacher_alone,
 )
-from tutelage.methods.base import Plannable, TeacherMethod
+from tutelage.methods.base import Plannable, TeacherMethod, evenly
 from tutelage.plan import context_without_student
 from tutelage.tasks.registry import row_reader
 from tutelage.teacher.base import GenerateRequest, Request
@@ -230,6 +230,11 @@ def price(case: Case, settings: Sequence[str], folder: Path) -> Price:
     if isinstance(method, TeacherMethod):
         settle_prompts(method.prompts, case.stack.engine, case.stack.inner)
     method.setup(context_without_student(config, case.dataset, case.stack, folder))
+    before = method.preparation() if isinstance(method, TeacherMethod) else {}
+    once = sum(
+        statistics.mean(_tokens(case.stack, evenly(own, _SAMPLED))) * len(own)
+        for own in before.values()
+    )
     tokens = {
         kind: statistics.mean(_tokens(case.stack, requests))
         for kind, requests in method.sample_requests(_SAMPLED).items()
@@ -240,12 +245,17 @@ def price(case: Case, settings: Sequence[str], folder: Path) -> Price:
     if "first" not in config.method.settings:
         # The budget ends a run that writes before its last round.
         limit = config.budget.tokens
-        rounds = min(rounds, int(limit // max(total, 1))) if limit is not None else rounds
-        return Price(round(total * rounds), 0, sum(counts.values()) * rounds)
+        if limit is not None:
+            rounds = min(rounds, int(max(limit - once, 0) // max(total, 1)))
+        requests = sum(counts.values()) * rounds + sum(map(len, before.values()))
+        return Price(round(total * rounds + once), 0, requests)
     largest, labels = _pool_labels(config, len(case.dataset.pool))
     share = labels / max(largest, 1)
     return Price(
-        round(total * share), labels, round(sum(counts.values()) * share), total / max(largest, 1)
+        round(total * share + once),
+        labels,
+        round(sum(counts.values()) * share) + sum(map(len, before.values())),
+        total / max(largest, 1),
     )
 
 

@@ -18,11 +18,12 @@ from tutelage.teacher.templates import Template, sandbox
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
 """Templates required in every prompt set."""
 
-MORE_KINDS = ("names", "extract", "rewrite")
+MORE_KINDS = ("names", "extract", "rewrite", "rule")
 """Templates required by some tasks only.
 
 For NER: "names" invents names to write sentences around, "extract" lists the entities of a
-sentence, and "rewrite" rewrites a sentence around its entities.
+sentence, and "rewrite" rewrites a sentence around its entities. For classes: "rule" writes a rule
+for the labels (``labelling=boosted``).
 """
 
 PARTS = ("system", "shot", "user", "prefill")
