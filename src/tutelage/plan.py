@@ -25,7 +25,7 @@ from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.methods.base import MethodContext, Plannable
+from tutelage.methods.base import MethodContext, Plannable, TeacherMethod, evenly
 from tutelage.teacher.base import Reply, Request
 from tutelage.teacher.stack import Stack
 from tutelage.training import gold_for, method_context
@@ -75,22 +75,38 @@ def plan(config: RunConfig) -> int:
             method.setup(context_without_student(config, dataset, stack, Path(scratch)))
             for note in getattr(method, "notes", ()):
                 console.print(note, highlight=False, soft_wrap=True)
-            costs, failures = _measure(method.sample_requests(_TIMED), stack, console)
+            before = method.preparation() if isinstance(method, TeacherMethod) else {}
+            sample = {kind: evenly(own, _TIMED) for kind, own in before.items()}
+            sample.update(method.sample_requests(_TIMED))
+            costs, failures = _measure(sample, stack, console)
         finally:
             stack.close()
     counts = {kind: count for kind, count in method.requests_a_round().items() if kind in costs}
-    tokens = sum(costs[kind].tokens * count for kind, count in counts.items())
-    seconds = sum(costs[kind].seconds * count for kind, count in counts.items())
+    tokens, seconds = _total(costs, counts)
+    once = {kind: len(own) for kind, own in before.items() if kind in costs}
+    once_tokens, once_seconds = _total(costs, once)
     # Without rounds everything is asked at once, before the student begins.
     rounds, limit = method.rounds or 1, config.budget.tokens
     if limit is not None:
-        rounds = min(rounds, int(limit // max(tokens, 1)))
-    _print_totals(console, counts, tokens, seconds, rounds, len(shots))
+        rounds = min(rounds, int(max(limit - once_tokens, 0) // max(tokens, 1)))
+    if once:
+        console.rule("before the first label")
+        _print_cost(console, once, once_tokens, once_seconds)
+    console.rule("one round")
+    _print_cost(console, counts, tokens, seconds)
+    console.rule("the run")
+    console.print(
+        f"{rounds} rounds: about {tokens * rounds + once_tokens:,.0f} billed tokens, "
+        f"{(seconds * rounds + once_seconds) / 60:.1f} min of teacher time, and {len(shots)} gold "
+        "labels",
+        highlight=False,
+    )
     for failure in failures.values():
         _warn(console, failure)
-    if limit is not None and tokens > limit:
+    if limit is not None and tokens + once_tokens > limit:
         raise ConfigError(
-            f"budget.tokens={limit:,} is smaller than one round (about {tokens:,.0f}). Raise it, "
+            f"budget.tokens={limit:,} is smaller than one round (about "
+            f"{tokens + once_tokens:,.0f}). Raise it, "
             "or ask for fewer texts a round."
         )
     return 0
@@ -222,24 +238,18 @@ def _ask(requests: Sequence[Request], stack: Stack) -> _Asked:
     return _Asked(replies, started, time.perf_counter() - began, len(left))
 
 
-def _print_totals(
-    console: Console,
-    counts: Mapping[str, int],
-    tokens: float,
-    seconds: float,
-    rounds: int,
-    shots: int,
-) -> None:
-    console.rule("one round")
+def _total(costs: Mapping[str, Cost], counts: Mapping[str, int]) -> tuple[float, float]:
+    """Returns the billed tokens and the seconds of some requests by kind."""
+    return (
+        sum(costs[kind].tokens * count for kind, count in counts.items()),
+        sum(costs[kind].seconds * count for kind, count in counts.items()),
+    )
+
+
+def _print_cost(console: Console, counts: Mapping[str, int], tokens: float, seconds: float) -> None:
     requests = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     console.print(f"requests  {requests}", highlight=False)
     console.print(
         f"cost      about {tokens:,.0f} billed tokens, {seconds:.0f} s of teacher time",
-        highlight=False,
-    )
-    console.rule("the run")
-    console.print(
-        f"{rounds} rounds: about {tokens * rounds:,.0f} billed tokens, "
-        f"{seconds * rounds / 60:.1f} min of teacher time, and {shots} gold labels",
         highlight=False,
     )

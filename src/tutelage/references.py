@@ -1,6 +1,6 @@
-"""Reference scores beside the student: the teacher alone, and a student trained on all gold labels.
+"""Measures beside the student, none of which is fed back to the run.
 
-Neither is fed back to the run.
+They are the teacher alone, a student trained on all gold labels, and a probe of written texts.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tutelage.config.build import build_labeller, build_prompts
+from tutelage.config.build import build_encoder, build_labeller, build_prompts
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
+from tutelage.data.pool import Pool
 from tutelage.interruption import Interruption
 from tutelage.labelling.base import Draft
 from tutelage.labelling.scoring import ordered_demonstrations
@@ -18,6 +19,7 @@ from tutelage.methods.gold import GoldOnly
 from tutelage.progress import NoProgress, ProgressReporter
 from tutelage.report.teacher_alone import teacher_metrics
 from tutelage.runs.folder import RunFolder, Status
+from tutelage.student.written_or_real import tell_apart
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Reply
 from tutelage.teacher.stack import Stack
@@ -75,6 +77,19 @@ def teacher_alone(
         "tokens": counted.usage.billed,
         "failed": sum(bool(opinion.error) for opinion in opinions),
     }
+
+
+def written_or_real(config: RunConfig, dataset: Dataset, pool: Pool) -> dict[str, Any] | None:
+    """Measures how well accepted written texts can be told from those of the data set's pool.
+
+    Returns:
+        The fields of :class:`tutelage.student.written_or_real.Telling`; None if the run has too few
+        texts of a kind.
+    """
+    written = [row.text for row in pool.accepted() if row.source not in ("gold", "pool")]
+    real = [example.text for example in dataset.pool]
+    told = tell_apart(written, real, build_encoder(config), config.seed)
+    return None if told is None else told.as_dict()
 
 
 class _OnePhase(NoProgress):

@@ -24,7 +24,7 @@ from tutelage.interruption import Interrupted, Interruption
 from tutelage.methods.base import Method, TeacherMethod
 from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
-from tutelage.references import supervised_ceiling, teacher_alone
+from tutelage.references import supervised_ceiling, teacher_alone, written_or_real
 from tutelage.report.majority_class import majority_metrics
 from tutelage.run_warnings.checks import warnings_of
 from tutelage.run_warnings.facts import facts_of
@@ -143,6 +143,13 @@ def _run(
             )
             fitted.save(path / "student")
             result = _result(config, path, dataset, task, method, fitted, stack)
+
+            if config.evaluate.written_or_real:
+                beside = time.perf_counter()
+                result["written_or_real"] = written_or_real(config, dataset, fitted.pool)
+                if result["written_or_real"] is not None:
+                    spent = round(time.perf_counter() - beside, 2)
+                    result["seconds"]["written or real"] = spent
 
             # References, which are never fed back.
             if config.evaluate.teacher and stack is not None:
@@ -312,6 +319,7 @@ def _result(
         "after": fitted.round_logger.after,
         "supervised": None,
         "teacher": None,
+        "written_or_real": None,
         "majority": majority_metrics(task, [example.label or "" for example in dataset.test]),
         "tokens": {
             "billed": usage.billed if usage else 0,

@@ -337,6 +337,41 @@ CASES = [
         ("labelling.orders=2",),
     ),
     Case(
+        "labelling.{}={} must be {} or more",
+        ("labelling=boosted", "labelling.learners=1"),
+        ("labelling.learners=2",),
+    ),
+    Case(
+        "labelling=boosted shows rules and no demonstrations",
+        ("method=llmaaa", "labelling=boosted"),
+        ("labelling=text",),
+        about=("labelling=boosted",),
+    ),
+    Case(
+        "prompt.{}.score does not show the variable",
+        ("labelling=boosted", "prompt.way=completion", "prompt.completion.score='{{ text }}:'"),
+        (
+            "labelling=text",
+            "prompt.completion.score='{{ rule | line }} {{ text }}:'",
+        ),
+        about=("prompt.completion.score", "labelling=boosted"),
+    ),
+    Case(
+        "budget.tokens is spent before the first label",
+        ("labelling=boosted", "method=full_pool", "budget.tokens=1"),
+        (
+            "budget.tokens=200000",
+            ("labelling=text", "labelling.demonstrations=nearest", "budget.tokens=20000"),
+        ),
+        by="train",
+    ),
+    Case(
+        "labelling=boosted learns from labelled examples",
+        ("labelling=boosted", "method=full_pool", "shots=0"),
+        ("shots=4", "labelling.with_dev=true"),
+        about=("labelling=boosted",),
+    ),
+    Case(
         "labelling.max_demonstrations={} must be 1 or more: the members",
         ("labelling=ensemble", "labelling.max_demonstrations=0"),
         ("labelling.max_demonstrations=1",),

@@ -50,6 +50,10 @@ NOT_FOLLOWED = {
     "cli.py 'tutelage assets'": "a part of a message",
     "labelling/scoring.py 'Each prompt lists": "a statement",
     "methods/base.py '; calibration={}'": "a statement",
+    "labelling/scoring.py 'The demonstrations are chosen by {} requests": "a statement",
+    "labelling/boosted.py 'Each text is labelled by the votes": "a statement",
+    "labelling/boosted.py 'None of {} rules": "replies of a teacher that is too small",
+    "labelling/boosted.py 'labelling=boosted has neither": "a guard: a data set has dev texts",
     "labelling/ensemble.py 'Each text is labelled by {} prompts": "a statement",
     "plan.py 'method={} asks no teacher": "nothing to mend",
 }

@@ -210,6 +210,22 @@ class LabelWritingTeacher:
         return " ".join(words)
 
 
+class ImpressionableTeacher(LabelWritingTeacher):
+    """One whose scores depend on the whole prompt: on its rule and its demonstrations."""
+
+    @property
+    def fingerprint(self) -> str:
+        return "impressionable:1"
+
+    def _scores(self, request: ScoreRequest) -> tuple[float, ...]:
+        prompt = read(request.prompt)
+        noise = [random.Random(f"{choice} {prompt}").random() for choice in request.choices]
+        return tuple(
+            score + 2.0 * extra
+            for score, extra in zip(super()._scores(request), noise, strict=True)
+        )
+
+
 class SecondTeacher(LabelWritingTeacher):
     """Another model than :class:`LabelWritingTeacher`: other tokens, less sure, twice the length.
 

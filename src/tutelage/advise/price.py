@@ -11,7 +11,7 @@ from tutelage.config.build import build_method, settle_prompts
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import RunConfig
 from tutelage.measurements import Recipe, Study
-from tutelage.methods.base import Plannable, TeacherMethod
+from tutelage.methods.base import Plannable, TeacherMethod, evenly
 from tutelage.plan import context_without_student
 from tutelage.teacher.base import GenerateRequest, Request
 from tutelage.teacher.stack import Stack
@@ -87,6 +87,12 @@ def price(case: Case, settings: Sequence[str]) -> Price:
     if isinstance(method, TeacherMethod):
         settle_prompts(method.prompts, case.stack.engine, case.stack.inner)
     method.setup(context_without_student(config, case.dataset, case.stack, case.folder))
+    before = method.preparation() if isinstance(method, TeacherMethod) else {}
+    asked_once = sum(map(len, before.values()))
+    once = sum(
+        statistics.mean(_tokens(case.stack, evenly(own, _SAMPLED))) * len(own)
+        for own in before.values()
+    )
     tokens = {
         kind: statistics.mean(_tokens(case.stack, requests))
         for kind, requests in method.sample_requests(_SAMPLED).items()
@@ -97,12 +103,17 @@ def price(case: Case, settings: Sequence[str]) -> Price:
     if "first" not in config.method.settings:
         # The budget ends a run that writes before its last round.
         limit = config.budget.tokens
-        rounds = min(rounds, int(limit // max(total, 1))) if limit is not None else rounds
-        return Price(round(total * rounds), 0, sum(counts.values()) * rounds)
+        if limit is not None:
+            rounds = min(rounds, int(max(limit - once, 0) // max(total, 1)))
+        requests = sum(counts.values()) * rounds + asked_once
+        return Price(round(total * rounds + once), 0, requests)
     largest, labels = _pool_labels(config, len(case.dataset.pool))
     share = labels / max(largest, 1)
     return Price(
-        round(total * share), labels, round(sum(counts.values()) * share), total / max(largest, 1)
+        round(total * share + once),
+        labels,
+        round(sum(counts.values()) * share) + asked_once,
+        total / max(largest, 1),
     )
 
 

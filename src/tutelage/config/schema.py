@@ -138,6 +138,8 @@ class EvaluateConfig:
     """Train a student on every gold label of the pool (the ceiling)."""
     supervised_epochs: int
     """Epochs of the supervised student."""
+    written_or_real: bool
+    """Measure how well written texts can be told from the pool's, where a run has both."""
     test_every_round: bool
     """Measure on test after every round, not only at the start and the end."""
 

@@ -40,6 +40,7 @@ GIVEN = {
         "nearest",
         "embed",
         "seed",
+        "rule",
         "open_teacher",
     ),
     "calibration": ("suits_chat", "labels"),

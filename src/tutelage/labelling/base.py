@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tutelage.labelling.calibration import FittedState
 from tutelage.records import Example, LabelDistribution
@@ -190,6 +190,18 @@ class Labeller(Protocol):
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
         """Returns the requests that :meth:`label` can foresee, to estimate its cost."""
+        ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A labeller that asks the teacher in ``fit``, for more than its calibration."""
+
+    def preparation(self) -> dict[str, list[Request]]:
+        """Returns the requests of ``fit`` by kind, to estimate its cost.
+
+        A request that depends on replies to others is given as one of about its length.
+        """
         ...
 
 

@@ -10,16 +10,17 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tutelage.errors import TeacherError
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
 from tutelage.labelling.branches import NEGLIGIBLE, Branch, branch_of, shared_evenly, split
-from tutelage.labelling.calibration import Calibrator
+from tutelage.labelling.calibration import Calibrator, FittedState
 from tutelage.labelling.calibration_prior import Array
-from tutelage.labelling.showing import Choice, Embed, Shortlist, ShotChoice
+from tutelage.labelling.demonstration_scores import Trials, trials
+from tutelage.labelling.showing import Embed, ScoredChoice, Shortlist, ShotChoice
 from tutelage.labelling.verbalizer import Verbalizer, continued, verbalize
 from tutelage.records import Example, Label, LabelDistribution, derive_seed
 from tutelage.teacher.base import Chat, OnReply, Prompt, Request, ScoreRequest, Teacher
@@ -29,6 +30,9 @@ MAX_CHOICES = 128
 """Most choices per request (vLLM's limit); more labels are scored in several requests."""
 
 _CONTENT_FREE = ("N/A", "[MASK]", "…")
+_LEAST = -30.0
+"""Natural-log probability below which labels are not told apart, and that of one not asked about,
+where log-probabilities are compared."""
 
 
 class Query(NamedTuple):
@@ -119,6 +123,7 @@ class LabelScorer:
             ``demonstrations``.
         demonstrated: Whether demonstrations show the labels, which decides about the way of asking;
             see :meth:`tutelage.teacher.prompts.PromptSet.asks_in_messages`.
+        rule: A rule for the labels, which stands in every prompt; "" for none.
 
     Attributes:
         asks_in_messages: Whether prompts are chats.
@@ -138,7 +143,9 @@ class LabelScorer:
         allow_codes: bool = True,
         show: Callable[[Sequence[Query]], Sequence[Shown]] | None = None,
         demonstrated: bool = True,
+        rule: str = "",
     ) -> None:
+        self._rule = rule
         self._teacher = teacher
         self._labels = tuple(labels)
         self._names = tuple(label.name for label in labels)
@@ -190,6 +197,7 @@ class LabelScorer:
                 {**other.variables, "word": self._word_of[label]}
                 for other, label in shown.demonstrations
             ],
+            rule=self._rule,
             coded=self._verbalizer.coded,
             legend=_legend(
                 [self._labels[index] for index in listed],
@@ -204,18 +212,25 @@ class LabelScorer:
             self._roots[listed] = branch_of(self._verbalizer, listed)
         return self._roots[listed]
 
-    def requests(self, queries: Sequence[Query]) -> list[ScoreRequest]:
+    def requests(
+        self, queries: Sequence[Query], shown: Sequence[Shown] | None = None
+    ) -> list[ScoreRequest]:
         """Returns all requests that may score the queries.
 
         These are one per query and group of 128 labels, and one for each beginning that some of
         its labels share. Scoring leaves out beginnings that hardly matter.
+
+        Args:
+            queries: The queries.
+            shown: The other parts of their prompts; None as the scorer is told to.
         """
         queries = list(queries)
+        shown = self._shown(queries) if shown is None else shown
         return [
             request
-            for index, (query, shown) in enumerate(zip(queries, self._shown(queries), strict=True))
-            for branch in self._root(shown).all()
-            for request in self._requests(_Asked(index, branch), self._prompt(query, shown))
+            for index, (query, own) in enumerate(zip(queries, shown, strict=True))
+            for branch in self._root(own).all()
+            for request in self._requests(_Asked(index, branch), self._prompt(query, own))
         ]
 
     def _requests(self, asked: _Asked, prompt: Prompt) -> list[ScoreRequest]:
@@ -261,6 +276,35 @@ class LabelScorer:
             self.calibrator.fit(logprobs[whole], targets)
             return len(targets)
         return 0
+
+    def right_logprobs(
+        self,
+        gold: Sequence[tuple[Query, str]],
+        shown: Sequence[Shown],
+        on_reply: OnReply | None = None,
+    ) -> Array:
+        """Returns the natural-log probability of each query's own label among the labels.
+
+        It is not calibrated.
+
+        Args:
+            gold: One or more queries with the names of their labels.
+            shown: The other parts of their prompts.
+            on_reply: Called with each reply.
+
+        Returns:
+            Array of shape [queries]; nan for a query whose request failed.
+
+        Raises:
+            TeacherError: No request was answered.
+        """
+        logprobs, errors = self._logprobs([query for query, _ in gold], on_reply, shown)
+        _some_answered(gold, errors)
+        targets = [self._names.index(label) for _, label in gold]
+        known = np.maximum(logprobs, _LEAST)
+        own = known[np.arange(len(gold)), targets]
+        right: Array = own - np.log(np.exp(known).sum(axis=1))
+        return right
 
     def score(
         self,
@@ -309,14 +353,17 @@ class LabelScorer:
         return counts if counts.any() else None
 
     def _logprobs(
-        self, queries: Sequence[Query], on_reply: OnReply | None
+        self,
+        queries: Sequence[Query],
+        on_reply: OnReply | None,
+        shown: Sequence[Shown] | None = None,
     ) -> tuple[Array, dict[int, str]]:
         """Returns the natural-log probabilities of the labels, [queries, labels].
 
         A label that was not asked about has -inf; a failed query has nan and an error.
         """
         queries = list(queries)
-        shown = self._shown(queries)
+        shown = self._shown(queries) if shown is None else shown
         prompts = [self._prompt(*pair) for pair in zip(queries, shown, strict=True)]
         result = np.full((len(queries), len(self._labels)), -np.inf)
         errors: dict[int, str] = {}
@@ -385,6 +432,7 @@ def _probe(labels: Sequence[Label]) -> dict[str, object]:
     return {
         **query.variables,
         "demonstrations": [],
+        "rule": "",
         "coded": False,
         "legend": _legend(labels[:1], words),
     }
@@ -410,6 +458,9 @@ class TextLabeller:
             ``max_demonstrations``. "nearest": the most similar ones by the embeddings of the
             student's encoder before its training, the most similar one last. "random": drawn for
             each text. "fixed": the same ones for every text, from as many classes as possible.
+            "predictive": likewise, but of each class those that alone raise the teacher's
+            probability of the other shots' labels most, asked once per run
+            (:mod:`tutelage.labelling.demonstration_scores`).
         max_demonstrations: Most shots in a prompt; 0 shows none. No more shots than that are all
             shown, in one order.
         shortlist: Labels that a prompt lists and the teacher chooses from, if there are more than
@@ -417,6 +468,7 @@ class TextLabeller:
             and up to half of them by the student. At least 2; null always lists all labels.
         embed: Returns the embeddings of texts.
         seed: Seed of the run, for ``demonstrations=random``.
+        rule: A rule for the labels, which stands in every prompt; "" for none.
 
     Raises:
         ConfigError: A setting is out of range, or the labels cannot be told apart; see
@@ -434,11 +486,12 @@ class TextLabeller:
         calibrator: Calibrator,
         allow_codes: bool = True,
         nearest: Nearest | None = None,
-        demonstrations: Choice = "fixed",
+        demonstrations: ScoredChoice = "fixed",
         max_demonstrations: int = 8,
         shortlist: int | None = None,
         embed: Embed | None = None,
         seed: int = 0,
+        rule: str = "",
     ) -> None:
         labelled = [shot for shot in shots if shot.label is not None]
         self._labels = tuple(labels)
@@ -461,8 +514,12 @@ class TextLabeller:
             # A few shots of many labels do not show what there is to choose from; a list does.
             demonstrated=self._shortlist is None
             and (nearest is not None or bool(labelled and max_demonstrations)),
+            rule=rule,
         )
-        self.calibrator = calibrator
+        self._scores_shots = nearest is None and self._shots.needs_scores
+        self.calibrator: FittedState = (
+            ScoredShots(calibrator, self._shots) if self._scores_shots else calibrator
+        )
 
     @property
     def asks_in_messages(self) -> bool:
@@ -471,7 +528,21 @@ class TextLabeller:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How well the shortlist does on the shots; empty without a shortlist."""
+        """How its shots are chosen by scores, and how well its shortlist does on them."""
+        return (*self._scoring_note, *self._shortlist_note)
+
+    @property
+    def _scoring_note(self) -> tuple[str, ...]:
+        if not self._scores_shots:
+            return ()
+        count = len(trials(self._shots.shots).pairs)
+        return (
+            f"The demonstrations are chosen by {count:,} requests before the first label "
+            "(labelling.demonstrations=predictive).",
+        )
+
+    @property
+    def _shortlist_note(self) -> tuple[str, ...]:
         if self._shortlist is None:
             return ()
         inside, shots = self._shortlist.recall()
@@ -506,8 +577,41 @@ class TextLabeller:
                 ]
         return [Shown(_labelled(own), names) for own, names in zip(shots, listed, strict=True)]
 
+    def preparation(self) -> dict[str, list[Request]]:
+        """Returns the requests that score the shots, before the first label; empty for none."""
+        if not self._scores_shots:
+            return {}
+        gold, shown = self._trials(trials(self._shots.shots))
+        return {"demonstrations": list(self._scorer.requests([one for one, _ in gold], shown))}
+
+    def _trials(self, asked: Trials) -> tuple[list[tuple[Query, str]], list[Shown]]:
+        """Returns the query of each trial with its right label, and what its prompt shows."""
+        shots = _labelled(self._shots.shots)
+        lists: list[set[int]] = []
+        if self._shortlist is not None:
+            texts = [query.text for query, _ in shots]
+            lists = [set(own) for own in self._shortlist(texts, [()] * len(texts))]
+        names = self._scorer.names
+        shown = []
+        for one, own in asked.pairs:
+            demonstrations = [] if one is None else [shots[one]]
+            labels = [shots[own][1], *(label for _, label in demonstrations)]
+            # The list has the right label, so that it can be chosen, and that of what is shown.
+            listed = sorted(lists[own].union(map(names.index, labels))) if lists else None
+            shown.append(Shown(demonstrations, None if listed is None else tuple(listed)))
+        return [shots[own] for _, own in asked.pairs], shown
+
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
-        """Fits the calibrator, and returns the number of gold labels of ``dev`` used."""
+        """Chooses demonstrations by scores, where they are to be, and fits the calibrator.
+
+        Returns:
+            The number of gold labels of ``dev`` used.
+        """
+        if self._scores_shots:
+            asked = trials(self._shots.shots)
+            self._shots.rank(
+                asked.scores(self._scorer.right_logprobs(*self._trials(asked), on_reply))
+            )
         return self._scorer.fit(_labelled(dev), on_reply)
 
     def requests(self, drafts: Sequence[Draft]) -> list[Request]:
@@ -523,6 +627,30 @@ class TextLabeller:
         scored = self._scorer.score(_queries(drafts), on_reply, [draft.asked for draft in drafts])
         opinions = tuple(None if one is None else Opinion(one) for one in scored.distributions)
         return Labelled(opinions, scored.errors, asked=len(drafts), failed=len(scored.errors))
+
+
+class ScoredShots:
+    """The state of a calibrator, and of the scores by which shots are chosen.
+
+    A resumed run shows the shots of before without asking again.
+
+    Args:
+        calibrator: The calibrator.
+        shots: Chooses the shots.
+    """
+
+    def __init__(self, calibrator: FittedState, shots: ShotChoice) -> None:
+        self._calibrator, self._shots = calibrator, shots
+        self.name, self.needs = calibrator.name, calibrator.needs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns both states."""
+        return {"calibrator": self._calibrator.state_dict(), "scores": self._shots.scores}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores both."""
+        self._calibrator.load_state_dict(state["calibrator"])
+        self._shots.rank(state["scores"])
 
 
 def _queries(drafts: Sequence[Draft]) -> list[Query]:

@@ -18,11 +18,28 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 """Returns the embedding of each text, [N, D], of length 1."""
 
 Choice = Literal["nearest", "random", "fixed"]
+"""Choices that need no question to the teacher."""
+ScoredChoice = Literal["nearest", "random", "fixed", "predictive"]
+"""These, and the one by scores (:mod:`tutelage.labelling.demonstration_scores`)."""
 
 _AT_ONCE = 1024
 """Texts per similarity computation."""
 _DIGITS = 5
 """Decimals of a cosine that count. Later ones depend on the batch that a text is embedded in."""
+
+
+def class_by_class(labels: Sequence[str | None]) -> list[int]:
+    """Returns the indices of labels: every class once before any class twice, each time in order.
+
+    Args:
+        labels: The labels of some examples.
+    """
+    seen: Counter[str | None] = Counter()
+    turns = []
+    for index, label in enumerate(labels):
+        turns.append((seen[label], index))
+        seen[label] += 1
+    return [index for _, index in sorted(turns)]
 
 
 class ShotChoice:
@@ -36,6 +53,7 @@ class ShotChoice:
         choice: "nearest" shows the shots most similar to the text, the most similar one last, after
             Liu et al. 2022 ("What Makes Good In-Context Examples for GPT-3?"). "random" draws them
             for each text. "fixed" shows every text the same ones, from as many classes as possible.
+            "predictive" does too, but of each class those with the best scores; see :meth:`rank`.
         embed: Returns embeddings; asked for "nearest" only, and only beyond the limit.
         seed: Seed of the run.
 
@@ -47,7 +65,7 @@ class ShotChoice:
         self,
         shots: Sequence[Example],
         most: int,
-        choice: Choice = "fixed",
+        choice: ScoredChoice = "fixed",
         embed: Embed | None = None,
         seed: int = 0,
     ) -> None:
@@ -61,6 +79,30 @@ class ShotChoice:
         self._embed = embed
         self._seed = seed
         self._embedded: NDArray[np.float32] | None = None
+        self._scores: dict[Example, float] = {}
+
+    @property
+    def shots(self) -> tuple[Example, ...]:
+        """The shots to choose from."""
+        return self._shots
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the shots have to be scored to be chosen by."""
+        return self._choice == "predictive" and 0 < self._most < len(self._shots)
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores of the shots, in their order; empty without scores."""
+        return [self._scores[shot] for shot in self._shots] if self._scores else []
+
+    def rank(self, scores: Sequence[float]) -> None:
+        """Sets the scores by which "predictive" chooses; without them it chooses as "fixed" does.
+
+        Args:
+            scores: One per shot, in order; empty for none.
+        """
+        self._scores = dict(zip(self._shots, scores, strict=True)) if scores else {}
 
     def __call__(
         self, texts: Sequence[str], allowed: Sequence[Collection[str]] | None = None
@@ -99,13 +141,10 @@ class ShotChoice:
         if self._choice == "random":
             rng = random.Random(derive_seed("demonstrations", self._seed, text))
             return tuple(rng.sample(shots, count))
-        # Every class once before any class twice.
-        seen: Counter[str | None] = Counter()
-        turns = []
-        for index, shot in enumerate(shots):
-            turns.append((seen[shot.label], index))
-            seen[shot.label] += 1
-        return tuple(shots[index] for index in sorted(at for _, at in sorted(turns)[:count]))
+        # The best first; equal ones, and all of them without scores, in their given order.
+        ranked = sorted(range(len(shots)), key=lambda at: -self._scores.get(shots[at], 0.0))
+        turns = class_by_class([shots[at].label for at in ranked])[:count]
+        return tuple(shots[at] for at in sorted(ranked[turn] for turn in turns))
 
     def _ranked(self, texts: Sequence[str]) -> Iterator[tuple[Example, ...]]:
         """Yields all shots by rising similarity to each text."""

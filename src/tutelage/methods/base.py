@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tutelage.data.pool import Pool
-from tutelage.labelling.base import Labeller, NewLabeller
+from tutelage.errors import BudgetExhausted, ConfigError
+from tutelage.labelling.base import Labeller, NewLabeller, Prepared
 from tutelage.records import Example, Feedback, Growth, Label, Outcome, Row, record_id
 from tutelage.selectors.protocol import PoolView
 from tutelage.tasks.protocol import Task
@@ -352,8 +353,27 @@ class TeacherMethod:
         if self._labeller is not None:
             self._labeller.calibrator.load_state_dict(state["calibrator"])
 
+    def preparation(self) -> dict[str, list[Request]]:
+        """Returns the requests by kind that are sent once, before the first label.
+
+        They are for ``tutelage plan``; those that depend on earlier replies are estimates. Only
+        some labellers have any.
+        """
+        return self._labeller.preparation() if isinstance(self._labeller, Prepared) else {}
+
     def _calibrate(self) -> None:
-        """Fits the labeller's calibrator on dev, if there is a labeller."""
-        if self._labeller is not None:
-            self._context.on_phase("calibration", 0)
+        """Prepares the labeller, if there is one, and fits its calibrator on dev.
+
+        Raises:
+            ConfigError: The token budget does not cover it.
+        """
+        if self._labeller is None:
+            return
+        self._context.on_phase("calibration", sum(map(len, self.preparation().values())))
+        try:
             self.calibration_labels = self._labeller.fit(self._context.dev, self._context.on_reply)
+        except BudgetExhausted as error:
+            raise ConfigError(
+                f"budget.tokens is spent before the first label: {error} Raise it, or ask for "
+                "less with labelling=text labelling.demonstrations=nearest."
+            ) from None

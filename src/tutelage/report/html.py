@@ -195,6 +195,7 @@ def _render(run: Run, figures: Mapping[str, tuple[FigureKind, str]], notes: Sequ
         audited=audited,
         tints={**(audited.tints if audited else {}), **data["tints"]},
         wrong=wrong_on_test(run),
+        told=result.get("written_or_real"),
         reasons=rejected_reasons(run),
         chapters=chapters(run),
         tokens=_tokens(run),

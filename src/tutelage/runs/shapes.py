@@ -113,6 +113,13 @@ class _Shares(Shape):
     pool: Count | None = None
 
 
+class _WrittenOrReal(Shape):
+    balanced_accuracy: Share
+    interval: Annotated[list[Share], Field(min_length=2, max_length=2)]
+    written: Count
+    real: Count
+
+
 class _TeacherScores(Shape):
     raw: Share | None = None
     raw_accuracy: Share | None = None
@@ -125,6 +132,7 @@ class ResultShape(Shape):
     after: dict[str, Any] | None = None
     supervised: dict[str, Any] | None = None
     teacher: _TeacherScores | None = None
+    written_or_real: _WrittenOrReal | None = None
     majority: dict[str, Any] | None = None
     tokens: dict[str, Count | None] | None = None
     seconds: dict[str, Finite] | None = None

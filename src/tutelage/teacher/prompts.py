@@ -18,12 +18,13 @@ from tutelage.teacher.templates import Template, sandbox
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
 """Templates required in every prompt set."""
 
-MORE_KINDS = ("names", "extract", "rewrite", "explain")
+MORE_KINDS = ("names", "extract", "rewrite", "explain", "rule")
 """Templates required by some tasks, or by some methods, only.
 
 For NER: "names" invents names to write sentences around, "extract" lists the entities of a
 sentence, and "rewrite" rewrites a sentence around its entities. For method=elad: "explain" explains
-and corrects mistakes of the student.
+and corrects mistakes of the student. For classes: "rule" writes a rule for the labels
+(``labelling=boosted``).
 """
 
 PARTS = ("system", "shot", "user", "prefill")

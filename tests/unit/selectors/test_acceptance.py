@@ -103,5 +103,5 @@ def test_only_a_selector_that_asks_the_student_listens_to_it() -> None:
 
 
 def test_a_confirmation_needs_a_least_confidence_to_be_an_exception_from() -> None:
-    with pytest.raises(ConfigError, match="accept.min_confidence=0 turns none down"):
+    with pytest.raises(ConfigError, match=r"accept\.min_confidence=0 turns none down"):
         LabelAgreement(student_confirms=True)

@@ -273,6 +273,7 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
             "text": text,
             "mention": text,
             "demonstrations": shots,
+            "rule": "",
             "coded": False,
             "legend": [{"word": label.word, "description": label.description} for label in LABELS],
         }
@@ -286,6 +287,9 @@ def variables(kind: str, text: str = "is a hammer in the shed") -> dict[str, Any
                 {"text": text, "reply": "[]"},
             ],
         }
+    if kind == "rule":
+        shown = [{"text": "a bowl of soup", "word": "food"}, {"text": text, "word": "tool"}]
+        return {"labels": LABELS, "demonstrations": shown}
     if kind == "names":
         return {
             "label": LABELS[1],
@@ -387,16 +391,23 @@ NER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+CLASS_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "score-rule": ("score", {"demonstrations": [], "rule": "a tool is\nborrowed"}),
+    "rule": ("rule", {}),
+}
+
+
 def cases(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """Returns the cases to render for a shipped prompt set."""
-    return {**CASES, **NER_CASES} if name.endswith("_ner") else CASES
+    return {**CASES, **(NER_CASES if name.endswith("_ner") else CLASS_CASES)}
 
 
 def test_every_template_is_rendered() -> None:
-    assert {kind for kind, _ in cases("completion_ner").values()} == {*KINDS, *MORE_KINDS}
+    assert {kind for kind, _ in cases("completion_ner").values()} == {*KINDS, *MORE_KINDS[:4]}
     assert {kind for kind, _ in cases("completion_classification").values()} == {
         *KINDS,
         "explain",
+        "rule",
     }
 
 
@@ -470,7 +481,7 @@ def test_cut_texts_are_counted_once_each() -> None:
     prompts = prompt_set(text_tokens=100)
     long = "word " * 400
     for text in (long, "short", long, "another " + long):
-        prompts.render("score", coded=False, legend=[], demonstrations=[], text=text)
+        prompts.render("score", rule="", coded=False, legend=[], demonstrations=[], text=text)
     assert len(prompts.cut) == 2
 
 
