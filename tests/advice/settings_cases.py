@@ -601,6 +601,11 @@ CASES = [
         (("training.final_epochs=10",), ("training.final_student=trained",)),
     ),
     Case(
+        "training.round_student=new forgets the rows before",
+        ("training.round_student=new", "training.train_on=batch"),
+        (("training.train_on=all",), ("training.round_student=trained",)),
+    ),
+    Case(
         "training.gold_repeats={} must",
         ("training.gold_repeats=0", "training.review_every=-1", "training.review_size=-1"),
         (("training.gold_repeats=1", "training.review_every=0", "training.review_size=0"),),
