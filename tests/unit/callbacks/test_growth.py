@@ -120,7 +120,7 @@ def test_each_round_trains_a_new_student(tmp_path: Path, encoder: Path) -> None:
         tiny_network(encoder, head_dropout=0.1, seed=7).state_dict()
     )
     again.module.steps = fit.growth.position.steps_before
-    again.growth._move_to(fit.growth.position.__class__("round", 2, 0, 2, 0, again.module.steps))
+    again.growth._move_to(Position("round", 2, 0, 2, 0, again.module.steps))
     first = fit.trainer.current_epoch - 2
     again.trainer.fit_loop.epoch_progress.current.processed = first
     again.trainer.fit_loop.epoch_progress.current.completed = first
@@ -150,8 +150,8 @@ def test_the_student_before_predicts_the_rows_of_a_round(tmp_path: Path, encoder
         kept.append(fit.module.network.state_dict()["classifier.weight"].clone())
         inner(outcomes)
 
-    fit.growth._collector.keep = keep  # type: ignore[method-assign]
-    fit.growth._round_weights = lambda: made.append(len(kept)) or start()  # type: ignore[func-returns-value]
+    fit.growth._collector.keep = keep
+    fit.growth._round_weights = lambda: made.append(len(kept)) or start()
     run(fit)
     assert made == [1, 2], "one new student per round, after its rows were predicted"
     assert not any(torch.equal(value, start()["classifier.weight"]) for value in kept)

@@ -13,7 +13,6 @@ Numbers marked *chosen* in the documentation are ours.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil as round_up
@@ -30,6 +29,7 @@ from tutelage.methods.base import (
     TeacherMethod,
     evenly,
     gold_rows,
+    joined,
 )
 from tutelage.methods.evokd.demonstrations import ranked_pairs, student_loss
 from tutelage.methods.evokd.mistake_filter import MistakeFilter
@@ -228,7 +228,7 @@ class EvoKD(TeacherMethod):
             if not labelled.rows:
                 raise
             written = Growth(round, ())
-        return replace(_joined(labelled, written), feedback=feedback)
+        return replace(joined(labelled, written), feedback=feedback)
 
     def _of_one_arm(
         self, feedback: Feedback, round: int, pool: PoolFeedback, split: SplitBandit
@@ -507,18 +507,3 @@ class EvoKD(TeacherMethod):
     def _acceptance(self, repeats: Repeats) -> Acceptance:
         labeller = self._labeller if self._settings.separated else None
         return Acceptance(labeller, self._accept_selector, repeats)
-
-
-def _joined(labelled: Growth, written: Growth) -> Growth:
-    """Returns the growth of a round that labelled pool texts and wrote others."""
-    seconds = Counter(labelled.seconds)
-    seconds.update(written.seconds)
-    return replace(
-        written,
-        rows=(*labelled.rows, *written.rows),
-        seconds=dict(seconds),
-        asked=labelled.asked + written.asked,
-        answered=labelled.answered + written.answered,
-        rejected=labelled.rejected + written.rejected,
-        failed=labelled.failed + written.failed,
-    )
