@@ -598,6 +598,14 @@ CASES = [
         ("method=freeal", "method.own_shots=-1"),
         ("method.own_shots=0",),
     ),
+    Case(
+        "select.checkpoints={} must",
+        (
+            *("method=full_pool", "method.train_on_shots=true", "select=gradient_similarity"),
+            *("select.checkpoints=0", "select.directions=-1"),
+        ),
+        (("select.checkpoints=1", "select.directions=0"),),
+    ),
     Case("loss.mass={} must", ("loss=candidate_sets", "loss.mass=0"), ("loss.mass=1",)),
     Case(
         "loss.{}={} must be in [0, 1]", ("loss=candidate_sets", "loss.refine=2"), ("loss.refine=1",)

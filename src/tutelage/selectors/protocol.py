@@ -198,6 +198,9 @@ class EpochView:
             None unless the selector ``needs`` "held_out".
         peer_losses: ``losses`` of each of the student's P networks alone, [M, P]; None for one
             network (``student.peers=1``), and unless the selector ``needs`` "peers".
+        updates: Adam's direction for each row's gradient, projected like ``gradients``, [M, P];
+            None unless the selector ``needs`` "updates".
+        rate: Mean learning rate of the head in the coming epoch.
     """
 
     ids: tuple[str, ...]
@@ -215,6 +218,8 @@ class EpochView:
     embeddings: Floats | None = None
     held_out: Floats | None = None
     peer_losses: Floats | None = None
+    updates: Floats | None = None
+    rate: float = 1.0
 
 
 class TrainSelector(Protocol):
@@ -226,7 +231,8 @@ class TrainSelector(Protocol):
 
     "rows": everything known without a student pass; ``probabilities`` and ``losses`` are NaN.
     "epoch": these two as well. "gradients", "prior_losses", "embeddings" and "held_out": each of
-    these in addition. "peers": ``peer_losses``, for a student of two networks.
+    these in addition. "updates": these beside "gradients". "peers": ``peer_losses``, for a student
+    of two networks.
     """
     normaliser: Normaliser
     """Divisor of the summed loss.

@@ -103,7 +103,7 @@ class StudentModule(LightningModule):
         weight_decay: float,
     ) -> None:
         super().__init__()
-        if loss.sees_left_out and selector.refill:
+        if selector.refill and loss.sees_left_out:
             raise ConfigError(
                 "select.refill=true gathers kept rows alone, and this loss also learns from the "
                 "rows that are left out. Give select.refill=false, or another loss=."
@@ -171,6 +171,11 @@ class StudentModule(LightningModule):
         factor = self._schedule.factor(self.position.progress(batch_idx, self._batches, self.steps))
         for group, rate in zip(self.trainer.optimizers[0].param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
+
+    @property
+    def epoch_rate(self) -> float:
+        """Learning rate of the head in the middle of the coming epoch."""
+        return self._rates[1] * self._schedule.factor(self.position.progress(1, 2, self.steps))
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor | None:
         """Loss of one step, or None for no step.
