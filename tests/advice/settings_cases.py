@@ -606,6 +606,7 @@ CASES = [
         ),
         (("select.checkpoints=1", "select.directions=0"),),
     ),
+    Case("method.n_confident={} must", ("method.n_confident=-1",), ("method.n_confident=0",)),
     Case("loss.mass={} must", ("loss=candidate_sets", "loss.mass=0"), ("loss.mass=1",)),
     Case(
         "loss.{}={} must be in [0, 1]", ("loss=candidate_sets", "loss.refine=2"), ("loss.refine=1",)

@@ -57,7 +57,10 @@ def test_pgkd_is_steered_by_dev(kind: TaskSetup, workplace: Path):
     assert result["rounds"] == 2
     assert result["gold_labels"]["shots"] == kind.gold
     assert result["gold_labels"]["dev"] > 0
-    assert "Its F1 by" in growth(folder, 1)["prompt"] + growth(folder, 2)["prompt"]
+    assert (
+        "Its precision, recall, F1 and" in growth(folder, 1)["prompt"] + growth(folder, 2)["prompt"]
+    )
+    assert result["kept"] is not None, "the best student by dev"
 
 
 def test_llmaaa_labels_what_the_student_asks_for(kind: TaskSetup, workplace: Path):

@@ -33,7 +33,7 @@ from tutelage.methods.base import (
 )
 from tutelage.methods.evokd.demonstrations import ranked_pairs, student_loss
 from tutelage.methods.evokd.mistake_filter import MistakeFilter
-from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner
+from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner, studied
 from tutelage.methods.evokd.pool_feedback import PoolFeedback
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.evokd.split import SplitBandit
@@ -159,6 +159,8 @@ class EvoKD(TeacherMethod):
             self._teacher = self._meter = BudgetedTeacher(context.teacher)
             context = replace(context, teacher=self._meter)
         self._context = context
+        if settings.class_report:
+            self._prompts.require("report")
         self._writer.fit(self._teacher, examples_of(context))
         # The labeller shows the same demonstrations throughout the run.
         demonstrations = ordered_demonstrations(context.shots, context.seed)
@@ -469,14 +471,12 @@ class EvoKD(TeacherMethod):
         task, demonstrations = self._context.task, given.demonstrations
         is_chat = self._prompts.asks_in_messages("analysis")
         by_name = {label.name: label for label in task.labels}
-        words = {name: label.word for name, label in by_name.items()}
-        report = given.feedback.per_class if self._settings.class_report else {}
+        variables = studied(task, given.feedback, demonstrations)
+        if not self._settings.class_report:
+            variables["report"] = {}
         prompt = self._prompts.render(
             "analysis",
-            wrong=[task.shown(outcome) for outcome in demonstrations.wrong],
-            correct=[task.shown(outcome) for outcome in demonstrations.correct],
-            report={words[name]: score for name, score in report.items()},
-            labels=task.labels,
+            **variables,
             pairs=[
                 {"target": by_name[right], "predicted": by_name[predicted], "count": count}
                 for (right, predicted), count in ranked_pairs(demonstrations.pairs)[:_PAIRS]
