@@ -155,6 +155,7 @@ def fit(
     best = BestStudent(folder.path / "checkpoints") if keeps_best(config, method) else None
     feedback = FeedbackCollector(task, method, folder, config.training.predict_then_train)
     watch = RoundWatch(reporter, config.source)
+    weights = partial(new_weights, config, task)
     growth = GrowthCallback(
         method,
         timeline(config),
@@ -165,9 +166,8 @@ def fit(
         best,
         release_teacher=stack.release if stack else None,
         watch=watch,
-        new_weights=(
-            partial(new_weights, config, task) if config.training.final_student == "new" else None
-        ),
+        new_weights=weights if config.training.final_student == "new" else None,
+        round_weights=weights if config.training.round_student == "new" else None,
     )
     selection = SelectionLogger(
         folder,
@@ -393,7 +393,18 @@ def _open_pool(folder: RunFolder, checkpoint: Path | None) -> Pool:
 
 
 def _round_view(config: RunConfig, method: Method) -> RoundView:
+    """Returns the view that chooses the rows of each epoch.
+
+    Raises:
+        ConfigError: A new student per round would learn from the rows of its round alone.
+    """
     training = config.training
+    if training.round_student == "new" and training.train_on != "all":
+        raise ConfigError(
+            f"training.round_student=new forgets the rows before, and training.train_on="
+            f"{training.train_on} shows each round its own alone. Give training.train_on=all, or "
+            "training.round_student=trained."
+        )
     sources = {"shots": f"shots={config.shots}", "pool": "the pool's gold labels"}
     return RoundView(
         training.train_on,

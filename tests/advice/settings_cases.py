@@ -301,6 +301,12 @@ CASES = [
         ("method=llkd", "budget.tokens=2000"),
         ("budget.tokens=100000", "method.first=2", "method.pool_size=2"),
     ),
+    Case(
+        "budget.tokens is smaller than the cost of the teacher's own demonstrations",
+        ("method=freeal", "training.gold=none", "budget.tokens=10"),
+        ("budget.tokens=1000000",),
+        task="ner",
+    ),
     # Selectors.
     Case("accept.share={} must", ("accept=class_share", "accept.share=0"), ("accept.share=1",)),
     Case(
@@ -669,6 +675,37 @@ CASES = [
         ("loss=early_learning", "loss.momentum=1"),
         ("loss.momentum=0",),
     ),
+    Case(
+        "loss.mixup={} and loss.consistency={} must",
+        ("loss=semi_supervised", "loss.mixup=-1", "loss.consistency=-1"),
+        (("loss.mixup=0", "loss.consistency=0"),),
+    ),
+    Case("loss.hidden={} must", ("loss=semi_supervised", "loss.hidden=1"), ("loss.hidden=0",)),
+    Case("loss.alpha={} must", ("loss=semi_supervised", "loss.alpha=0"), ("loss.alpha=4",)),
+    Case(
+        "loss.warmup={} must be in [0, 1]; 0 begins",
+        ("loss=semi_supervised", "loss.warmup=2"),
+        ("loss.warmup=0",),
+    ),
+    Case(
+        "select.refill=true gathers kept rows alone",
+        ("method=full_pool", "select=small_loss", "select.refill=true", "loss=semi_supervised"),
+        ("select.refill=false", "loss=cross_entropy"),
+    ),
+    Case(
+        "method.own_shots={} must",
+        ("method=freeal", "method.own_shots=-1"),
+        ("method.own_shots=0",),
+    ),
+    Case(
+        "select.checkpoints={} must",
+        (
+            *("method=full_pool", "method.train_on_shots=true", "select=gradient_similarity"),
+            *("select.checkpoints=0", "select.directions=-1"),
+        ),
+        (("select.checkpoints=1", "select.directions=0"),),
+    ),
+    Case("method.n_confident={} must", ("method.n_confident=-1",), ("method.n_confident=0",)),
     Case("loss.mass={} must", ("loss=candidate_sets", "loss.mass=0"), ("loss.mass=1",)),
     Case(
         "loss.{}={} must be in [0, 1]", ("loss=candidate_sets", "loss.refine=2"), ("loss.refine=1",)
@@ -698,6 +735,11 @@ CASES = [
         "training.final_student=new learns in the final stage",
         ("training.final_student=new", "training.final_epochs=0"),
         (("training.final_epochs=10",), ("training.final_student=trained",)),
+    ),
+    Case(
+        "training.round_student=new forgets the rows before",
+        ("training.round_student=new", "training.train_on=batch"),
+        (("training.train_on=all",), ("training.round_student=trained",)),
     ),
     Case(
         "training.gold_repeats={} must",

@@ -138,7 +138,11 @@ def make_text(name: str, seed: int) -> str:
 
 
 def requested_label(prompt: str) -> str:
-    """The class requested by a generation prompt: the first one described in it."""
+    """The class requested by a generation prompt: the first one described in it.
+
+    A report of the student, with all classes, comes before "Examples of".
+    """
+    prompt = prompt[max(prompt.rfind("Examples of "), 0) :]
     indices = {
         label.name: prompt.find(label.description)
         for label in LABELS

@@ -236,6 +236,7 @@ def build(
     test: Sequence[Example] = TEST,
     keep_best: bool = False,
     new_weights: Any = None,
+    round_weights: Any = None,
 ) -> Fit:
     """Builds a fit, ready for :func:`run`.
 
@@ -271,6 +272,7 @@ def build(
         budget,
         BestStudent(folder / "checkpoints") if keep_best else None,
         new_weights=new_weights,
+        round_weights=round_weights,
     )
     module = StudentModule(
         (network or tiny_network(encoder, head_dropout=0.1, seed=seed)).train(),

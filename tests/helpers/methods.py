@@ -53,4 +53,4 @@ def llmaaa(prompts: Any, acquirer: Any, new_labeller: Any, **settings: Any) -> L
 
 
 def freeal(prompts: Any, acquirer: Any, new_labeller: Any, **settings: Any) -> FreeAL:
-    return FreeAL(FreeALSettings(**settings), prompts, acquirer, new_labeller)
+    return FreeAL(FreeALSettings(**{"own_shots": 0, **settings}), prompts, acquirer, new_labeller)

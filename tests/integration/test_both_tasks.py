@@ -275,7 +275,7 @@ def test_an_ablation_takes_away_its_one_thing(kind: TaskSetup, name: str, workpl
     [
         ["loss=soft_targets", "accept=class_share", "accept.weighted=true"],
         ["method.n_init=7"],
-        ["method.confident_wrong=true", "method.class_report=true"],
+        ["method.n_confident=2", "method.class_report=true"],
         ["training.predict_then_train=false"],
         ["training.train_on=all", "training.final_epochs=0"],
         ["method.styles={tone:[polite,blunt],length:[short,'']}"],

@@ -80,9 +80,7 @@ def test_a_budget_that_ends_before_the_first_label_is_an_error(
         grow(tmp_path / "run", [*base, *SHORT, *labeller, "budget.tokens=40"])
 
 
-def test_dev_labels_that_rules_are_learnt_from_are_counted(
-    base: list[str], tmp_path: Path
-) -> None:
+def test_dev_labels_that_rules_are_learnt_from_are_counted(base: list[str], tmp_path: Path) -> None:
     result = grow(tmp_path / "run", [*base, *SHORT, *BOOSTED, "labelling.with_dev=true"])
     assert result["gold_labels"] == {"shots": 14, "dev": 0, "calibration": 28}
 

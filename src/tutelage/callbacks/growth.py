@@ -46,6 +46,7 @@ class GrowthCallback(Callback):
         watch: Tells the user of rounds that bring nothing.
         new_weights: Returns the weights of a new student, which the final stage then starts from
             (``training.final_student=new``); None continues with the trained one.
+        round_weights: The same for each round (``training.round_student=new``).
 
     Attributes:
         best_student: The ``best`` argument.
@@ -68,6 +69,7 @@ class GrowthCallback(Callback):
         release_teacher: Callable[[], None] | None = None,
         watch: RoundWatch | None = None,
         new_weights: Callable[[], Mapping[str, Any]] | None = None,
+        round_weights: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         if timeline.start_epochs < 1 or timeline.round_epochs < 1 or timeline.final_epochs < 0:
             raise ConfigError(
@@ -90,6 +92,7 @@ class GrowthCallback(Callback):
         self._release_teacher = release_teacher or (lambda: None)
         self._watch = watch
         self._new_weights = new_weights
+        self._round_weights = round_weights
         # State of the run; all but the clock is part of the checkpoint.
         self._epoch_began = 0.0
         self._best_score, self._best_round = -1.0, 0
@@ -244,6 +247,8 @@ class GrowthCallback(Callback):
                     "predicting", lambda: module.predict(data.fresh_dataloader(), "fresh")
                 )
             )
+        # The old student has chosen and predicted the rows of the round; a new one learns them.
+        self._start_anew(trainer, module, self._round_weights)
 
     def _judge(self, data: GrowingDataModule, round: int) -> None:
         """Counts the rounds in a row that taught nothing."""
@@ -278,10 +283,7 @@ class GrowthCallback(Callback):
         self.stopped_by = reason
         # A run without rounds has trained on everything already.
         if self._timeline.final_epochs and self._method.rounds:
-            if self._new_weights is not None:
-                # The checkpoint that follows holds them, so a resumed run goes on from there.
-                module.start_anew(self._new_weights())
-                trainer.optimizers[0].state.clear()
+            self._start_anew(trainer, module, self._new_weights)
             self._move_to(
                 Position(
                     "final",
@@ -294,6 +296,20 @@ class GrowthCallback(Callback):
             )
         else:
             trainer.should_stop = True
+
+    def _start_anew(
+        self,
+        trainer: Trainer,
+        module: StudentModule,
+        weights: Callable[[], Mapping[str, Any]] | None,
+    ) -> None:
+        """Gives the next stage a new student, if it has one.
+
+        The checkpoint that follows holds it, so a resumed run goes on from there.
+        """
+        if weights is not None:
+            module.start_anew(weights())
+            trainer.optimizers[0].state.clear()
 
     @property
     def _billed(self) -> int:

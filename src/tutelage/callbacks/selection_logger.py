@@ -10,8 +10,9 @@ import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tutelage.data.growing import GrowingDataModule
+from tutelage.records import derive_seed
 from tutelage.runs.folder import RunFolder
-from tutelage.student.epoch_view import epoch_view
+from tutelage.student.epoch_view import DIRECTIONS, epoch_view, moments_of
 from tutelage.student.held_out import HeldOut
 from tutelage.student.module import StudentModule
 from tutelage.student.selection import Selected
@@ -84,15 +85,21 @@ class SelectionLogger(Callback):
             self._read = len(data.pool)
         # Most selectors decide batch by batch and need no view of the epoch.
         if module.selector.needs:
-            encoder = data.encoder
+            encoder, needs = data.encoder, module.selector.needs
             module.selector.begin(
                 epoch_view(
                     module,
                     data.train_items,
                     encoder.collate,
-                    needs=module.selector.needs,
+                    needs=needs,
                     blank=encoder.blank,
                     held_out=self._held_out,
+                    moments=(
+                        moments_of(module, trainer.optimizers[0]) if "updates" in needs else None
+                    ),
+                    rate=module.epoch_rate,
+                    directions=getattr(module.selector, "directions", DIRECTIONS),
+                    seed=derive_seed("projection", data.seed, bits=31),
                 )
             )
 

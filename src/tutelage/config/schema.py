@@ -75,6 +75,10 @@ class TrainingConfig:
     final_student: Literal["trained", "new"] = "trained"
     """The student of the final stage: the one that the rounds have trained, or a new one that
     learns from every accepted row at once."""
+    round_student: Literal["trained", "new"] = "trained"
+    """The student of each round: the one trained so far, or a new one, which needs
+    ``train_on=all`` (active learning that retrains, such as LLMaAA's). The old one chooses and
+    predicts the rows of the round first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -265,6 +266,26 @@ def class_name_rows(labels: Sequence[Label]) -> list[Row]:
         )
         for text, name in texts.items()
     ]
+
+
+def joined(first: Growth, second: Growth) -> Growth:
+    """Returns the growth of a round that grew twice, with everything else as in the second.
+
+    Args:
+        first: What the round did first, such as to label pool texts.
+        second: What it did then.
+    """
+    seconds = Counter(first.seconds)
+    seconds.update(second.seconds)
+    return replace(
+        second,
+        rows=(*first.rows, *second.rows),
+        seconds=dict(seconds),
+        asked=first.asked + second.asked,
+        answered=first.answered + second.answered,
+        rejected=first.rejected + second.rejected,
+        failed=first.failed + second.failed,
+    )
 
 
 class TeacherMethod:

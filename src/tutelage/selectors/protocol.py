@@ -211,6 +211,9 @@ class EpochView:
             label too, [M]; None unless the selector ``needs`` "confirmed".
         peer_losses: ``losses`` of each of the student's P networks alone, [M, P]; None for one
             network (``student.peers=1``), and unless the selector ``needs`` "peers".
+        updates: Adam's direction for each row's gradient, projected like ``gradients``, [M, P];
+            None unless the selector ``needs`` "updates".
+        rate: Mean learning rate of the head in the coming epoch.
     """
 
     ids: tuple[str, ...]
@@ -229,6 +232,8 @@ class EpochView:
     held_out: Floats | None = None
     confirmed: NDArray[np.bool_] | None = None
     peer_losses: Floats | None = None
+    updates: Floats | None = None
+    rate: float = 1.0
 
 
 class TrainSelector(Protocol):
@@ -240,7 +245,8 @@ class TrainSelector(Protocol):
 
     "rows": everything known without a student pass; ``probabilities`` and ``losses`` are NaN.
     "epoch": these two as well. "gradients", "prior_losses", "embeddings", "held_out" and
-    "confirmed": each of these in addition. "peers": ``peer_losses``, for a student of two networks.
+    "confirmed": each of these in addition. "updates": these beside "gradients". "peers":
+    ``peer_losses``, for a student of two networks.
     """
     normaliser: Normaliser
     """Divisor of the summed loss.

@@ -15,7 +15,8 @@ weights every row, and :mod:`tutelage.selectors.spread` clusters the surest rows
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from collections import deque
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -272,11 +273,25 @@ def low_probability(losses: Floats) -> Floats:
 class GradientSimilarity(Ranked):
     """Keeps the rows whose gradient is most similar to the mean gradient of the gold rows.
 
-    After LESS (Xia et al. 2024, arXiv 2402.04333). LESS compares projected gradients of a large
-    model, Adam's for training rows, at several checkpoints. Here the gradient is the last layer's
-    alone, of the student at the start of the epoch, and the gold shots are the trusted set. The
-    score is the cosine with the mean gradient of the gold rows of the same class, or of all gold
-    rows if the class has none. A zero gradient has the cosine 0.
+    After LESS (Xia et al. 2024, arXiv 2402.04333). The influence of a row z on the gold rows of a
+    group j is a mean over checkpoints i with the learning rates r_i::
+
+        influence_j(z) = sum_i r_i cos(g_ij, u_i(z)) / sum_i r_i
+
+    g_ij is the mean gradient of the gold rows, and u_i(z) the gradient of the row or, with
+    ``form="adam"``, Adam's direction for it. The score is the influence on the row's own class, or
+    the largest one on any class. A class without gold rows is compared with all of them. A zero
+    gradient has the cosine 0.
+
+    Differences to the paper: LESS takes the gradients of a large model's LoRA weights, at the
+    checkpoints of a training on a random part of the rows, and selects once before the training.
+    Here they are those of the last layer's weights alone, the checkpoints are the student at the
+    start of each epoch so far, and each epoch selects again. r_i is the rate of the epoch that
+    begins there. The sum is divided by that of the rates, since newer rows have fewer checkpoints.
+
+    Memory: 8 bytes for each of M rows times P directions, twice with Adam's, and for each of
+    ``checkpoints`` times M rows times the number of classes; the latter is in the run's checkpoints
+    too.
 
     Args:
         share: Share of the rows to keep, in (0, 1].
@@ -284,21 +299,104 @@ class GradientSimilarity(Ranked):
             all rows together.
         refill: Gather kept rows until a batch is full, so that each step learns from as many rows
             as with any other selector.
+        form: "plain" for the gradient of a row; "adam" for what Adam would make of it, by its
+            averages of the steps so far.
+        checkpoints: Number of epochs that count, the newest ones; 1 for the coming one alone.
+        against: "class" for the gold rows of the row's own class, or "any" for the class where it
+            helps most (the paper's maximum over tasks).
+        directions: Dimension P of the random projection, which keeps cosines to about 1 / sqrt(P);
+            0 for none, with C times D numbers for each row (C outputs, D the student's width).
 
     Raises:
-        ConfigError: ``share`` is outside (0, 1].
+        ConfigError: A number is outside its range, or a value is unknown.
     """
 
     needs: frozenset[str] = frozenset({"epoch", "gradients"})
 
+    def __init__(
+        self,
+        share: float = 0.5,
+        per_class: bool = True,
+        refill: bool = False,
+        form: Literal["plain", "adam"] = "plain",
+        checkpoints: int = 1,
+        against: Literal["class", "any"] = "class",
+        directions: int = 64,
+    ) -> None:
+        super().__init__(share, per_class, refill)
+        for name, value, known in (
+            ("form", form, ("plain", "adam")),
+            ("against", against, ("class", "any")),
+        ):
+            if value not in known:
+                raise ConfigError(did_you_mean(f"select.{name}", value, known))
+        if checkpoints < 1 or directions < 0:
+            raise ConfigError(
+                f"select.checkpoints={checkpoints} must be 1 or more, and "
+                f"select.directions={directions} 0 or more."
+            )
+        if form == "adam":
+            self.needs = frozenset({"epoch", "gradients", "updates"})
+        self.directions = directions
+        self._against = against
+        self._past: deque[_Checkpoint] = deque(maxlen=checkpoints)
+
+    def begin(self, view: EpochView) -> None:
+        """Adds a checkpoint, and chooses the rows of the coming epoch.
+
+        Args:
+            view: The rows of the epoch.
+
+        Raises:
+            ConfigError: The epoch has no gold row visible to the student.
+        """
+        self._past.append(self._checkpoint(view))
+        super().begin(view)
+
     def scores(self, view: EpochView) -> Floats:
-        """Cosine of each row's gradient with the trusted one, [M].
+        """Influence of each row on its own class, or the largest one on any, [M].
 
         Raises:
             ConfigError: The epoch has no gold row visible to the student.
             ValueError: The view has no gradients.
         """
-        if view.gradients is None:
+        sums, rates = np.zeros((2, len(view.ids), view.classes + 1))
+        for one in self._past or [self._checkpoint(view)]:
+            rows = [index for index, id in enumerate(view.ids) if id in one.rows]
+            cosines = one.cosines[[one.rows[view.ids[index]] for index in rows]]
+            found = np.isfinite(cosines)
+            sums[rows] += one.rate * np.where(found, cosines, 0.0)
+            rates[rows] += one.rate * found
+        influence = np.where(rates > 0, sums / np.where(rates > 0, rates, 1.0), np.nan)
+        # The last column is all gold rows, for a class without its own.
+        by_class = influence[:, :-1]
+        if self._against == "any":
+            best: Floats = np.where(np.isnan(by_class), -np.inf, by_class).max(axis=1)
+            return np.where(np.isfinite(best), best, influence[:, -1])
+        own: Floats = by_class[np.arange(len(by_class)), view.groups]
+        return np.where(np.isnan(own), influence[:, -1], own)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The checkpoints so far, as plain values."""
+        return {
+            "past": [
+                {"rate": one.rate, "rows": one.rows, "cosines": one.cosines.tolist()}
+                for one in self._past
+            ]
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores the checkpoints, and discards the current choice."""
+        super().load_state_dict(state)
+        self._past.clear()
+        for one in state["past"]:
+            cosines = np.array(one["cosines"], dtype=np.float64)
+            self._past.append(_Checkpoint(float(one["rate"]), dict(one["rows"]), cosines))
+
+    def _checkpoint(self, view: EpochView) -> _Checkpoint:
+        """Compares each row with the gold rows of each class, and with all of them."""
+        ways = view.updates if "updates" in self.needs else view.gradients
+        if view.gradients is None or ways is None:
             raise ValueError("GradientSimilarity was given a view without gradients.")
         # A gold row without a finite gradient (no word visible to the student) cannot guide.
         trusted = view.gold & np.isfinite(view.gradients).all(axis=1)
@@ -309,15 +407,31 @@ class GradientSimilarity(Ranked):
                 "method.train_on_shots=true if the method has this setting; or choose another "
                 "select=."
             )
-        # Cosines are products of unit vectors; each class is compared with its own gold rows.
-        rows = _unit(view.gradients)
-        scores = np.empty(len(rows))
-        for key in np.unique(view.groups):
-            own = view.groups == key
-            # Without gold rows of its own, a class is compared with all of them.
-            guides = trusted & own if (trusted & own).any() else trusted
-            scores[own] = rows[own] @ _unit(view.gradients[guides].mean(axis=0))
-        return scores
+        # Cosines are products of unit vectors.
+        rows = _unit(ways)
+        cosines = np.full((len(rows), view.classes + 1), np.nan)
+        for key in range(view.classes + 1):
+            guides = trusted & (view.groups == key) if key < view.classes else trusted
+            if guides.any():
+                cosines[:, key] = rows @ _unit(view.gradients[guides].mean(axis=0))
+        # Without any rate, as with a frozen head, all checkpoints count alike.
+        rate = max(view.rate, 1e-12)
+        return _Checkpoint(rate, {id: index for index, id in enumerate(view.ids)}, cosines)
+
+
+class _Checkpoint(NamedTuple):
+    """The student at the start of an epoch.
+
+    Attributes:
+        rate: Learning rate of the epoch.
+        rows: Index of each row by its id.
+        cosines: Cosine of each row with the gold rows of each class, then with all of them, NaN
+            without any, [M, classes + 1].
+    """
+
+    rate: float
+    rows: dict[str, int]
+    cosines: Floats
 
 
 def _unit(vectors: Floats) -> Floats:

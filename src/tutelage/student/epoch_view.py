@@ -14,21 +14,84 @@ import numpy as np
 import torch
 
 from tutelage.data.items import Batch, Item
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, StudentError
 from tutelage.selectors.protocol import WITHOUT_STUDENT, EpochView, Floats, Indices
 from tutelage.student.held_out import HeldOut
 from tutelage.student.module import StudentModule
-from tutelage.student.observing import evaluating, logits_and_states, mean_state
+from tutelage.student.observing import evaluating, last_layer, logits_and_states, mean_state
 from tutelage.student.peers import mean_logits, networks_of
 from tutelage.student.units import at_units
 
 DIRECTIONS = 64
 """Dimension P of projected gradients; keeps cosines to about 1/8 (Johnson and Lindenstrauss)."""
 _SEED = 20240204
-"""Seed of the projection, the same in every epoch and run."""
+"""Seed of the projection where none is given; a run gives its own."""
 
 
 Collate = Callable[[Iterable[tuple[int, Item]]], Batch]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Adam's state of the weights of the last layer, [C, D], before a step.
+
+    Attributes:
+        mean: Moving average of the gradients.
+        square: Moving average of their squares.
+        steps: Number of steps so far; with 0 both averages are 0.
+        betas: Decay of the two averages.
+        eps: Added to the root of the second one.
+    """
+
+    mean: torch.Tensor
+    square: torch.Tensor
+    steps: int
+    betas: tuple[float, float]
+    eps: float
+
+    def updates(self, gradients: torch.Tensor) -> torch.Tensor:
+        """Directions of Adam's next step if it saw one row alone, [B, C, D].
+
+        Without any step before, this is the sign of the gradient.
+
+        Args:
+            gradients: Gradients of the rows, [B, C, D].
+        """
+        (first, second), step = self.betas, self.steps + 1
+        mean = (first * self.mean + (1 - first) * gradients) / (1 - first**step)
+        square = (second * self.square + (1 - second) * gradients**2) / (1 - second**step)
+        return mean / (square.sqrt() + self.eps)
+
+
+def moments_of(module: StudentModule, optimizer: torch.optim.Optimizer) -> Moments:
+    """Adam's state of the weights of the student's last layer; with two networks, of the first.
+
+    Args:
+        module: The student.
+        optimizer: Its optimizer, an Adam.
+
+    Raises:
+        StudentError: The network has no linear head.
+    """
+    head = last_layer(networks_of(module.network)[0])
+    if head is None:
+        raise StudentError(
+            "select.form=adam looks for a linear head, and "
+            f"{type(networks_of(module.network)[0]).__name__} has none. Give select.form=plain, or "
+            "another student.model=."
+        )
+    weight = head.weight
+    state, zeros = optimizer.state.get(weight, {}), torch.zeros_like(weight)
+    group = next(
+        one for one in optimizer.param_groups if any(value is weight for value in one["params"])
+    )
+    return Moments(
+        state.get("exp_avg", zeros).detach().float(),
+        state.get("exp_avg_sq", zeros).detach().float(),
+        int(state.get("step", 0)),
+        group["betas"],
+        group["eps"],
+    )
 
 
 def epoch_view(
@@ -40,6 +103,10 @@ def epoch_view(
     blank: Sequence[int] | None = None,
     held_out: HeldOut | None = None,
     at_once: int = 64,
+    moments: Moments | None = None,
+    rate: float = 1.0,
+    directions: int = DIRECTIONS,
+    seed: int = _SEED,
 ) -> EpochView:
     """Computes the view of an epoch training on ``items``.
 
@@ -52,6 +119,7 @@ def epoch_view(
       times the mean-pooled state (of length 1 with ``student.pooling=normalized_mean``); for NER
       the mean over the words of (p - t) times the word's own state. Projected by random signs. For
       heads of another form (``student.pooling=first``) this approximates the gradient.
+    - ``updates``: Adam's direction for this gradient, by ``moments``, projected in the same way.
     - ``prior_losses``: cross-entropy of the target under the student's distribution for the empty
       text; for NER, where an empty text has no words, under the mean of its distributions over all
       words of the epoch.
@@ -70,6 +138,13 @@ def epoch_view(
             None where the student predicts words, since an empty text has none.
         held_out: Judges the rows for "held_out" and "confirmed".
         at_once: Number of rows per chunk; each chunk has rows of similar length.
+        moments: Adam's state, for "updates". These need the whole gradients of a chunk, ``at_once``
+            times C times D numbers of 4 bytes, and some three times as much in between.
+        rate: Learning rate of the coming epoch.
+        directions: Dimension of projected gradients. 0 keeps them whole: 8 bytes for each of M
+            times C times D numbers, and as much for "updates".
+        seed: Seed of the projection. Its signs are D times C times ``directions`` numbers of 4
+            bytes.
 
     Raises:
         ConfigError: The tokenizer gives an empty text no tokens.
@@ -78,9 +153,11 @@ def epoch_view(
     # One entry per row, and NaN wherever the student makes no pass.
     rows = list({item.id: item for item in items}.values())
     outputs = len(module.task.outputs)
-    projection = _Projection(outputs) if "gradients" in needs else None
+    projection = _Projection(outputs, directions, seed) if "gradients" in needs else None
     probabilities, targets = np.full((2, len(rows), outputs), np.nan)
-    losses, gradients = np.full(len(rows), np.nan), np.full((len(rows), DIRECTIONS), np.nan)
+    losses = np.full(len(rows), np.nan)
+    slopes: list[tuple[Indices, Floats]] = []
+    updates: list[tuple[Indices, Floats]] = []
     peers = len(networks_of(module.network)) if "peers" in needs else 1
     peer_losses = np.full((len(rows), peers), np.nan)
     total, units = np.zeros(outputs), 0
@@ -96,6 +173,7 @@ def epoch_view(
                 projection,
                 embeds="embeddings" in needs,
                 apart=peers > 1,
+                moments=moments if "updates" in needs else None,
             )
             if seen.embeddings is not None:
                 embeddings.append((chunk, seen.embeddings))
@@ -103,7 +181,10 @@ def epoch_view(
             targets[chunk] = seen.by_row(seen.targets)
             losses[chunk] = seen.losses([seen.logs])[:, 0]
             peer_losses[chunk] = seen.losses(seen.peer_logs or [seen.logs])
-            gradients[chunk] = seen.by_row(seen.gradients)
+            if seen.gradients is not None:
+                slopes.append((chunk, seen.by_row(seen.gradients)))
+            if seen.updates is not None:
+                updates.append((chunk, seen.updates))
             total, units = total + np.exp(seen.logs).sum(axis=0), units + len(seen.owners)
         # The prior: the empty text's distribution, or the mean over all words.
         if "prior_losses" in needs and rows:
@@ -120,7 +201,7 @@ def epoch_view(
         gold=np.array([item.gold for item in rows], dtype=np.bool_),
         probabilities=probabilities,
         losses=losses,
-        gradients=None if projection is None else gradients,
+        gradients=None if projection is None else _in_order(slopes, len(rows), directions),
         # Cross-entropy is linear in the target: the mean over words equals the mean target's.
         prior_losses=-(targets * prior).sum(axis=1) if "prior_losses" in needs else None,
         classes=module.task.num_groups,
@@ -137,12 +218,14 @@ def epoch_view(
             else None
         ),
         peer_losses=peer_losses if peers > 1 else None,
+        updates=_in_order(updates, len(rows), directions) if "updates" in needs else None,
+        rate=rate,
     )
 
 
-def _in_order(chunks: Sequence[tuple[Indices, Floats]], rows: int) -> Floats:
-    """Puts the embeddings of all chunks in the order of the rows, [rows, D]."""
-    width = chunks[0][1].shape[1] if chunks else 0
+def _in_order(chunks: Sequence[tuple[Indices, Floats]], rows: int, width: int = 0) -> Floats:
+    """Puts the vectors of all chunks in the order of the rows, [rows, D]; D is at least width."""
+    width = chunks[0][1].shape[1] if chunks else width
     found = np.full((rows, width), np.nan)
     for indices, embeddings in chunks:
         found[indices] = embeddings
@@ -158,7 +241,8 @@ class _Units:
         owners: Row of each unit, [N].
         logs: Log-probabilities, [N, C].
         targets: Targets, [N, C].
-        gradients: Projected gradients, [N, P]; NaN if not needed.
+        gradients: Projected gradients, [N, P]; None if not needed.
+        updates: Projected directions of Adam for the rows, [B, P]; None if not needed.
         embeddings: Mean-pooled last hidden states of the rows, [B, D]; None if not needed.
         peer_logs: Log-probabilities by each network alone, [N, C] each; empty if not needed.
     """
@@ -167,7 +251,8 @@ class _Units:
     owners: Indices
     logs: Floats
     targets: Floats
-    gradients: Floats
+    gradients: Floats | None
+    updates: Floats | None
     embeddings: Floats | None
     peer_logs: list[Floats]
 
@@ -195,25 +280,39 @@ class _Units:
 class _Projection:
     """Random signs R, mapping the outer product of e and h to R (e outer h) / sqrt(P).
 
+    With P = 0 the outer product stays as it is.
+
     The outer product itself is never formed. Rank-one signs (one vector for e, one for h) would be
     smaller, but would double the error of the cosines.
     """
 
-    def __init__(self, outputs: int) -> None:
-        self._outputs = outputs
+    def __init__(self, outputs: int, directions: int, seed: int) -> None:
+        self._outputs, self._directions, self._seed = outputs, directions, seed
         self._signs: torch.Tensor | None = None
 
     def __call__(self, errors: torch.Tensor, states: torch.Tensor) -> Floats:
         """Projects errors [N, C] and states [N, D] to [N, P]."""
-        if self._signs is None:
-            rng = torch.Generator().manual_seed(_SEED)
-            signs = torch.randint(
-                0, 2, (states.shape[1], DIRECTIONS * self._outputs), generator=rng
-            )
-            self._signs = (2 * signs - 1).to(states) / DIRECTIONS**0.5
+        if not self._directions:
+            return _plain(torch.einsum("nc,nd->ncd", errors, states).flatten(1))
         # Contract with the states first, so no [N, C * D] array is formed.
-        halfway = (states @ self._signs).view(-1, DIRECTIONS, self._outputs)
+        halfway = (states @ self._matrix(states)).view(-1, self._directions, self._outputs)
         return _plain(torch.einsum("npc,nc->np", halfway, errors))
+
+    def of(self, matrices: torch.Tensor) -> Floats:
+        """Projects whole matrices [B, C, D] to [B, P]."""
+        if not self._directions:
+            return _plain(matrices.flatten(1))
+        signs = self._matrix(matrices).view(-1, self._directions, self._outputs)
+        return _plain(torch.einsum("bcd,dpc->bp", matrices, signs))
+
+    def _matrix(self, states: torch.Tensor) -> torch.Tensor:
+        """The signs, [D, P * C], drawn once."""
+        if self._signs is None:
+            rng = torch.Generator().manual_seed(self._seed)
+            shape = (states.shape[-1], self._directions * self._outputs)
+            signs = torch.randint(0, 2, shape, generator=rng)
+            self._signs = (2 * signs - 1).to(states) / self._directions**0.5
+        return self._signs
 
 
 def _observe(
@@ -224,6 +323,7 @@ def _observe(
     *,
     embeds: bool,
     apart: bool,
+    moments: Moments | None,
 ) -> _Units:
     """Runs one chunk of items through the student and returns its units."""
     # A text is one unit; only words with a token count as units.
@@ -251,21 +351,47 @@ def _observe(
     logs = at_units(logits, owners, positions).log_softmax(dim=-1)
     peer_logs = [_plain(at_units(one, owners, positions).log_softmax(dim=-1)) for one in each]
     # Gradient at the last layer: the error p - t, and the state it multiplies.
-    gradients = np.full((len(owners), DIRECTIONS), np.nan)
+    gradients: Floats | None = None
+    updates: Floats | None = None
     if projection is not None and states is not None:
         # A sequence head reads the mean over the text, a token head each token's own state.
         read = states if logits.ndim == 3 else mean_state(states, batch["attention_mask"])
         if getattr(module.network.config, "normalize", False):
             read = torch.nn.functional.normalize(read, dim=-1)
-        gradients = projection(logs.exp() - targets, at_units(read, owners, positions))
+        errors, inputs = logs.exp() - targets, at_units(read, owners, positions)
+        gradients = projection(errors, inputs)
+        if moments is not None:
+            updates = projection.of(moments.updates(_whole(errors, inputs, owners, len(items))))
     embeddings = (
         _plain(mean_state(states, batch["attention_mask"]))
         if embeds and states is not None
         else None
     )
     return _Units(
-        len(items), owners, _plain(logs), _plain(targets), gradients, embeddings, peer_logs
+        len(items),
+        owners,
+        _plain(logs),
+        _plain(targets),
+        gradients,
+        updates,
+        embeddings,
+        peer_logs,
     )
+
+
+def _whole(errors: torch.Tensor, states: torch.Tensor, owners: Indices, rows: int) -> torch.Tensor:
+    """Gradient of each row: the mean outer product of its units, [rows, C, D]; NaN without any.
+
+    Args:
+        errors: Errors of the units, [N, C].
+        states: What the last layer reads, [N, D].
+        owners: Row of each unit, [N].
+        rows: Number of rows.
+    """
+    own = torch.nn.functional.one_hot(torch.from_numpy(owners).to(errors.device), rows).to(errors)
+    whole = torch.einsum("nb,nc,nd->bcd", own, errors, states)
+    # 0 / 0 for a row without units.
+    return whole / own.sum(dim=0).view(-1, 1, 1)
 
 
 def _of_empty_text(

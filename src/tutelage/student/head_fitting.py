@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from tutelage.errors import StudentError
-from tutelage.student.module import HEADS, StudentModule
-from tutelage.student.observing import evaluating
+from tutelage.student.module import StudentModule
+from tutelage.student.observing import HEADS, evaluating, last_layer
 from tutelage.student.peers import networks_of
 
 STRENGTH = 10.0
@@ -71,20 +71,14 @@ def last_layers(network: Any) -> list[torch.nn.Linear]:
 
 
 def _last_layer(network: Any) -> torch.nn.Linear:
-    layers = [
-        part
-        for name, part in network.named_modules()
-        if name.startswith(HEADS)
-        and isinstance(part, torch.nn.Linear)
-        and part.out_features == network.config.num_labels
-    ]
-    if not layers:
+    layer = last_layer(network)
+    if layer is None:
         raise StudentError(
             f"student.head=fitted looks for a linear layer in {' or '.join(HEADS)}, and "
             f"{type(network).__name__} has none there. Give student.head=trained, or another "
             "student.model=."
         )
-    return layers[-1]
+    return layer
 
 
 def _units(

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 
-from tutelage.errors import StudentError
+from tutelage.errors import ConfigError, StudentError
 from tutelage.records import Outcome
 from tutelage.selectors.protocol import TrainSelector
 from tutelage.student.losses.protocol import Targets, UnitLoss
-from tutelage.student.observing import evaluating, mean_state, network_and_states
+from tutelage.student.observing import HEADS, evaluating, mean_state, network_and_states
 from tutelage.student.peers import mean_logits, networks_of
 from tutelage.student.schedule import RateSchedule
 from tutelage.student.selection import Selected, select
@@ -35,9 +35,6 @@ VALIDATION_LOADERS = ("dev", "fresh")
 
 Pass = tuple[torch.Tensor, torch.Tensor | None]
 """Logits of a network, and the states of its encoder or None."""
-
-HEADS = ("classifier", "score")
-"""Names of the head in transformers' networks."""
 
 
 def outcomes_of(
@@ -79,6 +76,9 @@ class StudentModule(LightningModule):
             faster.
         weight_decay: Weight decay of AdamW.
 
+    Raises:
+        ConfigError: The selector gathers kept rows, and the loss learns from those left out.
+
     Attributes:
         outcomes: Outcomes of "dev" and "fresh" after validation, and of "test" after testing.
         selected: The selector's decision about the last training batch; None once the stage has
@@ -103,6 +103,11 @@ class StudentModule(LightningModule):
         weight_decay: float,
     ) -> None:
         super().__init__()
+        if selector.refill and loss.sees_left_out:
+            raise ConfigError(
+                "select.refill=true gathers kept rows alone, and this loss also learns from the "
+                "rows that are left out. Give select.refill=false, or another loss=."
+            )
         self.network = network
         self.loss = loss
         # A loss may remember rows, so a peer needs its own.
@@ -166,6 +171,11 @@ class StudentModule(LightningModule):
         factor = self._schedule.factor(self.position.progress(batch_idx, self._batches, self.steps))
         for group, rate in zip(self.trainer.optimizers[0].param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
+
+    @property
+    def epoch_rate(self) -> float:
+        """Learning rate of the head in the middle of the coming epoch."""
+        return self._rates[1] * self._schedule.factor(self.position.progress(1, 2, self.steps))
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor | None:
         """Loss of one step, or None for no step.
@@ -290,7 +300,7 @@ class StudentModule(LightningModule):
         rows: torch.Tensor,
         progress: float,
     ) -> torch.Tensor | None:
-        """Weighted loss of a batch over the selector's divisor; None if no unit has weight.
+        """Weighted loss of a batch over the selector's divisor; None if no unit teaches anything.
 
         Args:
             network: One of the student's networks.
@@ -301,7 +311,7 @@ class StudentModule(LightningModule):
             rows: The selector's row weights for the network, [B].
             progress: Completed share of the stage.
         """
-        if not rows.any():
+        if not (rows.any() or loss.sees_left_out):
             return None
         # Unit weights: the task's, times the selector's row weights.
         targets = self._targets(
@@ -326,8 +336,11 @@ class StudentModule(LightningModule):
         # The loss may leave out units of its own.
         kept = loss.keep(losses.detach(), replace(targets, weights=weights))
         weights = weights * kept
+        further: torch.Tensor | None = loss.beside(
+            network, batch, logits, replace(targets, weights=weights)
+        )
         if not weights.any():
-            return None
+            return further
         divisor = {
             "weights": weights.sum().clamp(min=1e-8),
             # A row with factor 0 still counts as kept: the other factors absorb its weight.
@@ -335,7 +348,7 @@ class StudentModule(LightningModule):
             "batch": targets.weights.sum().clamp(min=1.0),
         }[self.selector.normaliser]
         mean: torch.Tensor = (losses * weights).sum() / divisor
-        return mean
+        return mean if further is None else mean + further
 
     def _targets(
         self, batch: dict[str, torch.Tensor], ids: tuple[str, ...], progress: float

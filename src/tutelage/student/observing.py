@@ -11,6 +11,25 @@ from torch.func import functional_call
 
 from tutelage.errors import StudentError
 
+HEADS = ("classifier", "score")
+"""Names of the head in transformers' networks."""
+
+
+def last_layer(network: Any) -> torch.nn.Linear | None:
+    """The linear layer whose outputs are the classes, in the head of a network; None without one.
+
+    Args:
+        network: A Hugging Face model, such as one of two peers.
+    """
+    layers = [
+        part
+        for name, part in network.named_modules()
+        if name.startswith(HEADS)
+        and isinstance(part, torch.nn.Linear)
+        and part.out_features == network.config.num_labels
+    ]
+    return layers[-1] if layers else None
+
 
 @contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:

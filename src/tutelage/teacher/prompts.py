@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tutelage.characters import unspaced
@@ -18,8 +18,11 @@ from tutelage.teacher.templates import Template, sandbox
 KINDS = ("score", "easy", "hard", "analysis", "paraphrase")
 """Templates required in every prompt set."""
 
-MORE_KINDS = ("names", "extract", "rewrite", "explain", "rule")
-"""Templates required by some tasks, or by some methods, only.
+MORE_KINDS = ("names", "extract", "rewrite", "explain", "rule", "report")
+"""Templates required by some tasks, methods or settings only.
+
+"report" is the student's report and its outcomes, in front of a request for texts
+(``method.class_report``). It is a text in chats too, and joins their system message.
 
 For NER: "names" invents names to write sentences around, "extract" lists the entities of a
 sentence, and "rewrite" rewrites a sentence around its entities. For method=elad: "explain" explains
@@ -333,8 +336,9 @@ class PromptSet:
         Raises:
             ConfigError: The set has no such template.
         """
-        if kind not in self._templates(kind):
-            way = "chat" if self.asks_in_messages(kind) else "completion"
+        # A report is a text, whatever it stands before.
+        way = "chat" if kind != "report" and self.asks_in_messages(kind) else "completion"
+        if kind not in (self._chats if way == "chat" else self._texts):
             raise ConfigError(
                 f"there is no prompt.{way}.{kind}, which this run needs. Add the template, or use "
                 "the prompts of the task (prompt/templates@prompt=ner)."
@@ -378,10 +382,19 @@ class PromptSet:
         return prompt
 
     def _rendered(self, kind: str, variables: Mapping[str, object]) -> Prompt:
+        study: Any = variables.get("study") or {}
+        report = self._texts["report"].render(study) if study else ""
         if not self._reading.in_messages:
-            return self._texts[kind].render(variables)
+            text = self._texts[kind].render(variables)
+            return f"{report}\n\n{text}" if report else text
         thinking = 0 if kind == "score" else self.thinking
-        return self._chats[kind].render(variables, turns=self._turns, thinking=thinking)
+        chat: Chat = self._chats[kind].render(variables, turns=self._turns, thinking=thinking)
+        if not report:
+            return chat
+        system, *rest = chat.messages
+        return replace(
+            chat, messages=(replace(system, content=f"{system.content}\n\n{report}"), *rest)
+        )
 
     def _begin(self, kind: str, variables: Mapping[str, object]) -> _Reading:
         if kind in WRITING:

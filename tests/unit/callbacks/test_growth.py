@@ -96,6 +96,67 @@ def test_a_new_student_learns_the_final_stage(tmp_path: Path, encoder: Path) -> 
         )
 
 
+def retrained(folder: Path, encoder: Path, **given: Any) -> Fit:
+    """A run each of whose rounds trains a new student on all rows."""
+    start = tiny_network(encoder, head_dropout=0.1, seed=7).state_dict()
+    timeline = Timeline(1, 2, 0, 0)
+    return build(
+        folder,
+        encoder,
+        ScriptedMethod(2),
+        timeline,
+        window="all",
+        round_weights=lambda: start,
+        **given,
+    )
+
+
+def test_each_round_trains_a_new_student(tmp_path: Path, encoder: Path) -> None:
+    fit = run(retrained(tmp_path / "runs", encoder))
+    # The last round by hand: the same start and rows, and nothing of the rounds before.
+    again = retrained(tmp_path / "again", encoder)
+    again.pool.append(fit.pool.rows[len(again.pool) :])
+    again.module.network.load_state_dict(
+        tiny_network(encoder, head_dropout=0.1, seed=7).state_dict()
+    )
+    again.module.steps = fit.growth.position.steps_before
+    again.growth._move_to(Position("round", 2, 0, 2, 0, again.module.steps))
+    first = fit.trainer.current_epoch - 2
+    again.trainer.fit_loop.epoch_progress.current.processed = first
+    again.trainer.fit_loop.epoch_progress.current.completed = first
+    run(again)
+    assert again.growth.stopped_by == fit.growth.stopped_by == "rounds"
+    theirs = fit.module.network.state_dict()
+    for name, value in again.module.network.state_dict().items():
+        assert torch.equal(value, theirs[name])
+
+
+def test_a_killed_run_of_new_students_ends_alike(tmp_path: Path, encoder: Path) -> None:
+    whole = run(retrained(tmp_path / "whole", encoder))
+    with pytest.raises(Killed):
+        run(retrained(tmp_path / "killed", encoder, explode_at=4))
+    resumed = run(retrained(tmp_path / "killed", encoder, resume=True), resume=True)
+    assert resumed.numbers() == whole.numbers()
+
+
+def test_the_student_before_predicts_the_rows_of_a_round(tmp_path: Path, encoder: Path) -> None:
+    """The new student begins after the predictions that the next round follows."""
+    kept, made = [], []
+    fit = retrained(tmp_path, encoder)
+    inner, start = fit.growth._collector.keep, fit.growth._round_weights
+    assert start is not None
+
+    def keep(outcomes: Any) -> None:
+        kept.append(fit.module.network.state_dict()["classifier.weight"].clone())
+        inner(outcomes)
+
+    fit.growth._collector.keep = keep
+    fit.growth._round_weights = lambda: made.append(len(kept)) or start()
+    run(fit)
+    assert made == [1, 2], "one new student per round, after its rows were predicted"
+    assert not any(torch.equal(value, start()["classifier.weight"]) for value in kept)
+
+
 def test_no_rounds_is_one_stage(tmp_path: Path, encoder: Path) -> None:
     fit = run(build(tmp_path, encoder, ScriptedMethod(0), Timeline(2, 1, 1, 0)))
     assert [position.stage for position in fit.record.positions.values()] == ["start", "start"]

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers.epoch_views import epoch, kept
+from tests.helpers.fitting import Killed, ScriptedMethod, build, run
+from tests.helpers.tiny_student import tiny_encoder
 
 from tutelage.errors import ConfigError
+from tutelage.selectors.protocol import EpochView
 from tutelage.selectors.row_selection import GradientSimilarity
 
 NAN = math.nan
 EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 def slow_cosine(one: list[float], other: list[float]) -> float:
@@ -109,3 +121,97 @@ def test_scores_are_cosines_with_the_mean_gold_gradient(
         if math.hypot(*mean) > 1e-9 or not any(mean):
             assert scores[index] == pytest.approx(slow_cosine(gradients[index], mean), abs=1e-9)
     assert np.abs(scores).max() <= 1 + 1e-9
+
+
+def slow_influence(views: list[EpochView], row: str, key: int, form: str) -> float | None:
+    """Mean cosine over the checkpoints that have the row and gold rows of the class, by rate."""
+    total = rates = 0.0
+    for view in views:
+        gold = [
+            index
+            for index in range(len(view.ids))
+            if view.gold[index] and key in (-1, view.groups[index])
+        ]
+        if row not in view.ids or not gold:
+            continue
+        assert view.gradients is not None
+        assert view.updates is not None
+        size = len(view.gradients[0])
+        mean = [sum(view.gradients[index][k] for index in gold) / len(gold) for k in range(size)]
+        ways = view.updates if form == "adam" else view.gradients
+        total += view.rate * slow_cosine(ways[view.ids.index(row)].tolist(), mean)
+        rates += view.rate
+    return total / rates if rates else None
+
+
+@pytest.mark.parametrize("against", ["class", "any"])
+@pytest.mark.parametrize("form", ["plain", "adam"])
+@pytest.mark.parametrize("checkpoints", [1, 2, 9])
+def test_influence_is_its_formula_over_checkpoints(
+    against: str, form: str, checkpoints: int
+) -> None:
+    rng = np.random.default_rng(checkpoints)
+    views: list[EpochView] = []
+    settings: Any = {"form": form, "against": against, "checkpoints": checkpoints}
+    selector = GradientSimilarity(**settings)
+    for epochs in range(4):
+        # Rows arrive, and class 2 never has a gold row, class 1 from the third epoch on.
+        count = 6 + 3 * epochs
+        view = epoch(
+            [number % 3 for number in range(count)],
+            [number == 0 or (number == 4 and epochs > 1) for number in range(count)],
+            gradients=rng.normal(size=(count, 5)),
+            updates=rng.normal(size=(count, 5)),
+        )
+        views.append(replace(view, rate=0.1 / (epochs + 1)))
+        selector.begin(views[-1])
+        found = selector.scores(views[-1])
+        # A resumed run goes on alike.
+        resumed = GradientSimilarity(**settings)
+        resumed.load_state_dict(json.loads(json.dumps(selector.state_dict())))
+        selector = resumed
+        for index, row in enumerate(views[-1].ids):
+            past = views[-checkpoints:]
+            each = [slow_influence(past, row, key, form) for key in range(3)]
+            known = [value for value in each if value is not None]
+            own = each[views[-1].groups[index]]
+            expected = max(known) if against == "any" else own
+            if expected is None:
+                expected = slow_influence(past, row, -1, form)
+            assert found[index] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_killed_run_selects_alike(tmp_path: Path, encoder: Path) -> None:
+    def fitted(name: str, resume: bool = False, **given: Any) -> Any:
+        selector = GradientSimilarity(0.5, form="adam", checkpoints=3, against="any")
+        fit = build(
+            tmp_path / name,
+            encoder,
+            ScriptedMethod(2),
+            selector=selector,
+            window="all",
+            resume=resume,
+            **given,
+        )
+        return run(fit, resume=resume)
+
+    whole = fitted("whole")
+    with pytest.raises(Killed):
+        fitted("killed", explode_at=5)
+    resumed = fitted("killed", resume=True)
+    assert resumed.lines("selection.jsonl") == whole.lines("selection.jsonl")
+    assert resumed.numbers() == whole.numbers()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"checkpoints": 0}, r"select\.checkpoints=0 must"),
+        ({"directions": -1}, r"select\.directions=-1 0 or more"),
+        ({"form": "adma"}, r"select\.form"),
+        ({"against": "all"}, r"select\.against"),
+    ],
+)
+def test_bounds(values: Any, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        GradientSimilarity(**values)

@@ -21,7 +21,7 @@ from tutelage.records import LabelDistribution, Row
 from tutelage.selectors.protocol import EpochView
 from tutelage.selectors.row_selection import EveryRow
 from tutelage.student.checkpoint import new_tagger
-from tutelage.student.epoch_view import DIRECTIONS, epoch_view
+from tutelage.student.epoch_view import DIRECTIONS, epoch_view, moments_of
 from tutelage.student.module import StudentModule
 from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
@@ -227,6 +227,71 @@ def test_projected_gradients_are_a_linear_map_of_autograd_s(encoder: Path, kind:
         DIRECTIONS, -1
     ).numpy() / math.sqrt(DIRECTIONS)
     assert np.abs(view.gradients[seen] - exact @ matrix.T).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["mean", "words"])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_updates_are_the_steps_that_adam_would_make(encoder: Path, kind: str, steps: int) -> None:
+    """Whole gradients are autograd's, and updates are what torch's own AdamW does with them."""
+    sight = tags(encoder) if kind == "words" else topics(encoder)
+    head = sight.module.network.classifier
+    assert isinstance(head, torch.nn.Linear)
+    optimizer = torch.optim.AdamW([head.weight], lr=1e-3, weight_decay=0.0)
+    rng = torch.Generator().manual_seed(2)
+    start = head.weight.detach().clone()
+    for _ in range(steps):
+        head.weight.grad = torch.randn(head.weight.shape, generator=rng) / 10
+        optimizer.step()
+    # The student itself stays as it was.
+    with torch.no_grad():
+        head.weight.copy_(start)
+    view = sight.view(
+        {"epoch", "gradients", "updates"},
+        at_once=2,
+        directions=0,
+        moments=moments_of(sight.module, optimizer),
+    )
+    assert view.gradients is not None
+    assert view.updates is not None
+    for index, item in enumerate(sight.items):
+        if not len(sight.alone(item)[0]):
+            assert np.isnan(view.updates[index]).all()
+            continue
+        exact = flat_gradient(*sight.alone(item))
+        assert np.abs(view.gradients[index] - exact.numpy()).max() < 1e-5
+        layer = torch.nn.Parameter(start.clone().double())
+        twin = torch.optim.AdamW([layer], lr=1.0, weight_decay=0.0)
+        state = optimizer.state[head.weight]
+        twin.state[layer] = {
+            "step": torch.tensor(float(steps)),
+            **{
+                name: state[name].clone().double() if steps else torch.zeros_like(layer)
+                for name in ("exp_avg", "exp_avg_sq")
+            },
+        }
+        layer.grad = torch.tensor(view.gradients[index]).view(layer.shape)
+        twin.step()
+        step = (start.double() - layer.detach()).flatten().numpy()
+        assert np.abs(view.updates[index] - step).max() < 1e-3
+
+
+def test_a_run_s_seed_draws_its_own_projection(encoder: Path) -> None:
+    sight = topics(encoder)
+    moments = moments_of(sight.module, sight.module.configure_optimizers())
+    given: dict[str, Any] = {"needs": {"epoch", "gradients", "updates"}, "moments": moments}
+    views = [sight.view(**given, seed=seed, directions=16) for seed in (1, 1, 2)]
+    whole = sight.view(**given, directions=0)
+    for name in ("gradients", "updates"):
+        first, again, other = (getattr(view, name) for view in views)
+        assert first.shape == (7, 16)
+        assert (first == again).all()
+        assert np.abs(first - other).max() > 0.01
+        # Both are the same linear map of the whole ones, with Euclid's lengths in the mean.
+        lengths = [
+            np.linalg.norm(getattr(one, name), axis=1).mean()
+            for one in (sight.view(**given, directions=4096), whole)
+        ]
+        assert lengths[0] == pytest.approx(lengths[1], rel=0.1)
 
 
 def test_the_projection_keeps_cosines(encoder: Path) -> None:

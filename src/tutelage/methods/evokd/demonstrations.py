@@ -138,8 +138,8 @@ class DemonstrationSampler:
         shots: The labelled examples of the run.
         wrong: Maximum number of mistakes in the analysis.
         correct: Maximum number of correct outcomes in the analysis.
-        confident_first: Show the most confident mistakes instead of a balanced sample (the hard
-            negatives of PGKD).
+        confident: Maximum number of further mistakes in the analysis, the most confident ones (the
+            hard negatives of PGKD).
         rng: Makes all draws.
         known: Further labelled texts, such as pool texts of earlier rounds: shown where there are
             too few outcomes.
@@ -150,6 +150,7 @@ class DemonstrationSampler:
 
     Attributes:
         wrong: The mistakes shown in the analysis.
+        confident: The most confident mistakes beside these.
         correct: The correct outcomes shown in the analysis.
         pairs: Number of mistakes by (correct class, predicted class).
     """
@@ -162,18 +163,17 @@ class DemonstrationSampler:
         *,
         wrong: int,
         correct: int,
-        confident_first: bool,
+        confident: int,
         rng: random.Random,
         known: Sequence[Example] = (),
         takes_turns: bool = False,
         seeds: SeedTexts | None = None,
     ) -> None:
         self._task = task
-        self.wrong = (
-            list(feedback.confident_wrong[:wrong])
-            if confident_first
-            else balanced_sample(task, feedback.wrong, wrong, rng)
-        )
+        self.wrong = balanced_sample(task, feedback.wrong, wrong, rng)
+        drawn = {one.id for one in self.wrong}
+        others = [one for one in feedback.confident_wrong if one.id not in drawn]
+        self.confident = others[:confident]
         self.correct = balanced_sample(task, feedback.correct, correct, rng)
         self._all_wrong = feedback.wrong
         self.pairs = confused_pairs(task, feedback.wrong)

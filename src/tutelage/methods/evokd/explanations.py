@@ -96,7 +96,7 @@ def read_explanations(
     return tuple(found[number] for number in sorted(found))
 
 
-def joined(explanations: Iterable[Explanation]) -> str:
+def as_text(explanations: Iterable[Explanation]) -> str:
     """Returns explanations as one text."""
     return " ".join(one.text for one in explanations)
 

@@ -14,7 +14,6 @@ Numbers marked *chosen* in the documentation are ours.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil as round_up
@@ -31,16 +30,17 @@ from tutelage.methods.base import (
     TeacherMethod,
     evenly,
     gold_rows,
+    joined,
 )
 from tutelage.methods.evokd.demonstrations import ranked_pairs, student_loss
 from tutelage.methods.evokd.explanations import (
     Explanation,
+    as_text,
     explain_request,
-    joined,
     read_explanations,
 )
 from tutelage.methods.evokd.mistake_filter import MistakeFilter
-from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner
+from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner, studied
 from tutelage.methods.evokd.pool_feedback import PoolFeedback
 from tutelage.methods.evokd.quota import TextGroup
 from tutelage.methods.evokd.settings import EvoKDSettings
@@ -89,7 +89,7 @@ class Analysis:
         """
         if self.explanations is None:
             return self.text
-        return joined(one for one in self.explanations if name in one.classes)
+        return as_text(one for one in self.explanations if name in one.classes)
 
 
 class EvoKD(TeacherMethod):
@@ -182,6 +182,8 @@ class EvoKD(TeacherMethod):
         self._context = context
         if settings.explanations:
             self._prompts.require("explain")
+        if settings.class_report:
+            self._prompts.require("report")
         self._writer.fit(self._teacher, examples_of(context))
         # The labeller shows the same demonstrations throughout the run.
         demonstrations = ordered_demonstrations(context.shots, context.seed)
@@ -251,7 +253,7 @@ class EvoKD(TeacherMethod):
             if not labelled.rows:
                 raise
             written = Growth(round, ())
-        return replace(_joined(labelled, written), feedback=feedback)
+        return replace(joined(labelled, written), feedback=feedback)
 
     def _of_one_arm(
         self, feedback: Feedback, round: int, pool: PoolFeedback, split: SplitBandit
@@ -486,7 +488,7 @@ class EvoKD(TeacherMethod):
         if self._settings.explanations:
             wrong = given.demonstrations.wrong
             explanations = read_explanations(self._context.task, wrong, reply)
-            return Analysis(joined(explanations), str(request.prompt), cost, explanations)
+            return Analysis(as_text(explanations), str(request.prompt), cost, explanations)
         found = unmarked(reply.text)
         text = "" if found.fault or is_refusal(found.text.strip()) else self._read(found.text)
         return Analysis(text, str(request.prompt), cost)
@@ -512,14 +514,12 @@ class EvoKD(TeacherMethod):
             return explain_request(task, self._prompts, demonstrations.wrong, most, seed)
         is_chat = self._prompts.asks_in_messages("analysis")
         by_name = {label.name: label for label in task.labels}
-        words = {name: label.word for name, label in by_name.items()}
-        report = given.feedback.per_class if self._settings.class_report else {}
+        variables = studied(task, given.feedback, demonstrations)
+        if not self._settings.class_report:
+            variables["report"] = {}
         prompt = self._prompts.render(
             "analysis",
-            wrong=[task.shown(outcome) for outcome in demonstrations.wrong],
-            correct=[task.shown(outcome) for outcome in demonstrations.correct],
-            report={words[name]: score for name, score in report.items()},
-            labels=task.labels,
+            **variables,
             pairs=[
                 {"target": by_name[right], "predicted": by_name[predicted], "count": count}
                 for (right, predicted), count in ranked_pairs(demonstrations.pairs)[:_PAIRS]
@@ -550,18 +550,3 @@ class EvoKD(TeacherMethod):
     def _acceptance(self, repeats: Repeats) -> Acceptance:
         labeller = self._labeller if self._settings.separated else None
         return Acceptance(labeller, self._accept_selector, repeats)
-
-
-def _joined(labelled: Growth, written: Growth) -> Growth:
-    """Returns the growth of a round that labelled pool texts and wrote others."""
-    seconds = Counter(labelled.seconds)
-    seconds.update(written.seconds)
-    return replace(
-        written,
-        rows=(*labelled.rows, *written.rows),
-        seconds=dict(seconds),
-        asked=labelled.asked + written.asked,
-        answered=labelled.answered + written.answered,
-        rejected=labelled.rejected + written.rejected,
-        failed=labelled.failed + written.failed,
-    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from math import ceil as round_up
 from time import perf_counter
+from typing import Any
 
 from tutelage.errors import ConfigError
 from tutelage.methods.base import Cost, MethodContext, gold_rows
@@ -21,6 +22,7 @@ from tutelage.methods.generation.entity_names import Name, NameBook, Picker
 from tutelage.methods.generation.specs import Candidate, GenerationSpec
 from tutelage.records import Example, Feedback, Outcome, Row, Source, derive_seed
 from tutelage.tasks.ner import OUTSIDE
+from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import GenerateRequest, Teacher
 from tutelage.teacher.prompts import PromptSet
 
@@ -38,6 +40,7 @@ class RoundInput:
         demonstrations: Outcomes and shots for the prompts.
         rng: Makes all draws of the round.
         seeds: Rows to rewrite, highest student loss first (``method.seeds=loss``).
+        study: Variables of the template "report" (``method.class_report``); empty for no report.
     """
 
     round: int
@@ -45,6 +48,7 @@ class RoundInput:
     demonstrations: DemonstrationSampler
     rng: random.Random
     seeds: Sequence[Row] = ()
+    study: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,24 @@ class RoundPlan:
     specs: list[GenerationSpec]
     finished: list[Candidate] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
+
+
+def studied(task: Task, feedback: Feedback, demonstrations: DemonstrationSampler) -> dict[str, Any]:
+    """Returns what PGKD shows of the student, as template variables.
+
+    Args:
+        task: The task.
+        feedback: The results of the round before, for the scores per class.
+        demonstrations: The outcomes to show.
+    """
+    words = {label.name: label.word for label in task.labels}
+    return {
+        "labels": task.labels,
+        "report": {words[name]: score for name, score in feedback.per_class.items()},
+        "wrong": [task.shown(outcome) for outcome in demonstrations.wrong],
+        "confident": [task.shown(outcome) for outcome in demonstrations.confident],
+        "correct": [task.shown(outcome) for outcome in demonstrations.correct],
+    }
 
 
 class RoundPlanner:
@@ -125,7 +147,10 @@ class RoundPlanner:
             round: The round.
             seeds: Rows to rewrite, highest student loss first.
         """
-        return replace(self._input(feedback, round, self._rng(round)), seeds=seeds)
+        given = replace(self._input(feedback, round, self._rng(round)), seeds=seeds)
+        if self._settings.class_report and self._settings.follows_mistakes:
+            return replace(given, study=studied(self._task, feedback, given.demonstrations))
+        return given
 
     def groups(self, feedback: Feedback) -> list[TextGroup]:
         """Shares a round among kinds and classes: first the hard texts, then the easy ones.
@@ -227,7 +252,7 @@ class RoundPlanner:
             self._context.shots,
             wrong=settings.n_wrong,
             correct=settings.n_correct,
-            confident_first=settings.confident_wrong,
+            confident=settings.n_confident,
             rng=rng,
             known=self._real_texts() if self._is_chat else (),
             takes_turns=self._is_chat,
@@ -438,6 +463,7 @@ class RoundPlanner:
             analysis=analysis if kind == "hard" else "",
             style=self._style(group, rng),
             source=rng.choice(self._pool).text if self._pool else "",
+            study=given.study,
         )
 
 

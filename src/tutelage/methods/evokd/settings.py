@@ -86,10 +86,11 @@ class EvoKDSettings(WritingSettings):
     Otherwise towards a mistake drawn at random."""
     separated: bool
     """Label each text by a query of its own, instead of by the class it was written for."""
-    confident_wrong: bool
-    """PGKD: show the most confident mistakes instead of a balanced sample."""
+    n_confident: int
+    """PGKD: most confident mistakes (hard negatives) shown beside the ``n_wrong`` others."""
     class_report: bool
-    """PGKD: show precision, recall and F1 per class in the analysis."""
+    """PGKD: show precision, recall, F1 and number of texts per class in the analysis, and in every
+    prompt that writes, with all classes and the outcomes of the analysis."""
     scores_from: Literal["fresh", "dev"]
     """Source of the F1 per class that shares out a round: the newest rows, or dev, whose labels
     then
@@ -122,6 +123,8 @@ class EvoKDSettings(WritingSettings):
         WritingSettings.__post_init__(self)
         if self.n_first < 0:
             raise ConfigError(f"method.n_first={self.n_first} must be 0 or more.")
+        if self.n_confident < 0:
+            raise ConfigError(f"method.n_confident={self.n_confident} must be 0 or more.")
         if self.names_a_text < 1:
             raise ConfigError(f"method.names_a_text={self.names_a_text} must be 1 or more.")
         if self.n_hard + self.n_easy <= 0 and self.rounds > 0 and not self.labels_pool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tutelage.labelling.base import Draft
@@ -52,6 +52,8 @@ class GenerationSpec:
         instruction: The instruction for ``template``.
         source: A text to take the content from, in a chat; "" for none.
         detail: Further background for the row, as (name, value).
+        study: What to show of the student first: variables of the template "report"; empty for
+            nothing.
     """
 
     label: Label
@@ -70,6 +72,7 @@ class GenerationSpec:
     instruction: str = ""
     source: str = ""
     detail: tuple[tuple[str, str], ...] = ()
+    study: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def asked(self) -> str:

@@ -228,6 +228,7 @@ class Writer:
             mistakes=batch.mistakes,
             turns=batch.turns(1 if not as_list else _TURN),
             analysis=spec.analysis,
+            study=spec.study,
             style=spec.style,
             instruction=spec.instruction,
             length=self.lengths.wanted,

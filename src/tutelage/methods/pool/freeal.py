@@ -6,9 +6,14 @@ student fits with a small loss count as clean: they become the teacher's demonst
 teacher relabels all others. A relabelled text has a second row with the same parent; training takes
 the newest one (:func:`tutelage.data.training_view.newest_of_each_text`).
 
-Ours: the demonstrations of the first round are the shots, or none, while the teacher of the paper
-writes some; k-means finds typical clean texts of a class; and there is no training on unclean texts
-without their labels.
+Without any shot, the teacher writes the demonstrations of the first labels itself
+(:class:`~tutelage.methods.pool.own_shots.OwnShots`), and clean rows replace them later. The student
+learns clean rows with mixup, and unclean ones by the agreement of two views
+(:class:`~tutelage.student.losses.semi_supervised.SemiSupervisedLoss`).
+
+Ours: k-means finds typical clean texts of a class, where the paper takes k-medoids; the filter
+works from the first epoch on, while the paper's student first learns all rows for some epochs; and
+the second view has hidden tokens, while the paper translates a text and back.
 """
 
 from __future__ import annotations
@@ -21,20 +26,24 @@ from dataclasses import replace
 import numpy as np
 
 from tutelage.data.training_view import newest_of_each_text
+from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.base import Labeller, Nearest, NewLabeller
 from tutelage.labelling.neighbours import Neighbours
 from tutelage.labelling.scoring import ordered_demonstrations
+from tutelage.methods.base import MethodContext, evenly, joined
 from tutelage.methods.pool.method import PoolLabelling
+from tutelage.methods.pool.own_shots import OwnShots, own_shots
 from tutelage.methods.pool.settings import FreeALSettings
 from tutelage.records import Example, Feedback, Growth, Row, derive_seed
 from tutelage.selectors.diversity import representatives
 from tutelage.selectors.protocol import Acquirer, EpochView, Floats, PoolView
 from tutelage.selectors.row_selection import SmallLoss
+from tutelage.teacher.base import Request
 from tutelage.teacher.prompts import PromptSet
 
 
 class FreeAL(PoolLabelling):
-    """FreeAL for both tasks; demonstrations are the teacher's own labels, and the shots if any.
+    """FreeAL for both tasks; demonstrations are clean rows, and the shots if any.
 
     For NER the loss of a sentence is unknown outside training. The student's mean entropy over the
     words replaces it, and a sentence of the newest rows is never clean if the student disagrees
@@ -48,6 +57,7 @@ class FreeAL(PoolLabelling):
     """
 
     settings_type = FreeALSettings
+    settings: FreeALSettings
 
     def __init__(
         self,
@@ -57,9 +67,62 @@ class FreeAL(PoolLabelling):
         new_labeller: NewLabeller,
     ) -> None:
         super().__init__(settings, prompts, acquirer, new_labeller)
+        self._own: OwnShots | None = None
         self._a_class = settings.a_class
         self._count = settings.nearest
         self._filter = SmallLoss(settings.threshold)
+
+    def setup(self, context: MethodContext) -> None:
+        """Draws the pool of the run and builds the labeller.
+
+        Args:
+            context: The parts of the run.
+
+        Raises:
+            ConfigError: There is no teacher or no pool.
+        """
+        super().setup(context)
+        if not context.shots and self.settings.own_shots:
+            self._own = OwnShots(context, self._prompts, self.settings.own_shots)
+
+    def first_rows(self) -> Growth:
+        """Returns the first labelled texts, after the demonstrations that the teacher wrote.
+
+        Raises:
+            ConfigError: The token budget does not cover them.
+        """
+        if self._own is None:
+            return super().first_rows()
+        try:
+            own = self._own.write(self._teacher)
+        except BudgetExhausted:
+            raise ConfigError(
+                "budget.tokens is smaller than the cost of the teacher's own demonstrations, which "
+                "come before the first label. Raise it."
+            ) from None
+        self._shots = ordered_demonstrations(own_shots(own.rows), self._context.seed)
+        self._labeller = self._build_labeller()
+        return joined(own, super().first_rows())
+
+    def sample_requests(self, count: int) -> dict[str, list[Request]]:
+        """Returns real requests of each kind; labelling ones do not show own demonstrations yet.
+
+        Args:
+            count: Maximum number of requests per kind.
+        """
+        own = {} if self._own is None else self._own.requests()
+        kinds = {kind: evenly(list[Request](some), count) for kind, some in own.items()}
+        return {**kinds, **super().sample_requests(count)}
+
+    def requests_a_round(self) -> dict[str, int]:
+        """Returns the number of requests of the largest round, the first."""
+        own = {} if self._own is None else self._own.requests()
+        counts = {kind: len(some) for kind, some in own.items()}
+        return {**counts, **super().requests_a_round()}
+
+    def _demonstrations(self) -> Sequence[Example]:
+        # A resumed run finds its own ones among the rows.
+        return self._context.shots or own_shots(self._context.pool.rows)
 
     def next_rows(self, feedback: Feedback, round: int) -> Growth:
         """Relabels unclean texts, with clean rows as demonstrations.
@@ -164,12 +227,14 @@ class FreeAL(PoolLabelling):
         shown = [
             Example(clean[index].id, clean[index].text, clean[index].target) for index in typical
         ]
+        # Clean rows replace the demonstrations that the teacher wrote itself.
+        shots = self._shots if self._context.shots or not shown else []
         # With method.nearest, each text gets the ones most similar to it.
         nearest: Nearest | None = None
         if self._count:
             texts, known = (
                 [example.text for example in self._pool],
-                np.concatenate([view.labelled_embeddings(), embeddings[typical]]),
+                np.concatenate([view.labelled_embeddings()[: len(shots)], embeddings[typical]]),
             )
             # Calibration labels dev texts the same way, so they need neighbours too.
             if self._labeller.calibrator.needs == "dev":
@@ -178,8 +243,8 @@ class FreeAL(PoolLabelling):
                     [*texts, *dev],
                     np.concatenate([embeddings, self._context.view_pool(dev, []).embeddings()]),
                 )
-            nearest = Neighbours([*self._shots, *shown], known, texts, embeddings, self._count)
-        demonstrations = ordered_demonstrations([*self._shots, *shown], self._context.seed)
+            nearest = Neighbours([*shots, *shown], known, texts, embeddings, self._count)
+        demonstrations = ordered_demonstrations([*shots, *shown], self._context.seed)
         if nearest is None and not self._context.task.is_token_level:
             # Its own choice stands whole beside every text, however many the labeller would show.
             nearest = _always(demonstrations)

@@ -2,9 +2,11 @@
 
 After Zhang et al. 2023 (arXiv 2310.19596, EMNLP Findings): random texts first, then rounds of
 acquisition (entropy, least confidence, k-means), with k nearest-neighbour demonstrations from a
-small gold set, the most similar one last. The paper reweights rows against that gold set; here this
-is a loss (loss=meta). Ours: similarity is the cosine of the student's own current embeddings, and
-the student continues from round to round, while the paper retrains it.
+small gold set, the most similar one last. Each round trains the student anew
+(training.round_student=new), and a meta-gradient reweights its rows against that gold set
+(loss=meta); conf/method/llmaaa.yaml sets both. Ours: similarity is the cosine of the student's own
+current embeddings, and the virtual step of the reweighting is one of the head alone, unless
+loss.parameters=all.
 """
 
 from __future__ import annotations

@@ -86,8 +86,12 @@ class PoolLabelling(TeacherMethod):
         # A limited pool is a random sample, so its order is random too.
         if self.settings.pool_size is not None:
             self._pool = self._shuffled("pool", self._pool)[: self.settings.pool_size]
-        self._shots = ordered_demonstrations(context.shots, context.seed)
+        self._shots = ordered_demonstrations(self._demonstrations(), context.seed)
         self._labeller = self._build_labeller()
+
+    def _demonstrations(self) -> Sequence[Example]:
+        """Returns the labelled examples that the teacher is shown."""
+        return self._context.shots
 
     def _build_labeller(self) -> Labeller:
         """Builds the labeller of the pool."""

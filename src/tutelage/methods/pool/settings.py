@@ -88,6 +88,9 @@ class FreeALSettings(PoolSettings):
     """How many of them each text is shown with, the most similar ones; 0 shows all."""
     threshold: float
     """Probability of the small-loss component from which a row counts as clean, in (0, 1]."""
+    own_shots: int
+    """Demonstrations per class that the teacher writes itself for the first labels, where the run
+    has no shot (``training.gold=none``); 0 for none. They are not trained on."""
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
@@ -98,6 +101,8 @@ class FreeALSettings(PoolSettings):
                 f"method.nearest={self.nearest} 0 "
                 "or more."
             )
+        if self.own_shots < 0:
+            raise ConfigError(f"method.own_shots={self.own_shots} must be 0 or more.")
         if self.first is not None:
             raise ConfigError(
                 f"method.first={self.first}: FreeAL labels the whole pool at first; leave it null, "

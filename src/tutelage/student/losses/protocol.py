@@ -48,6 +48,8 @@ class UnitLoss(torch.nn.Module):
     """Where the guide comes from: trusted rows (the shots), or other rows of the training set."""
     needs_features: bool = False
     """Whether to add :meth:`contrast`, which compares the encoder's states of units."""
+    sees_left_out: bool = False
+    """Whether :meth:`beside` learns from rows that the selector leaves out."""
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Unweighted loss of each unit.
@@ -93,6 +95,24 @@ class UnitLoss(torch.nn.Module):
             Tensor of the shape of ``targets.weights``.
         """
         raise NotImplementedError
+
+    def beside(
+        self,
+        network: torch.nn.Module,
+        batch: Mapping[str, Any],
+        logits: torch.Tensor,
+        targets: Targets,
+    ) -> torch.Tensor | None:
+        """Further loss of the whole batch, added to the mean of its units; by default, None.
+
+        Args:
+            network: The student's network, or one of two.
+            batch: The batch, a :class:`tutelage.data.items.Batch`, with the weights of the units
+                before the selector's choice.
+            logits: The network's logits, with gradient.
+            targets: Targets of the batch; their ``weights`` already include the selector's choice.
+        """
+        return None
 
     def reweigh(
         self,

@@ -20,7 +20,7 @@ def sampler(
     settings: dict[str, Any] = {
         "wrong": 4,
         "correct": 4,
-        "confident_first": False,
+        "confident": 0,
         "rng": random.Random(seed),
         **changes,
     }
@@ -53,8 +53,15 @@ def test_the_analysis_is_shown_wrong_and_right_ones() -> None:
     assert {one.target for one in shown.correct} == set(NAMES)
 
 
-def test_confident_mistakes_first_where_asked() -> None:
-    shown = sampler(confident_first=True, wrong=2)
+def test_confident_mistakes_stand_beside_the_others() -> None:
+    alone = sampler(wrong=2)
+    beside = sampler(confident=2, wrong=2)
+    assert beside.wrong == alone.wrong, "not instead of them"
+    assert alone.confident == []
+    others = [one for one in MIXED.confident_wrong if one not in beside.wrong]
+    assert beside.confident == others[:2]
+    shown = sampler(confident=2, wrong=0)
+    shown.wrong = shown.confident
     assert shown.wrong == list(MIXED.confident_wrong[:2])
     assert (
         shown.wrong[0].confidence

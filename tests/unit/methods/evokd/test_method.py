@@ -102,11 +102,13 @@ def test_hard_prompts_hold_the_analysis_and_a_misclassified_text(tmp_path: Path)
 
 
 def test_confident_mistakes_and_the_report_are_options(tmp_path: Path) -> None:
-    _, teacher, _ = grown(tmp_path, confident_wrong=True, class_report=True, n_wrong=1)
+    _, teacher, _ = grown(tmp_path, n_confident=2, class_report=True, n_wrong=1)
     (request,) = teacher.analyses()
-    assert MIXED.confident_wrong[0].text in request.prompt
-    assert "Its F1 by topic: animal" in request.prompt
-    assert "Its F1 by topic" not in grown(tmp_path)[1].analyses()[0].prompt
+    assert sum(one.text in request.prompt for one in MIXED.wrong) == 3
+    assert "F1 and number of texts by topic:\n- animal: " in request.prompt
+    plain = grown(tmp_path / "plain")[1]
+    assert "F1 and number of texts" not in plain.analyses()[0].prompt
+    assert not any("F1 and number" in request.prompt for request in plain.generations())
 
 
 def test_every_request_is_accounted_for(tmp_path: Path) -> None:
