@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tutelage.characters import usable
 from tutelage.data.unlabelled import Row
@@ -29,10 +29,19 @@ _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 
 
+def _usable(value: Any) -> Any:
+    """Replaces characters as in training, halves of an emoji among them, which pydantic refuses."""
+    if isinstance(value, list):
+        return [_usable(one) for one in value]
+    return usable(value) if isinstance(value, str) else value
+
+
 class Request(BaseModel):
     """The texts to label: one, or a list."""
 
-    texts: Annotated[str | Annotated[list[str], Field(min_length=1)], Field(description="texts")]
+    model_config = ConfigDict(extra="forbid")
+
+    texts: Annotated[str | Annotated[list[str], Field(min_length=1)], BeforeValidator(_usable)]
 
 
 class Entity(BaseModel):
@@ -166,6 +175,8 @@ def new_app(student: Any, *, max_texts: int = 256, max_bytes: int = 2**20) -> An
         if value < 1:
             raise ConfigError(f"{option} {value} lets no request pass. Give 1 or more.")
     from fastapi import FastAPI, HTTPException
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
 
     from tutelage.student.loading import head_of
 
@@ -178,11 +189,18 @@ def new_app(student: Any, *, max_texts: int = 256, max_bytes: int = 2**20) -> An
         version=__version__,
     )
     batcher = Batcher(
-        lambda texts: list(label_rows(student, [Row(usable(text)) for text in texts])),
+        lambda texts: list(label_rows(student, [Row(text) for text in texts])),
         most_waiting=_WAITING * max_texts,
     )
     app = FastAPI(title="tutelage student", version=__version__)
     app.add_middleware(_BodyLimit, most=max_bytes)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Any, error: RequestValidationError) -> JSONResponse:
+        """Says what is wrong, without the texts of the request."""
+        found = {one["msg"] for one in error.errors()}
+        wanted = 'Send {"texts": "a text"} or {"texts": ["a text", …]} as application/json.'
+        return JSONResponse({"detail": f"{'; '.join(sorted(found))}. {wanted}"}, 422)
 
     @app.get("/health")
     async def report_health() -> Health:

@@ -168,16 +168,19 @@ def _parquet(path: Path) -> Records:
 
     try:
         # An open file: given a path, pyarrow would take "label=3/" in it for a column.
-        file = pyarrow.parquet.ParquetFile(path.open("rb"), buffer_size=_HEAD)
-        columns = [name.removeprefix("\ufeff") for name in file.schema_arrow.names]
+        with path.open("rb") as file:
+            names = pyarrow.parquet.read_schema(file).names
     except (pyarrow.ArrowException, OSError) as error:
         raise _not_parquet(path, error) from None
+    columns = [name.removeprefix("\ufeff") for name in names]
     refuse_repeated(path, columns)
 
     def batches() -> Iterator[Any]:
         try:
-            for batch in file.iter_batches(batch_size=_AT_ONCE):
-                yield batch.rename_columns(columns)
+            with path.open("rb") as file:
+                parts = pyarrow.parquet.ParquetFile(file, buffer_size=_HEAD)
+                for batch in parts.iter_batches(batch_size=_AT_ONCE):
+                    yield batch.rename_columns(columns)
         except (pyarrow.ArrowException, OSError) as error:
             raise _not_parquet(path, error) from None
 
