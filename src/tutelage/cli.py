@@ -7,6 +7,8 @@ tutelage advise [overrides]     which method suits data, teacher and budget, by 
 tutelage plan [overrides]       prompts, requests and cost of a run, before it runs
 tutelage tune-prompt [overrides]  which way of asking suits the teacher, measured
 tutelage predict RUN TEXT…      labels from a finished run's student
+tutelage export RUN             a finished run's student for services: transformers or ONNX
+tutelage serve-student RUN      a web service around a run's student, or an export of it
 tutelage audit RUN              labels of a finished run that are perhaps wrong
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
 tutelage reproduce PAPER        the runs behind a paper's claims, and a verdict on each
@@ -137,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     tune.set_defaults(act=_tune_prompt)
     predict = verbs.add_parser("predict", help="labels from a finished run's student")
-    predict.add_argument("run", type=Path, help="a run's folder, or its student/ folder")
+    predict.add_argument("run", type=Path, help="a run's folder, its student/ folder or an export")
     predict.add_argument("texts", nargs="*", help="texts to label")
     predict.add_argument(
         "--file",
@@ -164,6 +166,36 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="write JSON lines here instead of to the terminal"
     )
     predict.set_defaults(act=_predict)
+    export = verbs.add_parser(
+        "export", help="write a finished run's student for services, and compare it with the run's"
+    )
+    export.add_argument("run", type=Path, help="a run's folder")
+    export.add_argument(
+        "--format",
+        required=True,
+        choices=("hf", "onnx", "onnx-int8"),
+        help="hf: a folder of transformers; onnx: a graph for onnxruntime; onnx-int8: with weights "
+        "of 8 bits",
+    )
+    export.add_argument(
+        "--to", type=Path, metavar="FOLDER", help="folder to write; RUN/export/FORMAT by default"
+    )
+    export.set_defaults(act=_export)
+    service = verbs.add_parser(
+        "serve-student", help="a web service around a run's student, or an export of it"
+    )
+    service.add_argument("run", type=Path, help="a run's folder, its student/ folder or an export")
+    service.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; this machine alone by default"
+    )
+    service.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
+    service.add_argument(
+        "--max-texts", type=int, default=256, help="texts of a request at most (256)"
+    )
+    service.add_argument(
+        "--max-bytes", type=int, default=2**20, help="bytes of a request at most (1048576)"
+    )
+    service.set_defaults(act=_serve_student)
     audit = verbs.add_parser(
         "audit", help="find labels of a finished run that are perhaps wrong, for its report"
     )
@@ -345,6 +377,28 @@ def _predict(options: argparse.Namespace) -> int:
         options.file, options.text_column, options.words_column, options.encoding, keep
     )
     return predict(options.run, options.texts, source, options.output)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from tutelage.export import export, print_export
+    from tutelage.terminal import new_console
+
+    found, folder = export(options.run, options.format, options.to)
+    print_export(new_console(), found)
+    print(f"\n{folder}")
+    return 0
+
+
+def _serve_student(options: argparse.Namespace) -> int:
+    from tutelage.serving import serve_student
+
+    return serve_student(
+        options.run,
+        host=options.host,
+        port=options.port,
+        max_texts=options.max_texts,
+        max_bytes=options.max_bytes,
+    )
 
 
 def _audit(options: argparse.Namespace) -> int:

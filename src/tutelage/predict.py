@@ -1,13 +1,20 @@
-"""`tutelage predict`: labels or entities for new texts, from the student of a finished run."""
+"""`tutelage predict`: labels or entities for new texts, from the student of a finished run.
+
+Rows pass through in chunks, so memory does not grow with their number. A file is written under a
+name of its own until it is whole, and the same command continues one that a killed process left.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +22,11 @@ from tutelage.characters import unusable_count, usable
 from tutelage.data.files import format_of, names_other_format
 from tutelage.data.unlabelled import Row, Source, read_rows
 from tutelage.errors import DataError
+
+_CHUNK = 512
+"""Rows that are labelled and written at once; a multiple of the student's batch."""
+_STUDENT = ("config.json", "tutelage.json", "tokenizer.json", "*.safetensors", "*.onnx")
+"""Files that a student's predictions depend on."""
 
 
 def predict(run: Path, texts: Sequence[str], source: Source | None, output: Path | None) -> int:
@@ -26,7 +38,7 @@ def predict(run: Path, texts: Sequence[str], source: Source | None, output: Path
     for NER it is read in windows (see :mod:`tutelage.student.tagging`).
 
     Args:
-        run: A run folder, or the folder of a student.
+        run: A run folder, the folder of a student, or an export of it.
         texts: Texts to label.
         source: A file with further texts.
         output: File to write to; None writes to standard output.
@@ -42,36 +54,92 @@ def predict(run: Path, texts: Sequence[str], source: Source | None, output: Path
 
     # The texts and the output come first, so that a mistake in them shows before the student is
     # loaded.
-    rows = [Row(text) for text in texts]
+    rows: Iterable[Row] = [Row(text) for text in texts]
     _check_output_name(output)
     _tell_of_files(texts)
     if source is not None:
         _check_input(source.file, output)
         found, warnings = read_rows(source, tagger=_is_tagger(run))
-        rows += found
+        rows = chain(rows, found)
         for warning in warnings:
             _tell(warning)
-    if not rows:
+    elif not texts:
         raise DataError(
             'There is nothing to label: give texts (tutelage predict RUN "a text"), '
             "or --file texts.txt."
         )
-    rows = _usable(rows)
-    with _opened(output) as handle:
-        # Batch by batch, so that output appears early.
-        _write(handle, _records(load(run), rows))
+    tally = _Tally()
+    chunks = _chunks(tally.usable(rows))
+    with _opened(output, run) as (handle, part):
+        if part is not None:
+            chunks = _continued(part, chunks)
+        student = load(run)
+        for chunk in chunks:
+            records = label_rows(student, chunk)
+            # A file grows by whole chunks; on a terminal output appears batch by batch.
+            _write(handle, records if part is None else list(records))
+    tally.tell()
     return 0
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, _CHUNK)):
+        yield chunk
+
+
+def _continued(part: Path, chunks: Iterator[list[Row]]) -> Iterator[list[Row]]:
+    """Pass over the chunks whose predictions a file holds already, and cut what follows them.
+
+    Only whole chunks count, whose batches are then the same as without the interruption.
+    """
+    kept = size = 0
+    left: Iterator[list[Row]] = iter(())
+    with part.open("rb") as lines:
+        for chunk in chunks:
+            held = list(islice(lines, len(chunk)))
+            if len(held) < len(chunk) or not all(map(_is_of, held, chunk)):
+                left = chain([chunk], chunks)
+                break
+            kept += len(chunk)
+            size += sum(map(len, held))
+    os.truncate(part, size)
+    if kept:
+        _tell(f"{kept:,} rows were labelled before and are kept; {part.name} is continued.")
+    return left
+
+
+def _is_of(line: bytes, row: Row) -> bool:
+    """Whether a written line is the prediction of a row."""
+    if not line.endswith(b"\n"):
+        return False
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    own = {**row.copied, "text": row.text}
+    return isinstance(record, dict) and {key: record.get(key) for key in own} == own
+
+
+def _digest(run: Path) -> str:
+    """Short hash of a student's files, so that no other student continues its predictions."""
+    from tutelage.student.inference import student_folder
+
+    folder = student_folder(run)
+    total = hashlib.sha256()
+    for inside in (folder, folder / "peer"):
+        for path in sorted(path for name in _STUDENT for path in inside.glob(name)):
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:8]
 
 
 def _is_tagger(run: Path) -> bool:
     """Whether a run's student finds entities, by its config.json alone."""
-    from tutelage.student.inference import load
+    from tutelage.student.inference import load, student_folder
     from tutelage.student.loading import head_of
 
-    folder = run.expanduser() / "student"
-    path = (folder if folder.is_dir() else run.expanduser()) / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads((student_folder(run) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         config = load(run).network.config.to_dict()  # which says what is wrong
     return isinstance(config, dict) and head_of(config) == "token"
@@ -114,23 +182,41 @@ def _check_input(file: Path, output: Path | None) -> None:
         raise DataError(f"--output {output} is the input. Write to another file.")
 
 
-def _usable(rows: Sequence[Row]) -> list[Row]:
-    """Replace characters as in training; tell how many texts have any, and how many are blank."""
-    blank = sum(not row.text.strip() for row in rows)
-    if blank:
-        _tell(f"{blank} of {len(rows)} texts are blank; they get no label.")
-    wrong = [number for number, row in enumerate(rows, start=1) if unusable_count(row.text)]
-    if wrong:
-        _tell(
-            f"{len(wrong)} of {len(rows)} texts (the first is number {wrong[0]}) have characters "
-            "that cannot be used, halves of an emoji or control characters. Each was replaced by "
-            "U+FFFD."
-        )
-    return [Row(usable(row.text), row.copied) for row in rows]
+class _Tally:
+    """Counts texts that are blank or have characters that cannot be used."""
+
+    def __init__(self) -> None:
+        self._texts = self._blank = self._wrong = self._first = 0
+
+    def usable(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Replace characters as in training."""
+        for row in rows:
+            self._texts += 1
+            self._blank += not row.text.strip()
+            if unusable_count(row.text):
+                self._wrong += 1
+                self._first = self._first or self._texts
+            yield Row(usable(row.text), row.copied)
+
+    def tell(self) -> None:
+        """Tell how many texts there were of each kind."""
+        if self._blank:
+            _tell(f"{self._blank} of {self._texts} texts are blank; they get no label.")
+        if self._wrong:
+            _tell(
+                f"{self._wrong} of {self._texts} texts (the first is number {self._first}) have "
+                "characters that cannot be used, halves of an emoji or control characters. Each "
+                "was replaced by U+FFFD."
+            )
 
 
-def _records(student: Any, rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Yield one record per row; blank texts never reach the student."""
+def label_rows(student: Any, rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """Yield one record per row; blank texts never reach the student.
+
+    Args:
+        student: A :class:`tutelage.student.inference.Student`.
+        rows: The rows, with usable characters.
+    """
     from tutelage.student.loading import head_of
 
     nothing: dict[str, Any] = (
@@ -157,26 +243,32 @@ def _write(handle: TextIO, records: Iterable[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Open the output; a file appears under its name only when it is whole."""
+def _opened(output: Path | None, run: Path) -> Iterator[tuple[TextIO, Path | None]]:
+    """Open the output; a file appears under its name only when it is whole.
+
+    Yields:
+        The output, and the file of a name of its own that may hold rows from before.
+    """
     if output is None:
         if sys.stdout is None:
             raise DataError("Standard output is closed. Write to a file with --output.")
-        yield sys.stdout
+        yield sys.stdout, None
         return
     target = output.expanduser().resolve()
     # A pipe or a device takes the lines as they come.
     direct = target.exists() and not target.is_file()
-    path = target if direct else target.with_name(f".tutelage-{os.getpid()}.part")
+    path = target if direct else target.with_name(f"{target.name}.{_digest(run)}.part")
     try:
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError("it is read-only")
-        handle = path.open("w", encoding="utf-8")
+        handle = path.open("w" if direct else "a", encoding="utf-8")
     except OSError as error:
         raise _not_written(output, error) from None
+    if not direct:
+        _lock(handle, output)
     try:
         with handle:
-            yield handle
+            yield handle, None if direct else path
         if not direct:
             path.replace(target)
     except OSError as error:
@@ -184,8 +276,19 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
             raise  # another file: one of the student's
         raise _not_written(output, error) from None
     finally:
-        if not direct:
-            path.unlink(missing_ok=True)
+        if not direct and path.exists() and not path.stat().st_size:
+            path.unlink()
+
+
+def _lock(handle: TextIO, output: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise DataError(
+            f"--output {output} is being written by another process. Wait for it, or give another "
+            "file."
+        ) from None
 
 
 def _not_written(output: Path, error: OSError) -> DataError:

@@ -16,6 +16,7 @@ _OPTIONAL = (
     "mlflow/",
     "wandb/",
     "wandb-dashboard.json",
+    "export/",
     "audit.jsonl",
     "audit.json",
 )

@@ -153,6 +153,72 @@ def test_no_half_file_appears_under_the_output_s_name(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_process_left_is_continued(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    texts, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    texts.write_text("".join(f"animal {'dune ' * (n % 9)}{n}\n" for n in range(2_000)))
+    predict(finished, [], Source(texts), tmp_path / "whole.jsonl")
+    command = [sys.executable, "-c", _SLOW, str(finished), str(texts), str(out)]
+    with subprocess.Popen(command) as process:
+        while not (left := list(tmp_path.glob("out.jsonl.*.part"))) or not left[0].stat().st_size:
+            assert process.poll() is None
+            time.sleep(0.05)
+        with pytest.raises(DataError, match=r"out.jsonl is being written by another process"):
+            predict(finished, [], Source(texts), out)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not out.exists()
+    with left[0].open("ab") as file:
+        file.write(b'{"row": 513, "text": "half a li')
+    capsys.readouterr()
+    predict(finished, [], Source(texts), out)
+    assert "rows were labelled before and are kept" in capsys.readouterr().err
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "in.txt",
+        "out.jsonl",
+        "whole.jsonl",
+    ]
+
+
+_SLOW = """
+import sys, time
+from pathlib import Path
+from tutelage import predict
+from tutelage.data.unlabelled import Source
+
+label = predict.label_rows
+
+def slow(student, rows):
+    yield from label(student, rows)
+    if rows[0].copied["row"] > 1:
+        time.sleep(60)
+
+predict.label_rows = slow
+predict.predict(Path(sys.argv[1]), [], Source(Path(sys.argv[2])), Path(sys.argv[3]))
+"""
+"""Labels the first chunk of a file, and hangs at the second."""
+
+
+def test_other_rows_are_not_continued(finished: Path, tmp_path: Path) -> None:
+    texts, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    texts.write_text("animal\n" * 600)
+    predict(finished, [], Source(texts), out)
+    rest = out.read_text()
+    from tutelage.predict import _digest
+
+    part = tmp_path / f"out.jsonl.{_digest(finished)}.part"
+    part.write_text(rest.replace('"text": "animal"', '"text": "dune"', 1))
+    predict(finished, [], Source(texts), out)
+    assert out.read_text() == rest
+
+
 def test_a_full_disk_is_one_sentence_and_leaves_the_old_output(
     finished: Path, tmp_path: Path
 ) -> None:

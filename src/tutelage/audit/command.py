@@ -104,7 +104,7 @@ def _pool(
     if all(row.given for row in rows):
         return [], [], []
     task = run.task
-    _, _, max_length = _student(run)
+    _, _, max_length = student_of(run)
     reader = ItemEncoder(task, load_tokenizer(model, head=task.head), max_length)
     items = reader.encode(rows)
     scorer = HeldOut(lambda: untrained(model, task))
@@ -128,7 +128,7 @@ def _gold(rows: Sequence[Row], dataset: Dataset | None) -> dict[str, Row]:
     }
 
 
-def _student(run: Run) -> tuple[Any, Any, int]:
+def student_of(run: Run) -> tuple[Any, Any, int]:
     """The run's network, tokenizer and maximal length.
 
     Raises:
@@ -149,7 +149,7 @@ def _dev(run: Run, dataset: Dataset | None) -> list[Outcome]:
     """The student's predictions of dev, which no file of a run has; empty without a data set."""
     if dataset is None or not dataset.dev:
         return []
-    network, tokenizer, max_length = _student(run)
+    network, tokenizer, max_length = student_of(run)
     module = student_module(network, run.task).to(_device())
     return predictions(module, ItemEncoder(run.task, tokenizer, max_length), dataset.dev, "dev")
 

@@ -94,7 +94,7 @@ def decode(path: Path, data: bytes, encoding: Encoding) -> tuple[str, list[str]]
             f"Python knows no encoding '{encoding.name}'. "
             f"Set {encoding.setting.rstrip()} to a known one, for instance utf-8 or cp1252."
         ) from None
-    marked = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    marked = marked_encoding(data)
     if not marked and (wide := _wide(data, encoding.name)):
         raise DataError(
             f"{path} is not {encoding.name}: it has zero bytes as in {wide}. "
@@ -109,6 +109,11 @@ def decode(path: Path, data: bytes, encoding: Encoding) -> tuple[str, list[str]]
     if "\n" not in text:
         text = text.replace("\r", "\n")  # as old Macs end lines
     return text, _suspicions(path, data, text, marked, encoding)
+
+
+def marked_encoding(data: bytes) -> str:
+    """Name the encoding of a byte order mark at the start of a file; "" without one."""
+    return next((name for mark, name in _MARKS if data.startswith(mark)), "")
 
 
 def _suspicions(path: Path, data: bytes, text: str, marked: str, encoding: Encoding) -> list[str]:

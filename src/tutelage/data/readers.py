@@ -204,7 +204,7 @@ def read_records(path: Path, reading: Reading) -> Records:
             )
         case "jsonl" | "json":
             columns, rows = _json(path, text, reading.columns)
-        case _ if _is_plain(path, text, reading):
+        case _ if is_plain(path, text, reading):
             format, columns = "txt", [reading.columns.text]
             rows = _lines(path, text, reading.columns.text)
         case _:
@@ -213,7 +213,7 @@ def read_records(path: Path, reading: Reading) -> Records:
     return Records(tuple(columns), iter(rows), tuple(warnings), format=format)
 
 
-def _is_plain(path: Path, text: str, reading: Reading) -> bool:
+def is_plain(path: Path, text: str, reading: Reading) -> bool:
     """Whether a .txt file has a text per line; files of words with tags may have this ending."""
     if reading.txt == "words" or not is_txt(path):
         return False
@@ -242,16 +242,35 @@ def _json(path: Path, text: str, names: Columns) -> tuple[list[str], list[_Locat
         ]
     )
     for location, row in found:
-        if not isinstance(row, dict):
-            raise DataError(
-                f"{location}: a row must be a JSON object with named columns, "
-                f"not a {type(row).__name__}; it reads {json.dumps(row)[:60]}."
-            )
+        _check_row(location, row)
     if not found:
         raise NoRowsError(f"{path} has no rows.")
     if len(found) == 1:
         _refuse_wrapped_rows(*found[0], names)
     return list(found[0][1]), found
+
+
+def read_json_row(location: str, line: str) -> dict[str, Any]:
+    """Read one line of a file of JSON objects.
+
+    Args:
+        location: File and line, for messages.
+        line: The line.
+
+    Raises:
+        DataError: If it is no JSON object, or has a key twice.
+    """
+    row = _json_line(location, line, json.JSONDecoder(object_pairs_hook=_object))
+    _check_row(location, row)
+    return dict(row)
+
+
+def _check_row(location: str, row: Any) -> None:
+    if not isinstance(row, dict):
+        raise DataError(
+            f"{location}: a row must be a JSON object with named columns, "
+            f"not a {type(row).__name__}; it reads {json.dumps(row)[:60]}."
+        )
 
 
 def _json_whole(path: Path, text: str, decoder: json.JSONDecoder) -> list[Any] | None:
@@ -354,7 +373,7 @@ def _parquet(path: Path, data: bytes) -> Records:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data))
         schema = file.schema_arrow
         columns = [name.removeprefix("\ufeff") for name in schema.names]
-        _refuse_repeated(path, columns)
+        refuse_repeated(path, columns)
         table = file.read().rename_columns(columns)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
@@ -362,10 +381,13 @@ def _parquet(path: Path, data: bytes) -> Records:
             "Write it again, or give jsonl or csv."
         ) from None
     classes = names_in_parquet(schema.metadata)
-    return Records(tuple(columns), _parquet_rows(path, table), classes=classes, format="parquet")
+    # Convert batch by batch: a large file need not exist twice in memory as Python objects.
+    rows = parquet_rows(path, table.to_batches(max_chunksize=10_000))
+    return Records(tuple(columns), rows, classes=classes, format="parquet")
 
 
-def _refuse_repeated(path: Path, columns: Sequence[str]) -> None:
+def refuse_repeated(path: Path, columns: Sequence[str]) -> None:
+    """Refuse a file that has two columns of one name."""
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
         raise DataError(
@@ -374,10 +396,10 @@ def _refuse_repeated(path: Path, columns: Sequence[str]) -> None:
         )
 
 
-def _parquet_rows(path: Path, table: Any) -> Iterator[_Located]:
-    # Convert batch by batch: a large file need not exist twice in memory as Python objects.
+def parquet_rows(path: Path, batches: Iterable[Any]) -> Iterator[_Located]:
+    """Yield the rows of batches of a parquet file."""
     number = 0
-    for batch in table.to_batches(max_chunksize=10_000):
+    for batch in batches:
         try:
             records = batch.to_pylist()
         except UnicodeDecodeError as error:

@@ -26,6 +26,8 @@ _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^"\t\r\n]*))(\t|\r\n|\r|\n|\Z)')
 """One field of a tsv file with quoting, and what ends it."""
 
+_LONGEST_FIELD = 2**24
+"""Characters of a field when rows are streamed; more stand behind a quote that is never closed."""
 _LOST = 0.25
 """Share of the rows swallowed by quoted fields above which a file is refused."""
 _ALIKE = 0.8
@@ -48,6 +50,23 @@ class _Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Dialect:
+    """How lines become fields.
+
+    Attributes:
+        separator: The separator between fields.
+        quoted: Whether quotes enclose fields, as in csv.
+        spaces: Whether spaces after a separator do not belong to the field.
+        first: Number of the header's line.
+    """
+
+    separator: str
+    quoted: bool
+    spaces: bool
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
 class Separated:
     """The contents of a csv or tsv file.
 
@@ -55,11 +74,13 @@ class Separated:
         header: Names of the columns.
         rows: Line number and fields of each row.
         warnings: What a user should be told about them.
+        dialect: How its lines were read.
     """
 
     header: list[str]
     rows: list[tuple[int, list[str]]]
     warnings: list[str] = field(default_factory=list)
+    dialect: Dialect = field(default_factory=lambda: Dialect(",", True, False, 1))
 
 
 def read_separated(where: str, text: str, format: str, names: Names | None = None) -> Separated:
@@ -101,7 +122,7 @@ def read_separated(where: str, text: str, format: str, names: Names | None = Non
     elif format == "tsv":
         quoted, said = _quoting_of_tsv(where, text)
         warnings += said
-    rows, said = _table(where, text, separator, first, format, quoted)
+    rows, spaces, said = _table(where, text, separator, first, format, quoted)
     warnings += said
     header = [name.strip().lstrip("\ufeff") for name in rows[0].values]
     _check_names(where, first, header)
@@ -110,7 +131,35 @@ def read_separated(where: str, text: str, format: str, names: Names | None = Non
             f"{where}:{first}", header, [row.values for row in rows[1:]], names, separator
         )
     warnings += _swallowed(where, rows[1:], len(header), separator)
-    return Separated(header, [(row.line, row.values) for row in rows[1:]], warnings)
+    dialect = Dialect(separator, quoted, spaces, first)
+    return Separated(header, [(row.line, row.values) for row in rows[1:]], warnings, dialect)
+
+
+def stream_separated(
+    where: str, lines: Iterator[str], format: str, header: Sequence[str], dialect: Dialect
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and fields of each row of a file whose beginning has been read.
+
+    Args:
+        where: Name of the file, for messages.
+        lines: All of its lines, with their ends.
+        format: "csv" or "tsv".
+        header: Names of the columns.
+        dialect: How the beginning of the file was read.
+
+    Raises:
+        DataError: If quotes are not closed, or a row has more or fewer fields than the header.
+    """
+    for _ in range(dialect.first - 1):  # Excel's first line "sep=;"
+        next(lines, None)
+    with _long_fields(_LONGEST_FIELD):
+        rows = _rows(where, lines, dialect.separator, dialect.first, dialect.quoted, dialect.spaces)
+        next(rows, None)
+        for row in rows:
+            if len(row.values) != len(header):
+                location = f"{where}:{row.line}"
+                raise DataError(_uneven(location, row.values, header, format, dialect.quoted))
+            yield row.line, row.values
 
 
 def _declared(text: str, usual: str) -> tuple[int, str, str]:
@@ -125,10 +174,11 @@ def _declared(text: str, usual: str) -> tuple[int, str, str]:
 
 def _table(
     where: str, text: str, separator: str, first: int, format: str, quoted: bool
-) -> tuple[list[_Row], list[str]]:
+) -> tuple[list[_Row], bool, list[str]]:
     """Read all rows, and check that each has as many fields as the header.
 
-    Quotes that follow a separator and a space enclose a field if all rows can be read so.
+    Quotes that follow a separator and a space enclose a field if all rows can be read so, which
+    the second value tells.
     """
     failed: DataError | None = None
     rows: list[_Row] = []
@@ -152,20 +202,28 @@ def _table(
             same = {row.line for row in tight if not any(map(_SPACED.fullmatch, row.values))}
             spaced = [row for row in spaced if not tight or row.line in same]
         if tight and spaced:
-            return tight, [
-                f"{where}:{spaced[0].line}: a space stands before a quote; the quotes of such "
-                "fields were read as those of csv, and the space was left out. If the quotes "
-                "belong to the texts, write jsonl."
-            ]
+            return (
+                tight,
+                True,
+                [
+                    f"{where}:{spaced[0].line}: a space stands before a quote; the quotes of such "
+                    "fields were read as those of csv, and the space was left out. If the quotes "
+                    "belong to the texts, write jsonl."
+                ],
+            )
     if failed is not None:
         raise failed
     if not spaced:
-        return rows, []
-    return rows, [
-        f"{where}:{spaced[0].line}: a field begins with a space and a quote, which were kept as a "
-        f"part of it, as in {len(spaced)} rows. Remove the spaces after the separators if the "
-        "quotes only enclose the fields."
-    ]
+        return rows, False, []
+    return (
+        rows,
+        False,
+        [
+            f"{where}:{spaced[0].line}: a field begins with a space and a quote, which were kept as "
+            f"a part of it, as in {len(spaced)} rows. Remove the spaces after the separators if the "
+            "quotes only enclose the fields."
+        ],
+    )
 
 
 _SPACED = re.compile(r' +".*"\s*', re.DOTALL)
@@ -197,7 +255,12 @@ def _even_rows(
 
 
 def _rows(
-    where: str, text: str, separator: str, first: int, quoted: bool, spaces: bool = False
+    where: str,
+    text: str | Iterator[str],
+    separator: str,
+    first: int,
+    quoted: bool,
+    spaces: bool = False,
 ) -> Iterator[_Row]:
     """Read all rows, the header included; empty lines are skipped.
 
@@ -206,7 +269,7 @@ def _rows(
     taken: list[str] = []
 
     def lines() -> Iterator[str]:
-        for line in io.StringIO(text, newline=""):
+        for line in io.StringIO(text, newline="") if isinstance(text, str) else text:
             taken.append(line)
             yield line
 
@@ -235,9 +298,9 @@ def _rows(
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
-    """Allow fields of any length; the limit belongs to the whole process, so it is put back."""
-    before = csv.field_size_limit(sys.maxsize)
+def _long_fields(most: int = sys.maxsize) -> Iterator[None]:
+    """Allow long fields; the limit belongs to the whole process, so it is put back."""
+    before = csv.field_size_limit(most)
     try:
         yield
     finally:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from tutelage.data.encodings import Encoding
 from tutelage.data.files import NoRowsError, format_of, is_txt
 from tutelage.data.readers import Reading, read_records
+from tutelage.data.streamed import Located, is_large, stream_records
 from tutelage.errors import DataError, did_you_mean
 from tutelage.tasks.markings import checked_word
 from tutelage.tasks.rows import Columns, kind_of
 
 _OWN_KEYS = ("row", "text", "label", "confidence", "probabilities", "entities")
 """Keys of the output that are not columns of the input."""
+_HEAD = 1_000
+"""Rows of a large file that show its columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,11 @@ class Row:
     copied: dict[str, Any] = field(default_factory=dict)
 
 
-def read_rows(source: Source, *, tagger: bool) -> tuple[list[Row], list[str]]:
+def read_rows(source: Source, *, tagger: bool) -> tuple[Iterable[Row], list[str]]:
     """Read the texts of a file, one per row and in order.
+
+    A file of up to 16 MB is read and checked whole. Of a larger one only the beginning is; its
+    rows are read as they are asked for, so that memory does not grow with it.
 
     Args:
         source: The file, and how to read it.
@@ -65,7 +72,8 @@ def read_rows(source: Source, *, tagger: bool) -> tuple[list[Row], list[str]]:
         The rows, and what a user should be told about the file.
 
     Raises:
-        DataError: If the file cannot be read, has no rows, lacks a column, or a text is no string.
+        DataError: If the file cannot be read, has no rows, lacks a column, or a text is no string;
+            of a large file perhaps while its rows are read.
     """
     if not tagger and format_of(source.file) == "conll" and not is_txt(source.file):
         raise DataError(
@@ -84,28 +92,47 @@ def read_rows(source: Source, *, tagger: bool) -> tuple[list[Row], list[str]]:
         word_setting="--words-column ",
         text_setting="--text-column ",
     )
+    large = _readable(source.file) and is_large(source.file)
     try:
-        found = read_records(source.file, reading)
+        streamed = stream_records(source.file, reading) if large else None
+        found = streamed or read_records(source.file, reading)
     except NoRowsError as error:
         raise DataError(f"{error} Add texts to it, or give another file.") from None
     warnings = list(found.warnings)
     if found.format == "conll" and is_txt(source.file):
         warnings.append(f"{source.file} was read as words with tags: each line ends in a tag.")
-    located = list(found.rows)
-    if not located:
-        raise DataError(f"{source.file} has no rows. Add rows to it, or give another file.")
-    kept = _kept_columns(source, [record for _, record in located])
-    rows = [
-        Row(
-            _text_of(location, record, source, tagger=tagger),
-            {
-                "row": number,
-                **{key: _as_json(record.get(column)) for column, key in kept.items()},
-            },
+    if large and streamed is None:
+        warnings.append(
+            f"{source.file} is read whole, because this kind of file cannot be read row by row. "
+            "Write it as .jsonl or .csv if memory runs out."
         )
-        for number, (location, record) in enumerate(located, start=1)
-    ]
-    return rows, warnings
+    head = list(islice(found.rows, None if streamed is None else _HEAD))
+    if not head:
+        raise DataError(f"{source.file} has no rows. Add rows to it, or give another file.")
+    kept = _kept_columns(source, [record for _, record in head])
+    rows = _rows(chain(head, found.rows), source, kept, tagger=tagger)
+    return (list(rows) if streamed is None else rows), warnings
+
+
+def _readable(file: Path) -> bool:
+    """Whether a file's size is known; if not, reading says what is wrong."""
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _rows(
+    located: Iterable[Located], source: Source, kept: dict[str, str], *, tagger: bool
+) -> Iterator[Row]:
+    # An empty --keep stands for all columns: some may appear after the first rows of a large file.
+    every = source.keep is not None and not source.keep
+    for number, (location, record) in enumerate(located, start=1):
+        if every:
+            _add_keys(kept, record, source.text_column)
+        copied = {key: _as_json(record.get(column)) for column, key in kept.items()}
+        text = _text_of(location, record, source, tagger=tagger)
+        yield Row(text, {"row": number, **copied})
 
 
 def _text_of(location: str, record: dict[str, Any], source: Source, *, tagger: bool) -> str:
@@ -149,15 +176,20 @@ def _kept_columns(source: Source, records: Iterable[dict[str, Any]]) -> dict[str
         if column not in present:
             raise DataError(f"--keep: {did_you_mean('column', column, present, 8)}")
     keys: dict[str, str] = {}
-    for column in wanted or present:
+    _add_keys(keys, wanted or present, source.text_column)
+    return keys
+
+
+def _add_keys(keys: dict[str, str], columns: Iterable[str], text_column: str) -> None:
+    """Add a key in the output for each column that has none yet."""
+    for column in columns:
         # The text is in the output anyway.
-        if column == source.text_column:
+        if column == text_column or column in keys:
             continue
         key = column
         while key in _OWN_KEYS or key in keys.values():
             key = f"input_{key}"
         keys[column] = key
-    return keys
 
 
 def _as_json(value: Any) -> Any:

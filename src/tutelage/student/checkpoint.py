@@ -20,6 +20,9 @@ Pooling = Literal["mean", "normalized_mean", "first"]
 PEER = "peer"
 """Folder of the second network below that of the first (``student.peers=2``)."""
 
+ONNX_FILE = "model.onnx"
+"""The graph in the folder of an export to ONNX."""
+
 _TOKENIZER_OPTIONS: dict[Head, dict[str, Any]] = {
     "sequence": {},
     # RoBERTa-style tokenizers mark the space before a word; single words have none.

@@ -16,7 +16,8 @@ class Student:
 
     Attributes:
         network: the Hugging Face model, in evaluation mode; with ``student.peers=2`` both models
-            (:class:`tutelage.student.peers.PeerNetworks`), whose mean predicts.
+            (:class:`tutelage.student.peers.PeerNetworks`), whose mean predicts; of an export to
+            ONNX the graph (:class:`tutelage.student.onnx.OnnxNetwork`).
         tokenizer: its tokenizer.
         max_length: longest input in sub-tokens; longer texts are cut, or for NER read in windows
             (:mod:`tutelage.student.tagging`).
@@ -108,16 +109,22 @@ def load(folder: str | Path) -> Student:
     """Loads the student of a run, without running any code from its folder.
 
     Args:
-        folder: a run's folder, or its student/ folder.
+        folder: a run's folder, its student/ folder, or an export of it.
 
     Raises:
         DataError: there is no student in the folder.
+        ConfigError: it is an export to ONNX, and onnxruntime is not installed.
         StudentError: the network or tokenizer cannot be loaded.
     """
     from transformers.utils import logging
 
     from tutelage.student.loading import load_student
 
-    path = Path(folder).expanduser()
     logging.disable_progress_bar()
-    return Student(*load_student(path / "student" if (path / "student").is_dir() else path))
+    return Student(*load_student(student_folder(folder)))
+
+
+def student_folder(folder: str | Path) -> Path:
+    """Returns the folder of the student itself, given that or a run's folder."""
+    path = Path(folder).expanduser()
+    return path / "student" if (path / "student").is_dir() else path

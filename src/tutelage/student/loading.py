@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import DataError, StudentError
-from tutelage.student.checkpoint import PEER
+from tutelage.errors import ConfigError, DataError, StudentError
+from tutelage.student.checkpoint import ONNX_FILE, PEER
 from tutelage.tasks.protocol import Head
 
 _LOADERS: dict[Head, str] = {
@@ -39,21 +39,26 @@ def head_of(config: Mapping[str, Any]) -> Head:
 
 
 def load_student(folder: Path) -> tuple[Any, Any, int]:
-    """Loads a ``student/`` folder without running any code from it.
+    """Loads a ``student/`` folder, or an export, without running any code from it.
 
     Args:
         folder: The folder.
 
     Returns:
         The network in evaluation mode, the tokenizer, and the length in tokens texts are cut to.
-        Of a student with ``student.peers=2`` the network is both, whose mean predicts.
+        Of a student with ``student.peers=2`` the network is both, whose mean predicts; of an
+        export to ONNX it is the graph.
 
     Raises:
+        ConfigError: The student is an export to ONNX, and onnxruntime is not installed.
         DataError: The folder is missing or incomplete.
         StudentError: The network or tokenizer cannot be loaded, or they do not fit together.
     """
     from tutelage.student.peers import PeerNetworks
 
+    if (folder / ONNX_FILE).is_file():
+        network, tokenizer = _load_graph(folder)
+        return network, tokenizer, _max_length(folder, network)
     network, tokenizer = _load_one(folder)
     length = _max_length(folder, network)
     if _peers(folder) == 1:
@@ -104,6 +109,29 @@ def _load_one(folder: Path) -> tuple[Any, Any]:
         logging.set_verbosity(verbosity)
     _check_weights(folder, network, found)
     _check_names(folder, network.config)
+    return network.eval(), tokenizer
+
+
+def _load_graph(folder: Path) -> tuple[Any, Any]:
+    """Loads an export to ONNX and its tokenizer."""
+    import transformers
+
+    from tutelage.student.network import MeanPooledConfig
+    from tutelage.student.onnx import OnnxNetwork
+
+    config = _object(folder / "config.json")
+    _check_files(folder, config)
+    own = config.get("model_type") == MeanPooledConfig.model_type
+    loader = MeanPooledConfig if own else transformers.AutoConfig
+    try:
+        settings = loader.from_pretrained(folder, **_AS_DATA)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, config=settings, **_AS_DATA)
+        network = OnnxNetwork(folder / ONNX_FILE, settings)
+    except (KeyboardInterrupt, SystemExit, ConfigError):
+        raise
+    except BaseException as error:
+        raise _not_loaded(folder, config, error) from error
+    _check_names(folder, settings)
     return network.eval(), tokenizer
 
 
