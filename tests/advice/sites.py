@@ -16,7 +16,9 @@ import tutelage
 SOURCE = Path(tutelage.__file__).parent
 _GROUP = "|".join([*GROUPS, "hydra"])
 _TOP = "shots|seed|threads|resume|keep_checkpoint|name"
-_VERBS = "train|advise|plan|predict|audit|report|reproduce|wandb-dashboard|assets|serve|doctor"
+_VERBS = (
+    "train|advise|plan|predict|audit|review|report|reproduce|wandb-dashboard|assets|serve|doctor"
+)
 _VALUE = r"(?:\d+(?:,\d{3})+|\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[^\s,;:()'\"`\[\]]*)"
 NAMED = re.compile(
     rf"(?<![\w./@$-])\+?(?:"

@@ -36,6 +36,7 @@ NOT_FOLLOWED = {
     "tune_prompt.py": "not yet",
     "advise.py": "suggestions without a promise, which tests/unit/test_advise.py reads",
     "audit/": "options of one verb, which the tests of tests/unit/audit give",
+    "review/": "commands and options of one verb, which tests/integration/test_review.py gives",
     # Statements, parts of other messages, and guards that no configuration reaches.
     "report/panels.py": "explains a table",
     "tasks/entity_rows.py 'data.tags_column= or": "part of messages with cases of their own",

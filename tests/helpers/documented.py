@@ -18,6 +18,12 @@ _OPTIONAL = (
     "wandb-dashboard.json",
     "audit.jsonl",
     "audit.json",
+    "review/sample.jsonl",
+    "review/tasks.json",
+    "review/tasks.xml",
+    "review/labels.jsonl",
+    "review/gold.jsonl",
+    "review/review.json",
 )
 """Files of some settings only."""
 
