@@ -55,7 +55,11 @@ def as_the_teacher(number: int, task: Any, who: int = 1) -> list[Any]:
 
 
 def test_labels_come_back_as_gold_and_score_the_teacher(
-    kind: TaskSetup, copied: Path, tmp_path: Path, tutelage: Any
+    kind: TaskSetup,
+    copied: Path,
+    tmp_path: Path,
+    tutelage: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     ended = tutelage("review", "export", str(copied), *SIZES)
     assert ended.code == 0, ended.err
@@ -118,6 +122,13 @@ def test_labels_come_back_as_gold_and_score_the_teacher(
     asked = {row.text for row in after.rows if row.source == "pool"}
     assert not asked & {one["text"] for one in labels}
     assert after.manifest["data"]["pool"] == kind.pool - len(gold)
+
+    # A method that trains on no gold rows says so.
+    settings = ["method=full_pool", "training.start_epochs=1", f"data.gold={path}"]
+    said = "method.train_on_shots=true trains on them, too"
+    assert said not in caplog.text
+    grow(tmp_path / "untrained", [*kind.base(), *settings])
+    assert said in caplog.text
 
 
 def test_several_annotators_decide_by_majority(copied: Path, tutelage: Any) -> None:
