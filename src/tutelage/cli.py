@@ -10,6 +10,7 @@ tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage export RUN             a finished run's student for services: transformers or ONNX
 tutelage serve-student RUN      a web service around a run's student, or an export of it
 tutelage audit RUN              labels of a finished run that are perhaps wrong
+tutelage review export RUN      rows of a finished run for people to label (import reads them back)
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
 tutelage reproduce PAPER        the runs behind a paper's claims, and a verdict on each
 tutelage wandb-dashboard WHERE  a report layout for the wandb runs of a run, a sweep or a group
@@ -216,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fetch", action="store_true", help="read the run's encoder and data set from the hub, too"
     )
     audit.set_defaults(act=_audit)
+    _add_review(verbs)
     report = verbs.add_parser(
         "report", help="(re)draw report.html and the figures of a run, or of a sweep"
     )
@@ -325,6 +327,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_review(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    review = verbs.add_parser(
+        "review", help="let people label rows of a finished run in Label Studio (export, import)"
+    )
+    steps = review.add_subparsers(required=True, metavar="export|import")
+    out = steps.add_parser("export", help="write rows and configuration for Label Studio")
+    out.add_argument("run", type=Path, help="a run's folder")
+    out.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="file of the tasks, .json; review/tasks.json in the run's folder by default",
+    )
+    for option, kind in (
+        ("--n", "of which the teacher is least sure"),
+        ("--disputed", "that the student, or an audit, contradicts most"),
+        ("--control", "drawn at random, which tell how good the teacher's labels are"),
+    ):
+        out.add_argument(option, type=int, default=50, help=f"rows {kind} (50)")
+    out.set_defaults(act=_review_export)
+    back = steps.add_parser("import", help="read what Label Studio exported")
+    back.add_argument("run", type=Path, help="the run's folder")
+    back.add_argument("file", type=Path, help="Label Studio's export, format JSON")
+    back.set_defaults(act=_review_import)
+
+
 def _hydra_verb(verb: str, overrides: list[str]) -> int:
     from tutelage.interruption import FOLLOWED, follow
     from tutelage.launch import launch, shows_only, take_config_dir
@@ -414,6 +442,27 @@ def _audit(options: argparse.Namespace) -> int:
     )
     print_audit(new_console(), found)
     print(f"\n{options.run / 'audit.jsonl'}\n{write_report(options.run)}")
+    return 0
+
+
+def _review_export(options: argparse.Namespace) -> int:
+    from tutelage.review.command import export
+    from tutelage.review.sample import Sizes
+
+    sizes = Sizes(options.control, options.n, options.disputed)
+    tasks, configuration, counts = export(options.run, options.to, sizes)
+    drawn = ", ".join(f"{count:,} {part}" for part, count in counts.items())
+    print(f"{sum(counts.values()):,} rows: {drawn}\n{tasks}\n{configuration}")
+    return 0
+
+
+def _review_import(options: argparse.Namespace) -> int:
+    from tutelage.report.html import write_report
+    from tutelage.review.command import GOLD, import_labels
+    from tutelage.terminal import new_console, print_review
+
+    print_review(new_console(), import_labels(options.run, options.file))
+    print(f"\n{options.run / GOLD}\n{write_report(options.run)}")
     return 0
 
 

@@ -19,7 +19,7 @@ from tutelage.teacher.base import Reply
 from tutelage.timeline import Position
 
 if TYPE_CHECKING:
-    from tutelage.runs.records import Audit
+    from tutelage.runs.records import Audit, Review
 
 
 class LastingStream:
@@ -377,3 +377,30 @@ def print_audit(console: Console, audit: Audit) -> None:
         console.print(f"{split.split:<5} {split_line(split)}", highlight=False, soft_wrap=True)
     for note in audit.notes:
         console.print(_warning(note), highlight=False, soft_wrap=True)
+
+
+def print_review(console: Console, review: Review) -> None:
+    """Print what people made of a sample of the pool.
+
+    Args:
+        console: The console to print to.
+        review: The imported review.
+    """
+    from tutelage.report.review import count_line, part_title, score_line
+
+    table = Table(title=None, show_edge=False, pad_edge=False)
+    for index, title in enumerate(("part", "drawn", "labelled", "teacher right", "student right")):
+        table.add_column(title, justify="right" if index else "left")
+    for one in review.parts:
+        counts = (one.drawn, one.labelled, one.teacher, one.student)
+        table.add_row(part_title(one), *(f"{count:,}" for count in counts))
+    console.print(table)
+    console.print(f"\n{count_line(review)}", highlight=False, soft_wrap=True)
+    if not review.scores:
+        console.print(
+            _warning("No row of the random control is labelled, so nothing is said of the pool."),
+            highlight=False,
+            soft_wrap=True,
+        )
+    for score in review.scores:
+        console.print(f"control  {score_line(score)}", highlight=False, soft_wrap=True)

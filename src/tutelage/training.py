@@ -124,6 +124,11 @@ def fit(
     view = _round_view(config, method)
     data = _data_module(config, dataset, task, pool, tokenizer, view)
     if not is_reference:
+        if config.data.get("gold") and not config.method.get("train_on_shots", True):
+            reporter.warn(
+                f"method={config.method_name} shows the texts of data.gold to its teacher and "
+                "trains on none of them; method.train_on_shots=true trains on them, too."
+            )
         _tell_of_cuts(data, dataset, module, tokenizer, reporter)
 
     # The method, which sees texts through the student.
@@ -288,7 +293,8 @@ def check_gold(
         ConfigError: there will be no gold rows.
     """
     by_shots = module.loss.needs_guide and module.loss.guide_from == "shots"
-    if by_shots and (config.training.gold == "none" or not config.shots):
+    without = not config.shots and not config.data.get("gold")
+    if by_shots and (config.training.gold == "none" or without):
         raise ConfigError(NO_GUIDE)
     needs = module.selector.needs
     compares = "gradients" in needs or ("confirmed" in needs and not config.student.class_names)

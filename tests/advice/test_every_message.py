@@ -39,6 +39,7 @@ NOT_FOLLOWED = {
     "export.py": "options of one verb, which tests/unit/test_export.py gives",
     "serving.py": "options of one verb, which tests/unit/test_serving.py gives",
     "audit/": "options of one verb, which the tests of tests/unit/audit give",
+    "review/": "commands and options of one verb, which tests/integration/test_review.py gives",
     # Statements, parts of other messages, and guards that no configuration reaches.
     "report/panels.py": "explains a table",
     "tasks/entity_rows.py 'data.tags_column= or": "part of messages with cases of their own",

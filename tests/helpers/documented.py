@@ -19,6 +19,12 @@ _OPTIONAL = (
     "export/",
     "audit.jsonl",
     "audit.json",
+    "review/sample.jsonl",
+    "review/tasks.json",
+    "review/tasks.xml",
+    "review/labels.jsonl",
+    "review/gold.jsonl",
+    "review/review.json",
 )
 """Files of some settings only."""
 

@@ -149,9 +149,23 @@ def _dev(run: Run, dataset: Dataset | None) -> list[Outcome]:
     """The student's predictions of dev, which no file of a run has; empty without a data set."""
     if dataset is None or not dataset.dev:
         return []
+    return student_predictions(run, dataset.dev, "dev")
+
+
+def student_predictions(run: Run, examples: Sequence[Example], split: str) -> list[Outcome]:
+    """Predicts labelled examples with the student of a finished run.
+
+    Args:
+        run: The run.
+        examples: The examples.
+        split: Their split, the source of the outcomes.
+
+    Raises:
+        RunError: The student has other classes than the run.
+    """
     network, tokenizer, max_length = student_of(run)
     module = student_module(network, run.task).to(_device())
-    return predictions(module, ItemEncoder(run.task, tokenizer, max_length), dataset.dev, "dev")
+    return predictions(module, ItemEncoder(run.task, tokenizer, max_length), examples, split)
 
 
 def predictions(

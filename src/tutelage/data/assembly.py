@@ -42,7 +42,7 @@ def assemble(
 
     Args:
         name: Name of the data set in reports and messages.
-        splits: "train" and "test", optionally "validation" and "shots".
+        splits: "train" and "test", optionally "validation", "shots" and "gold".
         kind: Name of the task, which decides the form of the row labels.
         labels: The label space (for NER, the entity types): names, or name → {word, description}.
             None infers it from the labelled training data.
@@ -69,6 +69,7 @@ def assemble(
     # Repetitions inside a split, and dev.
     pool = _without_repetitions("pool", rows["train"], losses)
     shots = _without_repetitions("shots", rows.get("shots", []), losses)
+    given = _without_repetitions("gold", rows.get("gold", []), losses)
     if "validation" in rows:
         dev = rows["validation"]
     else:
@@ -83,7 +84,7 @@ def assemble(
         )
     dev = _without_known("dev", dev, "test", rows["test"], losses)
 
-    # Leaks: no copy of a dev or test text may remain in the shots or the pool.
+    # Leaks: no copy of a dev or test text may remain in the shots, the gold file or the pool.
     scan_limit = 20_000 if len(pool) <= _SCAN_UP_TO else 0
     if scan_limit == 0:
         kept_notes.append(
@@ -94,7 +95,10 @@ def assemble(
     for against, held in (("test", rows["test"]), ("dev", dev)):
         for row in held:
             held_out.add(row.text, against)
+    given = _without_leaks("gold", given, held_out, losses)
+    shots = _without_known("shots", shots, "gold", given, losses)
     shots = _without_leaks("shots", shots, held_out, losses)
+    pool = _without_known("pool", pool, "gold", given, losses)
     pool = _without_known("pool", pool, "shots", shots, losses)
     pool = _without_leaks("pool", pool, held_out, losses)
     for split, remaining in (("pool", pool), ("dev", dev)):
@@ -102,7 +106,7 @@ def assemble(
             raise DataError(_nothing_left(split, name, losses))
 
     # For the terminal: every split, and large losses.
-    kept = {"pool": pool, "shots": shots, "dev": dev, "test": rows["test"]}
+    kept = {"pool": pool, "shots": shots, "gold": given, "dev": dev, "test": rows["test"]}
     summaries = [
         summary(own, splits.get(split), kept[own], losses, (one.name for one in space), reader)
         for split, own in _NAMES.items()
@@ -122,6 +126,7 @@ def assemble(
         notes=tuple(kept_notes),
         pool_gold=gold,
         given_shots=_labelled("shots", shots),
+        given_gold=_labelled("gold", given),
         kind=kind,
         splits=tuple(summaries),
         warnings=tuple(warnings),
@@ -129,7 +134,13 @@ def assemble(
     )
 
 
-_NAMES = {"train": "pool", "validation": "dev", "test": "test", "shots": "shots"}
+_NAMES = {
+    "train": "pool",
+    "validation": "dev",
+    "test": "test",
+    "shots": "shots",
+    "gold": "gold",
+}
 
 
 def _with_text(split: str, raw: RawSplit, losses: Losses) -> list[RawExample]:

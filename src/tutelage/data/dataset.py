@@ -22,7 +22,7 @@ class SplitSummary:
     """Rows of one split: read, kept and left out.
 
     Attributes:
-        name: "pool", "shots", "dev" or "test".
+        name: "pool", "shots", "gold", "dev" or "test".
         where: The file, or the name of the split on the hub.
         read: Number of rows read.
         kept: Number of rows left after cleaning.
@@ -89,6 +89,7 @@ class Dataset:
         pool_gold: Gold labels of pool examples by id, as far as they are known. Only :meth:`shots`
             and :meth:`supervised` may read them; no method may.
         given_shots: Examples of a shots file; empty if shots are drawn from the pool's gold labels.
+        given_gold: Examples of ``data.gold``, which every run uses besides its shots.
         kind: Name of the task, which decides the form of a label: a class ("classification"), or a
             list of entities ("ner").
         splits: What was read for each split.
@@ -106,6 +107,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     pool_gold: Mapping[str, str] = field(default_factory=dict, repr=False)
     given_shots: tuple[Example, ...] = ()
+    given_gold: tuple[Example, ...] = ()
     kind: str = "classification"
     splits: tuple[SplitSummary, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -125,6 +127,7 @@ class Dataset:
             total.update(_line("pool", example.text, self.pool_gold.get(example.id)))
         for split, examples in (
             ("shots", self.given_shots),
+            ("gold", self.given_gold),
             ("dev", self.dev),
             ("test", self.test),
         ):
@@ -133,11 +136,11 @@ class Dataset:
         return total.hexdigest()
 
     def shots(self, k: int, seed: int) -> tuple[Example, ...]:
-        """Draw ``k`` labelled examples per class.
+        """Draw ``k`` labelled examples per class, and add those of ``data.gold``.
 
-        They come from the shots file if there is one, else from the pool's gold labels. The draw
-        depends only on ``seed``, the class and the data, and the shots of a smaller ``k`` are a
-        subset of those of a larger one.
+        The drawn ones come from the shots file if there is one, else from the pool's gold labels.
+        The draw depends only on ``seed``, the class and the data, and the shots of a smaller ``k``
+        are a subset of those of a larger one.
 
         Args:
             k: Examples per class; 0 draws none.
@@ -146,6 +149,7 @@ class Dataset:
         Returns:
             For classification k · classes examples, class after class in the order of ``labels``.
             For NER at most as many texts, each with an entity of the type and none repeated.
+            Then every example of ``given_gold``.
 
         Raises:
             ConfigError: If ``k`` is negative.
@@ -154,7 +158,7 @@ class Dataset:
         if k < 0:
             raise ConfigError(f"{k} shots per class were requested; give 0 or more.")
         if k == 0:
-            return ()
+            return self.given_gold
         # Group the candidates by class; a NER text belongs to every type that it contains.
         source = self.given_shots or self._labelled_pool()
         reader = row_reader(self.kind)
@@ -171,7 +175,7 @@ class Dataset:
         for name, examples in by_label.items():
             random.Random(derive_seed("shots", seed, name)).shuffle(examples)
             drawn.update((example.id, example) for example in examples[:k])
-        return tuple(drawn.values())
+        return (*drawn.values(), *self.given_gold)
 
     def _too_few(self, k: int, short: Mapping[str, int]) -> str:
         """Say which classes have fewer than ``k`` examples, why, and what helps."""
@@ -207,7 +211,9 @@ class Dataset:
         return f" ({lost})" if lost else ""
 
     def supervised(self) -> tuple[Example, ...]:
-        """Return every pool example with a known gold label, for the supervised ceiling only.
+        """Return every example with a known gold label, for the supervised ceiling only.
+
+        These are pool examples and those of ``data.gold``, which have left the pool.
 
         Raises:
             DataError: If the pool has no gold labels.
@@ -218,7 +224,7 @@ class Dataset:
                 f"The pool of '{self.name}' has no gold labels to train a supervised student on. "
                 "Use a data set with gold labels, or training.gold=shots evaluate.supervised=false."
             )
-        return labelled
+        return (*labelled, *self.given_gold)
 
     def _labelled_pool(self) -> tuple[Example, ...]:
         return tuple(

@@ -134,6 +134,7 @@ _ROWS = {
     "validation": "Add rows to it, or remove it: dev is then cut from train.",
     "test": "Add rows with a target to it: a run needs them to measure its student.",
     "shots": "Add rows to it, or remove it if train has targets.",
+    "gold": "Add rows to it, or leave data.gold= out.",
 }
 """What to do about a file without rows."""
 

@@ -34,6 +34,7 @@ def load_sample(
     name: Literal["snips_intent", "wikigold"] = "snips_intent",
     labels: LabelSettings | None = None,
     near_threshold: float = 0.9,
+    gold: str | None = None,
     kind: str = "classification",
 ) -> Dataset:
     """Load a data set shipped with the package; its SOURCE.md names its origin.
@@ -47,6 +48,9 @@ def load_sample(
         near_threshold: Similarity in (0, 1] from which a pool text counts as a near duplicate of a
             dev or test text and is left out of the pool; 1 leaves out exact and normalised copies
             only.
+        gold: A file of labelled texts that a run uses besides its shots, all of them, such as the
+            one that ``tutelage review import`` writes (columns as by default: text and label, or
+            tokens and tags). None gives none.
         kind: Name of the task, which decides how rows are read. Set by the task group
             (``task=classification`` or ``task=ner``), not in the data group.
 
@@ -61,7 +65,12 @@ def load_sample(
             "For your own data: data=files data.path=<folder>."
         )
     return load_files(
-        samples / name, kind=kind, labels=labels, near_threshold=near_threshold, name=name
+        samples / name,
+        kind=kind,
+        labels=labels,
+        near_threshold=near_threshold,
+        gold=gold,
+        name=name,
     )
 
 
@@ -80,6 +89,7 @@ def load_files(
     near_threshold: float = 0.9,
     validation_share: float = 0.1,
     split_seed: int = 13,
+    gold: str | None = None,
     name: str | None = None,
     kind: str = "classification",
 ) -> Dataset:
@@ -115,6 +125,9 @@ def load_files(
             is no validation file. NER texts are cut without regard to their types.
         split_seed: Seed of that cut. It is independent of the run's seed, so all seeds of a sweep
             share one dev set.
+        gold: A file of labelled texts that a run uses besides its shots, all of them, such as the
+            one that ``tutelage review import`` writes (columns as by default: text and label, or
+            tokens and tags). None gives none.
         name: Name of the data set in reports and in the run's folder; None takes the name of the
             folder.
         kind: Name of the task, which decides how rows are read. Set by the task group
@@ -156,7 +169,7 @@ def load_files(
         )
     return assemble(
         name or folder.resolve().name,
-        splits,
+        {**splits, **_gold_split(gold, kind)},
         kind=kind,
         labels=labels,
         near_threshold=near_threshold,
@@ -179,6 +192,7 @@ def load_hub(
     near_threshold: float = 0.9,
     validation_share: float = 0.1,
     split_seed: int = 13,
+    gold: str | None = None,
     kind: str = "classification",
 ) -> Dataset:
     """Load a data set from the Hugging Face hub, or from a folder readable by ``datasets``.
@@ -209,6 +223,9 @@ def load_hub(
             is no validation split. NER texts are cut without regard to their types.
         split_seed: Seed of that cut. It is independent of the run's seed, so all seeds of a sweep
             share one dev set.
+        gold: A file of labelled texts that a run uses besides its shots, all of them, such as the
+            one that ``tutelage review import`` writes (columns as by default: text and label, or
+            tokens and tags). None gives none.
         kind: Name of the task, which decides how rows are read. Set by the task group
             (``task=classification`` or ``task=ner``), not in the data group.
 
@@ -245,7 +262,7 @@ def load_hub(
             )
     return assemble(
         name,
-        raw,
+        {**raw, **_gold_split(gold, kind)},
         kind=kind,
         labels=labels,
         near_threshold=near_threshold,
@@ -255,6 +272,19 @@ def load_hub(
         if revision
         else [f"'{name}' was loaded at its newest revision; data.revision=<commit> pins it"],
     )
+
+
+def _gold_split(gold: str | None, kind: str) -> dict[str, RawSplit]:
+    """The split of ``data.gold``; empty without a file."""
+    if gold is None:
+        return {}
+    path = Path(gold).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"There is no file {path}. Set data.gold= to a file of labelled texts, or leave it out."
+        )
+    # A file of its own, with the columns that `tutelage review import` writes.
+    return {"gold": read_split(path, Columns(kind), need_label=True, split="gold")}
 
 
 def _hub_split(

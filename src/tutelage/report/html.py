@@ -32,6 +32,7 @@ from tutelage.report.figures import (
 from tutelage.report.markings import cut
 from tutelage.report.mistakes import wrong_on_test
 from tutelage.report.panels import panel_of
+from tutelage.report.review import count_line, part_title
 from tutelage.report.summary import (
     SummaryLine,
     changed_outcomes,
@@ -193,6 +194,8 @@ def _render(run: Run, figures: Mapping[str, tuple[FigureKind, str]], notes: Sequ
         pieces=lambda row: cut(row_pieces(run, row), 400),
         sureness=sureness,
         audited=audited,
+        review_line=count_line(run.review) if run.review else "",
+        part_title=part_title,
         tints={**(audited.tints if audited else {}), **data["tints"]},
         wrong=wrong_on_test(run),
         told=result.get("written_or_real"),

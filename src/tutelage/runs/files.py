@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tutelage.errors import RunError
-from tutelage.runs.records import Audit, GrowthLog, checked_share, read_audit, read_growth
+from tutelage.runs.records import (
+    Audit,
+    GrowthLog,
+    Review,
+    checked_share,
+    read_audit,
+    read_growth,
+    read_review,
+)
 from tutelage.runs.shapes import ResultShape, Shape, StatusShape, problems, why
 from tutelage.tasks.protocol import Metric
 
@@ -26,6 +34,10 @@ _OF_A_FINISHED_RUN = (
     "pool/rows.jsonl",
     "predictions/test-after.jsonl",
 )
+_AGAIN = {
+    "audit.json": "Audit the run again",
+    "review/review.json": "Import the review again",
+}
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -106,10 +118,16 @@ class RunFiles:
 
     def audit(self) -> Audit | None:
         """Parse audit.json; None if there is none, or if it cannot be read."""
-        name = "audit.json"
+        return self._of_a_verb("audit.json", read_audit)
+
+    def review(self) -> Review | None:
+        """Parse review/review.json; None if there is none, or if it cannot be read."""
+        return self._of_a_verb("review/review.json", read_review)
+
+    def _of_a_verb(self, name: str, read: Callable[[dict[str, Any]], T]) -> T | None:
         if not (self._folder / name).exists():
             return None
-        return self._or(None, lambda: self._record(name, read_audit))
+        return self._or(None, lambda: self._record(name, read))
 
     def text(self, name: str) -> str:
         """Return the text of a file; "" if there is none."""
@@ -236,7 +254,7 @@ class RunFiles:
         try:
             return read(self._object(name) or {})
         except _UNREADABLE as error:
-            again = "Audit the run again" if name == "audit.json" else "Resume the run"
+            again = _AGAIN.get(name, "Resume the run")
             raise RunError(
                 f"{self._folder / name} violates docs/reference/run-folder.md: {why(error)}. "
                 f"{again}, or restore the file."

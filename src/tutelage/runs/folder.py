@@ -17,7 +17,16 @@ from typing import Any
 
 from tutelage.errors import RunError
 
-_SUBFOLDERS = ("", "pool", "feedback", "growth", "predictions", "teacher", "checkpoints")
+_SUBFOLDERS = (
+    "",
+    "pool",
+    "feedback",
+    "growth",
+    "predictions",
+    "teacher",
+    "checkpoints",
+    "review",
+)
 _SCRATCH = re.compile(r"\..+\.\d+\.part|\.report-.+\.html")
 """Files that are renamed once they are whole: small files, and the report."""
 

@@ -22,8 +22,10 @@ from tutelage.runs.shapes import (
     AuditShape,
     GrowthShape,
     OutcomeShape,
+    ReviewShape,
     RoundShape,
     RowShape,
+    SampledShape,
     SelectionShape,
     SuspectShape,
 )
@@ -208,6 +210,96 @@ class Audit:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SampledRow:
+    """One line of review/sample.jsonl: a row of the pool that people are to label.
+
+    Attributes:
+        id: Id of the row.
+        part: Why it was drawn: "control" (at random), "unsure" or "disputed".
+        teacher: The teacher's label; for NER, the marked spans.
+        student: The student's label, in the same form.
+    """
+
+    id: str
+    part: str
+    teacher: str
+    student: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedPart:
+    """What people made of a part of the sample.
+
+    Attributes:
+        part: "control", "unsure" or "disputed".
+        drawn: Rows in the sample.
+        labelled: Rows with a label by people.
+        teacher: How many of those the teacher had labelled so, too.
+        student: The same for the student.
+    """
+
+    part: str
+    drawn: int
+    labelled: int
+    teacher: int
+    student: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedScore:
+    """A score on the control, with its 95 % interval.
+
+    Attributes:
+        who: "teacher" or "student".
+        metric: Title of the metric.
+        value: The score.
+        low: Lower end.
+        high: Upper end.
+    """
+
+    who: str
+    metric: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """review/review.json: what was imported, and what it says.
+
+    Attributes:
+        file: Name of the imported file.
+        sha256: Its SHA-256.
+        gold_sha256: SHA-256 of review/gold.jsonl.
+        gold: Number of rows in it.
+        skipped: Rows that every annotator skipped.
+        open: Rows of the sample that nobody has labelled.
+        undecided: Rows on whose label no majority agrees.
+        several: Rows with the labels of several annotators.
+        agreed: How many of those have one label by all.
+        annotators: Number of annotators.
+        widened: For NER, marks that were widened to whole words.
+        parts: The parts of the sample.
+        scores: Teacher and student on the control; empty without a labelled row in it.
+    """
+
+    file: str
+    sha256: str
+    gold_sha256: str
+    gold: int
+    skipped: int
+    open: int
+    undecided: int
+    several: int
+    agreed: int
+    annotators: int
+    widened: int
+    parts: tuple[ReviewedPart, ...]
+    scores: tuple[ReviewedScore, ...]
+
+
 def scores_of(metrics: dict[str, Any]) -> Scores:
     """Build :class:`Scores` from the dictionary returned by a task's ``metrics``."""
     return Scores(
@@ -339,19 +431,37 @@ def read_suspect(task: Task, record: dict[str, Any]) -> Suspect:
 def read_audit(record: dict[str, Any]) -> Audit:
     """Parse audit.json."""
     AuditShape.model_validate(record)
-
-    def built(kind: type[Any], given: dict[str, Any]) -> Any:
-        return kind(**{name: given[name] for name in kind.__dataclass_fields__})
-
     return Audit(
         units=record["units"],
-        classes=tuple(built(AuditedClass, one) for one in record["classes"]),
+        classes=tuple(_built(AuditedClass, one) for one in record["classes"]),
         splits=tuple(
-            built(AuditedSplit, {**one, "by": tuple(one["by"])}) for one in record["splits"]
+            _built(AuditedSplit, {**one, "by": tuple(one["by"])}) for one in record["splits"]
         ),
         min_confidence=record["min_confidence"],
         notes=tuple(record["notes"]),
     )
+
+
+def read_sampled(task: Task, record: dict[str, Any]) -> SampledRow:
+    """Parse a line of review/sample.jsonl; both of its labels must be well-formed."""
+    SampledShape.model_validate(record)
+    sampled: SampledRow = _built(SampledRow, record)
+    task.check_target(sampled.teacher)
+    task.check_target(sampled.student)
+    return sampled
+
+
+def read_review(record: dict[str, Any]) -> Review:
+    """Parse review/review.json."""
+    ReviewShape.model_validate(record)
+    parts = tuple(_built(ReviewedPart, one) for one in record["parts"])
+    scores = tuple(_built(ReviewedScore, one) for one in record["scores"])
+    review: Review = _built(Review, {**record, "parts": parts, "scores": scores})
+    return review
+
+
+def _built(kind: type[Any], given: dict[str, Any]) -> Any:
+    return kind(**{name: given[name] for name in kind.__dataclass_fields__})
 
 
 def _check_lengths(given: LabelDistribution) -> None:

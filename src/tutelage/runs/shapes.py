@@ -272,6 +272,52 @@ class AuditShape(Shape):
     notes: list[str]
 
 
+_Part = Literal["control", "unsure", "disputed"]
+
+
+class SampledShape(Shape):
+    """A line of review/sample.jsonl."""
+
+    id: str
+    part: _Part
+    teacher: str
+    student: str
+
+
+class _ReviewedPart(Shape):
+    part: _Part
+    drawn: Count
+    labelled: Count
+    teacher: Count
+    student: Count
+
+
+class _ReviewedScore(Shape):
+    who: Literal["teacher", "student"]
+    metric: str
+    value: Share
+    low: Share
+    high: Share
+
+
+class ReviewShape(Shape):
+    """review/review.json."""
+
+    file: str
+    sha256: str
+    gold_sha256: str
+    gold: Count
+    skipped: Count
+    open: Count
+    undecided: Count
+    several: Count
+    agreed: Count
+    annotators: Count
+    widened: Count
+    parts: list[_ReviewedPart]
+    scores: list[_ReviewedScore]
+
+
 def problems(shape: type[Shape], record: object) -> dict[tuple[str | int, ...], str]:
     """Return what is wrong with a record, by the keys that lead there."""
     try:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.unit.data.folders import ANIMALS, TOOLS, Rows, folder, rows
+from tests.unit.data.folders import ANIMALS, TOOLS, Rows, folder, rows, write
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.data.sources import load_files
@@ -300,3 +300,25 @@ def test_raw_text_needs_no_label_where_the_labels_are_listed(tmp_path: Path) -> 
     assert (dict(data.pool_gold), data.shots(0, 1)) == ({}, ())
     with pytest.raises(DataError, match="has too few"):
         data.shots(1, 1)
+
+
+def test_a_gold_file_is_used_whole_and_leaves_the_pool(tmp_path: Path) -> None:
+    path = folder(tmp_path, train=rows(0, 6))
+    before = load_files(path)
+    known, new = before.pool[0].text, "a text of its own about a hammer and a saw"
+    held_out = before.test[0].text
+    label = before.labels[0].name
+    records = [{"text": text, "label": label} for text in (known, new, new, held_out)]
+    gold = tmp_path / "gold.jsonl"
+    write(gold, records)
+    after = load_files(path, gold=str(gold))
+    assert [one.text for one in after.given_gold] == [known, new]
+    assert after.shots(0, seed=1) == after.given_gold
+    assert after.shots(1, seed=1)[-2:] == after.given_gold
+    assert len({one.text for one in after.shots(1, seed=1)}) == len(after.labels) + 2
+    assert {one.text for one in before.pool} - {one.text for one in after.pool} == {known}
+    assert set(after.given_gold) < set(after.supervised())
+    assert after.digest != before.digest
+    assert load_files(path, gold=None).digest == before.digest
+    with pytest.raises(DataError, match=r"There is no file .* Set data\.gold="):
+        load_files(path, gold=str(tmp_path / "nowhere.jsonl"))

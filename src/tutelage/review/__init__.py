@@ -1,0 +1,1 @@
+"""`tutelage review`: people label a sample of a finished run's pool, in Label Studio."""
