@@ -86,7 +86,7 @@ def written_or_real(config: RunConfig, dataset: Dataset, pool: Pool) -> dict[str
         The fields of :class:`tutelage.student.written_or_real.Telling`; None if the run has too few
         texts of a kind.
     """
-    written = [row.text for row in pool.accepted() if row.source not in ("gold", "pool")]
+    written = [row.text for row in pool.accepted() if not row.given and row.source != "pool"]
     real = [example.text for example in dataset.pool]
     told = tell_apart(written, real, build_encoder(config), config.seed)
     return None if told is None else told.as_dict()

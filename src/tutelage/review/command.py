@@ -55,7 +55,7 @@ def export(folder: Path, to: Path | None, sizes: Sizes) -> tuple[Path, Path, dic
     path = run.folder / "review" / "tasks.json" if to is None else to.expanduser()
     if path.suffix != ".json":
         raise ConfigError(f"--to {to} is no .json file. Give a name such as tasks.json.")
-    rows = [row for row in run.rows if row.accepted and row.source != "gold"]
+    rows = [row for row in run.rows if row.accepted and not row.given]
     if not rows:
         raise RunError(
             f"The run in {folder} has no labels of a teacher to review. Give another run."

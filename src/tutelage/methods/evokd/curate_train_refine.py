@@ -81,7 +81,7 @@ class CurateTrainRefine(EvoKD):
             return growth
         by_class: dict[str, list[str]] = {}
         for row in growth.rows:
-            if row.accepted and row.source != "gold":
+            if row.accepted and not row.given:
                 name = self._context.task.classes(row.target)[0]
                 by_class.setdefault(name, []).append(row.id)
         # One text of each class at least, as long as one is left to train on.
@@ -138,7 +138,7 @@ class CurateTrainRefine(EvoKD):
         written = Counter(
             name
             for row in self._context.pool.accepted()
-            if row.source != "gold"
+            if not row.given
             for name in self._context.task.classes(row.target)
         )
         kept = []
