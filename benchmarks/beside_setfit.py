@@ -6,9 +6,9 @@
 For each finished run on classes, SetFit (Tunstall et al. 2022, arXiv 2209.11055) learns from the
 rows that the run was given (the gold shots, and the names of the classes with
 ``student.class_names=true``), and from all rows that its student learnt from: these and the
-accepted ones with the teacher's labels, each once and with the same weight. Both are scored on the run's own test
-texts, beside the student before its first round (shots) and after its last (rows). ``FOLDER`` has
-the encoder that the students began with. Needs setfit, not tutelage.
+accepted ones with the teacher's labels, each once and with the same weight. Both are scored on the
+run's own test texts, beside the student before its first round (shots) and after its last (rows).
+``FOLDER`` has the encoder that the students began with. Needs setfit, not tutelage.
 
 SetFit trains on pairs of texts. With ``all``, its default, each pair is seen once and the rarer
 kind repeated, so that time grows with the square of the rows: the default here for shots only. A

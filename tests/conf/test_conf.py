@@ -237,7 +237,8 @@ def test_a_method_composes_for_each_task_and_chooses_its_own_stages(option: str)
     arguments = {*locate(config.method.target, "method").__init__.__annotations__}
     assert {*config.method.settings} == {*takes.types} - {*GIVEN["method"]}
     # EvoKD asks it with method.feedback=pool and mixed alone.
-    chooses = "acquirer" in arguments and "feedback" not in config.method.settings
+    by_pool = config.method.settings.get("feedback", "pool") in ("pool", "mixed")
+    chooses = "acquirer" in arguments and by_pool
     assert (config.acquire is not None) == chooses
     assert (config.accept is not None) == ("accept_selector" in arguments)
 

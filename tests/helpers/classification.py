@@ -15,7 +15,7 @@ from tests.helpers.doubles import Script, ScriptedTeacher
 
 from tutelage.data.pool import Pool
 from tutelage.labelling.calibration import NoCalibration
-from tutelage.labelling.scoring import TextLabeller
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.methods.base import MethodContext
 from tutelage.methods.evokd.method import EvoKD
 from tutelage.records import Example, Feedback, Growth, Label, Outcome

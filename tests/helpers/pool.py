@@ -21,7 +21,7 @@ from tests.helpers.pool_views import ArrayView
 
 from tutelage.labelling.base import Nearest
 from tutelage.labelling.calibration import NoCalibration
-from tutelage.labelling.scoring import TextLabeller
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.methods.base import MethodContext
 from tutelage.records import Example
 from tutelage.selectors.uncertainty_sampling import UncertaintySampling

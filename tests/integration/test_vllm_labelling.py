@@ -12,7 +12,8 @@ from tutelage.labelling.ensemble import EnsembleLabeller, MemberTeacher
 from tutelage.labelling.ner_candidates import SpanCandidates
 from tutelage.labelling.ner_extract import SpanExtractor
 from tutelage.labelling.ner_verify import SpanVerifier
-from tutelage.labelling.scoring import LabelScorer, Query, TextLabeller
+from tutelage.labelling.scoring import LabelScorer, Query
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.records import Example, Label
 from tutelage.teacher.engines.local import LocalTeacher
 from tutelage.teacher.engines.vllm import VllmTeacher

@@ -9,7 +9,7 @@ from tests.helpers.classification import LABELS, prompt_set
 
 from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import suited_calibration
-from tutelage.labelling.scoring import TextLabeller
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.methods.generation.specs import GenerationSpec, Shown
 from tutelage.methods.generation.writer import Writer
 from tutelage.records import Example

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tutelage.errors import ConfigError, TeacherError
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
 from tutelage.labelling.calibration import Calibrator, FittedState
-from tutelage.labelling.scoring import TextLabeller
 from tutelage.labelling.showing import Embed, class_by_class
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.records import Example, Label, LabelDistribution, derive_seed
 from tutelage.teacher.base import GenerateRequest, OnReply, Request, Sampling, Teacher
 from tutelage.teacher.marks import unmarked
@@ -100,7 +100,7 @@ class BoostedLabeller:
             least 1.
         with_dev: Whether the dev examples are learnt from too; they then count as gold labels.
         shortlist: Labels that a prompt lists, where there are more than twice as many; see
-            :class:`tutelage.labelling.scoring.TextLabeller`.
+            :class:`tutelage.labelling.text_labeller.TextLabeller`.
         embed: Returns the embeddings of texts.
         seed: Seed of the run.
 

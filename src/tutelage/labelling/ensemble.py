@@ -14,8 +14,8 @@ import numpy as np
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion, mean_distribution
 from tutelage.labelling.calibration import Calibrator, FittedState
-from tutelage.labelling.scoring import TextLabeller
 from tutelage.labelling.showing import Embed
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.records import Example, Label, LabelDistribution, derive_seed
 from tutelage.selectors.measures import mutual_information
 from tutelage.teacher.base import OnReply, Request, Teacher
@@ -81,7 +81,7 @@ class EnsembleLabeller:
             classes as possible.
         max_demonstrations: Most shots in a prompt; at least 1.
         shortlist: Labels that a prompt lists, where there are more than twice as many; see
-            :class:`tutelage.labelling.scoring.TextLabeller`.
+            :class:`tutelage.labelling.text_labeller.TextLabeller`.
         embed: Returns the embeddings of texts.
         seed: Seed of the run.
         open_teacher: Returns a further teacher by its name.

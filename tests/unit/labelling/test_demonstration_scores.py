@@ -17,7 +17,7 @@ from tests.helpers.letter_model import LetterModel
 from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import BatchCalibration, NoCalibration
 from tutelage.labelling.demonstration_scores import JURY, trials
-from tutelage.labelling.scoring import TextLabeller
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.records import Example
 from tutelage.teacher.base import Chat, Reply, Request
 

@@ -22,7 +22,7 @@ from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import BatchCalibration, NoCalibration
 from tutelage.labelling.ensemble import EnsembleLabeller, MemberTeacher
-from tutelage.labelling.scoring import TextLabeller
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.records import Example
 from tutelage.teacher.base import Reply, Request
 

@@ -28,7 +28,8 @@ from tutelage.labelling.calibration import (
     NoCalibration,
     TemperatureCalibration,
 )
-from tutelage.labelling.scoring import MAX_CHOICES, LabelScorer, Query, TextLabeller
+from tutelage.labelling.scoring import MAX_CHOICES, LabelScorer, Query
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.labelling.verbalizer import verbalize
 from tutelage.records import Example, Label
 from tutelage.teacher.base import Reply, Request, ScoreRequest

@@ -14,8 +14,8 @@ from tests.helpers.letter_model import LetterModel
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import NoCalibration
-from tutelage.labelling.scoring import TextLabeller
 from tutelage.labelling.showing import Shortlist, ShotChoice
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.records import Example, Label
 from tutelage.teacher.base import Chat, ScoreRequest
 

@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
 from tutelage.labelling.ner_extract import SpanExtractor
 from tutelage.labelling.ner_verify import SpanVerifier
-from tutelage.labelling.scoring import TextLabeller
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
 from tutelage.teacher.base import GenerateRequest

@@ -16,7 +16,7 @@ from tests.helpers.classification import (
 
 from tutelage.data.dedup import Deduplicator
 from tutelage.labelling.calibration import NoCalibration
-from tutelage.labelling.scoring import TextLabeller
+from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.methods.generation.acceptance import Acceptance, Accepted
 from tutelage.methods.generation.specs import Candidate, GenerationSpec, Shown
 from tutelage.methods.generation.writer import Writer
