@@ -15,7 +15,7 @@ Numbers marked *chosen* in the documentation are ours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from math import ceil as round_up
 from time import perf_counter
 from typing import Any
@@ -32,64 +32,25 @@ from tutelage.methods.base import (
     gold_rows,
     joined,
 )
-from tutelage.methods.evokd.demonstrations import ranked_pairs, student_loss
-from tutelage.methods.evokd.explanations import (
-    Explanation,
-    as_text,
-    explain_request,
-    read_explanations,
-)
+from tutelage.methods.evokd.analysis import Analyst
+from tutelage.methods.evokd.demonstrations import student_loss
 from tutelage.methods.evokd.mistake_filter import MistakeFilter
-from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner, studied
+from tutelage.methods.evokd.planner import RoundInput, RoundPlan, RoundPlanner
 from tutelage.methods.evokd.pool_feedback import PoolFeedback
 from tutelage.methods.evokd.quota import TextGroup
 from tutelage.methods.evokd.settings import EvoKDSettings
 from tutelage.methods.evokd.split import SplitBandit
 from tutelage.methods.generation.acceptance import Acceptance
-from tutelage.methods.generation.artefacts import clean
-from tutelage.methods.generation.chatter import is_refusal
 from tutelage.methods.generation.duplicates import Repeats
 from tutelage.methods.generation.lengths import examples_of
 from tutelage.methods.generation.specs import Candidate
 from tutelage.methods.generation.writer import Writer
-from tutelage.records import Example, Feedback, Growth, Outcome, Row, derive_seed
+from tutelage.records import Example, Feedback, Growth, Outcome, Row
 from tutelage.selectors.acceptance import AcceptSelector
 from tutelage.selectors.protocol import Acquirer
-from tutelage.teacher.base import GenerateRequest, Request, Sampling, Teacher
-from tutelage.teacher.marks import unmarked
+from tutelage.teacher.base import Request, Teacher
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
-
-_PAIRS = 3
-"""Confused pairs that the analysis names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """The teacher's analysis of the student's mistakes.
-
-    Attributes:
-        text: The analysis, or all explanations; "" if there is none.
-        prompt: The prompt as sent; "" if nothing was sent.
-        cost: The request and its time.
-        explanations: The explanations of single mistakes (ELAD); None for an analysis of all.
-    """
-
-    text: str = ""
-    prompt: str = ""
-    cost: Cost = field(default_factory=Cost)
-    explanations: tuple[Explanation, ...] | None = None
-
-    def for_class(self, name: str) -> str:
-        """Returns what the hard prompts of a class show of it.
-
-        Args:
-            name: The class. Of single explanations it is shown those of the mistakes that it takes
-                part in, as the correct class or as the predicted one.
-        """
-        if self.explanations is None:
-            return self.text
-        return as_text(one for one in self.explanations if name in one.classes)
 
 
 class EvoKD(TeacherMethod):
@@ -189,6 +150,7 @@ class EvoKD(TeacherMethod):
         demonstrations = ordered_demonstrations(context.shots, context.seed)
         self._labeller = self._new_labeller(context.task, self._teacher, demonstrations)
         self._planner = RoundPlanner(context, self._teacher, settings, self._prompts)
+        self._analyst = Analyst(context, self._teacher, settings, self._prompts)
         self._mistake_filter = MistakeFilter(context.task, settings.mistake_margin)
         self._repeats = Repeats(context, settings.near_duplicate)
         if self._pool_feedback is not None:
@@ -316,7 +278,7 @@ class EvoKD(TeacherMethod):
         groups = self._groups(given)
         if not groups:
             return Growth(round, ())
-        analysis = self._analyse(given)
+        analysis = self._analyst.analyse(given)
         plan = self._planner.plan(given, groups, analysis.for_class)
         candidates, cost = self._write(plan, round)
         return self._acceptance(self._repeats).grow(
@@ -404,8 +366,8 @@ class EvoKD(TeacherMethod):
         if self._settings.separated:
             asked = self._labelling_requests(evenly(self._labelled(), count))
             requests["labelling"] = evenly(asked, count)
-        if self._settings.rounds and self._analyses and self._studied(given):
-            requests["analysis"] = [self._analysis_request(given, 1)]
+        if self._settings.rounds and self._analyst.has_work(given):
+            requests["analysis"] = [self._analyst.request(given, 1)]
         return {kind: some for kind, some in requests.items() if some}
 
     def requests_a_round(self) -> dict[str, int]:
@@ -425,17 +387,9 @@ class EvoKD(TeacherMethod):
             counts["labelling"] = round_up(texts * per_text)
             if self._pool_feedback is not None:
                 counts["labelling"] += self._pool_feedback.requests_a_round()
-        if self._settings.rounds and self._analyses:
+        if self._settings.rounds and self._analyst.is_asked:
             counts["analysis"] = 1
         return {kind: number for kind, number in counts.items() if number}
-
-    @property
-    def _analyses(self) -> bool:
-        settings = self._settings
-        # An analysis that nothing is written from would be paid for in vain.
-        writes = bool(settings.n_hard or settings.n_easy)
-        follows = settings.follows_mistakes and settings.seeds != "loss"
-        return settings.analysis and writes and follows
 
     def _imagined(self) -> RoundInput:
         """The input of a first round: the shots as outcomes of a student.
@@ -444,7 +398,7 @@ class EvoKD(TeacherMethod):
         about them, so there it has every second one wrong.
         """
         shots, task = self._context.shots, self._context.task
-        errs = self._prompts.asks_in_messages("analysis") or self._settings.explanations
+        errs = self._analyst.needs_mistakes
         targets = [shot.label or "" for shot in shots]
         others = [
             next((other for other in [*targets[place:], *targets] if other != target), target)
@@ -475,67 +429,6 @@ class EvoKD(TeacherMethod):
 
     def _labelling_requests(self, examples: Sequence[Example]) -> list[Request]:
         return self._labeller.requests([Draft(example.text) for example in examples])
-
-    def _analyse(self, given: RoundInput) -> Analysis:
-        if not self._analyses or not self._studied(given):
-            return Analysis()
-        began = perf_counter()
-        self._context.on_phase("analysis", 1)
-        # A failed analysis costs only itself: the round continues without one.
-        request = self._analysis_request(given, given.round)
-        reply = self._teacher.ask([request], self._context.on_reply)[0]
-        cost = Cost(1, int(bool(reply.error)), {"analysis": perf_counter() - began})
-        if self._settings.explanations:
-            wrong = given.demonstrations.wrong
-            explanations = read_explanations(self._context.task, wrong, reply)
-            return Analysis(as_text(explanations), str(request.prompt), cost, explanations)
-        found = unmarked(reply.text)
-        text = "" if found.fault or is_refusal(found.text.strip()) else self._read(found.text)
-        return Analysis(text, str(request.prompt), cost)
-
-    def _studied(self, given: RoundInput) -> bool:
-        """Whether the round has outcomes to analyse."""
-        demonstrations = given.demonstrations
-        # A chat model would invent a weakness; the text to continue has always been asked.
-        mistakes_only = self._settings.explanations or self._prompts.asks_in_messages("analysis")
-        return bool(demonstrations.wrong or (not mistakes_only and demonstrations.correct))
-
-    def _read(self, analysis: str) -> str:
-        """A continuation is one line; an answer may have several."""
-        if not self._prompts.asks_in_messages("analysis"):
-            return clean(analysis)
-        return " ".join(filter(None, map(clean, analysis.splitlines())))
-
-    def _analysis_request(self, given: RoundInput, round: int) -> GenerateRequest:
-        task, demonstrations = self._context.task, given.demonstrations
-        seed = derive_seed("analysis", self._context.seed, round, bits=31)
-        most = self._settings.analysis_tokens
-        if self._settings.explanations:
-            return explain_request(task, self._prompts, demonstrations.wrong, most, seed)
-        is_chat = self._prompts.asks_in_messages("analysis")
-        by_name = {label.name: label for label in task.labels}
-        variables = studied(task, given.feedback, demonstrations)
-        if not self._settings.class_report:
-            variables["report"] = {}
-        prompt = self._prompts.render(
-            "analysis",
-            **variables,
-            pairs=[
-                {"target": by_name[right], "predicted": by_name[predicted], "count": count}
-                for (right, predicted), count in ranked_pairs(demonstrations.pairs)[:_PAIRS]
-            ],
-        )
-        return GenerateRequest(
-            id="analysis",
-            prompt=prompt,
-            # One analysis per round, without randomness.
-            sampling=Sampling(
-                temperature=0.0,
-                max_tokens=most or (160 if is_chat else 48),
-                stop=() if is_chat else ("\n",),
-            ),
-            seed=seed,
-        )
 
     def _write(self, plan: RoundPlan, round: int) -> tuple[list[Candidate], Cost]:
         """Lets the teacher write the texts of a plan; the finished ones follow."""
