@@ -298,6 +298,8 @@ def test_the_shipped_recipe_labels_and_writes() -> None:
     assert config.acquire is not None
     assert config.acquire.kind == "RandomChoice"
     assert (config.student.head, config.student.pooling) == ("fitted", "normalized_mean")
+    assert config.student.class_names
     # The teacher's own mistakes stay out, and a chat is shown more than the same shot.
-    assert config.accept.settings["min_confidence"] == 0.6
+    assert config.accept.settings["min_confidence"] == 0.8
+    assert config.accept.settings["student_confirms"]
     assert settings["demonstrations"] == 3
