@@ -144,9 +144,7 @@ def test_a_label_is_the_weighted_vote_of_rules_that_were_tried_on_the_shots() ->
         shares = dict.fromkeys(NAMES, 0.0)
         for vote, request in zip(voting, later[number :: len(DRAFTS)], strict=True):
             shares[_best(answered(request))] += vote / sum(voting)
-        assert opinion.distribution.probabilities == pytest.approx(
-            tuple(shares.values()), abs=2e-6
-        )
+        assert opinion.distribution.probabilities == pytest.approx(tuple(shares.values()), abs=2e-6)
         assert opinion.distribution.top == max(shares, key=shares.__getitem__)
         split += max(shares.values()) < 1
     assert split, "the rules never disagreed, so the votes were not tested"

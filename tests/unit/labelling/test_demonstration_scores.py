@@ -83,9 +83,7 @@ def test_the_best_of_each_class_is_shown_before_any_second_in_the_given_order() 
     scores = dict(zip(SHOTS, slow_scores(SHOTS), strict=True))
     ranked = sorted(SHOTS, key=lambda shot: -scores[shot])
     firsts = [next(shot for shot in ranked if shot.label == name) for name in NAMES]
-    seconds = [
-        [shot for shot in ranked if shot.label == name][1] for name in NAMES
-    ]
+    seconds = [[shot for shot in ranked if shot.label == name][1] for name in NAMES]
     expected = {*firsts, max(seconds, key=scores.__getitem__)}
     for request in teacher.scorings()[-2:]:
         shown = [shot for shot in SHOTS if shot.text in str(request.prompt)]
