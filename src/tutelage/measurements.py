@@ -53,7 +53,7 @@ class Recipe:
     @property
     def asks_teacher(self) -> bool:
         """Whether a run of it asks the teacher; training on the shots alone does not."""
-        return self.key != "shots"
+        return "method=shots" not in self.overrides
 
 
 @dataclass(frozen=True, slots=True)
