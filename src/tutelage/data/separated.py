@@ -219,9 +219,9 @@ def _table(
         rows,
         False,
         [
-            f"{where}:{spaced[0].line}: a field begins with a space and a quote, which were kept as "
-            f"a part of it, as in {len(spaced)} rows. Remove the spaces after the separators if the "
-            "quotes only enclose the fields."
+            f"{where}:{spaced[0].line}: a field begins with a space and a quote, which were kept "
+            f"as a part of it, as in {len(spaced)} rows. Remove the spaces after the separators if "
+            "the quotes only enclose the fields."
         ],
     )
 
