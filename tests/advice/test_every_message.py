@@ -51,6 +51,7 @@ NOT_FOLLOWED = {
     "methods/pool/method.py 'method={} labels a pool": "a guard: every reader refuses it first",
     "methods/llm_da/method.py 'method=llm_da needs a teacher": "a guard: a run has a teacher",
     "methods/generation/augmentation.py": "parts of messages with cases of their own",
+    "predict.py '--output {} is being written": "two processes: tests/unit/test_predict.py",
     "cli.py 'tutelage assets'": "a part of a message",
     "labelling/text_labeller.py 'Each prompt lists": "a statement",
     "methods/base.py '; calibration={}'": "a statement",
