@@ -40,6 +40,8 @@ NOT_FOLLOWED = {
     "serving.py": "options of one verb, which tests/unit/test_serving.py gives",
     "audit/": "options of one verb, which the tests of tests/unit/audit give",
     "review/": "commands and options of one verb, which tests/integration/test_review.py gives",
+    "data/sources.py 'There is no file {}. Set data.gold=": "a file, given in tests/unit/data",
+    "data/readers.py 'Add rows to it, or leave data.gold": "a file, given in tests/unit/data",
     # Statements, parts of other messages, and guards that no configuration reaches.
     "report/panels.py": "explains a table",
     "tasks/entity_rows.py 'data.tags_column= or": "part of messages with cases of their own",

@@ -320,5 +320,8 @@ def test_a_gold_file_is_used_whole_and_leaves_the_pool(tmp_path: Path) -> None:
     assert set(after.given_gold) < set(after.supervised())
     assert after.digest != before.digest
     assert load_files(path, gold=None).digest == before.digest
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(DataError, match=r"leave data\.gold= out"):
+        load_files(path, gold=str(tmp_path / "empty.jsonl"))
     with pytest.raises(DataError, match=r"There is no file .* Set data\.gold="):
         load_files(path, gold=str(tmp_path / "nowhere.jsonl"))
