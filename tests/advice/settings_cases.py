@@ -718,7 +718,11 @@ CASES = [
     ),
     Case("loss.floor={} replaces", ("loss=symmetric", "loss.floor=0"), ("loss.floor=-4",)),
     Case("loss.forget={} must", ("loss=truncated", "loss.forget=1"), ("loss.forget=0",)),
-    Case("loss.warmup={} must", ("loss=truncated", "loss.warmup=2"), ("loss.warmup=1",)),
+    Case(
+        "loss.warmup={} must be in [0, 1]: a share",
+        ("loss=truncated", "loss.warmup=2"),
+        ("loss.warmup=1",),
+    ),
     Case("loss.share={} must", ("loss=soft_mix", "loss.share=2"), ("loss.share=1",)),
     Case(
         "loss.temperature={} must be above 0; 1",
