@@ -114,7 +114,11 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             "\n".join(TEXTS * 50).encode() + b"\n\xff\n",
             r"after line [12],\d+ there is a byte 0xff",
         ),
-        ("a.txt.gz", gzip.compress("\n".join(TEXTS).encode())[:-9], r"a.txt.gz cannot be read"),
+        (
+            "a.txt.gz",
+            gzip.compress("\n".join(TEXTS).encode(), mtime=0)[:-9],
+            r"a.txt.gz cannot be read",
+        ),
     ],
 )
 def test_a_wrong_row_far_behind_is_named(
