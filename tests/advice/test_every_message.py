@@ -39,6 +39,10 @@ NOT_FOLLOWED = {
     "export.py": "options of one verb, which tests/unit/test_export.py gives",
     "serving.py": "options of one verb, which tests/unit/test_serving.py gives",
     "audit/": "options of one verb, which the tests of tests/unit/audit give",
+    "guarantee/": "options of one verb, which tests/integration/test_guarantee.py gives",
+    "report/guarantee.py": "an option of that verb",
+    "student/abstention.py": "a command, which tests/integration/test_guarantee.py runs",
+    "runs/files.py 'Run `tutelage guarantee` again": "a part of a message about a damaged file",
     "review/": "commands and options of one verb, which tests/integration/test_review.py gives",
     # Statements, parts of other messages, and guards that no configuration reaches.
     "report/panels.py": "explains a table",
