@@ -9,6 +9,7 @@ tutelage tune-prompt [overrides]  which way of asking suits the teacher, measure
 tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage export RUN             a finished run's student for services: transformers or ONNX
 tutelage serve-student RUN      a web service around a run's student, or an export of it
+tutelage guarantee RUN          a confidence threshold and label sets with guarantees, from dev
 tutelage audit RUN              labels of a finished run that are perhaps wrong
 tutelage review export RUN      rows of a finished run for people to label (import reads them back)
 tutelage report RUN             (re)draw report.html and the figures of a run, or of a sweep
@@ -166,6 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--output", type=Path, help="write JSON lines here instead of to the terminal"
     )
+    predict.add_argument(
+        "--abstain",
+        action="store_true",
+        help="withhold the predictions that guarantee.json does not cover, and add label sets",
+    )
     predict.set_defaults(act=_predict)
     export = verbs.add_parser(
         "export", help="write a finished run's student for services, and compare it with the run's"
@@ -197,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-bytes", type=int, default=2**20, help="bytes of a request at most (1048576)"
     )
     service.set_defaults(act=_serve_student)
+    _add_guarantee(verbs)
     audit = verbs.add_parser(
         "audit", help="find labels of a finished run that are perhaps wrong, for its report"
     )
@@ -327,6 +334,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_guarantee(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    guarantee = verbs.add_parser(
+        "guarantee",
+        help="find a confidence threshold and label sets with guarantees, from a run's dev texts",
+    )
+    guarantee.add_argument("run", type=Path, help="a run's folder")
+    for option, default, text in (
+        ("--accuracy", 0.95, "target of the accuracy of the predictions kept"),
+        ("--coverage", 0.9, "target of the share of label sets that hold the right label"),
+        ("--risk", 0.05, "probability with which the threshold may miss its target"),
+    ):
+        guarantee.add_argument(option, type=float, default=default, help=f"{text} ({default})")
+    guarantee.add_argument(
+        "--export",
+        type=Path,
+        metavar="FOLDER",
+        help="an export of the run, whose own predictions count; it gets the file",
+    )
+    guarantee.add_argument(
+        "--fetch", action="store_true", help="read the run's data set from the hub, too"
+    )
+    guarantee.set_defaults(act=_guarantee)
+
+
 def _add_review(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     review = verbs.add_parser(
         "review", help="let people label rows of a finished run in Label Studio (export, import)"
@@ -404,7 +435,7 @@ def _predict(options: argparse.Namespace) -> int:
     source = options.file and Source(
         options.file, options.text_column, options.words_column, options.encoding, keep
     )
-    return predict(options.run, options.texts, source, options.output)
+    return predict(options.run, options.texts, source, options.output, abstain=options.abstain)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -427,6 +458,26 @@ def _serve_student(options: argparse.Namespace) -> int:
         max_texts=options.max_texts,
         max_bytes=options.max_bytes,
     )
+
+
+def _guarantee(options: argparse.Namespace) -> int:
+    from tutelage.guarantee.command import guarantee
+    from tutelage.report.html import write_report
+    from tutelage.terminal import new_console, print_guarantee
+
+    found, file = guarantee(
+        options.run,
+        accuracy=options.accuracy,
+        coverage=options.coverage,
+        risk=options.risk,
+        export=options.export,
+        fetch=options.fetch,
+    )
+    print_guarantee(new_console(), found)
+    print(f"\n{file}")
+    if options.export is None:
+        print(write_report(options.run))
+    return 0
 
 
 def _audit(options: argparse.Namespace) -> int:

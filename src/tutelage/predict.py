@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,14 +23,20 @@ from tutelage.characters import unusable_count, usable
 from tutelage.data.files import format_of, names_other_format
 from tutelage.data.unlabelled import Row, Source, read_rows
 from tutelage.errors import DataError
+from tutelage.runs.records import Guarantee
 
 _CHUNK = 512
 """Rows that are labelled and written at once; a multiple of the student's batch."""
-_STUDENT = ("config.json", "tutelage.json", "tokenizer.json", "*.safetensors", "*.onnx")
-"""Files that a student's predictions depend on."""
 
 
-def predict(run: Path, texts: Sequence[str], source: Source | None, output: Path | None) -> int:
+def predict(
+    run: Path,
+    texts: Sequence[str],
+    source: Source | None,
+    output: Path | None,
+    *,
+    abstain: bool = False,
+) -> int:
     """Write the prediction for each text as one JSON object per line, in order.
 
     The keys are "text", "label", "confidence" and "probabilities"; for NER "text" and "entities".
@@ -42,14 +49,18 @@ def predict(run: Path, texts: Sequence[str], source: Source | None, output: Path
         texts: Texts to label.
         source: A file with further texts.
         output: File to write to; None writes to standard output.
+        abstain: Withhold the predictions that the student's guarantee does not cover, and give the
+            set of possible labels (:func:`tutelage.student.abstention.abstaining`).
 
     Returns:
         The exit code, 0.
 
     Raises:
         DataError: If there are no texts, the file is unusable, the output cannot be written, or
-            the run has no student.
+            the run has no student, or no guarantee to abstain by.
+        RunError: The guarantee is damaged, or that of another student.
     """
+    from tutelage.student.abstention import KEYS, guarantee_of
     from tutelage.student.inference import load
 
     # The texts and the output come first, so that a mistake in them shows before the student is
@@ -57,8 +68,12 @@ def predict(run: Path, texts: Sequence[str], source: Source | None, output: Path
     rows: Iterable[Row] = [Row(text) for text in texts]
     _check_output_name(output)
     _tell_of_files(texts)
+    guarantee = guarantee_of(run) if abstain else None
+    if guarantee is not None and guarantee.threshold is None:
+        _tell("No threshold met the target, so every prediction is withheld (abstained).")
     if source is not None:
         _check_input(source.file, output)
+        source = replace(source, further=KEYS if abstain else ())
         found, warnings = read_rows(source, tagger=_is_tagger(run))
         rows = chain(rows, found)
         for warning in warnings:
@@ -70,12 +85,12 @@ def predict(run: Path, texts: Sequence[str], source: Source | None, output: Path
         )
     tally = _Tally()
     chunks = _chunks(tally.usable(rows))
-    with _opened(output, run) as (handle, part):
+    with _opened(output, run, guarantee) as (handle, part):
         if part is not None:
             chunks = _continued(part, chunks)
         student = load(run)
         for chunk in chunks:
-            records = label_rows(student, chunk)
+            records = label_rows(student, chunk, guarantee)
             # A file grows by whole chunks; on a terminal output appears batch by batch.
             _write(handle, records if part is None else list(records))
     tally.tell()
@@ -120,17 +135,14 @@ def _is_of(line: bytes, row: Row) -> bool:
     return isinstance(record, dict) and {key: record.get(key) for key in own} == own
 
 
-def _digest(run: Path) -> str:
-    """Short hash of a student's files, so that no other student continues its predictions."""
-    from tutelage.student.inference import student_folder
+def _digest(run: Path, guarantee: Guarantee | None) -> str:
+    """Short hash of a student and its guarantee, so that no other continues its predictions."""
+    from tutelage.student.abstention import student_digest
 
-    folder = student_folder(run)
-    total = hashlib.sha256()
-    for inside in (folder, folder / "peer"):
-        for path in sorted(path for name in _STUDENT for path in inside.glob(name)):
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:8]
+    if guarantee is None:
+        return student_digest(run)[:8]
+    # It names its student by hash.
+    return hashlib.sha256(repr(guarantee).encode()).hexdigest()[:8]
 
 
 def _is_tagger(run: Path) -> bool:
@@ -210,13 +222,17 @@ class _Tally:
             )
 
 
-def label_rows(student: Any, rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+def label_rows(
+    student: Any, rows: Sequence[Row], guarantee: Guarantee | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield one record per row; blank texts never reach the student.
 
     Args:
         student: A :class:`tutelage.student.inference.Student`.
         rows: The rows, with usable characters.
+        guarantee: Decides which predictions are withheld; None withholds none.
     """
+    from tutelage.student.abstention import abstaining
     from tutelage.student.loading import head_of
 
     nothing: dict[str, Any] = (
@@ -224,9 +240,13 @@ def label_rows(student: Any, rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
         if head_of(student.network.config.to_dict()) == "token"
         else {"label": None, "confidence": None, "probabilities": None}
     )
-    predicted = student.stream([row.text for row in rows if row.text.strip()])
+    texts = [row.text for row in rows if row.text.strip()]
+    options = {"with_confidence": True} if guarantee else {}
+    predicted = student.stream(texts, **options)
     for row in rows:
         found = next(predicted) if row.text.strip() else {"text": row.text, **nothing}
+        if guarantee:
+            found = abstaining({"confidence": None, **found}, guarantee)
         yield {**row.copied, **found}
 
 
@@ -243,7 +263,9 @@ def _write(handle: TextIO, records: Iterable[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def _opened(output: Path | None, run: Path) -> Iterator[tuple[TextIO, Path | None]]:
+def _opened(
+    output: Path | None, run: Path, guarantee: Guarantee | None
+) -> Iterator[tuple[TextIO, Path | None]]:
     """Open the output; a file appears under its name only when it is whole.
 
     Yields:
@@ -257,7 +279,7 @@ def _opened(output: Path | None, run: Path) -> Iterator[tuple[TextIO, Path | Non
     target = output.expanduser().resolve()
     # A pipe or a device takes the lines as they come.
     direct = target.exists() and not target.is_file()
-    path = target if direct else target.with_name(f"{target.name}.{_digest(run)}.part")
+    path = target if direct else target.with_name(f"{target.name}.{_digest(run, guarantee)}.part")
     try:
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError("it is read-only")

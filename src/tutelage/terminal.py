@@ -19,7 +19,7 @@ from tutelage.teacher.base import Reply
 from tutelage.timeline import Position
 
 if TYPE_CHECKING:
-    from tutelage.runs.records import Audit, Review
+    from tutelage.runs.records import Audit, Guarantee, Review
 
 
 class LastingStream:
@@ -376,6 +376,37 @@ def print_audit(console: Console, audit: Audit) -> None:
     for split in audit.splits:
         console.print(f"{split.split:<5} {split_line(split)}", highlight=False, soft_wrap=True)
     for note in audit.notes:
+        console.print(_warning(note), highlight=False, soft_wrap=True)
+
+
+def print_guarantee(console: Console, guarantee: Guarantee) -> None:
+    """Print a guarantee, and what it does on dev and test.
+
+    Args:
+        console: The console to print to.
+        guarantee: The guarantee.
+    """
+    from tutelage.report import guarantee as shown
+
+    splits = ("", "texts", "kept", "right of the kept", "sets with the right label", "set size")
+    rows = [(one.split, f"{one.texts:,}", *shown.split_cells(one)) for one in guarantee.splits]
+    routes = shown.route_cells(guarantee)
+    for titles, lines in (
+        (splits, rows),
+        (("who answers test", "right", "teacher tokens for 1,000 texts"), routes),
+    ):
+        table = Table(title=None, show_edge=False, pad_edge=False)
+        for index, title in enumerate(titles):
+            table.add_column(title, justify="right" if index else "left")
+        for line in lines:
+            table.add_row(*line)
+        if lines:
+            console.print(table)
+            console.print()
+    for sentence in (shown.threshold_line, shown.set_line, shown.routed_line):
+        if said := sentence(guarantee):
+            console.print(f"{said}.", highlight=False, soft_wrap=True)
+    for note in (shown.CAVEAT, *guarantee.notes):
         console.print(_warning(note), highlight=False, soft_wrap=True)
 
 

@@ -19,6 +19,7 @@ _OPTIONAL = (
     "export/",
     "audit.jsonl",
     "audit.json",
+    "guarantee.json",
     "review/sample.jsonl",
     "review/tasks.json",
     "review/tasks.xml",

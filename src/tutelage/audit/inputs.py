@@ -113,7 +113,11 @@ def student_module(network: Any, task: Task) -> Any:
 
 
 def dataset_of(
-    run: Run, settings: dict[str, Any], *, fetch: bool
+    run: Run,
+    settings: dict[str, Any],
+    *,
+    fetch: bool,
+    without: str = "so dev was not audited, and no gold label of the pool was known",
 ) -> tuple[Dataset | None, Sequence[str]]:
     """Reads the run's data set again, for dev and for gold labels of the pool.
 
@@ -121,6 +125,7 @@ def dataset_of(
         run: The run.
         settings: The settings of config.yaml.
         fetch: Whether the hub may be asked.
+        without: What follows from having no data set, the end of the reason.
 
     Returns:
         The data set, or None with the reason: it cannot be read, or its digest is not that of the
@@ -129,7 +134,6 @@ def dataset_of(
     node = settings.get("data")
     node = node if isinstance(node, dict) else {}
     target = node.get("_target_")
-    without = "so dev was not audited, and no gold label of the pool was known"
     if not isinstance(target, str) or target not in _SOURCES:
         return None, [f"The data set has a reader of its own ({target}), {without}."]
     if _SOURCES[target] is load_hub and not fetch:

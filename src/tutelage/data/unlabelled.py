@@ -35,6 +35,7 @@ class Source:
         encoding: Encoding of a text file.
         keep: Columns to copy to the output, each alone or several in one string with commas
             between them; an empty sequence for all columns, None for none.
+        further: Keys that the output has beside its usual ones.
     """
 
     file: Path
@@ -42,6 +43,7 @@ class Source:
     words_column: str = "tokens"
     encoding: str = "utf-8"
     keep: Sequence[str] | None = None
+    further: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def _rows(
     every = source.keep is not None and not source.keep
     for number, (location, record) in enumerate(located, start=1):
         if every:
-            _add_keys(kept, record, source.text_column)
+            _add_keys(kept, record, source)
         copied = {key: _as_json(record.get(column)) for column, key in kept.items()}
         text = _text_of(location, record, source, tagger=tagger)
         yield Row(text, {"row": number, **copied})
@@ -176,18 +178,18 @@ def _kept_columns(source: Source, records: Iterable[dict[str, Any]]) -> dict[str
         if column not in present:
             raise DataError(f"--keep: {did_you_mean('column', column, present, 8)}")
     keys: dict[str, str] = {}
-    _add_keys(keys, wanted or present, source.text_column)
+    _add_keys(keys, wanted or present, source)
     return keys
 
 
-def _add_keys(keys: dict[str, str], columns: Iterable[str], text_column: str) -> None:
+def _add_keys(keys: dict[str, str], columns: Iterable[str], source: Source) -> None:
     """Add a key in the output for each column that has none yet."""
     for column in columns:
         # The text is in the output anyway.
-        if column == text_column or column in keys:
+        if column == source.text_column or column in keys:
             continue
         key = column
-        while key in _OWN_KEYS or key in keys.values():
+        while key in (*_OWN_KEYS, *source.further) or key in keys.values():
             key = f"input_{key}"
         keys[column] = key
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from jinja2 import TemplateError
 
 from tutelage.errors import RunError
+from tutelage.report import guarantee
 from tutelage.report.audit import audit_section
 from tutelage.report.environment import page_environment
 from tutelage.report.figures import (
@@ -194,6 +195,7 @@ def _render(run: Run, figures: Mapping[str, tuple[FigureKind, str]], notes: Sequ
         pieces=lambda row: cut(row_pieces(run, row), 400),
         sureness=sureness,
         audited=audited,
+        guarantee=guarantee,
         review_line=count_line(run.review) if run.review else "",
         part_title=part_title,
         tints={**(audited.tints if audited else {}), **data["tints"]},

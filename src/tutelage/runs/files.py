@@ -13,10 +13,12 @@ from tutelage.errors import RunError
 from tutelage.runs.records import (
     Audit,
     GrowthLog,
+    Guarantee,
     Review,
     checked_share,
     read_audit,
     read_growth,
+    read_guarantee,
     read_review,
 )
 from tutelage.runs.shapes import ResultShape, Shape, StatusShape, problems, why
@@ -36,6 +38,7 @@ _OF_A_FINISHED_RUN = (
 )
 _AGAIN = {
     "audit.json": "Audit the run again",
+    "guarantee.json": "Run `tutelage guarantee` again",
     "review/review.json": "Import the review again",
 }
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -119,6 +122,10 @@ class RunFiles:
     def audit(self) -> Audit | None:
         """Parse audit.json; None if there is none, or if it cannot be read."""
         return self._of_a_verb("audit.json", read_audit)
+
+    def guarantee(self) -> Guarantee | None:
+        """Parse guarantee.json; None if there is none, or if it cannot be read."""
+        return self._of_a_verb("guarantee.json", read_guarantee)
 
     def review(self) -> Review | None:
         """Parse review/review.json; None if there is none, or if it cannot be read."""

@@ -16,6 +16,7 @@ from tutelage.runs.files import RunFiles
 from tutelage.runs.records import (
     Audit,
     GrowthLog,
+    Guarantee,
     Review,
     RoundMetrics,
     SelectionStep,
@@ -54,6 +55,7 @@ class Run:
         teacher: Teacher predictions on test; empty if the teacher was not evaluated.
         audit: Counts of the label audit; None without one.
         suspects: The audit's suspects, in its order.
+        guarantee: The student's guarantee; None without one.
         review: What people made of a sample of the pool; None without an imported review.
         config: Text of config.yaml; "" if there is none.
         notes: Remarks shown in the report: limitations of the teacher's engine, and irregularities
@@ -77,6 +79,7 @@ class Run:
     teacher: tuple[TeacherOpinion, ...]
     audit: Audit | None
     suspects: tuple[Suspect, ...]
+    guarantee: Guarantee | None
     review: Review | None
     config: str
     notes: tuple[str, ...]
@@ -168,6 +171,7 @@ def read_run(folder: Path, *, tolerant: bool = False) -> Run:
         teacher=tuple(files.lines("teacher/evaluation.jsonl", task.read_opinion)),
         audit=files.audit(),
         suspects=tuple(files.lines("audit.jsonl", partial(read_suspect, task))),
+        guarantee=files.guarantee(),
         review=files.review(),
         config=files.text("config.yaml"),
         notes=tuple(files.notes),

@@ -21,6 +21,7 @@ from tutelage.records import (
 from tutelage.runs.shapes import (
     AuditShape,
     GrowthShape,
+    GuaranteeShape,
     OutcomeShape,
     ReviewShape,
     RoundShape,
@@ -300,6 +301,73 @@ class Review:
     scores: tuple[ReviewedScore, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class GuaranteedSplit:
+    """What a guarantee does to a split.
+
+    Attributes:
+        split: "dev", which it is made from, or "test".
+        texts: Number of texts.
+        kept: Texts whose confidence reaches the threshold; 0 without a threshold.
+        right: How many of the kept are predicted right.
+        covered: Texts whose set holds the right label; None for NER.
+        labels: Number of labels in all sets; None for NER.
+    """
+
+    split: str
+    texts: int
+    kept: int
+    right: int
+    covered: int | None
+    labels: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who answers the texts of test, how well and at what price.
+
+    Attributes:
+        who: "student", "teacher", or "both" (the teacher where the student abstains).
+        accuracy: Share of right answers; for NER of texts with all entities right.
+        tokens: Billed teacher tokens per 1,000 texts; None if they are unknown.
+    """
+
+    who: str
+    accuracy: float
+    tokens: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    """guarantee.json: a confidence threshold and label sets with guarantees, from dev.
+
+    Attributes:
+        student: Hash of the student's files (:func:`tutelage.student.abstention.student_digest`).
+        accuracy: Target of the accuracy of the kept predictions.
+        risk: Probability with which the threshold may miss that target.
+        coverage: Target of the share of sets that hold the right label.
+        threshold: Lowest confidence that is kept; None if no threshold meets the target.
+        bound: Lower bound of the accuracy of the kept; None without a threshold.
+        missing: Without a threshold, how many more dev texts are needed at least; else 0.
+        probability: Probability that a label needs to be in a set; None for NER.
+        splits: The splits.
+        routes: Who could answer; empty without the teacher's labels of test.
+        notes: What weakens the guarantee, and what was left out.
+    """
+
+    student: str
+    accuracy: float
+    risk: float
+    coverage: float
+    threshold: float | None
+    bound: float | None
+    missing: int
+    probability: float | None
+    splits: tuple[GuaranteedSplit, ...]
+    routes: tuple[Route, ...]
+    notes: tuple[str, ...]
+
+
 def scores_of(metrics: dict[str, Any]) -> Scores:
     """Build :class:`Scores` from the dictionary returned by a task's ``metrics``."""
     return Scores(
@@ -458,6 +526,16 @@ def read_review(record: dict[str, Any]) -> Review:
     scores = tuple(_built(ReviewedScore, one) for one in record["scores"])
     review: Review = _built(Review, {**record, "parts": parts, "scores": scores})
     return review
+
+
+def read_guarantee(record: dict[str, Any]) -> Guarantee:
+    """Parse guarantee.json."""
+    GuaranteeShape.model_validate(record)
+    splits = tuple(_built(GuaranteedSplit, one) for one in record["splits"])
+    routes = tuple(_built(Route, one) for one in record["routes"])
+    nested = {"splits": splits, "routes": routes, "notes": tuple(record["notes"])}
+    guarantee: Guarantee = _built(Guarantee, {**record, **nested})
+    return guarantee
 
 
 def _built(kind: type[Any], given: dict[str, Any]) -> Any:

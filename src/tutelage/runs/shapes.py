@@ -123,6 +123,7 @@ class _WrittenOrReal(Shape):
 class _TeacherScores(Shape):
     raw: Share | None = None
     raw_accuracy: Share | None = None
+    tokens: Count | None = None
 
 
 class ResultShape(Shape):
@@ -316,6 +317,37 @@ class ReviewShape(Shape):
     widened: Count
     parts: list[_ReviewedPart]
     scores: list[_ReviewedScore]
+
+
+class _GuaranteedSplit(Shape):
+    split: Literal["dev", "test"]
+    texts: Annotated[int, Field(ge=1, le=10**15)]
+    kept: Count
+    right: Count
+    covered: Count | None
+    labels: Count | None
+
+
+class _Route(Shape):
+    who: Literal["student", "teacher", "both"]
+    accuracy: Share
+    tokens: Finite | None
+
+
+class GuaranteeShape(Shape):
+    """guarantee.json."""
+
+    student: str
+    accuracy: Share
+    risk: Share
+    coverage: Share
+    threshold: Share | None
+    bound: Share | None
+    missing: Count
+    probability: Share | None
+    splits: list[_GuaranteedSplit]
+    routes: list[_Route]
+    notes: list[str]
 
 
 def problems(shape: type[Shape], record: object) -> dict[tuple[str | int, ...], str]:

@@ -44,8 +44,15 @@ class Student:
         """
         return list(self.stream([texts] if isinstance(texts, str) else texts))
 
-    def stream(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def stream(
+        self, texts: Sequence[str], *, with_confidence: bool = False
+    ) -> Iterator[dict[str, Any]]:
         """Yields what :meth:`predict` returns, batch by batch.
+
+        Args:
+            texts: The texts.
+            with_confidence: For NER give each text's "confidence", too, the probability of its
+                least certain word. For labels it is always there.
 
         Raises:
             StudentError: The network cannot read a text; network and tokenizer do not belong
@@ -59,7 +66,7 @@ class Student:
         for start in range(0, len(texts), _BATCH):
             batch = list(texts[start : start + _BATCH])
             try:
-                found = list(read(batch))
+                found = list(read(batch, with_confidence))
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:
@@ -72,12 +79,18 @@ class Student:
                 ) from error
             yield from found
 
-    def _tag(self, texts: list[str]) -> Iterator[dict[str, Any]]:
+    def _tag(self, texts: list[str], with_confidence: bool) -> Iterator[dict[str, Any]]:
         from tutelage.student.tagging import find_entities
 
-        return find_entities(self.network, self.tokenizer, self.max_length, texts)
+        return find_entities(
+            self.network,
+            self.tokenizer,
+            self.max_length,
+            texts,
+            with_confidence=with_confidence,
+        )
 
-    def _classify(self, texts: list[str]) -> Iterator[dict[str, Any]]:
+    def _classify(self, texts: list[str], _: bool) -> Iterator[dict[str, Any]]:
         import torch
 
         # One batch, padded to its longest text.

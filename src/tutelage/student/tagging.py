@@ -39,7 +39,12 @@ class _Encoded(NamedTuple):
 
 
 def find_entities(
-    network: Any, tokenizer: Any, max_length: int, texts: Sequence[str]
+    network: Any,
+    tokenizer: Any,
+    max_length: int,
+    texts: Sequence[str],
+    *,
+    with_confidence: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Finds the entities of raw texts.
 
@@ -52,6 +57,8 @@ def find_entities(
         tokenizer: A fast tokenizer.
         max_length: Largest number of tokens per window, special tokens included.
         texts: The raw texts.
+        with_confidence: Yield each text's "confidence", too, the probability of the least certain
+            tag of all of its words; 1 without words.
 
     Yields:
         One ``{"text", "entities": [{"start", "end", "text", "label", "confidence"}]}`` per text,
@@ -102,7 +109,10 @@ def find_entities(
                     "confidence": confidence,
                 }
             )
-        yield {"text": text, "entities": entities}
+        found: dict[str, Any] = {"text": text, "entities": entities}
+        if with_confidence:
+            found["confidence"] = round(min(confidences, default=1.0), 4)
+        yield found
 
 
 def _windows(

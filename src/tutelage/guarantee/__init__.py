@@ -1,0 +1,1 @@
+"""`tutelage guarantee`: a confidence threshold and label sets with guarantees, from dev."""
