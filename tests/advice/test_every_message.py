@@ -37,6 +37,8 @@ NOT_FOLLOWED = {
     "tune_prompt.py": "not yet",
     "advise.py": "suggestions without a promise, which tests/unit/test_advise.py reads",
     "export.py": "options of one verb, which tests/unit/test_export.py gives",
+    "push.py": "options of one verb, which tests/unit/test_push.py gives",
+    "report/card_facts.py": "options of one verb, which tests/unit/report/test_cards.py gives",
     "serving.py": "options of one verb, which tests/unit/test_serving.py gives",
     "audit/": "options of one verb, which the tests of tests/unit/audit give",
     "review/": "commands and options of one verb, which tests/integration/test_review.py gives",
