@@ -7,7 +7,8 @@ tutelage advise [overrides]     which method suits data, teacher and budget, by 
 tutelage plan [overrides]       prompts, requests and cost of a run, before it runs
 tutelage tune-prompt [overrides]  which way of asking suits the teacher, measured
 tutelage predict RUN TEXT…      labels from a finished run's student
-tutelage export RUN             a finished run's student for services: transformers or ONNX
+tutelage export RUN             a finished run's student for services, or its pool as a data set
+tutelage push EXPORT            an export to a folder, or to a repository of the hub
 tutelage serve-student RUN      a web service around a run's student, or an export of it
 tutelage guarantee RUN          a confidence threshold and label sets with guarantees, from dev
 tutelage audit RUN              labels of a finished run that are perhaps wrong
@@ -28,10 +29,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tutelage.assets import LARGER
 from tutelage.errors import ConfigError, RunError, TutelageError
 from tutelage.version import __version__
+
+if TYPE_CHECKING:
+    from tutelage.report.card_facts import CardOptions
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Why standard output cannot be written to although it is open."""
@@ -180,14 +185,39 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--format",
         required=True,
-        choices=("hf", "onnx", "onnx-int8"),
+        choices=("hf", "onnx", "onnx-int8", "dataset"),
         help="hf: a folder of transformers; onnx: a graph for onnxruntime; onnx-int8: with weights "
-        "of 8 bits",
+        "of 8 bits; dataset: the pool, for the library datasets",
     )
     export.add_argument(
         "--to", type=Path, metavar="FOLDER", help="folder to write; RUN/export/FORMAT by default"
     )
+    export.add_argument(
+        "--license",
+        default="other",
+        metavar="ID",
+        help="licence in the card, as the hub spells it (apache-2.0); other by default",
+    )
+    export.add_argument(
+        "--language", default="", metavar="CODE", help="language of the texts in the card (de)"
+    )
+    export.add_argument(
+        "--with-pool-texts",
+        action="store_true",
+        help="of dataset: include the texts of your data set, too",
+    )
     export.set_defaults(act=_export)
+    pushing = verbs.add_parser(
+        "push", help="copy an export to a folder, or upload it to the Hugging Face hub"
+    )
+    pushing.add_argument("export", type=Path, help="the folder of an export")
+    pushing.add_argument(
+        "--to", required=True, metavar="FOLDER|hub:OWNER/NAME", help="where the export goes"
+    )
+    pushing.add_argument(
+        "--public", action="store_true", help="of the hub: everybody may read the repository"
+    )
+    pushing.set_defaults(act=_push)
     service = verbs.add_parser(
         "serve-student", help="a web service around a run's student, or an export of it"
     )
@@ -440,11 +470,35 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from tutelage.export import export, print_export
+    from tutelage.report.card_facts import CardOptions
     from tutelage.terminal import new_console
 
-    found, folder = export(options.run, options.format, options.to)
+    card = CardOptions(options.license, options.language)
+    if options.format == "dataset":
+        return _export_dataset(options, card)
+    if options.with_pool_texts:
+        raise ConfigError("--with-pool-texts is for --format dataset; other exports have no texts.")
+    found, folder = export(options.run, options.format, options.to, card)
     print_export(new_console(), found)
     print(f"\n{folder}")
+    return 0
+
+
+def _export_dataset(options: argparse.Namespace, card: CardOptions) -> int:
+    from tutelage.export_dataset import export_dataset, print_dataset
+
+    found, folder = export_dataset(
+        options.run, options.to, with_pool_texts=options.with_pool_texts, options=card
+    )
+    print_dataset(found)
+    print(f"\n{folder}")
+    return 0
+
+
+def _push(options: argparse.Namespace) -> int:
+    from tutelage.push import push
+
+    print(push(options.export, options.to, public=options.public))
     return 0
 
 

@@ -24,12 +24,16 @@ from tutelage.audit.inputs import dataset_of, settings_of, student_module
 from tutelage.data.items import ItemEncoder
 from tutelage.errors import ConfigError, DataError, RunError, StudentError
 from tutelage.records import Example, Outcome
+from tutelage.report.card_facts import CardOptions
+from tutelage.report.model_card import CARD, model_card
 from tutelage.runs.read import Run, read_run
 
 Format = Literal["hf", "onnx", "onnx-int8"]
 
 TOLERANCE = 1e-3
 """Largest difference of a probability between the student and an export in floating point."""
+RECORD = "export.json"
+"""The file that makes a folder an export."""
 _WEIGHTS = ("*.safetensors", "*.onnx", "peer/*.safetensors")
 _BATCHES = (1, 32)
 _TIMES = {1: 20, 32: 5}
@@ -95,13 +99,16 @@ class Exported:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def export(folder: Path, format: Format, to: Path | None = None) -> tuple[Exported, Path]:
-    """Writes an export, and export.json with the comparison into its folder.
+def export(
+    folder: Path, format: Format, to: Path | None = None, options: CardOptions | None = None
+) -> tuple[Exported, Path]:
+    """Writes an export, with the comparison in export.json and a model card in README.md.
 
     Args:
         folder: The folder of a finished run, read as data.
         format: "hf" (transformers), "onnx", or "onnx-int8" (weights of 8 bits).
         to: Folder to write; export/FORMAT in the run's by default.
+        options: What the user says about the card.
 
     Returns:
         The comparison, and the folder.
@@ -114,28 +121,44 @@ def export(folder: Path, format: Format, to: Path | None = None) -> tuple[Export
     """
     if format not in get_args(Format):
         raise ConfigError(f"--format {format} is not one of {', '.join(get_args(Format))}.")
+    run = finished(folder)
+    target = (to or run.folder / "export" / format).expanduser()
+    check_target(target)
+    student = student_of(run)
+    split, examples = _examples(run)
+    with built_folder(target) as built:
+        _write(built, format, *student)
+        found = _compared(run, built, format, student, split, examples)
+        _check_parity(found)
+        write_record(built, asdict(found), model_card(run, options, asdict(found)))
+    return found, target
+
+
+def finished(folder: Path) -> Run:
+    """Returns a run that is done.
+
+    Raises:
+        RunError: There is none, or it is not done.
+    """
     run = read_run(folder)
     if run.state != "done":
         raise RunError(
             f"The run in {folder} is not finished (its state is {run.state}), so it has no student "
             "to export. Resume the run first."
         )
-    target = (to or run.folder / "export" / format).expanduser()
-    _check_target(target)
-    student = student_of(run)
-    split, examples = _examples(run)
-    with _built(target) as built:
-        _write(built, format, *student)
-        found = _compared(run, built, format, student, split, examples)
-        _check_parity(found)
-        text = json.dumps(asdict(found), indent=2, ensure_ascii=False)
-        (built / "export.json").write_text(f"{text}\n", encoding="utf-8")
-    return found, target
+    return run
 
 
-def _check_target(target: Path) -> None:
+def write_record(built: Path, record: dict[str, Any], card: str) -> None:
+    """Writes export.json, which makes a folder an export, and the card."""
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    (built / RECORD).write_text(f"{text}\n", encoding="utf-8")
+    (built / CARD).write_text(card, encoding="utf-8", errors="replace")
+
+
+def check_target(target: Path) -> None:
     """Refuses a folder that holds anything but an export."""
-    if target.exists() and not (target / "export.json").is_file():
+    if target.exists() and not (target / RECORD).is_file():
         if target.is_dir() and not any(target.iterdir()):
             return
         raise ConfigError(
@@ -145,7 +168,7 @@ def _check_target(target: Path) -> None:
 
 
 @contextmanager
-def _built(target: Path) -> Iterator[Path]:
+def built_folder(target: Path) -> Iterator[Path]:
     """A folder that takes the target's name when all of it is written."""
     path = target.with_name(f".{target.name}-{os.getpid()}")
     try:
@@ -191,16 +214,27 @@ def _write(built: Path, format: Format, network: Any, tokenizer: Any, max_length
         # Pipelines cut texts to this length.
         tokenizer.model_max_length = max_length
         save_student(built, network, tokenizer, max_length)
+        _forget_folders(built / "config.json")
         return
     # Configuration and tokenizer are those of the student; of two networks they are the same.
     save_student(built, networks_of(network)[0], tokenizer, max_length)
     for left in (*built.glob("*.safetensors*"), *built.glob("*.py")):
         left.unlink()
+    _forget_folders(built / "config.json")
     graph = built / ("float.onnx" if format == "onnx-int8" else ONNX_FILE)
     write_graph(network, graph)
     if format == "onnx-int8":
         write_int8(graph, built / ONNX_FILE)
         graph.unlink()
+
+
+def _forget_folders(config: Path) -> None:
+    """Removes the folder of this machine that the encoder was loaded from."""
+    record = json.loads(config.read_text(encoding="utf-8"))
+    for part in (record, record.get("encoder")):
+        if isinstance(part, dict):
+            part.pop("_name_or_path", None)
+    config.write_text(f"{json.dumps(record, indent=2)}\n", encoding="utf-8")
 
 
 def _compared(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from tutelage.progress import ProgressReporter
 from tutelage.records import as_dicts
 from tutelage.references import supervised_ceiling, teacher_alone, written_or_real
 from tutelage.report.majority_class import majority_metrics
+from tutelage.report.model_card import write_student_card
 from tutelage.run_warnings.checks import warnings_of
 from tutelage.run_warnings.facts import facts_of
 from tutelage.runs.folder import (
@@ -88,7 +90,8 @@ def run(
 
 
 def _close(config: RunConfig, folder: RunFolder, phase: str) -> None:
-    """Ends a run that has its result."""
+    """Ends a run that has its result: its student gets a card."""
+    write_student_card(folder.path)
     if not config.keep_checkpoint:
         for checkpoints in (folder / "checkpoints", folder / "supervised" / "checkpoints"):
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -126,7 +129,7 @@ def _run(
                 stack = build_stack(config, path)
                 begin_teacher(method, stack, reporter.warn)
                 _compare_teachers(folder, stack, reporter)
-            _write_manifest(folder, config, dataset, task, method, stack)
+            _write_manifest(folder, config, dataset, task, method, stack, resume_command)
 
             # The student grows its training set.
             fitted = fit(
@@ -172,7 +175,7 @@ def _run(
             facts = facts_of(folder, config.source, task, fitted.pool.rows, result)
             result["warnings"] = warnings_of(facts)
             result["wall_seconds"] = round(time.perf_counter() - began, 2)
-            _write_manifest(folder, config, dataset, task, method, stack, fitted)
+            _write_manifest(folder, config, dataset, task, method, stack, resume_command, fitted)
             folder.write_json("result.json", result)
             _close(config, folder, last_phase)
             return result
@@ -229,6 +232,7 @@ def _write_manifest(
     task: Task,
     method: Method,
     stack: Stack | None,
+    resume_command: str,
     fitted: Fitted | None = None,
 ) -> None:
     choices = config.hydra.choices
@@ -239,6 +243,8 @@ def _write_manifest(
             "seed": config.seed,
             **identity(config.source),
             "name": config.name,
+            # As typed, without the folder that a resume continues in.
+            "command": re.split(r" '?resume=", resume_command)[0],
             "method": config.method_name,
             "selectors": {
                 stage: choices.get(stage, "") for stage in ("acquire", "accept", "select")

@@ -255,7 +255,8 @@ CASES = [
     ),
     Case(
         "method={} picks its demonstrations from the shots",
-        ("method=llmaaa", "training.gold=none"),
+        # Its default loss needs shots too, and would be refused first.
+        ("method=llmaaa", "loss=cross_entropy", "training.gold=none"),
         (("shots=", "training.gold="),),
         about=("shots=0", "method"),
     ),

@@ -154,7 +154,9 @@ def test_an_epoch_without_gold_rows(heard: Heard):
             ids=[str(n) for n in range(count)],
             gold=np.array(gold),
             gradients=np.ones((count, 2)),
-            groups=np.zeros(count),
+            groups=np.zeros(count, dtype=np.int64),
+            classes=1,
+            rate=1.0,
         )
 
     heard(said_by(lambda: GradientSimilarity().scores(view(False, False))))

@@ -79,6 +79,12 @@ def test_an_export_predicts_like_the_student(run: Path, tmp_path: Path, format: 
     record = json.loads((folder / "export.json").read_text(encoding="utf-8"))
     assert (record["format"], record["split"], record["texts"]) == (format, "test", 40)
     assert all(value > 0 for value in record["export"]["latency_ms"].values())
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"on 40 test texts | {record['student']['score']:.1%}"[:-1] in card
+    assert ("onnxruntime.InferenceSession" in card) is (format == "onnx")
+    # Nothing in the folder says where on this machine the encoder was.
+    for path in folder.glob("*.json"):
+        assert str(tmp_path.parent) not in path.read_text(encoding="utf-8")
 
 
 def test_weights_of_8_bits_are_nearly_the_student_s_and_smaller(run: Path, tmp_path: Path) -> None:

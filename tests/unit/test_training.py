@@ -126,7 +126,7 @@ def test_the_best_student_is_kept_where_there_are_rounds_and_dev_labels_count_as
         (["training.keep=best"], grows_not, False, 0),
         (["training.patience=3"], grows, False, 5),
         (["method.scores_from=dev"], grows, False, 5),
-        (["method=pgkd"], grows, False, 5),
+        (["method=pgkd"], grows, True, 5),
     ):
         config = compose_config(overrides)
         assert keeps_best(config, method) is keeps

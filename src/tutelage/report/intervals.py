@@ -71,3 +71,39 @@ def entity_f1_interval(outcomes: Sequence[Outcome], seed: int = 0) -> tuple[floa
     f1 = 2 * drawn[:, 0] / np.maximum(drawn[:, 1], 1)
     low, high = np.percentile(f1, (2.5, 97.5))
     return float(low), float(high)
+
+
+def macro_f1_interval(outcomes: Sequence[Outcome], seed: int = 0) -> tuple[float, float]:
+    """Return the percentile bootstrap 95 % interval of the macro-F1 of classes.
+
+    As in :meth:`tutelage.tasks.classification.ClassificationTask.metrics`, the mean is over the
+    classes present or predicted in a sample.
+
+    Source: Efron and Tibshirani 1993, chapter 13.
+
+    Args:
+        outcomes: Classification outcomes, one per text.
+        seed: Seed of the resampling.
+
+    Returns:
+        Lower and upper end, in [0, 1].
+
+    Raises:
+        ValueError: If there are no outcomes.
+    """
+    if not outcomes:
+        raise ValueError("There are no outcomes, so their macro-F1 has no interval.")
+    # A draw counts pairs of target and prediction, of which there are few.
+    pairs = sorted({(one.target, one.predicted) for one in outcomes})
+    place = {pair: index for index, pair in enumerate(pairs)}
+    observed = np.bincount([place[one.target, one.predicted] for one in outcomes])
+    size = len(outcomes)
+    drawn = np.random.default_rng(seed).multinomial(size, observed / size, DRAWS)
+    classes = sorted({name for pair in pairs for name in pair})
+    hits = np.array([[pair == (name, name) for name in classes] for pair in pairs], dtype=float)
+    sides = np.array([[pair.count(name) for name in classes] for pair in pairs], dtype=float)
+    # F1 = 2 · hits / (gold + predicted), for each class of a draw.
+    both = drawn @ sides
+    f1 = (2 * (drawn @ hits) / np.maximum(both, 1)).sum(1) / (both > 0).sum(1)
+    low, high = np.percentile(f1, (2.5, 97.5))
+    return float(low), float(high)

@@ -93,6 +93,7 @@ class ManifestShape(Shape):
     seed: int | None = None
     config_hash: Text = None
     name: Text = None
+    command: Text = None
     method: Text = None
     ablation: Text = None
     teacher: _Teacher | None = None

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from tests.helpers.ner_folders import TYPES, build_ner_run
 from tests.helpers.run_folders import LABELS, build_run
 
 from tutelage.errors import RunError
 from tutelage.records import Label, Outcome
-from tutelage.report.intervals import entity_f1_interval, wilson_interval
+from tutelage.report.intervals import (
+    DRAWS,
+    entity_f1_interval,
+    macro_f1_interval,
+    wilson_interval,
+)
 from tutelage.report.summary import (
     changed_outcomes,
     class_lines,
@@ -227,3 +233,23 @@ def test_entity_types_and_errors_before_and_after(ner: Run) -> None:
 
 def test_a_classification_has_no_errors_by_kind(run: Run) -> None:
     assert error_lines(run) == ()
+
+
+def test_the_interval_of_macro_f1_is_that_of_resampled_texts() -> None:
+    pairs = ["aa", "aa", "ab", "bb", "bc", "cc", "ca", "dd"]
+    outcomes = [
+        Outcome(str(index), "", gold, said, (1.0,), "test", 0)
+        for index, (gold, said) in enumerate(pairs * 6)
+    ]
+    task = ClassificationTask([Label(name, name, name) for name in "abcd"])
+    rng = np.random.default_rng(3)
+    slow = [
+        task.metrics([outcomes[one] for one in rng.integers(0, 48, 48)])["macro_f1"]
+        for _ in range(DRAWS)
+    ]
+    found = macro_f1_interval(outcomes)
+    assert found == macro_f1_interval(outcomes)
+    assert found == pytest.approx(np.percentile(slow, (2.5, 97.5)), abs=0.02)
+    assert macro_f1_interval([outcomes[0]] * 5) == (1.0, 1.0)
+    with pytest.raises(ValueError, match="no interval"):
+        macro_f1_interval([])
