@@ -325,6 +325,17 @@ CASES = [
         ("select=llkd", "select.teacher_share=0"),
         ("select.teacher_share=1",),
     ),
+    Case(
+        "accept.student_confirms=true keeps",
+        ("accept=scored", "accept.student_confirms=true"),
+        ("accept.min_confidence=0.8",),
+        about=("accept.student_confirms", "accept.min_confidence=0"),
+    ),
+    Case(
+        "select.min_confidence={} must",
+        ("student.class_names=true", "select=confirmed", "select.min_confidence=2"),
+        ("select.min_confidence=0.8",),
+    ),
     Case("select.share={} must", ("select=surest", "select.share=0"), ("select.share=1",)),
     Case(
         "select.surest={} must",
