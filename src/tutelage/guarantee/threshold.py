@@ -123,7 +123,8 @@ def _by_threshold(
     order = np.argsort(-confidences, kind="stable")
     ordered = confidences[order]
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], [True] * bool(len(ordered))))
-    return ordered[ends], ends + 1, np.cumsum(right[order])[ends]
+    hits = np.cumsum(right[order], dtype=np.int64)
+    return ordered[ends], (ends + 1).astype(np.int64), hits[ends]
 
 
 def _starts(count: int, accuracy: float, risk: float) -> list[int]:
