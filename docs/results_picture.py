@@ -22,6 +22,7 @@ STUDY = "where mistakes come from"
 PANELS = {
     "Some 27,000 billed tokens, one label per class": {
         "shots": ("shots alone", Colour.GREY),
+        "class_names": ("the shots and class names", Colour.PURPLE),
         "generation": ("static generation", Colour.AMBER),
         "evokd_pool": ("EvoKD, mistakes on real texts", Colour.BLUE),
         "pool_labels": ("labels of real texts", Colour.SKY),
@@ -30,7 +31,7 @@ PANELS = {
         "full_pool": ("all", Colour.GREY),
         "llkd": ("what LLKD lets through", Colour.SKY),
         "surest": ("the surest quarter", Colour.AMBER),
-        "label_pool": ("a confirmed quarter", Colour.BLUE),
+        "label_pool": ("what class names confirm", Colour.BLUE),
     },
 }
 """By title of the panel: name and colour of each recipe's dots."""
