@@ -123,7 +123,7 @@ def _by_threshold(
     order = np.argsort(-confidences, kind="stable")
     ordered = confidences[order]
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], [True] * bool(len(ordered))))
-    return ordered[ends], ends + 1, np.cumsum(right[order])[ends]
+    return ordered[ends], ends + 1, np.cumsum(right[order], dtype=np.int64)[ends]
 
 
 def _starts(count: int, accuracy: float, risk: float) -> list[int]:
