@@ -124,15 +124,15 @@ def test_the_rest_of_a_killed_prediction_is_continued_with_the_same_guarantee_on
     command = ("predict", str(copied), "--file", str(file), "--output", str(output))
     assert tutelage(*command, "--abstain").code == 0
     whole = output.read_bytes()
-    parts = []
-    monkeypatch.setattr(Path, "replace", lambda path, _: parts.append(path))
-    for options in ((), ("--abstain",)):
-        assert tutelage(*command, *options).code == 0
+    parts: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda path, _: parts.append(path))
+        for options in ((), ("--abstain",)):
+            assert tutelage(*command, *options).code == 0
     assert parts[0].name != parts[1].name
     parts[1].write_bytes(b"".join(whole.splitlines(keepends=True)[:6]))
-    monkeypatch.undo()
     ended = tutelage(*command, "--abstain")
-    assert "rows were labelled before and are kept" in ended.err
+    assert "4 rows were labelled before and are kept" in ended.err
     assert output.read_bytes() == whole
 
 

@@ -150,9 +150,9 @@ def split_of(
     """
     kept = _kept(judged, threshold)
     covered = labels = None
-    chances = judged.of_the_right_label
-    if judged.probabilities is not None and chances is not None and probability is not None:
-        covered = int((chances >= probability).sum())
+    right = judged.of_the_right_label
+    if probability is not None and judged.probabilities is not None and right is not None:
+        covered = int((right >= probability).sum())
         labels = int((judged.probabilities >= probability).sum())
     return GuaranteedSplit(
         split, len(kept), int(kept.sum()), int(judged.right[kept].sum()), covered, labels
