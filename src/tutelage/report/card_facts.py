@@ -243,6 +243,10 @@ def source_lines(run: Run) -> tuple[SourceLine, ...]:
     )
 
 
+_TOKENS = ("billed", "billed_prompt", "billed_completion")
+"""Counts of tokens that a run without a teacher lacks."""
+
+
 def common_facts(run: Run, options: CardOptions) -> dict[str, Any]:
     """Return the values that the templates of both cards share."""
     settings = card_settings(run)
@@ -260,9 +264,7 @@ def common_facts(run: Run, options: CardOptions) -> dict[str, Any]:
         "prompts": prompts_of(settings),
         "sources": source_lines(run),
         "wrote": any(row.accepted and row.source in WRITTEN for row in run.rows),
-        "tokens": {
-            name: int(count) for name, count in (result.get("tokens") or {}).items() if count
-        },
+        "tokens": {**dict.fromkeys(_TOKENS, 0), **(result.get("tokens") or {})},
         "gold": {name: count for name, count in _gold(run).items() if count},
         "warnings": [str(one) for one in result.get("warnings") or ()],
         "versions": [
