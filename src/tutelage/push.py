@@ -91,7 +91,7 @@ def _files(folder: Path) -> list[str]:
 def _upload(folder: Path, files: list[str], repository: str, kind: str, public: bool) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not _REPOSITORY.match(repository):
         raise ConfigError(

@@ -49,6 +49,9 @@ def keys_of(value: Any) -> set[str]:
 def test_every_documented_file_is_there_and_no_other(finished: Path):
     assert missing_and_unknown(finished) == ([], [])
     assert not (finished / "checkpoints").exists()
+    card = (finished / "student" / "README.md").read_text(encoding="utf-8")
+    assert read(finished, "manifest.json")["config_hash"] in card
+    assert "## Limits" in card
 
 
 @pytest.mark.parametrize(

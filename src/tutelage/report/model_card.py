@@ -132,7 +132,7 @@ def _head(
     """Return the front matter."""
     data, teacher = facts["data"], facts["teacher"]
     task = _PIPELINES[facts["is_ner"]]
-    graph = bool(export) and export["format"] != "hf"
+    graph = export is not None and export["format"] != "hf"
     results = [
         {
             "type": _hub_metric(one.metric.key),
