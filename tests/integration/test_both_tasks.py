@@ -31,8 +31,13 @@ BESIDE = {
     "reproduce": "test_reproduce.py",
     "wandb-dashboard": "test_wandb.py",
     "tune-prompt": "../unit/test_tune_prompt.py",
-    "advise": "../unit/test_advise.py",
+    "advise": "../unit/advise/test_command.py",
     "audit": "test_audit.py",
+    "review": "test_review.py",
+    "guarantee": "test_guarantee.py",
+    "export": "../unit/test_export.py",
+    "push": "../unit/test_push.py",
+    "serve-student": "../unit/test_serving.py",
 }
 """Verbs of both tasks with tests in other files."""
 WITHOUT_A_TASK = {"assets", "serve", "doctor"}
