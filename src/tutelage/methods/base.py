@@ -247,14 +247,17 @@ def class_name_rows(labels: Sequence[Label]) -> list[Row]:
     """Builds accepted rows from the word and the description of each class.
 
     A name is a text of its class to an encoder that was trained on sentence pairs: the sentence
-    "a question about a place" lies near such questions.
+    "a question about a place" lies near such questions. A text that stands for two classes tells
+    them not apart, and has no row.
 
     Args:
         labels: The classes, with the words and descriptions that prompts use.
     """
-    texts = {
-        text: label.name for label in labels for text in (label.description, label.word) if text
-    }
+    named: dict[str, set[str]] = {}
+    for label in labels:
+        for text in filter(None, (label.description, label.word)):
+            named.setdefault(text, set()).add(label.name)
+    texts = {text: name for text, (name, *others) in named.items() if not others}
     return [
         Row(
             id=record_id("class_name", text),

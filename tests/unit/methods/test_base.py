@@ -43,3 +43,8 @@ def test_each_class_has_a_row_for_its_word_and_one_for_its_description() -> None
     ]
     assert all(row.given and row.accepted and row.source == "class_name" for row in rows)
     assert len({row.id for row in rows}) == 3
+
+
+def test_a_text_that_stands_for_two_classes_has_no_row() -> None:
+    rows = class_name_rows([Label("a", "one", "some texts"), Label("b", "two", "some texts")])
+    assert [(row.text, row.target) for row in rows] == [("one", "a"), ("two", "b")]
