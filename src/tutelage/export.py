@@ -34,6 +34,8 @@ TOLERANCE = 1e-3
 """Largest difference of a probability between the student and an export in floating point."""
 RECORD = "export.json"
 """The file that makes a folder an export."""
+_FOLDER = "_name_or_path"
+"""Key with the folder of this machine that the encoder was loaded from."""
 _WEIGHTS = ("*.safetensors", "*.onnx", "peer/*.safetensors")
 _BATCHES = (1, 32)
 _TIMES = {1: 20, 32: 5}
@@ -214,13 +216,14 @@ def _write(built: Path, format: Format, network: Any, tokenizer: Any, max_length
         # Pipelines cut texts to this length.
         tokenizer.model_max_length = max_length
         save_student(built, network, tokenizer, max_length)
-        _forget_folders(built / "config.json")
+        _forget(built / "config.json", _FOLDER)
         return
     # Configuration and tokenizer are those of the student; of two networks they are the same.
     save_student(built, networks_of(network)[0], tokenizer, max_length)
     for left in (*built.glob("*.safetensors*"), *built.glob("*.py")):
         left.unlink()
-    _forget_folders(built / "config.json")
+    # A graph is run by no code, so none is named.
+    _forget(built / "config.json", _FOLDER, "auto_map")
     graph = built / ("float.onnx" if format == "onnx-int8" else ONNX_FILE)
     write_graph(network, graph)
     if format == "onnx-int8":
@@ -228,12 +231,13 @@ def _write(built: Path, format: Format, network: Any, tokenizer: Any, max_length
         graph.unlink()
 
 
-def _forget_folders(config: Path) -> None:
-    """Removes the folder of this machine that the encoder was loaded from."""
+def _forget(config: Path, *keys: str) -> None:
+    """Removes keys of a model's configuration, and of its encoder's."""
     record = json.loads(config.read_text(encoding="utf-8"))
     for part in (record, record.get("encoder")):
         if isinstance(part, dict):
-            part.pop("_name_or_path", None)
+            for key in keys:
+                part.pop(key, None)
     config.write_text(f"{json.dumps(record, indent=2)}\n", encoding="utf-8")
 
 
