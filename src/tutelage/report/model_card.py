@@ -51,8 +51,8 @@ def write_student_card(folder: Path) -> None:
     Raises:
         RunError: The card cannot be written.
     """
-    run = read_run(folder, tolerant=True)
     if (folder / "student").is_dir():
+        run = read_run(folder, tolerant=True)
         RunFolder(folder).write_text(f"student/{CARD}", model_card(run))
 
 

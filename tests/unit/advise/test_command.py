@@ -163,16 +163,29 @@ def test_the_size_of_a_teacher_by_its_name(model: str, millions: float) -> None:
 
 
 def test_a_teacher_that_cannot_be_asked_gets_advice_and_its_error(
+    overrides: list[str], pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = [one for one in overrides if not one.startswith(("teacher", "data.path", "shots"))]
+    with pytest.raises(TeacherError, match="there is no such folder"):
+        advise(
+            [*own, f"data.path={pool}", "shots=0", "teacher=local", f"teacher.model={tmp_path}/none"]
+        )
+    text = told(capsys)
+    assert "cannot be asked (the reason is below)" in text
+    assert "yours cannot be counted" in text
+    # Nobody knows its size, so the largest teacher that was measured decides.
+    assert "advice 1,000 labels, and those that class names confirm." in text
+
+
+def test_without_a_pool_the_names_of_the_classes_cost_nothing(
     overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = [one for one in overrides if not one.startswith("teacher")]
     with pytest.raises(TeacherError, match="there is no such folder"):
         advise([*own, "teacher=local", f"teacher.model={tmp_path}/none"])
     text = told(capsys)
-    assert "cannot be asked (the reason is below)" in text
-    assert "yours cannot be counted" in text
-    # Nobody knows its size, so the largest teacher that was measured decides.
-    assert "advice Static generation." in text
+    assert "advice The shots and the names of the classes." in text
+    assert "cost no token." in text
 
 
 def test_wrong_requests_are_refused(overrides: list[str], tmp_path: Path) -> None:
