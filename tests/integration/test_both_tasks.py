@@ -33,6 +33,10 @@ BESIDE = {
     "tune-prompt": "../unit/test_tune_prompt.py",
     "advise": "../unit/test_advise.py",
     "audit": "test_audit.py",
+    "export": "../unit/test_export.py",
+    "guarantee": "test_guarantee.py",
+    "review": "test_review.py",
+    "serve-student": "../unit/test_serving.py",
 }
 """Verbs of both tasks with tests in other files."""
 WITHOUT_A_TASK = {"assets", "serve", "doctor"}

@@ -80,6 +80,7 @@ def test_help_answers_at_once_and_names_every_verb():
             "predict",
             "export",
             "serve-student",
+            "guarantee",
             "audit",
             "report",
             "reproduce",
@@ -176,6 +177,8 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         (("export", "nowhere", "--format", "hf"), 7, "There is no run folder nowhere."),
         (("serve-student", "nowhere"), 3, "nowhere holds no student"),
         (("audit", "nowhere"), 7, "There is no run folder nowhere."),
+        (("guarantee", "nowhere"), 7, "There is no run folder nowhere."),
+        (("predict", "nowhere", "a text", "--abstain"), 3, "and nowhere has none"),
         (("audit", "run", "--min-confidence", "9"), 2, "--min-confidence 9 is no probability."),
         (("train", "resume=nowhere"), 2, "resume=nowhere is not the folder of a run"),
         (
