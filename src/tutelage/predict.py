@@ -135,7 +135,7 @@ def _is_of(line: bytes, row: Row) -> bool:
     return isinstance(record, dict) and {key: record.get(key) for key in own} == own
 
 
-def _digest(run: Path, guarantee: Guarantee | None) -> str:
+def _digest(run: Path, guarantee: Guarantee | None = None) -> str:
     """Short hash of a student and its guarantee, so that no other continues its predictions."""
     from tutelage.student.abstention import student_digest
 

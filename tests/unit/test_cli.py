@@ -81,6 +81,7 @@ def test_help_answers_at_once_and_names_every_verb():
             "export",
             "push",
             "serve-student",
+            "guarantee",
             "audit",
             "report",
             "reproduce",
@@ -178,6 +179,8 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
         (("push", "nowhere", "--to", "x"), 2, "nowhere is no export: it lacks export.json"),
         (("serve-student", "nowhere"), 3, "nowhere holds no student"),
         (("audit", "nowhere"), 7, "There is no run folder nowhere."),
+        (("guarantee", "nowhere"), 7, "There is no run folder nowhere."),
+        (("predict", "nowhere", "a text", "--abstain"), 3, "and nowhere has none"),
         (("audit", "run", "--min-confidence", "9"), 2, "--min-confidence 9 is no probability."),
         (("train", "resume=nowhere"), 2, "resume=nowhere is not the folder of a run"),
         (

@@ -168,7 +168,13 @@ def test_a_teacher_that_cannot_be_asked_gets_advice_and_its_error(
     own = [one for one in overrides if not one.startswith(("teacher", "data.path", "shots"))]
     with pytest.raises(TeacherError, match="there is no such folder"):
         advise(
-            [*own, f"data.path={pool}", "shots=0", "teacher=local", f"teacher.model={tmp_path}/none"]
+            [
+                *own,
+                f"data.path={pool}",
+                "shots=0",
+                "teacher=local",
+                f"teacher.model={tmp_path}/none",
+            ]
         )
     text = told(capsys)
     assert "cannot be asked (the reason is below)" in text
