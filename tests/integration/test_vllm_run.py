@@ -73,7 +73,7 @@ def test_mistakes_on_pool_texts_steer_what_a_real_teacher_writes(
         *SMALL_ENGINE,
         f"teacher.cache={tmp_path / 'replies.sqlite'}",
         "method={rounds:2,n_pool:14,n_hard:7,n_easy:4,mistake_margin:0,demonstrations:2}",
-        "accept.min_confidence=0",
+        "accept=scored",
         "training={start_epochs:4,round_epochs:1,final_epochs:1}",
     ]
     first = train(tmp_path / "first", *overrides)

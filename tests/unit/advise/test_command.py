@@ -19,6 +19,11 @@ from tutelage.errors import ConfigError, DataError, TeacherError
 from tutelage.measurements import Situation, choose, measurements
 
 
+WORDS = ("playlist", "restaurant", "weather", "music", "rating", "search", "cinema")
+CLASSES = f"data.labels={{{','.join(f'{word}:null' for word in WORDS)}}}"
+"""The classes of data without labels."""
+
+
 @pytest.fixture
 def overrides(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("COLUMNS", "80")
@@ -73,11 +78,10 @@ def test_advice_says_what_why_how_much_and_what_to_expect(
 def test_raw_text_without_labels_is_labelled_by_the_teacher(
     overrides: list[str], pool: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["playlist", "restaurant", "weather", "music", "rating", "search", "cinema"]
     own = [
         *(one for one in overrides if not one.startswith("data.path")),
         f"data.path={pool}",
-        f"data.labels={{{','.join(f'{word}:null' for word in words)}}}",
+        CLASSES,
     ]
     assert advise(own) == 0
     text = told(capsys)
@@ -165,16 +169,10 @@ def test_the_size_of_a_teacher_by_its_name(model: str, millions: float) -> None:
 def test_a_teacher_that_cannot_be_asked_gets_advice_and_its_error(
     overrides: list[str], pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = [one for one in overrides if not one.startswith(("teacher", "data.path", "shots"))]
+    own = [one for one in overrides if not one.startswith(("teacher", "data.path"))]
     with pytest.raises(TeacherError, match="there is no such folder"):
         advise(
-            [
-                *own,
-                f"data.path={pool}",
-                "shots=0",
-                "teacher=local",
-                f"teacher.model={tmp_path}/none",
-            ]
+            [*own, f"data.path={pool}", CLASSES, "teacher=local", f"teacher.model={tmp_path}/none"]
         )
     text = told(capsys)
     assert "cannot be asked (the reason is below)" in text
