@@ -18,7 +18,6 @@ from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError, DataError, TeacherError
 from tutelage.measurements import Situation, choose, measurements
 
-
 WORDS = ("playlist", "restaurant", "weather", "music", "rating", "search", "cinema")
 CLASSES = f"data.labels={{{','.join(f'{word}:null' for word in WORDS)}}}"
 """The classes of data without labels."""
