@@ -84,14 +84,20 @@ def run(
             # Killed after its result, or done by another process in the meantime.
             if not is_closed(folder):
                 with build_mirrors(config, path, resume=True):
-                    _close(config, folder, last)
+                    _close(config, folder, last, reporter)
             return dict(finished)
         return _run(config, path, folder, reporter, resume_command, last, resume=resume)
 
 
-def _close(config: RunConfig, folder: RunFolder, phase: str) -> None:
+def _close(config: RunConfig, folder: RunFolder, phase: str, reporter: ProgressReporter) -> None:
     """Ends a run that has its result: its student gets a card."""
-    write_student_card(folder.path)
+    from jinja2 import TemplateError
+
+    try:
+        write_student_card(folder.path)
+    except (TemplateError, TutelageError) as error:
+        # The run is done, and its student works without a card.
+        reporter.warn(f"The student has no card ({error}).")
     if not config.keep_checkpoint:
         for checkpoints in (folder / "checkpoints", folder / "supervised" / "checkpoints"):
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -177,7 +183,7 @@ def _run(
             result["wall_seconds"] = round(time.perf_counter() - began, 2)
             _write_manifest(folder, config, dataset, task, method, stack, resume_command, fitted)
             folder.write_json("result.json", result)
-            _close(config, folder, last_phase)
+            _close(config, folder, last_phase, reporter)
             return result
         except (Interrupted, KeyboardInterrupt, SystemExit) as error:
             status.end("interrupted", "stopped by the user")

@@ -302,6 +302,9 @@ def check_gold(
         return
     select = config.hydra.choices.get("select") or config.select.kind
     trains_on_shots = config.method.get("train_on_shots", True)
+    others = "choose another select="
+    if "confirmed" in needs:
+        others = f"student.class_names=true (for classes), or {others}"
     if not shots:
         why = "shots=0 gives none"
         if config.training.gold == "none":
@@ -310,13 +313,13 @@ def check_gold(
         needed += [] if trains_on_shots else ["method.train_on_shots=true"]
         raise ConfigError(
             f"select={select} compares rows with gold ones, and {why}; give "
-            f"{', '.join(needed[:-1])} and {needed[-1]}, or choose another select=."
+            f"{', '.join(needed[:-1])} and {needed[-1]}, or {others}."
         )
     if not trains_on_shots:
         raise ConfigError(
             f"select={select} compares rows with the gold ones that are trained on, and "
             f"method={config.method_name} trains on none; give method.train_on_shots=true, or "
-            "choose another select=."
+            f"{others}."
         )
 
 

@@ -84,6 +84,8 @@ def test_the_floor_and_the_ceiling_ask_no_teacher(
     assert result["rounds"] == 0
     assert not (workplace / "asks").exists()
     assert not (workplace / "replies.sqlite").exists()
+    card = (workplace / "run" / "student" / "README.md").read_text(encoding="utf-8")
+    assert "Teacher: none." in card
     assert [row.source for row in Pool.open(workplace / "run" / "pool" / "rows.jsonl").rows] == [
         "gold"
     ] * gold

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import RunConfig
@@ -72,6 +73,27 @@ def test_a_report_to_be_drawn_is_in_the_status_until_it_is(folder: RunFolder) ->
     # A caller that draws none leaves it to the next one.
     assert go_on(folder) == RESULT
     assert folder.read_json("status.json")["phase"] == REPORT
+
+
+def test_a_run_is_done_though_its_card_cannot_be_drawn(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undefined(_: Path) -> None:
+        raise UndefinedError("'tokens' is undefined")
+
+    class Heard(NoProgress):
+        """Keeps the warnings."""
+
+        said: tuple[str, ...] = ()
+
+        def warn(self, message: str) -> None:
+            self.said = (*self.said, message)
+
+    heard = Heard()
+    monkeypatch.setattr("tutelage.run.write_student_card", undefined)
+    assert run(config(), folder.path, heard, "go on", resume=True) == RESULT
+    assert folder.read_json("status.json")["state"] == "done"
+    assert heard.said == ("The student has no card ('tokens' is undefined).",)
 
 
 def test_a_closed_run_s_folder_is_not_written_to(folder: RunFolder) -> None:

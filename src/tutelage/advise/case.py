@@ -103,7 +103,7 @@ def _shots(dataset: Dataset, config: RunConfig) -> int:
 
 @contextmanager
 def _open_teacher(config: RunConfig, folder: Path) -> Iterator[tuple[TeacherFacts, Stack | None]]:
-    """Opens the teacher without an engine, and says what it is."""
+    """Reads what is known of the teacher, without starting its engine."""
     model = str(config.teacher.get("model") or config.teacher.get("recording") or "")
     name = model or str(config.teacher.get("url") or config.hydra.choices["teacher"])
     if model == "embedded":

@@ -77,7 +77,7 @@ def _print_advice(console: Console, case: Case, choice: Choice, prices: Prices) 
 
 
 def _print_unmeasured(console: Console, case: Case) -> None:
-    """Says what can start where no measurement says what is best."""
+    """Suggests a start for a case that was not measured."""
     kind, unit = ("entities", "type") if case.situation.task == "ner" else ("classes", "class")
     has_pool = case.situation.pool >= MIN_POOL
     lack = "shots" if has_pool else "shots and without a pool"

@@ -1,4 +1,4 @@
-"""What the data and the teacher are, and what to know of the data before any method."""
+"""The first paragraphs of the advice: data, teacher, budget, and notes on the data."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _lengths(dataset: Dataset) -> str:
 
 
 def _notes(case: Case) -> Iterator[str]:
-    """Yields what a user should know of the data before any method."""
+    """Yields notes on the data that matter for every method."""
     dataset, config = case.dataset, case.config
     gold = len(dataset.pool_gold)
     if gold >= _ENOUGH * len(dataset.labels) and gold > case.situation.shots * len(dataset.labels):

@@ -1,4 +1,4 @@
-"""What a recipe costs with given data and teacher, without asking it."""
+"""Estimates the cost of a recipe without asking the teacher."""
 
 from __future__ import annotations
 

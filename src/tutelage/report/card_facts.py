@@ -233,11 +233,11 @@ def prompts_of(settings: Mapping[str, Any]) -> Prompts:
 
 def source_lines(run: Run) -> tuple[SourceLine, ...]:
     """Return the rows of the pool by source."""
-    accepted = Counter(row.source for row in run.rows if row.accepted)
-    rejected = Counter(row.source for row in run.rows if not row.accepted)
+    accepted = Counter[str](row.source for row in run.rows if row.accepted)
+    rejected = Counter[str](row.source for row in run.rows if not row.accepted)
     order = [*SOURCES, *sorted({*accepted, *rejected} - {*SOURCES})]
     return tuple(
-        SourceLine(one, SOURCES.get(one, ""), accepted[one], rejected[one])  # type: ignore[index]
+        SourceLine(one, SOURCES.get(one, ""), accepted[one], rejected[one])
         for one in order
         if one in accepted or one in rejected
     )

@@ -140,7 +140,7 @@ class Step:
             entities.
         least_confidence: The same for classification; for NER the confidence of the least certain
             entity, [B].
-        gold: True for rows with a gold label, which no selector leaves out, [B].
+        gold: True for gold rows and class names, which no selector leaves out, [B].
         probabilities: Student distributions before this step, [N, C]; NaN when the selector does
             not watch and the student made no pass.
         owners: Row of each unit, [N].
@@ -192,7 +192,7 @@ class EpochView:
         groups: Group of each row, [M]; see :class:`Step`.
         confidence: Teacher's confidence in each row, [M]; see :class:`Step`.
         least_confidence: Confidence of the least certain entity, [M]; see :class:`Step`.
-        gold: True for rows with a gold label, [M].
+        gold: True for rows whose label the user gave, gold ones and class names, [M].
         probabilities: Student distribution of each row, [M, C]; for NER the distribution of the
             least certain word.
         losses: Student's cross-entropy against the row's target, [M]; for NER the mean over the

@@ -51,6 +51,7 @@ class HeldOut:
         self._module: StudentModule | None = None
         self._features: dict[str, torch.Tensor] = {}
         self._last: tuple[bytes, list[Floats | None]] | None = None
+        self._last_confirmed: tuple[bytes, NDArray[np.bool_]] | None = None
 
     def confidence(
         self, items: Sequence[Item], collate: Collate, device: torch.device | str = "cpu"
@@ -114,7 +115,14 @@ class HeldOut:
             Array of shape [M]; for NER, true where every visible word has the same label. False
             for a row without a visible unit, and everywhere without a given row.
         """
-        self._read(items, collate, device)
+        key = _fingerprint(items)
+        if self._last_confirmed is None or self._last_confirmed[0] != key:
+            self._read(items, collate, device)
+            self._last_confirmed = key, self._agreed(items)
+        return self._last_confirmed[1]
+
+    def _agreed(self, items: Sequence[Item]) -> NDArray[np.bool_]:
+        """Compares each row's label with the regression on the given rows."""
         given = [item for item in items if item.gold and len(self._features[item.id])]
         if not given:
             return np.zeros(len(items), dtype=np.bool_)

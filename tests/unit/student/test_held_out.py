@@ -176,8 +176,11 @@ def test_a_row_is_confirmed_where_scikit_learn_s_regression_on_the_gold_rows_agr
             )
             for item in items
         ]
-        found = HeldOut(lambda module=module: module).confirmed(items, reader.collate)
+        scorer = HeldOut(lambda module=module: module)
+        found = scorer.confirmed(items, reader.collate)
         assert found.tolist() == agreed
+        # The same rows in a next epoch are not fitted again.
+        assert scorer.confirmed(items, reader.collate) is found
         assert 0 < sum(found) < len(items)
 
 
