@@ -264,7 +264,7 @@ def test_pool_texts_that_were_labelled_are_known_after_a_kill(
         ["select=dynamics"],
         # Each network has its own key encoder.
         ["select=dynamics", "student.peers=2", "loss=group_contrast"],
-        ["select=confident_learning"],
+        ["select=confident_learning", "student.freeze_encoder=true"],
         ["select=confirmed"],
     ],
 )

@@ -437,12 +437,16 @@ def build_encoder(config: RunConfig) -> Embed:
 def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
     """Builds the student with fresh weights from the run's seed, and its tokenizer."""
     from tutelage.student.checkpoint import load_tokenizer
+    from tutelage.student.freezing import freeze_encoder
     from tutelage.student.module import StudentModule
 
     student = config.student
+    # from_pretrained gives evaluation mode, and dropout would stay off.
+    network = _new_network(config, task).train()
+    if student.freeze_encoder:
+        freeze_encoder(network)
     module = StudentModule(
-        # from_pretrained gives evaluation mode, and dropout would stay off.
-        _new_network(config, task).train(),
+        network,
         task,
         build(config.loss, "loss"),
         build(student.schedule, "student.schedule"),

@@ -115,6 +115,9 @@ class StudentConfig:
     head that already fits it (linear probing, then fine-tuning; Kumar et al. 2022). The regression
     uses hard labels and not ``loss``; where ``select`` chooses once per epoch, it uses the rows
     that are kept, and otherwise all."""
+    freeze_encoder: bool = False
+    """Only the head learns. The encoder reads each text once and keeps its states (up to 1 GiB), so
+    a round takes seconds; dropout inside the encoder is off."""
     class_names: bool = False
     """Classification: the word and the description of each class are training rows too, one row
     each, so that the student knows something of the classes before the teacher is asked."""

@@ -145,9 +145,13 @@ class StudentModule(LightningModule):
             for name, value in network.named_parameters()
             if name.startswith(HEADS)
         ]
-        # The head's parameters by name; everything else is the encoder.
+        # The head's parameters by name; everything else is the encoder, which may be frozen.
         known = {id(value) for value in head}
-        body = [value for value in self.network.parameters() if id(value) not in known]
+        body = [
+            value
+            for value in self.network.parameters()
+            if id(value) not in known and value.requires_grad
+        ]
         groups = [{"params": body, "lr": self._rates[0]}, {"params": head, "lr": self._rates[1]}]
         # Fused AdamW is several times faster on a CPU, where it would take half of each step. On a
         # GPU Lightning refuses to clip gradients with it.

@@ -122,6 +122,10 @@ class MetaReweightedLoss(CrossEntropyLoss):
             stack.enter_context(torch.autocast(first.device.type, enabled=False))
             # Its no_grad stops autograd from building a graph; torch.func's gradients still work.
             stack.enter_context(evaluating(network))
+            if not all(value.requires_grad for value in network.parameters()):
+                # A frozen encoder keeps the states of texts that it reads outside of torch.func.
+                for one in (batch, guide_batch):
+                    _logits(network, {}, one)
             if self._scope == "all":
                 # Fused attention has no second derivative.
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
