@@ -21,7 +21,10 @@ from tutelage.tasks.spans import read_spans
 
 _PROVENANCE = (
     ("source", "where the text comes from"),
-    ("labelled_by", "teacher; student; data set (source gold); or configuration (source class_name)"),
+    (
+        "labelled_by",
+        "teacher; student; data set (source gold); or configuration (source class_name)",
+    ),
     ("round", "round that the row was added in; 0 is the start"),
     ("accepted", "whether the model was trained on the row"),
     ("reason", "why it was rejected; empty for accepted rows"),

@@ -118,7 +118,7 @@ def fit(
     # The student, and the data that it trains on.
     shots = gold_for(config, dataset)
     module, tokenizer = build_student(config, task)
-    check_gold(config, module, shots, asks_teacher=stack is not None)
+    check_gold(config, module, shots, has_others=stack is not None or method.rounds > 0)
     if config.student.head == "fitted":
         last_layers(module.network)  # Refuses before the teacher is paid.
     names = class_names_of(config, task)
@@ -287,11 +287,14 @@ def pool_viewer(
 
 
 def check_gold(
-    config: RunConfig, module: StudentModule, shots: Sequence[Example], *, asks_teacher: bool
+    config: RunConfig, module: StudentModule, shots: Sequence[Example], *, has_others: bool
 ) -> None:
     """Refuses a selector or a loss that compares with gold rows where there will be none.
 
     It does so before the teacher is paid for the others.
+
+    Args:
+        has_others: whether the method adds rows to the gold ones.
 
     Raises:
         ConfigError: there will be no gold rows.
@@ -302,7 +305,7 @@ def check_gold(
         raise ConfigError(NO_GUIDE)
     needs = module.selector.needs
     compares = "gradients" in needs or ("confirmed" in needs and not config.student.class_names)
-    if not asks_teacher or not compares:
+    if not has_others or not compares:
         return
     select = config.hydra.choices.get("select") or config.select.kind
     trains_on_shots = config.method.get("train_on_shots", True)

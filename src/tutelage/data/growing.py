@@ -199,9 +199,7 @@ class GrowingDataModule(LightningDataModule):
         if not self._unlabelled:
             return None
         rng = random.Random(derive_seed("unlabelled", self.seed, step))
-        return self._encoder.inputs(
-            rng.sample(self._unlabelled, min(count, len(self._unlabelled)))
-        )
+        return self._encoder.inputs(rng.sample(self._unlabelled, min(count, len(self._unlabelled))))
 
     def _class_by_class(self, rows: list[Row]) -> list[Row]:
         """Take turns: the first row of every class, then the second of every class, and so on."""

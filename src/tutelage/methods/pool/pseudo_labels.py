@@ -1,4 +1,4 @@
-"""Pseudo-labels: the student labels a few texts of the pool itself in each round, without a teacher.
+"""Pseudo-labels: the student itself labels a few texts of the pool in each round.
 
 After Yang and Yu 2020 (arXiv 2006.00429), reconstructed from its summary: a small part of the
 unlabelled texts is labelled per round, and a self-supervised task on all texts runs beside the
@@ -9,7 +9,7 @@ loss=cross_entropy it is plain self-training.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,11 @@ class PseudoLabels:
     """Starts from the gold rows and class names, and adds the student's surest labels.
 
     In each round the student reads every text of the pool without a row. The classes take turns,
-    and each takes the text of which the student is surest among those predicted as its own. For NER a text counts under the rarest of its predicted types, its
-    confidence is the probability of its least certain word, and the texts without entities are one
-    more class, of which there are never more than texts with entities: a student that has learnt
-    from a few sentences overlooks most entities, and would soon see none.
+    and each takes the text of which the student is surest among those predicted as its own. For NER
+    a text counts under the rarest of its predicted types, and its confidence is the probability of
+    its least certain word. The texts without entities are one more class, of which there are never
+    more than texts with entities: a student that has learnt from a few sentences overlooks most
+    entities, and would soon see none.
 
     A row keeps its label; the distribution is the student's own, so the train selectors rank these
     rows by the student's confidence. For NER each entity has the confidence of its text, and a text
@@ -169,17 +170,16 @@ class PseudoLabels:
         """The surest rows of each group, taken in turns; the first of the pool in a tie."""
         task = self._context.task
         counts = Counter(name for one in candidates for name in task.classes(one.row.target))
-        # The surest of each group last, to be popped.
-        queues: list[list[Row]] = [[] for _ in self._groups]
-        for one in sorted(candidates[::-1], key=lambda one: one.confidence):
+        queues: list[deque[Row]] = [deque() for _ in self._groups]
+        for one in sorted(candidates, key=lambda one: -one.confidence):
             queues[task.group_of(one.row, counts)].append(one.row)
-        empty = queues.pop() if task.is_token_level else []
+        empty = queues.pop() if task.is_token_level else deque[Row]()
         # With fewer texts than classes, the next round goes on with the next class.
         start = (round - 1) * self.settings.n_texts % len(queues)
         queues = queues[start:] + queues[:start]
         chosen: list[Row] = []
         while len(chosen) < self.settings.n_texts and any(queues):
-            turn = [queue.pop() for queue in queues if queue]
+            turn = [queue.popleft() for queue in queues if queue]
             # One text without entities per turn is at most one for each text with some.
-            chosen += [*turn, *([empty.pop()] if empty else [])]
+            chosen += [*turn, *([empty.popleft()] if empty else [])]
         return chosen[: self.settings.n_texts]

@@ -52,7 +52,7 @@ class MaskedWordsLoss(CrossEntropyLoss):
             raise ConfigError(f"loss.weight={weight} must be at least 0; 0 is cross-entropy.")
         if not 0.0 < share < 1.0:
             raise ConfigError(
-                f"loss.share={share} must be above 0 and below 1, for example 0.15: a share of the "
+                f"loss.share={share} has to be above 0 and below 1, for example 0.15: a share of the "
                 "tokens."
             )
         self._weight, self._share = weight, share
@@ -113,9 +113,7 @@ class MaskedWordsLoss(CrossEntropyLoss):
             with torch.no_grad():
                 self.projection.weight.copy_(torch.eye(*self.projection.weight.shape))
 
-    def _losses(
-        self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]
-    ) -> torch.Tensor:
+    def _losses(self, network: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Cross-entropy of each drawn token, [N]; N may be 0."""
         seen, drawn = self.masked(batch["input_ids"], batch["attention_mask"])
         if not drawn.any():

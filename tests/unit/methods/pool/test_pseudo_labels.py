@@ -158,9 +158,7 @@ def test_entities_have_the_confidence_of_the_least_certain_word(tmp_path: Path) 
         }
     )
     pool = tuple(Example(text, text) for text in view.known)
-    method, _ = set_up(
-        tmp_path, view, NerTask(TYPES), unlabelled=pool, shots=SENTENCES, n_texts=10
-    )
+    method, _ = set_up(tmp_path, view, NerTask(TYPES), unlabelled=pool, shots=SENTENCES, n_texts=10)
     found = {row.text: row for row in method.next_rows(NOTHING, 1).rows}
     # No more texts without entities than there are with some; the surest of them.
     assert set(found) == {"Ada met Grace", "Acme and Ada", "nothing here"}

@@ -157,8 +157,8 @@ def test_what_cannot_learn_words_is_refused(encoder: Path) -> None:
     ("values", "named"),
     [
         ({"weight": -0.1}, "loss.weight=-0.1 must be"),
-        ({"share": 0.0}, "loss.share=0.0 must be"),
-        ({"share": 1.0}, "loss.share=1.0 must be"),
+        ({"share": 0.0}, "loss.share=0.0 has to be"),
+        ({"share": 1.0}, "loss.share=1.0 has to be"),
     ],
 )
 def test_bounds(values: dict[str, float], named: str) -> None:
