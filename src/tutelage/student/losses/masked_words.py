@@ -52,8 +52,8 @@ class MaskedWordsLoss(CrossEntropyLoss):
             raise ConfigError(f"loss.weight={weight} must be at least 0; 0 is cross-entropy.")
         if not 0.0 < share < 1.0:
             raise ConfigError(
-                f"loss.share={share} has to be above 0 and below 1, for example 0.15: a share of the "
-                "tokens."
+                f"loss.share={share} has to be above 0 and below 1, for example 0.15: a share of "
+                "the tokens."
             )
         self._weight, self._share = weight, share
         self._mask_id = -1
