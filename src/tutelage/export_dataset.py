@@ -21,7 +21,10 @@ from tutelage.tasks.spans import read_spans
 
 _PROVENANCE = (
     ("source", "where the text comes from"),
-    ("labelled_by", "teacher; data set (source gold); or configuration (source class_name)"),
+    (
+        "labelled_by",
+        "teacher; student; data set (source gold); or configuration (source class_name)",
+    ),
     ("round", "round that the row was added in; 0 is the start"),
     ("accepted", "whether the model was trained on the row"),
     ("reason", "why it was rejected; empty for accepted rows"),
@@ -184,11 +187,11 @@ def _write(path: Path, run: Run, rows: Sequence[Row], left_out: set[str]) -> Non
 def _record(run: Run, row: Row, with_text: bool) -> dict[str, Any]:
     """Returns a row as plain values; a text without UTF-8 form is mended."""
     text = row.text.encode("utf-8", "replace").decode("utf-8") if with_text else None
-    asked = bool(row.distribution or row.entity_confidence)
+    asked = bool(row.distribution or row.entity_confidence) and not row.by_student
     record: dict[str, Any] = {
         "id": row.id,
         "source": row.source,
-        "labelled_by": _LABELLERS.get(row.source, "teacher"),
+        "labelled_by": "student" if row.by_student else _LABELLERS.get(row.source, "teacher"),
         "round": row.round,
         "accepted": row.accepted,
         "reason": safe_reason(row.reason) if row.reason else "",
@@ -198,7 +201,7 @@ def _record(run: Run, row: Row, with_text: bool) -> dict[str, Any]:
         "parents": list(row.parents),
     }
     if not run.task.is_token_level:
-        top = row.distribution.top if row.distribution else None
+        top = row.distribution.top if asked and row.distribution else None
         return {**record, "text": text, "label": row.target or None, "teacher_label": top}
     spans = read_spans(row.target)
     known = len(row.entity_confidence) == len(spans)

@@ -15,7 +15,9 @@ Source = Literal["gold", "class_name", "init", "easy", "hard", "pool"]
 examples. "pool": the unlabelled pool.
 """
 GIVEN: frozenset[str] = frozenset({"gold", "class_name"})
-"""Sources of rows whose labels the user gave; all others have the teacher's."""
+"""Sources of rows whose labels the user gave; all others have the teacher's, or the student's."""
+LABELLED_BY, STUDENT = "labelled_by", "student"
+"""Entry in a row's ``detail`` that says that its label is the student's own."""
 
 
 def record_id(*parts: object) -> str:
@@ -112,7 +114,7 @@ class Row:
         accepted: False for a rejected row, kept with its ``reason`` and never trained on.
         reason: Why the row was rejected; "" for an accepted one.
         distribution: The teacher's opinion of the text; for NER, of the span candidate it was asked
-            about, over the types and "O".
+            about, over the types and "O". The student's own where it labelled the text itself.
         asked: The label (for NER the entity type) requested at generation, if any.
         parents: Ids of the rows or outcomes the text was generated from.
         weight: Weight of the row in the loss.
@@ -139,6 +141,11 @@ class Row:
     def given(self) -> bool:
         """True if the user gave the label, with a gold text or as the name of a class."""
         return self.source in GIVEN
+
+    @property
+    def by_student(self) -> bool:
+        """True if the student labelled the text itself (``method=pseudo_labels``)."""
+        return self.detail.get(LABELLED_BY) == STUDENT
 
     @property
     def confidence(self) -> float:

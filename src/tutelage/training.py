@@ -44,6 +44,7 @@ from tutelage.methods.base import (
     MethodContext,
     OnPhase,
     class_name_rows,
+    drawn_pool,
     follows_mistakes,
 )
 from tutelage.progress import ProgressReporter
@@ -117,12 +118,14 @@ def fit(
     # The student, and the data that it trains on.
     shots = gold_for(config, dataset)
     module, tokenizer = build_student(config, task)
-    check_gold(config, module, shots, asks_teacher=stack is not None)
+    check_gold(config, module, shots, has_others=stack is not None or method.rounds > 0)
     if config.student.head == "fitted":
         last_layers(module.network)  # Refuses before the teacher is paid.
     names = class_names_of(config, task)
     view = _round_view(config, method)
-    data = _data_module(config, dataset, task, pool, tokenizer, view)
+    data = _data_module(
+        config, dataset, task, pool, tokenizer, view, unlabelled_texts(config, method, dataset)
+    )
     if not is_reference:
         if config.data.get("gold") and not config.method.get("train_on_shots", True):
             reporter.warn(
@@ -151,6 +154,7 @@ def fit(
             on_reply,
             view_pool,
             lambda rows: module.predict(data.asked_dataloader(rows), "asked"),
+            names,
         )
     )
     for note in getattr(method, "notes", ()):
@@ -283,11 +287,14 @@ def pool_viewer(
 
 
 def check_gold(
-    config: RunConfig, module: StudentModule, shots: Sequence[Example], *, asks_teacher: bool
+    config: RunConfig, module: StudentModule, shots: Sequence[Example], *, has_others: bool
 ) -> None:
     """Refuses a selector or a loss that compares with gold rows where there will be none.
 
     It does so before the teacher is paid for the others.
+
+    Args:
+        has_others: whether the method adds rows to the gold ones.
 
     Raises:
         ConfigError: there will be no gold rows.
@@ -298,7 +305,7 @@ def check_gold(
         raise ConfigError(NO_GUIDE)
     needs = module.selector.needs
     compares = "gradients" in needs or ("confirmed" in needs and not config.student.class_names)
-    if not asks_teacher or not compares:
+    if not has_others or not compares:
         return
     select = config.hydra.choices.get("select") or config.select.kind
     trains_on_shots = config.method.get("train_on_shots", True)
@@ -359,6 +366,7 @@ def method_context(
     on_reply: Callable[[Any], None],
     view_pool: Callable[[Sequence[str], Sequence[str]], PoolView],
     predict: Callable[[Sequence[Row]], Sequence[Outcome]],
+    class_names: Sequence[Row] = (),
 ) -> MethodContext:
     """Returns what a method is given; the unlabelled pool's gold labels are left behind here."""
     held_out = [
@@ -379,6 +387,7 @@ def method_context(
         on_reply,
         view_pool,
         predict,
+        tuple(class_names),
     )
 
 
@@ -388,6 +397,12 @@ def drawn_from(method: Method, dataset: Dataset) -> int:
     if settings is None or not hasattr(settings, "pool_size"):
         return 0
     return min(len(dataset.pool), settings.pool_size or len(dataset.pool))
+
+
+def unlabelled_texts(config: RunConfig, method: Method, dataset: Dataset) -> list[str]:
+    """Returns the unlabelled texts that a run may use: those that the method draws from, or all."""
+    size = getattr(getattr(method, "settings", None), "pool_size", None)
+    return [example.text for example in drawn_pool(dataset.pool, size, config.seed)]
 
 
 def _open_pool(folder: RunFolder, checkpoint: Path | None) -> Pool:
@@ -426,7 +441,13 @@ def _round_view(config: RunConfig, method: Method) -> RoundView:
 
 
 def _data_module(
-    config: RunConfig, dataset: Dataset, task: Task, pool: Pool, tokenizer: Any, view: RoundView
+    config: RunConfig,
+    dataset: Dataset,
+    task: Task,
+    pool: Pool,
+    tokenizer: Any,
+    view: RoundView,
+    texts: Sequence[str],
 ) -> GrowingDataModule:
     guide = () if config.training.gold == "none" else dataset.shots(config.shots, config.seed)
     return GrowingDataModule(
@@ -436,6 +457,7 @@ def _data_module(
         dataset.dev,
         dataset.test,
         guide,
+        texts,
         batch_size=config.student.batch_size,
         eval_batch_size=config.student.eval_batch_size,
         max_length=config.student.max_length,

@@ -291,6 +291,30 @@ CASES = [
     Case(
         "method.threshold={} must", ("method=freeal", "method.threshold=0"), ("method.threshold=1",)
     ),
+    Case(
+        "method.pool_size={} leaves the student",
+        ("method=pseudo_labels", "method.pool_size=0"),
+        ("method.pool_size=1",),
+    ),
+    Case(
+        "method.rounds={} and method.n_texts={} must",
+        ("method=pseudo_labels", "method.rounds=0", "method.n_texts=0"),
+        (
+            ("method.rounds=1", "method.n_texts=1"),
+            ("method=shots", "-method.rounds", "-method.n_texts"),
+        ),
+    ),
+    Case(
+        "method.min_confidence={} must",
+        ("method=pseudo_labels", "method.min_confidence=2"),
+        ("method.min_confidence=0",),
+    ),
+    Case(
+        "method={} begins with a student of gold labels or class names",
+        ("method=pseudo_labels", "shots=0"),
+        (("shots=", "training.gold=shots"), "student.class_names=true"),
+        about=("method",),
+    ),
     # Budgets that are too small to begin with.
     Case(
         "budget.tokens is smaller than the cost of the first {} texts. Raise",
@@ -698,6 +722,18 @@ CASES = [
         "loss.warmup={} must be in [0, 1]; 0 begins",
         ("loss=semi_supervised", "loss.warmup=2"),
         ("loss.warmup=0",),
+    ),
+    Case(
+        "loss.weight={} must be at least 0; 0 is cross",
+        ("loss=masked_words", "loss.weight=-1"),
+        ("loss.weight=0",),
+    ),
+    Case("loss.share={} has to", ("loss=masked_words", "loss.share=1"), ("loss.share=0.15",)),
+    Case(
+        "loss=masked_words teaches the encoder",
+        ("loss=masked_words", "student.freeze_encoder=true"),
+        ("student.freeze_encoder=false", "loss=cross_entropy"),
+        about=("loss=masked_words",),
     ),
     Case(
         "select.refill=true gathers kept rows alone",

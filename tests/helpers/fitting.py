@@ -237,6 +237,7 @@ def build(
     keep_best: bool = False,
     new_weights: Any = None,
     round_weights: Any = None,
+    unlabelled: Sequence[str] = (),
 ) -> Fit:
     """Builds a fit, ready for :func:`run`.
 
@@ -257,6 +258,7 @@ def build(
         dev,
         test,
         SHOTS,
+        unlabelled,
         batch_size=4,
         eval_batch_size=8,
         max_length=32,

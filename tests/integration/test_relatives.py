@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections import Counter
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from tests.helpers.tiny import grow, lines
 from tutelage.config.folder import conf_directory
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, TeacherError
+from tutelage.interruption import Interrupted
 from tutelage.methods.evokd.curate_train_refine import HELD_OUT
 from tutelage.methods.evokd.reversegen import RIGHT
+from tutelage.methods.pool.pseudo_labels import PseudoLabels
 from tutelage.records import Row
+from tutelage.report.html import write_report
 
 SHORT = ("training.start_epochs=2", "training.round_epochs=1")
 
@@ -204,6 +208,55 @@ def test_eda_changes_the_shots_at_random_and_asks_nobody(kind: TaskSetup, workpl
     assert all(row.accepted and row.distribution is None and row.parents for row in grown)
     assert (result["rounds"], result["gold_labels"]["shots"]) == (0, kind.gold)
     assert result["tokens"]["billed"] == 0
+
+
+@pytest.mark.parametrize("loss", ["masked_words", "cross_entropy"])
+def test_pseudo_labels_ask_nobody_and_end_alike_after_a_stop(
+    kind: TaskSetup, workplace: Path, loss: str, monkeypatch: pytest.MonkeyPatch
+):
+    overrides = [
+        *kind.base(),
+        *("method=pseudo_labels", f"loss={loss}", "method.rounds=3", "method.n_texts=6"),
+        *("method.min_confidence=0", "training.start_epochs=12", "training.round_epochs=1"),
+    ]
+    whole, folder = workplace / "whole", workplace / "run"
+    result = grow(whole, overrides)
+    grown = [row for row in rows(whole) if row.source == "pool"]
+    assert grown
+    assert all(row.by_student and row.accepted and row.round for row in grown)
+    assert max(Counter(row.round for row in grown).values()) <= 6
+    assert len({row.parents for row in grown}) == len(grown)
+    empty = sum(row.target == "[]" for row in grown)
+    assert 2 * empty <= len(grown)
+    assert result["gold_labels"] == {"shots": kind.gold, "dev": 0, "calibration": 0}
+    assert (result["requests"], result["tokens"]["billed"]) == (None, 0)
+    assert not (whole / "teacher" / "transcript.jsonl").exists()
+
+    # Stopped when it is about to label in round 2, it goes on from there.
+    grows = PseudoLabels.next_rows
+
+    def stops(method: PseudoLabels, feedback: Any, round: int) -> Any:
+        if round == 2:
+            raise KeyboardInterrupt
+        return grows(method, feedback, round)
+
+    monkeypatch.setattr(PseudoLabels, "next_rows", stops)
+    with pytest.raises(Interrupted):
+        grow(folder, overrides)
+    monkeypatch.undo()
+    again = grow(folder, [*overrides, "resume=true"])
+    for key in ("pool_hash", "after", "rows", "stopped_by", "rounds"):
+        assert again[key] == result[key], key
+
+    # What describes the run knows of no teacher.
+    write_report(folder)
+    page = unescape((folder / "report.html").read_text(encoding="utf-8"))
+    assert "The teacher's" not in page
+    assert "The student's labels" in page
+    card = (folder / "student" / "README.md").read_text(encoding="utf-8")
+    assert "Teacher: none." in card
+    assert "labelled by the student itself" in card
+    assert "labelled by the teacher" not in card
 
 
 def test_every_method_is_run_for_both_tasks():

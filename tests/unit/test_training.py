@@ -67,7 +67,7 @@ def checked(*overrides: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: b
         config,
         module,
         () if "gold=none" in chosen or "zerogen" in chosen else shots,
-        asks_teacher=asks_teacher,
+        has_others=asks_teacher,
     )
 
 

@@ -439,16 +439,20 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
     from tutelage.student.checkpoint import load_tokenizer
     from tutelage.student.freezing import freeze_encoder
     from tutelage.student.module import StudentModule
+    from tutelage.student.peers import networks_of
 
     student = config.student
     # from_pretrained gives evaluation mode, and dropout would stay off.
     network = _new_network(config, task).train()
     if student.freeze_encoder:
         freeze_encoder(network)
+    tokenizer = load_tokenizer(student.model, student.trust_remote_code, head=task.head)
+    loss = build(config.loss, "loss")
+    loss.prepare(networks_of(network)[0], tokenizer)
     module = StudentModule(
         network,
         task,
-        build(config.loss, "loss"),
+        loss,
         build(student.schedule, "student.schedule"),
         build(config.select, "select"),
         batch_size=student.batch_size,
@@ -456,7 +460,6 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
         head_learning_rate=student.head_learning_rate,
         weight_decay=student.weight_decay,
     )
-    tokenizer = load_tokenizer(student.model, student.trust_remote_code, head=task.head)
     return module, tokenizer
 
 

@@ -68,6 +68,8 @@ class GrowingDataModule(LightningDataModule):
         dev: Labelled validation examples.
         test: Labelled test examples.
         trusted: Labelled examples (the shots) for a reweighting loss; see :meth:`guide`.
+        unlabelled: Texts of the unlabelled pool that the run may use, for a loss that learns from
+            texts alone; see :meth:`unlabelled`.
         batch_size: Rows per training batch.
         eval_batch_size: Rows per batch of dev, fresh and test.
         max_length: Tokens per text, special tokens included; longer texts are cut and counted in
@@ -88,6 +90,7 @@ class GrowingDataModule(LightningDataModule):
         dev: Sequence[Example],
         test: Sequence[Example],
         trusted: Sequence[Example] = (),
+        unlabelled: Sequence[str] = (),
         *,
         batch_size: int,
         eval_batch_size: int = 64,
@@ -104,6 +107,7 @@ class GrowingDataModule(LightningDataModule):
         self._task = task
         self._encoder = ItemEncoder(task, tokenizer, max_length)
         self._trusted = tuple(trusted)
+        self._unlabelled = tuple(unlabelled)
         self._items: dict[str, tuple[Item, ...]] = {
             "dev": tuple(self._encoder.encode(_gold_rows("dev", dev), source="dev")),
             "test": tuple(self._encoder.encode(_gold_rows("test", test), source="test")),
@@ -181,6 +185,21 @@ class GrowingDataModule(LightningDataModule):
         others = [position for position, item in enumerate(items) if item.id not in ids] or own
         rng = random.Random(derive_seed("other rows", self.seed, step))
         return self.collate("train", rng.sample(others, min(len(own), len(others))))
+
+    def unlabelled(self, count: int, step: int) -> dict[str, torch.Tensor] | None:
+        """Return random texts of the unlabelled pool; None if there are none.
+
+        Args:
+            count: Number of texts; all if there are fewer.
+            step: Number of the step; with the seed it determines the choice.
+
+        Returns:
+            "input_ids" and "attention_mask", long, [B, L].
+        """
+        if not self._unlabelled:
+            return None
+        rng = random.Random(derive_seed("unlabelled", self.seed, step))
+        return self._encoder.inputs(rng.sample(self._unlabelled, min(count, len(self._unlabelled))))
 
     def _class_by_class(self, rows: list[Row]) -> list[Row]:
         """Take turns: the first row of every class, then the second of every class, and so on."""

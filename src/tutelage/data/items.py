@@ -260,6 +260,33 @@ class ItemEncoder:
         """Return the number of tokens of each text, special tokens included, before any cut."""
         return [len(ids) for ids in self._whole(texts).ids] if texts else []
 
+    def inputs(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return the student's inputs for texts without rows, cut and padded.
+
+        The cuts are not counted in :attr:`truncated`.
+
+        Args:
+            texts: One or more texts.
+
+        Returns:
+            "input_ids" and "attention_mask", long, [B, L].
+        """
+        tokens = tokenize(
+            self._tokenizer, self._task, texts, truncation=True, max_length=self._max_length
+        )
+        return self._padded(tokens.ids)
+
+    def _padded(self, ids: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        """Pad token ids; the attention mask tells padding from text."""
+        rows = [torch.tensor(own, dtype=torch.long) for own in ids]
+        padding = self._tokenizer.pad_token_id
+        return {
+            "input_ids": pad_sequence(rows, batch_first=True, padding_value=padding),
+            "attention_mask": pad_sequence(
+                [torch.ones_like(row) for row in rows], batch_first=True, padding_value=0
+            ),
+        }
+
     def _whole(self, texts: Sequence[str]) -> Tokens:
         return tokenize(
             self._tokenizer,
@@ -273,16 +300,11 @@ class ItemEncoder:
     def collate(self, placed: Iterable[tuple[int, Item]]) -> Batch:
         """Pad items, given with their indices, to the longest one and stack them."""
         indices, items = zip(*placed, strict=True)
-        # Pad token ids; the attention mask tells padding from text.
-        ids = [torch.tensor(item.token_ids, dtype=torch.long) for item in items]
+        inputs = self._padded([item.token_ids for item in items])
         targets, teacher, weights = _STACKED[self._task.head](items)
         return Batch(
-            input_ids=pad_sequence(
-                ids, batch_first=True, padding_value=self._tokenizer.pad_token_id
-            ),
-            attention_mask=pad_sequence(
-                [torch.ones_like(row) for row in ids], batch_first=True, padding_value=0
-            ),
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
             targets=targets,
             teacher=teacher,
             off_label=torch.tensor([item.off_label for item in items], dtype=torch.float32),

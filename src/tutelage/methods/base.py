@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from tutelage.data.pool import Pool
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.base import Labeller, NewLabeller, Prepared
-from tutelage.records import Example, Feedback, Growth, Label, Outcome, Row, record_id
+from tutelage.records import Example, Feedback, Growth, Label, Outcome, Row, derive_seed, record_id
 from tutelage.selectors.protocol import PoolView
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Request, Teacher
@@ -39,6 +40,8 @@ class MethodContext:
         view_pool: Returns the current student's view of some texts, next to the texts of the rows
             it has learnt from.
         predict: Returns the current student's outcomes on some rows, in any order.
+        class_names: The rows of the class names that the student learns from as well
+            (``student.class_names``).
     """
 
     task: Task
@@ -53,6 +56,7 @@ class MethodContext:
     on_reply: Callable[[Any], None]
     view_pool: Callable[[Sequence[str], Sequence[str]], PoolView]
     predict: Callable[[Sequence[Row]], Sequence[Outcome]]
+    class_names: tuple[Row, ...] = ()
 
 
 class Method(Protocol):
@@ -269,6 +273,20 @@ def class_name_rows(labels: Sequence[Label]) -> list[Row]:
         )
         for text, name in texts.items()
     ]
+
+
+def drawn_pool(unlabelled: Sequence[Example], pool_size: int | None, seed: int) -> list[Example]:
+    """Returns the texts of the unlabelled pool that a run may use.
+
+    Args:
+        unlabelled: The pool of the data set.
+        pool_size: Number of texts, drawn at random and in random order; None for all, in order.
+        seed: The seed of the run.
+    """
+    pool = list(unlabelled)
+    if pool_size is not None:
+        random.Random(derive_seed("pool", seed)).shuffle(pool)
+    return pool[:pool_size]
 
 
 def joined(first: Growth, second: Growth) -> Growth:

@@ -83,7 +83,7 @@ def split_line(split: AuditedSplit) -> str:
     suspects = f"{split.suspects:,} suspect{'' if split.suspects == 1 else 's'}"
     if split.split == "pool":
         right = f"; {split.wrong:,} of {split.known:,} are wrong by gold" if split.known else ""
-        return f"{suspects} among the teacher's labels of {texts}{right}"
+        return f"{suspects} among the labels of {texts}{right}"
     sure = "student and teacher agree on" if "teacher" in split.by else "the student is sure of"
     return f"{suspects} among the gold labels of {texts}, where {sure} another label"
 

@@ -28,6 +28,8 @@ SOURCES = {
     "pool": "from the unlabelled pool, labelled by the teacher",
 }
 """What a card says of the rows of a source."""
+SELF_LABELLED = "from the unlabelled pool, labelled by the student itself"
+"""The same of the pool's texts, where the student labelled them."""
 WRITTEN = frozenset({"easy", "hard"})
 """Sources of texts that the teacher wrote without a text of the data set to change."""
 _SAMPLES = Path(__file__).parents[1] / "data" / "samples"
@@ -172,7 +174,8 @@ def hub_id(model: str) -> str:
 def teacher_facts(run: Run) -> TeacherFacts | None:
     """Return a run's teacher; None for a run whose method asked none."""
     if not run.result.get("requests") and not any(
-        row.distribution or row.entity_confidence or row.source in WRITTEN for row in run.rows
+        (row.distribution or row.entity_confidence or row.source in WRITTEN) and not row.by_student
+        for row in run.rows
     ):
         return None
     teacher = run.manifest.get("teacher") or {}
@@ -235,9 +238,10 @@ def source_lines(run: Run) -> tuple[SourceLine, ...]:
     """Return the rows of the pool by source."""
     accepted = Counter[str](row.source for row in run.rows if row.accepted)
     rejected = Counter[str](row.source for row in run.rows if not row.accepted)
+    meanings = {**SOURCES, "pool": SELF_LABELLED} if run.self_labelled else SOURCES
     order = [*SOURCES, *sorted({*accepted, *rejected} - {*SOURCES})]
     return tuple(
-        SourceLine(one, SOURCES.get(one, ""), accepted[one], rejected[one])
+        SourceLine(one, meanings.get(one, ""), accepted[one], rejected[one])
         for one in order
         if one in accepted or one in rejected
     )
@@ -263,6 +267,7 @@ def common_facts(run: Run, options: CardOptions) -> dict[str, Any]:
         "data": data_facts(run, settings, options),
         "prompts": prompts_of(settings),
         "sources": source_lines(run),
+        "self_labelled": run.self_labelled,
         "wrote": any(row.accepted and row.source in WRITTEN for row in run.rows),
         "tokens": {**dict.fromkeys(_TOKENS, 0), **(result.get("tokens") or {})},
         "gold": {name: count for name, count in _gold(run).items() if count},

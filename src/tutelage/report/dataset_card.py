@@ -76,7 +76,9 @@ def _head(facts: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
         "language": [data.language] if data.language else None,
         "license": facts["options"].license,
         "task_categories": [_TASKS[facts["is_ner"]]],
-        "annotations_creators": ["machine-generated"] if facts["teacher"] else None,
+        "annotations_creators": ["machine-generated"]
+        if facts["teacher"] or facts["self_labelled"]
+        else None,
         "size_categories": [size],
         "tags": [tag for tag in tags if tag],
         "configs": [

@@ -97,7 +97,8 @@ def selection_by_step(run: Run) -> Figure | None:
             names,
         )
         # Label accuracy of all rows and of kept rows, over rows with known gold labels.
-        right.set_title("Correct teacher labels, %")
+        whose = "pseudo-labels" if run.self_labelled else "teacher labels"
+        right.set_title(f"Correct {whose}, %")
         ends = []
         for name, colour, pairs in (
             (

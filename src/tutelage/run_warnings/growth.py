@@ -70,6 +70,7 @@ def stopped(facts: Facts) -> str:
         if facts.stopped_by == "nothing to learn"
         else advice(
             facts.settings,
+            ("method.min_confidence", "a lower method.min_confidence"),
             ("training.stop_after_empty", "training.stop_after_empty=0 to go on regardless"),
         )
     )

@@ -95,6 +95,11 @@ class Run:
         return bool(self.result.get("rounds", True))
 
     @property
+    def self_labelled(self) -> bool:
+        """Whether the student labelled texts of the pool itself, in place of a teacher."""
+        return any(row.by_student for row in self.rows)
+
+    @property
     def state(self) -> str:
         """One of "running", "done", "interrupted", "failed" and "unknown"."""
         return str(self.status["state"])

@@ -26,6 +26,23 @@ Uncertainty = Literal["entropy", "least_confidence", "margin"]
 Normaliser = Literal["weights", "kept", "batch"]
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The student's own label of a text.
+
+    Attributes:
+        target: The predicted target, in the form of a row's target.
+        confidence: The probability of the predicted label; for NER that of the least certain word's
+            tag.
+        shares: Distribution over the groups of the task, [G]: its labels, and for NER the texts
+            without entities, read at the least certain word.
+    """
+
+    target: str
+    confidence: float
+    shares: tuple[float, ...]
+
+
 class PoolView(Protocol):
     """N unlabelled texts as the student sees them.
 
@@ -63,6 +80,10 @@ class PoolView(Protocol):
         Returns:
             One tuple per text; empty for tasks without entities.
         """
+        ...
+
+    def predictions(self) -> Sequence[Prediction | None]:
+        """The student's own label of each text; None for a text of which it sees no word."""
         ...
 
     def disagreement(self, passes: int) -> NDArray[np.float32]:

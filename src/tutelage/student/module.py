@@ -145,6 +145,8 @@ class StudentModule(LightningModule):
             for name, value in network.named_parameters()
             if name.startswith(HEADS)
         ]
+        # What a loss learns besides starts from scratch, too.
+        head += [value for one in (self.loss, *self._peer_losses) for value in one.parameters()]
         # The head's parameters by name; everything else is the encoder, which may be frozen.
         known = {id(value) for value in head}
         body = [
@@ -343,6 +345,9 @@ class StudentModule(LightningModule):
         further: torch.Tensor | None = loss.beside(
             network, batch, logits, replace(targets, weights=weights)
         )
+        if loss.needs_texts:
+            own = loss.on_texts(network, self._texts(batch))
+            further = own if further is None else further + own
         if not weights.any():
             return further
         divisor = {
@@ -360,6 +365,12 @@ class StudentModule(LightningModule):
         return Targets(
             batch["targets"], batch["teacher"], batch["off_label"], batch["weights"], ids, progress
         )
+
+    def _texts(self, batch: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        """Inputs of the batch, and of as many unlabelled texts, if there are any."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        others = data.unlabelled(len(batch["input_ids"]), self.steps)
+        return [batch] if others is None else [batch, self._on_device(others)]
 
     def _items(self, name: str, index: torch.Tensor) -> list[Any]:
         items: list[Any] = self.trainer.datamodule.items(name, index)  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tutelage.data.tokens import tokenize
 from tutelage.errors import ConfigError
 from tutelage.selectors.measures import KINDS, checked_kind, mutual_information, uncertainty_of
-from tutelage.selectors.protocol import Uncertainty
+from tutelage.selectors.protocol import Prediction, Uncertainty
 from tutelage.student.changed_copies import changed_copies, mean_divergence
 from tutelage.student.module import StudentModule
 from tutelage.student.observing import evaluating, logits_and_states, mean_state
@@ -265,6 +265,33 @@ class StudentPoolView:
                     rows = rows.reshape(-1, rows.shape[-1])
                     found[index] = self._module.task.proposed(
                         [rows[at] if at >= 0 else None for at in own]
+                    )
+        return found
+
+    def predictions(self) -> list[Prediction | None]:
+        """The student's own label of each text; None for a text of which it sees no word.
+
+        Makes a pass of its own. Probabilities are rounded to 6 digits before they are decoded, as
+        those of outcomes are.
+        """
+        task, found = self._module.task, list[Prediction | None]([None] * len(self._texts))
+        groups = np.array(task.output_groups)
+        with evaluating(self._module):
+            for batch in self._batches("pool", self._texts):
+                seen = self._module(batch.inputs).float().softmax(dim=-1).cpu().numpy()
+                least = least_certain(seen, batch.read)
+                for index, rows, own, unit in zip(
+                    batch.indices, seen, batch.positions, least, strict=True
+                ):
+                    if np.isnan(unit).any():
+                        continue
+                    rows = np.round(rows.reshape(-1, rows.shape[-1]).astype(np.float64), 6)
+                    reading = task.read([rows[at].tolist() if at >= 0 else None for at in own])
+                    shares = np.bincount(groups, weights=unit, minlength=task.num_groups)
+                    found[index] = Prediction(
+                        reading.predicted,
+                        max(reading.probabilities),
+                        tuple(round(share, 6) for share in (shares / shares.sum()).tolist()),
                     )
         return found
 

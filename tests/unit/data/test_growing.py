@@ -193,6 +193,32 @@ def test_other_rows_are_drawn_by_seed_and_step_and_never_from_the_batch(pool: Po
     assert sorted(data.other_rows(whole, 0)["index"].tolist()) == list(range(9))
 
 
+def test_unlabelled_texts_are_drawn_by_seed_and_step(pool: Pool) -> None:
+    assert module(pool).unlabelled(4, 0) is None
+    # Told apart by their lengths.
+    texts = [" ".join(["one"] * count) for count in range(1, 14)]
+    data = module(pool, unlabelled=texts)
+    tokenizer = make_tokenizer()
+    known = {tuple(tokenizer(text)["input_ids"]): text for text in texts}
+    drawn = []
+    for step in (0, 0, 1):
+        batch = data.unlabelled(6, step)
+        assert batch is not None
+        drawn.append(
+            [
+                known[tuple(ids[mask.bool()].tolist())]
+                for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+            ]
+        )
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) == 6
+    assert module(pool, unlabelled=texts, seed=1).unlabelled(13, 0) is not None
+    few = module(pool, unlabelled=["one " * 40, "two"]).unlabelled(6, 0)
+    assert few is not None
+    assert few["input_ids"].shape == (2, 16)
+    assert data.truncated == 0
+
+
 def test_a_guide_of_nothing_says_which_settings_give_one(pool: Pool) -> None:
     with pytest.raises(
         ConfigError,

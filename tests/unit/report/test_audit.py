@@ -43,9 +43,7 @@ def test_the_page_has_the_classes_and_the_suspects(tmp_path: Path, no_figures: N
     folder = audited(build_run(tmp_path / "run"), [suspect(1), suspect(2, "dev")])
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert "Label audit" in page.text
-    assert split_line(POOL) == (
-        "8 suspects among the teacher's labels of 50 texts; 3 of 4 are wrong by gold"
-    )
+    assert split_line(POOL) == ("8 suspects among the labels of 50 texts; 3 of 4 are wrong by gold")
     assert all(split_line(one) in page.text for one in (POOL, DEV, TEST))
     assert "reason 1" in page.text
     assert "reason 2" in page.text

@@ -27,7 +27,7 @@ from tutelage.student.module import StudentModule
 from tutelage.student.pool_view import PredictionCache, StudentPoolView
 from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
-from tutelage.tasks.spans import first_pieces
+from tutelage.tasks.spans import first_pieces, read_spans
 
 TEXTS = [make_text(name, n) + " amber" * (n % 5) for n in range(9) for name in NAMES]
 SENTENCES = [" ".join(WORDS[n : n + 1 + n % 6]) for n in range(15)]
@@ -378,3 +378,28 @@ def test_wrong_settings_and_encoders_are_refused(classifier: StudentModule) -> N
     )
     with pytest.raises(StudentError, match="no last hidden state"):
         sight(classifier, TEXTS).embeddings()
+
+
+def test_predictions_are_those_of_one_text_at_a_time(
+    classifier: StudentModule, tagger: StudentModule
+) -> None:
+    for one, text in zip(sight(classifier, TEXTS).predictions(), TEXTS, strict=True):
+        shares = alone(classifier, text)[0].reshape(-1)
+        assert one is not None
+        assert one.target == NAMES[int(shares.argmax())]
+        assert one.confidence == pytest.approx(shares.max(), abs=1e-5)
+        assert one.shares == pytest.approx(shares.tolist(), abs=1e-5)
+    view = sight(tagger, [*SENTENCES, ""])
+    *found, blank = view.predictions()
+    assert blank is None
+    least = view.probabilities()
+    for index, (one, text) in enumerate(zip(found, SENTENCES, strict=True)):
+        assert one is not None
+        _, _, positions = alone(tagger, text.split(" "), by_word=True)
+        assert one.confidence <= least[index].max() + 1e-5
+        # One share per type, and the last one for none.
+        expected = [*(least[index][1 + 2 * n : 3 + 2 * n].sum() for n in range(3)), least[index][0]]
+        assert one.shares == pytest.approx(expected, abs=1e-5)
+        spans = read_spans(one.target)
+        assert all(span.end <= len(positions) for span in spans)
+    assert any(read_spans(one.target) for one in found if one)

@@ -1,1 +1,1 @@
-"""Methods that label texts of the unlabelled pool: LLKD, static, LLMaAA, FreeAL."""
+"""Methods that label texts of the unlabelled pool: LLKD, static, LLMaAA, FreeAL, pseudo-labels."""

@@ -23,6 +23,7 @@ from tutelage.methods.base import (
     MethodContext,
     RequestFailure,
     TeacherMethod,
+    drawn_pool,
     evenly,
     gold_rows,
 )
@@ -82,10 +83,7 @@ class PoolLabelling(TeacherMethod):
                 "with a pool, or a method that generates texts."
             )
         self._context, self._teacher = context, context.teacher
-        self._pool = list(context.unlabelled)
-        # A limited pool is a random sample, so its order is random too.
-        if self.settings.pool_size is not None:
-            self._pool = self._shuffled("pool", self._pool)[: self.settings.pool_size]
+        self._pool = drawn_pool(context.unlabelled, self.settings.pool_size, context.seed)
         self._shots = ordered_demonstrations(self._demonstrations(), context.seed)
         self._labeller = self._build_labeller()
 

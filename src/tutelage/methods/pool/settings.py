@@ -110,3 +110,42 @@ class FreeALSettings(PoolSettings):
             )
         if not 0.0 < self.threshold <= 1.0:
             raise ConfigError(f"method.threshold={self.threshold} must be above 0 and at most 1.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PseudoLabelSettings:
+    """Settings of :class:`~tutelage.methods.pool.pseudo_labels.PseudoLabels`.
+
+    Raises:
+        ConfigError: A number is outside its range.
+    """
+
+    name: str
+    """Names the method in results and run folders."""
+    pool_size: int | None
+    """Texts of the unlabelled pool that the run may use, drawn by its seed; null for all."""
+    rounds: int
+    """Rounds in which the student labels texts."""
+    n_texts: int
+    """Texts that it labels per round, evenly over the classes as far as each has some."""
+    min_confidence: float
+    """Least probability of a label that counts, in [0, 1]; for NER that of the least certain
+    word."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if self.pool_size is not None and self.pool_size < 1:
+            raise ConfigError(
+                f"method.pool_size={self.pool_size} leaves the student no text to label; give 1 or "
+                "more, or null for all of the pool."
+            )
+        if self.rounds < 1 or self.n_texts < 1:
+            raise ConfigError(
+                f"method.rounds={self.rounds} and method.n_texts={self.n_texts} must be 1 or more; "
+                "without pseudo-labels this is method=shots."
+            )
+        if not 0.0 <= self.min_confidence <= 1.0:
+            raise ConfigError(
+                f"method.min_confidence={self.min_confidence} must be in [0, 1]; 0 takes the "
+                "surest, however sure."
+            )

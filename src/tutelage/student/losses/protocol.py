@@ -5,7 +5,7 @@ A unit is a text, or a word in NER. A loss may also leave units out or reweight 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,6 +50,19 @@ class UnitLoss(torch.nn.Module):
     """Whether to add :meth:`contrast`, which compares the encoder's states of units."""
     sees_left_out: bool = False
     """Whether :meth:`beside` learns from rows that the selector leaves out."""
+    needs_texts: bool = False
+    """Whether to add :meth:`on_texts`, which learns from texts without their labels."""
+
+    def prepare(self, network: torch.nn.Module, tokenizer: Any) -> None:
+        """Adapts the loss to the student, once and before training; by default, nothing.
+
+        Args:
+            network: The student's network, or the first one of two.
+            tokenizer: Its tokenizer.
+
+        Raises:
+            ConfigError: The student does not suit the loss.
+        """
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Unweighted loss of each unit.
@@ -131,6 +144,21 @@ class UnitLoss(torch.nn.Module):
                 with 0 in rows left out.
             guide_batch: A second batch of rows, as ``guide_from`` says.
             guide_targets: Targets of the guide.
+        """
+        raise NotImplementedError
+
+    def on_texts(
+        self, network: torch.nn.Module, batches: Sequence[Mapping[str, torch.Tensor]]
+    ) -> torch.Tensor | None:
+        """Further loss, added once per step; only called if ``needs_texts`` is set.
+
+        Args:
+            network: The student's network, or one of two, in training mode.
+            batches: Token ids and attention mask, [B, L] each: the texts of the batch, left out or
+                not, and as many random texts of the unlabelled pool, if there is one.
+
+        Returns:
+            A number with gradient; None if there is nothing to learn.
         """
         raise NotImplementedError
 
