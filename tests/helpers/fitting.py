@@ -237,10 +237,11 @@ def build(
     keep_best: bool = False,
     new_weights: Any = None,
     round_weights: Any = None,
+    begins: Sequence[Callback] = (),
 ) -> Fit:
     """Builds a fit, ready for :func:`run`.
 
-    It is the task of :mod:`tests.helpers.classification`, unless ``task``, ``network``, ``dev`` and
+    ``begins`` are callbacks between growth and selection. It is the task of :mod:`tests.helpers.classification`, unless ``task``, ``network``, ``dev`` and
     ``test`` name another.
     """
     run_folder = RunFolder(folder)
@@ -298,6 +299,7 @@ def build(
         callbacks=[
             Reseed(seed),
             growth,
+            *begins,
             SelectionLogger(run_folder, pool_size, gold or {}),
             StopWhenAsked(interruption or Interruption()),
             StageCheckpoint(folder / "checkpoints", growth),

@@ -146,8 +146,7 @@ def _tune(
         if not torch.isfinite(loss):
             raise StudentError(
                 f"The loss of student.contrastive_start became {loss.item()} in step {step}. Lower "
-                f"student.learning_rate (now {training.learning_rate:g}), or give "
-                "student.contrastive_start=0."
+                f"student.learning_rate (now {training.learning_rate:g})."
             )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -170,8 +169,7 @@ def _loss(
     mask = batch["attention_mask"].to(module.device)
     states = encoder(
         input_ids=batch["input_ids"].to(module.device), attention_mask=mask
-    ).last_hidden_state.float()
+    ).last_hidden_state
     embeddings = states[:, 0] if first_token else mean_state(states, mask)
     cosines = torch.nn.functional.cosine_similarity(*embeddings.chunk(2), dim=-1)
-    wanted = torch.tensor([pair.cosine for pair in pairs], device=cosines.device)
-    return ((cosines - wanted) ** 2).mean()
+    return ((cosines - cosines.new_tensor([pair.cosine for pair in pairs])) ** 2).mean()
