@@ -468,6 +468,11 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
 
 def _check_student(config: RunConfig, task: Task) -> None:
     """Refuses a start that the student or the task cannot have."""
+    if config.student.encoder == "static" and task.head != "sequence":
+        raise ConfigError(
+            f"student.encoder=static gives each word a vector without its context, and "
+            f"task={task.name} needs the context. Give student.encoder=transformer."
+        )
     steps = config.student.contrastive_start
     if steps < 0:
         raise ConfigError(
@@ -550,6 +555,7 @@ def _new_peer(config: RunConfig, task: Task, *more: str) -> Any:
         head_dropout=student.head_dropout,
         trust_remote_code=student.trust_remote_code,
         saved=task.student_settings,
+        encoder=student.encoder,
     )
 
 

@@ -112,16 +112,17 @@ def _meaningful(tokenizer: Any) -> torch.Tensor:
 
 def _alone(encoder: Any, tokenizer: Any, ids: torch.Tensor) -> torch.Tensor:
     """The mean state of a text of each token alone, special tokens included, [N, D]."""
-    # What the tokenizer puts around a text; a text of one token has it in the middle.
-    empty = tokenizer("")["input_ids"]
-    some = tokenizer.convert_ids_to_tokens(int(ids[0]))
-    around = tokenizer.build_inputs_with_special_tokens([int(ids[0])]) if some else empty
-    at = around.index(int(ids[0]))
+    # What the tokenizer puts before and after a text.
+    empty, letter = tokenizer("")["input_ids"], tokenizer("a")["input_ids"]
+    at = next((at for at, id in enumerate(empty) if letter[at] != id), len(empty))
     found = []
     with evaluating(encoder):
         for chunk in ids.split(_AT_ONCE):
-            inputs = torch.tensor(around).repeat(len(chunk), 1)
-            inputs[:, at] = chunk
+            before, after = (
+                torch.tensor(part, dtype=torch.long).repeat(len(chunk), 1)
+                for part in (empty[:at], empty[at:])
+            )
+            inputs = torch.cat([before, chunk.unsqueeze(1), after], dim=1)
             mask = torch.ones_like(inputs)
             states = encoder(input_ids=inputs, attention_mask=mask).last_hidden_state
             found.append(mean_state(states.float(), mask))
@@ -136,5 +137,5 @@ def _key(encoder: Any, tokenizer: Any, dimensions: int) -> str:
         # A pooler that the weights lack is drawn anew each time, and has no part in the states.
         if not name.startswith("pooler."):
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(value.cpu().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:24]
