@@ -671,6 +671,18 @@ CASES = [
         task="ner",
         about=("task=ner",),
     ),
+    Case(
+        "student.encoder=static has no classification head",
+        ("student.encoder=static", "student.pooling=first"),
+        ("student.pooling=normalized_mean", "student.encoder=transformer"),
+    ),
+    Case(
+        "student.encoder=static gives each word",
+        ("student=static_classification", "student.class_names=false", "student.encoder=static"),
+        ("student.encoder=transformer",),
+        task="ner",
+        about=("task=ner",),
+    ),
     Case("loss.label_smoothing={} must", ("loss.label_smoothing=1",), ("loss.label_smoothing=0",)),
     Case(
         "loss.strength={} must", ("loss=early_learning", "loss.strength=-1"), ("loss.strength=0",)
