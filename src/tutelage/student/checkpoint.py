@@ -85,7 +85,26 @@ def load_tokenizer(model: str, trust_remote_code: bool = False, *, head: Head = 
 
     folder = resolve_encoder(model)
     options = {"trust_remote_code": trust_remote_code, **_TOKENIZER_OPTIONS[head]}
-    return _load(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
+    tokenizer = _load(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
+    if head == "token":
+        _mark_spaces(tokenizer)
+    return tokenizer
+
+
+def _mark_spaces(tokenizer: Any) -> None:
+    """Marks the space before each word where a byte-level tokenizer ignored the option.
+
+    Such as ModernBERT's, which has no class of its own in transformers.
+    """
+    from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Sequence
+
+    whole: PreTokenizer | None = getattr(
+        getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None
+    )
+    # A step is shared with the tokenizer, so that setting it there is enough.
+    for step in whole if isinstance(whole, Sequence) else (whole,):
+        if isinstance(step, ByteLevel):
+            step.add_prefix_space = True
 
 
 def new_network(
