@@ -241,8 +241,9 @@ def build(
 ) -> Fit:
     """Builds a fit, ready for :func:`run`.
 
-    ``begins`` are callbacks between growth and selection. It is the task of :mod:`tests.helpers.classification`, unless ``task``, ``network``, ``dev`` and
-    ``test`` name another.
+    ``begins`` are callbacks between growth and selection. It is the task of
+    :mod:`tests.helpers.classification`, unless ``task``, ``network``, ``dev`` and ``test`` name
+    another.
     """
     run_folder = RunFolder(folder)
     reporter = RecordingReporter()

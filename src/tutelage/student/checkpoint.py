@@ -96,13 +96,12 @@ def _mark_spaces(tokenizer: Any) -> None:
 
     Such as ModernBERT's, which has no class of its own in transformers.
     """
-    from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Sequence
+    from tokenizers.pre_tokenizers import ByteLevel
 
-    whole: PreTokenizer | None = getattr(
-        getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None
-    )
-    # A step is shared with the tokenizer, so that setting it there is enough.
-    for step in whole if isinstance(whole, Sequence) else (whole,):
+    whole: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
+    # One step or several; a step is shared with the tokenizer, so that setting it is enough.
+    steps: list[Any] = [*whole] if hasattr(whole, "__getitem__") else [whole]
+    for step in steps:
         if isinstance(step, ByteLevel):
             step.add_prefix_space = True
 
@@ -134,9 +133,7 @@ def new_network(
     if head == "token":
         network = new_tagger(model, outputs, trust_remote_code)
     else:
-        network = new_classifier(
-            model, outputs, pooling, head_dropout, trust_remote_code, encoder
-        )
+        network = new_classifier(model, outputs, pooling, head_dropout, trust_remote_code, encoder)
     network.config.update(dict(saved or {}))
     return network
 

@@ -75,10 +75,12 @@ def draw_pairs(classes: Sequence[int], count: int, seed: int) -> list[Pair]:
     rng = random.Random(seed)
 
     def alike() -> Pair:
-        return Pair(*rng.sample(rng.choice(several), 2), 1.0)
+        first, second = rng.sample(rng.choice(several), 2)
+        return Pair(first, second, 1.0)
 
     def apart() -> Pair:
-        return Pair(*(rng.choice(group) for group in rng.sample(groups, 2)), 0.0)
+        first, second = (rng.choice(group) for group in rng.sample(groups, 2))
+        return Pair(first, second, 0.0)
 
     kinds: list[Callable[[], Pair]] = []
     kinds += [alike] if several else []
@@ -114,9 +116,7 @@ def start_by_pairs(
     devices = [module.device.index or 0] if module.device.type == "cuda" else []
     for number, network in enumerate(networks_of(module.network)):
         own = derive_seed("contrastive start", seed, number, bits=63)
-        pairs = draw_pairs(
-            [item.group for item in rows], training.steps * training.batch_size, own
-        )
+        pairs = draw_pairs([item.group for item in rows], training.steps * training.batch_size, own)
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(own)
             _tune(module, network, rows, collate, training, pairs)
@@ -171,5 +171,6 @@ def _loss(
         input_ids=batch["input_ids"].to(module.device), attention_mask=mask
     ).last_hidden_state
     embeddings = states[:, 0] if first_token else mean_state(states, mask)
-    cosines = torch.nn.functional.cosine_similarity(*embeddings.chunk(2), dim=-1)
+    first, second = embeddings.chunk(2)
+    cosines = torch.nn.functional.cosine_similarity(first, second, dim=-1)
     return ((cosines - cosines.new_tensor([pair.cosine for pair in pairs])) ** 2).mean()

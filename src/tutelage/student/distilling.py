@@ -88,7 +88,8 @@ def principal(states: torch.Tensor, dimensions: int) -> torch.Tensor:
     _, directions = torch.linalg.eigh(centred.T @ centred)
     directions = directions.flip(1)[:, : min(dimensions, *states.shape)]
     largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
-    return centred @ (directions * largest.sign())
+    projected: torch.Tensor = centred @ (directions * largest.sign())
+    return projected
 
 
 def sif_weights(count: int) -> torch.Tensor:
@@ -117,7 +118,7 @@ def _alone(encoder: Any, tokenizer: Any, ids: torch.Tensor) -> torch.Tensor:
     at = next((at for at, id in enumerate(empty) if letter[at] != id), len(empty))
     found = []
     with evaluating(encoder):
-        for chunk in ids.split(_AT_ONCE):
+        for chunk in torch.split(ids, _AT_ONCE):
             before, after = (
                 torch.tensor(part, dtype=torch.long).repeat(len(chunk), 1)
                 for part in (empty[:at], empty[at:])

@@ -77,9 +77,7 @@ def test_where_one_kind_of_pairs_is_missing_the_other_is_drawn(
     assert {one.cosine for one in draw_pairs(classes, 20, seed=0)} == cosines
 
 
-def slow_start(
-    network: Any, items: list[Item], pairs: list[Pair], training: PairTraining
-) -> None:
+def slow_start(network: Any, items: list[Item], pairs: list[Pair], training: PairTraining) -> None:
     """Text by text, with the loss and AdamW written out."""
     moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for step in range(training.steps):
@@ -148,9 +146,9 @@ def test_texts_of_a_class_come_closer_and_the_random_state_stays(encoder: Path) 
         with torch.no_grad():
             vectors = torch.stack(
                 [
-                    module.network.base_model.eval()(
-                        input_ids=torch.tensor([item.token_ids])
-                    ).last_hidden_state[0].mean(0)
+                    module.network.base_model.eval()(input_ids=torch.tensor([item.token_ids]))
+                    .last_hidden_state[0]
+                    .mean(0)
                     for item in items
                 ]
             )
@@ -173,14 +171,18 @@ def test_rows_without_a_pair_change_nothing(encoder: Path) -> None:
     for rows in ([], topics(1)):
         items, item_encoder = items_of(rows)
         start_by_pairs(module, items, item_encoder.collate, TRAINING, seed=1)
-    assert all(torch.equal(before[name], value) for name, value in weights_of(module.network).items())
+    assert all(
+        torch.equal(before[name], value) for name, value in weights_of(module.network).items()
+    )
 
 
 def test_a_diverging_start_names_the_settings(encoder: Path) -> None:
     module = untaught(tiny_network(encoder), TOPICS)
     items, item_encoder = items_of(topics(9))
     training = replace(TRAINING, steps=20, learning_rate=1e30)
-    with pytest.raises(StudentError, match=r"in step \d+. Lower student.learning_rate \(now 1e\+30"):
+    with pytest.raises(
+        StudentError, match=r"in step \d+. Lower student.learning_rate \(now 1e\+30"
+    ):
         start_by_pairs(module, items, item_encoder.collate, training, seed=1)
 
 

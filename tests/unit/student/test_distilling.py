@@ -50,7 +50,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def static(folder: Path, pooling: Any = "normalized_mean", seed: int = 1, **given: Any) -> Any:
     torch.manual_seed(seed)
-    return new_classifier(str(folder), NAMES, pooling, encoder="static", **{"head_dropout": 0.0, **given})
+    return new_classifier(
+        str(folder), NAMES, pooling, encoder="static", **{"head_dropout": 0.0, **given}
+    )
 
 
 def inputs(texts: list[str] = TEXTS) -> dict[str, torch.Tensor]:
@@ -69,7 +71,10 @@ def test_vectors_are_those_of_each_token_alone_projected_and_weighted(encoder: P
     with torch.no_grad():
         alone = np.stack(
             [
-                network(input_ids=torch.tensor([[2, index, 3]])).last_hidden_state[0].mean(0).numpy()
+                network(input_ids=torch.tensor([[2, index, 3]]))
+                .last_hidden_state[0]
+                .mean(0)
+                .numpy()
                 for index in ids
             ]
         )
@@ -229,9 +234,7 @@ def fitted(folder: Path, encoder: Path, resume: bool = False, **given: Any) -> F
     return run(fit, resume=resume)
 
 
-def test_a_killed_run_ends_with_the_same_student(
-    whole: Fit, tmp_path: Path, encoder: Path
-) -> None:
+def test_a_killed_run_ends_with_the_same_student(whole: Fit, tmp_path: Path, encoder: Path) -> None:
     with pytest.raises(Killed):
         fitted(tmp_path, encoder, explode_at=3)
     resumed = fitted(tmp_path, encoder, resume=True)
@@ -246,7 +249,7 @@ def test_the_settings_build_it_and_what_cannot_be_is_refused(encoder: Path) -> N
     given = [f"student.model={encoder}", "student=static_classification"]
     module, _ = build_student(compose_config(given), TOPICS)
     assert isinstance(module.network.encoder, StaticEncoder)
-    with pytest.raises(ConfigError, match="student.pooling=first has nothing to read"):
+    with pytest.raises(ConfigError, match=r"student\.pooling=first has nothing to read"):
         build_student(compose_config([*given, "student.pooling=first"]), TOPICS)
     config = compose_config([*given, "task=ner", "data=wikigold"])
     with pytest.raises(ConfigError, match="gives each word a vector without its context"):

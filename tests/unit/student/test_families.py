@@ -27,9 +27,11 @@ from tutelage.config.compose import compose_config
 from tutelage.data.items import ItemEncoder
 from tutelage.records import Row
 from tutelage.student.checkpoint import load_tokenizer, save_student
+from tutelage.student.contrastive_start import PairTraining, start_by_pairs
 from tutelage.student.head_fitting import fit_head, last_layers
 from tutelage.student.loading import load_student
 from tutelage.student.observing import logits_and_states
+from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
 
 # DeBERTa of transformers is compiled by torch when it is imported.
@@ -173,27 +175,46 @@ def test_a_student_learns_and_is_saved_and_loaded(
     mask = batch["attention_mask"].bool() if task == "ner" else slice(None)
     with torch.no_grad():
         expected = module.network(**given).logits
-        torch.testing.assert_close(loaded(**given).logits[mask], expected[mask], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            loaded(**given).logits[mask], expected[mask], atol=1e-5, rtol=1e-4
+        )
         width = int(batch["attention_mask"][0].sum())
         alone = loaded(**{name: value[:1, :width] for name, value in given.items()}).logits[0]
         beside = expected[0, :width] if task == "ner" else expected[0]
         torch.testing.assert_close(alone, beside, atol=1e-5, rtol=1e-4)
     assert length == 32
-    words = "amber birch".split()
+    words = ["amber", "birch"]
     texts = (words,) if task == "ner" else ("amber birch",)
     options = {"is_split_into_words": True} if task == "ner" else {}
     assert reader(*texts, **options)["input_ids"] == tokenizer(*texts, **options)["input_ids"]
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_contrastive_start_and_two_networks_suit_every_family(family: Any, task: str) -> None:
+def test_two_networks_suit_every_family(family: Any, task: str) -> None:
     module, tokenizer = student_of(family, task, "student.peers=2")
-    batch = batch_of(task, tokenizer)
-    loss_of(module, batch).backward()
-    assert len(last_layers(module.network)) == 2
-    assert all(
-        value.grad is not None for head in last_layers(module.network) for value in head.parameters()
-    )
+    loss_of(module, batch_of(task, tokenizer)).backward()
+    heads = last_layers(module.network)
+    assert len(heads) == 2
+    assert all(value.grad is not None for head in heads for value in head.parameters())
+
+
+@pytest.mark.parametrize("pooling", ["first", "normalized_mean"])
+def test_a_contrastive_start_suits_every_family(family: Any, pooling: str) -> None:
+    module, tokenizer = student_of(family, "classification", f"student.pooling={pooling}")
+    rows = [
+        Row(f"r{n}", make_text(NAMES[n % 3], n), NAMES[n % 3], "pool", 0, True) for n in range(6)
+    ]
+    reader = ItemEncoder(TOPICS, tokenizer, 32)
+    weights = {name: value.clone() for name, value in module.network.state_dict().items()}
+    training = PairTraining(2, 4, 1e-3, 0.0, RateSchedule(), first_token=pooling == "first")
+    start_by_pairs(module, reader.encode(rows), reader.collate, training, seed=1)
+    moved = {
+        name
+        for name, value in module.network.state_dict().items()
+        if not torch.equal(weights[name], value)
+    }
+    assert moved
+    assert all(name.startswith(module.network.base_model_prefix) for name in moved)
 
 
 def test_words_of_a_byte_level_tokenizer_keep_their_spaces(tmp_path: Path) -> None:
