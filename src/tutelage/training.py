@@ -28,6 +28,7 @@ from tutelage.config.build import (
     build_loggers,
     build_student,
     new_weights,
+    pair_training,
     set_threads,
     untrained_student,
 )
@@ -101,6 +102,7 @@ def fit(
     """
     from pytorch_lightning.callbacks import LambdaCallback
 
+    from tutelage.callbacks.contrastive_start import ContrastiveStart
     from tutelage.callbacks.head_fitting import HeadFitting
     from tutelage.callbacks.housekeeping import Reseed, StopWhenAsked
     from tutelage.callbacks.selection_logger import SelectionLogger
@@ -184,13 +186,21 @@ def fit(
         dataset.pool_gold,
         HeldOut(partial(untrained_student, config, task)),
     )
-    fits_head = config.student.head == "fitted"
+    # What a stage begins with, for selectors that look at the student and for those that do not.
+    pairs, stages = pair_training(config), new_students(config)
+    begins: dict[bool, list[Any]] = {
+        kept: [
+            *([ContrastiveStart(pairs, config.seed, stages, kept=kept)] if pairs else []),
+            *([HeadFitting(kept=kept)] if config.student.head == "fitted" else []),
+        ]
+        for kept in (False, True)
+    }
     callbacks = [
         Reseed(config.seed),
         growth,
-        *([HeadFitting(kept=False)] if fits_head else []),
+        *begins[False],
         selection,
-        *([HeadFitting(kept=True)] if fits_head else []),
+        *begins[True],
         StopWhenAsked(interruption),
         # The user's own come before the checkpoint, which holds their state too.
         *build_callbacks(config),
@@ -243,6 +253,12 @@ def timeline(config: RunConfig) -> Timeline:
         training.stop_after_empty,
         training.stop_after_empty if aims else 0,
     )
+
+
+def new_students(config: RunConfig) -> tuple[str, ...]:
+    """Returns the stages that a new student starts in."""
+    later = {"round": config.training.round_student, "final": config.training.final_student}
+    return ("start", *(stage for stage, student in later.items() if student == "new"))
 
 
 def keeps_best(config: RunConfig, method: Method) -> bool:

@@ -675,6 +675,38 @@ CASES = [
     Case(
         "student.max_length={} leaves no room", ("student.max_length=2",), ("student.max_length=3",)
     ),
+    Case(
+        "student.contrastive_start={} must",
+        ("student.contrastive_start=-1",),
+        ("student.contrastive_start=0",),
+    ),
+    Case(
+        "student.contrastive_start={} tunes the encoder",
+        ("student.contrastive_start=5", "student.freeze_encoder=true"),
+        ("student.contrastive_start=0", "student.freeze_encoder=false"),
+    ),
+    Case(
+        "student.contrastive_start={} compares the embeddings",
+        (
+            "student=contrastive_classification",
+            *("student.class_names=false", "student.contrastive_start=5"),
+        ),
+        ("student.contrastive_start=0",),
+        task="ner",
+        about=("task=ner",),
+    ),
+    Case(
+        "student.encoder=static has no classification head",
+        ("student.encoder=static", "student.pooling=first"),
+        ("student.pooling=normalized_mean", "student.encoder=transformer"),
+    ),
+    Case(
+        "student.encoder=static gives each word",
+        ("student=static_classification", "student.class_names=false", "student.encoder=static"),
+        ("student.encoder=transformer",),
+        task="ner",
+        about=("task=ner",),
+    ),
     Case("loss.label_smoothing={} must", ("loss.label_smoothing=1",), ("loss.label_smoothing=0",)),
     Case(
         "loss.strength={} must", ("loss=early_learning", "loss.strength=-1"), ("loss.strength=0",)
@@ -824,6 +856,13 @@ CASES = [
         ("method=shots", "student.learning_rate=1e30", "student.head_learning_rate=1e30"),
         (("student.learning_rate=1e-3", "student.head_learning_rate=1e-3"),),
         by="train",
+    ),
+    Case(
+        "The loss of student.contrastive_start became {}",
+        ("method=shots", "student.contrastive_start=9", "student.learning_rate=1e30"),
+        ("student.learning_rate=1e-3",),
+        by="train",
+        about=("student.contrastive_start",),
     ),
     Case(
         "The student has no dropout",

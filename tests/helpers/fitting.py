@@ -238,11 +238,13 @@ def build(
     new_weights: Any = None,
     round_weights: Any = None,
     unlabelled: Sequence[str] = (),
+    begins: Sequence[Callback] = (),
 ) -> Fit:
     """Builds a fit, ready for :func:`run`.
 
-    It is the task of :mod:`tests.helpers.classification`, unless ``task``, ``network``, ``dev`` and
-    ``test`` name another.
+    ``begins`` are callbacks between growth and selection. It is the task of
+    :mod:`tests.helpers.classification`, unless ``task``, ``network``, ``dev`` and ``test`` name
+    another.
     """
     run_folder = RunFolder(folder)
     reporter = RecordingReporter()
@@ -300,6 +302,7 @@ def build(
         callbacks=[
             Reseed(seed),
             growth,
+            *begins,
             SelectionLogger(run_folder, pool_size, gold or {}),
             StopWhenAsked(interruption or Interruption()),
             StageCheckpoint(folder / "checkpoints", growth),

@@ -266,6 +266,9 @@ def test_pool_texts_that_were_labelled_are_known_after_a_kill(
         ["select=dynamics", "student.peers=2", "loss=group_contrast"],
         ["select=confident_learning", "student.freeze_encoder=true"],
         ["select=confirmed"],
+        # Pairs are drawn again after the kill.
+        ["select=confirmed", "student.contrastive_start=3", "training.round_student=new"],
+        ["select=confirmed", "student.encoder=static"],
     ],
 )
 def test_a_killed_run_goes_on_weighing_its_rows_alike(

@@ -36,7 +36,13 @@ def built(base: Path, task: str, networks: int = 1) -> Path:
         network = (
             new_tagger(encoder, TAGS)
             if task == "ner"
-            else new_classifier(encoder, LABELS, "mean", 0.0)
+            else new_classifier(
+                encoder,
+                LABELS,
+                "mean",
+                0.0,
+                encoder="static" if task == "static" else "transformer",
+            )
         )
         torch.nn.init.normal_(network.classifier.weight, std=0.5)
         made.append(network.eval())
@@ -47,9 +53,11 @@ def built(base: Path, task: str, networks: int = 1) -> Path:
     return run
 
 
-@pytest.fixture(scope="module", params=["classification", "ner"])
+@pytest.fixture(scope="module", params=["classification", "static", "ner"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory.mktemp(request.param), request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUTELAGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return built(tmp_path_factory.mktemp(request.param), request.param)
 
 
 def texts_of(run: Path) -> list[str]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
     # A sweep's own process imports this file, and does without torch.
+    from tutelage.student.contrastive_start import PairTraining
     from tutelage.student.module import StudentModule
 
 _STAGES = {
@@ -435,13 +436,18 @@ def build_encoder(config: RunConfig) -> Embed:
 
 
 def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
-    """Builds the student with fresh weights from the run's seed, and its tokenizer."""
+    """Builds the student with fresh weights from the run's seed, and its tokenizer.
+
+    Raises:
+        ConfigError: Settings of the student contradict each other, or the task.
+    """
     from tutelage.student.checkpoint import load_tokenizer
     from tutelage.student.freezing import freeze_encoder
     from tutelage.student.module import StudentModule
     from tutelage.student.peers import networks_of
 
     student = config.student
+    _check_student(config, task)
     # from_pretrained gives evaluation mode, and dropout would stay off.
     network = _new_network(config, task).train()
     if student.freeze_encoder:
@@ -461,6 +467,48 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
         weight_decay=student.weight_decay,
     )
     return module, tokenizer
+
+
+def _check_student(config: RunConfig, task: Task) -> None:
+    """Refuses a start that the student or the task cannot have."""
+    if config.student.encoder == "static" and task.head != "sequence":
+        raise ConfigError(
+            f"student.encoder=static gives each word a vector without its context, and "
+            f"task={task.name} needs the context. Give student.encoder=transformer."
+        )
+    steps = config.student.contrastive_start
+    if steps < 0:
+        raise ConfigError(
+            f"student.contrastive_start={steps} must be a number of optimizer steps; 0 leaves the "
+            "start out."
+        )
+    if steps and task.head != "sequence":
+        raise ConfigError(
+            f"student.contrastive_start={steps} compares the embeddings of whole texts of a class, "
+            f"and task={task.name} has classes of words. Give student.contrastive_start=0."
+        )
+    if steps and config.student.freeze_encoder:
+        raise ConfigError(
+            f"student.contrastive_start={steps} tunes the encoder, and student.freeze_encoder=true "
+            "forbids it. Give student.contrastive_start=0, or student.freeze_encoder=false."
+        )
+
+
+def pair_training(config: RunConfig) -> PairTraining | None:
+    """Builds the settings of ``student.contrastive_start``; None where it is off."""
+    from tutelage.student.contrastive_start import PairTraining
+
+    student = config.student
+    if not student.contrastive_start:
+        return None
+    return PairTraining(
+        student.contrastive_start,
+        student.batch_size,
+        student.learning_rate,
+        student.weight_decay,
+        build(student.schedule, "student.schedule"),
+        first_token=student.pooling == "first",
+    )
 
 
 def new_weights(config: RunConfig, task: Task) -> Mapping[str, Any]:
@@ -510,6 +558,7 @@ def _new_peer(config: RunConfig, task: Task, *more: str) -> Any:
         head_dropout=student.head_dropout,
         trust_remote_code=student.trust_remote_code,
         saved=task.student_settings,
+        encoder=student.encoder,
     )
 
 

@@ -104,6 +104,11 @@ class StudentConfig:
     """Allow code from the model's repository to run."""
     schedule: Component
     """Learning rate over each stage (conf/student, ``schedule``)."""
+    encoder: Literal["transformer", "static"] = "transformer"
+    """Classification: the model itself, or one vector per token (as in model2vec): the model reads
+    each token of its vocabulary alone, PCA shortens the states to 256 numbers, and frequent tokens
+    get less weight. A text is the mean of its tokens, so training and prediction are hundreds of
+    times faster, and no word sees its neighbours."""
     pooling: Literal["mean", "normalized_mean", "first"] = "mean"
     """Classification: mean over all tokens, this mean scaled to length 1 (as sentence encoders are
     trained), or the model's own classification head."""
@@ -118,6 +123,11 @@ class StudentConfig:
     freeze_encoder: bool = False
     """Only the head learns. The encoder reads each text once and keeps its states (up to 1 GiB), so
     a round takes seconds; dropout inside the encoder is off."""
+    contrastive_start: int = 0
+    """Classification: optimizer steps in which a new student's encoder is tuned on pairs of rows,
+    ``batch_size`` of them each, before its head is fitted and its first stage trains: the cosine of
+    two embeddings goes to 1 within a class and to 0 between classes (SetFit; Tunstall et al. 2022).
+    At ``learning_rate`` under ``schedule``; 0 leaves it out."""
     class_names: bool = False
     """Classification: the word and the description of each class are training rows too, one row
     each, so that the student knows something of the classes before the teacher is asked."""

@@ -16,6 +16,7 @@ from tutelage.errors import ConfigError
 from tutelage.tasks.protocol import Head
 
 Pooling = Literal["mean", "normalized_mean", "first"]
+Encoder = Literal["transformer", "static"]
 
 PEER = "peer"
 """Folder of the second network below that of the first (``student.peers=2``)."""
@@ -84,7 +85,25 @@ def load_tokenizer(model: str, trust_remote_code: bool = False, *, head: Head = 
 
     folder = resolve_encoder(model)
     options = {"trust_remote_code": trust_remote_code, **_TOKENIZER_OPTIONS[head]}
-    return _load(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
+    tokenizer = _load(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
+    if head == "token":
+        _mark_spaces(tokenizer)
+    return tokenizer
+
+
+def _mark_spaces(tokenizer: Any) -> None:
+    """Marks the space before each word where a byte-level tokenizer ignored the option.
+
+    Such as ModernBERT's, which has no class of its own in transformers.
+    """
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    whole: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
+    # One step or several; a step is shared with the tokenizer, so that setting it is enough.
+    steps: list[Any] = [*whole] if hasattr(whole, "__getitem__") else [whole]
+    for step in steps:
+        if isinstance(step, ByteLevel):
+            step.add_prefix_space = True
 
 
 def new_network(
@@ -96,6 +115,7 @@ def new_network(
     head_dropout: float,
     trust_remote_code: bool = False,
     saved: Mapping[str, Any] | None = None,
+    encoder: Encoder = "transformer",
 ) -> Any:
     """An encoder with a new head, in float32.
 
@@ -108,11 +128,12 @@ def new_network(
         trust_remote_code: Whether to run code from the model's repository.
         saved: Values for the network's config.json, so that prediction decodes raw texts like the
             run; see :attr:`tutelage.tasks.protocol.Task.student_settings`.
+        encoder: For a sequence head; see :func:`new_classifier`.
     """
     if head == "token":
         network = new_tagger(model, outputs, trust_remote_code)
     else:
-        network = new_classifier(model, outputs, pooling, head_dropout, trust_remote_code)
+        network = new_classifier(model, outputs, pooling, head_dropout, trust_remote_code, encoder)
     network.config.update(dict(saved or {}))
     return network
 
@@ -176,6 +197,7 @@ def new_classifier(
     pooling: Pooling,
     head_dropout: float,
     trust_remote_code: bool = False,
+    encoder: Encoder = "transformer",
 ) -> Any:
     """An encoder with a new text classification head, in float32.
 
@@ -186,9 +208,11 @@ def new_classifier(
             "first" for the model's own classification head.
         head_dropout: Dropout probability before the linear head; not with "first".
         trust_remote_code: Whether to run code from the model's repository.
+        encoder: "transformer", or "static" for the model's token vectors alone; not with "first".
 
     Raises:
-        ConfigError: ``pooling`` is unknown, or the model cannot be loaded.
+        ConfigError: ``pooling`` is unknown or does not suit the encoder, or the model cannot be
+            loaded.
     """
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -201,6 +225,8 @@ def new_classifier(
         )
     folder = resolve_encoder(model)
     names = _names(outputs)
+    if encoder == "static":
+        return _static_classifier(model, pooling, head_dropout, trust_remote_code, names)
     options = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
     # transformers' own classification model, with its usual head.
     if pooling == "first":
@@ -221,6 +247,46 @@ def new_classifier(
         )
     )
     network.encoder = load_encoder(model, trust_remote_code)
+    return network
+
+
+def _static_classifier(
+    model: str,
+    pooling: Pooling,
+    head_dropout: float,
+    trust_remote_code: bool,
+    names: Mapping[str, Any],
+) -> Any:
+    """A table of token vectors with a new head."""
+    import torch
+
+    from tutelage.student.distilling import token_table
+    from tutelage.student.network import (
+        MeanPooledConfig,
+        MeanPooledForSequenceClassification,
+        StaticConfig,
+    )
+
+    if pooling == "first":
+        raise ConfigError(
+            "student.encoder=static has no classification head of its own, so student.pooling=first"
+            " has nothing to read. Give student.pooling=normalized_mean, or "
+            "student.encoder=transformer."
+        )
+    # Weights that a checkpoint lacks (a pooler's) are drawn; the run's draws stay its own.
+    with torch.random.fork_rng(devices=[]):
+        whole = load_encoder(model, trust_remote_code)
+    table = token_table(whole, load_tokenizer(model, trust_remote_code))
+    sizes = {"vocab_size": len(table), "hidden_size": table.shape[1]}
+    network = MeanPooledForSequenceClassification(
+        MeanPooledConfig(
+            encoder=StaticConfig(**sizes).to_dict(),
+            head_dropout=head_dropout,
+            normalize=pooling == "normalized_mean",
+            **names,
+        )
+    )
+    network.encoder.table.weight.data.copy_(table)
     return network
 
 

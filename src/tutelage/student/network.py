@@ -1,5 +1,7 @@
 """An encoder with mean pooling and a linear head, as a Hugging Face model.
 
+The encoder is one of transformers' own, or a table of token vectors (:class:`StaticEncoder`).
+
 Sentence encoders are trained with mean pooling: on SNIPS with 1 shot it starts 10 points above the
 usual head on the first token (see "What we had to choose" in the documentation).
 
@@ -14,7 +16,77 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+
+
+class StaticConfig(PretrainedConfig):  # type: ignore[misc]
+    """Configuration of a table of token vectors.
+
+    Args:
+        vocab_size: Number of tokens, V.
+        hidden_size: Length of a vector, D.
+        **values: Further values of ``PretrainedConfig``.
+    """
+
+    model_type = "tutelage-static"
+
+    def __init__(self, vocab_size: int = 1, hidden_size: int = 1, **values: Any) -> None:
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        super().__init__(**values)
+
+
+class StaticEncoder(PreTrainedModel):  # type: ignore[misc]
+    """One vector per token, whatever stands beside it, [B, L] → [B, L, D].
+
+    Args:
+        config: Sizes of the table.
+    """
+
+    config_class = StaticConfig
+    base_model_prefix = ""
+
+    def __init__(self, config: StaticConfig) -> None:
+        super().__init__(config)
+        self.table = torch.nn.Embedding(config.vocab_size, config.hidden_size)
+        self.post_init()
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        """Returns the table."""
+        return self.table
+
+    def set_input_embeddings(self, value: Any) -> None:
+        """Replaces the table."""
+        self.table = value
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **_: Any,
+    ) -> BaseModelOutput:
+        """Vectors of the tokens of a batch, [B, L, D].
+
+        Args:
+            input_ids: Token ids, [B, L].
+            attention_mask: Not used: no token reads another.
+            inputs_embeds: The vectors themselves, instead of ids.
+            **_: Further tokenizer outputs, which are not used.
+        """
+        states = self.table(input_ids) if inputs_embeds is None else inputs_embeds
+        return BaseModelOutput(last_hidden_state=states)
+
+
+def _new_encoder(values: dict[str, Any]) -> Any:
+    """An encoder of a configuration, with random weights."""
+    inner = dict(values)
+    model_type = inner.pop("model_type")
+    if model_type == StaticConfig.model_type:
+        return StaticEncoder(StaticConfig(**inner))
+    # Only classes of transformers itself, whatever the configuration asks for.
+    config = AutoConfig.for_model(model_type, **inner)
+    return AutoModel.from_config(config, trust_remote_code=False)
 
 
 class MeanPooledConfig(PretrainedConfig):  # type: ignore[misc]
@@ -56,12 +128,9 @@ class MeanPooledForSequenceClassification(PreTrainedModel):  # type: ignore[misc
 
     def __init__(self, config: MeanPooledConfig) -> None:
         super().__init__(config)
-        inner = dict(config.encoder)
-        encoder_config = AutoConfig.for_model(inner.pop("model_type"), **inner)
-        # Only classes of transformers itself, whatever the configuration asks for.
-        self.encoder = AutoModel.from_config(encoder_config, trust_remote_code=False)
+        self.encoder = _new_encoder(config.encoder)
         self.dropout = torch.nn.Dropout(config.head_dropout)
-        self.classifier = torch.nn.Linear(encoder_config.hidden_size, config.num_labels)
+        self.classifier = torch.nn.Linear(self.encoder.config.hidden_size, config.num_labels)
         self.post_init()
 
     def forward(
