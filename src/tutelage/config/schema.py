@@ -107,8 +107,8 @@ class StudentConfig:
     encoder: Literal["transformer", "static"] = "transformer"
     """Classification: the model itself, or one vector per token (as in model2vec): the model reads
     each token of its vocabulary alone, PCA shortens the states to 256 numbers, and frequent tokens
-    get less weight. A text is the mean of its tokens, so training and prediction are hundreds of
-    times faster, and no word sees its neighbours."""
+    get less weight. A text is the mean of its tokens: prediction is tens of times faster, and no
+    word sees its neighbours."""
     pooling: Literal["mean", "normalized_mean", "first"] = "mean"
     """Classification: mean over all tokens, this mean scaled to length 1 (as sentence encoders are
     trained), or the model's own classification head."""
