@@ -762,10 +762,9 @@ CASES = [
     ),
     Case("loss.share={} has to", ("loss=masked_words", "loss.share=1"), ("loss.share=0.15",)),
     Case(
-        "loss=masked_words teaches the encoder",
-        ("loss=masked_words", "student.freeze_encoder=true"),
+        "A {} teaches the encoder",
+        ("loss=contrastive", "student.freeze_encoder=true"),
         ("student.freeze_encoder=false", "loss=cross_entropy"),
-        about=("loss=masked_words",),
     ),
     Case(
         "select.refill=true gathers kept rows alone",

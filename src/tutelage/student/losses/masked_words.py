@@ -70,6 +70,7 @@ class MaskedWordsLoss(CrossEntropyLoss):
         Raises:
             ConfigError: The tokenizer has no mask token, or the encoder is frozen.
         """
+        super().prepare(network, tokenizer)
         if not self.needs_texts:
             return
         if tokenizer.mask_token_id is None:
@@ -79,11 +80,6 @@ class MaskedWordsLoss(CrossEntropyLoss):
                 "BERT, or another loss=."
             )
         embeddings = _embeddings(network)
-        if not embeddings.requires_grad:
-            raise ConfigError(
-                "loss=masked_words teaches the encoder, and student.freeze_encoder=true freezes "
-                "it. Give student.freeze_encoder=false, or loss=cross_entropy."
-            )
         encoder: Any = network.base_model
         inner = int(encoder.config.hidden_size)
         self.projection = torch.nn.Linear(inner, embeddings.shape[1], bias=False)

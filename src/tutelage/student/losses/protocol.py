@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import torch
 
+from tutelage.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -63,6 +65,17 @@ class UnitLoss(torch.nn.Module):
         Raises:
             ConfigError: The student does not suit the loss.
         """
+        encoder: Any = network.base_model
+        if self.teaches_encoder and not any(one.requires_grad for one in encoder.parameters()):
+            raise ConfigError(
+                f"A {type(self).__name__} teaches the encoder, and student.freeze_encoder=true "
+                "freezes it. Give student.freeze_encoder=false, or loss=cross_entropy."
+            )
+
+    @property
+    def teaches_encoder(self) -> bool:
+        """Whether a part of it teaches the encoder alone, and not the head."""
+        return self.needs_features or self.needs_texts
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Unweighted loss of each unit.
