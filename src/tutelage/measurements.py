@@ -343,9 +343,10 @@ def _beats(study: Study, dearer: str, cheaper: str) -> bool:
 def nearest_study(table: Table, situation: Situation) -> Study | None:
     """Returns the study that decides.
 
-    Where there is a pool, it is one with a recipe for pools. Then the nearest size of teacher
-    counts, and after it the nearest number of shots, both on a logarithmic scale. An unknown
-    teacher counts as the largest one measured.
+    Teachers of up to twice or half the size come first. Among them, where there is a pool, it is
+    one with a recipe for pools. Then the nearest size of teacher counts, and after it the nearest
+    number of shots, both on a logarithmic scale. An unknown teacher counts as the largest one
+    measured.
     """
     studies = [
         study
@@ -355,13 +356,15 @@ def nearest_study(table: Table, situation: Situation) -> Study | None:
     largest = max((study.millions for study in studies), default=1.0)
     millions = situation.millions or largest
 
-    def distance(study: Study) -> tuple[bool, float, float]:
+    def distance(study: Study) -> tuple[bool, bool, float, float]:
+        size = abs(math.log(study.millions / millions))
         lacks_pool = situation.pool >= MIN_POOL and not any(
             "pool" in table.recipes[key].needs for key in study.recipes
         )
         return (
+            size > math.log(2),
             lacks_pool,
-            abs(math.log(study.millions / millions)),
+            size,
             abs(math.log((study.shots + 1) / (situation.shots + 1))),
         )
 

@@ -19,4 +19,4 @@ def test_the_page_is_that_of_the_measurements() -> None:
     assert there == made, "run: python docs/which_method.py > docs/how-to/which-method.md"
     # What the issue of the page is: a small teacher, a pool, and five shots of entities.
     assert "| 1 | 1,000 texts | 0.1 billion | LLKD: `method=llkd` |" in made
-    assert "| 5 | none | any | the shots alone: `method=shots` |" in made
+    assert "| 5 | none | 0.1 billion | the shots alone: `method=shots` |" in made

@@ -46,6 +46,9 @@ def key(choice: Any) -> str | None:
         (Situation("ner", 1, 0, 168, SMALL), "evokd"),
         (Situation("ner", 5, 0, 168, SMALL), "shots"),
         (Situation("ner", 5, 1180, 0, SMALL), "shots"),
+        # A capable teacher labels the sentences of a pool, and writes where there is none.
+        (Situation("ner", 1, 1180, 0, 494.0), "pool_labels_ner"),
+        (Situation("ner", 1, 0, 0, 494.0), "generation"),
         # Nothing was measured without any label and without a pool.
         (Situation("classification", 0, 0, 300, SMALL), None),
         (Situation("ner", 0, 900, 0, SMALL), None),
