@@ -79,7 +79,7 @@ def _differences(situation: Situation, study: Study) -> str:
     if situation.shots != study.shots:
         found.append(f"{count(situation.shots, 'shot')} instead of {study.shots}")
     if situation.pool and not study.pool:
-        found.append("it has a pool, and none was measured for this task")
+        found.append("it has a pool, and none was measured with such a teacher")
     return ", ".join(found)
 
 
