@@ -29,7 +29,7 @@ from tutelage.export import Measured, export
 
 @dataclass(frozen=True)
 class Line:
-    """What is printed of a run."""
+    """A row of the printed table."""
 
     name: str
     test: float
@@ -80,7 +80,7 @@ def printed(lines: Sequence[Line]) -> list[str]:
 
 
 def main() -> None:
-    """Trains what is missing, measures, and prints the table."""
+    """Trains the runs that are missing, measures all of them, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--students", nargs="*", default=[])

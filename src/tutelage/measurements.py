@@ -24,6 +24,8 @@ MIN_PAIRS = 3
 """Pairs of set and seed that a comparison needs; a study with fewer decides nothing."""
 MIN_POOL = 100
 """Texts from which a pool counts; measured were 1,000."""
+NEAR = 2.0
+"""Factor of size or shots from which a measurement counts as one of another situation."""
 SAME_PRICE = 1.25
 """Recipes whose tokens differ by no larger factor cost the same, and the better mean wins."""
 WORTH = 1.0
@@ -362,7 +364,7 @@ def nearest_study(table: Table, situation: Situation) -> Study | None:
             "pool" in table.recipes[key].needs for key in study.recipes
         )
         return (
-            size > math.log(2),
+            size > math.log(NEAR),
             lacks_pool,
             size,
             abs(math.log((study.shots + 1) / (situation.shots + 1))),

@@ -125,9 +125,8 @@ def fit(
         last_layers(module.network)  # Refuses before the teacher is paid.
     names = class_names_of(config, task)
     view = _round_view(config, method)
-    data = _data_module(
-        config, dataset, task, pool, tokenizer, view, unlabelled_texts(config, method, dataset)
-    )
+    texts = unlabelled_texts(config, method, dataset) if module.loss.needs_texts else ()
+    data = _data_module(config, dataset, task, pool, tokenizer, view, texts)
     if not is_reference:
         if config.data.get("gold") and not config.method.get("train_on_shots", True):
             reporter.warn(

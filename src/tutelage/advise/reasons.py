@@ -14,6 +14,7 @@ from tutelage.advise.layout import INDENT, capital, count, print_line
 from tutelage.advise.price import Price
 from tutelage.measurements import (
     GOLD,
+    NEAR,
     TEACHER,
     Choice,
     Recipe,
@@ -22,9 +23,6 @@ from tutelage.measurements import (
     measurements,
     teacher_alone,
 )
-
-_NEAR = 2.0
-"""Factor of size or shots from which a measurement counts as one of another situation."""
 
 
 def reasons(situation: Situation, choice: Choice) -> Iterator[str]:
@@ -73,7 +71,7 @@ def _differences(situation: Situation, study: Study) -> str:
     """Names what the study does not share with the situation."""
     found = []
     ratio = situation.millions / study.millions if situation.millions else 0.0
-    if ratio > _NEAR or 0 < ratio < 1 / _NEAR:
+    if ratio > NEAR or 0 < ratio < 1 / NEAR:
         size = "larger" if ratio > 1 else "smaller"
         found.append(f"the teacher is {max(ratio, 1 / ratio):.0f} times {size}")
     if situation.shots != study.shots:

@@ -94,7 +94,7 @@ def load_tokenizer(model: str, trust_remote_code: bool = False, *, head: Head = 
 def _mark_spaces(tokenizer: Any) -> None:
     """Marks the space before each word where a byte-level tokenizer ignored the option.
 
-    Such as ModernBERT's, which has no class of its own in transformers.
+    ModernBERT's tokenizer is one: it has no class of its own in transformers.
     """
     from tokenizers.pre_tokenizers import ByteLevel
 

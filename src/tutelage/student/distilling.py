@@ -26,7 +26,7 @@ SIF = 1e-4
 """The constant a of the weight a / (a + p) of a token with probability p."""
 _FILE = "table.safetensors"
 _RECIPE = 1
-"""Part of the cache's key; a change of the steps makes tables anew."""
+"""Part of the cache's key: raise it when the steps below change."""
 _UNUSED = re.compile(r"\[unused\d+\]")
 _AT_ONCE = 512
 
@@ -34,7 +34,7 @@ _AT_ONCE = 512
 def token_table(encoder: Any, tokenizer: Any, dimensions: int = DIMENSIONS) -> torch.Tensor:
     """Returns the token vectors of an encoder from the user's cache, made at the first call.
 
-    The key is a hash of weights and vocabulary, so a changed folder gets a table of its own.
+    The key is a hash of weights and vocabulary, so a model that changes gets a new table.
 
     Args:
         encoder: A Hugging Face encoder, in float32.
@@ -113,7 +113,7 @@ def _meaningful(tokenizer: Any) -> torch.Tensor:
 
 def _alone(encoder: Any, tokenizer: Any, ids: torch.Tensor) -> torch.Tensor:
     """The mean state of a text of each token alone, special tokens included, [N, D]."""
-    # What the tokenizer puts before and after a text.
+    # The special tokens before and after a text.
     empty, letter = tokenizer("")["input_ids"], tokenizer("a")["input_ids"]
     at = next((at for at, id in enumerate(empty) if letter[at] != id), len(empty))
     found = []
@@ -135,7 +135,7 @@ def _key(encoder: Any, tokenizer: Any, dimensions: int) -> str:
     for token, index in sorted(tokenizer.get_vocab().items()):
         digest.update(f"{index} {token}\n".encode())
     for name, value in sorted(encoder.state_dict().items()):
-        # A pooler that the weights lack is drawn anew each time, and has no part in the states.
+        # A pooler missing from the checkpoint is random each time, and the states do not need it.
         if not name.startswith("pooler."):
             digest.update(name.encode())
             digest.update(value.cpu().reshape(-1).view(torch.uint8).numpy())

@@ -42,6 +42,7 @@ def freeze_encoder(network: torch.nn.Module, most_bytes: int = MOST_BYTES) -> No
                 "student.freeze_encoder=false."
             )
         encoder.requires_grad_(False)
+        # acquire=dropout asks the modules whether there is any dropout.
         for part in encoder.modules():
             if isinstance(part, torch.nn.Dropout):
                 part.p = 0.0
@@ -50,7 +51,7 @@ def freeze_encoder(network: torch.nn.Module, most_bytes: int = MOST_BYTES) -> No
 
 
 class _States(NamedTuple):
-    """What the encoder gives for one text, on the device it runs on."""
+    """The encoder's output for one text, on its device."""
 
     tokens: torch.Tensor
     pooled: torch.Tensor | None
@@ -111,7 +112,10 @@ class KeptStates:
 
     def _of(self, ids: torch.Tensor, mask: torch.Tensor) -> _States:
         """States of one text, [L] ids and mask; left out tokens inside it keep their places."""
-        used = mask.nonzero().flatten()
+        # A loss may hide the last words, which is not padding.
+        padding = getattr(self._encoder.config, "pad_token_id", None)
+        real = mask.bool() if padding is None else mask.bool() | (ids != padding)
+        used = real.nonzero().flatten()
         length = int(used[-1]) + 1 if len(used) else 1
         ids, mask = ids[:length], mask[:length]
         key = (*ids.tolist(), *mask.tolist())

@@ -67,11 +67,13 @@ def test_tokens_left_out_inside_a_text_make_another_text(encoder: Path) -> None:
     network = tiny_network(encoder).eval()
     batch = inputs(TEXTS[:1])
     holed = {**batch, "attention_mask": batch["attention_mask"].clone()}
-    holed["attention_mask"][0, 1] = 0
-    expected = network(**holed).logits
+    holed["attention_mask"][0, [1, -1]] = 0
+    expected, states = network_and_states(network, holed)
     freeze_encoder(network)
     network(**batch)
-    torch.testing.assert_close(network(**holed).logits, expected)
+    logits, kept = network_and_states(network, holed)
+    torch.testing.assert_close(logits, expected)
+    torch.testing.assert_close(kept, states)
 
 
 def test_embeddings_instead_of_ids_are_read_each_time(encoder: Path) -> None:

@@ -145,7 +145,7 @@ class PseudoLabels:
         return found
 
     def _row(self, example: Example, prediction: Prediction, round: int) -> Row | None:
-        """The row of a text; None for one without entities that may well have one."""
+        """Builds the row of a text; None if it shows no entity but may well hold one."""
         by_word = self._context.task.is_token_level
         entities = len(read_spans(prediction.target)) if by_word else 0
         shares = prediction.shares

@@ -127,7 +127,7 @@ class PseudoLabelSettings:
     rounds: int
     """Rounds in which the student labels texts."""
     n_texts: int
-    """Texts that it labels per round, evenly over the classes as far as each has some."""
+    """Texts to label per round, spread evenly over the classes where each has enough."""
     min_confidence: float
     """Least probability of a label that counts, in [0, 1]; for NER that of the least certain
     word."""

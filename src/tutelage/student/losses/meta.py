@@ -123,7 +123,7 @@ class MetaReweightedLoss(CrossEntropyLoss):
             # Its no_grad stops autograd from building a graph; torch.func's gradients still work.
             stack.enter_context(evaluating(network))
             if not all(value.requires_grad for value in network.parameters()):
-                # A frozen encoder keeps the states of texts that it reads outside of torch.func.
+                # A frozen encoder cannot store states inside torch.func, so read the texts before.
                 for one in (batch, guide_batch):
                     _logits(network, {}, one)
             if self._scope == "all":
