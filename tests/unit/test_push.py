@@ -56,7 +56,7 @@ class Hub:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     from huggingface_hub import constants
 
     hub = Hub()
@@ -64,7 +64,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
-            hub.asked.append((self.path, self.headers.get("authorization", ""), body))
+            if self.path != "/api/agent-harnesses":  # huggingface_hub's own, once a day
+                hub.asked.append((self.path, self.headers.get("authorization", ""), body))
             reply = json.dumps({} if hub.refuses else hub.answer(self.path, body)).encode()
             self.send_response(hub.refuses or 200)
             self.send_header("content-type", "application/json")
@@ -80,6 +81,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    # What this hub says of agents must not stay in the home of whoever runs the tests.
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "harnesses.json"))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     yield hub
     server.shutdown()
