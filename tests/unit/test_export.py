@@ -103,6 +103,13 @@ def test_weights_of_8_bits_are_nearly_the_student_s_and_smaller(run: Path, tmp_p
     # Of so small a network the graph takes more room than its weights.
     kinds = Counter(one.data_type for one in graph.initializer if len(one.dims) == 2)
     assert kinds[onnx.TensorProto.INT8] > kinds[onnx.TensorProto.FLOAT]
+    # A matrix has one scale per column: with one for all of it students lose points.
+    columns = {one.name: one.dims[-1] for one in graph.initializer if len(one.dims) == 2}
+    scales = {one.name: list(one.dims) for one in graph.initializer if "_scale" in one.name}
+    multiplied = [node.input[1] for node in graph.node if node.op_type == "MatMulInteger"]
+    assert multiplied
+    for name in multiplied:
+        assert scales[name.replace("_quantized", "_scale")] == [columns[name]]
     assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.onnx"]
     assert load(folder).labels == load(run).labels
 
