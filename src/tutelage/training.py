@@ -41,6 +41,7 @@ from tutelage.data.training_view import RoundView
 from tutelage.errors import ConfigError
 from tutelage.interruption import Interruption
 from tutelage.methods.base import (
+    Foreseeing,
     Method,
     MethodContext,
     OnPhase,
@@ -58,6 +59,7 @@ from tutelage.student.pool_view import PredictionCache, StudentPoolView
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Teacher
 from tutelage.teacher.stack import Stack
+from tutelage.teacher.wrappers.prefetch import PrefetchingTeacher
 from tutelage.timeline import Timeline
 
 
@@ -162,6 +164,10 @@ def fit(
         reporter.notice(note)
 
     # One Trainer.fit is the whole run; the callbacks move it from stage to stage.
+    ahead = stack.ahead if stack else None
+    prefetch = None
+    if config.training.prefetch and not is_reference:
+        prefetch = prefetching(config, method, ahead, interruption)
     best = BestStudent(folder.path / "checkpoints") if keeps_best(config, method) else None
     feedback = FeedbackCollector(task, method, folder, config.training.predict_then_train)
     watch = RoundWatch(reporter, config.source)
@@ -178,6 +184,7 @@ def fit(
         watch=watch,
         new_weights=weights if config.training.final_student == "new" else None,
         round_weights=weights if config.training.round_student == "new" else None,
+        prefetch=prefetch,
     )
     selection = SelectionLogger(
         folder,
@@ -222,6 +229,11 @@ def fit(
             ckpt_path=str(checkpoint) if checkpoint else None,
             weights_only=True,
         )
+    if ahead and ahead.unused:
+        reporter.notice(
+            f"The teacher was asked ahead for {ahead.unused:,} tokens that no round needed, since "
+            "growth ended before; they are in the cache, and not among the tokens spent."
+        )
     return Fitted(
         pool=pool,
         round_logger=round_logger,
@@ -232,6 +244,33 @@ def fit(
         calibration_labels=method.calibration_labels,
         shares=selection.shares,
         save=lambda path: save_student(path, module.network, tokenizer, config.student.max_length),
+    )
+
+
+def prefetching(
+    config: RunConfig,
+    method: Method,
+    ahead: PrefetchingTeacher | None,
+    interruption: Interruption,
+) -> Callable[[int], None]:
+    """Returns what asks the teacher for a part of a round before it begins.
+
+    Raises:
+        ConfigError: The method knows no part of a round before the student has learnt.
+    """
+    why = f"method={config.method_name} asks no teacher"
+    if ahead is not None:
+        why = f"method={config.method_name} knows no request of a round before it begins"
+        if isinstance(method, Foreseeing):
+            asks, send = method.upcoming, ahead.prefetch
+            why = method.foresees
+        if not why:
+            return lambda round: send(asks(round), interruption.check)
+    raise ConfigError(
+        "training.prefetch=true asks the teacher for the next round's labels while the student "
+        f"trains, and there is nothing to ask for: {why}. Give training.prefetch=false, or a "
+        "method that labels random texts of a pool each round: method=llkd_on_demand "
+        "acquire=random."
     )
 
 

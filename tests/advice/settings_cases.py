@@ -10,6 +10,26 @@ EVOKD = ("method.rounds=1", "method.n_hard=7", "method.n_easy=7")
 _SECOND = "tests.helpers.teachers.SecondTeacher"
 
 CASES = [
+    # What is asked while the student trains.
+    Case(
+        "training.prefetch=true asks the teacher for the next round's labels",
+        ("training.prefetch=true",),
+        (
+            "training.prefetch=false",
+            ("method=llkd_on_demand", "acquire=random"),
+        ),
+        about=("method.feedback=generated",),
+    ),
+    Case(
+        "training.prefetch=true keeps replies in the cache",
+        (
+            "training.prefetch=true",
+            "teacher.cache=null",
+            "method=llkd_on_demand",
+            "acquire=random",
+        ),
+        ("teacher.cache=auto", "training.prefetch=false"),
+    ),
     # Methods.
     Case("method.n_first={} must be 0", ("method.n_first=-1",), ("method.n_first=0",)),
     Case(

@@ -16,6 +16,8 @@ NOT_FOLLOWED = {
     "teacher/engines/vllm.py": "an engine of vLLM",
     "teacher/engines/engine_settings.py": "an engine of vLLM",
     "teacher/engines/shared.py": "an engine of vLLM that runs share",
+    "config/build.py 'training.prefetch=true asks": "an engine of vLLM; tests/unit/config",
+    "config/build.py 'training.prefetch=true needs": "another engine; tests/unit/config",
     # Accounts, package indices and disks.
     "tracking/": "an account of wandb",
     "assets.py": "a package index that cannot be reached",
@@ -60,6 +62,9 @@ NOT_FOLLOWED = {
     "teacher/sampling.py": "a difference between engines",
     "methods/gold.py 'method={} does not grow": "a guard",
     "methods/evokd/method.py 'method={} needs a teacher": "a guard: a run has a teacher",
+    "methods/evokd/method.py 'method.feedback={} labels no": "a part of a message with a case",
+    "methods/evokd/method.py 'method.split=bandit decides": "a part of that message",
+    "methods/pool/method.py 'method={} with method.rounds=0": "a part of that message",
     "methods/pool/method.py 'method={} needs a teacher": "a guard: a run has a teacher",
     "methods/pool/method.py 'method={} labels a pool": "a guard: every reader refuses it first",
     "methods/pool/pseudo_labels.py 'method={} lets the student": "a guard, as above",

@@ -258,6 +258,29 @@ def test_pool_texts_that_were_labelled_are_known_after_a_kill(
     assert len(used) == len(set(used)) == 14
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_labels_that_were_asked_ahead_are_known_after_a_stop(
+    runs: Runs, overrides, tmp_path_factory: pytest.TempPathFactory, number: signal.Signals
+):
+    """The undisturbed run asks nothing ahead, so that this compares both with each other, too."""
+    pool = ["method.feedback=pool", "acquire=random", "accept=scored", "method.n_pool=7"]
+    pool += ["training.start_epochs=40"]
+    ahead = [*pool, "training.prefetch=true", "teacher.delay=0.1"]
+    whole, stopped = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("stopped")
+    assert runs.wait(runs.start(whole, *overrides, *pool)) == 0
+    pid = runs.start(stopped, *overrides, *ahead)
+    until(lambda: MOMENTS["while the student starts"](stopped), stopped)
+    before = len(asked(stopped))
+    until(lambda: len(asked(stopped)) >= before + 2, stopped)
+    assert status(stopped)["phase"] == "training", "the teacher is asked while the student learns"
+    os.kill(pid, number)
+    assert runs.wait(pid) == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+    assert runs.wait(runs.start(stopped, *overrides, *ahead, "resume=true")) == 0
+    ends_alike(stopped, whole)
+    again = len(asked(stopped)) - len(asked(whole))
+    assert 0 <= again <= 1, f"{again} requests were computed twice"
+
+
 @pytest.mark.parametrize(
     "choice",
     [

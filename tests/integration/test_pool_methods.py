@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from tutelage.records import Row
 from tutelage.student.inference import load
 from tutelage.student.peers import networks_of
 from tutelage.student.pool_view import PredictionCache
+from tutelage.teacher.base import Request
+from tutelage.teacher.wrappers.prefetch import PrefetchingTeacher
 
 SHORT = ("training.start_epochs=2",)
 ON_DEMAND = (
@@ -136,6 +139,52 @@ def test_each_acquisition_chooses_texts_without_a_label(
         if row.round
     )
     assert result["share_of_data"]["unique"] <= 16 / result["share_of_data"]["pool"]
+
+
+def test_labels_that_are_asked_ahead_change_nothing_but_the_time(
+    kind: TaskSetup, workplace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ahead: list[int] = []
+    ask_ahead = PrefetchingTeacher._ask_ahead
+
+    def noted(teacher: PrefetchingTeacher, requests: list[Request]) -> None:
+        ahead.append(len(requests))
+        ask_ahead(teacher, requests)
+
+    monkeypatch.setattr(PrefetchingTeacher, "_ask_ahead", noted)
+    overrides = [*kind.base(), *ON_DEMAND, "acquire=random"]
+    plain = grow(workplace / "plain", [*overrides, "teacher.cache=a.sqlite"])
+    found = grow(
+        workplace / "ahead", [*overrides, "teacher.cache=b.sqlite", "training.prefetch=true"]
+    )
+    assert len(ahead) == 2
+    assert min(ahead) > 0
+    for key in ("pool_hash", "after", "tokens"):
+        assert found[key] == plain[key], key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        (["method=llkd"], "method=llkd with method.rounds=0 has no later round"),
+        ([*ON_DEMAND, "acquire=entropy"], "the acquire selector asks the student"),
+        (["method=llmaaa"], "the demonstrations are chosen by the student"),
+        (["method=evokd"], "method.feedback=generated labels no pool texts"),
+        (["method=shots"], "method=shots asks no teacher"),
+        ([*ON_DEMAND, "acquire=random", "teacher.cache=null"], "teacher.cache=null has none"),
+    ],
+)
+def test_a_run_with_nothing_to_ask_ahead_says_so(
+    kind: TaskSetup, workplace: Path, overrides: list[str], why: str
+):
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        grow(workplace / "run", [*kind.base(), *overrides, "training.prefetch=true"])
+
+
+@pytest.mark.parametrize("kind", ["ner"], indirect=True)
+def test_a_method_that_knows_no_request_before_asks_nothing_ahead(kind: TaskSetup, workplace: Path):
+    with pytest.raises(ConfigError, match="llm_da knows no request of a round before it begins"):
+        grow(workplace / "run", [*kind.base(), "method=llm_da", "training.prefetch=true"])
 
 
 def test_the_student_that_chooses_is_the_one_that_has_just_trained(

@@ -47,6 +47,8 @@ class GrowthCallback(Callback):
         new_weights: Returns the weights of a new student, which the final stage then starts from
             (``training.final_student=new``); None continues with the trained one.
         round_weights: The same for each round (``training.round_student=new``).
+        prefetch: Called before a stage trains with the number of the round that follows it, to ask
+            the teacher for it meanwhile (``training.prefetch``).
 
     Attributes:
         best_student: The ``best`` argument.
@@ -70,6 +72,7 @@ class GrowthCallback(Callback):
         watch: RoundWatch | None = None,
         new_weights: Callable[[], Mapping[str, Any]] | None = None,
         round_weights: Callable[[], Mapping[str, Any]] | None = None,
+        prefetch: Callable[[int], None] | None = None,
     ) -> None:
         if timeline.start_epochs < 1 or timeline.round_epochs < 1 or timeline.final_epochs < 0:
             raise ConfigError(
@@ -93,6 +96,7 @@ class GrowthCallback(Callback):
         self._watch = watch
         self._new_weights = new_weights
         self._round_weights = round_weights
+        self._prefetch = prefetch or (lambda _: None)
         # State of the run; all but the clock is part of the checkpoint.
         self._epoch_began = 0.0
         self._best_score, self._best_round = -1.0, 0
@@ -118,6 +122,8 @@ class GrowthCallback(Callback):
         # The student may need the memory of the teacher's engine.
         if self.position.index == 0:
             self._release_teacher()
+            if self.position.stage != "final" and self.position.round < self._method.rounds:
+                self._prefetch(self.position.round + 1)
         trainer.limit_val_batches = 1.0 if self.position.last else 0
         self._epoch_began = time.perf_counter()
         self._round_logger.training(self.position)

@@ -87,7 +87,12 @@ def build_stack(config: RunConfig, folder: Path) -> Stack:
     """Builds the teacher with its cache, transcript and budget.
 
     The engine starts at its first request that is not in the cache.
+
+    Raises:
+        ConfigError: ``training.prefetch`` has no cache for the replies, or no engine of its own.
     """
+    if config.training.prefetch:
+        _check_prefetch(config)
     engine = _build_engine(config.teacher, "teacher", folder / "teacher" / "engine.log")
     others = {
         name: _build_engine(
@@ -104,7 +109,29 @@ def build_stack(config: RunConfig, folder: Path) -> Stack:
         transcript=folder / "teacher" / "transcript.jsonl",
         limit_tokens=config.budget.tokens,
         others=others,
+        prefetch=config.training.prefetch,
     )
+
+
+def _check_prefetch(config: RunConfig) -> None:
+    if not config.cache:
+        raise ConfigError(
+            "training.prefetch=true keeps replies in the cache until a round wants them, and "
+            "teacher.cache=null has none. Give teacher.cache=auto, or training.prefetch=false."
+        )
+    for one in (config.teacher, *config.other_teachers.values()):
+        if one.get("lifecycle", "resident") != "resident":
+            raise ConfigError(
+                "training.prefetch=true asks the teacher while the student trains, and "
+                f"teacher.lifecycle={one.get('lifecycle')} takes it out of memory then. Give "
+                "teacher.lifecycle=resident, or training.prefetch=false."
+            )
+        if one.kind == "LocalTeacher":
+            raise ConfigError(
+                "training.prefetch=true needs a teacher in a process of its own, and teacher=local "
+                "computes in the run's. Give teacher=vllm or teacher=server, or "
+                "training.prefetch=false."
+            )
 
 
 def _build_engine(teacher: Component, setting: str, log_path: Path) -> Teacher:

@@ -79,6 +79,10 @@ class TrainingConfig:
     """The student of each round: the one trained so far, or a new one, which needs
     ``train_on=all`` (active learning that retrains, such as LLMaAA's). The old one chooses and
     predicts the rows of the round first."""
+    prefetch: bool = False
+    """While the student trains, ask the teacher for the labels of the next round's pool texts. It
+    needs texts that are drawn at random (``acquire=random``). Rows, billed tokens and results stay
+    the same. The last labels may go unused where growth ends early."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,27 @@ class Plannable(Protocol):
         ...
 
 
+@runtime_checkable
+class Foreseeing(Protocol):
+    """Further methods of one that knows a part of the next round's requests before the student.
+
+    ``training.prefetch`` sends them while the student trains.
+    """
+
+    @property
+    def foresees(self) -> str:
+        """Why there is nothing to foresee under these settings; "" if there is."""
+        ...
+
+    def upcoming(self, round: int) -> list[Request]:
+        """Returns requests that :meth:`Method.next_rows` will send, whatever the student learns.
+
+        Args:
+            round: The next round, from 1; the rows of the one before are in the pool.
+        """
+        ...
+
+
 Item = TypeVar("Item")
 
 ESTIMATED = 100

@@ -12,6 +12,7 @@ from tutelage.teacher.engines.replay import RecordingTeacher
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
 from tutelage.teacher.wrappers.cache import CachedTeacher
 from tutelage.teacher.wrappers.cleaning import CleanedTeacher
+from tutelage.teacher.wrappers.prefetch import PrefetchingTeacher
 from tutelage.teacher.wrappers.routing import Layers, RoutedTeacher
 from tutelage.teacher.wrappers.transcript import TranscriptTeacher
 
@@ -26,6 +27,7 @@ class Stack:
         inner: The layers below budget and transcript, for measurements the run does not pay for.
         first: The run's own teacher, with the layers that are its own.
         others: Further teachers by name (``labelling.teachers``).
+        ahead: The layer that asks while the student trains; None without ``training.prefetch``.
     """
 
     teacher: Teacher
@@ -33,6 +35,7 @@ class Stack:
     inner: Teacher
     first: Layers
     others: Mapping[str, Layers] = field(default_factory=dict)
+    ahead: PrefetchingTeacher | None = None
 
     @property
     def engine(self) -> Teacher:
@@ -94,6 +97,7 @@ def build_teacher(
     transcript: Path | None = None,
     limit_tokens: int | None = None,
     others: Mapping[str, Teacher] | None = None,
+    prefetch: bool = False,
 ) -> Stack:
     """Wraps an engine as ``budget(transcript(record(clean(cache(engine)))))``.
 
@@ -109,6 +113,7 @@ def build_teacher(
         transcript: JSON Lines file of requests and replies; None for no transcript.
         limit_tokens: Limit of billed tokens; None for no limit.
         others: Further engines by name.
+        prefetch: Adds the layer that asks ahead; it needs the cache.
 
     Returns:
         The stack of layers.
@@ -126,11 +131,16 @@ def build_teacher(
             one.close()
         raise
     first = layers.pop("")
-    inner = RoutedTeacher(first, layers) if layers else first.teacher
+    inner: Teacher = RoutedTeacher(first, layers) if layers else first.teacher
+    ahead = None
+    if prefetch:
+        caches = {"": first.cache, **{name: one.cache for name, one in layers.items()}}
+        ahead = PrefetchingTeacher(inner, {name: one for name, one in caches.items() if one})
+        inner = ahead
     # The layers above are the run's own.
     teacher = inner if transcript is None else TranscriptTeacher(inner, transcript)
     budget = BudgetedTeacher(teacher, limit_tokens)
-    return Stack(budget, budget, inner, first, layers)
+    return Stack(budget, budget, inner, first, layers, ahead)
 
 
 def _of(record: Path, name: str) -> Path:

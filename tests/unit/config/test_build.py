@@ -240,3 +240,19 @@ def test_a_mirror_is_open_while_the_run_is_and_anything_else_refused(tmp_path: P
         ),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["teacher.lifecycle=restart"], "teacher.lifecycle=restart takes it out of memory then"),
+        (["teacher=local"], "teacher=local computes in the run's"),
+        (["teacher.cache=null"], "teacher.cache=null has none"),
+    ],
+)
+def test_what_is_asked_ahead_needs_an_engine_beside_the_run_and_a_cache(
+    tmp_path: Path, overrides: list[str], says: str
+) -> None:
+    config = compose_config(["training.prefetch=true", *overrides])
+    with pytest.raises(ConfigError, match=says):
+        build_stack(config, tmp_path)

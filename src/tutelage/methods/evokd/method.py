@@ -217,6 +217,23 @@ class EvoKD(TeacherMethod):
             written = Growth(round, ())
         return replace(joined(labelled, written), feedback=feedback)
 
+    @property
+    def foresees(self) -> str:
+        """Why nothing of a round is known before the student has learnt; "" if something is."""
+        if self._pool_feedback is None:
+            return f"method.feedback={self._settings.feedback} labels no pool texts"
+        if self._split is not None:
+            return "method.split=bandit decides after each round whether texts are labelled"
+        return self._pool_feedback.foresees
+
+    def upcoming(self, round: int) -> list[Request]:
+        """Returns the labelling requests of the next round's pool texts.
+
+        Args:
+            round: The next round, from 1.
+        """
+        return [] if self._pool_feedback is None else self._pool_feedback.upcoming(round)
+
     def _of_one_arm(
         self, feedback: Feedback, round: int, pool: PoolFeedback, split: SplitBandit
     ) -> Growth:

@@ -112,6 +112,19 @@ class PoolFeedback:
             tuple(outcomes[row.id] for row in accepted),
         )
 
+    @property
+    def foresees(self) -> str:
+        """Why the next texts depend on the student; "" if they do not."""
+        return self._labelling.foresees
+
+    def upcoming(self, round: int) -> list[Request]:
+        """Returns the requests of :meth:`grow`, if the budget covers them.
+
+        Args:
+            round: The next round, from 1.
+        """
+        return self._labelling.upcoming_texts(round, self._n_pool)
+
     def sample_requests(self, count: int) -> dict[str, list[Request]]:
         """Returns real labelling requests of pool texts.
 

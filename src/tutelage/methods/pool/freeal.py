@@ -85,6 +85,11 @@ class FreeAL(PoolLabelling):
         if not context.shots and self.settings.own_shots:
             self._own = OwnShots(context, self._prompts, self.settings.own_shots)
 
+    @property
+    def foresees(self) -> str:
+        """Nothing: the student chooses what the teacher is shown."""
+        return "the demonstrations are chosen by the student"
+
     def first_rows(self) -> Growth:
         """Returns the first labelled texts, after the demonstrations that the teacher wrote.
 

@@ -66,6 +66,11 @@ class LLMaAA(PoolLabelling):
             )
         super().setup(context)
 
+    @property
+    def foresees(self) -> str:
+        """Nothing: the student chooses what the teacher is shown."""
+        return "the demonstrations are chosen by the student"
+
     def first_rows(self) -> Growth:
         """Returns the first rows; a calibrator fitted on dev sees dev texts with neighbours too."""
         # Calibration labels dev texts before any pool text, with the same kind of prompt.

@@ -30,7 +30,8 @@ from tutelage.methods.base import (
 from tutelage.methods.generation.acceptance import with_proposals
 from tutelage.methods.pool.settings import PoolSettings
 from tutelage.records import Example, Feedback, Growth, Row, derive_seed, record_id
-from tutelage.selectors.protocol import Acquirer
+from tutelage.selectors.protocol import Acquired, Acquirer, PoolView
+from tutelage.selectors.texts_only import StudentAsked, texts_only
 from tutelage.teacher.base import Request
 from tutelage.teacher.prompts import PromptSet
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
@@ -141,14 +142,49 @@ class PoolLabelling(TeacherMethod):
             BudgetExhausted: The token budget ran out.
         """
         began = time.perf_counter()
-        # Failed texts are not asked about again: they have a row as well.
-        done = {row.parents[0] for row in self._context.pool.rows if row.source == "pool"}
-        chosen, scores = self._acquire(
-            [example for example in self._pool if example.id not in done], round, n_texts
-        )
+        chosen, scores = self._acquire(self._left(), round, n_texts)
         seconds = time.perf_counter() - began
         growth = self._label(chosen, scores, round)
         return replace(growth, seconds={**growth.seconds, "acquisition": seconds})
+
+    @property
+    def foresees(self) -> str:
+        """Why the next texts depend on the student; "" if they do not."""
+        if not self.rounds:
+            return f"method={self.name} with method.rounds=0 has no later round"
+        if self._labeller.asks_student:
+            return "the labels of a text depend on what the student predicts for it"
+        try:
+            self._acquirer.query(texts_only([""]), 1, np.random.default_rng(0))
+        except StudentAsked:
+            return "the acquire selector asks the student which texts to label"
+        return ""
+
+    def upcoming(self, round: int) -> list[Request]:
+        """Returns the labelling requests of the next round, if the budget covers them.
+
+        Args:
+            round: The next round, from 1.
+        """
+        return self.upcoming_texts(round, self.settings.n_texts)
+
+    def upcoming_texts(self, round: int, n_texts: int | None) -> list[Request]:
+        """Returns the requests of :meth:`label_chosen`, if the budget covers them.
+
+        Args:
+            round: The next round, from 1.
+            n_texts: Number of texts; None for all that are left.
+        """
+        left = self._left()
+        if not left:
+            return []
+        chosen = self._chosen(texts_only([one.text for one in left]), round, n_texts)
+        requests = self._labeller.requests([Draft(left[index].text) for index in chosen.indices])
+        try:
+            self._check_budget(requests, len(chosen.indices))
+        except BudgetExhausted:
+            return []
+        return requests
 
     def aimed_at(self, feedback: Feedback) -> Feedback:
         """Returns the feedback unchanged; the report shows its mistakes."""
@@ -194,12 +230,21 @@ class PoolLabelling(TeacherMethod):
         view = self._context.view_pool(
             [example.text for example in left], [row.text for row in self._context.pool.accepted()]
         )
-        rng = np.random.default_rng(derive_seed("acquire", self._context.seed, round))
-        wanted = len(left) if n_texts is None else min(n_texts, len(left))
-        acquired = self._acquirer.query(view, wanted, rng)
+        acquired = self._chosen(view, round, n_texts)
         return [left[index] for index in acquired.indices], [
             f"{score:.6g}" for score in acquired.scores
         ]
+
+    def _left(self) -> list[Example]:
+        """Returns the texts without a row. Failed ones have one, and are not asked about again."""
+        done = {row.parents[0] for row in self._context.pool.rows if row.source == "pool"}
+        return [example for example in self._pool if example.id not in done]
+
+    def _chosen(self, view: PoolView, round: int, n_texts: int | None) -> Acquired:
+        """Returns the selector's choice among the texts of a view."""
+        rng = np.random.default_rng(derive_seed("acquire", self._context.seed, round))
+        count = len(view.texts)
+        return self._acquirer.query(view, count if n_texts is None else min(n_texts, count), rng)
 
     def _label(
         self,
