@@ -258,7 +258,7 @@ class GrowthCallback(Callback):
 
     def _judge(self, data: GrowingDataModule, round: int) -> None:
         """Counts the rounds in a row that taught nothing."""
-        accepted = any(row.accepted for row in data.pool.rows if row.round == round)
+        accepted = any(row.accepted for row in data.pool.of_round(round))
         self._empty = 0 if accepted else self._empty + 1
         # Predictions before training tell what the rows of a round could still teach.
         known = self._collector.before_training

@@ -10,6 +10,7 @@ import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tutelage.data.growing import GrowingDataModule
+from tutelage.data.pool import RowReader
 from tutelage.records import derive_seed
 from tutelage.runs.folder import RunFolder
 from tutelage.student.epoch_view import DIRECTIONS, epoch_view, moments_of
@@ -48,7 +49,7 @@ class SelectionLogger(Callback):
         self._gold = gold
         self._held_out = held_out
         self._sources: dict[str, str] = {}
-        self._read = 0
+        self._reader = RowReader()
         self._used: set[str] = set()
         self._offered: set[str] = set()
         self._passed = self._kept = self._lines = 0
@@ -78,11 +79,10 @@ class SelectionLogger(Callback):
         """Shows the selector the rows of the epoch, if it needs them."""
         module, data = _student_and_data(trainer, pl_module)
         # Map new rows of the pool to their texts, once per growth.
-        if len(data.pool) != self._read:
-            self._sources = {
-                row.id: row.parents[0] for row in data.pool.rows if row.source == "pool"
-            }
-            self._read = len(data.pool)
+        new, anew = self._reader.read(data.pool)
+        if anew:
+            self._sources = {}
+        self._sources |= {row.id: row.parents[0] for row in new if row.source == "pool"}
         # Most selectors decide batch by batch and need no view of the epoch.
         if module.selector.needs:
             encoder, needs = data.encoder, module.selector.needs

@@ -272,8 +272,7 @@ class GrowingDataModule(LightningDataModule):
     def fresh_dataloader(self) -> DataLoader[tuple[int, Item]]:
         """Return the accepted rows of the newest round with rows, short to long."""
         # Rejected rows count here: a round may have produced nothing else.
-        newest = max((row.round for row in self.pool.rows), default=0)
-        fresh = [row for row in self.pool.of_round(newest) if row.accepted]
+        fresh = [row for row in self.pool.of_round(self.pool.newest_round) if row.accepted]
         self._items["fresh"] = tuple(self._encoder.encode(fresh))
         return self._evaluation("fresh")
 

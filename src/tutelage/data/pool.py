@@ -35,7 +35,7 @@ class Pool:
         self.path = path
         self._rows = list(rows)
         self._ends = list(ends)
-        self._ids = {row.id for row in rows}
+        self._count_again()
 
     @classmethod
     def open(cls, path: Path | str) -> Pool:
@@ -95,9 +95,18 @@ class Pool:
         """Return the accepted rows, in order."""
         return tuple(row for row in self._rows if row.accepted)
 
+    @property
+    def newest_round(self) -> int:
+        """The largest round of any row; 0 without rows."""
+        return max(self._by_round, default=0)
+
     def of_round(self, round: int) -> tuple[Row, ...]:
         """Return the rows of one round, including rejected ones, in order."""
-        return tuple(row for row in self._rows if row.round == round)
+        return tuple(self._by_round.get(round, ()))
+
+    def since(self, length: int) -> Sequence[Row]:
+        """Return the rows after the first ``length``, in order."""
+        return self._rows[length:]
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write ``rows`` at the end, all or none, and wait until they are on disk.
@@ -137,9 +146,9 @@ class Pool:
         # Only rows on disk enter the ledger in memory.
         for row, line in zip(new, lines, strict=True):
             start += len(line)
-            self._rows.append(row)
             self._ends.append(start)
-        self._ids |= ids
+            self._count(row)
+            self._rows.append(row)
 
     def digest(self, length: int | None = None) -> str:
         """Hash the first ``length`` rows.
@@ -153,14 +162,11 @@ class Pool:
         Returns:
             A SHA-256 digest of 64 hex digits.
         """
+        if length is None or length == len(self):
+            return self._hash.hexdigest()
         total = hashlib.sha256()
         for row in self._rows[:length]:
-            total.update(
-                json.dumps(
-                    [row.id, row.text, row.target, row.source, row.round, row.accepted, row.reason]
-                ).encode()
-                + b"\n"
-            )
+            total.update(_hashed(row))
         return total.hexdigest()
 
     def truncate(self, length: int, digest: str) -> None:
@@ -194,7 +200,50 @@ class Pool:
         except OSError as error:
             raise _not_written(self.path, error) from error
         del self._rows[length:], self._ends[length:]
-        self._ids = {row.id for row in self._rows}
+        self._count_again()
+
+    def _count_again(self) -> None:
+        # What a round asks for is kept as rows arrive, so that a round costs the same in a large
+        # pool and in a small one.
+        self._ids: set[str] = set()
+        self._by_round: dict[int, list[Row]] = {}
+        self._hash = hashlib.sha256()
+        for row in self._rows:
+            self._count(row)
+
+    def _count(self, row: Row) -> None:
+        self._ids.add(row.id)
+        self._by_round.setdefault(row.round, []).append(row)
+        self._hash.update(_hashed(row))
+
+
+class RowReader:
+    """Hands out the rows of a pool as they arrive, each once; all again after rows were taken back.
+
+    For what is kept up to date with a pool.
+    """
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._last: Row | None = None
+
+    def read(self, pool: Pool) -> tuple[Sequence[Row], bool]:
+        """Return the rows since the last call, and whether everything begins anew.
+
+        Args:
+            pool: The pool, the same in each call.
+        """
+        anew = not self._length or self._length > len(pool)
+        anew = anew or pool.since(self._length - 1)[0] is not self._last
+        rows = pool.since(0 if anew else self._length)
+        self._length = len(pool)
+        self._last = rows[-1] if rows else self._last
+        return rows, anew
+
+
+def _hashed(row: Row) -> bytes:
+    content = [row.id, row.text, row.target, row.source, row.round, row.accepted, row.reason]
+    return json.dumps(content).encode() + b"\n"
 
 
 def _line(row: Row) -> bytes:

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
-from tutelage.data.pool import Pool
+from tutelage.data.pool import Pool, RowReader
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.records import Row, derive_seed
 from tutelage.timeline import Position
@@ -69,6 +69,13 @@ class RoundView:
         self._seed = seed
         self._seed_source = seed_source
         self.position = Position("start", 0, 0, 1)
+        # The accepted rows so far.
+        self._reader = RowReader()
+        self._gold: list[Row] = []
+        self._names: list[Row] = []
+        self._grown: list[Row] = []
+        self._by_round: dict[int, list[Row]] = {}
+        self._pool_texts: set[str] = set()
 
     @property
     def seed_source(self) -> str:
@@ -81,32 +88,46 @@ class RoundView:
         Gold shots and class names are always included, and of a relabelled pool text only its
         newest row.
         """
-        repeated, grown = self._usable(pool)
         if self.position.stage != "round" or self._window == "all":
-            return [*repeated, *grown]
+            return self.all_rows(pool)
         # A round trains on its own batch, plus a periodic review of older rows.
-        fresh = [row for row in grown if row.round == self.position.round]
-        older = [row for row in grown if row.round != self.position.round]
-        return [*repeated, *fresh, *self._reviewed(older)]
+        repeated = self._usable(pool)
+        return [*repeated, *self._by_round.get(self.position.round, ()), *self._reviewed()]
 
     def all_rows(self, pool: Pool) -> list[Row]:
         """Return every usable row, with the copies of gold shots, whatever the stage trains on."""
-        repeated, grown = self._usable(pool)
-        return [*repeated, *grown]
+        return [*self._usable(pool), *self._grown]
 
-    def _usable(self, pool: Pool) -> tuple[list[Row], list[Row]]:
-        """Return the given rows, shots repeated, and grown rows without outdated labels."""
-        accepted = pool.accepted()
-        gold = [row for row in accepted if row.source == "gold"]
-        names = [row for row in accepted if row.source == "class_name"]
-        grown = newest_of_each_text([row for row in accepted if not row.given])
+    def _usable(self, pool: Pool) -> list[Row]:
+        """Take in the rows that are new, and return the given ones, with the copies of shots."""
+        new, anew = self._reader.read(pool)
+        if anew:
+            self._gold, self._names, self._grown = [], [], []
+            self._by_round, self._pool_texts = {}, set()
+        accepted = [row for row in new if row.accepted]
+        self._gold += [row for row in accepted if row.source == "gold"]
+        self._names += [row for row in accepted if row.source == "class_name"]
+        self._add([row for row in accepted if not row.given])
         # Given rows alone (shots, supervised) are not repeated: they compete with nothing.
-        return [*(gold * self._gold_repeats if grown else gold), *names], grown
+        return [*(self._gold * self._gold_repeats if self._grown else self._gold), *self._names]
 
-    def _reviewed(self, older: list[Row]) -> list[Row]:
+    def _add(self, grown: list[Row]) -> None:
+        """Add rows that are not given; of a pool text the newest row alone stays."""
+        texts = [row.parents[0] for row in grown if row.source == "pool"]
+        relabelled = len(set(texts)) < len(texts) or not self._pool_texts.isdisjoint(texts)
+        self._pool_texts.update(texts)
+        self._grown += grown
+        if relabelled:
+            self._grown = newest_of_each_text(self._grown)
+            self._by_round, grown = {}, self._grown
+        for row in grown:
+            self._by_round.setdefault(row.round, []).append(row)
+
+    def _reviewed(self) -> list[Row]:
         every, size = self._review
-        if not every or self.position.round % every or not older:
+        if not every or self.position.round % every:
             return []
+        older = [row for row in self._grown if row.round != self.position.round]
         # Shuffle within each class, then draw from the classes in turn.
         rng = random.Random(derive_seed("review", self._seed, self.position.round))
         by_class: dict[str, list[Row]] = {}

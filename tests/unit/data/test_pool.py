@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutelage.data.pool import Pool
+from tutelage.data.pool import Pool, RowReader
 from tutelage.errors import RunError
 from tutelage.records import LabelDistribution, Row
 
@@ -226,3 +227,44 @@ def test_a_line_is_plain_json(path: Path) -> None:
     line = path.read_text(encoding="utf-8")
     assert "été" in line
     assert json.loads(line)["distribution"]["labels"] == ["A", "B"]
+
+
+def test_what_is_kept_as_rows_arrive_is_what_the_file_says(path: Path) -> None:
+    """Hash, rounds and reader after appending and cutting, against a ledger read anew."""
+    pool, reader = Pool.open(path), RowReader()
+    seen: list[Row] = []
+
+    def check() -> None:
+        again = Pool.open(path)
+        assert pool.digest() == pool.digest(len(pool)) == again.digest() == _slow(again.rows)
+        assert pool.digest(2) == _slow(again.rows[:2])
+        assert pool.newest_round == max((one.round for one in again.rows), default=0)
+        for round in range(4):
+            expected = tuple(one for one in again.rows if one.round == round)
+            assert pool.of_round(round) == again.of_round(round) == expected
+        new, anew = reader.read(pool)
+        if anew:
+            seen.clear()
+        seen.extend(new)
+        assert tuple(seen) == pool.rows
+
+    check()
+    for first in (0, 3, 6):
+        pool.append([row(first + n, round=first // 3, accepted=n > 0) for n in range(3)])
+        check()
+        check()
+    pool.truncate(4, pool.digest(4))
+    check()
+    # As many rows as before, but others.
+    pool.append([row(20 + n, round=3) for n in range(5)])
+    check()
+    pool.truncate(0, pool.digest(0))
+    check()
+
+
+def _slow(rows: tuple[Row, ...]) -> str:
+    lines = [
+        json.dumps([one.id, one.text, one.target, one.source, one.round, one.accepted, one.reason])
+        for one in rows
+    ]
+    return hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tutelage.data.pool import Pool
 from tutelage.data.training_view import RoundView
@@ -171,3 +174,47 @@ def test_written_rows_of_one_parent_all_stay(tmp_path: Path) -> None:
         [Row(name, f"text {name}", "A", "hard", 1, True, parents=("g1",)) for name in ("w1", "w2")]
     )
     assert ids(view(window="all").rows(pool, 0)) == {"w1": 1, "w2": 1}
+
+
+_arrivals = st.lists(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["gold", "class_name", "hard", "pool"]),
+            st.integers(0, 3),
+            st.booleans(),
+        ),
+        max_size=4,
+    ),
+    max_size=6,
+)
+
+
+@given(_arrivals, st.sampled_from(["batch", "all"]))
+def test_a_view_that_saw_rows_arrive_shows_what_one_that_sees_them_at_once_does(
+    arrivals: list[list[tuple[Source, int, bool]]], window: str
+) -> None:
+    """Pool texts may be labelled again, by rows of the same or of a later round."""
+    with TemporaryDirectory() as folder:
+        pool = Pool.open(Path(folder) / "rows.jsonl")
+        settings: dict[str, Any] = {"window": window, "review_every": 2, "review_size": 3}
+        kept = view(round=0, **settings)
+        for round, arrived in enumerate(arrivals, start=1):
+            rows = [
+                Row(
+                    f"{round}.{n}",
+                    f"text {text}",
+                    "AB"[text % 2],
+                    source,
+                    round,
+                    accepted,
+                    "" if accepted else "near",
+                    parents=(f"p{text}",),
+                )
+                for n, (source, text, accepted) in enumerate(arrived)
+            ]
+            pool.append(rows)
+            for stage in ("round", "final"):
+                kept.position = Position(stage, round, 0, 3)
+                once = view(stage, round, **settings)
+                assert kept.rows(pool, 0) == once.rows(pool, 0)
+                assert kept.all_rows(pool) == once.all_rows(pool)

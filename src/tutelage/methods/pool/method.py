@@ -15,6 +15,7 @@ from itertools import islice
 
 import numpy as np
 
+from tutelage.data.pool import RowReader
 from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.base import Draft, Labeller, NewLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
@@ -85,6 +86,7 @@ class PoolLabelling(TeacherMethod):
             )
         self._context, self._teacher = context, context.teacher
         self._pool = drawn_pool(context.unlabelled, self.settings.pool_size, context.seed)
+        self._reader, self._without_row = RowReader(), {one.id: one for one in self._pool}
         self._shots = ordered_demonstrations(self._demonstrations(), context.seed)
         self._labeller = self._build_labeller()
 
@@ -237,8 +239,13 @@ class PoolLabelling(TeacherMethod):
 
     def _left(self) -> list[Example]:
         """Returns the texts without a row. Failed ones have one, and are not asked about again."""
-        done = {row.parents[0] for row in self._context.pool.rows if row.source == "pool"}
-        return [example for example in self._pool if example.id not in done]
+        new, anew = self._reader.read(self._context.pool)
+        if anew:
+            self._without_row = {example.id: example for example in self._pool}
+        for row in new:
+            if row.source == "pool":
+                self._without_row.pop(row.parents[0], None)
+        return list(self._without_row.values())
 
     def _chosen(self, view: PoolView, round: int, n_texts: int | None) -> Acquired:
         """Returns the selector's choice among the texts of a view."""
