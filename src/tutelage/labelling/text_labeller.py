@@ -229,6 +229,10 @@ class ScoredShots:
         self._calibrator.load_state_dict(state["calibrator"])
         self._shots.rank(state["scores"])
 
+    def freeze(self) -> None:
+        """Freezes the calibrator."""
+        self._calibrator.freeze()
+
 
 def _queries(drafts: Sequence[Draft]) -> list[Query]:
     return [Query(draft.text, likely=draft.likely) for draft in drafts]
