@@ -152,7 +152,12 @@ class TextLabeller:
                     tuple(shot for shot in own if shot.label in names)
                     for own, names in zip(shots, allowed, strict=True)
                 ]
-        return [Shown(_labelled(own), names) for own, names in zip(shots, listed, strict=True)]
+        # Most texts show the same shots.
+        shown: dict[tuple[Example, ...], list[tuple[Query, str]]] = {}
+        for own in shots:
+            if own not in shown:
+                shown[own] = _labelled(own)
+        return [Shown(shown[own], names) for own, names in zip(shots, listed, strict=True)]
 
     def preparation(self) -> dict[str, list[Request]]:
         """Returns the requests that score the shots, before the first label; empty for none."""

@@ -18,7 +18,14 @@ from typing import Any, Literal
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
-from tutelage.teacher.base import GenerateRequest, OnReply, Prompt, Reply, Request
+from tutelage.teacher.base import (
+    GenerateRequest,
+    OnReply,
+    Prompt,
+    Reply,
+    Request,
+    request_to_dict,
+)
 from tutelage.teacher.chat import render_ids
 from tutelage.teacher.engines.engine_settings import (
     checked_engine,
@@ -376,12 +383,7 @@ class VllmTeacher:
                     process.send({"op": "abort"})
 
     def _as_message(self, index: int, request: Request) -> dict[str, Any]:
-        return {
-            "index": index,
-            "kind": "generate" if isinstance(request, GenerateRequest) else "score",
-            **asdict(request),
-            **self._rendered(request),
-        }
+        return {"index": index, **request_to_dict(request), **self._rendered(request)}
 
     def _rendered(self, request: Request) -> dict[str, Any]:
         """Returns the token ids of a chat; the engine's process tokenises a text by itself."""
