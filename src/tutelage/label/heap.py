@@ -69,7 +69,9 @@ def find_heap(path: Path, *, tagger: bool) -> Heap:
     if path.is_file():
         return Heap(path.parent, (path.name,))
     if not path.is_dir():
-        raise DataError(f"--texts {path} does not exist. Give a file of texts, or a folder of them.")
+        raise DataError(
+            f"--texts {path} does not exist. Give a file of texts, or a folder of them."
+        )
     found, others = [], []
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path)

@@ -249,8 +249,10 @@ class BatchCalibration(NoCalibration):
             return self._frozen
         if self._estimates:
             return mixture_correction(np.concatenate(self._seen), self._iterations)
-        assert self._sum is not None and self._count is not None
-        return -self._sum / np.maximum(self._count, 1)  # type: ignore[no-any-return]
+        assert self._sum is not None
+        assert self._count is not None
+        mean: Array = self._sum / np.maximum(self._count, 1)
+        return -mean
 
     def _see(self, logprobs: Array) -> None:
         # A label's mean is over the texts it was scored for.

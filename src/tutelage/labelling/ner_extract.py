@@ -196,9 +196,7 @@ class SpanExtractor:
         )
         return sorted({*(span[:2] for span in (*marked, *draft.fixed)), *others})
 
-    def _extractions(
-        self, drafts: Sequence[Draft], *, keep: bool = False
-    ) -> list[GenerateRequest]:
+    def _extractions(self, drafts: Sequence[Draft], *, keep: bool = False) -> list[GenerateRequest]:
         """Returns the extraction requests; those that were kept just before as they are."""
         texts = [draft.text for draft in drafts]
         shown = [self._demonstrations] * len(texts)

@@ -21,6 +21,8 @@ from tests.helpers.tiny import scripted, write_jsonl
 from tests.helpers.tiny_ner import scripted_ner
 
 from tutelage.cli import main
+from tutelage.config.build import build_dataset
+from tutelage.config.compose import compose_config
 from tutelage.data.unlabelled import Source
 from tutelage.errors import BudgetExhausted, ConfigError, DataError, TeacherError
 from tutelage.label import command
@@ -46,9 +48,7 @@ def asked(
     """Overrides of both tasks, with a cache by name."""
 
     def overrides(cache: str = "replies", **teacher: object) -> list[str]:
-        make, data = (
-            (scripted_ner, ner_data) if request.param == "ner" else (scripted, small_data)
-        )
+        make, data = (scripted_ner, ner_data) if request.param == "ner" else (scripted, small_data)
         return make(tmp_path / "no-student", data, tmp_path / f"{cache}.sqlite", **teacher)
 
     return overrides
@@ -169,9 +169,7 @@ def test_an_engine_that_dies_leaves_whole_files_and_the_same_command_ends_alike(
     assert asks["complete"]
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(
-    small_data: Path, tmp_path: Path
-) -> None:
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_data: Path, tmp_path: Path) -> None:
     heap = write_heap(tmp_path / "heap.jsonl", 120)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
 
@@ -258,7 +256,7 @@ def test_the_budget_ends_between_two_chunks_and_a_larger_one_goes_on(
     whole, to = tmp_path / "whole", tmp_path / "to"
     label(classes, Source(heap), whole, SIZES)
     tokens = json.loads((whole / "label.json").read_text())["tokens"]["billed"]
-    with pytest.raises(ConfigError, match="spent before the first label.*fewer texts"):
+    with pytest.raises(ConfigError, match=r"spent before the first label.*fewer texts"):
         label([*classes, "budget.tokens=50"], Source(heap), to, SIZES)
     half = [*classes, f"budget.tokens={tokens // 2}"]
     for _ in range(2):
@@ -273,9 +271,7 @@ def test_the_budget_ends_between_two_chunks_and_a_larger_one_goes_on(
     assert content(to) == content(whole)
 
 
-def test_replies_that_fail_are_rows_with_a_reason(
-    classes: list[str], tmp_path: Path
-) -> None:
+def test_replies_that_fail_are_rows_with_a_reason(classes: list[str], tmp_path: Path) -> None:
     overrides = [*classes, f"teacher._target_={__name__}.RefusingTeacher"]
     heap = write_jsonl(
         tmp_path / "heap.jsonl",
@@ -363,3 +359,36 @@ def test_memory_does_not_grow_with_the_chunks(
     assert len(sizes) == 20
     # One chunk more in memory would be 5 MB or so.
     assert max(sizes[5:]) - max(sizes[:5]) < 20 * 2**20
+
+
+def test_a_run_reads_the_files_as_its_training_data(
+    asked: Any, small_data: Path, ner_data: Path, heap: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    import pyarrow as pa
+
+    overrides = asked()
+    label(overrides, Source(heap), tmp_path / "to", SIZES)
+    is_ner = "task=ner" in overrides
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in ("validation.jsonl", "test.jsonl"):
+        shutil.copy((ner_data if is_ner else small_data) / name, mine)
+    parts = sorted((tmp_path / "to" / "data").iterdir())
+    pq.write_table(pa.concat_tables(map(pq.read_table, parts)), mine / "train.parquet")
+    dataset = build_dataset(compose_config([*overrides, f"data.path={mine}"]))
+    wanted = {
+        " ".join(row["tokens"]) if is_ner else row["text"]: row
+        for row in rows(tmp_path / "to")
+        if not row["reason"]
+    }
+    read = {one.text: one.label for one in dataset.supervised()}
+    assert len(read) > 30
+    for text, target in read.items():
+        row = wanted[text]
+        if is_ner:
+            spans = [[one["start"], one["end"], one["type"]] for one in row["entities"]]
+            assert json.loads(target or "") == spans
+        else:
+            assert target == row["label"]

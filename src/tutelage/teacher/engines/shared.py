@@ -332,8 +332,8 @@ class EngineHost:
         left, more = len(_checked_requests(ask)), bool(ask.get("more"))
         while not engine.turn.acquire(timeout=_WAIT_SECONDS):
             outbox.sign_of_life()
-        # Alternate between the engine's replies and the run's next piece or abort, until all replies
-        # are back.
+        # Alternate between the engine's replies and the run's next piece or abort, until all
+        # replies are back.
         try:
             engine.batch += 1
             engine.process.send({**ask, "batch": engine.batch})

@@ -419,7 +419,9 @@ def test_a_batch_in_pieces_keeps_its_turn(
     names = [f"{letter}{number}" for letter in "ab" for number in range(9)]
     threads = [
         threading.Thread(
-            target=lambda own, teacher: teacher.ask(texts(*own), lambda one: heard.append(one.text)),
+            target=lambda own, teacher: teacher.ask(
+                texts(*own), lambda one: heard.append(one.text)
+            ),
             args=(names[start : start + 9], teacher),
         )
         for start, teacher in ((0, first), (9, second))
