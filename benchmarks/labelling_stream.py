@@ -35,9 +35,25 @@ from tutelage.teacher.engines.vllm import VllmTeacher
 from tutelage.teacher.engines.vllm_child import _watch
 
 _RATE = "STAND_IN_RATE"
-_WORDS = (
-    "play book add find weather table song movie rate novel in for tonight my the old a".split()
-)
+_WORDS = [
+    "play",
+    "book",
+    "add",
+    "find",
+    "weather",
+    "table",
+    "song",
+    "movie",
+    "rate",
+    "novel",
+    "in",
+    "for",
+    "tonight",
+    "my",
+    "the",
+    "old",
+    "a",
+]
 _ALONE = 50_000
 
 

@@ -74,7 +74,7 @@ def fit_calibration(
         check_budget(budget, labeller, drafts)
     except BudgetExhausted as error:
         raise ConfigError(
-            f"budget.tokens={budget.limit:,} is spent before the first label: {error}. Raise it, or "
+            f"budget.tokens={budget.limit} is spent before the first label: {error}. Raise it, or "
             "fit the calibration on fewer texts (--calibrate-on)."
         ) from None
     after = budget.state_dict()

@@ -72,7 +72,8 @@ def find_heap(path: Path, *, tagger: bool) -> Heap:
         raise DataError(
             f"--texts {path} does not exist. Give a file of texts, or a folder of them."
         )
-    found, others = [], []
+    found: list[str] = []
+    others: list[str] = []
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path)
         if any(part.startswith(".") for part in name.parts) or not file.is_file():

@@ -95,7 +95,7 @@ class ChunkLabeller:
             return Labelled((None,) * len(drafts), errors, len(drafts), len(drafts))
 
     def _record(self, text: HeapText, opinion: Opinion | None, reason: str) -> dict[str, Any]:
-        distribution = opinion and opinion.distribution
+        distribution = None if opinion is None else opinion.distribution
         record: dict[str, Any] = {
             "row": text.row,
             "file": text.file,
