@@ -346,7 +346,7 @@ def test_prompts_that_were_foreseen_are_not_rendered_again(
     teacher = WordTeacher(obliging)
     subject = scorer(teacher, shots=SHOTS)
     rendered.clear()
-    asked = queries(make_text("weather"), make_text("music"))
+    asked = queries("rain in Bath", "play some jazz")
     foreseen = subject.requests(asked)
     assert len(rendered) == 2
     subject.score(asked)
