@@ -6,6 +6,7 @@ tutelage train [overrides]      one run; -m for a multirun
 tutelage advise [overrides]     which method suits data, teacher and budget, by what was measured
 tutelage plan [overrides]       prompts, requests and cost of a run, before it runs
 tutelage tune-prompt [overrides]  which way of asking suits the teacher, measured
+tutelage label --texts HEAP --to FOLDER  the teacher labels a heap of texts, without a student
 tutelage predict RUN TEXT…      labels from a finished run's student
 tutelage export RUN             a finished run's student for services, or its pool as a data set
 tutelage push EXPORT            an export to a folder, or to a repository of the hub
@@ -145,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, default=Path("tuned"), help="folder of the override file (tuned)"
     )
     tune.set_defaults(act=_tune_prompt)
+    _add_label(verbs)
     predict = verbs.add_parser("predict", help="labels from a finished run's student")
     predict.add_argument("run", type=Path, help="a run's folder, its student/ folder or an export")
     predict.add_argument("texts", nargs="*", help="texts to label")
@@ -364,6 +366,49 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_label(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    label = verbs.add_parser(
+        "label", help="let the teacher label a heap of texts of any size, without a student"
+    )
+    label.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="a run's overrides: data (labels and shots), teacher, labelling, budget.tokens",
+    )
+    label.add_argument(
+        "--texts",
+        type=Path,
+        required=True,
+        metavar="HEAP",
+        help="a file of texts (.txt with one per line, or any format that training reads), or a "
+        "folder of such files",
+    )
+    label.add_argument(
+        "--to", type=Path, required=True, metavar="FOLDER", help="folder of the labelled texts"
+    )
+    label.add_argument("--text-column", default="text", help="the column of texts")
+    label.add_argument(
+        "--words-column",
+        default="tokens",
+        help="for entities: a column of lists of words; its number in column files (CoNLL)",
+    )
+    label.add_argument("--encoding", default="utf-8", help="encoding of the files")
+    label.add_argument(
+        "--chunk",
+        type=int,
+        default=10_000,
+        help="texts that are labelled and written at once (10000)",
+    )
+    label.add_argument(
+        "--calibrate-on",
+        type=int,
+        default=2_000,
+        help="first texts of the heap that the calibration is fitted on (2000)",
+    )
+    label.set_defaults(act=_label)
+
+
 def _add_guarantee(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     guarantee = verbs.add_parser(
         "guarantee",
@@ -452,6 +497,19 @@ def _tune_prompt(options: argparse.Namespace) -> int:
         texts=options.texts,
         tries=options.tries,
         output=options.output,
+    )
+
+
+def _label(options: argparse.Namespace) -> int:
+    from tutelage.data.unlabelled import Source
+    from tutelage.label.command import Sizes, label
+    from tutelage.launch import take_config_dir
+
+    return label(
+        take_config_dir(options.overrides),
+        Source(options.texts, options.text_column, options.words_column, options.encoding),
+        options.to,
+        Sizes(options.chunk, options.calibrate_on),
     )
 
 

@@ -39,6 +39,10 @@ class TeacherError(TutelageError):
     exit_code = 5
 
 
+class NoAnswer(TeacherError):
+    """The engine replied to a batch, and every reply is an error or unusable."""
+
+
 class ReplayMiss(TeacherError):
     """The recording has no reply for a request."""
 

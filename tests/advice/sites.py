@@ -17,8 +17,8 @@ SOURCE = Path(tutelage.__file__).parent
 _GROUP = "|".join([*GROUPS, "hydra"])
 _TOP = "shots|seed|threads|resume|keep_checkpoint|name"
 _VERBS = (
-    "train|advise|plan|predict|export|push|serve-student|guarantee|audit|review|report|reproduce"
-    "|wandb-dashboard|assets"
+    "train|advise|plan|label|predict|export|push|serve-student|guarantee|audit|review|report"
+    "|reproduce|wandb-dashboard|assets"
     "|serve|doctor"
 )
 _VALUE = r"(?:\d+(?:,\d{3})+|\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[^\s,;:()'\"`\[\]]*)"

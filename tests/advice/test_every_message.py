@@ -48,6 +48,7 @@ NOT_FOLLOWED = {
     "report/card_facts.py": "options of one verb, which tests/unit/report/test_cards.py gives",
     "serving.py": "options of one verb, which tests/unit/test_serving.py gives",
     "audit/": "options of one verb, which the tests of tests/unit/audit give",
+    "label/": "options of one verb, which the tests of tests/unit/label give",
     "guarantee/": "options of one verb, which tests/integration/test_guarantee.py gives",
     "report/guarantee.py": "an option of that verb",
     "student/abstention.py": "a command, which tests/integration/test_guarantee.py runs",

@@ -32,6 +32,7 @@ BESIDE = {
     "wandb-dashboard": "test_wandb.py",
     "tune-prompt": "../unit/test_tune_prompt.py",
     "advise": "../unit/advise/test_command.py",
+    "label": "../unit/label/test_command.py",
     "audit": "test_audit.py",
     "review": "test_review.py",
     "guarantee": "test_guarantee.py",

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage import errors
-from tutelage.errors import BudgetExhausted, ReplayMiss, TeacherError, TutelageError, did_you_mean
+from tutelage.errors import (
+    BudgetExhausted,
+    NoAnswer,
+    ReplayMiss,
+    TeacherError,
+    TutelageError,
+    did_you_mean,
+)
 from tutelage.interruption import Interrupted
 
 TREE = [
@@ -22,11 +29,14 @@ def test_every_error_is_in_the_tree_and_has_an_exit_code() -> None:
     assert all(issubclass(kind, TutelageError) for kind in TREE)
     assert all(kind.__doc__ for kind in TREE)
     codes = [
-        kind.exit_code for kind in [*TREE, Interrupted] if kind not in (ReplayMiss, BudgetExhausted)
+        kind.exit_code
+        for kind in [*TREE, Interrupted]
+        if kind not in (NoAnswer, ReplayMiss, BudgetExhausted)
     ]
     assert len(codes) == len(set(codes))
     assert 0 not in codes
-    assert ReplayMiss.exit_code == BudgetExhausted.exit_code == TeacherError.exit_code
+    assert NoAnswer.exit_code == ReplayMiss.exit_code == TeacherError.exit_code
+    assert BudgetExhausted.exit_code == TeacherError.exit_code
 
 
 def test_did_you_mean() -> None:

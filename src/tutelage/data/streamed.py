@@ -1,4 +1,4 @@
-"""Rows of files that are too large to be held in memory, for ``tutelage predict``.
+"""Rows of files that are too large for memory, for ``tutelage predict`` and ``tutelage label``.
 
 The beginning of a file is read like a small file, with all of its checks. What they find out, such
 as the encoding and the separator, then holds for the rest, which is read row by row.

@@ -1,4 +1,4 @@
-"""Files of texts to label, without targets, for ``tutelage predict``."""
+"""Files of texts to label, without targets, for ``tutelage predict`` and ``tutelage label``."""
 
 from __future__ import annotations
 
@@ -53,10 +53,12 @@ class Row:
     Attributes:
         text: The text.
         copied: What comes before the prediction in its record: the row's number, kept columns.
+        of_words: Whether the text is a list of words of the file, joined by single spaces.
     """
 
     text: str
     copied: dict[str, Any] = field(default_factory=dict)
+    of_words: bool = False
 
 
 def read_rows(source: Source, *, tagger: bool) -> tuple[Iterable[Row], list[str]]:
@@ -134,7 +136,8 @@ def _rows(
             _add_keys(kept, record, source)
         copied = {key: _as_json(record.get(column)) for column, key in kept.items()}
         text = _text_of(location, record, source, tagger=tagger)
-        yield Row(text, {"row": number, **copied})
+        of_words = tagger and record.get(source.text_column) is None
+        yield Row(text, {"row": number, **copied}, of_words)
 
 
 def _text_of(location: str, record: dict[str, Any], source: Source, *, tagger: bool) -> str:

@@ -284,6 +284,11 @@ class BoostedLabeller:
             labeller = self._labeller(own["rule"], calibrator)
             self._learners.append(_Learner(own["rule"], own["vote"], calibrator, labeller))
 
+    def freeze(self) -> None:
+        """Freezes the calibrators of all rules."""
+        for one in self._learners:
+            one.calibrator.freeze()
+
     def _labeller(self, rule: str, calibrator: Calibrator) -> TextLabeller:
         return TextLabeller(
             self._teacher,
@@ -355,6 +360,7 @@ class _Rules:
         self.name, self.needs = calibrator.name, calibrator.needs
         self.state_dict = labeller.state_dict
         self.load_state_dict = labeller.load_state_dict
+        self.freeze = labeller.freeze
 
 
 def voted(members: Sequence[LabelDistribution], votes: Sequence[float]) -> LabelDistribution:

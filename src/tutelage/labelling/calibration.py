@@ -54,6 +54,14 @@ class FittedState(Protocol):
         """Restores the state of a checkpoint."""
         ...
 
+    def freeze(self) -> None:
+        """Calibrates all further batches by what was seen so far, which they no longer change.
+
+        The probabilities of a text then depend on nothing but the text, so that a stream may be cut
+        into batches anywhere. A state that is restored later is frozen by another call.
+        """
+        ...
+
 
 class Calibrator(FittedState, Protocol):
     """Turns raw label log-probabilities into calibrated probabilities."""
@@ -125,6 +133,9 @@ class NoCalibration:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Does nothing; there is no state."""
+
+    def freeze(self) -> None:
+        """Does nothing; no batch changes what later ones get."""
 
 
 class ContextualCalibration(NoCalibration):
@@ -219,11 +230,31 @@ class BatchCalibration(NoCalibration):
         self._sum: Array | None = None
         self._count: Array | None = None
         self._seen: list[Array] = []
+        self._frozen: Array | None = None
 
     def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
         """Adds the batch to the running mean, then calibrates it."""
-        labels = logprobs.shape[1]
-        prior = self._prior.shares(labels)
+        if self._frozen is None:
+            self._see(logprobs)
+        if self._estimates:
+            return softmax(logprobs + self._correction)
+        shares = self._prior.shares_of(logprobs, asked)
+        prior = self._prior.shares(logprobs.shape[1]) if shares is None else shares
+        return softmax(logprobs + self._correction + np.log(prior))
+
+    @property
+    def _correction(self) -> Array:
+        """What is added to log-probabilities, [labels]."""
+        if self._frozen is not None:
+            return self._frozen
+        if self._estimates:
+            return mixture_correction(np.concatenate(self._seen), self._iterations)
+        assert self._sum is not None
+        assert self._count is not None
+        mean: Array = self._sum / np.maximum(self._count, 1)
+        return -mean
+
+    def _see(self, logprobs: Array) -> None:
         # A label's mean is over the texts it was scored for.
         scored = np.isfinite(logprobs)
         total = np.where(scored, logprobs, 0.0).sum(axis=0)
@@ -232,11 +263,15 @@ class BatchCalibration(NoCalibration):
         self._count = count if self._count is None else self._count + count
         if self._estimates:
             self._seen.append(logprobs)
-            seen = np.concatenate(self._seen)
-            return softmax(logprobs + mixture_correction(seen, self._iterations))
-        shares = self._prior.shares_of(logprobs, asked)
-        mean = self._sum / np.maximum(self._count, 1)
-        return softmax(logprobs - mean + np.log(prior if shares is None else shares))
+
+    def freeze(self) -> None:
+        """Keeps the mean, or the estimated shares, of the texts so far.
+
+        Raises:
+            ConfigError: No text was seen.
+        """
+        check_seen(self.name, self._sum)
+        self._frozen = self._correction
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the running sums and counts, and all scores if the prior is estimated."""
@@ -252,6 +287,7 @@ class BatchCalibration(NoCalibration):
         # A number in the checkpoints of older versions, which scored every label of every text.
         self._count = None if state["count"] is None else np.asarray(state["count"])
         self._seen = [np.asarray(batch) for batch in state["seen"]]
+        self._frozen = None
 
 
 class TemperatureCalibration(NoCalibration):
@@ -383,24 +419,39 @@ class PriorMatching(NoCalibration):
         self._keep = keep
         self._seen: list[Array] = []
         self._shares: list[Array | None] = []
+        self._frozen: Array | None = None
 
     def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
         """Adds the batch to the texts seen, fits the bias over all of them, and calibrates it."""
         shares = self._prior.shares_of(logprobs, asked)
         # At most ``keep`` texts in total, spread evenly over the batch.
         room = min(len(logprobs), self._keep - sum(map(len, self._seen)))
-        if room > 0:
+        if room > 0 and self._frozen is None:
             self._seen.append(logprobs[np.linspace(0, len(logprobs) - 1, room).round().astype(int)])
             self._shares.append(shares)
         given = self._prior.shares(logprobs.shape[1])
         seen = self._seen_shares(given)
-        bias = self._part * matching_bias(
-            np.concatenate(self._seen), seen, self._iterations, self._tolerance
-        )
+        bias = self._bias(seen) if self._frozen is None else self._frozen
         if all(one is None for one in (shares, *self._shares)):
             return softmax(logprobs + bias)
         # The bias holds for the mean shares of all batches; this batch has shares of its own.
         return softmax(logprobs + bias + np.log((given if shares is None else shares) / seen))
+
+    def _bias(self, shares: Array) -> Array:
+        """Returns what is added to log-probabilities, [labels]."""
+        bias: Array = self._part * matching_bias(
+            np.concatenate(self._seen), shares, self._iterations, self._tolerance
+        )
+        return bias
+
+    def freeze(self) -> None:
+        """Keeps the bias of the texts so far.
+
+        Raises:
+            ConfigError: No text was seen.
+        """
+        check_seen(self.name, self._seen)
+        self._frozen = self._bias(self._seen_shares(self._prior.shares(self._seen[0].shape[1])))
 
     def _seen_shares(self, given: Array) -> Array:
         """Returns the shares of the classes among all texts seen, [labels]."""
@@ -423,6 +474,13 @@ class PriorMatching(NoCalibration):
         # Checkpoints of older versions have none.
         shares = state.get("shares") or [None] * len(self._seen)
         self._shares = [None if one is None else np.asarray(one) for one in shares]
+        self._frozen = None
+
+
+def check_seen(name: str, seen: object) -> None:
+    """Refuses to freeze a calibration by texts that has seen none."""
+    if seen is None or not len(seen):  # type: ignore[arg-type]
+        raise ConfigError(f"{name} calibration was frozen before it saw a text.")
 
 
 def suited_calibration(

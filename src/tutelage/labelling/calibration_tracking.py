@@ -13,6 +13,7 @@ from tutelage.labelling.calibration import (
     Calibrator,
     NoCalibration,
     PriorMatching,
+    check_seen,
 )
 from tutelage.labelling.calibration_prior import Array, matching_bias, softmax, tracked_prior
 
@@ -91,15 +92,27 @@ class PriorTracking(NoCalibration):
         self._tolerance = tolerance
         self._keep = keep
         self._seen: list[Array] = []
+        self._frozen: Array | None = None
 
     def transform(self, logprobs: Array, asked: Array | None = None) -> Array:
         """Adds the batch to the texts seen, estimates the shares over them, and calibrates it."""
         if asked is not None:
             return self._generated.transform(logprobs, asked)
+        if self._frozen is not None:
+            return softmax(logprobs + self._frozen)
         room = min(len(logprobs), self._keep - sum(map(len, self._seen)))
         if room > 0:
             self._seen.append(logprobs[np.linspace(0, len(logprobs) - 1, room).round().astype(int)])
         return softmax(logprobs + self._correction(np.concatenate(self._seen)))
+
+    def freeze(self) -> None:
+        """Keeps the shares of the texts so far.
+
+        Raises:
+            ConfigError: No text was seen.
+        """
+        check_seen(self.name, self._seen)
+        self._frozen = self._correction(np.concatenate(self._seen))
 
     def _correction(self, seen: Array) -> Array:
         """Returns what to add to log-probabilities, [labels]."""
@@ -121,4 +134,5 @@ class PriorTracking(NoCalibration):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the state returned by :meth:`state_dict`."""
         self._seen = [np.asarray(batch) for batch in state["seen"]]
+        self._frozen = None
         self._generated.load_state_dict(state["generated"])

@@ -242,6 +242,10 @@ class _Calibrators:
         for one, own in zip(self._calibrators, state["members"], strict=True):
             one.load_state_dict(own)
 
+    def freeze(self) -> None:
+        for one in self._calibrators:
+            one.freeze()
+
 
 def _orders(shots: Sequence[Example], count: int, seed: int) -> list[tuple[Example, ...]]:
     """Returns up to ``count`` different orders of the shots, the given one first."""

@@ -12,9 +12,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from tutelage.characters import unspaced
-from tutelage.errors import ConfigError, TeacherError
+from tutelage.errors import ConfigError, NoAnswer
 from tutelage.labelling.base import Draft, Labelled, Nearest, Opinion
 from tutelage.labelling.calibration import Calibrator
 from tutelage.labelling.ner_candidates import CandidateSource
@@ -117,6 +118,7 @@ class SpanExtractor:
         self._demonstrations = self._shown(_first_of_each_type(shots, shown_sentences))
         self._choice = choice if nearest is None else partial(map, nearest)
         self.calibrator = verifier.calibrator
+        self._foreseen: tuple[tuple[Any, Any], list[GenerateRequest]] | None = None
 
     def fit(self, dev: Sequence[Example] = (), on_reply: OnReply | None = None) -> int:
         """Fits the verifier's calibrator; see :meth:`SpanVerifier.fit`."""
@@ -127,7 +129,8 @@ class SpanExtractor:
 
         The verifier also scores the extracted entities, which are not known in advance.
         """
-        return [*self._extractions(drafts), *self._verifier.requests(drafts)]
+        found = self._extractions(drafts, keep=True)
+        return [*found, *self._verifier.requests(drafts)]
 
     def label(self, drafts: Sequence[Draft], on_reply: OnReply | None = None) -> Labelled:
         """Labels a batch of drafts, which the calibrator sees as one batch.
@@ -135,7 +138,7 @@ class SpanExtractor:
         An unusable reply counts as failed, like a request refused by the engine.
 
         Raises:
-            TeacherError: No reply to 8 or more drafts was usable, or no scoring request was
+            NoAnswer: No reply to 8 or more drafts was usable, or no scoring request was
                 answered.
         """
         # Extract: read every reply, or note why it is unusable.
@@ -148,7 +151,7 @@ class SpanExtractor:
                 errors[index] = str(mismatch)
         failed = len(errors)
         if len(errors) == len(drafts) >= _ENOUGH:
-            raise TeacherError(
+            raise NoAnswer(
                 f"None of {len(drafts)} replies was usable as a marking; the first: {errors[0]}. "
                 "If the requests are too long, lower labelling.shown_sentences. If the teacher is "
                 "too small to write down a marking, use labelling=verify, or a more capable "
@@ -193,11 +196,23 @@ class SpanExtractor:
         )
         return sorted({*(span[:2] for span in (*marked, *draft.fixed)), *others})
 
-    def _extractions(self, drafts: Sequence[Draft]) -> list[GenerateRequest]:
+    def _extractions(self, drafts: Sequence[Draft], *, keep: bool = False) -> list[GenerateRequest]:
+        """Returns the extraction requests; those that were kept just before as they are."""
         texts = [draft.text for draft in drafts]
         shown = [self._demonstrations] * len(texts)
         if self._choice is not None:
             shown = [self._shown(shots) for shots in self._choice(texts)]
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is not None and foreseen[0] == (texts, shown):
+            return foreseen[1]
+        found = self._extraction_requests(texts, shown)
+        if keep:
+            self._foreseen = (texts, shown), found
+        return found
+
+    def _extraction_requests(
+        self, texts: Sequence[str], shown: Sequence[list[dict[str, str]]]
+    ) -> list[GenerateRequest]:
         return [
             GenerateRequest(
                 id=f"extract.{index}",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tutelage.errors import TeacherError
+from tutelage.errors import NoAnswer
 from tutelage.labelling.branches import NEGLIGIBLE, Branch, branch_of, shared_evenly, split
 from tutelage.labelling.calibration import Calibrator
 from tutelage.labelling.calibration_prior import Array
@@ -27,6 +27,8 @@ MAX_CHOICES = 128
 """Most choices per request (vLLM's limit); more labels are scored in several requests."""
 
 _CONTENT_FREE = ("N/A", "[MASK]", "…")
+_MOST_ROOTS = 1_000
+"""Trees of labels that are kept; each shortlist has one of its own."""
 _LEAST = -30.0
 """Natural-log probability below which labels are not told apart, and that of one not asked about,
 where log-probabilities are compared."""
@@ -62,6 +64,20 @@ class Shown(NamedTuple):
 
     demonstrations: Sequence[tuple[Query, str]]
     labels: tuple[int, ...] | None = None
+
+
+class _Rendered(NamedTuple):
+    """The prompts of some queries.
+
+    Attributes:
+        queries: The queries.
+        shown: The other parts of their prompts.
+        prompts: One prompt per query.
+    """
+
+    queries: list[Query]
+    shown: list[Shown]
+    prompts: list[Prompt]
 
 
 class _Asked(NamedTuple):
@@ -162,6 +178,7 @@ class LabelScorer:
         self._show = show
         self._every = tuple(range(len(self._labels)))
         self._roots: dict[tuple[int, ...], Branch] = {}
+        self._foreseen: _Rendered | None = None
         self.calibrator = calibrator
 
     @property
@@ -206,6 +223,8 @@ class LabelScorer:
         """Returns the tree of the labels to choose from."""
         listed = self._every if shown.labels is None else shown.labels
         if listed not in self._roots:
+            if len(self._roots) >= _MOST_ROOTS:
+                self._roots.clear()
             self._roots[listed] = branch_of(self._verbalizer, listed)
         return self._roots[listed]
 
@@ -222,13 +241,22 @@ class LabelScorer:
             shown: The other parts of their prompts; None as the scorer is told to.
         """
         queries = list(queries)
-        shown = self._shown(queries) if shown is None else shown
+        shown = list(self._shown(queries) if shown is None else shown)
+        self._foreseen = rendered = self._rendered(queries, shown)
         return [
             request
-            for index, (query, own) in enumerate(zip(queries, shown, strict=True))
+            for index, (prompt, own) in enumerate(zip(rendered.prompts, shown, strict=True))
             for branch in self._root(own).all()
-            for request in self._requests(_Asked(index, branch), self._prompt(query, own))
+            for request in self._requests(_Asked(index, branch), prompt)
         ]
+
+    def _rendered(self, queries: list[Query], shown: list[Shown]) -> _Rendered:
+        """Renders the prompts of queries, unless :meth:`requests` did so just before."""
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is not None and (foreseen.queries, foreseen.shown) == (queries, shown):
+            return foreseen
+        prompts = [self._prompt(*pair) for pair in zip(queries, shown, strict=True)]
+        return _Rendered(queries, shown, prompts)
 
     def _requests(self, asked: _Asked, prompt: Prompt) -> list[ScoreRequest]:
         """Returns the requests of a question: one per group of 128 choices."""
@@ -257,7 +285,7 @@ class LabelScorer:
             The number of gold labels used.
 
         Raises:
-            TeacherError: No request was answered.
+            NoAnswer: No request was answered.
         """
         # Failed requests are left out of the fit.
         if self.calibrator.needs == "content_free":
@@ -293,7 +321,7 @@ class LabelScorer:
             Array of shape [queries]; nan for a query whose request failed.
 
         Raises:
-            TeacherError: No request was answered.
+            NoAnswer: No request was answered.
         """
         logprobs, errors = self._logprobs([query for query, _ in gold], on_reply, shown)
         _some_answered(gold, errors)
@@ -318,7 +346,7 @@ class LabelScorer:
                 texts.
 
         Raises:
-            TeacherError: No request was answered.
+            NoAnswer: No request was answered.
         """
         if not queries:
             return Scored((), {})
@@ -360,8 +388,8 @@ class LabelScorer:
         A label that was not asked about has -inf; a failed query has nan and an error.
         """
         queries = list(queries)
-        shown = self._shown(queries) if shown is None else shown
-        prompts = [self._prompt(*pair) for pair in zip(queries, shown, strict=True)]
+        shown = list(self._shown(queries) if shown is None else shown)
+        prompts = self._rendered(queries, shown).prompts
         result = np.full((len(queries), len(self._labels)), -np.inf)
         errors: dict[int, str] = {}
         # All queries go down their trees together, one level of each at a time.
@@ -437,6 +465,6 @@ def _probe(labels: Sequence[Label]) -> dict[str, object]:
 
 def _some_answered(texts: Sequence[object], errors: dict[int, str]) -> None:
     if texts and len(errors) == len(texts):
-        raise TeacherError(
+        raise NoAnswer(
             f"None of {len(texts)} scoring requests was answered; the first says: {errors[0]}"
         )

@@ -152,7 +152,12 @@ class TextLabeller:
                     tuple(shot for shot in own if shot.label in names)
                     for own, names in zip(shots, allowed, strict=True)
                 ]
-        return [Shown(_labelled(own), names) for own, names in zip(shots, listed, strict=True)]
+        # Most texts show the same shots.
+        shown: dict[tuple[Example, ...], list[tuple[Query, str]]] = {}
+        for own in shots:
+            if own not in shown:
+                shown[own] = _labelled(own)
+        return [Shown(shown[own], names) for own, names in zip(shots, listed, strict=True)]
 
     def preparation(self) -> dict[str, list[Request]]:
         """Returns the requests that score the shots, before the first label; empty for none."""
@@ -228,6 +233,10 @@ class ScoredShots:
         """Restores both."""
         self._calibrator.load_state_dict(state["calibrator"])
         self._shots.rank(state["scores"])
+
+    def freeze(self) -> None:
+        """Freezes the calibrator."""
+        self._calibrator.freeze()
 
 
 def _queries(drafts: Sequence[Draft]) -> list[Query]:

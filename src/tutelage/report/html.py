@@ -42,6 +42,7 @@ from tutelage.report.summary import (
     summary_lines,
 )
 from tutelage.report.trail import (
+    MOST_MISTAKES,
     chapters,
     rejected_reasons,
     row_pieces,
@@ -207,7 +208,9 @@ def _render(run: Run, figures: Mapping[str, tuple[FigureKind, str]], notes: Sequ
         seconds=_seconds(run),
         shares={"unique": None, "selections": None, **(result.get("share_of_data") or {})},
         gold=result.get("gold_labels") or run.manifest.get("gold_labels") or {},
-        kinds=sorted({row["kind"] for row in data["rows"]}),
+        kinds=sorted({row.source for row in run.rows}),
+        left_out=data["left_out"],
+        listed={"rows": len(data["rows"]), "mistakes": MOST_MISTAKES},
     )
 
 

@@ -212,7 +212,7 @@
     if (chapter.fresh) return;
     chapter.fresh = true;
     paged(chapter.rowsAt, ROW_HEADS, ordered(chapter.hits, want.order), rowLine, ROWS_AT_ONCE,
-      chapter.rows.length ? "No row of this round passes the filters." : "This round has no rows.");
+      chapter.rows.length ? "No row of this round passes the filters." : (data.left_out.rows ? "No row of this round is among those listed." : "This round has no rows."));
     if (!chapter.mistakesAt) return;
     listMistakes(chapter.mistakesAt, chapter.mistakes, want, "No mistake of this round passes the filters.", "No mistakes were fed back.");
   }

@@ -1,14 +1,16 @@
 """The trail of a run, round by round: mistakes, analysis, quota, generated texts.
 
-It includes all rows and mistakes listed by the page's script.
+It includes the rows and mistakes listed by the page's script: all of them, or so many of a large
+run that a browser still opens the page at once.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tutelage.records import Row
 from tutelage.report.figures_rows import reason_kind, row_class
@@ -17,6 +19,12 @@ from tutelage.report.mistakes import finite, mistake_entry, wrong_on_test
 from tutelage.report.panels import panel_of
 from tutelage.runs.read import Run
 from tutelage.runs.records import GrowthLog
+
+T = TypeVar("T")
+MOST_ROWS = 5_000
+"""Rows that the page lists at most; about 2 MB."""
+MOST_MISTAKES = 1_000
+"""Mistakes of a round that the page lists at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +153,16 @@ def trail_data(run: Run) -> dict[str, Any]:
 
     Numbers without a JSON form become null. ``classes`` lists the classes under which filters find
     an entry. Texts with marks are also given in pieces (:class:`~tutelage.report.markings.Piece`),
-    and ``tints`` holds the colour of every class in them.
+    and ``tints`` holds the colour of every class in them. Of many rows, and of many mistakes of a
+    round, it has some; ``left_out`` counts the others.
     """
     panel = panel_of(run.task)
-    rows = [_row(run, row) for row in run.rows]
+    listed = listed_rows(run.rows, MOST_ROWS)
+    rows = [_row(run, row) for row in listed]
+    fed_back = {number: run.feedback_for(number) for number in run.growth}
     mistakes = {
-        str(number): [mistake_entry(run, one) for one in run.feedback_for(number)]
-        for number in run.growth
+        str(number): [mistake_entry(run, one) for one in evenly(own, MOST_MISTAKES)]
+        for number, own in fed_back.items()
     }
     wrong = wrong_on_test(run)
     test = [mistake_entry(run, one) for one in wrong.surest] if wrong else []
@@ -163,7 +174,33 @@ def trail_data(run: Run) -> dict[str, Any]:
         "rows": rows,
         "mistakes": mistakes,
         "test": test,
+        "left_out": {
+            "rows": len(run.rows) - len(rows),
+            "mistakes": sum(map(len, fed_back.values())) - sum(map(len, mistakes.values())),
+        },
     }
+
+
+def listed_rows(rows: Sequence[Row], most: int) -> Sequence[Row]:
+    """Returns the rows to list, in order: all, or the given ones and others at even distances.
+
+    Args:
+        rows: All rows.
+        most: Number of rows to list at most.
+    """
+    if len(rows) <= most:
+        return rows
+    given = evenly([index for index, row in enumerate(rows) if row.given], most)
+    others = [index for index, row in enumerate(rows) if not row.given]
+    chosen = sorted([*given, *evenly(others, most - len(given))])
+    return [rows[index] for index in chosen]
+
+
+def evenly(items: Sequence[T], most: int) -> Sequence[T]:
+    """Returns all items, or ``most`` of them at even distances."""
+    if len(items) <= most:
+        return items
+    return [items[number * len(items) // most] for number in range(most)]
 
 
 def _row(run: Run, row: Row) -> dict[str, Any]:

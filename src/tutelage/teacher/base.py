@@ -224,14 +224,29 @@ def request_to_dict(request: Request) -> dict[str, Any]:
 
     A chat becomes an object with its messages.
     """
-    values = {
-        "kind": "generate" if isinstance(request, GenerateRequest) else "score",
-        **asdict(request),
-    }
-    if isinstance(request, ScoreRequest) and not request.words:
-        del values["words"]
-    if not request.teacher:
-        del values["teacher"]
+    # Spelt out because asdict is too slow for every request of a large pool.
+    prompt = request.prompt if isinstance(request.prompt, str) else asdict(request.prompt)
+    values: dict[str, Any]
+    if isinstance(request, GenerateRequest):
+        values = {
+            "kind": "generate",
+            "id": request.id,
+            "prompt": prompt,
+            "sampling": asdict(request.sampling),
+            "seed": request.seed,
+            "json_schema": request.json_schema,
+        }
+    else:
+        values = {
+            "kind": "score",
+            "id": request.id,
+            "prompt": prompt,
+            "choices": request.choices,
+        }
+        if request.words:
+            values["words"] = request.words
+    if request.teacher:
+        values["teacher"] = request.teacher
     return values
 
 

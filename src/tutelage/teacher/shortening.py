@@ -19,6 +19,8 @@ _HEAD = 2 / 3
 _NEAR_A_WORD = 24
 """Characters within which a cut moves to the next white space."""
 _STEPS = 12
+_REMEMBERED = 10_000
+"""Texts whose cut form is kept: those that prompts show again and again are among them."""
 
 
 class Shortener:
@@ -65,6 +67,8 @@ class Shortener:
         """
         key = (text, limit)
         if key not in self._short:
+            if len(self._short) >= _REMEMBERED:
+                self._short.clear()
             self._short[key] = self._cut(text, limit)
         return self._short[key]
 

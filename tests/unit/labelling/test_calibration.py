@@ -20,6 +20,7 @@ from tutelage.labelling.calibration import (
     TemperatureCalibration,
 )
 from tutelage.labelling.calibration_prior import Array, softmax
+from tutelage.labelling.calibration_tracking import PriorTracking
 
 BIAS = np.array([1.5, -0.5, -2.0])
 SCORES = arrays(np.float64, st.tuples(st.integers(2, 12), st.just(3)), elements=st.floats(-20, 0))
@@ -406,3 +407,30 @@ def test_a_given_prior_shifts_each_row_by_its_logarithm(kind: Any) -> None:
     np.testing.assert_allclose(
         shifted.transform(scores), expected / expected.sum(axis=1, keepdims=True)
     )
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "tracked"])
+def test_a_frozen_calibration_gives_each_text_the_same_in_any_batch(kind: str) -> None:
+    scores, _ = pool([0.6, 0.3, 0.1], 2.0, 90, 9)
+    one = PriorTracking() if kind == "tracked" else made(kind)
+    first = one.transform(scores[:30])
+    one.freeze()
+    np.testing.assert_array_equal(one.transform(scores[:30]), first)
+    whole = one.transform(scores)
+    pieces = [one.transform(scores[start : start + 7]) for start in range(0, 90, 7)]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    # A state that goes back is not frozen until it is told so.
+    state = json.loads(json.dumps(one.state_dict()))
+    one.load_state_dict(state)
+    one.freeze()
+    np.testing.assert_array_equal(one.transform(scores), whole)
+    one.load_state_dict(state)
+    moved = one.transform(scores[60:])
+    running = kind in ("batch", "prior", "estimated", "matched", "tracked")
+    assert np.allclose(moved, whole[60:], atol=1e-9) is not running
+
+
+@pytest.mark.parametrize("running", [BatchCalibration, PriorMatching, PriorTracking])
+def test_nothing_is_frozen_before_the_first_text(running: Any) -> None:
+    with pytest.raises(ConfigError, match="frozen before it saw a text"):
+        running().freeze()

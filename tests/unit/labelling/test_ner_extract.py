@@ -378,3 +378,24 @@ def test_any_reply_is_a_marking_or_rejects_its_text(reply: str) -> None:
     labelled = label({ADA: reply}, Draft(ADA))
     assert (labelled.opinions == (None,)) == bool(labelled.errors)
     assert all(reason and len(reason) < 1000 for reason in labelled.errors.values())
+
+
+def test_extractions_that_were_foreseen_are_not_rendered_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject, teacher = extractor(knowing(replies={ADA: ADA_REPLY}))
+    rendered: list[object] = []
+    render = type(PROMPTS).render
+
+    def counted(self: Any, kind: str, /, **variables: Any) -> Any:
+        rendered.append(kind)
+        return render(self, kind, **variables)
+
+    monkeypatch.setattr(type(PROMPTS), "render", counted)
+    foreseen = subject.requests([Draft(ADA)])
+    once = list(rendered)
+    subject.label([Draft(ADA)])
+    assert rendered.count("extract") == once.count("extract") == 1
+    assert teacher.asked == foreseen
+    subject.label([Draft(ADA)])
+    assert rendered.count("extract") == 2

@@ -330,3 +330,30 @@ def test_the_others_need_no_fitting(calibrator: Any) -> None:
     teacher = WordTeacher(obliging)
     assert scorer(teacher, calibrator=calibrator).fit(gold(DEV)) == 0
     assert teacher.asked == []
+
+
+def test_prompts_that_were_foreseen_are_not_rendered_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rendered: list[object] = []
+    render = type(PROMPTS).render
+
+    def counted(self: Any, kind: str, /, **variables: Any) -> Any:
+        rendered.append(variables.get("text"))
+        return render(self, kind, **variables)
+
+    monkeypatch.setattr(type(PROMPTS), "render", counted)
+    teacher = WordTeacher(obliging)
+    subject = scorer(teacher, shots=SHOTS)
+    rendered.clear()
+    asked = queries("rain in Bath", "play some jazz")
+    foreseen = subject.requests(asked)
+    assert len(rendered) == 2
+    subject.score(asked)
+    assert len(rendered) == 2
+    assert teacher.asked == foreseen
+    # Other texts, and the same ones once more, are.
+    subject.requests(asked)
+    subject.score(asked[:1])
+    subject.score(asked)
+    assert len(rendered) == 2 + 2 + 1 + 2

@@ -11,7 +11,7 @@ from tests.helpers.pages import Page
 from tests.helpers.run_folders import LABELS, build_run
 
 from tutelage.errors import RunError
-from tutelage.report import html
+from tutelage.report import html, trail
 from tutelage.report.html import write_report
 from tutelage.report.style import Colour
 from tutelage.runs.read import read_run
@@ -212,3 +212,37 @@ def test_a_failed_write_leaves_the_old_report(
 def test_the_same_run_gives_the_same_report(done: Path, tmp_path: Path) -> None:
     again = write_report(build_run(tmp_path / "elsewhere"))
     assert again.read_bytes() == done.read_bytes()
+
+
+def test_of_many_rows_the_page_lists_some_and_says_how_many_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = build_run(tmp_path / "run", rounds=3, rows_a_round=40)
+    run = read_run(folder)
+    monkeypatch.setattr(trail, "MOST_ROWS", 50)
+    monkeypatch.setattr(trail, "MOST_MISTAKES", 1)
+    monkeypatch.setattr(html, "MOST_MISTAKES", 1)
+    monkeypatch.setattr(html, "_figures", lambda *_: {})
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    data = trail.trail_data(run)
+    listed = [row["id"] for row in data["rows"]]
+    assert len(listed) == 50
+    order = [row.id for row in run.rows]
+    assert listed == [one for one in order if one in set(listed)]
+    assert {row.id for row in run.rows if row.given} <= set(listed)
+    assert {row["round"] for row in data["rows"]} == {0, 1, 2, 3}
+    assert all(len(own) <= 1 for own in data["mistakes"].values())
+    fed_back = sum(len(run.feedback_for(number)) for number in run.growth)
+    left = {
+        "rows": len(order) - 50,
+        "mistakes": fed_back - sum(map(len, data["mistakes"].values())),
+    }
+    assert data["left_out"] == left
+    assert left["mistakes"] > 0
+    assert f"50 of {len(order)} rows are listed" in page.text
+    assert f"{left['rows']} are left out. All of them are in pool/rows.jsonl" in page.text
+    assert f"{left['mistakes']} are left out. All of them are in feedback/" in page.text
+
+
+def test_a_page_with_all_rows_says_nothing_of_it(done: Path) -> None:
+    assert "left out. All of them" not in Page(done.read_text(encoding="utf-8")).text

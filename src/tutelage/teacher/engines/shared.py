@@ -322,20 +322,22 @@ class EngineHost:
     ) -> None:
         """Passes a batch on and its replies back, until the run aborts it or disconnects.
 
+        A run sends a large batch in pieces, and keeps its turn until the last one is answered.
         Towards the engine the batch has a number of the host's own, because runs number their
         batches independently.
 
         Raises:
             ValueError: It is no batch of requests. The engine never sees it.
         """
-        left = len(_checked_requests(ask))
+        left, more = len(_checked_requests(ask)), bool(ask.get("more"))
         while not engine.turn.acquire(timeout=_WAIT_SECONDS):
             outbox.sign_of_life()
-        # Alternate between the engine's replies and the run's abort, until all replies are back.
+        # Alternate between the engine's replies and the run's next piece or abort, until all
+        # replies are back.
         try:
             engine.batch += 1
             engine.process.send({**ask, "batch": engine.batch})
-            while left:
+            while left or more:
                 message = engine.process.poll(_RELAY_SECONDS, "for another run")
                 if (
                     message is not None
@@ -344,16 +346,20 @@ class EngineHost:
                 ):
                     left -= 1
                     outbox.put({**message, "batch": ask["batch"]})
-                elif (
-                    message is None
-                    and (request := channel.receive(0)) is not None
-                    and request["op"] == "abort"
-                ):
+                # A busy engine leaves no time to look for the abort, but must not wait for a piece.
+                if message is not None and not more:
+                    continue
+                request = channel.receive(0)
+                if request is not None and request["op"] == "abort":
                     return
+                if request is not None and request["op"] == "ask":
+                    left += len(_checked_requests(request))
+                    more = bool(request.get("more"))
+                    engine.process.send({**request, "batch": engine.batch})
         finally:
             # The next run must get its turn, even if the engine just died.
             try:
-                if left and engine.process.pid is not None:
+                if (left or more) and engine.process.pid is not None:
                     engine.process.send({"op": "abort"})
             finally:
                 engine.turn.release()

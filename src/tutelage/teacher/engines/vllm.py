@@ -18,7 +18,14 @@ from typing import Any, Literal
 
 from tutelage.errors import ConfigError, TeacherError, did_you_mean
 from tutelage.teacher import structured
-from tutelage.teacher.base import GenerateRequest, OnReply, Prompt, Reply, Request
+from tutelage.teacher.base import (
+    GenerateRequest,
+    OnReply,
+    Prompt,
+    Reply,
+    Request,
+    request_to_dict,
+)
 from tutelage.teacher.chat import render_ids
 from tutelage.teacher.engines.engine_settings import (
     checked_engine,
@@ -52,6 +59,8 @@ from tutelage.teacher.replies import ReplyCollector
 _LOG = logging.getLogger(__name__)
 _LIFECYCLES = ("resident", "sleep", "restart")
 _MAX_CHOICES = 128
+_AT_ONCE = 1_024
+"""Requests of a message to the engine's process, unless it takes more at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,39 +345,45 @@ class VllmTeacher:
         return sorted(sent, key=lambda request: str(request.prompt))
 
     def _exchange(self, requests: list[Request], keep: Callable[[Reply], None]) -> None:
-        # Send the whole batch; the child keeps its engine's window full by itself.
+        # The batch goes over in pieces, so that no message grows with it and the engine begins at
+        # once. A piece is a window or more, and the next one follows while one is still unanswered,
+        # so the child keeps its engine's window full by itself.
         process = self._running()
         self._batch += 1
-        kinds = ("score", "generate")
-        numbered = enumerate(requests)
-        messages = [
-            {
-                "index": index,
-                "kind": kinds[isinstance(request, GenerateRequest)],
-                **asdict(request),
-                **self._rendered(request),
-            }
-            for index, request in numbered
-        ]
-        left = len(requests)
+        piece = max(_AT_ONCE, self._chunk_size)
+        sent = answered = 0
         try:
-            process.send(
-                {"op": "ask", "batch": self._batch, "requests": messages}, "before the batch"
-            )
-            while left:
-                message = process.receive(
-                    self._reply_timeout,
-                    f"{len(requests) - left} of {len(requests)} requests were answered",
-                )
+            while answered < len(requests):
+                progress = f"{answered} of {len(requests)} requests were answered"
+                if sent < len(requests) and sent - answered <= piece:
+                    last = min(sent + piece, len(requests))
+                    process.send(
+                        {
+                            "op": "ask",
+                            "batch": self._batch,
+                            "requests": [
+                                self._as_message(index, requests[index])
+                                for index in range(sent, last)
+                            ],
+                            "more": last < len(requests),
+                        },
+                        progress if sent else "before the batch",
+                    )
+                    sent = last
+                    continue
+                message = process.receive(self._reply_timeout, progress)
                 # Late replies of an earlier, interrupted batch are ignored.
                 if message["op"] == "reply" and message["batch"] == self._batch:
-                    left -= 1
+                    answered += 1
                     keep(_to_reply(requests[message["index"]], message))
         finally:
             # After Ctrl-C or an error in on_reply, nobody waits for the requests in the engine.
-            if left and process.pid is not None:
+            if answered < len(requests) and process.pid is not None:
                 with contextlib.suppress(TeacherError):
                     process.send({"op": "abort"})
+
+    def _as_message(self, index: int, request: Request) -> dict[str, Any]:
+        return {"index": index, **request_to_dict(request), **self._rendered(request)}
 
     def _rendered(self, request: Request) -> dict[str, Any]:
         """Returns the token ids of a chat; the engine's process tokenises a text by itself."""

@@ -4,7 +4,8 @@
 
     python -m tutelage.teacher.engines.vllm_child <file descriptor of its end of the socket pair>
 
-Messages in: ``start`` (engine arguments), ``ask`` (a batch), ``abort``, ``sleep``, ``wake`` and
+Messages in: ``start`` (engine arguments), ``ask`` (a piece of a batch, and whether there is
+``more`` of it to come), ``abort``, ``sleep``, ``wake`` and
 ``close``. Messages out: ``ready`` or ``failed``, then one ``reply`` per request as it finishes,
 ``done`` after a batch, ``slept``, ``woke``, and ``broken`` after an exception of the engine.
 """
@@ -60,6 +61,7 @@ class EngineLoop:
         self._running: dict[str, dict[str, Any]] = {}
         self._internal: dict[str, str] = {}
         self._batch = -1
+        self._more = False
         self._serial = 0
 
     def run(self) -> None:
@@ -80,7 +82,7 @@ class EngineLoop:
                 for output in self._engine.step():
                     if output.finished:
                         self._answer(output)
-            if not self._waiting and not self._running:
+            if not self._waiting and not self._running and not self._more:
                 self._channel.send({"op": "done", "batch": self._batch})
 
     def _next_message(self, *, wait: bool) -> dict[str, Any] | None:
@@ -94,11 +96,13 @@ class EngineLoop:
     def _obey(self, message: dict[str, Any]) -> None:
         if message["op"] == "ask":
             self._batch = message["batch"]
+            self._more = bool(message.get("more"))
             requests = message["requests"]
             self._tokenize(requests)
             self._waiting.extend(requests)
         elif message["op"] == "abort":
             self._waiting.clear()
+            self._more = False
             self._engine.abort_request(list(self._internal.values()), internal=True)
             self._running.clear()
             self._internal.clear()
@@ -111,7 +115,7 @@ class EngineLoop:
             self._channel.send({"op": "woke"})
 
     def _tokenize(self, requests: list[dict[str, Any]]) -> None:
-        # One call of the fast tokenizer for the whole batch: it runs in parallel, and every length
+        # One call of the fast tokenizer for the whole piece: it runs in parallel, and every length
         # is known before anything enters the engine. Chats come as ids.
         requests = [request for request in requests if "ids" not in request]
         if not requests:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 from tutelage.errors import TeacherError
@@ -60,7 +60,7 @@ class TranscriptTeacher:
                     try:
                         file.write(
                             json.dumps(
-                                {"request": request_to_dict(request), "reply": asdict(reply)},
+                                {"request": request_to_dict(request), "reply": _plain(reply)},
                                 ensure_ascii=False,
                             )
                             + "\n"
@@ -86,6 +86,14 @@ class TranscriptTeacher:
             f"the transcript {self._path} cannot be written: {error.strerror or error}. "
             "Free some disk space or make the folder writable, and run again."
         )
+
+
+def _plain(reply: Reply) -> dict[str, object]:
+    # A reply has no records inside, for which asdict looks.
+    return {name: getattr(reply, name) for name in _REPLY}
+
+
+_REPLY = tuple(one.name for one in fields(Reply))
 
 
 def spent_tokens(path: Path) -> int:

@@ -408,3 +408,34 @@ def _serving() -> Iterator[tuple[subprocess.Popen[str], Path]]:
             if serving.poll() is None:
                 serving.terminate()
                 serving.communicate(timeout=20)
+
+
+def test_a_batch_in_pieces_keeps_its_turn(
+    host: EngineHost, new: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_engine, "_AT_ONCE", 2)
+    first, second = new(chunk_size=2), new(chunk_size=2)
+    heard: list[str] = []
+    names = [f"{letter}{number}" for letter in "ab" for number in range(9)]
+    threads = [
+        threading.Thread(
+            target=lambda own, teacher: teacher.ask(
+                texts(*own), lambda one: heard.append(one.text)
+            ),
+            args=(names[start : start + 9], teacher),
+        )
+        for start, teacher in ((0, first), (9, second))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(text.rstrip("!") for text in heard) == names
+    # An interrupted one gives it back.
+    with pytest.raises(KeyboardInterrupt):
+        first.ask(texts(*names), _stop)
+    assert second.ask(texts("c"))[0].text == "c!"
+
+
+def _stop(_: object) -> None:
+    raise KeyboardInterrupt

@@ -384,3 +384,46 @@ def test_temporary_files_of_the_engine_go_with_it_and_compiled_code_stays(
     teacher.close()
     assert not folder.exists()
     assert (tmp_path / compiled.name / "code").read_text() == "x"
+
+
+def test_a_large_batch_goes_over_in_pieces_and_comes_back_in_order(model, monkeypatch):
+    monkeypatch.setattr(vllm_engine, "_AT_ONCE", 4)
+    sent: list[tuple[int, bool]] = []
+    send = vllm_engine.EngineProcess.send
+
+    def watched(self, message, progress=""):
+        if message["op"] == "ask":
+            sent.append((len(message["requests"]), message["more"]))
+        send(self, message, progress)
+
+    monkeypatch.setattr(vllm_engine.EngineProcess, "send", watched)
+    made = VllmTeacher(str(model), start_timeout=20, reply_timeout=20, chunk_size=2)
+    try:
+        arrived: list[str] = []
+        batch = [text(str(number), f"p{number % 7}") for number in range(14)]
+        replies = made.ask(batch, lambda reply: arrived.append(reply.id))
+        assert [reply.id for reply in replies] == [str(number) for number in range(14)]
+        assert arrived == sorted(arrived, key=lambda id: (int(id) % 7, int(id)))
+        assert sent == [(4, True), (4, True), (4, True), (2, False)]
+        # No piece is smaller than what the engine takes at once.
+        sent.clear()
+        made._chunk_size = 9
+        made.ask([text(str(number), f"q{number}") for number in range(14)])
+        assert sent == [(9, True), (5, False)]
+    finally:
+        made.close()
+
+
+def test_an_interrupted_batch_in_pieces_is_aborted(model, monkeypatch):
+    monkeypatch.setattr(vllm_engine, "_AT_ONCE", 2)
+    made = VllmTeacher(str(model), start_timeout=20, reply_timeout=20, chunk_size=2)
+
+    def stop(reply):
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            made.ask([text(str(number), f"p{number}") for number in range(9)], stop)
+        assert [reply.text for reply in made.ask([text("1", "b")])] == ["b!"]
+    finally:
+        made.close()

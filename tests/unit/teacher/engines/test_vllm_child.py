@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,3 +48,29 @@ def test_a_prompt_that_no_tokenizer_takes_fails_alone() -> None:
     assert "the prompt has no tokens: 'utf-8' codec can't encode" in said[1]
     assert "the prompt is empty" in said[2]
     assert "choice 99 is no token id" in said[3]
+
+
+def test_a_batch_is_done_after_its_last_piece() -> None:
+    ours, theirs = socket.socketpair()
+    config = SimpleNamespace(max_model_len=4, get_vocab_size=lambda: 10)
+    llm: Any = SimpleNamespace(
+        llm_engine=SimpleNamespace(model_config=config), get_tokenizer=Tokenizer
+    )
+    messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    parent, child = Channel(ours), Channel(theirs)
+    loop = threading.Thread(target=EngineLoop(child, messages, llm, 2).run)
+    loop.start()
+    try:
+        said = []
+        for index, more in ((0, True), (1, False)):
+            request = {"index": index, "kind": "score", "prompt": "too long", "choices": [9]}
+            messages.put({"op": "ask", "batch": 1, "requests": [request], "more": more})
+            said.append(parent.receive(5) or {})
+        said.append(parent.receive(5) or {})
+    finally:
+        messages.put({"op": "close"})
+        loop.join(5)
+        parent.close()
+        child.close()
+    assert [one["op"] for one in said] == ["reply", "reply", "done"]
+    assert [one["index"] for one in said[:2]] == [0, 1]

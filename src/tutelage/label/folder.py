@@ -1,0 +1,273 @@
+"""The folder of labelled texts: whose it is, its record (label.json) and its card (README.md)."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage.config.schema import RunConfig
+from tutelage.data.dataset import Dataset
+from tutelage.errors import ConfigError, DataError, RunError
+from tutelage.label.frozen import NAME as CALIBRATION
+from tutelage.label.frozen import Fitted
+from tutelage.label.shards import COLUMNS, Tally, content_digest
+from tutelage.records import Example
+from tutelage.report.markdown import card_environment, front_matter
+from tutelage.tasks.protocol import Task
+from tutelage.version import __version__
+
+RECORD = "label.json"
+"""Makes a folder one of labelled texts."""
+CARD = "README.md"
+_LOCK = ".lock"
+_FORMAT = 1
+_LABELLING = ("task", "data", "prompt", "labelling", "calibration", "seed", "shots")
+"""Parts of the configuration that a label depends on; the teacher counts by its fingerprint."""
+_TASKS = {False: "text-classification", True: "token-classification"}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a folder is continued by.
+
+    Attributes:
+        source: Hash of the heap's files.
+        configuration: Hash of all that the labels depend on.
+        chunk: Texts per file.
+        calibrate_on: Texts that the calibration is fitted on.
+        format: Format of the folder.
+    """
+
+    source: str
+    configuration: str
+    chunk: int
+    calibrate_on: int
+    format: int = _FORMAT
+
+
+def configuration_digest(
+    config: RunConfig,
+    dataset: Dataset,
+    shots: Sequence[Example],
+    fingerprints: Sequence[str],
+    reading: Sequence[str],
+) -> str:
+    """Returns a hash of all that the labels depend on beside the heap (16 hex digits).
+
+    Args:
+        config: The configuration. Its budget, cache and engine settings do not count.
+        dataset: The data set, for the labels, and the dev texts of a calibration by them.
+        shots: The gold shots.
+        fingerprints: Those of all teachers.
+        reading: How the heap is read.
+    """
+    content = [
+        {key: config.source[key] for key in _LABELLING},
+        config.training.gold,
+        # Its encoder may choose the demonstrations of a text.
+        [config.student.model, config.student.max_length],
+        [asdict(label) for label in dataset.labels],
+        [asdict(one) for one in (*shots, *dataset.dev)],
+        list(fingerprints),
+        list(reading),
+    ]
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def opened_folder(folder: Path) -> Iterator[None]:
+    """Makes a folder, if necessary, and keeps other processes from labelling into it.
+
+    Raises:
+        ConfigError: It holds something else.
+        DataError: It cannot be written, or another process labels into it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--to {folder} is a file. Give a folder.")
+    held = {path.name for path in folder.iterdir()} - {_LOCK} if folder.is_dir() else set()
+    if held and RECORD not in held:
+        raise ConfigError(
+            f"--to {folder} exists and holds no labelled texts, so nothing is written there. Give "
+            "another folder."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / _LOCK).open("w")
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"Another process labels into {folder}. Wait for it, or give another folder with "
+                "--to."
+            ) from None
+        yield
+
+
+def claim(folder: Path, wanted: Identity) -> None:
+    """Checks that a folder's texts were labelled in the same way; an empty one is claimed.
+
+    Raises:
+        ConfigError: It has other texts, or labels of another configuration.
+        RunError: Its record is damaged.
+    """
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        given = record.get("identity") if isinstance(record, dict) else record
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged ({error}). Give another folder with --to.") from None
+    if given == asdict(wanted):
+        return
+    if given is None or not any((folder / "data").glob("part-*.parquet")):
+        # What was fitted for another configuration is of no use.
+        (folder / CALIBRATION).unlink(missing_ok=True)
+        _replace(path, json.dumps({"identity": asdict(wanted)}, indent=2))
+        return
+    differing = [key for key, value in asdict(wanted).items() if _of(given, key) != value]
+    what = {
+        "source": "other texts (--texts)",
+        "configuration": "another configuration, another teacher, or other shots",
+        "chunk": f"--chunk {_of(given, 'chunk')}",
+        "calibrate_on": f"--calibrate-on {_of(given, 'calibrate_on')}",
+        "format": "another version of tutelage",
+    }
+    raise ConfigError(
+        f"--to {folder} has labels of {' and of '.join(what[key] for key in differing)}. Give the "
+        "command that began it, or another folder."
+    )
+
+
+def _of(record: Any, key: str) -> Any:
+    return record.get(key) if isinstance(record, Mapping) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a folder holds, for its record and its card.
+
+    Attributes:
+        identity: What it is continued by.
+        name: Name of the heap.
+        task: The task.
+        teacher: Fingerprint of the teacher.
+        model: The teacher's model, as the configuration names it.
+        shots: Number of gold shots.
+        classes: The labels that probabilities are of, in their order.
+        fitted: The calibration.
+        tally: Counts of all texts so far.
+        files: The files, in order.
+        complete: Whether every text of the heap is in them.
+        configuration: The composed configuration without secrets.
+    """
+
+    identity: Identity
+    name: str
+    task: Task
+    teacher: str
+    model: str
+    shots: int
+    classes: Sequence[str]
+    fitted: Fitted
+    tally: Tally
+    files: Sequence[Path]
+    complete: bool
+    configuration: Mapping[str, Any]
+
+
+def write_summary(folder: Path, found: Summary) -> None:
+    """Writes the record and the card.
+
+    Neither has a time or a place, so that they are the same after an interruption.
+
+    Raises:
+        DataError: They cannot be written.
+    """
+    tally = found.tally.plus(found.fitted.cost)
+    record = {
+        "identity": asdict(found.identity),
+        "tutelage": __version__,
+        "complete": found.complete,
+        "task": found.task.name,
+        "texts": tally.texts,
+        "labelled": tally.labelled,
+        "failed": tally.failed,
+        "shortened": tally.shortened,
+        "classes": tally.classes,
+        "reasons": tally.reasons,
+        "tokens": {
+            "billed": tally.tokens,
+            "prompt": tally.prompt_tokens,
+            "completion": tally.completion_tokens,
+        },
+        "teacher": {"model": found.model, "fingerprint": found.teacher},
+        "calibration": {
+            "name": found.fitted.name,
+            "texts": found.fitted.texts,
+            "gold": found.fitted.gold,
+        },
+        "shots": found.shots,
+        "probabilities_of": list(found.classes),
+        "files": [file.name for file in found.files],
+        "content": content_digest(found.files),
+        "configuration": {key: found.configuration[key] for key in _LABELLING},
+    }
+    try:
+        _replace(folder / CARD, _card(found, tally))
+        _replace(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False))
+    except OSError as error:
+        raise _not_written(folder, error) from error
+
+
+def _not_written(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{folder} cannot be written: {error.strerror or error}. See that the disk has room and "
+        "that you may write there, and run the same command again."
+    )
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text if text.endswith("\n") else f"{text}\n", "utf-8", errors="replace")
+    part.replace(path)
+
+
+def _card(found: Summary, tally: Tally) -> str:
+    is_token_level = found.task.is_token_level
+    head = {
+        "pretty_name": found.name,
+        "task_categories": [_TASKS[is_token_level]],
+        "annotations_creators": ["machine-generated"],
+        "tags": ["tutelage", "llm-labelled"],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": "train", "path": "data/part-*.parquet"}],
+            }
+        ],
+    }
+    names = {label.name: label for label in found.task.labels}
+    facts = {
+        "head": front_matter(head),
+        "name": found.name,
+        "is_ner": is_token_level,
+        "complete": found.complete,
+        "tally": tally,
+        "model": found.model,
+        "shots": found.shots,
+        "fitted": found.fitted,
+        "columns": COLUMNS[is_token_level],
+        "order": found.classes,
+        "labels": [(label, tally.classes.get(name, 0)) for name, label in names.items()],
+        "version": __version__,
+    }
+    return card_environment().get_template("labelled_texts.md.j2").render(facts)
