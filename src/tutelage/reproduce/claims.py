@@ -94,6 +94,7 @@ class Claim:
 
     Attributes:
         id: Names the claim on the command line.
+        paper: The paper that makes it, where a group of claims has several; else "".
         says: The statement, in our words.
         mark: Known of the paper, inferred, or a question of ours.
         table: The table of the paper's results: main or ablations.
@@ -107,6 +108,7 @@ class Claim:
     """
 
     id: str
+    paper: str
     says: str
     mark: Mark
     table: str
@@ -154,7 +156,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """One paper of claims.yaml: its scales, arms and claims."""
+    """One paper of claims.yaml, or a group of papers: scales, arms and claims."""
 
     name: str
     title: str

@@ -128,7 +128,7 @@ def _arm(name: str, given: Any, at: str, before: Mapping[str, Arm], scales: tupl
 
 
 def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Scale]) -> Claim:
-    may = ("worse", "times", "at_least", "at_most", "skipped")
+    may = ("paper", "worse", "times", "at_least", "at_most", "skipped")
     needs = ("id", "says", "mark", "table", "kind", "better", "sets", "chosen")
     node = _mapping(given, at, needs, may)
 
@@ -186,6 +186,7 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
             )
     return Claim(
         id=str(node["id"]),
+        paper=str(node.get("paper", "")),
         says=str(node["says"]),
         mark=cast(Mark, _one_of(node["mark"], MARKS, f"{at}: mark")),
         table=_one_of(node["table"], TABLES, f"{at}: table"),
