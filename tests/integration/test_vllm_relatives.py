@@ -18,9 +18,11 @@ from tutelage.teacher.engines.shared import ADDRESS, EngineHost
 pytestmark = pytest.mark.vllm
 
 SHORT = ("training.start_epochs=1", "training.round_epochs=1")
-WRITES = ("method.rounds=1", "method.n_hard=4", "method.n_easy=4", "method.max_tokens=32")
-EVERY = ("accept=scored", "method.mistake_margin=0")
-"""Keeps every text, and believes every mistake."""
+WRITES = (
+    *("method.rounds=1", "method.n_hard=3", "method.n_easy=3", "method.max_tokens=24"),
+    *("method.n_wrong=2", "method.n_correct=2", "accept=scored", "method.mistake_margin=0"),
+)
+"""One round of six texts, every one of which is kept and every mistake believed."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,26 @@ class Case:
 
 
 CASES = {
-    "zerogen": Case(("method.n_first=8", "method.max_tokens=32"), writes=True),
+    "zerogen": Case(("method.n_first=8", "method.max_tokens=24"), writes=True),
     "static": Case(("method.first=6",), labels=True),
-    "pgkd": Case((*WRITES, *EVERY), writes=True),
+    "pgkd": Case((*WRITES, "method.analysis_tokens=24"), writes=True),
     "elad": Case(
-        (*WRITES, *EVERY, "method.n_pool=4", "method.pool_size=12", "acquire.copies=2"),
+        (*WRITES, "method.n_pool=4", "method.pool_size=12", "acquire.copies=2"),
         writes=True,
         labels=True,
     ),
-    "reversegen": Case((*WRITES, *EVERY, "method.texts_per_arm=2"), writes=True),
-    "curate_train_refine": Case((*WRITES, *EVERY, "method.n_first=8"), writes=True),
+    "reversegen": Case((*WRITES, "method.texts_per_arm=2"), writes=True),
+    "curate_train_refine": Case((*WRITES, "method.n_first=8"), writes=True),
     "llmaaa": Case(
         ("method.first=4", "method.rounds=1", "method.n_texts=3", "method.demonstrations=2"),
         labels=True,
     ),
     "freeal": Case(
-        ("method.pool_size=8", "method.rounds=1", "method.a_class=2", "method.nearest=2"),
+        ("method.pool_size=6", "method.rounds=1", "method.a_class=2", "method.nearest=2"),
         labels=True,
     ),
     "llm_da": Case(
-        ("method.rounds=1", "method.n_texts=8", "method.max_tokens=32"), writes=True, tasks=("ner",)
+        ("method.rounds=1", "method.n_texts=4", "method.max_tokens=24"), writes=True, tasks=("ner",)
     ),
     "boosted": Case(
         (
@@ -152,7 +154,8 @@ def test_a_relative_grows_from_the_real_teacher_and_again_from_the_cache(
         assert result["tokens"]["billed"] == 0
         assert all(row.by_student or row.source == "init" for row in grown)
         return
-    assert result["tokens"]["spent"] == result["tokens"]["billed"] > 0
+    # A run may ask the same twice: two sentences with one name between the same words.
+    assert 0 < result["tokens"]["spent"] <= result["tokens"]["billed"]
     assert result["requests"]["failed"] == 0
     replies = [line["reply"] for line in lines(first / "teacher" / "transcript.jsonl")]
     assert all(reply["prompt_tokens"] > 0 and not reply["error"] for reply in replies)
