@@ -94,7 +94,6 @@ class Claim:
 
     Attributes:
         id: Names the claim on the command line.
-        paper: The paper that makes it, where a group of claims has several; else "".
         says: The statement, in our words.
         mark: Known of the paper, inferred, or a question of ours.
         table: The table of the paper's results: main or ablations.
@@ -105,10 +104,10 @@ class Claim:
         sets: Names of data sets, by scale.
         skipped: By scale, the reason for running nothing.
         chosen: Our own choices, where the paper leaves them open.
+        paper: The paper that makes it, in a group of several papers; else "".
     """
 
     id: str
-    paper: str
     says: str
     mark: Mark
     table: str
@@ -121,6 +120,7 @@ class Claim:
     sets: Mapping[str, tuple[str, ...]]
     skipped: Mapping[str, str]
     chosen: tuple[str, ...]
+    paper: str = ""
 
     @property
     def arms(self) -> tuple[str, ...]:

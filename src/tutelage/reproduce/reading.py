@@ -186,7 +186,6 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
             )
     return Claim(
         id=str(node["id"]),
-        paper=str(node.get("paper", "")),
         says=str(node["says"]),
         mark=cast(Mark, _one_of(node["mark"], MARKS, f"{at}: mark")),
         table=_one_of(node["table"], TABLES, f"{at}: table"),
@@ -199,6 +198,7 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
         sets=sets,
         skipped=skipped,
         chosen=tuple(map(str, _list(node["chosen"], f"{at}: chosen"))),
+        paper=str(node.get("paper", "")),
     )
 
 
