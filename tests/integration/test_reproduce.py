@@ -202,18 +202,18 @@ def test_a_claim_of_a_relative_runs_and_is_judged(
         "method.pool_size=28",
         "training.start_epochs=2",
     ]
-    assert reproduce("relatives", "cpu", ["freeal_small_loss"], small, claims=path) == 0
+    assert reproduce("relatives", "cpu", ["confident_learning"], small, claims=path) == 0
     (folder,) = (workplace / "multirun_sweeps" / "reproduce-relatives-cpu").iterdir()
     record = json.loads((folder / "verdicts.json").read_text())
     claims = {one["id"]: one for one in record["claims"]}
-    judged = claims.pop("freeal_small_loss")
+    judged = claims.pop("confident_learning")
     assert (judged["verdict"], judged["why"]) == (
         "not reproduced",
         "not shown either way; one run has no interval",
     )
-    assert "arXiv 2311.15614" in judged["paper"]
+    assert "arXiv 1911.00068" in judged["paper"]
     kept, every = record["runs"]
-    assert (kept["arm"], every["arm"]) == ("small_loss", "every_row")
+    assert (kept["arm"], every["arm"]) == ("confident_learning", "every_row")
     (finding,) = judged["findings"]
     assert finding["mean"] == pytest.approx(kept["score"] - every["score"])
     # Both learn from the same labels, and one of them from fewer rows.
