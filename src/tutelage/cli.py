@@ -281,7 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     reproduce = verbs.add_parser(
         "reproduce", help="do the runs behind a paper's claims, and give a verdict on each"
     )
-    reproduce.add_argument("paper", help="evokd or llkd")
+    reproduce.add_argument("paper", help="evokd, llkd or relatives")
     reproduce.add_argument(
         "--scale",
         default="cpu",

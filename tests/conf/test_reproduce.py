@@ -22,6 +22,9 @@ from tutelage.sweep.expected import expected_jobs
 SCRIPTS = Path(__file__).parents[2] / "reproduce"
 PAPERS = read_papers()
 SCALES = [(paper, scale) for paper, found in PAPERS.items() for scale in found.scales]
+FIGURES = [
+    (paper, table) for paper, found in PAPERS.items() for table in TABLES if found.only(table=table)
+]
 
 
 @cache
@@ -95,17 +98,20 @@ def test_the_small_scale_needs_nothing_that_is_not_shipped_and_is_quick() -> Non
             assert config.data.kind == "load_sample"
             assert (config.source["teacher"]["model"], config.student.model) == ("embedded",) * 2
         assert not cpu.gpu
-        assert cpu.minutes is not None
-        assert len(lines) * len(cpu.seeds) * cpu.minutes <= 60
-        assert paper.scales["full"].gpu
+        # Nobody has measured the runs of the relatives.
+        assert (cpu.minutes is None) is (paper.name == "relatives")
+        assert len(lines) * len(cpu.seeds) * (cpu.minutes or 0.5) <= 60
+        assert all(scale.gpu for name, scale in paper.scales.items() if name == "full")
 
 
 def claims_of(paper: Paper, table: str, scale: str) -> list[Claim]:
     return [claim for claim in paper.claims if claim.table == table and claim.sets.get(scale)]
 
 
-@pytest.mark.parametrize(("paper", "scale"), SCALES)
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    ("paper", "scale", "table"),
+    [(paper, scale, table) for paper, table in FIGURES for scale in PAPERS[paper].scales],
+)
 def test_the_dry_run_of_a_table_prints_exactly_the_runs_of_its_claims(
     tutelage: Command, paper: str, scale: str, table: str
 ) -> None:
@@ -121,7 +127,7 @@ def test_the_dry_run_of_a_table_prints_exactly_the_runs_of_its_claims(
     )
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", ["evokd", "llkd"])
 def test_the_papers_sets_lie_in_one_folder_and_have_a_capable_teacher(
     tutelage: Command, paper: str
 ) -> None:
@@ -136,8 +142,82 @@ def test_the_papers_sets_lie_in_one_folder_and_have_a_capable_teacher(
     assert set(budgets) <= {"40000", "8000"}
 
 
-@pytest.mark.parametrize("paper", PAPERS)
-@pytest.mark.parametrize("table", TABLES)
+def test_the_relatives_share_labels_and_sets(tutelage: Command) -> None:
+    relatives = PAPERS["relatives"]
+    ended = tutelage("reproduce", "relatives", "--scale", "sets", "--data", "here", "--dry-run")
+    *lines, _ = ended.out.splitlines()
+    assert {name for line in lines for name in re.findall(r" data=(\w+) ", line)} == {
+        "snips",
+        "trec6",
+        "ag_news",
+        "sst2",
+        "emotion",
+        "csabstruct",
+    }
+    # SNIPS is shipped, and every other set lies in the folder.
+    assert all((" data.path=here/" in line) is (" data=snips " not in line) for line in lines)
+    for line in (line for line in lines if " data=trec6 " in line):
+        source = composed(line.replace("here/", "data/")).source
+        assert source["teacher"]["model"] == "qwen2.5-coder-0.5b"
+        assert source["student"]["freeze_encoder"]
+        assert source["budget"]["tokens"] == (
+            30_000 if "reproduce/relatives_write" in line else None
+        )
+    # The teacher alone costs labels of the test set: only where a claim compares with it.
+    with_teacher = {
+        side.arm
+        for claim in relatives.claims
+        for side in (*claim.better, *claim.worse)
+        if side.measure == "teacher"
+    }
+    labelled = {
+        arm
+        for arm, found in relatives.arms.items()
+        if "evaluate.teacher=true" in found.overrides["sets"]
+    }
+    assert with_teacher == labelled == {"llmaaa", "freeal", "few_shots", "boosted"}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "option", "spelt_out"),
+    [
+        (
+            "relatives_select",
+            "select=small_loss",
+            "method=full_pool method.train_on_shots=true training.start_epochs=10",
+        ),
+        (
+            "relatives_loss",
+            "loss=candidate_sets",
+            "method=full_pool method.train_on_shots=true student.head=trained "
+            "student.head_learning_rate=3e-2 training.start_epochs=10",
+        ),
+        (
+            "relatives_acquire",
+            "acquire=entropy",
+            "method=llkd_on_demand method.train_on_shots=true method.first=60 method.n_texts=35 "
+            "method.rounds=4 select=every_row",
+        ),
+    ],
+)
+def test_the_relatives_run_with_the_settings_of_the_table_of_every_option(
+    experiment: str, option: str, spelt_out: str
+) -> None:
+    shared = "shots=1 method.pool_size=400 evaluate.teacher=false evaluate.written_or_real=false"
+    table = compose_config(
+        [*spelt_out.split(), "student=frozen_classification", *shared.split(), option]
+    )
+    arm = compose_config([f"experiment=reproduce/{experiment}", option])
+    assert config_hash(arm.source) == config_hash(table.source)
+
+
+def test_every_claim_of_a_relative_names_its_paper() -> None:
+    for claim in PAPERS["relatives"].claims:
+        assert re.search(r"\(arXiv \d{4}\.\d{5}\)$", claim.paper), claim.id
+    assert not any(claim.paper for name in ("evokd", "llkd") for claim in PAPERS[name].claims)
+
+
+@pytest.mark.parametrize(("paper", "table"), FIGURES)
 def test_a_script_names_its_table_and_draws_its_figure(paper: str, table: str) -> None:
     stem = f"{paper}_{'table_main' if table == 'main' else table}"
     script = (SCRIPTS / f"{stem}.sh").read_text(encoding="utf-8")

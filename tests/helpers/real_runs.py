@@ -8,11 +8,45 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.tiny import accuracies, lines, skip_report
+from omegaconf import OmegaConf
+from tests.helpers.tiny import SAMPLE, accuracies, lines, skip_report
 
 from tutelage.cli import main
+from tutelage.config.folder import conf_directory
 
 SMALL_ENGINE = ("teacher.max_model_len=1024", "teacher.kv_cache_gb=1")
+
+
+def snips(folder: Path) -> list[str]:
+    """Overrides: a part of SNIPS, with the labels of conf/data/snips.yaml."""
+    labels = OmegaConf.load(conf_directory() / "data" / "snips.yaml").labels
+    listed = ",".join(
+        f'{label.word}:{{word:{label.word},description:"{label.description}"}}'
+        for label in labels.values()
+    )
+    return ["data=files", f"data.path={folder}", f"data.labels={{{listed}}}"]
+
+
+def wikigold(folder: Path) -> list[str]:
+    """Overrides: a part of the shipped sample, with the labels of conf/data/wikigold.yaml."""
+    folder.mkdir()
+    for split, source, count in (
+        ("train", "pool", 60),
+        ("validation", "dev", 12),
+        ("test", "test", 24),
+    ):
+        given = (
+            (SAMPLE.parent / "wikigold" / f"{source}.jsonl")
+            .read_text(encoding="utf-8")
+            .splitlines(keepends=True)
+        )
+        (folder / f"{split}.jsonl").write_text("".join(given[:count]), encoding="utf-8")
+    labels = OmegaConf.load(conf_directory() / "data" / "wikigold.yaml").labels
+    listed = ",".join(
+        f'{name}:{{word:{label.word},description:"{label.description}"}}'
+        for name, label in labels.items()
+    )
+    return ["task=ner", "data=files", f"data.path={folder}", f"data.labels={{{listed}}}"]
 
 
 def train(folder: Path, *overrides: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tests.helpers import tiny, tiny_ner
 
 from tutelage.reproduce import check
 from tutelage.reproduce.check import reproduce
+from tutelage.reproduce.reading import CLAIMS
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,3 +186,40 @@ def test_a_claim_about_named_entities_is_judged_by_their_own_metric(
         finding["mean"]
         == json.loads((folder / "0" / "result.json").read_text())["after"]["f1_strict"]
     )
+
+
+def test_a_claim_of_a_relative_runs_and_is_judged(
+    student: Path, small_data: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shipped claim at its smallest scale, with one seed and the scripted teacher."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    spec = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
+    spec["relatives"]["scales"]["cpu"]["seeds"] = [1]
+    path = workplace / "claims.yaml"
+    path.write_text(yaml.safe_dump(spec, sort_keys=False))
+    small = [
+        *tiny.scripted(student, small_data, workplace / "replies.sqlite"),
+        "method.pool_size=28",
+        "training.start_epochs=2",
+    ]
+    assert reproduce("relatives", "cpu", ["confident_learning"], small, claims=path) == 0
+    (folder,) = (workplace / "multirun_sweeps" / "reproduce-relatives-cpu").iterdir()
+    record = json.loads((folder / "verdicts.json").read_text())
+    claims = {one["id"]: one for one in record["claims"]}
+    judged = claims.pop("confident_learning")
+    assert (judged["verdict"], judged["why"]) == (
+        "not reproduced",
+        "not shown either way; one run has no interval",
+    )
+    assert "arXiv 1911.00068" in judged["paper"]
+    kept, every = record["runs"]
+    assert (kept["arm"], every["arm"]) == ("confident_learning", "every_row")
+    (finding,) = judged["findings"]
+    assert finding["mean"] == pytest.approx(kept["score"] - every["score"])
+    # Both learn from the same labels, and one of them from fewer rows.
+    shares = [
+        json.loads((folder / run["folder"] / "result.json").read_text())["share_of_data"]
+        for run in (kept, every)
+    ]
+    assert shares[0]["selections"] < shares[1]["selections"] == 1.0
+    assert {one["verdict"] for one in claims.values()} == {"not run"}

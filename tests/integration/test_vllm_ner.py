@@ -5,38 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
-from tests.helpers.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
-from tests.helpers.tiny import SAMPLE
+from tests.helpers.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train, wikigold
 
-from tutelage.config.folder import conf_directory
 from tutelage.data.pool import Pool
 from tutelage.methods.generation.mentions import mentions_of
 from tutelage.tasks.spans import read_spans
 
 pytestmark = pytest.mark.vllm
-
-
-def wikigold(folder: Path) -> list[str]:
-    """Overrides: a part of the shipped sample, with the labels of conf/data/wikigold.yaml."""
-    folder.mkdir()
-    for split, source, count in (
-        ("train", "pool", 60),
-        ("validation", "dev", 12),
-        ("test", "test", 24),
-    ):
-        given = (
-            (SAMPLE.parent / "wikigold" / f"{source}.jsonl")
-            .read_text(encoding="utf-8")
-            .splitlines(keepends=True)
-        )
-        (folder / f"{split}.jsonl").write_text("".join(given[:count]), encoding="utf-8")
-    labels = OmegaConf.load(conf_directory() / "data" / "wikigold.yaml").labels
-    listed = ",".join(
-        f'{name}:{{word:{label.word},description:"{label.description}"}}'
-        for name, label in labels.items()
-    )
-    return ["task=ner", "data=files", f"data.path={folder}", f"data.labels={{{listed}}}"]
 
 
 def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(

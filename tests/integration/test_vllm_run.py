@@ -9,24 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
-from tests.helpers.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, train
+from tests.helpers.real_runs import SMALL_ENGINE, paid_for, same_from_the_cache, snips, train
 from tests.helpers.tiny import skip_report
 
-from tutelage.config.folder import conf_directory
 from tutelage.teacher.engines.shared import ADDRESS, EngineHost
 
 pytestmark = pytest.mark.vllm
-
-
-def snips(folder: Path) -> list[str]:
-    """Overrides: a part of SNIPS, with the labels of conf/data/snips.yaml."""
-    labels = OmegaConf.load(conf_directory() / "data" / "snips.yaml").labels
-    listed = ",".join(
-        f'{label.word}:{{word:{label.word},description:"{label.description}"}}'
-        for label in labels.values()
-    )
-    return ["data=files", f"data.path={folder}", f"data.labels={{{listed}}}"]
 
 
 def test_the_main_job_runs_on_real_parts_and_again_from_the_cache(

@@ -104,6 +104,7 @@ class Claim:
         sets: Names of data sets, by scale.
         skipped: By scale, the reason for running nothing.
         chosen: Our own choices, where the paper leaves them open.
+        paper: The paper that makes it, in a group of several papers; else "".
     """
 
     id: str
@@ -119,6 +120,7 @@ class Claim:
     sets: Mapping[str, tuple[str, ...]]
     skipped: Mapping[str, str]
     chosen: tuple[str, ...]
+    paper: str = ""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -154,7 +156,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """One paper of claims.yaml: its scales, arms and claims."""
+    """One paper of claims.yaml, or a group of papers: scales, arms and claims."""
 
     name: str
     title: str

@@ -84,6 +84,7 @@ def _record(
         "claims": [
             {
                 "id": one.claim.id,
+                "paper": one.claim.paper or paper.title,
                 "table": one.claim.table,
                 "says": one.claim.says,
                 "mark": one.claim.mark,

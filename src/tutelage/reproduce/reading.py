@@ -128,7 +128,7 @@ def _arm(name: str, given: Any, at: str, before: Mapping[str, Arm], scales: tupl
 
 
 def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Scale]) -> Claim:
-    may = ("worse", "times", "at_least", "at_most", "skipped")
+    may = ("paper", "worse", "times", "at_least", "at_most", "skipped")
     needs = ("id", "says", "mark", "table", "kind", "better", "sets", "chosen")
     node = _mapping(given, at, needs, may)
 
@@ -198,6 +198,7 @@ def _claim(given: Any, at: str, arms: Mapping[str, Arm], scales: Mapping[str, Sc
         sets=sets,
         skipped=skipped,
         chosen=tuple(map(str, _list(node["chosen"], f"{at}: chosen"))),
+        paper=str(node.get("paper", "")),
     )
 
 

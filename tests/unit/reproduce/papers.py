@@ -57,6 +57,7 @@ SMALL: dict[str, Any] = {
             },
             {
                 "id": "little",
+                "paper": "Less & More, 2020",
                 "table": "ablations",
                 "says": "It takes <b>little</b>.",
                 "mark": "inferred",

@@ -17,7 +17,10 @@ from tutelage.reproduce.check import reproduce
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (("evodk",), "Unknown paper 'evodk'. Did you mean 'evokd'? Available: evokd, llkd."),
+        (
+            ("evodk",),
+            "Unknown paper 'evodk'. Did you mean 'evokd'? Available: evokd, llkd, relatives.",
+        ),
         (("evokd", "--scale", "cup"), "Unknown scale 'cup'. Did you mean 'cpu'?"),
         (("evokd", "--data", "here"), "--data here: --scale cpu reads no folder of data sets."),
         (

@@ -47,6 +47,7 @@ def written(tmp_path: Path) -> tuple[Path, str]:
 def test_the_record_holds_claims_and_runs_without_nan(written: tuple[Path, str]) -> None:
     record: dict[str, Any] = json.loads((written[0] / "verdicts.json").read_text())
     more, little = record["claims"]
+    assert (more["paper"], little["paper"]) == ("Mine", "Less & More, 2020")
     assert (more["verdict"], more["findings"][0]["p"], more["findings"][0]["status"]) == (
         "not reproduced",
         None,
@@ -85,7 +86,8 @@ def test_the_page_says_everything_and_runs_nothing(written: tuple[Path, str]) ->
         "base minus less: above 0 points",
         "What we had to choose: all of it.",
         "further overrides, beyond those of its claim: method.top_p=0.5",
-        "full text was not at hand",
+        "full text of a paper was at hand",
+        "Less & More, 2020",
         "tutelage reproduce mine --scale cpu --only more --set method.top_p=0.5",
     ):
         assert word in page.text, word

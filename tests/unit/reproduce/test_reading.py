@@ -24,6 +24,7 @@ def test_a_file_of_claims_is_read(tmp_path: Path) -> None:
         (Side("base"),),
         ("base", "less"),
     )
+    assert (more.paper, little.paper) == ("", "Less & More, 2020")
     assert (little.low, little.high, little.better) == (-math.inf, 0.25, (Side("base", "share"),))
     assert more.expected == "base minus less: above 0 points"
     assert little.expected == "base:share: below 25.0 %"
