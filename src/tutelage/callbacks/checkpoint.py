@@ -38,6 +38,50 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
         ) from error
 
 
+_MANY = 256
+"""Numbers of a list from which it is stored as a tensor."""
+
+
+def packed(state: Any) -> Any:
+    """Returns a state with large lists of numbers as tensors, which a checkpoint writes at once.
+
+    The scores of a pool that a calibration has seen are hundreds of thousands of numbers, and
+    pickle takes a step for each.
+
+    Args:
+        state: Plain values. A list of lists of equal length, or of numbers, may become a tensor.
+    """
+    if isinstance(state, dict):
+        return {key: packed(value) for key, value in state.items()}
+    if not isinstance(state, list):
+        return state
+    if _is_table(state):
+        return torch.tensor(state, dtype=torch.float64)
+    return [packed(value) for value in state]
+
+
+def unpacked(state: Any) -> Any:
+    """Returns the plain values that :func:`packed` was given."""
+    if isinstance(state, dict):
+        return {key: unpacked(value) for key, value in state.items()}
+    if isinstance(state, torch.Tensor):
+        return state.tolist()
+    return [unpacked(value) for value in state] if isinstance(state, list) else state
+
+
+def _is_table(values: list[Any]) -> bool:
+    """Returns whether these are many floats, in a list or in lists of one length."""
+    if not values:
+        return False
+    if not isinstance(values[0], list):
+        return len(values) >= _MANY and all(type(value) is float for value in values)
+    width = len(values[0])
+    return len(values) * width >= _MANY and all(
+        isinstance(row, list) and len(row) == width and all(type(one) is float for one in row)
+        for row in values
+    )
+
+
 class Positioned(Protocol):
     """Knows where the run stands; the growth callback does."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from tutelage.callbacks.checkpoint import BestStudent
+from tutelage.callbacks.checkpoint import BestStudent, packed, unpacked
 from tutelage.callbacks.feedback import FeedbackCollector
 from tutelage.callbacks.round_logger import RoundLogger
 from tutelage.callbacks.stage_metrics import StageMetrics
@@ -342,7 +342,7 @@ class GrowthCallback(Callback):
             "costliest_round": self._costliest_round,
             "empty_rounds": [self._empty, self._known],
             "stopped_by": self.stopped_by,
-            "method": self._method.state_dict(),
+            "method": packed(self._method.state_dict()),
             "collector": self._collector.state_dict(),
             "best_student": self.best_student.state_dict() if self.best_student else None,
             "round_logger": self._round_logger.state_dict(),
@@ -359,7 +359,7 @@ class GrowthCallback(Callback):
         self._empty, self._known = map(int, state_dict["empty_rounds"])
         self.stopped_by = str(state_dict["stopped_by"])
         # The method was set up on the pool of this checkpoint before.
-        self._method.load_state_dict(state_dict["method"])
+        self._method.load_state_dict(unpacked(state_dict["method"]))
         self._collector.load_state_dict(state_dict["collector"])
         self._round_logger.load_state_dict(state_dict["round_logger"])
         self._metrics.load_state_dict(state_dict["metrics"])

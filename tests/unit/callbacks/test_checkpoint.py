@@ -7,8 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tutelage.callbacks.checkpoint import StageCheckpoint, newest_checkpoint
+from tutelage.callbacks.checkpoint import StageCheckpoint, newest_checkpoint, packed, unpacked
 from tutelage.errors import RunError
 from tutelage.timeline import Position
 
@@ -56,3 +59,30 @@ def test_a_full_disk_leaves_the_older_checkpoint_whole(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"No space left.*resume=true"):
         end_epoch(callback(tmp_path, 0), Trainer(6, full=True))
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-00003.ckpt"]
+
+
+_numbers = st.floats(allow_nan=False)
+_states = st.recursive(
+    st.none() | st.text(max_size=3) | st.integers() | _numbers | st.lists(_numbers, max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=20,
+)
+
+
+@given(_states)
+def test_a_state_comes_back_as_it_was(state: Any) -> None:
+    # Large enough to be stored as a tensor wherever it is a table.
+    many = [state, [0.1, float("inf")] * 200, [[0.1, -0.0]] * 200, [[1, 2]] * 200, [[]] * 300]
+    found = unpacked(packed(many))
+    assert found == many
+    assert repr(found) == repr(many), "a float stays one, and so does a whole number"
+
+
+def test_the_scores_of_a_large_pool_are_one_object_in_a_checkpoint(tmp_path: Path) -> None:
+    scores = [[float(row), 0.5, -1e-300] for row in range(1_000)]
+    state = {"calibrator": {"seen": [scores, [[0.25, 0.5]]], "shares": None}}
+    small = packed(state)["calibrator"]["seen"]
+    assert isinstance(small[0], torch.Tensor)
+    assert small[1] == [[0.25, 0.5]]
+    torch.save(packed(state), tmp_path / "state.pt")
+    assert unpacked(torch.load(tmp_path / "state.pt", weights_only=True)) == state
