@@ -6,8 +6,9 @@ chunk, because the calibration is fitted once, on the first texts
 (:mod:`tutelage.label.frozen`).
 
 The same command continues after ``kill -9``: whole files stay, and the replies of the broken chunk
-come from the teacher's cache. The folder is then the same, byte for byte, as without the kill, as
-far as the engine gives the same replies.
+come from the teacher's cache. Given several times at once, on one machine or on many with a common
+file system, each process takes the chunks that no other one has. The folder is then the same, byte
+for byte, as by one process without a kill, as far as the engines give the same replies.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -37,16 +38,17 @@ from tutelage.errors import BudgetExhausted, ConfigError, DataError
 from tutelage.label.folder import (
     CARD,
     Identity,
+    OpenFolder,
     Summary,
-    claim,
     configuration_digest,
+    locked,
     opened_folder,
     write_summary,
 )
 from tutelage.label.frozen import NAME as CALIBRATION
 from tutelage.label.frozen import Fitted, fit_calibration, load_calibration
 from tutelage.label.heap import Heap, HeapText, find_heap, read_heap
-from tutelage.label.shards import Tally, read_tally, shard_path, write_shard
+from tutelage.label.shards import Tally, read_tally, shard_path, write_shard, written_shards
 from tutelage.label.stream import ChunkLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.records import Example
@@ -113,11 +115,11 @@ def label(
     heap = find_heap(source.file, tagger=task.is_token_level)
     if heap.passed_over:
         _warn(console, f"{len(heap.passed_over):,} files of {source.file} hold no texts.")
-    with opened_folder(to):
-        stack = build_stack(config, to)
+    with opened_folder(to) as folder:
+        stack = build_stack(config, folder.own)
         try:
             stack.begin(partial(_warn, console))
-            work = _Work(config, dataset, task, stack, heap, source, to, sizes, console)
+            work = _Work(config, dataset, task, stack, heap, source, folder, sizes, console)
             work.do()
         finally:
             stack.close()
@@ -144,12 +146,17 @@ class _Work:
         stack: Stack,
         heap: Heap,
         source: Source,
-        to: Path,
+        folder: OpenFolder,
         sizes: Sizes,
         console: Console,
     ) -> None:
         self._config, self._task, self._stack = config, task, stack
-        self._heap, self._to, self._sizes, self._console = heap, to, sizes, console
+        self._heap, self._source, self._to = heap, source, folder.path
+        self._sizes, self._console, self._warned = sizes, console, set[str]()
+        # Texts of the heap that were read, whether these are all, and the files that were counted.
+        self._read = 0
+        self._whole = False
+        self._billed: set[Path] = set()
         self._dev = dataset.dev
         self._shots = gold_for(config, dataset)
         self._prompts = build_prompts(config, stack.engine, stack.inner)
@@ -170,55 +177,90 @@ class _Work:
             sizes.chunk,
             sizes.calibrate_on,
         )
-        claim(to, self._identity)
-        self._texts = self._told(read_heap(heap, source, tagger=task.is_token_level))
+        folder.claim(self._identity)
 
     def do(self) -> None:
         """Labels all chunks without a file, and writes record and card."""
-        self._calibrate()
+        with locked(self._to / ".calibration.lock", wait=True):
+            self._calibrate()
         fitted = load_calibration(self._to / CALIBRATION, self._labeller)
         self._bill(fitted.cost)
-        done = _Done()
         if not (self._to / CARD).exists():
-            write_summary(self._to, self._summary(fitted, done))
+            self._summarise(fitted)
         try:
             with _Display(self._console) as display:
-                self._label_all(done, display)
-            done.complete = True
+                # Once more where a process that had a chunk has ended without it.
+                while self._label_all(display):
+                    continue
         except BudgetExhausted as error:
+            labelled = self._summarise(fitted).tally.texts
             raise BudgetExhausted(
                 f"budget.tokens={self._stack.budget.limit} ends here: {error}. "
-                f"{done.tally.texts:,} texts are labelled and written; raise budget.tokens and "
+                f"{labelled:,} texts are labelled and written; raise budget.tokens and "
                 "give the same command to go on."
             ) from None
-        finally:
-            summary = self._summary(fitted, done)
-            write_summary(self._to, summary)
-        self._tell(summary)
+        except BaseException:
+            self._summarise(fitted)
+            raise
+        self._tell(self._summarise(fitted))
 
-    def _label_all(self, done: _Done, display: _Display) -> None:
+    def _label_all(self, display: _Display) -> bool:
+        """Labels the chunks that have no file and no other process, in order.
+
+        Returns:
+            Whether this process labelled any, so that others may have ended meanwhile.
+        """
         chunks = ChunkLabeller(self._task, self._labeller, self._prompts, self._stack.budget)
+        worked = False
+        self._read = 0
         for number, texts in enumerate(self._chunks()):
+            self._read += len(texts)
             path = shard_path(self._to, number)
-            tally = read_tally(path)
-            if tally is not None and tally.texts == len(texts):
-                self._bill(tally)
-                display.kept(tally)
-            else:
+            if self._kept(path, len(texts), display):
+                continue
+            path.parent.mkdir(exist_ok=True)
+            with locked(path.with_name(f".{path.stem}.lock"), wait=False) as mine:
+                # Another process may have finished it just now.
+                if not mine or self._kept(path, len(texts), display):
+                    continue
                 display.begin(path.name, len(texts))
                 records, tally = chunks.label(texts, display.reply)
                 write_shard(path, records, tally, is_token_level=self._task.is_token_level)
                 display.end(tally)
-            done.tally = done.tally.plus(tally)
-            done.files.append(path)
+                self._billed.add(path)
+                worked = True
+        return worked
+
+    def _kept(self, path: Path, texts: int, display: _Display) -> bool:
+        """Returns whether a chunk is labelled, and counts its tokens the first time."""
+        tally = read_tally(path)
+        if tally is None or tally.texts != texts:
+            return False
+        if path not in self._billed:
+            self._billed.add(path)
+            self._bill(tally)
+            display.kept(tally)
+        return True
+
+    def _summarise(self, fitted: Fitted) -> Summary:
+        """Writes record and card of what is labelled by now, whoever did it."""
+        with locked(self._to / ".summary.lock", wait=True):
+            done = _Done()
+            for path in written_shards(self._to):
+                if (tally := read_tally(path)) is not None:
+                    done.tally = done.tally.plus(tally)
+                    done.files.append(path)
+            done.complete = self._whole and done.tally.texts == self._read
+            summary = self._summary(fitted, done)
+            write_summary(self._to, summary)
+        return summary
 
     def _calibrate(self) -> None:
         """Fits the calibration, unless an earlier session did."""
         path = self._to / CALIBRATION
         if path.is_file():
             return
-        first = list(islice(self._texts, self._sizes.calibrate_on))
-        self._texts = chain(first, self._texts)
+        first = list(islice(self._texts(), self._sizes.calibrate_on))
         if not first:
             raise DataError(f"{self._heap.folder} has no texts. Give another --texts.")
         if len(first) == self._sizes.calibrate_on and not any(one.text.strip() for one in first):
@@ -244,15 +286,19 @@ class _Work:
         )
 
     def _chunks(self) -> Iterator[list[HeapText]]:
-        while chunk := list(islice(self._texts, self._sizes.chunk)):
+        texts = self._texts()
+        while chunk := list(islice(texts, self._sizes.chunk)):
             yield chunk
+        self._whole = True
 
-    def _told(self, found: Iterator[HeapText | str]) -> Iterator[HeapText]:
+    def _texts(self) -> Iterator[HeapText]:
+        found = read_heap(self._heap, self._source, tagger=self._task.is_token_level)
         for one in found:
-            if isinstance(one, str):
-                _warn(self._console, one)
-            else:
+            if not isinstance(one, str):
                 yield one
+            elif one not in self._warned:
+                self._warned.add(one)
+                _warn(self._console, one)
 
     def _summary(self, fitted: Fitted, done: _Done) -> Summary:
         names = [one.name for one in self._task.labels]
@@ -275,6 +321,8 @@ class _Work:
         tally = found.tally
         counts = ", ".join(f"{name}: {count:,}" for name, count in tally.classes.items())
         lines = [f"{tally.texts:,} texts: {tally.labelled:,} labelled ({counts})"]
+        if not found.complete:
+            lines.append("Other processes label the rest; the last one completes the folder.")
         lines += [f"{count:,} without a label: {reason}" for reason, count in tally.reasons.items()]
         if tally.shortened:
             lines.append(f"{tally.shortened:,} long texts were shortened in their prompts")

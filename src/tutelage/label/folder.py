@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
@@ -82,17 +83,17 @@ def configuration_digest(
 
 
 @contextmanager
-def opened_folder(folder: Path) -> Iterator[None]:
-    """Makes a folder, if necessary, and keeps other processes from labelling into it.
+def opened_folder(folder: Path) -> Iterator[OpenFolder]:
+    """Makes a folder, if necessary, and takes a place among the processes that label into it.
 
     Raises:
         ConfigError: It holds something else.
-        DataError: It cannot be written, or another process labels into it.
+        DataError: It cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--to {folder} is a file. Give a folder.")
-    held = {path.name for path in folder.iterdir()} - {_LOCK} if folder.is_dir() else set()
-    if held and RECORD not in held:
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if any(not name.startswith(".") for name in there) and RECORD not in there:
         raise ConfigError(
             f"--to {folder} exists and holds no labelled texts, so nothing is written there. Give "
             "another folder."
@@ -102,37 +103,109 @@ def opened_folder(folder: Path) -> Iterator[None]:
         handle = (folder / _LOCK).open("w")
     except OSError as error:
         raise _not_written(folder, error) from error
-    with handle:
+    with handle, ExitStack() as stack:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        number = 1
+        while not stack.enter_context(locked(folder / f".process-{number}.lock", wait=False)):
+            number += 1
+        yield OpenFolder(folder, folder if number == 1 else folder / f"process-{number}", handle)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Holds a lock that ends with the process, on this machine or on others.
+
+    Args:
+        path: The file of the lock, which is removed in the end.
+        wait: Waits until the lock is free.
+
+    Yields:
+        Whether this process has the lock; always true if it waits.
+    """
+    while True:
+        with path.open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            # Whoever had it before may have removed the file, and somebody else made a new one.
+            try:
+                same = os.path.samestat(os.fstat(handle.fileno()), path.stat())
+            except FileNotFoundError:
+                same = False
+            if not same:
+                continue
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFolder:
+    """A folder that this process labels into.
+
+    Attributes:
+        path: The folder.
+        own: Where this process writes what no other one does, such as its transcript.
+        handle: The open lock of the folder, which all its processes share.
+    """
+
+    path: Path
+    own: Path
+    handle: IO[str]
+
+    def claim(self, wanted: Identity) -> None:
+        """Checks that the texts were labelled in the same way; an empty folder is claimed.
+
+        Raises:
+            ConfigError: It has other texts, or labels of another configuration.
+            DataError: Another process begins to label into it in another way.
+            RunError: Its record is damaged.
+        """
+        given = _identity(self.path)
+        if given is None:
+            # Processes that start together claim one after the other.
+            fcntl.flock(self.handle, fcntl.LOCK_EX)
+            given = _identity(self.path)
+            if given is None:
+                _replace(self.path / RECORD, json.dumps({"identity": asdict(wanted)}, indent=2))
+                given = asdict(wanted)
+            fcntl.flock(self.handle, fcntl.LOCK_SH)
+        if given == asdict(wanted):
+            return
+        if not any((self.path / "data").glob("part-*.parquet")):
+            self._claim_again(wanted)
+            return
+        _refuse(self.path, given, wanted)
+
+    def _claim_again(self, wanted: Identity) -> None:
+        """Takes a folder without labels for another configuration."""
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(
-                f"Another process labels into {folder}. Wait for it, or give another folder with "
-                "--to."
+                f"Another process labels into {self.path}, with other texts or another "
+                "configuration. Wait for it, or give another folder with --to."
             ) from None
-        yield
+        # What was fitted for another configuration is of no use.
+        (self.path / CALIBRATION).unlink(missing_ok=True)
+        _replace(self.path / RECORD, json.dumps({"identity": asdict(wanted)}, indent=2))
+        fcntl.flock(self.handle, fcntl.LOCK_SH)
 
 
-def claim(folder: Path, wanted: Identity) -> None:
-    """Checks that a folder's texts were labelled in the same way; an empty one is claimed.
-
-    Raises:
-        ConfigError: It has other texts, or labels of another configuration.
-        RunError: Its record is damaged.
-    """
+def _identity(folder: Path) -> Any:
     path = folder / RECORD
     try:
         record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        given = record.get("identity") if isinstance(record, dict) else record
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}). Give another folder with --to.") from None
-    if given == asdict(wanted):
-        return
-    if given is None or not any((folder / "data").glob("part-*.parquet")):
-        # What was fitted for another configuration is of no use.
-        (folder / CALIBRATION).unlink(missing_ok=True)
-        _replace(path, json.dumps({"identity": asdict(wanted)}, indent=2))
-        return
+    return record.get("identity") if isinstance(record, dict) else record
+
+
+def _refuse(folder: Path, given: Any, wanted: Identity) -> None:
     differing = [key for key, value in asdict(wanted).items() if _of(given, key) != value]
     what = {
         "source": "other texts (--texts)",

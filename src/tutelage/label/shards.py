@@ -92,6 +92,11 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / "data" / f"part-{number:05d}.parquet"
 
 
+def written_shards(folder: Path) -> list[Path]:
+    """Returns the files of all chunks that are written, in order."""
+    return sorted((folder / "data").glob("part-*.parquet"))
+
+
 def write_shard(
     path: Path, records: Sequence[Mapping[str, Any]], tally: Tally, *, is_token_level: bool
 ) -> None:

@@ -169,6 +169,46 @@ def test_an_engine_that_dies_leaves_whole_files_and_the_same_command_ends_alike(
     assert asks["complete"]
 
 
+def started(overrides: list[str], heap: Path, to: Path) -> subprocess.Popen[str]:
+    """The command with SIZES in a process of its own."""
+    words = ["label", *overrides, "--texts", str(heap), "--to", str(to)]
+    words += ["--chunk", "16", "--calibrate-on", "20"]
+    paths = [str(Path(__file__).parents[3] / part) for part in ("src", ".")]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tutelage.cli", *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_several_processes_share_the_chunks_and_end_with_the_same_bytes(
+    small_data: Path, tmp_path: Path
+) -> None:
+    """They start together in an empty folder; one is killed, and the others take its chunk."""
+    heap = write_heap(tmp_path / "heap.jsonl", 160)
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+
+    def overrides(name: str, delay: float = 0.0) -> list[str]:
+        return scripted(tmp_path / "none", small_data, tmp_path / f"{name}.sqlite", delay=delay)
+
+    label(overrides("one"), Source(heap), whole, SIZES)
+    # A cache of its own for each, as on machines that share no disk but the folder's.
+    processes = [started(overrides(name, 0.1), heap, shared) for name in "abc"]
+    deadline = time.monotonic() + 120
+    while len(list(shared.glob("data/.part-*.lock"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    processes[0].send_signal(signal.SIGKILL)
+    said = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [-signal.SIGKILL, 0, 0]
+    # Each labelled a part, and the last one to end completed the folder.
+    assert all("part-000" in one for one in said[1:]), said
+    assert len(list(shared.rglob("transcript.jsonl"))) >= 2
+    # The killed one left the file of its lock.
+    found = {name: held for name, held in content(shared).items() if ".process-" not in name}
+    assert found == content(whole)
+
+
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_data: Path, tmp_path: Path) -> None:
     heap = write_heap(tmp_path / "heap.jsonl", 120)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -177,24 +217,16 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_data: Path, tmp_
         return scripted(tmp_path / "none", small_data, tmp_path / f"{name}.sqlite", **teacher)
 
     label(overrides("one"), Source(heap), whole, SIZES)
-    words = ["label", *overrides("two", delay=0.02), "--texts", str(heap), "--to", str(killed)]
-    words += ["--chunk", "16", "--calibrate-on", "20"]
-    paths = [str(Path(__file__).parents[3] / part) for part in ("src", ".")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     files = killed / "data"
     for least in (0, 2):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tutelage.cli", *words],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
+        process = started(overrides("two", delay=0.02), heap, killed)
         deadline = time.monotonic() + 120
         while len(list(files.glob("part-*.parquet"))) <= least and time.monotonic() < deadline:
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(0.1)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
     assert 3 <= len(list(files.glob("part-*.parquet"))) < 8
     label(overrides("two", delay=0.0), Source(heap), killed, SIZES)
     assert content(killed) == content(whole)
