@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.helpers.real_runs import SMALL_ENGINE, snips, wikigold
@@ -167,3 +168,31 @@ def test_a_relative_grows_from_the_real_teacher_and_again_from_the_cache(
     said = [reply["text"].strip() for reply in replies if reply.get("text", "").strip()]
     if case.writes:
         assert any(text in row.text or row.text in text for row in written for text in said)
+
+
+def test_labels_that_are_asked_ahead_are_those_of_taking_turns(
+    host: EngineHost,
+    task_overrides: dict[str, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv(ADDRESS, host.address)
+
+    def grown(name: str, *overrides: str) -> dict[str, Any]:
+        return grow(
+            tmp_path / name,
+            [
+                *task_overrides["classification"],
+                *SMALL_ENGINE,
+                *("method=llkd_on_demand", "acquire=random", *SHORT),
+                *("method.first=4", "method.rounds=2", "method.n_texts=3"),
+                *("student.max_length=48", "trainer.accelerator=cpu", "threads=1"),
+                f"teacher.cache={tmp_path / f'{name}.sqlite'}",
+                *overrides,
+            ],
+        )
+
+    turns, ahead = grown("turns"), grown("ahead", "training.prefetch=true")
+    for key in ("pool_hash", "after", "tokens", "requests"):
+        assert ahead[key] == turns[key], key
+    assert ahead["tokens"]["spent"] == ahead["tokens"]["billed"] > 0
