@@ -181,8 +181,14 @@ class _Work:
 
     def do(self) -> None:
         """Labels all chunks without a file, and writes record and card."""
-        with locked(self._to / ".calibration.lock", wait=True):
-            self._calibrate()
+        lock = self._to / ".calibration.lock"
+        with locked(lock, wait=False) as mine:
+            if mine:
+                self._calibrate()
+        if not mine:
+            _tell(self._console, "Another process fits the calibration; this one waits for it.")
+            with locked(lock, wait=True):
+                self._calibrate()
         fitted = load_calibration(self._to / CALIBRATION, self._labeller)
         self._bill(fitted.cost)
         if not (self._to / CARD).exists():
@@ -208,10 +214,10 @@ class _Work:
         """Labels the chunks that have no file and no other process, in order.
 
         Returns:
-            Whether this process labelled any, so that others may have ended meanwhile.
+            Whether another process had one while this one labelled, and may have ended meanwhile.
         """
         chunks = ChunkLabeller(self._task, self._labeller, self._prompts, self._stack.budget)
-        worked = False
+        worked = left = False
         self._read = 0
         for number, texts in enumerate(self._chunks()):
             self._read += len(texts)
@@ -221,6 +227,7 @@ class _Work:
             path.parent.mkdir(exist_ok=True)
             with locked(path.with_name(f".{path.stem}.lock"), wait=False) as mine:
                 # Another process may have finished it just now.
+                left = left or not mine
                 if not mine or self._kept(path, len(texts), display):
                     continue
                 display.begin(path.name, len(texts))
@@ -229,7 +236,7 @@ class _Work:
                 display.end(tally)
                 self._billed.add(path)
                 worked = True
-        return worked
+        return worked and left
 
     def _kept(self, path: Path, texts: int, display: _Display) -> bool:
         """Returns whether a chunk is labelled, and counts its tokens the first time."""
@@ -328,7 +335,7 @@ class _Work:
             lines.append(f"{tally.shortened:,} long texts were shortened in their prompts")
         lines.append(f"{tally.plus(found.fitted.cost).tokens:,} billed tokens")
         for line in (*lines, "", str(self._to)):
-            self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+            _tell(self._console, line)
 
 
 class _Display:
@@ -404,6 +411,10 @@ class _Display:
         seconds = max(time.monotonic() - self._began, 1e-9)
         speed = f", {self._here / seconds:,.0f} texts/s" if self._here else ""
         return f"{self._whole.texts:,} texts, {self._whole.tokens:,} tokens{speed}"
+
+
+def _tell(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _warn(console: Console, message: str) -> None:
