@@ -69,7 +69,7 @@ class Fit:
 def by_the_student(
     given: Sequence[str], epochs: int, scratch: Path
 ) -> tuple[Fit, list[dict[str, Any]], list[dict[str, Any]]]:
-    """Trains the student; returns its gold rows and its predictions on test, too."""
+    """Trains the student. Also returns its gold rows and its predictions on test."""
     run, clock = scratch / "run", scratch / "clock"
     tutelage.train(
         *given,
@@ -96,7 +96,7 @@ def by_the_student(
 def by_the_trainer(
     encoder: Path, rows: list[dict[str, Any]], test: list[dict[str, Any]], epochs: int, seed: int
 ) -> tuple[Fit, float]:
-    """Trains with transformers; returns the mean number of tokens of a text, too."""
+    """Trains with transformers. Also returns the mean number of tokens per text."""
     import transformers
     from datasets import Dataset
 

@@ -149,7 +149,7 @@ def write_heap(path: Path, count: int) -> None:
 
 
 def measured(part: str, *more: str) -> dict[str, float]:
-    """Runs a part in a process of its own, showing what it prints but its last line."""
+    """Runs a part in a separate process and shows its output, except for the last line."""
     command = [sys.executable, __file__, "--part", part, *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

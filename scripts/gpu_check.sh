@@ -7,7 +7,7 @@
 # GPU); the teacher asleep while the student trains; bfloat16 with one GPU for the engine (tensor
 # parallel 1); the student on the CPU beside a teacher on the GPU. Each step has a time limit, and
 # one that fails does not stop the others. FOLDER/summary.tsv has exit status, seconds, highest use
-# of GPU memory, and the headline metric of each; FOLDER/NAME.log has what it printed.
+# of GPU memory, and the headline metric of each; FOLDER/NAME.log has its output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,7 +55,7 @@ PYTHON
   [ "$status" = 0 ] || failed=1
 }
 
-# run NAME SECONDS OVERRIDES…: one run of its own folder; with DRY only its configuration.
+# run NAME SECONDS OVERRIDES…: trains in FOLDER/NAME, or only composes the run if DRY is set.
 run() {
   local name=$1 limit=$2
   shift 2

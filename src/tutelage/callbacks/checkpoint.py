@@ -45,8 +45,8 @@ _MANY = 256
 def packed(state: Any) -> Any:
     """Returns a state with large lists of numbers as tensors, which a checkpoint writes at once.
 
-    The scores of a pool that a calibration has seen are hundreds of thousands of numbers, and
-    pickle takes a step for each.
+    A calibration keeps hundreds of thousands of scores for a large pool, and pickle handles each
+    number in a list separately.
 
     Args:
         state: Plain values. A list of lists of equal length, or of numbers, may become a tensor.

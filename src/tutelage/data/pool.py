@@ -203,8 +203,8 @@ class Pool:
         self._count_again()
 
     def _count_again(self) -> None:
-        # What a round asks for is kept as rows arrive, so that a round costs the same in a large
-        # pool and in a small one.
+        # Hash and indexes are updated as rows arrive, so that a round costs the same in a large
+        # pool as in a small one.
         self._ids: set[str] = set()
         self._by_round: dict[int, list[Row]] = {}
         self._hash = hashlib.sha256()
@@ -218,9 +218,9 @@ class Pool:
 
 
 class RowReader:
-    """Hands out the rows of a pool as they arrive, each once; all again after rows were taken back.
+    """Returns each row of a pool once, as it arrives, and all of them again after a truncation.
 
-    For what is kept up to date with a pool.
+    An index over the pool uses it to read new rows only.
     """
 
     def __init__(self) -> None:
@@ -228,7 +228,7 @@ class RowReader:
         self._last: Row | None = None
 
     def read(self, pool: Pool) -> tuple[Sequence[Row], bool]:
-        """Return the rows since the last call, and whether everything begins anew.
+        """Return the rows since the last call, and whether an index must start from scratch.
 
         Args:
             pool: The pool, the same in each call.

@@ -128,7 +128,7 @@ def label(
 
 @dataclass
 class _Done:
-    """What is written so far: counts, files, and whether that is the whole heap."""
+    """The files written so far with their counts, and whether they cover the whole heap."""
 
     tally: Tally = field(default_factory=Tally)
     files: list[Path] = field(default_factory=list)
@@ -250,7 +250,7 @@ class _Work:
         return True
 
     def _summarise(self, fitted: Fitted) -> Summary:
-        """Writes record and card of what is labelled by now, whoever did it."""
+        """Writes the record and the card of all files so far, from whichever process."""
         with locked(self._to / ".summary.lock", wait=True):
             done = _Done()
             for path in written_shards(self._to):

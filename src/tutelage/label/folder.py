@@ -35,7 +35,7 @@ _TASKS = {False: "text-classification", True: "token-classification"}
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a folder is continued by.
+    """What a command must share with a folder to continue it.
 
     Attributes:
         source: Hash of the heap's files.
@@ -190,7 +190,7 @@ class OpenFolder:
                 f"Another process labels into {self.path}, with other texts or another "
                 "configuration. Wait for it, or give another folder with --to."
             ) from None
-        # What was fitted for another configuration is of no use.
+        # A calibration of another configuration is useless.
         (self.path / CALIBRATION).unlink(missing_ok=True)
         _replace(self.path / RECORD, json.dumps({"identity": asdict(wanted)}, indent=2))
         fcntl.flock(self.handle, fcntl.LOCK_SH)
@@ -226,7 +226,7 @@ def _of(record: Any, key: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a folder holds, for its record and its card.
+    """The contents of a folder, for its record and its card.
 
     Attributes:
         identity: What it is continued by.

@@ -10,7 +10,7 @@ label outside a text's shortlist has -inf there: it counts in no mean, and its p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -477,9 +477,9 @@ class PriorMatching(NoCalibration):
         self._frozen = None
 
 
-def check_seen(name: str, seen: object) -> None:
+def check_seen(name: str, seen: Sized | None) -> None:
     """Refuses to freeze a calibration by texts that has seen none."""
-    if seen is None or not len(seen):  # type: ignore[arg-type]
+    if seen is None or not len(seen):
         raise ConfigError(f"{name} calibration was frozen before it saw a text.")
 
 
