@@ -165,15 +165,13 @@ class OpenFolder:
             DataError: Another process begins to label into it in another way.
             RunError: Its record is damaged.
         """
-        given = _identity(self.path)
-        if given is None:
-            # Processes that start together claim one after the other.
-            fcntl.flock(self.handle, fcntl.LOCK_EX)
+        # Processes that start together claim one after the other. The folder's own lock cannot
+        # serve: whoever waited for it alone would wait for the others to end.
+        with locked(self.path / ".claim.lock", wait=True):
             given = _identity(self.path)
             if given is None:
                 _replace(self.path / RECORD, json.dumps({"identity": asdict(wanted)}, indent=2))
                 given = asdict(wanted)
-            fcntl.flock(self.handle, fcntl.LOCK_SH)
         if given == asdict(wanted):
             return
         if not any((self.path / "data").glob("part-*.parquet")):

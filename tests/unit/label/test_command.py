@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from tutelage.data.unlabelled import Source
 from tutelage.errors import BudgetExhausted, ConfigError, DataError, TeacherError
 from tutelage.label import command
 from tutelage.label.command import Sizes, label
-from tutelage.teacher.base import Reply, Request
+from tutelage.teacher.base import OnReply, Reply, Request
 
 SIZES = Sizes(chunk=16, calibrate_on=20)
 
@@ -39,6 +39,20 @@ class RefusingTeacher(LabelWritingTeacher):
         if "refuse" in str(request.prompt).rsplit("Text: ", 1)[-1]:
             return Reply(request.id, error="the server is busy")
         return super()._reply(request)
+
+
+class WaitingTeacher(LabelWritingTeacher):
+    """Answers nothing after the calibration until a file "go" lies beside the folder."""
+
+    def __init__(self, *, folder: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._calibration = Path(folder, "calibration.json")
+        self._go = Path(folder).with_name("go")
+
+    def ask(self, requests: Sequence[Request], on_reply: OnReply | None = None) -> list[Reply]:
+        while self._calibration.exists() and not self._go.exists():
+            time.sleep(0.01)
+        return super().ask(requests, on_reply)
 
 
 @pytest.fixture(params=["classification", "ner"])
@@ -189,21 +203,25 @@ def test_several_processes_share_the_chunks_and_end_with_the_same_bytes(
     heap = write_heap(tmp_path / "heap.jsonl", 160)
     whole, shared = tmp_path / "whole", tmp_path / "shared"
 
-    def overrides(name: str, delay: float = 0.0) -> list[str]:
-        return scripted(tmp_path / "none", small_data, tmp_path / f"{name}.sqlite", delay=delay)
+    def overrides(name: str, **teacher: object) -> list[str]:
+        return scripted(tmp_path / "none", small_data, tmp_path / f"{name}.sqlite", **teacher)
 
     label(overrides("one"), Source(heap), whole, SIZES)
+    waiting = f"teacher._target_={__name__}.{WaitingTeacher.__name__}"
     # A cache of its own for each, as on machines that share no disk but the folder's.
-    processes = [started(overrides(name, 0.1), heap, shared) for name in "abc"]
-    deadline = time.monotonic() + 120
-    while len(list(shared.glob("data/.part-*.lock"))) < 2 and time.monotonic() < deadline:
+    processes = [
+        started([*overrides(name, folder=shared), waiting], heap, shared) for name in "abc"
+    ]
+    deadline = time.monotonic() + 240
+    while len(list(shared.glob("data/.part-*.lock"))) < 3:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     processes[0].send_signal(signal.SIGKILL)
+    (tmp_path / "go").touch()
     said = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [-signal.SIGKILL, 0, 0]
     # Each labelled a part, and the last one to end completed the folder.
     assert all("part-000" in one for one in said[1:]), said
-    assert len(list(shared.rglob("transcript.jsonl"))) >= 2
     # The killed one left the file of its lock.
     found = {name: held for name, held in content(shared).items() if ".process-" not in name}
     assert found == content(whole)
