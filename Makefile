@@ -3,8 +3,8 @@
 #                 report.html
 # make demo-ner   run experiment=quickstart_ner: EvoKD on its own texts, for entities
 # make demo-large run experiment=quickstart_large: fetch a teacher four times the size first (478 MB)
-# make test       run all tests, including those with a real vLLM engine and llama.cpp server
-# make check      check lint, format, types, imports, configuration and documentation
+# make test       run all other tests, including those with a real vLLM engine and llama.cpp server
+# make check      check lint, format, types, imports, and run the tests of configuration and docs
 # make format     fix lint and format
 # make clean      remove .venv, caches and builds
 SHELL := /bin/bash
@@ -14,6 +14,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.tutelage-ready
+# Tests of configuration and documentation are a part of `check`, and all others of `test`.
+SETTINGS := tests/conf tests/docs
+REST := tests $(SETTINGS:%=--ignore %)
 
 setup: $(STAMP)
 
@@ -32,15 +35,15 @@ demo-large: $(STAMP)
 	@$(BIN)/tutelage train experiment=quickstart_large
 
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not vllm"
-	@$(BIN)/python -m pytest -m vllm
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(REST) -n 2 --dist loadfile -m "not vllm"
+	@$(BIN)/python -m pytest tests/integration -m vllm
 
 check: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest tests/conf tests/docs
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SETTINGS) -n 2
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(STAMP)
