@@ -17,7 +17,7 @@ import stat
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -40,6 +40,8 @@ from tutelage.version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+LOG = "label.log"
+"""What a replica tells, beside its transcript."""
 _ADDRESS = "RAY_ADDRESS"
 """Environment variable: the cluster, for Ray itself."""
 _LOOK_SECONDS = 1.0
@@ -420,18 +422,9 @@ class _Driver:
         if self._told_waiting or not waiting:
             return
         self._told_waiting = True
-        there = ray.cluster_resources()
-        each, has = (
-            ", ".join(f"{of.get(key, 0.0):g} {name}s" for key, name in keys)
-            for of, keys in (
-                (self._resources, (("num_cpus", "CPU"), ("num_gpus", "GPU"))),
-                (there, (("CPU", "CPU"), ("GPU", "GPU"))),
-            )
-        )
-        tell(
-            self._console,
-            f"{waiting} of {self._count} replicas wait for {each} each; the cluster has {has}.",
-        )
+        each = _listed({key[4:-1].upper(): value for key, value in self._resources.items()})
+        line = f"{waiting} of {self._count} replicas wait for {each} each; the cluster has "
+        tell(self._console, f"{line}{_listed(ray.cluster_resources())} in all.")
 
     def _leave_waiting(self) -> None:
         """Takes back the replicas that have not begun: nothing is left for them."""
@@ -460,8 +453,9 @@ class _Driver:
                 ray.cancel(stream, force=True)
 
 
-LOG = "label.log"
-"""What a replica tells, beside its transcript."""
+def _listed(resources: Mapping[str, float]) -> str:
+    named = [f"{resources[kind]:g} {kind}" for kind in ("CPU", "GPU") if resources.get(kind)]
+    return " and ".join(named) or "no CPU"
 
 
 def _replica(job: Job, place: Place) -> Iterator[Began | Part | Failed]:
