@@ -416,7 +416,7 @@ def _add_label(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     label.add_argument("--replicas", type=int, metavar="N", help="of --engine ray: replicas (1)")
     for kind, default in (
         ("cpus", "1, or a share of this machine"),
-        ("gpus", "those that the engine of teacher=vllm takes"),
+        ("gpus", "those that its engine takes"),
     ):
         label.add_argument(
             f"--{kind}-per-replica",

@@ -209,7 +209,7 @@ def _connected() -> Iterator[bool]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         what = f"{_ADDRESS}={address}" if address else "A Ray cluster on this machine"
         raise ConfigError(
-            f"{what} cannot be used: {str(error).splitlines()[0]} Check that `ray status` finds "
+            f"{what} cannot be used ({_first_line(error)}). Check that `ray status` finds "
             f"the cluster, or unset {_ADDRESS} to start one on this machine."
         ) from error
     try:
@@ -385,7 +385,7 @@ class _Driver:
 
     def _lose(self, replica: _Replica, error: Exception) -> None:
         """Starts a lost replica again, as long as the heap goes on."""
-        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        why = _first_line(error)
         where = f" on {replica.node}" if replica.node else ""
         self._losses = self._losses + 1 if len(self._seen) == self._seen_at_loss else 1
         self._seen_at_loss = len(self._seen)
@@ -451,6 +451,10 @@ class _Driver:
                         del self._pending[stream]
             for stream in self._pending:
                 ray.cancel(stream, force=True)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _listed(resources: Mapping[str, float]) -> str:
