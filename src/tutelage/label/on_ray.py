@@ -423,8 +423,12 @@ class _Driver:
             return
         self._told_waiting = True
         each = _listed({key[4:-1].upper(): value for key, value in self._resources.items()})
-        line = f"{waiting} of {self._count} replicas wait for {each} each; the cluster has "
-        tell(self._console, f"{line}{_listed(ray.cluster_resources())} in all.")
+        has = _listed(ray.cluster_resources())
+        tell(
+            self._console,
+            f"{waiting} of {self._count} replicas have not begun yet; each takes {each}, and the "
+            f"cluster has {has} in all.",
+        )
 
     def _leave_waiting(self) -> None:
         """Takes back the replicas that have not begun: nothing is left for them."""
