@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import stat
+import sys
 import tempfile
 import time
 import uuid
@@ -179,22 +181,25 @@ def _check(replicas: Replicas) -> None:
 @contextmanager
 def _connected() -> Iterator[bool]:
     """Connects to a cluster, and yields whether it is this machine alone."""
-    import ray
-
-    if ray.is_initialized():
-        yield False
-        return
     address = os.environ.get(_ADDRESS, "")
+    is_here = address in ("", "local")
     if address.startswith("ray://"):
         raise ConfigError(
             f"{_ADDRESS}={address} is Ray's client, which sees neither the folder nor the heap. "
             f"Give the command on a node of the cluster with {_ADDRESS}=auto, or by "
             "`ray job submit`."
         )
+    if is_here and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        # The ports of a cluster are open to the network. Ray reads this when it is imported.
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     # Nothing is sent from here: neither statistics nor a check for them.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+
+    if ray.is_initialized():
+        yield False
+        return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    is_here = address in ("", "local")
     try:
         if is_here:
             ray.init(
@@ -352,13 +357,12 @@ class _Driver:
                 said = ray.get(next(stream))
             except StopIteration:
                 del self._pending[stream]
-            except ray.exceptions.TaskCancelledError:
-                del self._pending[stream]
-            except ray.exceptions.RayTaskError as error:
-                del self._pending[stream]
-                raise error.as_instanceof_cause() from None
             except ray.exceptions.RayError as error:
                 del self._pending[stream]
+                # A task that somebody else cancelled is of both kinds.
+                is_cancelled = isinstance(error, ray.exceptions.TaskCancelledError)
+                if isinstance(error, ray.exceptions.RayTaskError) and not is_cancelled:
+                    raise error.as_instanceof_cause() from None
                 self._lose(replica, error)
             else:
                 self._take(replica, said)
