@@ -163,6 +163,7 @@ def test_ctrl_c_ends_replicas_and_the_cluster_of_this_machine(job: Job, tmp_path
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     family = psutil.Process(process.pid).children(recursive=True)
+    assert family[0].environ()["RAY_AUTH_MODE"] == "token"
     # A terminal sends it to every process of the group.
     os.killpg(process.pid, signal.SIGINT)
     out, said = process.communicate(timeout=60)
