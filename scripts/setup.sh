@@ -60,7 +60,7 @@ cpu_torch=()
 constraints=()
 [ "$extra" != cpu ] || constraints=(--constraint constraints.txt)
 .venv/bin/uv pip install --python .venv/bin/python --quiet --compile-bytecode \
-  "${constraints[@]}" "${backend[@]}" -e ".[$extra,sweep,export,serve,trackio,docs,dev]" "${cpu_torch[@]}"
+  "${constraints[@]}" "${backend[@]}" -e ".[$extra,sweep,export,serve,ray,trackio,docs,dev]" "${cpu_torch[@]}"
 
 say "Installing the embedded models"
 .venv/bin/tutelage assets

@@ -406,6 +406,24 @@ def _add_label(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         default=2_000,
         help="first texts of the heap that the calibration is fitted on (2000)",
     )
+    label.add_argument(
+        "--engine",
+        default="process",
+        choices=("process", "ray"),
+        help="who labels: this process, or replicas on a Ray cluster (that of RAY_ADDRESS, or this "
+        "machine)",
+    )
+    label.add_argument("--replicas", type=int, metavar="N", help="of --engine ray: replicas (1)")
+    for kind, default in (
+        ("cpus", "1, or a share of this machine"),
+        ("gpus", "those that its engine takes"),
+    ):
+        label.add_argument(
+            f"--{kind}-per-replica",
+            type=float,
+            metavar="X",
+            help=f"of --engine ray: {kind[:3].upper()}s of each replica ({default})",
+        )
     label.set_defaults(act=_label)
 
 
@@ -502,15 +520,24 @@ def _tune_prompt(options: argparse.Namespace) -> int:
 
 def _label(options: argparse.Namespace) -> int:
     from tutelage.data.unlabelled import Source
-    from tutelage.label.command import Sizes, label
+    from tutelage.label.command import Job, Sizes, label
     from tutelage.launch import take_config_dir
 
-    return label(
-        take_config_dir(options.overrides),
+    job = Job(
+        tuple(take_config_dir(options.overrides)),
         Source(options.texts, options.text_column, options.words_column, options.encoding),
         options.to,
         Sizes(options.chunk, options.calibrate_on),
     )
+    if options.engine == "process":
+        for name in ("replicas", "cpus_per_replica", "gpus_per_replica"):
+            if getattr(options, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} is for --engine ray. Give both.")
+        return label(job.overrides, job.source, job.to, job.sizes)
+    from tutelage.label.on_ray import Replicas, label_on_ray
+
+    count = 1 if options.replicas is None else options.replicas
+    return label_on_ray(job, Replicas(count, options.cpus_per_replica, options.gpus_per_replica))
 
 
 def _predict(options: argparse.Namespace) -> int:

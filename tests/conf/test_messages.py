@@ -27,7 +27,7 @@ _FILES = ("py", "json", "jsonl", "html", "yaml", "md", "j2")
 _NO_SETTINGS = {
     # Columns of rich's progress bar, and attributes of Hydra's and Lightning's objects.
     "terminal.py": {"task.description", "task.fields"},
-    "label/command.py": {"task.description", "task.fields"},
+    "label/display.py": {"task.description", "task.fields"},
     "launch.py": {"hydra.main"},
     "data/growing.py": {"trainer.current_epoch"},
     # Settings of earlier versions, which are looked up by name to say what became of them.

@@ -13,13 +13,12 @@ for byte, as by one process without a kill, as far as the engines give the same 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tutelage.config.build import (
@@ -35,11 +34,13 @@ from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.data.unlabelled import Source
 from tutelage.errors import BudgetExhausted, ConfigError, DataError
+from tutelage.label.display import Display, tell, tell_labelled, warn
 from tutelage.label.folder import (
     CARD,
     Identity,
     OpenFolder,
     Summary,
+    check_folder,
     configuration_digest,
     locked,
     opened_folder,
@@ -55,15 +56,11 @@ from tutelage.records import Example
 from tutelage.runs.manifest import plain_config
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.protocol import Task
-from tutelage.teacher.base import Reply
 from tutelage.teacher.stack import Stack
 from tutelage.training import gold_for
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_SHOWN_EVERY = 0.2
-"""Seconds between two changes of the live line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +76,66 @@ class Sizes:
     calibrate_on: int = 2_000
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a command labels, and how; another process can do it, too.
+
+    Attributes:
+        overrides: A run's overrides: data (labels and shots), teacher, labelling, budget.tokens.
+        source: The heap, a file or a folder, and how to read it.
+        to: The folder of the labelled texts; one that was begun is continued.
+        sizes: How the heap is cut.
+    """
+
+    overrides: tuple[str, ...]
+    source: Source
+    to: Path
+    sizes: Sizes = Sizes()
+
+    def check(self) -> RunConfig:
+        """Returns the configuration.
+
+        Raises:
+            ConfigError: A setting or a size is wrong, or the folder holds something else.
+        """
+        for option, value in (
+            ("--chunk", self.sizes.chunk),
+            ("--calibrate-on", self.sizes.calibrate_on),
+        ):
+            if value < 1:
+                raise ConfigError(f"{option} {value} must be 1 or more texts.")
+        config = compose_config(self.overrides)
+        check_folder(self.to)
+        return config
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one process labelled.
+
+    Attributes:
+        own: The folder of what it alone wrote.
+        files: Number of files.
+        texts: Number of texts in them.
+    """
+
+    own: Path
+    files: int
+    texts: int
+
+
 def label(
     overrides: Sequence[str],
     source: Source,
     to: Path,
     sizes: Sizes | None = None,
 ) -> int:
-    """Labels every text of a heap.
+    """Labels every text of a heap in this process.
 
     Args:
-        overrides: A run's overrides: data (labels and shots), teacher, labelling, budget.tokens.
-        source: The heap, a file or a folder, and how to read it.
-        to: The folder of the labelled texts; one that was begun is continued.
+        overrides: See :class:`Job`, as for the other arguments.
+        source: The heap.
+        to: The folder.
         sizes: How the heap is cut.
 
     Returns:
@@ -105,25 +150,40 @@ def label(
     """
     from tutelage.terminal import new_console
 
-    console, sizes, to = new_console(), sizes or Sizes(), to.expanduser()
-    for option, value in (("--chunk", sizes.chunk), ("--calibrate-on", sizes.calibrate_on)):
-        if value < 1:
-            raise ConfigError(f"{option} {value} must be 1 or more texts.")
-    config = compose_config(overrides)
+    console = new_console()
+    work(
+        Job(tuple(overrides), source, to.expanduser(), sizes or Sizes()),
+        lambda _: nullcontext(console),
+    )
+    return 0
+
+
+def work(job: Job, console_of: Callable[[Path], AbstractContextManager[Console]]) -> Part:
+    """Labels what no other process does, until the heap is done.
+
+    Args:
+        job: What is labelled, and how.
+        console_of: Opens what the process tells, by the folder of what it alone writes.
+
+    Returns:
+        The part of the heap that it labelled.
+
+    Raises:
+        TutelageError: See :func:`label`.
+    """
+    config = job.check()
     dataset = build_dataset(config)
     task = build_task(config, dataset)
-    heap = find_heap(source.file, tagger=task.is_token_level)
-    if heap.passed_over:
-        _warn(console, f"{len(heap.passed_over):,} files of {source.file} hold no texts.")
-    with opened_folder(to) as folder:
+    heap = find_heap(job.source.file, tagger=task.is_token_level)
+    with opened_folder(job.to) as folder, console_of(folder.own) as console:
+        if heap.passed_over:
+            warn(console, f"{len(heap.passed_over):,} files of {job.source.file} hold no texts.")
         stack = build_stack(config, folder.own)
         try:
-            stack.begin(partial(_warn, console))
-            work = _Work(config, dataset, task, stack, heap, source, folder, sizes, console)
-            work.do()
+            stack.begin(partial(warn, console))
+            return _Work(config, dataset, task, stack, heap, job, folder, console).do()
         finally:
             stack.close()
-    return 0
 
 
 @dataclass
@@ -145,14 +205,15 @@ class _Work:
         task: Task,
         stack: Stack,
         heap: Heap,
-        source: Source,
+        job: Job,
         folder: OpenFolder,
-        sizes: Sizes,
         console: Console,
     ) -> None:
         self._config, self._task, self._stack = config, task, stack
-        self._heap, self._source, self._to = heap, source, folder.path
-        self._sizes, self._console, self._warned = sizes, console, set[str]()
+        source, sizes = job.source, job.sizes
+        self._heap, self._source, self._sizes = heap, source, sizes
+        self._to, self._own = folder.path, folder.own
+        self._console, self._warned = console, set[str]()
         # Texts of the heap that were read, whether these are all, and the files that were counted.
         self._read = 0
         self._whole = False
@@ -179,14 +240,14 @@ class _Work:
         )
         folder.claim(self._identity)
 
-    def do(self) -> None:
-        """Labels all chunks without a file, and writes record and card."""
+    def do(self) -> Part:
+        """Labels all chunks without a file, writes record and card, and returns its part."""
         lock = self._to / ".calibration.lock"
         with locked(lock, wait=False) as mine:
             if mine:
                 self._calibrate()
         if not mine:
-            _tell(self._console, "Another process fits the calibration; this one waits for it.")
+            tell(self._console, "Another process fits the calibration; this one waits for it.")
             with locked(lock, wait=True):
                 self._calibrate()
         fitted = load_calibration(self._to / CALIBRATION, self._labeller)
@@ -194,7 +255,7 @@ class _Work:
         if not (self._to / CARD).exists():
             self._summarise(fitted)
         try:
-            with _Display(self._console) as display:
+            with Display(self._console) as display:
                 # Once more where a process that had a chunk has ended without it.
                 while self._label_all(display):
                     continue
@@ -208,9 +269,11 @@ class _Work:
         except BaseException:
             self._summarise(fitted)
             raise
-        self._tell(self._summarise(fitted))
+        self._summarise(fitted)
+        tell_labelled(self._console, self._to)
+        return Part(self._own, display.files, display.texts)
 
-    def _label_all(self, display: _Display) -> bool:
+    def _label_all(self, display: Display) -> bool:
         """Labels the chunks that have no file and no other process, in order.
 
         Returns:
@@ -238,7 +301,7 @@ class _Work:
                 worked = True
         return worked and left
 
-    def _kept(self, path: Path, texts: int, display: _Display) -> bool:
+    def _kept(self, path: Path, texts: int, display: Display) -> bool:
         """Returns whether a chunk is labelled, and counts its tokens the first time."""
         tally = read_tally(path)
         if tally is None or tally.texts != texts:
@@ -275,7 +338,7 @@ class _Work:
                 f"The first {len(first):,} texts are all empty, so that no calibration can be "
                 "fitted on them. Remove them, or give a larger --calibrate-on."
             )
-        with _Display(self._console) as display:
+        with Display(self._console) as display:
             display.begin("calibration", len(first))
             dev: Sequence[Example] = self._dev
             fit_calibration(path, self._labeller, first, dev, self._stack.budget, display.reply)
@@ -305,7 +368,7 @@ class _Work:
                 yield one
             elif one not in self._warned:
                 self._warned.add(one)
-                _warn(self._console, one)
+                warn(self._console, one)
 
     def _summary(self, fitted: Fitted, done: _Done) -> Summary:
         names = [one.name for one in self._task.labels]
@@ -323,101 +386,3 @@ class _Work:
             complete=done.complete,
             configuration=plain_config(self._config.source),
         )
-
-    def _tell(self, found: Summary) -> None:
-        tally = found.tally
-        counts = ", ".join(f"{name}: {count:,}" for name, count in tally.classes.items())
-        lines = [f"{tally.texts:,} texts: {tally.labelled:,} labelled ({counts})"]
-        if not found.complete:
-            lines.append("Other processes label the rest; the last one completes the folder.")
-        lines += [f"{count:,} without a label: {reason}" for reason, count in tally.reasons.items()]
-        if tally.shortened:
-            lines.append(f"{tally.shortened:,} long texts were shortened in their prompts")
-        lines.append(f"{tally.plus(found.fitted.cost).tokens:,} billed tokens")
-        for line in (*lines, "", str(self._to)):
-            _tell(self._console, line)
-
-
-class _Display:
-    """A live line in a terminal, and elsewhere a line per file."""
-
-    def __init__(self, console: Console) -> None:
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        self._console = console
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("[bold]{task.description}"),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("starting", total=None, note="")
-        self._began = self._shown = time.monotonic()
-        self._name, self._size, self._replies = "", 0, 0
-        self._whole, self._kept, self._here = Tally(), 0, 0
-
-    def __enter__(self) -> _Display:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def begin(self, name: str, texts: int) -> None:
-        """A chunk begins."""
-        self._tell_kept()
-        self._name, self._size, self._replies = name, texts, 0
-        self._show()
-
-    def kept(self, tally: Tally) -> None:
-        """A chunk was labelled in an earlier session."""
-        self._whole = self._whole.plus(tally)
-        self._kept += tally.texts
-
-    def reply(self, reply: Reply) -> None:
-        """A reply arrived."""
-        self._replies += 1
-        if time.monotonic() - self._shown > _SHOWN_EVERY:
-            self._show()
-
-    def end(self, tally: Tally) -> None:
-        """A chunk is written."""
-        self._whole = self._whole.plus(tally)
-        self._here += tally.texts
-        if not self._console.is_terminal:
-            line = f"{self._name}: {tally.labelled:,} of {tally.texts:,} labelled; {self._note()}"
-            self._console.print(line, highlight=False, soft_wrap=True)
-
-    def _tell_kept(self) -> None:
-        if self._kept:
-            line = f"{self._kept:,} texts were labelled before and are kept."
-            self._console.print(line, highlight=False, soft_wrap=True)
-            self._kept = 0
-
-    def _show(self) -> None:
-        self._shown = time.monotonic()
-        chunk = f"{self._name}: {self._replies:,} replies to {self._size:,} texts"
-        self._progress.update(self._task, description=chunk, note=self._note())
-
-    def _note(self) -> str:
-        seconds = max(time.monotonic() - self._began, 1e-9)
-        speed = f", {self._here / seconds:,.0f} texts/s" if self._here else ""
-        return f"{self._whole.texts:,} texts, {self._whole.tokens:,} tokens{speed}"
-
-
-def _tell(console: Console, line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def _warn(console: Console, message: str) -> None:
-    from rich.markup import escape
-
-    console.print(f"[yellow]warning[/]   {escape(message)}", highlight=False, soft_wrap=True)

@@ -82,13 +82,11 @@ def configuration_digest(
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@contextmanager
-def opened_folder(folder: Path) -> Iterator[OpenFolder]:
-    """Makes a folder, if necessary, and takes a place among the processes that label into it.
+def check_folder(folder: Path) -> None:
+    """Refuses a folder of something else.
 
     Raises:
-        ConfigError: It holds something else.
-        DataError: It cannot be written.
+        ConfigError: It is a file, or holds no labelled texts.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--to {folder} is a file. Give a folder.")
@@ -98,9 +96,30 @@ def opened_folder(folder: Path) -> Iterator[OpenFolder]:
             f"--to {folder} exists and holds no labelled texts, so nothing is written there. Give "
             "another folder."
         )
+
+
+def made_folder(folder: Path) -> Path:
+    """Makes a folder, if necessary.
+
+    Raises:
+        DataError: It cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / _LOCK).open("w")
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    return folder
+
+
+@contextmanager
+def opened_folder(folder: Path) -> Iterator[OpenFolder]:
+    """Makes a folder, if necessary, and takes a place among the processes that label into it.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    try:
+        handle = (made_folder(folder) / _LOCK).open("w")
     except OSError as error:
         raise _not_written(folder, error) from error
     with handle, ExitStack() as stack:
@@ -194,13 +213,26 @@ class OpenFolder:
         fcntl.flock(self.handle, fcntl.LOCK_SH)
 
 
+def is_complete(folder: Path) -> bool:
+    """Returns whether every text of the heap is in the files, by the folder's record.
+
+    Raises:
+        RunError: The record is damaged.
+    """
+    return bool(_of(_record(folder), "complete"))
+
+
 def _identity(folder: Path) -> Any:
+    record = _record(folder)
+    return record.get("identity") if isinstance(record, dict) else record
+
+
+def _record(folder: Path) -> Any:
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}). Give another folder with --to.") from None
-    return record.get("identity") if isinstance(record, dict) else record
 
 
 def _refuse(folder: Path, given: Any, wanted: Identity) -> None:
