@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 from tutelage.followers import Order
 from tutelage.interruption import stop_signals
@@ -22,12 +23,20 @@ def main() -> None:
     # Ctrl-C is for rank 0, which ends the others.
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
+    # Standard output says once that this process is ready; whatever prints goes to the other one.
+    ready = os.dup(1)
+    os.dup2(2, 1)
     with open(0, "rb", closefd=False) as orders:
         # Added at the end, so that no file there shadows an installed package.
         sys.path += [folder for folder in pickle.load(orders) if folder not in sys.path]
         order = pickle.load(orders)
     threading.Thread(target=_end_with_the_run, daemon=True).start()
-    follow(order)
+
+    def on_ready() -> None:
+        os.write(ready, b".")
+        os.close(ready)
+
+    follow(order, on_ready)
 
 
 def _end_with_the_run() -> None:
@@ -36,11 +45,12 @@ def _end_with_the_run() -> None:
     os._exit(1)
 
 
-def follow(order: Order) -> None:
+def follow(order: Order, on_ready: Callable[[], None]) -> None:
     """Trains the share of one rank, from the first epoch to the last.
 
     Args:
         order: What rank 0 has settled before.
+        on_ready: Called when everything is built.
     """
     from tutelage.callbacks.devices import FollowDevices
     from tutelage.callbacks.housekeeping import Reseed
@@ -67,6 +77,7 @@ def follow(order: Order) -> None:
         ranks=ranks,
         port=order.port,
     )
+    on_ready()
     fit_module(trainer, module, data, order.checkpoint)
     ranks.close()
 

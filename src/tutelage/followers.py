@@ -2,7 +2,8 @@
 
 Each one is ``python -m tutelage.follow``. Its order comes through its standard input, which closes
 when the run's process is gone, after ``kill -9`` too; the follower ends then. It opens no run
-folder, and what it prints is shown only where it fails.
+folder, and what it prints is shown only where it fails. Its standard output says when it is ready:
+a process that dies before would keep the others waiting.
 """
 
 from __future__ import annotations
@@ -75,10 +76,10 @@ class Followers:
         self._processes: list[tuple[subprocess.Popen[bytes], Any]] = []
 
     def __enter__(self) -> Followers:
-        """Starts the processes, without waiting for them.
+        """Starts the processes, and waits until they are ready to join the fit.
 
         Raises:
-            RunError: One cannot be started.
+            RunError: One cannot be started, or ends before it is ready.
         """
         rank = 0
         try:
@@ -90,12 +91,20 @@ class Followers:
                 pickle.dump(sys.path, process.stdin)
                 pickle.dump(replace(self._order, rank=rank), process.stdin)
                 process.stdin.flush()
+            for process, _ in self._processes:
+                assert process.stdout is not None
+                if not process.stdout.read(1):
+                    raise BrokenPipeError("it ended before it was ready")
         except OSError as error:
+            told = self._death()
             self._end(kill=True)
             raise RunError(
-                f"The process of the student's device {rank} could not be started: {error}. Give "
-                "trainer.devices=1, or mend it and continue with resume=true."
+                told or f"The process of the student's device {rank} could not be started: {error}."
+                " Mend it and continue with resume=true, or with trainer.devices=1 as well."
             ) from error
+        except BaseException:
+            self._end(kill=True)
+            raise
         return self
 
     def _start(self) -> None:
@@ -105,8 +114,8 @@ class Followers:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tutelage.follow"],
             stdin=subprocess.PIPE,
-            stdout=printed,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            stderr=printed,
             env={
                 **{name: value for name, value in os.environ.items() if name != FOLLOWED},
                 "OMP_NUM_THREADS": str(torch.get_num_threads()),
@@ -144,13 +153,14 @@ class Followers:
                 last = f": {lines[-1].strip()}" if lines else ""
                 return (
                     f"The process of the student's device {rank} ended ({how}){last}. Continue "
-                    "with resume=true, if it comes again with trainer.devices=1."
+                    "with resume=true; if it happens again, with trainer.devices=1 as well."
                 )
         return None
 
     def _end(self, *, kill: bool) -> None:
         for process, printed in self._processes:
             assert process.stdin is not None
+            assert process.stdout is not None
             if not kill:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_END_SECONDS)
@@ -159,5 +169,6 @@ class Followers:
             process.wait()
             with suppress(OSError):
                 process.stdin.close()
+            process.stdout.close()
             printed.close()
         self._processes = []
