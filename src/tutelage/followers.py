@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any
 
 from tutelage.config.devices import device_count
 from tutelage.config.schema import RunConfig
-from tutelage.errors import RunError, TutelageError
+from tutelage.errors import ConfigError, RunError, TutelageError
 from tutelage.interruption import FOLLOWED
 from tutelage.ranks import Ranks
 from tutelage.records import Row
@@ -34,6 +34,25 @@ _END_SECONDS = 30.0
 """How long a follower may take to end by itself after a fit."""
 _DEATH_SECONDS = 5.0
 """How long after a broken message a follower's end is looked for."""
+
+
+def check_started_alone(devices: int, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuses a launcher that starts one process per device, as this module does itself.
+
+    Args:
+        devices: Number of the student's devices.
+        environment: Environment variables.
+
+    Raises:
+        ConfigError: There are several devices, and another launcher has started several processes.
+    """
+    for name, launcher in (("TORCHELASTIC_RUN_ID", "torchrun"), ("SLURM_STEP_NUM_TASKS", "srun")):
+        if devices > 1 and environment.get(name, "1") != "1":
+            raise ConfigError(
+                f"{launcher} starts a process for each device, and so does a run with "
+                f"trainer.devices={devices}: each would be a run of its own. Start it once, "
+                "without torchrun and with one task of Slurm (--ntasks=1)."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from tutelage.data.growing import NO_GUIDE, GrowingDataModule
 from tutelage.data.pool import Pool
 from tutelage.data.training_view import RoundView
 from tutelage.errors import ConfigError
-from tutelage.followers import Followers, Order
+from tutelage.followers import Followers, Order, check_started_alone
 from tutelage.interruption import Interruption
 from tutelage.methods.base import (
     Foreseeing,
@@ -119,6 +119,7 @@ def fit(
     be_quiet()
     set_threads(config)
     ranks = Ranks(0, device_count(config.trainer))
+    check_started_alone(ranks.size)
     # The pool and the logs go back to the checkpoint, or to nothing.
     checkpoint = newest_checkpoint(folder.path / "checkpoints") if resume else None
     pool = _open_pool(folder, checkpoint)

@@ -17,6 +17,8 @@ from tests.helpers import tiny
 from tests.helpers.tiny import accuracies, lines
 from tests.helpers.warm_runs import Runs
 
+from tutelage.errors import RunError
+
 TWO = ("trainer.strategy=ddp", "trainer.devices=2")
 ONE = ("trainer.strategy=ddp", "trainer.devices=1")
 
@@ -156,7 +158,7 @@ def test_all_processes_end_together(
         assert status(tmp_path)["state"] == "interrupted"
     else:
         others[0].kill()
-        assert runs.wait(pid) == 1
+        assert runs.wait(pid) == RunError.exit_code
         printed = " ".join((tmp_path / "printed.txt").read_text().split())
         assert "The process of the student's device 1 ended (SIGKILL)" in printed
     assert are_gone(others)

@@ -83,7 +83,7 @@ def hardware() -> dict[str, Any]:
 
     Returns:
         "cpu" (model name), "cores" (usable by this process), "memory_gb" (total, in GiB) and "gpu"
-        (name of the first CUDA device, or None).
+        (name of the first CUDA device, or None). A run adds "student_devices".
     """
     import psutil
     import torch
