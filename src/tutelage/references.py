@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from tutelage.config.build import build_encoder, build_labeller, build_prompts
+from tutelage.config.devices import one_device
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.data.pool import Pool
@@ -139,7 +140,8 @@ def supervised_ceiling(
             patience=0,
             keep="last",
         ),
-        # Loggers and callbacks follow the main student.
+        # Loggers and callbacks follow the main student, and so do its further devices.
+        trainer=one_device(config.trainer),
         callbacks={},
         logger={},
     )

@@ -18,6 +18,7 @@ from tutelage.config.build import (
     build_stack,
     build_task,
 )
+from tutelage.config.devices import device_count
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import TutelageError
@@ -242,10 +243,12 @@ def _write_manifest(
     fitted: Fitted | None = None,
 ) -> None:
     choices = config.hydra.choices
+    here = environment()
+    here["hardware"]["student_devices"] = device_count(config.trainer)
     folder.write_json(
         "manifest.json",
         {
-            **environment(),
+            **here,
             "seed": config.seed,
             **identity(config.source),
             "name": config.name,

@@ -32,6 +32,7 @@ from tutelage.config.build import (
     set_threads,
     untrained_student,
 )
+from tutelage.config.devices import device_count
 from tutelage.config.schema import RunConfig
 from tutelage.data.cut_texts import cut_texts
 from tutelage.data.dataset import Dataset
@@ -39,6 +40,7 @@ from tutelage.data.growing import NO_GUIDE, GrowingDataModule
 from tutelage.data.pool import Pool
 from tutelage.data.training_view import RoundView
 from tutelage.errors import ConfigError
+from tutelage.followers import Followers, Order, check_started_alone
 from tutelage.interruption import Interruption
 from tutelage.methods.base import (
     Foreseeing,
@@ -50,6 +52,7 @@ from tutelage.methods.base import (
     follows_mistakes,
 )
 from tutelage.progress import ProgressReporter
+from tutelage.ranks import Ranks, free_port
 from tutelage.records import Example, Outcome, Row, derive_seed
 from tutelage.run_warnings.rounds import RoundWatch
 from tutelage.runs.folder import RunFolder, Status
@@ -105,6 +108,7 @@ def fit(
     from pytorch_lightning.callbacks import LambdaCallback
 
     from tutelage.callbacks.contrastive_start import ContrastiveStart
+    from tutelage.callbacks.devices import LeadDevices
     from tutelage.callbacks.head_fitting import HeadFitting
     from tutelage.callbacks.housekeeping import Reseed, StopWhenAsked
     from tutelage.callbacks.selection_logger import SelectionLogger
@@ -112,8 +116,10 @@ def fit(
     from tutelage.student.head_fitting import last_layers
     from tutelage.student.held_out import HeldOut
 
-    _quiet()
+    be_quiet()
     set_threads(config)
+    ranks = Ranks(0, device_count(config.trainer))
+    check_started_alone(ranks.size)
     # The pool and the logs go back to the checkpoint, or to nothing.
     checkpoint = newest_checkpoint(folder.path / "checkpoints") if resume else None
     pool = _open_pool(folder, checkpoint)
@@ -121,14 +127,26 @@ def fit(
 
     # The student, and the data that it trains on.
     shots = gold_for(config, dataset)
-    module, tokenizer = build_student(config, task)
+    module, tokenizer = build_student(config, task, ranks)
     check_gold(config, module, shots, has_others=stack is not None or method.rounds > 0)
     if config.student.head == "fitted":
         last_layers(module.network)  # Refuses before the teacher is paid.
     names = class_names_of(config, task)
-    view = _round_view(config, method)
+    view = round_view(config, f"method={method.name}")
     texts = unlabelled_texts(config, method, dataset) if module.loss.needs_texts else ()
-    data = _data_module(config, dataset, task, pool, tokenizer, view, texts)
+    guide = () if config.training.gold == "none" else dataset.shots(config.shots, config.seed)
+    data = growing_data(
+        config,
+        task,
+        pool,
+        tokenizer,
+        view,
+        dev=dataset.dev,
+        test=dataset.test,
+        guide=guide,
+        texts=texts,
+        ranks=ranks,
+    )
     if not is_reference:
         if config.data.get("gold") and not config.method.get("train_on_shots", True):
             reporter.warn(
@@ -210,10 +228,14 @@ def fit(
         StopWhenAsked(interruption),
         # The user's own come before the checkpoint, which holds their state too.
         *build_callbacks(config),
+        *([LeadDevices(ranks, growth, pool)] if ranks.several else []),
         StageCheckpoint(folder.path / "checkpoints", growth),
         LambdaCallback(on_train_epoch_start=lambda *_: predictions.forget()),
     ]
-    trainer = _trainer(config, folder, callbacks)
+    port = free_port() if ranks.several else 0
+    trainer = build_trainer(
+        config, callbacks, build_loggers(config, folder.path), ranks=ranks, port=port
+    )
 
     # The first rows come when everything else is known to work: a teacher may be paid for them.
     if checkpoint is None:
@@ -222,13 +244,12 @@ def fit(
         if first.asked:
             round_logger.write_growth(first)
             watch.grown(first)
-    with _known_warnings():
-        trainer.fit(
-            module,
-            datamodule=data,
-            ckpt_path=str(checkpoint) if checkpoint else None,
-            weights_only=True,
-        )
+    order = Order(config, task, f"method={method.name}", pool.rows, checkpoint, port)
+    try:
+        with Followers(order):
+            fit_module(trainer, module, data, checkpoint)
+    finally:
+        ranks.close()
     if ahead and ahead.unused:
         reporter.notice(
             f"The teacher was asked ahead for {ahead.unused:,} tokens that no round needed, since "
@@ -470,8 +491,11 @@ def _open_pool(folder: RunFolder, checkpoint: Path | None) -> Pool:
     return pool
 
 
-def _round_view(config: RunConfig, method: Method) -> RoundView:
+def round_view(config: RunConfig, source: str) -> RoundView:
     """Returns the view that chooses the rows of each epoch.
+
+    Args:
+        source: What gives a run its first rows where it is neither shots nor the pool.
 
     Raises:
         ConfigError: A new student per round would learn from the rows of its round alone.
@@ -490,26 +514,30 @@ def _round_view(config: RunConfig, method: Method) -> RoundView:
         training.review_every,
         training.review_size,
         config.seed,
-        sources.get(training.gold, f"method={method.name}"),
+        sources.get(training.gold, source),
     )
 
 
-def _data_module(
+def growing_data(
     config: RunConfig,
-    dataset: Dataset,
     task: Task,
     pool: Pool,
     tokenizer: Any,
     view: RoundView,
-    texts: Sequence[str],
+    *,
+    dev: Sequence[Example] = (),
+    test: Sequence[Example] = (),
+    guide: Sequence[Example] = (),
+    texts: Sequence[str] = (),
+    ranks: Ranks,
 ) -> GrowingDataModule:
-    guide = () if config.training.gold == "none" else dataset.shots(config.shots, config.seed)
+    """Returns the loaders over a growing pool; followers of rank 0 have the training rows alone."""
     return GrowingDataModule(
         pool,
         task,
         tokenizer,
-        dataset.dev,
-        dataset.test,
+        dev,
+        test,
         guide,
         texts,
         batch_size=config.student.batch_size,
@@ -517,6 +545,7 @@ def _data_module(
         max_length=config.student.max_length,
         seed=derive_seed("order", config.seed, bits=31),
         view=view,
+        ranks=ranks,
     )
 
 
@@ -535,8 +564,19 @@ def _tell_of_cuts(
         (reporter.warn if many else reporter.notice)(said)
 
 
-def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[Any]) -> Any:
+def build_trainer(
+    config: RunConfig,
+    callbacks: list[Any],
+    loggers: Sequence[Any] = (),
+    *,
+    ranks: Ranks,
+    port: int = 0,
+) -> Any:
     """Lightning's Trainer with the settings of conf/trainer, and what the loop needs itself.
+
+    Args:
+        ranks: The processes that train together.
+        port: Port at which rank 0 waits for the others.
 
     Raises:
         ConfigError: Lightning refuses a setting.
@@ -547,7 +587,15 @@ def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[Any]) -> Any:
     settings = dict(config.trainer)
     if settings.get("precision") == "auto":
         settings["precision"] = _precision(str(settings.get("accelerator", "auto")))
-    loggers = build_loggers(config, folder.path)
+    if ranks.several:
+        from tutelage.callbacks.strategy import SharedBatches
+
+        # The data module divides each batch itself, and rank 0 alone validates.
+        settings |= {
+            "strategy": SharedBatches(ranks, port),
+            "use_distributed_sampler": False,
+            "limit_val_batches": 0,
+        }
     try:
         return Trainer(
             **settings,
@@ -555,7 +603,7 @@ def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[Any]) -> Any:
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
             enable_checkpointing=False,
-            logger=loggers or False,
+            logger=list(loggers) or False,
             callbacks=callbacks,
         )
     except (MisconfigurationException, ValueError, TypeError) as error:
@@ -563,6 +611,19 @@ def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[Any]) -> Any:
             f"Lightning's Trainer refuses a setting of trainer or callbacks: "
             f"{' '.join(str(error).split())}"
         ) from error
+
+
+def fit_module(
+    trainer: Any, module: StudentModule, data: GrowingDataModule, checkpoint: Path | None
+) -> None:
+    """Trains from the first epoch, or from a checkpoint, to the end of the run."""
+    with _known_warnings():
+        trainer.fit(
+            module,
+            datamodule=data,
+            ckpt_path=str(checkpoint) if checkpoint else None,
+            weights_only=True,
+        )
 
 
 @contextmanager
@@ -576,16 +637,25 @@ def _known_warnings() -> Iterator[None]:
         # A first stage on a few shots has fewer batches than a logger's interval, and a resumed
         # run's logger gets its lines again (see StageMetrics).
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+        # What is logged on several devices is their sum already, and some encoders use all their
+        # parameters.
+        warnings.filterwarnings("ignore", message=".*recommended to use `.*sync_dist=True.*")
+        warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
         warnings.filterwarnings("ignore", message=".*Previous log files in this directory.*")
         yield
 
 
-def _quiet() -> None:
+def be_quiet() -> None:
     """Keeps banners and progress bars off the terminal; warnings and errors still come through."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
+    for name in (
+        "pytorch_lightning",
+        "pytorch_lightning.utilities.rank_zero",
+        "lightning.pytorch",
+        "lightning_fabric.utilities.distributed",
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

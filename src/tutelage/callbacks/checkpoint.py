@@ -91,6 +91,16 @@ class Positioned(Protocol):
         ...
 
 
+def stage_is_saved(position: Position, trainer: Trainer) -> bool:
+    """Returns whether a checkpoint is due: growth has just begun a new stage.
+
+    Args:
+        position: The position of the next epoch.
+        trainer: The trainer of the fit.
+    """
+    return not (position.index or trainer.should_stop)
+
+
 class StageCheckpoint(Callback):
     """Saves a checkpoint at the end of each stage, after growth, and keeps only the newest.
 
@@ -114,7 +124,7 @@ class StageCheckpoint(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves a checkpoint if growth has just begun a new stage."""
-        if self._growth.position.index or trainer.should_stop:
+        if not stage_is_saved(self._growth.position, trainer):
             return
         target = self._folder / f"epoch-{trainer.current_epoch:05d}.ckpt"
         write_whole(target, trainer.save_checkpoint)

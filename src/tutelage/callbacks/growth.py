@@ -124,7 +124,9 @@ class GrowthCallback(Callback):
             self._release_teacher()
             if self.position.stage != "final" and self.position.round < self._method.rounds:
                 self._prefetch(self.position.round + 1)
-        trainer.limit_val_batches = 1.0 if self.position.last else 0
+        # On several devices the first one predicts alone, while the others wait.
+        validates = self.position.last and trainer.world_size == 1
+        trainer.limit_val_batches = 1.0 if validates else 0
         self._epoch_began = time.perf_counter()
         self._round_logger.training(self.position)
 
@@ -132,12 +134,12 @@ class GrowthCallback(Callback):
         """Moves on to the next epoch; at the end of a stage, evaluates it and grows the pool."""
         position, module, data = self.position, _student(pl_module), _data(trainer)
         self._round_logger.spend("training", time.perf_counter() - self._epoch_began)
-        if not position.last:
-            if not position.spent(module.steps):
-                self._move_to(replace(position, index=position.index + 1))
-                return
-            # The stage ends early, after its optimizer steps. Lightning does not validate this
-            # epoch, so predict here.
+        if not position.last and not position.spent(module.steps):
+            self._move_to(replace(position, index=position.index + 1))
+            return
+        if not position.last or trainer.world_size > 1:
+            # The stage ends early, after its optimizer steps, or several devices train. Lightning
+            # has not validated this epoch, so predict here.
             self._round_logger.measured(
                 "testing", lambda: module.predict(data.dev_dataloader(), "dev")
             )

@@ -20,17 +20,21 @@ class Reseed(Callback):
 
     Args:
         seed: The seed of the run.
+        rank: Number of this process among those that train together; each draws its own masks.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, rank: int = 0) -> None:
         self._seed = seed
+        self._rank = (rank,) if rank else ()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Seeds torch for the batch."""
         torch.manual_seed(
-            derive_seed("batch", self._seed, trainer.current_epoch, batch_idx, bits=63)
+            derive_seed(
+                "batch", self._seed, trainer.current_epoch, batch_idx, *self._rank, bits=63
+            )
         )
 
 

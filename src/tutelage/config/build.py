@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.assets import cache_directory
 from tutelage.config.check import declared, locate
+from tutelage.config.devices import device_count
 from tutelage.config.schema import Component, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import ConfigError, TutelageError
@@ -21,6 +22,7 @@ from tutelage.labelling.calibration_prior import shares_by_name
 from tutelage.labelling.ensemble import MemberTeacher
 from tutelage.labelling.showing import Embed
 from tutelage.methods.base import Method, TeacherMethod
+from tutelage.ranks import Ranks
 from tutelage.records import Example, derive_seed
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Teacher
@@ -462,8 +464,13 @@ def build_encoder(config: RunConfig) -> Embed:
     return lambda texts: encoder()(texts)
 
 
-def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
+def build_student(
+    config: RunConfig, task: Task, ranks: Ranks | None = None
+) -> tuple[StudentModule, Any]:
     """Builds the student with fresh weights from the run's seed, and its tokenizer.
+
+    Args:
+        ranks: The processes that train it; None for this one alone.
 
     Raises:
         ConfigError: Settings of the student contradict each other, or the task.
@@ -482,6 +489,14 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
     tokenizer = load_tokenizer(student.model, student.trust_remote_code, head=task.head)
     loss = build(config.loss, "loss")
     loss.prepare(networks_of(network)[0], tokenizer)
+    if ranks is not None and ranks.several and not loss.divisible:
+        raise ConfigError(
+            f"loss={config.hydra.choices.get('loss') or config.loss.kind} compares or remembers "
+            "rows of a whole batch, and several devices see a share of it each "
+            f"(trainer.devices={config.trainer['devices']}). Give trainer.devices=1, or a loss of "
+            "each row alone: loss=cross_entropy, soft_targets, soft_mix, candidate_sets, "
+            "generalised or symmetric."
+        )
     module = StudentModule(
         network,
         task,
@@ -492,6 +507,7 @@ def build_student(config: RunConfig, task: Task) -> tuple[StudentModule, Any]:
         learning_rate=student.learning_rate,
         head_learning_rate=student.head_learning_rate,
         weight_decay=student.weight_decay,
+        ranks=ranks,
     )
     return module, tokenizer
 
@@ -590,7 +606,11 @@ def _new_peer(config: RunConfig, task: Task, *more: str) -> Any:
 
 
 def set_threads(config: RunConfig) -> None:
-    """Sets torch's CPU threads: as configured, or one per core that this process may use."""
+    """Sets torch's CPU threads: as configured, or one per core that this process may use.
+
+    Several devices of the student share them out, since each has a process of its own.
+    """
     import torch
 
-    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
+    threads = config.threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(max(1, threads // device_count(config.trainer)))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.config.check import UnknownSetting, check_component, check_group, check_value
+from tutelage.config.devices import check_shared, checked_devices
 from tutelage.config.messages import _NO_DATA_KEY, DATA_KEYS, in_one_line
 from tutelage.config.schema import (
     BudgetConfig,
@@ -146,6 +147,9 @@ def _typed(source: dict[str, Any], info: HydraInfo) -> RunConfig:
     cache, record = teacher.pop("cache", None), teacher.pop("record", None)
     data = {key: value for key, value in source["data"].items() if key not in DATA_KEYS}
     own = {**source, "teacher": teacher, "data": data}
+    trainer = _trainer(source["trainer"])
+    callbacks = _components(source["callbacks"], "callbacks")
+    check_shared(trainer, callbacks, student.batch_size)
     top: dict[str, Any] = {name: source[name] for name in _TOP_LEVEL}
     components: dict[str, Any] = {group: _component(own[group], group) for group in _COMPONENTS}
     return RunConfig(
@@ -155,8 +159,8 @@ def _typed(source: dict[str, Any], info: HydraInfo) -> RunConfig:
         cache=cache,
         record=record,
         student=student,
-        trainer=_trainer(source["trainer"]),
-        callbacks=_components(source["callbacks"], "callbacks"),
+        trainer=trainer,
+        callbacks=callbacks,
         logger=_components(source["logger"], "logger"),
         acquire=_optional(source["acquire"], "acquire"),
         accept=_optional(source["accept"], "accept"),
@@ -272,7 +276,7 @@ def _trainer(node: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of Lightning's Trainer, each known and none of the loop's own.
 
     Raises:
-        ConfigError: an unknown key, one that the loop owns, or more than one device.
+        ConfigError: an unknown key, one that the loop owns, or impossible devices.
     """
     known = _trainer_keys()
     for key in node:
@@ -283,14 +287,7 @@ def _trainer(node: Mapping[str, Any]) -> dict[str, Any]:
                 f"trainer.{key}: "
                 f"{did_you_mean('setting of Trainer', key, known - set(TRAINER_OWNED))}"
             )
-    for key in ("devices", "num_nodes"):
-        given = node.get(key, 1)
-        if given not in (1, "1", "auto") and not (isinstance(given, list) and len(given) == 1):
-            raise ConfigError(
-                f"trainer.{key}={given} is not one: the student trains on one device, so that "
-                "every row has one order. Leave it at 1; `tutelage train -m` runs many students."
-            )
-    return {**node, "devices": 1 if node.get("devices") == "auto" else node.get("devices", 1)}
+    return checked_devices(node)
 
 
 @cache

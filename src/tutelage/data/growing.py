@@ -21,6 +21,7 @@ from tutelage.data.batching import BucketBatchSampler
 from tutelage.data.items import Batch, EmptyDataset, Item, ItemDataset, ItemEncoder, TargetEncoder
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, DataError, RunError, did_you_mean
+from tutelage.ranks import Ranks
 from tutelage.records import Example, Row, derive_seed
 
 LOADERS = ("train", "dev", "fresh", "test", "asked")
@@ -76,6 +77,7 @@ class GrowingDataModule(LightningDataModule):
             :attr:`truncated`.
         seed: Together with the epoch determines the order of the training batches.
         view: Chooses the rows of an epoch.
+        ranks: The processes that train together; each training batch is divided among them.
 
     Raises:
         DataError: If a dev or test example has no label.
@@ -97,8 +99,10 @@ class GrowingDataModule(LightningDataModule):
         max_length: int = 128,
         seed: int,
         view: TrainingView,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
+        self._ranks = ranks or Ranks()
         self.pool = pool
         self.view = view
         self.seed = seed
@@ -235,6 +239,9 @@ class GrowingDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[tuple[int, Item]]:
         """Return batches of the rows that the view chooses for the current epoch.
 
+        On several devices all ranks draw the same batches of ``batch_size`` rows, and each computes
+        its share of every one.
+
         Raises:
             DataError: If it chooses none.
         """
@@ -261,9 +268,19 @@ class GrowingDataModule(LightningDataModule):
         return DataLoader(
             ItemDataset(self._items["train"]),
             batch_sampler=sampler,
-            collate_fn=self._encoder.collate,
+            collate_fn=self._own_share if self._ranks.several else self._encoder.collate,
             num_workers=0,
         )
+
+    def _own_share(self, rows: Iterable[tuple[int, Item]]) -> Batch:
+        """Return this rank's share of a batch, with the indices of the whole one."""
+        rows = list(rows)
+        batch = self._encoder.collate(rows[position] for position in self._ranks.share(len(rows)))
+        batch["whole"] = torch.tensor([index for index, _ in rows])
+        # A rank without a row of its own computes the first one, which counts elsewhere.
+        if self._ranks.rank >= len(rows):
+            batch["weights"] = torch.zeros_like(batch["weights"])
+        return batch
 
     def val_dataloader(self) -> list[DataLoader[tuple[int, Item]]]:
         """Return two loaders: dev, and the possibly empty :meth:`fresh_dataloader`."""

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -119,6 +119,7 @@ class Batch(TypedDict):
         off_label: float, [B]; share of the teacher's probability that fell on no label.
         weights: float, [B]; at token level [B, L], 0 except at the first token of each word.
         index: long, [B]; index of each item in ``loader.dataset.items``.
+        whole: The same for the batch that several devices divide among them; absent on one device.
     """
 
     input_ids: torch.Tensor
@@ -128,6 +129,7 @@ class Batch(TypedDict):
     off_label: torch.Tensor
     weights: torch.Tensor
     index: torch.Tensor
+    whole: NotRequired[torch.Tensor]
 
 
 class ItemDataset(Dataset[tuple[int, Item]]):

@@ -217,6 +217,24 @@ class Pool:
         self._hash.update(_hashed(row))
 
 
+class PoolCopy(Pool):
+    """The rows of another process's pool, in memory alone.
+
+    Args:
+        rows: The rows so far.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        super().__init__(Path("the pool of another process"), rows, [0] * len(rows))
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Add ``rows``, which the other process has written to disk."""
+        for row in rows:
+            self._ends.append(0)
+            self._count(row)
+            self._rows.append(row)
+
+
 class RowReader:
     """Returns each row of a pool once, as it arrives, and all of them again after a truncation.
 

@@ -275,9 +275,16 @@ def common_facts(run: Run, options: CardOptions) -> dict[str, Any]:
         "versions": [
             (name, str(packages[name])) for name in ("torch", "transformers") if packages.get(name)
         ],
+        "devices": _devices(manifest.get("hardware")),
         "command": public_command(str(manifest.get("command") or "")),
         "settings": settings,
     }
+
+
+def _devices(hardware: Any) -> int:
+    """Return the number of devices the student was trained on; 1 where it was not recorded."""
+    found = hardware.get("student_devices") if isinstance(hardware, dict) else None
+    return found if isinstance(found, int) else 1
 
 
 def public_command(command: str) -> str:

@@ -34,6 +34,9 @@ CLASSES = "labels"
 """A setting whose keys are class names; a class called "token" or "password reset" is no secret."""
 NOT_HASHED = ("resume", "sweep", "logger")
 """Settings without influence on the results, left out of the configuration hash."""
+ONE_DEVICE = {"devices": 1, "strategy": "auto"}
+"""Settings of the trainer that are hashed as if they had these values: with more devices a run goes
+on from the same checkpoint, with the same batches."""
 CONFIG_FORMAT = 2
 """Raised when configuration keys change their names, so that an older run is recognised."""
 
@@ -47,12 +50,15 @@ def plain_config(source: Mapping[str, Any]) -> dict[str, Any]:
 def config_hash(source: Mapping[str, Any]) -> str:
     """Hash the settings that influence the results.
 
-    Resuming looks up the run folder by this hash. Settings in :data:`NOT_HASHED` are left out.
+    Resuming looks up the run folder by this hash. Settings in :data:`NOT_HASHED` are left out, and
+    the student's devices count as one (:data:`ONE_DEVICE`).
 
     Returns:
         The first 16 hex digits of a SHA-256 digest.
     """
     kept = {key: value for key, value in source.items() if key not in NOT_HASHED}
+    if trainer := kept.get("trainer"):
+        kept["trainer"] = {**trainer, **{k: v for k, v in ONE_DEVICE.items() if k in trainer}}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -77,7 +83,7 @@ def hardware() -> dict[str, Any]:
 
     Returns:
         "cpu" (model name), "cores" (usable by this process), "memory_gb" (total, in GiB) and "gpu"
-        (name of the first CUDA device, or None).
+        (name of the first CUDA device, or None). A run adds "student_devices".
     """
     import psutil
     import torch

@@ -7,6 +7,11 @@ without any kept row makes no optimizer step.
 With ``student.peers=2`` two networks make each step on the same rows, each with its own weights if
 the selector gives them. The student's prediction is the mean of both distributions; this is what
 selectors, feedback and evaluation see.
+
+On several devices each rank computes its share of a batch (:mod:`tutelage.ranks`). Rank 0 sees the
+predictions for the whole batch and lets the selector weight its rows, so thresholds and counts are
+those of one device. The loss is divided by the divisor of the whole batch, so the gradients'
+average over ranks is the gradient of the whole batch.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import torch
 from pytorch_lightning import LightningModule
 
 from tutelage.errors import ConfigError, StudentError
+from tutelage.ranks import Ranks
 from tutelage.records import Outcome
 from tutelage.selectors.protocol import TrainSelector
 from tutelage.student.losses.protocol import Targets, UnitLoss
@@ -75,6 +81,7 @@ class StudentModule(LightningModule):
         head_learning_rate: Learning rate of the new head, which starts from scratch and must move
             faster.
         weight_decay: Weight decay of AdamW.
+        ranks: The processes that train the student; None for this one alone.
 
     Raises:
         ConfigError: The selector gathers kept rows, and the loss learns from those left out.
@@ -82,11 +89,12 @@ class StudentModule(LightningModule):
     Attributes:
         outcomes: Outcomes of "dev" and "fresh" after validation, and of "test" after testing.
         selected: The selector's decision about the last training batch; None once the stage has
-            used up its optimizer steps.
+            used up its optimizer steps, and on all ranks but the first.
         learnt: Items of the last optimizer step: empty without a step; with ``refill``, those of
             the gathered batch.
         position: Position of the current epoch in the run.
         steps: Number of optimizer steps so far.
+        ranks: The ``ranks`` argument.
     """
 
     def __init__(
@@ -101,6 +109,7 @@ class StudentModule(LightningModule):
         learning_rate: float,
         head_learning_rate: float,
         weight_decay: float,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
         if selector.refill and loss.sees_left_out:
@@ -119,12 +128,14 @@ class StudentModule(LightningModule):
         self.selected: Selected | None = None
         self.learnt: tuple[Any, ...] = ()
         self.steps = 0
+        self.ranks = ranks or Ranks()
         self._batch_size = batch_size
         self._gathered: list[tuple[int, list[float]]] = []
         self._schedule = schedule
         self._rates = (learning_rate, head_learning_rate)
         self._weight_decay = weight_decay
         self._batches = 1
+        self._taught = False
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits of a batch, [B, C], or [B, L, C] for NER."""
@@ -198,56 +209,91 @@ class StudentModule(LightningModule):
         """
         self.selected, self.learnt = None, ()
         if self.position.spent(self.steps):
-            return None
+            return self._no_step()
         refill = self.selector.refill
         # Phase 1: the student's view of the batch. With refill the training pass comes later, on
         # gathered rows, and only a selector reading probabilities needs this one.
         with torch.set_grad_enabled(not refill):
             each = None if refill and not self.selector.watches else self._passes(batch)
         logits = None if each is None else mean_logits([one for one, _ in each])
-        if logits is not None and not torch.isfinite(logits).any():
+        # On several devices these are the rank's rows; the selector sees the whole batch.
+        rows = batch.get("whole", batch["index"])
+        if self.selector.watches and logits is not None:
+            logits = self.ranks.whole(logits, len(rows))
+        if logits is not None and self.ranks.leads and not torch.isfinite(logits).any():
             # Checked here, since a selector may leave such rows out, and a batch without kept rows
             # raises no error.
             raise self._diverged("loss became nan", f", batch {batch_idx}")
         # Phase 2: the selector weights the rows.
-        self.selected = select(
-            self.selector, self._items("train", batch["index"]), logits, self.task
-        )
-        weights = torch.from_numpy(self.selected.by_network(len(networks_of(self.network))))
+        weights = self._decided(rows, logits)
         # Phase 3: with refill, gather kept rows; the step waits for a full batch.
         if each is None or refill:
             kept = weights.any(dim=1).nonzero().flatten().tolist()
-            self._gathered += [(int(batch["index"][row]), weights[row].tolist()) for row in kept]
+            self._gathered += [(int(rows[row]), weights[row].tolist()) for row in kept]
             if len(self._gathered) < self._batch_size:
-                return None
+                return self._no_step()
             full, self._gathered = (
                 self._gathered[: self._batch_size],
                 self._gathered[self._batch_size :],
             )
             indices, values = zip(*full, strict=True)
-            batch = self.trainer.datamodule.collate("train", indices)  # type: ignore[attr-defined]
+            rows, weights = torch.tensor(indices), torch.tensor(values)
+            own = [indices[position] for position in self.ranks.share(len(indices))]
+            batch = self.trainer.datamodule.collate("train", own)  # type: ignore[attr-defined]
             batch = self._on_device(batch)
-            each, weights = self._passes(batch), torch.tensor(values)
+            each = self._passes(batch)
         # Phase 4: the loss of the step.
         progress = self.position.progress(batch_idx, self._batches, self.steps)
-        loss = self._step_loss(batch, each, weights, progress)
+        loss = self._step_loss(batch, each, self.ranks.own(weights), progress)
         if loss is None:
-            return None
-        if not torch.isfinite(loss):
-            raise self._diverged(f"loss became {loss.item()}", f", batch {batch_idx}")
+            return self._no_step()
+        shown = self.ranks.total(loss.detach()) / self.ranks.size
+        if not torch.isfinite(shown) and self.ranks.leads:
+            raise self._diverged(f"loss became {shown.item()}", f", batch {batch_idx}")
         # Phase 5: count the step and remember its items.
         self.steps += 1
+        self._taught = True
         self.learnt = tuple(
             item
             for item, weight in zip(
-                self._items("train", batch["index"]), weights.any(dim=1).tolist(), strict=True
+                self._items("train", rows), weights.any(dim=1).tolist(), strict=True
             )
             if weight
         )
         self.log(
-            "train_loss", loss / len(each), on_step=False, on_epoch=True, batch_size=len(weights)
+            "train_loss", shown / len(each), on_step=False, on_epoch=True, batch_size=len(weights)
         )
         return loss
+
+    def _decided(self, rows: torch.Tensor, logits: torch.Tensor | None) -> torch.Tensor:
+        """Weights of the whole batch's rows for each network, [B, networks], by rank 0's selector.
+
+        Args:
+            rows: Indices of the rows.
+            logits: Their logits; of this rank's rows alone where the selector does not watch.
+        """
+        decided = None
+        if self.ranks.leads:
+            seen = None if self.ranks.several and not self.selector.watches else logits
+            self.selected = select(self.selector, self._items("train", rows), seen, self.task)
+            decided = self.selected.by_network(len(networks_of(self.network)))
+        return torch.from_numpy(self.ranks.told(decided))
+
+    def _no_step(self) -> torch.Tensor | None:
+        """What a batch without a step returns.
+
+        Lightning takes no None on several devices, so there it is a loss without any influence:
+        :meth:`on_before_optimizer_step` forgets its gradient.
+        """
+        if not self.ranks.several:
+            return None
+        return 0.0 * next(value for value in self.parameters() if value.requires_grad).sum()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Forgets the gradients of a step whose batches taught nothing, on several devices."""
+        if self.ranks.several and not self._taught:
+            optimizer.zero_grad(set_to_none=True)
+        self._taught = False
 
     def _passes(self, batch: dict[str, torch.Tensor]) -> list[Pass]:
         """Logits of a batch by each network, with the states that the loss compares, if it does."""
@@ -317,7 +363,8 @@ class StudentModule(LightningModule):
             rows: The selector's row weights for the network, [B].
             progress: Completed share of the stage.
         """
-        if not (rows.any() or loss.sees_left_out):
+        # On several devices all ranks decide together, below.
+        if not (rows.any() or loss.sees_left_out or self.ranks.several):
             return None
         # Unit weights: the task's, times the selector's row weights.
         targets = self._targets(
@@ -348,15 +395,23 @@ class StudentModule(LightningModule):
         if loss.needs_texts:
             own = loss.on_texts(network, self._texts(batch))
             further = own if further is None else further + own
-        if not weights.any():
+        if not weights.any() and not self.ranks.several:
             return further
         divisor = {
-            "weights": weights.sum().clamp(min=1e-8),
+            "weights": weights.sum(),
             # A row with factor 0 still counts as kept: the other factors absorb its weight.
-            "kept": (targets.weights * (chosen * kept > 0)).sum().clamp(min=1.0),
-            "batch": targets.weights.sum().clamp(min=1.0),
+            "kept": (targets.weights * (chosen * kept > 0)).sum(),
+            "batch": targets.weights.sum(),
         }[self.selector.normaliser]
-        mean: torch.Tensor = (losses * weights).sum() / divisor
+        least = 1e-8 if self.selector.normaliser == "weights" else 1.0
+        total: torch.Tensor = (losses * weights).sum()
+        if self.ranks.several:
+            # The ranks' gradients are averaged, hence their number.
+            divisor, taught_units = self.ranks.total(
+                torch.stack([divisor, (weights != 0).sum().to(divisor)])
+            )
+            return total * self.ranks.size / divisor.clamp(min=least) if taught_units else None
+        mean = total / divisor.clamp(min=least)
         return mean if further is None else mean + further
 
     def _targets(

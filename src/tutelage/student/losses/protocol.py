@@ -77,6 +77,16 @@ class UnitLoss(torch.nn.Module):
         """Whether a part of it teaches the encoder alone, and not the head."""
         return self.needs_features or self.needs_texts
 
+    @property
+    def divisible(self) -> bool:
+        """Whether several devices may each compute it for their share of a batch.
+
+        It then follows from each unit and the network alone: no part compares rows, leaves units of
+        a batch out, reads further texts, or remembers rows.
+        """
+        parts = ("keep", "contrast", "beside", "reweigh", "on_texts", "get_extra_state")
+        return all(getattr(type(self), part) is getattr(UnitLoss, part) for part in parts)
+
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Unweighted loss of each unit.
 
