@@ -102,7 +102,7 @@ class Followers:
         """
         rank = 0
         try:
-            for rank in range(1, self._order.ranks.size):
+            for _ in range(1, self._order.ranks.size):
                 self._start()
             for rank, (process, _) in enumerate(self._processes, start=1):
                 assert process.stdin is not None
@@ -118,7 +118,8 @@ class Followers:
             told = self._death()
             self._end(kill=True)
             raise RunError(
-                told or f"The process of the student's device {rank} could not be started: {error}."
+                told
+                or f"The process of the student's device {rank} could not be started: {error}."
                 " Mend it and continue with resume=true, or with trainer.devices=1 as well."
             ) from error
         except BaseException:

@@ -67,6 +67,43 @@ CASES = [
         about=("trainer.fast_dev_run",),
     ),
     composed(
+        "trainer.strategy={} divides the student's weights",
+        ("trainer.strategy=fsdp", "trainer.devices=2"),
+        ("trainer.strategy=ddp",),
+    ),
+    composed(
+        "trainer.num_nodes={} is not one",
+        ("trainer.num_nodes=2",),
+        (("trainer.num_nodes=1", "trainer.devices=2"),),
+    ),
+    composed(
+        "trainer.devices={} is neither a number of devices",
+        ("trainer.devices=-1",),
+        ("trainer.devices=2", "trainer.devices=[0,1]"),
+    ),
+    composed(
+        "trainer.strategy={} does not train the student on several devices",
+        ("trainer.strategy=ddp_spawn", "trainer.devices=2"),
+        ("trainer.strategy=ddp", "trainer.devices=1"),
+    ),
+    composed(
+        "trainer.plugins={} would join the processes in another way",
+        ("trainer.plugins=[mine]", "trainer.devices=2"),
+        ("trainer.plugins=null", "trainer.devices=1"),
+    ),
+    composed(
+        "callbacks.{} would run on the first device alone",
+        ("callbacks=device_stats", "trainer.devices=2"),
+        ("callbacks=none", "trainer.devices=1"),
+        about=("callbacks.device_stats",),
+    ),
+    composed(
+        "student.batch_size={} is the batch of all devices together",
+        ("student.batch_size=1", "trainer.devices=2"),
+        ("student.batch_size=2",),
+        about=("trainer.devices",),
+    ),
+    composed(
         "it would replace the growing training set",
         ("+trainer.overfit_batches=2",),
         (("-trainer.overfit_batches", "+trainer.limit_train_batches=2"),),

@@ -128,14 +128,6 @@ def test_a_plan_of_many(tutelage: Command, heard: Heard, base: Callable[[str], l
     assert not tutelage("plan", "seed=1", *base("classification")).code
 
 
-@advises("trainer.{}={} is not one")
-def test_several_devices(tutelage: Command, heard: Heard, small: list[str], swept: list[list[str]]):
-    said = heard(tutelage("train", *small, "trainer.devices=2").err)
-    assert commands_of(said) == [["train", "-m"]]
-    assert not tutelage("train", "-m", *small, "trainer.devices=1", "seed=1,2").code
-    assert swept
-
-
 # Folders of runs.
 
 

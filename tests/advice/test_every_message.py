@@ -18,6 +18,8 @@ NOT_FOLLOWED = {
     "teacher/engines/shared.py": "an engine of vLLM that runs share",
     "config/build.py 'training.prefetch=true asks": "an engine of vLLM; tests/unit/config",
     "config/build.py 'training.prefetch=true needs": "another engine; tests/unit/config",
+    "config/build.py 'loss={} compares or remembers": "several processes; tests/unit/config",
+    "followers.py": "several processes, which tests/unit/test_followers.py starts",
     # Accounts, package indices and disks.
     "tracking/": "an account of wandb",
     "assets.py": "a package index that cannot be reached",

@@ -28,9 +28,7 @@ def on_ranks(folder: Path, work: Callable[[Ranks], Any], size: int = 2) -> list[
             _child(folder, work, rank, size)
         children.append(pid)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
-    assert codes == [0] * size, [
-        path.read_text() for path in sorted(folder.glob("error-*"))
-    ]
+    assert codes == [0] * size, [path.read_text() for path in sorted(folder.glob("error-*"))]
     return [pickle.loads((folder / f"result-{rank}").read_bytes()) for rank in range(size)]
 
 

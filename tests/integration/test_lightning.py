@@ -103,7 +103,10 @@ def test_two_of_lightning_s_callbacks_write_to_its_logger(
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("trainer.devices=2", "trainer.devices=2 is not one: the student trains on one device"),
+        (
+            "trainer.num_nodes=2",
+            "trainer.num_nodes=2 is not one: the student trains on one machine",
+        ),
         ("+trainer.max_epochs=3", "trainer.max_epochs cannot be set: the stages end the run"),
         ("+trainer.foo=1", "trainer.foo: Unknown setting of Trainer 'foo'. Available: accelerator"),
         ("callbacks=lr_monitor", "callbacks=lr_monitor writes to a logger, and there is none"),

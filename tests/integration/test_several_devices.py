@@ -54,9 +54,7 @@ def overrides(
 
 
 @pytest.fixture(scope="module")
-def on_one(
-    all_runs: Runs, overrides: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def on_one(all_runs: Runs, overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one")
     ended(all_runs, folder, all_runs.start(folder, *overrides, *ONE))
     return folder

@@ -32,9 +32,7 @@ class Reseed(Callback):
     ) -> None:
         """Seeds torch for the batch."""
         torch.manual_seed(
-            derive_seed(
-                "batch", self._seed, trainer.current_epoch, batch_idx, *self._rank, bits=63
-            )
+            derive_seed("batch", self._seed, trainer.current_epoch, batch_idx, *self._rank, bits=63)
         )
 
 

@@ -71,9 +71,7 @@ def checked_devices(trainer: Mapping[str, Any]) -> dict[str, Any]:
     return {**checked, "strategy": "ddp"}
 
 
-def check_shared(
-    trainer: Mapping[str, Any], callbacks: Mapping[str, Any], batch_size: int
-) -> None:
+def check_shared(trainer: Mapping[str, Any], callbacks: Mapping[str, Any], batch_size: int) -> None:
     """Refuses what several devices cannot share.
 
     Args:

@@ -404,14 +404,16 @@ class StudentModule(LightningModule):
             "batch": targets.weights.sum(),
         }[self.selector.normaliser]
         least = 1e-8 if self.selector.normaliser == "weights" else 1.0
-        total: torch.Tensor = (losses * weights).sum()
+        total = (losses * weights).sum()
         if self.ranks.several:
             # The ranks' gradients are averaged, hence their number.
             divisor, taught_units = self.ranks.total(
                 torch.stack([divisor, (weights != 0).sum().to(divisor)])
             )
-            return total * self.ranks.size / divisor.clamp(min=least) if taught_units else None
-        mean = total / divisor.clamp(min=least)
+            if not taught_units:
+                return None
+            total = total * self.ranks.size
+        mean: torch.Tensor = total / divisor.clamp(min=least)
         return mean if further is None else mean + further
 
     def _targets(

@@ -37,3 +37,13 @@ def test_batches_epochs_and_seeds_differ() -> None:
         )
         == 12
     )
+
+
+def test_each_device_draws_its_own() -> None:
+    trainer, module = cast(Any, SimpleNamespace(current_epoch=1)), cast(Any, None)
+    found = []
+    for rank in (0, 1, 2):
+        Reseed(5, rank).on_train_batch_start(trainer, module, None, 3)
+        found.append(tuple(torch.rand(3).tolist()))
+    assert len({*found}) == 3
+    assert list(found[0]) == drawn(5, 1, 3)

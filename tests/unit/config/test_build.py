@@ -17,13 +17,16 @@ from tutelage.config.build import (
     build_method,
     build_mirrors,
     build_stack,
+    build_student,
     shares_engine,
     task_class,
 )
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import Component
 from tutelage.errors import ConfigError
+from tutelage.ranks import Ranks
 from tutelage.records import Label
+from tutelage.tasks.classification import ClassificationTask
 from tutelage.tasks.ner import NerTask
 
 HERE = "tests.unit.config.test_build"
@@ -256,3 +259,14 @@ def test_what_is_asked_ahead_needs_an_engine_beside_the_run_and_a_cache(
     config = compose_config(["training.prefetch=true", *overrides])
     with pytest.raises(ConfigError, match=says):
         build_stack(config, tmp_path)
+
+
+def test_a_loss_that_compares_rows_needs_one_device(student: Path) -> None:
+    task = ClassificationTask([Label("a", "a", "an a"), Label("b", "b", "a b")])
+    given = [f"student.model={student}", "data=files", "data.path=x", "trainer.devices=2"]
+    config = compose_config([*given, "loss=contrastive"])
+    with pytest.raises(ConfigError, match=r"loss=contrastive compares or remembers.*devices=2"):
+        build_student(config, task, Ranks(0, 2))
+    build_student(config, task)
+    module, _ = build_student(compose_config(given), task, Ranks(1, 2))
+    assert module.ranks.several

@@ -262,8 +262,8 @@ def test_an_experiment_s_value_for_another_method_says_where_it_comes_from(optio
         ("+trainer.enable_checkpointing=false", "checkpoints that resume=true needs"),
         ("+trainer.fast_dev_run=true", "use method.rounds=1"),
         ("+trainer.overfit_batches=2", "use trainer.limit_train_batches"),
-        ("trainer.devices=2", "trainer.devices=2 is not one: the student trains on one device"),
-        ("trainer.devices=[0,1]", "trainer.devices=[0, 1] is not one"),
+        ("trainer.devices=-1", "trainer.devices=-1 is neither a number of devices nor a list"),
+        ("trainer.strategy=fsdp", "Give trainer.strategy=ddp, which divides each batch"),
         ("trainer.num_nodes=2", "trainer.num_nodes=2 is not one"),
     ],
 )

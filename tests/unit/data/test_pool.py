@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutelage.data.pool import Pool, RowReader
+from tutelage.data.pool import Pool, PoolCopy, RowReader
 from tutelage.errors import RunError
 from tutelage.records import LabelDistribution, Row
 
@@ -268,3 +268,19 @@ def _slow(rows: tuple[Row, ...]) -> str:
         for one in rows
     ]
     return hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()
+
+
+def test_a_copy_holds_the_same_rows_in_memory(path: Path) -> None:
+    pool = Pool.open(path)
+    pool.append([row(1), row(2, round=1)])
+    copy = PoolCopy(pool.rows)
+    new = [row(3, round=2), row(4, round=2, accepted=False)]
+    pool.append(new)
+    copy.append(new)
+    assert copy.rows == pool.rows
+    assert copy.digest() == pool.digest()
+    assert copy.of_round(2) == pool.of_round(2)
+    assert not copy.path.exists()
+    # Lightning restores its length from a checkpoint.
+    copy.truncate(2, pool.digest(2))
+    assert copy.rows == pool.rows[:2]

@@ -75,6 +75,9 @@ def test_a_card_says_how_the_student_was_made(tmp_path: Path) -> None:
         "name": "accuracy",
     }
     assert "| commit | `0123abc` |" in card
+    assert "| devices of the student | 1 |" in card
+    changed(run, "manifest.json", hardware={"student_devices": 4})
+    assert "| devices of the student | 4 |" in model_card(read_run(run))
     # The licence of the embedded teacher is known.
     changed(run, "manifest.json", teacher={**teacher, "model": "embedded"})
     card = model_card(read_run(run))

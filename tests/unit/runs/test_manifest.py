@@ -59,6 +59,14 @@ def test_a_class_that_sounds_secret_stays() -> None:
     }
 
 
+def test_the_hash_takes_any_number_of_devices_for_one() -> None:
+    one = {"devices": 1, "strategy": "auto", "precision": "auto"}
+    same = config_hash(config(trainer=one))
+    assert config_hash(config(trainer={**one, "devices": 2, "strategy": "ddp"})) == same
+    assert config_hash(config(trainer={**one, "devices": [1]})) == same
+    assert config_hash(config(trainer={**one, "precision": "16-mixed"})) != same
+
+
 def test_the_hash_ignores_what_changes_no_result() -> None:
     same = config_hash(config())
     assert len(same) == 16

@@ -35,8 +35,7 @@ from tutelage.tasks.protocol import Task
 from tutelage.tasks.spans import Span, write_spans
 
 ROWS = tuple(
-    Row(f"r{n}", make_text(NAMES[n % 3], n), NAMES[n % 3], "hard", 1, True, "")
-    for n in range(11)
+    Row(f"r{n}", make_text(NAMES[n % 3], n), NAMES[n % 3], "hard", 1, True, "") for n in range(11)
 )
 WORDS = ("amber", "birch", "cedar", "dune", "ember", "fjord")
 NER = NerTask(TYPES)
@@ -181,9 +180,7 @@ def test_thresholds_are_those_of_the_whole_batch(
 ) -> None:
     found = same(
         tmp_path,
-        lambda ranks: steps(
-            ranks, encoder, LLKD(start="uniform", refill=refill), batch_size=3
-        ),
+        lambda ranks: steps(ranks, encoder, LLKD(start="uniform", refill=refill), batch_size=3),
     )
     assert found[-1][6]["student"]["global"] > 0
 
@@ -196,9 +193,7 @@ def test_a_refilled_batch_is_gathered_over_several(tmp_path: Path, encoder: Path
 
 
 @pytest.mark.parametrize("normaliser", ["weights", "batch"])
-def test_words_count_by_the_whole_batch(
-    tmp_path: Path, encoder: Path, normaliser: str
-) -> None:
+def test_words_count_by_the_whole_batch(tmp_path: Path, encoder: Path, normaliser: str) -> None:
     same(
         tmp_path,
         lambda ranks: steps(

@@ -41,6 +41,14 @@ def test_there_is_a_file_for_each() -> None:
     }
 
 
+def test_several_devices_share_the_losses_of_each_row_alone() -> None:
+    divisible = {path.stem for path in FILES if instantiate(OmegaConf.load(path)).divisible}
+    assert divisible == {
+        *("cross_entropy", "soft_targets", "soft_mix", "candidate_sets", "generalised"),
+        "symmetric",
+    }
+
+
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_a_file_says_what_it_is_and_how_to_use_it(path: Path) -> None:
     first, *rest = path.read_text(encoding="utf-8").splitlines()
