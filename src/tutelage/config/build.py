@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
     # A sweep's own process imports this file, and does without torch.
+    from tutelage.ranks import Ranks
     from tutelage.student.contrastive_start import PairTraining
     from tutelage.student.module import StudentModule
 
