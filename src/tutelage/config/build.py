@@ -22,7 +22,6 @@ from tutelage.labelling.calibration_prior import shares_by_name
 from tutelage.labelling.ensemble import MemberTeacher
 from tutelage.labelling.showing import Embed
 from tutelage.methods.base import Method, TeacherMethod
-from tutelage.ranks import Ranks
 from tutelage.records import Example, derive_seed
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import Teacher
