@@ -57,7 +57,7 @@ def check_started_alone(devices: int, environment: Mapping[str, str] = os.enviro
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a follower needs to know.
+    """The message that a follower starts with.
 
     Attributes:
         config: The configuration.
@@ -87,7 +87,7 @@ class Followers:
     """Context of a fit, with a process for each device but the first.
 
     Args:
-        order: What they need to know.
+        order: Their common message.
     """
 
     def __init__(self, order: Order) -> None:

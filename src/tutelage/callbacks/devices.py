@@ -20,7 +20,7 @@ from tutelage.ranks import Ranks
 
 
 class _Messages(Callback):
-    """What both sides do alike."""
+    """The hooks that both sides share."""
 
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
@@ -40,7 +40,7 @@ class _Messages(Callback):
         signal.signal(signal.SIGTERM, self._handler)
 
     def _copy_student(self, trainer: Trainer, module: LightningModule) -> None:
-        """Gives all ranks the student of rank 0; the optimizer forgets what it forgot there."""
+        """Copies rank 0's student to all ranks; optimizer states that it dropped are dropped."""
         optimizer = trainer.optimizers[0]
         values = [value for group in optimizer.param_groups for value in group["params"]]
         known = self._ranks.told([value in optimizer.state for value in values])
@@ -51,7 +51,7 @@ class _Messages(Callback):
 
 
 class LeadDevices(_Messages):
-    """Tells the other ranks what rank 0 decided; callbacks that change the student come before.
+    """Sends the decisions of rank 0 to the others, after the callbacks that change the student.
 
     It comes before the :class:`~tutelage.callbacks.checkpoint.StageCheckpoint`, whose file all
     ranks wait for.
@@ -88,7 +88,7 @@ class LeadDevices(_Messages):
 
 
 class FollowDevices(_Messages):
-    """Does on another rank what :class:`LeadDevices` tells.
+    """Applies on another rank the decisions that :class:`LeadDevices` sends.
 
     Args:
         ranks: The processes of the fit.

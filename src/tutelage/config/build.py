@@ -608,7 +608,7 @@ def _new_peer(config: RunConfig, task: Task, *more: str) -> Any:
 def set_threads(config: RunConfig) -> None:
     """Sets torch's CPU threads: as configured, or one per core that this process may use.
 
-    Several devices of the student share them out, since each has a process of its own.
+    With several devices for the student, their processes divide the threads evenly.
     """
     import torch
 

@@ -277,7 +277,7 @@ class GrowingDataModule(LightningDataModule):
         rows = list(rows)
         batch = self._encoder.collate(rows[position] for position in self._ranks.share(len(rows)))
         batch["whole"] = torch.tensor([index for index, _ in rows])
-        # A rank without a row of its own computes the first one, which counts elsewhere.
+        # With fewer rows than ranks, a rank computes the first row once more, at weight 0.
         if self._ranks.rank >= len(rows):
             batch["weights"] = torch.zeros_like(batch["weights"])
         return batch

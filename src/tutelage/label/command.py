@@ -78,7 +78,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a command labels, and how; another process can do it, too.
+    """A heap, its settings and its folder; other processes can do the same job.
 
     Attributes:
         overrides: A run's overrides: data (labels and shots), teacher, labelling, budget.tokens.
@@ -111,7 +111,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one process labelled.
+    """The files that one process labelled.
 
     Attributes:
         own: The folder of what it alone wrote.
@@ -166,7 +166,7 @@ def work(job: Job, console_of: Callable[[Path], AbstractContextManager[Console]]
         console_of: Opens what the process tells, by the folder of what it alone writes.
 
     Returns:
-        The part of the heap that it labelled.
+        The files that this process labelled.
 
     Raises:
         TutelageError: See :func:`label`.

@@ -1,4 +1,4 @@
-"""What a command says while it labels, and at its end."""
+"""Progress and summary of ``tutelage label`` on the terminal."""
 
 from __future__ import annotations
 

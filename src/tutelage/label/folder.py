@@ -35,7 +35,7 @@ _TASKS = {False: "text-classification", True: "token-classification"}
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a command must share with a folder to continue it.
+    """Values that a command must share with a folder to continue it.
 
     Attributes:
         source: Hash of the heap's files.

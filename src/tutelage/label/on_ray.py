@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOG = "label.log"
-"""What a replica tells, beside its transcript."""
+"""Name of a replica's log, beside its transcript."""
 _ADDRESS = "RAY_ADDRESS"
 """Environment variable: the cluster, for Ray itself."""
 _LOOK_SECONDS = 1.0

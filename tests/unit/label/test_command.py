@@ -222,6 +222,7 @@ def test_several_processes_share_the_chunks_and_end_with_the_same_bytes(
     assert [process.returncode for process in processes] == [-signal.SIGKILL, 0, 0]
     # Each labelled a part, and the last one to end completed the folder.
     assert all("part-000" in one for one in said[1:]), said
+    assert len(list(shared.rglob("transcript.jsonl"))) >= 2
     # The killed one left the file of its lock.
     found = {name: held for name, held in content(shared).items() if ".process-" not in name}
     assert found == content(whole)
