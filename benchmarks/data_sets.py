@@ -90,7 +90,8 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("outputs/bench-data"))
-    parser.add_argument("--sets", nargs="+", default=CLASSES[1:], choices=CLASSES[1:])
+    sets = (*CLASSES[1:], *MORE_CLASSES)
+    parser.add_argument("--sets", nargs="+", default=CLASSES[1:], choices=sets)
     options = parser.parse_args()
     for dataset in options.sets:
         print(cut(dataset, options.data, options.folder))
