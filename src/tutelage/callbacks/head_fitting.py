@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tutelage.selectors.per_epoch import OncePerEpoch
 from tutelage.selectors.protocol import WITHOUT_STUDENT
-from tutelage.student.head_fitting import fit_head, last_layers
+from tutelage.student.head_fitting import MOST_ROWS, fit_head, last_layers
 
 
 class HeadFitting(Callback):
@@ -36,7 +36,8 @@ class HeadFitting(Callback):
         if module.position.index or (blind if not self._kept else not chooses):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        fit_head(module, data.all_rows_dataloader(selector.leaves_out if self._kept else None))
+        kept = selector.leaves_out if self._kept else None
+        fit_head(module, data.all_rows_dataloader(kept, most=MOST_ROWS))
         # The optimizer's moments are of the head before.
         for head in last_layers(module.network):
             for value in head.parameters():

@@ -18,7 +18,15 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from tutelage.data.batching import BucketBatchSampler
-from tutelage.data.items import Batch, EmptyDataset, Item, ItemDataset, ItemEncoder, TargetEncoder
+from tutelage.data.items import (
+    Batch,
+    EmptyDataset,
+    Item,
+    ItemDataset,
+    ItemEncoder,
+    Items,
+    TargetEncoder,
+)
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, DataError, RunError, did_you_mean
 from tutelage.ranks import Ranks
@@ -112,9 +120,9 @@ class GrowingDataModule(LightningDataModule):
         self._encoder = ItemEncoder(task, tokenizer, max_length)
         self._trusted = tuple(trusted)
         self._unlabelled = tuple(unlabelled)
-        self._items: dict[str, tuple[Item, ...]] = {
-            "dev": tuple(self._encoder.encode(_gold_rows("dev", dev), source="dev")),
-            "test": tuple(self._encoder.encode(_gold_rows("test", test), source="test")),
+        self._items: dict[str, Items] = {
+            "dev": self._encoder.encode(_gold_rows("dev", dev), source="dev"),
+            "test": self._encoder.encode(_gold_rows("test", test), source="test"),
         }
 
     @property
@@ -141,7 +149,7 @@ class GrowingDataModule(LightningDataModule):
         return [self._items[loader][position] for position in positions]
 
     @property
-    def train_items(self) -> tuple[Item, ...]:
+    def train_items(self) -> Sequence[Item]:
         """Items of the training loader as last built."""
         return self._items.get("train", ())
 
@@ -172,7 +180,7 @@ class GrowingDataModule(LightningDataModule):
             rows = _gold_rows("shots", self._trusted)
             if len(rows) > self.eval_batch_size:
                 rows = self._class_by_class(rows)[: self.eval_batch_size]
-            self._items["guide"] = tuple(self._encoder.encode(rows))
+            self._items["guide"] = self._encoder.encode(rows)
         return self.collate("guide", range(len(self._items["guide"])))
 
     def other_rows(self, batch: Batch, step: int) -> Batch:
@@ -183,10 +191,10 @@ class GrowingDataModule(LightningDataModule):
                 own.
             step: Number of the step; with the seed it determines the choice.
         """
-        items, own = self._items["train"], batch["index"].tolist()
+        rows, own = self._items["train"].rows, batch["index"].tolist()
         # A row may occur more than once in an epoch.
-        ids = {items[position].id for position in own}
-        others = [position for position, item in enumerate(items) if item.id not in ids] or own
+        ids = {rows[position].id for position in own}
+        others = [position for position, row in enumerate(rows) if row.id not in ids] or own
         rng = random.Random(derive_seed("other rows", self.seed, step))
         return self.collate("train", rng.sample(others, min(len(own), len(others))))
 
@@ -261,10 +269,11 @@ class GrowingDataModule(LightningDataModule):
                 f"although the pool has {len(self.pool.accepted())} accepted ones. "
                 "Loosen its selection."
             )
-        self._items["train"] = tuple(self._encoder.encode(rows))
-        lengths = [len(item.token_ids) for item in self._items["train"]]
+        self._items["train"] = self._encoder.encode(rows)
         # Seed and epoch determine the order, so that a resumed epoch is identical.
-        sampler = BucketBatchSampler(lengths, self.batch_size, seed=self.seed, epoch=epoch)
+        sampler = BucketBatchSampler(
+            self._items["train"].lengths, self.batch_size, seed=self.seed, epoch=epoch
+        )
         return DataLoader(
             ItemDataset(self._items["train"]),
             batch_sampler=sampler,
@@ -290,7 +299,7 @@ class GrowingDataModule(LightningDataModule):
         """Return the accepted rows of the newest round with rows, short to long."""
         # Rejected rows count here: a round may have produced nothing else.
         fresh = [row for row in self.pool.of_round(self.pool.newest_round) if row.accepted]
-        self._items["fresh"] = tuple(self._encoder.encode(fresh))
+        self._items["fresh"] = self._encoder.encode(fresh)
         return self._evaluation("fresh")
 
     def asked_dataloader(self, rows: Sequence[Row]) -> DataLoader[tuple[int, Item]]:
@@ -299,20 +308,25 @@ class GrowingDataModule(LightningDataModule):
         Args:
             rows: The rows, which need not be in the pool.
         """
-        self._items["asked"] = tuple(self._encoder.encode(rows))
+        self._items["asked"] = self._encoder.encode(rows)
         return self._evaluation("asked")
 
     def all_rows_dataloader(
-        self, leaves_out: Callable[[str], bool] | None = None
+        self, leaves_out: Callable[[str], bool] | None = None, most: int | None = None
     ) -> DataLoader[tuple[int, Item]]:
         """Return every row that can be trained on by now, short to long.
 
         Args:
             leaves_out: Tells by its id whether a row with a teacher's label stays away.
+            most: Of more rows with a teacher's label, take this number at even distances.
         """
         rows = self.view.all_rows(self.pool)
         if leaves_out is not None:
             rows = [row for row in rows if row.given or not leaves_out(row.id)]
+        labelled = [row for row in rows if not row.given]
+        if most is not None and len(labelled) > most:
+            chosen = [labelled[number * len(labelled) // most] for number in range(most)]
+            rows = [*(row for row in rows if row.given), *chosen]
         return self.asked_dataloader(rows)
 
     def test_dataloader(self) -> DataLoader[tuple[int, Item]]:
@@ -342,9 +356,7 @@ class GrowingDataModule(LightningDataModule):
         items = self._items[name]
         if not items:
             return DataLoader(EmptyDataset(), collate_fn=self._encoder.collate, num_workers=0)
-        sampler = BucketBatchSampler(
-            [len(item.token_ids) for item in items], self.eval_batch_size, shuffle=False
-        )
+        sampler = BucketBatchSampler(items.lengths, self.eval_batch_size, shuffle=False)
         return DataLoader(
             ItemDataset(items),
             batch_sampler=sampler,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, Protocol, TypedDict
+from functools import partial
+from typing import Any, NotRequired, Protocol, TypedDict, overload
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -16,6 +18,9 @@ from tutelage.data.tokens import TextForm, Tokens, check_tokenizer, tokenize
 from tutelage.errors import ConfigError
 from tutelage.records import GIVEN, Row
 from tutelage.tasks.protocol import Head
+
+_AT_ONCE = 10_000
+"""Texts that are tokenised together."""
 
 
 class TargetEncoder(TextForm, Protocol):
@@ -132,11 +137,44 @@ class Batch(TypedDict):
     whole: NotRequired[torch.Tensor]
 
 
+class Items(Sequence[Item]):
+    """The items of some rows, each built when it is read, so that a million fit into memory.
+
+    Args:
+        rows: The rows.
+        lengths: Number of tokens of each one.
+        build: Returns the item of a row.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], lengths: Sequence[int], build: Callable[[Row], Item]
+    ) -> None:
+        self.rows = rows
+        self.lengths = lengths
+        self._build = build
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        """Return an item, or a list of several."""
+        if isinstance(index, slice):
+            return [self._build(row) for row in self.rows[index]]
+        return self._build(self.rows[index])
+
+
 class ItemDataset(Dataset[tuple[int, Item]]):
     """Items by index. The index travels with its item, so that hooks can find it again."""
 
     def __init__(self, items: Sequence[Item]) -> None:
-        self.items = tuple(items)
+        self.items = items
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -184,7 +222,7 @@ class ItemEncoder:
         self._task = task
         self._tokenizer = tokenizer
         self._max_length = max_length
-        self._token_ids: dict[str, tuple[int, ...]] = {}
+        self._token_ids: dict[str, array[int]] = {}
         self._indices: dict[str, tuple[int, ...]] = {}
         self._cut: set[str] = set()
 
@@ -206,7 +244,7 @@ class ItemEncoder:
         """
         return tuple(self._tokenizer("")["input_ids"]) if self._task.head == "sequence" else None
 
-    def encode(self, rows: Sequence[Row], source: str | None = None) -> list[Item]:
+    def encode(self, rows: Sequence[Row], source: str | None = None) -> Items:
         """Encode ``rows`` in order.
 
         Args:
@@ -216,33 +254,37 @@ class ItemEncoder:
         self._tokenize({row.id: row.text for row in rows if row.id not in self._token_ids})
         # Rarity is counted within these rows, that is, within one epoch.
         counts = Counter(name for row in rows for name in self._task.classes(row.target))
-        return [
-            Item(
-                id=row.id,
-                text=row.text,
-                target=row.target,
-                source=source or row.source,
-                round=row.round,
-                token_ids=self._token_ids[row.id],
-                vectors=tuple(map(tuple, self._task.target_vectors(row))),
-                weights=tuple(self._task.unit_weights(row)),
-                indices=self._indices[row.id],
-                teacher=tuple(map(tuple, self._task.teacher_vectors(row))),
-                confidence=row.mean_confidence,
-                least_confidence=row.confidence,
-                off_label=row.distribution.off_label_mass if row.distribution else 0.0,
-                disagreement=_disagreement(row),
-                group=self._task.group_of(row, counts),
-            )
-            for row in rows
-        ]
+        lengths = array("i", [len(self._token_ids[row.id]) for row in rows])
+        return Items(tuple(rows), lengths, partial(self._item, source=source, counts=counts))
+
+    def _item(self, row: Row, source: str | None, counts: Mapping[str, int]) -> Item:
+        return Item(
+            id=row.id,
+            text=row.text,
+            target=row.target,
+            source=source or row.source,
+            round=row.round,
+            token_ids=tuple(self._token_ids[row.id]),
+            vectors=tuple(map(tuple, self._task.target_vectors(row))),
+            weights=tuple(self._task.unit_weights(row)),
+            indices=self._indices[row.id],
+            teacher=tuple(map(tuple, self._task.teacher_vectors(row))),
+            confidence=row.mean_confidence,
+            least_confidence=row.confidence,
+            off_label=row.distribution.off_label_mass if row.distribution else 0.0,
+            disagreement=_disagreement(row),
+            group=self._task.group_of(row, counts),
+        )
 
     def _tokenize(self, texts: Mapping[str, str]) -> None:
-        if not texts:
-            return
+        every = list(texts.items())
+        for start in range(0, len(every), _AT_ONCE):
+            self._tokenize_some(every[start : start + _AT_ONCE])
+
+    def _tokenize_some(self, texts: Sequence[tuple[str, str]]) -> None:
         # Tokenise all texts in full to find the ones that are too long, then cut only those.
-        whole = self._whole(list(texts.values()))
-        for number, (id, text) in enumerate(texts.items()):
+        whole = self._whole([text for _, text in texts])
+        for number, (id, text) in enumerate(texts):
             tokens, index = whole, number
             if len(whole.ids[number]) > self._max_length:
                 self._cut.add(id)
@@ -254,7 +296,7 @@ class ItemEncoder:
                     max_length=self._max_length,
                 )
                 index = 0
-            self._token_ids[id] = tuple(tokens.ids[index])
+            self._token_ids[id] = array("i", tokens.ids[index])
             # Words are aligned with their first tokens after the cut.
             self._indices[id] = tokens.positions(index)
 

@@ -29,6 +29,8 @@ MAX_CHOICES = 128
 _CONTENT_FREE = ("N/A", "[MASK]", "…")
 _MOST_ROOTS = 1_000
 """Trees of labels that are kept; each shortlist has one of its own."""
+_AT_ONCE = 5_000
+"""Queries whose prompts and replies are in memory together."""
 _LEAST = -30.0
 """Natural-log probability below which labels are not told apart, and that of one not asked about,
 where log-probabilities are compared."""
@@ -242,21 +244,17 @@ class LabelScorer:
         """
         queries = list(queries)
         shown = list(self._shown(queries) if shown is None else shown)
-        self._foreseen = rendered = self._rendered(queries, shown)
+        prompts = self._rendered(queries, shown)
+        self._foreseen = _Rendered(queries, shown, prompts)
         return [
             request
-            for index, (prompt, own) in enumerate(zip(rendered.prompts, shown, strict=True))
+            for index, (prompt, own) in enumerate(zip(prompts, shown, strict=True))
             for branch in self._root(own).all()
             for request in self._requests(_Asked(index, branch), prompt)
         ]
 
-    def _rendered(self, queries: list[Query], shown: list[Shown]) -> _Rendered:
-        """Renders the prompts of queries, unless :meth:`requests` did so just before."""
-        foreseen, self._foreseen = self._foreseen, None
-        if foreseen is not None and (foreseen.queries, foreseen.shown) == (queries, shown):
-            return foreseen
-        prompts = [self._prompt(*pair) for pair in zip(queries, shown, strict=True)]
-        return _Rendered(queries, shown, prompts)
+    def _rendered(self, queries: list[Query], shown: list[Shown]) -> list[Prompt]:
+        return [self._prompt(*pair) for pair in zip(queries, shown, strict=True)]
 
     def _requests(self, asked: _Asked, prompt: Prompt) -> list[ScoreRequest]:
         """Returns the requests of a question: one per group of 128 choices."""
@@ -389,12 +387,38 @@ class LabelScorer:
         """
         queries = list(queries)
         shown = list(self._shown(queries) if shown is None else shown)
-        prompts = self._rendered(queries, shown).prompts
         result = np.full((len(queries), len(self._labels)), -np.inf)
+        errors: dict[int, str] = {}
+        # Use the prompts that `requests` rendered, if it did so just before.
+        seen, self._foreseen = self._foreseen, None
+        ready = seen.prompts if seen and (seen.queries, seen.shown) == (queries, shown) else None
+        for start in range(0, len(queries), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            prompts = ready[part] if ready else self._rendered(queries[part], shown[part])
+            failed = self._ask_some(prompts, shown[part], result[part], on_reply)
+            errors.update({start + index: error for index, error in failed.items()})
+        result[list(errors)] = np.nan
+        return result, errors
+
+    def _ask_some(
+        self,
+        prompts: Sequence[Prompt],
+        shown: Sequence[Shown],
+        result: Array,
+        on_reply: OnReply | None,
+    ) -> dict[int, str]:
+        """Asks about some queries; returns the error of each failed one.
+
+        Args:
+            prompts: Their prompts.
+            shown: The other parts of the prompts.
+            result: Receives the natural-log probabilities, [queries, labels].
+            on_reply: Called with each reply.
+        """
         errors: dict[int, str] = {}
         # All queries go down their trees together, one level of each at a time.
         level = [_Asked(index, self._root(one)) for index, one in enumerate(shown)]
-        waiting: list[list[_Asked]] = [[] for _ in queries]
+        waiting: list[list[_Asked]] = [[] for _ in prompts]
         while level:
             for asked, answer in zip(level, self._answers(level, prompts, on_reply), strict=True):
                 if isinstance(answer, str):
@@ -412,8 +436,7 @@ class LabelScorer:
         for asked in (one for branches in waiting for one in branches):
             shares = shared_evenly(asked.branch, asked.total)
             result[asked.query, list(shares)] = list(shares.values())
-        result[list(errors)] = np.nan
-        return result, errors
+        return errors
 
     def _answers(
         self, level: Sequence[_Asked], prompts: Sequence[Prompt], on_reply: OnReply | None

@@ -297,3 +297,32 @@ def test_state_goes_back_to_the_checkpoint(pool: Pool) -> None:
         data.load_state_dict({"length": 3, "digest": state["digest"]})
     with pytest.raises(RunError, match="not from a tutelage run"):
         data.load_state_dict({})
+
+
+def test_many_texts_are_tokenised_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = rows(7)
+    whole = list(ItemEncoder(OneLabelTask(), make_tokenizer(), 6).encode(some))
+    monkeypatch.setattr("tutelage.data.items._AT_ONCE", 2)
+    parts = ItemEncoder(OneLabelTask(), make_tokenizer(), 6).encode(some, source="dev")
+    assert [replace(item, source="gold") for item in parts] == whole
+    assert list(parts.lengths) == [len(item.token_ids) for item in whole]
+    assert parts[1:3] == [parts[1], parts[2]]
+
+
+def test_a_fit_takes_every_given_row_and_some_of_many_labelled_ones(pool: Pool) -> None:
+    pool.append([*rows(3), *rows(10, round=1)])
+
+    class EveryRow(AllAccepted):
+        def all_rows(self, pool: Pool) -> list[Row]:
+            return list(pool.accepted())
+
+    data = module(pool, view=EveryRow())
+
+    def ids(**limits: Any) -> list[str]:
+        loader = data.all_rows_dataloader(**limits)
+        return sorted(item.id for batch in loader for item in data.items("asked", batch["index"]))
+
+    given = ["0-0", "0-1", "0-2"]
+    assert ids(most=4) == [*given, "1-0", "1-2", "1-5", "1-7"]
+    assert ids(most=10) == ids() == sorted(row.id for row in pool.rows)
+    assert ids(leaves_out=lambda id: id != "1-3", most=4) == [*given, "1-3"]

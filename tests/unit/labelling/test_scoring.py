@@ -357,3 +357,30 @@ def test_prompts_that_were_foreseen_are_not_rendered_again(
     subject.score(asked[:1])
     subject.score(asked)
     assert len(rendered) == 2 + 2 + 1 + 2
+
+
+def test_a_large_batch_is_asked_in_parts_and_calibrated_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [
+        make_text("Food", 1),
+        "broken one",
+        *(make_text("Tool", n) for n in range(4)),
+        "broken",
+    ]
+    batches: list[int] = []
+
+    class Watching(WordTeacher):
+        def ask(self, requests: Sequence[Request], on_reply: Any = None) -> list[Reply]:
+            batches.append(len(requests))
+            return super().ask(requests, on_reply)
+
+    def scored() -> Any:
+        teacher = Watching(lambda request: failing_on("broken", request))
+        return scorer(teacher, calibrator=BatchCalibration()).score(queries(*texts))
+
+    whole = scored()
+    monkeypatch.setattr("tutelage.labelling.scoring._AT_ONCE", 3)
+    assert scored() == whole
+    assert batches == [7, 3, 3, 1]
+    assert sorted(whole.errors) == [1, 6]
