@@ -30,12 +30,12 @@ from tutelage.config.build import (
     build_stack,
     build_task,
 )
+from tutelage.config.build_fit import gold_for, method_context
 from tutelage.config.compose import compose_config
 from tutelage.data.pool import Pool
 from tutelage.records import Example, Feedback, Growth, Outcome
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import GenerateRequest, OnReply, Prompt, Reply, Request, Teacher
-from tutelage.training import gold_for, method_context
 
 _KNOWN = 40
 """Dev texts that stand for a student's outcomes."""

@@ -21,6 +21,7 @@ from tutelage.config.build import (
     build_stack,
     build_task,
 )
+from tutelage.config.build_fit import gold_for, method_context
 from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.data.pool import Pool
@@ -28,7 +29,6 @@ from tutelage.errors import ConfigError, TeacherError
 from tutelage.methods.base import MethodContext, Plannable, TeacherMethod, evenly
 from tutelage.teacher.base import Reply, Request
 from tutelage.teacher.stack import Stack
-from tutelage.training import gold_for, method_context
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,6 +18,7 @@ from tutelage.config.build import (
     build_stack,
     build_task,
 )
+from tutelage.config.build_fit import gold_for, keeps_best
 from tutelage.config.devices import device_count
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
@@ -44,7 +45,7 @@ from tutelage.runs.manifest import environment, identity, plain_config
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.stack import Stack
 from tutelage.teacher.wrappers.transcript import spent_tokens
-from tutelage.training import Fitted, fit, gold_for, keeps_best
+from tutelage.training import Fitted, fit
 
 
 def run(

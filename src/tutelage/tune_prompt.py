@@ -26,6 +26,7 @@ from tutelage.config.build import (
     build_stack,
     build_task,
 )
+from tutelage.config.build_fit import gold_for
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.dataset import Dataset
@@ -39,7 +40,6 @@ from tutelage.tasks.opinions import TeacherOpinion
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.stack import Stack
 from tutelage.teacher.wrappers.budget import BudgetedTeacher
-from tutelage.training import gold_for
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -23,6 +23,7 @@ from tests.helpers.fake_server import FakeServer, completion
 from tests.helpers.options import GROUPS
 
 from tutelage.config.build import build_dataset, build_prompts, build_stack
+from tutelage.config.build_fit import gold_for
 from tutelage.config.compose import compose_config, compose_hydra
 from tutelage.config.overrides import readable
 from tutelage.config.schema import RunConfig
@@ -31,7 +32,6 @@ from tutelage.errors import TutelageError
 from tutelage.progress import NoProgress
 from tutelage.run import run
 from tutelage.teacher.base import Chat, GenerateRequest, Message, Prompt, Sampling
-from tutelage.training import gold_for
 
 
 class _Reached(BaseException):

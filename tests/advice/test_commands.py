@@ -393,9 +393,9 @@ def test_splits_of_a_folder_that_datasets_reads(heard: Heard, workplace: Path):
 @advises("Split '{}' of the hub data set '{}' could not", "add a validation file (on the hub")
 def test_a_split_of_the_hub(heard: Heard, workplace: Path):
     from tutelage.config.build import build_dataset
+    from tutelage.config.build_fit import gold_for
     from tutelage.config.compose import compose_config
     from tutelage.errors import TutelageError
-    from tutelage.training import gold_for
 
     folder = good_folder(workplace / "mine")
 

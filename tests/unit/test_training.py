@@ -13,6 +13,7 @@ from tests.helpers.ner import TYPES
 from tests.helpers.pool import method_arguments, pool_context
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
+from tutelage.config.build_fit import check_gold, class_names_of, keeps_best
 from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
 from tutelage.interruption import Interrupted, Interruption
@@ -27,7 +28,7 @@ from tutelage.student.module import StudentModule
 from tutelage.student.pool_view import PredictionCache
 from tutelage.student.schedule import RateSchedule
 from tutelage.tasks.ner import NerTask
-from tutelage.training import check_gold, class_names_of, keeps_best, pool_viewer
+from tutelage.training import pool_viewer
 
 NOTHING = Feedback(0, (), {})
 SHOTS = (Example("shot", "a text", NAMES[0]),)

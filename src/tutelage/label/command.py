@@ -29,6 +29,7 @@ from tutelage.config.build import (
     build_stack,
     build_task,
 )
+from tutelage.config.build_fit import gold_for
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
@@ -57,7 +58,6 @@ from tutelage.runs.manifest import plain_config
 from tutelage.tasks.ner import OUTSIDE
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.stack import Stack
-from tutelage.training import gold_for
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -49,7 +49,8 @@ class Confirmed(OncePerEpoch):
 
         Raises:
             ValueError: The view does not say which rows are confirmed, or has no gold row and no
-                class name to fit the second judge to; :mod:`tutelage.training` refuses such runs.
+                class name to fit the second judge to; :mod:`tutelage.config.build_fit`
+                refuses such runs.
         """
         if view.confirmed is None or not view.gold.any():
             raise ValueError("Confirmed was given a view without confirmed or without gold rows.")

@@ -84,7 +84,7 @@ def test_there_is_no_round_after_it_and_the_student_trains_on_all_of_it(tmp_path
 
 
 def test_no_gold_is_used_and_the_manifest_can_say_so() -> None:
-    from tutelage.training import gold_for
+    from tutelage.config.build_fit import gold_for
 
     class NoData:
         def __getattr__(self, name: str) -> Any:

@@ -205,9 +205,9 @@ def test_rows_have_the_teacher_s_label_whatever_is_right(tmp_path: Path) -> None
 def test_no_gold_of_the_pool_reaches_a_method() -> None:
     from tests.helpers.classification import TASK
 
+    from tutelage.config.build_fit import gold_for, method_context
     from tutelage.config.compose import compose_config
     from tutelage.data.dataset import Dataset
-    from tutelage.training import gold_for, method_context
 
     names = {field.name for field in fields(Dataset)}
     given: dict[str, Any] = {
