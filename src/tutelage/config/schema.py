@@ -123,7 +123,7 @@ class StudentConfig:
     a regression on the encoder's features of all rows so far, so that the encoder is tuned under a
     head that already fits it (linear probing, then fine-tuning; Kumar et al. 2022). The regression
     uses hard labels and not ``loss``; where ``select`` chooses once per epoch, it uses the rows
-    that are kept, and otherwise all; of more than 20,000 labels, 20,000 evenly."""
+    that are kept, and otherwise all; of more than 5,000 labels, 5,000 evenly."""
     freeze_encoder: bool = False
     """Only the head learns. The encoder reads each text once and keeps its states (up to 1 GiB), so
     a round takes seconds; dropout inside the encoder is off."""

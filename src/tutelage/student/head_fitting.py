@@ -20,7 +20,7 @@ from tutelage.student.peers import networks_of
 
 STRENGTH = 10.0
 """Weight of the losses beside the penalty on the matrix, for features of mean length 1."""
-MOST_ROWS = 20_000
+MOST_ROWS = 5_000
 """Rows with a teacher's label that a head is fitted to, at most.
 
 In a large pool, the encoder's pass over all rows and the solver's memory would grow with it.
