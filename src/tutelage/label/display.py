@@ -109,13 +109,20 @@ class Display:
         return f"{self._whole.texts:,} texts, {self._whole.tokens:,} tokens{speed}"
 
 
-def tell_labelled(console: Console, folder: Path) -> None:
-    """Prints the counts of a folder of labelled texts, as its record has them."""
+def tell_labelled(console: Console, folder: Path, rest: str = "") -> None:
+    """Prints the counts of a folder of labelled texts, as its record has them.
+
+    Args:
+        console: Where they are printed.
+        folder: The folder.
+        rest: Who labels the rest, if the folder is not complete; "" for other processes.
+    """
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     counts = ", ".join(f"{name}: {count:,}" for name, count in record["classes"].items())
     lines = [f"{record['texts']:,} texts: {record['labelled']:,} labelled ({counts})"]
     if not record["complete"]:
-        lines.append("Other processes label the rest; the last one completes the folder.")
+        others = "Other processes label the rest; the last one completes the folder."
+        lines.append(rest or others)
     reasons = record["reasons"].items()
     lines += [f"{count:,} without a label: {reason}" for reason, count in reasons]
     if record["shortened"]:
