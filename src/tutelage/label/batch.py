@@ -89,8 +89,9 @@ def check_settings(config: RunConfig) -> None:
     """
     teacher = locate(config.teacher.target, "teacher")
     if not (isinstance(teacher, type) and issubclass(teacher, ServerTeacher)):
+        given = config.hydra.choices.get("teacher") or config.teacher.kind
         raise ConfigError(
-            f"Batch files hold requests for a server, and teacher={config.teacher.kind} is none. "
+            f"Batch files hold requests for a server, and teacher={given} is none. "
             "Give teacher=server with teacher.model, teacher.api=chat and teacher.scoring=exact "
             "(vLLM) or teacher.scoring=top (OpenAI and others). `vllm run-batch` answers them on "
             "this machine; or label without files."
@@ -133,7 +134,11 @@ def _label(job: Job, replies: ReplyFiles, console: Console, *, more: bool) -> in
         stack = build_stack(config, folder, engine)
         return replace(stack, teacher=NotingTeacher(stack.teacher, engine, strict=True))
 
-    part = work(job, lambda _: nullcontext(console), opened, FewReplies)
+    try:
+        part = work(job, lambda _: nullcontext(console), opened, FewReplies)
+    except FewReplies:
+        _tell_unused(console, replies)
+        raise
     counts = engines[0].counts
     if counts.lost:
         example = f", the first: {counts.example}" if counts.example else ""
@@ -142,13 +147,7 @@ def _label(job: Job, replies: ReplyFiles, console: Console, *, more: bool) -> in
             console,
             f"{missing:,} requests have no reply, and {failed:,} replies are not usable{example}.",
         )
-    if replies.unknown:
-        warn(
-            console,
-            f"{replies.unknown:,} of {replies.lines:,} replies were not used: no request has their "
-            "custom_id, as after a change of texts, prompts or settings, or their texts were "
-            "labelled by an earlier command.",
-        )
+    _tell_unused(console, replies, part.kept)
     if part.left and not more:
         raise FewReplies(
             f"{len(part.left):,} files of {job.to / 'data'} are not written, as most of their "
@@ -164,6 +163,23 @@ def _tell_read(console: Console, replies: ReplyFiles) -> None:
         warn(console, f"{replies.failed:,} of them failed, the first: {replies.example}")
 
 
+def _tell_unused(console: Console, replies: ReplyFiles, kept: int = 0) -> None:
+    """Tells of replies that no request asked for.
+
+    Args:
+        console: Where it is told.
+        replies: The replies.
+        kept: Texts that were labelled before, about which nothing was asked.
+    """
+    count = f"{replies.unknown:,} of {replies.lines:,} replies"
+    if kept and replies.unknown:
+        what = "their texts are labelled already, or no request has their custom_id"
+        tell(console, f"{count} were not needed: {what}.")
+    elif replies.unknown:
+        what = "no request has their custom_id, so they are of other texts, prompts or settings"
+        warn(console, f"{count} were not used: {what}.")
+
+
 def _tell_requests(
     console: Console, job: Job, files: BatchFiles, found: Written, config: RunConfig
 ) -> None:
@@ -177,7 +193,7 @@ def _tell_requests(
     if not found.files:
         tell(console, "Every request has its reply; no file is written.")
         if files.replies is None:
-            tell(console, f"The replies are in the cache. Next:\n{_command(job, 'REPLIES')}")
+            tell(console, f"Next, with the replies that are there:\n{_command(job, 'REPLIES')}")
         return
     count = f"{len(found.files):,} file" + ("s" if len(found.files) > 1 else "")
     tell(console, f"{found.requests:,} requests in {count}: {found.files[0].parent}")
@@ -185,11 +201,14 @@ def _tell_requests(
         tell(console, "The requests for the texts follow, once these are answered.")
     elif found.holds_calibration and files.replies is not None:
         tell(console, "Labels follow once the requests of the calibration are answered.")
-    tell(console, "Next, for instance with vLLM, once for each file:")
-    model = shlex.quote(str(config.teacher.get("model")))
-    one = shlex.quote(str(found.files[0]))
-    tell(console, f"vllm run-batch -i {one} -o replies/replies-00000.jsonl --model {model}")
-    tell(console, f"and then:\n{_command(job, 'replies')}")
+    if config.teacher.get("api") == "chat" and config.teacher.get("scoring") == "exact":
+        model = shlex.quote(str(config.teacher.get("model")))
+        one = shlex.quote(str(found.files[0]))
+        tell(console, "Next, for each file:")
+        tell(console, f"vllm run-batch -i {one} -o replies/replies-00000.jsonl --model {model}")
+    else:
+        tell(console, "Next: give each file to the batch service, and put its replies in a folder.")
+    tell(console, f"Then:\n{_command(job, 'replies')}")
 
 
 def _command(job: Job, replies: str) -> str:

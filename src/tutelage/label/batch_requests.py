@@ -21,7 +21,7 @@ from tutelage.config.build import (
 )
 from tutelage.config.schema import Component, RunConfig
 from tutelage.data.dataset import Dataset
-from tutelage.errors import BudgetExhausted, NoAnswer
+from tutelage.errors import BudgetExhausted, ConfigError, DataError, NoAnswer
 from tutelage.label.batch_files import ReplyFiles, RequestFiles
 from tutelage.label.command import Job
 from tutelage.label.display import Display, warn
@@ -65,15 +65,11 @@ class _Tokens:
 
     Args:
         limit: ``budget.tokens``; None counts nothing.
-
-    Attributes:
-        tokens: Prompt tokens, and one more of each request for its reply.
     """
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._prompts: list[Prompt] = []
-        self.tokens = 0
 
     def add(self, request: Request) -> None:
         """Remembers a request."""
@@ -81,10 +77,9 @@ class _Tokens:
             self._prompts.append(request.prompt)
 
     def take(self, teacher: Teacher) -> int:
-        """Counts the requests since the last time."""
+        """Returns the tokens of the requests since the last time, with one for each reply."""
         found = sum(len(ids) + 1 for ids in teacher.tokenize(self._prompts))
         self._prompts.clear()
-        self.tokens += found
         return found
 
 
@@ -144,10 +139,10 @@ class RequestWriter:
             return replace(found, requests=files.requests, files=files.finish())
 
     def _collect(self, dataset: Dataset, task: Task, stack: Stack, files: RequestFiles) -> Written:
-        texts = self._texts(task)
         with Display(self._console) as display:
-            display.begin("requests", self._job.sizes.calibrate_on)
+            display.show("requests")
             fitted = self._labeller(self._config, dataset, task, stack)
+            # Nothing is answered before the first replies.
             with suppress(NoAnswer):
                 fitted.fit(dataset.dev, display.reply)
             prepares = isinstance(fitted, Prepared) and bool(fitted.preparation())
@@ -156,18 +151,36 @@ class RequestWriter:
             # Requests do not depend on the calibration, which may not be fitted yet.
             plain = replace(self._config, calibration=_UNCALIBRATED)
             labeller = fitted if prepares else self._labeller(plain, dataset, task, stack)
-            first = list(islice(texts, self._job.sizes.calibrate_on))
-            holds, ended_at, read = files.requests > 0, None, 0
-            for chunk in _chunks(first, texts, self._job.sizes.chunk):
-                try:
-                    self._one(labeller, chunk, stack, display.reply)
-                except BudgetExhausted:
-                    ended_at = read
-                    break
-                holds = holds or (read < len(first) and files.requests > 0)
-                read += len(chunk)
-                display.show(f"{read:,} texts, {files.requests:,} requests")
-        return Written(0, (), holds, ended_at)
+            return self._of_texts(self._texts(task), labeller, stack, files, display)
+
+    def _of_texts(
+        self,
+        texts: Iterator[HeapText],
+        labeller: Labeller,
+        stack: Stack,
+        files: RequestFiles,
+        display: Display,
+    ) -> Written:
+        """Collects the requests for all texts, those of the calibration first."""
+        sizes = self._job.sizes
+        first = list(islice(texts, sizes.calibrate_on))
+        if not first:
+            raise DataError(f"{self._job.source.file} has no texts. Give another --texts.")
+        holds, read = files.requests > 0, 0
+        for chunk in _chunks(first, texts, sizes.chunk):
+            try:
+                self._one(labeller, chunk, stack, display.reply)
+            except BudgetExhausted as error:
+                if read:
+                    return Written(0, (), holds, read)
+                raise ConfigError(
+                    f"budget.tokens={self._config.budget.tokens} is spent before the first text: "
+                    f"{error}. Raise it, or give fewer texts at once (--chunk)."
+                ) from None
+            holds = holds or (read < len(first) and files.requests > 0)
+            read += len(chunk)
+            display.show(f"{read:,} texts, {files.requests:,} requests")
+        return Written(0, (), holds)
 
     def _one(
         self, labeller: Labeller, chunk: Sequence[HeapText], stack: Stack, on_reply: OnReply
@@ -181,7 +194,6 @@ class RequestWriter:
         if not drafts:
             return
         check_budget(stack.budget, labeller, drafts)
-        # Nothing is answered before the first replies.
         with suppress(NoAnswer):
             labeller.label(drafts, on_reply)
         # What is written will be billed once it is answered.

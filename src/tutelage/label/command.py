@@ -118,12 +118,14 @@ class Part:
         own: The folder of what it alone wrote.
         files: Number of files.
         texts: Number of texts in them.
+        kept: Number of texts that were labelled before.
         left: Names of the files that are still to come, for want of replies.
     """
 
     own: Path
     files: int
     texts: int
+    kept: int = 0
     left: tuple[str, ...] = ()
 
 
@@ -293,7 +295,7 @@ class _Work:
         self._summarise(fitted)
         rest = f"Replies are missing for {listed(self._left)}." if self._left else ""
         tell_labelled(self._console, self._to, rest)
-        return Part(self._own, display.files, display.texts, tuple(self._left))
+        return Part(self._own, display.files, display.texts, display.kept_texts, tuple(self._left))
 
     def _label_all(self, display: Display) -> bool:
         """Labels the chunks that have no file and no other process, in order.
@@ -369,7 +371,15 @@ class _Work:
         with Display(self._console) as display:
             display.begin("calibration", len(first))
             dev: Sequence[Example] = self._dev
-            fit_calibration(path, self._labeller, first, dev, self._stack.budget, display.reply)
+            lost = fit_calibration(
+                path, self._labeller, first, dev, self._stack.budget, display.reply
+            )
+        if lost:
+            warn(
+                self._console,
+                f"The calibration is fitted without {lost:,} requests that failed, and stays as it "
+                "is. Once they are answered, another --to gives one that is fitted on all.",
+            )
 
     def _bill(self, tally: Tally) -> None:
         """Counts the tokens of an earlier session, so that the budget is the folder's."""

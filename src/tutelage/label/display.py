@@ -28,6 +28,7 @@ class Display:
     Attributes:
         files: Number of files that were written while it was shown.
         texts: Number of texts in them.
+        kept_texts: Number of texts that were labelled in an earlier session.
     """
 
     def __init__(self, console: Console) -> None:
@@ -47,7 +48,7 @@ class Display:
         self._began = self._shown = time.monotonic()
         self._name, self._size, self._replies = "", 0, 0
         self._whole, self._kept = Tally(), 0
-        self.files = self.texts = 0
+        self.files = self.texts = self.kept_texts = 0
 
     def __enter__(self) -> Display:
         """Starts the live line."""
@@ -73,6 +74,7 @@ class Display:
         """A chunk was labelled in an earlier session."""
         self._whole = self._whole.plus(tally)
         self._kept += tally.texts
+        self.kept_texts += tally.texts
 
     def reply(self, reply: Reply) -> None:
         """A reply arrived."""
