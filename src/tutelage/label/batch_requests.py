@@ -28,6 +28,7 @@ from tutelage.label.display import Display, warn
 from tutelage.label.heap import HeapText, find_heap, read_heap
 from tutelage.label.stream import check_budget, distinct_drafts
 from tutelage.labelling.base import Labeller, Prepared
+from tutelage.labelling.ensemble import EnsembleLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
 from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import OnReply, Prompt, Request, Teacher
@@ -142,16 +143,28 @@ class RequestWriter:
         with Display(self._console) as display:
             display.show("requests")
             fitted = self._labeller(self._config, dataset, task, stack)
+            if self._prepare(fitted, stack, files):
+                return Written(0, (), holds_calibration=True, waits=True)
             # Nothing is answered before the first replies.
             with suppress(NoAnswer):
                 fitted.fit(dataset.dev, display.reply)
-            prepares = isinstance(fitted, Prepared) and bool(fitted.preparation())
-            if prepares and files.requests:
-                return Written(0, (), holds_calibration=True, waits=True)
             # Requests do not depend on the calibration, which may not be fitted yet.
             plain = replace(self._config, calibration=_UNCALIBRATED)
-            labeller = fitted if prepares else self._labeller(plain, dataset, task, stack)
+            labeller = self._labeller(plain, dataset, task, stack)
+            if isinstance(labeller, Prepared):
+                billed = stack.budget.state_dict()
+                labeller.fit()
+                stack.budget.load_state_dict(billed)
             return self._of_texts(self._texts(task), labeller, stack, files, display)
+
+    def _prepare(self, labeller: Labeller, stack: Stack, files: RequestFiles) -> bool:
+        """Returns whether prompts depend on requests that have no reply yet, and collects those."""
+        if isinstance(labeller, Prepared):
+            billed = stack.budget.state_dict()
+            for requests in labeller.preparation().values():
+                stack.teacher.ask(requests)
+            stack.budget.load_state_dict(billed)
+        return files.requests > 0
 
     def _of_texts(
         self,
@@ -194,8 +207,12 @@ class RequestWriter:
         if not drafts:
             return
         check_budget(stack.budget, labeller, drafts)
-        with suppress(NoAnswer):
+        try:
             labeller.label(drafts, on_reply)
+        except NoAnswer:
+            # One member without an answer ends an ensemble; the others' requests are known, too.
+            if isinstance(labeller, EnsembleLabeller):
+                stack.teacher.ask(labeller.requests(drafts))
         # What is written will be billed once it is answered.
         usage = stack.budget.usage
         written = usage.billed_prompt + self._tokens.take(stack.inner)
