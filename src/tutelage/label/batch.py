@@ -208,6 +208,8 @@ def _tell_requests(
         tell(console, f"vllm run-batch -i {one} -o replies/replies-00000.jsonl --model {model}")
     else:
         tell(console, "Next: give each file to the batch service, and put its replies in a folder.")
+        if config.teacher.get("api") == "completions":
+            tell(console, "`vllm run-batch` (0.32) takes messages alone, by teacher.api=chat.")
     tell(console, f"Then:\n{_command(job, 'replies')}")
 
 
