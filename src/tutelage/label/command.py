@@ -323,6 +323,12 @@ class _Work:
                 except self._unanswered:
                     self._left.append(path.name)
                     continue
+                before = read_tally(path)
+                if before and before.texts == tally.texts and before.labelled > tally.labelled:
+                    # Replies of an earlier command are gone, and its labels stay.
+                    display.kept(before)
+                    self._billed.add(path)
+                    continue
                 write_shard(path, records, tally, is_token_level=self._task.is_token_level)
                 display.end(tally)
                 self._billed.add(path)

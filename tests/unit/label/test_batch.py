@@ -179,6 +179,12 @@ def test_a_few_missing_and_failed_replies_are_rows_with_a_reason_until_they_are_
     assert "3 requests in 1 file" in told
     written = [one["custom_id"] for one in lines(again / "requests-00000.jsonl")]
     assert written == [names[29], names[30], names[32]]
+    # Fewer replies than before, and no cache: no label is lost.
+    before = content(to)
+    fewer = [one for one in found if one["custom_id"] not in names[20:26]]
+    by_files(asked(cache=""), heap, to, replies=write_jsonl(tmp_path / "fewer.jsonl", fewer))
+    assert content(to) == before
+    capsys.readouterr()
     (replies / "1.jsonl").unlink()
     answer_files(requests, replies / "2.jsonl")
     by_files(asked(), heap, to, replies=replies)

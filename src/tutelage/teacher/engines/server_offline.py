@@ -214,11 +214,11 @@ class OfflineServerTeacher(ServerTeacher):
         # A live server's list of models may have told more names than its replies do.
         is_known = known is not None and (not other or other in known.name.split(" / "))
         name = known.name if known is not None and is_known else other
-        found = identity_of(
-            replace(self._files, name=name), anywhere=not isinstance(self._url, str)
-        )
+        # A reply of any other model is an error from here on.
+        survey = replace(self._files, name=name, reply_model=called)
+        found = identity_of(survey, anywhere=not isinstance(self._url, str))
         self._surveyor.identity = found
-        self._answers.begin(self._files)
+        self._answers.begin(survey)
         if known is not None and not is_known:
             self._note(
                 f"the batch files call the model {called!r}, and the server at {self.root} was "
