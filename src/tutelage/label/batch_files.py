@@ -300,7 +300,8 @@ class ReplyFiles:
         if before is None or not before.good:
             self._places[name] = _Place(file, at, good)
         if good and isinstance(model := reply.body.get("model"), str):
-            self._models[on_one_line(model)] += 1
+            # Cut as where replies are read, or a long name would be another one there.
+            self._models[on_one_line(model)[:200]] += 1
 
 
 def find_replies(path: Path) -> tuple[Path, ...]:

@@ -269,6 +269,15 @@ def test_what_a_strict_service_refuses_is_left_out_in_the_next_round(
     assert content(tmp_path / "to") == content(tmp_path / "plain")
 
 
+def test_a_model_may_have_a_very_long_name(asked: Overrides, heap: Path, tmp_path: Path) -> None:
+    def named(path: str, body: dict[str, Any]) -> Answer:
+        code, reply, *_ = answered(path, body)
+        return code, reply | {"model": "/models/" + "m" * 350}
+
+    assert in_rounds(asked(), heap, tmp_path / "to", tmp_path / "batch", named) == 1
+    assert json.loads((tmp_path / "to" / "label.json").read_text())["labelled"] == 48
+
+
 def test_replies_of_two_models_or_without_any_label_end_it(
     asked: Overrides, heap: Path, tmp_path: Path
 ) -> None:
