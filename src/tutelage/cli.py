@@ -37,6 +37,7 @@ from tutelage.errors import ConfigError, RunError, TutelageError
 from tutelage.version import __version__
 
 if TYPE_CHECKING:
+    from tutelage.label.command import Job
     from tutelage.report.card_facts import CardOptions
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -424,6 +425,19 @@ def _add_label(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
             metavar="X",
             help=f"of --engine ray: {kind[:3].upper()}s of each replica ({default})",
         )
+    label.add_argument(
+        "--batch-requests",
+        type=Path,
+        metavar="FOLDER",
+        help="write the requests that have no reply yet as batch files (OpenAI, vllm run-batch) "
+        "to this folder, and ask no server",
+    )
+    label.add_argument(
+        "--batch-replies",
+        type=Path,
+        metavar="PATH",
+        help="label by the replies of a batch service: a file, or a folder of .jsonl files",
+    )
     label.set_defaults(act=_label)
 
 
@@ -529,6 +543,8 @@ def _label(options: argparse.Namespace) -> int:
         options.to,
         Sizes(options.chunk, options.calibrate_on),
     )
+    if options.batch_requests is not None or options.batch_replies is not None:
+        return _label_by_files(options, job)
     if options.engine == "process":
         for name in ("replicas", "cpus_per_replica", "gpus_per_replica"):
             if getattr(options, name) is not None:
@@ -538,6 +554,18 @@ def _label(options: argparse.Namespace) -> int:
 
     count = 1 if options.replicas is None else options.replicas
     return label_on_ray(job, Replicas(count, options.cpus_per_replica, options.gpus_per_replica))
+
+
+def _label_by_files(options: argparse.Namespace, job: Job) -> int:
+    from tutelage.label.batch import BatchFiles, label_by_files
+
+    for name in ("replicas", "cpus_per_replica", "gpus_per_replica"):
+        if options.engine != "process" or getattr(options, name) is not None:
+            raise ConfigError(
+                "--batch-requests and --batch-replies need no engine, so --engine ray and its "
+                "options are not for them. Leave them out."
+            )
+    return label_by_files(job, BatchFiles(options.batch_requests, options.batch_replies))
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -47,6 +47,8 @@ NOT_FOLLOWED = {
     "export_dataset.py": "an option, which tests/unit/test_export_dataset.py gives",
     "cli.py '--with-pool-texts": "an option, which tests/unit/test_export_dataset.py gives",
     "cli.py '--{} is for --engine ray": "options, which tests/unit/label/test_on_ray.py gives",
+    "cli.py '--batch-requests": "options, which tests/unit/label/test_batch.py gives",
+    "teacher/engines/server_offline.py": "settings that tests/unit/label/test_batch.py gives",
     "push.py": "options of one verb, which tests/unit/test_push.py gives",
     "report/card_facts.py": "options of one verb, which tests/unit/report/test_cards.py gives",
     "serving.py": "options of one verb, which tests/unit/test_serving.py gives",

@@ -85,34 +85,45 @@ def build_dataset(config: RunConfig) -> Dataset:
     return dataset
 
 
-def build_stack(config: RunConfig, folder: Path) -> Stack:
+def build_stack(config: RunConfig, folder: Path, engine: Teacher | None = None) -> Stack:
     """Builds the teacher with its cache, transcript and budget.
 
     The engine starts at its first request that is not in the cache.
+
+    Args:
+        config: the configuration.
+        folder: the folder of the transcript and of the engine's log.
+        engine: an engine in place of that of the configuration; None builds it.
 
     Raises:
         ConfigError: ``training.prefetch`` has no cache for the replies, or no engine of its own.
     """
     if config.training.prefetch:
         _check_prefetch(config)
-    engine = _build_engine(config.teacher, "teacher", folder / "teacher" / "engine.log")
+    if engine is None:
+        engine = _build_engine(config.teacher, "teacher", folder / "teacher" / "engine.log")
     others = {
         name: _build_engine(
             one, f"labelling.teachers.{name}", folder / "teacher" / f"engine-{name}.log"
         )
         for name, one in config.other_teachers.items()
     }
-    automatic = cache_directory() / "replies.sqlite"
-    cache = automatic if config.cache == "auto" else config.cache and Path(config.cache)
     return build_teacher(
         engine,
-        cache=Path(cache).expanduser() if cache else None,
+        cache=cache_file(config),
         record=Path(config.record).expanduser() if config.record else None,
         transcript=folder / "teacher" / "transcript.jsonl",
         limit_tokens=config.budget.tokens,
         others=others,
         prefetch=config.training.prefetch,
     )
+
+
+def cache_file(config: RunConfig) -> Path | None:
+    """Returns the file of ``teacher.cache``; None for no cache."""
+    if config.cache == "auto":
+        return cache_directory() / "replies.sqlite"
+    return Path(config.cache).expanduser() if config.cache else None
 
 
 def _check_prefetch(config: RunConfig) -> None:

@@ -34,7 +34,7 @@ from tutelage.config.compose import compose_config
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.data.unlabelled import Source
-from tutelage.errors import BudgetExhausted, ConfigError, DataError
+from tutelage.errors import BudgetExhausted, ConfigError, DataError, TeacherError, listed
 from tutelage.label.display import Display, tell, tell_labelled, warn
 from tutelage.label.folder import (
     CARD,
@@ -53,6 +53,7 @@ from tutelage.label.heap import Heap, HeapText, find_heap, read_heap
 from tutelage.label.shards import Tally, read_tally, shard_path, write_shard, written_shards
 from tutelage.label.stream import ChunkLabeller
 from tutelage.labelling.scoring import ordered_demonstrations
+from tutelage.methods.base import RequestFailure
 from tutelage.records import Example
 from tutelage.runs.manifest import plain_config
 from tutelage.tasks.ner import OUTSIDE
@@ -117,11 +118,15 @@ class Part:
         own: The folder of what it alone wrote.
         files: Number of files.
         texts: Number of texts in them.
+        kept: Number of texts that were labelled before.
+        left: Names of the files that are still to come, for want of replies.
     """
 
     own: Path
     files: int
     texts: int
+    kept: int = 0
+    left: tuple[str, ...] = ()
 
 
 def label(
@@ -158,12 +163,21 @@ def label(
     return 0
 
 
-def work(job: Job, console_of: Callable[[Path], AbstractContextManager[Console]]) -> Part:
+def work(
+    job: Job,
+    console_of: Callable[[Path], AbstractContextManager[Console]],
+    open_stack: Callable[[RunConfig, Path], Stack] = build_stack,
+    unanswered: type[TeacherError] | None = None,
+) -> Part:
     """Labels what no other process does, until the heap is done.
 
     Args:
         job: What is labelled, and how.
         console_of: Opens what the process tells, by the folder of what it alone writes.
+        open_stack: Builds the teacher.
+        unanswered: The error of a teacher that may have more replies the next time. A chunk that
+            ends by it is left out, and files with texts without a reply are labelled once more;
+            None for a teacher without such an error.
 
     Returns:
         The files that this process labelled.
@@ -178,10 +192,11 @@ def work(job: Job, console_of: Callable[[Path], AbstractContextManager[Console]]
     with opened_folder(job.to) as folder, console_of(folder.own) as console:
         if heap.passed_over:
             warn(console, f"{len(heap.passed_over):,} files of {job.source.file} hold no texts.")
-        stack = build_stack(config, folder.own)
+        stack = open_stack(config, folder.own)
         try:
             stack.begin(partial(warn, console))
-            return _Work(config, dataset, task, stack, heap, job, folder, console).do()
+            found = _Work(config, dataset, task, stack, heap, job, folder, console)
+            return found.do(unanswered)
         finally:
             stack.close()
 
@@ -218,6 +233,9 @@ class _Work:
         self._read = 0
         self._whole = False
         self._billed: set[Path] = set()
+        # Files for which replies are missing, and the error that says so.
+        self._left: list[str] = []
+        self._unanswered: type[TeacherError] | tuple[()] = ()
         self._dev = dataset.dev
         self._shots = gold_for(config, dataset)
         self._prompts = build_prompts(config, stack.engine, stack.inner)
@@ -240,8 +258,13 @@ class _Work:
         )
         folder.claim(self._identity)
 
-    def do(self) -> Part:
-        """Labels all chunks without a file, writes record and card, and returns its part."""
+    def do(self, unanswered: type[TeacherError] | None = None) -> Part:
+        """Labels all chunks without a file, writes record and card, and returns its part.
+
+        Args:
+            unanswered: See :func:`work`.
+        """
+        self._unanswered = unanswered or ()
         lock = self._to / ".calibration.lock"
         with locked(lock, wait=False) as mine:
             if mine:
@@ -270,8 +293,9 @@ class _Work:
             self._summarise(fitted)
             raise
         self._summarise(fitted)
-        tell_labelled(self._console, self._to)
-        return Part(self._own, display.files, display.texts)
+        rest = f"Replies are missing for {listed(self._left)}." if self._left else ""
+        tell_labelled(self._console, self._to, rest)
+        return Part(self._own, display.files, display.texts, display.kept_texts, tuple(self._left))
 
     def _label_all(self, display: Display) -> bool:
         """Labels the chunks that have no file and no other process, in order.
@@ -294,7 +318,17 @@ class _Work:
                 if not mine or self._kept(path, len(texts), display):
                     continue
                 display.begin(path.name, len(texts))
-                records, tally = chunks.label(texts, display.reply)
+                try:
+                    records, tally = chunks.label(texts, display.reply)
+                except self._unanswered:
+                    self._left.append(path.name)
+                    continue
+                before = read_tally(path)
+                if before and before.texts == tally.texts and before.labelled > tally.labelled:
+                    # Replies of an earlier command are gone, and its labels stay.
+                    display.kept(before)
+                    self._billed.add(path)
+                    continue
                 write_shard(path, records, tally, is_token_level=self._task.is_token_level)
                 display.end(tally)
                 self._billed.add(path)
@@ -305,6 +339,8 @@ class _Work:
         """Returns whether a chunk is labelled, and counts its tokens the first time."""
         tally = read_tally(path)
         if tally is None or tally.texts != texts:
+            return False
+        if self._unanswered and RequestFailure.LABELLING.value in tally.reasons:
             return False
         if path not in self._billed:
             self._billed.add(path)
@@ -341,7 +377,15 @@ class _Work:
         with Display(self._console) as display:
             display.begin("calibration", len(first))
             dev: Sequence[Example] = self._dev
-            fit_calibration(path, self._labeller, first, dev, self._stack.budget, display.reply)
+            lost = fit_calibration(
+                path, self._labeller, first, dev, self._stack.budget, display.reply
+            )
+        if lost:
+            warn(
+                self._console,
+                f"The calibration is fitted without {lost:,} requests that failed, and stays as it "
+                "is. Once they are answered, another --to gives one that is fitted on all.",
+            )
 
     def _bill(self, tally: Tally) -> None:
         """Counts the tokens of an earlier session, so that the budget is the folder's."""

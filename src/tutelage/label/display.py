@@ -28,6 +28,7 @@ class Display:
     Attributes:
         files: Number of files that were written while it was shown.
         texts: Number of texts in them.
+        kept_texts: Number of texts that were labelled in an earlier session.
     """
 
     def __init__(self, console: Console) -> None:
@@ -47,7 +48,7 @@ class Display:
         self._began = self._shown = time.monotonic()
         self._name, self._size, self._replies = "", 0, 0
         self._whole, self._kept = Tally(), 0
-        self.files = self.texts = 0
+        self.files = self.texts = self.kept_texts = 0
 
     def __enter__(self) -> Display:
         """Starts the live line."""
@@ -73,6 +74,7 @@ class Display:
         """A chunk was labelled in an earlier session."""
         self._whole = self._whole.plus(tally)
         self._kept += tally.texts
+        self.kept_texts += tally.texts
 
     def reply(self, reply: Reply) -> None:
         """A reply arrived."""
@@ -109,13 +111,20 @@ class Display:
         return f"{self._whole.texts:,} texts, {self._whole.tokens:,} tokens{speed}"
 
 
-def tell_labelled(console: Console, folder: Path) -> None:
-    """Prints the counts of a folder of labelled texts, as its record has them."""
+def tell_labelled(console: Console, folder: Path, rest: str = "") -> None:
+    """Prints the counts of a folder of labelled texts, as its record has them.
+
+    Args:
+        console: Where they are printed.
+        folder: The folder.
+        rest: Who labels the rest, if the folder is not complete; "" for other processes.
+    """
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     counts = ", ".join(f"{name}: {count:,}" for name, count in record["classes"].items())
     lines = [f"{record['texts']:,} texts: {record['labelled']:,} labelled ({counts})"]
     if not record["complete"]:
-        lines.append("Other processes label the rest; the last one completes the folder.")
+        others = "Other processes label the rest; the last one completes the folder."
+        lines.append(rest or others)
     reasons = record["reasons"].items()
     lines += [f"{count:,} without a label: {reason}" for reason, count in reasons]
     if record["shortened"]:

@@ -49,7 +49,7 @@ def fit_calibration(
     dev: Sequence[Example],
     budget: BudgetedTeacher,
     on_reply: OnReply | None = None,
-) -> None:
+) -> int:
     """Fits the calibration of a labeller, and writes it down.
 
     The teacher labels the first texts here and again in their chunks, where the cache has the
@@ -62,6 +62,9 @@ def fit_calibration(
         dev: Labelled dev examples, for a calibration by them.
         budget: The outermost layer of the teacher.
         on_reply: Called with each reply.
+
+    Returns:
+        The number of requests about the texts that failed, which the calibration is fitted without.
 
     Raises:
         ConfigError: The budget does not cover it, or no text gives a request.
@@ -82,7 +85,8 @@ def fit_calibration(
         prompt_tokens=budget.usage.billed_prompt - before.billed_prompt,
         completion_tokens=budget.usage.billed_completion - before.billed_completion,
     )
-    if drafts and labeller.label(drafts, on_reply).asked == 0:
+    labelled = labeller.label(drafts, on_reply) if drafts else None
+    if labelled is not None and labelled.asked == 0:
         try:
             labeller.calibrator.freeze()
         except ConfigError:
@@ -104,6 +108,7 @@ def fit_calibration(
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(record), encoding="utf-8")
     part.replace(path)
+    return 0 if labelled is None else labelled.failed
 
 
 def load_calibration(path: Path, labeller: Labeller) -> Fitted:

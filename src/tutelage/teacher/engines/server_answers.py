@@ -26,7 +26,7 @@ from tutelage.teacher.engines.server_chat import (
 )
 from tutelage.teacher.engines.server_chat import PROBE as CHAT_PROBE
 from tutelage.teacher.engines.server_chat_probe import limits
-from tutelage.teacher.engines.server_client import ServerClient
+from tutelage.teacher.engines.server_client import Client
 from tutelage.teacher.engines.server_errors import Refused, UnexpectedError
 from tutelage.teacher.engines.server_exchange import Connection
 from tutelage.teacher.engines.server_probe import PROBE, Survey
@@ -125,7 +125,7 @@ class Answerer:
         """Takes notice of whether the next prompts are chats or texts to continue."""
         self._of_chats = chats
 
-    async def answer(self, client: ServerClient, request: Request) -> Outcome:
+    async def answer(self, client: Client, request: Request) -> Outcome:
         """Answers one request.
 
         Raises:
@@ -149,7 +149,7 @@ class Answerer:
             return _failed(request, f"with: HTTP {error.status} {error.said}")
         return Outcome(reply, blind=blind)
 
-    async def _complete(self, client: ServerClient, body: dict[str, Any]) -> Completion:
+    async def _complete(self, client: Client, body: dict[str, Any]) -> Completion:
         """Sends a request, and checks that the same model answers as before.
 
         Raises:
@@ -158,12 +158,12 @@ class Answerer:
         """
         return self._checked(client, read_completion(await client.post(COMPLETIONS, body)))
 
-    async def _chat(self, client: ServerClient, body: dict[str, Any]) -> list[Completion]:
+    async def _chat(self, client: Client, body: dict[str, Any]) -> list[Completion]:
         """Sends a chat request; returns one completion per answer, and raises likewise."""
         found = read_completions(await client.post(CHAT, body))
         return [self._checked(client, completion) for completion in found]
 
-    def _checked(self, client: ServerClient, reply: Completion) -> Completion:
+    def _checked(self, client: Client, reply: Completion) -> Completion:
         reply = replace(
             reply,
             text=self._mask(reply.text, cut=False),
@@ -207,7 +207,7 @@ class Answerer:
             error,
         )
 
-    async def _generate(self, client: ServerClient, request: GenerateRequest) -> Reply:
+    async def _generate(self, client: Client, request: GenerateRequest) -> Reply:
         completion = await self._in_any_form(client, request)
         text, error = completion.whole, ""
         if isinstance(request.prompt, Chat):
@@ -227,7 +227,7 @@ class Answerer:
                 )
         return self._reply(request, completion, text=text, error=error)
 
-    async def _in_any_form(self, client: ServerClient, request: GenerateRequest) -> Completion:
+    async def _in_any_form(self, client: Client, request: GenerateRequest) -> Completion:
         chats = isinstance(request.prompt, Chat)
 
         async def send(form: Form) -> Completion:
@@ -281,7 +281,7 @@ class Answerer:
         for remark in form.remarks() if changed else ():
             self._note(f"{self._root}: {remark}")
 
-    async def _score(self, client: ServerClient, request: ScoreRequest) -> tuple[Reply, bool]:
+    async def _score(self, client: Client, request: ScoreRequest) -> tuple[Reply, bool]:
         """Scores the choices; also returns whether the reply says nothing about any of them."""
         if not 1 <= len(request.choices) <= 128:
             error = f"a score takes 1 to 128 choices, this one has {len(request.choices)}"
@@ -316,9 +316,7 @@ class Answerer:
         blind = blind and not way.exact
         return replace(reply, logprobs=found.logprobs, finish_reason="length"), blind
 
-    async def _first_token(
-        self, client: ServerClient, request: ScoreRequest, way: Way
-    ) -> Completion:
+    async def _first_token(self, client: Client, request: ScoreRequest, way: Way) -> Completion:
         """Asks for one token, with the log-probabilities there."""
         if isinstance(request.prompt, str):
             body = completion_body(self._model, request.prompt, 1, 0.0)
@@ -328,7 +326,7 @@ class Answerer:
 
     async def _in_any_chat_form(
         self,
-        client: ServerClient,
+        client: Client,
         chat: Chat,
         fields: dict[str, Any],
         max_tokens: int,
@@ -353,7 +351,7 @@ class Answerer:
         return way.samples if way is not None else 0
 
     async def _agree(
-        self, client: ServerClient, request: ScoreRequest, chat: Chat, samples: int
+        self, client: Client, request: ScoreRequest, chat: Chat, samples: int
     ) -> Reply:
         """Samples answers, and takes their shares for probabilities."""
         if not request.words:
@@ -368,7 +366,7 @@ class Answerer:
         replies = [self._reply(request, answer) for answer in billed(answers)]
         return agreement(request, answers, replies)
 
-    async def _decide(self, client: ServerClient, request: ScoreRequest, chat: Chat) -> Reply:
+    async def _decide(self, client: Client, request: ScoreRequest, chat: Chat) -> Reply:
         """Asks for the decision between the labels."""
         if not request.words:
             return Reply(request.id, error="the labels have no words, which decisions need")

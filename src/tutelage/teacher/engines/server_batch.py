@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.base import Reply, Request
-from tutelage.teacher.engines.server_client import ServerClient
+from tutelage.teacher.engines.server_client import Client
 from tutelage.teacher.engines.server_watch import LabelWatch
 
 _FEW = 8
@@ -63,7 +63,7 @@ class Batch:
 
     def __init__(
         self,
-        client: ServerClient,
+        client: Client,
         requests: Sequence[Request],
         answer: Callable[[Request], Awaitable[Outcome]],
         keep: Callable[[Reply], None],

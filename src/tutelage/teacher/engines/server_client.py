@@ -10,7 +10,7 @@ import contextlib
 import copy
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tutelage.errors import TeacherError
 from tutelage.teacher.engines.server_errors import Ended, Lasting, Refused
@@ -21,6 +21,27 @@ from tutelage.teacher.engines.server_lanes import Lanes
 
 class _Waiting(Exception):
     """The server was too busy, and rests now."""
+
+
+class Client(Protocol):
+    """Takes the bodies of requests and returns those of answers: a live server, or reply files."""
+
+    @property
+    def root(self) -> str:
+        """Address of the server, for messages."""
+        ...
+
+    def clean(self, text: str, length: int = 300) -> str:
+        """Returns a server's text for a message: on one line, without the key, and short."""
+        ...
+
+    async def post(self, path: str, body: dict[str, Any], *, retries: int | None = None) -> Any:
+        """Returns the parsed answer; see :meth:`ServerClient.post`."""
+        ...
+
+    def end(self) -> None:
+        """Starts no other request."""
+        ...
 
 
 class ServerClient:

@@ -25,7 +25,8 @@ from tutelage.teacher.engines.server_replies import message_of, on_one_line, rea
 _LONGEST_CONNECT = 10.0
 _LARGEST = 8 * 2**20
 """Bytes of a reply at most, before and after decompression; real ones have a few thousand."""
-_REFUSALS = (400, 413, 414, 415, 422, 431, 451)
+REFUSALS = (400, 413, 414, 415, 422, 431, 451)
+"""Statuses that refuse one request, and say nothing about others."""
 _NOT_THERE = (404, 405, 501)
 _BUSY = (503, 529)
 """Too busy, as HTTP 429 is, where there is a ``Retry-After``."""
@@ -168,7 +169,7 @@ class Exchange:
     ) -> Exception:
         """Returns the error of an answer that no other attempt would change."""
         server = f"the server at {member.root}"
-        if code in _REFUSALS:
+        if code in REFUSALS:
             return Refused(said)
         if code in (401, 403):
             name = member.key.variable

@@ -125,7 +125,7 @@ class Surveyor:
             await self.look(client)
         self._answers.prepare(chats=chats)
         if self._survey is not None:
-            self._check(self._survey, scores=scores, chats=chats)
+            self.check(self._survey, scores=scores, chats=chats)
         structured = any(
             isinstance(request, GenerateRequest) and request.json_schema for request in requests
         )
@@ -133,7 +133,7 @@ class Surveyor:
             self._answers.keep_schema(await self._common_schema(client, chats), chats=chats)
             self._structured.add(chats)
 
-    def _check(self, survey: Survey, *, scores: bool, chats: bool) -> None:
+    def check(self, survey: Survey, *, scores: bool, chats: bool) -> None:
         """Refuses requests that the server cannot answer.
 
         Raises:

@@ -13,7 +13,7 @@ from tutelage.teacher.base import Chat
 from tutelage.teacher.chat import has_template, render_ids
 from tutelage.teacher.engines.model_files import find_tokenizer, token_ids
 from tutelage.teacher.engines.server_chat import ChatForm, without_prefill
-from tutelage.teacher.engines.server_client import ServerClient
+from tutelage.teacher.engines.server_client import Client, ServerClient
 from tutelage.teacher.engines.server_errors import Lasting, NotFoundError, Refused
 from tutelage.teacher.engines.server_replies import read_token_ids
 from tutelage.teacher.engines.server_tokens import Reading, readings, spellings
@@ -172,7 +172,7 @@ class ServerTokenizer:
             self._spelt.setdefault(number, readings(piece))
 
     async def spellings(
-        self, client: ServerClient, tokens: Sequence[int]
+        self, client: Client, tokens: Sequence[int]
     ) -> dict[int, frozenset[Reading]]:
         """Returns the readings of tokens.
 
@@ -237,7 +237,7 @@ class ServerTokenizer:
             f"the server at {client.root} answered /tokenize with no token ids. {_ADVICE}"
         )
 
-    async def _detokenized(self, client: ServerClient, token: int) -> frozenset[Reading]:
+    async def _detokenized(self, client: Client, token: int) -> frozenset[Reading]:
         reason = "its answer holds no text"
         try:
             answer = await client.post(
