@@ -19,6 +19,7 @@ from tutelage.config.build import (
     build_task,
     cache_file,
 )
+from tutelage.config.build_fit import gold_for
 from tutelage.config.schema import Component, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import BudgetExhausted, ConfigError, DataError, NoAnswer
@@ -34,7 +35,6 @@ from tutelage.tasks.protocol import Task
 from tutelage.teacher.base import OnReply, Prompt, Request, Teacher
 from tutelage.teacher.engines.server_offline import OfflineServerTeacher
 from tutelage.teacher.stack import Stack, build_teacher
-from tutelage.training import gold_for
 
 if TYPE_CHECKING:
     from rich.console import Console
