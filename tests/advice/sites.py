@@ -69,7 +69,7 @@ class Site:
 
 _NO_MESSAGES = {
     # The help of the command line, which tests/unit/test_cli.py reads.
-    "cli.py": ("add_argument", "add_parser", "ArgumentParser"),
+    "arguments.py": ("add_argument", "add_parser", "ArgumentParser"),
 }
 
 

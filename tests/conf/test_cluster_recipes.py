@@ -19,7 +19,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tutelage.cli import _parser
+from tutelage.arguments import parser
 from tutelage.config.compose import compose_config
 
 FOLDER = Path(__file__).parents[2] / "examples" / "cluster"
@@ -60,7 +60,7 @@ def check(words: list[str]) -> None:
     if verb == "train":
         compose_config(rest)
         return
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
     config = compose_config(options.overrides)
     if verb == "label":
         assert options.to.is_absolute()
@@ -141,7 +141,7 @@ def test_a_ray_job_has_room_for_its_replicas() -> None:
     for pod in pods:
         check_pod(pod["spec"], "tutelage")
     (words,) = commands(spec["entrypoint"])
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
     assert options.engine == "ray"
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert group["maxReplicas"] == options.replicas

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tests.helpers.commands import unwrapped
 
-from tutelage.cli import _parser
+from tutelage.arguments import parser
 from tutelage.config.folder import conf_directory
 
 ROOT = Path(__file__).parents[2]
@@ -86,10 +86,10 @@ def test_every_file_of_the_repository_that_a_page_names_exists(path: Path):
 
 def test_every_verb_and_flag_is_on_the_command_line_page():
     page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
-    (verbs,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
-    for name, parser in verbs.choices.items():
+    (verbs,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    for name, verb in verbs.choices.items():
         assert f"| [`{name}`](#" in page
-        for action in parser._actions:
+        for action in verb._actions:
             for flag in action.option_strings:
                 assert flag in ("-h", "--help") or f"`{flag}`" in page, f"{name} {flag}"
 
