@@ -28,7 +28,7 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -388,7 +388,7 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if all(check.ok is not False for check in checks) else 1
 
 
-_ACTS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+_ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "advise": _advise,
     "tune_prompt": _tune_prompt,
     "label": _label,

@@ -120,7 +120,7 @@ def test_each_kind_of_error_has_an_exit_code_of_its_own(tutelage, monkeypatch):
         def fail(options, kind=kind):
             raise kind("the value 7 is wrong; give 8.")
 
-        monkeypatch.setattr(cli, "_report", fail)
+        monkeypatch.setitem(cli._ACTS, "report", fail)
         ended = tutelage("report", "somewhere")
         assert (ended.code, ended.err) == (
             kind.exit_code,
@@ -132,7 +132,7 @@ def test_ctrl_c_in_any_verb_is_code_130(tutelage, monkeypatch):
     def stopped(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_report", stopped)
+    monkeypatch.setitem(cli._ACTS, "report", stopped)
     ended = tutelage("report", "somewhere")
     assert (ended.code, ended.err) == (130, "tutelage: stopped.\n")
 
@@ -141,7 +141,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
     def broken(options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_report", broken)
+    monkeypatch.setitem(cli._ACTS, "report", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["report", "somewhere"])
 
@@ -267,7 +267,7 @@ def test_an_output_that_cannot_be_written_is_no_traceback(tutelage, monkeypatch,
     def full(options):
         raise error
 
-    monkeypatch.setattr(cli, "_report", full)
+    monkeypatch.setitem(cli._ACTS, "report", full)
     ended = tutelage("report", "somewhere")
     assert (ended.code, ended.err) == (code, said)
 
