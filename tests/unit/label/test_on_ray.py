@@ -22,9 +22,10 @@ from tutelage.cli import main
 from tutelage.config.compose import compose_config
 from tutelage.data.unlabelled import Source
 from tutelage.errors import BudgetExhausted, ConfigError, TeacherError
-from tutelage.label import on_ray
-from tutelage.label.command import Job, Sizes, label
-from tutelage.label.on_ray import Failed, Part, Place, Replicas, label_on_ray
+from tutelage.label import on_ray, ray_replica
+from tutelage.label.command import Job, Part, Sizes, label
+from tutelage.label.on_ray import Replicas, label_on_ray
+from tutelage.label.ray_replica import Failed, Place
 from tutelage.version import __version__
 
 SIZES = Sizes(chunk=16, calibrate_on=20)
@@ -88,7 +89,7 @@ def kill_one(folder: Path) -> None:
     while time.monotonic() < deadline:
         if list(folder.glob("data/part-*.parquet")):
             for process in psutil.Process().children(recursive=True):
-                if "_replica" in process.name() and has_chunk(process):
+                if "ray::replica" in process.name() and has_chunk(process):
                     process.send_signal(signal.SIGKILL)
                     return
         time.sleep(0.01)
@@ -211,14 +212,14 @@ def test_a_replica_looks_for_the_folder_and_the_version(
     monkeypatch.setattr(on_ray, "_SHARED_SECONDS", 0.0)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"does not see the folder .*that all nodes share"):
-        on_ray._placed(job, replace(HERE, token=".ray-1"))
+        ray_replica.placed(job, replace(HERE, token=".ray-1"))
     job.to.mkdir()
     (job.to / ".ray-1").touch()
-    assert on_ray._placed(job, replace(HERE, token=".ray-1", cwd=str(job.to))) == job
+    assert ray_replica.placed(job, replace(HERE, token=".ray-1", cwd=str(job.to))) == job
     assert Path.cwd() == job.to
     with pytest.raises(ConfigError, match=rf"has tutelage {__version__}, and the command 0.0.1"):
-        on_ray._placed(job, replace(HERE, token=".ray-1", version="0.0.1"))
-    said = list(on_ray._replica(job, replace(HERE, token=".ray-2")))
+        ray_replica.placed(job, replace(HERE, token=".ray-1", version="0.0.1"))
+    said = list(ray_replica.replica_of(job, replace(HERE, token=".ray-2")))
     assert isinstance(said[1], Failed)
     assert said[1].kind is ConfigError
 
@@ -232,23 +233,23 @@ def test_the_automatic_cache_of_a_node_is_on_its_own_disk(
     monkeypatch.delenv("TUTELAGE_CACHE", raising=False)
     monkeypatch.setenv("TUTELAGE_CONF", "")
     (tmp_path / "disk").mkdir()
-    monkeypatch.setattr(on_ray.tempfile, "gettempdir", lambda: str(tmp_path / "disk"))
+    monkeypatch.setattr(ray_replica.tempfile, "gettempdir", lambda: str(tmp_path / "disk"))
     place = replace(HERE, token=".ray-1", is_here=False)
     # A file that the user names is that file, on every node.
-    assert on_ray._placed(job, place) == job
+    assert ray_replica.placed(job, place) == job
     automatic = replace(job, overrides=(*job.overrides, "teacher.cache=auto"))
-    cache = compose_config(on_ray._placed(automatic, place).overrides).cache
+    cache = compose_config(ray_replica.placed(automatic, place).overrides).cache
     folder = tmp_path / "disk" / f"tutelage-cache-{os.getuid()}"
     assert cache == str(folder / "replies.sqlite")
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.rmdir()
     folder.symlink_to(tmp_path)
     with pytest.raises(ConfigError, match="is not yours"):
-        on_ray._placed(automatic, place)
+        ray_replica.placed(automatic, place)
     # On this machine alone, and where nodes have a cache folder by their environment, it stays.
-    assert on_ray._placed(automatic, replace(place, is_here=True)) == automatic
+    assert ray_replica.placed(automatic, replace(place, is_here=True)) == automatic
     monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "own"))
-    assert on_ray._placed(automatic, replace(place, conf=str(tmp_path))) == automatic
+    assert ray_replica.placed(automatic, replace(place, conf=str(tmp_path))) == automatic
     assert os.environ["TUTELAGE_CONF"] == str(tmp_path)
 
 
