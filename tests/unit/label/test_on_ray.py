@@ -209,7 +209,7 @@ def test_what_cannot_be_is_refused_before_anything_starts(
 def test_a_replica_looks_for_the_folder_and_the_version(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(on_ray, "_SHARED_SECONDS", 0.0)
+    monkeypatch.setattr(ray_replica, "_SHARED_SECONDS", 0.0)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"does not see the folder .*that all nodes share"):
         ray_replica.placed(job, replace(HERE, token=".ray-1"))
