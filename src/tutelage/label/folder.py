@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -27,6 +28,8 @@ RECORD = "label.json"
 """Makes a folder one of labelled texts."""
 CARD = "README.md"
 _LOCK = ".lock"
+_BEGINNING = re.compile(r"teacher|process-\d+")
+"""What a process writes into its folder before the record."""
 _FORMAT = 1
 _LABELLING = ("task", "data", "prompt", "labelling", "calibration", "seed", "shots")
 """Parts of the configuration that a label depends on; the teacher counts by its fingerprint."""
@@ -91,7 +94,10 @@ def check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--to {folder} is a file. Give a folder.")
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if any(not name.startswith(".") for name in there) and RECORD not in there:
+    shown = {name for name in there if not name.startswith(".")}
+    # A process that just begins, or was killed there, has no record yet.
+    begun = _LOCK in there and all(_BEGINNING.fullmatch(name) for name in shown)
+    if shown and RECORD not in there and not begun:
         raise ConfigError(
             f"--to {folder} exists and holds no labelled texts, so nothing is written there. Give "
             "another folder."

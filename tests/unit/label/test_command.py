@@ -285,6 +285,25 @@ def test_another_source_or_configuration_is_refused(
     assert content(to) == before
 
 
+def test_a_folder_that_another_process_just_begins_is_no_other_one(
+    classes: list[str], heap: Path, tmp_path: Path
+) -> None:
+    whole, begun, run = (tmp_path / name for name in ("whole", "begun", "run"))
+    label(classes, Source(heap), whole, SIZES)
+    for folder in (begun, run):
+        (folder / "process-2").mkdir(parents=True)
+        (folder / "teacher").mkdir()
+    with pytest.raises(ConfigError, match="holds no labelled texts"):
+        label(classes, Source(heap), begun, SIZES)
+    for folder in (begun, run):
+        (folder / ".lock").touch()
+    label(classes, Source(heap), begun, SIZES)
+    assert content(begun) == content(whole)
+    (run / "config.yaml").touch()
+    with pytest.raises(ConfigError, match="holds no labelled texts"):
+        label(classes, Source(heap), run, SIZES)
+
+
 def test_a_folder_of_something_else_is_refused(
     classes: list[str], heap: Path, tmp_path: Path
 ) -> None:
