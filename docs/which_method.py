@@ -161,7 +161,7 @@ _REFERENCES = {TEACHER: "the teacher's labels alone", GOLD: "every gold label"}
 
 
 def _labels(table: Table) -> Iterator[str]:
-    link = "[results](../results.md#ways-of-asking)"
+    link = "[results](../results/labelling.md#ways-of-asking)"
     yield f"**Labels of the teacher alone** (mean accuracy over six sets; {link})\n"
     yield "| teacher | shots per class | right | tokens per label | labels a second on two cores |"
     yield "|---|---|---|---|---|"

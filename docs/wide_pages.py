@@ -6,7 +6,6 @@ from typing import Any
 
 HIDDEN = {
     "index.md": ["navigation", "toc"],
-    "results.md": ["navigation"],
     "choices.md": ["navigation"],
     "changelog.md": ["navigation"],
 }

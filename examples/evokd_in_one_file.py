@@ -15,7 +15,7 @@ words, but the loop is that of `tutelage` (after Liu et al. 2024):
 One `Trainer.fit` covers all rounds: a callback grows the training set between epochs.
 
 This world is too easy to compare methods: without the analysis the student ends at the same
-accuracy. docs/results.md has measurements on real data.
+accuracy. docs/results has measurements on real data.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Repeats a result of a stronger teacher in docs/results.md from its recording, without a model."""
+"""Repeats a stronger teacher's result of docs/results/entities.md from its recording."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A small teacher favours some labels whatever the text says. Removing this bias raises label accuracy
 by several points and makes the confident half of the labels nearly always right (measured on SNIPS
-with SmolLM2-135M and 1 shot; docs/results.md).
+with SmolLM2-135M and 1 shot; docs/results/labelling.md).
 
 All arithmetic is on natural-log probabilities of the labels, in arrays of shape [texts, labels]. A
 label outside a text's shortlist has -inf there: it counts in no mean, and its probability stays 0.
@@ -370,8 +370,8 @@ class PriorMatching(NoCalibration):
     constant scores (an entity type "none", a vague word) then almost never win. Both assume that
     the prior is the class distribution of the texts. ``bias`` = 0.5 assumes less: it takes half of
     the difference from the prior for the teacher's bias, and half for a true difference between
-    the classes. It labels best with teachers of 0.5B and 1.5B and shots (docs/results.md, "Ways of
-    asking").
+    the classes. It labels best with teachers of 0.5B and 1.5B and shots
+    (docs/results/labelling.md, "Ways of asking").
 
     Args:
         prior: Shares of the classes among the scored texts: "uniform", or a list with one
@@ -492,7 +492,7 @@ def suited_calibration(
     """Builds the calibration that suits a teacher best for classes.
 
     :class:`PriorMatching`, with half of its bias for a capable chat model, which labels 3 points
-    worse with the whole of it (docs/results.md, "Ways of asking"). Shares that are given
+    worse with the whole of it (docs/results/labelling.md, "Ways of asking"). Shares that are given
     are matched wholly. With two classes, a capable chat model's labels of a pool have
     :class:`tutelage.labelling.calibration_tracking.PriorTracking`, because one class may
     be rare ("Skewed pools").

@@ -31,7 +31,7 @@ class PriorTracking(NoCalibration):
     calibrated over such batches alone, with equal shares and the asked classes.
 
     Made for two classes. With more, the bias of a teacher of 0.5B parameters and below outweighs
-    the difference between frequent and rare classes (docs/results.md, "Skewed pools").
+    the difference between frequent and rare classes (docs/results/labelling.md, "Skewed pools").
 
     Args:
         strength: Number of texts that equal shares count as before the first text, above 0.

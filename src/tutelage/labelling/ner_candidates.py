@@ -91,7 +91,7 @@ class SpanCandidates:
     - "student": entities in the student's best or second-best prediction, and the same spans with
       one word more or less at either end.
 
-    docs/results.md lists recall and cost of each source on real data
+    docs/results/entities.md lists recall and cost of each source on real data
     (benchmarks/candidate_recall.py).
 
     Args:

@@ -388,9 +388,9 @@ def span_verifier(
         shots: Labelled examples, the source of the demonstrations.
         calibrator: Calibrates the distributions over the types and "none".
         nearest: Selects labelled examples for each text instead of ``shots``.
-        candidates: Sources of span candidates, one or more (docs/results.md lists recall and cost
-            of each); null for "capitals", with "chunks" and "student" beside it if fewer than 60 %
-            of the names of the shots begin with a capital. "capitals": runs of capitalised words.
+        candidates: Sources of span candidates, one or more (docs/results/entities.md lists recall
+            and cost of each); null for "capitals", with "chunks" and "student" beside it if fewer
+            than 60 % of the names of the shots begin with a capital. "capitals": runs of capitalised words.
             "chunks": runs of words without stop words and punctuation, and their parts. "ngrams":
             every run of words that neither begins nor ends with a stop word or punctuation.
             "student": predictions and near-predictions of the student, from round 1 on; it needs

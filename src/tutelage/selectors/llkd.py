@@ -161,7 +161,7 @@ class LLKD:
             them, earlier rows first among ties. Without ``per_class`` it is a share of all rows.
             Replaces the moving threshold, which is then not tracked; None keeps the threshold.
             Ours: a moving mean passes about half of a class or more, and among these rows the ones
-            the student is unsure of are less often labelled correctly (docs/results.md).
+            the student is unsure of are less often labelled correctly (docs/results/selection.md).
         start: Start of the teacher's averages: "means" over all rows of the first epoch, or
             "uniform" for FreeMatch's 1/C, which passes everything for thousands of steps. The
             student's averages start at the means of the first batch, or at 1/C.

@@ -273,9 +273,9 @@ class PromptSet:
     def asks_in_messages(self, kind: str, demonstrated: bool = True) -> bool:
         """Returns whether prompts of a kind are chats.
 
-        The automatic choice is the measured one (docs/results.md, "Ways of asking"). A very small
-        teacher continues texts. A capable one is asked in messages, except for labels: where
-        demonstrations are shown, a text to continue labels about as well, for fewer tokens.
+        The automatic choice is the measured one (docs/results/labelling.md, "Ways of asking"). A
+        very small teacher continues texts. A capable one is asked in messages, except for labels:
+        where demonstrations are shown, a text to continue labels about as well, for fewer tokens.
 
         Args:
             kind: The kind of the prompt.

@@ -40,10 +40,9 @@ class EvoKDSettings(WritingSettings):
     """Texts written before there is a student, shared evenly by the classes (method=zerogen)."""
     demonstrations: int
     """Texts of the class shown before a new one. The first is a gold shot, further ones are
-    mistakes
-    or correct predictions. With a small teacher 1: it imitates its own texts (docs/results.md). A
-    chat is shown in turn what the prompts of the round have shown least, real pool texts
-    included."""
+    mistakes or correct predictions. With a small teacher 1: it imitates its own texts
+    (docs/results/feedback.md). A chat is shown in turn what the prompts of the round have shown
+    least, real pool texts included."""
     analysis: bool
     """Ask the teacher for an analysis of the mistakes and put it into the hard prompts."""
     explanations: bool

@@ -263,7 +263,7 @@ def suits_chat(model: str, tokenizer: Any) -> bool:
     """Returns whether a model is better asked in messages than by a text to continue.
 
     It was trained to answer messages, and it is no very small model: SmolLM2-135M-Instruct labels
-    better as a completion model (docs/results.md, "Ways of asking").
+    better as a completion model (docs/results/labelling.md, "Ways of asking").
 
     Args:
         model: A resolved model; see :func:`resolve_model`.
