@@ -390,11 +390,11 @@ def span_verifier(
         nearest: Selects labelled examples for each text instead of ``shots``.
         candidates: Sources of span candidates, one or more (docs/results/entities.md lists recall
             and cost of each); null for "capitals", with "chunks" and "student" beside it if fewer
-            than 60 % of the names of the shots begin with a capital. "capitals": runs of capitalised words.
-            "chunks": runs of words without stop words and punctuation, and their parts. "ngrams":
-            every run of words that neither begins nor ends with a stop word or punctuation.
-            "student": predictions and near-predictions of the student, from round 1 on; it needs
-            another source besides it, and `tutelage plan` does not count it.
+            than 60 % of the names of the shots begin with a capital. "capitals": runs of
+            capitalised words. "chunks": runs of words without stop words and punctuation, and their
+            parts. "ngrams": every run of words that neither begins nor ends with a stop word or
+            punctuation. "student": predictions and near-predictions of the student, from round 1
+            on; it needs another source besides it, and `tutelage plan` does not count it.
         candidate_width: Longest candidate of "chunks", "ngrams" and "student", in words; at least
             1.
         candidate_parts: Longest part of a capitalised run that is a candidate too, in words; 0 for
