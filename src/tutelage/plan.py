@@ -26,7 +26,8 @@ from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.methods.base import MethodContext, Plannable, TeacherMethod, evenly
+from tutelage.methods.base import MethodContext, Plannable, TeacherMethod
+from tutelage.records import evenly
 from tutelage.teacher.base import Reply, Request
 from tutelage.teacher.stack import Stack
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+T = TypeVar("T")
 Source = Literal["gold", "class_name", "init", "easy", "hard", "pool"]
 """Origin of a row.
 
@@ -35,6 +36,15 @@ def derive_seed(*parts: object, bits: int = 64) -> int:
         bits: Size of the seed in bits; teacher samplers take 31, torch takes 63.
     """
     return int(record_id(*parts), 16) % (1 << bits)
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """Returns at most ``count`` items, evenly spaced and in their order.
+
+    Files are often sorted, so their first rows would not do for a sample.
+    """
+    size = len(items)
+    return [items[index * size // count] for index in range(count)] if size > count else [*items]
 
 
 @dataclass(frozen=True, slots=True)

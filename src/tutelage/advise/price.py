@@ -11,8 +11,9 @@ from tutelage.config.build import build_method, settle_prompts
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import RunConfig
 from tutelage.measurements import Recipe, Study
-from tutelage.methods.base import Plannable, TeacherMethod, evenly
+from tutelage.methods.base import Plannable, TeacherMethod
 from tutelage.plan import context_without_student
+from tutelage.records import evenly
 from tutelage.teacher.base import GenerateRequest, Request
 from tutelage.teacher.stack import Stack
 from tutelage.teacher.wrappers.routing import others_of

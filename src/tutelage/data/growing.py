@@ -30,7 +30,7 @@ from tutelage.data.items import (
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, DataError, RunError, did_you_mean
 from tutelage.ranks import Ranks
-from tutelage.records import Example, Row, derive_seed
+from tutelage.records import Example, Row, derive_seed, evenly
 
 LOADERS = ("train", "dev", "fresh", "test", "asked")
 """Names of the loaders; ``val_dataloader`` returns the second and the third, in this order."""
@@ -325,8 +325,7 @@ class GrowingDataModule(LightningDataModule):
             rows = [row for row in rows if row.given or not leaves_out(row.id)]
         labelled = [row for row in rows if not row.given]
         if most is not None and len(labelled) > most:
-            chosen = [labelled[number * len(labelled) // most] for number in range(most)]
-            rows = [*(row for row in rows if row.given), *chosen]
+            rows = [*(row for row in rows if row.given), *evenly(labelled, most)]
         return self.asked_dataloader(rows)
 
     def test_dataloader(self) -> DataLoader[tuple[int, Item]]:

@@ -73,7 +73,7 @@ def label_by_files(job: Job, files: BatchFiles) -> int:
     if files.replies is not None:
         _tell_read(console, replies)
     if files.requests is not None:
-        # Also where replies are given: those that they lead to come first.
+        # With replies, too: the requests that follow from them are written first.
         found = RequestWriter(job, config, replies, console).write(files.requests)
         _tell_requests(console, job, files, found, config)
         if files.replies is None or (found.holds_calibration and not _is_calibrated(job)):

@@ -68,7 +68,7 @@ class RequestFiles:
         return len(self._names)
 
     def __enter__(self) -> RequestFiles:
-        """Begins in a folder of another name; what a killed command left there goes.
+        """Begins in a temporary folder, and clears what a killed command left there.
 
         Raises:
             DataError: It cannot be written, or another process writes there.

@@ -213,7 +213,7 @@ class RequestWriter:
             # One member without an answer ends an ensemble; the others' requests are known, too.
             if isinstance(labeller, EnsembleLabeller):
                 stack.teacher.ask(labeller.requests(drafts))
-        # What is written will be billed once it is answered.
+        # The requests written here are billed once they are answered.
         usage = stack.budget.usage
         written = usage.billed_prompt + self._tokens.take(stack.inner)
         stack.budget.load_state_dict({**stack.budget.state_dict(), "billed_prompt": written})

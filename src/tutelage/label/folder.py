@@ -29,7 +29,7 @@ RECORD = "label.json"
 CARD = "README.md"
 _LOCK = ".lock"
 _BEGINNING = re.compile(r"teacher|process-\d+")
-"""What a process writes into its folder before the record."""
+"""Folders that a process makes before it writes the record."""
 _FORMAT = 1
 _LABELLING = ("task", "data", "prompt", "labelling", "calibration", "seed", "shots")
 """Parts of the configuration that a label depends on; the teacher counts by its fingerprint."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from tutelage.data.pool import Pool
 from tutelage.errors import BudgetExhausted, ConfigError
@@ -175,20 +175,8 @@ class Foreseeing(Protocol):
         ...
 
 
-Item = TypeVar("Item")
-
 ESTIMATED = 100
 """Texts by which a plan estimates the labelling requests per text."""
-
-
-def evenly(items: Sequence[Item], count: int) -> list[Item]:
-    """Returns at most ``count`` items, evenly spaced and in their order.
-
-    Plans sample texts by it, and the many requests per text of entities. Files are often sorted,
-    so their first rows would not do.
-    """
-    size = len(items)
-    return [items[index * size // count] for index in range(count)] if size > count else [*items]
 
 
 class RequestFailure(StrEnum):

@@ -10,9 +10,9 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from tutelage.records import Row
+from tutelage.records import Row, evenly
 from tutelage.report.figures_rows import reason_kind, row_class
 from tutelage.report.markings import Piece
 from tutelage.report.mistakes import finite, mistake_entry, wrong_on_test
@@ -20,7 +20,6 @@ from tutelage.report.panels import panel_of
 from tutelage.runs.read import Run
 from tutelage.runs.records import GrowthLog
 
-T = TypeVar("T")
 MOST_ROWS = 5_000
 """Rows that the page lists at most; about 2 MB."""
 MOST_MISTAKES = 1_000
@@ -194,13 +193,6 @@ def listed_rows(rows: Sequence[Row], most: int) -> Sequence[Row]:
     others = [index for index, row in enumerate(rows) if not row.given]
     chosen = sorted([*given, *evenly(others, most - len(given))])
     return [rows[index] for index in chosen]
-
-
-def evenly(items: Sequence[T], most: int) -> Sequence[T]:
-    """Returns all items, or ``most`` of them at even distances."""
-    if len(items) <= most:
-        return items
-    return [items[number * len(items) // most] for number in range(most)]
 
 
 def _row(run: Run, row: Row) -> dict[str, Any]:

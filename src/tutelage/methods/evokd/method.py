@@ -28,7 +28,6 @@ from tutelage.methods.base import (
     Cost,
     MethodContext,
     TeacherMethod,
-    evenly,
     gold_rows,
     joined,
 )
@@ -45,7 +44,7 @@ from tutelage.methods.generation.duplicates import Repeats
 from tutelage.methods.generation.lengths import examples_of
 from tutelage.methods.generation.specs import Candidate
 from tutelage.methods.generation.writer import Writer
-from tutelage.records import Example, Feedback, Growth, Outcome, Row
+from tutelage.records import Example, Feedback, Growth, Outcome, Row, evenly
 from tutelage.selectors.acceptance import AcceptSelector
 from tutelage.selectors.protocol import Acquirer
 from tutelage.teacher.base import Request, Teacher

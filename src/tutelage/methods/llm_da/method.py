@@ -20,7 +20,6 @@ from tutelage.methods.base import (
     Cost,
     MethodContext,
     TeacherMethod,
-    evenly,
     gold_rows,
 )
 from tutelage.methods.generation.acceptance import Acceptance
@@ -31,7 +30,7 @@ from tutelage.methods.generation.lengths import examples_of
 from tutelage.methods.generation.specs import Candidate
 from tutelage.methods.generation.writer import Writer
 from tutelage.methods.llm_da.settings import LLMDASettings
-from tutelage.records import Feedback, Growth, derive_seed
+from tutelage.records import Feedback, Growth, derive_seed, evenly
 from tutelage.selectors.acceptance import AcceptSelector
 from tutelage.teacher.base import Request
 from tutelage.teacher.prompts import PromptSet

@@ -30,11 +30,11 @@ from tutelage.errors import BudgetExhausted, ConfigError
 from tutelage.labelling.base import Labeller, Nearest, NewLabeller
 from tutelage.labelling.neighbours import Neighbours
 from tutelage.labelling.scoring import ordered_demonstrations
-from tutelage.methods.base import MethodContext, evenly, joined
+from tutelage.methods.base import MethodContext, joined
 from tutelage.methods.pool.method import PoolLabelling
 from tutelage.methods.pool.own_shots import OwnShots, own_shots
 from tutelage.methods.pool.settings import FreeALSettings
-from tutelage.records import Example, Feedback, Growth, Row, derive_seed
+from tutelage.records import Example, Feedback, Growth, Row, derive_seed, evenly
 from tutelage.selectors.diversity import representatives
 from tutelage.selectors.protocol import Acquirer, EpochView, Floats, PoolView
 from tutelage.selectors.row_selection import SmallLoss

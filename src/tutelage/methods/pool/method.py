@@ -25,12 +25,11 @@ from tutelage.methods.base import (
     RequestFailure,
     TeacherMethod,
     drawn_pool,
-    evenly,
     gold_rows,
 )
 from tutelage.methods.generation.acceptance import with_proposals
 from tutelage.methods.pool.settings import PoolSettings
-from tutelage.records import Example, Feedback, Growth, Row, derive_seed, record_id
+from tutelage.records import Example, Feedback, Growth, Row, derive_seed, evenly, record_id
 from tutelage.selectors.protocol import Acquired, Acquirer, PoolView
 from tutelage.selectors.texts_only import StudentAsked, texts_only
 from tutelage.teacher.base import Request
