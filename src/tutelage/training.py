@@ -34,6 +34,7 @@ from tutelage.config.build_fit import (
     class_names_of,
     drawn_from,
     gold_for,
+    guide_for,
     growing_data,
     keeps_best,
     method_context,
@@ -244,7 +245,7 @@ def _learner(given: _Given, pool: Pool, ranks: Ranks) -> _Learner:
         view,
         dev=dataset.dev,
         test=dataset.test,
-        guide=() if config.training.gold == "none" else dataset.shots(config.shots, config.seed),
+        guide=guide_for(config, dataset, names),
         texts=unlabelled_texts(config, method, dataset) if module.loss.needs_texts else (),
         ranks=ranks,
     )

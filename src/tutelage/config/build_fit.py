@@ -74,12 +74,13 @@ def check_gold(
     Raises:
         ConfigError: there will be no gold rows.
     """
-    by_shots = module.loss.needs_guide and module.loss.guide_from == "shots"
+    names = config.student.class_names
+    by_given = module.loss.needs_guide and module.loss.guide_from == "given"
     without = not config.shots and not config.data.get("gold")
-    if by_shots and (config.training.gold == "none" or without):
+    if by_given and not names and (config.training.gold == "none" or without):
         raise ConfigError(NO_GUIDE)
     needs = module.selector.needs
-    compares = "gradients" in needs or ("confirmed" in needs and not config.student.class_names)
+    compares = "gradients" in needs or ("confirmed" in needs and not names)
     if not has_others or not compares:
         return
     select = config.hydra.choices.get("select") or config.select.kind
@@ -119,6 +120,12 @@ def class_names_of(config: RunConfig, task: Task) -> list[Row]:
             "and the name of an entity type is no entity. Give student.class_names=false."
         )
     return class_name_rows(task.labels)
+
+
+def guide_for(config: RunConfig, dataset: Dataset, names: Sequence[Row]) -> tuple[Example, ...]:
+    """Returns what guides a loss that reweighs rows: the shots, then the class names."""
+    shots = () if config.training.gold == "none" else dataset.shots(config.shots, config.seed)
+    return (*shots, *(Example(row.id, row.text, row.target) for row in names))
 
 
 def gold_for(config: RunConfig, dataset: Dataset) -> tuple[Example, ...]:

@@ -36,9 +36,9 @@ LOADERS = ("train", "dev", "fresh", "test", "asked")
 """Names of the loaders; ``val_dataloader`` returns the second and the third, in this order."""
 
 NO_GUIDE = (
-    "loss=meta weights rows by their effect on the shots, and this run has no shots: "
+    "loss=meta weights rows by their effect on the shots and class names, and this run has none: "
     "set shots=1 or more and training.gold=shots (training.gold=none hides the shots "
-    "from the run), or choose another loss=."
+    "from the run), student.class_names=true (for classes), or choose another loss=."
 )
 
 
@@ -76,7 +76,8 @@ class GrowingDataModule(LightningDataModule):
         tokenizer: The student's Hugging Face tokenizer.
         dev: Labelled validation examples.
         test: Labelled test examples.
-        trusted: Labelled examples (the shots) for a reweighting loss; see :meth:`guide`.
+        trusted: Labelled examples (shots and class names) for a reweighting loss; see
+            :meth:`guide`.
         unlabelled: Texts of the unlabelled pool that the run may use, for a loss that learns from
             texts alone; see :meth:`unlabelled`.
         batch_size: Rows per training batch.

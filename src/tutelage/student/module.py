@@ -379,9 +379,9 @@ class StudentModule(LightningModule):
         if loss.needs_guide:
             # Normalised over the kept rows, so rows left out do not enter the mean of the factors.
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-            by_shots = self.loss.guide_from == "shots"
+            given = self.loss.guide_from == "given"
             guide = self._on_device(
-                data.guide() if by_shots else data.other_rows(batch, self.steps)
+                data.guide() if given else data.other_rows(batch, self.steps)
             )
             known = replace(targets, weights=chosen)
             factors = loss.reweigh(network, batch, known, guide, self._targets(guide, (), progress))

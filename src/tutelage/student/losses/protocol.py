@@ -46,8 +46,9 @@ class UnitLoss(torch.nn.Module):
 
     needs_guide: bool = False
     """Whether to call :meth:`reweigh` with a second batch of rows, the guide, before each step."""
-    guide_from: Literal["shots", "rows"] = "shots"
-    """Where the guide comes from: trusted rows (the shots), or other rows of the training set."""
+    guide_from: Literal["given", "rows"] = "given"
+    """Where the guide comes from: rows whose labels the user gave (shots and class names), or other
+    rows of the training set."""
     needs_features: bool = False
     """Whether to add :meth:`contrast`, which compares the encoder's states of units."""
     sees_left_out: bool = False
