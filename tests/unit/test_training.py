@@ -13,7 +13,7 @@ from tests.helpers.ner import TYPES
 from tests.helpers.pool import method_arguments, pool_context
 from tests.helpers.tiny_student import tiny_encoder, tiny_network, tiny_tokenizer
 
-from tutelage.config.build_fit import check_gold, class_names_of, keeps_best
+from tutelage.config.build_fit import check_gold, class_names_of, guide_for, keeps_best
 from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
 from tutelage.interruption import Interrupted, Interruption
@@ -77,7 +77,7 @@ def checked(*overrides: str, shots: tuple[Example, ...] = SHOTS, asks_teacher: b
     [
         (
             "method=zerogen loss=meta",
-            r"loss=meta .* this run has no shots: set shots=1 or more and training\.gold=shots",
+            r"loss=meta .* this run has none: set shots=1 or more and training\.gold=shots",
         ),
         (
             "method=llkd training.gold=none loss=meta",
@@ -148,10 +148,23 @@ def test_no_shots_are_no_gold_rows() -> None:
         "method=full_pool method.train_on_shots=true select=gradient_similarity",
         "method=evokd select=gradient_similarity",
         "method=full_pool student.class_names=true select=confirmed",
+        "method=zerogen student.class_names=true loss=meta",
     ],
 )
 def test_what_has_its_gold_rows_is_let_through(overrides: str) -> None:
     checked(*overrides.split())
+
+
+def test_shots_and_class_names_guide_a_loss_that_reweighs_rows() -> None:
+    dataset: Any = SimpleNamespace(shots=lambda count, seed: SHOTS[:count])
+    config = compose_config(["shots=1", "student.class_names=true"])
+    names = class_names_of(config, TASK)
+    guide = guide_for(config, dataset, names)
+    assert guide[:1] == SHOTS[:1]
+    assert [(one.text, one.label) for one in guide[1:]] == [(row.text, row.target) for row in names]
+    hidden = compose_config(["shots=1", "training.gold=none"])
+    assert guide_for(hidden, dataset, names) == guide[1:]
+    assert guide_for(hidden, dataset, ()) == ()
 
 
 def test_entity_types_have_no_names_to_learn_from() -> None:

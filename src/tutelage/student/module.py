@@ -380,9 +380,7 @@ class StudentModule(LightningModule):
             # Normalised over the kept rows, so rows left out do not enter the mean of the factors.
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             given = self.loss.guide_from == "given"
-            guide = self._on_device(
-                data.guide() if given else data.other_rows(batch, self.steps)
-            )
+            guide = self._on_device(data.guide() if given else data.other_rows(batch, self.steps))
             known = replace(targets, weights=chosen)
             factors = loss.reweigh(network, batch, known, guide, self._targets(guide, (), progress))
             weights = chosen * (factors if losses.ndim == 1 else factors.unsqueeze(-1))

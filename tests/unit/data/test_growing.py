@@ -222,7 +222,7 @@ def test_unlabelled_texts_are_drawn_by_seed_and_step(pool: Pool) -> None:
 def test_a_guide_of_nothing_says_which_settings_give_one(pool: Pool) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"this run has no shots: set shots=1 or more and training\.gold=shots",
+        match=r"this run has none: set shots=1 or more and training\.gold=shots",
     ):
         module(pool).guide()
 
