@@ -68,7 +68,7 @@ def test_a_target_that_the_teacher_finds_unlikely_is_a_candidate_all_the_same() 
 def test_once_refined_its_gradient_is_that_of_the_candidates_total_probability(
     loss_batch: LossBatch, mass: float
 ) -> None:
-    loss, taught = CandidateSetLoss(mass, warmup=0.0), loss_batch.targets
+    loss, taught = CandidateSetLoss(mass, refine=1.0, warmup=0.0), loss_batch.targets
     logits, again = (loss_batch.logits.clone().requires_grad_() for _ in range(2))
     weights = taught.weights
     (loss(logits, taught) * weights).sum().backward()
@@ -80,7 +80,7 @@ def test_once_refined_its_gradient_is_that_of_the_candidates_total_probability(
 def test_labels_outside_the_candidates_lose_probability() -> None:
     taught = targets([0], 4, teacher=[[0.5, 0.45, 0.04, 0.01]])
     logits = torch.zeros(1, 4, dtype=torch.float64)
-    loss = CandidateSetLoss(warmup=0.0)
+    loss = CandidateSetLoss(refine=1.0, warmup=0.0)
     for _ in range(20):
         logits = logits.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(loss(logits, taught).sum(), logits)
