@@ -169,7 +169,8 @@ def test_a_plan_shows_the_request(tmp_path: Path) -> None:
 def test_elad_is_evokd_with_explanations_of_mistakes_on_unstable_pool_texts() -> None:
     config = compose_config(["method=elad"])
     changed = OmegaConf.load(CONF / "method" / "elad.yaml")
-    assert {key for key in changed if key != "defaults"} == {"name", "feedback", "explanations"}
+    own = {"name", "pool_size", "feedback", "explanations"}
+    assert {key for key in changed if key != "defaults"} == own
     assert config.hydra.choices["acquire"] == "instability"
     assert config.source["method"]["explanations"] is True
 

@@ -115,7 +115,7 @@ def test_a_step_along_the_gradient_makes_the_target_likelier(loss: UnitLoss) -> 
 def test_only_learnt_weights_ask_for_a_guide() -> None:
     losses = {path.stem: instantiate(OmegaConf.load(path)) for path in FILES}
     guides = {name: loss.guide_from for name, loss in losses.items() if loss.needs_guide}
-    assert guides == {"meta": "shots", "sungen": "rows"}
+    assert guides == {"meta": "given", "sungen": "rows"}
 
 
 def test_a_loss_without_a_guide_cannot_reweigh() -> None:
