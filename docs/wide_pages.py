@@ -1,4 +1,4 @@
-"""MkDocs hook: pages that are alone in their part give the navigation's place to their tables."""
+"""MkDocs hook: pages with wide tables give them the place of a side bar."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ HIDDEN = {
     "index.md": ["navigation", "toc"],
     "choices.md": ["navigation"],
     "changelog.md": ["navigation"],
+    "results/options.md": ["toc"],
 }
 
 
