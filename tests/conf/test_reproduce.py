@@ -175,7 +175,8 @@ def test_the_relatives_share_labels_and_sets(tutelage: Command) -> None:
         for arm, found in relatives.arms.items()
         if "evaluate.teacher=true" in found.overrides["sets"]
     }
-    assert with_teacher == labelled == {"llmaaa", "freeal", "few_shots", "boosted"}
+    whole = {"llmaaa", "freeal", "few_shots", "predictive", "boosted"}
+    assert with_teacher == labelled == whole
 
 
 @pytest.mark.parametrize(
