@@ -511,7 +511,7 @@ CASES = [
     Case(
         "loss=meta weights rows by their effect",
         ("loss=meta", "training.gold=none", "method=llkd"),
-        (("shots=", "training.gold="), "loss=cross_entropy"),
+        (("shots=", "training.gold="), "student.class_names=", "loss=cross_entropy"),
     ),
     Case(
         "{}={} {}, and method={} has no such stage",
