@@ -25,7 +25,8 @@ class CandidateSetLoss(UnitLoss):
     refinement by the student's renormalised prediction is that of Lv et al. 2020 (PRODEN, arXiv
     2002.08053). The start at the teacher's distribution and the warm-up are ours, since a new
     student's prediction says nothing; so is the half of the teacher's distribution that stays:
-    a student alone drifts to one class where most sets hold them all (docs/results/options.md).
+    a student alone can drift to one class where most sets hold them all
+    (docs/results/options.md).
 
     Args:
         mass: Probability that the candidates reach together, in (0, 1]; 1 makes every label with a
