@@ -8,6 +8,7 @@ loss=cross_entropy it is plain self-training.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -43,11 +44,11 @@ class PseudoLabels:
     """Starts from the gold rows and class names, and adds the student's surest labels.
 
     In each round the student reads every text of the pool without a row. The classes take turns,
-    and each takes the text of which the student is surest among those predicted as its own. For NER
-    a text counts under the rarest of its predicted types, and its confidence is the probability of
-    its least certain word. The texts without entities are one more class, of which there are never
-    more than texts with entities: a student that has learnt from a few sentences overlooks most
-    entities, and would soon see none.
+    and each takes the text of which the student is surest among those predicted as its own, until
+    it has its share. For NER a text counts under the rarest of its predicted types, and its
+    confidence is the probability of its least certain word. The texts without entities are one more
+    class, of which there are never more than texts with entities: a student that has learnt from a
+    few sentences overlooks most entities, and would soon see none.
 
     A row keeps its label; the distribution is the student's own, so the train selectors rank these
     rows by the student's confidence. For NER each entity has the confidence of its text, and a text
@@ -178,8 +179,10 @@ class PseudoLabels:
         start = (round - 1) * self.settings.n_texts % len(queues)
         queues = queues[start:] + queues[:start]
         chosen: list[Row] = []
-        while len(chosen) < self.settings.n_texts and any(queues):
+        # A class has no more than its share even where the others have too few: otherwise a student
+        # that leans towards one class soon names nothing else.
+        for _ in range(math.ceil(self.settings.n_texts / len(queues))):
             turn = [queue.popleft() for queue in queues if queue]
             # One text without entities per turn is at most one for each text with some.
-            chosen += [*turn, *([empty.popleft()] if empty else [])]
+            chosen += [*turn, *([empty.popleft()] if empty and turn else [])]
         return chosen[: self.settings.n_texts]

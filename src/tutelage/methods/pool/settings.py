@@ -127,7 +127,7 @@ class PseudoLabelSettings:
     rounds: int
     """Rounds in which the student labels texts."""
     n_texts: int
-    """Texts to label per round, spread evenly over the classes where each has enough."""
+    """Texts to label per round; a class has no more than its even share of them."""
     min_confidence: float
     """Least probability of a label that counts, in [0, 1]; for NER that of the least certain
     word."""
