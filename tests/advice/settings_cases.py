@@ -854,7 +854,7 @@ CASES = [
     Case(
         "budget.tokens={} is smaller than one round: {} tokens were",
         ("method.rounds=1", "method.n_hard=28", "method.n_easy=28", "budget.tokens=1500"),
-        ("budget.tokens=1000000", ("method.n_hard=1", "method.n_easy=1")),
+        ("budget.tokens=1000000", ("method.n_hard=1", "method.n_easy=1", "method.n_pool=0")),
         by="train",
         about=("tutelage plan",),
     ),

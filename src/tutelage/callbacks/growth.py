@@ -329,7 +329,7 @@ class GrowthCallback(Callback):
             f"budget.tokens={limit:,} is smaller than one round: "
             f"{self._billed - billed_before:,} tokens were billed before the first round was "
             f"complete, {self._billed:,} in all. Raise it, or ask for fewer texts per round "
-            "(method.n_hard, method.n_easy); `tutelage plan` estimates the cost."
+            "(method.n_hard, method.n_easy, method.n_pool); `tutelage plan` estimates the cost."
         )
 
     def _move_to(self, position: Position) -> None:
