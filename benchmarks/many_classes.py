@@ -16,7 +16,9 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from tutelage.config.build import build_dataset, build_encoder, build_stack
+from tutelage.config.build import build_dataset
+from tutelage.config.build_student import build_encoder
+from tutelage.config.build_teacher import build_stack
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import BudgetConfig
 from tutelage.labelling.showing import Shortlist

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from runs import train
 from teacher_alone import scores_of_pool
 
-from tutelage.config.build import build_stack
+from tutelage.config.build_teacher import build_stack
 from tutelage.config.compose import compose_config
 from tutelage.labelling.calibration import (
     BatchCalibration,

@@ -8,14 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tutelage.config.build import (
-    build,
-    build_dataset,
-    build_labeller,
-    build_prompts,
-    build_stack,
-    build_task,
-)
+from tutelage.config.build import build, build_dataset, build_task
+from tutelage.config.build_labeller import build_labeller
+from tutelage.config.build_teacher import build_prompts, build_stack
 from tutelage.config.compose import compose_config
 from tutelage.labelling.base import Draft
 from tutelage.labelling.calibration import NoCalibration

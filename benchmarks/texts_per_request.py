@@ -23,14 +23,10 @@ from typing import Any
 
 from data_sets import CLASSES, ENTITIES, overrides_of
 
-from tutelage.config.build import (
-    begin_teacher,
-    build_dataset,
-    build_method,
-    build_stack,
-    build_task,
-)
+from tutelage.config.build import build_dataset, build_task
 from tutelage.config.build_fit import gold_for, method_context
+from tutelage.config.build_method import build_method
+from tutelage.config.build_teacher import begin_teacher, build_stack
 from tutelage.config.compose import compose_config
 from tutelage.data.pool import Pool
 from tutelage.records import Example, Feedback, Growth, Outcome

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tutelage.config.build import build, build_dataset, build_labeller, build_task
+from tutelage.config.build import build, build_dataset, build_task
+from tutelage.config.build_labeller import build_labeller
 from tutelage.config.compose import compose_config
 from tutelage.labelling.base import Draft
 from tutelage.labelling.scoring import ordered_demonstrations

@@ -31,7 +31,9 @@ import numpy as np
 from data_sets import CLASSES, ENTITIES, MORE_CLASSES, MORE_ENTITIES, overrides_of
 from runs import read_lines
 
-from tutelage.config.build import build_dataset, build_encoder, build_stack
+from tutelage.config.build import build_dataset
+from tutelage.config.build_student import build_encoder
+from tutelage.config.build_teacher import build_stack
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import BudgetConfig
 from tutelage.data.dataset import Dataset

@@ -54,8 +54,9 @@ def follow(order: Order, on_ready: Callable[[], None]) -> None:
     """
     from tutelage.callbacks.devices import FollowDevices
     from tutelage.callbacks.housekeeping import Reseed
-    from tutelage.config.build import build_student, set_threads
+    from tutelage.config.build import set_threads
     from tutelage.config.build_fit import growing_data, round_view
+    from tutelage.config.build_student import build_student
     from tutelage.data.pool import PoolCopy
     from tutelage.trainer import be_quiet, build_trainer, fit_module
 

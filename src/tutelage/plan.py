@@ -14,14 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config.build import (
-    begin_teacher,
-    build_dataset,
-    build_method,
-    build_stack,
-    build_task,
-)
+from tutelage.config.build import build_dataset, build_task
 from tutelage.config.build_fit import gold_for, method_context
+from tutelage.config.build_method import build_method
+from tutelage.config.build_teacher import begin_teacher, build_stack
 from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.data.pool import Pool

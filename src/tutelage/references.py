@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tutelage.config.build import build_encoder, build_labeller, build_prompts
+from tutelage.config.build_labeller import build_labeller
+from tutelage.config.build_student import build_encoder
+from tutelage.config.build_teacher import build_prompts
 from tutelage.config.devices import one_device
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset

@@ -10,15 +10,10 @@ from typing import Any
 
 import yaml
 
-from tutelage.config.build import (
-    begin_teacher,
-    build_dataset,
-    build_method,
-    build_mirrors,
-    build_stack,
-    build_task,
-)
+from tutelage.config.build import build_dataset, build_mirrors, build_task
 from tutelage.config.build_fit import gold_for, keeps_best
+from tutelage.config.build_method import build_method
+from tutelage.config.build_teacher import begin_teacher, build_stack
 from tutelage.config.devices import device_count
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset

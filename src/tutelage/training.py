@@ -20,15 +20,7 @@ from tutelage.callbacks.checkpoint import (
 from tutelage.callbacks.feedback import FeedbackCollector
 from tutelage.callbacks.growth import GrowthCallback
 from tutelage.callbacks.round_logger import RoundLogger
-from tutelage.config.build import (
-    build_callbacks,
-    build_loggers,
-    build_student,
-    new_weights,
-    pair_training,
-    set_threads,
-    untrained_student,
-)
+from tutelage.config.build import build_callbacks, build_loggers, set_threads
 from tutelage.config.build_fit import (
     check_gold,
     class_names_of,
@@ -42,6 +34,12 @@ from tutelage.config.build_fit import (
     round_view,
     timeline,
     unlabelled_texts,
+)
+from tutelage.config.build_student import (
+    build_student,
+    new_weights,
+    pair_training,
+    untrained_student,
 )
 from tutelage.config.devices import device_count
 from tutelage.config.schema import RunConfig

@@ -22,8 +22,9 @@ from tests.helpers import tiny, tiny_ner
 from tests.helpers.fake_server import FakeServer, completion
 from tests.helpers.options import GROUPS
 
-from tutelage.config.build import build_dataset, build_prompts, build_stack
+from tutelage.config.build import build_dataset
 from tutelage.config.build_fit import gold_for
+from tutelage.config.build_teacher import build_prompts, build_stack
 from tutelage.config.compose import compose_config, compose_hydra
 from tutelage.config.overrides import readable
 from tutelage.config.schema import RunConfig

@@ -16,9 +16,9 @@ NOT_FOLLOWED = {
     "teacher/engines/vllm.py": "an engine of vLLM",
     "teacher/engines/engine_settings.py": "an engine of vLLM",
     "teacher/engines/shared.py": "an engine of vLLM that runs share",
-    "config/build.py 'training.prefetch=true asks": "an engine of vLLM; tests/unit/config",
-    "config/build.py 'training.prefetch=true needs": "another engine; tests/unit/config",
-    "config/build.py 'loss={} compares or remembers": "several processes; tests/unit/config",
+    "config/build_teacher.py 'training.prefetch=true asks": "an engine of vLLM; tests/unit/config",
+    "config/build_teacher.py 'training.prefetch=true needs": "another engine; tests/unit/config",
+    "config/build_student.py 'loss={} compares or remembers": "processes; tests/unit/config",
     "followers.py": "several processes, which tests/unit/test_followers.py starts",
     # Accounts, package indices and disks.
     "tracking/": "an account of wandb",

@@ -166,7 +166,7 @@ def test_selector_all_keeps_what_agreement_rejects(
 
 @pytest.mark.parametrize("option", ["vllm", "local", "server", "replay"])
 def test_every_engine_is_built_from_its_configuration(option, overrides, workplace: Path, student):
-    from tutelage.config.build import build_stack
+    from tutelage.config.build_teacher import build_stack
     from tutelage.config.compose import compose_config
 
     if option == "replay":

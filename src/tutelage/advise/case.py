@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tutelage.assets import find_asset
-from tutelage.config.build import build_dataset, build_stack
+from tutelage.config.build import build_dataset
+from tutelage.config.build_teacher import build_stack
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.dataset import Dataset

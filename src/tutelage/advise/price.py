@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tutelage.advise.case import Case
-from tutelage.config.build import build_method, settle_prompts
+from tutelage.config.build_method import build_method
+from tutelage.config.build_teacher import settle_prompts
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import RunConfig
 from tutelage.measurements import Recipe, Study

@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tutelage.config.build import (
-    build_stack,
-)
+from tutelage.config.build_teacher import build_stack
 from tutelage.config.check import locate
 from tutelage.config.schema import Component, RunConfig
 from tutelage.errors import ConfigError

@@ -10,16 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config.build import (
-    build,
-    build_dataset,
-    build_encoder,
-    build_labeller,
-    build_prompts,
-    build_task,
-    cache_file,
-)
+from tutelage.config.build import build, build_dataset, build_task
 from tutelage.config.build_fit import gold_for
+from tutelage.config.build_labeller import build_labeller
+from tutelage.config.build_student import build_encoder
+from tutelage.config.build_teacher import build_prompts, cache_file
 from tutelage.config.schema import Component, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.errors import BudgetExhausted, ConfigError, DataError, NoAnswer

@@ -21,15 +21,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tutelage.config.build import (
-    build_dataset,
-    build_encoder,
-    build_labeller,
-    build_prompts,
-    build_stack,
-    build_task,
-)
+from tutelage.config.build import build_dataset, build_task
 from tutelage.config.build_fit import gold_for
+from tutelage.config.build_labeller import build_labeller
+from tutelage.config.build_student import build_encoder
+from tutelage.config.build_teacher import build_prompts, build_stack
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import RunConfig
 from tutelage.data.dataset import Dataset

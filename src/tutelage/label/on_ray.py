@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config.build import shares_engine
+from tutelage.config.build_teacher import shares_engine
 from tutelage.config.folder import OWN_CONF
 from tutelage.config.schema import RunConfig
 from tutelage.errors import ConfigError, TeacherError, TutelageError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tutelage.config.build import shares_engine
+from tutelage.config.build_teacher import shares_engine
 from tutelage.config.schema import RunConfig
 from tutelage.errors import RunError
 from tutelage.interruption import stoppable

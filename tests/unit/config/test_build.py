@@ -9,18 +9,11 @@ import pytest
 from pytorch_lightning import Callback
 from tests.helpers.classification import WordTeacher, obliging
 
-from tutelage.config.build import (
-    build,
-    build_callbacks,
-    build_labeller,
-    build_loggers,
-    build_method,
-    build_mirrors,
-    build_stack,
-    build_student,
-    shares_engine,
-    task_class,
-)
+from tutelage.config.build import build, build_callbacks, build_loggers, build_mirrors, task_class
+from tutelage.config.build_labeller import build_labeller
+from tutelage.config.build_method import build_method
+from tutelage.config.build_student import build_student
+from tutelage.config.build_teacher import build_stack, shares_engine
 from tutelage.config.compose import compose_config
 from tutelage.config.schema import Component
 from tutelage.errors import ConfigError

@@ -28,7 +28,7 @@ from tests.helpers.classification import (
 from tests.helpers.ner import TYPES
 
 from tutelage.callbacks.feedback import FeedbackCollector
-from tutelage.config.build import build_method
+from tutelage.config.build_method import build_method
 from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
 from tutelage.methods.evokd.method import EvoKD

@@ -15,7 +15,7 @@ from tests.helpers.fitting import Fit, Killed, ScriptedMethod, build, run
 from tests.helpers.tiny_student import tiny_network, tiny_tokenizer, untaught
 
 from tutelage.callbacks.contrastive_start import ContrastiveStart
-from tutelage.config.build import build_student, pair_training
+from tutelage.config.build_student import build_student, pair_training
 from tutelage.config.compose import compose_config
 from tutelage.data.items import Item, ItemEncoder
 from tutelage.errors import ConfigError, StudentError

@@ -19,7 +19,7 @@ from tests.helpers.fitting import Fit, Killed, ScriptedMethod, build, run
 from tests.helpers.tiny_student import KNOWN_WORDS, SPECIAL, tiny_tokenizer, untaught
 from tests.helpers.tokenizer_kinds import byte_level_bpe, hugging_face
 
-from tutelage.config.build import build_student
+from tutelage.config.build_student import build_student
 from tutelage.config.compose import compose_config
 from tutelage.data.items import ItemEncoder
 from tutelage.errors import ConfigError

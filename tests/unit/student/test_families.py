@@ -22,7 +22,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from tutelage.config.build import build_student
+from tutelage.config.build_student import build_student
 from tutelage.config.compose import compose_config
 from tutelage.data.items import ItemEncoder
 from tutelage.records import Row

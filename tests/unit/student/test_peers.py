@@ -19,7 +19,7 @@ from tests.helpers.ner import TYPES, marked
 from tests.helpers.tiny_student import tiny_network, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification
 
-from tutelage.config.build import build_student, new_weights
+from tutelage.config.build_student import build_student, new_weights
 from tutelage.config.compose import compose_config
 from tutelage.data.items import ItemEncoder
 from tutelage.errors import DataError, StudentError

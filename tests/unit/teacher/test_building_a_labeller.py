@@ -6,7 +6,7 @@ import pytest
 from tests.helpers.classification import WordTeacher, prompt_set
 from tests.helpers.ner import ADA, ADA_REPLY, SHOTS, TYPES, knowing
 
-from tutelage.config.build import build_labeller
+from tutelage.config.build_labeller import build_labeller
 from tutelage.config.compose import compose_config
 from tutelage.errors import ConfigError
 from tutelage.labelling.base import Draft
