@@ -22,7 +22,7 @@ from tutelage.callbacks.stage_metrics import StageMetrics
 from tutelage.data.growing import GrowingDataModule
 from tutelage.data.training_view import RoundView
 from tutelage.errors import BudgetExhausted, ConfigError
-from tutelage.methods.base import Method
+from tutelage.methods.base import Method, round_settings_of
 from tutelage.records import Feedback
 from tutelage.run_warnings.rounds import RoundWatch
 from tutelage.student.module import StudentModule
@@ -329,7 +329,7 @@ class GrowthCallback(Callback):
             f"budget.tokens={limit:,} is smaller than one round: "
             f"{self._billed - billed_before:,} tokens were billed before the first round was "
             f"complete, {self._billed:,} in all. Raise it, or ask for fewer texts per round "
-            "(method.n_hard, method.n_easy, method.n_pool); `tutelage plan` estimates the cost."
+            f"({round_settings_of(self._method)}); `tutelage plan` estimates the cost."
         )
 
     def _move_to(self, position: Position) -> None:

@@ -124,17 +124,19 @@ def class_names_of(config: RunConfig, task: Task) -> list[Row]:
 
 def guide_for(config: RunConfig, dataset: Dataset, names: Sequence[Row]) -> tuple[Example, ...]:
     """Returns what guides a loss that reweighs rows: the shots, then the class names."""
-    shots = () if config.training.gold == "none" else dataset.shots(config.shots, config.seed)
-    return (*shots, *(Example(row.id, row.text, row.target) for row in names))
+    guide = (Example(row.id, row.text, row.target) for row in names)
+    return (*_shots(config, dataset), *guide)
 
 
 def gold_for(config: RunConfig, dataset: Dataset) -> tuple[Example, ...]:
     """Returns the gold labels that a run's method may use: shots, the whole pool, or none."""
-    if config.training.gold == "none":
-        return ()
     if config.training.gold == "pool":
         return dataset.supervised()
-    return dataset.shots(config.shots, config.seed)
+    return _shots(config, dataset)
+
+
+def _shots(config: RunConfig, dataset: Dataset) -> tuple[Example, ...]:
+    return () if config.training.gold == "none" else dataset.shots(config.shots, config.seed)
 
 
 def method_context(

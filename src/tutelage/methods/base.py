@@ -318,6 +318,11 @@ def joined(first: Growth, second: Growth) -> Growth:
     )
 
 
+def round_settings_of(method: Method) -> str:
+    """Returns the settings that size a method's round, for messages."""
+    return ", ".join(getattr(method, "round_settings", ()))
+
+
 class TeacherMethod:
     """Base class of methods with a teacher: prompts, calibration and their state.
 
@@ -330,11 +335,13 @@ class TeacherMethod:
 
     Attributes:
         calibration_labels: Number of gold dev labels the calibrator was fitted on.
+        round_settings: The settings that size a round, for messages.
     """
 
     _context: MethodContext
     _labeller: Labeller | None = None
     calibration_labels = 0
+    round_settings: tuple[str, ...] = ("method.n_texts",)
 
     def __init__(self, name: str, prompts: PromptSet, new_labeller: NewLabeller) -> None:
         self.name = name

@@ -206,12 +206,16 @@ def test_a_budget_that_runs_out_inside_a_round_keeps_the_rounds_before(
 def test_a_budget_smaller_than_a_round_is_an_error_with_numbers(
     tmp_path: Path, encoder: Path
 ) -> None:
+    class Sized(ScriptedMethod):
+        round_settings = ("method.n_texts",)
+
     teacher = counted(50)
     with pytest.raises(
         ConfigError,
-        match=r"budget.tokens=50 is smaller than one round: 50 tokens were billed .* 50 in all",
+        match=r"budget.tokens=50 is smaller than one round: 50 tokens were billed .* 50 in all.*"
+        r"fewer texts per round \(method.n_texts\)",
     ):
-        run(build(tmp_path, encoder, ScriptedMethod(2, teacher), budget=teacher))
+        run(build(tmp_path, encoder, Sized(2, teacher), budget=teacher))
 
 
 def test_rounds_in_a_row_without_a_row_end_growth(tmp_path: Path, encoder: Path) -> None:

@@ -72,6 +72,7 @@ class EvoKD(TeacherMethod):
     """Counts the tokens of each round, with ``method.split=bandit``."""
 
     settings_type: type[EvoKDSettings] = EvoKDSettings
+    round_settings = ("method.n_hard", "method.n_easy", "method.n_pool")
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class PoolLabelling(TeacherMethod):
     _labeller: Labeller
 
     settings_type: type[PoolSettings] = PoolSettings
+    round_settings = ("method.pool_size", "method.first", "method.n_texts")
 
     def __init__(
         self,
