@@ -222,6 +222,25 @@ def test_the_issue_s_six_ablations_are_there():
     }
 
 
+def test_the_sweep_of_methods_has_an_arm_for_each_method_at_the_same_tokens():
+    """LLM-DA is for entities alone, and a pool labelled in part is the arm full_pool."""
+    arms = [path.stem for path in (CONF / "experiment" / "method_arms").glob("*.yaml")]
+    swept = composed("sweep=methods").hydra.sweep_params["experiment"].split(",")
+    assert {arm.strip() for arm in swept} == {
+        f"method_arms/{arm}" for arm in arms if arm != "llm_da"
+    }
+    methods = {name for group, name in OPTIONS if group == "method"}
+    for arm in arms:
+        needs = ["task=ner", "data=wikigold"] if arm == "llm_da" else []
+        config = compose_config([f"experiment=method_arms/{arm}", *needs])
+        methods.discard(config.hydra.choices["method"])
+        assert config.student.freeze_encoder
+        assert config.shots == 1
+        writes = config.method.settings.get("n_hard") is not None
+        assert config.budget.tokens == (30_000 if writes else 90_000 if needs else None)
+    assert methods == {"static"}
+
+
 @pytest.mark.parametrize("option", [name for group, name in OPTIONS if group == "training"])
 def test_every_option_of_training_sets_every_key_of_it(option: str):
     assert {*plain(f"training={option}")["training"]} == {
