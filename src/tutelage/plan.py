@@ -22,7 +22,7 @@ from tutelage.config.schema import BudgetConfig, RunConfig
 from tutelage.data.dataset import Dataset
 from tutelage.data.pool import Pool
 from tutelage.errors import ConfigError, TeacherError
-from tutelage.methods.base import MethodContext, Plannable, TeacherMethod, round_settings_of
+from tutelage.methods.base import MethodContext, Plannable, TeacherMethod, fewer_texts
 from tutelage.records import evenly
 from tutelage.teacher.base import Reply, Request
 from tutelage.teacher.stack import Stack
@@ -103,8 +103,7 @@ def plan(config: RunConfig) -> int:
     if limit is not None and tokens + once_tokens > limit:
         raise ConfigError(
             f"budget.tokens={limit:,} is smaller than one round (about "
-            f"{tokens + once_tokens:,.0f}). Raise it, or ask for fewer texts per round "
-            f"({round_settings_of(method)})."
+            f"{tokens + once_tokens:,.0f}). Raise it, or {fewer_texts(method)}."
         )
     return 0
 

@@ -22,7 +22,7 @@ from tutelage.callbacks.stage_metrics import StageMetrics
 from tutelage.data.growing import GrowingDataModule
 from tutelage.data.training_view import RoundView
 from tutelage.errors import BudgetExhausted, ConfigError
-from tutelage.methods.base import Method, round_settings_of
+from tutelage.methods.base import Method, fewer_texts
 from tutelage.records import Feedback
 from tutelage.run_warnings.rounds import RoundWatch
 from tutelage.student.module import StudentModule
@@ -328,8 +328,8 @@ class GrowthCallback(Callback):
         return ConfigError(
             f"budget.tokens={limit:,} is smaller than one round: "
             f"{self._billed - billed_before:,} tokens were billed before the first round was "
-            f"complete, {self._billed:,} in all. Raise it, or ask for fewer texts per round "
-            f"({round_settings_of(self._method)}); `tutelage plan` estimates the cost."
+            f"complete, {self._billed:,} in all. Raise it, or {fewer_texts(self._method)}; "
+            "`tutelage plan` estimates the cost."
         )
 
     def _move_to(self, position: Position) -> None:

@@ -124,8 +124,8 @@ def class_names_of(config: RunConfig, task: Task) -> list[Row]:
 
 def guide_for(config: RunConfig, dataset: Dataset, names: Sequence[Row]) -> tuple[Example, ...]:
     """Returns what guides a loss that reweighs rows: the shots, then the class names."""
-    guide = (Example(row.id, row.text, row.target) for row in names)
-    return (*_shots(config, dataset), *guide)
+    class_names = (Example(row.id, row.text, row.target) for row in names)
+    return (*_shots(config, dataset), *class_names)
 
 
 def gold_for(config: RunConfig, dataset: Dataset) -> tuple[Example, ...]:

@@ -34,7 +34,7 @@ def build_labeller(
     nearest: Nearest | None = None,
     embed: Embed | None = None,
 ) -> Labeller:
-    """Builds what labels texts, with a calibrator of its own.
+    """Builds the labeller, with its own calibrator.
 
     See :class:`tutelage.labelling.base.NewLabeller`.
 

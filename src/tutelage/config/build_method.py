@@ -1,4 +1,4 @@
-"""From the configuration to the method, with the selectors and the labeller that it takes."""
+"""From the configuration to the method, with its selectors and its labeller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STAGES = {
     "acquire": ("acquirer", "chooses texts of the unlabelled pool"),
     "accept": ("accept_selector", "decides about generated texts"),
 }
-"""Selectors that a method may take: the name of its argument, and what the selector does."""
+"""Optional selectors of a method: the argument that takes each, and its purpose for messages."""
 
 
 def build_method(config: RunConfig) -> Method:

@@ -89,7 +89,7 @@ def _build_engine(teacher: Component, setting: str, log_path: Path) -> Teacher:
 
 
 def shares_engine(config: RunConfig) -> bool:
-    """Returns whether a teacher runs an engine process of its own, which many runs can share."""
+    """Returns whether a teacher has its own engine process, which several runs can share."""
     return _runs_engine_process(config.teacher, "teacher") or any(
         _runs_engine_process(one, f"labelling.teachers.{name}")
         for name, one in config.other_teachers.items()
@@ -132,7 +132,7 @@ def settle_prompts(prompts: PromptSet, engine: Teacher, teacher: Teacher) -> Non
 
 
 def begin_teacher(method: Method, stack: Stack, tell: Callable[[str], None]) -> None:
-    """Lets a teacher find out what it is, and the method choose its prompts for it.
+    """Starts the teacher, and fits the prompts of the method to it.
 
     Args:
         method: The method.

@@ -318,9 +318,10 @@ def joined(first: Growth, second: Growth) -> Growth:
     )
 
 
-def round_settings_of(method: Method) -> str:
-    """Returns the settings that size a method's round, for messages."""
-    return ", ".join(getattr(method, "round_settings", ()))
+def fewer_texts(method: Method) -> str:
+    """Returns the advice to ask for fewer texts per round, with the method's settings for it."""
+    settings = ", ".join(getattr(method, "round_settings", ()))
+    return "ask for fewer texts per round" + (f" ({settings})" if settings else "")
 
 
 class TeacherMethod:
