@@ -23,7 +23,7 @@ from tutelage.characters import unusable_count, usable
 from tutelage.data.files import format_of, names_other_format
 from tutelage.data.unlabelled import Row, Source, read_rows
 from tutelage.errors import DataError
-from tutelage.runs.records import Guarantee
+from tutelage.runs.check_records import Guarantee
 
 _CHUNK = 512
 """Rows that are labelled and written at once; a multiple of the student's batch."""

@@ -19,7 +19,7 @@ from tutelage.teacher.base import Reply
 from tutelage.timeline import Position
 
 if TYPE_CHECKING:
-    from tutelage.runs.records import Audit, Guarantee, Review
+    from tutelage.runs.check_records import Audit, Guarantee, Review
 
 
 class LastingStream:

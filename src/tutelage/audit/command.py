@@ -14,9 +14,9 @@ from tutelage.data.dataset import Dataset
 from tutelage.data.items import ItemEncoder
 from tutelage.errors import ConfigError, RunError
 from tutelage.records import Example, Outcome, Row, as_dicts
+from tutelage.runs.check_records import Audit, AuditedClass, AuditedSplit, Suspect
 from tutelage.runs.folder import RunFolder
 from tutelage.runs.read import Run, read_run
-from tutelage.runs.records import Audit, AuditedClass, AuditedSplit, Suspect
 from tutelage.runs.shapes import why
 
 _AT_ONCE = 64

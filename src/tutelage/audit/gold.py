@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tutelage.records import Outcome
-from tutelage.runs.records import AuditedSplit, Suspect
+from tutelage.runs.check_records import AuditedSplit, Suspect
 from tutelage.tasks.opinions import TeacherOpinion
 from tutelage.tasks.protocol import Task
 

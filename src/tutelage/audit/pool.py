@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tutelage.audit.confident_joint import expected_wrong
 from tutelage.data.items import Item
 from tutelage.records import Row
-from tutelage.runs.records import AuditedClass, AuditedSplit, Suspect
+from tutelage.runs.check_records import AuditedClass, AuditedSplit, Suspect
 from tutelage.selectors.protocol import Floats
 from tutelage.student.held_out import visible
 from tutelage.tasks.protocol import Task

@@ -16,9 +16,9 @@ from tutelage.guarantee.judged import Judged, judge
 from tutelage.guarantee.threshold import lowest_threshold, texts_missing
 from tutelage.records import Example
 from tutelage.report.teacher_alone import teacher_outcomes
+from tutelage.runs.check_records import Guarantee, GuaranteedSplit, Route
 from tutelage.runs.folder import RunFolder
 from tutelage.runs.read import Run, read_run
-from tutelage.runs.records import Guarantee, GuaranteedSplit, Route
 from tutelage.runs.shapes import why
 from tutelage.student.abstention import FILE, student_digest
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from tutelage.report.markings import Piece, cut, tints
 from tutelage.report.panels import panel_of
+from tutelage.runs.check_records import Audit, AuditedSplit, Suspect
 from tutelage.runs.read import Run
-from tutelage.runs.records import Audit, AuditedSplit, Suspect
 
 MOST_SHOWN = 100
 """Maximal number of suspects of a split in the page; audit.jsonl has all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tutelage.runs.records import Guarantee, GuaranteedSplit
+from tutelage.runs.check_records import Guarantee, GuaranteedSplit
 
 CAVEAT = (
     "This holds for texts drawn like dev, and for no others: a shift of the texts (other subjects, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tutelage.runs.records import Review, ReviewedPart, ReviewedScore
+from tutelage.runs.check_records import Review, ReviewedPart, ReviewedScore
 
 _PARTS = {
     "control": "random control",

@@ -17,10 +17,10 @@ from tutelage.review.label_studio import Annotated, configuration, new_task, rea
 from tutelage.review.sample import PARTS, Sizes, draw
 from tutelage.review.summary import summary
 from tutelage.review.votes import decide
+from tutelage.runs.check_records import Review, SampledRow, read_sampled
 from tutelage.runs.files import RunFiles
 from tutelage.runs.folder import RunFolder
 from tutelage.runs.read import Run, read_run
-from tutelage.runs.records import Review, SampledRow, read_sampled
 from tutelage.runs.shapes import why
 from tutelage.tasks.protocol import Task
 from tutelage.tasks.spans import read_spans, to_tags

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tutelage.records import Outcome, Row, derive_seed
-from tutelage.runs.records import SampledRow
+from tutelage.runs.check_records import SampledRow
 
 PARTS = ("control", "unsure", "disputed")
 """Parts of a sample, in the order in which they are drawn."""

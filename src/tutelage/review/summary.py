@@ -9,7 +9,7 @@ from tutelage.records import Outcome, Row
 from tutelage.report.intervals import entity_f1_interval, wilson_interval
 from tutelage.review.sample import PARTS
 from tutelage.review.votes import Decision
-from tutelage.runs.records import Review, ReviewedPart, ReviewedScore, SampledRow
+from tutelage.runs.check_records import Review, ReviewedPart, ReviewedScore, SampledRow
 from tutelage.tasks.protocol import Task
 
 

@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tutelage.errors import RunError
-from tutelage.runs.records import (
+from tutelage.runs.check_records import (
     Audit,
-    GrowthLog,
     Guarantee,
     Review,
-    checked_share,
     read_audit,
-    read_growth,
     read_guarantee,
     read_review,
 )
+from tutelage.runs.records import GrowthLog, checked_share, read_growth
 from tutelage.runs.shapes import ResultShape, Shape, StatusShape, problems, why
 from tutelage.tasks.protocol import Metric
 

@@ -12,20 +12,16 @@ from typing import Any
 
 from tutelage.errors import RunError
 from tutelage.records import Label, Outcome, Row
+from tutelage.runs.check_records import Audit, Guarantee, Review, Suspect, read_suspect
 from tutelage.runs.files import RunFiles
 from tutelage.runs.records import (
-    Audit,
     GrowthLog,
-    Guarantee,
-    Review,
     RoundMetrics,
     SelectionStep,
-    Suspect,
     read_outcome,
     read_round,
     read_row,
     read_selection,
-    read_suspect,
 )
 from tutelage.runs.shapes import ManifestShape
 from tutelage.tasks.opinions import TeacherOpinion

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import DataError, RunError
+from tutelage.runs.check_records import Guarantee
 from tutelage.runs.files import RunFiles
-from tutelage.runs.records import Guarantee
 from tutelage.student.inference import student_folder
 
 FILE = "guarantee.json"

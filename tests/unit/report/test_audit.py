@@ -17,8 +17,8 @@ from tests.helpers.run_folders import LABELS, build_run, write_jsonl
 from tutelage.errors import RunError
 from tutelage.report.audit import MOST_SHOWN, audit_section, split_line
 from tutelage.report.html import write_report
+from tutelage.runs.check_records import Audit, AuditedClass, AuditedSplit, Suspect
 from tutelage.runs.read import read_run
-from tutelage.runs.records import Audit, AuditedClass, AuditedSplit, Suspect
 from tutelage.terminal import print_audit
 
 CLASSES = (AuditedClass(LABELS[0], 40, 8.0, 20, 5), AuditedClass(LABELS[1], 10, 0.0, 0, 0))

@@ -15,8 +15,8 @@ from tests.helpers.run_folders import build_run, write_json
 from tutelage.errors import RunError
 from tutelage.report.guarantee import CAVEAT, routed_line, set_line, threshold_line
 from tutelage.report.html import write_report
+from tutelage.runs.check_records import Guarantee, GuaranteedSplit, Route
 from tutelage.runs.read import read_run
-from tutelage.runs.records import Guarantee, GuaranteedSplit, Route
 from tutelage.terminal import print_guarantee
 
 GUARANTEE = Guarantee(

@@ -15,8 +15,8 @@ from tests.helpers.run_folders import build_run, write_json
 from tutelage.errors import RunError
 from tutelage.report.html import write_report
 from tutelage.report.review import count_line
+from tutelage.runs.check_records import Review, ReviewedPart, ReviewedScore
 from tutelage.runs.read import read_run
-from tutelage.runs.records import Review, ReviewedPart, ReviewedScore
 from tutelage.terminal import print_review
 
 REVIEW = Review(
