@@ -209,6 +209,21 @@ def test_a_rule_that_failed_costs_its_round_and_no_more() -> None:
     assert len(teacher.scorings()) == 2 * len(SHOTS)
 
 
+@pytest.mark.parametrize(
+    ("reply", "why"), [({"error": "overloaded"}, "overloaded"), ({"text": " "}, "was empty")]
+)
+def test_without_a_single_rule_the_reason_is_named(reply: dict[str, str], why: str) -> None:
+    def script(request: Request) -> Any:
+        return Reply(request.id, **reply) if request.id.startswith("rule") else answered(request)
+
+    labeller, teacher = boosted(script, learners=3)
+    with pytest.raises(
+        TeacherError, match=rf"None of 3 requests for a rule .* brought one: .*{why}"
+    ):
+        labeller.fit()
+    assert not teacher.scorings()
+
+
 def test_its_requests_are_known_in_number_before_it_has_rules() -> None:
     labeller, teacher = boosted(learners=3)
     before = labeller.preparation()
