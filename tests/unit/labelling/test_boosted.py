@@ -160,6 +160,15 @@ def _best(logprobs: Any) -> str:
     return NAMES[max(range(len(NAMES)), key=lambda at: logprobs[at])]
 
 
+def test_the_run_s_seed_draws_the_examples_of_a_rule() -> None:
+    drawn = [
+        [str(request.prompt) for request in boosted(seed=seed)[0].preparation()["rules"]]
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len({*drawn[0]}) > 1, "and each round draws its own"
+
+
 def test_examples_that_rules_have_wrong_are_shown_more_often() -> None:
     hard = SHOTS[0].text
 

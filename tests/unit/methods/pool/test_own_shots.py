@@ -185,3 +185,21 @@ def test_ner_writes_sentences_around_invented_names(tmp_path: Path) -> None:
         (span,) = read_spans(one.label or "")
         assert span.type in {type.name for type in TYPES}
     assert growth.asked == len(teacher.asked) == 4 * len(TYPES)
+
+
+def test_the_run_s_seed_draws_how_the_sentences_begin(tmp_path: Path) -> None:
+    begun = []
+    for number, seed in enumerate((1, 1, 2)):
+        given = context(
+            tmp_path / str(number),
+            WordTeacher(obliging),
+            task=NerTask(TYPES),
+            shots=(),
+            dev=(),
+            held_out=(),
+            unlabelled=POOL,
+            seed=seed,
+        )
+        requests = OwnShots(given, prompt_set("completion_ner"), 4).requests()["generation"]
+        begun.append([str(request.prompt) for request in requests])
+    assert begun[0] == begun[1] != begun[2]
