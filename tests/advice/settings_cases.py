@@ -147,6 +147,11 @@ CASES = [
         ("method.n_wrong=1", "method.explanations=false"),
     ),
     Case(
+        "method.n_confident={} shows the surest mistakes",
+        ("method.n_confident=2", "method.explanations=true"),
+        ("method.n_confident=0", "method.class_report=true"),
+    ),
+    Case(
         "method.seeds={} chooses demonstrations",
         ("method.seeds=tree", "method.demonstrations=0"),
         ("method.demonstrations=1", "method.seeds=demonstrations"),

@@ -84,6 +84,7 @@ NOT_FOLLOWED = {
     "labelling/text_labeller.py 'The demonstrations are chosen by {} requests": "a statement",
     "labelling/boosted.py 'Each text is labelled by the votes": "a statement",
     "labelling/boosted.py 'None of {} rules": "replies of a teacher that is too small",
+    "labelling/boosted.py 'None of {} requests": "a teacher without a reply: tests/unit/labelling",
     "labelling/boosted.py 'labelling=boosted has neither": "a guard: a data set has dev texts",
     "labelling/ensemble.py 'Each text is labelled by {} prompts": "a statement",
     "plan.py 'method={} asks no teacher": "nothing to mend",

@@ -1,4 +1,4 @@
-"""A tiny round of every relative on the real vLLM, for both tasks, through one shared engine."""
+"""A tiny run of every relative on the real vLLM, for both tasks, through one shared engine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from tests.helpers.real_runs import SMALL_ENGINE, snips, wikigold
 from tests.helpers.tiny import accuracies, grow, lines
 
+from tutelage.audit.command import audit
 from tutelage.config.folder import conf_directory
 from tutelage.data.pool import Pool
 from tutelage.teacher.engines.shared import ADDRESS, EngineHost
@@ -26,9 +27,14 @@ WRITES = (
 """One round of six texts, every one of which is kept and every mistake believed."""
 
 
+LABELS = ("method=full_pool", "method.pool_size=6", "method.train_on_shots=true")
+"""Six labels of the pool, beside the shots."""
+CLASSES = ("classification",)
+
+
 @dataclass(frozen=True)
 class Case:
-    """A method with one tiny round.
+    """A method, or a part of others, with one or two tiny rounds.
 
     Attributes:
         overrides: The overrides of the run.
@@ -43,7 +49,7 @@ class Case:
     tasks: tuple[str, ...] = ("classification", "ner")
 
 
-CASES = {
+METHODS = {
     "zerogen": Case(("method.n_first=8", "method.max_tokens=24"), writes=True),
     "static": Case(("method.first=6",), labels=True),
     "pgkd": Case((*WRITES, "method.analysis_tokens=24"), writes=True),
@@ -65,19 +71,56 @@ CASES = {
     "llm_da": Case(
         ("method.rounds=1", "method.n_texts=4", "method.max_tokens=24"), writes=True, tasks=("ner",)
     ),
-    "boosted": Case(
-        (
-            *("method=full_pool", "method.pool_size=6", "shots=3"),
-            *("labelling=boosted", "labelling.learners=2", "labelling.rule_examples=4"),
-        ),
-        labels=True,
-        tasks=("classification",),
-    ),
     "eda": Case(("method.n_texts=2",)),
     "pseudo_labels": Case(
         ("method.rounds=1", "method.n_texts=4", "method.min_confidence=0", "method.pool_size=20")
     ),
 }
+PARTS = {
+    "boosted": Case(
+        (
+            *(*LABELS, "shots=3", "labelling=boosted"),
+            *("labelling.learners=2", "labelling.rule_examples=4"),
+        ),
+        labels=True,
+        tasks=CLASSES,
+    ),
+    "predictive demonstrations": Case(
+        (*LABELS, "labelling.demonstrations=predictive", "labelling.max_demonstrations=3"),
+        labels=True,
+        tasks=CLASSES,
+    ),
+    # A text for each class in each of two rounds: the second shows what the first one wrote.
+    "seed policy": Case(
+        (
+            *("method=evokd", *WRITES, "method.rounds=2", "method.n_hard=0", "method.n_easy=7"),
+            *("method.focus=0", "method.seeds=tree"),
+        ),
+        writes=True,
+    ),
+    "own shots": Case(
+        (
+            *("method=freeal", "training.gold=none", "method.pool_size=6", "method.rounds=1"),
+            *("method.own_shots=1", "method.a_class=2", "method.nearest=2"),
+        ),
+        writes=True,
+        labels=True,
+    ),
+    "sungen": Case((*LABELS, "loss=sungen"), labels=True),
+    "contrastive": Case((*LABELS, "loss=contrastive"), labels=True),
+    "group_contrast": Case((*LABELS, "loss=group_contrast"), labels=True),
+    "gradient_similarity": Case((*LABELS, "select=gradient_similarity"), labels=True),
+    "written or real": Case(
+        (
+            *("method=zerogen", "method.n_first=40", "method.max_tokens=24"),
+            "evaluate.written_or_real=true",
+        ),
+        writes=True,
+        tasks=CLASSES,
+    ),
+}
+CASES = {**{name: Case((f"method={name}", *one.overrides), one.writes, one.labels, one.tasks)
+            for name, one in METHODS.items()}, **PARTS}  # fmt: skip
 ELSEWHERE = {"evokd", "full_pool", "llkd", "llkd_on_demand"}
 """Methods of test_vllm_run.py."""
 GOLD_ALONE = {"shots", "supervised"}
@@ -107,7 +150,7 @@ def task_overrides(
 
 def test_every_method_has_a_run_on_the_real_engine():
     methods = {path.stem for path in (conf_directory() / "method").glob("*.yaml")}
-    assert methods == (set(CASES) - {"boosted"}) | ELSEWHERE | GOLD_ALONE
+    assert methods == set(METHODS) | ELSEWHERE | GOLD_ALONE
 
 
 @pytest.mark.parametrize(
@@ -126,12 +169,10 @@ def test_a_relative_grows_from_the_real_teacher_and_again_from_the_cache(
     overrides = [
         *task_overrides[task],
         *SMALL_ENGINE,
-        *(f"method={name}", *SHORT, *case.overrides),
+        *("evaluate.written_or_real=false", *SHORT, *case.overrides),
         *("student.max_length=48", "trainer.accelerator=cpu", "threads=1"),
-        *("evaluate.written_or_real=false", f"teacher.cache={tmp_path / 'replies.sqlite'}"),
+        f"teacher.cache={tmp_path / 'replies.sqlite'}",
     ]
-    if name == "boosted":
-        overrides.remove("method=boosted")
     first, second = tmp_path / "first", tmp_path / "second"
     result, again = grow(first, overrides), grow(second, overrides)
     for folder in (first, second):
@@ -168,6 +209,18 @@ def test_a_relative_grows_from_the_real_teacher_and_again_from_the_cache(
     said = [reply["text"].strip() for reply in replies if reply.get("text", "").strip()]
     if case.writes:
         assert any(text in row.text or row.text in text for row in written for text in said)
+    if name == "seed policy" and task == "classification":
+        shown = {parent for row in written if row.round == 2 for parent in row.parents}
+        assert shown & {row.id for row in written if row.round == 1}
+    if name == "own shots":
+        assert not any(row.accepted for row in written), "the student does not learn from them"
+    if name == "written or real":
+        assert result["written_or_real"] == again["written_or_real"]
+        assert 0 <= result["written_or_real"]["balanced_accuracy"] <= 1
+    if name == "static":
+        pool, *others = audit(first).splits
+        assert (pool.split, pool.texts) == ("pool", len(labelled))
+        assert {one.split for one in others} == {"dev", "test"}
 
 
 def test_labels_that_are_asked_ahead_are_those_of_taking_turns(

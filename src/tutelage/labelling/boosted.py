@@ -23,7 +23,7 @@ from tutelage.labelling.calibration import Calibrator, FittedState
 from tutelage.labelling.showing import Embed, class_by_class
 from tutelage.labelling.text_labeller import TextLabeller
 from tutelage.records import Example, Label, LabelDistribution, derive_seed
-from tutelage.teacher.base import GenerateRequest, OnReply, Request, Sampling, Teacher
+from tutelage.teacher.base import GenerateRequest, OnReply, Reply, Request, Sampling, Teacher
 from tutelage.teacher.marks import unmarked
 from tutelage.teacher.prompts import PromptSet
 
@@ -191,7 +191,8 @@ class BoostedLabeller:
 
         Raises:
             ConfigError: There is no labelled example.
-            TeacherError: No rule is better than guessing, or no request was answered.
+            TeacherError: The teacher wrote no rule, no rule is better than guessing, or no request
+                for labels was answered.
         """
         more = [one for one in dev if one.label is not None] if self._with_dev else []
         gold = [*self._shots, *more]
@@ -199,9 +200,11 @@ class BoostedLabeller:
             raise ConfigError("labelling=boosted has neither shots nor dev examples. Give shots=4.")
         weights = np.full(len(gold), 1 / len(gold))
         used, self._learners = len(more), []
+        unwritten: list[str] = []
         for number in range(self._rounds):
-            rule = self._written(self._rule_request(gold, weights, number), on_reply)
-            if not rule:
+            reply = self._teacher.ask([self._rule_request(gold, weights, number)], on_reply)[0]
+            if not (rule := _rule_of(reply)):
+                unwritten.append(reply.error or "the reply was empty")
                 continue
             calibrator = deepcopy(self._calibrator)
             labeller = self._labeller(rule, calibrator)
@@ -212,11 +215,16 @@ class BoostedLabeller:
             if step is not None:
                 vote, weights = step
                 self._learners.append(_Learner(rule, vote, calibrator, labeller))
+        if len(unwritten) == self._rounds:
+            raise TeacherError(
+                f"None of {self._rounds} requests for a rule (labelling=boosted) brought one: "
+                f"{unwritten[0]}. Try again, take another teacher, or give labelling=text."
+            )
         if not self._learners:
             raise TeacherError(
-                f"None of {self._rounds} rules labels the {len(gold)} labelled examples better "
-                "than guessing (labelling=boosted). Take a more capable teacher, or give "
-                "labelling=text."
+                f"None of {self._rounds - len(unwritten)} rules labels the {len(gold)} labelled "
+                "examples better than guessing (labelling=boosted). Take a more capable teacher, "
+                "or give labelling=text."
             )
         return used
 
@@ -347,11 +355,6 @@ class BoostedLabeller:
         # A rule written from all examples leaves nothing to boost.
         return min(self._rule_examples, math.ceil(gold / 2))
 
-    def _written(self, request: GenerateRequest, on_reply: OnReply | None) -> str:
-        """Returns a rule on one line; "" if the teacher wrote none."""
-        reply = self._teacher.ask([request], on_reply)[0]
-        return "" if reply.error else " ".join(unmarked(reply.text).text.split())
-
 
 class _Rules:
     """The state of boosted rules, as that of a calibrator."""
@@ -361,6 +364,11 @@ class _Rules:
         self.state_dict = labeller.state_dict
         self.load_state_dict = labeller.load_state_dict
         self.freeze = labeller.freeze
+
+
+def _rule_of(reply: Reply) -> str:
+    """Returns the rule of a reply, on one line; "" if it has none."""
+    return "" if reply.error else " ".join(unmarked(reply.text).text.split())
 
 
 def voted(members: Sequence[LabelDistribution], votes: Sequence[float]) -> LabelDistribution:

@@ -18,7 +18,13 @@ from tutelage.errors import ConfigError, StudentError
 from tutelage.selectors.protocol import WITHOUT_STUDENT, EpochView, Floats, Indices
 from tutelage.student.held_out import HeldOut
 from tutelage.student.module import StudentModule
-from tutelage.student.observing import evaluating, last_layer, logits_and_states, mean_state
+from tutelage.student.observing import (
+    evaluating,
+    head_inputs,
+    last_layer,
+    logits_and_states,
+    mean_state,
+)
 from tutelage.student.peers import mean_logits, networks_of
 from tutelage.student.units import at_units
 
@@ -115,10 +121,10 @@ def epoch_view(
     has NaN everywhere.
 
     - ``losses``: cross-entropy against ``item.vectors``; for NER the mean over the words.
-    - ``gradients``: gradient of this loss at a linear layer over the last hidden states, (p - t)
-      times the mean-pooled state (of length 1 with ``student.pooling=normalized_mean``); for NER
-      the mean over the words of (p - t) times the word's own state. Projected by random signs. For
-      heads of another form (``student.pooling=first``) this approximates the gradient.
+    - ``gradients``: gradient of this loss at the last layer's weights, (p - t) times what the layer
+      reads of the text; for NER the mean over the words of (p - t) times what it reads of the word.
+      Projected by random signs. For a head without a linear layer that reads one vector per text
+      (per token for NER), the mean-pooled state (the word's own state) stands in for it.
     - ``updates``: Adam's direction for this gradient, by ``moments``, projected in the same way.
     - ``prior_losses``: cross-entropy of the target under the student's distribution for the empty
       text; for NER, where an empty text has no words, under the mean of its distributions over all
@@ -338,11 +344,13 @@ def _observe(
     batch = _moved(collate(enumerate(items)), module.device)
     each = [one.float() for one in module.each(batch)] if apart else []
     # Hidden states are only caught when something needs them.
-    logits, states = (
-        logits_and_states(module, batch)
-        if projection is not None or embeds
-        else (mean_logits(each) if apart else module(batch).float(), None)
-    )
+    head = last_layer(networks_of(module.network)[0]) if projection is not None else None
+    with head_inputs(head) as caught:
+        logits, states = (
+            logits_and_states(module, batch)
+            if projection is not None or embeds
+            else (mean_logits(each) if apart else module(batch).float(), None)
+        )
     # Position of each unit in its row's output.
     positions = np.array(
         [items[row].indices[index] for row, own in enumerate(indices) for index in own],
@@ -350,14 +358,14 @@ def _observe(
     )
     logs = at_units(logits, owners, positions).log_softmax(dim=-1)
     peer_logs = [_plain(at_units(one, owners, positions).log_softmax(dim=-1)) for one in each]
-    # Gradient at the last layer: the error p - t, and the state it multiplies.
+    # Gradient at the last layer: the error p - t, and the input it multiplies.
     gradients: Floats | None = None
     updates: Floats | None = None
     if projection is not None and states is not None:
-        # A sequence head reads the mean over the text, a token head each token's own state.
-        read = states if logits.ndim == 3 else mean_state(states, batch["attention_mask"])
-        if getattr(module.network.config, "normalize", False):
-            read = torch.nn.functional.normalize(read, dim=-1)
+        if caught and caught[0].shape[:-1] == logits.shape[:-1]:
+            read = caught[0].float()
+        else:  # Another form of head.
+            read = states if logits.ndim == 3 else mean_state(states, batch["attention_mask"])
         errors, inputs = logs.exp() - targets, at_units(read, owners, positions)
         gradients = projection(errors, inputs)
         if moments is not None:

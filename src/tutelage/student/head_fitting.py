@@ -15,7 +15,7 @@ import torch
 
 from tutelage.errors import StudentError
 from tutelage.student.module import StudentModule
-from tutelage.student.observing import HEADS, evaluating, last_layer
+from tutelage.student.observing import HEADS, evaluating, head_inputs, last_layer
 from tutelage.student.peers import networks_of
 
 STRENGTH = 10.0
@@ -90,27 +90,22 @@ def _units(
     module: StudentModule, head: torch.nn.Linear, batches: Iterable[Any]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Returns the head's input, [N, D], the target, [N, C], and the weight of each unit, [N]."""
-    seen: list[torch.Tensor] = []
     parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
-        with evaluating(module):
-            for batch in batches:
-                seen.clear()
-                module({key: value.to(module.device) for key, value in batch.items()})
-                if seen[0].shape[:-1] != batch["weights"].shape:
-                    raise StudentError(
-                        "student.head=fitted needs a head that reads one vector per text (per "
-                        f"token for entities), and that of {type(module.network).__name__} reads "
-                        "more. Give student.head=trained, or student.pooling=mean."
-                    )
-                weights = batch["weights"].flatten()
-                used = weights > 0
-                features = seen[0].reshape(len(weights), -1).cpu().double()
-                targets = batch["targets"].reshape(len(weights), -1).double()
-                parts.append((features[used], targets[used], weights[used].double()))
-    finally:
-        hook.remove()
+    with head_inputs(head) as seen, evaluating(module):
+        for batch in batches:
+            seen.clear()
+            module({key: value.to(module.device) for key, value in batch.items()})
+            if seen[0].shape[:-1] != batch["weights"].shape:
+                raise StudentError(
+                    "student.head=fitted needs a head that reads one vector per text (per "
+                    f"token for entities), and that of {type(module.network).__name__} reads "
+                    "more. Give student.head=trained, or student.pooling=mean."
+                )
+            weights = batch["weights"].flatten()
+            used = weights > 0
+            features = seen[0].reshape(len(weights), -1).cpu().double()
+            targets = batch["targets"].reshape(len(weights), -1).double()
+            parts.append((features[used], targets[used], weights[used].double()))
     features, targets, weights = (torch.cat(part) for part in zip(*parts, strict=True))
     return features, targets, weights
 

@@ -32,6 +32,24 @@ def last_layer(network: Any) -> torch.nn.Linear | None:
 
 
 @contextmanager
+def head_inputs(head: torch.nn.Module | None) -> Iterator[list[torch.Tensor]]:
+    """Context that collects what a layer reads, one tensor per forward pass.
+
+    Args:
+        head: The layer; nothing is collected for None.
+    """
+    caught: list[torch.Tensor] = []
+    if head is None:
+        yield caught
+        return
+    hook = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    try:
+        yield caught
+    finally:
+        hook.remove()
+
+
+@contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
     """Context in evaluation mode without gradients; afterwards restores modes and random states.
 

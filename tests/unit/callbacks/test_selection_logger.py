@@ -13,11 +13,12 @@ import pytest
 from tests.helpers.classification import NAMES
 from tests.helpers.fitting import SHOTS, Fit, ScriptedMethod, build, run
 
+from tutelage.callbacks import selection_logger
 from tutelage.callbacks.selection_logger import SelectionLogger
 from tutelage.records import Feedback, Growth
 from tutelage.runs.folder import RunFolder
 from tutelage.selectors.protocol import Step, Weighed
-from tutelage.selectors.row_selection import EveryRow
+from tutelage.selectors.row_selection import EveryRow, GradientSimilarity
 from tutelage.timeline import Timeline
 
 
@@ -188,3 +189,37 @@ def test_counts_go_on_from_a_checkpoint_and_later_lines_are_taken_back(
     again.load_state_dict(state)
     assert again.shares == round_logger(fit).shares
     assert fit.lines("selection.jsonl") == before[:-1]
+
+
+def test_gradients_are_those_of_the_moment_in_directions_of_the_run_s_seed(
+    tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, inner = list[dict[str, Any]](), selection_logger.epoch_view
+
+    def recording(*given: Any, **named: Any) -> Any:
+        views.append(named)
+        return inner(*given, **named)
+
+    monkeypatch.setattr(selection_logger, "epoch_view", recording)
+    for seed in (1, 2):
+        selector = GradientSimilarity(form="adam", directions=5)
+        fit = build(
+            tmp_path / str(seed),
+            encoder,
+            ScriptedMethod(1),
+            Timeline(2, 1, 0, 0),
+            selector=selector,
+            window="all",
+            seed=seed,
+        )
+        run(fit)
+    assert [view["directions"] for view in views] == [5] * 6
+    seeds = [view["seed"] for view in views]
+    assert len({*seeds[:3]}) == len({*seeds[3:]}) == 1
+    assert seeds[0] != seeds[3]
+    steps = [view["moments"].steps for view in views[:3]]
+    assert 0 == steps[0] < steps[1] < steps[2]
+    # The rate falls over a stage, and starts again in the next one.
+    rates = [view["rate"] for view in views[:3]]
+    assert 0 < rates[1] < rates[0] <= 0.03
+    assert rates[2] > rates[1]

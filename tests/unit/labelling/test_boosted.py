@@ -160,6 +160,15 @@ def _best(logprobs: Any) -> str:
     return NAMES[max(range(len(NAMES)), key=lambda at: logprobs[at])]
 
 
+def test_the_run_s_seed_draws_the_examples_of_a_rule() -> None:
+    drawn = [
+        [str(request.prompt) for request in boosted(seed=seed)[0].preparation()["rules"]]
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len({*drawn[0]}) > 1, "and each round draws its own"
+
+
 def test_examples_that_rules_have_wrong_are_shown_more_often() -> None:
     hard = SHOTS[0].text
 
@@ -207,6 +216,21 @@ def test_a_rule_that_failed_costs_its_round_and_no_more() -> None:
     labeller, teacher = boosted(script, learners=3)
     labeller.fit()
     assert len(teacher.scorings()) == 2 * len(SHOTS)
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"), [({"error": "overloaded"}, "overloaded"), ({"text": " "}, "was empty")]
+)
+def test_without_a_single_rule_the_reason_is_named(reply: dict[str, str], why: str) -> None:
+    def script(request: Request) -> Any:
+        return Reply(request.id, **reply) if request.id.startswith("rule") else answered(request)
+
+    labeller, teacher = boosted(script, learners=3)
+    with pytest.raises(
+        TeacherError, match=rf"None of 3 requests for a rule .* brought one: .*{why}"
+    ):
+        labeller.fit()
+    assert not teacher.scorings()
 
 
 def test_its_requests_are_known_in_number_before_it_has_rules() -> None:

@@ -219,6 +219,19 @@ def test_the_dev_labels_that_steer_count_as_used(override: list[str], used: int)
     assert _gold(config, Data(), build_method(config), None)["dev"] == used  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "changes", [{"explanations": True}, {"analysis": False}, {"seeds": "loss"}]
+)
+def test_the_surest_mistakes_need_an_analysis_or_a_report_to_be_seen(
+    changes: dict[str, Any],
+) -> None:
+    with pytest.raises(ConfigError, match=r"method\.n_confident=4 shows .* this run has neither"):
+        make_evokd(**settings(class_report=False, **changes))
+    make_evokd(**settings(class_report=True, **changes))
+    make_evokd(**settings(class_report=False, n_confident=0, **changes))
+    make_evokd(**settings(class_report=False))
+
+
 def test_patience_is_five_rounds_and_the_best_student_stays() -> None:
     training = compose_config(["method=pgkd"]).training
     assert (training.patience, training.keep) == (5, "best")

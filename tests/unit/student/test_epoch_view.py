@@ -48,7 +48,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Sight:
     """A student with its items."""
 
-    def __init__(self, network: Any, task: Any, rows: Sequence[Row]) -> None:
+    def __init__(self, network: Any, task: Any, rows: Sequence[Row], pooling: str = "mean") -> None:
+        self.pooling = pooling
         values: dict[str, float] = {
             "learning_rate": 1e-3,
             "head_learning_rate": 1e-2,
@@ -73,16 +74,19 @@ class Sight:
         return epoch_view(self.module, given, self.encoder.collate, **settings)
 
     def alone(self, item: Item) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits [N, C], targets [N, C] and hidden states [N, D] of one item, in its own batch."""
+        """Logits [N, C], targets [N, C] and the head's input [N, D] of an item in its own batch."""
         ids = torch.tensor([item.token_ids])
         mask = torch.ones_like(ids)
+        network: Any = self.module.network.eval()
         with torch.no_grad():
-            logits = self.module.network.eval()(input_ids=ids, attention_mask=mask).logits[0]
-            states = self.module.network.base_model(
-                input_ids=ids, attention_mask=mask
-            ).last_hidden_state[0]
+            logits = network(input_ids=ids, attention_mask=mask).logits[0]
+            seen = network.base_model(input_ids=ids, attention_mask=mask)
+            states = seen.last_hidden_state[0]
         if not self.task.is_token_level:
-            return logits[None], torch.tensor(item.vectors), states.mean(dim=0, keepdim=True)
+            # BERT's own head reads its pooler, which sees the first token.
+            own = getattr(seen, "pooler_output", None)
+            read = states.mean(dim=0, keepdim=True) if self.pooling == "mean" else own
+            return logits[None], torch.tensor(item.vectors), read
         indices = [(index, at) for index, at in enumerate(item.indices) if at >= 0]
         columns = [at for _, at in indices]
         return (
@@ -112,7 +116,7 @@ def topics(encoder: Path, pooling: str = "mean", count: int = 7) -> Sight:
                 distribution=opinion,
             )
         )
-    return Sight(tiny_network(encoder, pooling, head_dropout=0.5), TOPICS, rows)
+    return Sight(tiny_network(encoder, pooling, head_dropout=0.5), TOPICS, rows, pooling)
 
 
 def tags(encoder: Path) -> Sight:
@@ -229,11 +233,11 @@ def test_projected_gradients_are_a_linear_map_of_autograd_s(encoder: Path, kind:
     assert np.abs(view.gradients[seen] - exact @ matrix.T).max() < 1e-4
 
 
-@pytest.mark.parametrize("kind", ["mean", "words"])
+@pytest.mark.parametrize("kind", ["mean", "first", "words"])
 @pytest.mark.parametrize("steps", [0, 3])
 def test_updates_are_the_steps_that_adam_would_make(encoder: Path, kind: str, steps: int) -> None:
     """Whole gradients are autograd's, and updates are what torch's own AdamW does with them."""
-    sight = tags(encoder) if kind == "words" else topics(encoder)
+    sight = tags(encoder) if kind == "words" else topics(encoder, kind)
     head = sight.module.network.classifier
     assert isinstance(head, torch.nn.Linear)
     optimizer = torch.optim.AdamW([head.weight], lr=1e-3, weight_decay=0.0)

@@ -6,9 +6,10 @@ confusion on it is measured, and the teacher writes texts between the classes of
 most: "clearly A, easily taken for B" (refine).
 
 Ours: the loop is fixed, where the paper has an agent that calls tools; each text is labelled by a
-query of its own; the student goes on from round to round; and the number of pairs and the cap are
-our choice. The analysis, and chats, show mistakes on held-out texts. Near duplicates of these are
-never trained on, but texts that resemble them less are.
+query of its own; by default each round trains a new student on all rows so far
+(conf/training/llmaaa.yaml); and the number of pairs and the cap are our choice. The analysis, and
+chats, show mistakes on held-out texts. Near duplicates of these are never trained on, but texts
+that resemble them less are.
 """
 
 from __future__ import annotations

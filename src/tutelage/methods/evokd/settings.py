@@ -165,6 +165,13 @@ class EvoKDSettings(WritingSettings):
                 f"method.explanations=true explains mistakes, and method.n_wrong={self.n_wrong} "
                 "shows none. Give method.n_wrong=1 or more, or method.explanations=false."
             )
+        analysed = self.analysis and not self.explanations and self.seeds != "loss"
+        if self.n_confident and not (analysed or self.class_report):
+            raise ConfigError(
+                f"method.n_confident={self.n_confident} shows the surest mistakes in an analysis "
+                "of all mistakes or in a report, and this run has neither. Give "
+                "method.n_confident=0 or method.class_report=true."
+            )
         if self.pairs and self.seeds == "loss":
             raise ConfigError(
                 "method.seeds=loss rewrites texts, and method.pairs=true asks for texts between "

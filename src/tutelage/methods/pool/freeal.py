@@ -234,9 +234,10 @@ class FreeAL(PoolLabelling):
         ]
         # Clean rows replace the demonstrations that the teacher wrote itself.
         shots = self._shots if self._context.shots or not shown else []
-        # With method.nearest, each text gets the ones most similar to it.
+        # With method.nearest, each text gets the ones most similar to it. Without any there is no
+        # choice, and the labeller asks as in the first round.
         nearest: Nearest | None = None
-        if self._count:
+        if self._count and (shots or shown):
             texts, known = (
                 [example.text for example in self._pool],
                 np.concatenate([view.labelled_embeddings()[: len(shots)], embeddings[typical]]),
@@ -250,7 +251,7 @@ class FreeAL(PoolLabelling):
                 )
             nearest = Neighbours([*shots, *shown], known, texts, embeddings, self._count)
         demonstrations = ordered_demonstrations([*shots, *shown], self._context.seed)
-        if nearest is None and not self._context.task.is_token_level:
+        if nearest is None and demonstrations and not self._context.task.is_token_level:
             # Its own choice stands whole beside every text, however many the labeller would show.
             nearest = _always(demonstrations)
         labeller = self._new_labeller(self._context.task, self._teacher, demonstrations, nearest)

@@ -10,7 +10,7 @@ import torch
 from tutelage.errors import ConfigError
 from tutelage.student.losses.cross_entropy import CrossEntropyLoss
 from tutelage.student.losses.protocol import Targets
-from tutelage.student.observing import last_layer
+from tutelage.student.observing import head_inputs, last_layer
 
 
 class SemiSupervisedLoss(CrossEntropyLoss):
@@ -124,15 +124,11 @@ class SemiSupervisedLoss(CrossEntropyLoss):
         # Drawn on the CPU, so that a GPU hides the same tokens.
         hides = (torch.rand(mask.shape) < self._hidden).to(mask.device)
         hides[:, 0] = False
-        head, caught = last_layer(network), list[torch.Tensor]()
-        if head is not None:
-            hook = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
-            try:
-                logits = network(
-                    input_ids=batch["input_ids"], attention_mask=mask.masked_fill(hides, 0)
-                ).logits
-            finally:
-                hook.remove()
+        head = last_layer(network)
+        with head_inputs(head) as caught:
+            logits = network(
+                input_ids=batch["input_ids"], attention_mask=mask.masked_fill(hides, 0)
+            ).logits
         if head is None or caught[-1].shape[:-1] != batch["weights"].shape:
             raise ConfigError(
                 "loss=semi_supervised mixes what a linear head reads, and the head of "

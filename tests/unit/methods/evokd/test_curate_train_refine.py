@@ -35,7 +35,11 @@ from tutelage.teacher.base import GenerateRequest, Request
 
 
 def set_up(
-    folder: Path, script: Any = obliging, predict: Any = taken_for_animals, **changes: Any
+    folder: Path,
+    script: Any = obliging,
+    predict: Any = taken_for_animals,
+    seed: int = 1,
+    **changes: Any,
 ) -> tuple[EvoKD, WordTeacher, MethodContext]:
     small = {"n_first": 24, "n_hard": 12, "n_easy": 0, "analysis": False}
     method = make_evokd(
@@ -44,7 +48,7 @@ def set_up(
         **relative_settings("curate_train_refine", **{**small, **changes}),
     )
     teacher = WordTeacher(script)
-    given_context = context(folder, teacher, predict=predict)
+    given_context = context(folder, teacher, predict=predict, seed=seed)
     method.setup(given_context)
     return method, teacher, given_context
 
@@ -69,6 +73,16 @@ def test_a_quarter_of_each_class_is_held_out_and_never_trained_on(tmp_path: Path
     assert Counter(row.target for row in trained if row.source == "easy") == dict.fromkeys(NAMES, 6)
     assert not {row.text for row in held} & {row.text for row in trained}
     assert growth.rejected == len(held)
+
+
+def test_the_run_s_seed_draws_what_is_held_out(tmp_path: Path) -> None:
+    drawn = []
+    for number, seed in enumerate((1, 1, 2)):
+        _, _, _, growth = curated(tmp_path / str(number), seed=seed)
+        rows = [row for row in growth.rows if not row.given]
+        drawn.append([row.reason == HELD_OUT for row in rows])
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(drawn[0]) == len(drawn[2])
 
 
 def test_rounds_follow_the_mistakes_on_held_out_texts_alone(tmp_path: Path) -> None:

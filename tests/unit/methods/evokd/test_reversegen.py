@@ -40,7 +40,7 @@ COUNTS = st.integers(0, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0
 
 
 def set_up(
-    folder: Path, script: Any = obliging, **changes: Any
+    folder: Path, script: Any = obliging, seed: int = 1, **changes: Any
 ) -> tuple[EvoKD, WordTeacher, MethodContext]:
     method = make_evokd(
         LabelAgreement(agreement=False),
@@ -48,7 +48,7 @@ def set_up(
         **relative_settings("reversegen", **{"texts_per_arm": 2, **changes}),
     )
     teacher = WordTeacher(script)
-    given_context = context(folder, teacher, predict=taken_for_animals)
+    given_context = context(folder, teacher, predict=taken_for_animals, seed=seed)
     method.setup(given_context)
     return method, teacher, given_context
 
@@ -139,6 +139,16 @@ def test_only_failures_are_kept_and_the_bandit_counts_them(tmp_path: Path) -> No
     for request, row in zip(teacher.generations(), growth.rows, strict=True):
         assert described[row.asked] in request.prompt or row.detail["variant"] == "paraphrase"
         assert ("two different ways" in request.prompt) == (row.detail["variant"] == "paraphrase")
+
+
+def test_seed_and_round_draw_the_arms(tmp_path: Path) -> None:
+    drawn = []
+    for number, (seed, round) in enumerate([(1, 1), (1, 1), (2, 1), (1, 2)]):
+        method, _, _ = set_up(tmp_path / str(number), seed=seed, n_hard=12, n_easy=12)
+        growth = method.next_rows(method.aimed_at(MIXED), round)
+        drawn.append(Counter((row.detail["variant"], row.asked) for row in growth.rows))
+    assert drawn[0] == drawn[1]
+    assert drawn[0] not in drawn[2:]
 
 
 def test_a_share_of_what_the_student_knows_is_kept(tmp_path: Path) -> None:

@@ -86,6 +86,25 @@ def test_they_show_while_nothing_is_clean(tmp_path: Path) -> None:
     assert all(len(shown(request.prompt)) == 3 for request in teacher.asked)
 
 
+@pytest.mark.parametrize("nearest", [0, 3])
+def test_without_any_demonstration_there_is_none_to_choose(tmp_path: Path, nearest: int) -> None:
+    """The labeller then asks as in the first round, and not as if labels had been shown."""
+    given = method_arguments(**{**SETTINGS, "threshold": 0.7, "own_shots": 0, "nearest": nearest})
+    inner, choices = given["new_labeller"], list[Any]()
+
+    def labeller(task: Any, teacher: Any, demonstrations: Any, nearest: Any = None) -> Any:
+        choices.append(nearest)
+        return inner(task, teacher, demonstrations, nearest)
+
+    method = freeal(**{**given, "new_labeller": labeller})
+    method_context = pool_context(tmp_path, WordTeacher(obliging), shots=())
+    method.setup(method_context)
+    method_context.pool.append(method.first_rows().rows)
+    method._clean = lambda *_: set()  # type: ignore[method-assign]
+    assert len(method.next_rows(Feedback(0, (), {}), 1).rows) == len(POOL)
+    assert choices == [None, None]
+
+
 def test_a_resumed_run_finds_them_again(tmp_path: Path) -> None:
     method, given = set_up(tmp_path, WordTeacher(obliging))
     given.pool.append(method.first_rows().rows)
@@ -166,3 +185,21 @@ def test_ner_writes_sentences_around_invented_names(tmp_path: Path) -> None:
         (span,) = read_spans(one.label or "")
         assert span.type in {type.name for type in TYPES}
     assert growth.asked == len(teacher.asked) == 4 * len(TYPES)
+
+
+def test_the_run_s_seed_draws_how_the_sentences_begin(tmp_path: Path) -> None:
+    begun = []
+    for number, seed in enumerate((1, 1, 2)):
+        given = context(
+            tmp_path / str(number),
+            WordTeacher(obliging),
+            task=NerTask(TYPES),
+            shots=(),
+            dev=(),
+            held_out=(),
+            unlabelled=POOL,
+            seed=seed,
+        )
+        requests = OwnShots(given, prompt_set("completion_ner"), 4).requests()["generation"]
+        begun.append([str(request.prompt) for request in requests])
+    assert begun[0] == begun[1] != begun[2]

@@ -45,16 +45,19 @@ class Reader(torch.nn.Module):
 
 
 def batch_for(hard: Any) -> tuple[Any, dict[str, torch.Tensor]]:
-    """Targets with every second row of weight 0, and their batch."""
-    whole = targets(hard, 3)
+    """Targets with every second row of weight 0, and their batch; no two rows weigh the same."""
+    whole, numbers = targets(hard, 3), torch.arange(len(hard)).double()
     ids = torch.arange(len(hard) * 3).view(-1, 3) % 9
+
+    def weighed(rows: torch.Tensor) -> torch.Tensor:
+        return whole.weights * (rows if whole.weights.ndim == 1 else rows.unsqueeze(1))
+
     batch = {
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
-        "weights": whole.weights.clone(),
+        "weights": weighed(1 + numbers),
     }
-    rows = (torch.arange(len(hard)) % 2 == 0).double() * 0.5
-    weights = whole.weights * (rows if whole.weights.ndim == 1 else rows.unsqueeze(1))
+    weights = weighed((numbers % 2 == 0).double() * (0.5 + numbers))
     return targets(hard, 3, weights=weights.tolist(), progress=0.15), batch
 
 
@@ -93,6 +96,9 @@ def test_it_is_its_formula(hard: Any, mixup: float, consistency: float) -> None:
     assert units
     assert left
     label = {unit: int(taught.hard[unit].argmax()) for unit in units}
+    # Shares of the units in their means.
+    kept, all_kept = taught.weights, float(taught.weights.sum())
+    given, all_left = batch["weights"], sum(float(batch["weights"][unit]) for unit in left)
     expected = 0.0
     if mixup:
         share = float(torch.distributions.Beta(4.0, 4.0).sample())
@@ -105,17 +111,16 @@ def test_it_is_its_formula(hard: Any, mixup: float, consistency: float) -> None:
                 [share * a + (1 - share) * b for a, b in zip(own, other, strict=True)],
             )
             value = share * logs[label[unit]] + (1 - share) * logs[label[partner]]
-            expected -= mixup * value / len(units)
+            expected -= mixup * value * float(kept[unit]) / all_kept
     if consistency:
         for unit in units:
-            expected -= (
-                consistency * logs_of(network, second[unit].tolist())[label[unit]] / len(units)
-            )
+            log = logs_of(network, second[unit].tolist())[label[unit]]
+            expected -= consistency * log * float(kept[unit]) / all_kept
         for unit in left:
             p = first[unit].log_softmax(-1).tolist()
             q = logs_of(network, second[unit].tolist())
             both = sum((math.exp(a) - math.exp(b)) * (a - b) / 2 for a, b in zip(p, q, strict=True))
-            expected += consistency * both / len(left)
+            expected += consistency * both * float(given[unit]) / all_left
     # At half of the warm-up everything counts half.
     assert found.item() == pytest.approx(expected / 2, rel=1e-5)
 
