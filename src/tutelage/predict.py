@@ -167,16 +167,23 @@ def _check_output_name(output: Path | None) -> None:
 
 
 def _tell_of_files(texts: Sequence[str]) -> None:
-    """Warn of a text that is the name of a file, which was perhaps meant."""
+    """Warn of a text that is the name of a file or of a run, which was perhaps meant."""
     for text in texts:
         try:
-            named = format_of(Path(text)) and Path(text).is_file()
+            path = Path(text)
+            is_file = format_of(path) and path.is_file()
+            is_run = text and (path / "student" / "config.json").is_file()
         except (OSError, ValueError):
             continue  # longer than a path may be
-        if named:
+        if is_file:
             _tell(
                 f"'{text}' is labelled as a text, but is also the name of a file. To label the "
                 f"texts in it: --file {shlex.quote(text)}"
+            )
+        elif is_run:
+            _tell(
+                f"'{text}' is labelled as a text, but is also the folder of a run. The student is "
+                "that of the first folder; a pattern such as outputs/my_run/* may name several."
             )
 
 

@@ -33,7 +33,7 @@ def push(folder: Path, to: str, *, public: bool = False) -> str:
         The folder, or the address of the repository.
 
     Raises:
-        ConfigError: The folder is no export, ``to`` is none of both, or there is no token.
+        ConfigError: The folder is no export, ``to`` is neither, or there is no token.
         DataError: The folder holds links, or the target cannot be written.
         PushError: The hub could not be reached, or refused.
     """

@@ -516,8 +516,8 @@ CASES = [
     Case(
         "data.labels does not list it",
         ("data.labels=[music,sport]",),
-        (("data.labels=[music,sport,weather]", "shots=0"),),
-        about=("shots=0",),
+        ("data.labels=[music,sport,weather]",),
+        about=("data.labels",),
         files=GOOD,
     ),
     Case(

@@ -278,7 +278,7 @@ def test_an_output_that_cannot_be_written_is_no_traceback(tutelage, monkeypatch,
     [
         ("data.cue=a=b", "Write 'data.cue=\"a=b\"'."),
         ("data=nope", "Unknown data 'nope'."),
-        ("shots.x=1", "Could not override 'shots.x'."),
+        ("shots.x=1", "There is no setting 'shots.x' ("),
     ],
 )
 def test_what_only_shows_refuses_what_a_run_refuses(tutelage, flag, override, said):
@@ -304,7 +304,7 @@ def test_a_path_that_is_typed_as_it_is_reaches_every_verb(tutelage, workplace: P
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nosuch=b", "-m", "seed=1"], "Could not override 'nosuch'."),
+        (["nosuch=b", "-m", "seed=1"], "There is no setting 'nosuch' ("),
         (["seed=1", "-m", "data.cue=a (1),b"], "Write 'data.cue=\"a (1)\",b' or "),
         (["seed=1", "-m", "shots"], "'shots' is no override: write key=value"),
         (["--seed=1", "-m"], "There is no flag --seed."),

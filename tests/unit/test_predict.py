@@ -255,10 +255,11 @@ def test_a_text_that_names_a_file_is_labelled_and_told(
 ) -> None:
     (tmp_path / "my texts.csv").write_text("text\nanimal\n")
     named = str(tmp_path / "my texts.csv")
-    found = asked(finished, named, "none.csv", "a\0.csv", "x" * 9_999, output=tmp_path / "o.jsonl")
-    assert len(found) == 4
-    (said, *_) = capsys.readouterr().err.splitlines()
+    texts = [named, "none.csv", "a\0.csv", "x" * 9_999, str(finished)]
+    assert len(asked(finished, *texts, output=tmp_path / "o.jsonl")) == 5
+    said, of_run, *_ = capsys.readouterr().err.splitlines()
     assert said.endswith(f"To label the texts in it: --file '{named}'")
+    assert f"'{finished}' is labelled as a text, but is also the folder of a run." in of_run
 
 
 def test_a_terminal_without_utf_8_gets_valid_json(

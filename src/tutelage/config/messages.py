@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from tutelage.config.folder import conf_directory, search_path
 
@@ -13,7 +16,10 @@ DATA_KEYS = ("cue", "genre", "leads")
 _NO_DATA_KEY = re.compile(rf"Interpolation key 'data\.({'|'.join(DATA_KEYS)})' not found")
 
 
-_NO_SETTING = re.compile(r"Could not override '((\w+)\.[\w.]+)'")
+_NO_SETTING = re.compile(r"Could not override '((\w+)(?:\.[\w.]+)?)'")
+
+
+_HYDRA_SAYS = re.compile(r"Could not override '([\w.]+)'\. Key '\w+' is not in struct")
 
 
 def in_one_line(error: Exception) -> str:
@@ -24,7 +30,7 @@ def in_one_line(error: Exception) -> str:
     technical = ("full_key", "object_type", "To append", "reference_type")
     kept = [line for line in lines if not line.startswith(technical)]
     elsewhere = _elsewhere(str(error))
-    said = " ".join(kept)
+    said = _HYDRA_SAYS.sub(r"There is no setting '\1'", " ".join(kept))
     if said.startswith("Interpolation"):
         elsewhere = r". For the signs ${ themselves, as in a file's name, write \${ in quotes."
     return (
@@ -34,7 +40,7 @@ def in_one_line(error: Exception) -> str:
 
 
 def _elsewhere(message: str) -> str:
-    """Names the options that have a setting which the chosen option of its group lacks."""
+    """Names the options that have a missing setting, or the setting that it may stand for."""
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
@@ -48,16 +54,45 @@ def _elsewhere(message: str) -> str:
         return f". It is {renamed[key]} now."
     options = [path.stem for path in sorted((conf_directory() / group).glob("*.yaml"))]
     nothing = object()
-    having = []
+    having: list[str] = []
+    known: set[str] = set()
     with initialize_config_dir(str(conf_directory()), version_base="1.3"):
-        for option in options:
+        for option in (None, *options):
+            chosen = [f"{group}={option}"] if option else []
             try:
-                composed = compose("config", [f"{group}={option}", *search_path()])
+                composed = compose("config", [*chosen, *search_path()])
             except HydraException:
                 continue
-            if OmegaConf.select(composed, key, default=nothing) is not nothing:
+            known.update(_names(OmegaConf.to_container(composed, resolve=False)))
+            if option and OmegaConf.select(composed, key, default=nothing) is not nothing:
                 having.append(option)
-    return f". It is a setting of {group}={', '.join(having)}." if having else ""
+    if having:
+        return f". It is a setting of {group}={', '.join(having)}."
+    meant = _near(key, known)
+    return f". Did you mean {' or '.join(meant)}?" if meant else ""
+
+
+def _names(node: Any, above: str = "") -> Iterator[str]:
+    """The dotted names of all settings and groups."""
+    if isinstance(node, dict):
+        for key, inner in node.items():
+            yield (name := f"{above}{key}")
+            yield from _names(inner, f"{name}.")
+
+
+def _near(key: str, known: Iterable[str]) -> list[str]:
+    """The settings of that name in other groups, else the one beside it that is spelt nearly so."""
+    group, _, name = key.rpartition(".")
+    elsewhere: list[str] = []
+    beside: list[str] = []
+    for one in sorted(known):
+        where, _, last = one.rpartition(".")
+        if last == name and "." not in group + where:
+            elsewhere.append(one)
+        if where == group:
+            beside.append(last)
+    near = difflib.get_close_matches(name, beside, n=1, cutoff=0.6)
+    return elsewhere[:3] or [f"{group}.{one}".lstrip(".") for one in near]
 
 
 _OF_WANDB = ("online", "project", "entity", "table_rows", "pool_mb", "wait")

@@ -239,13 +239,20 @@ def _check_labels(
             count = sum(
                 unknown in reader.classes(other.label) for other in rows if other.label is not None
             )
-            where = "data.labels does not list it" if listed else "no training example has it"
+            where, mend = (
+                ("data.labels does not list it", "add it to data.labels.")
+                if listed
+                else (
+                    "no training example has it",
+                    "add training examples of it; without shots (shots=0), listing every label in "
+                    "data.labels is enough.",
+                )
+            )
             said = did_you_mean(reader.class_name, shown(unknown), map(shown, names))
             raise DataError(
                 f"{row.location}: {said} "
                 f"{count} of {len(rows)} rows of {raw.where} have it, and {where}. "
-                f"Correct the rows of {in_file(raw.where)}, or add training examples of it; "
-                "without shots (shots=0), listing every label in data.labels is enough."
+                f"Correct the rows of {in_file(raw.where)}, or {mend}"
             )
 
 

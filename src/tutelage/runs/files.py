@@ -42,6 +42,14 @@ _AGAIN = {
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
+def runs_inside(folder: Path) -> str:
+    """Advice for a folder that is not a run's but holds some, as outputs/<name> does; else ""."""
+    runs = sorted(path.parent for path in folder.glob("*/manifest.json"))
+    if not runs:
+        return ""
+    return f"It holds the folders of {len(runs)} run(s). Give one of them, the last is {runs[-1]}."
+
+
 class RunFiles:
     """The files of a run folder, and notes about those that cannot be read.
 
@@ -62,7 +70,7 @@ class RunFiles:
         if found is None:
             raise RunError(
                 f"{path} is missing: this is not a run folder, or the run failed while starting. "
-                "Give another folder, or run again."
+                f"{runs_inside(self._folder) or 'Give another folder, or run again.'}"
             )
         for key in keys:
             if key not in found:

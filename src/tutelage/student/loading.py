@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import ConfigError, DataError, StudentError
+from tutelage.runs.files import runs_inside
 from tutelage.student.checkpoint import ONNX_FILE, PEER
 from tutelage.tasks.protocol import Head
 
@@ -78,10 +79,13 @@ def _load_one(folder: Path) -> tuple[Any, Any]:
 
     # A folder without config.json is no student at all.
     if not (folder / "config.json").is_file():
-        raise DataError(
-            f"{folder} holds no student (no config.json). A run writes its student at the end; is "
-            "this the folder of a finished run?"
+        why = (
+            runs_inside(folder)
+            or "A run writes its student at the end; is this the folder of a finished run?"
+            if folder.exists()
+            else "There is no such folder. Give that of a finished run, outputs/<name>/<time>."
         )
+        raise DataError(f"{folder} holds no student (no config.json). {why}")
     config = _object(folder / "config.json")
     _check_files(folder, config)
     # Our own class for mean pooling, transformers' for everything else.

@@ -189,7 +189,8 @@ def test_a_label_that_the_config_does_not_list(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
         match=r"train.jsonl:2: Unknown label 'HandTool'.*8 "
-        r"of 16 rows .* data.labels does not list it",
+        r"of 16 rows .* data.labels does not list it\. Correct the rows of train.jsonl, or "
+        r"add it to data.labels\.$",
     ):
         load_files(folder(tmp_path), labels=["animal", "plant"])
 

@@ -139,6 +139,9 @@ def test_missing_or_damaged_essentials_are_named(
 def test_no_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run folder"):
         read_run(tmp_path / "nowhere")
+    run = build_run(tmp_path / "my_run" / "2026-01-01_00-00-00")
+    with pytest.raises(RunError, match=f"the folders of 1 run.* the last is {run}"):
+        read_run(tmp_path / "my_run")
 
 
 def test_damage_in_the_middle_names_the_line(tmp_path: Path) -> None:

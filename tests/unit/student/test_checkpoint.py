@@ -108,7 +108,14 @@ def test_a_folder_without_a_student(tmp_path: Path) -> None:
         DataError,
         match=r"holds no student \(no config.json\).*is this the folder of a finished run",
     ):
+        load_student(tmp_path)
+    with pytest.raises(DataError, match=r"nowhere holds no student .* There is no such folder\."):
         load_student(tmp_path / "nowhere")
+    for time in ("2026-01-01_00-00-00", "2026-01-02_00-00-00"):
+        (tmp_path / time).mkdir()
+        (tmp_path / time / "manifest.json").touch()
+    with pytest.raises(DataError, match=r"2 run\(s\)\. Give one of them, the last is .*01-02_"):
+        load_student(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore")

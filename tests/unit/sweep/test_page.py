@@ -111,6 +111,13 @@ def test_the_report_is_one_page_with_figures_and_tables(tmp_path: Path) -> None:
     assert len((folder / "tables" / "comparisons.csv").read_text().splitlines()) == 1 + 1
 
 
+def test_an_interval_that_one_run_does_not_have_is_one_dash(tmp_path: Path) -> None:
+    folder = build_sweep(tmp_path, {"shots": (0.5,), "evokd": (0.7,)})
+    page = write_sweep_report(folder).read_text(encoding="utf-8")
+    assert "– –" not in page
+    assert '<td class="num">50.0</td><td class="num">–</td><td class="num">–</td>' in page
+
+
 def test_another_metric_on_request(tmp_path: Path) -> None:
     folder = build_sweep(tmp_path, ARMS)
     write_sweep_report(folder, metric="macro_f1")

@@ -64,8 +64,8 @@ class EvoKDSettings(WritingSettings):
     split: Literal["fixed", "bandit"]
     """How a budget is shared between labelling and writing, with ``feedback`` "pool" or "mixed".
     "fixed": each round labels ``n_pool`` texts and writes ``n_hard`` and ``n_easy``. "bandit": each
-    round does one of both, whichever has found more mistakes that the teacher vouches for per 1,000
-    billed tokens (UCB1, Auer et al. 2002); give ``budget.tokens`` and more ``rounds``."""
+    round does one of the two, whichever has found more mistakes that the teacher vouches for per
+    1,000 billed tokens (UCB1, Auer et al. 2002); give ``budget.tokens`` and more ``rounds``."""
     seeds: Literal["demonstrations", "loss", "naive", "random", "diverse", "similar", "tree"]
     """What texts are written from. "demonstrations": mistakes or correct predictions, and shots.
     "loss": hard texts are rewritings of the class's rows with the highest student loss, without an

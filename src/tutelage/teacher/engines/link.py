@@ -63,7 +63,7 @@ class EngineLink(ABC):
             if message["op"] != "ready":
                 reason = str(message.get("message"))
                 raise TeacherError(
-                    f"the teacher's engine did not start for {self._name}: {reason}. "
+                    f"the teacher's engine did not start for {self._name}: {reason.rstrip('.')}. "
                     f"{_advice(reason)}{self._tail()}"
                 )
         except BaseException:

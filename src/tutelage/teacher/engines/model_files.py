@@ -176,8 +176,8 @@ def load_tokenizer(model: str, revision: str = "", *, trust_remote_code: bool = 
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise TeacherError(
-            f"the tokenizer of {model} cannot be loaded: {reason}. Check the folder or the hub "
-            "id, or use another one."
+            f"the tokenizer of {model} cannot be loaded: {reason.rstrip('.')}. Check the folder or "
+            "the hub id, or use another one."
         ) from error
 
 
