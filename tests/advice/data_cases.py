@@ -514,11 +514,17 @@ CASES = [
         },
     ),
     Case(
-        "data.labels does not list it",
-        ("data.labels=[music,sport]",),
-        ("data.labels=[music,sport,weather]",),
-        about=("data.labels",),
-        files=GOOD,
+        ("data.labels does not list it", "add it to data.labels."),
+        ("data.labels=[music,weather]",),
+        ("data.labels=[music,weather,sport]",),
+        files={
+            **GOOD,
+            "train.jsonl": jsonl(
+                *two_classes(0, 4),
+                {"text": "a late goal", "label": "sport"},
+                {"text": "two cups won", "label": "sport"},
+            ),
+        },
     ),
     Case(
         "list every one of them in data.labels.",
