@@ -177,7 +177,9 @@ def _run(
             # The result is written last: its file says that the run is done.
             facts = facts_of(folder, config.source, task, fitted.pool.rows, result)
             result["warnings"] = warnings_of(facts)
-            result["wall_seconds"] = round(time.perf_counter() - began, 2)
+            # After a resume, the phases count the processes before this one too.
+            phases = sum(result["seconds"].values())
+            result["wall_seconds"] = round(max(time.perf_counter() - began, phases), 2)
             _write_manifest(folder, config, dataset, task, method, stack, resume_command, fitted)
             folder.write_json("result.json", result)
             _close(config, folder, last_phase, reporter)

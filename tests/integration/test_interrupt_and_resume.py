@@ -198,6 +198,10 @@ def test_a_run_that_is_killed_again_and_again_still_ends_alike(
     ).read_text()
     ends_alike(tmp_path, undisturbed)
     assert len(asked(tmp_path)) - len(asked(undisturbed)) <= deaths
+    (file,) = tmp_path.rglob("result.json")
+    result = json.loads(file.read_text(encoding="utf-8"))
+    phases = sum(result["seconds"].values())
+    assert result["wall_seconds"] >= round(phases, 2), "phases before a kill are in the total"
 
 
 @pytest.mark.parametrize("moment", ["while round 1 is written", "while the student learns round 1"])
