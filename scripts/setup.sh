@@ -59,7 +59,7 @@ cpu_torch=()
 [ "$extra" != cpu ] || [ ${#backend[@]} -gt 0 ] || cpu_torch=("torch==2.13.0+cpu")
 constraints=()
 [ "$extra" != cpu ] || constraints=(--constraint constraints.txt)
-say "Installing the packages, vLLM and PyTorch among them: minutes, without further output"
+say "Installing the packages with vLLM and PyTorch. This takes minutes and prints nothing more"
 .venv/bin/uv pip install --python .venv/bin/python --quiet --compile-bytecode \
   "${constraints[@]}" "${backend[@]}" -e ".[$extra,sweep,export,serve,ray,trackio,docs,dev]" "${cpu_torch[@]}"
 

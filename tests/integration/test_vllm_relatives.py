@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ PARTS = {
         labels=True,
         tasks=CLASSES,
     ),
-    # A text for each class in each of two rounds: the second shows what the first one wrote.
+    # One text per class in each of two rounds; the second round is shown texts of the first.
     "seed policy": Case(
         (
             *("method=evokd", *WRITES, "method.rounds=2", "method.n_hard=0", "method.n_easy=7"),
@@ -119,8 +119,10 @@ PARTS = {
         tasks=CLASSES,
     ),
 }
-CASES = {**{name: Case((f"method={name}", *one.overrides), one.writes, one.labels, one.tasks)
-            for name, one in METHODS.items()}, **PARTS}  # fmt: skip
+CASES = PARTS | {
+    name: replace(one, overrides=(f"method={name}", *one.overrides))
+    for name, one in METHODS.items()
+}
 ELSEWHERE = {"evokd", "full_pool", "llkd", "llkd_on_demand"}
 """Methods of test_vllm_run.py."""
 GOLD_ALONE = {"shots", "supervised"}

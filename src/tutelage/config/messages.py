@@ -40,7 +40,7 @@ def in_one_line(error: Exception) -> str:
 
 
 def _elsewhere(message: str) -> str:
-    """Names the options that have a missing setting, or the setting that it may stand for."""
+    """Says which options have the missing setting, or else which setting was probably meant."""
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
@@ -81,7 +81,7 @@ def _names(node: Any, above: str = "") -> Iterator[str]:
 
 
 def _near(key: str, known: Iterable[str]) -> list[str]:
-    """The settings of that name in other groups, else the one beside it that is spelt nearly so."""
+    """Returns settings of the same name in other groups, else the closest spelling in its own."""
     group, _, name = key.rpartition(".")
     elsewhere: list[str] = []
     beside: list[str] = []

@@ -64,7 +64,7 @@ class AuditedClass:
 
 @dataclass(frozen=True, slots=True)
 class AuditedSplit:
-    """What an audit did with a split.
+    """The counts of one audited split.
 
     Attributes:
         split: "pool", "dev" or "test".
@@ -194,7 +194,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class GuaranteedSplit:
-    """What a guarantee does to a split.
+    """The counts of one split under a guarantee.
 
     Attributes:
         split: "dev", which it is made from, or "test".

@@ -121,8 +121,8 @@ def epoch_view(
     has NaN everywhere.
 
     - ``losses``: cross-entropy against ``item.vectors``; for NER the mean over the words.
-    - ``gradients``: gradient of this loss at the last layer's weights, (p - t) times what the layer
-      reads of the text; for NER the mean over the words of (p - t) times what it reads of the word.
+    - ``gradients``: gradient of this loss at the last layer's weights, (p - t) times the layer's
+      input for the text; for NER the mean over the words of (p - t) times its input for the word.
       Projected by random signs. For a head without a linear layer that reads one vector per text
       (per token for NER), the mean-pooled state (the word's own state) stands in for it.
     - ``updates``: Adam's direction for this gradient, by ``moments``, projected in the same way.

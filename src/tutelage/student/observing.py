@@ -33,7 +33,7 @@ def last_layer(network: Any) -> torch.nn.Linear | None:
 
 @contextmanager
 def head_inputs(head: torch.nn.Module | None) -> Iterator[list[torch.Tensor]]:
-    """Context that collects what a layer reads, one tensor per forward pass.
+    """Collects the inputs of a layer inside a `with` block, one tensor per forward pass.
 
     Args:
         head: The layer; nothing is collected for None.

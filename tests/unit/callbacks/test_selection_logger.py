@@ -219,7 +219,7 @@ def test_gradients_are_those_of_the_moment_in_directions_of_the_run_s_seed(
     assert seeds[0] != seeds[3]
     steps = [view["moments"].steps for view in views[:3]]
     assert 0 == steps[0] < steps[1] < steps[2]
-    # The rate falls over a stage, and starts again in the next one.
+    # The learning rate decays within a stage and restarts with the next.
     rates = [view["rate"] for view in views[:3]]
     assert 0 < rates[1] < rates[0] <= 0.03
     assert rates[2] > rates[1]

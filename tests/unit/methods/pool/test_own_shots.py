@@ -49,7 +49,9 @@ def shown(prompt: Any) -> list[str]:
     ][:-1]
 
 
-def test_the_teacher_writes_what_the_first_labels_are_shown(tmp_path: Path) -> None:
+def test_the_teacher_writes_what_the_first_labels_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher = WordTeacher(obliging)
     method, given = set_up(tmp_path, teacher)
     growth = method.first_rows()
@@ -66,19 +68,19 @@ def test_the_teacher_writes_what_the_first_labels_are_shown(tmp_path: Path) -> N
     # Clean rows take their place in the next round.
     given.pool.append(growth.rows)
     odd = next(row for row in growth.rows if row.accepted)
-    method._clean = lambda *_: set(range(1, len(POOL)))  # type: ignore[method-assign]
+    monkeypatch.setattr(method, "_clean", lambda *_: set(range(1, len(POOL))))
     teacher.asked.clear()
     again = method.next_rows(Feedback(0, (), {}), 1)
     assert [row.text for row in again.rows] == [odd.text]
     assert not {row.text for row in own} & set(shown(teacher.asked[0].prompt))
 
 
-def test_they_show_while_nothing_is_clean(tmp_path: Path) -> None:
+def test_they_show_while_nothing_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = WordTeacher(obliging)
     method, given = set_up(tmp_path, teacher)
     growth = method.first_rows()
     given.pool.append(growth.rows)
-    method._clean = lambda *_: set()  # type: ignore[method-assign]
+    monkeypatch.setattr(method, "_clean", lambda *_: set())
     teacher.asked.clear()
     assert len(method.next_rows(Feedback(0, (), {}), 1).rows) == len(POOL)
     own = {one.text for one in own_shots(growth.rows)}
@@ -87,7 +89,9 @@ def test_they_show_while_nothing_is_clean(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nearest", [0, 3])
-def test_without_any_demonstration_there_is_none_to_choose(tmp_path: Path, nearest: int) -> None:
+def test_without_any_demonstration_there_is_none_to_choose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nearest: int
+) -> None:
     """The labeller then asks as in the first round, and not as if labels had been shown."""
     given = method_arguments(**{**SETTINGS, "threshold": 0.7, "own_shots": 0, "nearest": nearest})
     inner, choices = given["new_labeller"], list[Any]()
@@ -100,7 +104,7 @@ def test_without_any_demonstration_there_is_none_to_choose(tmp_path: Path, neare
     method_context = pool_context(tmp_path, WordTeacher(obliging), shots=())
     method.setup(method_context)
     method_context.pool.append(method.first_rows().rows)
-    method._clean = lambda *_: set()  # type: ignore[method-assign]
+    monkeypatch.setattr(method, "_clean", lambda *_: set())
     assert len(method.next_rows(Feedback(0, (), {}), 1).rows) == len(POOL)
     assert choices == [None, None]
 
